@@ -1,0 +1,35 @@
+"""cryofs: cryo-EM movies stored small, shown to every tool as the original MRC files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryofs.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from cryofs.movies.movie import Movie
+
+__all__ = ["__version__", "open"]
+
+
+def open(path: str | os.PathLike[str]) -> Movie:  # noqa: A001 - reads as cryofs.open
+    """Open a movie, archived (`X.mrc.tif`) or plain (`X.mrc`), as the MRC file it is or was.
+
+    Returns
+    -------
+    Movie
+        With ``header`` (bytes), ``shape`` (frames, ny, nx), ``dtype``, ``frame(k)`` and ``frames()``; a context manager.
+
+    Raises
+    ------
+    FormatError
+        The file is no movie.
+    DamagedError
+        The file is an archived movie with a damaged record.
+    """
+    # the numerical libraries are loaded by those who need them, not by every command
+    from cryofs.movies.open import open_movie
+
+    return open_movie(Path(path))

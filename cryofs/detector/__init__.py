@@ -1,0 +1,1 @@
+"""Numerical kernels over arrays: gain estimation, values <-> counts. Arrays in, arrays out; no files."""

@@ -1,0 +1,199 @@
+"""Values <-> counts, exact to the last bit.
+
+A value belongs to the counts only where restoring it gives back its very bits; every other value (a defect, NaN, an
+infinity, -0.0, a negative, anything under a wrong gain) is an exception, kept as its bits. So a wrong gain costs size and
+never a pixel. Frame rows become page rows here, in reverse order, and back.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+COUNT_DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("u2"), np.dtype("i2"))
+MAX_COUNT = 65535
+_MAX_COUNT_F4 = np.float32(MAX_COUNT)
+_ZERO_F4 = np.float32(0)
+# Adding and subtracting 1.5 * 2**23 rounds a float32 below 2**22 to the nearest integer, ties to even; unlike rint it
+# becomes vector instructions.
+_ROUND_F4 = np.float32(12582912.0)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Whole rows of a frame as they are stored, and what they cannot hold.
+
+    Attributes
+    ----------
+    stored : ndarray, shape (rows, nx)
+        Page rows (reversed frame rows). At exceptions the rounded value, within the limits of the type.
+    positions : ndarray of int64
+        Ascending indices of the exceptions into the flattened frame rows.
+    originals : ndarray of unsigned integers
+        Bits of the original values there.
+    lowest, highest : int
+        Range of all true counts, including those that the stored type is too narrow for.
+    """
+
+    stored: NDArray[Any]
+    positions: NDArray[np.int64]
+    originals: NDArray[Any]
+    lowest: int
+    highest: int
+
+
+def narrowest_dtype(lowest: int, highest: int) -> np.dtype[Any]:
+    """Narrowest type that holds all counts of a range; negatives beyond what fits become exceptions."""
+    for dtype in COUNT_DTYPES:
+        limits = np.iinfo(dtype)
+        if limits.min <= lowest and highest <= limits.max:
+            return dtype
+    return np.dtype("u2")
+
+
+def divide(values: NDArray[np.float32], gain: NDArray[np.float32], dtype: np.dtype[Any]) -> Counts:
+    """Counts of gain-normalised rows.
+
+    Parameters
+    ----------
+    values, gain : ndarray of float32, shape (rows, nx)
+        Both C-contiguous, in frame order.
+    dtype : unsigned integer type
+        What the counts are stored as.
+    """
+    stored = np.empty(values.shape, dtype)
+    wrong = np.empty(len(values), np.int64)
+    highest = _divide(values, gain, stored, np.iinfo(dtype).max, wrong)
+    positions = np.empty(wrong.sum(), np.int64)
+    originals = np.empty(len(positions), np.uint32)
+    if len(positions):
+        highest = max(highest, _collect(values, gain, stored, wrong, positions, originals))
+    return Counts(stored, positions, originals, 0, highest)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _divide(values, gain, stored, limit, wrong):  # type: ignore[no-untyped-def]
+    """Fill `stored`, and `wrong` with the number of exceptions in each row; return the highest count."""
+    rows, nx = values.shape
+    bits = values.view(np.uint32)
+    product = np.empty(nx, np.float32)
+    product_bits = product.view(np.uint32)
+    top = np.float32(limit)
+    highest = np.int32(0)
+    for row in range(rows):
+        page_row = stored[rows - 1 - row]
+        for x in range(nx):
+            quotient = values[row, x] / gain[row, x]
+            # in this order a NaN becomes 0
+            quotient = quotient if quotient > _ZERO_F4 else _ZERO_F4
+            quotient = quotient if quotient < top else top
+            count = (quotient + _ROUND_F4) - _ROUND_F4
+            product[x] = count * gain[row, x]
+            whole = np.int32(count)
+            page_row[x] = whole
+            # an integer maximum: LLVM makes no vectors of a float one, for the sake of NaN
+            highest = max(highest, whole)
+        different = 0
+        for x in range(nx):
+            different += product_bits[x] != bits[row, x]
+        wrong[row] = different
+    return highest
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _collect(values, gain, stored, wrong, positions, originals):  # type: ignore[no-untyped-def]
+    """List the exceptions; return the highest true count among them, which only the stored type was too narrow for."""
+    rows, nx = values.shape
+    bits = values.view(np.uint32)
+    product = np.empty(1, np.float32)
+    product_bits = product.view(np.uint32)
+    highest = 0
+    found = 0
+    for row in range(rows):
+        if wrong[row] == 0:
+            continue
+        for x in range(nx):
+            product[0] = np.float32(stored[rows - 1 - row, x]) * gain[row, x]
+            if product_bits[0] == bits[row, x]:
+                continue
+            positions[found] = row * nx + x
+            originals[found] = bits[row, x]
+            found += 1
+            quotient = values[row, x] / gain[row, x]
+            if quotient > _ZERO_F4 and quotient <= _MAX_COUNT_F4:
+                count = (quotient + _ROUND_F4) - _ROUND_F4
+                product[0] = count * gain[row, x]
+                if product_bits[0] == bits[row, x] and count > highest:
+                    highest = np.int64(count)
+    return highest
+
+
+def multiply(stored: NDArray[Any], gain: NDArray[np.float32], values: NDArray[np.float32]) -> None:
+    """Fill `values` (frame rows) with the product of page rows and gain; exceptions are to be put back after."""
+    _multiply(stored, gain, values)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _multiply(stored, gain, values):  # type: ignore[no-untyped-def]
+    rows, nx = values.shape
+    for row in range(rows):
+        page_row = stored[rows - 1 - row]
+        for x in range(nx):
+            values[row, x] = np.float32(page_row[x]) * gain[row, x]
+
+
+def narrow(values: NDArray[Any], dtype: np.dtype[Any]) -> Counts:
+    """Rows without a gain, in another type: the values are the counts, or stay as they are in a float type.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows, nx)
+        Integers or floats, in frame order.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        stored = _rounded(values, dtype)[::-1]
+        restored = widen(stored, values.dtype)
+    bits = np.dtype(f"u{values.itemsize}")
+    positions = np.flatnonzero(restored.view(bits) != np.ascontiguousarray(values).view(bits))
+    exceptions = values.reshape(-1)[positions]
+    lowest, highest = 0, 0
+    if dtype.kind in "ui":
+        fitting = stored if not len(positions) else np.delete(restored.reshape(-1), positions)
+        for part in (fitting, _integers(exceptions)):
+            if part.size:
+                lowest, highest = min(lowest, int(part.min())), max(highest, int(part.max()))
+    return Counts(np.ascontiguousarray(stored), positions, exceptions.view(bits), lowest, highest)
+
+
+def widen(stored: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Frame rows of the original type from page rows; exceptions are to be put back after."""
+    with np.errstate(invalid="ignore"):
+        return np.ascontiguousarray(stored[::-1].astype(dtype))
+
+
+def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if dtype.kind == "f" or values.dtype == dtype:
+        return values.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    if values.dtype.kind == "f":
+        values = np.rint(np.nan_to_num(values.astype(np.float32), nan=0.0))
+        return np.clip(values, np.float32(limits.min), np.float32(limits.max)).astype(dtype)
+    return np.clip(values, max(limits.min, np.iinfo(values.dtype).min), min(limits.max, np.iinfo(values.dtype).max)).astype(
+        dtype
+    )
+
+
+def _integers(values: NDArray[Any]) -> NDArray[Any]:
+    """Those exceptions that a wider count type would hold."""
+    if values.dtype.kind != "f":
+        return values
+    values = values.astype(np.float32)
+    # -0.0 and NaN have no place in any integer type
+    return values[(values != 0) & (np.abs(values) <= MAX_COUNT) & (values == np.rint(values))]
+
+
+def put_back(values: NDArray[Any], positions: NDArray[np.int64], originals: NDArray[Any]) -> None:
+    """Write exceptions into a frame; positions beyond it raise IndexError."""
+    values.reshape(-1).view(originals.dtype)[positions] = originals

@@ -1,0 +1,206 @@
+"""Gain estimation: the greatest common divisor of the values that each pixel shows, exact to the last bit of a float32.
+
+The values of a gain-normalised counting movie are float32(count) * gain, rounded. RELION's estimator
+(relion_convert_to_tiff --estimate_gain) takes the smallest positive value seen. Here a value that is no multiple of the
+estimate refines it by Euclid's algorithm, so that 3 g and 2 g give g although g was never seen. Rounding is followed
+exactly: each value confines the gain to the interval of real numbers whose product with the count rounds to that value,
+and the estimate is a float32 in the intersection of all intervals seen, so it reproduces every one of those values.
+
+Defective pixels hold averages of their neighbours, which have no common divisor. Their reliability never gets positive,
+and `GainEstimate.reference` gives them 1.0.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+# Continued fractions stop at this denominator: a larger divisor means that no count so far shared a factor, which is
+# chance for a defect and practically impossible for a counting pixel.
+_MAX_DIVISOR = 64
+# Neighbours' gains may have a common divisor too (both are 281.74 / k); it shows itself by counts that are too large.
+_MAX_COUNT_REFINING = 255
+_MAX_COUNT = 65535
+# Relative error of a quotient of two rounded values, with a little room.
+_QUOTIENT_TOLERANCE = 2.0**-22
+# An interval end that does not itself round to the value is moved inwards by this, far below the distance of any other
+# product from it (some 2**-25 / count), and far above the rounding of the interval arithmetic, which _SLACK allows for.
+_OPEN_END = 2.0**-40
+_SLACK = 2.0**-44
+# A mismatch weighs as much as this many agreeing values; a pixel that starts anew begins this deep in debt.
+_MISMATCH_COST = 8
+_MAX_RELIABILITY = np.int16(30000)
+# After this many agreeing values, further ones are no longer used to narrow the interval.
+_SETTLED = 4
+# Adding and subtracting 1.5 * 2**23 rounds a float32 below 2**22 to the nearest integer.
+_ROUND = np.float32(12582912.0)
+
+CHANGED, MISMATCH, NEGATIVE, BECAME_RELIABLE = range(4)
+
+
+@dataclass
+class GainEstimate:
+    """What is known of each pixel; all arrays have shape (ny, nx), rows in frame order.
+
+    Attributes
+    ----------
+    gain : ndarray of float32
+        Current estimate, 0 where no value was seen.
+    low, high : ndarray of float32
+        The interval that the values seen leave for the gain, as offsets relative to `gain`; NaN where `gain` itself is
+        the only value seen.
+    reliability : ndarray of int16
+        Agreeing values seen, less mismatches; 0 never seen, positive for a usable estimate.
+    """
+
+    gain: NDArray[np.float32]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    reliability: NDArray[np.int16]
+
+    @classmethod
+    def empty(cls, ny: int, nx: int) -> "GainEstimate":
+        """An estimate that has seen nothing."""
+        zeros = [np.zeros((ny, nx), np.float32) for _ in range(3)]
+        return cls(*zeros, np.zeros((ny, nx), np.int16))
+
+    def reference(self) -> NDArray[np.float32]:
+        """Gain reference, to be multiplied with counts; 1.0 at defects and where nothing was seen."""
+        return np.where(self.reliability > 0, self.gain, np.float32(1))
+
+    def update(self, first_row: int, values: NDArray[np.float32], thresh: int) -> NDArray[np.int64]:
+        """Take in a band of rows of several frames.
+
+        Bands are independent: threads may work on different bands of one estimate.
+
+        Parameters
+        ----------
+        values : ndarray of float32, shape (frames, rows, nx)
+        thresh : int
+            From this reliability on a pixel counts as reliable.
+
+        Returns
+        -------
+        ndarray of int64, shape (frames, 4)
+            Pixels changed, mismatches, negatives, and pixels that became reliable (less those that ceased to be).
+        """
+        statistics = np.zeros((len(values), 4), np.int64)
+        band = slice(first_row, first_row + values.shape[1])
+        _update(
+            values, self.gain[band], self.low[band], self.high[band], self.reliability[band], thresh, statistics
+        )
+        return statistics
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _update(values, gain, low, high, reliability, thresh, statistics):  # type: ignore[no-untyped-def]
+    frames, rows, nx = values.shape
+    odd = np.empty(nx, np.bool_)
+    for row in range(rows):
+        for frame in range(frames):
+            line = values[frame, row]
+            if _count_agreeing(line, gain[row], reliability[row], odd, thresh, statistics[frame]):
+                _update_odd(line, odd, gain[row], low[row], high[row], reliability[row], thresh, statistics[frame])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _count_agreeing(values, gain, reliability, odd, thresh, statistics):  # type: ignore[no-untyped-def]
+    """Deal with the usual cases, zeros and settled multiples, in vector instructions; mark and count all others."""
+    found = 0
+    became_reliable = 0
+    for x in range(len(values)):
+        value = values[x]
+        count = (value / gain[x] + _ROUND) - _ROUND
+        # A product with 1 or 2 is exact, so such a value says no more than the estimate itself.
+        usual = (count * gain[x] == value) & (value > 0) & ((reliability[x] >= _SETTLED) | (count <= 2))
+        grown = np.int16(reliability[x] + usual)
+        became_reliable += usual & (grown == thresh)
+        reliability[x] = min(grown, _MAX_RELIABILITY)
+        odd[x] = (not usual) & (value != 0)
+        found += odd[x]
+    statistics[BECAME_RELIABLE] += became_reliable
+    return found
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _update_odd(values, odd, gain, low, high, reliability, thresh, statistics):  # type: ignore[no-untyped-def]
+    """Deal with the marked pixels: first values, larger multiples that narrow the interval, mismatches."""
+    for x in range(len(values)):
+        if not odd[x]:
+            continue
+        value = values[x]
+        before = reliability[x]
+        positive = value > 0 and value < np.inf
+        if positive and gain[x] == 0:
+            gain[x], low[x], high[x] = value, np.nan, np.nan
+            statistics[CHANGED] += 1
+            reliability[x] = 1
+            statistics[BECAME_RELIABLE] += thresh <= 1
+            continue
+        below, above = 1.0, 0.0
+        if positive:
+            below, above, divisor = _intersect(value, gain[x], low[x], high[x])
+        if below <= above * (1.0 + _SLACK):
+            old = gain[x]
+            # Between the two ends there may be no float32 yet, while the estimate is still a multiple of the gain.
+            if divisor > 1 or not below <= old <= above:
+                gain[x] = 0.5 * (below + above)
+            low[x] = below / np.float64(gain[x]) - 1.0
+            high[x] = above / np.float64(gain[x]) - 1.0
+            statistics[CHANGED] += gain[x] != old and before > 0
+            reliability[x] = before + 1
+        else:
+            statistics[MISMATCH] += 1
+            statistics[NEGATIVE] += value < 0
+            reliability[x] = max(before - _MISMATCH_COST, -_MISMATCH_COST)
+            if positive and reliability[x] <= 0:
+                gain[x], low[x], high[x] = value, np.nan, np.nan
+        statistics[BECAME_RELIABLE] += np.int64(reliability[x] >= thresh) - np.int64(before >= thresh)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _intersect(value, gain, low, high):  # type: ignore[no-untyped-def]
+    """Interval for the common divisor of estimate and value, empty where they have none; what divides the estimate."""
+    old = np.float64(gain)
+    count, divisor = _common_divisor(np.float64(value) / old)
+    if divisor == 0:
+        return 1.0, 0.0, divisor
+    below, above = _interval(value, count)
+    if np.isnan(low):
+        old_below, old_above = _interval(gain, 1.0)
+    else:
+        old_below, old_above = old * (1.0 + low), old * (1.0 + high)
+    return max(below, old_below / divisor), min(above, old_above / divisor), divisor
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _common_divisor(quotient):  # type: ignore[no-untyped-def]
+    """Smallest (count, divisor) with count / divisor = quotient, by Euclid's algorithm; divisor 0 where there is none."""
+    count, count_before = 1.0, 0.0
+    divisor, divisor_before = 0.0, 1.0
+    rest = quotient
+    while True:
+        whole = math.floor(rest)
+        count, count_before = whole * count + count_before, count
+        divisor, divisor_before = whole * divisor + divisor_before, divisor
+        if divisor > _MAX_DIVISOR or count > _MAX_COUNT:
+            return 0.0, 0.0
+        if count > 0 and abs(quotient * divisor - count) <= count * _QUOTIENT_TOLERANCE:
+            return (count, divisor) if divisor == 1 or count <= _MAX_COUNT_REFINING else (0.0, 0.0)
+        if rest - whole < 1e-9:
+            return 0.0, 0.0
+        rest = 1.0 / (rest - whole)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _interval(value, count):  # type: ignore[no-untyped-def]
+    """Real gains whose product with `count` rounds to the float32 `value` (ties to even)."""
+    bits = np.float32(value).view(np.uint32)
+    centre = np.float64(value)
+    below = 0.5 * (centre + np.float64(np.uint32(bits - 1).view(np.float32)))
+    above = 0.5 * (centre + np.float64(np.uint32(bits + 1).view(np.float32)))
+    if bits & 1:
+        below, above = below * (1.0 + _OPEN_END), above * (1.0 - _OPEN_END)
+    return below / count, above / count

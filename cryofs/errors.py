@@ -1,0 +1,36 @@
+"""The exceptions of cryofs. Each message names the file, the frame where there is one, and the remedy.
+
+No errno stands here: `cryofs.fuse` alone knows how an exception looks to the kernel.
+"""
+
+
+class CryofsError(Exception):
+    """Everything that cryofs raises on purpose."""
+
+
+class FormatError(CryofsError, ValueError):
+    """A file is not of the format it claims, is truncated, or declares absurd sizes."""
+
+
+class DamagedError(CryofsError):
+    """An archived movie does not give back the original bytes that its record promises."""
+
+
+class GainError(CryofsError):
+    """A gain reference is missing, wrong, or of another size than the movie."""
+
+
+class ChangedError(CryofsError):
+    """A file changed while it was open or being archived."""
+
+
+class ArchiveError(CryofsError):
+    """A file could not be put into the archive, or taken out of it."""
+
+
+class SettingsError(CryofsError, ValueError):
+    """An option or a line of cryofs.toml has no usable value."""
+
+
+class MountError(CryofsError):
+    """A mount could not be made or removed."""

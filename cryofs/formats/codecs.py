@@ -1,0 +1,89 @@
+"""Codecs of TIFF strips: what TIFF calls compression and predictor, and the encoder settings behind them.
+
+Every stream is one that any TIFF reader decodes: LZW as TIFF 6.0 has it, and zlib streams ("Adobe deflate"). On electron
+counts the Huffman-only and run-length strategies of deflate are smaller and faster than its usual string matching,
+because counts have no repeated strings beyond chance.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from zlib_ng import zlib_ng
+
+from cryofs.errors import DamagedError
+
+Compression = Literal["none", "lzw", "deflate"]
+Predictor = Literal["none", "float"]
+Strategy = Literal["default", "huffman", "rle"]
+
+_STRATEGIES = {"default": zlib_ng.Z_DEFAULT_STRATEGY, "huffman": zlib_ng.Z_HUFFMAN_ONLY, "rle": zlib_ng.Z_RLE}
+_MEM_LEVEL = 9
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How strips are encoded.
+
+    Attributes
+    ----------
+    compression, predictor : str
+        What a reader must know; both stand in the TIFF tags.
+    strategy, level : str, int
+        The encoder's business alone (deflate).
+    """
+
+    compression: Compression
+    predictor: Predictor = "none"
+    strategy: Strategy = "default"
+    level: int = 6
+
+
+def encode(codec: Codec, strip: NDArray[Any]) -> bytes:
+    """Encode a strip, a C-contiguous array of shape (rows, nx)."""
+    data: Any = strip
+    if codec.predictor == "float":
+        data = imagecodecs.floatpred_encode(strip, axis=-1)
+    if codec.compression == "none":
+        return bytes(memoryview(data).cast("B"))
+    if codec.compression == "lzw":
+        return bytes(imagecodecs.lzw_encode(data.tobytes()))
+    deflate = zlib_ng.compressobj(
+        level=codec.level,
+        method=zlib_ng.DEFLATED,
+        wbits=zlib_ng.MAX_WBITS,
+        memLevel=_MEM_LEVEL,
+        strategy=_STRATEGIES[codec.strategy],
+    )
+    head: bytes = deflate.compress(memoryview(data).cast("B"))
+    return head + bytes(deflate.flush())
+
+
+def decode(compression: Compression, predictor: Predictor, data: bytes, out: NDArray[Any]) -> None:
+    """Decode a strip into `out`, a C-contiguous array of shape (rows, nx).
+
+    The size of `out` bounds what is written, whatever the stream claims.
+
+    Raises
+    ------
+    DamagedError
+        The stream is no valid one, or does not hold exactly the bytes of `out`.
+    """
+    flat = out.reshape(-1).view(np.uint8)
+    try:
+        if compression == "none":
+            plain = np.frombuffer(data, np.uint8)
+            if len(plain) != len(flat):
+                raise DamagedError(f"a strip holds {len(plain)} bytes instead of {len(flat)}")
+            flat[:] = plain
+        else:
+            unpack = imagecodecs.lzw_decode if compression == "lzw" else imagecodecs.zlib_decode
+            count = len(unpack(data, out=flat))
+            if count != len(flat):
+                raise DamagedError(f"a strip decodes to {count} bytes instead of {len(flat)}")
+        if predictor == "float":
+            out[...] = imagecodecs.floatpred_decode(out.copy(), axis=-1)
+    except (RuntimeError, ValueError) as error:
+        raise DamagedError(f"a strip cannot be decoded ({error})") from error

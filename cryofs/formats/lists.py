@@ -1,0 +1,38 @@
+"""Lists of movies: RELION's STAR files (column rlnMicrographMovieName) and plain `.lst` files, a name a line."""
+
+from pathlib import Path
+
+import gemmi
+
+from cryofs.errors import FormatError
+
+SUFFIXES = (".star", ".lst")
+_COLUMN = "_rlnMicrographMovieName"
+
+
+def read_list(path: Path) -> list[str]:
+    """Movie names in a list, as they are written there.
+
+    Raises
+    ------
+    FormatError
+        The file is not readable as a list, or names no movie.
+    """
+    try:
+        text = path.read_text()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: no text file, so no list of movies") from error
+    names = _star_names(path, text) if path.suffix == ".star" else [line.strip() for line in text.splitlines()]
+    names = [name for name in names if name]
+    if not names:
+        wanted = f"a column {_COLUMN}" if path.suffix == ".star" else "a movie name on each line"
+        raise FormatError(f"{path}: names no movie; it needs {wanted}")
+    return names
+
+
+def _star_names(path: Path, text: str) -> list[str]:
+    try:
+        document = gemmi.cif.read_string(text)
+    except (ValueError, RuntimeError) as error:
+        raise FormatError(f"{path}: no valid STAR file ({error})") from error
+    return [gemmi.cif.as_string(value) for block in document for value in block.find_values(_COLUMN)]

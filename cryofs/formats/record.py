@@ -1,0 +1,174 @@
+"""The record: what an archived movie remembers of its original, behind the last TIFF page of the same file.
+
+Layout of the end of the file::
+
+    TIFF | blobs | record | footer
+
+The record is deflated JSON. The footer is the last 48 bytes, so that one read at the end of a file finds everything:
+magic (8 bytes), version and zero (uint32 each), offset and length of the record (uint64 each), its XXH3-128; all
+little-endian. No TIFF tag refers to any of it, so no TIFF reader meets a tag that it does not know.
+"""
+
+import os
+import struct
+import zlib
+from typing import Literal
+
+import msgspec
+
+from cryofs.errors import DamagedError
+from cryofs.formats.codecs import Compression, Predictor
+from cryofs.formats.sums import quick_sum
+
+VERSION = 1
+MAGIC = b"\x89cryofs\n"
+# Stands in the ImageDescription of the first page, near the start of the file: it tells an archived movie whose end is
+# missing from a TIFF of somebody else.
+MARK = "archived by cryofs; record at the end of this file"
+
+_FOOTER = struct.Struct("<8sIIQQ16s")
+_HEAD_BYTES = 4096
+_MAX_RECORD_BYTES = 1 << 30
+
+
+class Blob(msgspec.Struct, frozen=True):
+    """Deflated bytes in the file: where, how many stored, how many original, and the XXH3-128 of the original ones."""
+
+    offset: int
+    stored: int
+    size: int
+    sum: str
+
+
+class FrameExceptions(msgspec.Struct, frozen=True):
+    """How many values of a frame are exceptions, and where they are stored."""
+
+    count: int
+    blob: Blob
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """A frame: XXH3-128 of its original bytes, its strips in the file, its exceptions."""
+
+    sum: str
+    offsets: list[int]
+    byte_counts: list[int]
+    exceptions: FrameExceptions | None = None
+
+
+class Original(msgspec.Struct, frozen=True):
+    """The original file; times in nanoseconds, mode as in stat (permission bits)."""
+
+    name: str
+    bytes: int
+    sha256: str
+    mtime_ns: int
+    atime_ns: int
+    mode: int
+
+
+class Gain(msgspec.Struct, frozen=True):
+    """The gain reference that the counts are to be multiplied with, by content; the name is a hint."""
+
+    sha256: str
+    name: str
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Everything needed to give back the original file, besides pixels and gain reference.
+
+    Attributes
+    ----------
+    header : Blob
+        All bytes before the first frame.
+    trailing : list of Blob
+        All bytes behind the last one, in pieces.
+    shape : tuple
+        Frames, rows, columns.
+    mrc_mode : int
+        MODE of the original.
+    byte_order : str
+        ``"<"`` or ``">"``.
+    stored_dtype : str
+        Type of the TIFF pixels.
+    gain : Gain or None
+        None: the pixels are the values themselves.
+    """
+
+    original: Original
+    header: Blob
+    trailing: list[Blob]
+    shape: tuple[int, int, int]
+    mrc_mode: int
+    byte_order: Literal["<", ">"]
+    stored_dtype: Literal["uint8", "int8", "uint16", "int16", "float32"]
+    compression: Compression
+    predictor: Predictor
+    rows_per_strip: int
+    pixel_size: float | None
+    gain: Gain | None
+    frames: list[Frame]
+    writer: str
+
+
+def deflate_blob(data: bytes, offset: int) -> tuple[Blob, bytes]:
+    """Deflate `data`, which is to be stored at `offset`."""
+    stored = zlib.compress(data)
+    return Blob(offset, len(stored), len(data), quick_sum(data)), stored
+
+
+def read_blob(descriptor: int, blob: Blob, name: str) -> bytes:
+    """Bytes of a blob.
+
+    Raises
+    ------
+    DamagedError
+        They are not those that were stored.
+    """
+    try:
+        # max_length bounds what a damaged stream may allocate
+        data = zlib.decompressobj().decompress(os.pread(descriptor, blob.stored, blob.offset), blob.size + 1)
+    except (zlib.error, OverflowError) as error:
+        raise DamagedError(f"{name}: a part of its record is damaged ({error}); restore it from a backup") from error
+    if len(data) != blob.size or quick_sum(data) != blob.sum:
+        raise DamagedError(f"{name}: a part of its record is damaged; restore it from a backup")
+    return data
+
+
+def encode_record(record: Record, offset: int) -> bytes:
+    """Record and footer, to be stored at `offset`, the end of the file."""
+    body = zlib.compress(msgspec.json.encode(record))
+    digest = bytes.fromhex(quick_sum(body))
+    return body + _FOOTER.pack(MAGIC, VERSION, 0, offset, len(body), digest)
+
+
+def is_archived(descriptor: int, size: int) -> bool:
+    """Whether cryofs wrote this file, be it whole or damaged since."""
+    if os.pread(descriptor, len(MAGIC), max(size - _FOOTER.size, 0)) == MAGIC:
+        return True
+    return MARK.encode() in os.pread(descriptor, _HEAD_BYTES, 0)
+
+
+def read_record(descriptor: int, size: int, name: str) -> Record:
+    """Read and check the record of an archived movie.
+
+    Raises
+    ------
+    DamagedError
+        The file is cut short or changed, or a newer cryofs wrote it.
+    """
+    footer = os.pread(descriptor, _FOOTER.size, max(size - _FOOTER.size, 0))
+    if len(footer) < _FOOTER.size or not footer.startswith(MAGIC):
+        raise DamagedError(f"{name}: its end is missing, the file is truncated or overwritten; restore it from a backup")
+    _, version, _, offset, length, digest = _FOOTER.unpack(footer)
+    if version != VERSION:
+        raise DamagedError(f"{name}: its record has version {version}, this cryofs reads {VERSION}; use a newer cryofs")
+    if length > min(size, _MAX_RECORD_BYTES) or offset + length + _FOOTER.size != size:
+        raise DamagedError(f"{name}: its footer is damaged; restore it from a backup")
+    body = os.pread(descriptor, length, offset)
+    if quick_sum(body) != digest.hex():
+        raise DamagedError(f"{name}: its record is damaged; restore it from a backup")
+    try:
+        return msgspec.json.decode(zlib.decompress(body), type=Record)
+    except (zlib.error, msgspec.MsgspecError) as error:
+        raise DamagedError(f"{name}: its record is not readable ({error}); restore it from a backup") from error

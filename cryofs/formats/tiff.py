@@ -1,0 +1,117 @@
+"""Multi-page TIFF movies: pages written from encoded strips, and the index of a file's pages.
+
+A TIFF shows its rows from the top, an MRC from the bottom: page rows are frame rows reversed. Nothing here decodes.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import tifffile
+
+from cryofs.errors import DamagedError
+from cryofs.formats.codecs import Codec, Compression, Predictor
+
+CLASSIC_LIMIT = 1 << 32
+ANGSTROM_PER_CM = 1e8
+
+_COMPRESSION_TAGS: dict[Compression, int] = {"none": 1, "lzw": 5, "deflate": 8}
+_PREDICTOR_TAGS: dict[Predictor, int] = {"none": 1, "float": 3}
+
+
+@dataclass(frozen=True)
+class PageLayout:
+    """What all pages of a movie share: shape (ny, nx), pixel type, codec, rows a strip, angstrom per pixel."""
+
+    ny: int
+    nx: int
+    dtype: np.dtype[Any]
+    codec: Codec
+    rows_per_strip: int
+    pixel_size: float | None
+
+    def strips(self) -> list[tuple[int, int]]:
+        """First and last (exclusive) page row of every strip."""
+        return [(top, min(top + self.rows_per_strip, self.ny)) for top in range(0, self.ny, self.rows_per_strip)]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where the strips of a page lie in the file."""
+
+    offsets: tuple[int, ...]
+    byte_counts: tuple[int, ...]
+
+
+class TiffMovieWriter:
+    """Writes a movie page by page into an open file, which it does not close."""
+
+    def __init__(self, file: io.BufferedRandom, layout: PageLayout, *, big: bool, description: str, software: str):
+        self._layout = layout
+        self._writer = tifffile.TiffWriter(file, bigtiff=big)
+        self._description: str | None = description
+        self._software = software
+
+    def write_page(self, strips: Sequence[bytes]) -> None:
+        """Append a page, its strips encoded already."""
+        layout = self._layout
+        resolution = None
+        if layout.pixel_size is not None:
+            resolution = (ANGSTROM_PER_CM / layout.pixel_size,) * 2
+        self._writer.write(
+            iter(strips),
+            shape=(layout.ny, layout.nx),
+            dtype=layout.dtype,
+            photometric="minisblack",
+            rowsperstrip=layout.rows_per_strip,
+            compression=_COMPRESSION_TAGS[layout.codec.compression],
+            predictor=_PREDICTOR_TAGS[layout.codec.predictor],
+            resolution=resolution,
+            resolutionunit="centimeter" if resolution else None,
+            metadata=None,
+            description=self._description,
+            software=self._software if self._description else False,
+        )
+        self._description = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._writer.close()
+
+
+def read_pages(path: Path, layout: PageLayout) -> list[Page]:
+    """Index of the pages of a movie that `TiffMovieWriter` wrote with this layout.
+
+    Raises
+    ------
+    DamagedError
+        No TIFF, or a page of another layout.
+    """
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            for number, page in enumerate(tiff.pages):
+                _check_page(path, number, page, tiff, layout)
+            return [Page(tuple(page.dataoffsets), tuple(page.databytecounts)) for page in tiff.pages]
+    except (tifffile.TiffFileError, ValueError, IndexError, KeyError, TypeError, OSError) as error:
+        raise DamagedError(f"{path}: its TIFF pages are damaged ({error}); restore it from a backup") from error
+
+
+def _check_page(path: Path, number: int, page: Any, tiff: Any, layout: PageLayout) -> None:
+    key = page.keyframe
+    found = (key.imagelength, key.imagewidth, key.dtype, int(key.compression), int(key.predictor), key.rowsperstrip)
+    wanted = (
+        layout.ny,
+        layout.nx,
+        layout.dtype,
+        _COMPRESSION_TAGS[layout.codec.compression],
+        _PREDICTOR_TAGS[layout.codec.predictor],
+        layout.rows_per_strip,
+    )
+    if found != wanted:
+        raise DamagedError(f"{path}, frame {number}: the TIFF page has another layout than recorded ({found}, {wanted})")

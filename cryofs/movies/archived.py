@@ -1,0 +1,195 @@
+"""Archived movies: the TIFF files that cryofs writes, shown as the MRC files they were made from."""
+
+import os
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.detector import counts
+from cryofs.errors import ChangedError, DamagedError
+from cryofs.formats import codecs, exceptions, mrc, tiff
+from cryofs.formats.codecs import Codec
+from cryofs.formats.mrc import MrcHeader
+from cryofs.formats.record import Frame, Record, read_blob, read_record
+from cryofs.formats.sums import quick_sum
+from cryofs.formats.tiff import PageLayout
+from cryofs.movies.gain import GainLibrary
+from cryofs.movies.movie import Layout, Movie
+
+SUFFIX = ".tif"
+MOVIE_SUFFIXES = (".mrc", ".mrcs")
+
+
+class ArchivedMovie(Movie):
+    """A movie in an archive.
+
+    Parameters
+    ----------
+    path : Path
+        The TIFF file.
+    gains : GainLibrary
+        Where its gain reference is looked for, from `path` upwards, when the first frame is decoded.
+    pool : Executor or None
+        Decodes the strips of a frame in parallel; its tasks never wait for one another.
+    descriptor : int or None
+        The file, opened already; the movie closes it.
+
+    Raises
+    ------
+    DamagedError
+        The record is damaged or missing.
+    """
+
+    def __init__(self, path: Path, gains: GainLibrary, pool: Executor | None = None, descriptor: int | None = None):
+        self.name = str(path)
+        self.path = path
+        self._gains = gains
+        self._pool = pool
+        self._gain: NDArray[np.float32] | None = None
+        self._header: MrcHeader | None = None
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if descriptor is None else descriptor
+        try:
+            self._stat = os.fstat(self._descriptor)
+            self.record: Record = read_record(self._descriptor, self._stat.st_size, self.name)
+            self.layout = _layout(self.record, self.name)
+            self.page_layout = _page_layout(self.record)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    @property
+    def mrc_header(self) -> MrcHeader:
+        """Parsed header of the original."""
+        if self._header is None:
+            raw = read_blob(self._descriptor, self.record.header, self.name)
+            frames, ny, nx = self.record.shape
+            self._header = MrcHeader(raw, self.record.byte_order, nx, ny, frames, self.record.mrc_mode)
+        return self._header
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of the TIFF file."""
+        return self._stat.st_size
+
+    def raw_frame(self, index: int) -> NDArray[np.uint8]:
+        """Bytes of a frame of the original.
+
+        Raises
+        ------
+        DamagedError
+            They do not have the recorded sum; nothing of the frame is given.
+        GainError
+            The gain reference is missing.
+        ChangedError
+            The file was overwritten since it was opened.
+        """
+        try:
+            frame = self.record.frames[index]
+            raw = self._decode(frame)
+            if quick_sum(raw) != frame.sum:
+                raise DamagedError("the decoded frame has another sum than recorded")
+        except (DamagedError, IndexError, OSError) as error:
+            self._check_unchanged()
+            raise DamagedError(f"{self.name}, frame {index}: damaged ({error}); restore the file from a backup") from error
+        return raw
+
+    def read_trailing(self, size: int, offset: int) -> bytes:
+        """Bytes behind the last frame of the original."""
+        pieces = []
+        start = 0
+        for blob in self.record.trailing:
+            if start < offset + size and offset < start + blob.size:
+                data = read_blob(self._descriptor, blob, self.name)
+                pieces.append(data[max(offset - start, 0) : offset + size - start])
+            start += blob.size
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Release the file."""
+        os.close(self._descriptor)
+
+    def _check_unchanged(self) -> None:
+        now = os.fstat(self._descriptor)
+        if (now.st_size, now.st_mtime_ns) != (self._stat.st_size, self._stat.st_mtime_ns):
+            raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
+
+    def _decode(self, frame: Frame) -> NDArray[np.uint8]:
+        header = self.mrc_header
+        gain = self._load_gain()
+        values = np.empty((header.ny, header.nx), header.dtype)
+        if header.mode == mrc.MODE_4BIT:
+            # the padding nibble of an odd row is 0 unless an exception says otherwise
+            values = np.zeros((header.ny, 2 * header.row_bytes), header.dtype)
+        strips = zip(self.page_layout.strips(), frame.offsets, frame.byte_counts, strict=True)
+
+        def decode_strip(strip: tuple[tuple[int, int], int, int]) -> None:
+            (top, bottom), offset, byte_count = strip
+            stored = np.empty((bottom - top, header.nx), self.page_layout.dtype)
+            codecs.decode(
+                self.record.compression, self.record.predictor, os.pread(self._descriptor, byte_count, offset), stored
+            )
+            rows = slice(header.ny - bottom, header.ny - top)
+            if gain is None:
+                values[rows, : header.nx] = counts.widen(stored, header.dtype)
+            else:
+                counts.multiply(stored, gain[rows], values[rows])
+
+        run = map if self._pool is None else self._pool.map
+        for _ in run(decode_strip, strips):
+            pass
+        if frame.exceptions:
+            packed = read_blob(self._descriptor, frame.exceptions.blob, self.name)
+            bits = np.dtype(f"u{header.dtype.itemsize}")
+            counts.put_back(values, *exceptions.unpack(packed, frame.exceptions.count, bits))
+        return mrc.frame_raw(values, header)
+
+    def _load_gain(self) -> NDArray[np.float32] | None:
+        wanted = self.record.gain
+        if wanted is not None and self._gain is None:
+            gain = self._gains.get(wanted.sha256, self.path.parent, self.name)
+            if gain.shape != self.record.shape[1:]:
+                raise DamagedError(f"its gain reference is {gain.shape}, the frames are {self.record.shape[1:]}")
+            self._gain = gain
+        return self._gain
+
+
+def original_name(name: str) -> str | None:
+    """Name of the movie that a file of this name in an archive holds, None where it is no archived movie's."""
+    if not name.endswith(SUFFIX):
+        return None
+    stem = name[: -len(SUFFIX)]
+    return stem if stem.endswith(MOVIE_SUFFIXES) else None
+
+
+def _layout(record: Record, name: str) -> Layout:
+    frames, ny, nx = record.shape
+    if record.mrc_mode not in mrc.MODE_DTYPES or min(record.shape) < 1 or frames != len(record.frames):
+        raise DamagedError(f"{name}: its record contradicts itself; restore it from a backup")
+    header = MrcHeader(bytes(0), record.byte_order, nx, ny, frames, record.mrc_mode)
+    layout = Layout(record.header.size, frames, header.frame_bytes, record.original.bytes)
+    if layout.data_end + sum(blob.size for blob in record.trailing) != layout.total_bytes:
+        raise DamagedError(f"{name}: the sizes in its record do not add up; restore it from a backup")
+    return layout
+
+
+def _page_layout(record: Record) -> PageLayout:
+    _, ny, nx = record.shape
+    codec = Codec(record.compression, record.predictor)
+    return PageLayout(ny, nx, np.dtype(record.stored_dtype), codec, record.rows_per_strip, record.pixel_size)
+
+
+def check_pages(movie: ArchivedMovie) -> None:
+    """Check that TIFF readers find the very strips that the record names.
+
+    Raises
+    ------
+    DamagedError
+        The TIFF structure and the record disagree.
+    """
+    pages = tiff.read_pages(movie.path, movie.page_layout)
+    recorded: list[Any] = [(tuple(frame.offsets), tuple(frame.byte_counts)) for frame in movie.record.frames]
+    if [(page.offsets, page.byte_counts) for page in pages] != recorded:
+        raise DamagedError(f"{movie.name}: its TIFF pages are not those of its record; restore it from a backup")

@@ -1,0 +1,126 @@
+"""Gain references on disk: found by content from a movie's folder upwards, loaded once for all movies that use them.
+
+Thread safety: a `GainLibrary` may be shared; its lock guards the tables, never a read.
+"""
+
+import os
+import re
+import threading
+import weakref
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.errors import CryofsError, GainError
+from cryofs.formats.sums import file_sha256
+from cryofs.movies.mrc import MrcMovie
+
+NAME = "gain-reference.mrc"
+_PATTERN = re.compile(r"gain-reference(-[0-9a-f]{8})?\.mrc")
+
+
+def is_reference_name(name: str) -> bool:
+    """Whether a file of this name in an archive is one of the archive's own gain references."""
+    return _PATTERN.fullmatch(name) is not None
+
+
+def later_name(sha256: str) -> str:
+    """Name of a further reference beside the first."""
+    return f"gain-reference-{sha256[:8]}.mrc"
+
+
+def load_reference(path: Path) -> NDArray[np.float32]:
+    """Gain reference of an MRC file, to be multiplied with counts.
+
+    Returns
+    -------
+    ndarray of float32, shape (ny, nx)
+
+    Raises
+    ------
+    GainError
+        No single-frame float32 MRC file.
+    """
+    try:
+        with MrcMovie(path) as movie:
+            if movie.shape[0] != 1 or movie.mrc_header.mode != 2:
+                raise GainError(f"{path}: no gain reference, it needs a single frame of mode 2 (float32)")
+            return np.ascontiguousarray(movie.frame(0), np.float32)
+    except OSError as error:
+        raise GainError(f"{path}: the gain reference cannot be read ({error.strerror})") from error
+
+
+def reference_sha256(path: Path) -> str:
+    """SHA-256 of a gain reference file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return file_sha256(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class GainLibrary:
+    """The gain references of an archive, by the SHA-256 of their files.
+
+    Parameters
+    ----------
+    root : Path or None
+        Where the search upwards ends; None: at the root of the file system.
+    """
+
+    def __init__(self, root: Path | None = None):
+        self._root = root
+        self._lock = threading.Lock()
+        self._sums: dict[Path, tuple[tuple[int, int, int], str]] = {}
+        self._loaded: weakref.WeakValueDictionary[str, NDArray[np.float32]] = weakref.WeakValueDictionary()
+        # keeps the reference of the last movie alive until the next one is opened
+        self._recent: NDArray[np.float32] | None = None
+
+    def paths(self, folder: Path) -> list[Path]:
+        """Gain reference files that serve the movies of a folder, the nearest first."""
+        found = []
+        for place in (folder, *folder.parents):
+            found += sorted(path for path in place.glob("gain-reference*.mrc") if is_reference_name(path.name))
+            if place == self._root:
+                break
+        return found
+
+    def get(self, sha256: str, folder: Path, name: str) -> NDArray[np.float32]:
+        """Gain reference with this SHA-256 for a movie called `name` in `folder`.
+
+        Raises
+        ------
+        GainError
+            No file from the folder upwards has this content.
+        """
+        with self._lock:
+            if (gain := self._loaded.get(sha256)) is not None:
+                return gain
+        for path in self.paths(folder):
+            try:
+                if self.sha256(path) != sha256:
+                    continue
+                gain = load_reference(path)
+            except (CryofsError, OSError):
+                continue  # a damaged reference may have an intact copy further up
+            with self._lock:
+                self._loaded[sha256] = self._recent = gain
+            return gain
+        raise GainError(
+            f"{name}: its gain reference (sha256 {sha256[:8]}...) is missing or changed; "
+            f"put the right {NAME} back into the archive"
+        )
+
+    def sha256(self, path: Path) -> str:
+        """SHA-256 of a reference file, computed once for each state of it."""
+        stat = path.stat()
+        identity = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        with self._lock:
+            known = self._sums.get(path)
+        if known and known[0] == identity:
+            return known[1]
+        digest = reference_sha256(path)
+        with self._lock:
+            self._sums[path] = (identity, digest)
+        return digest

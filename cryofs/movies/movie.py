@@ -1,0 +1,93 @@
+"""What every kind of movie offers: the geometry of an MRC file, its header, and its frames, decoded one at a time.
+
+A movie is read-only and may be used by several threads at once: positions are never kept, reads go to offsets.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.formats import mrc
+from cryofs.formats.mrc import MrcHeader
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the bytes of an MRC file are divided: header, frames of equal size, trailing bytes."""
+
+    header_bytes: int
+    frames: int
+    frame_bytes: int
+    total_bytes: int
+
+    @property
+    def data_end(self) -> int:
+        """Offset of the first trailing byte."""
+        return self.header_bytes + self.frames * self.frame_bytes
+
+
+class Movie(ABC):
+    """A movie as the MRC file that it is, was, or looks like.
+
+    Attributes
+    ----------
+    name : str
+        How messages call it.
+    layout : Layout
+        Sizes, known without decoding anything.
+    """
+
+    name: str
+    layout: Layout
+
+    @property
+    @abstractmethod
+    def mrc_header(self) -> MrcHeader:
+        """Parsed header of the MRC file."""
+
+    @abstractmethod
+    def raw_frame(self, index: int) -> NDArray[np.uint8]:
+        """Bytes of a frame as the MRC file holds them, checked; a new array that the caller may keep, shape (n,)."""
+
+    @abstractmethod
+    def read_trailing(self, size: int, offset: int) -> bytes:
+        """Bytes behind the last frame; `offset` counts from there. Short only at the end of the file."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the file."""
+
+    @property
+    def header(self) -> bytes:
+        """All bytes before the first frame."""
+        return self.mrc_header.raw
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Frames, rows, columns."""
+        return self.mrc_header.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel value in native byte order."""
+        return self.mrc_header.dtype
+
+    def frame(self, index: int) -> NDArray[Any]:
+        """Values of a frame, shape (ny, nx), rows as the MRC file has them (from the bottom)."""
+        header = self.mrc_header
+        return mrc.frame_values(self.raw_frame(index), header)[:, : header.nx]
+
+    def frames(self) -> Iterator[NDArray[Any]]:
+        """All frames in order."""
+        return (self.frame(index) for index in range(self.layout.frames))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

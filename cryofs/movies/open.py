@@ -1,0 +1,33 @@
+"""Opening a movie of any kind by its path."""
+
+import os
+from concurrent.futures import Executor
+from pathlib import Path
+
+from cryofs.errors import FormatError
+from cryofs.formats.record import is_archived
+from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.gain import GainLibrary
+from cryofs.movies.movie import Movie
+from cryofs.movies.mrc import MrcMovie
+
+
+def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> Movie:
+    """Open an archived movie or an MRC file.
+
+    Raises
+    ------
+    FormatError
+        Neither of the two.
+    DamagedError
+        An archived movie whose record is damaged.
+    """
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    if path.suffix != ".tif":
+        return MrcMovie(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if is_archived(descriptor, os.fstat(descriptor).st_size):
+        return ArchivedMovie(path, gains or GainLibrary(), pool, descriptor)
+    os.close(descriptor)
+    raise FormatError(f"{path}: a TIFF that cryofs did not write; give an archived movie (.mrc.tif) or an MRC file")
