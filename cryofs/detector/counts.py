@@ -144,17 +144,21 @@ def _multiply(stored, gain, values):  # type: ignore[no-untyped-def]
             values[row, x] = np.float32(page_row[x]) * gain[row, x]
 
 
-def narrow(values: NDArray[Any], dtype: np.dtype[Any]) -> Counts:
+def narrow(values: NDArray[Any], dtype: np.dtype[Any], columns: int | None = None) -> Counts:
     """Rows without a gain, in another type: the values are the counts, or stay as they are in a float type.
 
     Parameters
     ----------
-    values : ndarray, shape (rows, nx)
+    values : ndarray, shape (rows, n)
         Integers or floats, in frame order.
+    columns : int or None
+        How many of the n columns are stored; what is not 0 in the others (padding of 4-bit rows) is an exception.
     """
+    columns = values.shape[1] if columns is None else columns
+    restored = np.zeros_like(values, order="C")
     with np.errstate(invalid="ignore", over="ignore"):
-        stored = _rounded(values, dtype)[::-1]
-        restored = widen(stored, values.dtype)
+        stored = _rounded(values[::-1, :columns], dtype)
+        restored[:, :columns] = widen(stored, values.dtype)
     bits = np.dtype(f"u{values.itemsize}")
     positions = np.flatnonzero(restored.view(bits) != np.ascontiguousarray(values).view(bits))
     exceptions = values.reshape(-1)[positions]

@@ -16,10 +16,40 @@ def quick_sum(data: bytes | memoryview | NDArray[object]) -> str:
 
 def file_sha256(descriptor: int) -> str:
     """SHA-256 of an open file, read from its start, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    buffer = bytearray(CHUNK)
+    return file_sums(descriptor, 0, 1, 0)[0]
+
+
+def file_sums(descriptor: int, start: int, piece_bytes: int, pieces: int) -> tuple[str, list[str]]:
+    """SHA-256 of an open file, and the XXH3-128 of equal pieces of it (frames), in one pass.
+
+    Parameters
+    ----------
+    start : int
+        Offset of the first piece.
+    piece_bytes, pieces : int
+        Size and number of the pieces, which follow one another.
+    """
+    whole = hashlib.sha256()
+    buffer = memoryview(bytearray(CHUNK))
     offset = 0
-    while count := os.preadv(descriptor, [buffer], offset):
-        digest.update(memoryview(buffer)[:count])
-        offset += count
-    return digest.hexdigest()
+
+    def read_until(end: int | None, piece: xxhash.xxh3_128 | None) -> None:
+        nonlocal offset
+        while end is None or offset < end:
+            size = CHUNK if end is None else min(CHUNK, end - offset)
+            count = os.preadv(descriptor, [buffer[:size]], offset)
+            if count == 0:
+                return
+            whole.update(buffer[:count])
+            if piece is not None:
+                piece.update(buffer[:count])
+            offset += count
+
+    read_until(start, None)
+    sums = []
+    for number in range(pieces):
+        piece = xxhash.xxh3_128()
+        read_until(start + (number + 1) * piece_bytes, piece)
+        sums.append(piece.hexdigest())
+    read_until(None, None)
+    return whole.hexdigest(), sums

@@ -18,6 +18,8 @@ from cryofs.formats.codecs import Codec, Compression, Predictor
 
 CLASSIC_LIMIT = 1 << 32
 ANGSTROM_PER_CM = 1e8
+WORK_ROWS = 256
+SUFFIX = ".tif"
 
 _COMPRESSION_TAGS: dict[Compression, int] = {"none": 1, "lzw": 5, "deflate": 8}
 _PREDICTOR_TAGS: dict[Predictor, int] = {"none": 1, "float": 3}
@@ -34,9 +36,16 @@ class PageLayout:
     rows_per_strip: int
     pixel_size: float | None
 
-    def strips(self) -> list[tuple[int, int]]:
-        """First and last (exclusive) page row of every strip."""
-        return [(top, min(top + self.rows_per_strip, self.ny)) for top in range(0, self.ny, self.rows_per_strip)]
+    def strip_groups(self) -> list[range]:
+        """Numbers of the strips, divided into pieces of work of about 256 rows."""
+        size = max(1, WORK_ROWS // self.rows_per_strip)
+        count = -(-self.ny // self.rows_per_strip)
+        return [range(first, min(first + size, count)) for first in range(0, count, size)]
+
+    def frame_rows(self, strips: range) -> slice:
+        """Frame rows that neighbouring strips hold; the first strip holds the last rows."""
+        last = self.ny - strips.start * self.rows_per_strip
+        return slice(max(self.ny - strips.stop * self.rows_per_strip, 0), last)
 
 
 @dataclass(frozen=True)

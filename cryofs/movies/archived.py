@@ -15,12 +15,14 @@ from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.record import Frame, Record, read_blob, read_record
 from cryofs.formats.sums import quick_sum
-from cryofs.formats.tiff import PageLayout
+from cryofs.formats.tiff import SUFFIX, PageLayout
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Layout, Movie
 
-SUFFIX = ".tif"
+
 MOVIE_SUFFIXES = (".mrc", ".mrcs")
+
+Exceptions = tuple[NDArray[np.int64], NDArray[Any]]
 
 
 class ArchivedMovie(Movie):
@@ -88,13 +90,39 @@ class ArchivedMovie(Movie):
         """
         try:
             frame = self.record.frames[index]
-            raw = self._decode(frame)
+            raw = self._decode(index)
             if quick_sum(raw) != frame.sum:
                 raise DamagedError("the decoded frame has another sum than recorded")
         except (DamagedError, IndexError, OSError) as error:
             self._check_unchanged()
             raise DamagedError(f"{self.name}, frame {index}: damaged ({error}); restore the file from a backup") from error
         return raw
+
+    def prepare(self) -> None:
+        """Load what all frames need, header and gain reference, before decoding in parallel."""
+        _ = self.mrc_header
+        self._load_gain()
+
+    def raw_rows(self, index: int, group: range, exceptions: Exceptions | None) -> tuple[slice, NDArray[np.uint8]]:
+        """Frame rows that a group of strips holds, and their bytes, before the frame's sum can be checked."""
+        header = self.mrc_header
+        rows = self.page_layout.frame_rows(group)
+        values = self._empty_values(rows.stop - rows.start)
+        self._decode_strips(index, group, values)
+        if exceptions is not None:
+            width = values.shape[1]
+            positions, originals = exceptions
+            inside = slice(*np.searchsorted(positions, (rows.start * width, rows.stop * width)))
+            counts.put_back(values, positions[inside] - rows.start * width, originals[inside])
+        return rows, mrc.frame_raw(values, header)
+
+    def exceptions(self, index: int) -> Exceptions | None:
+        """Positions in the flattened frame and original bits of its exceptions."""
+        stored = self.record.frames[index].exceptions
+        if stored is None:
+            return None
+        packed = read_blob(self._descriptor, stored.blob, self.name)
+        return exceptions.unpack(packed, stored.count, np.dtype(f"u{self.mrc_header.dtype.itemsize}"))
 
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Bytes behind the last frame of the original."""
@@ -116,35 +144,44 @@ class ArchivedMovie(Movie):
         if (now.st_size, now.st_mtime_ns) != (self._stat.st_size, self._stat.st_mtime_ns):
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
-    def _decode(self, frame: Frame) -> NDArray[np.uint8]:
+    def _decode(self, index: int) -> NDArray[np.uint8]:
+        self.prepare()
         header = self.mrc_header
-        gain = self._load_gain()
-        values = np.empty((header.ny, header.nx), header.dtype)
-        if header.mode == mrc.MODE_4BIT:
-            # the padding nibble of an odd row is 0 unless an exception says otherwise
-            values = np.zeros((header.ny, 2 * header.row_bytes), header.dtype)
-        strips = zip(self.page_layout.strips(), frame.offsets, frame.byte_counts, strict=True)
+        values = self._empty_values(header.ny)
 
-        def decode_strip(strip: tuple[tuple[int, int], int, int]) -> None:
-            (top, bottom), offset, byte_count = strip
-            stored = np.empty((bottom - top, header.nx), self.page_layout.dtype)
-            codecs.decode(
-                self.record.compression, self.record.predictor, os.pread(self._descriptor, byte_count, offset), stored
-            )
-            rows = slice(header.ny - bottom, header.ny - top)
-            if gain is None:
-                values[rows, : header.nx] = counts.widen(stored, header.dtype)
-            else:
-                counts.multiply(stored, gain[rows], values[rows])
+        def decode_group(group: range) -> None:
+            self._decode_strips(index, group, values[self.page_layout.frame_rows(group)])
 
         run = map if self._pool is None else self._pool.map
-        for _ in run(decode_strip, strips):
+        for _ in run(decode_group, self.page_layout.strip_groups()):
             pass
-        if frame.exceptions:
-            packed = read_blob(self._descriptor, frame.exceptions.blob, self.name)
-            bits = np.dtype(f"u{header.dtype.itemsize}")
-            counts.put_back(values, *exceptions.unpack(packed, frame.exceptions.count, bits))
+        if (stored := self.exceptions(index)) is not None:
+            counts.put_back(values, *stored)
         return mrc.frame_raw(values, header)
+
+    def _empty_values(self, rows: int) -> NDArray[Any]:
+        header = self.mrc_header
+        if header.mode == mrc.MODE_4BIT:
+            # the padding nibble of an odd row is 0 unless an exception says otherwise
+            return np.zeros((rows, 2 * header.row_bytes), header.dtype)
+        return np.empty((rows, header.nx), header.dtype)
+
+    def _decode_strips(self, index: int, group: range, values: NDArray[Any]) -> None:
+        """Fill `values`, the frame rows of a group of strips; exceptions are put back later."""
+        layout = self.page_layout
+        frame = self.record.frames[index]
+        gain = self._load_gain()
+        base = layout.frame_rows(group).start
+        for number in group:
+            rows = layout.frame_rows(range(number, number + 1))
+            stored = np.empty((rows.stop - rows.start, layout.nx), layout.dtype)
+            data = os.pread(self._descriptor, frame.byte_counts[number], frame.offsets[number])
+            codecs.decode(self.record.compression, self.record.predictor, data, stored)
+            target = values[rows.start - base : rows.stop - base]
+            if gain is None:
+                target[:, : layout.nx] = counts.widen(stored, values.dtype)
+            else:
+                counts.multiply(stored, gain[rows], target)
 
     def _load_gain(self) -> NDArray[np.float32] | None:
         wanted = self.record.gain

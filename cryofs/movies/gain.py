@@ -3,6 +3,7 @@
 Thread safety: a `GainLibrary` may be shared; its lock guards the tables, never a read.
 """
 
+import hashlib
 import os
 import re
 import threading
@@ -49,6 +50,11 @@ def load_reference(path: Path) -> NDArray[np.float32]:
             return np.ascontiguousarray(movie.frame(0), np.float32)
     except OSError as error:
         raise GainError(f"{path}: the gain reference cannot be read ({error.strerror})") from error
+
+
+def bytes_sha256(data: bytes) -> str:
+    """SHA-256 of the bytes of a reference file that is not on disk yet."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def reference_sha256(path: Path) -> str:

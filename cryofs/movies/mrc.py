@@ -43,11 +43,14 @@ class MrcMovie(Movie):
         """Bytes of a frame."""
         return self._read(index, 0, self.layout.frame_bytes)
 
+    def raw_rows(self, index: int, first: int, end: int) -> NDArray[np.uint8]:
+        """Bytes of the frame rows `first` to `end` (exclusive)."""
+        row_bytes = self._header.row_bytes
+        return self._read(index, first * row_bytes, (end - first) * row_bytes)
+
     def rows(self, index: int, first: int, end: int) -> NDArray[Any]:
         """Values of the frame rows `first` to `end`, shape (rows, nx)."""
-        row_bytes = self._header.row_bytes
-        raw = self._read(index, first * row_bytes, (end - first) * row_bytes)
-        return mrc.frame_values(raw, self._header)[:, : self._header.nx]
+        return mrc.frame_values(self.raw_rows(index, first, end), self._header)[:, : self._header.nx]
 
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Bytes behind the last frame."""

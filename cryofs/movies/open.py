@@ -22,6 +22,7 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
     DamagedError
         An archived movie whose record is damaged.
     """
+    path = path.absolute()
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     if path.suffix != ".tif":

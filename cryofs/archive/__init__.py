@@ -1,0 +1,1 @@
+"""Making and checking archives: compress, estimate gains, verify, extract, savings."""

@@ -1,0 +1,123 @@
+"""Files that are there whole or not at all.
+
+A draft is written under a hidden name in the folder of its target, fsynced, checked by its maker, renamed onto the target,
+and the folder fsynced. A kill at any moment leaves the old state or the new one, and perhaps a draft that the next run
+removes. A draft is locked while its maker lives, so that two runs into one archive leave each other's drafts alone.
+"""
+
+import contextlib
+import fcntl
+import io
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryofs.errors import ArchiveError
+
+DRAFT_PREFIX = ".cryofs-draft-"
+_COPY_CHUNK = 8 << 20
+
+
+class Draft:
+    """A file on its way to its final name."""
+
+    def __init__(self, target: Path):
+        self.target = target
+        self.path, self.file = _create(target.parent)
+
+    def clear(self) -> None:
+        """Start the file anew."""
+        self.file.seek(0)
+        self.file.truncate()
+
+    def sync(self) -> None:
+        """Bring all that was written onto the disk."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def publish(self) -> None:
+        """Give the file its final name, replacing what is there; durable on return."""
+        self.path.replace(self.target)
+        sync_folder(self.target.parent)
+
+
+@contextlib.contextmanager
+def draft(target: Path) -> Iterator[Draft]:
+    """Draft for a target; removed again unless it was published."""
+    made = Draft(target)
+    try:
+        with made.file:
+            yield made
+    finally:
+        made.path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(target: Path, data: bytes | memoryview) -> None:
+    """Write a whole file, durably."""
+    with draft(target) as made:
+        made.file.write(data)
+        made.sync()
+        made.publish()
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file with its times and mode, durably, and compare the copy with the source.
+
+    Raises
+    ------
+    ArchiveError
+        The copy is not the source; the source changed meanwhile, or the disk fails.
+    """
+    with draft(target) as made, source.open("rb") as original:
+        before = os.fstat(original.fileno())
+        shutil.copyfileobj(original, made.file, _COPY_CHUNK)
+        made.sync()
+        after = os.fstat(original.fileno())
+        unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+        if not unchanged or not _same_bytes(original, made.file):
+            raise ArchiveError(f"{source}: changed while it was copied; try again once it is written")
+        os.fchmod(made.file.fileno(), before.st_mode & 0o7777)
+        os.utime(made.file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
+        made.sync()
+        made.publish()
+
+
+def remove_stale_drafts(folder: Path) -> None:
+    """Remove the drafts that killed runs left in a folder."""
+    for path in folder.glob(DRAFT_PREFIX + "*"):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _create(folder: Path) -> tuple[Path, io.BufferedRandom]:
+    while True:
+        path = folder / (DRAFT_PREFIX + secrets.token_hex(8))
+        file = path.open("x+b")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        # another run may have taken the new file for a stale one before it was locked
+        if path.exists():
+            return path, file
+        file.close()
+
+
+def _same_bytes(one: io.BufferedReader, other: io.BufferedRandom) -> bool:
+    one.seek(0)
+    other.seek(0)
+    while True:
+        expected, found = one.read(_COPY_CHUNK), other.read(_COPY_CHUNK)
+        if expected != found:
+            return False
+        if not expected:
+            return True

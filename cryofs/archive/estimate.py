@@ -1,0 +1,174 @@
+"""Gain estimation over movies: frames in, a row of figures for each, a state that survives between runs."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from cryofs.archive.durable import draft, write_file
+from cryofs.detector.gain import BECAME_RELIABLE, CHANGED, MISMATCH, NEGATIVE, GainEstimate
+from cryofs.errors import GainError
+from cryofs.formats.mrc import float_header
+from cryofs.movies import gain
+from cryofs.movies.mrc import MrcMovie
+
+RELIABILITY_NAME = "gain-reliability.mrc"
+STATE_NAME = "gain-estimate.npz"
+DEFAULT_THRESH = 50
+
+# One piece of work: these rows of these frames, a few megabytes, so that the state of the pixels stays in cache.
+_BATCH_FRAMES = 8
+_BAND_ROWS = 32
+# The estimate no longer changes: at most one pixel in a million over this many frames.
+_QUIET_FRAMES = 16
+_QUIET_SHARE = 1e-6
+
+
+@dataclass(frozen=True)
+class FrameRow:
+    """What a frame did to the estimate."""
+
+    movie: str
+    frame: int
+    changed: int
+    mismatch: int
+    negative: int
+    unreliable: int
+    pixels: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.movie} Frame {self.frame:03d} #Changed {self.changed} #Mismatch {self.mismatch}, "
+            f"#Negative {self.negative}, #Unreliable {self.unreliable} / {self.pixels}"
+        )
+
+
+@dataclass
+class Estimation:
+    """An estimate in progress: what is known of the pixels, and which movies told it."""
+
+    estimate: GainEstimate
+    thresh: int = DEFAULT_THRESH
+    reliable: int = 0
+    changes: list[int] = field(default_factory=list)
+    frames_done: dict[str, int] = field(default_factory=dict)
+    pixel_size: float | None = None
+
+    @classmethod
+    def for_movie(cls, movie: MrcMovie, thresh: int = DEFAULT_THRESH) -> Self:
+        """Nothing known yet, of frames as large as this movie's."""
+        _, ny, nx = movie.shape
+        return cls(GainEstimate.empty(ny, nx), thresh, pixel_size=movie.mrc_header.pixel_size)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a frame."""
+        return self.estimate.gain.size
+
+    @property
+    def stable(self) -> bool:
+        """Whether further frames no longer change the estimate."""
+        recent = self.changes[-_QUIET_FRAMES:]
+        return len(recent) == _QUIET_FRAMES and sum(recent) <= self.pixels * _QUIET_SHARE
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether most pixels show values without a common divisor: the movies are not gain-normalised counts."""
+        if len(self.changes) < _BATCH_FRAMES:
+            return False
+        seen = np.count_nonzero(self.estimate.gain)
+        return bool(np.count_nonzero(self.estimate.reliability < 0) > 0.5 * seen)
+
+    def add_movie(self, movie: MrcMovie, pool: Executor, max_frames: int | None = None) -> Iterator[FrameRow]:
+        """Take in the frames of a movie that were not taken in before, until the estimate is stable.
+
+        Raises
+        ------
+        GainError
+            The movie is not of float32 frames of the size of this estimate.
+        """
+        frames, ny, nx = movie.shape
+        if movie.mrc_header.mode != 2 or (ny, nx) != self.estimate.gain.shape:
+            raise GainError(f"{movie.name}: its frames are not float32 of {self.estimate.gain.shape}; leave it out")
+        first = self.frames_done.get(movie.name, 0)
+        while first < frames and not self.stable and not (len(self.changes) == _BATCH_FRAMES and self.hopeless):
+            end = min(first + _BATCH_FRAMES, frames)
+            if max_frames is not None:
+                end = min(end, first + max_frames - len(self.changes))
+            if end <= first:
+                return
+            yield from self._add_batch(movie, range(first, end), pool)
+            first = end
+
+    def _add_batch(self, movie: MrcMovie, batch: range, pool: Executor) -> list[FrameRow]:
+        ny = self.estimate.gain.shape[0]
+
+        def add_band(first: int) -> Any:
+            end = min(first + _BAND_ROWS, ny)
+            values = np.stack([movie.rows(frame, first, end) for frame in batch])
+            return self.estimate.update(first, values, self.thresh)
+
+        statistics = sum(pool.map(add_band, range(0, ny, _BAND_ROWS)))
+        rows = []
+        for frame, figures in zip(batch, statistics, strict=True):
+            self.reliable += int(figures[BECAME_RELIABLE])
+            self.changes.append(int(figures[CHANGED]))
+            rows.append(
+                FrameRow(
+                    movie=movie.name,
+                    frame=frame,
+                    changed=int(figures[CHANGED]),
+                    mismatch=int(figures[MISMATCH]),
+                    negative=int(figures[NEGATIVE]),
+                    unreliable=self.pixels - self.reliable,
+                    pixels=self.pixels,
+                )
+            )
+        self.frames_done[movie.name] = batch.stop
+        return rows
+
+    def reference_file(self) -> bytes:
+        """Bytes of the gain reference file that this estimate makes."""
+        ny, nx = self.estimate.gain.shape
+        header = float_header(ny, nx, self.pixel_size, "cryofs gain reference, to be multiplied with the counts")
+        return header + self.estimate.reference().astype("<f4").tobytes()
+
+    def save(self, folder: Path) -> None:
+        """Write gain reference, reliability, and the state to go on from."""
+        write_file(folder / gain.NAME, self.reference_file())
+        ny, nx = self.estimate.gain.shape
+        header = float_header(ny, nx, self.pixel_size, "cryofs gain reliability: agreeing values less mismatches")
+        write_file(folder / RELIABILITY_NAME, header + self.estimate.reliability.astype("<f4").tobytes())
+        state = {
+            "thresh": self.thresh,
+            "reliable": self.reliable,
+            "changes": self.changes,
+            "frames_done": self.frames_done,
+            "pixel_size": self.pixel_size,
+        }
+        with draft(folder / STATE_NAME) as made:
+            arrays: dict[str, Any] = vars(self.estimate)
+            np.savez(made.file, allow_pickle=False, state=np.array(json.dumps(state)), **arrays)
+            made.sync()
+            made.publish()
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """State that `save` left in a folder.
+
+        Raises
+        ------
+        GainError
+            It is not readable.
+        """
+        path = folder / STATE_NAME
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                arrays = {name: saved[name] for name in ("gain", "low", "high", "reliability")}
+                return cls(GainEstimate(**arrays), **json.loads(str(saved["state"])))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise GainError(f"{path}: not readable ({error}); remove it to start anew") from error

@@ -1,0 +1,121 @@
+"""The gain references of an archive: which one serves a movie, and adding new ones."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.archive.durable import copy_file, write_file
+from cryofs.archive.estimate import Estimation, FrameRow
+from cryofs.archive.samples import Sample
+from cryofs.detector import counts
+from cryofs.errors import CryofsError
+from cryofs.formats.record import Gain
+from cryofs.movies import gain
+from cryofs.movies.gain import GainLibrary
+from cryofs.movies.mrc import MrcMovie
+
+# A reference serves a movie when no more than this share of its values are exceptions: far above defects and pixels not
+# estimated yet, far below what another gain leaves (every value but zero).
+_FITTING_SHARE = 0.02
+# Estimating takes at most this many frames, so that movies that never settle do not hold up a run.
+_MAX_FRAMES = 1000
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A gain reference in the archive, shape (ny, nx), and how records name it."""
+
+    record: Gain
+    gain: NDArray[np.float32]
+
+
+class References:
+    """Gain references of the archive at `root`, those that are there and those that this run adds."""
+
+    def __init__(self, root: Path, library: GainLibrary):
+        self._root = root
+        self._known = [_load(path, library) for path in library.paths(root)]
+
+    def fitting(self, shape: tuple[int, int], samples: list[Sample]) -> Reference | None:
+        """The reference that leaves the fewest exceptions in the samples, None where all leave too many."""
+        shares = [
+            (exception_share(reference.gain, samples), number)
+            for number, reference in enumerate(self._known)
+            if reference.gain.shape == shape
+        ]
+        best = min(shares, default=(1.0, -1))
+        return self._known[best[1]] if best[0] <= _FITTING_SHARE else None
+
+    def adopt(self, path: Path, library: GainLibrary) -> Reference:
+        """Take a gain reference file into the archive, unless its content is there."""
+        sha256 = gain.reference_sha256(path)
+        for reference in self._known:
+            if reference.record.sha256 == sha256:
+                return reference
+        gain.load_reference(path)
+        target = self._free_path(sha256)
+        copy_file(path, target)
+        return self._remember(target, library)
+
+    def add(self, estimation: Estimation, library: GainLibrary) -> Reference:
+        """Write an estimated reference into the archive."""
+        data = estimation.reference_file()
+        target = self._free_path(gain.bytes_sha256(data))
+        write_file(target, data)
+        return self._remember(target, library)
+
+    def _free_path(self, sha256: str) -> Path:
+        first = self._root / gain.NAME
+        return self._root / gain.later_name(sha256) if first.exists() else first
+
+    def _remember(self, path: Path, library: GainLibrary) -> Reference:
+        reference = _load(path, library)
+        self._known.append(reference)
+        return reference
+
+
+def exception_share(reference: NDArray[np.float32], samples: list[Sample]) -> float:
+    """Share of the sampled values that are not count x gain."""
+    exceptions = sum(
+        len(counts.divide(sample.values, reference[sample.rows], np.dtype("u2")).positions) for sample in samples
+    )
+    return exceptions / sum(sample.values.size for sample in samples)
+
+
+def estimate_from(
+    movies: Iterable[Path], samples: Callable[[MrcMovie], list[Sample]], pool: Executor, on_row: Callable[[FrameRow], None]
+) -> Estimation | None:
+    """Estimate the gain of the first of these movies, all with frames of one size.
+
+    A movie that the estimate so far does not fit has another gain and is passed over.
+
+    Returns
+    -------
+    Estimation or None
+        None where the first movie shows no common gain.
+    """
+    estimation: Estimation | None = None
+    for path in movies:
+        try:
+            with MrcMovie(path) as movie:
+                if estimation is None:
+                    estimation = Estimation.for_movie(movie)
+                elif exception_share(estimation.estimate.reference(), samples(movie)) > _FITTING_SHARE:
+                    continue
+                for row in estimation.add_movie(movie, pool, _MAX_FRAMES):
+                    on_row(row)
+        except (CryofsError, OSError):
+            continue  # archiving this movie will say what is wrong with it
+        if estimation.hopeless:
+            return None
+        if estimation.stable:
+            break
+    return estimation
+
+
+def _load(path: Path, library: GainLibrary) -> Reference:
+    return Reference(Gain(library.sha256(path), path.name), gain.load_reference(path))

@@ -1,0 +1,29 @@
+"""A few strips of a movie, from which it is decided how to store the whole."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from cryofs.movies.mrc import MrcMovie
+
+_ROWS = 128
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Whole rows of a frame: which, and their values, shape (rows, nx)."""
+
+    rows: slice
+    values: NDArray[Any]
+
+
+def take_samples(movie: MrcMovie) -> list[Sample]:
+    """Samples from the bottom of the first frame, the middle of the middle one and the top of the last one."""
+    frames, ny, _ = movie.shape
+    height = min(_ROWS, ny)
+    places = {0: 0, frames // 2: (ny - height) // 2, frames - 1: ny - height}
+    return [
+        Sample(slice(first, first + height), movie.rows(frame, first, first + height))
+        for frame, first in places.items()
+    ]
