@@ -1,6 +1,5 @@
 """Checking movies frame by frame, several frames at a time."""
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -71,13 +70,3 @@ def original_bytes(movie: Movie) -> Iterator[bytes | NDArray[np.uint8]]:
     while piece := movie.read_trailing(_TRAILING_PIECE, offset):
         yield piece
         offset += len(piece)
-
-
-def original_sha256(movie: Movie, on_frame: Callable[[int], None]) -> str:
-    """SHA-256 of the MRC file, decoded anew."""
-    digest = hashlib.sha256()
-    for piece in original_bytes(movie):
-        digest.update(piece)
-        if not isinstance(piece, bytes):
-            on_frame(1)
-    return digest.hexdigest()

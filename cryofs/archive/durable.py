@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryofs.errors import ArchiveError
+from cryofs.movies.names import DRAFT_PREFIX
 
-DRAFT_PREFIX = ".cryofs-draft-"
 _COPY_CHUNK = 8 << 20
 
 
@@ -91,6 +91,20 @@ def copy_file(source: Path, target: Path) -> None:
         os.utime(made.file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
         made.sync()
         made.publish()
+
+
+def copy_link(source: Path, target: Path) -> None:
+    """Make a symbolic link like another."""
+    if target.is_symlink() and target.readlink() == source.readlink():
+        return
+    target.symlink_to(source.readlink())
+    sync_folder(target.parent)
+
+
+def copy_times(source: Path, target: Path) -> None:
+    """Give a folder the mode and times of another."""
+    shutil.copystat(source, target)
+    sync_folder(target)
 
 
 def remove_stale_drafts(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Gain estimation over movies: frames in, a row of figures for each, a state that survives between runs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +11,10 @@ import numpy as np
 
 from cryofs.archive.durable import draft, write_file
 from cryofs.detector.gain import BECAME_RELIABLE, CHANGED, MISMATCH, NEGATIVE, GainEstimate
-from cryofs.errors import GainError
+from cryofs.errors import CryofsError, GainError
 from cryofs.formats.mrc import float_header
-from cryofs.movies import gain
 from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.names import GAIN_REFERENCE
 
 RELIABILITY_NAME = "gain-reliability.mrc"
 STATE_NAME = "gain-estimate.npz"
@@ -131,6 +131,12 @@ class Estimation:
         self.frames_done[movie.name] = batch.stop
         return rows
 
+    def set_thresh(self, thresh: int) -> None:
+        """Count pixels as reliable from another threshold on."""
+        if thresh != self.thresh:
+            self.thresh = thresh
+            self.reliable = int(np.count_nonzero(self.estimate.reliability >= thresh))
+
     def reference_file(self) -> bytes:
         """Bytes of the gain reference file that this estimate makes."""
         ny, nx = self.estimate.gain.shape
@@ -139,7 +145,7 @@ class Estimation:
 
     def save(self, folder: Path) -> None:
         """Write gain reference, reliability, and the state to go on from."""
-        write_file(folder / gain.NAME, self.reference_file())
+        write_file(folder / GAIN_REFERENCE, self.reference_file())
         ny, nx = self.estimate.gain.shape
         header = float_header(ny, nx, self.pixel_size, "cryofs gain reliability: agreeing values less mismatches")
         write_file(folder / RELIABILITY_NAME, header + self.estimate.reliability.astype("<f4").tobytes())
@@ -172,3 +178,41 @@ class Estimation:
                 return cls(GainEstimate(**arrays), **json.loads(str(saved["state"])))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise GainError(f"{path}: not readable ({error}); remove it to start anew") from error
+
+
+def continue_estimation(
+    paths: Iterable[Path],
+    folder: Path,
+    thresh: int,
+    max_frames: int | None,
+    pool: Executor,
+    on_error: Callable[[Exception], None],
+) -> Generator[FrameRow, None, None]:
+    """Estimate the gain of movies, from where a run into the same folder ended; a row a frame.
+
+    The state is saved after every movie and when the generator is closed.
+
+    Raises
+    ------
+    GainError
+        No movie could be used, or the state in the folder is not readable.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    estimation = Estimation.load(folder) if (folder / STATE_NAME).exists() else None
+    try:
+        for path in paths:
+            try:
+                with MrcMovie(path.absolute()) as movie:
+                    estimation = estimation or Estimation.for_movie(movie, thresh)
+                    estimation.set_thresh(thresh)
+                    yield from estimation.add_movie(movie, pool, max_frames)
+                estimation.save(folder)
+            except CryofsError as error:
+                on_error(error)
+            if estimation is not None and estimation.stable:
+                return
+    finally:
+        if estimation is not None and estimation.changes:
+            estimation.save(folder)
+    if estimation is None or not estimation.changes:
+        raise GainError(f"{folder}: no gain-normalised movie among the sources; float32 MRC movies are needed")

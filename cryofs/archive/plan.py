@@ -1,6 +1,6 @@
 """How a movie is stored: as counts or plain, in which type, by which codec. Measured on samples, never guessed."""
 
-from collections.abc import Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -67,7 +67,9 @@ class Plan:
         return replace(self, big=True)
 
 
-def make_plan(movie: MrcMovie, samples: list[Sample], reference: Reference | None, coding: Coding) -> Plan:
+def make_plan(
+    movie: MrcMovie, samples: list[Sample], reference: Reference | None, coding: Coding, pool: Executor
+) -> Plan:
     """Choose the smallest way to store a movie, by encoding its samples in each way."""
     values = [sample.values for sample in samples]
     total = movie.layout.frames * movie.shape[1] * movie.shape[2]
@@ -75,7 +77,7 @@ def make_plan(movie: MrcMovie, samples: list[Sample], reference: Reference | Non
     float_type = movie.dtype.kind == "f"
 
     def plan(forms: list[Counts], reference: Reference | None, plain: Plan | None) -> Plan:
-        codec, size = _smallest_codec([form.stored for form in forms], coding)
+        codec, size = _smallest_codec([form.stored for form in forms], coding, pool)
         size += sum(len(exceptions.pack(form.positions, form.originals)) for form in forms)
         rows = 1 if coding.line_by_line else min(WORK_ROWS, movie.shape[1])
         layout = PageLayout(
@@ -104,17 +106,16 @@ def _as_counts(samples: list[Sample], reference: Reference | None) -> list[Count
     return forms if dtype == forms[0].stored.dtype else convert(dtype)
 
 
-def _smallest_codec(strips: list[Any], coding: Coding) -> tuple[Codec, int]:
+def _smallest_codec(strips: list[Any], coding: Coding, pool: Executor) -> tuple[Codec, int]:
     """The fastest codec within the allowance of the smallest, and the size of the strips by it."""
-    sizes = {
-        codec: sum(len(codecs.encode(codec, strip)) for strip in strips)
-        for codec in _candidates(strips[0].dtype, coding)
-    }
-    limit = _SPEED_ALLOWANCE * min(sizes.values())
-    return next((codec, size) for codec, size in sizes.items() if size <= limit)
+    candidates = _candidates(strips[0].dtype, coding)
+    encoded = [[pool.submit(codecs.encode, codec, strip) for strip in strips] for codec in candidates]
+    sizes = [sum(len(strip.result()) for strip in futures) for futures in encoded]
+    limit = _SPEED_ALLOWANCE * min(sizes)
+    return next((codec, size) for codec, size in zip(candidates, sizes, strict=True) if size <= limit)
 
 
-def _candidates(dtype: np.dtype[Any], coding: Coding) -> Iterable[Codec]:
+def _candidates(dtype: np.dtype[Any], coding: Coding) -> list[Codec]:
     """Codecs to try, the faster to decode first."""
     if coding.compression == "none":
         return [Codec("none")]

@@ -17,6 +17,7 @@ from cryofs.formats.record import Gain
 from cryofs.movies import gain
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.names import GAIN_REFERENCE, later_reference_name
 
 # A reference serves a movie when no more than this share of its values are exceptions: far above defects and pixels not
 # estimated yet, far below what another gain leaves (every value but zero).
@@ -69,8 +70,8 @@ class References:
         return self._remember(target, library)
 
     def _free_path(self, sha256: str) -> Path:
-        first = self._root / gain.NAME
-        return self._root / gain.later_name(sha256) if first.exists() else first
+        first = self._root / GAIN_REFERENCE
+        return self._root / later_reference_name(sha256) if first.exists() else first
 
     def _remember(self, path: Path, library: GainLibrary) -> Reference:
         reference = _load(path, library)

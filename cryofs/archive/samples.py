@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cryofs.movies.mrc import MrcMovie
 
-_ROWS = 128
+_ROWS = 64
 
 
 @dataclass(frozen=True)

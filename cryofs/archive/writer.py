@@ -32,6 +32,7 @@ from cryofs.formats.tiff import CLASSIC_LIMIT, TiffMovieWriter
 from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.names import original_name
 from cryofs.version import VERSION
 
 _FRAMES_AHEAD = 2
@@ -212,7 +213,7 @@ def _append_record(
     header = movie.mrc_header
     contents = Record(
         original=Original(
-            name=target.name.removesuffix(tiff.SUFFIX),
+            name=original_name(target.name) or target.name,
             bytes=movie.layout.total_bytes,
             sha256="",
             mtime_ns=movie.stat.st_mtime_ns,

@@ -19,7 +19,6 @@ from cryofs.formats.codecs import Codec, Compression, Predictor
 CLASSIC_LIMIT = 1 << 32
 ANGSTROM_PER_CM = 1e8
 WORK_ROWS = 256
-SUFFIX = ".tif"
 
 _COMPRESSION_TAGS: dict[Compression, int] = {"none": 1, "lzw": 5, "deflate": 8}
 _PREDICTOR_TAGS: dict[Predictor, int] = {"none": 1, "float": 3}

@@ -15,12 +15,10 @@ from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.record import Frame, Record, read_blob, read_record
 from cryofs.formats.sums import quick_sum
-from cryofs.formats.tiff import SUFFIX, PageLayout
+from cryofs.formats.tiff import PageLayout
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Layout, Movie
 
-
-MOVIE_SUFFIXES = (".mrc", ".mrcs")
 
 Exceptions = tuple[NDArray[np.int64], NDArray[Any]]
 
@@ -191,14 +189,6 @@ class ArchivedMovie(Movie):
                 raise DamagedError(f"its gain reference is {gain.shape}, the frames are {self.record.shape[1:]}")
             self._gain = gain
         return self._gain
-
-
-def original_name(name: str) -> str | None:
-    """Name of the movie that a file of this name in an archive holds, None where it is no archived movie's."""
-    if not name.endswith(SUFFIX):
-        return None
-    stem = name[: -len(SUFFIX)]
-    return stem if stem.endswith(MOVIE_SUFFIXES) else None
 
 
 def _layout(record: Record, name: str) -> Layout:

@@ -5,7 +5,6 @@ Thread safety: a `GainLibrary` may be shared; its lock guards the tables, never 
 
 import hashlib
 import os
-import re
 import threading
 import weakref
 from pathlib import Path
@@ -16,20 +15,7 @@ from numpy.typing import NDArray
 from cryofs.errors import CryofsError, GainError
 from cryofs.formats.sums import file_sha256
 from cryofs.movies.mrc import MrcMovie
-
-NAME = "gain-reference.mrc"
-_PATTERN = re.compile(r"gain-reference(-[0-9a-f]{8})?\.mrc")
-
-
-def is_reference_name(name: str) -> bool:
-    """Whether a file of this name in an archive is one of the archive's own gain references."""
-    return _PATTERN.fullmatch(name) is not None
-
-
-def later_name(sha256: str) -> str:
-    """Name of a further reference beside the first."""
-    return f"gain-reference-{sha256[:8]}.mrc"
-
+from cryofs.movies.names import GAIN_REFERENCE, is_reference_name
 
 def load_reference(path: Path) -> NDArray[np.float32]:
     """Gain reference of an MRC file, to be multiplied with counts.
@@ -115,7 +101,7 @@ class GainLibrary:
             return gain
         raise GainError(
             f"{name}: its gain reference (sha256 {sha256[:8]}...) is missing or changed; "
-            f"put the right {NAME} back into the archive"
+            f"put the right {GAIN_REFERENCE} back into the archive"
         )
 
     def sha256(self, path: Path) -> str:

@@ -1,0 +1,5 @@
+"""`python -m cryofs` is the `cryofs` command."""
+
+from cryofs.cli import main
+
+main()

@@ -1,0 +1,247 @@
+"""A run of `cryofs compress`: sources -> an archive, movie by movie; what fails is told and the rest is done.
+
+The order is what makes a kill harmless: a gain reference is durable before any movie that names it gets its final name,
+and a movie has its final name only once the file was read back and compared.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Literal, Protocol
+
+from cryofs.archive import durable, sources
+from cryofs.archive.estimate import FrameRow
+from cryofs.archive.plan import Coding, make_plan
+from cryofs.archive.references import Reference, References, estimate_from
+from cryofs.archive.samples import take_samples
+from cryofs.archive.sources import Job, Kind
+from cryofs.archive.writer import archive_movie
+from cryofs.errors import ArchiveError, CryofsError
+from cryofs.formats.record import is_archived, read_record
+from cryofs.movies.gain import GainLibrary
+from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.names import original_name
+
+# With fewer frames than this, a gain reference would hold as much as the movies.
+_MIN_FRAMES_TO_ESTIMATE = 3
+
+
+@dataclass(frozen=True)
+class CompressOptions:
+    """What the user chose; `gain` is a file or one of two words."""
+
+    gain: Path | Literal["auto", "none"] = "auto"
+    coding: Coding = field(default_factory=Coding)
+    only_do_unfinished: bool = False
+    jobs: int = 1
+
+
+@dataclass
+class Summary:
+    """Figures of a run; bytes are those of the movies done."""
+
+    movies: int = 0
+    failed: int = 0
+    skipped: int = 0
+    original_bytes: int = 0
+    stored_bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def ratio(self) -> float | None:
+        """Stored size as a share of the original one."""
+        return self.stored_bytes / self.original_bytes if self.original_bytes else None
+
+
+class Listener(Protocol):
+    """Who is told how a run goes."""
+
+    def begin(self, movies: int, frames: int) -> None:
+        """The run is about to write this many movies; each frame counts twice, written and checked."""
+
+    def frame_row(self, row: FrameRow) -> None:
+        """A frame went into a gain estimate."""
+
+    def frames(self, count: int) -> None:
+        """So many frames more (or less) are done."""
+
+    def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
+        """A movie is in the archive."""
+
+    def failed(self, name: Path, error: Exception) -> None:
+        """A source could not be archived."""
+
+
+def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, listener: Listener) -> Summary:
+    """Archive movies, folders and lists.
+
+    Raises
+    ------
+    GainError
+        The gain reference given cannot be used.
+    """
+    started = time.monotonic()
+    jobs, problems = sources.collect(paths, archive)
+    archive.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        run = _Run(archive, options, listener, pool)
+        for problem in problems:
+            run.fail(problem.source, problem.error)
+        run.make_folders(jobs)
+        run.archive_movies([job for job in jobs if job.kind is Kind.MOVIE])
+        run.copy_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)])
+        run.date_folders(jobs)
+    run.summary.seconds = time.monotonic() - started
+    return run.summary
+
+
+@dataclass(frozen=True)
+class _MovieInfo:
+    """What is known of a movie from its header and its inode."""
+
+    path: Path
+    shape: tuple[int, int, int]
+    mode: int
+    bytes: int
+    mtime_ns: int
+
+
+class _Run:
+    """The state of one run: its pool, its gain references, its figures."""
+
+    def __init__(self, archive: Path, options: CompressOptions, listener: Listener, pool: Executor):
+        self._archive = archive
+        self._options = options
+        self._listener = listener
+        self._pool = pool
+        self._library = GainLibrary(archive)
+        self._references = References(archive, self._library)
+        self._given = None
+        if isinstance(options.gain, Path):
+            self._given = self._references.adopt(options.gain, self._library)
+        self.summary = Summary()
+
+    def make_folders(self, jobs: list[Job]) -> None:
+        """Make the folders that targets need, and clear them of what killed runs left."""
+        targets = [(job.kind, self._archive / job.target) for job in jobs]
+        for folder in sorted({target if kind is Kind.FOLDER else target.parent for kind, target in targets}):
+            if folder.is_dir():
+                durable.remove_stale_drafts(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def archive_movies(self, jobs: list[Job]) -> None:
+        usable: dict[Path, tuple[Job, _MovieInfo]] = {}
+        for job in jobs:
+            try:
+                info = _look_at(job.source)
+                if self._options.only_do_unfinished and _is_done(self._archive / job.target, info):
+                    self.summary.skipped += 1
+                else:
+                    usable[job.source] = (job, info)
+            except (CryofsError, OSError) as error:
+                self.fail(job.source, error)
+        self._listener.begin(len(usable), 2 * sum(info.shape[0] for _, info in usable.values()))
+        if self._options.gain == "auto":
+            self._estimate_missing(info for _, info in usable.values())
+        for job, _ in usable.values():
+            try:
+                self._archive_movie(job)
+            except (CryofsError, OSError) as error:
+                self.fail(job.source, error)
+
+    def copy_others(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            target = self._archive / job.target
+            try:
+                if job.kind is Kind.LINK:
+                    durable.copy_link(job.source, target)
+                elif not (self._options.only_do_unfinished and _is_copy(job.source, target)):
+                    _refuse_clash(job, target)
+                    durable.copy_file(job.source, target)
+            except (CryofsError, OSError) as error:
+                self.fail(job.source, error)
+
+    def date_folders(self, jobs: list[Job]) -> None:
+        """Give folders the times and modes of their originals, the deepest first."""
+        for job in reversed([job for job in jobs if job.kind is Kind.FOLDER and job.target != Path()]):
+            durable.copy_times(job.source, self._archive / job.target)
+
+    def _archive_movie(self, job: Job) -> None:
+        with MrcMovie(job.source) as movie:
+            samples = take_samples(movie)
+            reference: Reference | None = None
+            if movie.mrc_header.mode == 2 and self._options.gain != "none":
+                reference = self._references.fitting(movie.shape[1:], samples)
+                if self._given is not None and self._given.gain.shape == movie.shape[1:]:
+                    reference = self._given
+            plan = make_plan(movie, samples, reference, self._options.coding, self._pool)
+            target = self._archive / job.target
+            stored = archive_movie(movie, target, plan, self._library, self._pool, self._listener.frames)
+            self.summary.movies += 1
+            self.summary.original_bytes += movie.layout.total_bytes
+            self.summary.stored_bytes += stored
+            self._listener.movie_done(job.target, movie.layout.total_bytes, stored)
+
+    def _estimate_missing(self, infos: Iterable[_MovieInfo]) -> None:
+        """Estimate gain references until every gain-normalised movie has one that fits."""
+        floats = sorted((info for info in infos if info.mode == 2), key=lambda info: info.shape[1:])
+        for _, same_size in groupby(floats, key=lambda info: info.shape[1:]):
+            waiting = [info for info in same_size if not self._fits(info)]
+            while sum(info.shape[0] for info in waiting) >= _MIN_FRAMES_TO_ESTIMATE:
+                paths = [info.path for info in waiting]
+                estimation = estimate_from(paths, take_samples, self._pool, self._listener.frame_row)
+                if estimation is not None:
+                    self._references.add(estimation, self._library)
+                # the first movie has had its chance, fitting or not
+                waiting = [info for info in waiting[1:] if not self._fits(info)]
+
+    def _fits(self, info: _MovieInfo) -> bool:
+        try:
+            with MrcMovie(info.path) as movie:
+                return self._references.fitting(info.shape[1:], take_samples(movie)) is not None
+        except (CryofsError, OSError):
+            return False  # archiving this movie will say what is wrong with it
+
+    def fail(self, source: Path, error: Exception) -> None:
+        self.summary.failed += 1
+        self._listener.failed(source, error)
+
+
+def _look_at(path: Path) -> _MovieInfo:
+    with MrcMovie(path) as movie:
+        return _MovieInfo(path, movie.shape, movie.mrc_header.mode, movie.stat.st_size, movie.stat.st_mtime_ns)
+
+
+def _is_done(target: Path, info: _MovieInfo) -> bool:
+    """Whether the archive holds this very movie; a target of that name that holds another is done again."""
+    if not target.is_file():
+        return False
+    with target.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if not is_archived(file.fileno(), size):
+            return False
+        try:
+            original = read_record(file.fileno(), size, str(target)).original
+        except CryofsError:
+            return False
+    return (original.bytes, original.mtime_ns) == (info.bytes, info.mtime_ns)
+
+
+def _is_copy(source: Path, target: Path) -> bool:
+    if not target.is_file():
+        return False
+    here, there = source.stat(), target.stat()
+    return (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+
+
+def _refuse_clash(job: Job, target: Path) -> None:
+    """Refuse to overwrite an archived movie by a file of the same name."""
+    if original_name(target.name) is None or not target.is_file():
+        return
+    with target.open("rb") as file:
+        if is_archived(file.fileno(), os.fstat(file.fileno()).st_size):
+            raise ArchiveError(f"{job.source}: the archive keeps a movie under this name ({target}); rename the file")

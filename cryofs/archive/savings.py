@@ -1,0 +1,92 @@
+"""What an archive saves, and what a file holds: figures for `cryofs info` and `cryofs stats`."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryofs.archive.sources import Kind, collect_archived
+from cryofs.errors import CryofsError
+from cryofs.formats.record import is_archived, read_record
+from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.names import original_name
+from cryofs.movies.open import open_movie
+
+
+@dataclass
+class Savings:
+    """Figures of an archive."""
+
+    movies: int = 0
+    damaged: int = 0
+    original_bytes: int = 0
+    stored_bytes: int = 0
+
+    @property
+    def ratio(self) -> float | None:
+        """Stored size as a share of the original one."""
+        return self.stored_bytes / self.original_bytes if self.original_bytes else None
+
+
+def savings(paths: Iterable[Path]) -> Savings:
+    """Figures of all archived movies below these paths, from their records."""
+    total = Savings()
+    for job in collect_archived(paths)[0]:
+        if job.kind is not Kind.FILE or original_name(job.source.name) is None:
+            continue
+        with job.source.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if not is_archived(file.fileno(), size):
+                continue
+            try:
+                record = read_record(file.fileno(), size, str(job.source))
+            except CryofsError:
+                total.damaged += 1
+                continue
+        total.movies += 1
+        total.original_bytes += record.original.bytes
+        total.stored_bytes += size
+    return total
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Facts about a movie, archived or plain, as `cryofs info --json` prints them."""
+    with open_movie(path) as movie:
+        header = movie.mrc_header
+        facts: dict[str, Any] = {
+            "format": "mrc",
+            "shape": list(movie.shape),
+            "dtype": movie.dtype.name,
+            "mode": header.mode,
+            "byte_order": "little" if header.byte_order == "<" else "big",
+            "extended_header": header.extended_type or None,
+            "pixel_size": header.pixel_size,
+            "compression": "none",
+            "stored_bytes": movie.layout.total_bytes,
+            "original": {"name": path.name, "bytes": movie.layout.total_bytes, "sha256": None},
+            "ratio": 1.0,
+            "gain": None,
+            "exceptions": 0,
+        }
+        if isinstance(movie, ArchivedMovie):
+            facts |= _archived_facts(movie)
+        return facts
+
+
+def _archived_facts(movie: ArchivedMovie) -> dict[str, Any]:
+    record = movie.record
+    original = record.original
+    return {
+        "format": "cryofs",
+        "compression": record.compression,
+        "predictor": record.predictor,
+        "stored_dtype": record.stored_dtype,
+        "stored_bytes": movie.stored_bytes,
+        "original": {"name": original.name, "bytes": original.bytes, "sha256": original.sha256},
+        "ratio": movie.stored_bytes / original.bytes,
+        "gain": {"name": record.gain.name, "sha256": record.gain.sha256} if record.gain else None,
+        "exceptions": sum(frame.exceptions.count for frame in record.frames if frame.exceptions),
+        "exception_bytes": sum(frame.exceptions.blob.stored for frame in record.frames if frame.exceptions),
+        "writer": record.writer,
+    }

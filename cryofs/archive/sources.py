@@ -1,0 +1,135 @@
+"""What a run is asked to archive: movies, folders, lists -> jobs, each with its place in the archive."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from itertools import chain
+from pathlib import Path
+
+from cryofs.errors import ArchiveError, CryofsError
+from cryofs.formats import lists
+from cryofs.movies.names import DRAFT_PREFIX, MOVIE_SUFFIXES, archived_name
+
+
+class Kind(Enum):
+    """What becomes of a source."""
+
+    MOVIE = "movie"
+    FILE = "file"
+    LINK = "link"
+    FOLDER = "folder"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A source and its target, relative to the root of the archive."""
+
+    kind: Kind
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A source that cannot be archived; the others can."""
+
+    source: Path
+    error: CryofsError
+
+
+def collect(sources: Iterable[Path], archive: Path) -> tuple[list[Job], list[Problem]]:
+    """Jobs for all sources, sorted by target, and what cannot be done.
+
+    A folder's tree is kept below the root of the archive. A movie given by itself goes to the root; a movie in a list
+    goes where the list says, relative to the root (without the leading ``/`` of an absolute path).
+    """
+    jobs: dict[Path, Job] = {}
+    problems = []
+    for item in chain.from_iterable(_items_of(source, archive) for source in sources):
+        if isinstance(item, Problem):
+            problems.append(item)
+            continue
+        twin = jobs.setdefault(item.target, item)
+        if twin.source != item.source and not twin.kind is item.kind is Kind.FOLDER:
+            text = f"{item.source}: {twin.source} already becomes {item.target} in the archive; rename one of them"
+            problems.append(Problem(item.source, ArchiveError(text)))
+    return sorted(jobs.values(), key=lambda job: job.target), problems
+
+
+def collect_archived(paths: Iterable[Path]) -> tuple[list[Job], list[Problem]]:
+    """Files to verify or extract, all of kind FILE, with targets below the folder, file or list that names them."""
+    jobs: list[Job] = []
+    problems = []
+    for item in chain.from_iterable(_items_of(path, None) for path in paths):
+        if isinstance(item, Problem):
+            problems.append(item)
+        else:
+            jobs.append(item)
+    return jobs, problems
+
+
+def _items_of(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
+    """What a source stands for; where `archive` is None, files keep their names."""
+    if source.is_dir():
+        yield from _walk(source, archive)
+    elif not source.is_file():
+        yield Problem(source, ArchiveError(f"{source}: no such file or folder"))
+    elif source.suffix in lists.SUFFIXES:
+        yield from _listed(source, archive)
+    else:
+        yield _job(source, Path(source.name), archive)
+
+
+def _listed(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
+    """Movies in a list, relative to where the command runs, as RELION has it, or else to the list."""
+    try:
+        names = lists.read_list(source)
+    except CryofsError as error:
+        yield Problem(source, error)
+        return
+    for name in names:
+        places = [path for path in (Path(name), source.parent / name) if path.is_file()]
+        if places:
+            yield _job(places[0], _inside(Path(name)), archive)
+        else:
+            yield Problem(Path(name), ArchiveError(f"{name}: listed in {source}, but there is no such file"))
+
+
+def _walk(folder: Path, archive: Path | None) -> Iterator[Job | Problem]:
+    """Everything below a folder, but for the archive itself and drafts of other runs."""
+    unreadable: list[OSError] = []
+    for place, names, files in os.walk(folder, onerror=unreadable.append):
+        here = Path(place)
+        below = here.relative_to(folder)
+        yield Job(Kind.FOLDER, here, below)
+        for name in sorted([*names, *files]):
+            path = here / name
+            if path.is_symlink() and not path.is_file():
+                yield Job(Kind.LINK, path, below / name)
+            elif name in names or name.startswith(DRAFT_PREFIX):
+                continue
+            elif path.is_file():
+                yield _job(path, below / name, archive)
+            else:
+                yield Problem(path, ArchiveError(f"{path}: neither file nor folder; leave it out of the archive"))
+        names[:] = [name for name in names if archive is None or not _same_folder(here / name, archive)]
+    for error in unreadable:
+        text = f"{error.filename}: cannot be listed ({error.strerror}); check its permissions"
+        yield Problem(Path(error.filename), ArchiveError(text))
+
+
+def _job(source: Path, target: Path, archive: Path | None) -> Job:
+    if archive is not None and source.suffix in MOVIE_SUFFIXES:
+        return Job(Kind.MOVIE, source, target.with_name(archived_name(target.name)))
+    return Job(Kind.FILE, source, target)
+
+
+def _inside(name: Path) -> Path:
+    """A listed path as a path below the archive's root."""
+    path = Path(os.path.normpath(name))
+    return path.relative_to(path.anchor) if path.is_absolute() else Path(*(part for part in path.parts if part != ".."))
+
+
+def _same_folder(one: Path, other: Path) -> bool:
+    return other.exists() and one.samefile(other)

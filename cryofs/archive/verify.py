@@ -1,0 +1,182 @@
+"""Verifying archives and taking originals out of them."""
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryofs.archive import durable
+from cryofs.archive.check import original_bytes
+from cryofs.archive.sources import Job, Kind, collect_archived
+from cryofs.errors import ArchiveError, CryofsError, DamagedError
+from cryofs.formats.record import is_archived
+from cryofs.movies.archived import ArchivedMovie, check_pages
+from cryofs.movies.gain import GainLibrary
+from cryofs.movies.names import is_reference_name, original_name
+
+OnFrame = Callable[[int], None]
+Begin = Callable[[str, int], None]
+OnFile = Callable[[Path, Exception | None], None]
+
+
+@dataclass
+class Checked:
+    """Figures of a run over archived files."""
+
+    movies: int = 0
+    failed: int = 0
+    files: int = 0
+    original_bytes: int = 0
+    stored_bytes: int = 0
+
+
+def verify(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_frame: OnFrame) -> Checked:
+    """Decode archived movies and check every frame, the whole file and the TIFF structure against the record.
+
+    Files that are no archived movies have nothing to be checked against and are passed over, unless they were named.
+    """
+    checked = Checked()
+    paths = list(paths)
+    found = _collect(paths, checked, on_file)
+    begin("verifying", sum(map(_frame_count, found)))
+    gains = GainLibrary()
+    with ThreadPoolExecutor(jobs) as pool:
+        for job in found:
+            with _told(job.source, checked, on_file), _opened(job, gains, pool) as movie:
+                if movie is None:
+                    if job.source in paths:
+                        raise DamagedError(f"{job.source}: no archived movie, so there is nothing to verify it against")
+                    continue
+                check_pages(movie)
+                digest = hashlib.sha256()
+                _feed(movie, digest.update, on_frame)
+                _check_sha256(movie, digest.hexdigest())
+                _count(checked, movie)
+                on_file(job.source, None)
+    return checked
+
+
+def extract(
+    paths: Iterable[Path], folder: Path, jobs: int, on_file: OnFile, begin: Begin, on_frame: OnFrame
+) -> Checked:
+    """Restore originals below a folder: movies from archived ones, with times and mode; other files are copied.
+
+    An existing file is replaced only once the restored one is complete and has the recorded SHA-256.
+    """
+    checked = Checked()
+    found = _collect(paths, checked, on_file)
+    begin("restoring", sum(map(_frame_count, found)))
+    gains = GainLibrary()
+    with ThreadPoolExecutor(jobs) as pool:
+        for job in found:
+            if job.kind is Kind.FOLDER:
+                (folder / job.target).mkdir(parents=True, exist_ok=True)
+                durable.remove_stale_drafts(folder / job.target)
+                continue
+            with _told(job.source, checked, on_file), _opened(job, gains, pool) as movie:
+                target = folder / job.target
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if movie is not None:
+                    _restore(movie, target.with_name(original_name(target.name) or target.name), on_frame)
+                    _count(checked, movie)
+                elif job.kind is Kind.LINK:
+                    durable.copy_link(job.source, target)
+                elif is_reference_name(job.source.name):
+                    continue
+                else:
+                    durable.copy_file(job.source, target)
+                    checked.files += 1
+                on_file(job.source, None)
+    for job in reversed(found):
+        if job.kind is Kind.FOLDER:
+            durable.copy_times(job.source, folder / job.target)
+    return checked
+
+
+def _collect(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[Job]:
+    found, problems = collect_archived(paths)
+    for problem in problems:
+        checked.failed += 1
+        on_file(problem.source, problem.error)
+    return found
+
+
+def _restore(movie: ArchivedMovie, target: Path, on_frame: OnFrame) -> None:
+    original = movie.record.original
+    with durable.draft(target) as made:
+        digest = hashlib.sha256()
+
+        def take(piece: memoryview) -> None:
+            hashing = threading.Thread(target=digest.update, args=(piece,))
+            hashing.start()
+            made.file.write(piece)
+            hashing.join()
+
+        _feed(movie, take, on_frame)
+        _check_sha256(movie, digest.hexdigest())
+        os.fchmod(made.file.fileno(), original.mode)
+        made.file.flush()
+        os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
+        made.sync()
+        made.publish()
+
+
+def _feed(movie: ArchivedMovie, take: Callable[[memoryview], None], on_frame: OnFrame) -> None:
+    for piece in original_bytes(movie):
+        take(memoryview(piece))
+        if not isinstance(piece, bytes):
+            on_frame(1)
+
+
+def _check_sha256(movie: ArchivedMovie, found: str) -> None:
+    if found != movie.record.original.sha256:
+        raise DamagedError(f"{movie.name}: the restored file has another SHA-256 than recorded; restore it from a backup")
+
+
+def _is_archived_movie(job: Job) -> bool:
+    if job.kind is not Kind.FILE or original_name(job.source.name) is None:
+        return False
+    with job.source.open("rb") as file:
+        return is_archived(file.fileno(), os.fstat(file.fileno()).st_size)
+
+
+def _frame_count(job: Job) -> int:
+    """Frames of the archived movie that a file holds, 0 where it holds none or a damaged one."""
+    with contextlib.suppress(CryofsError, OSError):
+        if _is_archived_movie(job):
+            with ArchivedMovie(job.source, GainLibrary()) as movie:
+                return movie.layout.frames
+    return 0
+
+
+@contextlib.contextmanager
+def _opened(job: Job, gains: GainLibrary, pool: ThreadPoolExecutor) -> Iterator[ArchivedMovie | None]:
+    """The archived movie that a file holds, None where it holds none."""
+    if not _is_archived_movie(job):
+        yield None
+        return
+    with ArchivedMovie(job.source.absolute(), gains, pool) as movie:
+        yield movie
+
+
+@contextlib.contextmanager
+def _told(source: Path, checked: Checked, on_file: OnFile) -> Iterator[None]:
+    """Turn errors into a failed file, so that the run goes on with the next."""
+    try:
+        yield
+    except CryofsError as error:
+        checked.failed += 1
+        on_file(source, error)
+    except OSError as error:
+        checked.failed += 1
+        on_file(source, ArchiveError(f"{error.filename or source}: {error.strerror}"))
+
+
+def _count(checked: Checked, movie: ArchivedMovie) -> None:
+    checked.movies += 1
+    checked.original_bytes += movie.record.original.bytes
+    checked.stored_bytes += movie.stored_bytes

@@ -1,0 +1,58 @@
+"""The command line application: its commands, its exit codes, and how errors are printed.
+
+Exit codes: 0 done, 1 some files failed (the others are done), 2 usage. Modules of the commands import what they need
+when they run, so that `cryofs umount` does not wait for numba.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cryofs.cli import compress, estimate_gain, extract, info, mount, stats, umount, verify
+from cryofs.cli.output import one_line
+from cryofs.errors import CryofsError
+from cryofs.version import VERSION
+
+app = typer.Typer(
+    name="cryofs",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for module in (mount, umount, compress, estimate_gain, verify, extract, info, stats):
+    app.command(name=module.NAME)(module.command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cryofs {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Cryo-EM movies stored small, shown to every tool as the original MRC files.
+
+    Any command takes --debug, which shows where an error comes from.
+    """
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; return its exit code."""
+    debug = "--debug" in arguments
+    try:
+        app([argument for argument in arguments if argument != "--debug"])
+    except SystemExit as finished:
+        return finished.code if isinstance(finished.code, int) else 0
+    except (CryofsError, OSError) as error:
+        if debug:
+            raise
+        print(f"cryofs: {one_line(error)}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,95 @@
+"""`cryofs compress`: movies into an archive."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cryofs.cli.output import Reporter, percent, print_json, size_text
+from cryofs.settings import usable_cores
+
+NAME = "compress"
+
+
+class Compression(StrEnum):
+    """Codecs by name."""
+
+    AUTO = "auto"
+    LZW = "lzw"
+    DEFLATE = "deflate"
+    NONE = "none"
+
+
+def command(
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Movies, folders, .star or .lst lists.")],
+    archive: Annotated[Path, typer.Option("-o", "--output", metavar="ARCHIVE", help="Folder of the archive.")],
+    gain: Annotated[
+        str, typer.Option(metavar="auto|none|FILE", help="Gain reference: estimate it where needed, none, or a file.")
+    ] = "auto",
+    compression: Annotated[Compression, typer.Option(help="TIFF codec; auto takes the smallest.")] = Compression.AUTO,
+    deflate_level: Annotated[
+        int | None, typer.Option(min=0, max=9, help="Ordinary deflate of this level, with deflate.")
+    ] = None,
+    line_by_line: Annotated[bool, typer.Option("--line-by-line", help="One row a TIFF strip, not 256.")] = False,
+    only_do_unfinished: Annotated[
+        bool, typer.Option("--only-do-unfinished", help="Pass over what the archive holds already.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Archive movies so small that they fit, and exactly.
+
+    Movies become TIFF files of electron counts (gain-normalised ones divided by their gain reference, which is estimated
+    first where the archive has none), everything else is copied. Each file gets its final name only once it was read back
+    and compared with the original, so a run may be killed at any time and continued with --only-do-unfinished.
+
+    Example: cryofs compress /data/session -o /archive/session
+    """
+    from cryofs.archive.compress import CompressOptions, compress
+    from cryofs.archive.plan import Coding
+
+    if deflate_level is not None and compression is not Compression.DEFLATE:
+        raise typer.BadParameter("--deflate-level goes with --compression deflate")
+    options = CompressOptions(
+        gain=gain if gain in ("auto", "none") else Path(gain),  # type: ignore[arg-type]
+        coding=Coding(compression.value, deflate_level, line_by_line),
+        only_do_unfinished=only_do_unfinished,
+        jobs=jobs,
+    )
+    with Reporter() as reporter:
+        summary = compress(sources, archive, options, _Listener(reporter))
+    facts: dict[str, Any] = {**vars(summary), "ratio": summary.ratio}
+    if as_json:
+        print_json(facts)
+    else:
+        print(
+            f"{summary.movies} movies, {summary.failed} failed, {summary.skipped} skipped: "
+            f"{size_text(summary.original_bytes)} -> {size_text(summary.stored_bytes)} "
+            f"({percent(summary.ratio)}) in {summary.seconds:.1f} s"
+        )
+    raise typer.Exit(1 if summary.failed else 0)
+
+
+class _Listener:
+    """Tells a reporter how the run goes."""
+
+    def __init__(self, reporter: Reporter):
+        self._reporter = reporter
+
+    def begin(self, movies: int, frames: int) -> None:
+        self._reporter.begin(f"{movies} movies", frames)
+
+    def frame_row(self, row: object) -> None:
+        self._reporter.line(str(row))
+
+    def frames(self, count: int) -> None:
+        self._reporter.advance(count)
+
+    def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
+        self._reporter.line(
+            f"{name}: {size_text(original_bytes)} -> {size_text(stored_bytes)} ({percent(stored_bytes / original_bytes)})"
+        )
+
+    def failed(self, name: Path, error: Exception) -> None:
+        self._reporter.error(error)

@@ -1,0 +1,50 @@
+"""`cryofs estimate-gain`: the gain reference of gain-normalised movies."""
+
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cryofs.cli.output import Reporter
+from cryofs.settings import usable_cores
+
+NAME = "estimate-gain"
+
+
+def command(
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Movies, folders, .star or .lst lists.")],
+    folder: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the estimate is kept.")],
+    thresh: Annotated[
+        int, typer.Option(min=1, help="Agreeing values after which a pixel counts as reliable.")
+    ] = 50,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames in all.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
+) -> None:
+    """Estimate the gain reference that movies were multiplied with.
+
+    Prints a row for each frame and stops by itself once the estimate no longer changes. Ctrl-C keeps what is known; the
+    same command goes on from there. Writes gain-reference.mrc, to be multiplied with counts, and gain-reliability.mrc.
+
+    Example: cryofs estimate-gain movies.star -o Gain
+    """
+    from cryofs.archive.estimate import continue_estimation
+    from cryofs.archive.sources import Kind, collect
+
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    found, problems = collect(sources, folder)
+    with Reporter() as reporter, ThreadPoolExecutor(jobs) as pool:
+        for problem in problems:
+            reporter.error(problem.error)
+        movies = [job.source for job in found if job.kind is Kind.MOVIE]
+        rows = continue_estimation(movies, folder, thresh, max_frames, pool, on_error=reporter.error)
+        for row in rows:
+            print(row, flush=True)
+            if stop.is_set():
+                rows.close()
+                reporter.line(f"interrupted; run the same command to go on from {folder}")
+                break
+    raise typer.Exit(1 if problems else 0)

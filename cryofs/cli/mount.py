@@ -1,0 +1,63 @@
+"""`cryofs mount`: an archive as its original files."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+NAME = "mount"
+
+
+def command(
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.")],
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", help="Empty folder to mount on.")],
+    foreground: Annotated[bool, typer.Option("-f", "--foreground", help="Serve in this process.")] = False,
+    options: Annotated[str, typer.Option("-o", metavar="OPTIONS", help="Mount options, as in allow_other.")] = "",
+    cache_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Decoded frames kept in memory.", show_default="4GiB")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="all cores")] = None,
+    readahead: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Kernel read-ahead, set by root.", show_default="1MiB")
+    ] = None,
+    log_file: Annotated[
+        Path | None, typer.Option(help="Log of a background mount.", show_default="~/.local/state/cryofs/*.log")
+    ] = None,
+    ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Mount an archive: every tool reads the original MRC files, decoded on demand.
+
+    Returns when the mount is live.
+
+    Example: cryofs mount /archive/session /mnt/movies
+    """
+    from cryofs.fuse.mounting import check_mountpoint, serve, serve_in_background
+    from cryofs.settings import load_settings
+
+    archive, mountpoint = archive.absolute(), mountpoint.absolute()
+    check_mountpoint(archive, mountpoint)
+    chosen = {"cache_size": cache_size, "jobs": jobs, "readahead": readahead}
+    settings = load_settings(archive, chosen)
+    if foreground:
+        logging.basicConfig(format="%(asctime)s cryofs %(levelname)s: %(message)s", level=logging.INFO)
+        serve(archive, mountpoint, settings, options, lambda: _tell_parent(ready_fd))
+        return
+    arguments = ["mount", str(archive), str(mountpoint), "--foreground"]
+    arguments += ["-o", options] if options else []
+    for name, value in chosen.items():
+        if value is not None:
+            arguments += ["--" + name.replace("_", "-"), str(value)]
+    serve_in_background([*arguments, "--ready-fd"], mountpoint, log_file or _default_log(mountpoint))
+
+
+def _tell_parent(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.write(descriptor, b"1")
+        os.close(descriptor)
+
+
+def _default_log(mountpoint: Path) -> Path:
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return state / "cryofs" / (str(mountpoint).strip("/").replace("/", "-") + ".log")

@@ -1,0 +1,82 @@
+"""What commands print: progress and messages on standard error, results on standard output.
+
+On a terminal progress is a bar; elsewhere each finished file is a line. With `--json`, standard output holds one JSON
+object and nothing else.
+"""
+
+import json
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def one_line(error: Exception) -> str:
+    """An error as one line that names the file."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
+
+
+def print_json(facts: dict[str, Any]) -> None:
+    """Print one JSON object on standard output."""
+    print(json.dumps(facts, indent=2))
+
+
+def size_text(count: float) -> str:
+    """Bytes for people: 2.28 GB."""
+    for unit in _UNITS:
+        if count < 1000 or unit == _UNITS[-1]:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.2f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+def percent(ratio: float | None) -> str:
+    """A ratio as a percentage."""
+    return "-" if ratio is None else f"{100 * ratio:.2f} %"
+
+
+class Reporter:
+    """A progress bar on a terminal, plain lines elsewhere; messages never tear the bar."""
+
+    def __init__(self, unit: str = "frames"):
+        self._console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._task: Any = None
+
+    def begin(self, description: str, total: int) -> None:
+        """Show a bar for work of this size."""
+        self._task = self._progress.add_task(description, total=total)
+
+    def advance(self, count: int) -> None:
+        """Move the bar."""
+        if self._task is not None:
+            self._progress.advance(self._task, count)
+
+    def line(self, text: str) -> None:
+        """Print a line on standard error."""
+        self._console.print(text)
+
+    def error(self, error: Exception) -> None:
+        """Print an error as one line."""
+        self._console.print(f"cryofs: {one_line(error)}")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+        sys.stderr.flush()

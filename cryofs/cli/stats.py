@@ -1,0 +1,39 @@
+"""`cryofs stats`: what an archive saves, what a mount has done."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cryofs.cli.output import percent, print_json, size_text
+
+NAME = "stats"
+
+
+def command(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="An archive or a mountpoint.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Show the savings of an archive; for a mountpoint also cache and read figures.
+
+    Example: cryofs stats /mnt/movies
+    """
+    from cryofs.archive.savings import savings
+    from cryofs.fuse.control import mount_facts
+
+    mounted = mount_facts(path)
+    saved = savings([Path(mounted["archive"]) if mounted else path])
+    facts = {**vars(saved), "ratio": saved.ratio}
+    if mounted:
+        facts["mount"] = mounted
+    if as_json:
+        print_json(facts)
+        return
+    print(
+        f"{saved.movies} movies: {size_text(saved.original_bytes)} -> {size_text(saved.stored_bytes)} "
+        f"({percent(saved.ratio)})"
+    )
+    if saved.damaged:
+        print(f"{saved.damaged} movies with a damaged record; cryofs verify names them")
+    for name, value in (mounted or {}).items():
+        print(f"{name:16} {value}")

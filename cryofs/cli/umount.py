@@ -1,0 +1,20 @@
+"""`cryofs umount`: remove a mount, alive or dead."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+NAME = "umount"
+
+
+def command(
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", help="Where the archive is mounted.")],
+) -> None:
+    """Unmount; returns when the mount and its process are gone.
+
+    Example: cryofs umount /mnt/movies
+    """
+    from cryofs.fuse.control import unmount
+
+    unmount(mountpoint)

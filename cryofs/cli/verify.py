@@ -1,0 +1,38 @@
+"""`cryofs verify`: does an archive still give back every original."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cryofs.cli.output import Reporter, print_json
+from cryofs.settings import usable_cores
+
+NAME = "verify"
+
+
+def command(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Archived movies, lists, or whole archives.")],
+    jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Decode archived movies and check them against the sums of their originals.
+
+    Example: cryofs verify /archive/session
+    """
+    from cryofs.archive.verify import verify
+
+    with Reporter() as reporter:
+
+        def tell(path: Path, error: Exception | None) -> None:
+            if error is None:
+                reporter.line(f"{path}: good")
+            else:
+                reporter.error(error)
+
+        checked = verify(paths, jobs, tell, reporter.begin, reporter.advance)
+    if as_json:
+        print_json(vars(checked))
+    else:
+        print(f"{checked.movies} movies good, {checked.failed} failed")
+    raise typer.Exit(1 if checked.failed else 0)

@@ -1,0 +1,1 @@
+"""Decoded frames in memory: a cache bounded in bytes, one decode per frame at a time, read-ahead."""

@@ -1,0 +1,132 @@
+"""The frame store: decoded frames in memory, least recently used ones going first.
+
+Threads: any thread may call `get`. The first that asks for a frame decodes it (its movie's pool does the strips), all
+others wait for that one decode. The lock guards the tables and is never held during a decode. Room is set aside before a
+decode begins, so frames held and frames being decoded together stay within the budget; a frame larger than the whole
+budget is decoded alone and not kept.
+"""
+
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+import numpy as np
+from cachetools import LRUCache
+from numpy.typing import NDArray
+
+Frame = NDArray[np.uint8]
+Decode = Callable[[], Frame]
+
+# Frames decoded at the same time; each has all threads of the decoding pool for its strips.
+_DECODES_AT_ONCE = 2
+
+
+@dataclass
+class StoreFigures:
+    """What the store has done since it was made."""
+
+    hits: int = 0
+    decodes: int = 0
+    read_ahead: int = 0
+    failures: int = 0
+    cached_bytes: int = 0
+    budget_bytes: int = 0
+
+
+class FrameStore:
+    """Decoded frames, at most `budget` bytes of them.
+
+    Parameters
+    ----------
+    background : Executor or None
+        Runs read-ahead; without it there is none.
+    """
+
+    def __init__(self, budget: int, background: Executor | None = None):
+        self._budget = budget
+        self._background = background
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._cached: LRUCache[Hashable, Frame] = LRUCache(budget, getsizeof=lambda frame: frame.nbytes)
+        self._under_way: dict[Hashable, Future[Frame]] = {}
+        self._reserved = 0
+        self._decoding = 0
+        self._figures = StoreFigures(budget_bytes=budget)
+
+    def get(self, key: Hashable, size: int, decode: Decode) -> Frame:
+        """Frame under `key`, decoded by `decode` unless it is there; it must not be changed.
+
+        Parameters
+        ----------
+        size : int
+            Bytes that the frame takes, for which room is made first.
+        """
+        with self._lock:
+            if (frame := self._cached.get(key)) is not None:
+                self._figures.hits += 1
+                return frame
+            if (pending := self._under_way.get(key)) is None:
+                mine: Future[Frame] = Future()
+                self._under_way[key] = mine
+        if pending is not None:
+            frame = pending.result()
+            with self._lock:
+                self._figures.hits += 1
+            return frame
+        self._fulfil(mine, key, size, decode)
+        return mine.result()
+
+    def prefetch(self, key: Hashable, size: int, decode: Decode) -> None:
+        """Decode a frame in the background, if there is room for it without waiting."""
+        if self._background is None:
+            return
+        with self._lock:
+            busy = self._decoding >= _DECODES_AT_ONCE or self._reserved + 2 * size > self._budget
+            if busy or key in self._cached or key in self._under_way:
+                return
+            future: Future[Frame] = Future()
+            self._under_way[key] = future
+            self._figures.read_ahead += 1
+        self._background.submit(self._fulfil, future, key, size, decode)
+
+    def figures(self) -> StoreFigures:
+        """Figures as of now."""
+        with self._lock:
+            self._figures.cached_bytes = int(self._cached.currsize)
+            return StoreFigures(**vars(self._figures))
+
+    def _fulfil(self, future: Future[Frame], key: Hashable, size: int, decode: Decode) -> None:
+        """Decode a frame, hand it to all who wait, and keep it."""
+        self._make_room(size)
+        try:
+            frame = decode()
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the frame gets the error, whatever it is
+            self._finish(key, size, None)
+            future.set_exception(error)
+        else:
+            self._finish(key, size, frame)
+            future.set_result(frame)
+
+    def _make_room(self, size: int) -> None:
+        with self._room:
+            self._room.wait_for(
+                lambda: self._decoding < _DECODES_AT_ONCE
+                and (self._decoding == 0 or self._reserved + size <= self._budget)
+            )
+            self._decoding += 1
+            self._reserved += size
+            while self._cached and self._cached.currsize + self._reserved > self._budget:
+                self._cached.popitem()
+
+    def _finish(self, key: Hashable, size: int, frame: Frame | None) -> None:
+        with self._room:
+            self._decoding -= 1
+            self._reserved -= size
+            del self._under_way[key]
+            self._figures.decodes += 1
+            if frame is None:
+                self._figures.failures += 1
+            elif frame.nbytes <= self._budget:
+                self._cached[key] = frame
+            self._room.notify_all()

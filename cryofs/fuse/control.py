@@ -1,0 +1,96 @@
+"""Talking to a mount from outside: is this a mountpoint of ours, what does it say, and unmounting it.
+
+Imports no FUSE library, so that `cryofs umount` and `cryofs stats` start at once.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from cryofs.errors import MountError
+
+FILE_SYSTEM_TYPE = "fuse.cryofs"
+FACTS_ATTRIBUTE = "user.cryofs.facts"
+_UNMOUNT_SECONDS = 30.0
+# how the mount table writes spaces and the like in paths
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+
+
+def is_mounted(mountpoint: Path) -> bool:
+    """Whether a mount of cryofs is at this path, be it alive or dead. Looks at the mount table, never at the mount."""
+    return device_number(mountpoint) is not None
+
+
+def device_number(mountpoint: Path) -> str | None:
+    """Device number (``major:minor``) of the cryofs mount at this path, None where there is none."""
+    # resolving the folder alone does not touch the mount, which may be dead
+    wanted = os.fsencode(Path(os.path.realpath(mountpoint.parent)) / mountpoint.name)
+    found = None
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        fields, _, kind = line.partition(b" - ")
+        _, _, device, _, place, *_ = fields.split(b" ")
+        if kind.split(b" ")[0] == FILE_SYSTEM_TYPE.encode() and _OCTAL.sub(_unescape, place) == wanted:
+            found = device.decode()
+    return found
+
+
+def _unescape(octal: re.Match[bytes]) -> bytes:
+    return bytes([int(octal[1], 8)])
+
+
+def mount_facts(path: Path) -> dict[str, Any] | None:
+    """What the mount at this path says of itself, None where none of ours is there.
+
+    Raises
+    ------
+    MountError
+        The mount is dead.
+    """
+    try:
+        return dict(json.loads(os.getxattr(path, FACTS_ATTRIBUTE)))
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            raise MountError(f"{path}: a dead mount, its process is gone; clear it with cryofs umount {path}") from error
+        return None
+
+
+def unmount(mountpoint: Path) -> None:
+    """Unmount, and wait until mount and process are gone.
+
+    Raises
+    ------
+    MountError
+        Nothing of ours is mounted there, or it is in use.
+    """
+    mountpoint = mountpoint.absolute()
+    if not is_mounted(mountpoint):
+        raise MountError(f"{mountpoint}: no cryofs mount there; see the mounts with findmnt -t {FILE_SYSTEM_TYPE}")
+    facts = None
+    with contextlib.suppress(MountError):
+        facts = mount_facts(mountpoint)
+    tool = shutil.which("fusermount3")
+    command = [tool, "-u", "--", str(mountpoint)] if tool else ["umount", "--", str(mountpoint)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = done.stderr.strip().splitlines()[-1:] or ["unmounting failed"]
+        raise MountError(f"{mountpoint}: {reason[0]}; close what uses it (fuser -vm {mountpoint}), then try again")
+    deadline = time.monotonic() + _UNMOUNT_SECONDS
+    while is_mounted(mountpoint) or (facts is not None and _runs(facts["pid"])):
+        if time.monotonic() > deadline:
+            raise MountError(f"{mountpoint}: unmounted, but its process {facts and facts['pid']} is still there")
+        time.sleep(0.01)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

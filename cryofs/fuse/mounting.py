@@ -1,0 +1,125 @@
+"""Making a mount: in this process until it is unmounted, or in a process of its own that outlives the command."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from cryofs.errors import MountError
+from cryofs.fuse.control import device_number, is_mounted
+from cryofs.settings import Settings
+from cryofs.vfs.filesystem import FileSystem
+
+log = logging.getLogger("cryofs")
+
+
+def check_mountpoint(archive: Path, mountpoint: Path) -> None:
+    """Check what can be checked before mounting.
+
+    Raises
+    ------
+    MountError
+        No archive, no mountpoint, something of ours mounted there already, or FUSE not usable.
+    """
+    if is_mounted(mountpoint):
+        raise MountError(f"{mountpoint}: mounted already; cryofs umount {mountpoint} clears it")
+    for path, what in ((archive, "archive"), (mountpoint, "mountpoint")):
+        if not path.is_dir():
+            raise MountError(f"{path}: no such folder, it is to be the {what}; create it first")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        raise MountError("/dev/fuse: missing or not accessible; load the fuse module, or join the group that may use it")
+
+
+def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_live: Callable[[], None]) -> None:
+    """Mount, and serve until unmounted.
+
+    Parameters
+    ----------
+    options : str
+        More mount options, as after ``-o``.
+    on_live : callable
+        Called once when the mount is live.
+
+    Raises
+    ------
+    MountError
+        The mount cannot be made.
+    """
+    # loads libfuse, so only where it is needed
+    from cryofs.fuse.binding import mfusepy
+    from cryofs.fuse.operations import Operations
+
+    def live() -> None:
+        _set_readahead(mountpoint, settings.readahead)
+        on_live()
+
+    try:
+        mfusepy.FUSE(
+            Operations(FileSystem(archive, settings), live),
+            str(mountpoint.absolute()),
+            foreground=True,
+            **_mount_options(archive, options),
+        )
+    except RuntimeError as error:
+        raise MountError(f"{mountpoint}: mounting failed (libfuse: {error}); see the lines above") from error
+
+
+def serve_in_background(command: list[str], mountpoint: Path, log_file: Path) -> None:
+    """Run a mount command in a process of its own; return when the mount is live.
+
+    Parameters
+    ----------
+    command : list of str
+        Arguments of cryofs that mount in the foreground; the number of a file descriptor is appended, into which the
+        process writes a byte once the mount is live.
+
+    Raises
+    ------
+    MountError
+        The process ended before.
+    """
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    ready, ready_writer = os.pipe()
+    with log_file.open("ab") as output, os.fdopen(ready, "rb") as reader:
+        start = output.tell()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cryofs", *command, str(ready_writer)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[ready_writer],
+            start_new_session=True,
+            cwd="/",
+        )
+        os.close(ready_writer)
+        if reader.read(1):
+            return
+    process.wait()
+    said = log_file.read_bytes()[start:].decode(errors="replace").strip().splitlines()
+    reason = said[-1].removeprefix("cryofs: ") if said else f"its process ended with code {process.returncode}"
+    raise MountError(f"{mountpoint}: not mounted: {reason} (log: {log_file})")
+
+
+def _mount_options(archive: Path, options: str) -> dict[str, str | bool]:
+    chosen: dict[str, str | bool] = {
+        "fsname": str(archive.absolute()).replace(",", "_"),
+        "subtype": "cryofs",
+        "ro": True,
+        # with allow_other, permissions must be checked for each user by the kernel
+        "default_permissions": True,
+    }
+    for option in filter(None, options.split(",")):
+        name, equals, value = option.partition("=")
+        chosen[name] = value if equals else True
+    return chosen
+
+
+def _set_readahead(mountpoint: Path, size: int) -> None:
+    """Let the kernel read ahead further than its 128 KiB, where this process may say so (root)."""
+    device = device_number(mountpoint)
+    try:
+        Path(f"/sys/class/bdi/{device}/read_ahead_kb").write_text(str(size >> 10))
+    except OSError as error:
+        log.info("read-ahead of the mount stays as the kernel has it (%s)", error.strerror)

@@ -1,0 +1,158 @@
+"""The operations that the kernel asks for, each one call to the file system; exceptions become errno here and only here.
+
+Threads: libfuse calls in from its own threads, several at a time.
+"""
+
+import ctypes
+import errno
+import functools
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+from cryofs.errors import ChangedError, CryofsError
+from cryofs.fuse.binding import mfusepy
+from cryofs.fuse.control import FACTS_ATTRIBUTE
+from cryofs.vfs.filesystem import FileSystem
+from cryofs.vfs.tree import Attributes
+
+
+# Readers that go by st_blksize (C and Python buffered reads) then ask for pieces of this size.
+_BLOCK_SIZE = 1 << 20
+_ERRNO: tuple[tuple[type[Exception], int], ...] = ((ChangedError, errno.ESTALE), (CryofsError, errno.EIO))
+
+log = logging.getLogger("cryofs")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _with_errno(operation: Callable[P, R]) -> Callable[P, R]:
+    """Let no exception out but OSError with a sensible errno; log what a user has to know."""
+
+    @functools.wraps(operation)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return operation(*args, **kwargs)
+        except OSError as error:
+            raise mfusepy.FuseOSError(error.errno or errno.EIO) from error
+        except CryofsError as error:
+            log.error("%s", error)
+            number = next(number for kind, number in _ERRNO if isinstance(error, kind))
+            raise mfusepy.FuseOSError(number) from error
+        except Exception as error:
+            log.exception("unexpected error in %s", operation.__name__)
+            raise mfusepy.FuseOSError(errno.EIO) from error
+
+    return guarded
+
+
+class Operations(mfusepy.Operations):
+    """The file system as mfusepy wants it.
+
+    Parameters
+    ----------
+    on_live : callable
+        Called once the kernel has taken the mount.
+    """
+
+    use_ns = True
+
+    def __init__(self, files: FileSystem, on_live: Callable[[], None]):
+        self._files = files
+        self._on_live = on_live
+
+    def init_with_config(self, conn_info: Any, config_3: Any) -> None:
+        """Start threads, which must wait for the process to have daemonised, and tune the connection."""
+        self._files.start()
+        if config_3 is not None:
+            # keep pages between opens while size and time of a file stay the same
+            config_3.auto_cache = 1
+            config_3.use_ino = 1
+            config_3.nullpath_ok = 1
+        self._on_live()
+
+    @_with_errno
+    def destroy(self, path: str) -> None:
+        """Stop threads when the mount ends."""
+        self._files.stop()
+
+    @_with_errno
+    def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:
+        """Attributes as stat shows them."""
+        return _stat(self._files.attributes(path))
+
+    @_with_errno
+    def readdir(self, path: str, fh: int) -> list[tuple[str, dict[str, int], int]]:
+        """Names in a folder."""
+        return list(self._entries(path))
+
+    def _entries(self, path: str) -> Iterator[tuple[str, dict[str, int], int]]:
+        for name in (".", ".."):
+            yield name, {}, 0
+        for name, attributes in self._files.names(path):
+            yield name, {"st_mode": attributes.mode, "st_ino": attributes.inode}, 0
+
+    @_with_errno
+    def readlink(self, path: str) -> str:
+        """Where a symbolic link points."""
+        return self._files.read_link(path)
+
+    @_with_errno
+    def open(self, path: str, flags: int) -> int:
+        """Open a file for reading."""
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise OSError(errno.EROFS, "the mount is read-only", path)
+        return self._files.open(path)
+
+    @_with_errno
+    def read(self, path: str, size: int, offset: int, fh: int) -> Any:
+        """Bytes of a file; those of a frame without copying them first."""
+        data = self._files.read(fh, size, offset)
+        if isinstance(data, bytes):
+            return data
+        return (ctypes.c_char * len(data)).from_buffer(data)
+
+    @_with_errno
+    def release(self, path: str, fh: int) -> int:
+        """Close a file."""
+        self._files.release(fh)
+        return 0
+
+    @_with_errno
+    def statfs(self, path: str) -> dict[str, int]:
+        """Size and room of the archive's own file system."""
+        found = self._files.statistics()
+        return {name: getattr(found, name) for name in _STATVFS_NAMES}
+
+    @_with_errno
+    def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
+        """The facts of the mount, on its root."""
+        if path != "/" or name != FACTS_ATTRIBUTE:
+            raise OSError(mfusepy.ENOATTR, "no such attribute", path)
+        return json.dumps(self._files.facts()).encode()
+
+    @_with_errno
+    def listxattr(self, path: str) -> list[str]:
+        """Names of extended attributes."""
+        return [FACTS_ATTRIBUTE] if path == "/" else []
+
+
+_STATVFS_NAMES = ("f_bavail", "f_bfree", "f_blocks", "f_bsize", "f_favail", "f_ffree", "f_files", "f_frsize", "f_namemax")
+
+
+def _stat(attributes: Attributes) -> dict[str, int]:
+    return {
+        "st_mode": attributes.mode,
+        "st_size": attributes.size,
+        "st_mtime": attributes.mtime_ns,
+        "st_atime": attributes.atime_ns,
+        "st_ctime": attributes.ctime_ns,
+        "st_uid": attributes.uid,
+        "st_gid": attributes.gid,
+        "st_ino": attributes.inode,
+        "st_nlink": attributes.links,
+        "st_blksize": _BLOCK_SIZE,
+        "st_blocks": attributes.blocks,
+    }

@@ -1,0 +1,32 @@
+"""Names in an archive: how an archived movie, a gain reference and a draft are called. A listing needs no more."""
+
+import re
+
+SUFFIX = ".tif"
+MOVIE_SUFFIXES = (".mrc", ".mrcs")
+GAIN_REFERENCE = "gain-reference.mrc"
+# Files on their way into the archive; no original is ever called so.
+DRAFT_PREFIX = ".cryofs-draft-"
+
+_GAIN_PATTERN = re.compile(r"gain-reference(-[0-9a-f]{8})?\.mrc")
+
+
+def archived_name(name: str) -> str:
+    """Name of the file that holds a movie: X.mrc -> X.mrc.tif."""
+    return name + SUFFIX
+
+
+def original_name(name: str) -> str | None:
+    """Name of the movie that a file of this name would hold, None where it is no archived movie's."""
+    stem = name.removesuffix(SUFFIX)
+    return stem if stem != name and stem.endswith(MOVIE_SUFFIXES) else None
+
+
+def is_reference_name(name: str) -> bool:
+    """Whether a file of this name in an archive is one of the archive's own gain references."""
+    return _GAIN_PATTERN.fullmatch(name) is not None
+
+
+def later_reference_name(sha256: str) -> str:
+    """Name of a further gain reference beside the first."""
+    return f"gain-reference-{sha256[:8]}.mrc"
