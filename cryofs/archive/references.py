@@ -88,7 +88,10 @@ def exception_share(reference: NDArray[np.float32], samples: list[Sample]) -> fl
 
 
 def estimate_from(
-    movies: Iterable[Path], samples: Callable[[MrcMovie], list[Sample]], pool: Executor, on_row: Callable[[FrameRow], None]
+    movies: Iterable[Path],
+    samples: Callable[[MrcMovie], list[Sample]],
+    pool: Executor,
+    on_row: Callable[[FrameRow], None],
 ) -> Estimation | None:
     """Estimate the gain of the first of these movies, all with frames of one size.
 

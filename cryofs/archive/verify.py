@@ -48,7 +48,7 @@ def verify(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_f
         for job in found:
             with _told(job.source, checked, on_file), _opened(job, gains, pool) as movie:
                 if movie is None:
-                    if job.source in paths:
+                    if job.kind is Kind.FILE and job.source in paths:
                         raise DamagedError(f"{job.source}: no archived movie, so there is nothing to verify it against")
                     continue
                 check_pages(movie)
@@ -134,7 +134,9 @@ def _feed(movie: ArchivedMovie, take: Callable[[memoryview], None], on_frame: On
 
 def _check_sha256(movie: ArchivedMovie, found: str) -> None:
     if found != movie.record.original.sha256:
-        raise DamagedError(f"{movie.name}: the restored file has another SHA-256 than recorded; restore it from a backup")
+        raise DamagedError(
+            f"{movie.name}: the restored file has another SHA-256 than recorded; restore it from a backup"
+        )
 
 
 def _is_archived_movie(job: Job) -> bool:

@@ -184,9 +184,9 @@ def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if values.dtype.kind == "f":
         values = np.rint(np.nan_to_num(values.astype(np.float32), nan=0.0))
         return np.clip(values, np.float32(limits.min), np.float32(limits.max)).astype(dtype)
-    return np.clip(values, max(limits.min, np.iinfo(values.dtype).min), min(limits.max, np.iinfo(values.dtype).max)).astype(
-        dtype
-    )
+    return np.clip(
+        values, max(limits.min, np.iinfo(values.dtype).min), min(limits.max, np.iinfo(values.dtype).max)
+    ).astype(dtype)
 
 
 def _integers(values: NDArray[Any]) -> NDArray[Any]:

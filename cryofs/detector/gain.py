@@ -88,9 +88,7 @@ class GainEstimate:
         """
         statistics = np.zeros((len(values), 4), np.int64)
         band = slice(first_row, first_row + values.shape[1])
-        _update(
-            values, self.gain[band], self.low[band], self.high[band], self.reliability[band], thresh, statistics
-        )
+        _update(values, self.gain[band], self.low[band], self.high[band], self.reliability[band], thresh, statistics)
         return statistics
 
 

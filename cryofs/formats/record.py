@@ -159,7 +159,9 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
     """
     footer = os.pread(descriptor, _FOOTER.size, max(size - _FOOTER.size, 0))
     if len(footer) < _FOOTER.size or not footer.startswith(MAGIC):
-        raise DamagedError(f"{name}: its end is missing, the file is truncated or overwritten; restore it from a backup")
+        raise DamagedError(
+            f"{name}: its end is missing, the file is truncated or overwritten; restore it from a backup"
+        )
     _, version, _, offset, length, digest = _FOOTER.unpack(footer)
     if version != VERSION:
         raise DamagedError(f"{name}: its record has version {version}, this cryofs reads {VERSION}; use a newer cryofs")

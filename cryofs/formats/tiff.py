@@ -89,7 +89,9 @@ class TiffMovieWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._writer.close()
 
 
@@ -122,4 +124,6 @@ def _check_page(path: Path, number: int, page: Any, tiff: Any, layout: PageLayou
         layout.rows_per_strip,
     )
     if found != wanted:
-        raise DamagedError(f"{path}, frame {number}: the TIFF page has another layout than recorded ({found}, {wanted})")
+        raise DamagedError(
+            f"{path}, frame {number}: the TIFF page has another layout than recorded ({found}, {wanted})"
+        )

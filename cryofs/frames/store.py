@@ -111,8 +111,9 @@ class FrameStore:
     def _make_room(self, size: int) -> None:
         with self._room:
             self._room.wait_for(
-                lambda: self._decoding < _DECODES_AT_ONCE
-                and (self._decoding == 0 or self._reserved + size <= self._budget)
+                lambda: (
+                    self._decoding < _DECODES_AT_ONCE and (self._decoding == 0 or self._reserved + size <= self._budget)
+                )
             )
             self._decoding += 1
             self._reserved += size

@@ -57,7 +57,9 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
         return dict(json.loads(os.getxattr(path, FACTS_ATTRIBUTE)))
     except OSError as error:
         if error.errno == errno.ENOTCONN:
-            raise MountError(f"{path}: a dead mount, its process is gone; clear it with cryofs umount {path}") from error
+            raise MountError(
+                f"{path}: a dead mount, its process is gone; clear it with cryofs umount {path}"
+            ) from error
         return None
 
 

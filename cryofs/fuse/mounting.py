@@ -29,7 +29,9 @@ def check_mountpoint(archive: Path, mountpoint: Path) -> None:
         if not path.is_dir():
             raise MountError(f"{path}: no such folder, it is to be the {what}; create it first")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        raise MountError("/dev/fuse: missing or not accessible; load the fuse module, or join the group that may use it")
+        raise MountError(
+            "/dev/fuse: missing or not accessible; load the fuse module, or join the group that may use it"
+        )
 
 
 def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_live: Callable[[], None]) -> None:
@@ -57,7 +59,7 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
 
     try:
         mfusepy.FUSE(
-            Operations(FileSystem(archive, settings), live),
+            Operations(FileSystem(archive, settings), settings.readahead, live),
             str(mountpoint.absolute()),
             foreground=True,
             **_mount_options(archive, options),
@@ -117,7 +119,10 @@ def _mount_options(archive: Path, options: str) -> dict[str, str | bool]:
 
 
 def _set_readahead(mountpoint: Path, size: int) -> None:
-    """Let the kernel read ahead further than its 128 KiB, where this process may say so (root)."""
+    """Let the kernel read ahead further than its 128 KiB, where this process may say so (root).
+
+    Called while the kernel waits for the answer to its INIT: it then takes the smaller of this and of what is answered.
+    """
     device = device_number(mountpoint)
     try:
         Path(f"/sys/class/bdi/{device}/read_ahead_kb").write_text(str(size >> 10))

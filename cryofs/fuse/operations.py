@@ -53,24 +53,28 @@ class Operations(mfusepy.Operations):
 
     Parameters
     ----------
+    readahead : int
+        Bytes that the kernel may read ahead.
     on_live : callable
         Called once the kernel has taken the mount.
     """
 
     use_ns = True
 
-    def __init__(self, files: FileSystem, on_live: Callable[[], None]):
+    def __init__(self, files: FileSystem, readahead: int, on_live: Callable[[], None]):
         self._files = files
+        self._readahead = readahead
         self._on_live = on_live
 
     def init_with_config(self, conn_info: Any, config_3: Any) -> None:
         """Start threads, which must wait for the process to have daemonised, and tune the connection."""
         self._files.start()
+        if conn_info is not None:
+            conn_info.max_readahead = self._readahead
         if config_3 is not None:
             # keep pages between opens while size and time of a file stay the same
             config_3.auto_cache = 1
             config_3.use_ino = 1
-            config_3.nullpath_ok = 1
         self._on_live()
 
     @_with_errno
@@ -139,7 +143,17 @@ class Operations(mfusepy.Operations):
         return [FACTS_ATTRIBUTE] if path == "/" else []
 
 
-_STATVFS_NAMES = ("f_bavail", "f_bfree", "f_blocks", "f_bsize", "f_favail", "f_ffree", "f_files", "f_frsize", "f_namemax")
+_STATVFS_NAMES = (
+    "f_bavail",
+    "f_bfree",
+    "f_blocks",
+    "f_bsize",
+    "f_favail",
+    "f_ffree",
+    "f_files",
+    "f_frsize",
+    "f_namemax",
+)
 
 
 def _stat(attributes: Attributes) -> dict[str, int]:

@@ -93,7 +93,9 @@ class ArchivedMovie(Movie):
                 raise DamagedError("the decoded frame has another sum than recorded")
         except (DamagedError, IndexError, OSError) as error:
             self._check_unchanged()
-            raise DamagedError(f"{self.name}, frame {index}: damaged ({error}); restore the file from a backup") from error
+            raise DamagedError(
+                f"{self.name}, frame {index}: damaged ({error}); restore the file from a backup"
+            ) from error
         return raw
 
     def prepare(self) -> None:

@@ -17,6 +17,7 @@ from cryofs.formats.sums import file_sha256
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import GAIN_REFERENCE, is_reference_name
 
+
 def load_reference(path: Path) -> NDArray[np.float32]:
     """Gain reference of an MRC file, to be multiplied with counts.
 

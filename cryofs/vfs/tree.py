@@ -81,6 +81,9 @@ class Tree:
             It is a movie whose record is damaged.
         """
         plain = self.root / path.lstrip("/")
+        if plain == self.root:
+            # the root's path may be a link of /proc to a descriptor
+            return Node(plain, _shown(plain.stat(), None), is_movie=False)
         if plain.name.endswith(MOVIE_SUFFIXES):
             archived = plain.with_name(archived_name(plain.name))
             found = _lstat(archived)
@@ -88,7 +91,7 @@ class Tree:
             if found and original:
                 return Node(archived, _shown(found, original), is_movie=True)
         found = _lstat(plain)
-        if found is None or (plain != self.root and not self._is_shown(plain, found)):
+        if found is None or self._shown_name(plain, found) != plain.name:
             raise FileNotFoundError(path)
         return Node(plain, _shown(found, None), is_movie=False)
 
@@ -106,9 +109,6 @@ class Tree:
                 if name is not None:
                     shown[name] = _shown(found, None)
         return list(shown.items())
-
-    def _is_shown(self, path: Path, found: os.stat_result) -> bool:
-        return self._shown_name(path, found) == path.name
 
     def _shown_name(self, path: Path, found: os.stat_result) -> str | None:
         """Name under which a file of the archive appears, None where it does not."""

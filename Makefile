@@ -1,0 +1,55 @@
+# Each target does its own set-up on a fresh machine: the virtual environment, and as root on Debian the system packages.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup system test test-slow lint demo bench docs clean
+
+setup: $(READY) system
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m benchmarks.warm
+	touch $@
+
+# Packages that are missing are installed where that is possible; tests that need them are skipped, with a reason, where not.
+system:
+	@missing=""; \
+	command -v fusermount3 >/dev/null || missing="$$missing fuse3"; \
+	command -v tiffinfo >/dev/null || missing="$$missing libtiff-tools"; \
+	command -v relion_convert_to_tiff >/dev/null || missing="$$missing relion"; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "installing$$missing"; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+		else \
+			echo "missing:$$missing (on Debian: sudo apt-get install$$missing)"; \
+		fi; \
+	fi
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest -n auto
+
+test-slow: setup
+	$(BIN)/pytest -m slow
+
+demo: setup
+	$(BIN)/python -m benchmarks.demo
+
+bench: setup
+	$(BIN)/python -m benchmarks.compare
+
+docs: setup
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) build site .mypy_cache .ruff_cache .pytest_cache .hypothesis

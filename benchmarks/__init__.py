@@ -1,0 +1,1 @@
+"""Measured comparisons and the sample data they need; nothing here is installed."""

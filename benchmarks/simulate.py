@@ -1,0 +1,96 @@
+"""Movies like those of real detectors, made from random numbers: for the demo, the tests and the comparisons.
+
+`python -m benchmarks.simulate FOLDER` writes three full-size gain-normalised K2 movies.
+"""
+
+import argparse
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+K2_SHAPE = (3710, 3838)
+K2_MEAN = 1.45
+K2_DEFECTS = 1502
+_GAIN_NUMERATOR = 281.74
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A gain-normalising counting detector: its gain reference and the flat indices of its defective pixels."""
+
+    gain: NDArray[np.float32]
+    defects: NDArray[np.int64]
+
+    @classmethod
+    def make(cls, shape: tuple[int, int] = K2_SHAPE, defects: int = K2_DEFECTS, seed: int = 1) -> "Detector":
+        """Gain 281.74 / k with whole k near 245, as K2 references have it."""
+        rng = np.random.default_rng(seed)
+        steps = np.clip(np.rint(rng.normal(245, 9, shape)), 214, 287).astype(np.float32)
+        return cls(np.float32(_GAIN_NUMERATOR) / steps, np.sort(rng.choice(steps.size, defects, replace=False)))
+
+    def frames(self, count: int, mean: float = K2_MEAN, seed: int = 0) -> Iterator[NDArray[np.float32]]:
+        """Gain-normalised frames; defects hold the average of their four neighbours."""
+        rng = np.random.default_rng(seed)
+        for _ in range(count):
+            values = rng.poisson(mean, self.gain.shape).astype(np.float32) * self.gain
+            padded = np.pad(values, 1)
+            around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+            values.reshape(-1)[self.defects] = (around / np.float32(4)).reshape(-1)[self.defects]
+            yield values
+
+
+def header(
+    shape: tuple[int, int, int],
+    mode: int,
+    *,
+    byte_order: str = "<",
+    extended: bytes = b"",
+    kind: bytes = b"",
+    step: float = 1.06,
+) -> bytes:
+    """MRC header of a movie of `shape` (frames, ny, nx) with a pixel size of `step` angstrom."""
+    frames, ny, nx = shape
+    main = bytearray(1024)
+    struct.pack_into(byte_order + "4i", main, 0, nx, ny, frames, mode)
+    struct.pack_into(byte_order + "3i", main, 28, nx, ny, frames)
+    struct.pack_into(byte_order + "6f", main, 40, nx * step, ny * step, frames * step, 90.0, 90.0, 90.0)
+    struct.pack_into(byte_order + "3i", main, 64, 1, 2, 3)
+    struct.pack_into(byte_order + "3f", main, 76, 0.0, -1.0, -2.0)
+    struct.pack_into(byte_order + "i", main, 92, len(extended))
+    main[104:108] = kind.ljust(4, b"\0")
+    struct.pack_into(byte_order + "i", main, 108, 20140)
+    main[208:212] = b"MAP "
+    main[212:216] = b"\x44\x44\0\0" if byte_order == "<" else b"\x11\x11\0\0"
+    struct.pack_into(byte_order + "f", main, 216, -1.0)
+    return bytes(main) + extended
+
+
+def write_movie(
+    path: Path, detector: Detector, frames: int, *, mean: float = K2_MEAN, seed: int = 0, **fields: bytes
+) -> None:
+    """Write a gain-normalised float32 movie; `fields` as for `header`."""
+    with path.open("wb") as file:
+        file.write(header((frames, *detector.gain.shape), 2, **fields))  # type: ignore[arg-type]
+        for values in detector.frames(frames, mean, seed):
+            file.write(values.tobytes())
+
+
+def main() -> None:
+    """Write three movies of the size and dose that K2 detectors give."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--movies", type=int, default=3)
+    parser.add_argument("--frames", type=int, default=40)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    detector = Detector.make()
+    for number in range(arguments.movies):
+        write_movie(arguments.folder / f"movie-{number:03}.mrc", detector, arguments.frames, seed=100 + number)
+
+
+if __name__ == "__main__":
+    main()

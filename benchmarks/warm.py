@@ -1,0 +1,20 @@
+"""Compile the numerical kernels once, so that the first command of a user does not wait for it."""
+
+import numpy as np
+
+from cryofs.detector import counts
+from cryofs.detector.gain import GainEstimate
+
+
+def main() -> None:
+    """Run every kernel on a few pixels."""
+    values = np.ones((2, 3), np.float32)
+    GainEstimate.empty(2, 3).update(0, values[np.newaxis], 50)
+    for dtype in (np.dtype("u1"), np.dtype("u2")):
+        # half a count is an exception, so that their collection is compiled too
+        form = counts.divide(values * np.float32(1.5), values, dtype)
+        counts.multiply(form.stored, values, values)
+
+
+if __name__ == "__main__":
+    main()
