@@ -107,7 +107,7 @@ def show_savings(archive: Path, figures: dict[str, float]) -> None:
 
 def cryofs(*arguments: str | os.PathLike[str]) -> str:
     """Run a cryofs command, as a user would; return what it prints."""
-    command = [sys.executable, "-m", "cryofs", *map(os.fspath, arguments)]
+    command = [sys.executable, "-m", "cryofs", *(os.fspath(argument) for argument in arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")

@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryofs.version import VERSION as __version__
+from cryofs.version import VERSION
 
 if TYPE_CHECKING:
     from cryofs.movies.movie import Movie
 
 __all__ = ["__version__", "open"]
+
+__version__ = VERSION
 
 
 def open(path: str | os.PathLike[str]) -> Movie:  # noqa: A001 - reads as cryofs.open
@@ -20,7 +22,8 @@ def open(path: str | os.PathLike[str]) -> Movie:  # noqa: A001 - reads as cryofs
     Returns
     -------
     Movie
-        With ``header`` (bytes), ``shape`` (frames, ny, nx), ``dtype``, ``frame(k)`` and ``frames()``; a context manager.
+        With ``header`` (bytes), ``shape`` (frames, ny, nx), ``dtype``, ``frame(k)`` and ``frames()``; a context
+        manager.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Validated settings: the defaults, `cryofs.toml` at the root of an archive, and the options of a command, in that order.
+"""Validated settings: the defaults, then `cryofs.toml` at the root of an archive, then the options of a command.
 
 The file's keys are the names of `Settings`, for example::
 

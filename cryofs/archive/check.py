@@ -48,7 +48,7 @@ def compare_frames(written: ArchivedMovie, source: MrcMovie, pool: Executor, on_
         if index < written.layout.frames:
             exceptions = written.exceptions(index)
             under_way.append([pool.submit(compare_group, index, group, exceptions) for group in groups])
-        if index >= _AHEAD and not all([same.result() for same in under_way.popleft()]):
+        if index >= _AHEAD and not all(same.result() for same in under_way.popleft()):
             raise ArchiveError(f"{source.name}, frame {index - _AHEAD}: came back changed; check memory and disk")
         if index >= _AHEAD:
             on_frame(1)

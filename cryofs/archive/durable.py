@@ -1,8 +1,9 @@
 """Files that are there whole or not at all.
 
-A draft is written under a hidden name in the folder of its target, fsynced, checked by its maker, renamed onto the target,
-and the folder fsynced. A kill at any moment leaves the old state or the new one, and perhaps a draft that the next run
-removes. A draft is locked while its maker lives, so that two runs into one archive leave each other's drafts alone.
+A draft is written under a hidden name in the folder of its target, fsynced, checked by its maker, renamed onto the
+target, and the folder fsynced. A kill at any moment leaves the old state or the new one, and perhaps a draft that the
+next run removes. A draft is locked while its maker lives, so that two runs into one archive leave each other's drafts
+alone.
 """
 
 import contextlib

@@ -127,7 +127,7 @@ def _restore(movie: ArchivedMovie, target: Path, on_frame: OnFrame) -> None:
 
 def _feed(movie: ArchivedMovie, take: Callable[[memoryview], None], on_frame: OnFrame) -> None:
     for piece in original_bytes(movie):
-        take(memoryview(piece))
+        take(memoryview(piece) if isinstance(piece, bytes) else piece.data)
         if not isinstance(piece, bytes):
             on_frame(1)
 

@@ -114,7 +114,7 @@ def _write_frames_replanning(
 ) -> tuple[list[_EncodedFrame], Plan]:
     while True:
         done = 0
-        written = []
+        written: list[_EncodedFrame] = []
         try:
             writer = TiffMovieWriter(
                 made.file, plan.layout, big=plan.big, description=record.MARK, software=f"cryofs {VERSION}"
@@ -135,7 +135,7 @@ def _write_frames_replanning(
 
 
 def _check_plan(plan: Plan, encoded: _EncodedFrame, position: int, written: list[_EncodedFrame]) -> None:
-    """Raise _ReplanError where the type is too narrow, classic TIFF too small, or exceptions cost more than they save."""
+    """Raise _ReplanError where the type is too narrow, classic TIFF too small, or exceptions cost too much."""
     dtype = plan.layout.dtype
     if dtype.kind in "ui" and not (np.iinfo(dtype).min <= encoded.lowest and encoded.highest <= np.iinfo(dtype).max):
         wider = plan.wider(encoded.lowest, encoded.highest)
@@ -224,7 +224,7 @@ def _append_record(
         trailing=[store(piece) for piece in _trailing_pieces(movie)],
         shape=movie.shape,
         mrc_mode=header.mode,
-        byte_order="<" if header.byte_order == "<" else ">",
+        byte_order=header.byte_order,
         stored_dtype=plan.layout.dtype.name,  # type: ignore[arg-type]
         compression=plan.layout.codec.compression,
         predictor=plan.layout.codec.predictor,

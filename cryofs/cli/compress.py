@@ -40,9 +40,10 @@ def command(
 ) -> None:
     """Archive movies so small that they fit, and exactly.
 
-    Movies become TIFF files of electron counts (gain-normalised ones divided by their gain reference, which is estimated
-    first where the archive has none), everything else is copied. Each file gets its final name only once it was read back
-    and compared with the original, so a run may be killed at any time and continued with --only-do-unfinished.
+    Movies become TIFF files of electron counts (gain-normalised ones divided by their gain reference, which is
+    estimated first where the archive has none), everything else is copied. Each file gets its final name only once it
+    was read back and compared with the original, so a run may be killed at any time and continued with
+    --only-do-unfinished.
 
     Example: cryofs compress /data/session -o /archive/session
     """
@@ -87,9 +88,8 @@ class _Listener:
         self._reporter.advance(count)
 
     def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
-        self._reporter.line(
-            f"{name}: {size_text(original_bytes)} -> {size_text(stored_bytes)} ({percent(stored_bytes / original_bytes)})"
-        )
+        ratio = percent(stored_bytes / original_bytes)
+        self._reporter.line(f"{name}: {size_text(original_bytes)} -> {size_text(stored_bytes)} ({ratio})")
 
     def failed(self, name: Path, error: Exception) -> None:
         self._reporter.error(error)

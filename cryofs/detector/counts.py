@@ -1,8 +1,8 @@
 """Values <-> counts, exact to the last bit.
 
 A value belongs to the counts only where restoring it gives back its very bits; every other value (a defect, NaN, an
-infinity, -0.0, a negative, anything under a wrong gain) is an exception, kept as its bits. So a wrong gain costs size and
-never a pixel. Frame rows become page rows here, in reverse order, and back.
+infinity, -0.0, a negative, anything under a wrong gain) is an exception, kept as its bits. So a wrong gain costs size
+and never a pixel. Frame rows become page rows here, in reverse order, and back.
 """
 
 from dataclasses import dataclass
@@ -65,11 +65,11 @@ def divide(values: NDArray[np.float32], gain: NDArray[np.float32], dtype: np.dty
     """
     stored = np.empty(values.shape, dtype)
     wrong = np.empty(len(values), np.int64)
-    highest = _divide(values, gain, stored, np.iinfo(dtype).max, wrong)
+    highest = int(_divide(values, gain, stored, np.iinfo(dtype).max, wrong))
     positions = np.empty(wrong.sum(), np.int64)
     originals = np.empty(len(positions), np.uint32)
     if len(positions):
-        highest = max(highest, _collect(values, gain, stored, wrong, positions, originals))
+        highest = max(highest, int(_collect(values, gain, stored, wrong, positions, originals)))
     return Counts(stored, positions, originals, 0, highest)
 
 
@@ -183,19 +183,23 @@ def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     limits = np.iinfo(dtype)
     if values.dtype.kind == "f":
         values = np.rint(np.nan_to_num(values.astype(np.float32), nan=0.0))
-        return np.clip(values, np.float32(limits.min), np.float32(limits.max)).astype(dtype)
-    return np.clip(
-        values, max(limits.min, np.iinfo(values.dtype).min), min(limits.max, np.iinfo(values.dtype).max)
-    ).astype(dtype)
+        lowest, highest = float(limits.min), float(limits.max)
+    else:
+        own = np.iinfo(values.dtype)
+        lowest, highest = max(limits.min, own.min), min(limits.max, own.max)
+    clipped: NDArray[Any] = np.clip(values, lowest, highest)
+    return clipped.astype(dtype)
 
 
 def _integers(values: NDArray[Any]) -> NDArray[Any]:
     """Those exceptions that a wider count type would hold."""
     if values.dtype.kind != "f":
         return values
-    values = values.astype(np.float32)
-    # -0.0 and NaN have no place in any integer type
-    return values[(values != 0) & (np.abs(values) <= MAX_COUNT) & (values == np.rint(values))]
+    with np.errstate(invalid="ignore"):
+        values = values.astype(np.float32)
+        # -0.0 and NaN have no place in any integer type
+        whole: NDArray[Any] = values[(values != 0) & (np.abs(values) <= MAX_COUNT) & (values == np.rint(values))]
+    return whole
 
 
 def put_back(values: NDArray[Any], positions: NDArray[np.int64], originals: NDArray[Any]) -> None:

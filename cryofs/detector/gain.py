@@ -63,8 +63,8 @@ class GainEstimate:
     @classmethod
     def empty(cls, ny: int, nx: int) -> "GainEstimate":
         """An estimate that has seen nothing."""
-        zeros = [np.zeros((ny, nx), np.float32) for _ in range(3)]
-        return cls(*zeros, np.zeros((ny, nx), np.int16))
+        gain, low, high = (np.zeros((ny, nx), np.float32) for _ in range(3))
+        return cls(gain, low, high, np.zeros((ny, nx), np.int16))
 
     def reference(self) -> NDArray[np.float32]:
         """Gain reference, to be multiplied with counts; 1.0 at defects and where nothing was seen."""
@@ -175,7 +175,7 @@ def _intersect(value, gain, low, high):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _common_divisor(quotient):  # type: ignore[no-untyped-def]
-    """Smallest (count, divisor) with count / divisor = quotient, by Euclid's algorithm; divisor 0 where there is none."""
+    """Smallest (count, divisor) with count / divisor = quotient, by Euclid's algorithm; divisor 0 for none."""
     count, count_before = 1.0, 0.0
     divisor, divisor_before = 0.0, 1.0
     rest = quotient

@@ -1,8 +1,8 @@
 """Codecs of TIFF strips: what TIFF calls compression and predictor, and the encoder settings behind them.
 
-Every stream is one that any TIFF reader decodes: LZW as TIFF 6.0 has it, and zlib streams ("Adobe deflate"). On electron
-counts the Huffman-only and run-length strategies of deflate are smaller and faster than its usual string matching,
-because counts have no repeated strings beyond chance.
+Every stream is one that any TIFF reader decodes: LZW as TIFF 6.0 has it, and zlib streams ("Adobe deflate"). On
+electron counts the Huffman-only and run-length strategies of deflate are smaller and faster than its usual string
+matching, because counts have no repeated strings beyond chance.
 """
 
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def decode(compression: Compression, predictor: Predictor, data: bytes, out: NDA
     DamagedError
         The stream is no valid one, or does not hold exactly the bytes of `out`.
     """
-    flat = out.reshape(-1).view(np.uint8)
+    flat: Any = out.reshape(-1).view(np.uint8)
     try:
         if compression == "none":
             plain = np.frombuffer(data, np.uint8)

@@ -8,7 +8,7 @@ import math
 import os
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ MAIN_HEADER_BYTES = 1024
 # anything of that size is read.
 MAX_EXTENDED_HEADER_BYTES = 64 << 20
 MODE_4BIT = 101
+ByteOrder = Literal["<", ">"]
 MODE_DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", MODE_4BIT: "u1"}
 
 
@@ -32,13 +33,13 @@ class MrcHeader:
     raw : bytes
         Main and extended header, all bytes before the first frame.
     byte_order : str
-        ``"<"`` or ``">"``.
+        ``"<"`` little-endian or ``">"`` big-endian.
     nx, ny, nz, mode : int
         Fields of the header; for a movie nz is the number of frames.
     """
 
     raw: bytes
-    byte_order: str
+    byte_order: ByteOrder
     nx: int
     ny: int
     nz: int
@@ -125,16 +126,16 @@ def read_header(descriptor: int, size: int, name: str) -> MrcHeader:
     raise next(iter(problems.values()))
 
 
-def _byte_orders(main: bytes) -> str:
+def _byte_orders(main: bytes) -> tuple[ByteOrder, ByteOrder]:
     """Byte orders to try, the likelier first: by the machine stamp, else by the mode, which is a small number."""
     if main[212:213] == b"\x11":
-        return "><"
+        return ">", "<"
     if main[212:213] == b"\x44":
-        return "<>"
-    return "<>" if struct.unpack_from("<I", main, 12)[0] <= MODE_4BIT else "><"
+        return "<", ">"
+    return ("<", ">") if struct.unpack_from("<I", main, 12)[0] <= MODE_4BIT else (">", "<")
 
 
-def _fields(main: bytes, byte_order: str, name: str) -> tuple[int, int, int, int, int]:
+def _fields(main: bytes, byte_order: ByteOrder, name: str) -> tuple[int, int, int, int, int]:
     nx, ny, nz, mode = struct.unpack_from(byte_order + "4i", main, 0)
     (nsymbt,) = struct.unpack_from(byte_order + "i", main, 92)
     if min(nx, ny, nz) < 1:
@@ -174,7 +175,8 @@ def frame_values(raw: NDArray[np.uint8], header: MrcHeader) -> NDArray[Any]:
 def frame_raw(values: NDArray[Any], header: MrcHeader) -> NDArray[np.uint8]:
     """Bytes of whole rows, the inverse of `frame_values`; shares memory with `values` where it can."""
     if header.mode == MODE_4BIT:
-        return (values[:, 0::2] | (values[:, 1::2] << 4)).reshape(-1)
+        packed: NDArray[np.uint8] = values[:, 0::2] | (values[:, 1::2] << 4)
+        return packed.reshape(-1)
     stored = values.astype(header.dtype.newbyteorder(header.byte_order), copy=False)
     return stored.reshape(-1).view(np.uint8)
 

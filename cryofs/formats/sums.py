@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from typing import Any
 
 import xxhash
 from numpy.typing import NDArray
@@ -9,9 +10,9 @@ from numpy.typing import NDArray
 CHUNK = 4 << 20
 
 
-def quick_sum(data: bytes | memoryview | NDArray[object]) -> str:
+def quick_sum(data: bytes | NDArray[Any]) -> str:
     """XXH3-128 of contiguous data, as 32 hexadecimal digits."""
-    return xxhash.xxh3_128_hexdigest(data)
+    return xxhash.xxh3_128_hexdigest(data if isinstance(data, bytes) else data.data)
 
 
 def file_sha256(descriptor: int) -> str:

@@ -1,8 +1,8 @@
 """The frame store: decoded frames in memory, least recently used ones going first.
 
 Threads: any thread may call `get`. The first that asks for a frame decodes it (its movie's pool does the strips), all
-others wait for that one decode. The lock guards the tables and is never held during a decode. Room is set aside before a
-decode begins, so frames held and frames being decoded together stay within the budget; a frame larger than the whole
+others wait for that one decode. The lock guards the tables and is never held during a decode. Room is set aside before
+a decode begins, so frames held and frames being decoded together stay within the budget; a frame larger than the whole
 budget is decoded alone and not kept.
 """
 

@@ -1,4 +1,4 @@
-"""The operations that the kernel asks for, each one call to the file system; exceptions become errno here and only here.
+"""The operations that the kernel asks for, each one call to the file system; exceptions become errno only here.
 
 Threads: libfuse calls in from its own threads, several at a time.
 """
@@ -17,7 +17,6 @@ from cryofs.fuse.binding import mfusepy
 from cryofs.fuse.control import FACTS_ATTRIBUTE
 from cryofs.vfs.filesystem import FileSystem
 from cryofs.vfs.tree import Attributes
-
 
 # Readers that go by st_blksize (C and Python buffered reads) then ask for pieces of this size.
 _BLOCK_SIZE = 1 << 20
@@ -116,7 +115,7 @@ class Operations(mfusepy.Operations):
         data = self._files.read(fh, size, offset)
         if isinstance(data, bytes):
             return data
-        return (ctypes.c_char * len(data)).from_buffer(data)
+        return (ctypes.c_char * len(data)).from_buffer(data.data)
 
     @_with_errno
     def release(self, path: str, fh: int) -> int:

@@ -13,12 +13,11 @@ from cryofs.errors import ChangedError, DamagedError
 from cryofs.formats import codecs, exceptions, mrc, tiff
 from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
-from cryofs.formats.record import Frame, Record, read_blob, read_record
+from cryofs.formats.record import Record, read_blob, read_record
 from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import PageLayout
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Layout, Movie
-
 
 Exceptions = tuple[NDArray[np.int64], NDArray[Any]]
 

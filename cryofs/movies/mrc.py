@@ -73,7 +73,7 @@ class MrcMovie(Movie):
         offset = self.layout.header_bytes + index * self.layout.frame_bytes + start
         done = 0
         while done < size:
-            count = os.preadv(self.descriptor, [raw[done:]], offset + done)
+            count = os.preadv(self.descriptor, [raw[done:].data], offset + done)
             if count == 0:
                 raise ChangedError(f"{self.name}, frame {index}: the file was cut short while it was read")
             done += count

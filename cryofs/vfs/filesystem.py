@@ -76,7 +76,7 @@ class FileSystem:
 
     def read_link(self, path: str) -> str:
         """Where a symbolic link points."""
-        return os.readlink(self._tree.lookup(path).path)
+        return str(self._tree.lookup(path).path.readlink())
 
     def open(self, path: str) -> int:
         """Open a file; the handle is for `read` and `release`."""

@@ -1,8 +1,8 @@
 """Names and attributes: which file of the archive stands behind which name of the mount.
 
-`X.mrc.tif` appears as `X.mrc`; the archive's own gain references and drafts do not appear; everything else appears as it
-is. The archive is reached through the directory descriptor that was opened before mounting, never by a path that could
-lead through the mount itself, and symbolic links are shown as links, never followed.
+`X.mrc.tif` appears as `X.mrc`; the archive's own gain references and drafts do not appear; everything else appears as
+it is. The archive is reached through the directory descriptor that was opened before mounting, never by a path that
+could lead through the mount itself, and symbolic links are shown as links, never followed.
 
 Threads: any thread may call anything; a lock guards the table of known records.
 """
