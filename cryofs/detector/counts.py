@@ -126,7 +126,7 @@ def _collect(values, gain, stored, wrong, positions, originals):  # type: ignore
                 count = (quotient + _ROUND_F4) - _ROUND_F4
                 product[0] = count * gain[row, x]
                 if product_bits[0] == bits[row, x] and count > highest:
-                    highest = np.int64(count)
+                    highest = int(count)
     return highest
 
 
