@@ -6,19 +6,20 @@ and a movie has its final name only once the file was read back and compared.
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Iterable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Literal, Protocol
 
 from cryofs.archive import durable, sources
-from cryofs.archive.estimate import FrameRow
+from cryofs.archive.estimate import Estimation, FrameRow
 from cryofs.archive.plan import Coding, make_plan
-from cryofs.archive.references import Reference, References, estimate_from
+from cryofs.archive.references import Reference, References, estimate_from, fits
 from cryofs.archive.samples import take_samples
 from cryofs.archive.sources import Job, Kind
+from cryofs.archive.sums import OriginalSums, SumsAhead
 from cryofs.archive.writer import archive_movie
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.record import is_archived, read_record
@@ -145,13 +146,14 @@ class _Run:
             except (CryofsError, OSError) as error:
                 self.fail(job.source, error)
         self._listener.begin(len(usable), 2 * sum(info.shape[0] for _, info in usable.values()))
-        if self._options.gain == "auto":
-            self._estimate_missing(info for _, info in usable.values())
-        for job, _ in usable.values():
-            try:
-                self._archive_movie(job)
-            except (CryofsError, OSError) as error:
-                self.fail(job.source, error)
+        with SumsAhead(list(usable)) as sums:
+            if self._options.gain == "auto":
+                self._estimate_missing([info for _, info in usable.values()])
+            for job, _ in usable.values():
+                try:
+                    self._archive_movie(job, sums.of(job.source))
+                except (CryofsError, OSError) as error:
+                    self.fail(job.source, error)
 
     def copy_others(self, jobs: list[Job]) -> None:
         for job in jobs:
@@ -170,7 +172,7 @@ class _Run:
         for job in reversed([job for job in jobs if job.kind is Kind.FOLDER and job.target != Path()]):
             durable.copy_times(job.source, self._archive / job.target)
 
-    def _archive_movie(self, job: Job) -> None:
+    def _archive_movie(self, job: Job, sums: Future[OriginalSums]) -> None:
         with MrcMovie(job.source) as movie:
             samples = take_samples(movie)
             reference: Reference | None = None
@@ -180,24 +182,32 @@ class _Run:
                     reference = self._given
             plan = make_plan(movie, samples, reference, self._options.coding, self._pool)
             target = self._archive / job.target
-            stored = archive_movie(movie, target, plan, self._library, self._pool, self._listener.frames)
+            stored = archive_movie(movie, target, plan, sums, self._library, self._pool, self._listener.frames)
             self.summary.movies += 1
             self.summary.original_bytes += movie.layout.total_bytes
             self.summary.stored_bytes += stored
             self._listener.movie_done(job.target, movie.layout.total_bytes, stored)
 
-    def _estimate_missing(self, infos: Iterable[_MovieInfo]) -> None:
+    def _estimate_missing(self, infos: list[_MovieInfo]) -> None:
         """Estimate gain references until every gain-normalised movie has one that fits."""
-        floats = sorted((info for info in infos if info.mode == 2), key=lambda info: info.shape[1:])
-        for _, same_size in groupby(floats, key=lambda info: info.shape[1:]):
+        by_size = defaultdict(list)
+        for info in infos:
+            if info.mode == 2:
+                by_size[info.shape[1:]].append(info)
+        # the reference of the largest part of the run gets the plain name
+        for same_size in sorted(by_size.values(), key=lambda infos: -sum(info.bytes for info in infos)):
             waiting = [info for info in same_size if not self._fits(info)]
             while sum(info.shape[0] for info in waiting) >= _MIN_FRAMES_TO_ESTIMATE:
                 paths = [info.path for info in waiting]
                 estimation = estimate_from(paths, take_samples, self._pool, self._listener.frame_row)
-                if estimation is not None:
+                if estimation is not None and self._explains(estimation, waiting[0]):
                     self._references.add(estimation, self._library)
                 # the first movie has had its chance, fitting or not
                 waiting = [info for info in waiting[1:] if not self._fits(info)]
+
+    def _explains(self, estimation: Estimation, info: _MovieInfo) -> bool:
+        with MrcMovie(info.path) as movie:
+            return fits(estimation.estimate.reference(), take_samples(movie))
 
     def _fits(self, info: _MovieInfo) -> bool:
         try:

@@ -19,6 +19,8 @@ CompressionChoice = Literal["auto", "lzw", "deflate", "none"]
 
 # A faster codec may be this much larger than the smallest and still be taken.
 _SPEED_ALLOWANCE = 1.01
+# Counts are kept unless plain values are smaller by more than this: readers of the TIFF are better served by counts.
+_PLAIN_ALLOWANCE = 0.95
 # Room between the size expected from the samples and the end of classic TIFF.
 _CLASSIC_ROOM = 0.9
 
@@ -90,7 +92,9 @@ def make_plan(
     if float_type:
         plain = plan([counts.narrow(part, np.dtype("f4")) for part in values], None, None)
     as_counts = plan(_as_counts(samples, reference), reference, plain)
-    return plain if plain is not None and plain.frame_bytes <= as_counts.frame_bytes else as_counts
+    if plain is not None and plain.frame_bytes < _PLAIN_ALLOWANCE * as_counts.frame_bytes:
+        return plain
+    return as_counts
 
 
 def _as_counts(samples: list[Sample], reference: Reference | None) -> list[Counts]:

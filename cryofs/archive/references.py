@@ -87,6 +87,11 @@ def exception_share(reference: NDArray[np.float32], samples: list[Sample]) -> fl
     return exceptions / sum(sample.values.size for sample in samples)
 
 
+def fits(reference: NDArray[np.float32], samples: list[Sample]) -> bool:
+    """Whether a reference serves the movie that the samples are of."""
+    return exception_share(reference, samples) <= _FITTING_SHARE
+
+
 def estimate_from(
     movies: Iterable[Path],
     samples: Callable[[MrcMovie], list[Sample]],
@@ -108,7 +113,7 @@ def estimate_from(
             with MrcMovie(path) as movie:
                 if estimation is None:
                     estimation = Estimation.for_movie(movie)
-                elif exception_share(estimation.estimate.reference(), samples(movie)) > _FITTING_SHARE:
+                elif not fits(estimation.estimate.reference(), samples(movie)):
                     continue
                 for row in estimation.add_movie(movie, pool, _MAX_FRAMES):
                     on_row(row)

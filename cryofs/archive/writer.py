@@ -1,8 +1,8 @@
 """One movie into the archive: frames encoded in parallel, written in order, checked as a reader sees them, published.
 
-Threads: the pool reads and encodes groups of strips, and later decodes and compares them; the caller writes pages; one
-more thread computes the sums of the original meanwhile. The sums are in the record only once it is known that the file
-gives back the original.
+Threads: the pool reads and encodes groups of strips, and later decodes and compares them; the caller writes pages; the
+sums of the original come from a thread of their own. They are in the record only once it is known that the file gives
+back the original.
 """
 
 import io
@@ -10,7 +10,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from cryofs.archive.check import compare_frames
 from cryofs.archive.durable import Draft, draft
 from cryofs.archive.plan import Plan
+from cryofs.archive.sums import OriginalSums
 from cryofs.detector import counts
-from cryofs.errors import ArchiveError
+from cryofs.errors import ArchiveError, ChangedError
 from cryofs.formats import codecs, exceptions, mrc, record, tiff
 from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
-from cryofs.formats.sums import file_sums
 from cryofs.formats.tiff import CLASSIC_LIMIT, TiffMovieWriter
 from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain import GainLibrary
@@ -72,12 +72,20 @@ class _EncodedFrame:
 
 
 def archive_movie(
-    movie: MrcMovie, target: Path, plan: Plan, gains: GainLibrary, pool: Executor, on_frame: OnFrame
+    movie: MrcMovie,
+    target: Path,
+    plan: Plan,
+    sums: Future[OriginalSums],
+    gains: GainLibrary,
+    pool: Executor,
+    on_frame: OnFrame,
 ) -> int:
     """Store a movie.
 
     Parameters
     ----------
+    sums : Future
+        Sums of the movie, computed meanwhile.
     target : Path
         Final name of the TIFF file, replaced if it exists.
     on_frame : callable
@@ -95,15 +103,15 @@ def archive_movie(
     ArchiveError
         What was written does not give the movie back. No file stays behind.
     """
-    layout = movie.layout
-    with ThreadPoolExecutor(1) as hasher, draft(target) as made:
-        sums = hasher.submit(file_sums, movie.descriptor, layout.header_bytes, layout.frame_bytes, layout.frames)
+    with draft(target) as made:
         frames, plan = _write_frames_replanning(movie, made, plan, pool, on_frame)
         contents, end = _append_record(movie, made.file, plan, frames, target)
         made.sync()
         _check_draft(made, contents, movie, gains, pool, on_frame)
-        contents = _complete_record(made, contents, end, *sums.result())
+        contents = _complete_record(made, contents, end, sums.result())
         movie.check_unchanged()
+        if sums.result().state != movie.state:
+            raise ChangedError(f"{movie.name}: changed while it was read; wait until it is written, then try again")
         os.fchmod(made.file.fileno(), 0o644 & ~_umask())
         made.publish()
         return end + len(record.encode_record(contents, end))
@@ -242,11 +250,12 @@ def _append_record(
     return contents, end
 
 
-def _complete_record(made: Draft, contents: Record, end: int, sha256: str, sums: list[str]) -> Record:
+def _complete_record(made: Draft, contents: Record, end: int, sums: OriginalSums) -> Record:
     """Write the record again, at offset `end`, with the sums of the original, and read it back."""
-    original = msgspec.structs.replace(contents.original, sha256=sha256)
+    original = msgspec.structs.replace(contents.original, sha256=sums.sha256)
     frames = [
-        msgspec.structs.replace(frame, sum=frame_sum) for frame, frame_sum in zip(contents.frames, sums, strict=True)
+        msgspec.structs.replace(frame, sum=frame_sum)
+        for frame, frame_sum in zip(contents.frames, sums.frames, strict=True)
     ]
     complete = msgspec.structs.replace(contents, original=original, frames=frames)
     made.file.seek(end)

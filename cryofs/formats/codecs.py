@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
@@ -71,19 +72,21 @@ def decode(compression: Compression, predictor: Predictor, data: bytes, out: NDA
     DamagedError
         The stream is no valid one, or does not hold exactly the bytes of `out`.
     """
-    flat: Any = out.reshape(-1).view(np.uint8)
+    flat = out.reshape(-1).view(np.uint8)
     try:
-        if compression == "none":
-            plain = np.frombuffer(data, np.uint8)
-            if len(plain) != len(flat):
-                raise DamagedError(f"a strip holds {len(plain)} bytes instead of {len(flat)}")
-            flat[:] = plain
-        else:
-            unpack = imagecodecs.lzw_decode if compression == "lzw" else imagecodecs.zlib_decode
-            count = len(unpack(data, out=flat))
-            if count != len(flat):
-                raise DamagedError(f"a strip decodes to {count} bytes instead of {len(flat)}")
+        plain: Any = data
+        if compression == "lzw":
+            plain = imagecodecs.lzw_decode(data, out=len(flat))
+        elif compression == "deflate":
+            # ISA-L decodes Huffman codes of counts at twice the speed of other libraries
+            inflate = isal_zlib.decompressobj()
+            plain = inflate.decompress(data, len(flat))
+            if not inflate.eof:
+                raise DamagedError(f"a strip decodes to other than {len(flat)} bytes, or its end is missing")
+        if len(plain) != len(flat):
+            raise DamagedError(f"a strip decodes to {len(plain)} bytes instead of {len(flat)}")
+        flat[:] = np.frombuffer(plain, np.uint8)
         if predictor == "float":
             out[...] = imagecodecs.floatpred_decode(out.copy(), axis=-1)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, OverflowError, isal_zlib.error) as error:
         raise DamagedError(f"a strip cannot be decoded ({error})") from error

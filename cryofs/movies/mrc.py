@@ -56,10 +56,15 @@ class MrcMovie(Movie):
         """Bytes behind the last frame."""
         return os.pread(self.descriptor, size, self.layout.data_end + offset)
 
+    @property
+    def state(self) -> tuple[int, int]:
+        """Size and mtime_ns that the file had when it was opened."""
+        return self.stat.st_size, self.stat.st_mtime_ns
+
     def check_unchanged(self) -> None:
         """Raise ChangedError where the file was written to since it was opened."""
         now = os.fstat(self.descriptor)
-        if (now.st_size, now.st_mtime_ns) != (self.stat.st_size, self.stat.st_mtime_ns):
+        if (now.st_size, now.st_mtime_ns) != self.state:
             raise ChangedError(f"{self.name}: changed while it was read; wait until it is written, then try again")
 
     def close(self) -> None:
