@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
@@ -88,5 +88,5 @@ def decode(compression: Compression, predictor: Predictor, data: bytes, out: NDA
         flat[:] = np.frombuffer(plain, np.uint8)
         if predictor == "float":
             out[...] = imagecodecs.floatpred_decode(out.copy(), axis=-1)
-    except (RuntimeError, ValueError, OverflowError, isal_zlib.error) as error:
+    except (RuntimeError, ValueError, OverflowError, igzip_lib.IsalError) as error:  # type: ignore[misc]
         raise DamagedError(f"a strip cannot be decoded ({error})") from error
