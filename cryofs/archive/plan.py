@@ -58,10 +58,9 @@ class Plan:
     plain: "Plan | None"
     frame_bytes: float
 
-    def wider(self, lowest: int, highest: int) -> "Plan":
-        """The same plan with a pixel type that holds these counts too."""
-        limits = np.iinfo(self.layout.dtype)
-        dtype = counts.narrowest_dtype(min(lowest, int(limits.min)), max(highest, int(limits.max)))
+    def for_range(self, lowest: int, highest: int) -> "Plan":
+        """The same plan with the narrowest pixel type for counts of this range."""
+        dtype = counts.narrowest_dtype(lowest, highest)
         return replace(self, layout=replace(self.layout, dtype=dtype))
 
     def as_big(self) -> "Plan":

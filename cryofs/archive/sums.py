@@ -4,6 +4,7 @@ SHA-256 runs on one core and takes about as long as everything else that is done
 starts with the next movie while the present one is still being written.
 """
 
+import itertools
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class SumsAhead:
 
     def __init__(self, paths: Sequence[Path]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sums")
-        self._following = dict(zip(paths, paths[1:], strict=False))
+        self._following = dict(itertools.pairwise(paths))
         self._futures: dict[Path, Future[OriginalSums]] = {}
         if paths:
             self._submit(paths[0])

@@ -146,9 +146,10 @@ def _check_plan(plan: Plan, encoded: _EncodedFrame, position: int, written: list
     """Raise _ReplanError where the type is too narrow, classic TIFF too small, or exceptions cost too much."""
     dtype = plan.layout.dtype
     if dtype.kind in "ui" and not (np.iinfo(dtype).min <= encoded.lowest and encoded.highest <= np.iinfo(dtype).max):
-        wider = plan.wider(encoded.lowest, encoded.highest)
-        if wider.layout.dtype != dtype:
-            raise _ReplanError(wider)
+        so_far = [*written, encoded]
+        better = plan.for_range(min(frame.lowest for frame in so_far), max(frame.highest for frame in so_far))
+        if better.layout.dtype != dtype:
+            raise _ReplanError(better)
     size = sum(map(len, encoded.strips))
     if not plan.big and position + size > CLASSIC_LIMIT - _CLASSIC_MARGIN:
         raise _ReplanError(plan.as_big())

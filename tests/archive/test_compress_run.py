@@ -1,0 +1,350 @@
+"""A run of compress: what is done, skipped, refused, and what stays behind when something goes wrong."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.simulate import Detector, header
+from cryofs.archive import writer
+from cryofs.archive.compress import CompressOptions
+from cryofs.archive.savings import describe
+from cryofs.archive.verify import verify
+from cryofs.errors import ArchiveError, ChangedError, FormatError
+from cryofs.movies.names import DRAFT_PREFIX
+from cryofs.movies.open import open_movie
+from tests.support import DETECTOR, SHAPE, archive, movie_values, same_tree, simulated
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+
+
+def assert_verified(folder: Path, movies: int) -> None:
+    errors: list[object] = []
+    checked = verify([folder], 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
+    assert not errors
+    assert checked.movies == movies
+
+
+def test_the_tree_of_a_folder_is_kept(tmp_path: Path) -> None:
+    session = tmp_path / "session"
+    simulated(session / "a" / "one.mrc")
+    simulated(session / "two.mrcs", seed=1)
+    (session / "a" / "notes.txt").write_text("300 kV")
+    (session / "empty folder").mkdir()
+    (session / "a" / "link").symlink_to("notes.txt")
+    (session / "dangling").symlink_to("nowhere")
+    summary, _ = archive(session, tmp_path / "archive")
+    assert names(tmp_path / "archive") == [
+        "a/link",
+        "a/notes.txt",
+        "a/one.mrc.tif",
+        "dangling",
+        "gain-reference.mrc",
+        "two.mrcs.tif",
+    ]
+    assert (tmp_path / "archive" / "empty folder").is_dir()
+    assert (summary.movies, summary.failed, summary.skipped) == (2, 0, 0)
+    assert summary.original_bytes == sum(path.stat().st_size for path in session.rglob("*.mrc*"))
+    assert summary.stored_bytes == sum(path.stat().st_size for path in (tmp_path / "archive").rglob("*.tif"))
+
+
+def test_movies_are_stored_as_counts_in_a_tenth_of_the_space(tmp_path: Path) -> None:
+    simulated(tmp_path / "session" / "movie.mrc", frames=20)
+    summary, _ = archive(tmp_path / "session", tmp_path / "archive")
+    facts = describe(tmp_path / "archive" / "movie.mrc.tif")
+    assert summary.ratio is not None
+    assert summary.ratio < 0.075
+    assert facts["stored_dtype"] == "uint8"
+    assert facts["gain"]["name"] == "gain-reference.mrc"
+    # all defects that are not 0 by chance, and little else
+    assert 0 < facts["exceptions"] <= 20 * (len(DETECTOR.defects) + 5)
+
+
+def test_unfinished_movies_alone_are_done(tmp_path: Path) -> None:
+    session, target = tmp_path / "session", tmp_path / "archive"
+    simulated(session / "one.mrc")
+    archive(session, target)
+    before = (target / "one.mrc.tif").stat().st_mtime_ns
+    simulated(session / "two.mrc", seed=1)
+    summary, _ = archive(session, target, CompressOptions(only_do_unfinished=True))
+    assert (summary.movies, summary.skipped) == (1, 1)
+    assert (target / "one.mrc.tif").stat().st_mtime_ns == before
+    assert_verified(target, 2)
+
+
+def test_a_movie_that_changed_since_is_no_finished_one(tmp_path: Path) -> None:
+    session, target = tmp_path / "session", tmp_path / "archive"
+    simulated(session / "one.mrc")
+    archive(session, target)
+    simulated(session / "one.mrc", frames=7, seed=5)
+    summary, _ = archive(session, target, CompressOptions(only_do_unfinished=True))
+    assert summary.movies == 1
+    assert open_movie(target / "one.mrc.tif").shape[0] == 7
+
+
+def test_a_later_run_uses_the_reference_that_is_there(tmp_path: Path) -> None:
+    target = tmp_path / "archive"
+    archive(simulated(tmp_path / "one.mrc", frames=20), target)
+    _, heard = archive(simulated(tmp_path / "two.mrc", seed=1), target)
+    assert not heard.rows
+    assert [path.name for path in target.glob("gain*")] == ["gain-reference.mrc"]
+
+
+def test_two_gains_get_two_references(tmp_path: Path) -> None:
+    session, target = tmp_path / "session", tmp_path / "archive"
+    other = Detector.make(SHAPE, defects=20, seed=77)
+    for number in range(2):
+        simulated(session / f"a{number}.mrc", frames=20, seed=number)
+        simulated(session / f"b{number}.mrc", frames=20, seed=number, detector=other)
+    summary, _ = archive(session, target)
+    assert len(list(target.glob("gain-reference*.mrc"))) == 2
+    assert summary.ratio is not None
+    assert summary.ratio < 0.08
+    assert_verified(target, 4)
+
+
+def test_values_without_a_common_gain_make_no_reference(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(20, 40, 50)).astype(np.float32)
+    (tmp_path / "movie.mrc").write_bytes(header((20, 40, 50), 2) + values.tobytes())
+    archive(tmp_path / "movie.mrc", tmp_path / "archive")
+    assert names(tmp_path / "archive") == ["movie.mrc.tif"]
+    assert describe(tmp_path / "archive" / "movie.mrc.tif")["stored_dtype"] == "float32"
+
+
+def test_no_gain_on_request(tmp_path: Path) -> None:
+    archive(simulated(tmp_path / "movie.mrc"), tmp_path / "archive", CompressOptions(gain="none"))
+    assert names(tmp_path / "archive") == ["movie.mrc.tif"]
+    assert_verified(tmp_path / "archive", 1)
+
+
+def test_a_given_reference_is_taken_into_the_archive(tmp_path: Path) -> None:
+    reference = tmp_path / "mine.mrc"
+    reference.write_bytes(header((1, *SHAPE), 2) + DETECTOR.gain.tobytes())
+    options = CompressOptions(gain=reference)
+    _, heard = archive(simulated(tmp_path / "movie.mrc"), tmp_path / "archive", options)
+    assert not heard.rows
+    assert (tmp_path / "archive" / "gain-reference.mrc").read_bytes() == reference.read_bytes()
+    assert describe(tmp_path / "archive" / "movie.mrc.tif")["gain"]["name"] == "gain-reference.mrc"
+
+
+def test_a_wrong_reference_costs_size_and_no_pixel(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.mrc"
+    wrong.write_bytes(header((1, *SHAPE), 2) + (DETECTOR.gain * np.float32(1.01)).tobytes())
+    movie = simulated(tmp_path / "session" / "movie.mrc")
+    summary, heard = archive(movie, tmp_path / "archive", CompressOptions(gain=wrong))
+    assert not heard.errors
+    assert summary.ratio is not None
+    assert summary.ratio < 0.6
+    assert_verified(tmp_path / "archive", 1)
+
+
+def test_exceptions_that_cost_more_than_they_save_make_a_plain_movie(tmp_path: Path) -> None:
+    # the gain holds in the frames that are sampled, and in no other
+    values = movie_values(13)
+    other = [index for index in range(13) if index not in (0, 6, 12)]
+    values[other] *= np.random.default_rng(0).uniform(0.5, 2, (10, *SHAPE)).astype(np.float32)
+    movie = tmp_path / "movie.mrc"
+    movie.write_bytes(header((13, *SHAPE), 2) + values.tobytes())
+    reference = tmp_path / "mine.mrc"
+    reference.write_bytes(header((1, *SHAPE), 2) + DETECTOR.gain.tobytes())
+    _, heard = archive(movie, tmp_path / "archive", CompressOptions(gain=reference))
+    facts = describe(tmp_path / "archive" / "movie.mrc.tif")
+    assert (facts["stored_dtype"], facts["exceptions"]) == ("float32", 0)
+    assert heard.counted_frames == heard.expected_frames
+    assert_verified(tmp_path / "archive", 1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "dtype", "late", "expected"),
+    [(1, "<i2", -1, "int8"), (1, "<i2", 300, "uint16"), (1, "<i2", -300, "int16"), (6, "<u2", 256, "uint16")],
+)
+def test_the_pixel_type_widens_when_a_later_frame_needs_it(
+    tmp_path: Path, mode: int, dtype: str, late: int, expected: str
+) -> None:
+    values = np.random.default_rng(0).poisson(2, (9, 300, 20)).astype(dtype)
+    values[2, 150, 7] = late  # in no sample
+    (tmp_path / "movie.mrc").write_bytes(header((9, 300, 20), mode) + values.tobytes())
+    archive(tmp_path / "movie.mrc", tmp_path / "archive")
+    facts = describe(tmp_path / "archive" / "movie.mrc.tif")
+    assert (facts["stored_dtype"], facts["exceptions"]) == (expected, 0)
+    assert_verified(tmp_path / "archive", 1)
+
+
+def test_a_movie_too_large_for_classic_tiff_becomes_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "CLASSIC_LIMIT", writer._CLASSIC_MARGIN + 20_000)
+    archive(simulated(tmp_path / "movie.mrc"), tmp_path / "archive")
+    assert (tmp_path / "archive" / "movie.mrc.tif").read_bytes()[:4] == b"II+\0"
+    assert_verified(tmp_path / "archive", 1)
+
+
+def test_bad_movies_are_refused_and_the_rest_is_done(tmp_path: Path) -> None:
+    session = tmp_path / "session"
+    good = simulated(session / "good.mrc").read_bytes()
+    (session / "truncated.mrc").write_bytes(good[:-1])
+    (session / "empty.mrc").write_bytes(b"")
+    (session / "fourier.mrc").write_bytes(header((1, 4, 4), 4) + bytes(128))
+    summary, heard = archive(session, tmp_path / "archive")
+    assert (summary.movies, summary.failed) == (1, 3)
+    assert {path.name for path in heard.errors} == {"truncated.mrc", "empty.mrc", "fourier.mrc"}
+    assert all(isinstance(error, FormatError) and path.name in str(error) for path, error in heard.errors.items())
+    assert names(tmp_path / "archive") == ["gain-reference.mrc", "good.mrc.tif"]
+
+
+def test_a_name_that_two_files_want_is_refused(tmp_path: Path) -> None:
+    session = tmp_path / "session"
+    simulated(session / "movie.mrc")
+    (session / "movie.mrc.tif").write_bytes(b"somebody else's")
+    _, heard = archive(session, tmp_path / "archive")
+    (error,) = heard.errors.values()
+    assert isinstance(error, ArchiveError)
+    assert "rename" in str(error)
+
+
+def test_lists_keep_the_paths_they_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    simulated(tmp_path / "Movies" / "one.mrc")
+    simulated(tmp_path / "elsewhere" / "two.mrc", seed=1)
+    absolute = tmp_path / "elsewhere" / "two.mrc"
+    (tmp_path / "movies.star").write_text(
+        "data_\n\nloop_\n_rlnMicrographMovieName #1\n_rlnOpticsGroup #2\n"
+        f"Movies/one.mrc 1\n{absolute} 1\nMovies/gone.mrc 1\n"
+    )
+    (tmp_path / "movies.lst").write_text("Movies/one.mrc\n")
+    summary, heard = archive(Path("movies.star"), tmp_path / "a")
+    assert (summary.movies, summary.failed) == (2, 1)
+    assert "gone.mrc" in str(next(iter(heard.errors.values())))
+    assert names(tmp_path / "a") == sorted(
+        ["gain-reference.mrc", "Movies/one.mrc.tif", str(absolute.relative_to("/")) + ".tif"]
+    )
+    archive(Path("movies.lst"), tmp_path / "b")
+    assert names(tmp_path / "b") == ["Movies/one.mrc.tif", "gain-reference.mrc"]
+
+
+def test_an_archive_inside_its_source_does_not_swallow_itself(tmp_path: Path) -> None:
+    simulated(tmp_path / "session" / "movie.mrc")
+    for _ in range(2):
+        summary, _ = archive(tmp_path / "session", tmp_path / "session" / "archive")
+        assert summary.movies == 1
+    assert names(tmp_path / "session" / "archive") == ["gain-reference.mrc", "movie.mrc.tif"]
+
+
+def test_a_movie_written_to_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    movie = simulated(tmp_path / "movie.mrc")
+    original = writer.compare_frames
+
+    def touch_after(*arguments: Any) -> None:
+        original(*arguments)
+        os.utime(movie)
+
+    monkeypatch.setattr(writer, "compare_frames", touch_after)
+    _, heard = archive(movie, tmp_path / "archive")
+    assert isinstance(heard.errors[movie], ChangedError)
+    assert names(tmp_path / "archive") == ["gain-reference.mrc"]
+
+
+def test_a_disk_that_alters_bytes_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = writer.codecs.encode
+
+    def alter(codec: Any, strip: Any) -> bytes:
+        altered = strip.copy()
+        altered.view(np.uint8)[0, 0] ^= 1
+        return original(codec, altered)
+
+    movie = simulated(tmp_path / "movie.mrc")
+    archive(movie, tmp_path / "archive")
+    (tmp_path / "archive" / "movie.mrc.tif").unlink()
+    monkeypatch.setattr(writer.codecs, "encode", alter)
+    _, heard = archive(movie, tmp_path / "archive", CompressOptions())
+    assert "came back changed" in str(heard.errors[movie])
+    assert names(tmp_path / "archive") == ["gain-reference.mrc"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_full_or_failing_disk_leaves_the_old_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    movie = simulated(tmp_path / "movie.mrc")
+    archive(movie, tmp_path / "archive")
+    before = (tmp_path / "archive" / "movie.mrc.tif").read_bytes()
+
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    _, heard = archive(movie, tmp_path / "archive")
+    monkeypatch.undo()
+    error = heard.errors[movie]
+    assert isinstance(error, OSError)
+    assert error.errno == number
+    assert names(tmp_path / "archive") == ["gain-reference.mrc", "movie.mrc.tif"]
+    assert (tmp_path / "archive" / "movie.mrc.tif").read_bytes() == before
+
+
+def kill_and_finish(session: Path, target: Path, kills: int, movies: int) -> None:
+    """Kill compress at random moments, checking each time that no damaged file has a final name; then finish."""
+    rng = np.random.default_rng(0)
+    command = [sys.executable, "-m", "cryofs", "compress", session, "-o", target, "--only-do-unfinished"]
+    started = time.monotonic()
+    subprocess.run([*command[:-2], target.with_name("unhurried")], check=True, capture_output=True)
+    usual = time.monotonic() - started
+    for _ in range(kills):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.3, 1.0) * usual)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if target.is_dir():
+            assert_verified(target, len(list(target.rglob("*.tif"))))
+            for path in target.rglob("*"):
+                if path.is_file() and path.suffix != ".tif" and not path.name.startswith((DRAFT_PREFIX, "gain-")):
+                    assert path.read_bytes() == (session / path.relative_to(target)).read_bytes()
+    subprocess.run(command, check=True, capture_output=True)
+    assert_verified(target, movies)
+    assert not list(target.rglob(DRAFT_PREFIX + "*"))
+
+
+def test_killed_runs_leave_whole_files_only(tmp_path: Path) -> None:
+    for number in range(3):
+        simulated(tmp_path / "session" / "Movies" / f"{number}.mrc", frames=30, seed=number)
+    (tmp_path / "session" / "notes.txt").write_text("300 kV" * 10000)
+    kill_and_finish(tmp_path / "session", tmp_path / "archive", kills=4, movies=3)
+
+
+@pytest.mark.slow
+def test_twenty_kills_of_large_movies(tmp_path: Path) -> None:
+    detector = Detector.make((2048, 2048), defects=300)
+    for number in range(3):
+        simulated(tmp_path / "session" / f"{number}.mrc", frames=30, seed=number, detector=detector)
+    kill_and_finish(tmp_path / "session", tmp_path / "archive", kills=20, movies=3)
+
+
+def test_drafts_of_a_running_compress_are_left_alone(tmp_path: Path) -> None:
+    from cryofs.archive.durable import draft, remove_stale_drafts
+
+    with draft(tmp_path / "target") as made:
+        made.file.write(b"1234")
+        remove_stale_drafts(tmp_path)
+        made.sync()
+        made.publish()
+    assert (tmp_path / "target").read_bytes() == b"1234"
+    (tmp_path / (DRAFT_PREFIX + "0123")).write_bytes(b"left behind")
+    remove_stale_drafts(tmp_path)
+    assert names(tmp_path) == ["target"]
+
+
+def test_folder_times_and_modes_are_kept(tmp_path: Path) -> None:
+    session, target = tmp_path / "session", tmp_path / "archive"
+    (session / "deep" / "er").mkdir(parents=True)
+    (session / "deep" / "er" / "notes.txt").write_text("x")
+    (session / "deep" / "er").chmod(0o750)
+    os.utime(session / "deep", ns=(10**18, 10**18 + 123456789))
+    archive(session, target)
+    same_tree(session, target)

@@ -1,0 +1,110 @@
+"""What tests of several rooms share: odd movies, a run of compress, a mount."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.simulate import Detector, header, write_movie
+from cryofs.archive.compress import CompressOptions, Summary, compress
+from cryofs.archive.estimate import FrameRow
+
+SHAPE = (300, 257)
+DETECTOR = Detector.make(SHAPE, defects=20)
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+class Heard:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.rows: list[FrameRow] = []
+        self.done: list[Path] = []
+        self.errors: dict[Path, Exception] = {}
+        self.expected_frames = 0
+        self.counted_frames = 0
+
+    def begin(self, movies: int, frames: int) -> None:
+        self.expected_frames = frames
+
+    def frame_row(self, row: FrameRow) -> None:
+        self.rows.append(row)
+
+    def frames(self, count: int) -> None:
+        self.counted_frames += count
+
+    def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
+        self.done.append(name)
+
+    def failed(self, name: Path, error: Exception) -> None:
+        self.errors[name] = error
+
+
+def archive(source: Path, target: Path, options: CompressOptions | None = None) -> tuple[Summary, Heard]:
+    """Compress a source into an archive."""
+    heard = Heard()
+    return compress([source], target, options or CompressOptions(jobs=2), heard), heard
+
+
+def simulated(path: Path, frames: int = 12, seed: int = 0, detector: Detector = DETECTOR, **fields: bytes) -> Path:
+    """A gain-normalised movie."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_movie(path, detector, frames, seed=seed, **fields)
+    return path
+
+
+def movie_values(frames: int = 12, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Values of a gain-normalised movie, shape (frames, ny, nx)."""
+    return np.stack(list(DETECTOR.frames(frames, seed=seed)))
+
+
+def same_tree(originals: Path, shown: Path) -> None:
+    """Assert that two folders hold the same files, byte for byte, with the same sizes, times and modes."""
+    names = sorted(path.relative_to(originals) for path in originals.rglob("*"))
+    assert sorted(path.relative_to(shown) for path in shown.rglob("*")) == names
+    for name in names:
+        one, other = originals / name, shown / name
+        if one.is_symlink() and not one.is_file():
+            assert other.readlink() == one.readlink()
+            continue
+        expected, found = one.stat(), other.stat()
+        assert (found.st_mode, found.st_mtime_ns) == (expected.st_mode, expected.st_mtime_ns), name
+        if one.is_file():
+            assert found.st_size == expected.st_size, name
+            assert other.read_bytes() == one.read_bytes(), name
+
+
+def cryofs(*arguments: object, check: bool = True, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user would."""
+    command = [sys.executable, "-m", "cryofs", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=check, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@contextlib.contextmanager
+def mounted(source: Path, mountpoint: Path, *options: object) -> Iterator[Path]:
+    """An archive mounted, and unmounted again."""
+    mountpoint.mkdir(exist_ok=True)
+    done = cryofs("mount", source, mountpoint, "--log-file", mountpoint.with_suffix(".log"), *options, check=False)
+    assert done.returncode == 0, done.stderr
+    try:
+        yield mountpoint
+    finally:
+        cryofs("umount", mountpoint)
+
+
+__all__ = [
+    "DETECTOR",
+    "REAL_DATA",
+    "SHAPE",
+    "Heard",
+    "archive",
+    "cryofs",
+    "header",
+    "mounted",
+    "movie_values",
+    "same_tree",
+    "simulated",
+]
