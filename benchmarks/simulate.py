@@ -25,6 +25,12 @@ class Detector:
     gain: NDArray[np.float32]
     defects: NDArray[np.int64]
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        ny, nx = self.gain.shape
+        return ny, nx
+
     @classmethod
     def make(cls, shape: tuple[int, int] = K2_SHAPE, defects: int = K2_DEFECTS, seed: int = 1) -> "Detector":
         """Gain 281.74 / k with whole k near 245, as K2 references have it."""
@@ -70,11 +76,18 @@ def header(
 
 
 def write_movie(
-    path: Path, detector: Detector, frames: int, *, mean: float = K2_MEAN, seed: int = 0, **fields: bytes
+    path: Path,
+    detector: Detector,
+    frames: int,
+    *,
+    mean: float = K2_MEAN,
+    seed: int = 0,
+    extended: bytes = b"",
+    kind: bytes = b"",
 ) -> None:
-    """Write a gain-normalised float32 movie; `fields` as for `header`."""
+    """Write a gain-normalised float32 movie, with an extended header of a kind if wanted."""
     with path.open("wb") as file:
-        file.write(header((frames, *detector.gain.shape), 2, **fields))  # type: ignore[arg-type]
+        file.write(header((frames, *detector.shape), 2, extended=extended, kind=kind))
         for values in detector.frames(frames, mean, seed):
             file.write(values.tobytes())
 

@@ -49,10 +49,10 @@ def archive(source: Path, target: Path, options: CompressOptions | None = None) 
     return compress([source], target, options or CompressOptions(jobs=2), heard), heard
 
 
-def simulated(path: Path, frames: int = 12, seed: int = 0, detector: Detector = DETECTOR, **fields: bytes) -> Path:
+def simulated(path: Path, frames: int = 12, seed: int = 0, detector: Detector = DETECTOR) -> Path:
     """A gain-normalised movie."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_movie(path, detector, frames, seed=seed, **fields)
+    write_movie(path, detector, frames, seed=seed)
     return path
 
 

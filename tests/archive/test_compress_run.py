@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import Detector, header
-from cryofs.archive import writer
+from cryofs.archive import check, writer
 from cryofs.archive.compress import CompressOptions
 from cryofs.archive.savings import describe
 from cryofs.archive.verify import verify
 from cryofs.errors import ArchiveError, ChangedError, FormatError
+from cryofs.formats import codecs
 from cryofs.movies.names import DRAFT_PREFIX
 from cryofs.movies.open import open_movie
 from tests.support import DETECTOR, SHAPE, archive, movie_values, same_tree, simulated
@@ -239,20 +240,20 @@ def test_an_archive_inside_its_source_does_not_swallow_itself(tmp_path: Path) ->
 
 def test_a_movie_written_to_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     movie = simulated(tmp_path / "movie.mrc")
-    original = writer.compare_frames
+    original = check.compare_frames
 
     def touch_after(*arguments: Any) -> None:
         original(*arguments)
         os.utime(movie)
 
-    monkeypatch.setattr(writer, "compare_frames", touch_after)
+    monkeypatch.setattr("cryofs.archive.writer.compare_frames", touch_after)
     _, heard = archive(movie, tmp_path / "archive")
     assert isinstance(heard.errors[movie], ChangedError)
     assert names(tmp_path / "archive") == ["gain-reference.mrc"]
 
 
 def test_a_disk_that_alters_bytes_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = writer.codecs.encode
+    original = codecs.encode
 
     def alter(codec: Any, strip: Any) -> bytes:
         altered = strip.copy()
@@ -262,7 +263,7 @@ def test_a_disk_that_alters_bytes_is_noticed(tmp_path: Path, monkeypatch: pytest
     movie = simulated(tmp_path / "movie.mrc")
     archive(movie, tmp_path / "archive")
     (tmp_path / "archive" / "movie.mrc.tif").unlink()
-    monkeypatch.setattr(writer.codecs, "encode", alter)
+    monkeypatch.setattr(codecs, "encode", alter)
     _, heard = archive(movie, tmp_path / "archive", CompressOptions())
     assert "came back changed" in str(heard.errors[movie])
     assert names(tmp_path / "archive") == ["gain-reference.mrc"]
@@ -292,9 +293,10 @@ def test_a_full_or_failing_disk_leaves_the_old_state(
 def kill_and_finish(session: Path, target: Path, kills: int, movies: int) -> None:
     """Kill compress at random moments, checking each time that no damaged file has a final name; then finish."""
     rng = np.random.default_rng(0)
-    command = [sys.executable, "-m", "cryofs", "compress", session, "-o", target, "--only-do-unfinished"]
+    compress = [sys.executable, "-m", "cryofs", "compress", str(session), "-o"]
     started = time.monotonic()
-    subprocess.run([*command[:-2], target.with_name("unhurried")], check=True, capture_output=True)
+    subprocess.run([*compress, str(target.with_name("unhurried"))], check=True, capture_output=True)
+    command = [*compress, str(target), "--only-do-unfinished"]
     usual = time.monotonic() - started
     for _ in range(kills):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
