@@ -20,7 +20,13 @@ from cryofs.vfs.tree import Attributes
 
 # Readers that go by st_blksize (C and Python buffered reads) then ask for pieces of this size.
 _BLOCK_SIZE = 1 << 20
-_ERRNO: tuple[tuple[type[Exception], int], ...] = ((ChangedError, errno.ESTALE), (CryofsError, errno.EIO))
+# Exceptions that carry no errno of their own; the first row that matches counts.
+_ERRNO: tuple[tuple[type[Exception], int], ...] = (
+    (ChangedError, errno.ESTALE),
+    (FileNotFoundError, errno.ENOENT),
+    (IsADirectoryError, errno.EISDIR),
+    (Exception, errno.EIO),
+)
 
 log = logging.getLogger("cryofs")
 P = ParamSpec("P")
@@ -34,17 +40,20 @@ def _with_errno(operation: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return operation(*args, **kwargs)
-        except OSError as error:
-            raise mfusepy.FuseOSError(error.errno or errno.EIO) from error
-        except CryofsError as error:
-            log.error("%s", error)
-            number = next(number for kind, number in _ERRNO if isinstance(error, kind))
-            raise mfusepy.FuseOSError(number) from error
         except Exception as error:
-            log.exception("unexpected error in %s", operation.__name__)
-            raise mfusepy.FuseOSError(errno.EIO) from error
+            if isinstance(error, CryofsError):
+                log.error("%s", error)
+            elif not isinstance(error, OSError):
+                log.exception("unexpected error in %s", operation.__name__)
+            raise mfusepy.FuseOSError(_errno_of(error)) from error
 
     return guarded
+
+
+def _errno_of(error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    return next(number for kind, number in _ERRNO if isinstance(error, kind))
 
 
 class Operations(mfusepy.Operations):

@@ -1,0 +1,291 @@
+"""A real mount, run as a user would run it."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from benchmarks.simulate import Detector, header
+from cryofs.formats.record import read_record
+from cryofs.fuse.control import is_mounted
+from tests.support import archive, cryofs, mounted, movie_values, same_tree, simulated
+
+pytestmark = [
+    pytest.mark.mounted,
+    pytest.mark.skipif(
+        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
+        reason="needs fuse3 and /dev/fuse",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session folder, and its archive beside it."""
+    folder = tmp_path_factory.mktemp("mounted") / "session"
+    for number in range(2):
+        simulated(folder / "Movies" / f"{number}.mrc", frames=20, seed=number)
+    special = movie_values(seed=5)
+    special[0, 0, :4] = [np.nan, -0.0, np.inf, -1]
+    tail = os.urandom(5000)
+    data = header(special.shape, 2, byte_order=">", extended=os.urandom(4096), kind=b"FEI1")  # type: ignore[arg-type]
+    (folder / "special.mrcs").write_bytes(data + special.astype(">f4").tobytes() + tail)
+    (folder / "spaces and ümlauts.mrc").write_bytes((folder / "Movies" / "0.mrc").read_bytes())
+    (folder / "notes.txt").write_text("300 kV")
+    (folder / "empty").write_bytes(b"")
+    (folder / "link").symlink_to("Movies/0.mrc")
+    (folder / "notes.txt").chmod(0o640)
+    os.utime(folder / "special.mrcs", ns=(10**18 + 1, 10**18 + 987654321))
+    (folder / "outside").symlink_to("/etc")
+    archive(folder, folder.with_name("archive"))
+    return folder
+
+
+@pytest.fixture
+def mount(session: Path, tmp_path: Path) -> object:
+    with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
+        yield place
+
+
+def copy_of_archive(session: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(session.with_name("archive"), tmp_path / "archive", symlinks=True))
+
+
+def facts_of(mount: Path) -> dict[str, int]:
+    facts = json.loads(cryofs("stats", mount, "--json").stdout)
+    figures: dict[str, int] = facts["mount"]
+    return figures
+
+
+def test_every_file_is_the_original(session: Path, mount: Path) -> None:
+    (session / "outside").unlink()
+    assert (mount / "outside").readlink() == Path("/etc")
+    names = sorted(path.name for path in mount.iterdir())
+    assert names == ["Movies", "empty", "link", "notes.txt", "outside", "spaces and ümlauts.mrc", "special.mrcs"]
+    (session / "outside").symlink_to("/etc")
+    same_tree(session, mount)
+
+
+def test_reads_at_any_place_see_the_original_bytes(session: Path, mount: Path) -> None:
+    original = (session / "special.mrcs").read_bytes()
+    rng = np.random.default_rng(0)
+    with (mount / "special.mrcs").open("rb", buffering=0) as file:
+        for _ in range(300):
+            offset = int(rng.integers(0, len(original) + 10))
+            size = int(rng.integers(1, 3 * len(original) // 12))
+            file.seek(offset)
+            assert file.read(size) == original[offset : offset + size]
+        for offset in (1023, 1024, 1024 + 4096 - 1, 1024 + 4096, len(original) - 5001, len(original) - 1):
+            file.seek(offset)
+            assert file.read(2) == original[offset : offset + 2]
+
+
+def test_memory_maps_see_the_original(session: Path, mount: Path) -> None:
+    shown = np.memmap(mount / "Movies" / "0.mrc", np.uint8, "r")
+    assert shown.tobytes() == (session / "Movies" / "0.mrc").read_bytes()
+
+
+def test_a_frame_is_decoded_once_however_many_wait(session: Path, mount: Path) -> None:
+    def read_all(_: int) -> bytes:
+        return (mount / "Movies" / "1.mrc").read_bytes()
+
+    with ThreadPoolExecutor(8) as readers:
+        contents = set(readers.map(read_all, range(8)))
+    assert contents == {(session / "Movies" / "1.mrc").read_bytes()}
+    assert facts_of(mount)["decodes"] == 20
+
+
+def test_headers_and_sizes_need_no_decode(mount: Path) -> None:
+    for path in (mount / "Movies").iterdir():
+        assert path.stat().st_size > 0
+        with path.open("rb", buffering=0) as file:
+            assert len(os.pread(file.fileno(), 1024, 0)) == 1024
+    # the kernel reads whole pages and ahead of them, so a first frame may have been asked for, but no more
+    assert facts_of(mount)["decodes"] <= 4
+
+
+def test_the_mount_is_read_only(mount: Path) -> None:
+    for attempt in (
+        lambda: (mount / "new").write_text("x"),
+        lambda: (mount / "notes.txt").write_text("x"),
+        lambda: (mount / "notes.txt").unlink(),
+        lambda: (mount / "folder").mkdir(),
+    ):
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno is checked
+            attempt()
+        assert caught.value.errno == errno.EROFS
+
+
+def test_what_is_not_there_is_not_there(mount: Path) -> None:
+    for name in ("nothing", "Movies/0.mrc.tif", "gain-reference.mrc", "notes.txt/below", "Movies/../nothing"):
+        with pytest.raises((FileNotFoundError, NotADirectoryError)):
+            (mount / name).stat()
+
+
+def test_the_archives_own_room_is_shown(session: Path, mount: Path) -> None:
+    assert os.statvfs(mount).f_blocks == os.statvfs(session).f_blocks
+
+
+def test_memory_stays_within_the_cache_size(tmp_path: Path) -> None:
+    detector = Detector.make((1024, 1024), defects=100)
+    movie = simulated(tmp_path / "session" / "movie.mrc", frames=40, detector=detector)
+    archive(movie, tmp_path / "archive")
+    original = np.memmap(movie, np.uint8, "r")
+    with mounted(tmp_path / "archive", tmp_path / "mnt", "--cache-size", "32MiB", "--jobs", 2) as mount:
+
+        def read_at_random(seed: int) -> bool:
+            rng = np.random.default_rng(seed)
+            with (mount / "movie.mrc").open("rb", buffering=0) as file:
+                for _ in range(40):
+                    offset = int(rng.integers(0, len(original)))
+                    size = int(rng.integers(1, 6 << 20))
+                    if os.pread(file.fileno(), size, offset) != original[offset : offset + size].tobytes():
+                        return False
+            return True
+
+        with ThreadPoolExecutor(8) as readers:
+            assert all(readers.map(read_at_random, range(8)))
+        facts = facts_of(mount)
+        assert facts["cached_bytes"] <= 32 << 20
+        peak = psutil.Process(facts["pid"]).memory_info().rss
+        assert peak < (32 << 20) + (300 << 20)
+
+
+def test_a_damaged_frame_is_an_error_and_nothing_else_suffers(session: Path, tmp_path: Path) -> None:
+    place = copy_of_archive(session, tmp_path)
+    damaged = place / "Movies" / "0.mrc.tif"
+    with damaged.open("r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        frame = read_record(file.fileno(), size, "").frames[3]
+        file.seek(frame.offsets[0] + frame.byte_counts[0] // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 0x10]))
+    original = (session / "Movies" / "0.mrc").read_bytes()
+    frame_bytes = (len(original) - 1024) // 20
+    with mounted(place, tmp_path / "mnt") as mount:
+        with (mount / "Movies" / "0.mrc").open("rb", buffering=0) as file:
+            for index in range(20):
+                start = 1024 + index * frame_bytes
+                if index == 3:
+                    with pytest.raises(OSError, match="Input/output"):
+                        os.pread(file.fileno(), 4096, start + frame_bytes // 2)
+                else:
+                    # not the last page, which the damaged frame may share
+                    assert os.pread(file.fileno(), 4096, start + 8192) == original[start + 8192 : start + 12288]
+        assert (mount / "Movies" / "1.mrc").read_bytes() == (session / "Movies" / "1.mrc").read_bytes()
+    log = (tmp_path / "mnt.log").read_text()
+    assert "0.mrc.tif, frame 3: damaged" in log
+    assert "restore" in log
+
+
+def test_a_missing_gain_reference_is_an_error_never_wrong_pixels(session: Path, tmp_path: Path) -> None:
+    place = copy_of_archive(session, tmp_path)
+    reference = place / "gain-reference.mrc"
+    kept = reference.read_bytes()
+    reference.write_bytes(kept[:-4] + b"\0\0\0\0")
+    with mounted(place, tmp_path / "mnt") as mount:
+        movie = mount / "Movies" / "0.mrc"
+        assert movie.stat().st_size == (session / "Movies" / "0.mrc").stat().st_size
+        with pytest.raises(OSError, match="Input/output"):
+            movie.read_bytes()
+        assert (mount / "notes.txt").read_text() == "300 kV"
+        reference.write_bytes(kept)
+        assert movie.read_bytes() == (session / "Movies" / "0.mrc").read_bytes()
+    assert "gain reference" in (tmp_path / "mnt.log").read_text()
+
+
+def test_a_truncated_movie_is_listed_and_its_reading_an_error(session: Path, tmp_path: Path) -> None:
+    place = copy_of_archive(session, tmp_path)
+    os.truncate(place / "Movies" / "0.mrc.tif", 100_000)
+    with mounted(place, tmp_path / "mnt") as mount:
+        assert sorted(os.listdir(mount / "Movies")) == ["0.mrc", "1.mrc"]
+        with pytest.raises(OSError, match="Input/output"):
+            (mount / "Movies" / "0.mrc").stat()
+        assert (mount / "Movies" / "1.mrc").read_bytes() == (session / "Movies" / "1.mrc").read_bytes()
+
+
+def test_a_movie_replaced_while_open_stays_what_it_was(session: Path, tmp_path: Path) -> None:
+    place = copy_of_archive(session, tmp_path)
+    with mounted(place, tmp_path / "mnt") as mount, (mount / "Movies" / "0.mrc").open("rb", buffering=0) as file:
+        (place / "Movies" / "1.mrc.tif").replace(place / "Movies" / "0.mrc.tif")
+        original = (session / "Movies" / "0.mrc").read_bytes()
+        assert os.pread(file.fileno(), 100_000, 500_000) == original[500_000:600_000]
+
+
+def test_new_movies_appear(session: Path, tmp_path: Path) -> None:
+    place = copy_of_archive(session, tmp_path)
+    with mounted(place, tmp_path / "mnt") as mount:
+        movie = simulated(tmp_path / "later.mrc", seed=9)
+        archive(movie, place)
+        deadline = time.monotonic() + 20
+        while not (mount / "later.mrc").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert (mount / "later.mrc").read_bytes() == movie.read_bytes()
+
+
+def test_mounting_over_the_archive_itself(session: Path, tmp_path: Path) -> None:
+    place = copy_of_archive(session, tmp_path)
+    with mounted(place, place) as mount:
+        same_tree(session, mount)
+    assert (place / "Movies" / "0.mrc.tif").is_file()
+
+
+def test_unmounting_waits_until_the_process_is_gone(session: Path, tmp_path: Path) -> None:
+    with mounted(session.with_name("archive"), tmp_path / "mnt") as mount:
+        pid = facts_of(mount)["pid"]
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert not list((tmp_path / "mnt").iterdir())
+
+
+def test_a_busy_mount_is_not_forced(session: Path, mount: Path) -> None:
+    with (mount / "notes.txt").open():
+        done = cryofs("umount", mount, check=False)
+        assert done.returncode == 1
+        assert "fuser" in done.stderr
+    assert (mount / "notes.txt").read_text() == "300 kV"
+
+
+def test_a_dead_mount_is_told_and_cleared(session: Path, tmp_path: Path) -> None:
+    with mounted(session.with_name("archive"), tmp_path / "mnt") as mount:
+        os.kill(facts_of(mount)["pid"], signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while "dead mount" not in (done := cryofs("stats", mount, check=False)).stderr and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert done.returncode == 1
+        assert "cryofs umount" in done.stderr
+    assert not list((tmp_path / "mnt").iterdir())
+
+
+def test_sigterm_unmounts(session: Path, tmp_path: Path) -> None:
+    place = tmp_path / "mnt"
+    place.mkdir()
+    cryofs("mount", session.with_name("archive"), place, "--log-file", tmp_path / "log")
+    os.kill(facts_of(place)["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + 20
+    while is_mounted(place) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not list(place.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["nowhere", "mnt"], "nowhere"), (["archive", "nowhere"], "nowhere"), (["archive", "mnt", "-o", "bad"], "mnt")],
+)
+def test_what_cannot_be_mounted_is_told(
+    session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(session.parent)
+    (session.parent / "mnt").mkdir(exist_ok=True)
+    done = cryofs("mount", *arguments, "--log-file", tmp_path / "log", check=False)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
