@@ -1,7 +1,7 @@
 """Gain estimation over movies: frames in, a row of figures for each, a state that survives between runs."""
 
 import json
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,14 @@ class FrameRow:
         )
 
 
+@dataclass(frozen=True)
+class Limits:
+    """When to stop before the estimate is stable: after so many frames in all, or once `stop` says so."""
+
+    frames: int | None = None
+    stop: Callable[[], bool] = lambda: False
+
+
 @dataclass
 class Estimation:
     """An estimate in progress: what is known of the pixels, and which movies told it."""
@@ -83,8 +91,8 @@ class Estimation:
         seen = np.count_nonzero(self.estimate.gain)
         return bool(np.count_nonzero(self.estimate.reliability < 0) > 0.5 * seen)
 
-    def add_movie(self, movie: MrcMovie, pool: Executor, max_frames: int | None = None) -> Iterator[FrameRow]:
-        """Take in the frames of a movie that were not taken in before, until the estimate is stable.
+    def add_movie(self, movie: MrcMovie, pool: Executor, limits: Limits) -> Iterator[FrameRow]:
+        """Take in the frames of a movie that were not taken in before, until the estimate is stable or limits are met.
 
         Raises
         ------
@@ -95,10 +103,10 @@ class Estimation:
         if movie.mrc_header.mode != 2 or (ny, nx) != self.estimate.gain.shape:
             raise GainError(f"{movie.name}: its frames are not float32 of {self.estimate.gain.shape}; leave it out")
         first = self.frames_done.get(movie.name, 0)
-        while first < frames and not self.stable and not (len(self.changes) == _BATCH_FRAMES and self.hopeless):
+        while not (self.stable or limits.stop() or (len(self.changes) == _BATCH_FRAMES and self.hopeless)):
             end = min(first + _BATCH_FRAMES, frames)
-            if max_frames is not None:
-                end = min(end, first + max_frames - len(self.changes))
+            if limits.frames is not None:
+                end = min(end, first + limits.frames - len(self.changes))
             if end <= first:
                 return
             yield from self._add_batch(movie, range(first, end), pool)
@@ -184,13 +192,13 @@ def continue_estimation(
     paths: Iterable[Path],
     folder: Path,
     thresh: int,
-    max_frames: int | None,
+    limits: Limits,
     pool: Executor,
     on_error: Callable[[Exception], None],
-) -> Generator[FrameRow, None, None]:
+) -> Iterator[FrameRow]:
     """Estimate the gain of movies, from where a run into the same folder ended; a row a frame.
 
-    The state is saved after every movie and when the generator is closed.
+    The state is saved after every movie and at the end, however it comes.
 
     Raises
     ------
@@ -205,11 +213,12 @@ def continue_estimation(
                 with MrcMovie(path.absolute()) as movie:
                     estimation = estimation or Estimation.for_movie(movie, thresh)
                     estimation.set_thresh(thresh)
-                    yield from estimation.add_movie(movie, pool, max_frames)
-                estimation.save(folder)
+                    yield from estimation.add_movie(movie, pool, limits)
+                if not limits.stop():
+                    estimation.save(folder)
             except CryofsError as error:
                 on_error(error)
-            if estimation is not None and estimation.stable:
+            if limits.stop() or (estimation is not None and estimation.stable):
                 return
     finally:
         if estimation is not None and estimation.changes:

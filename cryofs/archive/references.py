@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.archive.durable import copy_file, write_file
-from cryofs.archive.estimate import Estimation, FrameRow
+from cryofs.archive.estimate import Estimation, FrameRow, Limits
 from cryofs.archive.samples import Sample
 from cryofs.detector import counts
 from cryofs.errors import CryofsError
@@ -115,7 +115,7 @@ def estimate_from(
                     estimation = Estimation.for_movie(movie)
                 elif not fits(estimation.estimate.reference(), samples(movie)):
                     continue
-                for row in estimation.add_movie(movie, pool, _MAX_FRAMES):
+                for row in estimation.add_movie(movie, pool, Limits(_MAX_FRAMES)):
                     on_row(row)
         except (CryofsError, OSError):
             continue  # archiving this movie will say what is wrong with it

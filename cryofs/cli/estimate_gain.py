@@ -28,7 +28,7 @@ def command(
 
     Example: cryofs estimate-gain movies.star -o Gain
     """
-    from cryofs.archive.estimate import continue_estimation
+    from cryofs.archive.estimate import Limits, continue_estimation
     from cryofs.archive.sources import Kind, collect
 
     stop = threading.Event()
@@ -38,11 +38,9 @@ def command(
         for problem in problems:
             reporter.error(problem.error)
         movies = [job.source for job in found if job.kind is Kind.MOVIE]
-        rows = continue_estimation(movies, folder, thresh, max_frames, pool, on_error=reporter.error)
-        for row in rows:
+        limits = Limits(max_frames, stop.is_set)
+        for row in continue_estimation(movies, folder, thresh, limits, pool, on_error=reporter.error):
             print(row, flush=True)
-            if stop.is_set():
-                rows.close()
-                reporter.line(f"interrupted; run the same command to go on from {folder}")
-                break
+        if stop.is_set():
+            reporter.line(f"interrupted; run the same command to go on from {folder}")
     raise typer.Exit(1 if problems else 0)
