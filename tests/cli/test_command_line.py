@@ -1,0 +1,109 @@
+"""What users type: help, exit codes, errors in one line, JSON alone on standard output."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support import cryofs, simulated
+
+COMMANDS = ("mount", "umount", "compress", "estimate-gain", "verify", "extract", "info", "stats")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    said = cryofs(command, "--help").stdout
+    assert f"Example: cryofs {command} " in " ".join(said.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["unknown"], ["compress"], ["compress", "x"], ["mount", "only-one"], ["compress", "x", "-o", "y", "--jobs", "0"]],
+)
+def test_usage_errors_exit_with_2(arguments: list[str]) -> None:
+    done = cryofs(*arguments, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["compress", "nowhere.mrc", "-o", "archive"], ["info", "nowhere"], ["verify", "nowhere"], ["umount", "x"]],
+)
+def test_errors_are_one_line_that_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = cryofs(*arguments, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("cryofs: ")
+    assert arguments[1] in line
+
+
+def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
+    done = cryofs("info", tmp_path / "nowhere", "--debug", check=False)
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+def test_json_stands_alone_on_standard_output(tmp_path: Path) -> None:
+    simulated(tmp_path / "session" / "movie.mrc", frames=20)
+    (tmp_path / "session" / "bad.mrc").write_bytes(b"no movie")
+    archive = tmp_path / "archive"
+    done = cryofs("compress", tmp_path / "session", "-o", archive, "--json", check=False)
+    assert done.returncode == 1
+    assert "bad.mrc" in done.stderr
+    summary = json.loads(done.stdout)
+    assert set(summary) == {"movies", "failed", "skipped", "original_bytes", "stored_bytes", "ratio", "seconds"}
+    assert (summary["movies"], summary["failed"], summary["skipped"]) == (1, 1, 0)
+    assert summary["ratio"] == summary["stored_bytes"] / summary["original_bytes"]
+
+    facts = json.loads(cryofs("info", archive / "movie.mrc.tif", "--json").stdout)
+    assert facts["shape"] == [20, 300, 257]
+    assert (facts["format"], facts["dtype"], facts["mode"], facts["compression"]) == ("cryofs", "float32", 2, "deflate")
+    assert facts["stored_bytes"] == summary["stored_bytes"]
+    assert facts["original"]["name"] == "movie.mrc"
+    assert facts["original"]["bytes"] == summary["original_bytes"]
+
+    assert json.loads(cryofs("verify", archive, "--json").stdout)["movies"] == 1
+    stats = json.loads(cryofs("stats", archive, "--json").stdout)
+    assert (stats["movies"], stats["original_bytes"], stats["ratio"]) == (
+        1,
+        summary["original_bytes"],
+        summary["ratio"],
+    )
+
+
+def test_info_on_a_plain_movie(tmp_path: Path) -> None:
+    facts = json.loads(cryofs("info", simulated(tmp_path / "movie.mrc"), "--json").stdout)
+    assert (facts["format"], facts["shape"], facts["ratio"]) == ("mrc", [12, 300, 257], 1.0)
+
+
+def test_verify_finds_damage_and_extract_refuses_it(tmp_path: Path) -> None:
+    for number in range(2):
+        simulated(tmp_path / "session" / f"{number}.mrc", seed=number)
+    archive = tmp_path / "archive"
+    cryofs("compress", tmp_path / "session", "-o", archive)
+    damaged = bytearray((archive / "0.mrc.tif").read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (archive / "0.mrc.tif").write_bytes(damaged)
+    done = cryofs("verify", archive, check=False)
+    assert done.returncode == 1
+    assert "0.mrc.tif" in done.stderr
+    assert "1 movies good, 1 failed" in done.stdout
+    done = cryofs("extract", archive, "-o", tmp_path / "restored", check=False)
+    assert done.returncode == 1
+    assert [path.name for path in (tmp_path / "restored").iterdir()] == ["1.mrc"]
+    assert (tmp_path / "restored" / "1.mrc").read_bytes() == (tmp_path / "session" / "1.mrc").read_bytes()
+
+
+def test_a_list_of_archived_movies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in range(2):
+        simulated(tmp_path / "session" / f"{number}.mrc", seed=number)
+    cryofs("compress", "session", "-o", "archive")
+    Path("some.lst").write_text("archive/1.mrc.tif\n")
+    assert "1 movies good" in cryofs("verify", "some.lst").stdout
+    cryofs("extract", "some.lst", "-o", "restored")
+    assert Path("restored/archive/1.mrc").read_bytes() == Path("session/1.mrc").read_bytes()
