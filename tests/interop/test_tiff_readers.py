@@ -43,7 +43,8 @@ _rlnMicrographMovieName #1
 _rlnOpticsGroup #2
 Movies/k2.mrc 1
 """
-MOTION_CORRECTION = """relion_run_motioncorr --use_own --j 2 --patch_x 1 --patch_y 1 --dose_per_frame 1.0
+# with more than one thread RELION fills hot pixels in an order, and so with values, that differ from run to run
+MOTION_CORRECTION = """relion_run_motioncorr --use_own --j 1 --patch_x 1 --patch_y 1 --dose_per_frame 1.0
     --skip_logfile --i movies.star --o out/"""
 
 
@@ -139,4 +140,6 @@ class TestRelion:
         (project / "Movies").symlink_to(movies)
         (project / "movies.star").write_text(MOVIES_STAR)
         subprocess.run(MOTION_CORRECTION.split(), cwd=project, check=True, capture_output=True)
-        return (project / "out" / "Movies" / "k2.mrc").read_bytes()
+        micrograph = (project / "out" / "Movies" / "k2.mrc").read_bytes()
+        # the first label of the header tells the time of day
+        return micrograph[:224] + micrograph[304:]
