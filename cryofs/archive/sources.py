@@ -71,7 +71,11 @@ def collect_archived(paths: Iterable[Path]) -> tuple[list[Job], list[Problem]]:
 
 def _items_of(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
     """What a source stands for; where `archive` is None, files keep their names."""
-    if source.is_dir():
+    if source.is_dir() and archive is not None and _same_folder(source, archive):
+        yield Problem(
+            source, ArchiveError(f"{source}: source and archive are one folder; name another archive with -o")
+        )
+    elif source.is_dir():
         yield from _walk(source, archive)
     elif not source.is_file():
         yield Problem(source, ArchiveError(f"{source}: no such file or folder"))

@@ -12,8 +12,6 @@ from cryofs.fuse.control import device_number, is_mounted
 from cryofs.settings import Settings
 from cryofs.vfs.filesystem import FileSystem
 
-_MAX_THREADS = 16
-
 log = logging.getLogger("cryofs")
 
 
@@ -65,7 +63,6 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
             str(mountpoint.absolute()),
             foreground=True,
             **_mount_options(archive, options),
-            **_thread_options((mfusepy.fuse_version_major, mfusepy.fuse_version_minor)),
         )
     except RuntimeError as error:
         raise MountError(f"{mountpoint}: mounting failed (libfuse: {error}); see the lines above") from error
@@ -119,11 +116,6 @@ def _mount_options(archive: Path, options: str) -> dict[str, str | bool]:
         name, equals, value = option.partition("=")
         chosen[name] = value if equals else True
     return chosen
-
-
-def _thread_options(version: tuple[int, int]) -> dict[str, int]:
-    """How many threads libfuse may use, where it can be told; they mostly wait, for the decoding pool does the work."""
-    return {"max_threads": _MAX_THREADS} if version >= (3, 12) else {}
 
 
 def _set_readahead(mountpoint: Path, size: int) -> None:

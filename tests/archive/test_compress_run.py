@@ -238,6 +238,13 @@ def test_an_archive_inside_its_source_does_not_swallow_itself(tmp_path: Path) ->
     assert names(tmp_path / "session" / "archive") == ["gain-reference.mrc", "movie.mrc.tif"]
 
 
+def test_a_folder_is_no_archive_of_itself(tmp_path: Path) -> None:
+    simulated(tmp_path / "movie.mrc")
+    _, heard = archive(tmp_path, tmp_path)
+    assert "one folder" in str(heard.errors[tmp_path])
+    assert names(tmp_path) == ["movie.mrc"]
+
+
 def test_a_movie_written_to_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     movie = simulated(tmp_path / "movie.mrc")
     original = check.compare_frames
