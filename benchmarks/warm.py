@@ -12,8 +12,7 @@ def main() -> None:
     GainEstimate.empty(2, 3).update(0, values[np.newaxis], 50)
     for dtype in (np.dtype("u1"), np.dtype("u2")):
         # half a count is an exception, so that their collection is compiled too
-        form = counts.divide(values * np.float32(1.5), values, dtype)
-        counts.multiply(form.stored, values, values)
+        counts.divide(values * np.float32(1.5), values, dtype)
 
 
 if __name__ == "__main__":

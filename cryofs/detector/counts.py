@@ -1,8 +1,8 @@
-"""Values <-> counts, exact to the last bit.
+"""Values to counts, exact to the last bit; `cryofs.detector.values` is the way back.
 
 A value belongs to the counts only where restoring it gives back its very bits; every other value (a defect, NaN, an
 infinity, -0.0, a negative, anything under a wrong gain) is an exception, kept as its bits. So a wrong gain costs size
-and never a pixel. Frame rows become page rows here, in reverse order, and back.
+and never a pixel. Frame rows become page rows here, in reverse order.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from cryofs.detector.values import widen
 
 COUNT_DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("u2"), np.dtype("i2"))
 MAX_COUNT = 65535
@@ -130,20 +132,6 @@ def _collect(values, gain, stored, wrong, positions, originals):  # type: ignore
     return highest
 
 
-def multiply(stored: NDArray[Any], gain: NDArray[np.float32], values: NDArray[np.float32]) -> None:
-    """Fill `values` (frame rows) with the product of page rows and gain; exceptions are to be put back after."""
-    _multiply(stored, gain, values)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _multiply(stored, gain, values):  # type: ignore[no-untyped-def]
-    rows, nx = values.shape
-    for row in range(rows):
-        page_row = stored[rows - 1 - row]
-        for x in range(nx):
-            values[row, x] = np.float32(page_row[x]) * gain[row, x]
-
-
 def narrow(values: NDArray[Any], dtype: np.dtype[Any], columns: int | None = None) -> Counts:
     """Rows without a gain, in another type: the values are the counts, or stay as they are in a float type.
 
@@ -171,12 +159,6 @@ def narrow(values: NDArray[Any], dtype: np.dtype[Any], columns: int | None = Non
     return Counts(np.ascontiguousarray(stored), positions, exceptions.view(bits), lowest, highest)
 
 
-def widen(stored: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Frame rows of the original type from page rows; exceptions are to be put back after."""
-    with np.errstate(invalid="ignore"):
-        return np.ascontiguousarray(stored[::-1].astype(dtype))
-
-
 def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind == "f" or values.dtype == dtype:
         return values.astype(dtype, copy=False)
@@ -200,8 +182,3 @@ def _integers(values: NDArray[Any]) -> NDArray[Any]:
         # -0.0 and NaN have no place in any integer type
         whole: NDArray[Any] = values[(values != 0) & (np.abs(values) <= MAX_COUNT) & (values == np.rint(values))]
     return whole
-
-
-def put_back(values: NDArray[Any], positions: NDArray[np.int64], originals: NDArray[Any]) -> None:
-    """Write exceptions into a frame; positions beyond it raise IndexError."""
-    values.reshape(-1).view(originals.dtype)[positions] = originals

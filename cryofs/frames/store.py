@@ -77,18 +77,25 @@ class FrameStore:
         self._fulfil(mine, key, size, decode)
         return mine.result()
 
-    def prefetch(self, key: Hashable, size: int, decode: Decode) -> None:
-        """Decode a frame in the background, if there is room for it without waiting."""
+    def prefetch(self, key: Hashable, size: int, decode: Decode) -> Future[Frame] | None:
+        """Decode a frame in the background, if there is room for it without waiting.
+
+        Returns
+        -------
+        Future or None
+            Done when `decode` is no longer needed; None where nothing was begun.
+        """
         if self._background is None:
-            return
+            return None
         with self._lock:
             busy = self._decoding >= _DECODES_AT_ONCE or self._reserved + 2 * size > self._budget
             if busy or key in self._cached or key in self._under_way:
-                return
+                return None
             future: Future[Frame] = Future()
             self._under_way[key] = future
             self._figures.read_ahead += 1
         self._background.submit(self._fulfil, future, key, size, decode)
+        return future
 
     def figures(self) -> StoreFigures:
         """Figures as of now."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.detector import counts
+from cryofs.detector.values import multiply, put_back, widen
 from cryofs.errors import ChangedError, DamagedError
 from cryofs.formats import codecs, exceptions, mrc, tiff
 from cryofs.formats.codecs import Codec
@@ -112,7 +112,7 @@ class ArchivedMovie(Movie):
             width = values.shape[1]
             positions, originals = exceptions
             inside = slice(*np.searchsorted(positions, (rows.start * width, rows.stop * width)))
-            counts.put_back(values, positions[inside] - rows.start * width, originals[inside])
+            put_back(values, positions[inside] - rows.start * width, originals[inside])
         return rows, mrc.frame_raw(values, header)
 
     def exceptions(self, index: int) -> Exceptions | None:
@@ -155,7 +155,7 @@ class ArchivedMovie(Movie):
         for _ in run(decode_group, self.page_layout.strip_groups()):
             pass
         if (stored := self.exceptions(index)) is not None:
-            counts.put_back(values, *stored)
+            put_back(values, *stored)
         return mrc.frame_raw(values, header)
 
     def _empty_values(self, rows: int) -> NDArray[Any]:
@@ -178,9 +178,9 @@ class ArchivedMovie(Movie):
             codecs.decode(self.record.compression, self.record.predictor, data, stored)
             target = values[rows.start - base : rows.stop - base]
             if gain is None:
-                target[:, : layout.nx] = counts.widen(stored, values.dtype)
+                target[:, : layout.nx] = widen(stored, values.dtype)
             else:
-                counts.multiply(stored, gain[rows], target)
+                multiply(stored, gain[rows], target)
 
     def _load_gain(self) -> NDArray[np.float32] | None:
         wanted = self.record.gain

@@ -4,6 +4,7 @@ Threads: an open file may be read by any number of threads; it keeps no position
 """
 
 import os
+from concurrent.futures import Future, wait
 from typing import Protocol
 
 import numpy as np
@@ -59,6 +60,7 @@ class MovieFile:
         self._identity = identity
         self._store = store
         self._last_frame = -1
+        self._coming: Future[NDArray[np.uint8]] | None = None
 
     def read(self, size: int, offset: int) -> Bytes:
         """Bytes of the MRC file; a view of a cached frame where one frame holds them all."""
@@ -75,6 +77,9 @@ class MovieFile:
 
     def close(self) -> None:
         """Release the movie; its frames stay in the store for whoever opens it next."""
+        if self._coming is not None:
+            # another reader may be waiting for this frame, so the file must stay open until it is there
+            wait([self._coming])
         self._movie.close()
 
     def _piece(self, offset: int, end: int) -> Bytes:
@@ -96,6 +101,7 @@ class MovieFile:
             self._last_frame = index
             if sequential and index + 1 < movie.layout.frames:
                 frame = self._store.get((*self._identity, index), size, lambda: movie.raw_frame(index))
-                self._store.prefetch((*self._identity, index + 1), size, lambda: movie.raw_frame(index + 1))
+                coming = self._store.prefetch((*self._identity, index + 1), size, lambda: movie.raw_frame(index + 1))
+                self._coming = coming or self._coming
                 return frame
         return self._store.get((*self._identity, index), size, lambda: movie.raw_frame(index))

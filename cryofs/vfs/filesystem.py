@@ -58,7 +58,8 @@ class FileSystem:
         """Stop the threads and release everything."""
         for pool in (self._background, self._pool):
             if pool is not None:
-                pool.shutdown(cancel_futures=True)
+                # nothing is cancelled: closing a file waits for what was begun for it
+                pool.shutdown()
         with self._lock:
             files = list(self._open.values())
             self._open.clear()
