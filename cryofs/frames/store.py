@@ -77,13 +77,13 @@ class FrameStore:
         self._fulfil(mine, key, size, decode)
         return mine.result()
 
-    def prefetch(self, key: Hashable, size: int, decode: Decode) -> Future[Frame] | None:
+    def prefetch(self, key: Hashable, size: int, decode: Decode) -> Future[None] | None:
         """Decode a frame in the background, if there is room for it without waiting.
 
         Returns
         -------
         Future or None
-            Done when `decode` is no longer needed; None where nothing was begun.
+            Done, without holding the frame, when `decode` is no longer needed; None where nothing was begun.
         """
         if self._background is None:
             return None
@@ -94,8 +94,7 @@ class FrameStore:
             future: Future[Frame] = Future()
             self._under_way[key] = future
             self._figures.read_ahead += 1
-        self._background.submit(self._fulfil, future, key, size, decode)
-        return future
+        return self._background.submit(self._fulfil, future, key, size, decode)
 
     def figures(self) -> StoreFigures:
         """Figures as of now."""

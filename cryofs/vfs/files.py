@@ -60,7 +60,7 @@ class MovieFile:
         self._identity = identity
         self._store = store
         self._last_frame = -1
-        self._coming: Future[NDArray[np.uint8]] | None = None
+        self._coming: Future[None] | None = None
 
     def read(self, size: int, offset: int) -> Bytes:
         """Bytes of the MRC file; a view of a cached frame where one frame holds them all."""
