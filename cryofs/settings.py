@@ -78,10 +78,14 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
     try:
         if path.is_file():
             values = tomllib.loads(path.read_text())
-        values |= {name: value for name, value in options.items() if value is not None}
-        return msgspec.convert(values, Settings, dec_hook=_decode_size)
+        msgspec.convert(values, Settings, dec_hook=_decode_size)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{path}: {error}; known settings are {', '.join(Settings.__struct_fields__)}") from error
+    values |= {name: value for name, value in options.items() if value is not None}
+    try:
+        return msgspec.convert(values, Settings, dec_hook=_decode_size)
+    except msgspec.ValidationError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _decode_size(kind: type, value: object) -> object:

@@ -24,6 +24,7 @@ class Heard:
         self.rows: list[FrameRow] = []
         self.done: list[Path] = []
         self.errors: dict[Path, Exception] = {}
+        self.notes: list[str] = []
         self.expected_frames = 0
         self.counted_frames = 0
 
@@ -38,6 +39,9 @@ class Heard:
 
     def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
         self.done.append(name)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def failed(self, name: Path, error: Exception) -> None:
         self.errors[name] = error

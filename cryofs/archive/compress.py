@@ -73,6 +73,9 @@ class Listener(Protocol):
     def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
         """A movie is in the archive."""
 
+    def note(self, text: str) -> None:
+        """Something the user may want to know."""
+
     def failed(self, name: Path, error: Exception) -> None:
         """A source could not be archived."""
 
@@ -180,6 +183,8 @@ class _Run:
                 reference = self._references.fitting(movie.shape[1:], samples)
                 if self._given is not None and self._given.gain.shape == movie.shape[1:]:
                     reference = self._given
+                elif self._given is not None:
+                    self._listener.note(f"{job.source}: the gain reference given is of another size, so it is not used")
             plan = make_plan(movie, samples, reference, self._options.coding, self._pool)
             target = self._archive / job.target
             stored = archive_movie(movie, target, plan, sums, self._library, self._pool, self._listener.frames)

@@ -43,6 +43,11 @@ class Draft:
         self.path.replace(self.target)
         sync_folder(self.target.parent)
 
+    def publish_new(self) -> None:
+        """Give the file its final name, but replace nothing; FileExistsError where the name is taken."""
+        self.target.hardlink_to(self.path)
+        sync_folder(self.target.parent)
+
 
 @contextlib.contextmanager
 def draft(target: Path) -> Iterator[Draft]:
@@ -64,12 +69,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_file(target: Path, data: bytes | memoryview) -> None:
-    """Write a whole file, durably."""
+def write_file(target: Path, data: bytes, *, new: bool = False) -> None:
+    """Write a whole file, durably; with `new`, FileExistsError where the name is taken."""
     with draft(target) as made:
         made.file.write(data)
         made.sync()
-        made.publish()
+        if new:
+            made.publish_new()
+        else:
+            made.publish()
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -69,6 +69,8 @@ class Estimation:
     @classmethod
     def for_movie(cls, movie: MrcMovie, thresh: int = DEFAULT_THRESH) -> Self:
         """Nothing known yet, of frames as large as this movie's."""
+        if movie.mrc_header.mode != 2:
+            raise GainError(f"{movie.name}: its values are no float32, so not gain-normalised; leave it out")
         _, ny, nx = movie.shape
         return cls(GainEstimate.empty(ny, nx), thresh, pixel_size=movie.mrc_header.pixel_size)
 

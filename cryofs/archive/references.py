@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.archive.durable import copy_file, write_file
+from cryofs.archive.durable import write_file
 from cryofs.archive.estimate import Estimation, FrameRow, Limits
 from cryofs.archive.samples import Sample
 from cryofs.detector import counts
@@ -53,25 +53,27 @@ class References:
 
     def adopt(self, path: Path, library: GainLibrary) -> Reference:
         """Take a gain reference file into the archive, unless its content is there."""
-        sha256 = gain.reference_sha256(path)
+        data = path.read_bytes()
+        sha256 = gain.bytes_sha256(data)
         for reference in self._known:
             if reference.record.sha256 == sha256:
                 return reference
         gain.load_reference(path)
-        target = self._free_path(sha256)
-        copy_file(path, target)
-        return self._remember(target, library)
+        return self._store(data, library)
 
     def add(self, estimation: Estimation, library: GainLibrary) -> Reference:
         """Write an estimated reference into the archive."""
-        data = estimation.reference_file()
-        target = self._free_path(gain.bytes_sha256(data))
-        write_file(target, data)
-        return self._remember(target, library)
+        return self._store(estimation.reference_file(), library)
 
-    def _free_path(self, sha256: str) -> Path:
-        first = self._root / GAIN_REFERENCE
-        return self._root / later_reference_name(sha256) if first.exists() else first
+    def _store(self, data: bytes, library: GainLibrary) -> Reference:
+        """Write a reference under a free name; another run may take one at the same time."""
+        target = self._root / GAIN_REFERENCE
+        try:
+            write_file(target, data, new=True)
+        except FileExistsError:
+            target = self._root / later_reference_name(gain.bytes_sha256(data))
+            write_file(target, data)
+        return self._remember(target, library)
 
     def _remember(self, path: Path, library: GainLibrary) -> Reference:
         reference = _load(path, library)

@@ -93,9 +93,11 @@ def _listed(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
         yield Problem(source, error)
         return
     for name in names:
-        places = [path for path in (Path(name), source.parent / name) if path.is_file()]
+        # a list of originals serves for their archived movies too
+        written = [name] if archive is not None else [name, archived_name(name)]
+        places = [path for one in written for path in (Path(one), source.parent / one) if path.is_file()]
         if places:
-            yield _job(places[0], _inside(Path(name)), archive)
+            yield _job(places[0], _inside(Path(name)).with_name(places[0].name), archive)
         else:
             yield Problem(Path(name), ArchiveError(f"{name}: listed in {source}, but there is no such file"))
 

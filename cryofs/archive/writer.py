@@ -32,7 +32,7 @@ from cryofs.formats.tiff import CLASSIC_LIMIT, TiffMovieWriter
 from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import original_name
+from cryofs.movies.names import original_name, printable
 from cryofs.version import VERSION
 
 _FRAMES_AHEAD = 2
@@ -112,7 +112,7 @@ def archive_movie(
         movie.check_unchanged()
         if sums.result().state != movie.state:
             raise ChangedError(f"{movie.name}: changed while it was read; wait until it is written, then try again")
-        os.fchmod(made.file.fileno(), 0o644 & ~_umask())
+        os.fchmod(made.file.fileno(), contents.original.mode)
         made.publish()
         return end + len(record.encode_record(contents, end))
 
@@ -222,7 +222,7 @@ def _append_record(
     header = movie.mrc_header
     contents = Record(
         original=Original(
-            name=original_name(target.name) or target.name,
+            name=printable(original_name(target.name) or target.name),
             bytes=movie.layout.total_bytes,
             sha256="",
             mtime_ns=movie.stat.st_mtime_ns,
@@ -287,9 +287,3 @@ def _check_draft(
                 raise ArchiveError(f"{movie.name}: the trailing bytes came back changed; check the disk")
         check_pages(written)
         compare_frames(written, movie, pool, on_frame)
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

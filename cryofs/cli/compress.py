@@ -91,5 +91,8 @@ class _Listener:
         ratio = percent(stored_bytes / original_bytes)
         self._reporter.line(f"{name}: {size_text(original_bytes)} -> {size_text(stored_bytes)} ({ratio})")
 
+    def note(self, text: str) -> None:
+        self._reporter.line(text)
+
     def failed(self, name: Path, error: Exception) -> None:
         self._reporter.error(error)

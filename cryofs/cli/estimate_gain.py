@@ -34,13 +34,20 @@ def command(
     stop = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     found, problems = collect(sources, folder)
+    failed = len(problems)
     with Reporter() as reporter, ThreadPoolExecutor(jobs) as pool:
+
+        def tell(error: Exception) -> None:
+            nonlocal failed
+            failed += 1
+            reporter.error(error)
+
         for problem in problems:
             reporter.error(problem.error)
         movies = [job.source for job in found if job.kind is Kind.MOVIE]
         limits = Limits(max_frames, stop.is_set)
-        for row in continue_estimation(movies, folder, thresh, limits, pool, on_error=reporter.error):
+        for row in continue_estimation(movies, folder, thresh, limits, pool, on_error=tell):
             print(row, flush=True)
         if stop.is_set():
             reporter.line(f"interrupted; run the same command to go on from {folder}")
-    raise typer.Exit(1 if problems else 0)
+    raise typer.Exit(1 if failed else 0)

@@ -12,14 +12,18 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from cryofs.movies.names import printable
+
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def one_line(error: Exception) -> str:
     """An error as one line that names the file."""
+    text = str(error)
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split())
+        name = error.filename2 or error.filename
+        text = f"{name}: {error.strerror}" if name else error.strerror
+    return printable(" ".join(text.split()))
 
 
 def print_json(facts: dict[str, Any]) -> None:
@@ -67,7 +71,7 @@ class Reporter:
 
     def line(self, text: str) -> None:
         """Print a line on standard error."""
-        self._console.print(text)
+        self._console.print(printable(text))
 
     def error(self, error: Exception) -> None:
         """Print an error as one line."""

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cryofs.cli.output import percent, print_json, size_text
+from cryofs.errors import ArchiveError
 
 NAME = "stats"
 
@@ -22,6 +23,8 @@ def command(
     from cryofs.fuse.control import mount_facts
 
     mounted = mount_facts(path)
+    if mounted is None and not path.exists():
+        raise ArchiveError(f"{path}: no such archive or mountpoint")
     saved = savings([Path(mounted["archive"]) if mounted else path])
     facts = {**vars(saved), "ratio": saved.ratio}
     if mounted:

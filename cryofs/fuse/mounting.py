@@ -12,6 +12,9 @@ from cryofs.fuse.control import device_number, is_mounted
 from cryofs.settings import Settings
 from cryofs.vfs.filesystem import FileSystem
 
+# what libfuse's main function returns when a signal ended its loop
+_ENDED_BY_SIGNAL = 8
+
 log = logging.getLogger("cryofs")
 
 
@@ -53,7 +56,11 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
     from cryofs.fuse.binding import mfusepy
     from cryofs.fuse.operations import Operations
 
+    was_live = False
+
     def live() -> None:
+        nonlocal was_live
+        was_live = True
         _set_readahead(mountpoint, settings.readahead)
         on_live()
 
@@ -65,7 +72,9 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
             **_mount_options(archive, options),
         )
     except RuntimeError as error:
-        raise MountError(f"{mountpoint}: mounting failed (libfuse: {error}); see the lines above") from error
+        if was_live and error.args == (_ENDED_BY_SIGNAL,):
+            return
+        raise MountError(f"{mountpoint}: mounting failed (code {error} of libfuse)") from error
 
 
 def serve_in_background(command: list[str], mountpoint: Path, log_file: Path) -> None:
@@ -99,8 +108,9 @@ def serve_in_background(command: list[str], mountpoint: Path, log_file: Path) ->
         if reader.read(1):
             return
     process.wait()
-    said = log_file.read_bytes()[start:].decode(errors="replace").strip().splitlines()
-    reason = said[-1].removeprefix("cryofs: ") if said else f"its process ended with code {process.returncode}"
+    said = log_file.read_bytes()[start:].decode(errors="replace").split("\n")
+    reason = "; ".join(line.removeprefix("cryofs: ") for line in said if line)
+    reason = reason or f"its process ended with code {process.returncode}"
     raise MountError(f"{mountpoint}: not mounted: {reason} (log: {log_file})")
 
 

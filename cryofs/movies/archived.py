@@ -35,6 +35,8 @@ class ArchivedMovie(Movie):
         Decodes the strips of a frame in parallel; its tasks never wait for one another.
     descriptor : int or None
         The file, opened already; the movie closes it.
+    name : str or None
+        How messages call it, if not by its path.
 
     Raises
     ------
@@ -42,8 +44,15 @@ class ArchivedMovie(Movie):
         The record is damaged or missing.
     """
 
-    def __init__(self, path: Path, gains: GainLibrary, pool: Executor | None = None, descriptor: int | None = None):
-        self.name = str(path)
+    def __init__(
+        self,
+        path: Path,
+        gains: GainLibrary,
+        pool: Executor | None = None,
+        descriptor: int | None = None,
+        name: str | None = None,
+    ):
+        self.name = name or str(path)
         self.path = path
         self._gains = gains
         self._pool = pool

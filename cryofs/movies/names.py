@@ -30,3 +30,8 @@ def is_reference_name(name: str) -> bool:
 def later_reference_name(sha256: str) -> str:
     """Name of a further gain reference beside the first."""
     return f"gain-reference-{sha256[:8]}.mrc"
+
+
+def printable(name: str) -> str:
+    """A name as valid Unicode; bytes of file names that are no UTF-8 become escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -131,4 +131,5 @@ class FileSystem:
             raise RuntimeError("the file system was not started")
         found = os.fstat(descriptor)
         identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-        return MovieFile(ArchivedMovie(node.path, self._gains, self._pool, descriptor), identity, self._store)
+        name = str(self.archive / node.path.relative_to(self._tree.root))
+        return MovieFile(ArchivedMovie(node.path, self._gains, self._pool, descriptor, name), identity, self._store)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import Detector, header
-from cryofs.archive import check, writer
+from cryofs.archive import check, references, writer
 from cryofs.archive.compress import CompressOptions
 from cryofs.archive.savings import describe
 from cryofs.archive.verify import verify
@@ -135,6 +135,38 @@ def test_a_given_reference_is_taken_into_the_archive(tmp_path: Path) -> None:
     assert not heard.rows
     assert (tmp_path / "archive" / "gain-reference.mrc").read_bytes() == reference.read_bytes()
     assert describe(tmp_path / "archive" / "movie.mrc.tif")["gain"]["name"] == "gain-reference.mrc"
+
+
+def test_a_given_reference_of_another_size_is_told(tmp_path: Path) -> None:
+    reference = tmp_path / "mine.mrc"
+    reference.write_bytes(header((1, 5, 6), 2) + np.ones((5, 6), np.float32).tobytes())
+    _, heard = archive(simulated(tmp_path / "movie.mrc"), tmp_path / "archive", CompressOptions(gain=reference))
+    assert any("movie.mrc" in note and "another size" in note for note in heard.notes)
+    assert_verified(tmp_path / "archive", 1)
+
+
+def test_a_reference_of_another_run_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = b"written by another run a moment ago"
+    original = references.estimate_from
+
+    def meanwhile(*arguments: Any) -> Any:
+        (tmp_path / "archive" / "gain-reference.mrc").write_bytes(theirs)
+        return original(*arguments)
+
+    monkeypatch.setattr("cryofs.archive.compress.estimate_from", meanwhile)
+    archive(simulated(tmp_path / "movie.mrc"), tmp_path / "archive")
+    assert (tmp_path / "archive" / "gain-reference.mrc").read_bytes() == theirs
+    assert_verified(tmp_path / "archive", 1)
+
+
+def test_names_need_not_be_unicode_and_modes_are_kept(tmp_path: Path) -> None:
+    name = os.fsdecode(b"K2 \xe9\xff.mrc")
+    movie = simulated(tmp_path / "session" / name)
+    movie.chmod(0o640)
+    _, heard = archive(tmp_path / "session", tmp_path / "archive")
+    assert not heard.errors
+    assert (tmp_path / "archive" / (name + ".tif")).stat().st_mode & 0o777 == 0o640
+    assert_verified(tmp_path / "archive", 1)
 
 
 def test_a_wrong_reference_costs_size_and_no_pixel(tmp_path: Path) -> None:

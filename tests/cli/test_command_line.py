@@ -28,7 +28,13 @@ def test_usage_errors_exit_with_2(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["compress", "nowhere.mrc", "-o", "archive"], ["info", "nowhere"], ["verify", "nowhere"], ["umount", "x"]],
+    [
+        ["compress", "nowhere.mrc", "-o", "archive"],
+        ["info", "nowhere"],
+        ["verify", "nowhere"],
+        ["umount", "x"],
+        ["stats", "nowhere"],
+    ],
 )
 def test_errors_are_one_line_that_names_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
@@ -104,6 +110,8 @@ def test_a_list_of_archived_movies(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         simulated(tmp_path / "session" / f"{number}.mrc", seed=number)
     cryofs("compress", "session", "-o", "archive")
     Path("some.lst").write_text("archive/1.mrc.tif\n")
+    Path("archive/originals.lst").write_text("0.mrc\n1.mrc\n")
     assert "1 movies good" in cryofs("verify", "some.lst").stdout
+    assert "2 movies good" in cryofs("verify", "archive/originals.lst").stdout
     cryofs("extract", "some.lst", "-o", "restored")
     assert Path("restored/archive/1.mrc").read_bytes() == Path("session/1.mrc").read_bytes()

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -183,7 +185,7 @@ def test_a_damaged_frame_is_an_error_and_nothing_else_suffers(session: Path, tmp
                     assert os.pread(file.fileno(), 4096, start + 8192) == original[start + 8192 : start + 12288]
         assert (mount / "Movies" / "1.mrc").read_bytes() == (session / "Movies" / "1.mrc").read_bytes()
     log = (tmp_path / "mnt.log").read_text()
-    assert "0.mrc.tif, frame 3: damaged" in log
+    assert f"{place}/Movies/0.mrc.tif, frame 3: damaged" in log
     assert "restore" in log
 
 
@@ -274,6 +276,19 @@ def test_sigterm_unmounts(session: Path, tmp_path: Path) -> None:
     while is_mounted(place) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not list(place.iterdir())
+
+
+def test_a_foreground_mount_ends_well_on_sigterm(session: Path, tmp_path: Path) -> None:
+    place = tmp_path / "mnt"
+    place.mkdir()
+    command = [sys.executable, "-m", "cryofs", "mount", "-f", str(session.with_name("archive")), str(place)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 20
+        while not is_mounted(place) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert (place / "notes.txt").read_text() == "300 kV"
+        process.terminate()
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(
