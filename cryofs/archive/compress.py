@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cryofs.archive import durable, sources
-from cryofs.archive.estimate import Estimation, FrameRow
+from cryofs.archive.estimate import FrameRow
 from cryofs.archive.plan import Coding, make_plan
 from cryofs.archive.references import Reference, References, estimate_from, fits
 from cryofs.archive.samples import take_samples
@@ -138,21 +141,21 @@ class _Run:
             folder.mkdir(parents=True, exist_ok=True)
 
     def archive_movies(self, jobs: list[Job]) -> None:
-        usable: dict[Path, tuple[Job, _MovieInfo]] = {}
+        usable: list[tuple[Job, _MovieInfo]] = []
         for job in jobs:
             try:
                 info = _look_at(job.source)
                 if self._options.only_do_unfinished and _is_done(self._archive / job.target, info):
                     self.summary.skipped += 1
                 else:
-                    usable[job.source] = (job, info)
+                    usable.append((job, info))
             except (CryofsError, OSError) as error:
                 self.fail(job.source, error)
-        self._listener.begin(len(usable), 2 * sum(info.shape[0] for _, info in usable.values()))
-        with SumsAhead(list(usable)) as sums:
+        self._listener.begin(len(usable), 2 * sum(info.shape[0] for _, info in usable))
+        with SumsAhead([job.source for job, _ in usable]) as sums:
             if self._options.gain == "auto":
-                self._estimate_missing([info for _, info in usable.values()])
-            for job, _ in usable.values():
+                self._estimate_missing([info for _, info in usable])
+            for job, _ in usable:
                 try:
                     self._archive_movie(job, sums.of(job.source))
                 except (CryofsError, OSError) as error:
@@ -205,21 +208,21 @@ class _Run:
             while sum(info.shape[0] for info in waiting) >= _MIN_FRAMES_TO_ESTIMATE:
                 paths = [info.path for info in waiting]
                 estimation = estimate_from(paths, take_samples, self._pool, self._listener.frame_row)
-                if estimation is not None and self._explains(estimation, waiting[0]):
+                if estimation is not None and self._fits(waiting[0], estimation.estimate.reference()):
                     self._references.add(estimation, self._library)
                 # the first movie has had its chance, fitting or not
                 waiting = [info for info in waiting[1:] if not self._fits(info)]
 
-    def _explains(self, estimation: Estimation, info: _MovieInfo) -> bool:
-        with MrcMovie(info.path) as movie:
-            return fits(estimation.estimate.reference(), take_samples(movie))
-
-    def _fits(self, info: _MovieInfo) -> bool:
+    def _fits(self, info: _MovieInfo, reference: NDArray[np.float32] | None = None) -> bool:
+        """Whether a reference, or any of the archive's, serves a movie."""
         try:
             with MrcMovie(info.path) as movie:
-                return self._references.fitting(info.shape[1:], take_samples(movie)) is not None
+                samples = take_samples(movie)
         except (CryofsError, OSError):
             return False  # archiving this movie will say what is wrong with it
+        if reference is None:
+            return self._references.fitting(info.shape[1:], samples) is not None
+        return fits(reference, samples)
 
     def fail(self, source: Path, error: Exception) -> None:
         self.summary.failed += 1

@@ -45,7 +45,13 @@ class Draft:
 
     def publish_new(self) -> None:
         """Give the file its final name, but replace nothing; FileExistsError where the name is taken."""
-        self.target.hardlink_to(self.path)
+        try:
+            self.target.hardlink_to(self.path)
+        except OSError:
+            # a file system without hard links: all that can be done is to look first
+            if self.target.exists():
+                raise FileExistsError(str(self.target)) from None
+            self.path.replace(self.target)
         sync_folder(self.target.parent)
 
 

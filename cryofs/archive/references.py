@@ -19,9 +19,9 @@ from cryofs.movies.gain import GainLibrary
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import GAIN_REFERENCE, later_reference_name
 
-# A reference serves a movie when no more than this share of its values are exceptions: far above defects and pixels not
-# estimated yet, far below what another gain leaves (every value but zero).
-_FITTING_SHARE = 0.02
+# A reference serves a movie when no more than this share of its counts are exceptions: far above defects, above what a
+# camera leaves that rounded in another way (7 % at 1.45 e/px), far below what another gain leaves (nearly all).
+_FITTING_SHARE = 0.25
 # Estimating takes at most this many frames, so that movies that never settle do not hold up a run.
 _MAX_FRAMES = 1000
 
@@ -82,11 +82,23 @@ class References:
 
 
 def exception_share(reference: NDArray[np.float32], samples: list[Sample]) -> float:
-    """Share of the sampled values that are not count x gain."""
-    exceptions = sum(
-        len(counts.divide(sample.values, reference[sample.rows], np.dtype("u2")).positions) for sample in samples
-    )
-    return exceptions / sum(sample.values.size for sample in samples)
+    """Share of the sampled counts that are not count x gain, where the reference knows a gain.
+
+    Zeros belong to any gain, and 1.0 stands for pixels that are defects or have shown nothing yet; where only such
+    pixels were sampled, they are what counts.
+    """
+    exceptions = np.zeros(2, int)
+    counted = np.zeros(2, int)
+    for sample in samples:
+        gain = reference[sample.rows]
+        wrong = np.zeros(sample.values.size, bool)
+        wrong[counts.divide(sample.values, gain, np.dtype("u2")).positions] = True
+        shown = (sample.values != 0).reshape(-1)
+        known = (gain != 1).reshape(-1)
+        exceptions += np.count_nonzero(wrong & known), np.count_nonzero(wrong)
+        counted += np.count_nonzero(shown & known), np.count_nonzero(shown | wrong)
+    known_or_all = 0 if counted[0] else 1
+    return float(exceptions[known_or_all] / max(counted[known_or_all], 1))
 
 
 def fits(reference: NDArray[np.float32], samples: list[Sample]) -> bool:

@@ -104,6 +104,7 @@ def archive_movie(
         What was written does not give the movie back. No file stays behind.
     """
     with draft(target) as made:
+        os.fchmod(made.file.fileno(), stat.S_IMODE(movie.stat.st_mode))
         frames, plan = _write_frames_replanning(movie, made, plan, pool, on_frame)
         contents, end = _append_record(movie, made.file, plan, frames, target)
         made.sync()
@@ -112,7 +113,6 @@ def archive_movie(
         movie.check_unchanged()
         if sums.result().state != movie.state:
             raise ChangedError(f"{movie.name}: changed while it was read; wait until it is written, then try again")
-        os.fchmod(made.file.fileno(), contents.original.mode)
         made.publish()
         return end + len(record.encode_record(contents, end))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.simulate import Detector, header
+from benchmarks.simulate import Detector, header, write_movie
 from cryofs.archive import check, references, writer
 from cryofs.archive.compress import CompressOptions
 from cryofs.archive.savings import describe
@@ -111,6 +111,27 @@ def test_two_gains_get_two_references(tmp_path: Path) -> None:
     assert summary.ratio is not None
     assert summary.ratio < 0.08
     assert_verified(target, 4)
+
+
+def test_a_gain_applied_in_double_precision_still_saves(tmp_path: Path) -> None:
+    gain = DETECTOR.gain * (1 + np.random.default_rng(1).uniform(-1, 1, SHAPE) * 2.0**-26)
+    counts = np.random.default_rng(0).poisson(1.45, (30, *SHAPE))
+    values = (counts * gain.astype(np.float64)).astype(np.float32)
+    (tmp_path / "movie.mrc").write_bytes(header((30, *SHAPE), 2) + values.tobytes())
+    summary, _ = archive(tmp_path / "movie.mrc", tmp_path / "archive")
+    assert summary.ratio is not None
+    assert summary.ratio < 0.15
+    assert_verified(tmp_path / "archive", 1)
+
+
+def test_few_electrons_need_many_movies_for_one_reference(tmp_path: Path) -> None:
+    for number in range(6):
+        write_movie(tmp_path / f"{number}.mrc", DETECTOR, 20, mean=0.02, seed=number)
+    (tmp_path / "movies.lst").write_text("".join(f"{number}.mrc\n" for number in range(6)))
+    _, heard = archive(tmp_path / "movies.lst", tmp_path / "archive")
+    assert len({row.movie for row in heard.rows}) == 6
+    assert len(list((tmp_path / "archive").glob("gain*"))) == 1
+    assert_verified(tmp_path / "archive", 6)
 
 
 def test_values_without_a_common_gain_make_no_reference(tmp_path: Path) -> None:
