@@ -123,8 +123,13 @@ class Bench:
         if shutil.which("zstd"):
             packed = self._folder / "movie-0.mrc.zst"
             if not packed.exists():
-                self._run("zstd", "-q", "-3", "-T0", self._session / "movie-0.mrc", "-o", packed)
+                self._run("zstd", "-q", "-f", "-3", "-T0", self._session / "movie-0.mrc", "-o", packed)
             peers["zstd -dc"] = lambda: self._timed("zstd", "-dc", packed)
+        if shutil.which("mksquashfs") and shutil.which("squashfuse"):
+            image = self._folder / "session.squashfs"
+            if not image.exists():
+                self._run("mksquashfs", self._session / "movie-0.mrc", image, "-comp", "zstd", "-b", "1M")
+            peers["squashfuse (zstd)"] = lambda: self._read_through_squashfuse(image)
         for name, peer in peers.items():
             ours, theirs = self._medians(self._read_through_mount, peer)
             row(
@@ -135,6 +140,7 @@ class Bench:
             )
 
     def _read_through_mount(self) -> float:
+        drop_caches(self._archive / "movie-0.mrc.tif")
         mount = self._folder / "mount"
         mount.mkdir(exist_ok=True)
         self._cryofs("mount", self._archive, mount)
@@ -142,6 +148,16 @@ class Bench:
             return self._timed_cat(mount / "movie-0.mrc")
         finally:
             self._cryofs("umount", mount)
+
+    def _read_through_squashfuse(self, image: Path) -> float:
+        mount = self._folder / "squashfs"
+        mount.mkdir(exist_ok=True)
+        drop_caches(image)
+        self._run("squashfuse", image, mount)
+        try:
+            return self._timed("cat", mount / "movie-0.mrc")
+        finally:
+            self._run("fusermount3", "-u", mount)
 
     def _in_turn(self, ours: Callable[[], None], theirs: Callable[[], None]) -> tuple[float, float]:
         return self._medians(lambda: timed(ours), lambda: timed(theirs))

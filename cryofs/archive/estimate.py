@@ -1,6 +1,7 @@
 """Gain estimation over movies: frames in, a row of figures for each, a state that survives between runs."""
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ _BAND_ROWS = 32
 # The estimate no longer changes: at most one pixel in a million over this many frames.
 _QUIET_FRAMES = 16
 _QUIET_SHARE = 1e-6
+_SAVE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,7 @@ def continue_estimation(
 ) -> Iterator[FrameRow]:
     """Estimate the gain of movies, from where a run into the same folder ended; a row a frame.
 
-    The state is saved after every movie and at the end, however it comes.
+    The state is saved between movies every minute or so, and at the end, however it comes.
 
     Raises
     ------
@@ -209,6 +211,7 @@ def continue_estimation(
     """
     folder.mkdir(parents=True, exist_ok=True)
     estimation = Estimation.load(folder) if (folder / STATE_NAME).exists() else None
+    saved = time.monotonic()
     try:
         for path in paths:
             try:
@@ -216,8 +219,9 @@ def continue_estimation(
                     estimation = estimation or Estimation.for_movie(movie, thresh)
                     estimation.set_thresh(thresh)
                     yield from estimation.add_movie(movie, pool, limits)
-                if not limits.stop():
+                if time.monotonic() - saved > _SAVE_SECONDS:
                     estimation.save(folder)
+                    saved = time.monotonic()
             except CryofsError as error:
                 on_error(error)
             if limits.stop() or (estimation is not None and estimation.stable):
