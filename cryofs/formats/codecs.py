@@ -76,7 +76,8 @@ def decode(compression: Compression, predictor: Predictor, data: bytes, out: NDA
     try:
         plain: Any = data
         if compression == "lzw":
-            plain = imagecodecs.lzw_decode(data, out=len(flat))
+            # room for a byte more, so that a longer stream is noticed
+            plain = imagecodecs.lzw_decode(data, out=len(flat) + 1)
         elif compression == "deflate":
             # ISA-L decodes Huffman codes of counts at twice the speed of other libraries
             inflate = isal_zlib.decompressobj()

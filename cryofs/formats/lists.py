@@ -20,8 +20,10 @@ def read_list(path: Path) -> list[str]:
     """
     try:
         text = path.read_text()
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path}: no text file, so no list of movies") from error
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise FormatError(f"{path}: no text file, so no list of movies")
     names = _star_names(path, text) if path.suffix == ".star" else [line.strip() for line in text.splitlines()]
     names = [name for name in names if name]
     if not names:

@@ -19,6 +19,8 @@ MAIN_HEADER_BYTES = 1024
 # Real extended headers reach about 1 MB; a claim far beyond that is a damaged header, and is refused before
 # anything of that size is read.
 MAX_EXTENDED_HEADER_BYTES = 64 << 20
+# Longest cell edge that a float32 of the header holds.
+_MAX_CELL = 3e38
 MODE_4BIT = 101
 ByteOrder = Literal["<", ">"]
 MODE_DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", MODE_4BIT: "u1"}
@@ -186,7 +188,7 @@ def float_header(ny: int, nx: int, pixel_size: float | None, label: str) -> byte
     main = bytearray(MAIN_HEADER_BYTES)
     struct.pack_into("<4i", main, 0, nx, ny, 1, 2)
     struct.pack_into("<3i", main, 28, nx, ny, 1)
-    step = pixel_size or 1.0
+    step = pixel_size if pixel_size and pixel_size * max(ny, nx) < _MAX_CELL else 1.0
     struct.pack_into("<6f", main, 40, nx * step, ny * step, step, 90.0, 90.0, 90.0)
     struct.pack_into("<3i", main, 64, 1, 2, 3)
     # dmin, dmax, dmean and rms are marked as not determined (MRC2014: dmax < dmin, dmean below both, rms < 0)

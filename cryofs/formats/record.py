@@ -162,10 +162,10 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
         raise DamagedError(
             f"{name}: its end is missing, the file is truncated or overwritten; restore it from a backup"
         )
-    _, version, _, offset, length, digest = _FOOTER.unpack(footer)
+    _, version, zero, offset, length, digest = _FOOTER.unpack(footer)
     if version != VERSION:
         raise DamagedError(f"{name}: its record has version {version}, this cryofs reads {VERSION}; use a newer cryofs")
-    if length > min(size, _MAX_RECORD_BYTES) or offset + length + _FOOTER.size != size:
+    if zero or length > min(size, _MAX_RECORD_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: its footer is damaged; restore it from a backup")
     body = os.pread(descriptor, length, offset)
     if quick_sum(body) != digest.hex():

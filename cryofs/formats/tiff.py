@@ -18,6 +18,8 @@ from cryofs.formats.codecs import Codec, Compression, Predictor
 
 CLASSIC_LIMIT = 1 << 32
 ANGSTROM_PER_CM = 1e8
+# Resolutions are stored as a quotient of two uint32; a movie with smaller pixels (below 0.024 A) has none.
+_MAX_RATIONAL = 2**32 - 1
 WORK_ROWS = 256
 
 _COMPRESSION_TAGS: dict[Compression, int] = {"none": 1, "lzw": 5, "deflate": 8}
@@ -68,7 +70,7 @@ class TiffMovieWriter:
         """Append a page, its strips encoded already."""
         layout = self._layout
         resolution = None
-        if layout.pixel_size is not None:
+        if layout.pixel_size is not None and layout.pixel_size * _MAX_RATIONAL > ANGSTROM_PER_CM:
             resolution = (ANGSTROM_PER_CM / layout.pixel_size,) * 2
         self._writer.write(
             iter(strips),
@@ -108,7 +110,9 @@ def read_pages(path: Path, layout: PageLayout) -> list[Page]:
             for number, page in enumerate(tiff.pages):
                 _check_page(path, number, page, tiff, layout)
             return [Page(tuple(page.dataoffsets), tuple(page.databytecounts)) for page in tiff.pages]
-    except (tifffile.TiffFileError, ValueError, IndexError, KeyError, TypeError, OSError) as error:
+    except DamagedError:
+        raise
+    except Exception as error:
         raise DamagedError(f"{path}: its TIFF pages are damaged ({error}); restore it from a backup") from error
 
 
