@@ -19,6 +19,8 @@ CompressionChoice = Literal["auto", "lzw", "deflate", "none"]
 
 # A faster codec may be this much larger than the smallest and still be taken.
 _SPEED_ALLOWANCE = 1.01
+# Level of deflate where strings are looked for: level 6 takes four times as long for 3 % less on gain-normalised floats.
+_LEVEL = 3
 # Counts are kept unless plain values are smaller by more than this: readers of the TIFF are better served by counts.
 _PLAIN_ALLOWANCE = 0.95
 # Room between the size expected from the samples and the end of classic TIFF.
@@ -128,7 +130,7 @@ def _candidates(dtype: np.dtype[Any], coding: Coding) -> list[Codec]:
         return [Codec("deflate", level=coding.deflate_level)]
     deflate = [Codec("deflate", strategy="huffman"), Codec("deflate", strategy="rle")]
     if dtype.itemsize > 1:
-        deflate.append(Codec("deflate", level=6))
+        deflate.append(Codec("deflate", level=_LEVEL))
     if dtype.kind == "f":
-        deflate.append(Codec("deflate", predictor="float", level=6))
+        deflate.append(Codec("deflate", predictor="float", level=_LEVEL))
     return deflate if coding.compression == "deflate" else [*deflate, Codec("lzw")]
