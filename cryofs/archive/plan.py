@@ -19,7 +19,8 @@ CompressionChoice = Literal["auto", "lzw", "deflate", "none"]
 
 # A faster codec may be this much larger than the smallest and still be taken.
 _SPEED_ALLOWANCE = 1.01
-# Level of deflate where strings are looked for: level 6 takes four times as long for 3 % less on gain-normalised floats.
+# Level of deflate where strings are looked for; on gain-normalised values level 6 takes four times as long for 3 %
+# less.
 _LEVEL = 3
 # Counts are kept unless plain values are smaller by more than this: readers of the TIFF are better served by counts.
 _PLAIN_ALLOWANCE = 0.95

@@ -23,6 +23,7 @@ _MAX_DIVISOR = 64
 # Neighbours' gains may have a common divisor too (both are 281.74 / k); it shows itself by counts that are too large.
 _MAX_COUNT_REFINING = 255
 _MAX_COUNT = 65535
+_MAX_COUNT_F4 = np.float32(_MAX_COUNT)
 # Relative error of a quotient of two rounded values, with a little room.
 _QUOTIENT_TOLERANCE = 2.0**-22
 # An interval end that does not itself round to the value is moved inwards by this, far below the distance of any other
@@ -32,8 +33,9 @@ _SLACK = 2.0**-44
 # A mismatch weighs as much as this many agreeing values; a pixel that starts anew begins this deep in debt.
 _MISMATCH_COST = 8
 _MAX_RELIABILITY = np.int16(30000)
-# After this many agreeing values, further ones are no longer used to narrow the interval.
-_SETTLED = 4
+# After this many agreeing values, further ones are no longer used to narrow the interval: so many counts of a pixel
+# practically never have a factor in common.
+_SETTLED = 16
 # Adding and subtracting 1.5 * 2**23 rounds a float32 below 2**22 to the nearest integer.
 _ROUND = np.float32(12582912.0)
 
@@ -112,7 +114,8 @@ def _count_agreeing(values, gain, reliability, odd, thresh, statistics):  # type
         value = values[x]
         count = (value / gain[x] + _ROUND) - _ROUND
         # A product with 1 or 2 is exact, so such a value says no more than the estimate itself.
-        usual = (count * gain[x] == value) & (value > 0) & ((reliability[x] >= _SETTLED) | (count <= 2))
+        usual = (count * gain[x] == value) & (value > 0) & (count <= _MAX_COUNT_F4)
+        usual &= (reliability[x] >= _SETTLED) | (count <= 2)
         grown = np.int16(reliability[x] + usual)
         became_reliable += usual & (grown == thresh)
         reliability[x] = min(grown, _MAX_RELIABILITY)
@@ -162,7 +165,11 @@ def _update_odd(values, odd, gain, low, high, reliability, thresh, statistics): 
 def _intersect(value, gain, low, high):  # type: ignore[no-untyped-def]
     """Interval for the common divisor of estimate and value, empty where they have none; what divides the estimate."""
     old = np.float64(gain)
-    count, divisor = _common_divisor(np.float64(value) / old)
+    multiple = (value / gain + _ROUND) - _ROUND
+    if multiple * gain == value and multiple <= _MAX_COUNT_F4:
+        count, divisor = np.float64(multiple), 1.0
+    else:
+        count, divisor = _common_divisor(np.float64(value) / old)
     if divisor == 0:
         return 1.0, 0.0, divisor
     below, above = _interval(value, count)

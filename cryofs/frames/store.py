@@ -92,9 +92,10 @@ class FrameStore:
             if busy or key in self._cached or key in self._under_way:
                 return None
             future: Future[Frame] = Future()
+            begun = self._background.submit(self._fulfil, future, key, size, decode)
             self._under_way[key] = future
             self._figures.read_ahead += 1
-        return self._background.submit(self._fulfil, future, key, size, decode)
+        return begun
 
     def figures(self) -> StoreFigures:
         """Figures as of now."""

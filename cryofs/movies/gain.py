@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.errors import CryofsError, GainError
+from cryofs.errors import CryofsError, FormatError, GainError
 from cryofs.formats.sums import file_sha256
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import GAIN_REFERENCE, is_reference_name
@@ -35,8 +35,8 @@ def load_reference(path: Path) -> NDArray[np.float32]:
             if movie.shape[0] != 1 or movie.mrc_header.mode != 2:
                 raise GainError(f"{path}: no gain reference, it needs a single frame of mode 2 (float32)")
             return np.ascontiguousarray(movie.frame(0), np.float32)
-    except OSError as error:
-        raise GainError(f"{path}: the gain reference cannot be read ({error.strerror})") from error
+    except (OSError, FormatError) as error:
+        raise GainError(f"{path}: the gain reference cannot be read ({error}); give an intact one") from error
 
 
 def bytes_sha256(data: bytes) -> str:
