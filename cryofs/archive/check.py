@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ArchiveError
-from cryofs.movies.archived import ArchivedMovie, Exceptions
+from cryofs.movies.archived import ArchivedMovie, StoredFrame
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MrcMovie
 
@@ -37,8 +37,8 @@ def compare_frames(written: ArchivedMovie, source: MrcMovie, pool: Executor, on_
         They differ.
     """
 
-    def compare_group(index: int, group: range, exceptions: Exceptions | None) -> bool:
-        rows, found = written.raw_rows(index, group, exceptions)
+    def compare_group(index: int, group: range, stored: StoredFrame) -> bool:
+        rows, found = written.raw_rows(stored, group)
         return _same_bytes(found, source.raw_rows(index, rows.start, rows.stop))
 
     written.prepare()
@@ -46,8 +46,8 @@ def compare_frames(written: ArchivedMovie, source: MrcMovie, pool: Executor, on_
     groups = written.page_layout.strip_groups()
     for index in range(written.layout.frames + _AHEAD):
         if index < written.layout.frames:
-            exceptions = written.exceptions(index)
-            under_way.append([pool.submit(compare_group, index, group, exceptions) for group in groups])
+            stored = written.stored_frame(index)
+            under_way.append([pool.submit(compare_group, index, group, stored) for group in groups])
         if index >= _AHEAD and not all(same.result() for same in under_way.popleft()):
             raise ArchiveError(f"{source.name}, frame {index - _AHEAD}: came back changed; check memory and disk")
         if index >= _AHEAD:

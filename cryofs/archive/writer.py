@@ -28,6 +28,7 @@ from cryofs.detector import counts
 from cryofs.errors import ArchiveError, ChangedError
 from cryofs.formats import codecs, exceptions, mrc, record, tiff
 from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
+from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import CLASSIC_LIMIT, TiffMovieWriter
 from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain import GainLibrary
@@ -65,6 +66,7 @@ class _Group:
 @dataclass(frozen=True)
 class _EncodedFrame:
     strips: list[bytes]
+    stored_sum: str
     exception_count: int
     exceptions: bytes
     lowest: int
@@ -194,8 +196,10 @@ def _gather(groups: list[Future[_Group]]) -> _EncodedFrame:
     # page order is frame order reversed, exceptions are kept in frame order
     positions = np.concatenate([group.positions for group in reversed(done)])
     originals = np.concatenate([group.originals for group in reversed(done)])
+    strips = [strip for group in done for strip in group.strips]
     return _EncodedFrame(
-        strips=[strip for group in done for strip in group.strips],
+        strips=strips,
+        stored_sum=quick_sum(b"".join(strips)),
         exception_count=len(positions),
         exceptions=exceptions.pack(positions, originals) if len(positions) else b"",
         lowest=min(group.lowest for group in done),
@@ -241,7 +245,7 @@ def _append_record(
         pixel_size=plan.layout.pixel_size,
         gain=plan.reference.record if plan.reference else None,
         frames=[
-            Frame("", list(page.offsets), list(page.byte_counts), store_exceptions(frame))
+            Frame("", frame.stored_sum, list(page.offsets), list(page.byte_counts), store_exceptions(frame))
             for page, frame in zip(pages, frames, strict=True)
         ],
         writer=f"cryofs {VERSION}",

@@ -48,9 +48,10 @@ class FrameExceptions(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """A frame: XXH3-128 of its original bytes, its strips in the file, its exceptions."""
+    """A frame: XXH3-128 of its original bytes and of its strips as stored, its strips in the file, its exceptions."""
 
     sum: str
+    stored_sum: str
     offsets: list[int]
     byte_counts: list[int]
     exceptions: FrameExceptions | None = None

@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,24 @@ from cryofs.formats.tiff import PageLayout
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Layout, Movie
 
-Exceptions = tuple[NDArray[np.int64], NDArray[Any]]
+
+@dataclass(frozen=True)
+class StoredFrame:
+    """What the file holds of a frame.
+
+    Attributes
+    ----------
+    strips : list of bytes
+        Encoded.
+    positions : ndarray of int64
+        Ascending indices of the exceptions into the flattened frame.
+    originals : ndarray of unsigned integers
+        Bits of the values there.
+    """
+
+    strips: list[bytes]
+    positions: NDArray[np.int64]
+    originals: NDArray[Any]
 
 
 class ArchivedMovie(Movie):
@@ -111,26 +129,31 @@ class ArchivedMovie(Movie):
         _ = self.mrc_header
         self._load_gain()
 
-    def raw_rows(self, index: int, group: range, exceptions: Exceptions | None) -> tuple[slice, NDArray[np.uint8]]:
+    def stored_frame(self, index: int) -> StoredFrame:
+        """What the file holds of a frame, checked.
+
+        Decoders meet no damaged strip: what they do with one is their affair, and may be a crash.
+        """
+        frame = self.record.frames[index]
+        places = zip(frame.byte_counts, frame.offsets, strict=True)
+        strips = [os.pread(self._descriptor, byte_count, offset) for byte_count, offset in places]
+        if quick_sum(b"".join(strips)) != frame.stored_sum:
+            raise DamagedError("its strips have another sum than recorded")
+        bits = np.dtype(f"u{self.mrc_header.dtype.itemsize}")
+        if frame.exceptions is None:
+            return StoredFrame(strips, np.empty(0, np.int64), np.empty(0, bits))
+        packed = read_blob(self._descriptor, frame.exceptions.blob, self.name)
+        return StoredFrame(strips, *exceptions.unpack(packed, frame.exceptions.count, bits))
+
+    def raw_rows(self, stored: StoredFrame, group: range) -> tuple[slice, NDArray[np.uint8]]:
         """Frame rows that a group of strips holds, and their bytes, before the frame's sum can be checked."""
-        header = self.mrc_header
         rows = self.page_layout.frame_rows(group)
         values = self._empty_values(rows.stop - rows.start)
-        self._decode_strips(index, group, values)
-        if exceptions is not None:
-            width = values.shape[1]
-            positions, originals = exceptions
-            inside = slice(*np.searchsorted(positions, (rows.start * width, rows.stop * width)))
-            put_back(values, positions[inside] - rows.start * width, originals[inside])
-        return rows, mrc.frame_raw(values, header)
-
-    def exceptions(self, index: int) -> Exceptions | None:
-        """Positions in the flattened frame and original bits of its exceptions."""
-        stored = self.record.frames[index].exceptions
-        if stored is None:
-            return None
-        packed = read_blob(self._descriptor, stored.blob, self.name)
-        return exceptions.unpack(packed, stored.count, np.dtype(f"u{self.mrc_header.dtype.itemsize}"))
+        self._decode_strips(stored.strips, group, values)
+        width = values.shape[1]
+        inside = slice(*np.searchsorted(stored.positions, (rows.start * width, rows.stop * width)))
+        put_back(values, stored.positions[inside] - rows.start * width, stored.originals[inside])
+        return rows, mrc.frame_raw(values, self.mrc_header)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Bytes behind the last frame of the original."""
@@ -155,16 +178,16 @@ class ArchivedMovie(Movie):
     def _decode(self, index: int) -> NDArray[np.uint8]:
         self.prepare()
         header = self.mrc_header
+        stored = self.stored_frame(index)
         values = self._empty_values(header.ny)
 
         def decode_group(group: range) -> None:
-            self._decode_strips(index, group, values[self.page_layout.frame_rows(group)])
+            self._decode_strips(stored.strips, group, values[self.page_layout.frame_rows(group)])
 
         run = map if self._pool is None else self._pool.map
         for _ in run(decode_group, self.page_layout.strip_groups()):
             pass
-        if (stored := self.exceptions(index)) is not None:
-            put_back(values, *stored)
+        put_back(values, stored.positions, stored.originals)
         return mrc.frame_raw(values, header)
 
     def _empty_values(self, rows: int) -> NDArray[Any]:
@@ -174,22 +197,20 @@ class ArchivedMovie(Movie):
             return np.zeros((rows, 2 * header.row_bytes), header.dtype)
         return np.empty((rows, header.nx), header.dtype)
 
-    def _decode_strips(self, index: int, group: range, values: NDArray[Any]) -> None:
-        """Fill `values`, the frame rows of a group of strips; exceptions are put back later."""
+    def _decode_strips(self, strips: list[bytes], group: range, values: NDArray[Any]) -> None:
+        """Fill `values`, the frame rows of a group of the frame's strips; exceptions are put back later."""
         layout = self.page_layout
-        frame = self.record.frames[index]
         gain = self._load_gain()
         base = layout.frame_rows(group).start
         for number in group:
             rows = layout.frame_rows(range(number, number + 1))
-            stored = np.empty((rows.stop - rows.start, layout.nx), layout.dtype)
-            data = os.pread(self._descriptor, frame.byte_counts[number], frame.offsets[number])
-            codecs.decode(self.record.compression, self.record.predictor, data, stored)
+            page_rows = np.empty((rows.stop - rows.start, layout.nx), layout.dtype)
+            codecs.decode(self.record.compression, self.record.predictor, strips[number], page_rows)
             target = values[rows.start - base : rows.stop - base]
             if gain is None:
-                target[:, : layout.nx] = widen(stored, values.dtype)
+                target[:, : layout.nx] = widen(page_rows, values.dtype)
             else:
-                multiply(stored, gain[rows], target)
+                multiply(page_rows, gain[rows], target)
 
     def _load_gain(self) -> NDArray[np.float32] | None:
         wanted = self.record.gain
