@@ -9,6 +9,7 @@ The file's keys are the names of `Settings`, for example::
 import os
 import re
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from cryofs.errors import SettingsError
 FILE_NAME = "cryofs.toml"
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_LARGEST = 2**63 - 1
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
@@ -62,7 +64,10 @@ def parse_size(text: str | int) -> Size:
     match = _SIZE.fullmatch(str(text).strip())
     if match is None or (unit := _UNITS.get(match[2].upper())) is None:
         raise SettingsError(f"{text!r} is no size; write bytes, or a number with a unit, as in 500MB or 4GiB")
-    return Size(float(match[1]) * unit)
+    size = Size(Decimal(match[1]) * unit)
+    if size > _LARGEST:
+        raise SettingsError(f"{text!r} is no size that a machine could have")
+    return size
 
 
 def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
@@ -91,4 +96,4 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
 def _decode_size(kind: type, value: object) -> object:
     if kind is Size and isinstance(value, (str, int)):
         return parse_size(value)
-    raise NotImplementedError
+    raise ValueError(f"{value!r} is no size")

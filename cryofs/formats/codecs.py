@@ -65,7 +65,8 @@ def encode(codec: Codec, strip: NDArray[Any]) -> bytes:
 def decode(compression: Compression, predictor: Predictor, data: bytes, out: NDArray[Any]) -> None:
     """Decode a strip into `out`, a C-contiguous array of shape (rows, nx).
 
-    The size of `out` bounds what is written, whatever the stream claims.
+    The size of `out` bounds what is written, whatever the stream claims. An LZW stream must be known to be whole, by a
+    sum: the library may crash on a damaged one.
 
     Raises
     ------

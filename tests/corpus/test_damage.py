@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cryofs.archive.compress import CompressOptions
+from cryofs.archive.plan import Coding
 from cryofs.archive.verify import verify
 from cryofs.errors import CryofsError, DamagedError
+from cryofs.formats import codecs
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.open import open_movie
 from tests.support import archive, movie_values, simulated
@@ -69,6 +72,20 @@ def test_truncated_and_overwritten_files(place: Path, data: st.DataObject) -> No
     end = data.draw(st.one_of(st.just(len(content)), st.integers(start, len(content))))
     filling = data.draw(st.sampled_from([b"", b"\0", b"\xff"]))
     check_damaged(place, content[:start] + filling * (end - start) + content[end:])
+
+
+def test_no_decoder_meets_a_damaged_strip(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive(place / "movie.mrc", tmp_path / "lzw", CompressOptions(coding=Coding("lzw"), jobs=1))
+    path = tmp_path / "lzw" / "movie.mrc.tif"
+    content = bytearray(path.read_bytes())
+    with open_movie(path) as movie:
+        content[movie.record.frames[4].offsets[0] + 20] ^= 0xFF  # type: ignore[attr-defined]
+    path.write_bytes(content)
+    met: list[bytes] = []
+    monkeypatch.setattr(codecs, "decode", lambda *arguments: met.append(arguments[2]))
+    with open_movie(path) as movie, pytest.raises(DamagedError, match="frame 4"):
+        movie.raw_frame(4)
+    assert not met
 
 
 @pytest.mark.parametrize("part", ["pixels", "page directory", "record"])

@@ -1,0 +1,229 @@
+"""The record: whole it comes back, broken anywhere it is refused."""
+
+import os
+import struct
+import tracemalloc
+import zlib
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryofs.errors import DamagedError
+from cryofs.formats import record
+from cryofs.formats.record import Blob, Frame, FrameExceptions, Gain, Original, Record
+from cryofs.formats.sums import quick_sum
+from tests.conftest import open_bytes
+
+SIZES = st.integers(0, 2**63 - 1)
+COUNTS = st.integers(0, 2**31 - 1)
+TEXTS = st.text(max_size=20)
+SUMS = st.text("0123456789abcdef", min_size=32, max_size=32)
+BLOBS = st.builds(Blob, offset=SIZES, stored=SIZES, size=SIZES, sum=SUMS)
+FRAMES = st.builds(
+    Frame,
+    sum=SUMS,
+    offsets=st.lists(SIZES, max_size=3),
+    byte_counts=st.lists(SIZES, max_size=3),
+    exceptions=st.none() | st.builds(FrameExceptions, count=COUNTS, blob=BLOBS),
+)
+ORIGINALS = st.builds(
+    Original,
+    name=TEXTS,
+    bytes=SIZES,
+    sha256=TEXTS,
+    mtime_ns=st.integers(-(2**63), 2**63 - 1),
+    atime_ns=SIZES,
+    mode=COUNTS,
+)
+RECORDS = st.builds(
+    Record,
+    original=ORIGINALS,
+    header=BLOBS,
+    trailing=st.lists(BLOBS, max_size=3),
+    shape=st.tuples(COUNTS, COUNTS, COUNTS),
+    mrc_mode=COUNTS,
+    byte_order=st.sampled_from("<>"),
+    stored_dtype=st.sampled_from(["uint8", "int8", "uint16", "int16", "float32"]),
+    compression=st.sampled_from(["none", "lzw", "deflate"]),
+    predictor=st.sampled_from(["none", "float"]),
+    rows_per_strip=COUNTS,
+    pixel_size=st.none() | st.floats(0, allow_infinity=False),
+    gain=st.none() | st.builds(Gain, sha256=TEXTS, name=TEXTS),
+    frames=st.lists(FRAMES, max_size=3),
+    writer=TEXTS,
+)
+
+BLOB = Blob(8, 20, 1024, "0" * 32)
+EXAMPLE = Record(
+    original=Original("movie.mrc", 5024, "a" * 64, 1_700_000_000_123_456_789, 0, 0o644),
+    header=BLOB,
+    trailing=[],
+    shape=(2, 20, 50),
+    mrc_mode=2,
+    byte_order="<",
+    stored_dtype="uint8",
+    compression="deflate",
+    predictor="none",
+    rows_per_strip=20,
+    pixel_size=1.06,
+    gain=Gain("b" * 64, "gain-reference.mrc"),
+    frames=[Frame("c" * 32, "e" * 32, [300], [77]), Frame("d" * 32, "f" * 32, [400], [78], FrameExceptions(3, BLOB))],
+    writer="cryofs",
+)
+TIFF = b"II*\0" + bytes(200) + record.MARK.encode() + bytes(100)
+WHOLE = TIFF + record.encode_record(EXAMPLE, len(TIFF))
+FOOTER_BYTES = 48
+
+
+def read(data: bytes) -> Record:
+    with open_bytes(data) as descriptor:
+        return record.read_record(descriptor, len(data), "movie.mrc.tif")
+
+
+def archived(data: bytes) -> bool:
+    with open_bytes(data) as descriptor:
+        return record.is_archived(descriptor, len(data))
+
+
+def with_footer(body: bytes, version: int = record.VERSION) -> bytes:
+    """A file that ends in `body` and a footer that fits it."""
+    digest = bytes.fromhex(quick_sum(body))
+    return TIFF + body + struct.pack("<8sIIQQ16s", record.MAGIC, version, 0, len(TIFF), len(body), digest)
+
+
+def undetected_flips(first: int, end: int) -> list[tuple[int, int]]:
+    """Position and bit of flips that reading does not refuse."""
+    found = []
+    for position in range(first, end):
+        for bit in range(8):
+            data = bytearray(WHOLE)
+            data[position] ^= 1 << bit
+            try:
+                read(bytes(data))
+            except DamagedError:
+                continue
+            found.append((position - first, bit))
+    return found
+
+
+@given(RECORDS, st.binary(max_size=50))
+def test_round_trip(written: Record, before: bytes) -> None:
+    data = before + record.encode_record(written, len(before))
+    assert read(data) == written
+    assert archived(data)
+
+
+@pytest.mark.parametrize("name", ["ü µ 電子.mrc", 'a\n"\\\x7f.mrc', "caf\\xe9.mrc"])
+def test_file_names_come_back(name: str) -> None:
+    original = msgspec.structs.replace(EXAMPLE.original, name=name)
+    found = read(record.encode_record(msgspec.structs.replace(EXAMPLE, original=original), 0))
+    assert found.original.name == name
+
+
+def test_every_flipped_bit_of_the_record_is_found() -> None:
+    assert undetected_flips(len(TIFF), len(WHOLE) - FOOTER_BYTES) == []
+
+
+def test_every_flipped_bit_of_the_footer_is_found() -> None:
+    assert undetected_flips(len(WHOLE) - FOOTER_BYTES, len(WHOLE)) == []
+
+
+def test_truncation_anywhere_is_found() -> None:
+    for length in range(len(WHOLE)):
+        with pytest.raises(DamagedError, match=r"movie\.mrc\.tif"):
+            read(WHOLE[:length])
+
+
+def test_trailing_bytes_are_found() -> None:
+    with pytest.raises(DamagedError):
+        read(WHOLE + b"\0")
+    with pytest.raises(DamagedError):
+        read(b"\0" + WHOLE)
+
+
+def test_who_wrote_a_file() -> None:
+    assert archived(WHOLE)
+    assert archived(WHOLE[:-1]), "its mark tells it from the TIFF files of others"
+    assert archived(bytes(len(TIFF)) + WHOLE[len(TIFF) :]), "its footer does, too"
+    for foreign in (b"", b"II*\0", bytes(5000), WHOLE[:100], record.MAGIC + bytes(FOOTER_BYTES)):
+        assert not archived(foreign)
+
+
+def test_a_later_version_is_refused_with_a_remedy() -> None:
+    body = zlib.compress(msgspec.json.encode(EXAMPLE))
+    assert read(with_footer(body)) == EXAMPLE
+    with pytest.raises(DamagedError, match="newer cryofs"):
+        read(with_footer(body, record.VERSION + 1))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"no stream", zlib.compress(b""), zlib.compress(b"{}"), zlib.compress(msgspec.json.encode(EXAMPLE)[:-1])],
+)
+def test_a_record_that_is_none(body: bytes) -> None:
+    with pytest.raises(DamagedError):
+        read(with_footer(body))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("compression", "zstd"), ("byte_order", "="), ("stored_dtype", "float64"), ("frames", None)]
+)
+def test_a_record_of_unknown_values(field: str, value: Any) -> None:
+    fields = {**msgspec.to_builtins(EXAMPLE), field: value}
+    with pytest.raises(DamagedError):
+        read(with_footer(zlib.compress(msgspec.json.encode(fields))))
+
+
+@given(st.binary(max_size=300), st.integers(0, 50))
+def test_blobs_come_back(data: bytes, offset: int) -> None:
+    blob, stored = record.deflate_blob(data, offset)
+    assert (blob.offset, blob.stored, blob.size) == (offset, len(stored), len(data))
+    with open_bytes(bytes(offset) + stored + b"next") as descriptor:
+        assert record.read_blob(descriptor, blob, "movie.mrc.tif") == data
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sum": "0" * 32},
+        {"size": 999},
+        {"size": 1001},
+        {"size": 0},
+        {"stored": 3},
+        {"offset": 1},
+        {"offset": 1 << 40},
+        {"offset": (1 << 64) - 1},
+    ],
+    ids=str,
+)
+def test_blobs_that_are_others(change: dict[str, Any]) -> None:
+    blob, stored = record.deflate_blob(os.urandom(1000), 0)
+    with open_bytes(stored) as descriptor, pytest.raises(DamagedError, match=r"movie\.mrc\.tif"):
+        record.read_blob(descriptor, msgspec.structs.replace(blob, **change), "movie.mrc.tif")
+
+
+def test_flipped_bits_of_a_blob_never_change_what_it_holds() -> None:
+    blob, stored = record.deflate_blob(b"some header" * 9, 0)
+    for position in range(8 * len(stored)):
+        data = bytearray(stored)
+        data[position // 8] ^= 1 << position % 8
+        with open_bytes(bytes(data)) as descriptor:
+            try:
+                assert record.read_blob(descriptor, blob, "") == b"some header" * 9
+            except DamagedError:
+                continue
+
+
+def test_a_blob_cannot_claim_memory() -> None:
+    stored = zlib.compress(bytes(32 << 20))
+    tracemalloc.start()
+    try:
+        with open_bytes(stored) as descriptor, pytest.raises(DamagedError):
+            record.read_blob(descriptor, Blob(0, len(stored), 10, "0" * 32), "")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20

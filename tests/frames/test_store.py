@@ -1,0 +1,338 @@
+"""The frame store: one decode for all who ask, memory within its budget, errors for those who wait alone."""
+
+import random
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryofs.frames.store import Frame, FrameStore
+
+SECONDS = 20  # until a test that hangs fails
+
+
+class Decoder:
+    """Makes frames whose bytes are their key, and counts: how often, and the most memory that frames ever took."""
+
+    def __init__(self) -> None:
+        self.store: FrameStore | None = None
+        self.calls: list[int] = []
+        self.peak = 0
+        self._in_flight = 0
+        self._lock = threading.Lock()
+
+    def frame(self, key: int, size: int, pause: float = 0) -> Frame:
+        with self._lock:
+            self.calls.append(key)
+            self._in_flight += size
+            cached = 0 if self.store is None else self.store.figures().cached_bytes
+            self.peak = max(self.peak, self._in_flight + cached)
+        time.sleep(pause)
+        with self._lock:
+            self._in_flight -= size
+        return np.full(size, key, np.uint8)
+
+    def get(self, store: FrameStore, key: int, size: int = 10, pause: float = 0) -> Frame:
+        return store.get(key, size, lambda: self.frame(key, size, pause))
+
+
+class Gate:
+    """A decode that says that it has begun, and ends when it is told to."""
+
+    def __init__(self, frame: Frame | None = None, error: BaseException | None = None) -> None:
+        self.begun = threading.Event()
+        self.open = threading.Event()
+        self._frame = np.zeros(10, np.uint8) if frame is None else frame
+        self._error = error
+
+    def __call__(self) -> Frame:
+        self.begun.set()
+        assert self.open.wait(SECONDS)
+        if self._error is not None:
+            raise self._error
+        return self._frame
+
+
+@pytest.fixture
+def decoder() -> Decoder:
+    return Decoder()
+
+
+@pytest.fixture
+def background() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def never() -> Frame:
+    raise AssertionError("decoded although it was there")
+
+
+def ask_at_once(count: int, ask: Callable[[], Frame]) -> list[Future[Frame]]:
+    """What `count` threads get that ask together."""
+    barrier = threading.Barrier(count)
+
+    def run() -> Frame:
+        barrier.wait(SECONDS)
+        return ask()
+
+    with ThreadPoolExecutor(count) as pool:
+        return [pool.submit(run) for _ in range(count)]
+
+
+def test_one_decode_however_many_ask(decoder: Decoder) -> None:
+    store = FrameStore(1000)
+    found = [future.result() for future in ask_at_once(8, lambda: decoder.get(store, 7, pause=0.1))]
+    assert decoder.calls == [7]
+    assert all(frame is found[0] for frame in found)
+    assert found[0].tolist() == [7] * 10
+    figures = store.figures()
+    assert (figures.decodes, figures.hits, figures.failures) == (1, 7, 0)
+
+
+def test_one_decode_for_all_who_ask_for_a_frame_larger_than_the_budget(decoder: Decoder) -> None:
+    store = FrameStore(5)
+    gate = Gate()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(store.get, 1, 10, gate)
+        assert gate.begun.wait(SECONDS)
+        second = pool.submit(store.get, 1, 10, never)
+        time.sleep(0.1)
+        gate.open.set()
+        assert first.result(SECONDS) is second.result(SECONDS)
+
+
+def test_every_waiter_gets_the_error_and_the_next_decodes_again(decoder: Decoder) -> None:
+    store = FrameStore(1000)
+    error = ValueError("damaged")
+
+    def fail() -> Frame:
+        time.sleep(0.1)
+        raise error
+
+    found = [future.exception() for future in ask_at_once(6, lambda: store.get(1, 10, fail))]
+    assert found == [error] * 6
+    assert store.figures().failures == store.figures().decodes
+    assert store.figures().cached_bytes == 0
+    assert decoder.get(store, 1).tolist() == [1] * 10
+    assert decoder.calls == [1]
+
+
+def test_room_of_failed_decodes_is_given_back(decoder: Decoder) -> None:
+    store = FrameStore(20)
+    for key in range(5):
+        with pytest.raises(OSError, match="damaged"):
+            store.get(key, 20, lambda: (_ for _ in ()).throw(OSError("damaged")))
+    decoder.get(store, 1)
+    decoder.get(store, 2)
+    assert store.figures().cached_bytes == 20
+
+
+def test_frames_under_decode_count_towards_the_budget(decoder: Decoder) -> None:
+    store = FrameStore(20)
+    decoder.get(store, 1)
+    decoder.get(store, 2)
+    both = threading.Barrier(2)
+    cached: list[int] = []
+
+    def decode() -> Frame:
+        both.wait(SECONDS)
+        cached.append(store.figures().cached_bytes)
+        both.wait(SECONDS)
+        return np.zeros(10, np.uint8)
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(store.get, key, 10, decode) for key in (3, 4)]:
+            future.result(SECONDS)
+    assert cached == [0, 0], "both old frames went before both new ones were decoded"
+    assert store.figures().cached_bytes == 20
+
+
+def test_a_decode_waits_until_there_is_room(decoder: Decoder) -> None:
+    store = FrameStore(15)
+    gate = Gate()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(store.get, 1, 10, gate)
+        assert gate.begun.wait(SECONDS)
+        second = pool.submit(decoder.get, store, 2)
+        time.sleep(0.1)
+        assert decoder.calls == []
+        gate.open.set()
+        first.result(SECONDS)
+        assert second.result(SECONDS).tolist() == [2] * 10
+    assert store.figures().cached_bytes == 10
+
+
+@pytest.mark.parametrize("budget", [0, 25, 100])
+def test_the_budget_is_kept_by_many_threads(decoder: Decoder, background: ThreadPoolExecutor, budget: int) -> None:
+    store = decoder.store = FrameStore(budget, background)
+    sizes = [1, 3, 5, 7, 10, 11, 13, 25, 8, 2]
+
+    def read(seed: int) -> None:
+        rng = random.Random(seed)
+        for _ in range(60):
+            key, coming = rng.randrange(10), rng.randrange(10)
+            assert decoder.get(store, key, sizes[key]).tolist() == [key] * sizes[key]
+            size = sizes[coming]
+            store.prefetch(coming, size, lambda coming=coming, size=size: decoder.frame(coming, size))  # type: ignore[misc]
+
+    with ThreadPoolExecutor(6) as pool:
+        for future in [pool.submit(read, seed) for seed in range(6)]:
+            future.result()
+    # a frame larger than the budget is decoded alone
+    assert decoder.peak <= max(budget, max(sizes) if budget == 0 else 0)
+    figures = store.figures()
+    assert figures.cached_bytes <= figures.budget_bytes == budget
+    assert figures.failures == 0
+
+
+def test_a_frame_larger_than_the_budget_is_served_and_not_kept(decoder: Decoder) -> None:
+    store = FrameStore(15)
+    decoder.get(store, 1)
+    assert decoder.get(store, 2, 100).tolist() == [2] * 100
+    assert store.figures().cached_bytes == 0
+    decoder.get(store, 2, 100)
+    assert decoder.calls == [1, 2, 2]
+
+
+def test_the_least_recently_used_frame_goes_first(decoder: Decoder) -> None:
+    store = FrameStore(30)
+    for key in (1, 2, 3, 1, 4):  # 2 goes
+        decoder.get(store, key)
+    for key in (1, 3, 4):
+        store.get(key, 10, never)
+    decoder.get(store, 2)
+    assert decoder.calls == [1, 2, 3, 4, 2]
+
+
+@given(
+    st.integers(0, 40),
+    st.lists(st.integers(1, 50), min_size=6, max_size=6),
+    st.lists(st.tuples(st.integers(0, 5), st.booleans())),
+)
+def test_any_order_of_reading(budget: int, sizes: list[int], reads: list[tuple[int, bool]]) -> None:
+    store = FrameStore(budget)
+    kept: OrderedDict[int, Frame] = OrderedDict()
+    hits = decodes = failures = 0
+
+    def held() -> int:
+        return sum(frame.nbytes for frame in kept.values())
+
+    def fail() -> Frame:
+        raise OSError
+
+    for key, good in reads:
+        size = sizes[key]
+        if key in kept:
+            assert store.get(key, size, never) is kept[key]
+            kept.move_to_end(key)
+            hits += 1
+            continue
+        while kept and held() + size > budget:
+            kept.popitem(last=False)
+        decodes += 1
+        if good:
+            made = np.zeros(size, np.uint8)
+            assert store.get(key, size, lambda made=made: made) is made  # type: ignore[misc]
+            if size <= budget:
+                kept[key] = made
+        else:
+            failures += 1
+            with pytest.raises(OSError):  # noqa: PT011 - the one that was raised
+                store.get(key, size, fail)
+        figures = store.figures()
+        assert (figures.hits, figures.decodes, figures.failures) == (hits, decodes, failures)
+        assert figures.cached_bytes == held()
+
+
+def test_prefetch_fills(decoder: Decoder, background: ThreadPoolExecutor) -> None:
+    store = FrameStore(100, background)
+    coming = store.prefetch(1, 10, lambda: decoder.frame(1, 10))
+    assert coming is not None
+    assert coming.result(SECONDS) is None, "the frame is the store's alone"
+    assert store.get(1, 10, never).tolist() == [1] * 10
+    figures = store.figures()
+    assert (figures.read_ahead, figures.decodes, figures.hits) == (1, 1, 1)
+
+
+def test_prefetch_decodes_nothing_twice(decoder: Decoder, background: ThreadPoolExecutor) -> None:
+    store = FrameStore(100, background)
+    decoder.get(store, 1)
+    assert store.prefetch(1, 10, never) is None
+    gate = Gate()
+    coming = store.prefetch(2, 10, gate)
+    assert coming is not None
+    assert gate.begun.wait(SECONDS)
+    assert store.prefetch(2, 10, never) is None
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(store.get, 2, 10, never)
+        gate.open.set()
+        assert reader.result(SECONDS).tolist() == [0] * 10
+    assert store.figures().read_ahead == 1
+
+
+def test_prefetch_blocks_nobody(decoder: Decoder, background: ThreadPoolExecutor) -> None:
+    store = FrameStore(100, background)
+    gate = Gate()
+    assert store.prefetch(1, 10, gate) is not None
+    assert gate.begun.wait(SECONDS)
+    # while that decode lasts, in the one background thread: more is queued or refused, and readers are served
+    for key in range(2, 20):
+        store.prefetch(key, 10, lambda key=key: decoder.frame(key, 10))  # type: ignore[misc]
+    assert decoder.calls == []
+    assert decoder.get(store, 50).tolist() == [50] * 10
+    gate.open.set()
+
+
+def test_prefetch_leaves_room_for_the_frame_being_read(background: ThreadPoolExecutor) -> None:
+    assert FrameStore(19, background).prefetch(1, 10, never) is None
+    assert FrameStore(20, background).prefetch(1, 10, lambda: np.zeros(10, np.uint8)) is not None
+    assert FrameStore(0, background).prefetch(1, 10, never) is None
+
+
+def test_prefetch_waits_for_no_room(background: ThreadPoolExecutor) -> None:
+    store = FrameStore(100, background)
+    gates = [Gate(), Gate()]
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(store.get, key, 10, gate) for key, gate in enumerate(gates)]
+        for gate in gates:
+            assert gate.begun.wait(SECONDS)
+        assert store.prefetch(5, 10, never) is None
+        for gate in gates:
+            gate.open.set()
+        for reader in readers:
+            reader.result(SECONDS)
+
+
+def test_no_prefetch_without_a_background() -> None:
+    store = FrameStore(100)
+    assert store.prefetch(1, 10, never) is None
+    assert store.figures().read_ahead == 0
+
+
+def test_a_failed_prefetch_harms_no_reader(decoder: Decoder, background: ThreadPoolExecutor) -> None:
+    store = FrameStore(100, background)
+    coming = store.prefetch(1, 10, never)
+    assert coming is not None
+    assert coming.exception(SECONDS) is None
+    assert store.figures().failures == 1
+    assert decoder.get(store, 1).tolist() == [1] * 10
+
+
+def test_a_prefetch_that_cannot_start_harms_no_reader(decoder: Decoder) -> None:
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    store = FrameStore(100, pool)
+    with pytest.raises(RuntimeError):
+        store.prefetch(1, 10, never)
+    found: list[Frame] = []
+    reader = threading.Thread(target=lambda: found.append(decoder.get(store, 1)), daemon=True)
+    reader.start()
+    reader.join(2)
+    assert len(found) == 1, "the reader waits for a decode that never began"

@@ -1,0 +1,165 @@
+"""Gain references: found by content, from the movie's folder up to the root of the archive, and never a wrong one."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks.simulate import header
+from cryofs.errors import GainError
+from cryofs.movies.gain import GainLibrary, bytes_sha256, load_reference, reference_sha256
+
+NAME = "gain-reference.mrc"
+GAIN = np.random.default_rng(0).uniform(0.9, 1.1, (4, 5)).astype(np.float32)
+OTHER = GAIN * np.float32(2)
+
+
+def content(gain: NDArray[np.float32]) -> bytes:
+    return header((1, 4, 5), 2) + gain.tobytes()
+
+
+def put(path: Path, gain: NDArray[np.float32] = GAIN) -> str:
+    """Write a reference and return its SHA-256."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content(gain))
+    return bytes_sha256(content(gain))
+
+
+@pytest.mark.parametrize("place", ["a/b", "a", "."])
+def test_found_from_the_folder_upwards(tmp_path: Path, place: str) -> None:
+    sha256 = put(tmp_path / place / NAME)
+    found = GainLibrary(tmp_path).get(sha256, tmp_path / "a" / "b", "movie")
+    assert found.dtype == np.float32
+    assert np.array_equal(found, GAIN)
+
+
+def test_the_search_stops_at_the_root(tmp_path: Path) -> None:
+    sha256 = put(tmp_path / NAME)
+    root = tmp_path / "archive"
+    assert np.array_equal(GainLibrary().get(sha256, root / "a", "movie"), GAIN)
+    with pytest.raises(GainError):
+        GainLibrary(root).get(sha256, root / "a", "movie")
+
+
+def test_the_search_does_not_go_down(tmp_path: Path) -> None:
+    sha256 = put(tmp_path / "a" / NAME)
+    with pytest.raises(GainError):
+        GainLibrary(tmp_path).get(sha256, tmp_path, "movie")
+
+
+def test_content_decides_not_the_place(tmp_path: Path) -> None:
+    other = put(tmp_path / "a" / NAME, OTHER)
+    sha256 = put(tmp_path / f"gain-reference-{'0' * 8}.mrc")
+    library = GainLibrary(tmp_path)
+    assert np.array_equal(library.get(sha256, tmp_path / "a", "movie"), GAIN)
+    assert np.array_equal(library.get(other, tmp_path / "a", "movie"), OTHER)
+
+
+def test_a_damaged_reference_may_have_an_intact_copy_further_up(tmp_path: Path) -> None:
+    sha256 = put(tmp_path / NAME)
+    put(tmp_path / "a" / NAME)
+    (tmp_path / "a" / NAME).write_bytes(content(GAIN)[:-1])
+    assert np.array_equal(GainLibrary(tmp_path).get(sha256, tmp_path / "a", "movie"), GAIN)
+
+
+def test_a_reference_that_cannot_be_read_may_have_a_copy_further_up(tmp_path: Path) -> None:
+    sha256 = put(tmp_path / NAME)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / NAME).symlink_to("nowhere")
+    assert np.array_equal(GainLibrary(tmp_path).get(sha256, tmp_path / "a", "movie"), GAIN)
+
+
+def test_paths_are_those_of_references_the_nearest_first(tmp_path: Path) -> None:
+    names = ["a/gain-reference-0123abcd.mrc", "a/gain-reference.mrc", "gain-reference.mrc"]
+    for name in [
+        *names,
+        "gain-reference-other.mrc",
+        "a/gain-reference.mrc.tif",
+        "a/movie.mrc",
+        "a/b/gain-reference.mrc",
+    ]:
+        put(tmp_path / name)
+    assert GainLibrary(tmp_path).paths(tmp_path / "a") == [tmp_path / name for name in names]
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["missing", "changed"])
+def test_no_reference_is_an_error_that_names_movie_and_remedy(tmp_path: Path, there: bool) -> None:
+    if there:
+        put(tmp_path / NAME, OTHER)
+    with pytest.raises(GainError) as caught:
+        GainLibrary(tmp_path).get(bytes_sha256(content(GAIN)), tmp_path, "some/movie.mrc")
+    assert "some/movie.mrc" in str(caught.value)
+    assert NAME in str(caught.value)
+    assert bytes_sha256(content(GAIN))[:8] in str(caught.value)
+
+
+def test_one_copy_serves_all_movies(tmp_path: Path) -> None:
+    sha256 = put(tmp_path / NAME)
+    library = GainLibrary(tmp_path)
+    first = library.get(sha256, tmp_path, "one")
+    (tmp_path / NAME).unlink()
+    assert library.get(sha256, tmp_path, "two") is first
+
+
+def test_a_reference_put_back_is_found(tmp_path: Path) -> None:
+    library = GainLibrary(tmp_path)
+    sha256 = bytes_sha256(content(GAIN))
+    with pytest.raises(GainError):
+        library.get(sha256, tmp_path, "movie")
+    put(tmp_path / NAME)
+    assert np.array_equal(library.get(sha256, tmp_path, "movie"), GAIN)
+
+
+def test_a_changed_file_is_hashed_again(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    library = GainLibrary(tmp_path)
+    old = put(path)
+    assert library.sha256(path) == old
+    new = put(path, OTHER)
+    os.utime(path, ns=(0, 1))  # a time of its own, however coarse the clock
+    assert library.sha256(path) == new == reference_sha256(path)
+    assert np.array_equal(library.get(new, tmp_path, "movie"), OTHER)
+    with pytest.raises(GainError):
+        library.get(old, tmp_path, "movie")
+
+
+def test_an_unchanged_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sha256 = put(tmp_path / NAME)
+    library = GainLibrary(tmp_path)
+    assert library.sha256(tmp_path / NAME) == sha256
+    monkeypatch.setattr("cryofs.movies.gain.reference_sha256", lambda path: pytest.fail(f"{path} was read again"))
+    assert library.sha256(tmp_path / NAME) == sha256
+
+
+def test_a_big_endian_reference_is_loaded_in_native_order(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(header((1, 4, 5), 2, byte_order=">") + GAIN.astype(">f4").tobytes())
+    found = load_reference(path)
+    assert found.dtype == np.float32
+    assert found.flags.c_contiguous
+    assert np.array_equal(found, GAIN)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        header((2, 4, 5), 2) + bytes(2 * 80),
+        header((1, 4, 5), 1) + bytes(40),
+        header((1, 4, 5), 12) + bytes(40),
+        content(GAIN)[:-1],
+        b"no MRC",
+    ],
+    ids=["two frames", "int16", "float16", "truncated", "garbage"],
+)
+def test_other_files_are_no_references(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(data)
+    with pytest.raises(GainError, match=NAME):
+        load_reference(path)
+
+
+def test_a_reference_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(GainError, match=NAME):
+        load_reference(tmp_path / NAME)

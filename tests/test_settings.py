@@ -1,0 +1,112 @@
+"""Settings: sizes as people write them, the file of an archive, options that override it."""
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryofs.errors import SettingsError
+from cryofs.settings import FILE_NAME, Settings, load_settings, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", 0),
+        ("1000", 1000),
+        (1000, 1000),
+        ("500MB", 500 * 10**6),
+        ("4GiB", 4 << 30),
+        ("4gib", 4 << 30),
+        ("4Gi", 4 << 30),
+        ("4G", 4 * 10**9),
+        ("64 KiB", 64 << 10),
+        ("1.5MiB", 3 << 19),
+        ("2TB", 2 * 10**12),
+        ("2TiB", 2 << 40),
+        ("7B", 7),
+        (" 8k ", 8000),
+    ],
+)
+def test_sizes(text: str | int, expected: int) -> None:
+    assert parse_size(text) == expected
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_plain_numbers_are_bytes(number: int) -> None:
+    assert parse_size(str(number)) == parse_size(number) == number
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1", "1e5", "4 Gibi", "4iB", "GiB", "4GiB more", "1.", ".5M", "9" * 400])
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(repr(text))):
+        parse_size(text)
+
+
+@given(st.text())
+def test_any_text_is_a_size_or_refused(text: str) -> None:
+    with contextlib.suppress(SettingsError):
+        assert parse_size(text) >= 0
+
+
+def load(folder: Path, text: str, **options: Any) -> Settings:
+    (folder / FILE_NAME).write_text(text)
+    return load_settings(folder, options)
+
+
+def test_defaults(tmp_path: Path) -> None:
+    found = load_settings(tmp_path, {})
+    assert (found.cache_size, found.readahead) == (4 << 30, 1 << 20)
+    assert found.jobs == len(os.sched_getaffinity(0))
+    assert load(tmp_path, "") == found
+
+
+def test_the_file_sets_and_options_override(tmp_path: Path) -> None:
+    text = 'cache_size = "8GiB"  # as text\nreadahead = 4096  # as a number\njobs = 3\n'
+    assert load(tmp_path, text) == Settings(cache_size=parse_size("8GiB"), readahead=parse_size(4096), jobs=3)
+    found = load(tmp_path, text, cache_size="1GB", jobs=5, readahead=None)
+    assert found == Settings(cache_size=parse_size("1GB"), readahead=parse_size(4096), jobs=5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cache_sise = 5",
+        "jobs = 0",
+        "jobs = -1",
+        'jobs = "4"',
+        "jobs = 1.5",
+        'cache_size = "large"',
+        "cache_size = -1",
+        "cache_size = 1.5",
+        "cache_size = true",
+        "cache_size = [1]",
+        "readahead = 1979-05-27",
+        "[mount]\njobs = 4",
+        "jobs = ",
+        "jobs 4",
+    ],
+)
+def test_unusable_files_are_named_with_a_remedy(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, text)
+    assert str(tmp_path / FILE_NAME) in str(caught.value)
+    assert "known settings are cache_size, jobs, readahead" in str(caught.value)
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"jobs = \xff")
+    with pytest.raises(SettingsError, match=FILE_NAME):
+        load_settings(tmp_path, {})
+
+
+@pytest.mark.parametrize("options", [{"jobs": 0}, {"cache_size": "large"}, {"color": "blue"}], ids=str)
+def test_unusable_options_are_not_blamed_on_the_file(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, "jobs = 3", **options)
+    assert FILE_NAME not in str(caught.value)
