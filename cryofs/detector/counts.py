@@ -36,7 +36,8 @@ class Counts:
     originals : ndarray of unsigned integers
         Bits of the original values there.
     lowest, highest : int
-        Range of all true counts, including those that the stored type is too narrow for.
+        Range of all true counts, including those that the stored type is too narrow for; exceptions may widen it, up to
+        the limits of the stored type.
     """
 
     stored: NDArray[Any]
@@ -99,7 +100,8 @@ def _divide(values, gain, stored, limit, wrong):  # type: ignore[no-untyped-def]
             highest = max(highest, whole)
         different = 0
         for x in range(nx):
-            different += product_bits[x] != bits[row, x]
+            # machines differ in the sign of a NaN that they compute, so none is left to a product
+            different += (product_bits[x] != bits[row, x]) | (product[x] != product[x])
         wrong[row] = different
     return highest
 
@@ -118,7 +120,7 @@ def _collect(values, gain, stored, wrong, positions, originals):  # type: ignore
             continue
         for x in range(nx):
             product[0] = np.float32(stored[rows - 1 - row, x]) * gain[row, x]
-            if product_bits[0] == bits[row, x]:
+            if product_bits[0] == bits[row, x] and product[0] == product[0]:
                 continue
             positions[found] = row * nx + x
             originals[found] = bits[row, x]

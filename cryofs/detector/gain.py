@@ -4,7 +4,9 @@ The values of a gain-normalised counting movie are float32(count) * gain, rounde
 (relion_convert_to_tiff --estimate_gain) takes the smallest positive value seen. Here a value that is no multiple of the
 estimate refines it by Euclid's algorithm, so that 3 g and 2 g give g although g was never seen. Rounding is followed
 exactly: each value confines the gain to the interval of real numbers whose product with the count rounds to that value,
-and the estimate is a float32 in the intersection of all intervals seen, so it reproduces every one of those values.
+and the estimate is a float32 in the intersection of these intervals, so it reproduces the values. After 16 agreeing
+values a pixel counts as settled and further agreeing ones no longer narrow the intersection; only a pixel whose first 16
+values all share a factor could notice, by an exception or two.
 
 Defective pixels hold averages of their neighbours, which have no common divisor. Their reliability never gets positive,
 and `GainEstimate.reference` gives them 1.0.
