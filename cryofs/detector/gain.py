@@ -5,7 +5,7 @@ The values of a gain-normalised counting movie are float32(count) * gain, rounde
 estimate refines it by Euclid's algorithm, so that 3 g and 2 g give g although g was never seen. Rounding is followed
 exactly: each value confines the gain to the interval of real numbers whose product with the count rounds to that value,
 and the estimate is a float32 in the intersection of these intervals, so it reproduces the values. After 16 agreeing
-values a pixel counts as settled and further agreeing ones no longer narrow the intersection; only a pixel whose first 16
+values a pixel is settled, and further agreeing ones no longer narrow the intersection; only a pixel whose first 16
 values all share a factor could notice, by an exception or two.
 
 Defective pixels hold averages of their neighbours, which have no common divisor. Their reliability never gets positive,
