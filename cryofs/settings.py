@@ -4,6 +4,8 @@ The file's keys are the names of `Settings`, for example::
 
     cache_size = "8GiB"
     jobs = 4
+    eer_grouping = 24
+    eer_gain = "falcon.gain"
 """
 
 import os
@@ -11,7 +13,7 @@ import re
 import tomllib
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -24,6 +26,11 @@ _LARGEST = 2**63 - 1
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
+Dose = Annotated[float, msgspec.Meta(gt=0)]
+EerDtype = Literal["int8", "int16", "uint16", "float32"]
+Leftover = Literal["drop", "keep"]
+# Two ways of saying the same; one given on the command line replaces the other of the file.
+_EITHER = ("eer_grouping", "eer_dose_per_fraction")
 
 
 class Size(int):
@@ -46,11 +53,36 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Threads that decode.
     readahead : Size
         Bytes that the kernel reads ahead of a sequential reader, where it may be set.
+    eer_grouping : int
+        EER frames in a fraction.
+    eer_dose_per_fraction : float or None
+        Electrons per square angstrom in a fraction, from which the grouping follows.
+    eer_upsampling : int
+        Pixels of a rendered image a pixel of the detector.
+    eer_dtype : str
+        Pixel type of fractions.
+    eer_leftover : str
+        What becomes of frames that fill no fraction.
+    eer_gain : str or None
+        Gain reference of the EER movies; in the file, relative to the archive.
+    eer_apply_gain : bool
+        Whether fractions are multiplied with it.
     """
 
     cache_size: Size = Size(4 << 30)
     jobs: Positive = msgspec.field(default_factory=usable_cores)
     readahead: Size = Size(1 << 20)
+    eer_grouping: Positive = 40
+    eer_dose_per_fraction: Dose | None = None
+    eer_upsampling: Literal[1, 2, 4] = 1
+    eer_dtype: EerDtype = "int16"
+    eer_leftover: Leftover = "drop"
+    eer_gain: str | None = None
+    eer_apply_gain: bool = False
+
+    def __post_init__(self) -> None:
+        if self.eer_apply_gain and self.eer_gain is None:
+            raise ValueError("eer_apply_gain needs a gain reference; name one by eer_gain")
 
 
 def parse_size(text: str | int) -> Size:
@@ -79,14 +111,22 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
         The file or an option has no usable value.
     """
     path = archive / FILE_NAME
-    values: dict[str, Any] = {}
     try:
-        if path.is_file():
-            values = tomllib.loads(path.read_text())
-        msgspec.convert(values, Settings, dec_hook=_decode_size)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError, OSError) as error:
+        values: dict[str, Any] = tomllib.loads(path.read_text()) if path.is_file() else {}
+        _convert(values)
+    except (tomllib.TOMLDecodeError, SettingsError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{path}: {error}; known settings are {', '.join(Settings.__struct_fields__)}") from error
-    values |= {name: value for name, value in options.items() if value is not None}
+    if "eer_gain" in values:
+        values["eer_gain"] = str(archive / values["eer_gain"])
+    given = {name: value for name, value in options.items() if value is not None}
+    if any(name in given for name in _EITHER):
+        values = {name: value for name, value in values.items() if name not in _EITHER}
+    return _convert(values | given)
+
+
+def _convert(values: dict[str, Any]) -> Settings:
+    if all(name in values for name in _EITHER):
+        raise SettingsError(f"{' and '.join(_EITHER)} say the same in two ways; keep one of them")
     try:
         return msgspec.convert(values, Settings, dec_hook=_decode_size)
     except msgspec.ValidationError as error:

@@ -13,7 +13,7 @@ import numpy as np
 from cryofs.archive.durable import draft, write_file
 from cryofs.detector.gain import BECAME_RELIABLE, CHANGED, MISMATCH, NEGATIVE, GainEstimate
 from cryofs.errors import CryofsError, GainError
-from cryofs.formats.mrc import float_header
+from cryofs.formats.mrc import new_header
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import GAIN_REFERENCE
 
@@ -152,14 +152,14 @@ class Estimation:
     def reference_file(self) -> bytes:
         """Bytes of the gain reference file that this estimate makes."""
         ny, nx = self.estimate.gain.shape
-        header = float_header(ny, nx, self.pixel_size, "cryofs gain reference, to be multiplied with the counts")
+        header = new_header((1, ny, nx), 2, self.pixel_size, "cryofs gain reference, to be multiplied with the counts")
         return header + self.estimate.reference().astype("<f4").tobytes()
 
     def save(self, folder: Path) -> None:
         """Write gain reference, reliability, and the state to go on from."""
         write_file(folder / GAIN_REFERENCE, self.reference_file())
         ny, nx = self.estimate.gain.shape
-        header = float_header(ny, nx, self.pixel_size, "cryofs gain reliability: agreeing values less mismatches")
+        header = new_header((1, ny, nx), 2, self.pixel_size, "cryofs gain reliability: agreeing values less mismatches")
         write_file(folder / RELIABILITY_NAME, header + self.estimate.reliability.astype("<f4").tobytes())
         state = {
             "thresh": self.thresh,

@@ -3,9 +3,11 @@
 import logging
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from cryofs.cli import eer
 
 NAME = "mount"
 
@@ -22,6 +24,18 @@ def command(
     readahead: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Kernel read-ahead, set by root.", show_default="1MiB")
     ] = None,
+    eer_grouping: eer.Grouping = None,
+    eer_dose_per_fraction: eer.DosePerFraction = None,
+    eer_upsampling: eer.Upsampling = None,
+    eer_dtype: Annotated[
+        str | None,
+        typer.Option(metavar="int8|int16|uint16|float32", help="Pixel type of fractions.", show_default="int16"),
+    ] = None,
+    eer_leftover: eer.Leftover = None,
+    eer_gain: eer.Gain = None,
+    eer_apply_gain: Annotated[
+        bool | None, typer.Option("--eer-apply-gain", help="Multiply fractions with the gain, as float32.")
+    ] = None,
     log_file: Annotated[
         Path | None, typer.Option(help="Log of a background mount.", show_default="~/.local/state/cryofs/*.log")
     ] = None,
@@ -29,7 +43,9 @@ def command(
 ) -> None:
     """Mount an archive: every tool reads the original MRC files, decoded on demand.
 
-    Returns when the mount is live.
+    Returns when the mount is live. Each EER movie X.eer appears besides as X.mrc, its frames grouped into fractions;
+    the folders @up2_gr8 and the like at the root show other upsamplings and groupings, @counts gain-normalised movies
+    as counts, @archive the archive itself.
 
     Example: cryofs mount /archive/session /mnt/movies
     """
@@ -38,7 +54,18 @@ def command(
 
     archive, mountpoint = archive.absolute(), mountpoint.absolute()
     check_mountpoint(archive, mountpoint)
-    chosen = {"cache_size": cache_size, "jobs": jobs, "readahead": readahead}
+    chosen: dict[str, Any] = {
+        "cache_size": cache_size,
+        "jobs": jobs,
+        "readahead": readahead,
+        "eer_grouping": eer_grouping,
+        "eer_dose_per_fraction": eer_dose_per_fraction,
+        "eer_upsampling": eer_upsampling,
+        "eer_dtype": eer_dtype,
+        "eer_leftover": eer_leftover,
+        "eer_gain": str(eer_gain.absolute()) if eer_gain else None,
+        "eer_apply_gain": eer_apply_gain,
+    }
     settings = load_settings(archive, chosen)
     if foreground:
         logging.basicConfig(format="%(asctime)s cryofs %(levelname)s: %(message)s", level=logging.INFO)
@@ -48,7 +75,7 @@ def command(
     arguments += ["-o", options] if options else []
     for name, value in chosen.items():
         if value is not None:
-            arguments += ["--" + name.replace("_", "-"), str(value)]
+            arguments += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
     serve_in_background([*arguments, "--ready-fd"], mountpoint, log_file or _default_log(mountpoint))
 
 

@@ -7,7 +7,7 @@ IMOD: low nibble first, (nx + 1) // 2 bytes a row.
 import math
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -183,18 +183,43 @@ def frame_raw(values: NDArray[Any], header: MrcHeader) -> NDArray[np.uint8]:
     return stored.reshape(-1).view(np.uint8)
 
 
-def float_header(ny: int, nx: int, pixel_size: float | None, label: str) -> bytes:
-    """Header of a new single-frame float32 MRC file (mode 2, little-endian), as gain references are written."""
+def new_header(shape: tuple[int, int, int], mode: int, pixel_size: float | None, label: str) -> bytes:
+    """Header of a new MRC file, little-endian, without extended header.
+
+    Parameters
+    ----------
+    shape : tuple
+        Frames, rows, columns; a stack of images, not a volume.
+    pixel_size : float or None
+        Angstrom; unknown ones are written as 1, as a header has no other way.
+    label : str
+        First of its ten labels.
+    """
+    frames, ny, nx = shape
     main = bytearray(MAIN_HEADER_BYTES)
-    struct.pack_into("<4i", main, 0, nx, ny, 1, 2)
+    struct.pack_into("<4i", main, 0, nx, ny, frames, mode)
+    # of a stack of images, mz is 1 (MRC2014)
     struct.pack_into("<3i", main, 28, nx, ny, 1)
     step = pixel_size if pixel_size and pixel_size * max(ny, nx) < _MAX_CELL else 1.0
     struct.pack_into("<6f", main, 40, nx * step, ny * step, step, 90.0, 90.0, 90.0)
     struct.pack_into("<3i", main, 64, 1, 2, 3)
-    # dmin, dmax, dmean and rms are marked as not determined (MRC2014: dmax < dmin, dmean below both, rms < 0)
-    struct.pack_into("<3f", main, 76, 0.0, -1.0, -2.0)
     struct.pack_into("<i", main, 108, 20140)
     main[208:216] = b"MAP \x44\x44\x00\x00"
-    struct.pack_into("<fi", main, 216, -1.0, 1)
+    _forget_statistics(main, "<")
+    struct.pack_into("<i", main, 220, 1)
     main[224:304] = label.encode("ascii", "replace")[:80].ljust(80)
     return bytes(main)
+
+
+def with_mode(header: MrcHeader, mode: int) -> MrcHeader:
+    """The same header for frames of another mode, whose statistics are not determined."""
+    raw = bytearray(header.raw)
+    struct.pack_into(header.byte_order + "i", raw, 12, mode)
+    _forget_statistics(raw, header.byte_order)
+    return replace(header, raw=bytes(raw), mode=mode)
+
+
+def _forget_statistics(raw: bytearray, byte_order: ByteOrder) -> None:
+    """Mark dmin, dmax, dmean and rms as not determined (MRC2014: dmax < dmin, dmean below both, rms < 0)."""
+    struct.pack_into(byte_order + "3f", raw, 76, 0.0, -1.0, -2.0)
+    struct.pack_into(byte_order + "f", raw, 216, -1.0)

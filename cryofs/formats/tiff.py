@@ -12,8 +12,9 @@ from typing import Any, Self
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
-from cryofs.errors import DamagedError
+from cryofs.errors import DamagedError, FormatError
 from cryofs.formats.codecs import Codec, Compression, Predictor
 
 CLASSIC_LIMIT = 1 << 32
@@ -114,6 +115,24 @@ def read_pages(path: Path, layout: PageLayout) -> list[Page]:
         raise
     except Exception as error:
         raise DamagedError(f"{path}: its TIFF pages are damaged ({error}); restore it from a backup") from error
+
+
+def read_image(path: Path) -> NDArray[np.float32]:
+    """First image of any TIFF file, shape (ny, nx), its rows in the order of the file.
+
+    Raises
+    ------
+    FormatError
+        No TIFF file, or no image of one value a pixel.
+    """
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            values = tiff.pages[0].asarray()
+    except Exception as error:
+        raise FormatError(f"no readable TIFF image ({error})") from error
+    if values.ndim != 2 or values.dtype.kind not in "uif":
+        raise FormatError(f"an image of shape {values.shape} and type {values.dtype} is no gain reference")
+    return np.ascontiguousarray(values, np.float32)
 
 
 def _check_page(path: Path, number: int, page: Any, tiff: Any, layout: PageLayout) -> None:

@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-Frame = NDArray[np.uint8]
+Frame = NDArray[Any]
 Decode = Callable[[], Frame]
 
 # Frames decoded at the same time; each has all threads of the decoding pool for its strips.

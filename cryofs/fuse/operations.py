@@ -15,8 +15,8 @@ from typing import Any, ParamSpec, TypeVar
 from cryofs.errors import ChangedError, CryofsError
 from cryofs.fuse.binding import mfusepy
 from cryofs.fuse.control import FACTS_ATTRIBUTE
+from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.filesystem import FileSystem
-from cryofs.vfs.tree import Attributes
 
 # Readers that go by st_blksize (C and Python buffered reads) then ask for pieces of this size.
 _BLOCK_SIZE = 1 << 20
@@ -140,15 +140,19 @@ class Operations(mfusepy.Operations):
 
     @_with_errno
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
-        """The facts of the mount, on its root."""
-        if path != "/" or name != FACTS_ATTRIBUTE:
+        """The facts of the mount, on its root, and of EER movies."""
+        facts = self._facts(path) if name == FACTS_ATTRIBUTE else None
+        if facts is None:
             raise OSError(mfusepy.ENOATTR, "no such attribute", path)
-        return json.dumps(self._files.facts()).encode()
+        return json.dumps(facts).encode()
 
     @_with_errno
     def listxattr(self, path: str) -> list[str]:
         """Names of extended attributes."""
-        return [FACTS_ATTRIBUTE] if path == "/" else []
+        return [FACTS_ATTRIBUTE] if self._facts(path) is not None else []
+
+    def _facts(self, path: str) -> dict[str, Any] | None:
+        return self._files.facts() if path == "/" else self._files.file_facts(path)
 
 
 _STATVFS_NAMES = (

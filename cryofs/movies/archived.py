@@ -1,6 +1,8 @@
 """Archived movies: the TIFF files that cryofs writes, shown as the MRC files they were made from."""
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,17 +114,35 @@ class ArchivedMovie(Movie):
         ChangedError
             The file was overwritten since it was opened.
         """
-        try:
+        with self._telling(index):
             frame = self.record.frames[index]
             raw = self._decode(index)
             if quick_sum(raw) != frame.sum:
                 raise DamagedError("the decoded frame has another sum than recorded")
-        except (DamagedError, IndexError, OSError) as error:
-            self._check_unchanged()
-            raise DamagedError(
-                f"{self.name}, frame {index}: damaged ({error}); restore the file from a backup"
-            ) from error
-        return raw
+            return raw
+
+    def counts(self, index: int) -> NDArray[Any]:
+        """What is stored of a frame: values before the multiplication with the gain, shape (ny, nx), frame rows.
+
+        Raises
+        ------
+        DamagedError
+            The strips do not have the recorded sum; nothing of the frame is given.
+        ChangedError
+            The file was overwritten since it was opened.
+        """
+        layout = self.page_layout
+        with self._telling(index):
+            stored = self.stored_frame(index)
+            page = np.empty((layout.ny, layout.nx), layout.dtype)
+
+            def decode_group(group: range) -> None:
+                for number in group:
+                    rows = page[number * layout.rows_per_strip :][: layout.rows_per_strip]
+                    codecs.decode(self.record.compression, self.record.predictor, stored.strips[number], rows)
+
+            self._for_each_group(decode_group)
+            return page[::-1]
 
     def prepare(self) -> None:
         """Load what all frames need, header and gain reference, before decoding in parallel."""
@@ -184,11 +204,25 @@ class ArchivedMovie(Movie):
         def decode_group(group: range) -> None:
             self._decode_strips(stored.strips, group, values[self.page_layout.frame_rows(group)])
 
-        run = map if self._pool is None else self._pool.map
-        for _ in run(decode_group, self.page_layout.strip_groups()):
-            pass
+        self._for_each_group(decode_group)
         put_back(values, stored.positions, stored.originals)
         return mrc.frame_raw(values, header)
+
+    def _for_each_group(self, action: Callable[[range], None]) -> None:
+        run = map if self._pool is None else self._pool.map
+        for _ in run(action, self.page_layout.strip_groups()):
+            pass
+
+    @contextlib.contextmanager
+    def _telling(self, index: int) -> Iterator[None]:
+        """Name file, frame and remedy in what goes wrong with a frame."""
+        try:
+            yield
+        except (DamagedError, IndexError, OSError) as error:
+            self._check_unchanged()
+            raise DamagedError(
+                f"{self.name}, frame {index}: damaged ({error}); restore the file from a backup"
+            ) from error
 
     def _empty_values(self, rows: int) -> NDArray[Any]:
         header = self.mrc_header

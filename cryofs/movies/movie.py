@@ -54,6 +54,19 @@ class Movie(ABC):
     def raw_frame(self, index: int) -> NDArray[np.uint8]:
         """Bytes of a frame as the MRC file holds them, checked; a new array that the caller may keep, shape (n,)."""
 
+    @property
+    def kept_bytes(self) -> int:
+        """Memory that a kept frame takes."""
+        return self.layout.frame_bytes
+
+    def kept_frame(self, index: int) -> NDArray[Any]:
+        """A decoded frame, flat, in the form that is kept in memory: its bytes, unless a smaller form will do."""
+        return self.raw_frame(index)
+
+    def piece(self, kept: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
+        """Bytes `start` to `start + size` of a frame, from its kept form; fewer where the frame ends."""
+        return kept[start : start + size]
+
     @abstractmethod
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Bytes behind the last frame; `offset` counts from there. Short only at the end of the file."""

@@ -4,6 +4,7 @@ import re
 
 SUFFIX = ".tif"
 MOVIE_SUFFIXES = (".mrc", ".mrcs")
+EER_SUFFIX = ".eer"
 GAIN_REFERENCE = "gain-reference.mrc"
 # Files on their way into the archive; no original is ever called so.
 DRAFT_PREFIX = ".cryofs-draft-"
@@ -20,6 +21,20 @@ def original_name(name: str) -> str | None:
     """Name of the movie that a file of this name would hold, None where it is no archived movie's."""
     stem = name.removesuffix(SUFFIX)
     return stem if stem != name and stem.endswith(MOVIE_SUFFIXES) else None
+
+
+def fractions_name(eer_name: str) -> str:
+    """Name of the movie of fractions that an EER file is shown as: X.eer -> X.mrc, X.mrc.eer -> X.mrc."""
+    stem = eer_name.removesuffix(EER_SUFFIX)
+    return stem if stem.endswith(MOVIE_SUFFIXES) else stem + MOVIE_SUFFIXES[0]
+
+
+def eer_names(movie_name: str) -> list[str]:
+    """Names that an EER file shown as this movie may have, the likelier first."""
+    if not movie_name.endswith(MOVIE_SUFFIXES):
+        return []
+    names = [movie_name.removesuffix(MOVIE_SUFFIXES[0]) + EER_SUFFIX, movie_name + EER_SUFFIX]
+    return [name for name in names if fractions_name(name) == movie_name]
 
 
 def is_reference_name(name: str) -> bool:

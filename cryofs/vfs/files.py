@@ -5,7 +5,7 @@ Threads: an open file may be read by any number of threads; it keeps no position
 
 import os
 from concurrent.futures import Future, wait
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ class MovieFile:
         Tells this state of the archive's file from all others; frames are kept under it.
     """
 
-    def __init__(self, movie: Movie, identity: tuple[int, ...], store: FrameStore):
+    def __init__(self, movie: Movie, identity: tuple[object, ...], store: FrameStore):
         self._movie = movie
         self._identity = identity
         self._store = store
@@ -91,17 +91,16 @@ class MovieFile:
             start = layout.data_end
             return self._movie.read_trailing(end - offset, offset - start)
         index, start = divmod(offset - layout.header_bytes, layout.frame_bytes)
-        frame = self._frame(index)
-        return frame[start : start + end - offset]
+        return self._movie.piece(self._frame(index), start, min(end - offset, layout.frame_bytes - start))
 
-    def _frame(self, index: int) -> NDArray[np.uint8]:
-        movie, size = self._movie, self._movie.layout.frame_bytes
+    def _frame(self, index: int) -> NDArray[Any]:
+        movie, size = self._movie, self._movie.kept_bytes
         if index != self._last_frame:
             sequential = index == self._last_frame + 1
             self._last_frame = index
             if sequential and index + 1 < movie.layout.frames:
-                frame = self._store.get((*self._identity, index), size, lambda: movie.raw_frame(index))
-                coming = self._store.prefetch((*self._identity, index + 1), size, lambda: movie.raw_frame(index + 1))
+                frame = self._store.get((*self._identity, index), size, lambda: movie.kept_frame(index))
+                coming = self._store.prefetch((*self._identity, index + 1), size, lambda: movie.kept_frame(index + 1))
                 self._coming = coming or self._coming
                 return frame
-        return self._store.get((*self._identity, index), size, lambda: movie.raw_frame(index))
+        return self._store.get((*self._identity, index), size, lambda: movie.kept_frame(index))

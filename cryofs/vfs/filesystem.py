@@ -4,6 +4,7 @@ Threads: any thread may call anything after `start`, which must come after daemo
 fork. The lock guards the table of open files alone.
 """
 
+import importlib
 import itertools
 import os
 import stat
@@ -13,12 +14,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from cryofs.errors import GainError
 from cryofs.frames.store import FrameStore
 from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.counts import CountsMovie
+from cryofs.movies.eer import EerMovie, Findings, Rendering, gain_header
+from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.gain import GainLibrary
+from cryofs.movies.movie import Movie
+from cryofs.movies.names import EER_SUFFIX
 from cryofs.settings import Settings
+from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
-from cryofs.vfs.tree import Attributes, Node, Tree
+from cryofs.vfs.known import Identity, identity_of
+from cryofs.vfs.tree import Kind, Node, Tree
+
+# Names that are looked at for an EER movie when mounting; compiled code takes 100 MB that other archives need not.
+_LOOKED_AT_FOR_EER = 10_000
 
 
 class FileSystem:
@@ -36,8 +48,11 @@ class FileSystem:
         self._descriptor = os.open(archive, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         # a path through the descriptor reaches the archive even where a mount covers it
         root = Path(f"/proc/self/fd/{self._descriptor}")
-        self._tree = Tree(root)
+        self._rendering = _rendering(settings, self.archive, root)
+        self._tree = Tree(root, self._rendering)
         self._gains = GainLibrary(root)
+        self._eer_gains = EerGains()
+        self._findings: dict[Identity, Findings] = {}
         self._handles = itertools.count(1)
         self._lock = threading.Lock()
         self._open: dict[int, OpenFile] = {}
@@ -53,6 +68,7 @@ class FileSystem:
         self._pool = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="decode")
         self._background = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self._store = FrameStore(self._settings.cache_size, self._background)
+        self._background.submit(self._load_renderer)
 
     def stop(self) -> None:
         """Stop the threads and release everything."""
@@ -112,6 +128,7 @@ class FileSystem:
         """Who serves this mount, and what was read, decoded and found in the cache."""
         figures = vars(self._store.figures()) if self._store is not None else {}
         with self._lock:
+            findings = list(self._findings.values())
             served = {"reads": self._reads, "bytes_read": self._bytes_read, "open_files": len(self._open)}
         return {
             "archive": str(self.archive),
@@ -119,17 +136,91 @@ class FileSystem:
             "seconds": round(time.time() - self._started, 1),
             **served,
             **figures,
+            "eer_damaged_frames": sum(len(found.damaged_frames) for found in findings),
+            "eer_saturated_values": sum(found.saturated_values for found in findings),
         }
+
+    def file_facts(self, path: str) -> dict[str, Any] | None:
+        """How an EER movie is rendered and what was found wrong with it so far; None of other files."""
+        node = self._tree.lookup(path)
+        if node.kind is not Kind.FRACTIONS:
+            return None
+        rendering = node.view.rendering
+        with EerMovie(node.path, rendering, self._eer_gains, self._tree.eer_index(node.path)) as movie:
+            findings = self._findings_of(identity_of(movie.stat), movie.name)
+            return {
+                "source": node.path.name,
+                "source_frames": movie.index.frames,
+                "fractions": movie.shape[0],
+                "grouping": len(movie.fractions[0]),
+                "upsampling": rendering.upsampling,
+                "damaged_frames": findings.damaged_frames,
+                "saturated_values": findings.saturated_values,
+            }
 
     def _open_node(self, node: Node) -> OpenFile:
         if stat.S_ISDIR(node.attributes.mode):
             raise IsADirectoryError(node.path.name)
-        descriptor = os.open(node.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if not node.is_movie:
-            return PlainFile(descriptor)
         if self._store is None:
             raise RuntimeError("the file system was not started")
-        found = os.fstat(descriptor)
-        identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
         name = str(self.archive / node.path.relative_to(self._tree.root))
-        return MovieFile(ArchivedMovie(node.path, self._gains, self._pool, descriptor, name), identity, self._store)
+        rendering = node.view.rendering
+        if node.kind is Kind.EER_GAIN:
+            return self._open_eer_gain(node)
+        descriptor = os.open(node.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if node.kind is Kind.PLAIN:
+            return PlainFile(descriptor)
+        identity = identity_of(os.fstat(descriptor))
+        movie: Movie
+        if node.kind is Kind.FRACTIONS:
+            findings = self._findings_of(identity, name)
+            index = self._tree.eer_index(node.path)
+            movie = EerMovie(node.path, rendering, self._eer_gains, index, descriptor, name, findings)
+            return MovieFile(movie, (*identity, rendering), self._store)
+        movie = ArchivedMovie(node.path, self._gains, self._pool, descriptor, name)
+        if node.kind is Kind.COUNTS:
+            movie = CountsMovie(movie)
+        return MovieFile(movie, (*identity, node.kind), self._store)
+
+    def _open_eer_gain(self, node: Node) -> OpenFile:
+        gain = node.view.rendering.gain
+        facts = self._tree.first_eer(node.path.parent)
+        if gain is None or facts is None or self._store is None:
+            raise FileNotFoundError(node.path.name)
+        header = gain_header(facts, node.view.rendering)
+        return MovieFile(
+            EerGainMovie(gain, header, self._eer_gains), (*identity_of(gain.stat()), header.shape), self._store
+        )
+
+    def _findings_of(self, identity: Identity, name: str) -> Findings:
+        with self._lock:
+            return self._findings.setdefault(identity, Findings(name))
+
+    def _load_renderer(self) -> None:
+        """Load compiled code before the first fraction is asked for, if there is an EER movie in the archive."""
+        looked_at = 0
+        for _, _, names in os.walk(self._tree.root):
+            if any(name.endswith(EER_SUFFIX) for name in names):
+                importlib.import_module("cryofs.detector.events")
+                return
+            looked_at += 1 + len(names)
+            if looked_at > _LOOKED_AT_FOR_EER:
+                return
+
+
+def _rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
+    """How EER movies appear by default; a gain reference inside the archive is reached past any mount."""
+    gain = Path(settings.eer_gain).absolute() if settings.eer_gain else None
+    if gain is not None and not gain.is_file():
+        raise GainError(f"{gain}: there is no such gain reference; give another by --eer-gain")
+    if gain is not None and gain.is_relative_to(archive):
+        gain = root / gain.relative_to(archive)
+    return Rendering(
+        grouping=settings.eer_grouping,
+        dose_per_fraction=settings.eer_dose_per_fraction,
+        upsampling=settings.eer_upsampling,
+        dtype=settings.eer_dtype,
+        keep_leftover=settings.eer_leftover == "keep",
+        gain=gain,
+        apply_gain=settings.eer_apply_gain,
+    )

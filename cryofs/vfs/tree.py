@@ -1,74 +1,104 @@
 """Names and attributes: which file of the archive stands behind which name of the mount.
 
-`X.mrc.tif` appears as `X.mrc`; the archive's own gain references and drafts do not appear; everything else appears as
-it is. The archive is reached through the directory descriptor that was opened before mounting, never by a path that
-could lead through the mount itself, and symbolic links are shown as links, never followed.
+`X.mrc.tif` appears as `X.mrc`, and beside `X.eer` its fractions as `X.mrc`; the archive's own gain references and
+drafts do not appear; everything else appears as it is. Views change some of this. The archive is reached through the
+directory descriptor that was opened before mounting, never by a path that could lead through the mount itself, and
+symbolic links are shown as links, never followed.
 
-Threads: any thread may call anything; a lock guards the table of known records.
+Threads: any thread may call anything; what is known of files has locks of its own.
 """
 
 import os
 import stat
-import threading
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 
-from cryofs.errors import DamagedError
-from cryofs.formats.record import is_archived, read_record
-from cryofs.movies.names import DRAFT_PREFIX, MOVIE_SUFFIXES, archived_name, is_reference_name, original_name
+from cryofs.errors import CryofsError, DamagedError
+from cryofs.formats import eer
+from cryofs.formats.eer import EerIndex
+from cryofs.formats.record import Record, is_archived, read_record
+from cryofs.movies.counts import counts_bytes
+from cryofs.movies.eer import EerFacts, Rendering, facts_of, fraction_header, gain_header
+from cryofs.movies.names import (
+    DRAFT_PREFIX,
+    EER_SUFFIX,
+    GAIN_REFERENCE,
+    MOVIE_SUFFIXES,
+    archived_name,
+    eer_names,
+    fractions_name,
+    is_reference_name,
+    original_name,
+)
+from cryofs.vfs.attributes import Attributes, attributes_of
+from cryofs.vfs.known import Known
+from cryofs.vfs.views import View, view_called
 
-_KNOWN_RECORDS = 65536
+_KNOWN_FILES = 65536
+# an index holds the offsets of all frames
+_KNOWN_INDEXES = 64
 
-Identity = tuple[int, int, int, int]
 
+class Kind(Enum):
+    """What is shown under a name."""
 
-@dataclass(frozen=True)
-class Attributes:
-    """What stat shows; times in nanoseconds."""
-
-    mode: int
-    size: int
-    mtime_ns: int
-    atime_ns: int
-    ctime_ns: int
-    uid: int
-    gid: int
-    inode: int
-    links: int
-    blocks: int
+    PLAIN = "a file, folder or link as it is"
+    MOVIE = "an archived movie as its original"
+    COUNTS = "an archived movie as counts"
+    FRACTIONS = "an EER movie as fractions"
+    EER_GAIN = "the gain reference of EER movies"
 
 
 @dataclass(frozen=True)
 class Node:
-    """A name of the mount: the archive's file behind it, its attributes, and whether it is an archived movie."""
+    """A name of the mount.
+
+    Attributes
+    ----------
+    path : Path
+        The archive's file behind it.
+    kind : Kind
+        What is made of that file.
+    view : View
+        Where the name was found.
+    """
 
     path: Path
+    kind: Kind
     attributes: Attributes
-    is_movie: bool
+    view: View
 
 
 @dataclass(frozen=True)
 class _Original:
+    """What a record says: of the original, and how large the movie is as counts (None where it holds no counts)."""
+
     size: int
     mtime_ns: int
     atime_ns: int
     mode: int
+    counts_bytes: int | None
 
 
 class Tree:
-    """The names of an archive, shown as the originals.
+    """The names of an archive.
 
     Parameters
     ----------
     root : Path
         The archive, by a path that stays valid while mounted.
+    rendering : Rendering
+        How EER movies appear in the main view.
     """
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, rendering: Rendering):
         self.root = root
-        self._lock = threading.Lock()
-        self._known: OrderedDict[Identity, _Original | None] = OrderedDict()
+        self._rendering = rendering
+        self._originals = Known(_read_original, _KNOWN_FILES)
+        self._eer_indexes = Known(_read_eer_index, _KNOWN_INDEXES)
+        self._eer_facts = Known(lambda path: facts_of(self.eer_index(path)), _KNOWN_FILES)
 
     def lookup(self, path: str) -> Node:
         """Node behind an absolute path of the mount.
@@ -77,42 +107,134 @@ class Tree:
         ------
         FileNotFoundError
             There is none.
-        DamagedError
-            It is a movie whose record is damaged.
+        DamagedError, FormatError
+            It is a movie whose record or index is damaged, or which cannot be rendered as wanted.
         """
-        plain = self.root / path.lstrip("/")
-        if plain == self.root:
+        view, place = self._view_of(path)
+        if place == self.root:
             # the root's path may be a link of /proc to a descriptor
-            return Node(plain, _shown(plain.stat(), None), is_movie=False)
-        if plain.name.endswith(MOVIE_SUFFIXES):
-            archived = plain.with_name(archived_name(plain.name))
-            found = _lstat(archived)
-            original = self._original(archived, found) if found else None
-            if found and original:
-                return Node(archived, _shown(found, original), is_movie=True)
-        found = _lstat(plain)
-        if found is None or self._shown_name(plain, found) != plain.name:
+            attributes = attributes_of(place.stat())
+            return Node(place, Kind.PLAIN, attributes.made_into(view.name) if view.name else attributes, view)
+        node = self._node(place, view)
+        if node is None:
             raise FileNotFoundError(path)
-        return Node(plain, _shown(found, None), is_movie=False)
+        return node
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
-        """Names in a folder, with the attributes of the files behind them (type and inode are right for either)."""
-        folder = self.lookup(path).path
+        """Names in a folder, with attributes of which type and inode are right."""
+        folder = self.lookup(path)
         shown: dict[str, Attributes] = {}
-        with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                try:
-                    found = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # gone since the folder was read
-                name = self._shown_name(folder / entry.name, found)
-                if name is not None:
-                    shown[name] = _shown(found, None)
+        for name, found in _entries(folder.path):
+            appears_as = self._shown_name(folder.path / name, found, folder.view)
+            if appears_as is not None:
+                shown[appears_as] = attributes_of(found)
+        if not folder.view.archive:
+            self._add_made_up(folder, shown)
         return list(shown.items())
 
-    def _shown_name(self, path: Path, found: os.stat_result) -> str | None:
+    def eer_index(self, path: Path) -> EerIndex:
+        """Index of an EER file of the archive."""
+        return self._eer_indexes.get(path, path.lstat())
+
+    def first_eer(self, folder: Path) -> EerFacts | None:
+        """What the first readable EER file of a folder says of itself."""
+        for name, found in _entries(folder):
+            if name.endswith(EER_SUFFIX) and stat.S_ISREG(found.st_mode):
+                try:
+                    return self._eer_facts.get(folder / name, found)
+                except CryofsError:
+                    continue
+        return None
+
+    def _view_of(self, path: str) -> tuple[View, Path]:
+        """View that a path of the mount leads into, and the place in the archive that it stands for."""
+        first, _, rest = path.lstrip("/").partition("/")
+        view = view_called(first, self._rendering)
+        if view is None or _lstat(self.root / first) is not None:
+            return View("", self._rendering), self.root / path.lstrip("/")
+        return view, self.root / rest
+
+    def _node(self, place: Path, view: View) -> Node | None:
+        """What a name stands for, the first of these that is there: so real files win over what is made of others."""
+        if view.archive:
+            return self._plain(place, view)
+        return (
+            self._movie(place, view)
+            or self._plain(place, view)
+            or self._reference_above(place, view)
+            or self._fractions(place, view)
+            or self._eer_gain(place, view)
+        )
+
+    def _movie(self, place: Path, view: View) -> Node | None:
+        if not place.name.endswith(MOVIE_SUFFIXES):
+            return None
+        path = place.with_name(archived_name(place.name))
+        found = _lstat(path)
+        original = self._original(path, found) if found else None
+        if found is None or original is None:
+            return None
+        if view.counts and original.counts_bytes is not None:
+            attributes = _of_original(found, original).made_into(Kind.COUNTS.name, original.counts_bytes)
+            return Node(path, Kind.COUNTS, attributes, view)
+        return Node(path, Kind.MOVIE, _of_original(found, original), view)
+
+    def _plain(self, place: Path, view: View) -> Node | None:
+        found = _lstat(place)
+        if found is None or self._shown_name(place, found, view) != place.name:
+            return None
+        return Node(place, Kind.PLAIN, attributes_of(found), view)
+
+    def _reference_above(self, place: Path, view: View) -> Node | None:
+        """The archive's gain reference, found beside the counts of every folder below it."""
+        if view.counts and is_reference_name(place.name) and place.parent.is_dir():
+            for folder in _upwards(place.parent, self.root):
+                if found := _lstat(folder / place.name):
+                    return Node(folder / place.name, Kind.PLAIN, attributes_of(found), view)
+        return None
+
+    def _fractions(self, place: Path, view: View) -> Node | None:
+        for name in eer_names(place.name):
+            path = place.with_name(name)
+            found = _lstat(path)
+            if found and stat.S_ISREG(found.st_mode):
+                size = fraction_header(self._eer_facts.get(path, found), view.rendering, name).data_end
+                attributes = attributes_of(found).made_into(view.name + Kind.FRACTIONS.name, size)
+                return Node(path, Kind.FRACTIONS, attributes, view)
+        return None
+
+    def _eer_gain(self, place: Path, view: View) -> Node | None:
+        """The gain reference of EER movies, in every folder that holds some."""
+        gain = view.rendering.gain
+        if place.name != GAIN_REFERENCE or gain is None or view.rendering.apply_gain:
+            return None
+        facts = self.first_eer(place.parent) if place.parent.is_dir() else None
+        if facts is None:
+            return None
+        size = gain_header(facts, view.rendering).data_end
+        attributes = attributes_of(gain.stat()).made_into(view.name + str(place), size)
+        return Node(place, Kind.EER_GAIN, attributes, view)
+
+    def _add_made_up(self, folder: Node, shown: dict[str, Attributes]) -> None:
+        """Add names to a listing that no entry of the folder stands for: fractions and gain references."""
+        for name, attributes in list(shown.items()):
+            if name.endswith(EER_SUFFIX) and attributes.is_file:
+                shown.setdefault(fractions_name(name), attributes.made_into(folder.view.name + Kind.FRACTIONS.name))
+        references = {GAIN_REFERENCE}
+        if folder.view.counts and any(name.endswith(MOVIE_SUFFIXES) for name in shown):
+            for above in _upwards(folder.path, self.root):
+                references |= {name for name, _ in _entries(above) if is_reference_name(name)}
+        for name in sorted(references - shown.keys()):
+            if node := self._reference_above(folder.path / name, folder.view) or self._eer_gain(
+                folder.path / name, folder.view
+            ):
+                shown[name] = node.attributes
+
+    def _shown_name(self, path: Path, found: os.stat_result, view: View) -> str | None:
         """Name under which a file of the archive appears, None where it does not."""
-        if path.name.startswith(DRAFT_PREFIX) or is_reference_name(path.name):
+        if view.archive:
+            return path.name
+        if path.name.startswith(DRAFT_PREFIX) or (is_reference_name(path.name) and not view.counts):
             return None
         movie = original_name(path.name)
         if movie is None:
@@ -124,19 +246,7 @@ class Tree:
 
     def _original(self, path: Path, found: os.stat_result) -> _Original | None:
         """What the record says of the original; None where the file is no archived movie."""
-        if not stat.S_ISREG(found.st_mode):
-            return None
-        identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-        with self._lock:
-            if identity in self._known:
-                self._known.move_to_end(identity)
-                return self._known[identity]
-        original = _read_original(path)
-        with self._lock:
-            self._known[identity] = original
-            if len(self._known) > _KNOWN_RECORDS:
-                self._known.popitem(last=False)
-        return original
+        return self._originals.get(path, found) if stat.S_ISREG(found.st_mode) else None
 
 
 def _lstat(path: Path) -> os.stat_result | None:
@@ -146,29 +256,48 @@ def _lstat(path: Path) -> os.stat_result | None:
         return None
 
 
+def _entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Entries of a folder, sorted by name."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            try:
+                yield entry.name, entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # gone since the folder was read
+
+
+def _upwards(folder: Path, root: Path) -> list[Path]:
+    """Folders from one up to the root of the archive."""
+    below = folder.relative_to(root)
+    return [root / part for part in (below, *below.parents)]
+
+
 def _read_original(path: Path) -> _Original | None:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size
         if not is_archived(descriptor, size):
             return None
-        original = read_record(descriptor, size, path.name).original
-        return _Original(original.bytes, original.mtime_ns, original.atime_ns, original.mode)
+        record: Record = read_record(descriptor, size, path.name)
+        original = record.original
+        return _Original(original.bytes, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record))
     finally:
         os.close(descriptor)
 
 
-def _shown(found: os.stat_result, original: _Original | None) -> Attributes:
-    """Attributes of a file, or of the original that it holds."""
-    return Attributes(
-        mode=found.st_mode if original is None else stat.S_IFREG | original.mode,
-        size=found.st_size if original is None else original.size,
-        mtime_ns=found.st_mtime_ns if original is None else original.mtime_ns,
-        atime_ns=found.st_atime_ns if original is None else original.atime_ns,
-        ctime_ns=found.st_ctime_ns,
-        uid=found.st_uid,
-        gid=found.st_gid,
-        inode=found.st_ino,
-        links=found.st_nlink,
-        blocks=found.st_blocks,
+def _read_eer_index(path: Path) -> EerIndex:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return eer.read_index(descriptor, os.fstat(descriptor).st_size, path.name)
+    finally:
+        os.close(descriptor)
+
+
+def _of_original(found: os.stat_result, original: _Original) -> Attributes:
+    return replace(
+        attributes_of(found),
+        mode=stat.S_IFREG | original.mode,
+        size=original.size,
+        mtime_ns=original.mtime_ns,
+        atime_ns=original.atime_ns,
     )

@@ -220,7 +220,7 @@ def test_gain_header_is_valid_to_mrcfile(
 ) -> None:
     path = tmp_path / "gain-reference.mrc"
     values = np.arange(12, dtype=np.float32).reshape(3, 4)
-    path.write_bytes(mrc.float_header(3, 4, pixel_size, "gain of µ-camera") + values.tobytes())
+    path.write_bytes(mrc.new_header((1, 3, 4), 2, pixel_size, "gain of µ-camera") + values.tobytes())
     assert mrcfile.validate(path), capsys.readouterr().out
     with mrcfile.open(path) as file:
         data: Any = file.data
@@ -236,5 +236,5 @@ def test_gain_header_is_valid_to_mrcfile(
 def test_gain_header_takes_any_pixel_size_of_a_movie(ny: int, nx: int, mx: int, cell: float) -> None:
     data = bytearray(patched(28, "i", mx))
     struct.pack_into("<f", data, 40, cell)
-    found = parse(mrc.float_header(ny, nx, parse(bytes(data)).pixel_size, ""), size=1 << 40)
+    found = parse(mrc.new_header((1, ny, nx), 2, parse(bytes(data)).pixel_size, ""), size=1 << 40)
     assert (found.shape, found.mode) == ((1, ny, nx), 2)

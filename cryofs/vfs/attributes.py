@@ -1,0 +1,51 @@
+"""What stat shows of a file, or of what is made of it."""
+
+import os
+import stat
+import zlib
+from dataclasses import dataclass, replace
+
+# Inodes of what has no file of its own differ from those of the files behind them in bits that file systems leave zero.
+_INODE_SHIFT = 32
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What stat shows; times in nanoseconds."""
+
+    mode: int
+    size: int
+    mtime_ns: int
+    atime_ns: int
+    ctime_ns: int
+    uid: int
+    gid: int
+    inode: int
+    links: int
+    blocks: int
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return stat.S_ISREG(self.mode)
+
+    def made_into(self, what: str, size: int | None = None) -> "Attributes":
+        """Attributes of something made of the file, of another size, with an inode of its own."""
+        inode = self.inode ^ (zlib.crc32(what.encode()) << _INODE_SHIFT)
+        return replace(self, inode=inode, links=1, size=self.size if size is None else size)
+
+
+def attributes_of(found: os.stat_result) -> Attributes:
+    """Attributes of a file as it is."""
+    return Attributes(
+        mode=found.st_mode,
+        size=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        atime_ns=found.st_atime_ns,
+        ctime_ns=found.st_ctime_ns,
+        uid=found.st_uid,
+        gid=found.st_gid,
+        inode=found.st_ino,
+        links=found.st_nlink,
+        blocks=found.st_blocks,
+    )
