@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ArchiveError
+from cryofs.formats.tiff import PageLayout
 from cryofs.movies.archived import ArchivedMovie, StoredFrame
 from cryofs.movies.movie import Movie
-from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.source import SourceMovie
 
 # Frames being decoded besides the one that is used; their strips are decoded in the movie's own pool.
 _AHEAD = 2
@@ -28,7 +29,9 @@ def checked_frames(movie: Movie) -> Iterator[NDArray[np.uint8]]:
             yield raw
 
 
-def compare_frames(written: ArchivedMovie, source: MrcMovie, pool: Executor, on_frame: Callable[[int], None]) -> None:
+def compare_frames(
+    written: ArchivedMovie, source: SourceMovie, pool: Executor, on_frame: Callable[[int], None]
+) -> None:
     """Decode all frames and compare them byte by byte with those of the movie they were made from.
 
     Raises
@@ -43,15 +46,22 @@ def compare_frames(written: ArchivedMovie, source: MrcMovie, pool: Executor, on_
 
     written.prepare()
     under_way: deque[list[Future[bool]]] = deque()
-    groups = written.page_layout.strip_groups()
-    for index in range(written.layout.frames + _AHEAD):
+    groups = work_groups(written.page_layout, source)
+    ahead = max(_AHEAD, source.decodes_at_once)
+    for index in range(written.layout.frames + ahead):
         if index < written.layout.frames:
             stored = written.stored_frame(index)
             under_way.append([pool.submit(compare_group, index, group, stored) for group in groups])
-        if index >= _AHEAD and not all(same.result() for same in under_way.popleft()):
-            raise ArchiveError(f"{source.name}, frame {index - _AHEAD}: came back changed; check memory and disk")
-        if index >= _AHEAD:
+        if index >= ahead and not all(same.result() for same in under_way.popleft()):
+            raise ArchiveError(f"{source.name}, frame {index - ahead}: came back changed; check memory and disk")
+        if index >= ahead:
             on_frame(1)
+
+
+def work_groups(layout: PageLayout, source: SourceMovie) -> list[range]:
+    """Numbers of the strips of a frame, divided into pieces of work; a rendered frame is best used whole."""
+    groups = layout.strip_groups()
+    return groups if source.decodes_at_once == 1 else [range(groups[0].start, groups[-1].stop)]
 
 
 def _same_bytes(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.archive import durable, sources
+from cryofs.archive.done import MovieInfo, is_copy, is_done, look_at
 from cryofs.archive.estimate import FrameRow
 from cryofs.archive.plan import Coding, make_plan
 from cryofs.archive.references import Reference, References, estimate_from, fits
@@ -25,10 +26,14 @@ from cryofs.archive.sources import Job, Kind
 from cryofs.archive.sums import OriginalSums, SumsAhead
 from cryofs.archive.writer import archive_movie
 from cryofs.errors import ArchiveError, CryofsError
-from cryofs.formats.record import is_archived, read_record
+from cryofs.formats.record import is_archived
+from cryofs.movies.eer import EerMovie
+from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import original_name
+from cryofs.movies.names import EER_GAIN_REFERENCE, original_name
+from cryofs.movies.rendering import Rendering, gain_header
+from cryofs.movies.source import SourceMovie
 
 # With fewer frames than this, a gain reference would hold as much as the movies.
 _MIN_FRAMES_TO_ESTIMATE = 3
@@ -36,17 +41,18 @@ _MIN_FRAMES_TO_ESTIMATE = 3
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """What the user chose; `gain` is a file or one of two words."""
+    """What the user chose; `gain` is a file or one of two words, `rendering` is for EER files that become TIFF."""
 
     gain: Path | Literal["auto", "none"] = "auto"
     coding: Coding = field(default_factory=Coding)
+    rendering: Rendering | None = None
     only_do_unfinished: bool = False
     jobs: int = 1
 
 
 @dataclass
 class Summary:
-    """Figures of a run; bytes are those of the movies done."""
+    """Figures of a run; bytes are those of the movies done, of EER files where fractions were made."""
 
     movies: int = 0
     failed: int = 0
@@ -92,29 +98,18 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
         The gain reference given cannot be used.
     """
     started = time.monotonic()
-    jobs, problems = sources.collect(paths, archive)
+    jobs, problems = sources.collect(paths, archive, render_eer=options.rendering is not None)
     archive.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(options.jobs) as pool:
         run = _Run(archive, options, listener, pool)
         for problem in problems:
             run.fail(problem.source, problem.error)
         run.make_folders(jobs)
-        run.archive_movies([job for job in jobs if job.kind is Kind.MOVIE])
+        run.archive_movies([job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)])
         run.copy_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)])
         run.date_folders(jobs)
     run.summary.seconds = time.monotonic() - started
     return run.summary
-
-
-@dataclass(frozen=True)
-class _MovieInfo:
-    """What is known of a movie from its header and its inode."""
-
-    path: Path
-    shape: tuple[int, int, int]
-    mode: int
-    bytes: int
-    mtime_ns: int
 
 
 class _Run:
@@ -130,6 +125,7 @@ class _Run:
         self._given = None
         if isinstance(options.gain, Path):
             self._given = self._references.adopt(options.gain, self._library)
+        self._eer_gains = EerGains()
         self.summary = Summary()
 
     def make_folders(self, jobs: list[Job]) -> None:
@@ -141,23 +137,24 @@ class _Run:
             folder.mkdir(parents=True, exist_ok=True)
 
     def archive_movies(self, jobs: list[Job]) -> None:
-        usable: list[tuple[Job, _MovieInfo]] = []
+        usable: list[tuple[Job, MovieInfo]] = []
         for job in jobs:
             try:
-                info = _look_at(job.source)
-                if self._options.only_do_unfinished and _is_done(self._archive / job.target, info):
+                with self._open(job) as movie:
+                    info = look_at(movie, job.source)
+                if self._options.only_do_unfinished and is_done(self._archive / job.target, info):
                     self.summary.skipped += 1
                 else:
                     usable.append((job, info))
             except (CryofsError, OSError) as error:
                 self.fail(job.source, error)
         self._listener.begin(len(usable), 2 * sum(info.shape[0] for _, info in usable))
-        with SumsAhead([job.source for job, _ in usable]) as sums:
+        with SumsAhead([job.source for job, _ in usable if job.kind is Kind.MOVIE]) as sums:
             if self._options.gain == "auto":
-                self._estimate_missing([info for _, info in usable])
+                self._estimate_missing([info for job, info in usable if job.kind is Kind.MOVIE])
             for job, _ in usable:
                 try:
-                    self._archive_movie(job, sums.of(job.source))
+                    self._archive_movie(job, sums.of(job.source) if job.kind is Kind.MOVIE else None)
                 except (CryofsError, OSError) as error:
                     self.fail(job.source, error)
 
@@ -167,7 +164,7 @@ class _Run:
             try:
                 if job.kind is Kind.LINK:
                     durable.copy_link(job.source, target)
-                elif not (self._options.only_do_unfinished and _is_copy(job.source, target)):
+                elif not (self._options.only_do_unfinished and is_copy(job.source, target)):
                     _refuse_clash(job, target)
                     durable.copy_file(job.source, target)
             except (CryofsError, OSError) as error:
@@ -178,11 +175,16 @@ class _Run:
         for job in reversed([job for job in jobs if job.kind is Kind.FOLDER and job.target != Path()]):
             durable.copy_times(job.source, self._archive / job.target)
 
-    def _archive_movie(self, job: Job, sums: Future[OriginalSums]) -> None:
-        with MrcMovie(job.source) as movie:
+    def _open(self, job: Job) -> SourceMovie:
+        if job.kind is Kind.EER and self._options.rendering is not None:
+            return EerMovie(job.source, self._options.rendering, self._eer_gains)
+        return MrcMovie(job.source)
+
+    def _archive_movie(self, job: Job, sums: Future[OriginalSums] | None) -> None:
+        with self._open(job) as movie:
             samples = take_samples(movie)
             reference: Reference | None = None
-            if movie.mrc_header.mode == 2 and self._options.gain != "none":
+            if job.kind is Kind.MOVIE and movie.mrc_header.mode == 2 and self._options.gain != "none":
                 reference = self._references.fitting(movie.shape[1:], samples)
                 if self._given is not None and self._given.gain.shape == movie.shape[1:]:
                     reference = self._given
@@ -191,12 +193,23 @@ class _Run:
             plan = make_plan(movie, samples, reference, self._options.coding, self._pool)
             target = self._archive / job.target
             stored = archive_movie(movie, target, plan, sums, self._library, self._pool, self._listener.frames)
+            if isinstance(movie, EerMovie):
+                self._keep_eer_gain(movie)
+            source_bytes = movie.stat.st_size
             self.summary.movies += 1
-            self.summary.original_bytes += movie.layout.total_bytes
+            self.summary.original_bytes += source_bytes
             self.summary.stored_bytes += stored
-            self._listener.movie_done(job.target, movie.layout.total_bytes, stored)
+            self._listener.movie_done(job.target, source_bytes, stored)
 
-    def _estimate_missing(self, infos: list[_MovieInfo]) -> None:
+    def _keep_eer_gain(self, movie: EerMovie) -> None:
+        """Put the gain reference of rendered movies into the archive, to be multiplied, on the grid of the first."""
+        target = self._archive / EER_GAIN_REFERENCE
+        if movie.rendering.gain is None or movie.rendering.apply_gain or target.exists():
+            return
+        with EerGainMovie(movie.rendering.gain, gain_header(movie.facts, movie.rendering), self._eer_gains) as gain:
+            durable.write_file(target, gain.header + gain.raw_frame(0).tobytes())
+
+    def _estimate_missing(self, infos: list[MovieInfo]) -> None:
         """Estimate gain references until every gain-normalised movie has one that fits."""
         by_size = defaultdict(list)
         for info in infos:
@@ -213,7 +226,7 @@ class _Run:
                 # the first movie has had its chance, fitting or not
                 waiting = [info for info in waiting[1:] if not self._fits(info)]
 
-    def _fits(self, info: _MovieInfo, reference: NDArray[np.float32] | None = None) -> bool:
+    def _fits(self, info: MovieInfo, reference: NDArray[np.float32] | None = None) -> bool:
         """Whether a reference, or any of the archive's, serves a movie."""
         try:
             with MrcMovie(info.path) as movie:
@@ -227,33 +240,6 @@ class _Run:
     def fail(self, source: Path, error: Exception) -> None:
         self.summary.failed += 1
         self._listener.failed(source, error)
-
-
-def _look_at(path: Path) -> _MovieInfo:
-    with MrcMovie(path) as movie:
-        return _MovieInfo(path, movie.shape, movie.mrc_header.mode, movie.stat.st_size, movie.stat.st_mtime_ns)
-
-
-def _is_done(target: Path, info: _MovieInfo) -> bool:
-    """Whether the archive holds this very movie; a target of that name that holds another is done again."""
-    if not target.is_file():
-        return False
-    with target.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if not is_archived(file.fileno(), size):
-            return False
-        try:
-            original = read_record(file.fileno(), size, str(target)).original
-        except CryofsError:
-            return False
-    return (original.bytes, original.mtime_ns) == (info.bytes, info.mtime_ns)
-
-
-def _is_copy(source: Path, target: Path) -> bool:
-    if not target.is_file():
-        return False
-    here, there = source.stat(), target.stat()
-    return (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
 
 
 def _refuse_clash(job: Job, target: Path) -> None:

@@ -13,7 +13,7 @@ from cryofs.detector.counts import Counts
 from cryofs.formats import codecs, exceptions
 from cryofs.formats.codecs import Codec
 from cryofs.formats.tiff import CLASSIC_LIMIT, WORK_ROWS, PageLayout
-from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.source import SourceMovie
 
 CompressionChoice = Literal["auto", "lzw", "deflate", "none"]
 
@@ -72,7 +72,7 @@ class Plan:
 
 
 def make_plan(
-    movie: MrcMovie, samples: list[Sample], reference: Reference | None, coding: Coding, pool: Executor
+    movie: SourceMovie, samples: list[Sample], reference: Reference | None, coding: Coding, pool: Executor
 ) -> Plan:
     """Choose the smallest way to store a movie, by encoding its samples in each way."""
     values = [sample.values for sample in samples]

@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.source import SourceMovie
 
 _ROWS = 64
 
@@ -18,7 +18,7 @@ class Sample:
     values: NDArray[Any]
 
 
-def take_samples(movie: MrcMovie) -> list[Sample]:
+def take_samples(movie: SourceMovie) -> list[Sample]:
     """Samples from the bottom of the first frame, the middle of the middle one and the top of the last one."""
     frames, ny, _ = movie.shape
     height = min(_ROWS, ny)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cryofs.archive.sources import Kind, collect_archived
 from cryofs.errors import CryofsError
 from cryofs.formats.record import is_archived, read_record
@@ -45,7 +47,7 @@ def savings(paths: Iterable[Path]) -> Savings:
                 total.damaged += 1
                 continue
         total.movies += 1
-        total.original_bytes += record.original.bytes
+        total.original_bytes += record.source_bytes
         total.stored_bytes += size
     return total
 
@@ -84,9 +86,10 @@ def _archived_facts(movie: ArchivedMovie) -> dict[str, Any]:
         "stored_dtype": record.stored_dtype,
         "stored_bytes": movie.stored_bytes,
         "original": {"name": original.name, "bytes": original.bytes, "sha256": original.sha256},
-        "ratio": movie.stored_bytes / original.bytes,
+        "ratio": movie.stored_bytes / record.source_bytes,
         "gain": {"name": record.gain.name, "sha256": record.gain.sha256} if record.gain else None,
         "exceptions": sum(frame.exceptions.count for frame in record.frames if frame.exceptions),
         "exception_bytes": sum(frame.exceptions.blob.stored for frame in record.frames if frame.exceptions),
         "writer": record.writer,
+        "rendered": msgspec.structs.asdict(record.rendered) if record.rendered else None,
     }

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats import lists
-from cryofs.movies.names import DRAFT_PREFIX, MOVIE_SUFFIXES, archived_name
+from cryofs.movies.names import DRAFT_PREFIX, EER_SUFFIX, MOVIE_SUFFIXES, archived_name, fractions_name
 
 
 class Kind(Enum):
     """What becomes of a source."""
 
     MOVIE = "movie"
+    EER = "EER movie to be rendered"
     FILE = "file"
     LINK = "link"
     FOLDER = "folder"
@@ -38,11 +39,12 @@ class Problem:
     error: CryofsError
 
 
-def collect(sources: Iterable[Path], archive: Path) -> tuple[list[Job], list[Problem]]:
+def collect(sources: Iterable[Path], archive: Path, *, render_eer: bool = False) -> tuple[list[Job], list[Problem]]:
     """Jobs for all sources, sorted by target, and what cannot be done.
 
     A folder's tree is kept below the root of the archive. A movie given by itself goes to the root; a movie in a list
-    goes where the list says, relative to the root (without the leading ``/`` of an absolute path).
+    goes where the list says, relative to the root (without the leading ``/`` of an absolute path). With `render_eer`,
+    EER files become movies of their fractions.
     """
     jobs: dict[Path, Job] = {}
     problems = []
@@ -50,6 +52,8 @@ def collect(sources: Iterable[Path], archive: Path) -> tuple[list[Job], list[Pro
         if isinstance(item, Problem):
             problems.append(item)
             continue
+        if render_eer and item.kind is Kind.FILE and item.source.suffix == EER_SUFFIX:
+            item = _rendered(item)
         twin = jobs.setdefault(item.target, item)
         if twin.source != item.source and not twin.kind is item.kind is Kind.FOLDER:
             text = f"{item.source}: {twin.source} already becomes {item.target} in the archive; rename one of them"
@@ -129,6 +133,10 @@ def _job(source: Path, target: Path, archive: Path | None) -> Job:
     if archive is not None and source.suffix in MOVIE_SUFFIXES:
         return Job(Kind.MOVIE, source, target.with_name(archived_name(target.name)))
     return Job(Kind.FILE, source, target)
+
+
+def _rendered(job: Job) -> Job:
+    return Job(Kind.EER, job.source, job.target.with_name(archived_name(fractions_name(job.target.name))))
 
 
 def _inside(name: Path) -> Path:

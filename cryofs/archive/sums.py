@@ -1,9 +1,10 @@
-"""The sums of originals, computed ahead of the movie that is being written.
+"""The sums of originals, computed ahead of the movie that is being written, or along with it.
 
 SHA-256 runs on one core and takes about as long as everything else that is done to a movie on several, so one thread
 starts with the next movie while the present one is still being written.
 """
 
+import hashlib
 import itertools
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cryofs.formats.sums import file_sums
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.formats.sums import file_sums, quick_sum
 from cryofs.movies.mrc import MrcMovie
 
 
@@ -23,6 +27,35 @@ class OriginalSums:
     state: tuple[int, int]
     sha256: str
     frames: list[str]
+
+
+class SumsAlong:
+    """Sums of a movie that is on no disk, taken while its frames are archived; used by one thread.
+
+    Parameters
+    ----------
+    state : tuple
+        Size and mtime_ns of the file that the movie is made from.
+    """
+
+    def __init__(self, header: bytes, state: tuple[int, int]):
+        self._header = header
+        self._state = state
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew, before the first frame."""
+        self._whole = hashlib.sha256(self._header)
+        self._frames: list[str] = []
+
+    def add(self, raw: NDArray[np.uint8]) -> None:
+        """Bytes of the next frame."""
+        self._whole.update(raw.data)
+        self._frames.append(quick_sum(raw))
+
+    def result(self) -> OriginalSums:
+        """Sums of all frames so far, as those of a whole file."""
+        return OriginalSums(self._state, self._whole.hexdigest(), self._frames)
 
 
 class SumsAhead:

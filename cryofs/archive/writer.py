@@ -11,7 +11,7 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.archive.check import compare_frames
+from cryofs.archive.check import compare_frames, work_groups
+from cryofs.archive.done import rendered_from
 from cryofs.archive.durable import Draft, draft
 from cryofs.archive.plan import Plan
-from cryofs.archive.sums import OriginalSums
+from cryofs.archive.sums import OriginalSums, SumsAlong
 from cryofs.detector import counts
 from cryofs.errors import ArchiveError, ChangedError
 from cryofs.formats import codecs, exceptions, mrc, record, tiff
@@ -31,9 +32,10 @@ from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
 from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import CLASSIC_LIMIT, TiffMovieWriter
 from cryofs.movies.archived import ArchivedMovie, check_pages
+from cryofs.movies.eer import EerMovie
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import original_name, printable
+from cryofs.movies.source import SourceMovie
 from cryofs.version import VERSION
 
 _FRAMES_AHEAD = 2
@@ -54,8 +56,9 @@ class _ReplanError(Exception):
 
 @dataclass(frozen=True)
 class _Group:
-    """Neighbouring strips of a frame, encoded."""
+    """Neighbouring strips of a frame, encoded; the bytes of the frame where they are all its strips."""
 
+    raw: NDArray[np.uint8] | None
     strips: list[bytes]
     positions: NDArray[np.int64]
     originals: NDArray[Any]
@@ -65,6 +68,7 @@ class _Group:
 
 @dataclass(frozen=True)
 class _EncodedFrame:
+    raw: NDArray[np.uint8] | None
     strips: list[bytes]
     stored_sum: str
     exception_count: int
@@ -72,12 +76,16 @@ class _EncodedFrame:
     lowest: int
     highest: int
 
+    def written(self) -> "_EncodedFrame":
+        """What is still needed once its page is written."""
+        return replace(self, raw=None, strips=[])
+
 
 def archive_movie(
-    movie: MrcMovie,
+    movie: SourceMovie,
     target: Path,
     plan: Plan,
-    sums: Future[OriginalSums],
+    sums: Future[OriginalSums] | None,
     gains: GainLibrary,
     pool: Executor,
     on_frame: OnFrame,
@@ -86,8 +94,8 @@ def archive_movie(
 
     Parameters
     ----------
-    sums : Future
-        Sums of the movie, computed meanwhile.
+    sums : Future or None
+        Sums of the movie, computed meanwhile; None where it is on no disk, so that they are taken from its frames.
     target : Path
         Final name of the TIFF file, replaced if it exists.
     on_frame : callable
@@ -107,20 +115,22 @@ def archive_movie(
     """
     with draft(target) as made:
         os.fchmod(made.file.fileno(), stat.S_IMODE(movie.stat.st_mode))
-        frames, plan = _write_frames_replanning(movie, made, plan, pool, on_frame)
+        along = SumsAlong(movie.header, movie.state)
+        frames, plan = _write_frames_replanning(movie, made, plan, along, pool, on_frame)
         contents, end = _append_record(movie, made.file, plan, frames, target)
         made.sync()
         _check_draft(made, contents, movie, gains, pool, on_frame)
-        contents = _complete_record(made, contents, end, sums.result())
+        original_sums = along.result() if sums is None else sums.result()
+        contents = _complete_record(made, contents, end, original_sums)
         movie.check_unchanged()
-        if sums.result().state != movie.state:
+        if original_sums.state != movie.state:
             raise ChangedError(f"{movie.name}: changed while it was read; wait until it is written, then try again")
         made.publish()
         return end + len(record.encode_record(contents, end))
 
 
 def _write_frames_replanning(
-    movie: MrcMovie, made: Draft, plan: Plan, pool: Executor, on_frame: OnFrame
+    movie: SourceMovie, made: Draft, plan: Plan, along: SumsAlong, pool: Executor, on_frame: OnFrame
 ) -> tuple[list[_EncodedFrame], Plan]:
     while True:
         done = 0
@@ -133,7 +143,9 @@ def _write_frames_replanning(
                 for encoded in _encode_frames(movie, plan, pool):
                     _check_plan(plan, encoded, made.file.tell(), written)
                     writer.write_page(encoded.strips)
-                    encoded.strips.clear()
+                    if encoded.raw is not None:
+                        along.add(encoded.raw)
+                    encoded = encoded.written()
                     written.append(encoded)
                     done += 1
                     on_frame(1)
@@ -142,6 +154,7 @@ def _write_frames_replanning(
             plan = better.plan
             on_frame(-done)
             made.clear()
+            along.clear()
 
 
 def _check_plan(plan: Plan, encoded: _EncodedFrame, position: int, written: list[_EncodedFrame]) -> None:
@@ -161,14 +174,15 @@ def _check_plan(plan: Plan, encoded: _EncodedFrame, position: int, written: list
             raise _ReplanError(plan.plain)
 
 
-def _encode_frames(movie: MrcMovie, plan: Plan, pool: Executor) -> Iterator[_EncodedFrame]:
+def _encode_frames(movie: SourceMovie, plan: Plan, pool: Executor) -> Iterator[_EncodedFrame]:
     """Frames in order, a few being encoded ahead."""
-    groups = plan.layout.strip_groups()
+    groups = work_groups(plan.layout, movie)
+    ahead = max(_FRAMES_AHEAD, movie.decodes_at_once)
     under_way: deque[list[Future[_Group]]] = deque()
     try:
         for index in range(movie.layout.frames):
             under_way.append([pool.submit(_encode_group, movie, index, plan, group) for group in groups])
-            if len(under_way) > _FRAMES_AHEAD:
+            if len(under_way) > ahead:
                 yield _gather(under_way.popleft())
         while under_way:
             yield _gather(under_way.popleft())
@@ -177,18 +191,22 @@ def _encode_frames(movie: MrcMovie, plan: Plan, pool: Executor) -> Iterator[_Enc
             future.cancel()
 
 
-def _encode_group(movie: MrcMovie, index: int, plan: Plan, group: range) -> _Group:
+def _encode_group(movie: SourceMovie, index: int, plan: Plan, group: range) -> _Group:
     """Encode neighbouring strips of a frame; exceptions are placed in the flattened frame."""
     layout = plan.layout
     rows = layout.frame_rows(group)
-    values = mrc.frame_values(movie.raw_rows(index, rows.start, rows.stop), movie.mrc_header)
+    raw = movie.raw_rows(index, rows.start, rows.stop)
+    values = mrc.frame_values(raw, movie.mrc_header)
     if plan.reference is None:
         form = counts.narrow(values, layout.dtype, layout.nx)
     else:
         form = counts.divide(values, plan.reference.gain[rows], layout.dtype)
     step = layout.rows_per_strip
     strips = [codecs.encode(layout.codec, form.stored[top : top + step]) for top in range(0, len(values), step)]
-    return _Group(strips, form.positions + rows.start * values.shape[1], form.originals, form.lowest, form.highest)
+    whole = raw if len(raw) == movie.layout.frame_bytes else None
+    return _Group(
+        whole, strips, form.positions + rows.start * values.shape[1], form.originals, form.lowest, form.highest
+    )
 
 
 def _gather(groups: list[Future[_Group]]) -> _EncodedFrame:
@@ -198,6 +216,7 @@ def _gather(groups: list[Future[_Group]]) -> _EncodedFrame:
     originals = np.concatenate([group.originals for group in reversed(done)])
     strips = [strip for group in done for strip in group.strips]
     return _EncodedFrame(
+        raw=done[0].raw,
         strips=strips,
         stored_sum=quick_sum(b"".join(strips)),
         exception_count=len(positions),
@@ -208,7 +227,7 @@ def _gather(groups: list[Future[_Group]]) -> _EncodedFrame:
 
 
 def _append_record(
-    movie: MrcMovie, file: io.BufferedRandom, plan: Plan, frames: list[_EncodedFrame], target: Path
+    movie: SourceMovie, file: io.BufferedRandom, plan: Plan, frames: list[_EncodedFrame], target: Path
 ) -> tuple[Record, int]:
     """Write blobs and a record without sums behind the TIFF; return the record and its offset."""
     file.flush()
@@ -249,6 +268,7 @@ def _append_record(
             for page, frame in zip(pages, frames, strict=True)
         ],
         writer=f"cryofs {VERSION}",
+        rendered=rendered_from(movie) if isinstance(movie, EerMovie) else None,
     )
     end = file.tell()
     file.write(record.encode_record(contents, end))
@@ -272,7 +292,7 @@ def _complete_record(made: Draft, contents: Record, end: int, sums: OriginalSums
     return complete
 
 
-def _trailing_pieces(movie: MrcMovie) -> Iterator[bytes]:
+def _trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
     offset = 0
     while piece := movie.read_trailing(_TRAILING_PIECE, offset):
         yield piece
@@ -280,7 +300,7 @@ def _trailing_pieces(movie: MrcMovie) -> Iterator[bytes]:
 
 
 def _check_draft(
-    made: Draft, contents: Record, movie: MrcMovie, gains: GainLibrary, pool: Executor, on_frame: OnFrame
+    made: Draft, contents: Record, movie: SourceMovie, gains: GainLibrary, pool: Executor, on_frame: OnFrame
 ) -> None:
     """Read the draft as any reader would, and compare it with the original."""
     with ArchivedMovie(made.path, gains, pool) as written:

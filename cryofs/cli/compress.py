@@ -2,12 +2,16 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cryofs.cli import eer
 from cryofs.cli.output import Reporter, percent, print_json, size_text
 from cryofs.settings import usable_cores
+
+if TYPE_CHECKING:
+    from cryofs.movies.rendering import Rendering
 
 NAME = "compress"
 
@@ -19,6 +23,13 @@ class Compression(StrEnum):
     LZW = "lzw"
     DEFLATE = "deflate"
     NONE = "none"
+
+
+class Eer(StrEnum):
+    """What becomes of EER files."""
+
+    KEEP = "keep"
+    TIFF = "tiff"
 
 
 def command(
@@ -35,14 +46,24 @@ def command(
     only_do_unfinished: Annotated[
         bool, typer.Option("--only-do-unfinished", help="Pass over what the archive holds already.")
     ] = False,
+    eer_files: Annotated[
+        Eer, typer.Option("--eer", help="Keep EER files, or store their fractions as TIFF instead.")
+    ] = Eer.KEEP,
+    eer_grouping: eer.GroupingOption = None,
+    eer_dose_per_fraction: eer.DoseOption = None,
+    eer_upsampling: eer.UpsamplingOption = None,
+    eer_dtype: eer.DtypeOption = None,
+    eer_leftover: eer.LeftoverOption = None,
+    eer_gain: eer.GainOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Archive movies so small that they fit, and exactly.
 
     Movies become TIFF files of electron counts (gain-normalised ones divided by their gain reference, which is
-    estimated first where the archive has none), everything else is copied. Each file gets its final name only once it
-    was read back and compared with the original, so a run may be killed at any time and continued with
+    estimated first where the archive has none), everything else is copied. EER files are copied too, unless --eer tiff
+    asks for their fractions, which are smaller, but do not give the EER file back. Each file gets its final name only
+    once it was read back and compared with the original, so a run may be killed at any time and continued with
     --only-do-unfinished.
 
     Example: cryofs compress /data/session -o /archive/session
@@ -52,9 +73,19 @@ def command(
 
     if deflate_level is not None and compression is not Compression.DEFLATE:
         raise typer.BadParameter("--deflate-level goes with --compression deflate")
+    choices: dict[str, Any] = {
+        "grouping": eer_grouping,
+        "dose_per_fraction": eer_dose_per_fraction,
+        "upsampling": eer_upsampling,
+        "dtype": eer_dtype and eer_dtype.value,
+        "keep_leftover": eer_leftover and eer_leftover is eer.Leftover.KEEP,
+        "gain": eer_gain and eer_gain.absolute(),
+    }
+    rendering = _rendering(eer_files, {name: value for name, value in choices.items() if value is not None})
     options = CompressOptions(
         gain=gain if gain in ("auto", "none") else Path(gain),  # type: ignore[arg-type]
         coding=Coding(compression.value, deflate_level, line_by_line),
+        rendering=rendering,
         only_do_unfinished=only_do_unfinished,
         jobs=jobs,
     )
@@ -70,6 +101,18 @@ def command(
             f"({percent(summary.ratio)}) in {summary.seconds:.1f} s"
         )
     raise typer.Exit(1 if summary.failed else 0)
+
+
+def _rendering(eer_files: Eer, choices: dict[str, Any]) -> "Rendering | None":
+    from cryofs.movies.rendering import Rendering
+
+    if eer_files is Eer.TIFF:
+        if "grouping" in choices and "dose_per_fraction" in choices:
+            raise typer.BadParameter("--eer-grouping and --eer-dose-per-fraction say the same in two ways")
+        return Rendering(**choices)
+    if choices:
+        raise typer.BadParameter("the --eer-... options go with --eer tiff; a mount has the like for EER files kept")
+    return None
 
 
 class _Listener:

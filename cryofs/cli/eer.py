@@ -1,35 +1,51 @@
 """Options on EER movies that several commands take."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Grouping = Annotated[
-    int | None, typer.Option("--eer-grouping", min=1, help="EER frames in a fraction.", show_default="40")
-]
-DosePerFraction = Annotated[
-    float | None, typer.Option("--eer-dose-per-fraction", metavar="D", help="Group by dose instead, in e/A^2.")
-]
+
+class Dtype(StrEnum):
+    """Pixel types of fractions."""
+
+    INT8 = "int8"
+    INT16 = "int16"
+    UINT16 = "uint16"
+    FLOAT32 = "float32"
+
+
+class Leftover(StrEnum):
+    """What becomes of frames that fill no fraction."""
+
+    DROP = "drop"
+    KEEP = "keep"
 
 
 def _upsampling(text: str) -> int:
     if text not in ("1", "2", "4"):
-        raise typer.BadParameter("1, 2 or 4 times the pixels of the detector (what RELION calls 3 is 4 here)")
+        raise typer.BadParameter("1, 2 or 4 pixels a side of a detector pixel (what RELION calls 3 is 4 here)")
     return int(text)
 
 
-Upsampling = Annotated[
+GroupingOption = Annotated[
+    int | None, typer.Option("--eer-grouping", min=1, help="EER frames in a fraction.", show_default="40")
+]
+DoseOption = Annotated[
+    float | None, typer.Option("--eer-dose-per-fraction", metavar="D", help="Group by dose instead, in e/A^2.")
+]
+UpsamplingOption = Annotated[
     int | None,
-    typer.Option(
-        "--eer-upsampling", metavar="1|2|4", parser=_upsampling, help="Pixels a detector pixel.", show_default="1"
-    ),
+    typer.Option("--eer-upsampling", metavar="1|2|4", parser=_upsampling, help="Pixels a side of a detector pixel."),
 ]
-Leftover = Annotated[
-    str | None,
-    typer.Option("--eer-leftover", metavar="drop|keep", help="Frames that fill no fraction.", show_default="drop"),
+DtypeOption = Annotated[
+    Dtype | None, typer.Option("--eer-dtype", help="Pixel type of EER fractions.", show_default="int16")
 ]
-Gain = Annotated[
+LeftoverOption = Annotated[
+    Leftover | None, typer.Option("--eer-leftover", help="EER frames that fill no fraction.", show_default="drop")
+]
+GainOption = Annotated[
     Path | None,
-    typer.Option("--eer-gain", metavar="FILE", help="Gain reference of EER movies: .gain multiplies, MRC divides."),
+    typer.Option("--eer-gain", metavar="FILE", help="Gain reference of EER movies; .gain multiplies, MRC divides."),
 ]

@@ -6,26 +6,42 @@ from typing import Annotated, Any
 import typer
 
 from cryofs.cli.output import percent, print_json, size_text
+from cryofs.settings import usable_cores
 
 NAME = "info"
 
 
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A movie, archived or plain.")],
+    pixel_size: Annotated[
+        float | None, typer.Option(metavar="A", help="Pixel size of an EER movie, if its metadata lack it.")
+    ] = None,
+    dose: Annotated[
+        float | None, typer.Option(metavar="D", help="Dose of an EER movie in e/A^2, if its metadata lack it.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
 ) -> None:
-    """Show format, size and savings of a movie.
+    """Show format, size and savings of a movie; of an EER movie also its real frames, its dose and fitting groupings.
 
     Example: cryofs info /archive/session/movie.mrc.tif
     """
-    from cryofs.archive.savings import describe
+    from cryofs.movies.names import EER_SUFFIX
 
-    facts = describe(file)
+    if file.suffix == EER_SUFFIX:
+        from cryofs.archive.eer_facts import describe_eer
+
+        facts = describe_eer(file, jobs, pixel_size, dose)
+    else:
+        from cryofs.archive.savings import describe
+
+        facts = describe(file)
     if as_json:
         print_json(facts)
         return
+    width = max(map(len, facts))
     for name, value in facts.items():
-        print(f"{name:16} {_text(name, value)}")
+        print(f"{name:{width}} {_text(name, value)}")
 
 
 def _text(name: str, value: Any) -> str:
@@ -35,6 +51,14 @@ def _text(name: str, value: Any) -> str:
         return f"{value} ({size_text(value)})"
     if name == "shape":
         return "{} frames of {} x {}".format(*value)
+    if name == "groupings" and value:
+        return "{} to {} frames, for fractions of 0.5 to 1.25 e/A^2".format(*value)
+    if name == "damaged_frames":
+        return ", ".join(map(str, value)) or "none"
+    if name in ("dose_per_frame", "total_dose") and value:
+        return f"{value:.4g} e/A^2"
+    if name == "electrons_per_pixel_per_frame" and value:
+        return f"{value:.5f}"
     if isinstance(value, dict):
         return ", ".join(f"{key} {part}" for key, part in value.items())
     return "-" if value is None else str(value)

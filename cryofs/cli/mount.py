@@ -24,15 +24,12 @@ def command(
     readahead: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Kernel read-ahead, set by root.", show_default="1MiB")
     ] = None,
-    eer_grouping: eer.Grouping = None,
-    eer_dose_per_fraction: eer.DosePerFraction = None,
-    eer_upsampling: eer.Upsampling = None,
-    eer_dtype: Annotated[
-        str | None,
-        typer.Option(metavar="int8|int16|uint16|float32", help="Pixel type of fractions.", show_default="int16"),
-    ] = None,
-    eer_leftover: eer.Leftover = None,
-    eer_gain: eer.Gain = None,
+    eer_grouping: eer.GroupingOption = None,
+    eer_dose_per_fraction: eer.DoseOption = None,
+    eer_upsampling: eer.UpsamplingOption = None,
+    eer_dtype: eer.DtypeOption = None,
+    eer_leftover: eer.LeftoverOption = None,
+    eer_gain: eer.GainOption = None,
     eer_apply_gain: Annotated[
         bool | None, typer.Option("--eer-apply-gain", help="Multiply fractions with the gain, as float32.")
     ] = None,
@@ -61,8 +58,8 @@ def command(
         "eer_grouping": eer_grouping,
         "eer_dose_per_fraction": eer_dose_per_fraction,
         "eer_upsampling": eer_upsampling,
-        "eer_dtype": eer_dtype,
-        "eer_leftover": eer_leftover,
+        "eer_dtype": eer_dtype and eer_dtype.value,
+        "eer_leftover": eer_leftover and eer_leftover.value,
         "eer_gain": str(eer_gain.absolute()) if eer_gain else None,
         "eer_apply_gain": eer_apply_gain,
     }

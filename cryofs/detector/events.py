@@ -76,6 +76,13 @@ def add_up(
     return Sum(again.image, events.events)
 
 
+def load() -> None:
+    """Load the compiled code, or compile it, before it is needed: for few frames and for many."""
+    for streams in (1, 256):
+        bits = np.zeros(streams, np.int64)
+        add_up(np.zeros(2, np.uint64), bits, bits, (1, 1), (7, 2, 2, 7), 1)
+
+
 def _try(
     words: NDArray[np.uint64],
     starts: NDArray[np.int64],

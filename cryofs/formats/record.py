@@ -75,6 +75,26 @@ class Gain(msgspec.Struct, frozen=True):
     name: str
 
 
+class Rendered(msgspec.Struct, frozen=True):
+    """The EER file that a movie of fractions was rendered from, and how.
+
+    Attributes
+    ----------
+    frames : int
+        Frames as the camera took them.
+    damaged_frames : list of int
+        Those that were left out.
+    """
+
+    name: str
+    bytes: int
+    mtime_ns: int
+    frames: int
+    grouping: int
+    upsampling: int
+    damaged_frames: list[int]
+
+
 class Record(msgspec.Struct, frozen=True):
     """Everything needed to give back the original file, besides pixels and gain reference.
 
@@ -94,6 +114,8 @@ class Record(msgspec.Struct, frozen=True):
         Type of the TIFF pixels.
     gain : Gain or None
         None: the pixels are the values themselves.
+    rendered : Rendered or None
+        Where the original is no file, but made from an EER file.
     """
 
     original: Original
@@ -110,6 +132,12 @@ class Record(msgspec.Struct, frozen=True):
     gain: Gain | None
     frames: list[Frame]
     writer: str
+    rendered: Rendered | None = None
+
+    @property
+    def source_bytes(self) -> int:
+        """Size of the file that was archived: the original, or the EER file that it was rendered from."""
+        return self.rendered.bytes if self.rendered else self.original.bytes
 
 
 def deflate_blob(data: bytes, offset: int) -> tuple[Blob, bytes]:

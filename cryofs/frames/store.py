@@ -18,9 +18,6 @@ from numpy.typing import NDArray
 Frame = NDArray[Any]
 Decode = Callable[[], Frame]
 
-# Frames decoded at the same time; each has all threads of the decoding pool for its strips.
-_DECODES_AT_ONCE = 2
-
 
 @dataclass
 class StoreFigures:
@@ -41,10 +38,13 @@ class FrameStore:
     ----------
     background : Executor or None
         Runs read-ahead; without it there is none.
+    decodes_at_once : int
+        Frames decoded at the same time, at most.
     """
 
-    def __init__(self, budget: int, background: Executor | None = None):
+    def __init__(self, budget: int, background: Executor | None = None, decodes_at_once: int = 2):
         self._budget = budget
+        self._decodes_at_once = decodes_at_once
         self._background = background
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
@@ -88,7 +88,7 @@ class FrameStore:
         if self._background is None:
             return None
         with self._lock:
-            busy = self._decoding >= _DECODES_AT_ONCE or self._reserved + 2 * size > self._budget
+            busy = self._decoding >= self._decodes_at_once or self._reserved + 2 * size > self._budget
             if busy or key in self._cached or key in self._under_way:
                 return None
             future: Future[Frame] = Future()
@@ -119,7 +119,8 @@ class FrameStore:
         with self._room:
             self._room.wait_for(
                 lambda: (
-                    self._decoding < _DECODES_AT_ONCE and (self._decoding == 0 or self._reserved + size <= self._budget)
+                    self._decoding < self._decodes_at_once
+                    and (self._decoding == 0 or self._reserved + size <= self._budget)
                 )
             )
             self._decoding += 1

@@ -55,6 +55,11 @@ class Movie(ABC):
         """Bytes of a frame as the MRC file holds them, checked; a new array that the caller may keep, shape (n,)."""
 
     @property
+    def decodes_at_once(self) -> int:
+        """Frames to decode at the same time for a reader in order; several where one core decodes a frame."""
+        return 1
+
+    @property
     def kept_bytes(self) -> int:
         """Memory that a kept frame takes."""
         return self.layout.frame_bytes

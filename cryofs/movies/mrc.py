@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +9,11 @@ from numpy.typing import NDArray
 from cryofs.errors import ChangedError
 from cryofs.formats import mrc
 from cryofs.formats.mrc import MrcHeader
-from cryofs.movies.movie import Layout, Movie
+from cryofs.movies.movie import Layout
+from cryofs.movies.source import SourceMovie
 
 
-class MrcMovie(Movie):
+class MrcMovie(SourceMovie):
     """An MRC file on disk.
 
     Raises
@@ -48,28 +48,9 @@ class MrcMovie(Movie):
         row_bytes = self._header.row_bytes
         return self._read(index, first * row_bytes, (end - first) * row_bytes)
 
-    def rows(self, index: int, first: int, end: int) -> NDArray[Any]:
-        """Values of the frame rows `first` to `end`, shape (rows, nx)."""
-        return mrc.frame_values(self.raw_rows(index, first, end), self._header)[:, : self._header.nx]
-
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Bytes behind the last frame."""
         return os.pread(self.descriptor, size, self.layout.data_end + offset)
-
-    @property
-    def state(self) -> tuple[int, int]:
-        """Size and mtime_ns that the file had when it was opened."""
-        return self.stat.st_size, self.stat.st_mtime_ns
-
-    def check_unchanged(self) -> None:
-        """Raise ChangedError where the file was written to since it was opened."""
-        now = os.fstat(self.descriptor)
-        if (now.st_size, now.st_mtime_ns) != self.state:
-            raise ChangedError(f"{self.name}: changed while it was read; wait until it is written, then try again")
-
-    def close(self) -> None:
-        """Release the file."""
-        os.close(self.descriptor)
 
     def _read(self, index: int, start: int, size: int) -> NDArray[np.uint8]:
         if not 0 <= index < self.layout.frames:

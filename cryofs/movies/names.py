@@ -6,6 +6,8 @@ SUFFIX = ".tif"
 MOVIE_SUFFIXES = (".mrc", ".mrcs")
 EER_SUFFIX = ".eer"
 GAIN_REFERENCE = "gain-reference.mrc"
+# An ordinary file, shown by mounts: fractions are counts, which a program has to multiply with it.
+EER_GAIN_REFERENCE = "gain-reference-eer.mrc"
 # Files on their way into the archive; no original is ever called so.
 DRAFT_PREFIX = ".cryofs-draft-"
 

@@ -3,7 +3,9 @@
 Threads: an open file may be read by any number of threads; it keeps no position.
 """
 
+import functools
 import os
+from collections import deque
 from concurrent.futures import Future, wait
 from typing import Any, Protocol
 
@@ -59,8 +61,10 @@ class MovieFile:
         self._movie = movie
         self._identity = identity
         self._store = store
+        # what a reader did so far: a hint for read-ahead, so it needs no lock
         self._last_frame = -1
-        self._coming: Future[None] | None = None
+        self._steps = 0
+        self._coming: deque[Future[None]] = deque()
 
     def read(self, size: int, offset: int) -> Bytes:
         """Bytes of the MRC file; a view of a cached frame where one frame holds them all."""
@@ -77,9 +81,8 @@ class MovieFile:
 
     def close(self) -> None:
         """Release the movie; its frames stay in the store for whoever opens it next."""
-        if self._coming is not None:
-            # another reader may be waiting for this frame, so the file must stay open until it is there
-            wait([self._coming])
+        # another reader may be waiting for these frames, so the file must stay open until they are there
+        wait(self._coming)
         self._movie.close()
 
     def _piece(self, offset: int, end: int) -> Bytes:
@@ -94,13 +97,29 @@ class MovieFile:
         return self._movie.piece(self._frame(index), start, min(end - offset, layout.frame_bytes - start))
 
     def _frame(self, index: int) -> NDArray[Any]:
-        movie, size = self._movie, self._movie.kept_bytes
-        if index != self._last_frame:
-            sequential = index == self._last_frame + 1
-            self._last_frame = index
-            if sequential and index + 1 < movie.layout.frames:
-                frame = self._store.get((*self._identity, index), size, lambda: movie.kept_frame(index))
-                coming = self._store.prefetch((*self._identity, index + 1), size, lambda: movie.kept_frame(index + 1))
-                self._coming = coming or self._coming
-                return frame
-        return self._store.get((*self._identity, index), size, lambda: movie.kept_frame(index))
+        if index == self._last_frame:
+            return self._get(index)
+        self._steps = self._steps + 1 if index == self._last_frame + 1 else 0
+        self._last_frame = index
+        if self._steps > 1:
+            self._read_ahead(index)
+            return self._get(index)
+        # a first frame is waited for: nothing may compete with it
+        frame = self._get(index)
+        self._read_ahead(index)
+        return frame
+
+    def _get(self, index: int) -> NDArray[Any]:
+        movie = self._movie
+        return self._store.get((*self._identity, index), movie.kept_bytes, lambda: movie.kept_frame(index))
+
+    def _read_ahead(self, index: int) -> None:
+        """Have the next frames decoded, the more of them the longer a reader goes on in order."""
+        while self._coming and self._coming[0].done():
+            self._coming.popleft()
+        movie = self._movie
+        ahead = min(self._steps, movie.decodes_at_once)
+        for coming in range(index + 1, min(index + 1 + ahead, movie.layout.frames)):
+            decode = functools.partial(movie.kept_frame, coming)
+            if begun := self._store.prefetch((*self._identity, coming), movie.kept_bytes, decode):
+                self._coming.append(begun)

@@ -18,11 +18,12 @@ from cryofs.errors import GainError
 from cryofs.frames.store import FrameStore
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.counts import CountsMovie
-from cryofs.movies.eer import EerMovie, Findings, Rendering, gain_header
+from cryofs.movies.eer import EerMovie, Findings
 from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.names import EER_SUFFIX
+from cryofs.movies.rendering import Rendering, gain_header
 from cryofs.settings import Settings
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
@@ -66,8 +67,9 @@ class FileSystem:
     def start(self) -> None:
         """Start the threads."""
         self._pool = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="decode")
-        self._background = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
-        self._store = FrameStore(self._settings.cache_size, self._background)
+        self._background = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="read-ahead")
+        decodes_at_once = max(2, self._settings.jobs)
+        self._store = FrameStore(self._settings.cache_size, self._background, decodes_at_once)
         self._background.submit(self._load_renderer)
 
     def stop(self) -> None:
@@ -152,7 +154,7 @@ class FileSystem:
                 "source": node.path.name,
                 "source_frames": movie.index.frames,
                 "fractions": movie.shape[0],
-                "grouping": len(movie.fractions[0]),
+                "grouping": movie.grouping,
                 "upsampling": rendering.upsampling,
                 "damaged_frames": findings.damaged_frames,
                 "saturated_values": findings.saturated_values,
@@ -201,7 +203,7 @@ class FileSystem:
         looked_at = 0
         for _, _, names in os.walk(self._tree.root):
             if any(name.endswith(EER_SUFFIX) for name in names):
-                importlib.import_module("cryofs.detector.events")
+                importlib.import_module("cryofs.detector.events").load()
                 return
             looked_at += 1 + len(names)
             if looked_at > _LOOKED_AT_FOR_EER:

@@ -20,7 +20,6 @@ from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex
 from cryofs.formats.record import Record, is_archived, read_record
 from cryofs.movies.counts import counts_bytes
-from cryofs.movies.eer import EerFacts, Rendering, facts_of, fraction_header, gain_header
 from cryofs.movies.names import (
     DRAFT_PREFIX,
     EER_SUFFIX,
@@ -32,6 +31,7 @@ from cryofs.movies.names import (
     is_reference_name,
     original_name,
 )
+from cryofs.movies.rendering import EerFacts, Rendering, facts_of, fraction_header, gain_header
 from cryofs.vfs.attributes import Attributes, attributes_of
 from cryofs.vfs.known import Known
 from cryofs.vfs.views import View, view_called

@@ -1,0 +1,159 @@
+"""How EER frames become fractions: what the user wants, what the file says of itself, and the headers that follow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cryofs.errors import FormatError
+from cryofs.formats import mrc
+from cryofs.formats.eer import EerIndex
+from cryofs.formats.mrc import MrcHeader
+from cryofs.version import VERSION
+
+_MODES = {"int8": 0, "int16": 1, "float32": 2, "uint16": 6}
+_ANGSTROM_PER_M = 1e10
+# what a microscope can have; other values are mistakes of units
+_PIXEL_SIZES = (0.01, 1000.0)
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How EER frames become fractions.
+
+    Attributes
+    ----------
+    grouping : int
+        Frames in a fraction.
+    dose_per_fraction : float or None
+        Where given, the grouping follows from it, in electrons per square angstrom.
+    upsampling : int
+        Pixels of the image a pixel of the detector: 1, 2 or 4.
+    dtype : str
+        Pixel type: int8, int16, uint16 or float32.
+    keep_leftover : bool
+        Whether frames that fill no fraction make a last, shorter one.
+    gain : Path or None
+        Gain reference of the detector.
+    apply_gain : bool
+        Whether fractions are multiplied with it, which makes them float32.
+    """
+
+    grouping: int = 40
+    dose_per_fraction: float | None = None
+    upsampling: int = 1
+    dtype: str = "int16"
+    keep_leftover: bool = False
+    gain: Path | None = None
+    apply_gain: bool = False
+
+    @property
+    def mode(self) -> int:
+        """MODE of the MRC file."""
+        return _MODES["float32" if self.apply_gain else self.dtype]
+
+
+@dataclass(frozen=True)
+class EerFacts:
+    """What an EER file says of itself.
+
+    Attributes
+    ----------
+    frames, ny, nx : int
+        Frames as the camera took them, rows, columns.
+    pixel_size : float or None
+        Angstrom a pixel of the detector.
+    total_dose : float or None
+        Electrons a pixel of the detector, by the acquisition program.
+    sub_pixel_bits : int
+        Bits that tell where in its pixel an event lies, along each axis.
+    """
+
+    frames: int
+    ny: int
+    nx: int
+    pixel_size: float | None
+    total_dose: float | None
+    sub_pixel_bits: int
+
+    @property
+    def frame_dose(self) -> float | None:
+        """Electrons per square angstrom in a frame."""
+        if self.pixel_size is None or self.total_dose is None:
+            return None
+        return self.total_dose / self.frames / self.pixel_size**2
+
+    def grouping(self, rendering: Rendering, name: str) -> int:
+        """Frames in a fraction.
+
+        Raises
+        ------
+        FormatError
+            It should follow from the dose, which the file does not tell.
+        """
+        if rendering.dose_per_fraction is None:
+            return rendering.grouping
+        if self.frame_dose is None:
+            missing = "pixel size" if self.pixel_size is None else "dose"
+            raise FormatError(f"{name}: its metadata do not tell the {missing}; use --eer-grouping for this file")
+        return max(1, round(rendering.dose_per_fraction / self.frame_dose))
+
+    def fractions(self, rendering: Rendering, name: str) -> list[range]:
+        """Frames of each fraction.
+
+        Raises
+        ------
+        FormatError
+            There are too few frames for one fraction.
+        """
+        step = self.grouping(rendering, name)
+        end = self.frames if rendering.keep_leftover else self.frames // step * step
+        fractions = [range(first, min(first + step, end)) for first in range(0, end, step)]
+        if not fractions:
+            raise FormatError(f"{name}: {self.frames} frames are fewer than a fraction of {step}; group fewer frames")
+        return fractions
+
+
+def facts_of(index: EerIndex) -> EerFacts:
+    """What the index of a file tells."""
+    pixel_size = _number(index, "sensorPixelSize.width")
+    if pixel_size is not None:
+        pixel_size *= _ANGSTROM_PER_M
+        if not _PIXEL_SIZES[0] <= pixel_size <= _PIXEL_SIZES[1]:
+            pixel_size = None
+    sub_pixel_bits = min(index.code.x_bits, index.code.y_bits)
+    return EerFacts(index.frames, index.ny, index.nx, pixel_size, _number(index, "totalDose"), sub_pixel_bits)
+
+
+def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHeader:
+    """Header of the MRC file that an EER file is shown as.
+
+    Raises
+    ------
+    FormatError
+        See `EerFacts.fractions`; or events are not located finely enough for this upsampling.
+    """
+    if facts.sub_pixel_bits < rendering.upsampling.bit_length() - 1:
+        needed = f"too few sub-pixel bits for upsampling {rendering.upsampling}; take a lower one"
+        raise FormatError(f"{name}: events have {facts.sub_pixel_bits}, {needed}")
+    shape = (len(facts.fractions(rendering, name)), facts.ny * rendering.upsampling, facts.nx * rendering.upsampling)
+    pixel_size = facts.pixel_size / rendering.upsampling if facts.pixel_size else None
+    label = f"EER, {facts.grouping(rendering, name)} frames a fraction; rendered by cryofs {VERSION}"
+    raw = mrc.new_header(shape, rendering.mode, pixel_size, label)
+    return MrcHeader(raw, "<", shape[2], shape[1], shape[0], rendering.mode)
+
+
+def gain_header(facts: EerFacts, rendering: Rendering) -> MrcHeader:
+    """Header of the MRC file that the gain reference of such fractions is shown as."""
+    ny, nx = facts.ny * rendering.upsampling, facts.nx * rendering.upsampling
+    raw = mrc.new_header((1, ny, nx), 2, None, f"gain reference, multiply with the counts; cryofs {VERSION}")
+    return MrcHeader(raw, "<", nx, ny, 1, 2)
+
+
+def _number(index: EerIndex, name: str) -> float | None:
+    """A positive number of the metadata."""
+    try:
+        value = float(index.metadata[name])
+    except (KeyError, ValueError):
+        return None
+    return value if np.isfinite(value) and value > 0 else None
