@@ -151,10 +151,11 @@ def _add_up(  # type: ignore[no-untyped-def]
                     target = pixel + run
                     if target >= until:
                         # this event belongs to a later band, or there is none: the frame ends here
-                        if target == total and bit + run_bits <= end:
-                            pixel = total
-                        elif target >= total or bit + run_bits > end:
-                            pixel = total + 1
+                        if pixel < total:
+                            if bit + run_bits > end or target > total:
+                                pixel = total + 1
+                            elif target == total:
+                                pixel = total
                         going = False
                         break
                     if run == longest:

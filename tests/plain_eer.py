@@ -1,0 +1,64 @@
+"""A plain decoder of event streams, bit by bit, as the EER specification tells it; the kernels are compared with it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.simulate_eer import Widths
+
+
+@dataclass(frozen=True)
+class PlainEvent:
+    """An event: flat pixel index, and sub-pixel values with the highest bit turned right."""
+
+    pixel: int
+    x: int
+    y: int
+
+
+def decode(data: bytes, total: int, widths: Widths) -> list[PlainEvent] | None:
+    """Events of a frame of `total` pixels, None where it is damaged."""
+    bits = [byte >> place & 1 for byte in data for place in range(8)]
+    position = 0
+
+    def take(count: int) -> int:
+        nonlocal position
+        if position + count > len(bits):
+            raise EOFError
+        value = sum(bit << place for place, bit in enumerate(bits[position : position + count]))
+        position += count
+        return value
+
+    events = []
+    pixel = 0
+    try:
+        while pixel != total:
+            run = take(widths.run)
+            pixel += run
+            if pixel > total:
+                return None
+            if pixel == total:
+                break
+            if run == 2**widths.run - 1:
+                if widths.compression == 65000:
+                    take(widths.x + widths.y)
+                continue
+            x, y = take(widths.x), take(widths.y)
+            events.append(PlainEvent(pixel, x ^ (1 << widths.x >> 1), y ^ (1 << widths.y >> 1)))
+            pixel += 1
+    except EOFError:
+        return None
+    return events
+
+
+def image(events: list[PlainEvent], shape: tuple[int, int], upsampling: int, widths: Widths) -> NDArray[np.int64]:
+    """Image of a frame on the grid of this upsampling."""
+    ny, nx = shape
+    result = np.zeros((ny * upsampling, nx * upsampling), np.int64)
+    for event in events:
+        row, column = divmod(event.pixel, nx)
+        y = event.y * upsampling >> widths.y if upsampling > 1 else 0
+        x = event.x * upsampling >> widths.x if upsampling > 1 else 0
+        result[row * upsampling + y, column * upsampling + x] += 1
+    return result
