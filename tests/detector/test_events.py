@@ -137,7 +137,6 @@ def test_no_streams_make_an_empty_image() -> None:
     assert not render([], (3, 4), WIDTHS["7 bits, 65001"]).image.any()
 
 
-@pytest.mark.slow
 def test_kernels_stay_in_bounds(tmp_path: object) -> None:
     """The tests above, with numba checking every index."""
     environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
