@@ -110,3 +110,36 @@ def test_unusable_options_are_not_blamed_on_the_file(tmp_path: Path, options: di
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, "jobs = 3", **options)
     assert FILE_NAME not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("eer_grouping = 0", "eer_grouping"),
+        ("eer_upsampling = 3", "eer_upsampling"),
+        ('eer_dtype = "int32"', "eer_dtype"),
+        ('eer_leftover = "pad"', "eer_leftover"),
+        ("eer_dose_per_fraction = -1.0", "eer_dose_per_fraction"),
+        ("eer_apply_gain = true", "eer_gain"),
+        ("eer_grouping = 4\neer_dose_per_fraction = 1.0", "say the same in two ways"),
+    ],
+)
+def test_eer_settings_that_cannot_be(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / FILE_NAME).write_text(line)
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}.*{said}"):
+        load_settings(tmp_path, {})
+
+
+def test_a_grouping_given_replaces_a_dose_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("eer_dose_per_fraction = 1.0\n")
+    assert load_settings(tmp_path, {}).eer_dose_per_fraction == 1.0
+    found = load_settings(tmp_path, {"eer_grouping": 8})
+    assert (found.eer_grouping, found.eer_dose_per_fraction) == (8, None)
+    with pytest.raises(SettingsError, match="two ways"):
+        load_settings(tmp_path, {"eer_grouping": 8, "eer_dose_per_fraction": 1.0})
+
+
+def test_the_gain_reference_of_the_file_lies_in_the_archive(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text('eer_gain = "falcon.gain"\n')
+    assert load_settings(tmp_path, {}).eer_gain == str(tmp_path / "falcon.gain")
+    assert load_settings(tmp_path, {"eer_gain": "/other.gain"}).eer_gain == "/other.gain"

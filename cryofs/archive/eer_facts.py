@@ -107,5 +107,7 @@ def _groupings(frame_dose: float | None) -> list[int] | None:
     """Smallest and largest number of frames that make a fraction of a sensible dose."""
     if frame_dose is None:
         return None
-    least, most = math.ceil(_FRACTION_DOSE[0] / frame_dose), math.floor(_FRACTION_DOSE[1] / frame_dose)
+    # doses are written with a few digits, so a limit may be reached but for the last bits
+    least = math.ceil(round(_FRACTION_DOSE[0] / frame_dose, 6))
+    most = math.floor(round(_FRACTION_DOSE[1] / frame_dose, 6))
     return [least, most] if least <= most else None

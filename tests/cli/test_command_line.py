@@ -5,8 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.simulate_eer import Widths, random_frames, write_eer
 from tests.support import cryofs, simulated
 
+EER_MISUSES = (
+    "--eer-grouping 8",
+    "--eer keep --eer-gain x.gain",
+    "--eer tiff --eer-grouping 8 --eer-dose-per-fraction 1",
+    "--eer tiff --eer-upsampling 3",
+    "--eer mrc",
+)
 COMMANDS = ("mount", "umount", "compress", "estimate-gain", "verify", "extract", "info", "stats")
 
 
@@ -18,7 +26,9 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["unknown"], ["compress"], ["compress", "x"], ["mount", "only-one"], ["compress", "x", "-o", "y", "--jobs", "0"]],
+    [["unknown"], ["compress"], ["compress", "x"], ["mount", "only-one"], ["compress", "x", "-o", "y", "--jobs", "0"]]
+    + [["compress", "x", "-o", "y", *options.split()] for options in EER_MISUSES]
+    + [["mount", "x", "y", "--eer-upsampling", "3"], ["mount", "x", "y", "--eer-dtype", "int32"]],
 )
 def test_usage_errors_exit_with_2(arguments: list[str]) -> None:
     done = cryofs(*arguments, check=False)
@@ -115,3 +125,22 @@ def test_a_list_of_archived_movies(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "2 movies good" in cryofs("verify", "archive/originals.lst").stdout
     cryofs("extract", "some.lst", "-o", "restored")
     assert Path("restored/archive/1.mrc").read_bytes() == Path("session/1.mrc").read_bytes()
+
+
+def test_facts_and_fractions_of_an_eer_file(tmp_path: Path) -> None:
+    widths, shape = Widths(), (64, 80)
+    (tmp_path / "session").mkdir()
+    write_eer(tmp_path / "session" / "x.eer", random_frames(20, shape, 0.02, widths), shape, widths)
+    facts = json.loads(
+        cryofs("info", tmp_path / "session" / "x.eer", "--pixel-size", 0.8, "--dose", 15, "--json").stdout
+    )
+    assert (facts["format"], facts["shape"], facts["groupings"]) == ("eer", [20, 64, 80], [1, 1])
+    said = cryofs("info", tmp_path / "session" / "x.eer", "--pixel-size", 0.8, "--dose", 5).stdout
+    assert "2 to 5 frames, for fractions of 0.5 to 1.25 e/A^2" in said
+    options = ["--eer", "tiff", "--eer-grouping", 5, "--eer-upsampling", 2]
+    options += ["--eer-dtype", "uint16", "--eer-leftover", "keep", "--json"]
+    summary = json.loads(cryofs("compress", tmp_path / "session", "-o", tmp_path / "archive", *options).stdout)
+    assert (summary["movies"], summary["original_bytes"]) == (1, (tmp_path / "session" / "x.eer").stat().st_size)
+    facts = json.loads(cryofs("info", tmp_path / "archive" / "x.mrc.tif", "--json").stdout)
+    assert (facts["shape"], facts["mode"]) == ([4, 128, 160], 6)
+    assert json.loads(cryofs("verify", tmp_path / "archive", "--json").stdout)["movies"] == 1

@@ -1,0 +1,149 @@
+"""RELION and other decoders on the same EER files."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import imagecodecs
+import mrcfile
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from benchmarks.simulate_eer import FALCON_SHAPE, Events, Widths, encode, metadata, random_events, write_eer
+from cryofs.movies.eer import EerMovie
+from cryofs.movies.eer_gain import EerGains
+from cryofs.movies.rendering import Rendering
+from tests.detector.test_events import render
+from tests.support import mounted
+
+needs_relion = [
+    pytest.mark.relion,
+    pytest.mark.skipif(shutil.which("relion_convert_to_tiff") is None, reason="needs relion"),
+]
+needs_fuse = pytest.mark.skipif(shutil.which("fusermount3") is None, reason="needs fuse3")
+FRAMES = 7
+MOVIES_STAR = """
+# version 30001
+
+data_optics
+
+loop_
+_rlnOpticsGroupName #1
+_rlnOpticsGroup #2
+_rlnMicrographOriginalPixelSize #3
+_rlnVoltage #4
+_rlnSphericalAberration #5
+_rlnAmplitudeContrast #6
+opticsGroup1 1 0.8 300 2.7 0.1
+
+# version 30001
+
+data_movies
+
+loop_
+_rlnMicrographMovieName #1
+_rlnOpticsGroup #2
+Movies/x.mrc 1
+"""
+
+
+def fractions(path: Path, grouping: int, upsampling: int) -> list[NDArray[np.int16]]:
+    with EerMovie(path, Rendering(grouping=grouping, upsampling=upsampling), EerGains()) as movie:
+        return list(movie.frames())
+
+
+def test_imagecodecs_decodes_to_the_same() -> None:
+    widths, shape = Widths(), (128, 96)
+    rng = np.random.default_rng(0)
+    streams = [encode(random_events(rng, shape, 0.05, widths), shape[0] * shape[1], widths) for _ in range(5)]
+    for upsampling, superres in ((1, 0), (2, 1), (4, 2)):
+        size = (shape[0] * upsampling, shape[1] * upsampling)
+        # it takes streams of an even number of bytes
+        even = [stream + bytes(len(stream) % 2) for stream in streams]
+        theirs = sum(imagecodecs.eer_decode(stream, size, 7, 2, 2, superres=superres) for stream in even)
+        np.testing.assert_array_equal(render(streams, shape, widths, upsampling).image, theirs)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Full-size movies of few frames, one of them damaged, in either coding."""
+    folder = tmp_path_factory.mktemp("relion")
+    rng = np.random.default_rng(5)
+    total = FALCON_SHAPE[0] * FALCON_SHAPE[1]
+    for widths in (Widths(7, 2, 2, 65001), Widths(8, 2, 2, 65000)):
+        frames = [encode(random_events(rng, FALCON_SHAPE, 0.01, widths), total, widths) for _ in range(FRAMES)]
+        # events at the corners, so that nothing is turned or shifted unseen
+        places = np.array([0, 4095, 4096 * 4095, total - 1])
+        frames[0] = encode(Events(places, np.array([0, 1, 2, 3]), np.array([3, 2, 1, 0])), total, widths)
+        middle = len(frames[4]) // 2
+        frames[4] = frames[4][:middle] + bytes(20) + frames[4][middle + 20 :]
+        xml = metadata(FRAMES, 0.1, 0.8)
+        write_eer(folder / f"{widths.compression}.eer", frames, FALCON_SHAPE, widths, xml=xml)
+    return folder
+
+
+class TestRelion:
+    """relion_convert_to_tiff and relion_run_motioncorr."""
+
+    pytestmark = needs_relion
+
+    # at a grouping of 1 RELION drops the last frame, which is a mistake
+    @pytest.mark.parametrize("name", ["65000", "65001"])
+    @pytest.mark.parametrize(("grouping", "upsampling"), [(3, 1), (2, 2)])
+    def test_every_pixel_is_the_same(
+        self, folder: Path, tmp_path: Path, name: str, grouping: int, upsampling: int
+    ) -> None:
+        movie = folder / f"{name}.eer"
+        command = ["relion_convert_to_tiff", "--i", movie.name, "--o", f"{tmp_path}/"]
+        command += ["--eer_grouping", str(grouping), "--eer_upsampling", str(upsampling)]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        ours = fractions(movie, grouping, upsampling)
+        with tifffile.TiffFile(tmp_path / f"{name}.tif") as tiff:
+            assert len(tiff.pages) == len(ours) == FRAMES // grouping
+            for page, frame in zip(tiff.pages, ours, strict=True):
+                assert np.array_equal(page.asarray()[::-1], frame)
+
+    @pytest.mark.parametrize("kind", ["gain", "mrc"])
+    @pytest.mark.parametrize(("side", "upsampling"), [(4096, 2), (8192, 1)])
+    def test_gain_references_are_the_same(
+        self, folder: Path, tmp_path: Path, kind: str, side: int, upsampling: int
+    ) -> None:
+        gain = np.random.default_rng(1).uniform(0.5, 2, (side, side)).astype(np.float32)
+        gain[10:12, 20:22] = 0
+        path = tmp_path / f"falcon.{kind}"
+        if kind == "gain":
+            tifffile.imwrite(path, gain)
+        else:
+            mrcfile.write(path, gain)
+        command = ["relion_convert_to_tiff", "--i", "65001.eer", "--o", f"{tmp_path}/", "--gain", str(path)]
+        command += ["--eer_grouping", "3", "--eer_upsampling", str(upsampling)]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        theirs = mrcfile.read(tmp_path / "gain-reference.mrc")
+        ours = EerGains().get(path, (4096 * upsampling, 4096 * upsampling))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+    @needs_fuse
+    def test_motion_correction_through_the_mount(self, tmp_path: Path) -> None:
+        widths, shape = Widths(), (512, 512)
+        rng = np.random.default_rng(2)
+        frames = [encode(random_events(rng, shape, 0.2, widths), shape[0] * shape[1], widths) for _ in range(48)]
+        (tmp_path / "archive").mkdir()
+        write_eer(tmp_path / "archive" / "x.eer", frames, shape, widths, xml=metadata(48, 9.6, 0.8))
+        (tmp_path / "project").mkdir()
+        (tmp_path / "project" / "movies.star").write_text(MOVIES_STAR)
+        command = "relion_run_motioncorr --use_own --j 1 --patch_x 1 --patch_y 1 --dose_per_frame 1.0 --skip_logfile"
+        with mounted(tmp_path / "archive", tmp_path / "mnt", "--eer-grouping", 6) as mount:
+            (tmp_path / "project" / "Movies").symlink_to(mount)
+            subprocess.run(
+                [*command.split(), "--i", "movies.star", "--o", "out/"],
+                cwd=tmp_path / "project",
+                check=True,
+                capture_output=True,
+            )
+        with mrcfile.open(tmp_path / "project" / "out" / "Movies" / "x.mrc", permissive=True) as corrected:
+            assert corrected.data.shape == shape
+            # the frames do not move, so the corrected sum is their sum but for filtering
+            total = np.sum(fractions(tmp_path / "archive" / "x.eer", 6, 1), axis=0)
+            assert corrected.data.mean() == pytest.approx(total.mean(), rel=0.01)

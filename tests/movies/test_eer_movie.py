@@ -1,0 +1,245 @@
+"""EER movies as MRC movies of fractions."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from benchmarks.simulate_eer import Events, Widths, encode, metadata, random_frames, write_eer
+from cryofs.errors import FormatError, GainError
+from cryofs.movies.eer import EerMovie
+from cryofs.movies.eer_gain import EerGains
+from cryofs.movies.rendering import Rendering
+from tests import plain_eer
+
+SHAPE = (48, 64)
+FALCON = Widths()
+FRAMES = list(random_frames(11, SHAPE, 0.05, FALCON))
+PLAIN = [plain_eer.decode(frame, SHAPE[0] * SHAPE[1], FALCON) or [] for frame in FRAMES]
+
+
+def plain_sum(frames: range | list[int], upsampling: int = 1) -> NDArray[np.int64]:
+    images = [plain_eer.image(PLAIN[frame], SHAPE, upsampling, FALCON) for frame in frames]
+    total: NDArray[np.int64] = np.stack(images).sum(axis=0, dtype=np.int64)
+    return total
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON, xml=metadata(11, 0.55, 0.8))
+    return tmp_path / "x.eer"
+
+
+def opened(path: Path, **choices: object) -> EerMovie:
+    return EerMovie(path, Rendering(**choices), EerGains())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("upsampling", [1, 2, 4])
+@pytest.mark.parametrize("grouping", [1, 3, 4, 11])
+def test_fractions(path: Path, grouping: int, upsampling: int) -> None:
+    with opened(path, grouping=grouping, upsampling=upsampling) as movie:
+        assert movie.shape == (11 // grouping, SHAPE[0] * upsampling, SHAPE[1] * upsampling)
+        for index, frame in enumerate(movie.frames()):
+            frames = range(index * grouping, (index + 1) * grouping)
+            np.testing.assert_array_equal(frame, plain_sum(frames, upsampling))
+        assert movie.mrc_header.pixel_size == pytest.approx(0.8 / upsampling)
+
+
+def test_leftover_frames_make_a_shorter_fraction_if_wanted(path: Path) -> None:
+    with opened(path, grouping=4, keep_leftover=True) as movie:
+        assert movie.shape[0] == 3
+        np.testing.assert_array_equal(movie.frame(2), plain_sum(range(8, 11)))
+    with opened(path, grouping=40, keep_leftover=True) as movie:
+        np.testing.assert_array_equal(movie.frame(0), plain_sum(range(11)))
+
+
+def test_too_few_frames_for_a_fraction(path: Path) -> None:
+    with pytest.raises(FormatError, match=r"x\.eer: 11 frames are fewer than a fraction of 40; group fewer"):
+        opened(path)
+
+
+@pytest.mark.parametrize(("dtype", "mode"), [("int8", 0), ("int16", 1), ("uint16", 6), ("float32", 2)])
+def test_pixel_types(path: Path, dtype: str, mode: int) -> None:
+    with opened(path, grouping=5, dtype=dtype) as movie:
+        assert (movie.dtype, movie.mrc_header.mode) == (np.dtype(dtype), mode)
+        assert movie.frame(1).dtype == dtype
+        np.testing.assert_array_equal(movie.frame(1), plain_sum(range(5, 10)))
+        assert movie.layout.total_bytes == 1024 + 2 * SHAPE[0] * SHAPE[1] * np.dtype(dtype).itemsize
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "uint16", "float32"])
+@pytest.mark.parametrize("upsampling", [1, 2])
+def test_mrcfile_takes_it_for_a_valid_file(path: Path, tmp_path: Path, dtype: str, upsampling: int) -> None:
+    with opened(path, grouping=5, dtype=dtype, upsampling=upsampling) as movie:
+        written = tmp_path / "x.mrc"
+        written.write_bytes(movie.header + b"".join(movie.raw_frame(index).tobytes() for index in range(2)))
+    assert mrcfile.validate(written)
+    with mrcfile.open(written) as read:
+        assert read.data.shape == (2, SHAPE[0] * upsampling, SHAPE[1] * upsampling)
+        assert read.is_image_stack()
+        assert float(read.voxel_size.x) == pytest.approx(0.8 / upsampling)
+
+
+def test_pieces_at_any_place(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for dtype in ("int8", "int16", "float32"):
+        with opened(path, grouping=5, dtype=dtype) as movie:
+            kept = movie.kept_frame(0)
+            assert kept.nbytes == movie.kept_bytes == SHAPE[0] * SHAPE[1]
+            raw = movie.raw_frame(0).tobytes()
+            for _ in range(200):
+                start = int(rng.integers(0, len(raw)))
+                size = int(rng.integers(1, len(raw) - start + 1))
+                assert movie.piece(kept, start, size).tobytes() == raw[start : start + size]
+
+
+def test_the_grouping_may_follow_from_the_dose(path: Path) -> None:
+    # 0.55 e/px in 11 frames, pixels of 0.8 A: 0.078 e/A^2 a frame
+    with opened(path, dose_per_fraction=0.24) as movie:
+        assert movie.grouping == 3
+    with opened(path, dose_per_fraction=0.001) as movie:
+        assert movie.grouping == 1
+
+
+@pytest.mark.parametrize(
+    ("dose", "pixel_size", "missing"), [(0, 0.8, "dose"), (0.5, 0, "pixel size"), (0.5, 1e9, "pixel")]
+)
+def test_a_dose_that_nobody_noted(tmp_path: Path, dose: float, pixel_size: float, missing: str) -> None:
+    write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON, xml=metadata(11, dose, pixel_size))
+    with pytest.raises(FormatError, match=f"do not tell the {missing}.*--eer-grouping"):
+        opened(tmp_path / "x.eer", dose_per_fraction=1.0)
+    with opened(tmp_path / "x.eer", grouping=4) as movie:
+        assert movie.mrc_header.pixel_size == pytest.approx(0.8 if missing == "dose" else 1.0)
+
+
+def test_upsampling_beyond_what_events_tell(tmp_path: Path) -> None:
+    widths = Widths(7, 1, 1, 65002)
+    write_eer(tmp_path / "x.eer", random_frames(4, SHAPE, 0.05, widths), SHAPE, widths)
+    with opened(tmp_path / "x.eer", grouping=2, upsampling=2) as movie:
+        assert movie.frame(0).sum() > 0
+    with pytest.raises(FormatError, match="too few sub-pixel bits for upsampling 4"):
+        opened(tmp_path / "x.eer", grouping=2, upsampling=4)
+
+
+def test_counts_too_large_for_the_type_are_cut_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frame = encode(Events(np.array([5]), np.array([0]), np.array([0])), 12, FALCON)
+    write_eer(tmp_path / "x.eer", [frame] * 300, (3, 4), FALCON)
+    for dtype, highest, cut in (("int8", 127, 1), ("int16", 300, 0), ("uint16", 300, 0)):
+        with opened(tmp_path / "x.eer", grouping=300, dtype=dtype) as movie:
+            assert movie.frame(0).reshape(-1).tolist() == [0] * 5 + [highest] + [0] * 6
+            assert movie.frame(0).max() == highest
+            assert movie.findings.saturated_values == cut
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}/x.eer: 1 values exceed int8 and were cut; choose a wider type"
+    ]
+
+
+def damaged(path: Path, frame: int) -> None:
+    """Damage a frame in the middle of its stream, so that it ends at another pixel."""
+    data = bytearray(path.read_bytes())
+    place = data.index(FRAMES[frame]) + len(FRAMES[frame]) // 2
+    data[place : place + 4] = b"\x00" * 4
+    path.write_bytes(data)
+
+
+def test_damaged_frames_are_left_out_whole(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    damaged(path, 4)
+    damaged(path, 7)
+    with opened(path, grouping=4) as movie:
+        for _ in range(2):
+            np.testing.assert_array_equal(movie.frame(0), plain_sum(range(4)))
+            np.testing.assert_array_equal(movie.frame(1), plain_sum([5, 6]))
+        assert movie.findings.damaged_frames == [4, 7]
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+        (logging.WARNING, f"{path}, frame 4, 7: damaged, left out of the fraction; copy the file again")
+    ]
+
+
+def test_frames_that_are_not_there_are_left_out(path: Path) -> None:
+    data = path.read_bytes()
+    # the strip of frame 2 is said to lie far behind the end
+    start = data.index(FRAMES[2])
+    path.write_bytes(data.replace(start.to_bytes(8, "little"), (1 << 50).to_bytes(8, "little")))
+    with opened(path, grouping=4) as movie:
+        np.testing.assert_array_equal(movie.frame(0), plain_sum([0, 1, 3]))
+        assert movie.findings.damaged_frames == [2]
+
+
+def gain_values(shape: tuple[int, int]) -> NDArray[np.float32]:
+    gain = np.random.default_rng(1).uniform(0.5, 2, shape).astype(np.float32)
+    gain[10, 20:22] = 0
+    return gain
+
+
+def write_gain(folder: Path, kind: str, gain: NDArray[np.float32]) -> Path:
+    path = folder / f"falcon.{kind}"
+    if kind == "gain":
+        tifffile.imwrite(path, gain)
+    else:
+        mrcfile.write(path, gain)
+    return path
+
+
+def expected_gain(gain: NDArray[np.float32], kind: str, factor: int, divisor: int) -> NDArray[np.float64]:
+    """Gain on another grid, to be multiplied."""
+    values = gain.astype(np.float64).repeat(factor, 0).repeat(factor, 1)
+    ny, nx = values.shape
+    summed: NDArray[np.float64] = values.reshape(ny // divisor, divisor, nx // divisor, divisor).sum(axis=(1, 3))
+    if kind == "mrc":
+        np.divide(summed.mean(), summed, out=summed, where=summed != 0)
+    return summed
+
+
+@pytest.mark.parametrize("kind", ["gain", "mrc"])
+@pytest.mark.parametrize(("scale", "upsampling"), [(1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (4, 1)])
+def test_gain_references(tmp_path: Path, kind: str, scale: int, upsampling: int) -> None:
+    gain = gain_values((SHAPE[0] * scale, SHAPE[1] * scale))
+    path = write_gain(tmp_path, kind, gain)
+    wanted = (SHAPE[0] * upsampling, SHAPE[1] * upsampling)
+    found = EerGains().get(path, wanted)
+    factor, divisor = max(1, upsampling // scale), max(1, scale // upsampling)
+    np.testing.assert_allclose(found, expected_gain(gain, kind, factor, divisor), rtol=1e-5)
+    assert (found == 0).any() == (divisor == 1 or bool((expected_gain(gain, kind, factor, divisor) == 0).any()))
+
+
+def test_fractions_multiplied_with_the_gain(path: Path, tmp_path: Path) -> None:
+    gain = gain_values(SHAPE)
+    gain_path = write_gain(tmp_path, "gain", gain)
+    with opened(path, grouping=5, gain=gain_path, apply_gain=True) as movie:
+        assert movie.mrc_header.mode == 2
+        np.testing.assert_array_equal(movie.frame(1), plain_sum(range(5, 10)).astype(np.float32) * gain)
+        assert movie.piece(movie.kept_frame(1), 9, 1000).tobytes() == movie.raw_frame(1).tobytes()[9:1009]
+
+
+def test_gain_references_that_do_not_serve(tmp_path: Path) -> None:
+    path = write_gain(tmp_path, "gain", gain_values((SHAPE[0], SHAPE[1] + 1)))
+    with pytest.raises(GainError, match=r"falcon\.gain: .* of 48 x 65 does not serve an image of 48 x 64"):
+        EerGains().get(path, SHAPE)
+    path.write_text("no TIFF")
+    with pytest.raises(GainError, match=r"falcon\.gain: no readable TIFF"):
+        EerGains().get(path, SHAPE)
+    tifffile.imwrite(path, np.zeros((4, *SHAPE, 3), np.uint8), photometric="rgb")
+    with pytest.raises(GainError, match="is no gain reference"):
+        EerGains().get(path, SHAPE)
+    with pytest.raises(GainError, match=r"nowhere.*cannot be read"):
+        EerGains().get(tmp_path / "nowhere.gain", SHAPE)
+
+
+def test_a_loaded_gain_is_shared_until_its_file_changes(tmp_path: Path) -> None:
+    path = write_gain(tmp_path, "gain", gain_values(SHAPE))
+    gains = EerGains()
+    first = gains.get(path, SHAPE)
+    assert gains.get(path, SHAPE) is first
+    tifffile.imwrite(path, 2 * gain_values(SHAPE))
+    assert gains.get(path, SHAPE)[0, 0] == 2 * first[0, 0]
+
+
+def test_renderings_are_told_apart() -> None:
+    one = Rendering()
+    assert replace(one, grouping=41) != one
+    assert hash(replace(one, grouping=40)) == hash(one)
