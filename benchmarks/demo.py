@@ -1,4 +1,7 @@
-"""`make demo`: a small session is made, archived, mounted, read by every byte and by mrcfile, and unmounted."""
+"""`make demo`: a small session is made, archived, mounted, read by every byte and by mrcfile, and unmounted.
+
+An EER movie is among them, of which the mount shows fractions, in the main view and in the view @up2_gr8.
+"""
 
 import hashlib
 import json
@@ -10,11 +13,14 @@ from pathlib import Path
 
 import mrcfile
 import numpy as np
+import tifffile
 
 from benchmarks.simulate import Detector, header, write_movie
+from benchmarks.simulate_eer import FALCON_MEAN, Widths, metadata, random_frames, write_eer
 
 SHAPE = (1024, 1024)
 FRAMES = 20
+EER_FRAMES = 240
 
 
 def main() -> None:
@@ -22,15 +28,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="cryofs-demo-") as place:
         session, archive, mount = (Path(place) / name for name in ("session", "archive", "mount"))
         mount.mkdir()
-        say("1. A session: gain-normalised movies, one with an FEI1 extended header, a counting movie, other files")
+        say("1. A session: gain-normalised movies, one with an FEI1 extended header, counting movies, EER, other files")
         make_session(session)
         show_files(session)
 
         say("2. cryofs compress session -o archive")
         figures = json.loads(cryofs("compress", session, "-o", archive, "--json"))
 
-        say("3. cryofs mount archive mount")
-        cryofs("mount", archive, mount)
+        say("3. cryofs mount archive mount --eer-grouping 24")
+        cryofs("mount", archive, mount, "--eer-grouping", "24")
         try:
             show_files(mount)
             say("4. Every file through the mount has the SHA-256 of its original")
@@ -38,14 +44,17 @@ def main() -> None:
             say("5. mrcfile opens a movie through the mount")
             with mrcfile.mmap(mount / "Movies" / "k2-000.mrc", permissive=True) as movie:
                 print(f"   shape {movie.data.shape}, {movie.data.dtype}, mean of frame 0: {movie.data[0].mean():.4f}")
+            say("6. The EER movie as fractions of 24 frames, and of 8 frames on the 8K grid, without mounting again")
+            show_fractions(session, mount, "Movies/falcon.mrc", 24)
+            show_fractions(session, mount, "@up2_gr8/Movies/falcon.mrc", 8)
         finally:
-            say("6. cryofs umount mount")
+            say("7. cryofs umount mount")
             cryofs("umount", mount)
 
-        say("7. cryofs verify archive")
+        say("8. cryofs verify archive")
         print("   " + cryofs("verify", archive).strip())
 
-        say("8. What was saved")
+        say("9. What was saved")
         show_savings(archive, figures)
 
 
@@ -59,6 +68,10 @@ def make_session(folder: Path) -> None:
     write_movie(movies / "k2-epu.mrc", detector, FRAMES, seed=3, extended=bytes(range(256)) * 3072, kind=b"FEI1")
     counts = np.random.default_rng(4).poisson(0.96, (FRAMES, *SHAPE)).astype(np.int8)
     (movies / "k3-counts.mrc").write_bytes(header(counts.shape, 0) + counts.tobytes())
+    widths = Widths()
+    encoded = random_frames(EER_FRAMES, SHAPE, FALCON_MEAN, widths, seed=5)
+    xml = metadata(EER_FRAMES, FALCON_MEAN * EER_FRAMES, 0.727)
+    write_eer(movies / "falcon.eer", encoded, SHAPE, widths, xml=xml)
     (folder / "movies.star").write_text("data_\n\nloop_\n_rlnMicrographMovieName #1\nMovies/k2-000.mrc\n")
     (folder / "notes.txt").write_text("K2, 300 kV, 1.06 A/px\n")
 
@@ -72,8 +85,22 @@ def compare(session: Path, mount: Path) -> None:
             sys.exit(f"   {name} differs")
         print(f"   {sums[1][:16]}...  {name}")
     found = sorted(path.relative_to(mount) for path in mount.rglob("*") if path.is_file())
-    if found != names:
+    if found != sorted([*names, Path("Movies/falcon.mrc")]):
         sys.exit(f"   the mount shows other files: {found}")
+
+
+def show_fractions(session: Path, mount: Path, name: str, grouping: int) -> None:
+    """Open the fractions of an EER movie; stop where the first is not the sum of its frames, decoded by tifffile."""
+    with mrcfile.mmap(mount / name) as movie:
+        frames, ny, nx = movie.data.shape
+        first = movie.data[0].astype(np.int64)
+        print(f"   {name}: {frames} fractions of {ny} x {nx}, {float(movie.voxel_size.x):.4f} A a pixel")
+    expected = tifffile.imread(session / "Movies" / "falcon.eer", key=range(grouping)).astype(np.int64).sum(axis=0)
+    upsampling = nx // SHAPE[1]
+    counted = first.reshape(SHAPE[0], upsampling, SHAPE[1], upsampling).sum(axis=(1, 3))
+    if not np.array_equal(counted, expected):
+        sys.exit(f"   {name}: the first fraction is not the sum of its frames")
+    print(f"      the first holds {first.sum()} electrons, each in the pixel where tifffile finds it")
 
 
 def file_sha256(path: Path) -> str:

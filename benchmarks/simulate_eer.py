@@ -87,7 +87,8 @@ def _pack(values: NDArray[np.uint64], bits: NDArray[np.int64]) -> bytes:
     # the bits of different codes do not overlap, so adding is joining
     np.add.at(words, starts >> 6, values << shift)
     np.add.at(words, (starts >> 6) + 1, (values >> np.uint64(1)) >> (np.uint64(63) - shift))
-    return words.tobytes()[: (int(ends[-1]) + 7) // 8]
+    # some readers take an even number of bytes only
+    return words.tobytes()[: (int(ends[-1]) + 15) // 16 * 2]
 
 
 def random_frames(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cryofs.detector import counts
+from cryofs.detector import counts, events
 from cryofs.detector.gain import GainEstimate
 
 
@@ -13,6 +13,7 @@ def main() -> None:
     for dtype in (np.dtype("u1"), np.dtype("u2")):
         # half a count is an exception, so that their collection is compiled too
         counts.divide(values * np.float32(1.5), values, dtype)
+    events.load()
 
 
 if __name__ == "__main__":

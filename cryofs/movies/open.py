@@ -7,25 +7,31 @@ from pathlib import Path
 from cryofs.errors import FormatError
 from cryofs.formats.record import is_archived
 from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.eer import EerMovie
+from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.names import EER_SUFFIX, SUFFIX
+from cryofs.movies.rendering import Rendering
 
 
 def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> Movie:
-    """Open an archived movie or an MRC file.
+    """Open an archived movie, an EER file (as fractions, rendered by default settings) or an MRC file.
 
     Raises
     ------
     FormatError
-        Neither of the two.
+        None of the three.
     DamagedError
         An archived movie whose record is damaged.
     """
     path = path.absolute()
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
-    if path.suffix != ".tif":
+    if path.suffix == EER_SUFFIX:
+        return EerMovie(path, Rendering(), EerGains())
+    if path.suffix != SUFFIX:
         return MrcMovie(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     if is_archived(descriptor, os.fstat(descriptor).st_size):
