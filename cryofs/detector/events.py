@@ -130,7 +130,7 @@ def _add_up(  # type: ignore[no-untyped-def]
     events_a_word = 64 // event_bits
     # an upsampled row of the detector is longer than `upsampling` times its pixels by this much
     row_step = upsampling * (upsampling - 1) * nx
-    one = image.dtype.type(1)
+    sub_pixel_and_skip = event_bits - long_bits
     bits = starts.copy()
     pixels = np.zeros(len(starts), np.int64)
     for band_end in range(band_rows * nx, total + band_rows * nx, band_rows * nx):
@@ -158,11 +158,10 @@ def _add_up(  # type: ignore[no-untyped-def]
                                 pixel = total
                         going = False
                         break
-                    if run == longest:
-                        bit += long_bits
-                        pixel = target
-                        break
-                    bit += event_bits
+                    # a run of all ones places nothing; adding nothing is faster than a branch that is hard to foresee
+                    placing = np.int64(run != longest)
+                    taken = long_bits + placing * sub_pixel_and_skip
+                    bit += taken
                     if bit > end:
                         pixel = total + 1
                         going = False
@@ -172,13 +171,10 @@ def _add_up(  # type: ignore[no-untyped-def]
                         row_end = (row + 1) * nx
                         row_start = row * row_step
                     sub_pixel = np.int64((chunk >> run_shift) & sub_pixel_mask)
-                    image[upsampling * target + row_start + places[sub_pixel]] += one
-                    placed += 1
-                    pixel = target + 1
-                    chunk >>= event_shift
-                # a run of all ones at the very end of a stream reads no further
-                if bit > end:
-                    pixel = total + 1
+                    image[upsampling * target + row_start + places[sub_pixel]] += image.dtype.type(placing)
+                    placed += placing
+                    pixel = target + placing
+                    chunk >>= np.uint64(taken)
                 going = going and pixel < until
             pixels[stream], bits[stream] = pixel, bit
             events[stream] += placed

@@ -1,5 +1,8 @@
 """The frame store: decoded frames in memory, least recently used ones going first.
 
+Frames that were given away whole, from their first byte to the last, are kept in a small part of the budget only: the
+kernel has their bytes in its page cache by then, and memory that is used again is much faster than memory taken anew.
+
 Threads: any thread may call `get`. The first that asks for a frame decodes it (its movie's pool does the strips), all
 others wait for that one decode. The lock guards the tables and is never held during a decode. Room is set aside before
 a decode begins, so frames held and frames being decoded together stay within the budget; a frame larger than the whole
@@ -7,6 +10,7 @@ budget is decoded alone and not kept.
 """
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -14,6 +18,9 @@ from typing import Any
 
 from cachetools import LRUCache
 from numpy.typing import NDArray
+
+# Share of the budget for frames that were given away whole.
+_SHARE_OF_SERVED = 1 / 16
 
 Frame = NDArray[Any]
 Decode = Callable[[], Frame]
@@ -50,6 +57,8 @@ class FrameStore:
         self._room = threading.Condition(self._lock)
         self._cached: LRUCache[Hashable, Frame] = LRUCache(budget, getsizeof=lambda frame: frame.nbytes)
         self._under_way: dict[Hashable, Future[Frame]] = {}
+        # those of the cached frames that were given away whole, with their sizes
+        self._served: OrderedDict[Hashable, int] = OrderedDict()
         self._reserved = 0
         self._decoding = 0
         self._figures = StoreFigures(budget_bytes=budget)
@@ -64,6 +73,7 @@ class FrameStore:
         """
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
+                self._served.pop(key, None)
                 self._figures.hits += 1
                 return frame
             if (pending := self._under_way.get(key)) is None:
@@ -97,6 +107,16 @@ class FrameStore:
             self._figures.read_ahead += 1
         return begun
 
+    def served(self, key: Hashable) -> None:
+        """A frame was given away whole; forget those for which that is longest ago."""
+        with self._lock:
+            if key not in self._cached:
+                return
+            self._served[key] = self._cached[key].nbytes
+            while sum(self._served.values()) > self._budget * _SHARE_OF_SERVED:
+                oldest, _ = self._served.popitem(last=False)
+                self._cached.pop(oldest, None)
+
     def figures(self) -> StoreFigures:
         """Figures as of now."""
         with self._lock:
@@ -126,7 +146,8 @@ class FrameStore:
             self._decoding += 1
             self._reserved += size
             while self._cached and self._cached.currsize + self._reserved > self._budget:
-                self._cached.popitem()
+                evicted, _ = self._cached.popitem()
+                self._served.pop(evicted, None)
 
     def _finish(self, key: Hashable, size: int, frame: Frame | None) -> None:
         with self._room:

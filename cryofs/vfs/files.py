@@ -61,7 +61,8 @@ class MovieFile:
         self._movie = movie
         self._identity = identity
         self._store = store
-        # what a reader did so far: a hint for read-ahead, so it needs no lock
+        # what a reader did so far: hints for read-ahead and for the store, so they need no lock
+        self._served: dict[int, int] = {}
         self._last_frame = -1
         self._steps = 0
         self._coming: deque[Future[None]] = deque()
@@ -94,7 +95,17 @@ class MovieFile:
             start = layout.data_end
             return self._movie.read_trailing(end - offset, offset - start)
         index, start = divmod(offset - layout.header_bytes, layout.frame_bytes)
-        return self._movie.piece(self._frame(index), start, min(end - offset, layout.frame_bytes - start))
+        piece = self._movie.piece(self._frame(index), start, min(end - offset, layout.frame_bytes - start))
+        self._note_served(index, len(piece))
+        return piece
+
+    def _note_served(self, index: int, count: int) -> None:
+        """Tell the store of a frame whose bytes have all been given away."""
+        done = self._served.pop(index, 0) + count
+        if done < self._movie.layout.frame_bytes:
+            self._served[index] = done
+        else:
+            self._store.served((*self._identity, index))
 
     def _frame(self, index: int) -> NDArray[Any]:
         if index == self._last_frame:
@@ -118,7 +129,7 @@ class MovieFile:
         while self._coming and self._coming[0].done():
             self._coming.popleft()
         movie = self._movie
-        ahead = min(self._steps, movie.decodes_at_once)
+        ahead = min(2 * self._steps - 1, movie.decodes_at_once)
         for coming in range(index + 1, min(index + 1 + ahead, movie.layout.frames)):
             decode = functools.partial(movie.kept_frame, coming)
             if begun := self._store.prefetch((*self._identity, coming), movie.kept_bytes, decode):

@@ -336,3 +336,49 @@ def test_a_prefetch_that_cannot_start_harms_no_reader(decoder: Decoder) -> None:
     reader.start()
     reader.join(2)
     assert len(found) == 1, "the reader waits for a decode that never began"
+
+
+def test_frames_given_away_whole_keep_a_small_part_of_the_budget(decoder: Decoder) -> None:
+    store = FrameStore(1600)
+    for key in range(50):
+        decoder.get(store, key)
+        store.served(key)
+    # a sixteenth of the budget holds the last ten of them
+    assert store.figures().cached_bytes == 100
+    for key in range(40, 50):
+        decoder.get(store, key)
+    assert len(decoder.calls) == 50
+
+
+def test_a_frame_asked_for_again_is_kept_like_any_other(decoder: Decoder) -> None:
+    store = FrameStore(1600)
+    decoder.get(store, 0)
+    store.served(0)
+    decoder.get(store, 0)
+    for key in range(1, 30):
+        decoder.get(store, key)
+        store.served(key)
+    decoder.get(store, 0)
+    assert decoder.calls.count(0) == 1
+
+
+def test_a_frame_that_is_gone_can_be_called_served(decoder: Decoder) -> None:
+    store = FrameStore(100)
+    store.served("never seen")
+    for key in range(30):
+        decoder.get(store, key)
+    store.served(0)
+    assert store.figures().cached_bytes == 100
+
+
+def test_several_frames_are_decoded_ahead() -> None:
+    gates = [Gate() for _ in range(3)]
+    with ThreadPoolExecutor(4) as pool:
+        store = FrameStore(1000, pool, decodes_at_once=3)
+        for key, gate in enumerate(gates):
+            assert store.prefetch(key, 10, gate) is not None
+        for gate in gates:
+            assert gate.begun.wait(SECONDS)
+        assert store.prefetch(3, 10, Gate()) is None
+        for gate in gates:
+            gate.open.set()
