@@ -126,7 +126,7 @@ def _add_up(  # type: ignore[no-untyped-def]
     longest = (1 << run_bits) - 1
     run_mask = np.uint64(longest)
     sub_pixel_mask = np.uint64((1 << (x_bits + y_bits)) - 1)
-    run_shift, event_shift = np.uint64(run_bits), np.uint64(event_bits)
+    run_shift = np.uint64(run_bits)
     events_a_word = 64 // event_bits
     # an upsampled row of the detector is longer than `upsampling` times its pixels by this much
     row_step = upsampling * (upsampling - 1) * nx
