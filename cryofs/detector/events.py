@@ -159,7 +159,7 @@ def _add_up(  # type: ignore[no-untyped-def]
                         going = False
                         break
                     # a run of all ones places nothing; adding nothing is faster than a branch that is hard to foresee
-                    placing = np.int64(run != longest)
+                    placing = int(run != longest)
                     taken = long_bits + placing * sub_pixel_and_skip
                     bit += taken
                     if bit > end:
