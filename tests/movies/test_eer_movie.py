@@ -170,6 +170,18 @@ def test_frames_that_are_not_there_are_left_out(path: Path) -> None:
         assert movie.findings.damaged_frames == [2]
 
 
+def test_a_fraction_of_damaged_frames_alone_is_empty_and_told(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = path.read_bytes()
+    for frame in (2, 3):
+        start = data.index(FRAMES[frame])
+        data = data.replace(start.to_bytes(8, "little"), (1 << 50).to_bytes(8, "little"))
+    path.write_bytes(data)
+    with opened(path, grouping=2) as movie:
+        assert not movie.frame(1).any()
+        np.testing.assert_array_equal(movie.frame(2), plain_sum([4, 5]))
+    assert "frame 2, 3: damaged" in caplog.text
+
+
 def gain_values(shape: tuple[int, int]) -> NDArray[np.float32]:
     gain = np.random.default_rng(1).uniform(0.5, 2, shape).astype(np.float32)
     gain[10, 20:22] = 0

@@ -69,7 +69,8 @@ def read_streams(descriptor: int, index: EerIndex, frames: Sequence[int], name: 
     ChangedError
         The file became shorter since it was indexed.
     """
-    first, behind = index.first_strips[frames], index.first_strips[np.add(frames, 1)]
+    wanted = np.array(frames, np.int64)
+    first, behind = index.first_strips[wanted], index.first_strips[wanted + 1]
     ends_of_strips = np.concatenate([[0], np.cumsum(index.byte_counts)])
     sizes = ends_of_strips[behind] - ends_of_strips[first]
     starts = np.concatenate([[0], np.cumsum((sizes + 7) // 8)])
