@@ -99,6 +99,33 @@ def mounted(source: Path, mountpoint: Path, *options: object) -> Iterator[Path]:
         cryofs("umount", mountpoint)
 
 
+def movies_star(name: str, pixel_size: float) -> str:
+    """A STAR file of one movie, as RELION imports it."""
+    return f"""
+# version 30001
+
+data_optics
+
+loop_
+_rlnOpticsGroupName #1
+_rlnOpticsGroup #2
+_rlnMicrographOriginalPixelSize #3
+_rlnVoltage #4
+_rlnSphericalAberration #5
+_rlnAmplitudeContrast #6
+opticsGroup1 1 {pixel_size} 300 2.7 0.1
+
+# version 30001
+
+data_movies
+
+loop_
+_rlnMicrographMovieName #1
+_rlnOpticsGroup #2
+{name} 1
+"""
+
+
 __all__ = [
     "DETECTOR",
     "REAL_DATA",
@@ -109,6 +136,7 @@ __all__ = [
     "header",
     "mounted",
     "movie_values",
+    "movies_star",
     "same_tree",
     "simulated",
 ]

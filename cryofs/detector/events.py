@@ -66,32 +66,6 @@ def add_up(
     Sum
         Damaged streams are left out whole.
     """
-    events = _try(words, starts, ends, shape, code, upsampling)
-    whole = events.events >= 0
-    if whole.all():
-        return events
-    # damaged streams are rare: they are noticed at their end, and the image is made again without them
-    again = _try(words, starts[whole], ends[whole], shape, code, upsampling)
-    events.events[whole] = again.events
-    return Sum(again.image, events.events)
-
-
-def load() -> None:
-    """Load the compiled code, or compile it, before it is needed: for few frames and for many."""
-    for streams in (1, 256):
-        bits = np.zeros(streams, np.int64)
-        add_up(np.zeros(2, np.uint64), bits, bits, (1, 1), (7, 2, 2, 7), 1)
-
-
-def _try(
-    words: NDArray[np.uint64],
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    shape: tuple[int, int],
-    code: tuple[int, int, int, int],
-    upsampling: int,
-) -> Sum:
-    """Image of all streams, damaged ones included."""
     ny, nx = shape
     # a frame has one event at most in a pixel
     image = np.zeros((upsampling * ny, upsampling * nx), np.min_scalar_type(len(starts)))
@@ -99,7 +73,18 @@ def _try(
     places = _sub_pixel_places(code[1], code[2], upsampling, nx)
     events = np.zeros(len(starts), np.int64)
     _add_up(words, starts, ends, *code, ny, nx, band_rows, upsampling, places, image.reshape(-1), events)
+    whole = events >= 0
+    if not whole.all():
+        # damaged streams are rare: they are noticed at their end, and the image is made again without them
+        image = add_up(words, starts[whole], ends[whole], shape, code, upsampling).image
     return Sum(image, events)
+
+
+def load() -> None:
+    """Load the compiled code, or compile it, before it is needed: for few frames and for many."""
+    for streams in (1, 256):
+        bits = np.zeros(streams, np.int64)
+        add_up(np.zeros(2, np.uint64), bits, bits, (1, 1), (7, 2, 2, 7), 1)
 
 
 def _sub_pixel_places(x_bits: int, y_bits: int, upsampling: int, nx: int) -> NDArray[np.int64]:

@@ -139,9 +139,17 @@ class EerMovie(SourceMovie):
         return ny * nx * np.min_scalar_type(len(self.fractions[0])).itemsize
 
     def kept_frame(self, index: int) -> NDArray[Any]:
-        """Counts of a fraction, shape (ny * nx,), in an unsigned type that holds them."""
+        """Counts of a fraction, shape (ny * nx,), in an unsigned type that holds them.
+
+        Raises
+        ------
+        ChangedError
+            The file was written to since it was opened.
+        """
         frames = [frame for frame in self.fractions[index] if self.index.intact[frame]]
         streams = eer.read_streams(self.descriptor, self.index, frames, self.name)
+        # an EER file has no sums that would tell frames of another file
+        self.check_unchanged()
         # compiled code takes a third of a second to load, which only those who render should wait for
         from cryofs.detector import events
 

@@ -147,26 +147,24 @@ class FileSystem:
         node = self._tree.lookup(path)
         if node.kind is not Kind.FRACTIONS:
             return None
-        rendering = node.view.rendering
-        with EerMovie(node.path, rendering, self._eer_gains, self._tree.eer_index(node.path)) as movie:
-            findings = self._findings_of(identity_of(movie.stat), movie.name)
-            return {
-                "source": node.path.name,
-                "source_frames": movie.index.frames,
-                "fractions": movie.shape[0],
-                "grouping": movie.grouping,
-                "upsampling": rendering.upsampling,
-                "damaged_frames": findings.damaged_frames,
-                "saturated_values": findings.saturated_values,
-            }
+        facts, rendering = self._tree.eer_facts(node.path), node.view.rendering
+        findings = self._findings_of(identity_of(node.path.lstat()), self._name_of(node))
+        return {
+            "source": node.path.name,
+            "source_frames": facts.frames,
+            "fractions": len(facts.fractions(rendering, node.path.name)),
+            "grouping": facts.grouping(rendering, node.path.name),
+            "upsampling": rendering.upsampling,
+            "damaged_frames": findings.damaged_frames,
+            "saturated_values": findings.saturated_values,
+        }
 
     def _open_node(self, node: Node) -> OpenFile:
         if stat.S_ISDIR(node.attributes.mode):
             raise IsADirectoryError(node.path.name)
         if self._store is None:
             raise RuntimeError("the file system was not started")
-        name = str(self.archive / node.path.relative_to(self._tree.root))
-        rendering = node.view.rendering
+        name, rendering = self._name_of(node), node.view.rendering
         if node.kind is Kind.EER_GAIN:
             return self._open_eer_gain(node)
         descriptor = os.open(node.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -176,13 +174,17 @@ class FileSystem:
         movie: Movie
         if node.kind is Kind.FRACTIONS:
             findings = self._findings_of(identity, name)
-            index = self._tree.eer_index(node.path)
+            index = self._tree.eer_index(descriptor, name)
             movie = EerMovie(node.path, rendering, self._eer_gains, index, descriptor, name, findings)
             return MovieFile(movie, (*identity, rendering), self._store)
         movie = ArchivedMovie(node.path, self._gains, self._pool, descriptor, name)
         if node.kind is Kind.COUNTS:
             movie = CountsMovie(movie)
         return MovieFile(movie, (*identity, node.kind), self._store)
+
+    def _name_of(self, node: Node) -> str:
+        """How messages call a file of the archive."""
+        return str(self.archive / node.path.relative_to(self._tree.root))
 
     def _open_eer_gain(self, node: Node) -> OpenFile:
         gain = node.view.rendering.gain

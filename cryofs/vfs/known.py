@@ -21,9 +21,15 @@ def identity_of(found: os.stat_result) -> Identity:
 
 
 class Known(Generic[T]):
-    """What `read` gives for files, remembered for the `limit` files that were asked for last."""
+    """What `read` gives for files, remembered for the `limit` files that were asked for last.
 
-    def __init__(self, read: Callable[[Path], T], limit: int):
+    Parameters
+    ----------
+    read : callable
+        Called with an open file, its size, and its name for messages.
+    """
+
+    def __init__(self, read: Callable[[int, int, str], T], limit: int):
         self._read = read
         self._limit = limit
         self._lock = threading.Lock()
@@ -31,14 +37,30 @@ class Known(Generic[T]):
 
     def get(self, path: Path, found: os.stat_result) -> T:
         """What the file at `path`, in the state `found`, holds. Errors of reading are not remembered."""
+        try:
+            return self._recall(identity_of(found))
+        except KeyError:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return self.get_open(descriptor, path.name)
+        finally:
+            os.close(descriptor)
+
+    def get_open(self, descriptor: int, name: str) -> T:
+        """What an open file holds, whichever file has its name by now."""
+        found = os.fstat(descriptor)
         identity = identity_of(found)
-        with self._lock:
-            if identity in self._table:
-                self._table.move_to_end(identity)
-                return self._table[identity]
-        value = self._read(path)
+        try:
+            return self._recall(identity)
+        except KeyError:
+            value = self._read(descriptor, found.st_size, name)
         with self._lock:
             self._table[identity] = value
             if len(self._table) > self._limit:
                 self._table.popitem(last=False)
         return value
+
+    def _recall(self, identity: Identity) -> T:
+        with self._lock:
+            self._table.move_to_end(identity)
+            return self._table[identity]

@@ -18,7 +18,7 @@ from pathlib import Path
 from cryofs.errors import CryofsError, DamagedError
 from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex
-from cryofs.formats.record import Record, is_archived, read_record
+from cryofs.formats.record import is_archived, read_record
 from cryofs.movies.counts import counts_bytes
 from cryofs.movies.names import (
     DRAFT_PREFIX,
@@ -97,8 +97,8 @@ class Tree:
         self.root = root
         self._rendering = rendering
         self._originals = Known(_read_original, _KNOWN_FILES)
-        self._eer_indexes = Known(_read_eer_index, _KNOWN_INDEXES)
-        self._eer_facts = Known(lambda path: facts_of(self.eer_index(path)), _KNOWN_FILES)
+        self._eer_indexes = Known(eer.read_index, _KNOWN_INDEXES)
+        self._eer_facts = Known(self._read_eer_facts, _KNOWN_FILES)
 
     def lookup(self, path: str) -> Node:
         """Node behind an absolute path of the mount.
@@ -132,9 +132,13 @@ class Tree:
             self._add_made_up(folder, shown)
         return list(shown.items())
 
-    def eer_index(self, path: Path) -> EerIndex:
-        """Index of an EER file of the archive."""
-        return self._eer_indexes.get(path, path.lstat())
+    def eer_index(self, descriptor: int, name: str) -> EerIndex:
+        """Index of an open EER file."""
+        return self._eer_indexes.get_open(descriptor, name)
+
+    def eer_facts(self, path: Path) -> EerFacts:
+        """What an EER file of the archive says of itself."""
+        return self._eer_facts.get(path, path.lstat())
 
     def first_eer(self, folder: Path) -> EerFacts | None:
         """What the first readable EER file of a folder says of itself."""
@@ -145,6 +149,9 @@ class Tree:
                 except CryofsError:
                     continue
         return None
+
+    def _read_eer_facts(self, descriptor: int, size: int, name: str) -> EerFacts:
+        return facts_of(self.eer_index(descriptor, name))
 
     def _view_of(self, path: str) -> tuple[View, Path]:
         """View that a path of the mount leads into, and the place in the archive that it stands for."""
@@ -272,25 +279,12 @@ def _upwards(folder: Path, root: Path) -> list[Path]:
     return [root / part for part in (below, *below.parents)]
 
 
-def _read_original(path: Path) -> _Original | None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        size = os.fstat(descriptor).st_size
-        if not is_archived(descriptor, size):
-            return None
-        record: Record = read_record(descriptor, size, path.name)
-        original = record.original
-        return _Original(original.bytes, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record))
-    finally:
-        os.close(descriptor)
-
-
-def _read_eer_index(path: Path) -> EerIndex:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        return eer.read_index(descriptor, os.fstat(descriptor).st_size, path.name)
-    finally:
-        os.close(descriptor)
+def _read_original(descriptor: int, size: int, name: str) -> _Original | None:
+    if not is_archived(descriptor, size):
+        return None
+    record = read_record(descriptor, size, name)
+    original = record.original
+    return _Original(original.bytes, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record))
 
 
 def _of_original(found: os.stat_result, original: _Original) -> Attributes:

@@ -16,7 +16,7 @@ from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.rendering import Rendering
 from tests.detector.test_events import render
-from tests.support import mounted
+from tests.support import mounted, movies_star
 
 needs_relion = [
     pytest.mark.relion,
@@ -24,29 +24,6 @@ needs_relion = [
 ]
 needs_fuse = pytest.mark.skipif(shutil.which("fusermount3") is None, reason="needs fuse3")
 FRAMES = 7
-MOVIES_STAR = """
-# version 30001
-
-data_optics
-
-loop_
-_rlnOpticsGroupName #1
-_rlnOpticsGroup #2
-_rlnMicrographOriginalPixelSize #3
-_rlnVoltage #4
-_rlnSphericalAberration #5
-_rlnAmplitudeContrast #6
-opticsGroup1 1 0.8 300 2.7 0.1
-
-# version 30001
-
-data_movies
-
-loop_
-_rlnMicrographMovieName #1
-_rlnOpticsGroup #2
-Movies/x.mrc 1
-"""
 
 
 def fractions(path: Path, grouping: int, upsampling: int) -> list[NDArray[np.int16]]:
@@ -130,7 +107,7 @@ class TestRelion:
         (tmp_path / "archive").mkdir()
         write_eer(tmp_path / "archive" / "x.eer", frames, shape, widths, xml=metadata(48, 9.6, 0.8))
         (tmp_path / "project").mkdir()
-        (tmp_path / "project" / "movies.star").write_text(MOVIES_STAR)
+        (tmp_path / "project" / "movies.star").write_text(movies_star("Movies/x.mrc", 0.8))
         command = "relion_run_motioncorr --use_own --j 1 --patch_x 1 --patch_y 1 --dose_per_frame 1.0 --skip_logfile"
         with mounted(tmp_path / "archive", tmp_path / "mnt", "--eer-grouping", 6) as mount:
             (tmp_path / "project" / "Movies").symlink_to(mount)

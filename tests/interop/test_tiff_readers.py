@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from benchmarks.simulate import Detector, header
-from tests.support import archive, mounted, simulated
+from tests.support import archive, mounted, movies_star, simulated
 
 needs_relion = [
     pytest.mark.relion,
@@ -20,29 +20,6 @@ needs_relion = [
 needs_fuse = pytest.mark.skipif(shutil.which("fusermount3") is None, reason="needs fuse3")
 DETECTOR = Detector.make((512, 560), defects=40)
 FRAMES = 16
-MOVIES_STAR = """
-# version 30001
-
-data_optics
-
-loop_
-_rlnOpticsGroupName #1
-_rlnOpticsGroup #2
-_rlnMicrographOriginalPixelSize #3
-_rlnVoltage #4
-_rlnSphericalAberration #5
-_rlnAmplitudeContrast #6
-opticsGroup1 1 1.06 300 2.7 0.1
-
-# version 30001
-
-data_movies
-
-loop_
-_rlnMicrographMovieName #1
-_rlnOpticsGroup #2
-Movies/k2.mrc 1
-"""
 # with more than one thread RELION fills hot pixels in an order, and so with values, that differ from run to run
 MOTION_CORRECTION = """relion_run_motioncorr --use_own --j 1 --patch_x 1 --patch_y 1 --dose_per_frame 1.0
     --skip_logfile --i movies.star --o out/"""
@@ -138,7 +115,7 @@ class TestRelion:
     def _correct(self, project: Path, movies: Path) -> bytes:
         project.mkdir()
         (project / "Movies").symlink_to(movies)
-        (project / "movies.star").write_text(MOVIES_STAR)
+        (project / "movies.star").write_text(movies_star("Movies/k2.mrc", 1.06))
         subprocess.run(MOTION_CORRECTION.split(), cwd=project, check=True, capture_output=True)
         micrograph = (project / "out" / "Movies" / "k2.mrc").read_bytes()
         # the first label of the header tells the time of day

@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from benchmarks.simulate_eer import Events, Widths, encode, metadata, random_frames, write_eer
-from cryofs.errors import FormatError, GainError
+from cryofs.errors import ChangedError, FormatError, GainError
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.rendering import Rendering
@@ -180,6 +180,16 @@ def test_a_fraction_of_damaged_frames_alone_is_empty_and_told(path: Path, caplog
         assert not movie.frame(1).any()
         np.testing.assert_array_equal(movie.frame(2), plain_sum([4, 5]))
     assert "frame 2, 3: damaged" in caplog.text
+
+
+def test_a_file_written_to_while_open_gives_no_more_fractions(path: Path) -> None:
+    with opened(path, grouping=4) as movie:
+        movie.frame(0)
+        with path.open("r+b") as file:
+            file.seek(0, 2)
+            file.write(b"x")
+        with pytest.raises(ChangedError, match=r"x\.eer: changed while it was read"):
+            movie.frame(1)
 
 
 def gain_values(shape: tuple[int, int]) -> NDArray[np.float32]:
