@@ -19,6 +19,8 @@ from typing import Any
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
+# Frames decoded at the same time where each has all threads of a pool for its strips; more would only take memory.
+_DECODES_AT_ONCE = 2
 # Share of the budget for frames that were given away whole.
 _SHARE_OF_SERVED = 1 / 16
 
@@ -45,13 +47,10 @@ class FrameStore:
     ----------
     background : Executor or None
         Runs read-ahead; without it there is none.
-    decodes_at_once : int
-        Frames decoded at the same time, at most.
     """
 
-    def __init__(self, budget: int, background: Executor | None = None, decodes_at_once: int = 2):
+    def __init__(self, budget: int, background: Executor | None = None):
         self._budget = budget
-        self._decodes_at_once = decodes_at_once
         self._background = background
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
@@ -63,13 +62,15 @@ class FrameStore:
         self._decoding = 0
         self._figures = StoreFigures(budget_bytes=budget)
 
-    def get(self, key: Hashable, size: int, decode: Decode) -> Frame:
+    def get(self, key: Hashable, size: int, decode: Decode, at_once: int = _DECODES_AT_ONCE) -> Frame:
         """Frame under `key`, decoded by `decode` unless it is there; it must not be changed.
 
         Parameters
         ----------
         size : int
             Bytes that the frame takes, for which room is made first.
+        at_once : int
+            Decodes that may be under way at the same time, this one included.
         """
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
@@ -84,10 +85,12 @@ class FrameStore:
             with self._lock:
                 self._figures.hits += 1
             return frame
-        self._fulfil(mine, key, size, decode)
+        self._fulfil(mine, key, size, decode, at_once)
         return mine.result()
 
-    def prefetch(self, key: Hashable, size: int, decode: Decode) -> Future[None] | None:
+    def prefetch(
+        self, key: Hashable, size: int, decode: Decode, at_once: int = _DECODES_AT_ONCE
+    ) -> Future[None] | None:
         """Decode a frame in the background, if there is room for it without waiting.
 
         Returns
@@ -98,11 +101,11 @@ class FrameStore:
         if self._background is None:
             return None
         with self._lock:
-            busy = self._decoding >= self._decodes_at_once or self._reserved + 2 * size > self._budget
+            busy = self._decoding >= at_once or self._reserved + 2 * size > self._budget
             if busy or key in self._cached or key in self._under_way:
                 return None
             future: Future[Frame] = Future()
-            begun = self._background.submit(self._fulfil, future, key, size, decode)
+            begun = self._background.submit(self._fulfil, future, key, size, decode, at_once)
             self._under_way[key] = future
             self._figures.read_ahead += 1
         return begun
@@ -123,9 +126,9 @@ class FrameStore:
             self._figures.cached_bytes = int(self._cached.currsize)
             return StoreFigures(**vars(self._figures))
 
-    def _fulfil(self, future: Future[Frame], key: Hashable, size: int, decode: Decode) -> None:
+    def _fulfil(self, future: Future[Frame], key: Hashable, size: int, decode: Decode, at_once: int) -> None:
         """Decode a frame, hand it to all who wait, and keep it."""
-        self._make_room(size)
+        self._make_room(size, at_once)
         try:
             frame = decode()
         except BaseException as error:  # noqa: BLE001 - whoever waits for the frame gets the error, whatever it is
@@ -135,13 +138,10 @@ class FrameStore:
             self._finish(key, size, frame)
             future.set_result(frame)
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, size: int, at_once: int) -> None:
         with self._room:
             self._room.wait_for(
-                lambda: (
-                    self._decoding < self._decodes_at_once
-                    and (self._decoding == 0 or self._reserved + size <= self._budget)
-                )
+                lambda: self._decoding < at_once and (self._decoding == 0 or self._reserved + size <= self._budget)
             )
             self._decoding += 1
             self._reserved += size

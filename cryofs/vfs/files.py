@@ -61,6 +61,8 @@ class MovieFile:
         self._movie = movie
         self._identity = identity
         self._store = store
+        # while one frame is decoded ahead, a reader that jumped need not wait for it
+        self._at_once = max(2, movie.decodes_at_once)
         # what a reader did so far: hints for read-ahead and for the store, so they need no lock
         self._served: dict[int, int] = {}
         self._last_frame = -1
@@ -121,8 +123,8 @@ class MovieFile:
         return frame
 
     def _get(self, index: int) -> NDArray[Any]:
-        movie = self._movie
-        return self._store.get((*self._identity, index), movie.kept_bytes, lambda: movie.kept_frame(index))
+        decode = functools.partial(self._movie.kept_frame, index)
+        return self._store.get((*self._identity, index), self._movie.kept_bytes, decode, self._at_once)
 
     def _read_ahead(self, index: int) -> None:
         """Have the next frames decoded, the more of them the longer a reader goes on in order."""
@@ -132,5 +134,5 @@ class MovieFile:
         ahead = min(2 * self._steps - 1, movie.decodes_at_once)
         for coming in range(index + 1, min(index + 1 + ahead, movie.layout.frames)):
             decode = functools.partial(movie.kept_frame, coming)
-            if begun := self._store.prefetch((*self._identity, coming), movie.kept_bytes, decode):
+            if begun := self._store.prefetch((*self._identity, coming), movie.kept_bytes, decode, self._at_once):
                 self._coming.append(begun)

@@ -68,8 +68,7 @@ class FileSystem:
         """Start the threads."""
         self._pool = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="decode")
         self._background = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="read-ahead")
-        decodes_at_once = max(2, self._settings.jobs)
-        self._store = FrameStore(self._settings.cache_size, self._background, decodes_at_once)
+        self._store = FrameStore(self._settings.cache_size, self._background)
         self._background.submit(self._load_renderer)
 
     def stop(self) -> None:

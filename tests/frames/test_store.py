@@ -374,11 +374,11 @@ def test_a_frame_that_is_gone_can_be_called_served(decoder: Decoder) -> None:
 def test_several_frames_are_decoded_ahead() -> None:
     gates = [Gate() for _ in range(3)]
     with ThreadPoolExecutor(4) as pool:
-        store = FrameStore(1000, pool, decodes_at_once=3)
+        store = FrameStore(1000, pool)
         for key, gate in enumerate(gates):
-            assert store.prefetch(key, 10, gate) is not None
+            assert store.prefetch(key, 10, gate, at_once=3) is not None
         for gate in gates:
             assert gate.begun.wait(SECONDS)
-        assert store.prefetch(3, 10, Gate()) is None
+        assert store.prefetch(3, 10, Gate(), at_once=3) is None
         for gate in gates:
             gate.open.set()
