@@ -45,6 +45,7 @@ def add_up(
     shape: tuple[int, int],
     code: tuple[int, int, int, int],
     upsampling: int,
+    memory: NDArray[Any] | None = None,
 ) -> Sum:
     """Image of a group of frames.
 
@@ -60,6 +61,8 @@ def add_up(
         Bits of the run length, of sub-pixel x, of sub-pixel y, and of a run length of all ones.
     upsampling : int
         1, 2 or 4 pixels of the image a pixel of the detector; needs 0, 1 or 2 sub-pixel bits.
+    memory : ndarray or None
+        Where the image is to be made, if it has the size of the image.
 
     Returns
     -------
@@ -68,7 +71,9 @@ def add_up(
     """
     ny, nx = shape
     # a frame has one event at most in a pixel
-    image = np.zeros((upsampling * ny, upsampling * nx), np.min_scalar_type(len(starts)))
+    image = np.empty((upsampling * ny, upsampling * nx), np.min_scalar_type(len(starts)))
+    if memory is not None and memory.nbytes == image.nbytes:
+        image = memory.reshape(-1).view(image.dtype).reshape(image.shape)
     band_rows = max(1, _BAND_BYTES // (upsampling * image[0].nbytes))
     places = _sub_pixel_places(code[1], code[2], upsampling, nx)
     events = np.zeros(len(starts), np.int64)
@@ -76,7 +81,7 @@ def add_up(
     whole = events >= 0
     if not whole.all():
         # damaged streams are rare: they are noticed at their end, and the image is made again without them
-        image = add_up(words, starts[whole], ends[whole], shape, code, upsampling).image
+        image = add_up(words, starts[whole], ends[whole], shape, code, upsampling, image).image
     return Sum(image, events)
 
 
@@ -105,7 +110,7 @@ def _sub_pixel_places(x_bits: int, y_bits: int, upsampling: int, nx: int) -> NDA
 def _add_up(  # type: ignore[no-untyped-def]
     words, starts, ends, run_bits, x_bits, y_bits, long_bits, ny, nx, band_rows, upsampling, places, image, events
 ):
-    """Fill `image` (flat, zeros) and `events`."""
+    """Fill `image` (flat) and `events` (zeros)."""
     total = ny * nx
     event_bits = run_bits + x_bits + y_bits
     longest = (1 << run_bits) - 1
@@ -120,6 +125,7 @@ def _add_up(  # type: ignore[no-untyped-def]
     pixels = np.zeros(len(starts), np.int64)
     for band_end in range(band_rows * nx, total + band_rows * nx, band_rows * nx):
         until = min(band_end, total)
+        image[(band_end - band_rows * nx) * upsampling * upsampling : until * upsampling * upsampling] = 0
         for stream in range(len(starts)):
             pixel, bit, end = pixels[stream], bits[stream], ends[stream]
             placed = 0

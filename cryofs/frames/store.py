@@ -1,7 +1,7 @@
 """The frame store: decoded frames in memory, least recently used ones going first.
 
 Frames that were given away whole, from their first byte to the last, are kept in a small part of the budget only: the
-kernel has their bytes in its page cache by then, and memory that is used again is much faster than memory taken anew.
+kernel has their bytes in its page cache by then. Memory of frames that are dropped is used again for the next ones.
 
 Threads: any thread may call `get`. The first that asks for a frame decodes it (its movie's pool does the strips), all
 others wait for that one decode. The lock guards the tables and is never held during a decode. Room is set aside before
@@ -19,13 +19,16 @@ from typing import Any
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
+from cryofs.frames.memory import reuse
+
 # Frames decoded at the same time where each has all threads of a pool for its strips; more would only take memory.
 _DECODES_AT_ONCE = 2
 # Share of the budget for frames that were given away whole.
 _SHARE_OF_SERVED = 1 / 16
 
 Frame = NDArray[Any]
-Decode = Callable[[], Frame]
+# Called with memory of the frame's size that may be used for it, or None.
+Decode = Callable[[Frame | None], Frame]
 
 
 @dataclass
@@ -111,14 +114,10 @@ class FrameStore:
         return begun
 
     def served(self, key: Hashable) -> None:
-        """A frame was given away whole; forget those for which that is longest ago."""
+        """A frame was given away whole: of these, only the last ones are kept when room is made for others."""
         with self._lock:
-            if key not in self._cached:
-                return
-            self._served[key] = self._cached[key].nbytes
-            while sum(self._served.values()) > self._budget * _SHARE_OF_SERVED:
-                oldest, _ = self._served.popitem(last=False)
-                self._cached.pop(oldest, None)
+            if key in self._cached:
+                self._served[key] = self._cached[key].nbytes
 
     def figures(self) -> StoreFigures:
         """Figures as of now."""
@@ -128,9 +127,10 @@ class FrameStore:
 
     def _fulfil(self, future: Future[Frame], key: Hashable, size: int, decode: Decode, at_once: int) -> None:
         """Decode a frame, hand it to all who wait, and keep it."""
-        self._make_room(size, at_once)
+        # what is dropped is given back to the system here, without the lock
+        spare = reuse(self._make_room(size, at_once), size)
         try:
-            frame = decode()
+            frame = decode(spare)
         except BaseException as error:  # noqa: BLE001 - whoever waits for the frame gets the error, whatever it is
             self._finish(key, size, None)
             future.set_exception(error)
@@ -138,16 +138,23 @@ class FrameStore:
             self._finish(key, size, frame)
             future.set_result(frame)
 
-    def _make_room(self, size: int, at_once: int) -> None:
+    def _make_room(self, size: int, at_once: int) -> list[Frame]:
+        """Wait until a frame of this size may be decoded, and set its room aside; return the frames dropped for it."""
+        dropped = []
         with self._room:
             self._room.wait_for(
                 lambda: self._decoding < at_once and (self._decoding == 0 or self._reserved + size <= self._budget)
             )
             self._decoding += 1
             self._reserved += size
+            while sum(self._served.values()) > self._budget * _SHARE_OF_SERVED:
+                oldest, _ = self._served.popitem(last=False)
+                dropped.append(self._cached.pop(oldest))
             while self._cached and self._cached.currsize + self._reserved > self._budget:
-                evicted, _ = self._cached.popitem()
-                self._served.pop(evicted, None)
+                least_recent, frame = self._cached.popitem()
+                self._served.pop(least_recent, None)
+                dropped.append(frame)
+        return dropped
 
     def _finish(self, key: Hashable, size: int, frame: Frame | None) -> None:
         with self._room:
@@ -157,6 +164,6 @@ class FrameStore:
             self._figures.decodes += 1
             if frame is None:
                 self._figures.failures += 1
-            elif frame.nbytes <= self._budget:
+            elif self._cached.currsize + frame.nbytes <= self._budget:
                 self._cached[key] = frame
             self._room.notify_all()

@@ -114,9 +114,13 @@ class ArchivedMovie(Movie):
         ChangedError
             The file was overwritten since it was opened.
         """
+        return self.kept_frame(index)
+
+    def kept_frame(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[np.uint8]:
+        """Bytes of a frame of the original; errors as those of `raw_frame`."""
         with self._telling(index):
             frame = self.record.frames[index]
-            raw = self._decode(index)
+            raw = self._decode(index, memory)
             if quick_sum(raw) != frame.sum:
                 raise DamagedError("the decoded frame has another sum than recorded")
             return raw
@@ -195,11 +199,11 @@ class ArchivedMovie(Movie):
         if (now.st_size, now.st_mtime_ns) != (self._stat.st_size, self._stat.st_mtime_ns):
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
-    def _decode(self, index: int) -> NDArray[np.uint8]:
+    def _decode(self, index: int, memory: NDArray[Any] | None) -> NDArray[np.uint8]:
         self.prepare()
         header = self.mrc_header
         stored = self.stored_frame(index)
-        values = self._empty_values(header.ny)
+        values = self._empty_values(header.ny, memory)
 
         def decode_group(group: range) -> None:
             self._decode_strips(stored.strips, group, values[self.page_layout.frame_rows(group)])
@@ -224,11 +228,13 @@ class ArchivedMovie(Movie):
                 f"{self.name}, frame {index}: damaged ({error}); restore the file from a backup"
             ) from error
 
-    def _empty_values(self, rows: int) -> NDArray[Any]:
+    def _empty_values(self, rows: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
         header = self.mrc_header
         if header.mode == mrc.MODE_4BIT:
             # the padding nibble of an odd row is 0 unless an exception says otherwise
             return np.zeros((rows, 2 * header.row_bytes), header.dtype)
+        if memory is not None:
+            return memory.reshape(-1).view(header.dtype).reshape(rows, header.nx)
         return np.empty((rows, header.nx), header.dtype)
 
     def _decode_strips(self, strips: list[bytes], group: range, values: NDArray[Any]) -> None:

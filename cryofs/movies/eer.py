@@ -138,7 +138,7 @@ class EerMovie(SourceMovie):
         _, ny, nx = self.shape
         return ny * nx * np.min_scalar_type(len(self.fractions[0])).itemsize
 
-    def kept_frame(self, index: int) -> NDArray[Any]:
+    def kept_frame(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
         """Counts of a fraction, shape (ny * nx,), in an unsigned type that holds them.
 
         Raises
@@ -154,7 +154,7 @@ class EerMovie(SourceMovie):
         from cryofs.detector import events
 
         added = events.add_up(
-            streams.words, streams.starts, streams.ends, *self.index.geometry, self.rendering.upsampling
+            streams.words, streams.starts, streams.ends, *self.index.geometry, self.rendering.upsampling, memory
         )
         whole = {frame for frame, count in zip(frames, added.events.tolist(), strict=True) if count >= 0}
         self.findings.add_damaged([frame for frame in self.fractions[index] if frame not in whole])

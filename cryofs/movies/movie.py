@@ -64,8 +64,14 @@ class Movie(ABC):
         """Memory that a kept frame takes."""
         return self.layout.frame_bytes
 
-    def kept_frame(self, index: int) -> NDArray[Any]:
-        """A decoded frame, flat, in the form that is kept in memory: its bytes, unless a smaller form will do."""
+    def kept_frame(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
+        """A decoded frame, flat, in the form that is kept in memory: its bytes, unless a smaller form will do.
+
+        Parameters
+        ----------
+        memory : ndarray or None
+            One of `kept_bytes` that may be used for the frame; nobody else holds it.
+        """
         return self.raw_frame(index)
 
     def piece(self, kept: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
