@@ -26,7 +26,7 @@ _LARGEST = 2**63 - 1
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
-Dose = Annotated[float, msgspec.Meta(gt=0)]
+Dose = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 EerDtype = Literal["int8", "int16", "uint16", "float32"]
 Leftover = Literal["drop", "keep"]
 # Two ways of saying the same; one given on the command line replaces the other of the file.

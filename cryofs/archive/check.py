@@ -61,7 +61,7 @@ def compare_frames(
 def work_groups(layout: PageLayout, source: SourceMovie) -> list[range]:
     """Numbers of the strips of a frame, divided into pieces of work; a rendered frame is best used whole."""
     groups = layout.strip_groups()
-    return groups if source.decodes_at_once == 1 else [range(groups[0].start, groups[-1].stop)]
+    return [range(groups[0].start, groups[-1].stop)] if source.whole_frames else groups
 
 
 def _same_bytes(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:

@@ -31,7 +31,7 @@ from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import EER_GAIN_REFERENCE, original_name
+from cryofs.movies.names import original_name
 from cryofs.movies.rendering import Rendering, gain_header
 from cryofs.movies.source import SourceMovie
 
@@ -126,6 +126,8 @@ class _Run:
         if isinstance(options.gain, Path):
             self._given = self._references.adopt(options.gain, self._library)
         self._eer_gains = EerGains()
+        # sizes of images for which the gain reference of EER movies is in the archive
+        self._eer_grids: set[tuple[int, int]] = set()
         self.summary = Summary()
 
     def make_folders(self, jobs: list[Job]) -> None:
@@ -142,6 +144,8 @@ class _Run:
             try:
                 with self._open(job) as movie:
                     info = look_at(movie, job.source)
+                    if isinstance(movie, EerMovie):
+                        self._keep_eer_gain(movie)
                 if self._options.only_do_unfinished and is_done(self._archive / job.target, info):
                     self.summary.skipped += 1
                 else:
@@ -193,8 +197,6 @@ class _Run:
             plan = make_plan(movie, samples, reference, self._options.coding, self._pool)
             target = self._archive / job.target
             stored = archive_movie(movie, target, plan, sums, self._library, self._pool, self._listener.frames)
-            if isinstance(movie, EerMovie):
-                self._keep_eer_gain(movie)
             source_bytes = movie.stat.st_size
             self.summary.movies += 1
             self.summary.original_bytes += source_bytes
@@ -202,12 +204,13 @@ class _Run:
             self._listener.movie_done(job.target, source_bytes, stored)
 
     def _keep_eer_gain(self, movie: EerMovie) -> None:
-        """Put the gain reference of rendered movies into the archive, to be multiplied, on the grid of the first."""
-        target = self._archive / EER_GAIN_REFERENCE
-        if movie.rendering.gain is None or movie.rendering.apply_gain or target.exists():
+        """Put the gain reference of a movie to be rendered into the archive, to be multiplied, on the movie's grid."""
+        rendering = movie.rendering
+        if rendering.gain is None or movie.shape[1:] in self._eer_grids:
             return
-        with EerGainMovie(movie.rendering.gain, gain_header(movie.facts, movie.rendering), self._eer_gains) as gain:
-            durable.write_file(target, gain.header + gain.raw_frame(0).tobytes())
+        with EerGainMovie(rendering.gain, gain_header(movie.facts, rendering), self._eer_gains) as reference:
+            self._references.keep_eer(reference.header + reference.raw_frame(0).tobytes())
+        self._eer_grids.add(movie.shape[1:])
 
     def _estimate_missing(self, infos: list[MovieInfo]) -> None:
         """Estimate gain references until every gain-normalised movie has one that fits."""

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | 
         "gain": index.metadata.get("eerGainReference"),
         "exceptions": 0,
         "frames": index.frames,
-        "frames_in_metadata": int(noted) if noted.isdecimal() else None,
+        "frames_in_metadata": int(noted) if re.fullmatch("[0-9]{1,12}", noted) else None,
         "damaged_frames": np.flatnonzero(counted < 0).tolist(),
         "electrons_per_pixel_per_frame": electrons,
         "pixel_size": pixel_size,
@@ -108,6 +109,6 @@ def _groupings(frame_dose: float | None) -> list[int] | None:
     if frame_dose is None:
         return None
     # doses are written with a few digits, so a limit may be reached but for the last bits
-    least = math.ceil(round(_FRACTION_DOSE[0] / frame_dose, 6))
+    least = max(1, math.ceil(round(_FRACTION_DOSE[0] / frame_dose, 6)))
     most = math.floor(round(_FRACTION_DOSE[1] / frame_dose, 6))
     return [least, most] if least <= most else None

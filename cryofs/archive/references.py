@@ -17,7 +17,12 @@ from cryofs.formats.record import Gain
 from cryofs.movies import gain
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import GAIN_REFERENCE, later_reference_name
+from cryofs.movies.names import (
+    EER_GAIN_REFERENCE,
+    GAIN_REFERENCE,
+    later_eer_reference_name,
+    later_reference_name,
+)
 
 # A reference serves a movie when no more than this share of its counts are exceptions: far above defects, above what a
 # camera leaves that rounded in another way (7 % at 1.45 e/px), far below what another gain leaves (nearly all).
@@ -64,6 +69,14 @@ class References:
     def add(self, estimation: Estimation, library: GainLibrary) -> Reference:
         """Write an estimated reference into the archive."""
         return self._store(estimation.reference_file(), library)
+
+    def keep_eer(self, data: bytes) -> None:
+        """Write the gain reference of rendered EER movies, under a longer name where another has the plain one."""
+        target = self._root / EER_GAIN_REFERENCE
+        if target.exists() and target.read_bytes() != data:
+            target = self._root / later_eer_reference_name(gain.bytes_sha256(data))
+        if not target.exists():
+            write_file(target, data)
 
     def _store(self, data: bytes, library: GainLibrary) -> Reference:
         """Write a reference under a free name; another run may take one at the same time."""

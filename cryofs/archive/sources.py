@@ -55,6 +55,9 @@ def collect(sources: Iterable[Path], archive: Path, *, render_eer: bool = False)
         if render_eer and item.kind is Kind.FILE and item.source.suffix == EER_SUFFIX:
             item = _rendered(item)
         twin = jobs.setdefault(item.target, item)
+        if (twin.kind, item.kind) == (Kind.EER, Kind.MOVIE):
+            # a movie that is there wins over one that would be made
+            jobs[item.target], item, twin = item, twin, item
         if twin.source != item.source and not twin.kind is item.kind is Kind.FOLDER:
             text = f"{item.source}: {twin.source} already becomes {item.target} in the archive; rename one of them"
             problems.append(Problem(item.source, ArchiveError(text)))

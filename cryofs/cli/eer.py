@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+# beyond any dose or pixel size
+_LARGEST = 1e6
+
 
 class Dtype(StrEnum):
     """Pixel types of fractions."""
@@ -29,11 +32,34 @@ def _upsampling(text: str) -> int:
     return int(text)
 
 
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= _LARGEST:
+        raise typer.BadParameter(f"{text!r} is no number above 0")
+    return value
+
+
 GroupingOption = Annotated[
     int | None, typer.Option("--eer-grouping", min=1, help="EER frames in a fraction.", show_default="40")
 ]
 DoseOption = Annotated[
-    float | None, typer.Option("--eer-dose-per-fraction", metavar="D", help="Group by dose instead, in e/A^2.")
+    float | None,
+    typer.Option("--eer-dose-per-fraction", metavar="D", parser=_positive, help="Group by dose instead, in e/A^2."),
+]
+PixelSizeOption = Annotated[
+    float | None,
+    typer.Option(
+        "--pixel-size", metavar="A", parser=_positive, help="Pixel size of an EER movie, if its metadata lack it."
+    ),
+]
+TotalDoseOption = Annotated[
+    float | None,
+    typer.Option(
+        "--dose", metavar="D", parser=_positive, help="Dose of an EER movie in e/A^2, if its metadata lack it."
+    ),
 ]
 UpsamplingOption = Annotated[
     int | None,

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cryofs.cli import eer
 from cryofs.cli.output import percent, print_json, size_text
 from cryofs.settings import usable_cores
 
@@ -13,12 +14,8 @@ NAME = "info"
 
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A movie, archived or plain.")],
-    pixel_size: Annotated[
-        float | None, typer.Option(metavar="A", help="Pixel size of an EER movie, if its metadata lack it.")
-    ] = None,
-    dose: Annotated[
-        float | None, typer.Option(metavar="D", help="Dose of an EER movie in e/A^2, if its metadata lack it.")
-    ] = None,
+    pixel_size: eer.PixelSizeOption = None,
+    dose: eer.TotalDoseOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
 ) -> None:

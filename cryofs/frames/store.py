@@ -10,7 +10,7 @@ budget is decoded alone and not kept.
 """
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -61,6 +61,7 @@ class FrameStore:
         self._under_way: dict[Hashable, Future[Frame]] = {}
         # those of the cached frames that were given away whole, with their sizes
         self._served: OrderedDict[Hashable, int] = OrderedDict()
+        self._waiting: deque[object] = deque()
         self._reserved = 0
         self._decoding = 0
         self._figures = StoreFigures(budget_bytes=budget)
@@ -141,10 +142,19 @@ class FrameStore:
     def _make_room(self, size: int, at_once: int) -> list[Frame]:
         """Wait until a frame of this size may be decoded, and set its room aside; return the frames dropped for it."""
         dropped = []
+        ticket = object()
         with self._room:
+            # in the order of asking, or decodes of which many may run would keep out those of which few may
+            self._waiting.append(ticket)
             self._room.wait_for(
-                lambda: self._decoding < at_once and (self._decoding == 0 or self._reserved + size <= self._budget)
+                lambda: (
+                    self._waiting[0] is ticket
+                    and self._decoding < at_once
+                    and (self._decoding == 0 or self._reserved + size <= self._budget)
+                )
             )
+            self._waiting.popleft()
+            self._room.notify_all()
             self._decoding += 1
             self._reserved += size
             while sum(self._served.values()) > self._budget * _SHARE_OF_SERVED:

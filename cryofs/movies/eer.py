@@ -91,6 +91,8 @@ class EerMovie(SourceMovie):
         No readable EER file, or it cannot be rendered as wanted.
     """
 
+    whole_frames = True
+
     def __init__(
         self,
         path: Path,

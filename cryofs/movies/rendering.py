@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from cryofs.errors import FormatError
 from cryofs.formats import mrc
 from cryofs.formats.eer import EerIndex
@@ -15,6 +13,7 @@ _MODES = {"int8": 0, "int16": 1, "float32": 2, "uint16": 6}
 _ANGSTROM_PER_M = 1e10
 # what a microscope can have; other values are mistakes of units
 _PIXEL_SIZES = (0.01, 1000.0)
+_NUMBERS = (1e-15, 1e9)
 
 
 @dataclass(frozen=True)
@@ -151,9 +150,9 @@ def gain_header(facts: EerFacts, rendering: Rendering) -> MrcHeader:
 
 
 def _number(index: EerIndex, name: str) -> float | None:
-    """A positive number of the metadata."""
+    """A number of the metadata, None where it is no size or dose that could be."""
     try:
         value = float(index.metadata[name])
     except (KeyError, ValueError):
         return None
-    return value if np.isfinite(value) and value > 0 else None
+    return value if _NUMBERS[0] <= value <= _NUMBERS[1] else None

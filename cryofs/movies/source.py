@@ -20,7 +20,11 @@ class SourceMovie(Movie):
         The open file.
     stat : os.stat_result
         What it was when it was opened.
+    whole_frames : bool
+        Whether some rows cost as much as the whole frame, so that frames should be asked for whole.
     """
+
+    whole_frames = False
 
     descriptor: int
     stat: os.stat_result

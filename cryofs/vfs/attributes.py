@@ -31,7 +31,7 @@ class Attributes:
 
     def made_into(self, what: str, size: int | None = None) -> "Attributes":
         """Attributes of something made of the file, of another size, with an inode of its own."""
-        inode = self.inode ^ (zlib.crc32(what.encode()) << _INODE_SHIFT)
+        inode = self.inode ^ (zlib.crc32(os.fsencode(what)) << _INODE_SHIFT)
         return replace(self, inode=inode, links=1, size=self.size if size is None else size)
 
 

@@ -21,7 +21,6 @@ from cryofs.movies.counts import CountsMovie
 from cryofs.movies.eer import EerMovie, Findings
 from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.movie import Movie
 from cryofs.movies.names import EER_SUFFIX
 from cryofs.movies.rendering import Rendering, gain_header
 from cryofs.settings import Settings
@@ -161,25 +160,38 @@ class FileSystem:
     def _open_node(self, node: Node) -> OpenFile:
         if stat.S_ISDIR(node.attributes.mode):
             raise IsADirectoryError(node.path.name)
-        if self._store is None:
-            raise RuntimeError("the file system was not started")
-        name, rendering = self._name_of(node), node.view.rendering
         if node.kind is Kind.EER_GAIN:
             return self._open_eer_gain(node)
         descriptor = os.open(node.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         if node.kind is Kind.PLAIN:
             return PlainFile(descriptor)
         identity = identity_of(os.fstat(descriptor))
-        movie: Movie
         if node.kind is Kind.FRACTIONS:
-            findings = self._findings_of(identity, name)
+            movie = self._open_eer(node, descriptor, identity)
+            return MovieFile(movie, (*identity, node.view.rendering), self._frames())
+        archived = ArchivedMovie(node.path, self._gains, self._pool, descriptor, self._name_of(node))
+        if node.kind is Kind.MOVIE:
+            return MovieFile(archived, (*identity, node.kind), self._frames())
+        try:
+            return MovieFile(CountsMovie(archived), (*identity, node.kind), self._frames())
+        except BaseException:
+            archived.close()
+            raise
+
+    def _open_eer(self, node: Node, descriptor: int, identity: Identity) -> EerMovie:
+        name = self._name_of(node)
+        try:
             index = self._tree.eer_index(descriptor, name)
-            movie = EerMovie(node.path, rendering, self._eer_gains, index, descriptor, name, findings)
-            return MovieFile(movie, (*identity, rendering), self._store)
-        movie = ArchivedMovie(node.path, self._gains, self._pool, descriptor, name)
-        if node.kind is Kind.COUNTS:
-            movie = CountsMovie(movie)
-        return MovieFile(movie, (*identity, node.kind), self._store)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        findings = self._findings_of(identity, name)
+        return EerMovie(node.path, node.view.rendering, self._eer_gains, index, descriptor, name, findings)
+
+    def _frames(self) -> FrameStore:
+        if self._store is None:
+            raise RuntimeError("the file system was not started")
+        return self._store
 
     def _name_of(self, node: Node) -> str:
         """How messages call a file of the archive."""
@@ -188,12 +200,10 @@ class FileSystem:
     def _open_eer_gain(self, node: Node) -> OpenFile:
         gain = node.view.rendering.gain
         facts = self._tree.first_eer(node.path.parent)
-        if gain is None or facts is None or self._store is None:
+        if gain is None or facts is None:
             raise FileNotFoundError(node.path.name)
-        header = gain_header(facts, node.view.rendering)
-        return MovieFile(
-            EerGainMovie(gain, header, self._eer_gains), (*identity_of(gain.stat()), header.shape), self._store
-        )
+        movie = EerGainMovie(gain, gain_header(facts, node.view.rendering), self._eer_gains)
+        return MovieFile(movie, (*identity_of(gain.stat()), movie.shape), self._frames())
 
     def _findings_of(self, identity: Identity, name: str) -> Findings:
         with self._lock:

@@ -25,11 +25,14 @@ class Known(Generic[T]):
 
     Parameters
     ----------
+    root : Path
+        Messages name files relative to it.
     read : callable
         Called with an open file, its size, and its name for messages.
     """
 
-    def __init__(self, read: Callable[[int, int, str], T], limit: int):
+    def __init__(self, root: Path, read: Callable[[int, int, str], T], limit: int):
+        self._root = root
         self._read = read
         self._limit = limit
         self._lock = threading.Lock()
@@ -42,7 +45,7 @@ class Known(Generic[T]):
         except KeyError:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            return self.get_open(descriptor, path.name)
+            return self.get_open(descriptor, str(path.relative_to(self._root)))
         finally:
             os.close(descriptor)
 

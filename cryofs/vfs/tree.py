@@ -8,6 +8,7 @@ symbolic links are shown as links, never followed.
 Threads: any thread may call anything; what is known of files has locks of its own.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -96,9 +97,9 @@ class Tree:
     def __init__(self, root: Path, rendering: Rendering):
         self.root = root
         self._rendering = rendering
-        self._originals = Known(_read_original, _KNOWN_FILES)
-        self._eer_indexes = Known(eer.read_index, _KNOWN_INDEXES)
-        self._eer_facts = Known(self._read_eer_facts, _KNOWN_FILES)
+        self._originals = Known(root, _read_original, _KNOWN_FILES)
+        self._eer_indexes = Known(root, eer.read_index, _KNOWN_INDEXES)
+        self._eer_facts = Known(root, self._read_eer_facts, _KNOWN_FILES)
 
     def lookup(self, path: str) -> Node:
         """Node behind an absolute path of the mount.
@@ -146,7 +147,7 @@ class Tree:
             if name.endswith(EER_SUFFIX) and stat.S_ISREG(found.st_mode):
                 try:
                     return self._eer_facts.get(folder / name, found)
-                except CryofsError:
+                except (CryofsError, OSError):
                     continue
         return None
 
@@ -204,8 +205,9 @@ class Tree:
         for name in eer_names(place.name):
             path = place.with_name(name)
             found = _lstat(path)
-            if found and stat.S_ISREG(found.st_mode):
-                size = fraction_header(self._eer_facts.get(path, found), view.rendering, name).data_end
+            if found and stat.S_ISREG(found.st_mode) and not name.startswith(DRAFT_PREFIX):
+                message_name = str(path.relative_to(self.root))
+                size = fraction_header(self._eer_facts.get(path, found), view.rendering, message_name).data_end
                 attributes = attributes_of(found).made_into(view.name + Kind.FRACTIONS.name, size)
                 return Node(path, Kind.FRACTIONS, attributes, view)
         return None
@@ -216,7 +218,7 @@ class Tree:
         if place.name != GAIN_REFERENCE or gain is None or view.rendering.apply_gain:
             return None
         facts = self.first_eer(place.parent) if place.parent.is_dir() else None
-        if facts is None:
+        if facts is None or not gain.is_file():
             return None
         size = gain_header(facts, view.rendering).data_end
         attributes = attributes_of(gain.stat()).made_into(view.name + str(place), size)
@@ -261,6 +263,11 @@ def _lstat(path: Path) -> os.stat_result | None:
         return path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        # a name may be fine, and too long with the suffix that the archive gives it
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:

@@ -78,6 +78,9 @@ class TiffContainer:
                 raise BrokenError(f"image {number} has {len(places)} strips of {len(counts)} sizes")
             offsets += places
             byte_counts += counts
+            # strips of their own are listed by four bytes at least, but for those of frames of one strip
+            if len(offsets) > self._size // 4 + number + 1:
+                raise BrokenError("it claims more strips than it could list")
             first_strips.append(len(offsets))
         if geometry is None:
             raise BrokenError("a TIFF file without images of electron events, so no EER")
@@ -172,6 +175,8 @@ def _make_index(
     ny, nx, code = geometry
     inside = np.array([place + count <= size for place, count in zip(offsets, byte_counts, strict=True)], bool)
     bounds = np.array(first_strips, np.int64)
+    if sum(count for count, good in zip(byte_counts, inside, strict=True) if good) > size:
+        raise BrokenError("its strips take more bytes than it has")
     outside_before = np.concatenate([[0], np.cumsum(~inside)])
     intact = outside_before[bounds[1:]] == outside_before[bounds[:-1]]
     # claims of strips outside the file may exceed what an int64 holds; they are never read
