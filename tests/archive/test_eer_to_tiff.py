@@ -132,7 +132,9 @@ def test_a_movie_of_the_same_name_is_not_overwritten(session: Path, tmp_path: Pa
     simulated(session / "a.mrc")
     summary, heard = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
     assert (summary.movies, summary.failed) == (2, 1)
-    assert "already becomes a.mrc.tif" in str(next(iter(heard.errors.values())))
+    # the movie that is there wins over the one that would be made
+    assert "already becomes a.mrc.tif" in str(heard.errors[session / "a.eer"])
+    assert describe(tmp_path / "archive" / "a.mrc.tif")["rendered"] is None
 
 
 def test_eer_files_are_kept_unless_fractions_are_wanted(session: Path, tmp_path: Path) -> None:
@@ -171,3 +173,51 @@ def test_facts_where_the_metadata_say_nothing(tmp_path: Path) -> None:
     assert facts["dose_per_frame"] == pytest.approx(0.0198 / 0.64, rel=0.05)
     facts = describe_eer(tmp_path / "x.eer", 2, None, 22.0)
     assert (facts["dose_source"], facts["dose_per_frame"], facts["groupings"]) == ("given", 1.0, [1, 1])
+
+
+def test_fractions_on_a_machine_of_one_core(session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EerMovie, "decodes_at_once", 1)
+    summary, heard = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
+    assert not heard.errors
+    assert summary.movies == 2
+    assert verify([tmp_path / "archive"], 1, lambda *_: None, lambda *_: None, lambda _: None).failed == 0
+
+
+def test_nothing_is_archived_with_a_gain_reference_that_does_not_serve(session: Path, tmp_path: Path) -> None:
+    mrcfile.write(tmp_path / "bad.mrc", np.ones((50, 50), np.float32))
+    mrcfile.write(tmp_path / "good.mrc", np.full(SHAPE, 2, np.float32))
+    target = tmp_path / "archive"
+    bad, good = (Rendering(grouping=5, gain=tmp_path / name) for name in ("bad.mrc", "good.mrc"))
+    summary, heard = archive(session, target, options(bad))
+    assert (summary.movies, summary.failed) == (0, 2)
+    assert "does not serve" in str(heard.errors[session / "a.eer"])
+    assert not list(target.rglob("*.tif"))
+    archive(session, target, options(good))
+    (target / "gain-reference-eer.mrc").unlink()
+    # movies that are done need their reference too
+    assert archive(session, target, options(good, only_do_unfinished=True))[0].skipped == 2
+    assert (target / "gain-reference-eer.mrc").exists()
+
+
+def test_a_second_gain_reference_does_not_replace_the_first(session: Path, tmp_path: Path) -> None:
+    gain = np.random.default_rng(0).uniform(0.5, 2, SHAPE).astype(np.float32)
+    mrcfile.write(tmp_path / "falcon.mrc", gain)
+    target = tmp_path / "archive"
+    for upsampling in (1, 2, 1):
+        archive(session, target, options(Rendering(grouping=5, upsampling=upsampling, gain=tmp_path / "falcon.mrc")))
+    first, second = sorted(target.glob("gain-reference-eer*.mrc"), key=lambda path: path.stat().st_size)
+    assert first.name == "gain-reference-eer.mrc"
+    with mrcfile.open(second) as written:
+        np.testing.assert_allclose(written.data, (gain.mean() / gain).repeat(2, 0).repeat(2, 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dose", ["1e-320", "5e-324", "1e308", "nan", "inf", "-1", "0", "9" * 5000])
+def test_metadata_that_cannot_be_stop_nothing(tmp_path: Path, dose: str) -> None:
+    xml = metadata(22, 0.44, 0.8).replace(b">0.44<", f">{dose}<".encode()).replace(b">22<", f">{'9' * 5000}<".encode())
+    (tmp_path / "session").mkdir()
+    write_eer(tmp_path / "session" / "x.eer", FRAMES, SHAPE, FALCON, xml=xml)
+    facts = describe_eer(tmp_path / "session" / "x.eer", 2, None, None)
+    assert facts["frames_in_metadata"] is None
+    assert facts["dose_source"] == "counted"
+    _, heard = archive(tmp_path / "session", tmp_path / "archive", options(Rendering(dose_per_fraction=1.0)))
+    assert "do not tell the dose" in str(heard.errors[tmp_path / "session" / "x.eer"])

@@ -14,6 +14,8 @@ EER_MISUSES = (
     "--eer tiff --eer-grouping 8 --eer-dose-per-fraction 1",
     "--eer tiff --eer-upsampling 3",
     "--eer mrc",
+    "--eer tiff --eer-dose-per-fraction nan",
+    "--eer tiff --eer-dose-per-fraction 0",
 )
 COMMANDS = ("mount", "umount", "compress", "estimate-gain", "verify", "extract", "info", "stats")
 

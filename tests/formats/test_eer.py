@@ -237,3 +237,15 @@ def test_truncated_and_changed_files_are_refused_or_indexed(data: st.DataObject)
     frames = np.flatnonzero(index.intact).tolist()
     with open_bytes(bytes(changed)) as descriptor:
         eer.read_streams(descriptor, index, frames, "x.eer")
+
+
+def test_strips_that_overlap_are_refused(tmp_path: Path) -> None:
+    write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON)
+    data = (tmp_path / "x.eer").read_bytes()
+    for number in range(6):
+        data = patched(tmp_path / "x.eer", 279, len(data) // 2, number)
+        (tmp_path / "x.eer").write_bytes(data)
+        data = patched(tmp_path / "x.eer", 273, 16, number)
+        (tmp_path / "x.eer").write_bytes(data)
+    with pytest.raises(FormatError, match="more bytes than it has"):
+        index_of_bytes(data)

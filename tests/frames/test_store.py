@@ -449,3 +449,25 @@ def test_frames_are_right_whatever_is_held(requests: list[tuple[int, bool]], roo
         if hold:
             held.append((key, frame[::7]))
     assert all(np.all(piece == key) for key, piece in held)
+
+
+def test_decodes_of_which_few_may_run_get_their_turn() -> None:
+    store = FrameStore(1000)
+    first, second, third, fourth = (Gate() for _ in range(4))
+    with ThreadPoolExecutor(4) as pool:
+        pool.submit(store.get, 1, 10, first, 4)
+        pool.submit(store.get, 2, 10, second, 4)
+        assert first.begun.wait(SECONDS)
+        assert second.begun.wait(SECONDS)
+        few = pool.submit(store.get, 3, 10, third, 2)
+        time.sleep(0.1)
+        pool.submit(store.get, 4, 10, fourth, 4)
+        time.sleep(0.1)
+        # the fourth could begin, but the third has waited longer
+        assert not fourth.begun.is_set()
+        first.open.set()
+        assert third.begun.wait(SECONDS)
+        assert fourth.begun.wait(SECONDS)
+        for gate in (second, third, fourth):
+            gate.open.set()
+        few.result(SECONDS)

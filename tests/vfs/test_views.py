@@ -11,7 +11,8 @@ import pytest
 import tifffile
 
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
-from cryofs.errors import FormatError, GainError
+from cryofs.errors import DamagedError, FormatError, GainError
+from cryofs.formats.record import read_record
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.rendering import Rendering
@@ -266,3 +267,49 @@ def test_the_archive_itself(counted: Path) -> None:
                 assert content(files, f"/@archive/{path.relative_to(counted)}") == path.read_bytes()
         with pytest.raises(FileNotFoundError):
             files.attributes("/@archive/Movies/0.mrc")
+
+
+def test_a_gain_reference_that_went_away_costs_no_listing(folder: Path) -> None:
+    with serving(folder, eer_gain=str(folder / "falcon.gain")) as files:
+        assert "gain-reference.mrc" in names(files, "/")
+        (folder / "falcon.gain").unlink()
+        assert "gain-reference.mrc" not in names(files, "/")
+        assert content(files, "/c.mrc") == rendered(folder / "c.eer", grouping=4)
+
+
+def test_names_that_are_no_text(folder: Path) -> None:
+    odd = folder / os.fsdecode(b"d\xff")
+    write_movie(odd / "x.eer", seed=5)
+    with serving(folder, eer_gain=str(folder / "falcon.gain")) as files:
+        assert names(files, f"/{odd.name}") == ["x.eer", "x.mrc", "gain-reference.mrc"]
+        assert content(files, f"/{odd.name}/x.mrc") == rendered(odd / "x.eer", grouping=4)
+
+
+def test_names_as_long_as_they_may_be(folder: Path) -> None:
+    long = "r" * 251
+    (folder / f"{long}.mrc").write_bytes(b"a file of its own")
+    write_movie(folder / f"{'e' * 251}.eer", seed=5)
+    with serving(folder) as files:
+        assert content(files, f"/{long}.mrc") == b"a file of its own"
+        shown = content(files, f"/{'e' * 251}.mrc")
+        assert shown == rendered(folder / f"{'e' * 251}.eer", grouping=4)
+
+
+def test_what_cannot_be_opened_leaves_nothing_open(counted: Path) -> None:
+    path = counted / "Movies" / "0.mrc.tif"
+    with path.open("r+b") as file:
+        header = read_record(file.fileno(), path.stat().st_size, "").header
+        file.seek(header.offset + 5)
+        file.write(bytes(8))
+    with serving(counted) as files:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            with pytest.raises(DamagedError):
+                files.open("/@counts/Movies/0.mrc")
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_drafts_make_no_fractions(folder: Path) -> None:
+    (folder / "c.eer").rename(folder / ".cryofs-draft-1.eer")
+    with serving(folder) as files, pytest.raises(FileNotFoundError):
+        files.attributes("/.cryofs-draft-1.mrc")
