@@ -29,8 +29,8 @@ from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.known import Identity, identity_of
 from cryofs.vfs.tree import Kind, Node, Tree
 
-# Names that are looked at for an EER movie when mounting; compiled code takes 100 MB that other archives need not.
-_LOOKED_AT_FOR_EER = 10_000
+# An archive is searched for an EER movie when mounting: compiled code takes 100 MB, which other archives need not.
+_SECONDS_TO_LOOK_FOR_EER = 0.2
 
 
 class FileSystem:
@@ -64,11 +64,11 @@ class FileSystem:
         self._reads = 0
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads, and load what the first reader should not have to wait for."""
         self._pool = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="decode")
         self._background = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="read-ahead")
         self._store = FrameStore(self._settings.cache_size, self._background)
-        self._background.submit(self._load_renderer)
+        self._load_renderer()
 
     def stop(self) -> None:
         """Stop the threads and release everything."""
@@ -210,14 +210,13 @@ class FileSystem:
             return self._findings.setdefault(identity, Findings(name))
 
     def _load_renderer(self) -> None:
-        """Load compiled code before the first fraction is asked for, if there is an EER movie in the archive."""
-        looked_at = 0
+        """Load compiled code before the first fraction is asked for, if an EER movie is soon found in the archive."""
+        deadline = time.monotonic() + _SECONDS_TO_LOOK_FOR_EER
         for _, _, names in os.walk(self._tree.root):
             if any(name.endswith(EER_SUFFIX) for name in names):
                 importlib.import_module("cryofs.detector.events").load()
                 return
-            looked_at += 1 + len(names)
-            if looked_at > _LOOKED_AT_FOR_EER:
+            if time.monotonic() > deadline:
                 return
 
 
