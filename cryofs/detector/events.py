@@ -71,9 +71,12 @@ def add_up(
     """
     ny, nx = shape
     # a frame has one event at most in a pixel
-    image = np.empty((upsampling * ny, upsampling * nx), np.min_scalar_type(len(starts)))
-    if memory is not None and memory.nbytes == image.nbytes:
-        image = memory.reshape(-1).view(image.dtype).reshape(image.shape)
+    dtype = np.min_scalar_type(len(starts))
+    size = (upsampling * ny, upsampling * nx)
+    if memory is not None and memory.nbytes == size[0] * size[1] * dtype.itemsize:
+        image = memory.reshape(-1).view(dtype).reshape(size)
+    else:
+        image = np.empty(size, dtype)
     band_rows = max(1, _BAND_BYTES // (upsampling * image[0].nbytes))
     places = _sub_pixel_places(code[1], code[2], upsampling, nx)
     events = np.zeros(len(starts), np.int64)

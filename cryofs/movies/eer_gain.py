@@ -2,7 +2,7 @@
 
 A `.gain` file is a TIFF to be multiplied with, its rows as they are stored; any other is an MRC file to be divided by.
 
-Thread safety: an `EerGains` may be shared; its lock guards the table, never a read.
+Thread safety: an `EerGains` may be shared; one thread at a time loads a reference.
 """
 
 import threading
@@ -26,7 +26,7 @@ class EerGains:
     """Gain references of EER movies, each loaded once for a grid while it is in use."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._loading = threading.Lock()
         self._loaded: weakref.WeakValueDictionary[tuple[object, ...], NDArray[np.float32]]
         self._loaded = weakref.WeakValueDictionary()
         # keeps the last one alive until the next movie is opened
@@ -45,13 +45,12 @@ class EerGains:
         except OSError as error:
             raise GainError(f"{path}: the gain reference cannot be read ({error.strerror}); give another") from error
         key = (path, stat.st_ino, stat.st_size, stat.st_mtime_ns, shape)
-        with self._lock:
+        # whoever waits here needs the reference that is being loaded, and would load it once more
+        with self._loading:
             if (known := self._loaded.get(key)) is not None:
                 return known
-        gain = _load(path, shape)
-        with self._lock:
-            self._loaded[key] = self._recent = gain
-        return gain
+            self._loaded[key] = self._recent = _load(path, shape)
+            return self._recent
 
 
 def _load(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
