@@ -4,7 +4,6 @@ import functools
 import json
 import os
 import shutil
-import time
 from pathlib import Path
 
 from benchmarks.measure import Comparison, drop_caches, percent, row, timed
@@ -63,8 +62,6 @@ class EerComparison(Comparison):
         mount = self.folder / "mount"
         mount.mkdir(exist_ok=True)
         self.cryofs("mount", self._movie.parent, mount)
-        # a mount loads compiled code in the background once it is live
-        time.sleep(1)
         try:
             drop_caches(self._movie)
             seconds = self.timed("cat", mount / view / "falcon.mrc")

@@ -4,6 +4,7 @@ import math
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from cryofs.detector import events
 from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex
-from cryofs.movies.rendering import facts_of
+from cryofs.movies.rendering import EerFacts, facts_of
 
 # Electrons per square angstrom that a fraction should have, by RELION's guide to movie compression.
 _FRACTION_DOSE = (0.5, 1.25)
@@ -43,10 +44,11 @@ def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | 
     finally:
         os.close(descriptor)
     facts, code = facts_of(index), index.code
+    if pixel_size is not None:
+        facts = replace(facts, pixel_size=pixel_size)
     whole = counted[counted >= 0]
     electrons = float(whole.mean()) / (index.ny * index.nx) if len(whole) else None
-    pixel_size = pixel_size or facts.pixel_size
-    source, frame_dose = _frame_dose(index, electrons, pixel_size, dose)
+    source, frame_dose = _frame_dose(facts, electrons, dose)
     noted = index.metadata.get("numberOfFrames", "")
     return {
         "format": "eer",
@@ -63,7 +65,7 @@ def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | 
         "frames_in_metadata": int(noted) if re.fullmatch("[0-9]{1,12}", noted) else None,
         "damaged_frames": np.flatnonzero(counted < 0).tolist(),
         "electrons_per_pixel_per_frame": electrons,
-        "pixel_size": pixel_size,
+        "pixel_size": facts.pixel_size,
         "dose_per_frame": frame_dose,
         "total_dose": frame_dose * index.frames if frame_dose else None,
         "dose_source": source,
@@ -87,20 +89,15 @@ def _count_events(descriptor: int, index: EerIndex, jobs: int, name: str) -> NDA
     return counted
 
 
-def _frame_dose(
-    index: EerIndex, electrons: float | None, pixel_size: float | None, dose: float | None
-) -> tuple[str | None, float | None]:
+def _frame_dose(facts: EerFacts, electrons: float | None, dose: float | None) -> tuple[str | None, float | None]:
     """Electrons per square angstrom in a frame, and where that is known from."""
-    facts = facts_of(index)
     if dose is not None:
-        return "given", dose / index.frames
-    if pixel_size is None:
-        return None, None
-    if facts.total_dose is not None:
-        return "metadata", facts.total_dose / index.frames / pixel_size**2
-    if electrons:
+        return "given", dose / facts.frames
+    if facts.frame_dose is not None:
+        return "metadata", facts.frame_dose
+    if facts.pixel_size is not None and electrons:
         # electrons that arrive close together count as one, so this is a little low
-        return "counted", electrons / pixel_size**2
+        return "counted", electrons / facts.pixel_size**2
     return None, None
 
 

@@ -56,7 +56,7 @@ class _ReplanError(Exception):
 
 @dataclass(frozen=True)
 class _Group:
-    """Neighbouring strips of a frame, encoded; the bytes of the frame where they are all its strips."""
+    """Neighbouring strips of a frame, encoded; the bytes of the frame where a movie is used by whole frames."""
 
     raw: NDArray[np.uint8] | None
     strips: list[bytes]
@@ -203,7 +203,7 @@ def _encode_group(movie: SourceMovie, index: int, plan: Plan, group: range) -> _
         form = counts.divide(values, plan.reference.gain[rows], layout.dtype)
     step = layout.rows_per_strip
     strips = [codecs.encode(layout.codec, form.stored[top : top + step]) for top in range(0, len(values), step)]
-    whole = raw if len(raw) == movie.layout.frame_bytes else None
+    whole = raw if movie.whole_frames else None
     return _Group(
         whole, strips, form.positions + rows.start * values.shape[1], form.originals, form.lowest, form.highest
     )

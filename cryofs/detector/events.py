@@ -16,8 +16,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-UPSAMPLINGS = (1, 2, 4)
-
 # Bytes of the image in a band, well within a core's own cache.
 _BAND_BYTES = 1 << 19
 

@@ -38,8 +38,7 @@ class CountsMovie(Movie):
         self.name = archived.name
         self._archived = archived
         self._header = mrc.with_mode(archived.mrc_header, _MODES[archived.record.stored_dtype])
-        header = self._header
-        self.layout = Layout(len(header.raw), header.nz, header.frame_bytes, header.data_end)
+        self.layout = Layout.of(self._header)
 
     @property
     def mrc_header(self) -> MrcHeader:

@@ -121,8 +121,7 @@ class EerMovie(SourceMovie):
             os.close(self.descriptor)
             raise
         self.findings.add_damaged(np.flatnonzero(~self.index.intact).tolist())
-        header = self._header
-        self.layout = Layout(len(header.raw), header.nz, header.frame_bytes, header.data_end)
+        self.layout = Layout.of(self._header)
 
     @property
     def mrc_header(self) -> MrcHeader:

@@ -72,7 +72,7 @@ class EerGainMovie(Movie):
         self._path = path
         self._gains = gains
         self._header = header
-        self.layout = Layout(len(header.raw), 1, header.frame_bytes, header.data_end)
+        self.layout = Layout.of(header)
 
     @property
     def mrc_header(self) -> MrcHeader:

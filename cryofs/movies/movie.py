@@ -25,6 +25,11 @@ class Layout:
     frame_bytes: int
     total_bytes: int
 
+    @classmethod
+    def of(cls, header: MrcHeader) -> Self:
+        """Layout of a file that has nothing behind its frames."""
+        return cls(len(header.raw), header.nz, header.frame_bytes, header.data_end)
+
     @property
     def data_end(self) -> int:
         """Offset of the first trailing byte."""

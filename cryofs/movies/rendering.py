@@ -97,8 +97,8 @@ class EerFacts:
             raise FormatError(f"{name}: its metadata do not tell the {missing}; use --eer-grouping for this file")
         return max(1, round(rendering.dose_per_fraction / self.frame_dose))
 
-    def fractions(self, rendering: Rendering, name: str) -> list[range]:
-        """Frames of each fraction.
+    def fraction_count(self, rendering: Rendering, name: str) -> int:
+        """Number of fractions.
 
         Raises
         ------
@@ -106,11 +106,18 @@ class EerFacts:
             There are too few frames for one fraction.
         """
         step = self.grouping(rendering, name)
-        end = self.frames if rendering.keep_leftover else self.frames // step * step
-        fractions = [range(first, min(first + step, end)) for first in range(0, end, step)]
-        if not fractions:
+        count, leftover = divmod(self.frames, step)
+        if rendering.keep_leftover and leftover:
+            count += 1
+        if count == 0:
             raise FormatError(f"{name}: {self.frames} frames are fewer than a fraction of {step}; group fewer frames")
-        return fractions
+        return count
+
+    def fractions(self, rendering: Rendering, name: str) -> list[range]:
+        """Frames of each fraction; errors as those of `fraction_count`."""
+        step = self.grouping(rendering, name)
+        starts = range(0, step * self.fraction_count(rendering, name), step)
+        return [range(first, min(first + step, self.frames)) for first in starts]
 
 
 def facts_of(index: EerIndex) -> EerFacts:
@@ -130,23 +137,26 @@ def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHead
     Raises
     ------
     FormatError
-        See `EerFacts.fractions`; or events are not located finely enough for this upsampling.
+        See `EerFacts.fraction_count`; or events are not located finely enough for this upsampling.
     """
     if facts.sub_pixel_bits < rendering.upsampling.bit_length() - 1:
         needed = f"too few sub-pixel bits for upsampling {rendering.upsampling}; take a lower one"
         raise FormatError(f"{name}: events have {facts.sub_pixel_bits}, {needed}")
-    shape = (len(facts.fractions(rendering, name)), facts.ny * rendering.upsampling, facts.nx * rendering.upsampling)
+    shape = (facts.fraction_count(rendering, name), facts.ny * rendering.upsampling, facts.nx * rendering.upsampling)
     pixel_size = facts.pixel_size / rendering.upsampling if facts.pixel_size else None
     label = f"EER, {facts.grouping(rendering, name)} frames a fraction; rendered by cryofs {VERSION}"
-    raw = mrc.new_header(shape, rendering.mode, pixel_size, label)
-    return MrcHeader(raw, "<", shape[2], shape[1], shape[0], rendering.mode)
+    return _made_header(shape, rendering.mode, pixel_size, label)
 
 
 def gain_header(facts: EerFacts, rendering: Rendering) -> MrcHeader:
     """Header of the MRC file that the gain reference of such fractions is shown as."""
     ny, nx = facts.ny * rendering.upsampling, facts.nx * rendering.upsampling
-    raw = mrc.new_header((1, ny, nx), 2, None, f"gain reference, multiply with the counts; cryofs {VERSION}")
-    return MrcHeader(raw, "<", nx, ny, 1, 2)
+    return _made_header((1, ny, nx), 2, None, f"gain reference, multiply with the counts; cryofs {VERSION}")
+
+
+def _made_header(shape: tuple[int, int, int], mode: int, pixel_size: float | None, label: str) -> MrcHeader:
+    frames, ny, nx = shape
+    return MrcHeader(mrc.new_header(shape, mode, pixel_size, label), "<", nx, ny, frames, mode)
 
 
 def _number(index: EerIndex, name: str) -> float | None:

@@ -48,8 +48,7 @@ class FileSystem:
         self._descriptor = os.open(archive, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         # a path through the descriptor reaches the archive even where a mount covers it
         root = Path(f"/proc/self/fd/{self._descriptor}")
-        self._rendering = _rendering(settings, self.archive, root)
-        self._tree = Tree(root, self._rendering)
+        self._tree = Tree(root, _rendering(settings, self.archive, root))
         self._gains = GainLibrary(root)
         self._eer_gains = EerGains()
         self._findings: dict[Identity, Findings] = {}
@@ -150,7 +149,7 @@ class FileSystem:
         return {
             "source": node.path.name,
             "source_frames": facts.frames,
-            "fractions": len(facts.fractions(rendering, node.path.name)),
+            "fractions": facts.fraction_count(rendering, node.path.name),
             "grouping": facts.grouping(rendering, node.path.name),
             "upsampling": rendering.upsampling,
             "damaged_frames": findings.damaged_frames,

@@ -24,6 +24,7 @@ WIDTHS = {
     "12 + 0 + 0": Widths(12, 0, 0, 65002),
     "16 + 8 + 8": Widths(16, 8, 8, 65002),
 }
+UPSAMPLINGS = (1, 2, 4)
 widths_of_any_kind = st.sampled_from(list(WIDTHS.values()))
 shapes = st.tuples(st.integers(1, 12), st.integers(1, 60))
 
@@ -78,7 +79,7 @@ def test_the_vector_of_the_specification() -> None:
 @given(st.data(), shapes, widths_of_any_kind, st.integers(1, 4))
 def test_whole_frames(data: st.DataObject, shape: tuple[int, int], widths: Widths, count: int) -> None:
     streams = [data.draw(whole_frames(shape, widths)) for _ in range(count)]
-    upsampling = data.draw(st.sampled_from([up for up in events.UPSAMPLINGS if up <= highest_upsampling(widths)]))
+    upsampling = data.draw(st.sampled_from([up for up in UPSAMPLINGS if up <= highest_upsampling(widths)]))
     found = render(streams, shape, widths, upsampling)
     assert (found.events >= 0).all()
     compare(streams, shape, widths, upsampling)
@@ -126,9 +127,9 @@ def test_bands_of_rows_make_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
         pixels = np.flatnonzero(rng.random(shape[0] * shape[1]) < 0.01)
         sub_pixels = rng.integers(0, 4, (2, len(pixels)))
         streams.append(encode(Events(pixels, *sub_pixels), shape[0] * shape[1], widths))
-    whole = {up: render(streams, shape, widths, up).image for up in events.UPSAMPLINGS}
+    whole = {up: render(streams, shape, widths, up).image for up in UPSAMPLINGS}
     monkeypatch.setattr(events, "_BAND_BYTES", 1)
-    for up in events.UPSAMPLINGS:
+    for up in UPSAMPLINGS:
         np.testing.assert_array_equal(render(streams, shape, widths, up).image, whole[up])
         compare(streams, shape, widths, up)
 

@@ -1,6 +1,7 @@
 """What is known of an EER file before any event is decoded."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,12 @@ class EerIndex:
     def frames(self) -> int:
         """Frames as the camera took them."""
         return len(self.intact)
+
+    @cached_property
+    def frame_bytes(self) -> NDArray[np.int64]:
+        """Bytes of the stream of each frame."""
+        ends_of_strips = np.concatenate([[0], np.cumsum(self.byte_counts)])
+        return np.diff(ends_of_strips[self.first_strips])
 
     @property
     def geometry(self) -> tuple[tuple[int, int], tuple[int, int, int, int]]:

@@ -69,10 +69,7 @@ def read_streams(descriptor: int, index: EerIndex, frames: Sequence[int], name: 
     ChangedError
         The file became shorter since it was indexed.
     """
-    wanted = np.array(frames, np.int64)
-    first, behind = index.first_strips[wanted], index.first_strips[wanted + 1]
-    ends_of_strips = np.concatenate([[0], np.cumsum(index.byte_counts)])
-    sizes = ends_of_strips[behind] - ends_of_strips[first]
+    sizes = index.frame_bytes[np.array(frames, np.int64)]
     starts = np.concatenate([[0], np.cumsum((sizes + 7) // 8)])
     words = np.empty(starts[-1] + 2, np.uint64)
     words[-2:] = 0
@@ -102,8 +99,7 @@ def _checked(index: EerIndex) -> EerIndex:
         raise BrokenError(f"frames of {index.ny} x {index.nx} are absurd")
     if not (1 <= code.run_bits <= 16 and 0 <= code.x_bits <= 8 and 0 <= code.y_bits <= 8):
         raise BrokenError(f"events of {code.run_bits} + {code.x_bits} + {code.y_bits} bits are not supported")
-    ends = np.concatenate([[0], np.cumsum(index.byte_counts)])[index.first_strips]
-    bits = 8 * np.diff(ends)
+    bits = 8 * index.frame_bytes
     fewest = total // ((1 << code.run_bits) - 1) * min(code.long_bits, code.bits)
     most = (total + 1) * max(code.long_bits, code.bits) + 8 * _PADDING_BYTES
     intact = index.intact & (fewest <= bits) & (bits <= most)

@@ -175,13 +175,13 @@ def _make_index(
     ny, nx, code = geometry
     inside = np.array([place + count <= size for place, count in zip(offsets, byte_counts, strict=True)], bool)
     bounds = np.array(first_strips, np.int64)
-    if sum(count for count, good in zip(byte_counts, inside, strict=True) if good) > size:
-        raise BrokenError("its strips take more bytes than it has")
     outside_before = np.concatenate([[0], np.cumsum(~inside)])
     intact = outside_before[bounds[1:]] == outside_before[bounds[:-1]]
     # claims of strips outside the file may exceed what an int64 holds; they are never read
     places = np.array([place if good else 0 for place, good in zip(offsets, inside, strict=True)], np.int64)
     counts = np.array([count if good else 0 for count, good in zip(byte_counts, inside, strict=True)], np.int64)
+    if sum(counts.tolist()) > size:
+        raise BrokenError("its strips take more bytes than it has")
     return EerIndex(ny, nx, code, places, counts, bounds, intact, metadata)
 
 
