@@ -1,44 +1,80 @@
-"""`make bench`: cryofs against relion_convert_to_tiff and against compressed file systems, in the same run.
+"""`make bench`: cryofs against RELION and against compressors, on movies as in the examples of RELION's page.
 
-Times of one machine mean little, so each row gives both sides and their ratio; every figure is the median of a few
-runs. Three full-size gain-normalised K2 movies (40 frames of 3710 x 3838, 2.28 GB each) and a Falcon 4 EER movie (1,113
-frames of 4096 x 4096, 0.5 GB) are made first, in a temporary folder that needs 10 GB; `--folder` keeps them for the
-next time.
+Times of one machine mean little, so everybody runs on the same movies, in turn, in the same run. Of each kind four
+full-size movies are made in a temporary folder, measured and removed, one kind after the other; the largest needs 15 GB
+on the disk. `--folder` keeps them for the next time. A whole run takes an hour or two, `--small` two minutes.
 """
 
 import argparse
-import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.compare_eer import EerComparison
-from benchmarks.compare_mrc import MrcComparison
+from benchmarks.cases import MOVIES, cases
+from benchmarks.compare_compression import compress_counts, compress_eer, compress_normalised, estimate_gain
+from benchmarks.compare_reading import read_eer, read_mrc
+from benchmarks.contest import Contest
+from benchmarks.figures import Results
+from benchmarks.machine import machine, versions
+from benchmarks.measure import apart, run
+from benchmarks.report import write_report
+
+RESULTS = Path(__file__).parent / "results"
+READING = "reading"
+
+
+class Bench:
+    """A run of the comparisons, which adds to its results case by case."""
+
+    def __init__(self, folder: Path, runs: int, small: bool):
+        self._folder = folder / "small" if small else folder
+        self._runs = runs
+        self._cases = cases(small)
+        self.results = Results(machine(), versions(), [], [], [], [])
+
+    def measure(self, name: str) -> None:
+        """Make the movies of a case and measure everybody on them."""
+        if name == READING:
+            self.results.readings += read_mrc(self._folder / "k2", self._movies("k2", 1)[0], self._runs)
+            self.results.readings += read_eer(self._folder / "eer", self._movies("eer", 1)[0], self._runs)
+            return
+        movies = self._movies(name, MOVIES)
+        contest = Contest(self._cases[name].title, self._folder / name, movies, self._runs, self.results.notes)
+        compress = {"k2": compress_normalised, "eer": compress_eer}.get(name, compress_counts)
+        if name == "k2":
+            self.results.gains += estimate_gain(contest)
+        self.results.figures += compress(contest)
+
+    def _movies(self, name: str, count: int) -> list[str]:
+        print(f"movies: {self._cases[name].title}", flush=True)
+        return self._cases[name].make(self._folder / name, count)
 
 
 def main() -> None:
-    """Run the comparisons and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, help="keep movies and archives here")
-    parser.add_argument("--runs", type=int, default=3)
+    """Run the comparisons that were asked for; the report grows with each."""
+    names = [*cases(), READING]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", default=",".join(names), help="which, with commas (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=3, help="of each competitor; slow ones run once (default: 3)")
+    parser.add_argument("--small", action="store_true", help="small movies, for trying")
+    parser.add_argument("--folder", type=Path, help="keep the movies here, and use those that are here")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the report is written")
     arguments = parser.parse_args()
+    chosen = arguments.cases.split(",")
+    if unknown := set(chosen) - set(names):
+        parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    # nobody's time holds the compiling of kernels that have just been changed
+    run([sys.executable, "-m", "benchmarks.warm"], Path(__file__).parents[1])
     with tempfile.TemporaryDirectory(prefix="cryofs-bench-") as temporary:
-        folder = arguments.folder or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        print(f"{os.cpu_count()} cores, {arguments.runs} runs each, medians\n")
-        print("| what | cryofs | peer | ratio |\n|---|---|---|---|", flush=True)
-        mrc, eer = MrcComparison(folder, arguments.runs), EerComparison(folder, arguments.runs)
-        mrc.make_movies()
-        eer.make_movie()
-        if shutil.which("relion_convert_to_tiff"):
-            mrc.estimating()
-            mrc.compressing_one()
-            mrc.compressing_all()
-            eer.reading()
-            eer.converting()
-        else:
-            print("| (relion_convert_to_tiff is not installed) | | | |")
-        mrc.reading()
+        folder = (arguments.folder or Path(temporary)).absolute()
+        bench = Bench(folder, arguments.runs, arguments.small)
+        for name in chosen:
+            bench.measure(name)
+            apart(write_report, bench.results, arguments.results)
+            if arguments.folder is None:
+                shutil.rmtree(folder)
+    print((arguments.results / "table.md").read_text())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import mrcfile
 import numpy as np
 import tifffile
 
-from benchmarks.simulate import Detector, header, write_movie
+from benchmarks.simulate import Detector, write_counts, write_movie
 from benchmarks.simulate_eer import FALCON_MEAN, Widths, metadata, random_frames, write_eer
 
 SHAPE = (1024, 1024)
@@ -66,8 +66,7 @@ def make_session(folder: Path) -> None:
     for number in range(3):
         write_movie(movies / f"k2-{number:03}.mrc", detector, FRAMES, seed=number)
     write_movie(movies / "k2-epu.mrc", detector, FRAMES, seed=3, extended=bytes(range(256)) * 3072, kind=b"FEI1")
-    counts = np.random.default_rng(4).poisson(0.96, (FRAMES, *SHAPE)).astype(np.int8)
-    (movies / "k3-counts.mrc").write_bytes(header(counts.shape, 0) + counts.tobytes())
+    write_counts(movies / "k3-counts.mrc", FRAMES, SHAPE, seed=4)
     widths = Widths()
     encoded = random_frames(EER_FRAMES, SHAPE, FALCON_MEAN, widths, seed=5)
     xml = metadata(EER_FRAMES, FALCON_MEAN * EER_FRAMES, 0.727)

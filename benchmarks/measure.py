@@ -1,72 +1,81 @@
-"""Running two sides of a comparison in turn, and printing what came out."""
+"""Running commands: how long they take, and how much memory."""
 
+import multiprocessing
 import os
-import shutil
-import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+CORES = len(os.sched_getaffinity(0))
+CRYOFS = (sys.executable, "-m", "cryofs")
+_CHUNK = 1 << 24
+_Result = TypeVar("_Result")
 
 
-class Comparison:
-    """Runs commands in a folder.
+@dataclass(frozen=True)
+class Run:
+    """A command that ended well.
 
     Parameters
     ----------
-    folder : Path
-        Where movies and results are kept.
-    runs : int
-        How often each side of a comparison runs, in turn with the other.
+    seconds : float
+        From start to end.
+    peak_bytes : int
+        The most memory of it, or of the largest of its children. It counts from the size of the process that started
+        it, so nothing here may grow large.
+    output : str
+        What it printed.
     """
 
-    def __init__(self, folder: Path, runs: int):
-        self.folder = folder
-        self.runs = runs
-
-    def in_turn(self, ours: Callable[[], None], theirs: Callable[[], None]) -> tuple[float, float]:
-        """Median seconds of two actions, run in turn."""
-        return self.medians(lambda: timed(ours), lambda: timed(theirs))
-
-    def medians(self, ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[float, float]:
-        """Medians of what two functions give, called in turn."""
-        pairs = [(ours(), theirs()) for _ in range(self.runs)]
-        return statistics.median(one for one, _ in pairs), statistics.median(other for _, other in pairs)
-
-    def timed(self, *command: str | Path) -> float:
-        """Seconds that a command takes."""
-        return timed(lambda: self.run(*command))
-
-    def cryofs(self, *arguments: str | Path, fresh: Path | None = None) -> None:
-        """Run a command of cryofs, after removing what stands at `fresh`."""
-        if fresh is not None:
-            shutil.rmtree(fresh, ignore_errors=True)
-        self.run(sys.executable, "-m", "cryofs", *arguments)
-
-    def run(self, *command: str | Path) -> None:
-        """Run a command, without its output."""
-        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    seconds: float
+    peak_bytes: int
+    output: str
 
 
-def timed(action: Callable[[], None]) -> float:
-    """Seconds that an action takes."""
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
+def run(command: Sequence[str | Path], folder: Path, keep_output: bool = True) -> Run:
+    """Run a command in a folder; stop with what it printed where it fails."""
+    with tempfile.TemporaryFile() as output:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output if keep_output else subprocess.DEVNULL,
+            stderr=output,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    if process.returncode:
+        sys.exit(f"{' '.join(map(str, command))} failed:\n{text[-2000:]}")
+    return Run(seconds, usage.ru_maxrss * 1024, text)
+
+
+def apart(function: Callable[..., _Result], *arguments: object) -> _Result:
+    """Call a function in a process of its own, so that this one does not grow."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def warm(paths: Iterable[Path]) -> None:
+    """Have the kernel hold the pages of files, and nothing that it has still to write."""
+    os.sync()
+    for path in paths:
+        with path.open("rb", buffering=0) as file:
+            while file.read(_CHUNK):
+                pass
 
 
 def drop_caches(path: Path) -> None:
     """Have the kernel forget the pages of a file."""
     with path.open("rb") as file:
+        os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def percent(part: int, whole: int) -> str:
-    """A share of the original size."""
-    return f"{100 * part / whole:.2f} %"
-
-
-def row(*cells: str) -> None:
-    """Print a row of the table."""
-    print("| " + " | ".join(cells) + " |", flush=True)

@@ -5,7 +5,7 @@
 
 import argparse
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 K2_SHAPE = (3710, 3838)
 K2_MEAN = 1.45
 K2_DEFECTS = 1502
+K2_FRAMES = 40
+K2_COUNTS_MEAN = 0.96
+K2_COUNTS_FRAMES = 48
 _GAIN_NUMERATOR = 281.74
 
 
@@ -86,9 +89,37 @@ def write_movie(
     kind: bytes = b"",
 ) -> None:
     """Write a gain-normalised float32 movie, with an extended header of a kind if wanted."""
+    shape = (frames, *detector.shape)
+    write_frames(path, detector.frames(frames, mean, seed), shape, 2, extended=extended, kind=kind)
+
+
+def write_counts(
+    path: Path,
+    frames: int = K2_COUNTS_FRAMES,
+    shape: tuple[int, int] = K2_SHAPE,
+    *,
+    mean: float = K2_COUNTS_MEAN,
+    seed: int = 0,
+) -> None:
+    """Write an int8 movie of electron counts."""
+    rng = np.random.default_rng(seed)
+    images = (rng.poisson(mean, shape).astype(np.int8) for _ in range(frames))
+    write_frames(path, images, (frames, *shape), 0)
+
+
+def write_frames(
+    path: Path,
+    frames: Iterable[NDArray[np.generic]],
+    shape: tuple[int, int, int],
+    mode: int,
+    *,
+    extended: bytes = b"",
+    kind: bytes = b"",
+) -> None:
+    """Write frames as they are, after a header that says `shape` and `mode`."""
     with path.open("wb") as file:
-        file.write(header((frames, *detector.shape), 2, extended=extended, kind=kind))
-        for values in detector.frames(frames, mean, seed):
+        file.write(header(shape, mode, extended=extended, kind=kind))
+        for values in frames:
             file.write(values.tobytes())
 
 
@@ -97,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--movies", type=int, default=3)
-    parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--frames", type=int, default=K2_FRAMES)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     detector = Detector.make()

@@ -5,16 +5,14 @@ and a movie has its final name only once the file was read back and compared.
 """
 
 import os
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cryofs.archive import durable, sources
 from cryofs.archive.done import MovieInfo, is_copy, is_done, look_at
@@ -23,8 +21,8 @@ from cryofs.archive.plan import Coding, make_plan
 from cryofs.archive.references import Reference, References, estimate_from, fits
 from cryofs.archive.samples import take_samples
 from cryofs.archive.sources import Job, Kind
-from cryofs.archive.sums import OriginalSums, SumsAhead
 from cryofs.archive.writer import archive_movie
+from cryofs.detector.values import GainReference
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.record import is_archived
 from cryofs.movies.eer import EerMovie
@@ -112,6 +110,10 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
     return run.summary
 
 
+class _StoppedError(BaseException):
+    """The run is being stopped, by Ctrl-C say; a movie that is under way is given up."""
+
+
 class _Run:
     """The state of one run: its pool, its gain references, its figures."""
 
@@ -128,6 +130,11 @@ class _Run:
         self._eer_gains = EerGains()
         # sizes of images for which the gain reference of EER movies is in the archive
         self._eer_grids: set[tuple[int, int]] = set()
+        # one thread reads and sums a movie while the pool encodes and checks it; the two take about as long
+        self._movies_at_once = max(1, (options.jobs + 1) // 2)
+        self._bands_ahead = 2 * options.jobs + 2
+        self._lock = threading.Lock()
+        self._stopping = False
         self.summary = Summary()
 
     def make_folders(self, jobs: list[Job]) -> None:
@@ -153,14 +160,16 @@ class _Run:
             except (CryofsError, OSError) as error:
                 self.fail(job.source, error)
         self._listener.begin(len(usable), 2 * sum(info.shape[0] for _, info in usable))
-        with SumsAhead([job.source for job, _ in usable if job.kind is Kind.MOVIE]) as sums:
-            if self._options.gain == "auto":
-                self._estimate_missing([info for job, info in usable if job.kind is Kind.MOVIE])
-            for job, _ in usable:
-                try:
-                    self._archive_movie(job, sums.of(job.source) if job.kind is Kind.MOVIE else None)
-                except (CryofsError, OSError) as error:
-                    self.fail(job.source, error)
+        if self._options.gain == "auto":
+            self._estimate_missing([info for job, info in usable if job.kind is Kind.MOVIE])
+        with ThreadPoolExecutor(self._movies_at_once, thread_name_prefix="movie") as movies:
+            try:
+                for done in [movies.submit(self._archive_movie, job) for job, _ in usable]:
+                    done.result()
+            except BaseException:
+                self._stopping = True
+                movies.shutdown(cancel_futures=True)
+                raise
 
     def copy_others(self, jobs: list[Job]) -> None:
         for job in jobs:
@@ -184,7 +193,14 @@ class _Run:
             return EerMovie(job.source, self._options.rendering, self._eer_gains)
         return MrcMovie(job.source)
 
-    def _archive_movie(self, job: Job, sums: Future[OriginalSums] | None) -> None:
+    def _archive_movie(self, job: Job) -> None:
+        """Archive a movie, in a thread of its own."""
+        try:
+            self._store_movie(job)
+        except (CryofsError, OSError) as error:
+            self.fail(job.source, error)
+
+    def _store_movie(self, job: Job) -> None:
         with self._open(job) as movie:
             samples = take_samples(movie)
             reference: Reference | None = None
@@ -196,12 +212,18 @@ class _Run:
                     self._listener.note(f"{job.source}: the gain reference given is of another size, so it is not used")
             plan = make_plan(movie, samples, reference, self._options.coding, self._pool)
             target = self._archive / job.target
-            stored = archive_movie(movie, target, plan, sums, self._library, self._pool, self._listener.frames)
+            stored = archive_movie(movie, target, plan, self._bands_ahead, self._pool, self._on_frames)
             source_bytes = movie.stat.st_size
-            self.summary.movies += 1
-            self.summary.original_bytes += source_bytes
-            self.summary.stored_bytes += stored
-            self._listener.movie_done(job.target, source_bytes, stored)
+            with self._lock:
+                self.summary.movies += 1
+                self.summary.original_bytes += source_bytes
+                self.summary.stored_bytes += stored
+                self._listener.movie_done(job.target, source_bytes, stored)
+
+    def _on_frames(self, count: int) -> None:
+        if self._stopping:
+            raise _StoppedError
+        self._listener.frames(count)
 
     def _keep_eer_gain(self, movie: EerMovie) -> None:
         """Put the gain reference of a movie to be rendered into the archive, to be multiplied, on the movie's grid."""
@@ -224,12 +246,12 @@ class _Run:
             while sum(info.shape[0] for info in waiting) >= _MIN_FRAMES_TO_ESTIMATE:
                 paths = [info.path for info in waiting]
                 estimation = estimate_from(paths, take_samples, self._pool, self._listener.frame_row)
-                if estimation is not None and self._fits(waiting[0], estimation.estimate.reference()):
+                if estimation is not None and self._fits(waiting[0], GainReference(estimation.estimate.reference())):
                     self._references.add(estimation, self._library)
                 # the first movie has had its chance, fitting or not
                 waiting = [info for info in waiting[1:] if not self._fits(info)]
 
-    def _fits(self, info: MovieInfo, reference: NDArray[np.float32] | None = None) -> bool:
+    def _fits(self, info: MovieInfo, reference: GainReference | None = None) -> bool:
         """Whether a reference, or any of the archive's, serves a movie."""
         try:
             with MrcMovie(info.path) as movie:
@@ -241,8 +263,9 @@ class _Run:
         return fits(reference, samples)
 
     def fail(self, source: Path, error: Exception) -> None:
-        self.summary.failed += 1
-        self._listener.failed(source, error)
+        with self._lock:
+            self.summary.failed += 1
+            self._listener.failed(source, error)
 
 
 def _refuse_clash(job: Job, target: Path) -> None:

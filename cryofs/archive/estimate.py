@@ -12,8 +12,10 @@ import numpy as np
 
 from cryofs.archive.durable import draft, write_file
 from cryofs.detector.gain import BECAME_RELIABLE, CHANGED, MISMATCH, NEGATIVE, GainEstimate
+from cryofs.detector.values import GainReference
 from cryofs.errors import CryofsError, GainError
 from cryofs.formats.mrc import new_header
+from cryofs.movies.gain import reference_file
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import GAIN_REFERENCE
 
@@ -151,9 +153,7 @@ class Estimation:
 
     def reference_file(self) -> bytes:
         """Bytes of the gain reference file that this estimate makes."""
-        ny, nx = self.estimate.gain.shape
-        header = new_header((1, ny, nx), 2, self.pixel_size, "cryofs gain reference, to be multiplied with the counts")
-        return header + self.estimate.reference().astype("<f4").tobytes()
+        return reference_file(GainReference(self.estimate.reference()), self.pixel_size)
 
     def save(self, folder: Path) -> None:
         """Write gain reference, reliability, and the state to go on from."""

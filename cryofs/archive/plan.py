@@ -1,40 +1,55 @@
 """How a movie is stored: as counts or plain, in which type, by which codec. Measured on samples, never guessed."""
 
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cryofs.archive.candidates import Candidate, CompressionChoice, candidates
 from cryofs.archive.references import Reference
 from cryofs.archive.samples import Sample
 from cryofs.detector import counts
 from cryofs.detector.counts import Counts
-from cryofs.formats import codecs, exceptions
-from cryofs.formats.codecs import Codec
-from cryofs.formats.tiff import CLASSIC_LIMIT, WORK_ROWS, PageLayout
+from cryofs.detector.values import Exceptions
+from cryofs.formats import exceptions, record
+from cryofs.formats.tiff import CLASSIC_LIMIT, PageLayout
 from cryofs.movies.source import SourceMovie
 
-CompressionChoice = Literal["auto", "lzw", "deflate", "none"]
+NarrowChoice = Literal["auto", "exact", "never"]
 
-# A faster codec may be this much larger than the smallest and still be taken.
+# The rule of choice, size first and speed second: the fastest candidate that is no larger than the smallest by this.
 _SPEED_ALLOWANCE = 1.01
-# Level of deflate where strings are looked for; on gain-normalised values level 6 takes four times as long for 3 %
-# less.
-_LEVEL = 3
 # Counts are kept unless plain values are smaller by more than this: readers of the TIFF are better served by counts.
 _PLAIN_ALLOWANCE = 0.95
+# Values too large for a narrow type become exceptions as long as these take no more than this share of the strips: the
+# next wider type takes a fifth more at least (an empty byte a pixel costs a bit or two), and readers lose nothing.
+_NARROWING_COST = 0.05
 # Room between the size expected from the samples and the end of classic TIFF.
 _CLASSIC_ROOM = 0.9
 
 
 @dataclass(frozen=True)
 class Coding:
-    """What the user chose: codec, deflate level (None: the strategies made for counts), one row a strip or 256."""
+    """What the user chose.
+
+    Attributes
+    ----------
+    deflate_level : int or None
+        None: what suits counts.
+    line_by_line : bool
+        One row a strip.
+    narrow : str
+        Whether pixels may be narrower than the rarest values: ``"auto"`` where that saves, ``"exact"`` of the narrowest
+        type that holds all values, ``"never"`` as wide as the original's.
+    """
 
     compression: CompressionChoice = "auto"
     deflate_level: int | None = None
     line_by_line: bool = False
+    narrow: NarrowChoice = "auto"
 
 
 @dataclass(frozen=True)
@@ -56,82 +71,106 @@ class Plan:
     """
 
     layout: PageLayout
+    candidate: Candidate
+    coding: Coding
     reference: Reference | None
     big: bool
     plain: "Plan | None"
     frame_bytes: float
 
     def for_range(self, lowest: int, highest: int) -> "Plan":
-        """The same plan with the narrowest pixel type for counts of this range."""
+        """The same plan with the narrowest pixel type for all counts of this range."""
         dtype = counts.narrowest_dtype(lowest, highest)
-        return replace(self, layout=replace(self.layout, dtype=dtype))
+        if self.coding.narrow == "never" and dtype.itemsize < self.layout.dtype.itemsize:
+            dtype = np.dtype(f"{dtype.kind}{self.layout.dtype.itemsize}")
+        suited = candidates(dtype, self.coding.compression, self.coding.deflate_level)
+        same = (one for one in suited if one.name == self.candidate.name)
+        # every candidate of one-byte counts has one of its name for wider ones
+        return replace(self, layout=replace(self.layout, dtype=dtype), candidate=next(same))
+
+    def holds(self, lowest: int, highest: int) -> bool:
+        """Whether the pixel type holds all counts of a range."""
+        dtype = self.layout.dtype
+        return dtype.kind == "f" or (np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max)
 
     def as_big(self) -> "Plan":
         """The same plan as BigTIFF."""
         return replace(self, big=True)
+
+    def affords(self, exception_bytes: int, strip_bytes: int) -> bool:
+        """Whether values beyond the pixel type may stay exceptions."""
+        return self.coding.narrow == "auto" and exception_bytes <= _NARROWING_COST * strip_bytes
 
 
 def make_plan(
     movie: SourceMovie, samples: list[Sample], reference: Reference | None, coding: Coding, pool: Executor
 ) -> Plan:
     """Choose the smallest way to store a movie, by encoding its samples in each way."""
-    values = [sample.values for sample in samples]
-    total = movie.layout.frames * movie.shape[1] * movie.shape[2]
-    sampled = sum(part.size for part in values)
-    float_type = movie.dtype.kind == "f"
+    frame_pixels = movie.shape[1] * movie.shape[2]
+    sampled = sum(sample.values.size for sample in samples)
 
     def plan(forms: list[Counts], reference: Reference | None, plain: Plan | None) -> Plan:
-        codec, size = _smallest_codec([form.stored for form in forms], coding, pool)
-        size += sum(len(exceptions.pack(form.positions, form.originals)) for form in forms)
-        rows = 1 if coding.line_by_line else min(WORK_ROWS, movie.shape[1])
+        candidate, size = _smallest([form.stored for form in forms], coding, pool)
+        frame_bytes = (size + exception_bytes(form.exceptions for form in forms)) / sampled * frame_pixels
+        rows = 1 if coding.line_by_line else min(candidate.rows, movie.shape[1])
         layout = PageLayout(
-            movie.shape[1], movie.shape[2], forms[0].stored.dtype, codec, rows, movie.mrc_header.pixel_size
+            movie.shape[1], movie.shape[2], forms[0].stored.dtype, candidate.codec, rows, movie.mrc_header.pixel_size
         )
-        expected = size / sampled * total
-        return Plan(layout, reference, expected > _CLASSIC_ROOM * CLASSIC_LIMIT, plain, expected / movie.layout.frames)
+        big = frame_bytes * movie.layout.frames > _CLASSIC_ROOM * CLASSIC_LIMIT
+        return Plan(layout, candidate, coding, reference, big, plain, frame_bytes)
 
     plain = None
-    if float_type:
-        plain = plan([counts.narrow(part, np.dtype("f4")) for part in values], None, None)
-    as_counts = plan(_as_counts(samples, reference), reference, plain)
+    if movie.dtype.kind == "f":
+        plain = plan([counts.narrow(sample.values, np.dtype("f4")) for sample in samples], None, None)
+    as_counts = plan(_as_counts(samples, movie.dtype, reference, coding, pool), reference, plain)
     if plain is not None and plain.frame_bytes < _PLAIN_ALLOWANCE * as_counts.frame_bytes:
         return plain
     return as_counts
 
 
-def _as_counts(samples: list[Sample], reference: Reference | None) -> list[Counts]:
-    """Samples as counts of the narrowest type that holds all of them."""
+def exception_bytes(found: Iterable[Exceptions]) -> int:
+    """Stored size of exceptions."""
+    return sum(
+        record.deflated_size(exceptions.pack(part.positions, part.originals, part.near, part.steps))
+        for part in found
+        if part.count
+    )
+
+
+def _as_counts(
+    samples: list[Sample], original: np.dtype[Any], reference: Reference | None, coding: Coding, pool: Executor
+) -> list[Counts]:
+    """Samples as counts of the type that the user's choice leaves, narrow where that pays."""
 
     def convert(dtype: np.dtype[Any]) -> list[Counts]:
         if reference is None:
             return [counts.narrow(sample.values, dtype) for sample in samples]
-        return [counts.divide(sample.values, reference.gain[sample.rows], dtype) for sample in samples]
+        return [counts.divide(sample.values, reference.gain, sample.rows, dtype) for sample in samples]
 
     forms = convert(np.dtype("u1"))
-    dtype = counts.narrowest_dtype(min(form.lowest for form in forms), max(form.highest for form in forms))
-    return forms if dtype == forms[0].stored.dtype else convert(dtype)
+    lowest, highest = min(form.lowest for form in forms), max(form.highest for form in forms)
+    exact = counts.narrowest_dtype(lowest, highest)
+    if coding.narrow == "never" and original.kind in "ui" and exact.itemsize < original.itemsize:
+        return convert(np.dtype(f"{exact.kind}{original.itemsize}"))
+    if exact == forms[0].stored.dtype:
+        return forms
+    if coding.narrow == "auto" and exact.itemsize > 1:
+        for narrow in (forms, convert(np.dtype("i1"))) if lowest < 0 else (forms,):
+            strips = _smallest([form.stored for form in narrow], coding, pool)[1]
+            if exception_bytes(form.exceptions for form in narrow) <= _NARROWING_COST * strips:
+                return narrow
+    return convert(exact)
 
 
-def _smallest_codec(strips: list[Any], coding: Coding, pool: Executor) -> tuple[Codec, int]:
-    """The fastest codec within the allowance of the smallest, and the size of the strips by it."""
-    candidates = _candidates(strips[0].dtype, coding)
-    encoded = [[pool.submit(codecs.encode, codec, strip) for strip in strips] for codec in candidates]
-    sizes = [sum(len(strip.result()) for strip in futures) for futures in encoded]
+def _smallest(parts: list[NDArray[Any]], coding: Coding, pool: Executor) -> tuple[Candidate, int]:
+    """The fastest candidate within the allowance of the smallest, and the size of the parts by it."""
+    tried = candidates(parts[0].dtype, coding.compression, coding.deflate_level)
+    strips = [strip for part in parts for strip in (part[:, np.newaxis] if coding.line_by_line else [part])]
+    encoded = [pool.submit(_encoded_size, candidate, strips) for candidate in tried]
+    sizes = [future.result() for future in encoded]
     limit = _SPEED_ALLOWANCE * min(sizes)
-    return next((codec, size) for codec, size in zip(candidates, sizes, strict=True) if size <= limit)
+    return next((candidate, size) for candidate, size in zip(tried, sizes, strict=True) if size <= limit)
 
 
-def _candidates(dtype: np.dtype[Any], coding: Coding) -> list[Codec]:
-    """Codecs to try, the faster to decode first."""
-    if coding.compression == "none":
-        return [Codec("none")]
-    if coding.compression == "lzw":
-        return [Codec("lzw")]
-    if coding.deflate_level is not None:
-        return [Codec("deflate", level=coding.deflate_level)]
-    deflate = [Codec("deflate", strategy="huffman"), Codec("deflate", strategy="rle")]
-    if dtype.itemsize > 1:
-        deflate.append(Codec("deflate", level=_LEVEL))
-    if dtype.kind == "f":
-        deflate.append(Codec("deflate", predictor="float", level=_LEVEL))
-    return deflate if coding.compression == "deflate" else [*deflate, Codec("lzw")]
+def _encoded_size(candidate: Candidate, strips: list[NDArray[Any]]) -> int:
+    return sum(len(candidate.encode(strip)) for strip in strips)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cryofs.archive.durable import write_file
 from cryofs.archive.estimate import Estimation, FrameRow, Limits
 from cryofs.archive.samples import Sample
 from cryofs.detector import counts
+from cryofs.detector.values import GainReference
 from cryofs.errors import CryofsError
 from cryofs.formats.record import Gain
 from cryofs.movies import gain
@@ -33,10 +33,10 @@ _MAX_FRAMES = 1000
 
 @dataclass(frozen=True)
 class Reference:
-    """A gain reference in the archive, shape (ny, nx), and how records name it."""
+    """A gain reference in the archive, and how records name it."""
 
     record: Gain
-    gain: NDArray[np.float32]
+    gain: GainReference
 
 
 class References:
@@ -94,7 +94,7 @@ class References:
         return reference
 
 
-def exception_share(reference: NDArray[np.float32], samples: list[Sample]) -> float:
+def exception_share(reference: GainReference, samples: list[Sample]) -> float:
     """Share of the sampled counts that are not count x gain, where the reference knows a gain.
 
     Zeros belong to any gain, and 1.0 stands for pixels that are defects or have shown nothing yet; where only such
@@ -103,18 +103,18 @@ def exception_share(reference: NDArray[np.float32], samples: list[Sample]) -> fl
     exceptions = np.zeros(2, int)
     counted = np.zeros(2, int)
     for sample in samples:
-        gain = reference[sample.rows]
         wrong = np.zeros(sample.values.size, bool)
-        wrong[counts.divide(sample.values, gain, np.dtype("u2")).positions] = True
+        found = counts.divide(sample.values, reference, sample.rows, np.dtype("u2")).exceptions
+        wrong[found.positions] = wrong[found.near] = True
         shown = (sample.values != 0).reshape(-1)
-        known = (gain != 1).reshape(-1)
+        known = (reference.gain[sample.rows] != 1).reshape(-1)
         exceptions += np.count_nonzero(wrong & known), np.count_nonzero(wrong)
         counted += np.count_nonzero(shown & known), np.count_nonzero(shown | wrong)
     known_or_all = 0 if counted[0] else 1
     return float(exceptions[known_or_all] / max(counted[known_or_all], 1))
 
 
-def fits(reference: NDArray[np.float32], samples: list[Sample]) -> bool:
+def fits(reference: GainReference, samples: list[Sample]) -> bool:
     """Whether a reference serves the movie that the samples are of."""
     return exception_share(reference, samples) <= _FITTING_SHARE
 
@@ -140,7 +140,7 @@ def estimate_from(
             with MrcMovie(path) as movie:
                 if estimation is None:
                     estimation = Estimation.for_movie(movie)
-                elif not fits(estimation.estimate.reference(), samples(movie)):
+                elif not fits(GainReference(estimation.estimate.reference()), samples(movie)):
                     continue
                 for row in estimation.add_movie(movie, pool, Limits(_MAX_FRAMES)):
                     on_row(row)

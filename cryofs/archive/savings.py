@@ -83,6 +83,7 @@ def _archived_facts(movie: ArchivedMovie) -> dict[str, Any]:
         "format": "cryofs",
         "compression": record.compression,
         "predictor": record.predictor,
+        "coder": record.coder or None,
         "stored_dtype": record.stored_dtype,
         "stored_bytes": movie.stored_bytes,
         "original": {"name": original.name, "bytes": original.bytes, "sha256": original.sha256},

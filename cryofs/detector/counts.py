@@ -1,8 +1,8 @@
 """Values to counts, exact to the last bit; `cryofs.detector.values` is the way back.
 
 A value belongs to the counts only where restoring it gives back its very bits; every other value (a defect, NaN, an
-infinity, -0.0, a negative, anything under a wrong gain) is an exception, kept as its bits. So a wrong gain costs size
-and never a pixel. Frame rows become page rows here, in reverse order.
+infinity, -0.0, a negative, a count beyond the stored type, anything under a wrong gain) is an exception, kept as its
+bits. So a wrong gain costs size and never a pixel. Frame rows become page rows here, in reverse order.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cryofs.detector.values import widen
+from cryofs.detector.values import Arithmetic, Exceptions, GainReference, widen
 
 COUNT_DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("u2"), np.dtype("i2"))
 MAX_COUNT = 65535
@@ -21,6 +21,10 @@ _ZERO_F4 = np.float32(0)
 # Adding and subtracting 1.5 * 2**23 rounds a float32 below 2**22 to the nearest integer, ties to even; unlike rint it
 # becomes vector instructions.
 _ROUND_F4 = np.float32(12582912.0)
+# Farthest that a near exception may miss the restored value, in steps of the last bit: what an int8 holds.
+_NEAR = 127
+_ARITHMETICS = list(Arithmetic)
+_DOUBLE, _RECIPROCAL = _ARITHMETICS.index(Arithmetic.DOUBLE), _ARITHMETICS.index(Arithmetic.RECIPROCAL)
 
 
 @dataclass(frozen=True)
@@ -31,18 +35,15 @@ class Counts:
     ----------
     stored : ndarray, shape (rows, nx)
         Page rows (reversed frame rows). At exceptions the rounded value, within the limits of the type.
-    positions : ndarray of int64
-        Ascending indices of the exceptions into the flattened frame rows.
-    originals : ndarray of unsigned integers
-        Bits of the original values there.
+    exceptions : Exceptions
+        In the flattened frame rows.
     lowest, highest : int
         Range of all true counts, including those that the stored type is too narrow for; exceptions may widen it, up to
         the limits of the stored type.
     """
 
     stored: NDArray[Any]
-    positions: NDArray[np.int64]
-    originals: NDArray[Any]
+    exceptions: Exceptions
     lowest: int
     highest: int
 
@@ -56,33 +57,43 @@ def narrowest_dtype(lowest: int, highest: int) -> np.dtype[Any]:
     return np.dtype("u2")
 
 
-def divide(values: NDArray[np.float32], gain: NDArray[np.float32], dtype: np.dtype[Any]) -> Counts:
+def divide(values: NDArray[np.float32], reference: GainReference, rows: slice, dtype: np.dtype[Any]) -> Counts:
     """Counts of gain-normalised rows.
 
     Parameters
     ----------
-    values, gain : ndarray of float32, shape (rows, nx)
-        Both C-contiguous, in frame order.
+    values : ndarray of float32, shape (rows, nx)
+        C-contiguous, in frame order.
+    rows : slice
+        Which rows of the frame they are.
     dtype : unsigned integer type
         What the counts are stored as.
     """
+    gain = reference.gain[rows]
+    detail = gain if reference.detail is None else reference.detail[rows]
+    arithmetic = _ARITHMETICS.index(reference.arithmetic)
     stored = np.empty(values.shape, dtype)
     wrong = np.empty(len(values), np.int64)
-    highest = int(_divide(values, gain, stored, np.iinfo(dtype).max, wrong))
+    highest = int(_divide(values, gain, detail, arithmetic, stored, np.iinfo(dtype).max, wrong))
     positions = np.empty(wrong.sum(), np.int64)
     originals = np.empty(len(positions), np.uint32)
+    steps = np.empty(len(positions), np.int64)
     if len(positions):
-        highest = max(highest, int(_collect(values, gain, stored, wrong, positions, originals)))
-    return Counts(stored, positions, originals, 0, highest)
+        found = _collect(values, gain, detail, arithmetic, stored, wrong, positions, originals, steps)
+        highest = max(highest, int(found))
+    near = np.abs(steps) <= _NEAR
+    exceptions = Exceptions(positions[~near], originals[~near], positions[near], steps[near].astype(np.int8))
+    return Counts(stored, exceptions, 0, highest)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _divide(values, gain, stored, limit, wrong):  # type: ignore[no-untyped-def]
+def _divide(values, gain, detail, arithmetic, stored, limit, wrong):  # type: ignore[no-untyped-def]
     """Fill `stored`, and `wrong` with the number of exceptions in each row; return the highest count."""
     rows, nx = values.shape
     bits = values.view(np.uint32)
-    product = np.empty(nx, np.float32)
-    product_bits = product.view(np.uint32)
+    counts = np.empty(nx, np.float32)
+    restored = np.empty(nx, np.float32)
+    restored_bits = restored.view(np.uint32)
     top = np.float32(limit)
     highest = np.int32(0)
     for row in range(rows):
@@ -93,44 +104,66 @@ def _divide(values, gain, stored, limit, wrong):  # type: ignore[no-untyped-def]
             quotient = quotient if quotient > _ZERO_F4 else _ZERO_F4
             quotient = quotient if quotient < top else top
             count = (quotient + _ROUND_F4) - _ROUND_F4
-            product[x] = count * gain[row, x]
+            counts[x] = count
             whole = np.int32(count)
             page_row[x] = whole
             # an integer maximum: LLVM makes no vectors of a float one, for the sake of NaN
             highest = max(highest, whole)
+        _restore(counts, gain[row], detail[row], arithmetic, restored)
         different = 0
         for x in range(nx):
             # machines differ in the sign of a NaN that they compute, so none is left to a product
-            different += (product_bits[x] != bits[row, x]) | (product[x] != product[x])
+            different += (restored_bits[x] != bits[row, x]) | (restored[x] != restored[x])
         wrong[row] = different
     return highest
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _collect(values, gain, stored, wrong, positions, originals):  # type: ignore[no-untyped-def]
+def _restore(counts, gain, detail, arithmetic, restored):  # type: ignore[no-untyped-def]
+    """Values of a row of counts, as `GainReference.restore` makes them."""
+    if arithmetic == _DOUBLE:
+        for x in range(len(counts)):
+            double = np.float64(gain[x]) + np.float64(detail[x])
+            restored[x] = np.float32(np.float64(counts[x]) * double)
+    elif arithmetic == _RECIPROCAL:
+        for x in range(len(counts)):
+            restored[x] = counts[x] / detail[x]
+    else:
+        for x in range(len(counts)):
+            restored[x] = counts[x] * gain[x]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _collect(values, gain, detail, arithmetic, stored, wrong, positions, originals, steps):  # type: ignore[no-untyped-def]
     """List the exceptions; return the highest true count among them, which only the stored type was too narrow for."""
     rows, nx = values.shape
     bits = values.view(np.uint32)
-    product = np.empty(1, np.float32)
-    product_bits = product.view(np.uint32)
+    counts = np.empty(nx, np.float32)
+    restored = np.empty((2, nx), np.float32)
+    restored_bits = restored.view(np.uint32)
     highest = 0
     found = 0
     for row in range(rows):
         if wrong[row] == 0:
             continue
         for x in range(nx):
-            product[0] = np.float32(stored[rows - 1 - row, x]) * gain[row, x]
-            if product_bits[0] == bits[row, x] and product[0] == product[0]:
+            counts[x] = stored[rows - 1 - row, x]
+        _restore(counts, gain[row], detail[row], arithmetic, restored[0])
+        for x in range(nx):
+            quotient = values[row, x] / gain[row, x]
+            inside = quotient > _ZERO_F4 and quotient <= _MAX_COUNT_F4
+            counts[x] = (quotient + _ROUND_F4) - _ROUND_F4 if inside else _ZERO_F4
+        _restore(counts, gain[row], detail[row], arithmetic, restored[1])
+        for x in range(nx):
+            if restored_bits[0, x] == bits[row, x] and restored[0, x] == restored[0, x]:
                 continue
             positions[found] = row * nx + x
             originals[found] = bits[row, x]
+            restorable = restored[0, x] == restored[0, x]
+            steps[found] = np.int64(bits[row, x]) - np.int64(restored_bits[0, x]) if restorable else _NEAR + 1
             found += 1
-            quotient = values[row, x] / gain[row, x]
-            if quotient > _ZERO_F4 and quotient <= _MAX_COUNT_F4:
-                count = (quotient + _ROUND_F4) - _ROUND_F4
-                product[0] = count * gain[row, x]
-                if product_bits[0] == bits[row, x] and count > highest:
-                    highest = int(count)
+            if restored_bits[1, x] == bits[row, x] and counts[x] > highest:
+                highest = int(counts[x])
     return highest
 
 
@@ -145,40 +178,49 @@ def narrow(values: NDArray[Any], dtype: np.dtype[Any], columns: int | None = Non
         How many of the n columns are stored; what is not 0 in the others (padding of 4-bit rows) is an exception.
     """
     columns = values.shape[1] if columns is None else columns
+    if values.dtype.kind in "ui" and dtype.kind in "ui":
+        return _narrow_integers(np.ascontiguousarray(values), dtype, columns)
     restored = np.zeros_like(values, order="C")
     with np.errstate(invalid="ignore", over="ignore"):
-        stored = _rounded(values[::-1, :columns], dtype)
-        restored[:, :columns] = widen(stored, values.dtype)
+        stored = np.ascontiguousarray(_rounded(values[::-1, :columns], dtype))
+        widen(stored, restored[:, :columns])
     bits = np.dtype(f"u{values.itemsize}")
     positions = np.flatnonzero(restored.view(bits) != np.ascontiguousarray(values).view(bits))
     exceptions = values.reshape(-1)[positions]
     lowest, highest = 0, 0
     if dtype.kind in "ui":
         fitting = stored if not len(positions) else np.delete(restored.reshape(-1), positions)
-        for part in (fitting, _integers(exceptions)):
+        for part in (fitting, _whole_numbers(exceptions)):
             if part.size:
                 lowest, highest = min(lowest, int(part.min())), max(highest, int(part.max()))
-    return Counts(np.ascontiguousarray(stored), positions, exceptions.view(bits), lowest, highest)
+    return Counts(stored, Exceptions.far(positions, exceptions.view(bits)), lowest, highest)
+
+
+def _narrow_integers(values: NDArray[Any], dtype: np.dtype[Any], columns: int) -> Counts:
+    limits, own = np.iinfo(dtype), np.iinfo(values.dtype)
+    lowest, highest = int(values.min()), int(values.max())
+    positions = np.empty(0, np.int64)
+    fitting = values
+    if lowest < limits.min or limits.max < highest or (columns < values.shape[1] and values[:, columns:].any()):
+        fitting = np.clip(values, max(limits.min, own.min), min(limits.max, own.max))
+        fitting[:, columns:] = 0
+        positions = np.flatnonzero(fitting != values)
+    stored = fitting[::-1, :columns].astype(dtype, order="C")
+    originals = values.reshape(-1)[positions].view(f"u{values.itemsize}")
+    return Counts(stored, Exceptions.far(positions, originals), min(lowest, 0), max(highest, 0))
 
 
 def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind == "f" or values.dtype == dtype:
         return values.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
-    if values.dtype.kind == "f":
-        values = np.rint(np.nan_to_num(values.astype(np.float32), nan=0.0))
-        lowest, highest = float(limits.min), float(limits.max)
-    else:
-        own = np.iinfo(values.dtype)
-        lowest, highest = max(limits.min, own.min), min(limits.max, own.max)
-    clipped: NDArray[Any] = np.clip(values, lowest, highest)
-    return clipped.astype(dtype)
+    values = np.rint(np.nan_to_num(values.astype(np.float32), nan=0.0))
+    clipped: NDArray[Any] = np.clip(values, float(limits.min), float(limits.max)).astype(dtype)
+    return clipped
 
 
-def _integers(values: NDArray[Any]) -> NDArray[Any]:
+def _whole_numbers(values: NDArray[Any]) -> NDArray[Any]:
     """Those exceptions that a wider count type would hold."""
-    if values.dtype.kind != "f":
-        return values
     with np.errstate(invalid="ignore"):
         values = values.astype(np.float32)
         # -0.0 and NaN have no place in any integer type

@@ -1,8 +1,8 @@
-"""Sparse counts as TIFF's LZW (TIFF 6.0, section 13), the encoder alone: twice and more as fast as general libraries.
+"""Sparse counts as TIFF's LZW (TIFF 6.0, section 13): an encoder more than twice as fast as general ones.
 
-Where most pixels are zero, strings of counts repeat by chance, and LZW is the smallest codec that every TIFF reader has.
-Nearly all counts there are below 8, so each dictionary entry has its continuations by these in a row of a table, and a
-step is one look-up without a branch. A larger count is never looked up: it ends the string.
+Where most pixels are zero, strings of counts repeat by chance, and LZW is the smallest codec of those that every TIFF
+reader has. Nearly all counts there are below 8, so each dictionary entry has its continuations by these in a row of a
+table, and a step is one look-up without a branch. A larger count is never looked up: it ends the string.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ _FIRST_FREE = 258
 _FIRST_WIDTH = np.uint64(9)
 _FULL = 4094
 _SMALL_BITS = 3
-_SMALL = 1 << _SMALL_BITS
+SMALL = 1 << _SMALL_BITS
 # Bits that a code and the clear code behind it may take, in words of 32.
 _ROOM = 8
 
@@ -38,13 +38,13 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
     """Write the stream into `words`, their highest bits first; return how many bytes it takes."""
     children = np.zeros(4096 << _SMALL_BITS, np.uint16)
     # `bits` bits of `queue` wait to be written, always less than 32 between steps
-    queue, bits, place = np.uint64(_CLEAR), _FIRST_WIDTH, 0
+    queue, bits, place = np.uint64(_CLEAR), _FIRST_WIDTH, np.int64(0)
     free, width, limit = np.int64(_FIRST_FREE), _FIRST_WIDTH, np.int64(512)
     string = np.int64(data[0])
     for index in range(1, len(data)):
         value = np.int64(data[index])
         found = np.int64(0)
-        if value < _SMALL:
+        if value < SMALL:
             slot = string << _SMALL_BITS | value
             found = np.int64(children[slot])
             children[slot] = found if found else free

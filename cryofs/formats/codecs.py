@@ -1,4 +1,4 @@
-"""Codecs of TIFF strips: what TIFF calls compression and predictor, and the encoder settings behind them.
+"""Codecs of TIFF strips: what TIFF calls compression and predictor, and encoders and decoders of general libraries.
 
 Every stream is one that any TIFF reader decodes: LZW as TIFF 6.0 has it, and zlib streams ("Adobe deflate"). On
 electron counts the Huffman-only and run-length strategies of deflate are smaller and faster than its usual string
@@ -22,44 +22,54 @@ Strategy = Literal["default", "huffman", "rle"]
 
 _STRATEGIES = {"default": zlib_ng.Z_DEFAULT_STRATEGY, "huffman": zlib_ng.Z_HUFFMAN_ONLY, "rle": zlib_ng.Z_RLE}
 _MEM_LEVEL = 9
+# deflate with a window of 32 kB, "fastest" (RFC 1950); inflate does not care how a stream was made
+_ZLIB_HEAD = b"\x78\x01"
 
 
 @dataclass(frozen=True)
 class Codec:
-    """How strips are encoded.
-
-    Attributes
-    ----------
-    compression, predictor : str
-        What a reader must know; both stand in the TIFF tags.
-    strategy, level : str, int
-        The encoder's business alone (deflate).
-    """
+    """What a reader must know of encoded strips; both stand in the TIFF tags."""
 
     compression: Compression
     predictor: Predictor = "none"
-    strategy: Strategy = "default"
-    level: int = 6
 
 
-def encode(codec: Codec, strip: NDArray[Any]) -> bytes:
+def encode_nothing(strip: NDArray[Any]) -> bytes:
+    """The strip as it is."""
+    return strip.tobytes()
+
+
+def encode_lzw(strip: NDArray[Any]) -> bytes:
     """Encode a strip, a C-contiguous array of shape (rows, nx)."""
-    data: Any = strip
-    if codec.predictor == "float":
-        data = imagecodecs.floatpred_encode(strip, axis=-1)
-    if codec.compression == "none":
-        return bytes(memoryview(data).cast("B"))
-    if codec.compression == "lzw":
-        return bytes(imagecodecs.lzw_encode(data.tobytes()))
+    return bytes(imagecodecs.lzw_encode(strip.tobytes()))
+
+
+def encode_deflate(strip: NDArray[Any], strategy: Strategy = "default", level: int = 6) -> bytes:
+    """Encode a strip by zlib-ng."""
     deflate = zlib_ng.compressobj(
-        level=codec.level,
+        level=level,
         method=zlib_ng.DEFLATED,
         wbits=zlib_ng.MAX_WBITS,
         memLevel=_MEM_LEVEL,
-        strategy=_STRATEGIES[codec.strategy],
+        strategy=_STRATEGIES[strategy],
     )
-    head: bytes = deflate.compress(memoryview(data).cast("B"))
+    head: bytes = deflate.compress(strip.reshape(-1).view(np.uint8).data)
     return head + bytes(deflate.flush())
+
+
+def encode_libdeflate(strip: NDArray[Any], level: int) -> bytes:
+    """Encode a strip by libdeflate."""
+    return bytes(imagecodecs.deflate_encode(strip.tobytes(), level=level))
+
+
+def encode_float_deflate(strip: NDArray[Any], level: int) -> bytes:
+    """Encode a strip of floats by zlib-ng, their bytes taken apart first (TIFF predictor 3)."""
+    return encode_deflate(imagecodecs.floatpred_encode(strip, axis=-1), level=level)
+
+
+def zlib_stream(block: bytes, strip: NDArray[Any]) -> bytes:
+    """A final deflate block that holds the bytes of a strip, made a zlib stream (RFC 1950)."""
+    return _ZLIB_HEAD + block + int(zlib_ng.adler32(strip.reshape(-1).view(np.uint8).data)).to_bytes(4, "big")
 
 
 def decode(compression: Compression, predictor: Predictor, data: bytes, out: NDArray[Any]) -> None:

@@ -1,7 +1,8 @@
-"""Exceptions as bytes: which values of a frame are not count x gain, and what they are.
+"""Exceptions as bytes: which values of a frame the counts do not give back, and what they are.
 
-Layout before deflating: n gaps between positions (uint32), then n values as the bits of the original type, both
-little-endian and with the bytes of equal weight together, which deflates better.
+Layout before deflating, all little-endian and with the bytes of equal weight together, which deflates better: for the
+far exceptions n gaps between positions (uint32), then n values as the bits of the original type; then for the near ones
+m gaps and m steps (int8).
 """
 
 from typing import Any
@@ -14,28 +15,43 @@ from cryofs.errors import DamagedError
 _GAP_BYTES = 4
 
 
-def pack(positions: NDArray[np.int64], originals: NDArray[Any]) -> bytes:
+def pack(
+    positions: NDArray[np.int64], originals: NDArray[Any], near: NDArray[np.int64], steps: NDArray[np.int8]
+) -> bytes:
     """Pack the exceptions of a frame.
 
     Parameters
     ----------
-    positions : ndarray of int64
+    positions, near : ndarray of int64
         Ascending indices into the flattened frame.
     originals : ndarray of unsigned integers
-        Bits of the original values there.
+        Bits of the original values at `positions`.
+    steps : ndarray of int8
+        By how many steps of the last bit values miss at `near`.
     """
-    gaps = np.diff(positions, prepend=0)
-    return _bytes_apart(gaps.astype("<u4")) + _bytes_apart(originals.astype(originals.dtype.newbyteorder("<")))
+    far = _gaps(positions) + _bytes_apart(originals.astype(originals.dtype.newbyteorder("<")))
+    return far + _gaps(near) + steps.tobytes()
 
 
-def unpack(data: bytes, count: int, dtype: np.dtype[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Positions and original bits (of unsigned type `dtype`), the inverse of `pack`."""
-    if len(data) != count * (_GAP_BYTES + dtype.itemsize):
-        raise DamagedError(f"{len(data)} bytes cannot be {count} exceptions")
-    split = count * _GAP_BYTES
-    gaps = _bytes_together(data[:split], np.dtype("<u4"))
-    originals = _bytes_together(data[split:], dtype.newbyteorder("<"))
-    return np.cumsum(gaps, dtype=np.int64), originals.astype(dtype)
+def unpack(
+    data: bytes, far: int, near: int, dtype: np.dtype[Any]
+) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64], NDArray[np.int8]]:
+    """Positions, original bits (of unsigned type `dtype`), near positions and steps, the inverse of `pack`."""
+    sizes = [far * _GAP_BYTES, far * dtype.itemsize, near * _GAP_BYTES, near]
+    if len(data) != sum(sizes):
+        raise DamagedError(f"{len(data)} bytes cannot be {far} far and {near} near exceptions")
+    ends = np.cumsum(sizes).tolist()
+    parts = [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    originals = _bytes_together(parts[1], dtype.newbyteorder("<")).astype(dtype)
+    return _positions(parts[0]), originals, _positions(parts[2]), np.frombuffer(parts[3], np.int8)
+
+
+def _gaps(positions: NDArray[np.int64]) -> bytes:
+    return _bytes_apart(np.diff(positions, prepend=0).astype("<u4"))
+
+
+def _positions(data: bytes) -> NDArray[np.int64]:
+    return np.cumsum(_bytes_together(data, np.dtype("<u4")), dtype=np.int64)
 
 
 def _bytes_apart(values: NDArray[Any]) -> bytes:

@@ -87,7 +87,7 @@ class MrcHeader:
         return "" if len(self.raw) == MAIN_HEADER_BYTES else self.raw[104:108].decode("latin-1").strip("\0 ")
 
 
-def read_header(descriptor: int, size: int, name: str) -> MrcHeader:
+def read_header(descriptor: int, size: int, name: str, max_extended: int = MAX_EXTENDED_HEADER_BYTES) -> MrcHeader:
     """Read and check the header of an MRC file.
 
     Parameters
@@ -98,6 +98,8 @@ def read_header(descriptor: int, size: int, name: str) -> MrcHeader:
         Its size in bytes.
     name : str
         How error messages call it.
+    max_extended : int
+        Longest extended header that is not absurd.
 
     Raises
     ------
@@ -110,7 +112,7 @@ def read_header(descriptor: int, size: int, name: str) -> MrcHeader:
     problems = {}
     for byte_order in _byte_orders(main):
         try:
-            nx, ny, nz, mode, nsymbt = _fields(main, byte_order, name)
+            nx, ny, nz, mode, nsymbt = _fields(main, byte_order, name, max_extended)
             header = MrcHeader(main, byte_order, nx, ny, nz, mode)
             missing = nsymbt + header.data_end - size
             if missing > 0:
@@ -137,7 +139,7 @@ def _byte_orders(main: bytes) -> tuple[ByteOrder, ByteOrder]:
     return ("<", ">") if struct.unpack_from("<I", main, 12)[0] <= MODE_4BIT else (">", "<")
 
 
-def _fields(main: bytes, byte_order: ByteOrder, name: str) -> tuple[int, int, int, int, int]:
+def _fields(main: bytes, byte_order: ByteOrder, name: str, max_extended: int) -> tuple[int, int, int, int, int]:
     nx, ny, nz, mode = struct.unpack_from(byte_order + "4i", main, 0)
     (nsymbt,) = struct.unpack_from(byte_order + "i", main, 92)
     if min(nx, ny, nz) < 1:
@@ -145,7 +147,7 @@ def _fields(main: bytes, byte_order: ByteOrder, name: str) -> tuple[int, int, in
     if mode not in MODE_DTYPES:
         known = ", ".join(map(str, MODE_DTYPES))
         raise FormatError(f"{name}: MRC mode {mode} is not supported ({known} are); keep this file outside the archive")
-    if not 0 <= nsymbt <= MAX_EXTENDED_HEADER_BYTES:
+    if not 0 <= nsymbt <= max_extended:
         raise FormatError(f"{name}: an extended header of {nsymbt} bytes is absurd; the header is damaged")
     return nx, ny, nz, mode, nsymbt
 
@@ -209,6 +211,14 @@ def new_header(shape: tuple[int, int, int], mode: int, pixel_size: float | None,
     struct.pack_into("<i", main, 220, 1)
     main[224:304] = label.encode("ascii", "replace")[:80].ljust(80)
     return bytes(main)
+
+
+def with_extended_header(main: bytes, kind: str, extended: bytes) -> bytes:
+    """A little-endian main header, followed by an extended one of a four-letter kind."""
+    header = bytearray(main)
+    struct.pack_into("<i", header, 92, len(extended))
+    header[104:108] = kind.encode("ascii")
+    return bytes(header) + extended
 
 
 def with_mode(header: MrcHeader, mode: int) -> MrcHeader:

@@ -15,6 +15,7 @@ import zlib
 from typing import Literal
 
 import msgspec
+from zlib_ng import zlib_ng
 
 from cryofs.errors import DamagedError
 from cryofs.formats.codecs import Compression, Predictor
@@ -41,10 +42,11 @@ class Blob(msgspec.Struct, frozen=True):
 
 
 class FrameExceptions(msgspec.Struct, frozen=True):
-    """How many values of a frame are exceptions, and where they are stored."""
+    """How many values of a frame are exceptions, how many of these are near, and where they are stored."""
 
     count: int
     blob: Blob
+    near: int = 0
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -114,6 +116,8 @@ class Record(msgspec.Struct, frozen=True):
         Type of the TIFF pixels.
     gain : Gain or None
         None: the pixels are the values themselves.
+    coder : str
+        Which of the candidates encoded the strips; reading does not depend on it.
     rendered : Rendered or None
         Where the original is no file, but made from an EER file.
     """
@@ -133,6 +137,7 @@ class Record(msgspec.Struct, frozen=True):
     frames: list[Frame]
     writer: str
     rendered: Rendered | None = None
+    coder: str = ""
 
     @property
     def source_bytes(self) -> int:
@@ -140,10 +145,20 @@ class Record(msgspec.Struct, frozen=True):
         return self.rendered.bytes if self.rendered else self.original.bytes
 
 
-def deflate_blob(data: bytes, offset: int) -> tuple[Blob, bytes]:
-    """Deflate `data`, which is to be stored at `offset`."""
-    stored = zlib.compress(data)
-    return Blob(offset, len(stored), len(data), quick_sum(data)), stored
+def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
+    """Deflate `data`; the blob's offset is still to be set."""
+    stored = bytes(zlib_ng.compress(data))
+    return Blob(0, len(stored), len(data), quick_sum(data)), stored
+
+
+def deflated_size(data: bytes) -> int:
+    """Stored size of a blob."""
+    return len(zlib_ng.compress(data))
+
+
+def inflate(stored: bytes) -> bytes:
+    """Bytes of a blob that is in memory."""
+    return bytes(zlib_ng.decompress(stored))
 
 
 def read_blob(descriptor: int, blob: Blob, name: str) -> bytes:

@@ -62,13 +62,14 @@ class TiffMovieWriter:
     """Writes a movie page by page into an open file, which it does not close."""
 
     def __init__(self, file: io.BufferedRandom, layout: PageLayout, *, big: bool, description: str, software: str):
+        self._file = file
         self._layout = layout
         self._writer = tifffile.TiffWriter(file, bigtiff=big)
         self._description: str | None = description
         self._software = software
 
-    def write_page(self, strips: Sequence[bytes]) -> None:
-        """Append a page, its strips encoded already."""
+    def write_page(self, strips: Sequence[bytes]) -> int:
+        """Append a page, its strips encoded already; return the offset of the first, the others follow."""
         layout = self._layout
         resolution = None
         if layout.pixel_size is not None and layout.pixel_size * _MAX_RATIONAL > ANGSTROM_PER_CM:
@@ -88,6 +89,8 @@ class TiffMovieWriter:
             software=self._software if self._description else False,
         )
         self._description = None
+        # the strips are the last that is written of a page
+        return self._file.tell() - sum(map(len, strips))
 
     def __enter__(self) -> Self:
         return self

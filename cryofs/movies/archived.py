@@ -4,42 +4,22 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.detector.values import multiply, put_back, widen
 from cryofs.errors import ChangedError, DamagedError
-from cryofs.formats import codecs, exceptions, mrc, tiff
+from cryofs.formats import mrc, tiff
 from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.record import Record, read_blob, read_record
 from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import PageLayout
+from cryofs.movies.decoding import FrameDecoder, StoredFrame
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Layout, Movie
-
-
-@dataclass(frozen=True)
-class StoredFrame:
-    """What the file holds of a frame.
-
-    Attributes
-    ----------
-    strips : list of bytes
-        Encoded.
-    positions : ndarray of int64
-        Ascending indices of the exceptions into the flattened frame.
-    originals : ndarray of unsigned integers
-        Bits of the values there.
-    """
-
-    strips: list[bytes]
-    positions: NDArray[np.int64]
-    originals: NDArray[Any]
 
 
 class ArchivedMovie(Movie):
@@ -76,7 +56,7 @@ class ArchivedMovie(Movie):
         self.path = path
         self._gains = gains
         self._pool = pool
-        self._gain: NDArray[np.float32] | None = None
+        self._decoder: FrameDecoder | None = None
         self._header: MrcHeader | None = None
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if descriptor is None else descriptor
         try:
@@ -137,47 +117,18 @@ class ArchivedMovie(Movie):
         """
         layout = self.page_layout
         with self._telling(index):
-            stored = self.stored_frame(index)
+            # no gain reference is needed for counts
+            decoder = FrameDecoder(layout, self.mrc_header, None)
+            strips = self._strips(index)
             page = np.empty((layout.ny, layout.nx), layout.dtype)
 
             def decode_group(group: range) -> None:
                 for number in group:
                     rows = page[number * layout.rows_per_strip :][: layout.rows_per_strip]
-                    codecs.decode(self.record.compression, self.record.predictor, stored.strips[number], rows)
+                    rows[:] = decoder.page_rows(strips, number)
 
             self._for_each_group(decode_group)
             return page[::-1]
-
-    def prepare(self) -> None:
-        """Load what all frames need, header and gain reference, before decoding in parallel."""
-        _ = self.mrc_header
-        self._load_gain()
-
-    def stored_frame(self, index: int) -> StoredFrame:
-        """What the file holds of a frame, checked.
-
-        Decoders meet no damaged strip: what they do with one is their affair, and may be a crash.
-        """
-        frame = self.record.frames[index]
-        places = zip(frame.byte_counts, frame.offsets, strict=True)
-        strips = [os.pread(self._descriptor, byte_count, offset) for byte_count, offset in places]
-        if quick_sum(b"".join(strips)) != frame.stored_sum:
-            raise DamagedError("its strips have another sum than recorded")
-        bits = np.dtype(f"u{self.mrc_header.dtype.itemsize}")
-        if frame.exceptions is None:
-            return StoredFrame(strips, np.empty(0, np.int64), np.empty(0, bits))
-        packed = read_blob(self._descriptor, frame.exceptions.blob, self.name)
-        return StoredFrame(strips, *exceptions.unpack(packed, frame.exceptions.count, bits))
-
-    def raw_rows(self, stored: StoredFrame, group: range) -> tuple[slice, NDArray[np.uint8]]:
-        """Frame rows that a group of strips holds, and their bytes, before the frame's sum can be checked."""
-        rows = self.page_layout.frame_rows(group)
-        values = self._empty_values(rows.stop - rows.start)
-        self._decode_strips(stored.strips, group, values)
-        width = values.shape[1]
-        inside = slice(*np.searchsorted(stored.positions, (rows.start * width, rows.stop * width)))
-        put_back(values, stored.positions[inside] - rows.start * width, stored.originals[inside])
-        return rows, mrc.frame_raw(values, self.mrc_header)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Bytes behind the last frame of the original."""
@@ -200,17 +151,35 @@ class ArchivedMovie(Movie):
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
     def _decode(self, index: int, memory: NDArray[Any] | None) -> NDArray[np.uint8]:
-        self.prepare()
-        header = self.mrc_header
-        stored = self.stored_frame(index)
-        values = self._empty_values(header.ny, memory)
+        decoder = self._loaded_decoder()
+        stored = self._stored_frame(index, decoder)
+        values = decoder.empty_values(self.mrc_header.ny, memory)
 
         def decode_group(group: range) -> None:
-            self._decode_strips(stored.strips, group, values[self.page_layout.frame_rows(group)])
+            decoder.decode(stored.strips, group, values[self.page_layout.frame_rows(group)])
 
         self._for_each_group(decode_group)
-        put_back(values, stored.positions, stored.originals)
-        return mrc.frame_raw(values, header)
+        stored.exceptions.put_back(values)
+        return mrc.frame_raw(values, self.mrc_header)
+
+    def _stored_frame(self, index: int, decoder: FrameDecoder) -> StoredFrame:
+        found = self.record.frames[index].exceptions
+        if found is None:
+            return StoredFrame(self._strips(index), decoder.unpack_exceptions(b"", 0, 0))
+        packed = read_blob(self._descriptor, found.blob, self.name)
+        return StoredFrame(self._strips(index), decoder.unpack_exceptions(packed, found.count, found.near))
+
+    def _strips(self, index: int) -> list[bytes]:
+        """Strips of a frame, encoded, checked.
+
+        Decoders meet no damaged strip: what they do with one is their affair, and may be a crash.
+        """
+        frame = self.record.frames[index]
+        places = zip(frame.byte_counts, frame.offsets, strict=True)
+        strips = [os.pread(self._descriptor, byte_count, offset) for byte_count, offset in places]
+        if quick_sum(b"".join(strips)) != frame.stored_sum:
+            raise DamagedError("its strips have another sum than recorded")
+        return strips
 
     def _for_each_group(self, action: Callable[[range], None]) -> None:
         run = map if self._pool is None else self._pool.map
@@ -228,38 +197,17 @@ class ArchivedMovie(Movie):
                 f"{self.name}, frame {index}: damaged ({error}); restore the file from a backup"
             ) from error
 
-    def _empty_values(self, rows: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
-        header = self.mrc_header
-        if header.mode == mrc.MODE_4BIT:
-            # the padding nibble of an odd row is 0 unless an exception says otherwise
-            return np.zeros((rows, 2 * header.row_bytes), header.dtype)
-        if memory is not None:
-            return memory.reshape(-1).view(header.dtype).reshape(rows, header.nx)
-        return np.empty((rows, header.nx), header.dtype)
-
-    def _decode_strips(self, strips: list[bytes], group: range, values: NDArray[Any]) -> None:
-        """Fill `values`, the frame rows of a group of the frame's strips; exceptions are put back later."""
-        layout = self.page_layout
-        gain = self._load_gain()
-        base = layout.frame_rows(group).start
-        for number in group:
-            rows = layout.frame_rows(range(number, number + 1))
-            page_rows = np.empty((rows.stop - rows.start, layout.nx), layout.dtype)
-            codecs.decode(self.record.compression, self.record.predictor, strips[number], page_rows)
-            target = values[rows.start - base : rows.stop - base]
-            if gain is None:
-                target[:, : layout.nx] = widen(page_rows, values.dtype)
-            else:
-                multiply(page_rows, gain[rows], target)
-
-    def _load_gain(self) -> NDArray[np.float32] | None:
-        wanted = self.record.gain
-        if wanted is not None and self._gain is None:
-            gain = self._gains.get(wanted.sha256, self.path.parent, self.name)
-            if gain.shape != self.record.shape[1:]:
-                raise DamagedError(f"its gain reference is {gain.shape}, the frames are {self.record.shape[1:]}")
-            self._gain = gain
-        return self._gain
+    def _loaded_decoder(self) -> FrameDecoder:
+        if self._decoder is None:
+            wanted, reference = self.record.gain, None
+            if wanted is not None:
+                reference = self._gains.get(wanted.sha256, self.path.parent, self.name)
+                if reference.shape != self.record.shape[1:]:
+                    raise DamagedError(
+                        f"its gain reference is {reference.shape}, the frames are {self.record.shape[1:]}"
+                    )
+            self._decoder = FrameDecoder(self.page_layout, self.mrc_header, reference)
+        return self._decoder
 
 
 def _layout(record: Record, name: str) -> Layout:

@@ -7,6 +7,10 @@ lock guards its tables.
 import logging
 import os
 import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ from cryofs.formats.mrc import MrcHeader
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.movie import Layout
 from cryofs.movies.rendering import Rendering, facts_of, fraction_header
-from cryofs.movies.source import SourceMovie
+from cryofs.movies.source import ReadRows, SourceMovie
 from cryofs.settings import usable_cores
 
 log = logging.getLogger("cryofs")
@@ -90,8 +94,6 @@ class EerMovie(SourceMovie):
     FormatError
         No readable EER file, or it cannot be rendered as wanted.
     """
-
-    whole_frames = True
 
     def __init__(
         self,
@@ -175,10 +177,28 @@ class EerMovie(SourceMovie):
         """Bytes of a fraction."""
         return self.piece(self.kept_frame(index), 0, self.layout.frame_bytes)
 
-    def raw_rows(self, index: int, first: int, end: int) -> NDArray[np.uint8]:
-        """Bytes of some rows of a fraction, which is rendered anew each time."""
-        row_bytes = self._header.row_bytes
-        return self.piece(self.kept_frame(index), first * row_bytes, (end - first) * row_bytes)
+    def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
+        """Fill `raw` with rows of a fraction, which is rendered anew each time."""
+        self._copy_rows(self.kept_frame(index), first, raw)
+
+    def in_order(self, pool: Executor) -> Iterator[ReadRows]:
+        """For each fraction, what copies some of its rows; several fractions are rendered ahead."""
+        free: list[NDArray[Any]] = []
+        coming: deque[Future[NDArray[Any]]] = deque()
+        try:
+            for index in range(self.layout.frames + self.decodes_at_once):
+                if index >= self.decodes_at_once:
+                    kept = coming.popleft().result()
+                    yield partial(self._copy_rows, kept)
+                    free.append(kept)
+                if index < self.layout.frames:
+                    coming.append(pool.submit(self.kept_frame, index, free.pop() if free else None))
+        finally:
+            for future in coming:
+                future.cancel()
+
+    def _copy_rows(self, kept: NDArray[Any], first: int, raw: NDArray[np.uint8]) -> None:
+        raw[:] = self.piece(kept, first * self._header.row_bytes, len(raw))
 
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Nothing follows the fractions."""

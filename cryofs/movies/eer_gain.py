@@ -57,7 +57,7 @@ def _load(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
     try:
         if path.suffix == _TIFF_SUFFIX:
             return eer_gain.resample(tiff.read_image(path), shape)
-        return eer_gain.to_multiply(eer_gain.resample(load_reference(path), shape))
+        return eer_gain.to_multiply(eer_gain.resample(load_reference(path).gain, shape))
     except GainError:
         raise
     except (ValueError, CryofsError, OSError) as error:

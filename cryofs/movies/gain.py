@@ -12,18 +12,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cryofs.detector.values import Arithmetic, GainReference
 from cryofs.errors import CryofsError, FormatError, GainError
+from cryofs.formats import mrc
 from cryofs.formats.sums import file_sha256
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import GAIN_REFERENCE, is_reference_name
 
+# As large as a frame of the largest cameras, with room.
+_MAX_DETAIL = 1 << 30
+# Type of the extended header of a reference whose arithmetic is not SINGLE: the detail, as little-endian float32.
+_EXTENDED_TYPES = {Arithmetic.DOUBLE: "CFGD", Arithmetic.RECIPROCAL: "CFGR"}
 
-def load_reference(path: Path) -> NDArray[np.float32]:
+
+def load_reference(path: Path) -> GainReference:
     """Gain reference of an MRC file, to be multiplied with counts.
-
-    Returns
-    -------
-    ndarray of float32, shape (ny, nx)
 
     Raises
     ------
@@ -31,12 +34,32 @@ def load_reference(path: Path) -> NDArray[np.float32]:
         No single-frame float32 MRC file.
     """
     try:
-        with MrcMovie(path) as movie:
+        with MrcMovie(path, max_extended_header=_MAX_DETAIL) as movie:
             if movie.shape[0] != 1 or movie.mrc_header.mode != 2:
                 raise GainError(f"{path}: no gain reference, it needs a single frame of mode 2 (float32)")
-            return np.ascontiguousarray(movie.frame(0), np.float32)
+            gain = np.ascontiguousarray(movie.frame(0), np.float32)
+            for arithmetic, extended_type in _EXTENDED_TYPES.items():
+                if movie.mrc_header.extended_type == extended_type:
+                    return GainReference(gain, arithmetic, _detail(movie))
+            return GainReference(gain)
     except (OSError, FormatError) as error:
         raise GainError(f"{path}: the gain reference cannot be read ({error}); give an intact one") from error
+
+
+def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
+    """Bytes of an MRC file that holds a gain reference; any reader finds the gain as its one frame."""
+    header = mrc.new_header((1, *reference.shape), 2, pixel_size, "cryofs gain reference, to be multiplied with counts")
+    if reference.detail is not None:
+        detail = reference.detail.astype("<f4").tobytes()
+        header = mrc.with_extended_header(header, _EXTENDED_TYPES[reference.arithmetic], detail)
+    return header + reference.gain.astype("<f4").tobytes()
+
+
+def _detail(movie: MrcMovie) -> NDArray[np.float32]:
+    detail = movie.header[mrc.MAIN_HEADER_BYTES :]
+    if len(detail) != movie.layout.frame_bytes:
+        raise FormatError(f"its extended header has {len(detail)} bytes instead of {movie.layout.frame_bytes}")
+    return np.frombuffer(detail, "<f4").astype(np.float32).reshape(movie.shape[1:])
 
 
 def bytes_sha256(data: bytes) -> str:
@@ -66,9 +89,9 @@ class GainLibrary:
         self._root = root
         self._lock = threading.Lock()
         self._sums: dict[Path, tuple[tuple[int, int, int], str]] = {}
-        self._loaded: weakref.WeakValueDictionary[str, NDArray[np.float32]] = weakref.WeakValueDictionary()
+        self._loaded: weakref.WeakValueDictionary[str, GainReference] = weakref.WeakValueDictionary()
         # keeps the reference of the last movie alive until the next one is opened
-        self._recent: NDArray[np.float32] | None = None
+        self._recent: GainReference | None = None
 
     def paths(self, folder: Path) -> list[Path]:
         """Gain reference files that serve the movies of a folder, the nearest first."""
@@ -79,7 +102,7 @@ class GainLibrary:
                 break
         return found
 
-    def get(self, sha256: str, folder: Path, name: str) -> NDArray[np.float32]:
+    def get(self, sha256: str, folder: Path, name: str) -> GainReference:
         """Gain reference with this SHA-256 for a movie called `name` in `folder`.
 
         Raises

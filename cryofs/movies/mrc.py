@@ -1,6 +1,9 @@
 """Plain MRC movies."""
 
 import os
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +13,16 @@ from cryofs.errors import ChangedError
 from cryofs.formats import mrc
 from cryofs.formats.mrc import MrcHeader
 from cryofs.movies.movie import Layout
-from cryofs.movies.source import SourceMovie
+from cryofs.movies.source import ReadRows, SourceMovie
 
 
 class MrcMovie(SourceMovie):
     """An MRC file on disk.
+
+    Parameters
+    ----------
+    max_extended_header : int
+        A header that claims an extended header of more bytes is refused.
 
     Raises
     ------
@@ -22,12 +30,12 @@ class MrcMovie(SourceMovie):
         No readable MRC file, see `cryofs.formats.mrc.read_header`.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, max_extended_header: int = mrc.MAX_EXTENDED_HEADER_BYTES):
         self.name = str(path)
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self.stat = os.fstat(self.descriptor)
-            self._header = mrc.read_header(self.descriptor, self.stat.st_size, self.name)
+            self._header = mrc.read_header(self.descriptor, self.stat.st_size, self.name, max_extended_header)
         except BaseException:
             os.close(self.descriptor)
             raise
@@ -41,26 +49,24 @@ class MrcMovie(SourceMovie):
 
     def raw_frame(self, index: int) -> NDArray[np.uint8]:
         """Bytes of a frame."""
-        return self._read(index, 0, self.layout.frame_bytes)
+        return self.raw_rows(index, 0, self._header.ny)
 
-    def raw_rows(self, index: int, first: int, end: int) -> NDArray[np.uint8]:
-        """Bytes of the frame rows `first` to `end` (exclusive)."""
-        row_bytes = self._header.row_bytes
-        return self._read(index, first * row_bytes, (end - first) * row_bytes)
+    def in_order(self, pool: Executor) -> Iterator[ReadRows]:
+        """For each frame, what reads some of its rows."""
+        return (partial(self.read_rows, index) for index in range(self.layout.frames))
 
-    def read_trailing(self, size: int, offset: int) -> bytes:
-        """Bytes behind the last frame."""
-        return os.pread(self.descriptor, size, self.layout.data_end + offset)
-
-    def _read(self, index: int, start: int, size: int) -> NDArray[np.uint8]:
+    def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
+        """Fill `raw` with the bytes of the frame rows from `first` on."""
         if not 0 <= index < self.layout.frames:
             raise IndexError(f"{self.name}: no frame {index}, it has {self.layout.frames}")
-        raw = np.empty(size, np.uint8)
-        offset = self.layout.header_bytes + index * self.layout.frame_bytes + start
+        offset = self.layout.header_bytes + index * self.layout.frame_bytes + first * self._header.row_bytes
         done = 0
-        while done < size:
+        while done < len(raw):
             count = os.preadv(self.descriptor, [raw[done:].data], offset + done)
             if count == 0:
                 raise ChangedError(f"{self.name}, frame {index}: the file was cut short while it was read")
             done += count
-        return raw
+
+    def read_trailing(self, size: int, offset: int) -> bytes:
+        """Bytes behind the last frame."""
+        return os.pread(self.descriptor, size, self.layout.data_end + offset)

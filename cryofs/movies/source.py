@@ -2,13 +2,18 @@
 
 import os
 from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError
 from cryofs.formats import mrc
 from cryofs.movies.movie import Movie
+
+ReadRows = Callable[[int, NDArray[np.uint8]], None]
 
 
 class SourceMovie(Movie):
@@ -20,18 +25,27 @@ class SourceMovie(Movie):
         The open file.
     stat : os.stat_result
         What it was when it was opened.
-    whole_frames : bool
-        Whether some rows cost as much as the whole frame, so that frames should be asked for whole.
     """
-
-    whole_frames = False
 
     descriptor: int
     stat: os.stat_result
 
     @abstractmethod
-    def raw_rows(self, index: int, first: int, end: int) -> NDArray[Any]:
-        """Bytes of the frame rows `first` to `end` (exclusive), shape (n,)."""
+    def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
+        """Fill `raw` with the bytes of the frame rows from `first` on."""
+
+    @abstractmethod
+    def in_order(self, pool: Executor) -> Iterator[ReadRows]:
+        """For each frame in order, what fills memory (uint8) with the bytes of its rows from a row on.
+
+        Where frames take work they are prepared ahead in `pool`; each is usable until the next one is asked for.
+        """
+
+    def raw_rows(self, index: int, first: int, end: int) -> NDArray[np.uint8]:
+        """Bytes of the frame rows `first` to `end` (exclusive), a new array of shape (n,)."""
+        raw = np.empty((end - first) * self.mrc_header.row_bytes, np.uint8)
+        self.read_rows(index, first, raw)
+        return raw
 
     def rows(self, index: int, first: int, end: int) -> NDArray[Any]:
         """Values of the frame rows `first` to `end`, shape (rows, nx)."""

@@ -1,0 +1,89 @@
+"""The four kinds of movies that are compared, and how they are made."""
+
+import functools
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measure import CORES
+from benchmarks.simulate import K2_COUNTS_FRAMES, K2_DEFECTS, K2_FRAMES, K2_SHAPE, Detector, write_counts, write_movie
+from benchmarks.simulate_eer import FALCON_FRAMES, write_falcon
+from benchmarks.simulate_falcon3 import FALCON3_FRAMES, FALCON3_SHAPE, write_falcon3
+
+MOVIES = 4
+_FRAMES = {"k2": K2_FRAMES, "counts": K2_COUNTS_FRAMES, "falcon3": FALCON3_FRAMES, "eer": FALCON_FRAMES}
+_SMALL_FRAMES = {"k2": 24, "counts": 12, "falcon3": 12, "eer": 48}
+_SMALL = (1024, 1024)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of movie.
+
+    Parameters
+    ----------
+    title : str
+        What tables call it.
+    suffix : str
+        Ends the names of the movies.
+    write : callable
+        Writes a movie to a path, with a seed.
+    """
+
+    title: str
+    suffix: str
+    write: Callable[[Path, int], None]
+
+    def make(self, folder: Path, movies: int = MOVIES) -> list[str]:
+        """Write the movies that are not there yet, side by side; return their names below the folder."""
+        names = [f"movies/movie-{number}{self.suffix}" for number in range(movies)]
+        (folder / "movies").mkdir(parents=True, exist_ok=True)
+        missing = [(folder / name, seed) for seed, name in enumerate(names) if not (folder / name).exists()]
+        with ProcessPoolExecutor(CORES, multiprocessing.get_context("spawn")) as pool:
+            list(pool.map(self._make_one, *zip(*missing, strict=True)) if missing else ())
+        return names
+
+    def _make_one(self, path: Path, seed: int) -> None:
+        draft = path.with_suffix(".draft")
+        self.write(draft, seed)
+        draft.rename(path)
+
+
+def cases(small: bool = False) -> dict[str, Case]:
+    """The cases by their short names; small ones are for trying."""
+    k2_shape, falcon3_shape = (_SMALL, _SMALL) if small else (K2_SHAPE, FALCON3_SHAPE)
+    frames = _SMALL_FRAMES if small else _FRAMES
+    writers: dict[str, Callable[..., None]] = {
+        "k2": functools.partial(_write_normalised, k2_shape),
+        "counts": functools.partial(_write_counts, k2_shape),
+        "falcon3": functools.partial(_write_falcon3, falcon3_shape),
+        "eer": _write_eer,
+    }
+    return {
+        name: Case(title, suffix, functools.partial(writers[name], frames[name]))
+        for name, title, suffix in (
+            ("k2", "K2, gain-normalised", ".mrc"),
+            ("counts", "K2, counts", ".mrc"),
+            ("falcon3", "Falcon 3, counting", ".mrc"),
+            ("eer", "Falcon 4, EER", ".eer"),
+        )
+    }
+
+
+def _write_normalised(shape: tuple[int, int], frames: int, path: Path, seed: int) -> None:
+    defects = K2_DEFECTS * shape[0] * shape[1] // (K2_SHAPE[0] * K2_SHAPE[1])
+    write_movie(path, Detector.make(shape, defects), frames, seed=seed)
+
+
+def _write_counts(shape: tuple[int, int], frames: int, path: Path, seed: int) -> None:
+    write_counts(path, frames, shape, seed=seed)
+
+
+def _write_falcon3(shape: tuple[int, int], frames: int, path: Path, seed: int) -> None:
+    write_falcon3(path, frames, shape, seed)
+
+
+def _write_eer(frames: int, path: Path, seed: int) -> None:
+    write_falcon(path, frames, seed)

@@ -1,0 +1,72 @@
+"""The four example tables of RELION's page on movie compression, measured: size, time and memory."""
+
+import shutil
+from pathlib import Path
+
+from benchmarks.competitors import OURS, RELION, RELION_PROGRAM, converters, packers
+from benchmarks.contest import Contest
+from benchmarks.figures import Figure, GainFigure
+from benchmarks.measure import CORES, CRYOFS, Run, run, warm
+
+GROUPINGS = (24, 16, 12, 8)
+GRIDS = {1: "4K", 2: "8K"}
+# folders of the estimates
+_GAINS = {OURS: "gain", RELION: "relion-gain"}
+
+
+def compress_counts(contest: Contest) -> list[Figure]:
+    """Movies of counts."""
+    return contest.hold([*converters(), *packers()])
+
+
+def compress_normalised(contest: Contest) -> list[Figure]:
+    """Gain-normalised movies, each side with the gain reference that it estimated from all of them before."""
+    for program in _estimators():
+        _estimate(program, "all.star", contest.folder)
+    ours = ("--gain", f"{_GAINS[OURS]}/gain-reference.mrc")
+    theirs = ("--gain", f"{_GAINS[RELION]}/gain_estimate.bin")
+    return contest.hold([*converters(ours, theirs), *packers()])
+
+
+def compress_eer(contest: Contest) -> list[Figure]:
+    """EER movies as TIFF files, on both grids and in several groupings, and kept as they are."""
+    figures = []
+    for upsampling, grid in GRIDS.items():
+        for grouping in GROUPINGS:
+            ours = ("--eer", "tiff", "--eer-grouping", str(grouping), "--eer-upsampling", str(upsampling))
+            theirs = ("--eer_grouping", str(grouping), "--eer_upsampling", str(upsampling))
+            figures += contest.hold(converters(ours, theirs), f", {grid}", grouping)
+    return figures + contest.hold(packers(), ", as it is")
+
+
+def estimate_gain(contest: Contest) -> list[GainFigure]:
+    """Gain estimation from one movie."""
+    folder = contest.folder
+    done: dict[str, list[Run]] = {program: [] for program in _estimators()}
+    for _ in range(contest.runs):
+        for program, its_runs in done.items():
+            warm([folder / contest.movies[0]])
+            its_runs.append(_estimate(program, "one.star", folder))
+    return [
+        GainFigure(
+            program,
+            # both print a row a frame
+            frames=its_runs[0].output.count(" #Changed "),
+            seconds=[run.seconds for run in its_runs],
+            peak_bytes=max(run.peak_bytes for run in its_runs),
+        )
+        for program, its_runs in done.items()
+    ]
+
+
+def _estimators() -> list[str]:
+    return [OURS, RELION] if shutil.which(RELION_PROGRAM) else [OURS]
+
+
+def _estimate(program: str, movies: str, folder: Path) -> Run:
+    target = _GAINS[program]
+    shutil.rmtree(folder / target, ignore_errors=True)
+    (folder / target).mkdir()
+    if program == OURS:
+        return run([*CRYOFS, "estimate-gain", movies, "-o", target], folder)
+    return run([RELION_PROGRAM, "--i", movies, "--o", f"{target}/", "--estimate_gain", "--j", str(CORES)], folder)

@@ -1,0 +1,115 @@
+"""Competitors in turn on the same movies: how long each takes, what it leaves, and whether the pixels are the same."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.competitors import OURS, RELION, Competitor, write_lists
+from benchmarks.figures import Figure
+from benchmarks.measure import Run, apart, run, warm
+from benchmarks.pixels import compare
+
+# seconds after which a competitor, who is not cryofs, runs once only
+SLOW = 30
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A competitor and the movies that it is given at once."""
+
+    competitor: Competitor
+    key: str
+    movies: list[str]
+    runs: list[Run] = field(default_factory=list)
+    stored: list[int] = field(default_factory=list)
+
+
+class Contest:
+    """A kind of movie, compressed by everybody.
+
+    Parameters
+    ----------
+    title : str
+        What tables call the movies.
+    folder : Path
+        What the movies are below.
+    movies : sequence of str
+        Their names below it.
+    runs : int
+        How often each competitor runs.
+    notes : list of str
+        Takes what else there is to say.
+    """
+
+    def __init__(self, title: str, folder: Path, movies: Sequence[str], runs: int, notes: list[str]):
+        self.title = title
+        self.folder = folder
+        self.movies = list(movies)
+        self.runs = runs
+        self._notes = notes
+        write_lists(folder, movies)
+
+    def hold(self, competitors: Sequence[Competitor], variant: str = "", grouping: int | None = None) -> list[Figure]:
+        """Run all competitors that are installed, one movie first, then all; compare the pixels of their TIFF files.
+
+        Parameters
+        ----------
+        variant : str
+            What is made of the movies, where there is a choice, for the title.
+        grouping : int or None
+            EER frames in a fraction.
+        """
+        case = f"{self.title}{variant}"
+        what = case if grouping is None else f"{case}, grouping {grouping}"
+        for competitor in competitors:
+            if not competitor.installed():
+                self._notes.append(f"{what}: {competitor.program} is not installed.")
+        entries = [
+            Entry(competitor, key, self.movies[:1] if key == "one" else self.movies)
+            for key in ("one", "all")
+            for competitor in competitors
+            if competitor.installed() and key in competitor.commands
+        ]
+        for turn in range(self.runs):
+            for entry in entries:
+                if turn == 0 or entry.competitor.name == OURS or entry.runs[0].seconds < SLOW:
+                    self._run(entry)
+                    seconds = entry.runs[-1].seconds
+                    print(f"{what}: {entry.competitor.name}, {len(entry.movies)} in {seconds:.2f} s", flush=True)
+        self._compare_pixels(what)
+        return [self._figure(entry, case, grouping) for entry in entries]
+
+    def _run(self, entry: Entry) -> None:
+        competitor = entry.competitor
+        competitor.clear(self.folder)
+        warm(self.folder / name for name in entry.movies)
+        done = run(competitor.commands[entry.key](entry.movies), self.folder)
+        stored = sorted(self.folder.glob(competitor.stored))
+        entry.runs.append(done)
+        entry.stored.append(sum(path.stat().st_size for path in stored))
+        if entry.key == "one" and competitor.name in (OURS, RELION):
+            stored[0].rename(self._kept(competitor.name))
+        competitor.clear(self.folder)
+
+    def _kept(self, name: str) -> Path:
+        return self.folder / f"{name}.tif"
+
+    def _compare_pixels(self, what: str) -> None:
+        kept = [self._kept(name) for name in (OURS, RELION)]
+        if all(path.exists() for path in kept):
+            self._notes.append(f"{what}: {apart(compare, *kept)}")
+            print(self._notes[-1], flush=True)
+        for path in kept:
+            path.unlink(missing_ok=True)
+
+    def _figure(self, entry: Entry, case: str, grouping: int | None) -> Figure:
+        return Figure(
+            case=case,
+            grouping=grouping,
+            competitor=entry.competitor.name,
+            movies=len(entry.movies),
+            original_bytes=sum((self.folder / name).stat().st_size for name in entry.movies),
+            stored_bytes=entry.stored[0],
+            seconds=[run.seconds for run in entry.runs],
+            peak_bytes=max(run.peak_bytes for run in entry.runs),
+        )

@@ -1,0 +1,77 @@
+"""What the comparisons measured, as it is kept in `table.json`."""
+
+import statistics
+
+import msgspec
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """A competitor that compressed so many movies in one run.
+
+    Parameters
+    ----------
+    case : str
+        The kind of movie.
+    grouping : int or None
+        EER frames in a fraction, where that applies.
+    competitor : str
+        Who compressed.
+    movies : int
+        How many movies, at the same time if it can.
+    original_bytes, stored_bytes : int
+        Size of all of them before and after.
+    seconds : list of float
+        Each run.
+    peak_bytes : int
+        The most memory that its largest process took.
+    """
+
+    case: str
+    grouping: int | None
+    competitor: str
+    movies: int
+    original_bytes: int
+    stored_bytes: int
+    seconds: list[float]
+    peak_bytes: int
+
+    @property
+    def seconds_each(self) -> float:
+        """Seconds a movie."""
+        return statistics.median(self.seconds) / self.movies
+
+    @property
+    def percent(self) -> float:
+        """Size in percent of the original."""
+        return 100 * self.stored_bytes / self.original_bytes
+
+
+class GainFigure(msgspec.Struct, frozen=True):
+    """A program that estimated a gain reference from so many frames."""
+
+    program: str
+    frames: int
+    seconds: list[float]
+    peak_bytes: int
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """The bytes of a movie, read through a mount of cryofs and from a peer."""
+
+    what: str
+    peer: str
+    movie_bytes: int
+    cryofs_seconds: list[float]
+    peer_seconds: list[float]
+    peak_bytes: int
+
+
+class Results(msgspec.Struct):
+    """All of a run, and where it ran."""
+
+    machine: dict[str, str]
+    versions: dict[str, str]
+    notes: list[str]
+    figures: list[Figure]
+    gains: list[GainFigure]
+    readings: list[Reading]

@@ -1,0 +1,34 @@
+"""Whether the TIFF files of cryofs and of RELION hold the same pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+
+def compare(ours: Path, theirs: Path) -> str:
+    """Compare the first, the middle and the last frame, and say what was found.
+
+    cryofs may keep 16-bit counts in 8 bits; the TIFF file then holds 255 for each of the few larger ones, while cryofs
+    gives them exactly. Of gain-normalised movies, RELION keeps pixels as they are where its gain is not reliable.
+    """
+    with tifffile.TiffFile(ours) as our_file, tifffile.TiffFile(theirs) as their_file:
+        count = len(their_file.pages)
+        if len(our_file.pages) != count:
+            return f"RELION wrote {count} frames, cryofs {len(our_file.pages)}."
+        frames = sorted({0, count // 2, count - 1})
+        different = clipped = 0
+        for frame in frames:
+            our_values = our_file.pages[frame].asarray()
+            their_values = their_file.pages[frame].asarray()
+            if our_values.dtype == np.uint8 and their_values.dtype == np.int16:
+                clipped += int(np.count_nonzero(their_values > 255))
+                their_values = np.minimum(their_values, 255)
+            different += int(np.count_nonzero(our_values != their_values))
+    where = f"frames {', '.join(map(str, frames))} of cryofs and RELION"
+    beside = f" ({clipped} values above 255 are 255 in the TIFF file of cryofs)" if clipped else ""
+    if different and their_values.dtype == np.float32:
+        beside = ", where RELION keeps values that are no multiples of a reliable gain"
+    if different:
+        return f"{different} pixels of {where} differ{beside}."
+    return f"all pixels of {where} are the same{beside}."

@@ -1,0 +1,123 @@
+"""The report of the comparisons: `table.md` to read, `table.json` with all figures, `plot.svg` to look at.
+
+`python -m benchmarks.report FOLDER` writes table and plot of a folder anew from its figures.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.competitors import OURS
+from benchmarks.figures import Figure, GainFigure, Reading, Results
+
+_NOTHING = "-"
+_COMPRESSION = """\
+Size: share of the original. Alone: a run with one movie. Of four: a run with four movies, seconds a movie; RELION then
+runs under MPI with a rank a core, bzip2 with a process a movie. Originals are in the page cache. Seconds are medians.
+The others against cryofs: how many times longer they took, both alone, alone against cryofs of four, both of four.
+Memory: of the largest process at its peak, not resolved below 0.1 GB. cryofs reads back and compares what it wrote,
+which is in its seconds; the others do not."""
+
+
+def write_report(results: Results, folder: Path) -> None:
+    """Write the three files."""
+    # who only wants the table need not wait for matplotlib
+    from benchmarks.plot import write_plot
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "table.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
+    (folder / "table.md").write_text(report_text(results))
+    write_plot(results.figures, folder / "plot.svg")
+
+
+def report_text(results: Results) -> str:
+    """The report in Markdown."""
+    parts = ["# Measured comparisons", _facts(results.machine), "Versions: " + _facts(results.versions)]
+    if results.figures:
+        parts += ["## Compression", _COMPRESSION, _compression(results.figures)]
+    if results.gains:
+        parts += ["## Gain estimation", _gains(results.gains)]
+    if results.readings:
+        parts += ["## Reading through the mount, caches empty", _readings(results.readings)]
+    if results.notes:
+        parts += ["## Notes", "\n".join(f"- {note}" for note in results.notes)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _compression(figures: Sequence[Figure]) -> str:
+    by_key = {(figure.case, figure.grouping, figure.competitor, figure.movies > 1): figure for figure in figures}
+    rows = []
+    for case, grouping, competitor in dict.fromkeys(key[:3] for key in by_key):
+        alone, of_four = (by_key.get((case, grouping, competitor, many)) for many in (False, True))
+        our_alone, our_four = (by_key.get((case, grouping, OURS, many)) for many in (False, True))
+        ratios = [_ratio(alone, our_alone), _ratio(alone, our_four), _ratio(of_four, our_four)]
+        rows.append(
+            [
+                case if grouping is None else f"{case}, grouping {grouping}",
+                competitor,
+                _of(alone or of_four, lambda figure: f"{figure.percent:.2f} %"),
+                *(_of(figure, lambda figure: f"{figure.seconds_each:.2f}") for figure in (alone, of_four)),
+                *(ratios if competitor != OURS else [""] * len(ratios)),
+                *(_of(figure, lambda figure: f"{figure.peak_bytes / 1e9:.2f}") for figure in (alone, of_four)),
+            ]
+        )
+    heads = ["case", "competitor", "size", "alone, s", "of four, s"]
+    heads += [
+        "x cryofs, alone",
+        "x cryofs, alone to four",
+        "x cryofs, of four",
+        "memory alone, GB",
+        "memory of four, GB",
+    ]
+    return _table(heads, rows)
+
+
+def _gains(gains: Sequence[GainFigure]) -> str:
+    rows = []
+    for gain in gains:
+        seconds = statistics.median(gain.seconds)
+        each = f"{seconds / max(gain.frames, 1):.3f}"
+        rows.append([gain.program, str(gain.frames), f"{seconds:.2f}", each, f"{gain.peak_bytes / 1e9:.2f}"])
+    return _table(["program", "frames", "s", "s a frame", "memory, GB"], rows)
+
+
+def _readings(readings: Sequence[Reading]) -> str:
+    rows = []
+    for reading in readings:
+        ours, theirs = statistics.median(reading.cryofs_seconds), statistics.median(reading.peer_seconds)
+        size, memory = reading.movie_bytes / 1e9, f"{reading.peak_bytes / 1e9:.2f}"
+        ours_text, theirs_text = (f"{seconds:.2f} s, {size / seconds:.2f} GB/s" for seconds in (ours, theirs))
+        rows.append([reading.what, ours_text, reading.peer, theirs_text, f"{theirs / ours:.2f}", memory])
+    return _table(["what", "cryofs", "peer", "time of the peer", "times cryofs", "memory of the mount, GB"], rows)
+
+
+def _of(figure: Figure | None, text: Callable[[Figure], str]) -> str:
+    return text(figure) if figure else _NOTHING
+
+
+def _ratio(theirs: Figure | None, ours: Figure | None) -> str:
+    return f"{theirs.seconds_each / ours.seconds_each:.1f}" if theirs and ours else _NOTHING
+
+
+def _facts(facts: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items()) + "."
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main() -> None:
+    """Write table and plot anew."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    write_report(msgspec.json.decode((folder / "table.json").read_bytes(), type=Results), folder)
+
+
+if __name__ == "__main__":
+    main()

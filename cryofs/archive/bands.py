@@ -1,0 +1,113 @@
+"""A movie read once, in order, in bands of rows: summed on the way, and handed to whoever encodes them.
+
+Threads: the movie's own thread iterates; a band belongs to one worker, which gives its memory back. As many bands are
+under way as there is memory for, so that a fast reader waits for the workers.
+"""
+
+import hashlib
+import queue
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.formats.sums import RunningSum
+from cryofs.formats.tiff import PageLayout
+from cryofs.movies.source import ReadRows, SourceMovie
+
+_TRAILING_PIECE = 16 << 20
+
+
+@dataclass(frozen=True)
+class Band:
+    """Neighbouring rows of a frame: their strips, and their bytes in memory that is used again once given back."""
+
+    strips: range
+    rows: slice
+    raw: NDArray[np.uint8]
+
+
+class BandMemory:
+    """A fixed number of pieces of memory."""
+
+    def __init__(self, pieces: int, piece_bytes: int):
+        self._free: queue.SimpleQueue[NDArray[np.uint8]] = queue.SimpleQueue()
+        for _ in range(pieces):
+            self._free.put(np.empty(piece_bytes, np.uint8))
+
+    def take(self, size: int) -> NDArray[np.uint8]:
+        """Memory for so many bytes; waits until a piece is free."""
+        return self._free.get()[:size]
+
+    def give_back(self, memory: NDArray[np.uint8]) -> None:
+        """The bytes are no longer needed."""
+        whole = memory.base
+        assert isinstance(whole, np.ndarray)
+        self._free.put(whole)
+
+
+class OriginalSums:
+    """Sums of a movie file and of each frame, taken as they are read; used by one thread."""
+
+    def __init__(self) -> None:
+        self._whole = hashlib.sha256()
+        self._frame = RunningSum()
+        self.frames: list[str] = []
+
+    def add(self, piece: bytes) -> None:
+        """The next bytes of the file that belong to no frame."""
+        self._whole.update(piece)
+
+    def add_rows(self, raw: NDArray[np.uint8]) -> None:
+        """The next rows of a frame."""
+        self._whole.update(raw.data)
+        self._frame.add(raw)
+
+    def end_frame(self) -> None:
+        """The rows of a frame are complete."""
+        self.frames.append(self._frame.result())
+        self._frame = RunningSum()
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of all that was added."""
+        return self._whole.hexdigest()
+
+
+def read_frames(
+    movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: BandMemory, pool: Executor
+) -> Iterator[Iterator[Band]]:
+    """The bands of each frame, which must be taken before the next frame is asked for; all bytes go into `sums`."""
+
+    def bands(read_rows: ReadRows) -> Iterator[Band]:
+        # the first strip holds the last rows
+        for strips in reversed(layout.strip_groups()):
+            rows = layout.frame_rows(strips)
+            raw = memory.take((rows.stop - rows.start) * row_bytes)
+            read_rows(rows.start, raw)
+            sums.add_rows(raw)
+            yield Band(strips, rows, raw)
+        sums.end_frame()
+
+    row_bytes = movie.mrc_header.row_bytes
+    sums.add(movie.header)
+    for read_rows in movie.in_order(pool):
+        yield bands(read_rows)
+    for piece in trailing_pieces(movie):
+        sums.add(piece)
+
+
+def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
+    """Bytes behind the last frame."""
+    offset = 0
+    while piece := movie.read_trailing(_TRAILING_PIECE, offset):
+        yield piece
+        offset += len(piece)
+
+
+def largest_band(movie: SourceMovie, layout: PageLayout) -> int:
+    """Bytes of the largest band of a frame."""
+    heights = [rows.stop - rows.start for rows in map(layout.frame_rows, layout.strip_groups())]
+    return int(max(heights)) * movie.mrc_header.row_bytes

@@ -1,0 +1,128 @@
+"""Frames of a movie, encoded: bands by the workers of a pool, frames in order for the movie's own thread."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+from cryofs.archive.bands import Band, BandMemory, OriginalSums, largest_band, read_frames
+from cryofs.archive.plan import Plan
+from cryofs.detector import counts
+from cryofs.detector.values import Exceptions
+from cryofs.formats import exceptions, mrc, record
+from cryofs.formats.record import Blob
+from cryofs.formats.sums import quick_sum
+from cryofs.movies.source import SourceMovie
+
+# Frames whose bands are being encoded, and frames being joined, before the oldest is waited for.
+_FRAMES_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class _EncodedBand:
+    """Neighbouring strips of a frame; the exceptions begin at a flat index of the frame."""
+
+    strips: list[bytes]
+    start: int
+    exceptions: Exceptions
+    lowest: int
+    highest: int
+
+
+@dataclass(frozen=True)
+class StoredExceptions:
+    """Exceptions of a frame, deflated; the blob's offset is still to be set."""
+
+    count: int
+    near: int
+    blob: Blob
+    stored: bytes
+
+
+@dataclass(frozen=True)
+class EncodedFrame:
+    """A frame as it is to be stored, and the range of its counts."""
+
+    strips: list[bytes]
+    stored_sum: str
+    exceptions: StoredExceptions | None
+    lowest: int
+    highest: int
+
+    @property
+    def strip_bytes(self) -> int:
+        """Size of the strips."""
+        return sum(map(len, self.strips))
+
+    @property
+    def exception_bytes(self) -> int:
+        """Size of the exceptions."""
+        return len(self.exceptions.stored) if self.exceptions else 0
+
+
+def encode_frames(
+    movie: SourceMovie, plan: Plan, sums: OriginalSums, bands_ahead: int, pool: Executor
+) -> Iterator[EncodedFrame]:
+    """Frames in order, each read once; the sums are complete when the last frame was given.
+
+    Parameters
+    ----------
+    bands_ahead : int
+        Bands in memory at a time.
+    """
+    memory = BandMemory(bands_ahead, largest_band(movie, plan.layout))
+    reading: deque[list[Future[_EncodedBand]]] = deque()
+    joining: deque[Future[EncodedFrame]] = deque()
+    try:
+        for bands in read_frames(movie, plan.layout, sums, memory, pool):
+            reading.append([])
+            for band in bands:
+                reading[-1].append(pool.submit(_encode_band, movie, plan, band, memory))
+            if len(reading) > _FRAMES_AHEAD:
+                joining.append(pool.submit(_join, [band.result() for band in reading.popleft()]))
+            if len(joining) > _FRAMES_AHEAD:
+                yield joining.popleft().result()
+        while reading:
+            joining.append(pool.submit(_join, [band.result() for band in reading.popleft()]))
+        while joining:
+            yield joining.popleft().result()
+    finally:
+        for bands_of_frame in reading:
+            for future in bands_of_frame:
+                future.cancel()
+        for joined in joining:
+            joined.cancel()
+
+
+def _encode_band(movie: SourceMovie, plan: Plan, band: Band, memory: BandMemory) -> _EncodedBand:
+    layout = plan.layout
+    try:
+        values = mrc.frame_values(band.raw, movie.mrc_header)
+        if plan.reference is None:
+            form = counts.narrow(values, layout.dtype, layout.nx)
+        else:
+            form = counts.divide(values, plan.reference.gain, band.rows, layout.dtype)
+        width, step = values.shape[1], layout.rows_per_strip
+        strips = [plan.candidate.encode(form.stored[top : top + step]) for top in range(0, len(values), step)]
+        return _EncodedBand(strips, band.rows.start * width, form.exceptions, form.lowest, form.highest)
+    finally:
+        memory.give_back(band.raw)
+
+
+def _join(bands: list[_EncodedBand]) -> EncodedFrame:
+    """A frame from its bands, which are in the order of frame rows; page order is the reverse."""
+    strips = [strip for band in reversed(bands) for strip in band.strips]
+    return EncodedFrame(
+        strips=strips,
+        stored_sum=quick_sum(b"".join(strips)),
+        exceptions=_deflate(Exceptions.joined([(band.start, band.exceptions) for band in bands])),
+        lowest=min(band.lowest for band in bands),
+        highest=max(band.highest for band in bands),
+    )
+
+
+def _deflate(found: Exceptions) -> StoredExceptions | None:
+    if not found.count:
+        return None
+    packed = exceptions.pack(found.positions, found.originals, found.near, found.steps)
+    return StoredExceptions(found.count, len(found.near), *record.deflate_blob(packed))

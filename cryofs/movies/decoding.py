@@ -1,0 +1,81 @@
+"""What is stored of a frame -> its original bytes, a band of rows at a time.
+
+A decoder is immutable and may be used by several threads at once.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.detector.values import Exceptions, GainReference, widen
+from cryofs.formats import codecs, exceptions, mrc
+from cryofs.formats.mrc import MrcHeader
+from cryofs.formats.sums import RunningSum
+from cryofs.formats.tiff import PageLayout
+
+
+@dataclass(frozen=True)
+class StoredFrame:
+    """What the file holds of a frame: its strips, encoded, and its exceptions."""
+
+    strips: list[bytes]
+    exceptions: Exceptions
+
+
+@dataclass(frozen=True)
+class FrameDecoder:
+    """How frames of a movie are stored: their pages, the header of the original, the gain reference."""
+
+    layout: PageLayout
+    header: MrcHeader
+    reference: GainReference | None
+
+    def unpack_exceptions(self, packed: bytes, count: int, near: int) -> Exceptions:
+        """Exceptions of a frame from their bytes; DamagedError where they cannot be so many."""
+        bits = np.dtype(f"u{self.header.dtype.itemsize}")
+        return Exceptions(*exceptions.unpack(packed, count - near, near, bits))
+
+    def empty_values(self, rows: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Room for the values of some rows, in `memory` if given."""
+        header = self.header
+        if header.mode == mrc.MODE_4BIT:
+            # the padding nibble of an odd row is 0 unless an exception says otherwise
+            return np.zeros((rows, 2 * header.row_bytes), header.dtype)
+        if memory is not None:
+            return memory.reshape(-1).view(header.dtype).reshape(rows, header.nx)
+        return np.empty((rows, header.nx), header.dtype)
+
+    def decode(self, strips: list[bytes], group: range, values: NDArray[Any]) -> None:
+        """Fill `values`, the frame rows that a group of the frame's strips holds, without exceptions."""
+        layout = self.layout
+        base = layout.frame_rows(group).start
+        for number in group:
+            rows = layout.frame_rows(range(number, number + 1))
+            page_rows = self.page_rows(strips, number)
+            target = values[rows.start - base : rows.stop - base]
+            if self.reference is None:
+                widen(page_rows, target[:, : layout.nx])
+            else:
+                self.reference.restore(page_rows, rows, target)
+
+    def page_rows(self, strips: list[bytes], number: int) -> NDArray[Any]:
+        """Pixels of a strip, rows in the order of the page."""
+        layout = self.layout
+        rows = layout.frame_rows(range(number, number + 1))
+        pixels = np.empty((rows.stop - rows.start, layout.nx), layout.dtype)
+        codecs.decode(layout.codec.compression, layout.codec.predictor, strips[number], pixels)
+        return pixels
+
+    def original_sum(self, stored: StoredFrame) -> str:
+        """XXH3-128 of the original bytes of a frame, decoded by bands, which stay in the processor's cache."""
+        whole = RunningSum()
+        for group in reversed(self.layout.strip_groups()):
+            rows = self.layout.frame_rows(group)
+            values = self.empty_values(rows.stop - rows.start)
+            self.decode(stored.strips, group, values)
+            width = values.shape[1]
+            stored.exceptions.within(rows.start * width, rows.stop * width).put_back(values)
+            whole.add(mrc.frame_raw(values, self.header))
+        return whole.result()

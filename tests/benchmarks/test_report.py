@@ -1,0 +1,98 @@
+"""The report of made-up figures, and how they are measured."""
+
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from benchmarks.competitors import OURS, RELION, Competitor
+from benchmarks.contest import Contest
+from benchmarks.figures import Figure, GainFigure, Reading, Results
+from benchmarks.measure import run
+from benchmarks.pixels import compare
+from benchmarks.report import report_text, write_report
+
+
+def figure(case: str, competitor: str, movies: int, percent: int, seconds: list[float], grouping: int = 0) -> Figure:
+    return Figure(case, grouping or None, competitor, movies, 100 * movies, percent * movies, seconds, 2 * 10**9)
+
+
+@pytest.fixture
+def results() -> Results:
+    return Results(
+        machine={"date": "2020-02-02", "cores": "4"},
+        versions={"cryofs": "0.0"},
+        notes=["zstd is not installed."],
+        figures=[
+            figure("K2", OURS, 1, 7, [2.0, 1.0, 3.0]),
+            figure("K2", RELION, 1, 12, [20.0]),
+            figure("K2", OURS, 4, 7, [4.0]),
+            figure("K2", RELION, 4, 12, [24.0]),
+            figure("K2", "bzip2", 4, 24, [80.0]),
+            *(figure("EER, 4K", OURS, 4, 50 - grouping, [9.0 - grouping / 6], grouping) for grouping in (8, 16, 24)),
+        ],
+        gains=[GainFigure(OURS, 40, [2.0], 10**9)],
+        readings=[Reading("K2", "zstd -dc", 4 * 10**9, [2.0], [3.0], 5 * 10**8)],
+    )
+
+
+def test_three_files(results: Results, tmp_path: Path) -> None:
+    write_report(results, tmp_path / "new")
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"table.md", "table.json", "plot.svg"}
+    assert msgspec.json.decode((tmp_path / "new" / "table.json").read_bytes(), type=Results) == results
+    assert ET.parse(tmp_path / "new" / "plot.svg").getroot().tag.endswith("svg")
+    first = (tmp_path / "new" / "plot.svg").read_bytes()
+    write_report(results, tmp_path / "new")
+    assert (tmp_path / "new" / "plot.svg").read_bytes() == first
+
+
+def test_rows(results: Results) -> None:
+    text = report_text(results)
+    assert "| K2 | cryofs | 7.00 % | 2.00 | 1.00 |  |  |  | 2.00 | 2.00 |" in text
+    assert "| K2 | RELION | 12.00 % | 20.00 | 6.00 | 10.0 | 20.0 | 6.0 | 2.00 | 2.00 |" in text
+    assert "| K2 | bzip2 | 24.00 % | - | 20.00 | - | - | 20.0 | - | 2.00 |" in text
+    assert "| EER, 4K, grouping 24 | cryofs | 26.00 % | - | 1.25 |" in text
+    assert "| cryofs | 40 | 2.00 | 0.050 | 1.00 |" in text
+    assert "| K2 | 2.00 s, 2.00 GB/s | zstd -dc | 3.00 s, 1.33 GB/s | 1.50 | 0.50 |" in text
+    assert "- zstd is not installed." in text
+
+
+def test_a_contest_runs_who_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "movies").mkdir()
+    names = ["movies/a", "movies/b"]
+    for name in names:
+        (tmp_path / name).write_bytes(bytes(10))
+    copy = Competitor("cp", "cp", "result/*", {"all": lambda movies: ["cp", *movies, "result"]})
+    missing = Competitor("none", "no-such-program", "*", {})
+    notes: list[str] = []
+    (made,) = Contest("odd", tmp_path, names, 2, notes).hold([copy, missing])
+    assert (made.movies, made.original_bytes, made.stored_bytes, len(made.seconds)) == (2, 20, 20, 2)
+    assert notes == ["odd: no-such-program is not installed."]
+    assert not list((tmp_path / "result").iterdir())
+
+
+def test_peak_memory_and_output(tmp_path: Path) -> None:
+    done = run([sys.executable, "-c", "print(len(bytearray(500_000_000)))"], tmp_path)
+    assert done.output == "500000000\n"
+    assert done.peak_bytes > 500_000_000
+    with pytest.raises(SystemExit, match="no luck"):
+        run([sys.executable, "-c", "raise SystemExit('no luck')"], tmp_path)
+
+
+def test_pixels(tmp_path: Path) -> None:
+    values = np.arange(3 * 4 * 100, dtype=np.int16).reshape(3, 4, 100)
+
+    def said(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> str:
+        for name, frames in (("ours", ours), ("theirs", theirs)):
+            tifffile.imwrite(tmp_path / name, frames, photometric="minisblack")
+        return compare(tmp_path / "ours", tmp_path / "theirs")
+
+    assert said(values.astype(np.uint16), values) == "all pixels of frames 0, 1, 2 of cryofs and RELION are the same."
+    assert "same (944 values above 255" in said(np.minimum(values, 255).astype(np.uint8), values)
+    assert said(values[::-1], values).startswith("800 pixels")
+    assert said(values[:2], values) == "RELION wrote 3 frames, cryofs 2."
