@@ -16,10 +16,10 @@ from benchmarks.figures import Figure, GainFigure, Reading, Results
 _NOTHING = "-"
 _COMPRESSION = """\
 Size: share of the original. Alone: a run with one movie. Of four: a run with four movies, seconds a movie; RELION then
-runs under MPI with a rank a core, bzip2 with a process a movie. Originals are in the page cache. Seconds are medians.
-The others against cryofs: how many times longer they took, both alone, alone against cryofs of four, both of four.
-Memory: of the largest process at its peak, not resolved below 0.1 GB. cryofs reads back and compares what it wrote,
-which is in its seconds; the others do not."""
+runs under MPI with a rank a core, bzip2 with a process a movie. squashfs is zstd at its default level. Originals are in
+the page cache. Seconds are medians. The others against cryofs: how many times longer they took, both alone, alone
+against cryofs of four, both of four. Memory: of the largest process at its peak, not resolved below 0.1 GB. cryofs
+reads back and compares what it wrote, which is in its seconds; the others do not."""
 
 
 def write_report(results: Results, folder: Path) -> None:

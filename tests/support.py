@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.simulate import Detector, header, write_movie
-from cryofs.archive.compress import CompressOptions, Summary, compress
+from cryofs.archive.archiver import CompressOptions
+from cryofs.archive.compress import Summary, compress
 from cryofs.archive.estimate import FrameRow
 
 SHAPE = (300, 257)

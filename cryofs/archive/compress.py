@@ -5,47 +5,36 @@ and a movie has its final name only once the file was read back and compared.
 """
 
 import os
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from cryofs.archive import durable, sources
+from cryofs.archive.archiver import Archiver, CompressOptions, Stored
 from cryofs.archive.done import MovieInfo, is_copy, is_done, look_at
 from cryofs.archive.estimate import FrameRow
-from cryofs.archive.plan import Coding, make_plan
-from cryofs.archive.references import Reference, References, estimate_from, fits
+from cryofs.archive.processes import Outcome, store_all
+from cryofs.archive.references import estimate_from, fits
 from cryofs.archive.samples import take_samples
 from cryofs.archive.sources import Job, Kind
-from cryofs.archive.writer import archive_movie
 from cryofs.detector.values import GainReference
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.record import is_archived
 from cryofs.movies.eer import EerMovie
-from cryofs.movies.eer_gain import EerGainMovie, EerGains
-from cryofs.movies.gain import GainLibrary
+from cryofs.movies.eer_gain import EerGainMovie
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import original_name
-from cryofs.movies.rendering import Rendering, gain_header
-from cryofs.movies.source import SourceMovie
+from cryofs.movies.rendering import gain_header
 
 # With fewer frames than this, a gain reference would hold as much as the movies.
 _MIN_FRAMES_TO_ESTIMATE = 3
-
-
-@dataclass(frozen=True)
-class CompressOptions:
-    """What the user chose; `gain` is a file or one of two words, `rendering` is for EER files that become TIFF."""
-
-    gain: Path | Literal["auto", "none"] = "auto"
-    coding: Coding = field(default_factory=Coding)
-    rendering: Rendering | None = None
-    only_do_unfinished: bool = False
-    jobs: int = 1
+# Processes take as long to start as a gigabyte takes to store. With many cores, each of these has several.
+_WORTH_PROCESSES = 1 << 30
+_MAX_PROCESSES = 16
 
 
 @dataclass
@@ -110,31 +99,18 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
     return run.summary
 
 
-class _StoppedError(BaseException):
-    """The run is being stopped, by Ctrl-C say; a movie that is under way is given up."""
-
-
 class _Run:
-    """The state of one run: its pool, its gain references, its figures."""
+    """The state of one run: its gain references, its figures."""
 
     def __init__(self, archive: Path, options: CompressOptions, listener: Listener, pool: Executor):
         self._archive = archive
         self._options = options
         self._listener = listener
         self._pool = pool
-        self._library = GainLibrary(archive)
-        self._references = References(archive, self._library)
-        self._given = None
-        if isinstance(options.gain, Path):
-            self._given = self._references.adopt(options.gain, self._library)
-        self._eer_gains = EerGains()
+        self._archiver = Archiver(archive, options, pool, options.jobs)
+        self._references = self._archiver.references
         # sizes of images for which the gain reference of EER movies is in the archive
         self._eer_grids: set[tuple[int, int]] = set()
-        # one thread reads and sums a movie while the pool encodes and checks it; the two take about as long
-        self._movies_at_once = max(1, (options.jobs + 1) // 2)
-        self._bands_ahead = 2 * options.jobs + 2
-        self._lock = threading.Lock()
-        self._stopping = False
         self.summary = Summary()
 
     def make_folders(self, jobs: list[Job]) -> None:
@@ -149,7 +125,7 @@ class _Run:
         usable: list[tuple[Job, MovieInfo]] = []
         for job in jobs:
             try:
-                with self._open(job) as movie:
+                with self._archiver.open(job) as movie:
                     info = look_at(movie, job.source)
                     if isinstance(movie, EerMovie):
                         self._keep_eer_gain(movie)
@@ -162,14 +138,31 @@ class _Run:
         self._listener.begin(len(usable), 2 * sum(info.shape[0] for _, info in usable))
         if self._options.gain == "auto":
             self._estimate_missing([info for job, info in usable if job.kind is Kind.MOVIE])
-        with ThreadPoolExecutor(self._movies_at_once, thread_name_prefix="movie") as movies:
+        for job, outcome in self._store_all(usable):
+            if isinstance(outcome, Stored):
+                self._note_stored(job, outcome)
+            else:
+                self.fail(job.source, outcome)
+
+    def _store_all(self, usable: list[tuple[Job, MovieInfo]]) -> Iterator[Outcome]:
+        jobs = [job for job, _ in usable]
+        processes = min(self._options.jobs, len(jobs), _MAX_PROCESSES)
+        if processes > 1 and sum(info.original_bytes for _, info in usable) >= _WORTH_PROCESSES:
+            yield from store_all(jobs, self._archive, self._options, processes, self._listener.frames)
+            return
+        for job in jobs:
             try:
-                for done in [movies.submit(self._archive_movie, job) for job, _ in usable]:
-                    done.result()
-            except BaseException:
-                self._stopping = True
-                movies.shutdown(cancel_futures=True)
-                raise
+                yield job, self._archiver.store(job, self._listener.frames)
+            except (CryofsError, OSError) as error:
+                yield job, error
+
+    def _note_stored(self, job: Job, stored: Stored) -> None:
+        self.summary.movies += 1
+        self.summary.original_bytes += stored.source_bytes
+        self.summary.stored_bytes += stored.stored_bytes
+        if stored.note:
+            self._listener.note(stored.note)
+        self._listener.movie_done(job.target, stored.source_bytes, stored.stored_bytes)
 
     def copy_others(self, jobs: list[Job]) -> None:
         for job in jobs:
@@ -188,49 +181,12 @@ class _Run:
         for job in reversed([job for job in jobs if job.kind is Kind.FOLDER and job.target != Path()]):
             durable.copy_times(job.source, self._archive / job.target)
 
-    def _open(self, job: Job) -> SourceMovie:
-        if job.kind is Kind.EER and self._options.rendering is not None:
-            return EerMovie(job.source, self._options.rendering, self._eer_gains)
-        return MrcMovie(job.source)
-
-    def _archive_movie(self, job: Job) -> None:
-        """Archive a movie, in a thread of its own."""
-        try:
-            self._store_movie(job)
-        except (CryofsError, OSError) as error:
-            self.fail(job.source, error)
-
-    def _store_movie(self, job: Job) -> None:
-        with self._open(job) as movie:
-            samples = take_samples(movie)
-            reference: Reference | None = None
-            if job.kind is Kind.MOVIE and movie.mrc_header.mode == 2 and self._options.gain != "none":
-                reference = self._references.fitting(movie.shape[1:], samples)
-                if self._given is not None and self._given.gain.shape == movie.shape[1:]:
-                    reference = self._given
-                elif self._given is not None:
-                    self._listener.note(f"{job.source}: the gain reference given is of another size, so it is not used")
-            plan = make_plan(movie, samples, reference, self._options.coding, self._pool)
-            target = self._archive / job.target
-            stored = archive_movie(movie, target, plan, self._bands_ahead, self._pool, self._on_frames)
-            source_bytes = movie.stat.st_size
-            with self._lock:
-                self.summary.movies += 1
-                self.summary.original_bytes += source_bytes
-                self.summary.stored_bytes += stored
-                self._listener.movie_done(job.target, source_bytes, stored)
-
-    def _on_frames(self, count: int) -> None:
-        if self._stopping:
-            raise _StoppedError
-        self._listener.frames(count)
-
     def _keep_eer_gain(self, movie: EerMovie) -> None:
         """Put the gain reference of a movie to be rendered into the archive, to be multiplied, on the movie's grid."""
         rendering = movie.rendering
         if rendering.gain is None or movie.shape[1:] in self._eer_grids:
             return
-        with EerGainMovie(rendering.gain, gain_header(movie.facts, rendering), self._eer_gains) as reference:
+        with EerGainMovie(rendering.gain, gain_header(movie.facts, rendering), self._archiver.eer_gains) as reference:
             self._references.keep_eer(reference.header + reference.raw_frame(0).tobytes())
         self._eer_grids.add(movie.shape[1:])
 
@@ -247,7 +203,7 @@ class _Run:
                 paths = [info.path for info in waiting]
                 estimation = estimate_from(paths, take_samples, self._pool, self._listener.frame_row)
                 if estimation is not None and self._fits(waiting[0], GainReference(estimation.estimate.reference())):
-                    self._references.add(estimation, self._library)
+                    self._references.add(estimation)
                 # the first movie has had its chance, fitting or not
                 waiting = [info for info in waiting[1:] if not self._fits(info)]
 
@@ -263,9 +219,8 @@ class _Run:
         return fits(reference, samples)
 
     def fail(self, source: Path, error: Exception) -> None:
-        with self._lock:
-            self.summary.failed += 1
-            self._listener.failed(source, error)
+        self.summary.failed += 1
+        self._listener.failed(source, error)
 
 
 def _refuse_clash(job: Job, target: Path) -> None:

@@ -15,12 +15,13 @@ from cryofs.movies.source import SourceMovie
 
 @dataclass(frozen=True)
 class MovieInfo:
-    """What is known of a movie from its header and its inode."""
+    """What is known of a movie from its header and its inode; `bytes` is the size of the file that it is in."""
 
     path: Path
     shape: tuple[int, int, int]
     mode: int
     bytes: int
+    original_bytes: int
     mtime_ns: int
     rendered: Rendered | None
 
@@ -32,7 +33,7 @@ def look_at(movie: SourceMovie, path: Path) -> MovieInfo:
         # which frames are damaged is known once they are rendered
         rendered = msgspec.structs.replace(rendered_from(movie), damaged_frames=[])
     size, mtime_ns = movie.state
-    return MovieInfo(path, movie.shape, movie.mrc_header.mode, size, mtime_ns, rendered)
+    return MovieInfo(path, movie.shape, movie.mrc_header.mode, size, movie.layout.total_bytes, mtime_ns, rendered)
 
 
 def rendered_from(movie: EerMovie) -> Rendered:

@@ -24,6 +24,8 @@ NarrowChoice = Literal["auto", "exact", "never"]
 _SPEED_ALLOWANCE = 1.01
 # Counts are kept unless plain values are smaller by more than this: readers of the TIFF are better served by counts.
 _PLAIN_ALLOWANCE = 0.95
+# Rows of a sample that tell the size of plain values, which take long to encode.
+_PLAIN_ROWS = 16
 # Values too large for a narrow type become exceptions as long as these take no more than this share of the strips: the
 # next wider type takes a fifth more at least (an empty byte a pixel costs a bit or two), and readers lose nothing.
 _NARROWING_COST = 0.05
@@ -107,10 +109,10 @@ def make_plan(
 ) -> Plan:
     """Choose the smallest way to store a movie, by encoding its samples in each way."""
     frame_pixels = movie.shape[1] * movie.shape[2]
-    sampled = sum(sample.values.size for sample in samples)
 
     def plan(forms: list[Counts], reference: Reference | None, plain: Plan | None) -> Plan:
         candidate, size = _smallest([form.stored for form in forms], coding, pool)
+        sampled = sum(form.stored.size for form in forms)
         frame_bytes = (size + exception_bytes(form.exceptions for form in forms)) / sampled * frame_pixels
         rows = 1 if coding.line_by_line else min(candidate.rows, movie.shape[1])
         layout = PageLayout(
@@ -121,7 +123,8 @@ def make_plan(
 
     plain = None
     if movie.dtype.kind == "f":
-        plain = plan([counts.narrow(sample.values, np.dtype("f4")) for sample in samples], None, None)
+        few = [sample.values[:_PLAIN_ROWS] for sample in samples]
+        plain = plan([counts.narrow(values, np.dtype("f4")) for values in few], None, None)
     as_counts = plan(_as_counts(samples, movie.dtype, reference, coding, pool), reference, plain)
     if plain is not None and plain.frame_bytes < _PLAIN_ALLOWANCE * as_counts.frame_bytes:
         return plain

@@ -42,9 +42,10 @@ class Reference:
 class References:
     """Gain references of the archive at `root`, those that are there and those that this run adds."""
 
-    def __init__(self, root: Path, library: GainLibrary):
+    def __init__(self, root: Path):
         self._root = root
-        self._known = [_load(path, library) for path in library.paths(root)]
+        self._library = GainLibrary(root)
+        self._known = [self._load(path) for path in self._library.paths(root)]
 
     def fitting(self, shape: tuple[int, int], samples: list[Sample]) -> Reference | None:
         """The reference that leaves the fewest exceptions in the samples, None where all leave too many."""
@@ -56,7 +57,7 @@ class References:
         best = min(shares, default=(1.0, -1))
         return self._known[best[1]] if best[0] <= _FITTING_SHARE else None
 
-    def adopt(self, path: Path, library: GainLibrary) -> Reference:
+    def adopt(self, path: Path) -> Reference:
         """Take a gain reference file into the archive, unless its content is there."""
         data = path.read_bytes()
         sha256 = gain.bytes_sha256(data)
@@ -64,11 +65,11 @@ class References:
             if reference.record.sha256 == sha256:
                 return reference
         gain.load_reference(path)
-        return self._store(data, library)
+        return self._store(data)
 
-    def add(self, estimation: Estimation, library: GainLibrary) -> Reference:
+    def add(self, estimation: Estimation) -> Reference:
         """Write an estimated reference into the archive."""
-        return self._store(estimation.reference_file(), library)
+        return self._store(estimation.reference_file())
 
     def keep_eer(self, data: bytes) -> None:
         """Write the gain reference of rendered EER movies, under a longer name where another has the plain one."""
@@ -78,7 +79,7 @@ class References:
         if not target.exists():
             write_file(target, data)
 
-    def _store(self, data: bytes, library: GainLibrary) -> Reference:
+    def _store(self, data: bytes) -> Reference:
         """Write a reference under a free name; another run may take one at the same time."""
         target = self._root / GAIN_REFERENCE
         try:
@@ -86,12 +87,15 @@ class References:
         except FileExistsError:
             target = self._root / later_reference_name(gain.bytes_sha256(data))
             write_file(target, data)
-        return self._remember(target, library)
+        return self._remember(target)
 
-    def _remember(self, path: Path, library: GainLibrary) -> Reference:
-        reference = _load(path, library)
+    def _remember(self, path: Path) -> Reference:
+        reference = self._load(path)
         self._known.append(reference)
         return reference
+
+    def _load(self, path: Path) -> Reference:
+        return Reference(Gain(self._library.sha256(path), path.name), gain.load_reference(path))
 
 
 def exception_share(reference: GainReference, samples: list[Sample]) -> float:
@@ -151,7 +155,3 @@ def estimate_from(
         if estimation.stable:
             break
     return estimation
-
-
-def _load(path: Path, library: GainLibrary) -> Reference:
-    return Reference(Gain(library.sha256(path), path.name), gain.load_reference(path))

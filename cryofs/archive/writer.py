@@ -71,13 +71,16 @@ class _Written:
     """Frames written so far, and what they tell of the plan."""
 
     frames: list[_WrittenFrame] = field(default_factory=list)
+    counted: int = 0
     lowest: int = 0
     highest: int = 0
     strip_bytes: int = 0
     exception_bytes: int = 0
+    told: int = 0
 
     def count(self, frame: EncodedFrame) -> None:
         """The page of a frame is about to be written."""
+        self.counted += 1
         self.lowest, self.highest = min(self.lowest, frame.lowest), max(self.highest, frame.highest)
         self.strip_bytes += frame.strip_bytes
         self.exception_bytes += frame.exception_bytes
@@ -118,7 +121,7 @@ def archive_movie(
                 break
             except _ReplanError as better:
                 plan = better.plan
-                on_frame(-2 * len(written.frames))
+                on_frame(-written.told)
                 made.clear()
         contents = _append_record(movie, made, plan, written.frames, sums)
         made.sync()
@@ -141,26 +144,31 @@ def _write_frames(
     """Write and check all pages; the sums and figures of the frames are complete on return."""
     decoder = FrameDecoder(plan.layout, movie.mrc_header, plan.reference.gain if plan.reference else None)
     checks: deque[Future[None]] = deque()
+
+    def tell() -> None:
+        written.told += 1
+        on_frame(1)
+
+    def finish_checks(ahead: int) -> None:
+        while len(checks) > ahead:
+            checks.popleft().result()
+            tell()
+
     software = f"cryofs {VERSION}"
+    writer = TiffMovieWriter(made.file, plan.layout, big=plan.big, description=record.MARK, software=software)
     try:
-        with TiffMovieWriter(
-            made.file, plan.layout, big=plan.big, description=record.MARK, software=software
-        ) as writer:
+        with writer:
             for index, frame in enumerate(encode_frames(movie, plan, sums, bands_ahead, pool)):
                 written.count(frame)
                 _check_plan(plan, frame, made.file.tell(), written)
                 stored = _WrittenFrame.at(writer.write_page(frame.strips), frame)
+                written.frames.append(stored)
                 made.file.flush()
                 place = f"{movie.name}, frame {index}"
                 checks.append(pool.submit(_check_frame, made, decoder, stored, sums.frames[index], place))
-                written.frames.append(stored)
-                on_frame(1)
-                if len(checks) > _CHECKS_AHEAD:
-                    checks.popleft().result()
-                    on_frame(1)
-        while checks:
-            checks.popleft().result()
-            on_frame(1)
+                tell()
+                finish_checks(_CHECKS_AHEAD)
+        finish_checks(0)
     finally:
         for check in checks:
             check.cancel()
@@ -177,7 +185,7 @@ def _check_plan(plan: Plan, frame: EncodedFrame, position: int, written: _Writte
         raise _ReplanError(plan.as_big())
     if plan.plain is not None:
         spent = written.strip_bytes + written.exception_bytes
-        if spent > plan.plain.frame_bytes * len(written.frames):
+        if spent > plan.plain.frame_bytes * written.counted:
             raise _ReplanError(plan.plain)
 
 

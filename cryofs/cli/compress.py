@@ -68,7 +68,8 @@ def command(
 
     Example: cryofs compress /data/session -o /archive/session
     """
-    from cryofs.archive.compress import CompressOptions, compress
+    from cryofs.archive.archiver import CompressOptions
+    from cryofs.archive.compress import compress
     from cryofs.archive.plan import Coding
 
     if deflate_level is not None and compression is not Compression.DEFLATE:

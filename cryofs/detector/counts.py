@@ -18,9 +18,10 @@ COUNT_DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("u2"), np.dtype("i2"))
 MAX_COUNT = 65535
 _MAX_COUNT_F4 = np.float32(MAX_COUNT)
 _ZERO_F4 = np.float32(0)
-# Adding and subtracting 1.5 * 2**23 rounds a float32 below 2**22 to the nearest integer, ties to even; unlike rint it
-# becomes vector instructions.
-_ROUND_F4 = np.float32(12582912.0)
+# Adding 1.5 * 2**23 to a float32 below 2**22 rounds it to the nearest integer, ties to even, which then stands in the
+# low bits of the sum; unlike rint this becomes vector instructions.
+_SHIFT_F4 = np.float32(12582912.0)
+_SHIFT_BITS = 0x4B400000
 # Farthest that a near exception may miss the restored value, in steps of the last bit: what an int8 holds.
 _NEAR = 127
 _ARITHMETICS = list(Arithmetic)
@@ -88,49 +89,52 @@ def divide(values: NDArray[np.float32], reference: GainReference, rows: slice, d
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _divide(values, gain, detail, arithmetic, stored, limit, wrong):  # type: ignore[no-untyped-def]
-    """Fill `stored`, and `wrong` with the number of exceptions in each row; return the highest count."""
+    """Fill `stored`, and `wrong` with the number of exceptions in each row; return the highest count.
+
+    Many short loops over a row, each of which becomes vector instructions; together they would not.
+    """
     rows, nx = values.shape
     bits = values.view(np.uint32)
-    counts = np.empty(nx, np.float32)
+    shifted = np.empty(nx, np.float32)
+    shifted_bits = shifted.view(np.uint32)
     restored = np.empty(nx, np.float32)
     restored_bits = restored.view(np.uint32)
     top = np.float32(limit)
-    highest = np.int32(0)
+    highest = np.uint32(_SHIFT_BITS)
     for row in range(rows):
-        page_row = stored[rows - 1 - row]
+        line, line_bits, line_gain, page_row = values[row], bits[row], gain[row], stored[rows - 1 - row]
         for x in range(nx):
-            quotient = values[row, x] / gain[row, x]
+            quotient = line[x] / line_gain[x]
             # in this order a NaN becomes 0
             quotient = quotient if quotient > _ZERO_F4 else _ZERO_F4
             quotient = quotient if quotient < top else top
-            count = (quotient + _ROUND_F4) - _ROUND_F4
-            counts[x] = count
-            whole = np.int32(count)
-            page_row[x] = whole
-            # an integer maximum: LLVM makes no vectors of a float one, for the sake of NaN
-            highest = max(highest, whole)
-        _restore(counts, gain[row], detail[row], arithmetic, restored)
-        different = 0
+            shifted[x] = quotient + _SHIFT_F4
+        _restore(shifted, line_gain, detail[row], arithmetic, restored)
+        different = np.int32(0)
         for x in range(nx):
             # machines differ in the sign of a NaN that they compute, so none is left to a product
-            different += (restored_bits[x] != bits[row, x]) | (restored[x] != restored[x])
+            different += np.int32((restored_bits[x] != line_bits[x]) | (restored[x] != restored[x]))
         wrong[row] = different
-    return highest
+        for x in range(nx):
+            page_row[x] = shifted_bits[x]
+        for x in range(nx):
+            highest = max(highest, shifted_bits[x])
+    return highest - np.uint32(_SHIFT_BITS)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _restore(counts, gain, detail, arithmetic, restored):  # type: ignore[no-untyped-def]
-    """Values of a row of counts, as `GainReference.restore` makes them."""
+def _restore(shifted, gain, detail, arithmetic, restored):  # type: ignore[no-untyped-def]
+    """Values of counts, as `GainReference.restore` makes them."""
     if arithmetic == _DOUBLE:
-        for x in range(len(counts)):
+        for x in range(len(shifted)):
             double = np.float64(gain[x]) + np.float64(detail[x])
-            restored[x] = np.float32(np.float64(counts[x]) * double)
+            restored[x] = np.float32(np.float64(shifted[x] - _SHIFT_F4) * double)
     elif arithmetic == _RECIPROCAL:
-        for x in range(len(counts)):
-            restored[x] = counts[x] / detail[x]
+        for x in range(len(shifted)):
+            restored[x] = (shifted[x] - _SHIFT_F4) / detail[x]
     else:
-        for x in range(len(counts)):
-            restored[x] = counts[x] * gain[x]
+        for x in range(len(shifted)):
+            restored[x] = (shifted[x] - _SHIFT_F4) * gain[x]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -138,32 +142,34 @@ def _collect(values, gain, detail, arithmetic, stored, wrong, positions, origina
     """List the exceptions; return the highest true count among them, which only the stored type was too narrow for."""
     rows, nx = values.shape
     bits = values.view(np.uint32)
-    counts = np.empty(nx, np.float32)
-    restored = np.empty((2, nx), np.float32)
+    shifted = np.empty(nx, np.float32)
+    restored = np.empty(nx, np.float32)
     restored_bits = restored.view(np.uint32)
+    wide = np.empty(1, np.float32)
+    wide_restored = np.empty(1, np.float32)
+    wide_bits = wide_restored.view(np.uint32)
     highest = 0
     found = 0
     for row in range(rows):
         if wrong[row] == 0:
             continue
         for x in range(nx):
-            counts[x] = stored[rows - 1 - row, x]
-        _restore(counts, gain[row], detail[row], arithmetic, restored[0])
+            shifted[x] = np.float32(stored[rows - 1 - row, x]) + _SHIFT_F4
+        _restore(shifted, gain[row], detail[row], arithmetic, restored)
         for x in range(nx):
-            quotient = values[row, x] / gain[row, x]
-            inside = quotient > _ZERO_F4 and quotient <= _MAX_COUNT_F4
-            counts[x] = (quotient + _ROUND_F4) - _ROUND_F4 if inside else _ZERO_F4
-        _restore(counts, gain[row], detail[row], arithmetic, restored[1])
-        for x in range(nx):
-            if restored_bits[0, x] == bits[row, x] and restored[0, x] == restored[0, x]:
+            restorable = restored[x] == restored[x]
+            if restored_bits[x] == bits[row, x] and restorable:
                 continue
             positions[found] = row * nx + x
             originals[found] = bits[row, x]
-            restorable = restored[0, x] == restored[0, x]
-            steps[found] = np.int64(bits[row, x]) - np.int64(restored_bits[0, x]) if restorable else _NEAR + 1
+            steps[found] = np.int64(bits[row, x]) - np.int64(restored_bits[x]) if restorable else _NEAR + 1
             found += 1
-            if restored_bits[1, x] == bits[row, x] and counts[x] > highest:
-                highest = int(counts[x])
+            quotient = values[row, x] / gain[row, x]
+            if quotient > _ZERO_F4 and quotient <= _MAX_COUNT_F4:
+                wide[0] = quotient + _SHIFT_F4
+                _restore(wide, gain[row, x : x + 1], detail[row, x : x + 1], arithmetic, wide_restored)
+                if wide_bits[0] == bits[row, x]:
+                    highest = max(highest, int(wide[0] - _SHIFT_F4))
     return highest
 
 

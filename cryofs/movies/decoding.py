@@ -15,6 +15,8 @@ from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.sums import RunningSum
 from cryofs.formats.tiff import PageLayout
 
+_ROWS_AT_ONCE = 256
+
 
 @dataclass(frozen=True)
 class StoredFrame:
@@ -41,8 +43,7 @@ class FrameDecoder:
         """Room for the values of some rows, in `memory` if given."""
         header = self.header
         if header.mode == mrc.MODE_4BIT:
-            # the padding nibble of an odd row is 0 unless an exception says otherwise
-            return np.zeros((rows, 2 * header.row_bytes), header.dtype)
+            return np.empty((rows, 2 * header.row_bytes), header.dtype)
         if memory is not None:
             return memory.reshape(-1).view(header.dtype).reshape(rows, header.nx)
         return np.empty((rows, header.nx), header.dtype)
@@ -54,11 +55,7 @@ class FrameDecoder:
         for number in group:
             rows = layout.frame_rows(range(number, number + 1))
             page_rows = self.page_rows(strips, number)
-            target = values[rows.start - base : rows.stop - base]
-            if self.reference is None:
-                widen(page_rows, target[:, : layout.nx])
-            else:
-                self.reference.restore(page_rows, rows, target)
+            self._restore(page_rows, rows, values[rows.start - base : rows.stop - base])
 
     def page_rows(self, strips: list[bytes], number: int) -> NDArray[Any]:
         """Pixels of a strip, rows in the order of the page."""
@@ -69,13 +66,25 @@ class FrameDecoder:
         return pixels
 
     def original_sum(self, stored: StoredFrame) -> str:
-        """XXH3-128 of the original bytes of a frame, decoded by bands, which stay in the processor's cache."""
+        """XXH3-128 of the original bytes of a frame, a few rows at a time, which stay in the processor's cache."""
         whole = RunningSum()
-        for group in reversed(self.layout.strip_groups()):
-            rows = self.layout.frame_rows(group)
-            values = self.empty_values(rows.stop - rows.start)
-            self.decode(stored.strips, group, values)
-            width = values.shape[1]
-            stored.exceptions.within(rows.start * width, rows.stop * width).put_back(values)
-            whole.add(mrc.frame_raw(values, self.header))
+        for number in reversed(range(len(stored.strips))):
+            rows = self.layout.frame_rows(range(number, number + 1))
+            page_rows = self.page_rows(stored.strips, number)
+            values = self.empty_values(min(_ROWS_AT_ONCE, rows.stop - rows.start))
+            for first in range(rows.start, rows.stop, _ROWS_AT_ONCE):
+                few = slice(first, min(first + _ROWS_AT_ONCE, rows.stop))
+                part = values[: few.stop - few.start]
+                self._restore(page_rows[rows.stop - few.stop : rows.stop - few.start], few, part)
+                width = part.shape[1]
+                stored.exceptions.within(few.start * width, few.stop * width).put_back(part)
+                whole.add(mrc.frame_raw(part, self.header))
         return whole.result()
+
+    def _restore(self, page_rows: NDArray[Any], rows: slice, values: NDArray[Any]) -> None:
+        if self.reference is None:
+            widen(page_rows, values[:, : self.layout.nx])
+            # the padding nibble of an odd row is 0 unless an exception says otherwise
+            values[:, self.layout.nx :] = 0
+        else:
+            self.reference.restore(page_rows, rows, values)

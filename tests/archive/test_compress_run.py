@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.simulate import Detector, header, write_movie
 from cryofs.archive import check, references, writer
-from cryofs.archive.compress import CompressOptions
+from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.savings import describe
 from cryofs.archive.verify import verify
 from cryofs.errors import ArchiveError, ChangedError, FormatError

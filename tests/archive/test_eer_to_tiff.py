@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
-from cryofs.archive.compress import CompressOptions
+from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.eer_facts import describe_eer
 from cryofs.archive.savings import describe, savings
 from cryofs.archive.verify import extract, verify

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import cryofs
 from benchmarks.simulate import header
-from cryofs.archive.compress import CompressOptions
+from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.plan import Coding
 from cryofs.archive.verify import extract, verify
 from tests.support import DETECTOR, REAL_DATA, archive, movie_values, same_tree

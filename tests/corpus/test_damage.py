@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryofs.archive.compress import CompressOptions
+from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.plan import Coding
 from cryofs.archive.verify import verify
 from cryofs.errors import CryofsError, DamagedError

@@ -1,0 +1,85 @@
+"""Storing the movies of a run one after the other: what belongs to one process of it."""
+
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cryofs.archive.plan import Coding, make_plan
+from cryofs.archive.references import Reference, References
+from cryofs.archive.samples import take_samples
+from cryofs.archive.sources import Job, Kind
+from cryofs.archive.writer import OnFrame, archive_movie
+from cryofs.movies.eer import EerMovie
+from cryofs.movies.eer_gain import EerGains
+from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.rendering import Rendering
+from cryofs.movies.source import SourceMovie
+
+_MODE_FLOAT32 = 2
+
+
+@dataclass(frozen=True)
+class CompressOptions:
+    """What the user chose; `gain` is a file or one of two words, `rendering` is for EER files that become TIFF."""
+
+    gain: Path | Literal["auto", "none"] = "auto"
+    coding: Coding = field(default_factory=Coding)
+    rendering: Rendering | None = None
+    only_do_unfinished: bool = False
+    jobs: int = 1
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A movie in the archive: sizes of its source and its file, and what the user may want to know."""
+
+    source_bytes: int
+    stored_bytes: int
+    note: str | None = None
+
+
+class Archiver:
+    """Stores movies of a run.
+
+    Parameters
+    ----------
+    archive : Path
+        Root of the archive.
+    threads : int
+        How many `pool` has.
+    """
+
+    def __init__(self, archive: Path, options: CompressOptions, pool: Executor, threads: int):
+        self._archive = archive
+        self._options = options
+        self._pool = pool
+        # while a band is encoded the next one is read, and some wait for their turn
+        self._bands_ahead = 2 * threads + 2
+        self.references = References(archive)
+        self._given = self.references.adopt(options.gain) if isinstance(options.gain, Path) else None
+        self.eer_gains = EerGains()
+
+    def open(self, job: Job) -> SourceMovie:
+        """The movie that a job is to store."""
+        if job.kind is Kind.EER and self._options.rendering is not None:
+            return EerMovie(job.source, self._options.rendering, self.eer_gains)
+        return MrcMovie(job.source)
+
+    def store(self, job: Job, on_frame: OnFrame) -> Stored:
+        """Store a movie; errors as those of `archive_movie`, and FormatError."""
+        with self.open(job) as movie:
+            samples = take_samples(movie)
+            reference: Reference | None = None
+            note = None
+            if job.kind is Kind.MOVIE and movie.mrc_header.mode == _MODE_FLOAT32 and self._options.gain != "none":
+                if self._given is not None and self._given.gain.shape == movie.shape[1:]:
+                    reference = self._given
+                else:
+                    reference = self.references.fitting(movie.shape[1:], samples)
+                if self._given not in (None, reference):
+                    note = f"{job.source}: the gain reference given is of another size, so it is not used"
+            plan = make_plan(movie, samples, reference, self._options.coding, self._pool)
+            target = self._archive / job.target
+            stored = archive_movie(movie, target, plan, self._bands_ahead, self._pool, on_frame)
+            return Stored(movie.stat.st_size, stored, note)
