@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,28 @@ K2_FRAMES = 40
 K2_COUNTS_MEAN = 0.96
 K2_COUNTS_FRAMES = 48
 _GAIN_NUMERATOR = 281.74
+_SCALE = np.float32(1.0371)
+
+Arithmetic = Literal["single", "double", "reciprocal", "twice"]
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A gain-normalising counting detector: its gain reference and the flat indices of its defective pixels."""
+    """A gain-normalising counting detector.
+
+    Attributes
+    ----------
+    gain : ndarray of float32
+        Gain reference, to be multiplied with counts.
+    defects : ndarray of int64
+        Flat indices of defective pixels.
+    arithmetic : str
+        How values are made: count x gain in float32, in double precision, by the reciprocal, or rounded twice.
+    """
 
     gain: NDArray[np.float32]
     defects: NDArray[np.int64]
+    arithmetic: Arithmetic = "single"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -35,17 +50,39 @@ class Detector:
         return ny, nx
 
     @classmethod
-    def make(cls, shape: tuple[int, int] = K2_SHAPE, defects: int = K2_DEFECTS, seed: int = 1) -> "Detector":
+    def make(
+        cls,
+        shape: tuple[int, int] = K2_SHAPE,
+        defects: int = K2_DEFECTS,
+        seed: int = 1,
+        arithmetic: Arithmetic = "single",
+    ) -> "Detector":
         """Gain 281.74 / k with whole k near 245, as K2 references have it."""
         rng = np.random.default_rng(seed)
         steps = np.clip(np.rint(rng.normal(245, 9, shape)), 214, 287).astype(np.float32)
-        return cls(np.float32(_GAIN_NUMERATOR) / steps, np.sort(rng.choice(steps.size, defects, replace=False)))
+        where = np.sort(rng.choice(steps.size, defects, replace=False))
+        return cls(np.float32(_GAIN_NUMERATOR) / steps, where, arithmetic)
+
+    def values(self, counts: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Gain-normalised counts."""
+        numerator = np.float32(_GAIN_NUMERATOR)
+        steps: NDArray[np.float32] = np.rint(numerator / self.gain)
+        values = np.asarray(counts, np.float32)
+        if self.arithmetic == "double":
+            values = (values * (_GAIN_NUMERATOR / steps.astype(np.float64))).astype(np.float32)
+        elif self.arithmetic == "reciprocal":
+            values = values / (steps / numerator)
+        elif self.arithmetic == "twice":
+            values = values * self.gain * _SCALE
+        else:
+            values = values * self.gain
+        return values
 
     def frames(self, count: int, mean: float = K2_MEAN, seed: int = 0) -> Iterator[NDArray[np.float32]]:
         """Gain-normalised frames; defects hold the average of their four neighbours."""
         rng = np.random.default_rng(seed)
         for _ in range(count):
-            values = rng.poisson(mean, self.gain.shape).astype(np.float32) * self.gain
+            values = self.values(rng.poisson(mean, self.gain.shape))
             padded = np.pad(values, 1)
             around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
             values.reshape(-1)[self.defects] = (around / np.float32(4)).reshape(-1)[self.defects]

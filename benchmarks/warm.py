@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from cryofs.detector import counts, events
+from cryofs.detector import counts, events, huffman, lzw
 from cryofs.detector.gain import GainEstimate
+from cryofs.detector.values import Arithmetic, GainReference
 
 
 def main() -> None:
@@ -12,7 +13,9 @@ def main() -> None:
     GainEstimate.empty(2, 3).update(0, values[np.newaxis], 50)
     for dtype in (np.dtype("u1"), np.dtype("u2")):
         # half a count is an exception, so that their collection is compiled too
-        counts.divide(values * np.float32(1.5), values, dtype)
+        counts.divide(values * np.float32(1.5), GainReference(values, Arithmetic.SINGLE), slice(0, 2), dtype)
+    huffman.encode(np.zeros(100, np.uint8))
+    lzw.encode(np.zeros(100, np.uint8))
     events.load()
 
 

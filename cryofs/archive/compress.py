@@ -17,8 +17,9 @@ from cryofs.archive import durable, sources
 from cryofs.archive.archiver import Archiver, CompressOptions, Stored
 from cryofs.archive.done import MovieInfo, is_copy, is_done, look_at
 from cryofs.archive.estimate import FrameRow
+from cryofs.archive.fitting import fits
 from cryofs.archive.processes import Outcome, store_all
-from cryofs.archive.references import estimate_from, fits
+from cryofs.archive.references import estimate_from
 from cryofs.archive.samples import take_samples
 from cryofs.archive.sources import Job, Kind
 from cryofs.detector.values import GainReference
@@ -202,8 +203,9 @@ class _Run:
             while sum(info.shape[0] for info in waiting) >= _MIN_FRAMES_TO_ESTIMATE:
                 paths = [info.path for info in waiting]
                 estimation = estimate_from(paths, take_samples, self._pool, self._listener.frame_row)
-                if estimation is not None and self._fits(waiting[0], GainReference(estimation.estimate.reference())):
-                    self._references.add(estimation)
+                reference = estimation and estimation.reference(self._pool)
+                if estimation and reference and self._fits(waiting[0], reference):
+                    self._references.add(reference, estimation.pixel_size)
                 # the first movie has had its chance, fitting or not
                 waiting = [info for info in waiting[1:] if not self._fits(info)]
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from cryofs.archive.arithmetic import find_arithmetic
 from cryofs.archive.durable import draft, write_file
 from cryofs.detector.gain import BECAME_RELIABLE, CHANGED, MISMATCH, NEGATIVE, GainEstimate
 from cryofs.detector.values import GainReference
@@ -69,14 +70,16 @@ class Estimation:
     changes: list[int] = field(default_factory=list)
     frames_done: dict[str, int] = field(default_factory=dict)
     pixel_size: float | None = None
+    tolerance: float = 0.0
 
     @classmethod
-    def for_movie(cls, movie: MrcMovie, thresh: int = DEFAULT_THRESH) -> Self:
-        """Nothing known yet, of frames as large as this movie's."""
+    def for_movie(cls, movie: MrcMovie, thresh: int = DEFAULT_THRESH, tolerance: float = 0.0) -> Self:
+        """Nothing known yet, of frames as large as this movie's; `tolerance` as in `GainEstimate.update`."""
         if movie.mrc_header.mode != 2:
             raise GainError(f"{movie.name}: its values are no float32, so not gain-normalised; leave it out")
         _, ny, nx = movie.shape
-        return cls(GainEstimate.empty(ny, nx), thresh, pixel_size=movie.mrc_header.pixel_size)
+        empty = GainEstimate.empty(ny, nx)
+        return cls(empty, thresh, pixel_size=movie.mrc_header.pixel_size, tolerance=tolerance)
 
     @property
     def pixels(self) -> int:
@@ -124,7 +127,7 @@ class Estimation:
         def add_band(first: int) -> Any:
             end = min(first + _BAND_ROWS, ny)
             values = np.stack([movie.rows(frame, first, end) for frame in batch])
-            return self.estimate.update(first, values, self.thresh)
+            return self.estimate.update(first, values, self.thresh, self.tolerance)
 
         statistics = sum(pool.map(add_band, range(0, ny, _BAND_ROWS)))
         rows = []
@@ -151,13 +154,13 @@ class Estimation:
             self.thresh = thresh
             self.reliable = int(np.count_nonzero(self.estimate.reliability >= thresh))
 
-    def reference_file(self) -> bytes:
-        """Bytes of the gain reference file that this estimate makes."""
-        return reference_file(GainReference(self.estimate.reference()), self.pixel_size)
+    def reference(self, pool: Executor) -> GainReference:
+        """The gain reference that the estimate makes, by the arithmetic that serves the movies best."""
+        return find_arithmetic(self.estimate.reference(), self.frames_done, pool)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, reference: GainReference) -> None:
         """Write gain reference, reliability, and the state to go on from."""
-        write_file(folder / GAIN_REFERENCE, self.reference_file())
+        write_file(folder / GAIN_REFERENCE, reference_file(reference, self.pixel_size))
         ny, nx = self.estimate.gain.shape
         header = new_header((1, ny, nx), 2, self.pixel_size, "cryofs gain reliability: agreeing values less mismatches")
         write_file(folder / RELIABILITY_NAME, header + self.estimate.reliability.astype("<f4").tobytes())
@@ -167,6 +170,7 @@ class Estimation:
             "changes": self.changes,
             "frames_done": self.frames_done,
             "pixel_size": self.pixel_size,
+            "tolerance": self.tolerance,
         }
         with draft(folder / STATE_NAME) as made:
             arrays: dict[str, Any] = vars(self.estimate)
@@ -220,7 +224,7 @@ def continue_estimation(
                     estimation.set_thresh(thresh)
                     yield from estimation.add_movie(movie, pool, limits)
                 if time.monotonic() - saved > _SAVE_SECONDS:
-                    estimation.save(folder)
+                    estimation.save(folder, GainReference(estimation.estimate.reference()))
                     saved = time.monotonic()
             except CryofsError as error:
                 on_error(error)
@@ -228,6 +232,6 @@ def continue_estimation(
                 return
     finally:
         if estimation is not None and estimation.changes:
-            estimation.save(folder)
+            estimation.save(folder, estimation.reference(pool))
     if estimation is None or not estimation.changes:
         raise GainError(f"{folder}: no gain-normalised movie among the sources; float32 MRC movies are needed")

@@ -1,16 +1,14 @@
 """The gain references of an archive: which one serves a movie, and adding new ones."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from cryofs.archive.durable import write_file
 from cryofs.archive.estimate import Estimation, FrameRow, Limits
+from cryofs.archive.fitting import exception_share, fits
 from cryofs.archive.samples import Sample
-from cryofs.detector import counts
 from cryofs.detector.values import GainReference
 from cryofs.errors import CryofsError
 from cryofs.formats.record import Gain
@@ -24,11 +22,12 @@ from cryofs.movies.names import (
     later_reference_name,
 )
 
-# A reference serves a movie when no more than this share of its counts are exceptions: far above defects, above what a
-# camera leaves that rounded in another way (7 % at 1.45 e/px), far below what another gain leaves (nearly all).
-_FITTING_SHARE = 0.25
 # Estimating takes at most this many frames, so that movies that never settle do not hold up a run.
 _MAX_FRAMES = 1000
+# More pixels than any detector has defects.
+_DEFECTS_SHARE = 0.01
+# Steps of the last bit that two roundings more than needed may cost.
+_ROUNDED_TWICE = 2.0
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,8 @@ class References:
 
     def fitting(self, shape: tuple[int, int], samples: list[Sample]) -> Reference | None:
         """The reference that leaves the fewest exceptions in the samples, None where all leave too many."""
-        shares = [
-            (exception_share(reference.gain, samples), number)
-            for number, reference in enumerate(self._known)
-            if reference.gain.shape == shape
-        ]
-        best = min(shares, default=(1.0, -1))
-        return self._known[best[1]] if best[0] <= _FITTING_SHARE else None
+        serving = [one for one in self._known if one.gain.shape == shape and fits(one.gain, samples)]
+        return min(serving, key=lambda one: exception_share(one.gain, samples), default=None)
 
     def adopt(self, path: Path) -> Reference:
         """Take a gain reference file into the archive, unless its content is there."""
@@ -67,9 +61,9 @@ class References:
         gain.load_reference(path)
         return self._store(data)
 
-    def add(self, estimation: Estimation) -> Reference:
+    def add(self, reference: GainReference, pixel_size: float | None) -> Reference:
         """Write an estimated reference into the archive."""
-        return self._store(estimation.reference_file())
+        return self._store(gain.reference_file(reference, pixel_size))
 
     def keep_eer(self, data: bytes) -> None:
         """Write the gain reference of rendered EER movies, under a longer name where another has the plain one."""
@@ -95,55 +89,47 @@ class References:
         return reference
 
     def _load(self, path: Path) -> Reference:
-        return Reference(Gain(self._library.sha256(path), path.name), gain.load_reference(path))
-
-
-def exception_share(reference: GainReference, samples: list[Sample]) -> float:
-    """Share of the sampled counts that are not count x gain, where the reference knows a gain.
-
-    Zeros belong to any gain, and 1.0 stands for pixels that are defects or have shown nothing yet; where only such
-    pixels were sampled, they are what counts.
-    """
-    exceptions = np.zeros(2, int)
-    counted = np.zeros(2, int)
-    for sample in samples:
-        wrong = np.zeros(sample.values.size, bool)
-        found = counts.divide(sample.values, reference, sample.rows, np.dtype("u2")).exceptions
-        wrong[found.positions] = wrong[found.near] = True
-        shown = (sample.values != 0).reshape(-1)
-        known = (reference.gain[sample.rows] != 1).reshape(-1)
-        exceptions += np.count_nonzero(wrong & known), np.count_nonzero(wrong)
-        counted += np.count_nonzero(shown & known), np.count_nonzero(shown | wrong)
-    known_or_all = 0 if counted[0] else 1
-    return float(exceptions[known_or_all] / max(counted[known_or_all], 1))
-
-
-def fits(reference: GainReference, samples: list[Sample]) -> bool:
-    """Whether a reference serves the movie that the samples are of."""
-    return exception_share(reference, samples) <= _FITTING_SHARE
+        reference = gain.load_reference(path)
+        return Reference(Gain(self._library.sha256(path), path.name, reference.arithmetic.value), reference)
 
 
 def estimate_from(
-    movies: Iterable[Path],
+    movies: Sequence[Path],
     samples: Callable[[MrcMovie], list[Sample]],
     pool: Executor,
     on_row: Callable[[FrameRow], None],
 ) -> Estimation | None:
     """Estimate the gain of the first of these movies, all with frames of one size.
 
-    A movie that the estimate so far does not fit has another gain and is passed over.
+    A movie that the estimate so far does not fit has another gain and is passed over. Where more pixels than defects
+    show no common gain, values may have been rounded more than once, which a second try allows for.
 
     Returns
     -------
     Estimation or None
         None where the first movie shows no common gain.
     """
+    exact = _estimate(movies, 0, samples, pool, on_row)
+    if exact is not None and exact.estimate.share_without_gain <= _DEFECTS_SHARE:
+        return exact
+    rounded = _estimate(movies, _ROUNDED_TWICE, samples, pool, on_row)
+    found = [estimation for estimation in (exact, rounded) if estimation is not None]
+    return min(found, key=lambda estimation: estimation.estimate.share_without_gain, default=None)
+
+
+def _estimate(
+    movies: Sequence[Path],
+    tolerance: float,
+    samples: Callable[[MrcMovie], list[Sample]],
+    pool: Executor,
+    on_row: Callable[[FrameRow], None],
+) -> Estimation | None:
     estimation: Estimation | None = None
     for path in movies:
         try:
             with MrcMovie(path) as movie:
                 if estimation is None:
-                    estimation = Estimation.for_movie(movie)
+                    estimation = Estimation.for_movie(movie, tolerance=tolerance)
                 elif not fits(GainReference(estimation.estimate.reference()), samples(movie)):
                     continue
                 for row in estimation.add_movie(movie, pool, Limits(_MAX_FRAMES)):

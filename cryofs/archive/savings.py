@@ -88,7 +88,7 @@ def _archived_facts(movie: ArchivedMovie) -> dict[str, Any]:
         "stored_bytes": movie.stored_bytes,
         "original": {"name": original.name, "bytes": original.bytes, "sha256": original.sha256},
         "ratio": movie.stored_bytes / record.source_bytes,
-        "gain": {"name": record.gain.name, "sha256": record.gain.sha256} if record.gain else None,
+        "gain": msgspec.structs.asdict(record.gain) if record.gain else None,
         "exceptions": sum(frame.exceptions.count for frame in record.frames if frame.exceptions),
         "exception_bytes": sum(frame.exceptions.blob.stored for frame in record.frames if frame.exceptions),
         "writer": record.writer,

@@ -25,6 +25,14 @@ class Compression(StrEnum):
     NONE = "none"
 
 
+class Narrow(StrEnum):
+    """Whether pixels of the TIFF may be narrower than the largest values."""
+
+    AUTO = "auto"
+    EXACT = "exact"
+    NEVER = "never"
+
+
 class Eer(StrEnum):
     """What becomes of EER files."""
 
@@ -43,6 +51,13 @@ def command(
         int | None, typer.Option(min=0, max=9, help="Ordinary deflate of this level, with deflate.")
     ] = None,
     line_by_line: Annotated[bool, typer.Option("--line-by-line", help="One row a TIFF strip, not 256.")] = False,
+    narrow: Annotated[
+        Narrow,
+        typer.Option(
+            help="Pixels of the TIFF: as narrow as pays, rare larger values kept beside them (auto); "
+            "wide enough for all values (exact); as wide as the original's (never)."
+        ),
+    ] = Narrow.AUTO,
     only_do_unfinished: Annotated[
         bool, typer.Option("--only-do-unfinished", help="Pass over what the archive holds already.")
     ] = False,
@@ -55,7 +70,7 @@ def command(
     eer_dtype: eer.DtypeOption = None,
     eer_leftover: eer.LeftoverOption = None,
     eer_gain: eer.GainOption = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
+    jobs: Annotated[int, typer.Option(min=1, help="Cores to use.", show_default="all cores")] = usable_cores(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Archive movies so small that they fit, and exactly.
@@ -85,7 +100,7 @@ def command(
     rendering = _rendering(eer_files, {name: value for name, value in choices.items() if value is not None})
     options = CompressOptions(
         gain=gain if gain in ("auto", "none") else Path(gain),  # type: ignore[arg-type]
-        coding=Coding(compression.value, deflate_level, line_by_line),
+        coding=Coding(compression.value, deflate_level, line_by_line, narrow.value),
         rendering=rendering,
         only_do_unfinished=only_do_unfinished,
         jobs=jobs,

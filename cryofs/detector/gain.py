@@ -74,7 +74,16 @@ class GainEstimate:
         """Gain reference, to be multiplied with counts; 1.0 at defects and where nothing was seen."""
         return np.where(self.reliability > 0, self.gain, np.float32(1))
 
-    def update(self, first_row: int, values: NDArray[np.float32], thresh: int) -> NDArray[np.int64]:
+    @property
+    def share_without_gain(self) -> float:
+        """Share of the pixels seen that have no common divisor so far."""
+        seen = self.gain != 0
+        without = np.count_nonzero(seen & (self.reliability <= 0))
+        return without / max(int(np.count_nonzero(seen)), 1)
+
+    def update(
+        self, first_row: int, values: NDArray[np.float32], thresh: int, tolerance: float = 0.0
+    ) -> NDArray[np.int64]:
         """Take in a band of rows of several frames.
 
         Bands are independent: threads may work on different bands of one estimate.
@@ -84,6 +93,8 @@ class GainEstimate:
         values : ndarray of float32, shape (frames, rows, nx)
         thresh : int
             From this reliability on a pixel counts as reliable.
+        tolerance : float
+            By how many steps of its last bit a value may miss the rounded product.
 
         Returns
         -------
@@ -92,19 +103,21 @@ class GainEstimate:
         """
         statistics = np.zeros((len(values), 4), np.int64)
         band = slice(first_row, first_row + values.shape[1])
-        _update(values, self.gain[band], self.low[band], self.high[band], self.reliability[band], thresh, statistics)
+        state = self.gain[band], self.low[band], self.high[band], self.reliability[band]
+        _update(values, *state, thresh, tolerance, statistics)
         return statistics
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _update(values, gain, low, high, reliability, thresh, statistics):  # type: ignore[no-untyped-def]
+def _update(values, gain, low, high, reliability, thresh, tolerance, statistics):  # type: ignore[no-untyped-def]
     frames, rows, nx = values.shape
     odd = np.empty(nx, np.bool_)
     for row in range(rows):
         for frame in range(frames):
             line = values[frame, row]
             if _count_agreeing(line, gain[row], reliability[row], odd, thresh, statistics[frame]):
-                _update_odd(line, odd, gain[row], low[row], high[row], reliability[row], thresh, statistics[frame])
+                state = gain[row], low[row], high[row], reliability[row]
+                _update_odd(line, odd, *state, thresh, tolerance, statistics[frame])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -128,7 +141,7 @@ def _count_agreeing(values, gain, reliability, odd, thresh, statistics):  # type
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _update_odd(values, odd, gain, low, high, reliability, thresh, statistics):  # type: ignore[no-untyped-def]
+def _update_odd(values, odd, gain, low, high, reliability, thresh, tolerance, statistics):  # type: ignore[no-untyped-def]
     """Deal with the marked pixels: first values, larger multiples that narrow the interval, mismatches."""
     for x in range(len(values)):
         if not odd[x]:
@@ -144,7 +157,7 @@ def _update_odd(values, odd, gain, low, high, reliability, thresh, statistics): 
             continue
         below, above = 1.0, 0.0
         if positive:
-            below, above, divisor = _intersect(value, gain[x], low[x], high[x])
+            below, above, divisor = _intersect(value, gain[x], low[x], high[x], tolerance)
         if below <= above * (1.0 + _SLACK):
             old = gain[x]
             # Between the two ends there may be no float32 yet, while the estimate is still a multiple of the gain.
@@ -164,26 +177,26 @@ def _update_odd(values, odd, gain, low, high, reliability, thresh, statistics): 
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _intersect(value, gain, low, high):  # type: ignore[no-untyped-def]
+def _intersect(value, gain, low, high, tolerance):  # type: ignore[no-untyped-def]
     """Interval for the common divisor of estimate and value, empty where they have none; what divides the estimate."""
     old = np.float64(gain)
     multiple = (value / gain + _ROUND) - _ROUND
     if multiple * gain == value and multiple <= _MAX_COUNT_F4:
         count, divisor = np.float64(multiple), 1.0
     else:
-        count, divisor = _common_divisor(np.float64(value) / old)
+        count, divisor = _common_divisor(np.float64(value) / old, _QUOTIENT_TOLERANCE * (1.0 + 2.0 * tolerance))
     if divisor == 0:
         return 1.0, 0.0, divisor
-    below, above = _interval(value, count)
+    below, above = interval(value, count, tolerance)
     if np.isnan(low):
-        old_below, old_above = _interval(gain, 1.0)
+        old_below, old_above = interval(gain, 1.0, tolerance)
     else:
         old_below, old_above = old * (1.0 + low), old * (1.0 + high)
     return max(below, old_below / divisor), min(above, old_above / divisor), divisor
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _common_divisor(quotient):  # type: ignore[no-untyped-def]
+def _common_divisor(quotient, tolerance):  # type: ignore[no-untyped-def]
     """Smallest (count, divisor) with count / divisor = quotient, by Euclid's algorithm; divisor 0 for none."""
     count, count_before = 1.0, 0.0
     divisor, divisor_before = 0.0, 1.0
@@ -194,7 +207,7 @@ def _common_divisor(quotient):  # type: ignore[no-untyped-def]
         divisor, divisor_before = whole * divisor + divisor_before, divisor
         if divisor > _MAX_DIVISOR or count > _MAX_COUNT:
             return 0.0, 0.0
-        if count > 0 and abs(quotient * divisor - count) <= count * _QUOTIENT_TOLERANCE:
+        if count > 0 and abs(quotient * divisor - count) <= count * tolerance:
             return (count, divisor) if divisor == 1 or count <= _MAX_COUNT_REFINING else (0.0, 0.0)
         if rest - whole < 1e-9:
             return 0.0, 0.0
@@ -202,12 +215,14 @@ def _common_divisor(quotient):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _interval(value, count):  # type: ignore[no-untyped-def]
-    """Real gains whose product with `count` rounds to the float32 `value` (ties to even)."""
+def interval(value, count, tolerance):  # type: ignore[no-untyped-def]
+    """Real gains whose product with `count` rounds to the float32 `value` (ties to even), or misses it by so little."""
     bits = np.float32(value).view(np.uint32)
     centre = np.float64(value)
-    below = 0.5 * (centre + np.float64(np.uint32(bits - 1).view(np.float32)))
-    above = 0.5 * (centre + np.float64(np.uint32(bits + 1).view(np.float32)))
+    half_below = 0.5 * (centre - np.float64(np.uint32(bits - 1).view(np.float32)))
+    half_above = 0.5 * (np.float64(np.uint32(bits + 1).view(np.float32)) - centre)
+    below = centre - half_below * (1.0 + 2.0 * tolerance)
+    above = centre + half_above * (1.0 + 2.0 * tolerance)
     if bits & 1:
         below, above = below * (1.0 + _OPEN_END), above * (1.0 - _OPEN_END)
     return below / count, above / count

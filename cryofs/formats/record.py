@@ -71,10 +71,11 @@ class Original(msgspec.Struct, frozen=True):
 
 
 class Gain(msgspec.Struct, frozen=True):
-    """The gain reference that the counts are to be multiplied with, by content; the name is a hint."""
+    """The gain reference that the counts are to be multiplied with, by content; name and arithmetic are hints."""
 
     sha256: str
     name: str
+    arithmetic: str = ""
 
 
 class Rendered(msgspec.Struct, frozen=True):
