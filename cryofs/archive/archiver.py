@@ -1,10 +1,10 @@
 """Storing the movies of a run one after the other: what belongs to one process of it."""
 
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from cryofs.archive.bands import Workers
 from cryofs.archive.plan import Coding, make_plan
 from cryofs.archive.references import Reference, References
 from cryofs.archive.samples import take_samples
@@ -46,16 +46,12 @@ class Archiver:
     ----------
     archive : Path
         Root of the archive.
-    threads : int
-        How many `pool` has.
     """
 
-    def __init__(self, archive: Path, options: CompressOptions, pool: Executor, threads: int):
+    def __init__(self, archive: Path, options: CompressOptions, workers: Workers):
         self._archive = archive
         self._options = options
-        self._pool = pool
-        # while a band is encoded the next one is read, and some wait for their turn
-        self._bands_ahead = 2 * threads + 2
+        self._workers = workers
         self.references = References(archive)
         self._given = self.references.adopt(options.gain) if isinstance(options.gain, Path) else None
         self.eer_gains = EerGains()
@@ -79,7 +75,7 @@ class Archiver:
                     reference = self.references.fitting(movie.shape[1:], samples)
                 if self._given not in (None, reference):
                     note = f"{job.source}: the gain reference given is of another size, so it is not used"
-            plan = make_plan(movie, samples, reference, self._options.coding, self._pool)
+            plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
             target = self._archive / job.target
-            stored = archive_movie(movie, target, plan, self._bands_ahead, self._pool, on_frame)
+            stored = archive_movie(movie, target, plan, self._workers, on_frame)
             return Stored(movie.stat.st_size, stored, note)

@@ -21,6 +21,19 @@ _TRAILING_PIECE = 16 << 20
 
 
 @dataclass(frozen=True)
+class Workers:
+    """Threads that share the work on a movie, and how many there are."""
+
+    pool: Executor
+    threads: int
+
+    @property
+    def bands_ahead(self) -> int:
+        """Bands in memory at a time: one for each thread, one that is being read, and one that waits its turn."""
+        return self.threads + 2
+
+
+@dataclass(frozen=True)
 class Band:
     """Neighbouring rows of a frame: their strips, and their bytes in memory that is used again once given back."""
 
@@ -77,7 +90,7 @@ class OriginalSums:
 
 
 def read_frames(
-    movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: BandMemory, pool: Executor
+    movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: BandMemory, workers: Workers
 ) -> Iterator[Iterator[Band]]:
     """The bands of each frame, which must be taken before the next frame is asked for; all bytes go into `sums`."""
 
@@ -93,7 +106,7 @@ def read_frames(
 
     row_bytes = movie.mrc_header.row_bytes
     sums.add(movie.header)
-    for read_rows in movie.in_order(pool):
+    for read_rows in movie.in_order(workers.pool, workers.threads):
         yield bands(read_rows)
     for piece in trailing_pieces(movie):
         sums.add(piece)

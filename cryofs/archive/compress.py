@@ -15,6 +15,7 @@ from typing import Protocol
 
 from cryofs.archive import durable, sources
 from cryofs.archive.archiver import Archiver, CompressOptions, Stored
+from cryofs.archive.bands import Workers
 from cryofs.archive.done import MovieInfo, is_copy, is_done, look_at
 from cryofs.archive.estimate import FrameRow
 from cryofs.archive.fitting import fits
@@ -108,7 +109,7 @@ class _Run:
         self._options = options
         self._listener = listener
         self._pool = pool
-        self._archiver = Archiver(archive, options, pool, options.jobs)
+        self._archiver = Archiver(archive, options, Workers(pool, options.jobs))
         self._references = self._archiver.references
         # sizes of images for which the gain reference of EER movies is in the archive
         self._eer_grids: set[tuple[int, int]] = set()

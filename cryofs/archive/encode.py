@@ -2,10 +2,10 @@
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from dataclasses import dataclass
 
-from cryofs.archive.bands import Band, BandMemory, OriginalSums, largest_band, read_frames
+from cryofs.archive.bands import Band, BandMemory, OriginalSums, Workers, largest_band, read_frames
 from cryofs.archive.plan import Plan
 from cryofs.detector import counts
 from cryofs.detector.values import Exceptions
@@ -60,21 +60,14 @@ class EncodedFrame:
         return len(self.exceptions.stored) if self.exceptions else 0
 
 
-def encode_frames(
-    movie: SourceMovie, plan: Plan, sums: OriginalSums, bands_ahead: int, pool: Executor
-) -> Iterator[EncodedFrame]:
-    """Frames in order, each read once; the sums are complete when the last frame was given.
-
-    Parameters
-    ----------
-    bands_ahead : int
-        Bands in memory at a time.
-    """
-    memory = BandMemory(bands_ahead, largest_band(movie, plan.layout))
+def encode_frames(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers) -> Iterator[EncodedFrame]:
+    """Frames in order, each read once; the sums are complete when the last frame was given."""
+    pool = workers.pool
+    memory = BandMemory(workers.bands_ahead, largest_band(movie, plan.layout))
     reading: deque[list[Future[_EncodedBand]]] = deque()
     joining: deque[Future[EncodedFrame]] = deque()
     try:
-        for bands in read_frames(movie, plan.layout, sums, memory, pool):
+        for bands in read_frames(movie, plan.layout, sums, memory, workers):
             reading.append([])
             for band in bands:
                 reading[-1].append(pool.submit(_encode_band, movie, plan, band, memory))

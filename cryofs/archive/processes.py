@@ -19,6 +19,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from cryofs.archive.archiver import Archiver, CompressOptions, Stored
+from cryofs.archive.bands import Workers
 from cryofs.archive.sources import Job
 from cryofs.archive.writer import OnFrame
 from cryofs.errors import ArchiveError, CryofsError
@@ -48,7 +49,7 @@ class _Worker:
     def store(self, job: Job) -> Stored:
         if self.archiver is None:
             pool = ThreadPoolExecutor(self.threads)
-            self.archiver = Archiver(self.archive, self.options, pool, self.threads)
+            self.archiver = Archiver(self.archive, self.options, Workers(pool, self.threads))
         return self.archiver.store(job, self._on_frame)
 
     def _on_frame(self, count: int) -> None:

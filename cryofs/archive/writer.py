@@ -9,7 +9,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Self
 
 import msgspec
 
-from cryofs.archive.bands import OriginalSums, trailing_pieces
+from cryofs.archive.bands import OriginalSums, Workers, trailing_pieces
 from cryofs.archive.done import rendered_from
 from cryofs.archive.durable import Draft, draft
 from cryofs.archive.encode import EncodedFrame, StoredExceptions, encode_frames
@@ -86,17 +86,13 @@ class _Written:
         self.exception_bytes += frame.exception_bytes
 
 
-def archive_movie(
-    movie: SourceMovie, target: Path, plan: Plan, bands_ahead: int, pool: Executor, on_frame: OnFrame
-) -> int:
+def archive_movie(movie: SourceMovie, target: Path, plan: Plan, workers: Workers, on_frame: OnFrame) -> int:
     """Store a movie.
 
     Parameters
     ----------
     target : Path
         Final name of the TIFF file, replaced if it exists.
-    bands_ahead : int
-        Bands of frames to hold in memory at a time.
     on_frame : callable
         Called with 1 for each frame written and each checked, and with less than 0 when frames are to be done again.
 
@@ -117,7 +113,7 @@ def archive_movie(
         while True:
             sums, written = OriginalSums(), _Written()
             try:
-                _write_frames(movie, made, plan, sums, written, bands_ahead, pool, on_frame)
+                _write_frames(movie, made, plan, sums, written, workers, on_frame)
                 break
             except _ReplanError as better:
                 plan = better.plan
@@ -137,8 +133,7 @@ def _write_frames(
     plan: Plan,
     sums: OriginalSums,
     written: _Written,
-    bands_ahead: int,
-    pool: Executor,
+    workers: Workers,
     on_frame: OnFrame,
 ) -> None:
     """Write and check all pages; the sums and figures of the frames are complete on return."""
@@ -158,14 +153,14 @@ def _write_frames(
     writer = TiffMovieWriter(made.file, plan.layout, big=plan.big, description=record.MARK, software=software)
     try:
         with writer:
-            for index, frame in enumerate(encode_frames(movie, plan, sums, bands_ahead, pool)):
+            for index, frame in enumerate(encode_frames(movie, plan, sums, workers)):
                 written.count(frame)
                 _check_plan(plan, frame, made.file.tell(), written)
                 stored = _WrittenFrame.at(writer.write_page(frame.strips), frame)
                 written.frames.append(stored)
                 made.file.flush()
                 place = f"{movie.name}, frame {index}"
-                checks.append(pool.submit(_check_frame, made, decoder, stored, sums.frames[index], place))
+                checks.append(workers.pool.submit(_check_frame, made, decoder, stored, sums.frames[index], place))
                 tell()
                 finish_checks(_CHECKS_AHEAD)
         finish_checks(0)

@@ -72,33 +72,33 @@ def zlib_stream(block: bytes, strip: NDArray[Any]) -> bytes:
     return _ZLIB_HEAD + block + int(zlib_ng.adler32(strip.reshape(-1).view(np.uint8).data)).to_bytes(4, "big")
 
 
-def decode(compression: Compression, predictor: Predictor, data: bytes, out: NDArray[Any]) -> None:
-    """Decode a strip into `out`, a C-contiguous array of shape (rows, nx).
-
-    The size of `out` bounds what is written, whatever the stream claims. An LZW stream must be known to be whole, by a
-    sum: the library may crash on a damaged one.
+def inflate(data: bytes, flat: NDArray[np.uint8]) -> None:
+    """Decode a zlib stream into `flat`, which bounds what is written, whatever the stream claims.
 
     Raises
     ------
     DamagedError
-        The stream is no valid one, or does not hold exactly the bytes of `out`.
+        The stream is no valid one, or does not hold exactly the bytes of `flat`.
     """
-    flat = out.reshape(-1).view(np.uint8)
+    # ISA-L decodes Huffman codes of counts at twice the speed of other libraries
+    inflater = isal_zlib.decompressobj()
     try:
-        plain: Any = data
-        if compression == "lzw":
-            # room for a byte more, so that a longer stream is noticed
-            plain = imagecodecs.lzw_decode(data, out=len(flat) + 1)
-        elif compression == "deflate":
-            # ISA-L decodes Huffman codes of counts at twice the speed of other libraries
-            inflate = isal_zlib.decompressobj()
-            plain = inflate.decompress(data, len(flat))
-            if not inflate.eof:
-                raise DamagedError(f"a strip decodes to other than {len(flat)} bytes, or its end is missing")
-        if len(plain) != len(flat):
-            raise DamagedError(f"a strip decodes to {len(plain)} bytes instead of {len(flat)}")
-        flat[:] = np.frombuffer(plain, np.uint8)
-        if predictor == "float":
-            out[...] = imagecodecs.floatpred_decode(out.copy(), axis=-1)
-    except (RuntimeError, ValueError, OverflowError, igzip_lib.IsalError) as error:  # type: ignore[misc]
+        plain = inflater.decompress(data, len(flat))
+    except (OverflowError, igzip_lib.IsalError) as error:  # type: ignore[misc]
         raise DamagedError(f"a strip cannot be decoded ({error})") from error
+    if not inflater.eof:
+        raise DamagedError(f"a strip decodes to other than {len(flat)} bytes, or its end is missing")
+    copy_plain(plain, flat)
+
+
+def copy_plain(data: bytes, flat: NDArray[np.uint8]) -> None:
+    """Copy a strip that is not encoded into `flat`; DamagedError where it has another size."""
+    if len(data) != len(flat):
+        raise DamagedError(f"a strip has {len(data)} bytes instead of {len(flat)}")
+    flat[:] = np.frombuffer(data, np.uint8)
+
+
+def undo_predictor(predictor: Predictor, out: NDArray[Any]) -> None:
+    """Put the bytes of floats together again where a predictor took them apart."""
+    if predictor == "float":
+        out[...] = imagecodecs.floatpred_decode(out.copy(), axis=-1)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cryofs.detector.values import Exceptions, GainReference, widen
 from cryofs.formats import codecs, exceptions, mrc
+from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.sums import RunningSum
 from cryofs.formats.tiff import PageLayout
@@ -62,7 +63,7 @@ class FrameDecoder:
         layout = self.layout
         rows = layout.frame_rows(range(number, number + 1))
         pixels = np.empty((rows.stop - rows.start, layout.nx), layout.dtype)
-        codecs.decode(layout.codec.compression, layout.codec.predictor, strips[number], pixels)
+        decode_strip(layout.codec, strips[number], pixels)
         return pixels
 
     def original_sum(self, stored: StoredFrame) -> str:
@@ -88,3 +89,24 @@ class FrameDecoder:
             values[:, self.layout.nx :] = 0
         else:
             self.reference.restore(page_rows, rows, values)
+
+
+def decode_strip(codec: Codec, data: bytes, pixels: NDArray[Any]) -> None:
+    """Decode a strip into `pixels`, a C-contiguous array of shape (rows, nx), and nothing beside it.
+
+    Raises
+    ------
+    DamagedError
+        The stream is no valid one, or does not hold exactly the bytes of `pixels`.
+    """
+    flat = pixels.reshape(-1).view(np.uint8)
+    if codec.compression == "lzw":
+        # compiled code takes a third of a second to load, which only those who need it should wait for
+        from cryofs.detector import lzw
+
+        lzw.decode(data, flat)
+    elif codec.compression == "deflate":
+        codecs.inflate(data, flat)
+    else:
+        codecs.copy_plain(data, flat)
+    codecs.undo_predictor(codec.predictor, pixels)

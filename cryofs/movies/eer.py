@@ -181,13 +181,13 @@ class EerMovie(SourceMovie):
         """Fill `raw` with rows of a fraction, which is rendered anew each time."""
         self._copy_rows(self.kept_frame(index), first, raw)
 
-    def in_order(self, pool: Executor) -> Iterator[ReadRows]:
-        """For each fraction, what copies some of its rows; several fractions are rendered ahead."""
+    def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
+        """For each fraction, what copies some of its rows."""
         free: list[NDArray[Any]] = []
         coming: deque[Future[NDArray[Any]]] = deque()
         try:
-            for index in range(self.layout.frames + self.decodes_at_once):
-                if index >= self.decodes_at_once:
+            for index in range(self.layout.frames + ahead):
+                if index >= ahead:
                     kept = coming.popleft().result()
                     yield partial(self._copy_rows, kept)
                     free.append(kept)
@@ -198,7 +198,12 @@ class EerMovie(SourceMovie):
                 future.cancel()
 
     def _copy_rows(self, kept: NDArray[Any], first: int, raw: NDArray[np.uint8]) -> None:
-        raw[:] = self.piece(kept, first * self._header.row_bytes, len(raw))
+        if self.rendering.apply_gain:
+            raw[:] = self.piece(kept, first * self._header.row_bytes, len(raw))
+        else:
+            values = raw.view(self.dtype)
+            start = first * self._header.nx
+            np.copyto(values, kept[start : start + len(values)], casting="unsafe")
 
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Nothing follows the fractions."""

@@ -51,7 +51,7 @@ class MrcMovie(SourceMovie):
         """Bytes of a frame."""
         return self.raw_rows(index, 0, self._header.ny)
 
-    def in_order(self, pool: Executor) -> Iterator[ReadRows]:
+    def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
         """For each frame, what reads some of its rows."""
         return (partial(self.read_rows, index) for index in range(self.layout.frames))
 

@@ -35,10 +35,10 @@ class SourceMovie(Movie):
         """Fill `raw` with the bytes of the frame rows from `first` on."""
 
     @abstractmethod
-    def in_order(self, pool: Executor) -> Iterator[ReadRows]:
+    def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
         """For each frame in order, what fills memory (uint8) with the bytes of its rows from a row on.
 
-        Where frames take work they are prepared ahead in `pool`; each is usable until the next one is asked for.
+        Where frames take work, so many are prepared ahead in `pool`; each is usable until the next one is asked for.
         """
 
     def raw_rows(self, index: int, first: int, end: int) -> NDArray[np.uint8]:
