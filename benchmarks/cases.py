@@ -12,7 +12,10 @@ from benchmarks.simulate import K2_COUNTS_FRAMES, K2_DEFECTS, K2_FRAMES, K2_SHAP
 from benchmarks.simulate_eer import FALCON_FRAMES, write_falcon
 from benchmarks.simulate_falcon3 import FALCON3_FRAMES, FALCON3_SHAPE, write_falcon3
 
-MOVIES = 4
+# Movies of a run are so many different ones, each under several names: they fit into memory, as those fresh from a
+# camera do, and the run is long enough to show what each further movie takes.
+_DIFFERENT = 4
+_NAMES = {"k2": 12, "counts": 12, "falcon3": 12, "eer": 8}
 _FRAMES = {"k2": K2_FRAMES, "counts": K2_COUNTS_FRAMES, "falcon3": FALCON3_FRAMES, "eer": FALCON_FRAMES}
 _SMALL_FRAMES = {"k2": 24, "counts": 12, "falcon3": 12, "eer": 48}
 _SMALL = (1024, 1024)
@@ -28,21 +31,28 @@ class Case:
         What tables call it.
     suffix : str
         Ends the names of the movies.
+    movies : int
+        How many names a run is given.
     write : callable
         Writes a movie to a path, with a seed.
     """
 
     title: str
     suffix: str
+    movies: int
     write: Callable[[Path, int], None]
 
-    def make(self, folder: Path, movies: int = MOVIES) -> list[str]:
+    def make(self, folder: Path, movies: int | None = None) -> list[str]:
         """Write the movies that are not there yet, side by side; return their names below the folder."""
-        names = [f"movies/movie-{number}{self.suffix}" for number in range(movies)]
+        names = [f"movies/movie-{number:02}{self.suffix}" for number in range(movies or self.movies)]
+        paths = [folder / name for name in names]
         (folder / "movies").mkdir(parents=True, exist_ok=True)
-        missing = [(folder / name, seed) for seed, name in enumerate(names) if not (folder / name).exists()]
+        missing = [(path, seed) for seed, path in enumerate(paths[:_DIFFERENT]) if not path.exists()]
         with ProcessPoolExecutor(CORES, multiprocessing.get_context("spawn")) as pool:
             list(pool.map(self._make_one, *zip(*missing, strict=True)) if missing else ())
+        for number, path in enumerate(paths):
+            if not path.exists():
+                path.hardlink_to(paths[number % _DIFFERENT])
         return names
 
     def _make_one(self, path: Path, seed: int) -> None:
@@ -62,7 +72,7 @@ def cases(small: bool = False) -> dict[str, Case]:
         "eer": _write_eer,
     }
     return {
-        name: Case(title, suffix, functools.partial(writers[name], frames[name]))
+        name: Case(title, suffix, _NAMES[name], functools.partial(writers[name], frames[name]))
         for name, title, suffix in (
             ("k2", "K2, gain-normalised", ".mrc"),
             ("counts", "K2, counts", ".mrc"),

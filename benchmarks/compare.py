@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.cases import MOVIES, cases
+from benchmarks.cases import cases
 from benchmarks.compare_compression import compress_counts, compress_eer, compress_normalised, estimate_gain
 from benchmarks.compare_reading import read_eer, read_mrc
 from benchmarks.contest import Contest
@@ -39,14 +39,14 @@ class Bench:
             self.results.readings += read_mrc(self._folder / "k2", self._movies("k2", 1)[0], self._runs)
             self.results.readings += read_eer(self._folder / "eer", self._movies("eer", 1)[0], self._runs)
             return
-        movies = self._movies(name, MOVIES)
+        movies = self._movies(name)
         contest = Contest(self._cases[name].title, self._folder / name, movies, self._runs, self.results.notes)
         compress = {"k2": compress_normalised, "eer": compress_eer}.get(name, compress_counts)
         if name == "k2":
             self.results.gains += estimate_gain(contest)
         self.results.figures += compress(contest)
 
-    def _movies(self, name: str, count: int) -> list[str]:
+    def _movies(self, name: str, count: int | None = None) -> list[str]:
         print(f"movies: {self._cases[name].title}", flush=True)
         return self._cases[name].make(self._folder / name, count)
 

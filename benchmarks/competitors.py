@@ -1,6 +1,6 @@
 """Who compresses movies, and with which commands.
 
-All commands run in one folder. It holds `movies/`, the lists `one.star` and `all.star` and `all.txt`, and what was
+All commands run in one folder. It holds `movies/`, the lists `one.star` and `all.star`, and what was
 compressed: in `result/` or, from bzip2, beside the movies.
 """
 
@@ -31,12 +31,15 @@ class Competitor:
         Pattern of the files that it leaves, below the folder.
     commands : dict
         By how many movies it is given (one, or all): the command for their names.
+    most : int or None
+        It is given no more movies than these: so many that all cores have work, where each takes minutes.
     """
 
     name: str
     program: str
     stored: str
     commands: dict[str, Callable[[Sequence[str]], list[str]]]
+    most: int | None = None
 
     def installed(self) -> bool:
         """Whether its program is there."""
@@ -83,13 +86,14 @@ def packers() -> list[Competitor]:
         image = f"{RESULT}/movie.squashfs"
         return ["mksquashfs", *movies, image, "-comp", "zstd", "-b", "1M", "-quiet", "-no-progress"]
 
-    def bzip2(_: Sequence[str]) -> list[str]:
-        return ["xargs", "-a", "all.txt", "-n", "1", "-P", str(CORES), "bzip2", "-k"]
+    def bzip2(movies: Sequence[str]) -> list[str]:
+        # several names of one file are refused but for -f
+        return ["sh", "-c", 'printf "%s\\n" "$@" | xargs -n 1 -P ' + f"{CORES} bzip2 -kf", "bzip2", *movies]
 
     return [
         Competitor("zstd -3", "zstd", f"{RESULT}/*.zst", {"one": zstd}),
         Competitor("squashfs", "mksquashfs", f"{RESULT}/*.squashfs", {"one": squashfs}),
-        Competitor("bzip2", "bzip2", "movies/*.bz2", {"all": bzip2}),
+        Competitor("bzip2", "bzip2", "movies/*.bz2", {"all": bzip2}, CORES),
     ]
 
 
@@ -98,4 +102,3 @@ def write_lists(folder: Path, movies: Sequence[str]) -> None:
     for name, listed in (("one", movies[:1]), ("all", movies)):
         lines = ["data_", "", "loop_", "_rlnMicrographMovieName #1", *listed, ""]
         (folder / f"{name}.star").write_text("\n".join(lines))
-    (folder / "all.txt").write_text("\n".join([*movies, ""]))

@@ -23,7 +23,7 @@ class Figure(msgspec.Struct, frozen=True):
     seconds : list of float
         Each run.
     peak_bytes : int
-        The most memory that its largest process took.
+        The most memory that all its processes took together.
     """
 
     case: str

@@ -1,20 +1,25 @@
 """Running commands: how long they take, and how much memory."""
 
+import contextlib
 import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
+
 CORES = len(os.sched_getaffinity(0))
 CRYOFS = (sys.executable, "-m", "cryofs")
 _CHUNK = 1 << 24
+_LOOK_SECONDS = 0.1
 _Result = TypeVar("_Result")
 
 
@@ -27,8 +32,8 @@ class Run:
     seconds : float
         From start to end.
     peak_bytes : int
-        The most memory of it, or of the largest of its children. It counts from the size of the process that started
-        it, so nothing here may grow large.
+        The most memory of it and all its children together, looked at every now and then; what processes share is
+        counted once.
     output : str
         What it printed.
     """
@@ -49,14 +54,46 @@ def run(command: Sequence[str | Path], folder: Path, keep_output: bool = True) -
             stdout=output if keep_output else subprocess.DEVNULL,
             stderr=output,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
+        with _watched(process.pid) as peak:
+            process.wait()
+            seconds = time.perf_counter() - started
         output.seek(0)
         text = output.read().decode(errors="replace")
     if process.returncode:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{text[-2000:]}")
-    return Run(seconds, usage.ru_maxrss * 1024, text)
+    return Run(seconds, max(peak), text)
+
+
+@contextlib.contextmanager
+def _watched(pid: int) -> Iterator[list[int]]:
+    """Memory of a process and its children, in bytes, a figure each time that it is looked at."""
+    found = [0]
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_LOOK_SECONDS):
+            found.append(sum(map(_memory, _family(pid))))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        looking.join()
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def _memory(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.Error, OSError):
+        return int(process.memory_full_info().pss)
+    return 0
 
 
 def apart(function: Callable[..., _Result], *arguments: object) -> _Result:
@@ -68,7 +105,8 @@ def apart(function: Callable[..., _Result], *arguments: object) -> _Result:
 def warm(paths: Iterable[Path]) -> None:
     """Have the kernel hold the pages of files, and nothing that it has still to write."""
     os.sync()
-    for path in paths:
+    # a movie may have several names
+    for path in {path.stat().st_ino: path for path in paths}.values():
         with path.open("rb", buffering=0) as file:
             while file.read(_CHUNK):
                 pass

@@ -15,11 +15,11 @@ from benchmarks.figures import Figure, GainFigure, Reading, Results
 
 _NOTHING = "-"
 _COMPRESSION = """\
-Size: share of the original. Alone: a run with one movie. Of four: a run with four movies, seconds a movie; RELION then
-runs under MPI with a rank a core, bzip2 with a process a movie. squashfs is zstd at its default level. Originals are in
-the page cache. Seconds are medians. The others against cryofs: how many times longer they took, both alone, alone
-against cryofs of four, both of four. Memory: of the largest process at its peak, not resolved below 0.1 GB. cryofs
-reads back and compares what it wrote, which is in its seconds; the others do not."""
+Size: share of the original. Alone: seconds of a run with one movie. Of many: seconds a movie of a run with several (in
+brackets: how many); RELION then runs under MPI with a rank a core, bzip2 with a process a movie. squashfs is zstd at
+its default level. Originals are in the page cache; seconds are medians. How many times longer others took: both with
+one movie; they with one against cryofs of many; both with many. Memory: of all processes together at its peak. cryofs
+decodes and compares what it wrote, which is in its seconds; the others do not."""
 
 
 def write_report(results: Results, folder: Path) -> None:
@@ -51,27 +51,22 @@ def _compression(figures: Sequence[Figure]) -> str:
     by_key = {(figure.case, figure.grouping, figure.competitor, figure.movies > 1): figure for figure in figures}
     rows = []
     for case, grouping, competitor in dict.fromkeys(key[:3] for key in by_key):
-        alone, of_four = (by_key.get((case, grouping, competitor, many)) for many in (False, True))
-        our_alone, our_four = (by_key.get((case, grouping, OURS, many)) for many in (False, True))
-        ratios = [_ratio(alone, our_alone), _ratio(alone, our_four), _ratio(of_four, our_four)]
+        alone, of_many = (by_key.get((case, grouping, competitor, many)) for many in (False, True))
+        our_alone, our_many = (by_key.get((case, grouping, OURS, many)) for many in (False, True))
+        ratios = [_ratio(alone, our_alone), _ratio(alone, our_many), _ratio(of_many, our_many)]
         rows.append(
             [
                 case if grouping is None else f"{case}, grouping {grouping}",
                 competitor,
-                _of(alone or of_four, lambda figure: f"{figure.percent:.2f} %"),
-                *(_of(figure, lambda figure: f"{figure.seconds_each:.2f}") for figure in (alone, of_four)),
+                _of(alone or of_many, lambda figure: f"{figure.percent:.2f} %"),
+                _of(alone, lambda figure: f"{figure.seconds_each:.2f}"),
+                _of(of_many, lambda figure: f"{figure.seconds_each:.2f} ({figure.movies})"),
                 *(ratios if competitor != OURS else [""] * len(ratios)),
-                *(_of(figure, lambda figure: f"{figure.peak_bytes / 1e9:.2f}") for figure in (alone, of_four)),
+                *(_of(figure, lambda figure: f"{figure.peak_bytes / 1e9:.2f}") for figure in (alone, of_many)),
             ]
         )
-    heads = ["case", "competitor", "size", "alone, s", "of four, s"]
-    heads += [
-        "x cryofs, alone",
-        "x cryofs, alone to four",
-        "x cryofs, of four",
-        "memory alone, GB",
-        "memory of four, GB",
-    ]
+    heads = ["case", "competitor", "size", "alone, s", "of many, s"]
+    heads += ["both alone", "alone / many", "both many", "memory alone, GB", "memory of many, GB"]
     return _table(heads, rows)
 
 
