@@ -12,6 +12,7 @@ from benchmarks.simulate import Detector, header, write_movie
 from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.compress import Summary, compress
 from cryofs.archive.estimate import FrameRow
+from cryofs.archive.verify import extract, verify
 
 SHAPE = (300, 257)
 DETECTOR = Detector.make(SHAPE, defects=20)
@@ -82,6 +83,27 @@ def same_tree(originals: Path, shown: Path) -> None:
             assert other.read_bytes() == one.read_bytes(), name
 
 
+def names(folder: Path) -> list[str]:
+    """Files below a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+
+
+def assert_verified(folder: Path, movies: int) -> None:
+    """Assert that an archive holds so many movies, all of them whole."""
+    errors: list[object] = []
+    checked = verify([folder], 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
+    assert not errors
+    assert checked.movies == movies
+
+
+def restored(target: Path, folder: Path) -> Path:
+    """A folder with the originals of an archive."""
+    errors: list[object] = []
+    extract([target], folder, 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
+    assert not errors
+    return folder
+
+
 def cryofs(*arguments: object, check: bool = True, **options: object) -> subprocess.CompletedProcess[str]:
     """Run a command as a user would."""
     command = [sys.executable, "-m", "cryofs", *map(str, arguments)]
@@ -133,11 +155,14 @@ __all__ = [
     "SHAPE",
     "Heard",
     "archive",
+    "assert_verified",
     "cryofs",
     "header",
     "mounted",
     "movie_values",
     "movies_star",
+    "names",
+    "restored",
     "same_tree",
     "simulated",
 ]

@@ -6,33 +6,38 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks.simulate import Detector, header, write_movie
-from cryofs.archive import check, references, writer
+from cryofs.archive import references, writer
 from cryofs.archive.archiver import CompressOptions
+from cryofs.archive.durable import Draft
+from cryofs.archive.plan import Coding
 from cryofs.archive.savings import describe
-from cryofs.archive.verify import verify
-from cryofs.errors import ArchiveError, ChangedError, FormatError
-from cryofs.formats import codecs
+from cryofs.detector import lzw
+from cryofs.errors import ArchiveError, ChangedError, CryofsError, FormatError
+from cryofs.formats.tiff import TiffMovieWriter
+from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.gain import GainLibrary
+from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import DRAFT_PREFIX
 from cryofs.movies.open import open_movie
-from tests.support import DETECTOR, SHAPE, archive, movie_values, same_tree, simulated
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
-
-
-def assert_verified(folder: Path, movies: int) -> None:
-    errors: list[object] = []
-    checked = verify([folder], 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
-    assert not errors
-    assert checked.movies == movies
+from tests.support import (
+    DETECTOR,
+    SHAPE,
+    archive,
+    assert_verified,
+    movie_values,
+    names,
+    same_tree,
+    simulated,
+)
 
 
 def test_the_tree_of_a_folder_is_kept(tmp_path: Path) -> None:
@@ -227,7 +232,7 @@ def test_the_pixel_type_widens_when_a_later_frame_needs_it(
     values = np.random.default_rng(0).poisson(2, (9, 300, 20)).astype(dtype)
     values[2, 150, 7] = late  # in no sample
     (tmp_path / "movie.mrc").write_bytes(header((9, 300, 20), mode) + values.tobytes())
-    archive(tmp_path / "movie.mrc", tmp_path / "archive")
+    archive(tmp_path / "movie.mrc", tmp_path / "archive", CompressOptions(coding=Coding(narrow="exact")))
     facts = describe(tmp_path / "archive" / "movie.mrc.tif")
     assert (facts["stored_dtype"], facts["exceptions"]) == (expected, 0)
     assert_verified(tmp_path / "archive", 1)
@@ -298,34 +303,90 @@ def test_a_folder_is_no_archive_of_itself(tmp_path: Path) -> None:
     assert names(tmp_path) == ["movie.mrc"]
 
 
-def test_a_movie_written_to_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def write_into(movie: Path) -> None:
+    with movie.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x55")
+    os.utime(movie, ns=(1, 1))
+
+
+def cut_short(movie: Path) -> None:
+    os.truncate(movie, movie.stat().st_size - 1)
+
+
+@pytest.mark.parametrize("alter", [os.utime, write_into, cut_short])
+def test_a_movie_written_to_meanwhile_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alter: Callable[[Path], None]
+) -> None:
     movie = simulated(tmp_path / "movie.mrc")
-    original = check.compare_frames
+    os.utime(movie, ns=(0, 0))
+    original = MrcMovie.in_order
 
-    def touch_after(*arguments: Any) -> None:
-        original(*arguments)
-        os.utime(movie)
+    def altered_halfway(self: MrcMovie, *arguments: Any) -> Iterator[Any]:
+        for index, read_rows in enumerate(original(self, *arguments)):
+            if index == self.shape[0] // 2:
+                alter(movie)
+            yield read_rows
 
-    monkeypatch.setattr("cryofs.archive.writer.compare_frames", touch_after)
+    monkeypatch.setattr(MrcMovie, "in_order", altered_halfway)
     _, heard = archive(movie, tmp_path / "archive")
     assert isinstance(heard.errors[movie], ChangedError)
     assert names(tmp_path / "archive") == ["gain-reference.mrc"]
 
 
-def test_a_disk_that_alters_bytes_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = codecs.encode
+def test_a_disk_that_alters_frames_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = TiffMovieWriter.write_page
 
-    def alter(codec: Any, strip: Any) -> bytes:
-        altered = strip.copy()
-        altered.view(np.uint8)[0, 0] ^= 1
-        return original(codec, altered)
+    def alter_middle(self: TiffMovieWriter, strips: list[bytes]) -> int:
+        strip = bytearray(strips[-1])
+        strip[len(strip) // 2] ^= 1
+        return original(self, [*strips[:-1], bytes(strip)])
 
     movie = simulated(tmp_path / "movie.mrc")
+    monkeypatch.setattr(TiffMovieWriter, "write_page", alter_middle)
+    _, heard = archive(movie, tmp_path / "archive")
+    error = heard.errors[movie]
+    assert isinstance(error, ArchiveError)
+    assert "came back changed" in str(error)
+    assert names(tmp_path / "archive") == ["gain-reference.mrc"]
+
+
+@pytest.mark.parametrize("behind_pages", [-1, -50, 10], ids=["footer", "record", "blobs"])
+def test_a_disk_that_alters_what_follows_the_pages_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behind_pages: int
+) -> None:
+    movie = simulated(tmp_path / "movie.mrc")
     archive(movie, tmp_path / "archive")
-    (tmp_path / "archive" / "movie.mrc.tif").unlink()
-    monkeypatch.setattr(codecs, "encode", alter)
-    _, heard = archive(movie, tmp_path / "archive", CompressOptions())
-    assert "came back changed" in str(heard.errors[movie])
+    target = tmp_path / "archive" / "movie.mrc.tif"
+    with ArchivedMovie(target, GainLibrary()) as archived:
+        places = {True: archived.record.header.offset, False: target.stat().st_size}
+    target.unlink()
+    original = Draft.sync
+
+    def alter_synced(self: Draft) -> None:
+        original(self)
+        place = places[behind_pages > 0] + behind_pages
+        (byte,) = os.pread(self.file.fileno(), 1, place)
+        os.pwrite(self.file.fileno(), bytes([byte ^ 1]), place)
+
+    monkeypatch.setattr(Draft, "sync", alter_synced)
+    _, heard = archive(movie, tmp_path / "archive")
+    assert isinstance(heard.errors[movie], CryofsError)
+    assert names(tmp_path / "archive") == ["gain-reference.mrc"]
+
+
+def test_an_encoder_that_errs_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = lzw.encode
+
+    def encode_another(strip: NDArray[np.uint8]) -> bytes:
+        return original(strip ^ np.uint8(1))
+
+    movie = simulated(tmp_path / "movie.mrc")
+    monkeypatch.setattr(lzw, "encode", encode_another)
+    _, heard = archive(movie, tmp_path / "archive", CompressOptions(coding=Coding("lzw")))
+    error = heard.errors[movie]
+    assert isinstance(error, ArchiveError)
+    assert "came back changed" in str(error)
     assert names(tmp_path / "archive") == ["gain-reference.mrc"]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cryofs.errors import DamagedError
 from cryofs.formats import record
-from cryofs.formats.record import Blob, Frame, FrameExceptions, Gain, Original, Record
+from cryofs.formats.record import Blob, Frame, FrameExceptions, Gain, Original, Record, Rendered
 from cryofs.formats.sums import quick_sum
 from tests.conftest import open_bytes
 
@@ -25,9 +25,10 @@ BLOBS = st.builds(Blob, offset=SIZES, stored=SIZES, size=SIZES, sum=SUMS)
 FRAMES = st.builds(
     Frame,
     sum=SUMS,
+    stored_sum=SUMS,
     offsets=st.lists(SIZES, max_size=3),
     byte_counts=st.lists(SIZES, max_size=3),
-    exceptions=st.none() | st.builds(FrameExceptions, count=COUNTS, blob=BLOBS),
+    exceptions=st.none() | st.builds(FrameExceptions, count=COUNTS, blob=BLOBS, near=COUNTS),
 )
 ORIGINALS = st.builds(
     Original,
@@ -37,6 +38,16 @@ ORIGINALS = st.builds(
     mtime_ns=st.integers(-(2**63), 2**63 - 1),
     atime_ns=SIZES,
     mode=COUNTS,
+)
+RENDERED = st.builds(
+    Rendered,
+    name=TEXTS,
+    bytes=SIZES,
+    mtime_ns=SIZES,
+    frames=COUNTS,
+    grouping=COUNTS,
+    upsampling=COUNTS,
+    damaged_frames=st.lists(COUNTS, max_size=3),
 )
 RECORDS = st.builds(
     Record,
@@ -51,9 +62,11 @@ RECORDS = st.builds(
     predictor=st.sampled_from(["none", "float"]),
     rows_per_strip=COUNTS,
     pixel_size=st.none() | st.floats(0, allow_infinity=False),
-    gain=st.none() | st.builds(Gain, sha256=TEXTS, name=TEXTS),
+    gain=st.none() | st.builds(Gain, sha256=TEXTS, name=TEXTS, arithmetic=TEXTS),
     frames=st.lists(FRAMES, max_size=3),
     writer=TEXTS,
+    rendered=st.none() | RENDERED,
+    coder=TEXTS,
 )
 
 BLOB = Blob(8, 20, 1024, "0" * 32)
@@ -114,6 +127,18 @@ def test_round_trip(written: Record, before: bytes) -> None:
     data = before + record.encode_record(written, len(before))
     assert read(data) == written
     assert archived(data)
+
+
+def test_the_source_is_the_original_or_what_it_was_rendered_from() -> None:
+    assert EXAMPLE.source_bytes == 5024
+    rendered = Rendered("movie.eer", 777, 0, frames=30, grouping=15, upsampling=1, damaged_frames=[])
+    assert msgspec.structs.replace(EXAMPLE, rendered=rendered).source_bytes == 777
+
+
+def test_a_record_without_what_came_later_is_read() -> None:
+    fields = msgspec.to_builtins(EXAMPLE)
+    del fields["rendered"], fields["coder"], fields["gain"]["arithmetic"], fields["frames"][1]["exceptions"]["near"]
+    assert read(with_footer(zlib.compress(msgspec.json.encode(fields)))) == EXAMPLE
 
 
 @pytest.mark.parametrize("name", ["ü µ 電子.mrc", 'a\n"\\\x7f.mrc', "caf\\xe9.mrc"])
@@ -179,10 +204,13 @@ def test_a_record_of_unknown_values(field: str, value: Any) -> None:
 
 @given(st.binary(max_size=300), st.integers(0, 50))
 def test_blobs_come_back(data: bytes, offset: int) -> None:
-    blob, stored = record.deflate_blob(data, offset)
-    assert (blob.offset, blob.stored, blob.size) == (offset, len(stored), len(data))
+    blob, stored = record.deflate_blob(data)
+    assert (blob.stored, blob.size) == (len(stored), len(data))
+    assert record.deflated_size(data) == len(stored)
+    assert record.inflate(stored) == data
     with open_bytes(bytes(offset) + stored + b"next") as descriptor:
-        assert record.read_blob(descriptor, blob, "movie.mrc.tif") == data
+        placed = msgspec.structs.replace(blob, offset=offset)
+        assert record.read_blob(descriptor, placed, "movie.mrc.tif") == data
 
 
 @pytest.mark.parametrize(
@@ -200,13 +228,13 @@ def test_blobs_come_back(data: bytes, offset: int) -> None:
     ids=str,
 )
 def test_blobs_that_are_others(change: dict[str, Any]) -> None:
-    blob, stored = record.deflate_blob(os.urandom(1000), 0)
+    blob, stored = record.deflate_blob(os.urandom(1000))
     with open_bytes(stored) as descriptor, pytest.raises(DamagedError, match=r"movie\.mrc\.tif"):
         record.read_blob(descriptor, msgspec.structs.replace(blob, **change), "movie.mrc.tif")
 
 
 def test_flipped_bits_of_a_blob_never_change_what_it_holds() -> None:
-    blob, stored = record.deflate_blob(b"some header" * 9, 0)
+    blob, stored = record.deflate_blob(b"some header" * 9)
     for position in range(8 * len(stored)):
         data = bytearray(stored)
         data[position // 8] ^= 1 << position % 8

@@ -1,7 +1,6 @@
-"""Checksums of a file in one pass equal those computed plainly."""
+"""Checksums of pieces and of files equal those computed plainly."""
 
 import hashlib
-import itertools
 import os
 
 import numpy as np
@@ -13,33 +12,37 @@ from hypothesis import strategies as st
 from cryofs.formats import sums
 from tests.conftest import open_bytes
 
-
-def plain_sums(data: bytes, start: int, piece_bytes: int, pieces: int) -> tuple[str, list[str]]:
-    cuts = [start + number * piece_bytes for number in range(pieces + 1)]
-    parts = [data[begin:end] for begin, end in itertools.pairwise(cuts)]
-    return hashlib.sha256(data).hexdigest(), [xxhash.xxh3_128(part).hexdigest() for part in parts]
+CHUNK = 4 << 20
 
 
-def check(data: bytes, start: int, piece_bytes: int, pieces: int) -> None:
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 5])
+def test_files_about_the_chunk_size(size: int) -> None:
+    data = os.urandom(size)
     with open_bytes(data) as descriptor:
-        assert sums.file_sums(descriptor, start, piece_bytes, pieces) == plain_sums(data, start, piece_bytes, pieces)
         assert sums.file_sha256(descriptor) == hashlib.sha256(data).hexdigest()
 
 
-@pytest.mark.parametrize("piece_bytes", [sums.CHUNK - 1, sums.CHUNK, sums.CHUNK + 1, 3 * sums.CHUNK // 2])
-def test_pieces_about_the_chunk_size(piece_bytes: int) -> None:
-    check(os.urandom(1024 + 3 * piece_bytes + 77), 1024, piece_bytes, 3)
+def test_a_file_is_summed_from_its_start_wherever_it_stands() -> None:
+    with open_bytes(b"some bytes") as descriptor:
+        os.lseek(descriptor, 5, os.SEEK_SET)
+        assert sums.file_sha256(descriptor) == hashlib.sha256(b"some bytes").hexdigest()
+        assert os.lseek(descriptor, 0, os.SEEK_CUR) == 5
 
 
-def test_trailing_bytes_of_several_chunks() -> None:
-    check(os.urandom(2 * sums.CHUNK + 5), 3, 10, 2)
+@given(st.lists(st.binary(max_size=40), max_size=6))
+def test_any_division(pieces: list[bytes]) -> None:
+    running = sums.RunningSum()
+    for piece in pieces:
+        running.add(np.frombuffer(piece, np.uint8))
+    assert running.result() == sums.quick_sum(b"".join(pieces))
 
 
-@given(st.integers(0, 40), st.integers(1, 40), st.integers(0, 5), st.integers(0, 40))
-def test_any_division(start: int, piece_bytes: int, pieces: int, trailing: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sums, "CHUNK", 16)
-        check(os.urandom(start + pieces * piece_bytes + trailing), start, piece_bytes, pieces)
+def test_pieces_of_values_are_summed_as_their_bytes() -> None:
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    running = sums.RunningSum()
+    for row in values:
+        running.add(row)
+    assert running.result() == sums.quick_sum(values)
 
 
 @given(st.binary(max_size=64))

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +17,42 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cryofs.errors import DamagedError
-from cryofs.formats import codecs
 from cryofs.formats.codecs import Codec
 from cryofs.formats.tiff import WORK_ROWS, PageLayout, TiffMovieWriter, read_pages
+from tests.strip_encodings import DEFLATE, FLOAT_ENCODINGS, HUFFMAN, LZW, NOTHING, ONE_CODE, RLE, SPARSE_LZW, Encoding
 
-CODECS = [Codec("none"), Codec("lzw"), Codec("deflate", strategy="huffman"), Codec("deflate", strategy="rle")]
-FLOAT_CODECS = [*CODECS, Codec("deflate", "float"), Codec("lzw", "float")]
+ENCODINGS_OF_COUNTS = [NOTHING, LZW, SPARSE_LZW, DEFLATE, HUFFMAN, RLE, ONE_CODE]
+# TIFF has a predictor beside a compression only
+ENCODINGS_OF_FLOATS = [*ENCODINGS_OF_COUNTS, *(one for one in FLOAT_ENCODINGS if one.codec.compression != "none")]
 BYTES = np.dtype("u1")
 # rows, columns, rows a strip: single pixels, odd widths, line by line, a last strip with fewer rows, one strip
 SHAPES = [(1, 1, 1), (7, 5, 7), (9, 13, 1), (10, 33, 4), (300, 17, 256), (1, 9, 1)]
 
 
-def make_layout(ny: int, nx: int, rows: int, codec: Codec = CODECS[0], dtype: np.dtype[Any] = BYTES) -> PageLayout:
+def make_layout(ny: int, nx: int, rows: int, codec: Codec = NOTHING.codec, dtype: np.dtype[Any] = BYTES) -> PageLayout:
     return PageLayout(ny, nx, dtype, codec, rows, 1.06)
 
 
-def strips_of(page: NDArray[Any], layout: PageLayout) -> list[bytes]:
+def strips_of(page: NDArray[Any], layout: PageLayout, encoding: Encoding = NOTHING) -> list[bytes]:
+    assert encoding.codec == layout.codec
     step = layout.rows_per_strip
-    return [codecs.encode(layout.codec, page[top : top + step]) for top in range(0, layout.ny, step)]
+    return [encoding.encode(page[top : top + step]) for top in range(0, layout.ny, step)]
 
 
-def write(path: Path, layout: PageLayout, pages: Sequence[NDArray[Any]], *, big: bool = False) -> None:
+def write(
+    path: Path,
+    layout: PageLayout,
+    pages: Sequence[NDArray[Any]],
+    encoding: Encoding = NOTHING,
+    *,
+    big: bool = False,
+) -> list[int]:
+    """Write a movie and return where the writer says that its pages begin."""
     with (
         path.open("w+b") as file,
         TiffMovieWriter(file, layout, big=big, description="a movie", software="test") as writer,
     ):
-        for page in pages:
-            writer.write_page(strips_of(page, layout))
+        return [writer.write_page(strips_of(page, layout, encoding)) for page in pages]
 
 
 def whole_pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
@@ -59,17 +69,17 @@ def some_pages(layout: PageLayout, count: int = 3) -> list[NDArray[Any]]:
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "f4"])
 def test_tifffile_reads_what_was_written(tmp_path: Path, shape: tuple[int, int, int], dtype: str, big: bool) -> None:
     path = tmp_path / "movie.tif"
-    for codec in FLOAT_CODECS if dtype == "f4" else CODECS:
-        layout = make_layout(*shape, codec, np.dtype(dtype))
+    for encoding in ENCODINGS_OF_FLOATS if dtype == "f4" else ENCODINGS_OF_COUNTS:
+        layout = make_layout(*shape, encoding.codec, np.dtype(dtype))
         pages = some_pages(layout)
-        write(path, layout, pages, big=big)
+        write(path, layout, pages, encoding, big=big)
         with tifffile.TiffFile(path) as tiff:
             assert tiff.is_bigtiff == big
             assert len(tiff.pages) == len(pages)
             for found, page in zip(tiff.pages, pages, strict=True):
                 values: Any = found.asarray()
                 assert values.dtype == layout.dtype
-                assert np.array_equal(values, page), codec
+                assert np.array_equal(values, page), encoding
 
 
 def test_every_page_tells_the_pixel_size(tmp_path: Path) -> None:
@@ -117,18 +127,19 @@ def test_the_first_page_alone_is_described_near_the_start(tmp_path: Path) -> Non
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_index_finds_the_strips(tmp_path: Path, shape: tuple[int, int, int], big: bool) -> None:
     path = tmp_path / "movie.tif"
-    layout = make_layout(*shape, Codec("lzw"), np.dtype("u2"))
+    layout = make_layout(*shape, LZW.codec, np.dtype("u2"))
     pages = some_pages(layout)
-    write(path, layout, pages, big=big)
+    starts = write(path, layout, pages, LZW, big=big)
     data = path.read_bytes()
     index = read_pages(path, layout)
     with tifffile.TiffFile(path) as tiff:
         assert [(page.offsets, page.byte_counts) for page in index] == [
             (tuple(page.dataoffsets), tuple(page.databytecounts)) for page in tiff.pages
         ]
-    for found, page in zip(index, pages, strict=True):
+    for start, found, page in zip(starts, index, pages, strict=True):
         places = zip(found.offsets, found.byte_counts, strict=True)
-        assert [data[offset : offset + count] for offset, count in places] == strips_of(page, layout)
+        assert [data[offset : offset + count] for offset, count in places] == strips_of(page, layout, LZW)
+        assert found.offsets == tuple(accumulate(found.byte_counts[:-1], initial=start)), "one strip behind another"
 
 
 @pytest.mark.parametrize(
@@ -145,8 +156,8 @@ def test_the_index_finds_the_strips(tmp_path: Path, shape: tuple[int, int, int],
 )
 def test_pages_of_another_layout_are_damaged(tmp_path: Path, change: dict[str, Any]) -> None:
     path = tmp_path / "movie.tif"
-    layout = make_layout(10, 33, 4, Codec("lzw"), np.dtype("u2"))
-    write(path, layout, some_pages(layout))
+    layout = make_layout(10, 33, 4, LZW.codec, np.dtype("u2"))
+    write(path, layout, some_pages(layout), LZW)
     with pytest.raises(DamagedError, match=r"movie\.tif"):
         read_pages(path, replace(layout, **change))
 
@@ -215,10 +226,10 @@ def test_groups_are_no_smaller_than_need_be() -> None:
 
 @pytest.mark.skipif(shutil.which("tiffinfo") is None, reason="tiffinfo is not installed (Debian: libtiff-tools)")
 @pytest.mark.parametrize("big", [False, True], ids=["classic", "big"])
-@pytest.mark.parametrize("codec", FLOAT_CODECS, ids=str)
-def test_libtiff_has_nothing_to_complain_about(tmp_path: Path, codec: Codec, big: bool) -> None:
-    layout = make_layout(10, 33, 4, codec, np.dtype("f4"))
-    write(tmp_path / "movie.tif", layout, some_pages(layout), big=big)
+@pytest.mark.parametrize("encoding", ENCODINGS_OF_FLOATS, ids=str)
+def test_libtiff_has_nothing_to_complain_about(tmp_path: Path, encoding: Encoding, big: bool) -> None:
+    layout = make_layout(10, 33, 4, encoding.codec, np.dtype("f4"))
+    write(tmp_path / "movie.tif", layout, some_pages(layout), encoding, big=big)
     # -d reads the pixels too
     done = subprocess.run(["tiffinfo", "-d", tmp_path / "movie.tif"], capture_output=True, text=True, check=True)
     assert done.stderr == ""

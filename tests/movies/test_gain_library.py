@@ -3,17 +3,25 @@
 import os
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from benchmarks.simulate import header
+from cryofs.detector.values import Arithmetic, GainReference
 from cryofs.errors import GainError
-from cryofs.movies.gain import GainLibrary, bytes_sha256, load_reference, reference_sha256
+from cryofs.formats import mrc
+from cryofs.movies.gain import GainLibrary, bytes_sha256, load_reference, reference_file, reference_sha256
 
 NAME = "gain-reference.mrc"
 GAIN = np.random.default_rng(0).uniform(0.9, 1.1, (4, 5)).astype(np.float32)
 OTHER = GAIN * np.float32(2)
+REFERENCES = [
+    GainReference(GAIN),
+    GainReference(GAIN, Arithmetic.DOUBLE, np.random.default_rng(1).normal(0, 1e-9, GAIN.shape).astype(np.float32)),
+    GainReference(GAIN, Arithmetic.RECIPROCAL, np.float32(1) / GAIN),
+]
 
 
 def content(gain: NDArray[np.float32]) -> bytes:
@@ -27,18 +35,23 @@ def put(path: Path, gain: NDArray[np.float32] = GAIN) -> str:
     return bytes_sha256(content(gain))
 
 
+def same(found: GainReference, gain: NDArray[np.float32] = GAIN) -> bool:
+    """Whether a reference is this gain and nothing more."""
+    return np.array_equal(found.gain, gain) and found.arithmetic is Arithmetic.SINGLE and found.detail is None
+
+
 @pytest.mark.parametrize("place", ["a/b", "a", "."])
 def test_found_from_the_folder_upwards(tmp_path: Path, place: str) -> None:
     sha256 = put(tmp_path / place / NAME)
     found = GainLibrary(tmp_path).get(sha256, tmp_path / "a" / "b", "movie")
-    assert found.dtype == np.float32
-    assert np.array_equal(found, GAIN)
+    assert found.gain.dtype == np.float32
+    assert same(found)
 
 
 def test_the_search_stops_at_the_root(tmp_path: Path) -> None:
     sha256 = put(tmp_path / NAME)
     root = tmp_path / "archive"
-    assert np.array_equal(GainLibrary().get(sha256, root / "a", "movie"), GAIN)
+    assert same(GainLibrary().get(sha256, root / "a", "movie"))
     with pytest.raises(GainError):
         GainLibrary(root).get(sha256, root / "a", "movie")
 
@@ -53,22 +66,22 @@ def test_content_decides_not_the_place(tmp_path: Path) -> None:
     other = put(tmp_path / "a" / NAME, OTHER)
     sha256 = put(tmp_path / f"gain-reference-{'0' * 8}.mrc")
     library = GainLibrary(tmp_path)
-    assert np.array_equal(library.get(sha256, tmp_path / "a", "movie"), GAIN)
-    assert np.array_equal(library.get(other, tmp_path / "a", "movie"), OTHER)
+    assert same(library.get(sha256, tmp_path / "a", "movie"))
+    assert same(library.get(other, tmp_path / "a", "movie"), OTHER)
 
 
 def test_a_damaged_reference_may_have_an_intact_copy_further_up(tmp_path: Path) -> None:
     sha256 = put(tmp_path / NAME)
     put(tmp_path / "a" / NAME)
     (tmp_path / "a" / NAME).write_bytes(content(GAIN)[:-1])
-    assert np.array_equal(GainLibrary(tmp_path).get(sha256, tmp_path / "a", "movie"), GAIN)
+    assert same(GainLibrary(tmp_path).get(sha256, tmp_path / "a", "movie"))
 
 
 def test_a_reference_that_cannot_be_read_may_have_a_copy_further_up(tmp_path: Path) -> None:
     sha256 = put(tmp_path / NAME)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / NAME).symlink_to("nowhere")
-    assert np.array_equal(GainLibrary(tmp_path).get(sha256, tmp_path / "a", "movie"), GAIN)
+    assert same(GainLibrary(tmp_path).get(sha256, tmp_path / "a", "movie"))
 
 
 def test_paths_are_those_of_references_the_nearest_first(tmp_path: Path) -> None:
@@ -109,7 +122,7 @@ def test_a_reference_put_back_is_found(tmp_path: Path) -> None:
     with pytest.raises(GainError):
         library.get(sha256, tmp_path, "movie")
     put(tmp_path / NAME)
-    assert np.array_equal(library.get(sha256, tmp_path, "movie"), GAIN)
+    assert same(library.get(sha256, tmp_path, "movie"))
 
 
 def test_a_changed_file_is_hashed_again(tmp_path: Path) -> None:
@@ -120,7 +133,7 @@ def test_a_changed_file_is_hashed_again(tmp_path: Path) -> None:
     new = put(path, OTHER)
     os.utime(path, ns=(0, 1))  # a time of its own, however coarse the clock
     assert library.sha256(path) == new == reference_sha256(path)
-    assert np.array_equal(library.get(new, tmp_path, "movie"), OTHER)
+    assert same(library.get(new, tmp_path, "movie"), OTHER)
     with pytest.raises(GainError):
         library.get(old, tmp_path, "movie")
 
@@ -137,9 +150,9 @@ def test_a_big_endian_reference_is_loaded_in_native_order(tmp_path: Path) -> Non
     path = tmp_path / NAME
     path.write_bytes(header((1, 4, 5), 2, byte_order=">") + GAIN.astype(">f4").tobytes())
     found = load_reference(path)
-    assert found.dtype == np.float32
-    assert found.flags.c_contiguous
-    assert np.array_equal(found, GAIN)
+    assert found.gain.dtype == np.float32
+    assert found.gain.flags.c_contiguous
+    assert same(found)
 
 
 @pytest.mark.parametrize(
@@ -163,3 +176,49 @@ def test_other_files_are_no_references(tmp_path: Path, data: bytes) -> None:
 def test_a_reference_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(GainError, match=NAME):
         load_reference(tmp_path / NAME)
+
+
+def bits(values: NDArray[np.float32] | None) -> bytes | None:
+    return None if values is None else values.tobytes()
+
+
+@pytest.mark.parametrize("reference", REFERENCES, ids=lambda one: one.arithmetic.name)
+@pytest.mark.parametrize("pixel_size", [None, 1.06])
+def test_a_reference_of_any_arithmetic_comes_back(
+    tmp_path: Path, reference: GainReference, pixel_size: float | None
+) -> None:
+    (tmp_path / NAME).write_bytes(reference_file(reference, pixel_size))
+    found = GainLibrary(tmp_path).get(reference_sha256(tmp_path / NAME), tmp_path, "movie")
+    assert found.arithmetic is reference.arithmetic
+    assert bits(found.gain) == bits(reference.gain)
+    assert bits(found.detail) == bits(reference.detail)
+    assert found.shape == GAIN.shape
+
+
+@pytest.mark.parametrize("reference", REFERENCES, ids=lambda one: one.arithmetic.name)
+def test_other_readers_find_the_gain_as_the_one_frame(tmp_path: Path, reference: GainReference) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(reference_file(reference, 1.06))
+    with mrcfile.open(path) as found:
+        assert found.data.tobytes() == GAIN.tobytes()
+        assert found.voxel_size.x == pytest.approx(1.06)
+
+
+def test_references_of_another_arithmetic_are_other_files() -> None:
+    contents = {reference_file(reference, None) for reference in REFERENCES}
+    assert len(contents) == len(REFERENCES)
+
+
+@pytest.mark.parametrize("kind", ["CFGD", "CFGR"])
+@pytest.mark.parametrize("size", [4, GAIN.nbytes - 4, GAIN.nbytes + 4])
+def test_a_detail_of_another_size_is_refused(tmp_path: Path, kind: str, size: int) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(mrc.with_extended_header(header((1, 4, 5), 2), kind, bytes(size)) + GAIN.tobytes())
+    with pytest.raises(GainError, match=NAME):
+        load_reference(path)
+
+
+def test_extended_headers_of_other_programs_mean_nothing(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(mrc.with_extended_header(header((1, 4, 5), 2), "SERI", GAIN.tobytes()) + GAIN.tobytes())
+    assert same(load_reference(path))
