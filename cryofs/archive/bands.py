@@ -1,13 +1,14 @@
 """A movie read once, in order, in bands of rows: summed on the way, and handed to whoever encodes them.
 
-Threads: the movie's own thread iterates; a band belongs to one worker, which gives its memory back. As many bands are
-under way as there is memory for, so that a fast reader waits for the workers.
+Threads: the movie's own thread iterates and reads; a thread beside it takes the sums, in the same order; a band belongs
+to one worker, which gives its memory back. As many bands are under way as there is memory for, so that a fast reader
+waits for the others.
 """
 
 import hashlib
 import queue
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,17 +30,8 @@ class Workers:
 
     @property
     def bands_ahead(self) -> int:
-        """Bands in memory at a time: one for each thread, one that is being read, and one that waits its turn."""
-        return self.threads + 2
-
-
-@dataclass(frozen=True)
-class Band:
-    """Neighbouring rows of a frame: their strips, and their bytes in memory that is used again once given back."""
-
-    strips: range
-    rows: slice
-    raw: NDArray[np.uint8]
+        """Bands in memory at a time: one for each thread, one being read, one being summed, and one that waits."""
+        return self.threads + 3
 
 
 class BandMemory:
@@ -61,8 +53,30 @@ class BandMemory:
         self._free.put(whole)
 
 
+@dataclass(frozen=True)
+class Band:
+    """Neighbouring rows of a frame: their strips, and their bytes in memory that is used again.
+
+    Attributes
+    ----------
+    summed : Future
+        Done when the sums have been taken.
+    """
+
+    strips: range
+    rows: slice
+    raw: NDArray[np.uint8]
+    summed: Future[None]
+    memory: BandMemory
+
+    def done(self) -> None:
+        """The bytes are no longer needed."""
+        self.summed.result()
+        self.memory.give_back(self.raw)
+
+
 class OriginalSums:
-    """Sums of a movie file and of each frame, taken as they are read; used by one thread."""
+    """Sums of a movie file and of each frame, taken in the order of the file; used by one thread at a time."""
 
     def __init__(self) -> None:
         self._whole = hashlib.sha256()
@@ -73,15 +87,13 @@ class OriginalSums:
         """The next bytes of the file that belong to no frame."""
         self._whole.update(piece)
 
-    def add_rows(self, raw: NDArray[np.uint8]) -> None:
-        """The next rows of a frame."""
+    def add_rows(self, raw: NDArray[np.uint8], last: bool) -> None:
+        """The next rows of a frame, perhaps its last ones."""
         self._whole.update(raw.data)
         self._frame.add(raw)
-
-    def end_frame(self) -> None:
-        """The rows of a frame are complete."""
-        self.frames.append(self._frame.result())
-        self._frame = RunningSum()
+        if last:
+            self.frames.append(self._frame.result())
+            self._frame = RunningSum()
 
     @property
     def sha256(self) -> str:
@@ -92,24 +104,27 @@ class OriginalSums:
 def read_frames(
     movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: BandMemory, workers: Workers
 ) -> Iterator[Iterator[Band]]:
-    """The bands of each frame, which must be taken before the next frame is asked for; all bytes go into `sums`."""
+    """The bands of each frame, which must be taken before the next frame is asked for.
+
+    All bytes go into `sums`: those of a frame before its bands are done, all others before the iteration ends.
+    """
+    row_bytes = movie.mrc_header.row_bytes
+    # the first strip holds the last rows
+    groups = [(strips, layout.frame_rows(strips)) for strips in reversed(layout.strip_groups())]
 
     def bands(read_rows: ReadRows) -> Iterator[Band]:
-        # the first strip holds the last rows
-        for strips in reversed(layout.strip_groups()):
-            rows = layout.frame_rows(strips)
+        for strips, rows in groups:
             raw = memory.take((rows.stop - rows.start) * row_bytes)
             read_rows(rows.start, raw)
-            sums.add_rows(raw)
-            yield Band(strips, rows, raw)
-        sums.end_frame()
+            last = rows.stop == layout.ny
+            yield Band(strips, rows, raw, summing.submit(sums.add_rows, raw, last), memory)
 
-    row_bytes = movie.mrc_header.row_bytes
-    sums.add(movie.header)
-    for read_rows in movie.in_order(workers.pool, workers.threads):
-        yield bands(read_rows)
-    for piece in trailing_pieces(movie):
-        sums.add(piece)
+    with ThreadPoolExecutor(1, "sums") as summing:
+        summing.submit(sums.add, movie.header)
+        for read_rows in movie.in_order(workers.pool, workers.threads):
+            yield bands(read_rows)
+        for piece in trailing_pieces(movie):
+            summing.submit(sums.add, piece).result()
 
 
 def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:

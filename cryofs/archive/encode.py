@@ -70,7 +70,7 @@ def encode_frames(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: W
         for bands in read_frames(movie, plan.layout, sums, memory, workers):
             reading.append([])
             for band in bands:
-                reading[-1].append(pool.submit(_encode_band, movie, plan, band, memory))
+                reading[-1].append(pool.submit(_encode_band, movie, plan, band))
             if len(reading) > _FRAMES_AHEAD:
                 joining.append(pool.submit(_join, [band.result() for band in reading.popleft()]))
             if len(joining) > _FRAMES_AHEAD:
@@ -87,7 +87,7 @@ def encode_frames(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: W
             joined.cancel()
 
 
-def _encode_band(movie: SourceMovie, plan: Plan, band: Band, memory: BandMemory) -> _EncodedBand:
+def _encode_band(movie: SourceMovie, plan: Plan, band: Band) -> _EncodedBand:
     layout = plan.layout
     try:
         values = mrc.frame_values(band.raw, movie.mrc_header)
@@ -99,7 +99,7 @@ def _encode_band(movie: SourceMovie, plan: Plan, band: Band, memory: BandMemory)
         strips = [plan.candidate.encode(form.stored[top : top + step]) for top in range(0, len(values), step)]
         return _EncodedBand(strips, band.rows.start * width, form.exceptions, form.lowest, form.highest)
     finally:
-        memory.give_back(band.raw)
+        band.done()
 
 
 def _join(bands: list[_EncodedBand]) -> EncodedFrame:

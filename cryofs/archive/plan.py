@@ -24,6 +24,8 @@ NarrowChoice = Literal["auto", "exact", "never"]
 _SPEED_ALLOWANCE = 1.01
 # Counts are kept unless plain values are smaller by more than this: readers of the TIFF are better served by counts.
 _PLAIN_ALLOWANCE = 0.95
+# Values most of which are exceptions are no counts, whatever they would take.
+_MOSTLY = 0.5
 # Rows of a sample that tell the size of plain values, which take long to encode.
 _PLAIN_ROWS = 16
 # Values too large for a narrow type become exceptions as long as these take no more than this share of the strips: the
@@ -125,10 +127,13 @@ def make_plan(
     if movie.dtype.kind == "f":
         few = [sample.values[:_PLAIN_ROWS] for sample in samples]
         plain = plan([counts.narrow(values, np.dtype("f4")) for values in few], None, None)
-    as_counts = plan(_as_counts(samples, movie.dtype, reference, coding, pool), reference, plain)
-    if plain is not None and plain.frame_bytes < _PLAIN_ALLOWANCE * as_counts.frame_bytes:
-        return plain
-    return as_counts
+    forms = _as_counts(samples, movie.dtype, reference, coding, pool)
+    as_counts = plan(forms, reference, plain)
+    if plain is None:
+        return as_counts
+    exceptional = sum(form.exceptions.count for form in forms) > _MOSTLY * sum(form.stored.size for form in forms)
+    smaller = plain.frame_bytes < _PLAIN_ALLOWANCE * as_counts.frame_bytes
+    return plain if exceptional or smaller else as_counts
 
 
 def exception_bytes(found: Iterable[Exceptions]) -> int:

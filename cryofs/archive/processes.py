@@ -8,6 +8,7 @@ a process alone, and nobody else anything.
 import contextlib
 import ctypes
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -42,8 +43,9 @@ class _Worker:
     archive: Path
     options: CompressOptions
     threads: int
-    frames: "SimpleQueue[int]"
+    frames: "SimpleQueue[int | None]"
     stopping: Event
+    parent: int
     archiver: Archiver | None = None
 
     def store(self, job: Job) -> Stored:
@@ -66,11 +68,11 @@ def store_all(
 ) -> Iterator[Outcome]:
     """Store movies, several at a time; each outcome as soon as it is known."""
     threads = max(1, options.jobs // processes)
-    frames: SimpleQueue[int] = _CONTEXT.SimpleQueue()
+    frames: SimpleQueue[int | None] = _CONTEXT.SimpleQueue()
     stopping = _CONTEXT.Event()
     listening = threading.Thread(target=_listen, args=(frames, on_frame), name="frames", daemon=True)
     listening.start()
-    initial = (_Worker(archive, options, threads, frames, stopping),)
+    initial = (_Worker(archive, options, threads, frames, stopping, os.getpid()),)
     unlucky = []
     try:
         for job, outcome in _run(jobs, processes, initial, stopping):
@@ -88,14 +90,15 @@ def store_all(
                     else outcome,
                 )
     finally:
-        frames.put(0)
+        frames.put(None)
         listening.join()
 
 
 def _run(jobs: Sequence[Job], processes: int, initial: tuple[_Worker], stopping: Event) -> Iterator[Outcome]:
     """Store movies in a pool of processes; where one dies, all movies that are not done have that outcome."""
     with ProcessPoolExecutor(processes, _CONTEXT, _start_worker, initial) as pool:
-        futures: dict[Future[Stored], Job] = {pool.submit(_store, job): job for job in jobs}
+        with _interrupts_blocked():
+            futures: dict[Future[Stored], Job] = {pool.submit(_store, job): job for job in jobs}
         try:
             for done in as_completed(futures):
                 error = done.exception()
@@ -111,19 +114,32 @@ def _run(jobs: Sequence[Job], processes: int, initial: tuple[_Worker], stopping:
             raise
 
 
-def _listen(frames: "SimpleQueue[int]", on_frame: OnFrame) -> None:
-    while count := frames.get():
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Have processes that are started here never hear of Ctrl-C, which reaches all processes of a terminal.
+
+    The one that hands out the movies hears of it afterwards, and stops the others.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _listen(frames: "SimpleQueue[int | None]", on_frame: OnFrame) -> None:
+    while (count := frames.get()) is not None:
         on_frame(count)
 
 
 def _start_worker(worker: _Worker) -> None:
     global _worker
     _worker = worker
-    # Ctrl-C reaches all processes of a terminal; the one that hands out the movies stops the others
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):
         # end with the parent, however it ends
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != worker.parent:
+        os._exit(1)
 
 
 def _store(job: Job) -> Stored:

@@ -60,7 +60,7 @@ def test_bands_are_the_frames(tmp_path: Path, workers: Workers, mode: int, ny: i
                 assert (band.strips, band.rows) == (groups[-1], layout.frame_rows(groups.pop()))
                 whole += band.raw.tobytes()
                 assert band.rows.stop == len(whole) // MODES[mode]
-                memory.give_back(band.raw)
+                band.done()
             assert groups == []
             assert whole == frames[number]
     assert number == FRAMES - 1
@@ -68,14 +68,15 @@ def test_bands_are_the_frames(tmp_path: Path, workers: Workers, mode: int, ny: i
     assert sums.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@given(st.binary(max_size=40), st.lists(st.lists(st.binary(min_size=1, max_size=40), max_size=4), max_size=4))
+@given(
+    st.binary(max_size=40), st.lists(st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=4), max_size=4)
+)
 def test_sums_of_any_division(head: bytes, frames: list[list[bytes]]) -> None:
     sums = OriginalSums()
     sums.add(head)
     for frame in frames:
-        for rows in frame:
-            sums.add_rows(np.frombuffer(rows, np.uint8))
-        sums.end_frame()
+        for number, rows in enumerate(frame, 1):
+            sums.add_rows(np.frombuffer(rows, np.uint8), number == len(frame))
     sums.add(head)
     wholes = [b"".join(frame) for frame in frames]
     assert sums.frames == [xxhash.xxh3_128_hexdigest(whole) for whole in wholes]
@@ -116,12 +117,13 @@ def test_a_fast_reader_waits_for_memory(tmp_path: Path, workers: Workers) -> Non
     write(tmp_path / "movie.mrc", 600, 0)
     with MrcMovie(tmp_path / "movie.mrc") as movie:
         memory = BandMemory(2, largest_band(movie, layout))
-        frame = next(read_frames(movie, layout, OriginalSums(), memory, workers))
+        frames = read_frames(movie, layout, OriginalSums(), memory, workers)
+        frame = next(frames)
         first, _ = itertools.islice(frame, 2)
         third = threading.Thread(target=next, args=(frame,), daemon=True)
         third.start()
         third.join(0.2)
         assert third.is_alive()
-        memory.give_back(first.raw)
+        first.done()
         third.join(30)
         assert not third.is_alive()
