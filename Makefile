@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup system test test-slow lint demo bench docs clean
+.PHONY: setup system bench-system test test-slow lint demo bench docs clean
 
 setup: $(READY) system
 
@@ -17,11 +17,11 @@ $(READY): pyproject.toml
 	touch $@
 
 # Packages that are missing are installed where that is possible; tests that need them are skipped, with a reason, where not.
-system:
+system: PACKAGES = fusermount3:fuse3 tiffinfo:libtiff-tools relion_convert_to_tiff:relion
+bench-system: PACKAGES = mpirun:openmpi-bin zstd:zstd bzip2:bzip2 mksquashfs:squashfs-tools squashfuse:squashfuse
+system bench-system:
 	@missing=""; \
-	command -v fusermount3 >/dev/null || missing="$$missing fuse3"; \
-	command -v tiffinfo >/dev/null || missing="$$missing libtiff-tools"; \
-	command -v relion_convert_to_tiff >/dev/null || missing="$$missing relion"; \
+	for each in $(PACKAGES); do command -v "$${each%:*}" >/dev/null || missing="$$missing $${each#*:}"; done; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			echo "installing$$missing"; \
@@ -45,7 +45,7 @@ test-slow: setup
 demo: setup
 	$(BIN)/python -m benchmarks.demo
 
-bench: setup
+bench: setup bench-system
 	$(BIN)/python -m benchmarks.compare
 
 docs: setup

@@ -44,20 +44,15 @@ def _refined(gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executo
     """References of the other kinds, made by looking at all frames band by band."""
 
     def refine(first: int) -> dict[Arithmetic, GainReference]:
-        band = slice(first, first + _BAND_ROWS)
-        refinement = Refinement.of(gain[band])
+        end = min(first + _BAND_ROWS, len(gain))
+        refinement = Refinement.of(gain[first:end])
         for movie, count in _opened(frames):
             for start in range(0, count, _BATCH_FRAMES):
-                refinement.update(_rows(movie, range(start, min(start + _BATCH_FRAMES, count)), band))
+                refinement.update(movie.stack(range(start, min(start + _BATCH_FRAMES, count)), first, end))
         return refinement.references()
 
     bands = list(pool.map(refine, range(0, len(gain), _BAND_ROWS)))
     return {arithmetic: _joined([band[arithmetic] for band in bands]) for arithmetic in bands[0]}
-
-
-def _rows(movie: MrcMovie, frames: range, band: slice) -> NDArray[np.float32]:
-    end = min(band.stop, movie.shape[1])
-    return np.stack([movie.rows(frame, band.start, end) for frame in frames])
 
 
 def _joined(bands: list[GainReference]) -> GainReference:

@@ -125,8 +125,7 @@ class Estimation:
         ny = self.estimate.gain.shape[0]
 
         def add_band(first: int) -> Any:
-            end = min(first + _BAND_ROWS, ny)
-            values = np.stack([movie.rows(frame, first, end) for frame in batch])
+            values = movie.stack(batch, first, min(first + _BAND_ROWS, ny))
             return self.estimate.update(first, values, self.thresh, self.tolerance)
 
         statistics = sum(pool.map(add_band, range(0, ny, _BAND_ROWS)))
