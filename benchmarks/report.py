@@ -1,6 +1,7 @@
 """The report of the comparisons: `table.md` to read, `table.json` with all figures, `plot.svg` to look at.
 
-`python -m benchmarks.report FOLDER` writes table and plot of a folder anew from its figures.
+`python -m benchmarks.report FOLDER` writes table and plot of a folder anew from its figures, and with `--readme` the
+summary in README.md.
 """
 
 import argparse
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.competitors import OURS
+from benchmarks.competitors import OURS, RELION
 from benchmarks.figures import Figure, GainFigure, Reading, Results
 
 _NOTHING = "-"
+_PACKERS = ("zstd -3", "squashfs", "bzip2")
+_SUMMARY_BEGIN, _SUMMARY_END = "<!-- measured -->", "<!-- end of measured -->"
 _COMPRESSION = """\
 Size: share of the original. Alone: seconds of a run with one movie. Of many: seconds a movie of a run with several (in
 brackets: how many); RELION then runs under MPI with a rank a core, bzip2 with a process a movie. squashfs is zstd at
@@ -45,6 +48,37 @@ def report_text(results: Results) -> str:
     if results.notes:
         parts += ["## Notes", "\n".join(f"- {note}" for note in results.notes)]
     return "\n\n".join(parts) + "\n"
+
+
+def write_summary(results: Results, readme: Path) -> None:
+    """Put the summary between its two marks in a Markdown file."""
+    text = readme.read_text()
+    before, _, rest = text.partition(_SUMMARY_BEGIN)
+    _, end, after = rest.partition(_SUMMARY_END)
+    if not end:
+        raise SystemExit(f"{readme} has no place for the summary: {_SUMMARY_BEGIN} and {_SUMMARY_END}")
+    readme.write_text(f"{before}{_SUMMARY_BEGIN}\n{_summary(results)}\n{end}{after}")
+
+
+def _summary(results: Results) -> str:
+    """A row a case: sizes by everybody, and how much faster than RELION cryofs is."""
+    by_case: dict[tuple[str, int | None], dict[tuple[str, bool], Figure]] = {}
+    for figure in results.figures:
+        by_case.setdefault((figure.case, figure.grouping), {})[figure.competitor, figure.movies > 1] = figure
+    rows = []
+    for (case, grouping), figures in by_case.items():
+        if (OURS, True) not in figures:
+            continue
+        one, ours, mpi = (figures.get(key) for key in ((RELION, False), (OURS, True), (RELION, True)))
+        sizes = [
+            _of(figures.get((name, False)) or figures.get((name, True)), lambda figure: f"{figure.percent:.2f} %")
+            for name in (OURS, RELION, *_PACKERS)
+        ]
+        title = case if grouping is None else f"{case}, grouping {grouping}"
+        rows.append([title, *sizes, _of(ours, lambda figure: f"{figure.seconds_each:.2f}"), _ratio(one, ours)])
+        rows[-1].append(_ratio(mpi, ours))
+    heads = ["movies", *(f"size, {name}" for name in (OURS, RELION, *_PACKERS))]
+    return _table([*heads, "seconds a movie", "x RELION, one process", "x RELION, MPI"], rows)
 
 
 def _compression(figures: Sequence[Figure]) -> str:
@@ -110,8 +144,12 @@ def main() -> None:
     """Write table and plot anew."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    write_report(msgspec.json.decode((folder / "table.json").read_bytes(), type=Results), folder)
+    parser.add_argument("--readme", type=Path, help="Markdown file that takes the summary")
+    arguments = parser.parse_args()
+    results = msgspec.json.decode((arguments.folder / "table.json").read_bytes(), type=Results)
+    write_report(results, arguments.folder)
+    if arguments.readme:
+        write_summary(results, arguments.readme)
 
 
 if __name__ == "__main__":

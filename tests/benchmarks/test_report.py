@@ -15,7 +15,7 @@ from benchmarks.contest import Contest
 from benchmarks.figures import Figure, GainFigure, Reading, Results
 from benchmarks.measure import run
 from benchmarks.pixels import compare
-from benchmarks.report import report_text, write_report
+from benchmarks.report import report_text, write_report, write_summary
 
 
 def figure(case: str, competitor: str, movies: int, percent: int, seconds: list[float], grouping: int = 0) -> Figure:
@@ -49,6 +49,22 @@ def test_three_files(results: Results, tmp_path: Path) -> None:
     first = (tmp_path / "new" / "plot.svg").read_bytes()
     write_report(results, tmp_path / "new")
     assert (tmp_path / "new" / "plot.svg").read_bytes() == first
+
+
+def test_the_summary_takes_its_place(results: Results, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- measured -->\nold\n<!-- end of measured -->\nafter\n")
+    write_summary(results, readme)
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- measured -->\n| movies |")
+    assert text.endswith("\n<!-- end of measured -->\nafter\n")
+    assert "| K2 | 7.00 % | 12.00 % | - | - | 24.00 % | 1.00 | 20.0 | 6.0 |" in text
+    assert "old" not in text
+    write_summary(results, readme)
+    assert readme.read_text() == text
+    readme.write_text("nothing")
+    with pytest.raises(SystemExit, match="no place"):
+        write_summary(results, readme)
 
 
 def test_rows(results: Results) -> None:
