@@ -109,10 +109,16 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def copy_link(source: Path, target: Path) -> None:
-    """Make a symbolic link like another."""
+    """Make a symbolic link like another, in place of one that points elsewhere."""
     if target.is_symlink() and target.readlink() == source.readlink():
         return
-    target.symlink_to(source.readlink())
+    made = target.with_name(DRAFT_PREFIX + secrets.token_hex(8))
+    made.symlink_to(source.readlink())
+    if target.is_symlink() or not target.exists():
+        made.rename(target)
+    else:
+        made.unlink()
+        raise FileExistsError(f"{target}: no symbolic link, so it is not replaced by one; remove it")
     sync_folder(target.parent)
 
 

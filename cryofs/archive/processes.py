@@ -1,31 +1,31 @@
 """Several movies at once, each in a process of its own: no core waits for another one's interpreter lock.
 
-Processes: the caller hands out movies and hears of frames done; each worker stores one movie at a time and shares
-nothing but the archive, as separate runs would. A worker that dies (out of memory, say) costs its movie one more try in
-a process alone, and nobody else anything.
+Processes: the run hands out movies and hears of frames done, over a pipe to each worker, which nobody shares. A worker
+stores one movie at a time, as a separate run would. A worker that dies (out of memory, say) costs its movie one more
+try, alone, and nobody else anything. A run that ends, however it ends, closes its ends of the pipes; a worker notices
+with its next frame and gives its movie up.
 """
 
 import contextlib
-import ctypes
 import multiprocessing
-import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing.queues import SimpleQueue
-from multiprocessing.synchronize import Event
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+from cryofs.archive import durable
 from cryofs.archive.archiver import Archiver, CompressOptions, Stored
 from cryofs.archive.bands import Workers
 from cryofs.archive.sources import Job
 from cryofs.archive.writer import OnFrame
 from cryofs.errors import ArchiveError, CryofsError
 
-_PR_SET_PDEATHSIG = 1
 # Fresh processes: a copy of one that has threads might inherit a lock that nobody will open.
 _CONTEXT = multiprocessing.get_context("spawn")
 
@@ -33,114 +33,141 @@ Outcome = tuple[Job, Stored | Exception]
 
 
 class _StoppedError(BaseException):
-    """The run is being stopped, by Ctrl-C say; a movie that is under way is given up."""
+    """The run has ended, by Ctrl-C say; the movie that is under way is given up."""
 
 
 @dataclass
 class _Worker:
-    """What a worker process knows; its archiver is made with the first movie, when all references are there."""
+    """A worker as the run knows it: the movie that it stores, and how many frames of it were told."""
 
-    archive: Path
-    options: CompressOptions
-    threads: int
-    frames: "SimpleQueue[int | None]"
-    stopping: Event
-    parent: int
-    archiver: Archiver | None = None
+    process: SpawnProcess
+    pipe: "Connection[Job, int | Stored | Exception]"
+    job: Job
+    told: int = 0
 
-    def store(self, job: Job) -> Stored:
-        if self.archiver is None:
-            pool = ThreadPoolExecutor(self.threads)
-            self.archiver = Archiver(self.archive, self.options, Workers(pool, self.threads))
-        return self.archiver.store(job, self._on_frame)
+    def give(self, job: Job) -> None:
+        """Hand out a movie; that a worker is dead is noticed later, when it should answer."""
+        self.job, self.told = job, 0
+        with contextlib.suppress(OSError):
+            self.pipe.send(job)
 
-    def _on_frame(self, count: int) -> None:
-        if self.stopping.is_set():
-            raise _StoppedError
-        self.frames.put(count)
-
-
-_worker: _Worker
+    def end(self) -> None:
+        """Wait until it has noticed that there is nothing more to do."""
+        self.pipe.close()
+        self.process.join()
 
 
 def store_all(
     jobs: Sequence[Job], archive: Path, options: CompressOptions, processes: int, on_frame: OnFrame
 ) -> Iterator[Outcome]:
     """Store movies, several at a time; each outcome as soon as it is known."""
-    threads = max(1, options.jobs // processes)
-    frames: SimpleQueue[int | None] = _CONTEXT.SimpleQueue()
-    stopping = _CONTEXT.Event()
-    listening = threading.Thread(target=_listen, args=(frames, on_frame), name="frames", daemon=True)
-    listening.start()
-    initial = (_Worker(archive, options, threads, frames, stopping, os.getpid()),)
     unlucky = []
+    for job, outcome in _run(jobs, archive, options, processes, on_frame):
+        if outcome is None:
+            unlucky.append(job)
+        else:
+            yield job, outcome
+    for job in unlucky:
+        for _, outcome in _run([job], archive, options, 1, on_frame):
+            yield job, outcome or ArchiveError(f"{job.source}: the process that stored it died; is memory short?")
+        durable.remove_stale_drafts((archive / job.target).parent)
+
+
+def _run(
+    jobs: Sequence[Job], archive: Path, options: CompressOptions, processes: int, on_frame: OnFrame
+) -> Iterator[tuple[Job, Stored | Exception | None]]:
+    """Store movies by so many workers; None for a movie whose worker died."""
+    threads = max(1, options.jobs // processes)
+    waiting = deque(jobs)
+    workers: dict[object, _Worker] = {}
     try:
-        for job, outcome in _run(jobs, processes, initial, stopping):
-            if isinstance(outcome, BrokenProcessPool):
-                unlucky.append(job)
-            else:
-                yield job, outcome
-        for job in unlucky:
-            for _, outcome in _run([job], 1, initial, stopping):
-                died = isinstance(outcome, BrokenProcessPool)
-                yield (
-                    job,
-                    ArchiveError(f"{job.source}: the process that stored it died; is memory short?")
-                    if died
-                    else outcome,
-                )
-    finally:
-        frames.put(None)
-        listening.join()
-
-
-def _run(jobs: Sequence[Job], processes: int, initial: tuple[_Worker], stopping: Event) -> Iterator[Outcome]:
-    """Store movies in a pool of processes; where one dies, all movies that are not done have that outcome."""
-    with ProcessPoolExecutor(processes, _CONTEXT, _start_worker, initial) as pool:
-        with _interrupts_blocked():
-            futures: dict[Future[Stored], Job] = {pool.submit(_store, job): job for job in jobs}
-        try:
-            for done in as_completed(futures):
-                error = done.exception()
-                if error is None:
-                    yield futures[done], done.result()
-                elif isinstance(error, CryofsError | OSError | BrokenProcessPool):
-                    yield futures[done], error
+        while waiting or workers:
+            while waiting and len(workers) < processes:
+                worker = _start(waiting.popleft(), archive, options, threads)
+                workers[worker.pipe] = worker
+            for pipe in wait([worker.pipe for worker in workers.values()]):
+                worker = workers[pipe]
+                answer = _answer(worker)
+                if isinstance(answer, int):
+                    worker.told += answer
+                    on_frame(answer)
+                    continue
+                if answer is None:
+                    on_frame(-worker.told)
+                elif isinstance(answer, Exception) and not isinstance(answer, CryofsError | OSError):
+                    raise answer
+                job = worker.job
+                if waiting and answer is not None:
+                    worker.give(waiting.popleft())
                 else:
-                    raise error
-        except BaseException:
-            stopping.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+                    workers.pop(pipe).end()
+                yield job, answer
+    finally:
+        for worker in workers.values():
+            worker.pipe.close()
+        for worker in workers.values():
+            worker.end()
+
+
+def _start(job: Job, archive: Path, options: CompressOptions, threads: int) -> _Worker:
+    ours, theirs = _CONTEXT.Pipe()
+    process = _CONTEXT.Process(target=_work, args=(theirs, archive, options, threads))
+    with _interrupts_held():
+        process.start()
+    theirs.close()
+    worker = _Worker(process, ours, job)
+    worker.give(job)
+    return worker
+
+
+def _answer(worker: _Worker) -> int | Stored | Exception | None:
+    """What a worker says next; None where it is dead."""
+    try:
+        return worker.pipe.recv()
+    except (EOFError, OSError):
+        return None
 
 
 @contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Have processes that are started here never hear of Ctrl-C, which reaches all processes of a terminal.
-
-    The one that hands out the movies hears of it afterwards, and stops the others.
-    """
+def _interrupts_held() -> Iterator[None]:
+    """Hear of Ctrl-C only afterwards, and have a process that is started meanwhile never hear of it."""
+    heard: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number)) if in_main else None
+    # the library's helper process, which would come with the first process and unblock the signal
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+    if heard:
+        raise KeyboardInterrupt
 
 
-def _listen(frames: "SimpleQueue[int | None]", on_frame: OnFrame) -> None:
-    while (count := frames.get()) is not None:
-        on_frame(count)
+def _work(
+    pipe: "Connection[int | Stored | Exception, Job]", archive: Path, options: CompressOptions, threads: int
+) -> None:
+    """Store movies until the run ends: a worker's whole life."""
 
+    def on_frame(count: int) -> None:
+        # nothing comes from a run that waits for an answer but its end
+        if pipe.poll():
+            raise _StoppedError
+        pipe.send(count)
 
-def _start_worker(worker: _Worker) -> None:
-    global _worker
-    _worker = worker
-    with contextlib.suppress(OSError, AttributeError):
-        # end with the parent, however it ends
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != worker.parent:
-        os._exit(1)
+    def store(job: Job) -> Stored | Exception:
+        try:
+            return archiver.store(job, on_frame)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run tells it
+            return error
 
-
-def _store(job: Job) -> Stored:
-    return _worker.store(job)
+    with contextlib.suppress(EOFError, ConnectionError, _StoppedError), ThreadPoolExecutor(threads) as pool:
+        # made with the first movie, when all references are there
+        job = pipe.recv()
+        archiver = Archiver(archive, options, Workers(pool, threads))
+        while True:
+            pipe.send(store(job))
+            job = pipe.recv()

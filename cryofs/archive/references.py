@@ -79,8 +79,10 @@ class References:
         try:
             write_file(target, data, new=True)
         except FileExistsError:
-            target = self._root / later_reference_name(gain.bytes_sha256(data))
-            write_file(target, data)
+            # another run may have come to the same reference
+            if target.read_bytes() != data:
+                target = self._root / later_reference_name(gain.bytes_sha256(data))
+                write_file(target, data)
         return self._remember(target)
 
     def _remember(self, path: Path) -> Reference:

@@ -252,7 +252,6 @@ def test_ctrl_c_ends_all_processes_and_leaves_no_half_a_file(
     assert_whole(tmp_path / "archive")
 
 
-@pytest.mark.xfail(reason="Ctrl-C may leave a process half started", strict=False)
 def test_ctrl_c_while_processes_start_ends_them_quietly(
     tmp_path: Path, session: Path, start: Callable[[Path, Path], Run]
 ) -> None:
