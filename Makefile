@@ -13,7 +13,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[dev]'
-	$(BIN)/python -m benchmarks.warm
+	$(BIN)/python -m cryofs.detector.kernels
 	touch $@
 
 # Packages that are missing are installed where that is possible; tests that need them are skipped, with a reason, where not.

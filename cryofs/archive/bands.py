@@ -106,7 +106,7 @@ def read_frames(
 ) -> Iterator[Iterator[Band]]:
     """The bands of each frame, which must be taken before the next frame is asked for.
 
-    All bytes go into `sums`: those of a frame before its bands are done, all others before the iteration ends.
+    The header and all frames go into `sums`, those of a frame before its bands are done.
     """
     row_bytes = movie.mrc_header.row_bytes
     # the first strip holds the last rows
@@ -123,8 +123,6 @@ def read_frames(
         summing.submit(sums.add, movie.header)
         for read_rows in movie.in_order(workers.pool, workers.threads):
             yield bands(read_rows)
-        for piece in trailing_pieces(movie):
-            summing.submit(sums.add, piece).result()
 
 
 def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cryofs.archive import durable, sources
+from cryofs.archive import durable, processes, sources
 from cryofs.archive.archiver import Archiver, CompressOptions, Stored
 from cryofs.archive.bands import Workers
 from cryofs.archive.done import MovieInfo, is_copy, is_done, look_at
 from cryofs.archive.estimate import FrameRow
 from cryofs.archive.fitting import fits
-from cryofs.archive.processes import Outcome, store_all
+from cryofs.archive.processes import Outcome
 from cryofs.archive.references import estimate_from
 from cryofs.archive.samples import take_samples
 from cryofs.archive.sources import Job, Kind
@@ -124,6 +124,8 @@ class _Run:
             folder.mkdir(parents=True, exist_ok=True)
 
     def archive_movies(self, jobs: list[Job]) -> None:
+        if min(len(jobs), self._options.jobs) > 1:
+            processes.prepare()
         usable: list[tuple[Job, MovieInfo]] = []
         for job in jobs:
             try:
@@ -148,9 +150,9 @@ class _Run:
 
     def _store_all(self, usable: list[tuple[Job, MovieInfo]]) -> Iterator[Outcome]:
         jobs = [job for job, _ in usable]
-        processes = min(self._options.jobs, len(jobs), _MAX_PROCESSES)
-        if processes > 1 and sum(info.original_bytes for _, info in usable) >= _WORTH_PROCESSES:
-            yield from store_all(jobs, self._archive, self._options, processes, self._listener.frames)
+        count = min(self._options.jobs, len(jobs), _MAX_PROCESSES)
+        if count > 1 and sum(info.original_bytes for _, info in usable) >= _WORTH_PROCESSES:
+            yield from processes.store_all(jobs, self._archive, self._options, count, self._listener.frames)
             return
         for job in jobs:
             try:

@@ -82,15 +82,20 @@ class Plan:
     plain: "Plan | None"
     frame_bytes: float
 
-    def for_range(self, lowest: int, highest: int) -> "Plan":
-        """The same plan with the narrowest pixel type for all counts of this range."""
+    def dtype_for(self, lowest: int, highest: int) -> np.dtype[Any]:
+        """The narrowest pixel type for all counts of a range that the user's choice leaves."""
         dtype = counts.narrowest_dtype(lowest, highest)
         if self.coding.narrow == "never" and dtype.itemsize < self.layout.dtype.itemsize:
-            dtype = np.dtype(f"{dtype.kind}{self.layout.dtype.itemsize}")
-        suited = candidates(dtype, self.coding.compression, self.coding.deflate_level)
-        same = (one for one in suited if one.name == self.candidate.name)
-        # every candidate of one-byte counts has one of its name for wider ones
-        return replace(self, layout=replace(self.layout, dtype=dtype), candidate=next(same))
+            return np.dtype(f"{dtype.kind}{self.layout.dtype.itemsize}")
+        return dtype
+
+    def with_dtype(self, dtype: np.dtype[Any], samples: list[Sample], pool: Executor) -> "Plan":
+        """The same plan with another pixel type, and what encodes that best."""
+        forms = _convert(samples, self.reference, dtype)
+        candidate = _smallest([form.stored for form in forms], self.coding, pool)[0]
+        rows = _strip_rows(candidate, self.coding, self.layout.ny)
+        layout = replace(self.layout, dtype=dtype, codec=candidate.codec, rows_per_strip=rows)
+        return replace(self, layout=layout, candidate=candidate)
 
     def holds(self, lowest: int, highest: int) -> bool:
         """Whether the pixel type holds all counts of a range."""
@@ -116,10 +121,9 @@ def make_plan(
         candidate, size = _smallest([form.stored for form in forms], coding, pool)
         sampled = sum(form.stored.size for form in forms)
         frame_bytes = (size + exception_bytes(form.exceptions for form in forms)) / sampled * frame_pixels
-        rows = 1 if coding.line_by_line else min(candidate.rows, movie.shape[1])
-        layout = PageLayout(
-            movie.shape[1], movie.shape[2], forms[0].stored.dtype, candidate.codec, rows, movie.mrc_header.pixel_size
-        )
+        _, ny, nx = movie.shape
+        rows = _strip_rows(candidate, coding, ny)
+        layout = PageLayout(ny, nx, forms[0].stored.dtype, candidate.codec, rows, movie.mrc_header.pixel_size)
         big = frame_bytes * movie.layout.frames > _CLASSIC_ROOM * CLASSIC_LIMIT
         return Plan(layout, candidate, coding, reference, big, plain, frame_bytes)
 
@@ -149,25 +153,29 @@ def _as_counts(
     samples: list[Sample], original: np.dtype[Any], reference: Reference | None, coding: Coding, pool: Executor
 ) -> list[Counts]:
     """Samples as counts of the type that the user's choice leaves, narrow where that pays."""
-
-    def convert(dtype: np.dtype[Any]) -> list[Counts]:
-        if reference is None:
-            return [counts.narrow(sample.values, dtype) for sample in samples]
-        return [counts.divide(sample.values, reference.gain, sample.rows, dtype) for sample in samples]
-
-    forms = convert(np.dtype("u1"))
+    forms = _convert(samples, reference, np.dtype("u1"))
     lowest, highest = min(form.lowest for form in forms), max(form.highest for form in forms)
     exact = counts.narrowest_dtype(lowest, highest)
     if coding.narrow == "never" and original.kind in "ui" and exact.itemsize < original.itemsize:
-        return convert(np.dtype(f"{exact.kind}{original.itemsize}"))
+        return _convert(samples, reference, np.dtype(f"{exact.kind}{original.itemsize}"))
     if exact == forms[0].stored.dtype:
         return forms
     if coding.narrow == "auto" and exact.itemsize > 1:
-        for narrow in (forms, convert(np.dtype("i1"))) if lowest < 0 else (forms,):
+        for narrow in (forms, _convert(samples, reference, np.dtype("i1"))) if lowest < 0 else (forms,):
             strips = _smallest([form.stored for form in narrow], coding, pool)[1]
             if exception_bytes(form.exceptions for form in narrow) <= _NARROWING_COST * strips:
                 return narrow
-    return convert(exact)
+    return _convert(samples, reference, exact)
+
+
+def _convert(samples: list[Sample], reference: Reference | None, dtype: np.dtype[Any]) -> list[Counts]:
+    if reference is None:
+        return [counts.narrow(sample.values, dtype) for sample in samples]
+    return [counts.divide(sample.values, reference.gain, sample.rows, dtype) for sample in samples]
+
+
+def _strip_rows(candidate: Candidate, coding: Coding, ny: int) -> int:
+    return 1 if coding.line_by_line else min(candidate.rows, ny)
 
 
 def _smallest(parts: list[NDArray[Any]], coding: Coding, pool: Executor) -> tuple[Candidate, int]:

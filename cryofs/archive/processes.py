@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from cryofs.archive import durable
@@ -26,8 +26,9 @@ from cryofs.archive.sources import Job
 from cryofs.archive.writer import OnFrame
 from cryofs.errors import ArchiveError, CryofsError
 
-# Fresh processes: a copy of one that has threads might inherit a lock that nobody will open.
-_CONTEXT = multiprocessing.get_context("spawn")
+# Workers are forked from a process that has no threads: a copy of one that has might inherit a lock that nobody opens.
+_CONTEXT = multiprocessing.get_context("forkserver")
+_PRELOADED = ["cryofs.archive.preloaded"]
 
 Outcome = tuple[Job, Stored | Exception]
 
@@ -40,7 +41,7 @@ class _StoppedError(BaseException):
 class _Worker:
     """A worker as the run knows it: the movie that it stores, and how many frames of it were told."""
 
-    process: SpawnProcess
+    process: ForkServerProcess
     pipe: "Connection[Job, int | Stored | Exception]"
     job: Job
     told: int = 0
@@ -55,6 +56,13 @@ class _Worker:
         """Wait until it has noticed that there is nothing more to do."""
         self.pipe.close()
         self.process.join()
+
+
+def prepare() -> None:
+    """Begin to load what workers need, in the process that they are forked from, while the run looks at its movies."""
+    _CONTEXT.set_forkserver_preload(_PRELOADED)
+    with _interrupts_held():
+        forkserver.ensure_running()
 
 
 def store_all(

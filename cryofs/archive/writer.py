@@ -1,6 +1,6 @@
 """One movie into the archive: pages written in order, each decoded again and compared, the record, the final name.
 
-Threads: the movie's own thread reads, sums and writes; the pool encodes bands of frames, and decodes and checks those
+Threads: the movie's own thread reads and writes; the pool encodes bands of frames, and decodes and checks those
 written. A frame is checked from the page cache, by the code that mounts read with, against the sum of its original.
 """
 
@@ -22,6 +22,7 @@ from cryofs.archive.done import rendered_from
 from cryofs.archive.durable import Draft, draft
 from cryofs.archive.encode import EncodedFrame, StoredExceptions, encode_frames
 from cryofs.archive.plan import Plan
+from cryofs.archive.samples import take_samples
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats import record, tiff
 from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
@@ -155,7 +156,7 @@ def _write_frames(
         with writer:
             for index, frame in enumerate(encode_frames(movie, plan, sums, workers)):
                 written.count(frame)
-                _check_plan(plan, frame, made.file.tell(), written)
+                _check_plan(movie, plan, frame, made.file.tell(), written, workers)
                 stored = _WrittenFrame.at(writer.write_page(frame.strips), frame)
                 written.frames.append(stored)
                 made.file.flush()
@@ -169,13 +170,14 @@ def _write_frames(
             check.cancel()
 
 
-def _check_plan(plan: Plan, frame: EncodedFrame, position: int, written: _Written) -> None:
+def _check_plan(
+    movie: SourceMovie, plan: Plan, frame: EncodedFrame, position: int, written: _Written, workers: Workers
+) -> None:
     """Raise _ReplanError where the type is too narrow, classic TIFF too small, or exceptions cost too much."""
     if not plan.holds(written.lowest, written.highest):
-        better = plan.for_range(written.lowest, written.highest)
-        affordable = plan.affords(written.exception_bytes, written.strip_bytes)
-        if better.layout.dtype != plan.layout.dtype and not affordable:
-            raise _ReplanError(better)
+        dtype = plan.dtype_for(written.lowest, written.highest)
+        if dtype != plan.layout.dtype and not plan.affords(written.exception_bytes, written.strip_bytes):
+            raise _ReplanError(plan.with_dtype(dtype, take_samples(movie), workers.pool))
     if not plan.big and position + frame.strip_bytes > CLASSIC_LIMIT - _CLASSIC_MARGIN:
         raise _ReplanError(plan.as_big())
     if plan.plain is not None:
@@ -211,6 +213,11 @@ def _append_record(
     if pages != [(frame.offsets, frame.byte_counts) for frame in frames]:
         raise ArchiveError(f"{made.target}: its TIFF pages came back changed from the disk; check the disk")
     file.seek(0, os.SEEK_END)
+    head = _store(file, *record.deflate_blob(movie.header))
+    trailing = []
+    for piece in trailing_pieces(movie):
+        sums.add(piece)
+        trailing.append(_store(file, *record.deflate_blob(piece)))
     header, layout = movie.mrc_header, plan.layout
     contents = Record(
         original=Original(
@@ -221,8 +228,8 @@ def _append_record(
             atime_ns=movie.stat.st_atime_ns,
             mode=stat.S_IMODE(movie.stat.st_mode),
         ),
-        header=_store(file, *record.deflate_blob(movie.header)),
-        trailing=[_store(file, *record.deflate_blob(piece)) for piece in trailing_pieces(movie)],
+        header=head,
+        trailing=trailing,
         shape=movie.shape,
         mrc_mode=header.mode,
         byte_order=header.byte_order,

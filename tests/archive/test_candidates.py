@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 
 from benchmarks.simulate import Detector, write_frames
 from cryofs.archive.candidates import CANDIDATES, Candidate, CompressionChoice, candidates
-from cryofs.archive.plan import Coding, Plan, make_plan
+from cryofs.archive.plan import Coding, NarrowChoice, Plan, make_plan
 from cryofs.archive.references import Reference
-from cryofs.archive.samples import take_samples
+from cryofs.archive.samples import Sample, take_samples
 from cryofs.detector import counts
 from cryofs.detector.values import GainReference
 from cryofs.formats import codecs
@@ -30,7 +29,7 @@ from cryofs.movies.decoding import decode_strip
 from cryofs.movies.mrc import MrcMovie
 
 DTYPES = [np.dtype(name) for name in ("u1", "i1", "u2", "i2", "f4")]
-BYTES, WIDE = DTYPES[:2], DTYPES[2:4]
+WIDE = DTYPES[2:4]
 SHAPE = FRAMES, NY, NX = 5, 300, 257
 DETECTOR = Detector.make((NY, NX), defects=20)
 CHOICES: list[tuple[CompressionChoice, int | None]] = [
@@ -141,21 +140,35 @@ def made_plan(layout: PageLayout, candidate: Candidate, coding: Coding) -> Plan:
     return Plan(layout, candidate, coding, None, False, None, 1.0)
 
 
-@choices
-@pytest.mark.parametrize("dtype", BYTES, ids=str)
-@pytest.mark.parametrize(("lowest", "highest", "wide"), [(0, 256, "u2"), (-1, 300, "i2"), (0, 65535, "u2")])
-def test_every_candidate_for_bytes_has_one_for_wider_counts(
-    choice: CompressionChoice, level: int | None, dtype: np.dtype[Any], lowest: int, highest: int, wide: str
+@pytest.mark.parametrize(
+    ("narrow", "lowest", "highest", "wide"),
+    [
+        ("exact", 0, 256, "u2"),
+        ("exact", -1, 300, "i2"),
+        ("exact", -1, 127, "i1"),
+        ("auto", 0, 65535, "u2"),
+        ("never", -1, 5, "i2"),
+    ],
+)
+def test_another_type_is_encoded_as_suits_it(
+    pool: Executor, narrow: NarrowChoice, lowest: int, highest: int, wide: str
 ) -> None:
-    for candidate in candidates(dtype, choice, level):
-        layout = PageLayout(NY, NX, dtype, candidate.codec, candidate.rows, 1.06)
-        plan = made_plan(layout, candidate, Coding(choice, level)).for_range(lowest, highest)
-        assert plan.layout == replace(layout, dtype=np.dtype(wide)), "the codec stands in the layout"
-        assert plan.candidate.name == candidate.name
-        assert plan.candidate.codec == candidate.codec
-        assert plan.candidate.name in {one.name for one in candidates(plan.layout.dtype, choice, level)}
-        assert plan.holds(lowest, highest)
-        check(plan.candidate, poisson(300, plan.layout.dtype))
+    rng = np.random.default_rng(0)
+    samples = [Sample(slice(0, NY), rng.poisson(0.3, (NY, NX)).astype(np.int16))]
+    first = CANDIDATES[0]
+    narrowest = PageLayout(NY, NX, np.dtype("u2" if narrow == "never" else "u1"), first.codec, first.rows, 1.06)
+    plan = made_plan(narrowest, first, Coding(narrow=narrow))
+    dtype = plan.dtype_for(lowest, highest)
+    assert dtype == np.dtype(wide)
+    better = plan.with_dtype(dtype, samples, pool)
+    tried = candidates(dtype, "auto", None)
+    sizes = {one.name: len(one.encode(samples[0].values[::-1].astype(dtype))) for one in tried}
+    assert better.candidate in tried
+    assert sizes[better.candidate.name] <= 1.01 * min(sizes.values())
+    assert better.layout.dtype == dtype
+    assert better.layout.codec == better.candidate.codec
+    assert better.layout.rows_per_strip == min(better.candidate.rows, NY)
+    assert better.holds(lowest, highest)
 
 
 def movie_file(path: Path, frames: list[NDArray[Any]], mode: int) -> Path:

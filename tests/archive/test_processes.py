@@ -60,17 +60,21 @@ class Run:
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         self.errors = ""
+        self.server = 0
 
     def workers(self) -> list[int]:
         """Processes that store movies, living ones, whether their parent lives or not."""
         found = []
         for place in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                state, _, _, session = (place / "stat").read_text().rpartition(")")[2].split()[:4]
-                is_worker = b"spawn_main" in (place / "cmdline").read_bytes()
-                if is_worker and int(session) == self.process.pid and state not in "ZX":
+                state, parent, _, session = (place / "stat").read_text().rpartition(")")[2].split()[:4]
+                is_theirs = b"forkserver" in (place / "cmdline").read_bytes() and int(session) == self.process.pid
+                # the run's own child is the one that they are forked from
+                if is_theirs and int(parent) == self.process.pid:
+                    self.server = int(place.name)
+                elif is_theirs and state not in "ZX":
                     found.append(int(place.name))
-        return found
+        return [worker for worker in found if worker != self.server]
 
     def worker_awake(self) -> int | None:
         """A worker that has got as far as to say what SIGINT shall do to it."""
