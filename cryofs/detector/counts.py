@@ -204,7 +204,11 @@ def narrow(values: NDArray[Any], dtype: np.dtype[Any], columns: int | None = Non
 
 def _narrow_integers(values: NDArray[Any], dtype: np.dtype[Any], columns: int) -> Counts:
     limits, own = np.iinfo(dtype), np.iinfo(values.dtype)
-    lowest, highest = int(values.min()), int(values.max())
+    # negative values are large as unsigned ones, so one look at the values is enough where none is
+    highest = int(values.view(f"u{values.itemsize}").max())
+    lowest = 0
+    if highest > own.max:
+        lowest, highest = int(values.min()), int(values.max())
     positions = np.empty(0, np.int64)
     fitting = values
     if lowest < limits.min or limits.max < highest or (columns < values.shape[1] and values[:, columns:].any()):
@@ -213,7 +217,7 @@ def _narrow_integers(values: NDArray[Any], dtype: np.dtype[Any], columns: int) -
         positions = np.flatnonzero(fitting != values)
     stored = fitting[::-1, :columns].astype(dtype, order="C")
     originals = values.reshape(-1)[positions].view(f"u{values.itemsize}")
-    return Counts(stored, Exceptions.far(positions, originals), min(lowest, 0), max(highest, 0))
+    return Counts(stored, Exceptions.far(positions, originals), lowest, max(highest, 0))
 
 
 def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.plan import Coding
 from cryofs.archive.verify import verify
+from cryofs.detector import lzw
 from cryofs.errors import CryofsError, DamagedError
-from cryofs.formats import codecs
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.open import open_movie
 from tests.support import archive, movie_values, simulated
@@ -82,10 +82,13 @@ def test_no_decoder_meets_a_damaged_strip(place: Path, tmp_path: Path, monkeypat
         content[movie.record.frames[4].offsets[0] + 20] ^= 0xFF  # type: ignore[attr-defined]
     path.write_bytes(content)
     met: list[bytes] = []
-    monkeypatch.setattr(codecs, "decode", lambda *arguments: met.append(arguments[2]))
+    monkeypatch.setattr(lzw, "decode", lambda stream, _: met.append(stream))
     with open_movie(path) as movie, pytest.raises(DamagedError, match="frame 4"):
         movie.raw_frame(4)
     assert not met
+    with open_movie(path) as movie, pytest.raises(DamagedError, match="frame 3"):
+        movie.raw_frame(3)
+    assert met, "strips that are whole are decoded by what was replaced here"
 
 
 @pytest.mark.parametrize("part", ["pixels", "page directory", "record"])
