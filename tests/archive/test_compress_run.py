@@ -21,6 +21,7 @@ from cryofs.archive.durable import Draft
 from cryofs.archive.plan import Coding
 from cryofs.archive.savings import describe
 from cryofs.detector import lzw
+from cryofs.detector.values import GainReference
 from cryofs.errors import ArchiveError, ChangedError, CryofsError, FormatError
 from cryofs.formats.tiff import TiffMovieWriter
 from cryofs.movies.archived import ArchivedMovie
@@ -471,3 +472,33 @@ def test_folder_times_and_modes_are_kept(tmp_path: Path) -> None:
     os.utime(session / "deep", ns=(10**18, 10**18 + 123456789))
     archive(session, target)
     same_tree(session, target)
+
+
+def test_a_link_that_changed_is_changed_in_the_archive(tmp_path: Path) -> None:
+    session, target = tmp_path / "session", tmp_path / "archive"
+    session.mkdir()
+    link = session / "latest"
+    for name in ("one", "two"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(name)
+        summary, _ = archive(session, target)
+        assert summary.failed == 0
+        assert (target / "latest").readlink() == Path(name)
+    (target / "latest").unlink()
+    (target / "latest").write_text("a file of somebody")
+    summary, heard = archive(session, target)
+    assert summary.failed == 1
+    assert "remove it" in str(heard.errors[link])
+    assert (target / "latest").read_text() == "a file of somebody"
+    assert names(target) == ["latest"]
+
+
+def test_a_reference_that_another_run_made_meanwhile_is_used(tmp_path: Path) -> None:
+    reference = GainReference(DETECTOR.gain)
+    runs = [references.References(tmp_path) for _ in range(2)]
+    first, second = (run.add(reference, None) for run in runs)
+    assert first.record == second.record
+    assert names(tmp_path) == ["gain-reference.mrc"]
+    other = runs[0].add(GainReference(DETECTOR.gain * np.float32(2)), None)
+    assert names(tmp_path) == sorted(["gain-reference.mrc", other.record.name])
+    assert other.record.name == f"gain-reference-{other.record.sha256[:8]}.mrc"
