@@ -25,6 +25,9 @@ _SHIFT_BITS = 0x4B400000
 # Farthest that a near exception may miss the restored value, in steps of the last bit: what an int8 holds.
 _NEAR = 127
 _ARITHMETICS = list(Arithmetic)
+# Values that are converted at a time: they and what is computed of them stay in the processor's first cache. So many
+# exceptions there is room for at first; then the room doubles, by at least as much as the next piece may need.
+_PIECE = 512
 _DOUBLE, _RECIPROCAL = _ARITHMETICS.index(Arithmetic.DOUBLE), _ARITHMETICS.index(Arithmetic.RECIPROCAL)
 
 
@@ -74,52 +77,63 @@ def divide(values: NDArray[np.float32], reference: GainReference, rows: slice, d
     detail = gain if reference.detail is None else reference.detail[rows]
     arithmetic = _ARITHMETICS.index(reference.arithmetic)
     stored = np.empty(values.shape, dtype)
-    wrong = np.empty(len(values), np.int64)
-    highest = int(_divide(values, gain, detail, arithmetic, stored, np.iinfo(dtype).max, wrong))
-    positions = np.empty(wrong.sum(), np.int64)
-    originals = np.empty(len(positions), np.uint32)
-    steps = np.empty(len(positions), np.int64)
-    if len(positions):
-        found = _collect(values, gain, detail, arithmetic, stored, wrong, positions, originals, steps)
-        highest = max(highest, int(found))
+    highest, positions, originals, steps = _divide(values, gain, detail, arithmetic, stored, np.iinfo(dtype).max)
     near = np.abs(steps) <= _NEAR
     exceptions = Exceptions(positions[~near], originals[~near], positions[near], steps[near].astype(np.int8))
-    return Counts(stored, exceptions, 0, highest)
+    return Counts(stored, exceptions, 0, int(highest))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _divide(values, gain, detail, arithmetic, stored, limit, wrong):  # type: ignore[no-untyped-def]
-    """Fill `stored`, and `wrong` with the number of exceptions in each row; return the highest count.
+def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no-untyped-def]
+    """Fill `stored`; return the highest true count, and of the exceptions positions, bits, and steps of the last bit.
 
-    Many short loops over a row, each of which becomes vector instructions; together they would not.
+    Many short loops over a piece of a row, each of which becomes vector instructions; together they would not.
     """
     rows, nx = values.shape
     bits = values.view(np.uint32)
-    shifted = np.empty(nx, np.float32)
+    shifted = np.empty(_PIECE, np.float32)
     shifted_bits = shifted.view(np.uint32)
-    restored = np.empty(nx, np.float32)
+    restored = np.empty(_PIECE, np.float32)
     restored_bits = restored.view(np.uint32)
+    positions, originals, steps = np.empty(_PIECE, np.int64), np.empty(_PIECE, np.uint32), np.empty(_PIECE, np.int64)
+    found = 0
     top = np.float32(limit)
     highest = np.uint32(_SHIFT_BITS)
+    highest_exception = 0
     for row in range(rows):
-        line, line_bits, line_gain, page_row = values[row], bits[row], gain[row], stored[rows - 1 - row]
-        for x in range(nx):
-            quotient = line[x] / line_gain[x]
-            # in this order a NaN becomes 0
-            quotient = quotient if quotient > _ZERO_F4 else _ZERO_F4
-            quotient = quotient if quotient < top else top
-            shifted[x] = quotient + _SHIFT_F4
-        _restore(shifted, line_gain, detail[row], arithmetic, restored)
-        different = np.int32(0)
-        for x in range(nx):
-            # machines differ in the sign of a NaN that they compute, so none is left to a product
-            different += np.int32((restored_bits[x] != line_bits[x]) | (restored[x] != restored[x]))
-        wrong[row] = different
-        for x in range(nx):
-            page_row[x] = shifted_bits[x]
-        for x in range(nx):
-            highest = max(highest, shifted_bits[x])
-    return highest - np.uint32(_SHIFT_BITS)
+        for first in range(0, nx, _PIECE):
+            size = min(_PIECE, nx - first)
+            piece, piece_bits = values[row, first : first + size], bits[row, first : first + size]
+            piece_gain, piece_detail = gain[row, first : first + size], detail[row, first : first + size]
+            for x in range(size):
+                quotient = piece[x] / piece_gain[x]
+                # in this order a NaN becomes 0
+                quotient = quotient if quotient > _ZERO_F4 else _ZERO_F4
+                quotient = quotient if quotient < top else top
+                shifted[x] = quotient + _SHIFT_F4
+            _restore(shifted[:size], piece_gain, piece_detail, arithmetic, restored)
+            different = np.int32(0)
+            for x in range(size):
+                # machines differ in the sign of a NaN that they compute, so none is left to a product
+                different += np.int32((restored_bits[x] != piece_bits[x]) | (restored[x] != restored[x]))
+            page = stored[rows - 1 - row, first : first + size]
+            for x in range(size):
+                page[x] = shifted_bits[x]
+            for x in range(size):
+                highest = max(highest, shifted_bits[x])
+            if different == 0:
+                continue
+            if found + different > len(positions):
+                positions, originals, steps = _doubled(positions), _doubled(originals), _doubled(steps)
+            start = row * nx + first
+            _collect(piece, restored, start, positions[found:], originals[found:], steps[found:])
+            for place in range(found, found + different):
+                x = positions[place] - start
+                count = _count(piece[x : x + 1], piece_gain[x : x + 1], piece_detail[x : x + 1], arithmetic)
+                highest_exception = max(highest_exception, count)
+            found += different
+    highest_count = max(np.int64(highest - np.uint32(_SHIFT_BITS)), highest_exception)
+    return highest_count, positions[:found], originals[:found], steps[:found]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -138,39 +152,38 @@ def _restore(shifted, gain, detail, arithmetic, restored):  # type: ignore[no-un
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _collect(values, gain, detail, arithmetic, stored, wrong, positions, originals, steps):  # type: ignore[no-untyped-def]
-    """List the exceptions; return the highest true count among them, which only the stored type was too narrow for."""
-    rows, nx = values.shape
-    bits = values.view(np.uint32)
-    shifted = np.empty(nx, np.float32)
-    restored = np.empty(nx, np.float32)
-    restored_bits = restored.view(np.uint32)
-    wide = np.empty(1, np.float32)
-    wide_restored = np.empty(1, np.float32)
-    wide_bits = wide_restored.view(np.uint32)
-    highest = 0
+def _collect(values, restored, start, positions, originals, steps):  # type: ignore[no-untyped-def]
+    """List the values that are not restored; the first has the position `start`."""
+    bits, restored_bits = values.view(np.uint32), restored.view(np.uint32)
     found = 0
-    for row in range(rows):
-        if wrong[row] == 0:
+    for x in range(len(values)):
+        restorable = restored[x] == restored[x]
+        if restored_bits[x] == bits[x] and restorable:
             continue
-        for x in range(nx):
-            shifted[x] = np.float32(stored[rows - 1 - row, x]) + _SHIFT_F4
-        _restore(shifted, gain[row], detail[row], arithmetic, restored)
-        for x in range(nx):
-            restorable = restored[x] == restored[x]
-            if restored_bits[x] == bits[row, x] and restorable:
-                continue
-            positions[found] = row * nx + x
-            originals[found] = bits[row, x]
-            steps[found] = np.int64(bits[row, x]) - np.int64(restored_bits[x]) if restorable else _NEAR + 1
-            found += 1
-            quotient = values[row, x] / gain[row, x]
-            if quotient > _ZERO_F4 and quotient <= _MAX_COUNT_F4:
-                wide[0] = quotient + _SHIFT_F4
-                _restore(wide, gain[row, x : x + 1], detail[row, x : x + 1], arithmetic, wide_restored)
-                if wide_bits[0] == bits[row, x]:
-                    highest = max(highest, int(wide[0] - _SHIFT_F4))
-    return highest
+        positions[found] = start + x
+        originals[found] = bits[x]
+        steps[found] = np.int64(bits[x]) - np.int64(restored_bits[x]) if restorable else _NEAR + 1
+        found += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _count(value, gain, detail, arithmetic):  # type: ignore[no-untyped-def]
+    """The true count of a value for which the stored type is too narrow; 0 where it has none. All have shape (1,)."""
+    quotient = value[0] / gain[0]
+    if not _ZERO_F4 < quotient <= _MAX_COUNT_F4:
+        return 0
+    shifted, restored = np.empty(1, np.float32), np.empty(1, np.float32)
+    shifted[0] = quotient + _SHIFT_F4
+    _restore(shifted, gain, detail, arithmetic, restored)
+    return int(shifted[0] - _SHIFT_F4) if restored.view(np.uint32)[0] == value.view(np.uint32)[0] else 0
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _doubled(array):  # type: ignore[no-untyped-def]
+    """The array, with room for as much again."""
+    longer = np.empty(2 * len(array), array.dtype)
+    longer[: len(array)] = array
+    return longer
 
 
 def narrow(values: NDArray[Any], dtype: np.dtype[Any], columns: int | None = None) -> Counts:
