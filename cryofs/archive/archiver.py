@@ -10,13 +10,13 @@ from cryofs.archive.references import Reference, References
 from cryofs.archive.samples import take_samples
 from cryofs.archive.sources import Job, Kind
 from cryofs.archive.writer import OnFrame, archive_movie
+from cryofs.errors import ArchiveError, CryofsError
+from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.rendering import Rendering
 from cryofs.movies.source import SourceMovie
-
-_MODE_FLOAT32 = 2
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,32 @@ class Archiver:
         return MrcMovie(job.source)
 
     def store(self, job: Job, on_frame: OnFrame) -> Stored:
-        """Store a movie; errors as those of `archive_movie`, and FormatError."""
+        """Store a movie.
+
+        Raises
+        ------
+        CryofsError
+            It cannot be stored, whatever the reason, and nothing of it stays behind.
+        """
+        try:
+            return self._store(job, on_frame)
+        except CryofsError:
+            raise
+        except OSError as error:
+            raise ArchiveError(f"{job.source}: {error}") from error
+        except MemoryError as error:
+            raise ArchiveError(f"{job.source}: memory is short ({error}); try fewer --jobs") from error
+        except Exception as error:
+            # one movie that nobody thought of must not keep the others from being stored
+            what = f"{type(error).__name__}: {error}"
+            raise ArchiveError(f"{job.source}: not stored, by a fault of cryofs ({what}); please report it") from error
+
+    def _store(self, job: Job, on_frame: OnFrame) -> Stored:
         with self.open(job) as movie:
             samples = take_samples(movie)
             reference: Reference | None = None
             note = None
-            if job.kind is Kind.MOVIE and movie.mrc_header.mode == _MODE_FLOAT32 and self._options.gain != "none":
+            if job.kind is Kind.MOVIE and movie.mrc_header.mode == MODE_FLOAT32 and self._options.gain != "none":
                 if self._given is not None and self._given.gain.shape == movie.shape[1:]:
                     reference = self._given
                 else:

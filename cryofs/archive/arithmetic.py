@@ -1,9 +1,9 @@
 """Which arithmetic made the values of gain-normalised movies: found by trying, once their gain is known nearly."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,14 @@ from cryofs.archive.samples import take_samples
 from cryofs.detector.refine import Refinement
 from cryofs.detector.values import Arithmetic, GainReference
 from cryofs.errors import CryofsError
+from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.movies.mrc import MrcMovie
 
 # With fewer exceptions than this share, multiplication in float32 is what the camera software does.
 _SINGLE_SHARE = 1e-3
 _BAND_ROWS = 32
 _BATCH_FRAMES = 8
+_Seen = TypeVar("_Seen")
 
 
 def find_arithmetic(gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executor) -> GainReference:
@@ -32,7 +34,7 @@ def find_arithmetic(gain: NDArray[np.float32], frames: Mapping[str, int], pool: 
         The movies, by path, and how many of their first frames to look at.
     """
     single = GainReference(gain)
-    samples = [sample for movie, _ in _opened(frames) for sample in take_samples(movie)]
+    samples = list(_look(frames, gain.shape, lambda movie, _: iter(take_samples(movie))))
     if not samples or exception_share(single, samples) <= _SINGLE_SHARE:
         return single
     refined = _refined(gain, frames, pool)
@@ -46,9 +48,13 @@ def _refined(gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executo
     def refine(first: int) -> dict[Arithmetic, GainReference]:
         end = min(first + _BAND_ROWS, len(gain))
         refinement = Refinement.of(gain[first:end])
-        for movie, count in _opened(frames):
+
+        def stacks(movie: MrcMovie, count: int) -> Iterator[NDArray[Any]]:
             for start in range(0, count, _BATCH_FRAMES):
-                refinement.update(movie.stack(range(start, min(start + _BATCH_FRAMES, count)), first, end))
+                yield movie.stack(range(start, min(start + _BATCH_FRAMES, count)), first, end)
+
+        for values in _look(frames, gain.shape, stacks):
+            refinement.update(values)
         return refinement.references()
 
     bands = list(pool.map(refine, range(0, len(gain), _BAND_ROWS)))
@@ -60,12 +66,15 @@ def _joined(bands: list[GainReference]) -> GainReference:
     return GainReference(np.concatenate([band.gain for band in bands]), bands[0].arithmetic, np.concatenate(details))
 
 
-def _opened(frames: Mapping[str, int]) -> Iterator[tuple[MrcMovie, int]]:
-    """The movies that can still be read; archiving the others will say what is wrong with them."""
+def _look(
+    frames: Mapping[str, int], shape: tuple[int, ...], look: Callable[[MrcMovie, int], Iterator[_Seen]]
+) -> Iterator[_Seen]:
+    """What is seen in the movies that can still be read; archiving the others will say what is wrong with them."""
     for path, count in frames.items():
         try:
-            movie = MrcMovie(Path(path))
+            with MrcMovie(Path(path)) as movie:
+                # another file may have taken the name since
+                if movie.mrc_header.mode == MODE_FLOAT32 and movie.shape[1:] == shape and movie.shape[0] >= count:
+                    yield from look(movie, count)
         except (CryofsError, OSError):
             continue
-        with movie:
-            yield movie, count

@@ -35,10 +35,10 @@ class Workers:
 
 
 class BandMemory:
-    """A fixed number of pieces of memory."""
+    """A fixed number of pieces of memory; those used last are used first, so that spare ones take no memory."""
 
     def __init__(self, pieces: int, piece_bytes: int):
-        self._free: queue.SimpleQueue[NDArray[np.uint8]] = queue.SimpleQueue()
+        self._free: queue.LifoQueue[NDArray[np.uint8]] = queue.LifoQueue()
         for _ in range(pieces):
             self._free.put(np.empty(piece_bytes, np.uint8))
 
@@ -71,8 +71,11 @@ class Band:
 
     def done(self) -> None:
         """The bytes are no longer needed."""
-        self.summed.result()
-        self.memory.give_back(self.raw)
+        try:
+            self.summed.result()
+        finally:
+            # the reader waits for memory before it asks for results, failed ones too
+            self.memory.give_back(self.raw)
 
 
 class OriginalSums:

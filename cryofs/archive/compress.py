@@ -25,6 +25,7 @@ from cryofs.archive.samples import take_samples
 from cryofs.archive.sources import Job, Kind
 from cryofs.detector.values import GainReference
 from cryofs.errors import ArchiveError, CryofsError
+from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.formats.record import is_archived
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGainMovie
@@ -113,6 +114,8 @@ class _Run:
         self._references = self._archiver.references
         # sizes of images for which the gain reference of EER movies is in the archive
         self._eer_grids: set[tuple[int, int]] = set()
+        # whether processes are ready that store several movies at a time
+        self._several = False
         self.summary = Summary()
 
     def make_folders(self, jobs: list[Job]) -> None:
@@ -124,9 +127,8 @@ class _Run:
             folder.mkdir(parents=True, exist_ok=True)
 
     def archive_movies(self, jobs: list[Job]) -> None:
-        if min(len(jobs), self._options.jobs) > 1:
-            processes.prepare()
         usable: list[tuple[Job, MovieInfo]] = []
+        original_bytes = 0
         for job in jobs:
             try:
                 with self._archiver.open(job) as movie:
@@ -137,27 +139,38 @@ class _Run:
                     self.summary.skipped += 1
                 else:
                     usable.append((job, info))
+                    original_bytes += info.original_bytes
+                    self._prepare_processes(len(usable), original_bytes)
             except (CryofsError, OSError) as error:
                 self.fail(job.source, error)
         self._listener.begin(len(usable), 2 * sum(info.shape[0] for _, info in usable))
         if self._options.gain == "auto":
             self._estimate_missing([info for job, info in usable if job.kind is Kind.MOVIE])
-        for job, outcome in self._store_all(usable):
+        for job, outcome in self._store_all([job for job, _ in usable]):
             if isinstance(outcome, Stored):
                 self._note_stored(job, outcome)
             else:
                 self.fail(job.source, outcome)
 
-    def _store_all(self, usable: list[tuple[Job, MovieInfo]]) -> Iterator[Outcome]:
-        jobs = [job for job, _ in usable]
-        count = min(self._options.jobs, len(jobs), _MAX_PROCESSES)
-        if count > 1 and sum(info.original_bytes for _, info in usable) >= _WORTH_PROCESSES:
+    def _prepare_processes(self, movies: int, original_bytes: int) -> None:
+        """Have processes made ready as soon as so many movies are worth it."""
+        if self._several or min(movies, self._options.jobs) == 1 or original_bytes < _WORTH_PROCESSES:
+            return
+        try:
+            processes.prepare()
+            self._several = True
+        except OSError as error:
+            self._listener.note(f"storing one movie at a time, as no processes can be started ({error})")
+
+    def _store_all(self, jobs: list[Job]) -> Iterator[Outcome]:
+        if self._several:
+            count = min(self._options.jobs, len(jobs), _MAX_PROCESSES)
             yield from processes.store_all(jobs, self._archive, self._options, count, self._listener.frames)
             return
         for job in jobs:
             try:
                 yield job, self._archiver.store(job, self._listener.frames)
-            except (CryofsError, OSError) as error:
+            except CryofsError as error:
                 yield job, error
 
     def _note_stored(self, job: Job, stored: Stored) -> None:
@@ -198,7 +211,7 @@ class _Run:
         """Estimate gain references until every gain-normalised movie has one that fits."""
         by_size = defaultdict(list)
         for info in infos:
-            if info.mode == 2:
+            if info.mode == MODE_FLOAT32:
                 by_size[info.shape[1:]].append(info)
         # the reference of the largest part of the run gets the plain name
         for same_size in sorted(by_size.values(), key=lambda infos: -sum(info.bytes for info in infos)):
@@ -207,13 +220,16 @@ class _Run:
                 paths = [info.path for info in waiting]
                 estimation = estimate_from(paths, take_samples, self._pool, self._listener.frame_row)
                 reference = estimation and estimation.reference(self._pool)
-                if estimation and reference and self._fits(waiting[0], reference):
-                    self._references.add(reference, estimation.pixel_size)
                 # the first movie has had its chance, fitting or not
-                waiting = [info for info in waiting[1:] if not self._fits(info)]
+                first, *waiting = waiting
+                if estimation and reference and self._fits(first, reference):
+                    self._references.add(reference, estimation.pixel_size)
+                    waiting = [info for info in waiting if not self._fits(info)]
 
     def _fits(self, info: MovieInfo, reference: GainReference | None = None) -> bool:
         """Whether a reference, or any of the archive's, serves a movie."""
+        if reference is None and not self._references.of_size(info.shape[1:]):
+            return False
         try:
             with MrcMovie(info.path) as movie:
                 samples = take_samples(movie)

@@ -25,6 +25,7 @@ class _EncodedBand:
     strips: list[bytes]
     start: int
     exceptions: Exceptions
+    beyond: int
     lowest: int
     highest: int
 
@@ -41,11 +42,12 @@ class StoredExceptions:
 
 @dataclass(frozen=True)
 class EncodedFrame:
-    """A frame as it is to be stored, and the range of its counts."""
+    """A frame as it is to be stored, the range of its counts, and how many are beyond the pixel type."""
 
     strips: list[bytes]
     stored_sum: str
     exceptions: StoredExceptions | None
+    beyond: int
     lowest: int
     highest: int
 
@@ -58,6 +60,11 @@ class EncodedFrame:
     def exception_bytes(self) -> int:
         """Size of the exceptions."""
         return len(self.exceptions.stored) if self.exceptions else 0
+
+    @property
+    def narrowing_bytes(self) -> int:
+        """Size of those exceptions that a wider pixel type would hold."""
+        return len(self.exceptions.stored) * self.beyond // self.exceptions.count if self.exceptions else 0
 
 
 def encode_frames(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers) -> Iterator[EncodedFrame]:
@@ -97,7 +104,7 @@ def _encode_band(movie: SourceMovie, plan: Plan, band: Band) -> _EncodedBand:
             form = counts.divide(values, plan.reference.gain, band.rows, layout.dtype)
         width, step = values.shape[1], layout.rows_per_strip
         strips = [plan.candidate.encode(form.stored[top : top + step]) for top in range(0, len(values), step)]
-        return _EncodedBand(strips, band.rows.start * width, form.exceptions, form.lowest, form.highest)
+        return _EncodedBand(strips, band.rows.start * width, form.exceptions, form.beyond, form.lowest, form.highest)
     finally:
         band.done()
 
@@ -109,6 +116,7 @@ def _join(bands: list[_EncodedBand]) -> EncodedFrame:
         strips=strips,
         stored_sum=quick_sum(b"".join(strips)),
         exceptions=_deflate(Exceptions.joined([(band.start, band.exceptions) for band in bands])),
+        beyond=sum(band.beyond for band in bands),
         lowest=min(band.lowest for band in bands),
         highest=max(band.highest for band in bands),
     )

@@ -15,7 +15,7 @@ from cryofs.archive.durable import draft, write_file
 from cryofs.detector.gain import BECAME_RELIABLE, CHANGED, MISMATCH, NEGATIVE, GainEstimate
 from cryofs.detector.values import GainReference
 from cryofs.errors import CryofsError, GainError
-from cryofs.formats.mrc import new_header
+from cryofs.formats.mrc import MODE_FLOAT32, new_header
 from cryofs.movies.gain import reference_file
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import GAIN_REFERENCE
@@ -75,7 +75,7 @@ class Estimation:
     @classmethod
     def for_movie(cls, movie: MrcMovie, thresh: int = DEFAULT_THRESH, tolerance: float = 0.0) -> Self:
         """Nothing known yet, of frames as large as this movie's; `tolerance` as in `GainEstimate.update`."""
-        if movie.mrc_header.mode != 2:
+        if movie.mrc_header.mode != MODE_FLOAT32:
             raise GainError(f"{movie.name}: its values are no float32, so not gain-normalised; leave it out")
         _, ny, nx = movie.shape
         empty = GainEstimate.empty(ny, nx)
@@ -109,7 +109,7 @@ class Estimation:
             The movie is not of float32 frames of the size of this estimate.
         """
         frames, ny, nx = movie.shape
-        if movie.mrc_header.mode != 2 or (ny, nx) != self.estimate.gain.shape:
+        if movie.mrc_header.mode != MODE_FLOAT32 or (ny, nx) != self.estimate.gain.shape:
             raise GainError(f"{movie.name}: its frames are not float32 of {self.estimate.gain.shape}; leave it out")
         first = self.frames_done.get(movie.name, 0)
         while not (self.stable or limits.stop() or (len(self.changes) == _BATCH_FRAMES and self.hopeless)):
@@ -157,9 +157,8 @@ class Estimation:
         """The gain reference that the estimate makes, by the arithmetic that serves the movies best."""
         return find_arithmetic(self.estimate.reference(), self.frames_done, pool)
 
-    def save(self, folder: Path, reference: GainReference) -> None:
-        """Write gain reference, reliability, and the state to go on from."""
-        write_file(folder / GAIN_REFERENCE, reference_file(reference, self.pixel_size))
+    def save(self, folder: Path) -> None:
+        """Write reliability, and the state to go on from."""
         ny, nx = self.estimate.gain.shape
         header = new_header((1, ny, nx), 2, self.pixel_size, "cryofs gain reliability: agreeing values less mismatches")
         write_file(folder / RELIABILITY_NAME, header + self.estimate.reliability.astype("<f4").tobytes())
@@ -176,6 +175,10 @@ class Estimation:
             np.savez(made.file, allow_pickle=False, state=np.array(json.dumps(state)), **arrays)
             made.sync()
             made.publish()
+
+    def save_reference(self, folder: Path, reference: GainReference) -> None:
+        """Write the gain reference."""
+        write_file(folder / GAIN_REFERENCE, reference_file(reference, self.pixel_size))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -223,7 +226,8 @@ def continue_estimation(
                     estimation.set_thresh(thresh)
                     yield from estimation.add_movie(movie, pool, limits)
                 if time.monotonic() - saved > _SAVE_SECONDS:
-                    estimation.save(folder, GainReference(estimation.estimate.reference()))
+                    estimation.save(folder)
+                    estimation.save_reference(folder, GainReference(estimation.estimate.reference()))
                     saved = time.monotonic()
             except CryofsError as error:
                 on_error(error)
@@ -231,6 +235,7 @@ def continue_estimation(
                 return
     finally:
         if estimation is not None and estimation.changes:
-            estimation.save(folder, estimation.reference(pool))
+            estimation.save(folder)
+            estimation.save_reference(folder, estimation.reference(pool))
     if estimation is None or not estimation.changes:
         raise GainError(f"{folder}: no gain-normalised movie among the sources; float32 MRC movies are needed")

@@ -106,9 +106,9 @@ class Plan:
         """The same plan as BigTIFF."""
         return replace(self, big=True)
 
-    def affords(self, exception_bytes: int, strip_bytes: int) -> bool:
-        """Whether values beyond the pixel type may stay exceptions."""
-        return self.coding.narrow == "auto" and exception_bytes <= _NARROWING_COST * strip_bytes
+    def affords(self, narrowing_bytes: int, strip_bytes: int) -> bool:
+        """Whether values beyond the pixel type, which take so many bytes, may stay exceptions."""
+        return self.coding.narrow == "auto" and narrowing_bytes <= _NARROWING_COST * strip_bytes
 
 
 def make_plan(
@@ -149,6 +149,12 @@ def exception_bytes(found: Iterable[Exceptions]) -> int:
     )
 
 
+def _narrowing_bytes(forms: list[Counts]) -> int:
+    """Stored size of those exceptions that a wider pixel type would hold."""
+    beyond, count = sum(form.beyond for form in forms), sum(form.exceptions.count for form in forms)
+    return exception_bytes(form.exceptions for form in forms) * beyond // max(count, 1)
+
+
 def _as_counts(
     samples: list[Sample], original: np.dtype[Any], reference: Reference | None, coding: Coding, pool: Executor
 ) -> list[Counts]:
@@ -163,7 +169,7 @@ def _as_counts(
     if coding.narrow == "auto" and exact.itemsize > 1:
         for narrow in (forms, _convert(samples, reference, np.dtype("i1"))) if lowest < 0 else (forms,):
             strips = _smallest([form.stored for form in narrow], coding, pool)[1]
-            if exception_bytes(form.exceptions for form in narrow) <= _NARROWING_COST * strips:
+            if _narrowing_bytes(narrow) <= _NARROWING_COST * strips:
                 return narrow
     return _convert(samples, reference, exact)
 

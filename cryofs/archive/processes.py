@@ -7,6 +7,7 @@ with its next frame and gives its movie up.
 """
 
 import contextlib
+import functools
 import multiprocessing
 import signal
 import threading
@@ -59,7 +60,13 @@ class _Worker:
 
 
 def prepare() -> None:
-    """Begin to load what workers need, in the process that they are forked from, while the run looks at its movies."""
+    """Begin to load what workers need, in the process that they are forked from, while the run looks at its movies.
+
+    Raises
+    ------
+    OSError
+        No processes can be had, for example because the path of the temporary folder is too long for a socket.
+    """
     _CONTEXT.set_forkserver_preload(_PRELOADED)
     with _interrupts_held():
         forkserver.ensure_running()
@@ -102,8 +109,6 @@ def _run(
                     continue
                 if answer is None:
                     on_frame(-worker.told)
-                elif isinstance(answer, Exception) and not isinstance(answer, CryofsError | OSError):
-                    raise answer
                 job = worker.job
                 if waiting and answer is not None:
                     worker.give(waiting.popleft())
@@ -166,16 +171,18 @@ def _work(
             raise _StoppedError
         pipe.send(count)
 
+    @functools.cache
+    def archiver() -> Archiver:
+        # made with the first movie, when all references are there
+        return Archiver(archive, options, Workers(pool, threads))
+
     def store(job: Job) -> Stored | Exception:
         try:
-            return archiver.store(job, on_frame)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run tells it
+            return archiver().store(job, on_frame)
+        except (CryofsError, OSError) as error:
             return error
 
     with contextlib.suppress(EOFError, ConnectionError, _StoppedError), ThreadPoolExecutor(threads) as pool:
-        # made with the first movie, when all references are there
-        job = pipe.recv()
-        archiver = Archiver(archive, options, Workers(pool, threads))
         while True:
-            pipe.send(store(job))
             job = pipe.recv()
+            pipe.send(store(job))

@@ -46,9 +46,13 @@ class References:
         self._library = GainLibrary(root)
         self._known = [self._load(path) for path in self._library.paths(root)]
 
+    def of_size(self, shape: tuple[int, int]) -> list[Reference]:
+        """The references for frames of a size."""
+        return [one for one in self._known if one.gain.shape == shape]
+
     def fitting(self, shape: tuple[int, int], samples: list[Sample]) -> Reference | None:
         """The reference that leaves the fewest exceptions in the samples, None where all leave too many."""
-        serving = [one for one in self._known if one.gain.shape == shape and fits(one.gain, samples)]
+        serving = [one for one in self.of_size(shape) if fits(one.gain, samples)]
         return min(serving, key=lambda one: exception_share(one.gain, samples), default=None)
 
     def adopt(self, path: Path) -> Reference:

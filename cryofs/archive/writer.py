@@ -77,6 +77,7 @@ class _Written:
     highest: int = 0
     strip_bytes: int = 0
     exception_bytes: int = 0
+    narrowing_bytes: int = 0
     told: int = 0
 
     def count(self, frame: EncodedFrame) -> None:
@@ -85,6 +86,7 @@ class _Written:
         self.lowest, self.highest = min(self.lowest, frame.lowest), max(self.highest, frame.highest)
         self.strip_bytes += frame.strip_bytes
         self.exception_bytes += frame.exception_bytes
+        self.narrowing_bytes += frame.narrowing_bytes
 
 
 def archive_movie(movie: SourceMovie, target: Path, plan: Plan, workers: Workers, on_frame: OnFrame) -> int:
@@ -111,8 +113,10 @@ def archive_movie(movie: SourceMovie, target: Path, plan: Plan, workers: Workers
     """
     with draft(target) as made:
         os.fchmod(made.file.fileno(), stat.S_IMODE(movie.stat.st_mode))
+        written = _Written()
         while True:
-            sums, written = OriginalSums(), _Written()
+            # the range is kept, so that pixels only get wider and the attempts come to an end
+            sums, written = OriginalSums(), _Written(lowest=written.lowest, highest=written.highest)
             try:
                 _write_frames(movie, made, plan, sums, written, workers, on_frame)
                 break
@@ -176,7 +180,7 @@ def _check_plan(
     """Raise _ReplanError where the type is too narrow, classic TIFF too small, or exceptions cost too much."""
     if not plan.holds(written.lowest, written.highest):
         dtype = plan.dtype_for(written.lowest, written.highest)
-        if dtype != plan.layout.dtype and not plan.affords(written.exception_bytes, written.strip_bytes):
+        if dtype != plan.layout.dtype and not plan.affords(written.narrowing_bytes, written.strip_bytes):
             raise _ReplanError(plan.with_dtype(dtype, take_samples(movie), workers.pool))
     if not plan.big and position + frame.strip_bytes > CLASSIC_LIMIT - _CLASSIC_MARGIN:
         raise _ReplanError(plan.as_big())

@@ -41,6 +41,8 @@ class Counts:
         Page rows (reversed frame rows). At exceptions the rounded value, within the limits of the type.
     exceptions : Exceptions
         In the flattened frame rows.
+    beyond : int
+        How many exceptions are true counts that only the stored type is too narrow for.
     lowest, highest : int
         Range of all true counts, including those that the stored type is too narrow for; exceptions may widen it, up to
         the limits of the stored type.
@@ -48,6 +50,7 @@ class Counts:
 
     stored: NDArray[Any]
     exceptions: Exceptions
+    beyond: int
     lowest: int
     highest: int
 
@@ -76,16 +79,19 @@ def divide(values: NDArray[np.float32], reference: GainReference, rows: slice, d
     gain = reference.gain[rows]
     detail = gain if reference.detail is None else reference.detail[rows]
     arithmetic = _ARITHMETICS.index(reference.arithmetic)
+    if values.shape != gain.shape:
+        raise ValueError(f"values of shape {values.shape} with a gain of shape {gain.shape}")
     stored = np.empty(values.shape, dtype)
-    highest, positions, originals, steps = _divide(values, gain, detail, arithmetic, stored, np.iinfo(dtype).max)
+    limit = np.iinfo(dtype).max
+    highest, beyond, positions, originals, steps = _divide(values, gain, detail, arithmetic, stored, limit)
     near = np.abs(steps) <= _NEAR
     exceptions = Exceptions(positions[~near], originals[~near], positions[near], steps[near].astype(np.int8))
-    return Counts(stored, exceptions, 0, int(highest))
+    return Counts(stored, exceptions, int(beyond), 0, int(highest))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no-untyped-def]
-    """Fill `stored`; return the highest true count, and of the exceptions positions, bits, and steps of the last bit.
+    """Fill `stored`; return the highest true count, and of exceptions how many are counts, positions, bits, and steps.
 
     Many short loops over a piece of a row, each of which becomes vector instructions; together they would not.
     """
@@ -96,10 +102,10 @@ def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no
     restored = np.empty(_PIECE, np.float32)
     restored_bits = restored.view(np.uint32)
     positions, originals, steps = np.empty(_PIECE, np.int64), np.empty(_PIECE, np.uint32), np.empty(_PIECE, np.int64)
-    found = 0
+    found = np.int64(0)
     top = np.float32(limit)
     highest = np.uint32(_SHIFT_BITS)
-    highest_exception = 0
+    highest_exception = beyond = 0
     for row in range(rows):
         for first in range(0, nx, _PIECE):
             size = min(_PIECE, nx - first)
@@ -131,9 +137,10 @@ def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no
                 x = positions[place] - start
                 count = _count(piece[x : x + 1], piece_gain[x : x + 1], piece_detail[x : x + 1], arithmetic)
                 highest_exception = max(highest_exception, count)
+                beyond += count > 0
             found += different
     highest_count = max(np.int64(highest - np.uint32(_SHIFT_BITS)), highest_exception)
-    return highest_count, positions[:found], originals[:found], steps[:found]
+    return highest_count, beyond, positions[:found], originals[:found], steps[:found]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -206,13 +213,19 @@ def narrow(values: NDArray[Any], dtype: np.dtype[Any], columns: int | None = Non
     bits = np.dtype(f"u{values.itemsize}")
     positions = np.flatnonzero(restored.view(bits) != np.ascontiguousarray(values).view(bits))
     exceptions = values.reshape(-1)[positions]
-    lowest, highest = 0, 0
+    beyond, lowest, highest = 0, 0, 0
     if dtype.kind in "ui":
-        fitting = stored if not len(positions) else np.delete(restored.reshape(-1), positions)
-        for part in (fitting, _whole_numbers(exceptions)):
+        fitting = stored
+        if len(positions):
+            fitting = np.delete(restored.reshape(-1), positions)
+            # the largest uint16 comes back as a float16 infinity
+            fitting = fitting[np.isfinite(fitting)]
+        whole = _whole_numbers(exceptions)
+        beyond = len(whole)
+        for part in (fitting, whole):
             if part.size:
                 lowest, highest = min(lowest, int(part.min())), max(highest, int(part.max()))
-    return Counts(stored, Exceptions.far(positions, exceptions.view(bits)), lowest, highest)
+    return Counts(stored, Exceptions.far(positions, exceptions.view(bits)), beyond, lowest, highest)
 
 
 def _narrow_integers(values: NDArray[Any], dtype: np.dtype[Any], columns: int) -> Counts:
@@ -230,7 +243,7 @@ def _narrow_integers(values: NDArray[Any], dtype: np.dtype[Any], columns: int) -
         positions = np.flatnonzero(fitting != values)
     stored = fitting[::-1, :columns].astype(dtype, order="C")
     originals = values.reshape(-1)[positions].view(f"u{values.itemsize}")
-    return Counts(stored, Exceptions.far(positions, originals), lowest, max(highest, 0))
+    return Counts(stored, Exceptions.far(positions, originals), len(positions), lowest, max(highest, 0))
 
 
 def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

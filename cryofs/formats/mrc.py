@@ -21,6 +21,7 @@ MAIN_HEADER_BYTES = 1024
 MAX_EXTENDED_HEADER_BYTES = 64 << 20
 # Longest cell edge that a float32 of the header holds.
 _MAX_CELL = 3e38
+MODE_FLOAT32 = 2
 MODE_4BIT = 101
 ByteOrder = Literal["<", ">"]
 MODE_DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", MODE_4BIT: "u1"}

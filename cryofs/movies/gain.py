@@ -35,7 +35,7 @@ def load_reference(path: Path) -> GainReference:
     """
     try:
         with MrcMovie(path, max_extended_header=_MAX_DETAIL) as movie:
-            if movie.shape[0] != 1 or movie.mrc_header.mode != 2:
+            if movie.shape[0] != 1 or movie.mrc_header.mode != mrc.MODE_FLOAT32:
                 raise GainError(f"{path}: no gain reference, it needs a single frame of mode 2 (float32)")
             gain = np.ascontiguousarray(movie.frame(0), np.float32)
             for arithmetic, extended_type in _EXTENDED_TYPES.items():

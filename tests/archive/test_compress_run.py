@@ -405,9 +405,8 @@ def test_a_full_or_failing_disk_leaves_the_old_state(
     monkeypatch.setattr(os, "fsync", fail)
     _, heard = archive(movie, tmp_path / "archive")
     monkeypatch.undo()
-    error = heard.errors[movie]
-    assert isinstance(error, OSError)
-    assert error.errno == number
+    assert str(movie) in str(heard.errors[movie])
+    assert os.strerror(number) in str(heard.errors[movie])
     assert names(tmp_path / "archive") == ["gain-reference.mrc", "movie.mrc.tif"]
     assert (tmp_path / "archive" / "movie.mrc.tif").read_bytes() == before
 

@@ -223,3 +223,20 @@ def test_padding_of_four_bit_rows_is_kept_beside_the_pixels(tmp_path: Path) -> N
     assert pages.shape == (3, 20, 33)
     assert np.array_equal(pages[..., 32], rows[..., 16] & 15)
     assert exceptions(target) == np.count_nonzero(rows[..., 16] >> 4)
+
+
+def test_defects_do_not_widen_pixels_for_a_rare_value(tmp_path: Path) -> None:
+    """Few electrons make small strips; exceptions that stay in any pixel type do not count against narrow ones."""
+    gain = DETECTOR.gain
+    counts = np.random.default_rng(0).poisson(0.03, (FRAMES, *gain.shape))
+    counts[:, 150, 100] = 400
+    values = counts.astype("<f4") * gain
+    defects = np.random.default_rng(1).random(gain.shape) < 0.002
+    values[:, defects] = np.random.default_rng(2).normal(1, 0.3, (FRAMES, np.count_nonzero(defects)))
+    reference, movie = tmp_path / "gain.mrc", tmp_path / "movie.mrc"
+    reference.write_bytes(header((1, *gain.shape), 2) + gain.tobytes())
+    movie.write_bytes(header((FRAMES, *gain.shape), 2) + values.tobytes())
+    archive(movie, tmp_path / "archive", CompressOptions(gain=reference, jobs=2))
+    facts = describe(tmp_path / "archive" / "movie.mrc.tif")
+    assert facts["stored_dtype"] == "uint8"
+    assert facts["exceptions"] >= FRAMES * (1 + np.count_nonzero(defects)) * 0.9

@@ -164,7 +164,8 @@ def test_all_movies_come_back_and_all_frames_are_told(tmp_path: Path) -> None:
 def test_movies_are_stored_as_one_process_stores_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def records(target: Path, worth: int) -> dict[str, Record]:
         monkeypatch.setattr(compress, "_WORTH_PROCESSES", worth)
-        archive(tmp_path / "session", target, TWO)
+        _, heard = archive(tmp_path / "session", target, TWO)
+        assert not heard.errors
         return {name: untouched(target / name) for name in names(target) if name.endswith(".tif")}
 
     def untouched(path: Path) -> Record:
@@ -174,7 +175,9 @@ def test_movies_are_stored_as_one_process_stores_them(tmp_path: Path, monkeypatc
 
     for number in range(3):
         simulated(tmp_path / "session" / f"{number}.mrc", seed=number)
-    assert records(tmp_path / "several", 0) == records(tmp_path / "one", 1 << 30)
+    several = records(tmp_path / "several", 0)
+    assert len(several) == 3
+    assert several == records(tmp_path / "one", 1 << 30)
 
 
 @pytest.mark.usefixtures("several")
@@ -210,7 +213,7 @@ def test_bad_movies_fail_in_their_process_and_the_rest_is_stored(
     summary, heard = archive(session, target, TWO)
     assert (summary.movies, summary.failed) == (3, 2)
     assert isinstance(heard.errors[cut], FormatError)
-    assert isinstance(heard.errors[blocked], IsADirectoryError)
+    assert "directory" in str(heard.errors[blocked])
     assert names(target) == ["gain-reference.mrc", *(f"good-{number}.mrc.tif" for number in range(3))]
     assert_verified(target, 3)
 
