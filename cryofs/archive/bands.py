@@ -79,29 +79,37 @@ class Band:
 
 
 class OriginalSums:
-    """Sums of a movie file and of each frame, taken in the order of the file; used by one thread at a time."""
+    """Sums of a movie file and of each frame, taken in the order of the file; used by one thread at a time.
 
-    def __init__(self) -> None:
-        self._whole = hashlib.sha256()
+    Parameters
+    ----------
+    of_file : bool
+        Whether there is such a file; fractions that are rendered are in none.
+    """
+
+    def __init__(self, of_file: bool = True) -> None:
+        self._whole = hashlib.sha256() if of_file else None
         self._frame = RunningSum()
         self.frames: list[str] = []
 
     def add(self, piece: bytes) -> None:
         """The next bytes of the file that belong to no frame."""
-        self._whole.update(piece)
+        if self._whole is not None:
+            self._whole.update(piece)
 
     def add_rows(self, raw: NDArray[np.uint8], last: bool) -> None:
         """The next rows of a frame, perhaps its last ones."""
-        self._whole.update(raw.data)
+        if self._whole is not None:
+            self._whole.update(raw.data)
         self._frame.add(raw)
         if last:
             self.frames.append(self._frame.result())
             self._frame = RunningSum()
 
     @property
-    def sha256(self) -> str:
-        """SHA-256 of all that was added."""
-        return self._whole.hexdigest()
+    def sha256(self) -> str | None:
+        """SHA-256 of all that was added, where that is a file."""
+        return None if self._whole is None else self._whole.hexdigest()
 
 
 def read_frames(

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -52,9 +51,7 @@ def verify(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_f
                         raise DamagedError(f"{job.source}: no archived movie, so there is nothing to verify it against")
                     continue
                 check_pages(movie)
-                digest = hashlib.sha256()
-                _feed(movie, digest.update, on_frame)
-                _check_sha256(movie, digest.hexdigest())
+                _feed(movie, lambda _: None, on_frame)
                 _count(checked, movie)
                 on_file(job.source, None)
     return checked
@@ -108,16 +105,7 @@ def _collect(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[J
 def _restore(movie: ArchivedMovie, target: Path, on_frame: OnFrame) -> None:
     original = movie.record.original
     with durable.draft(target) as made:
-        digest = hashlib.sha256()
-
-        def take(piece: memoryview) -> None:
-            hashing = threading.Thread(target=digest.update, args=(piece,))
-            hashing.start()
-            made.file.write(piece)
-            hashing.join()
-
-        _feed(movie, take, on_frame)
-        _check_sha256(movie, digest.hexdigest())
+        _feed(movie, made.file.write, on_frame)
         os.fchmod(made.file.fileno(), original.mode)
         made.file.flush()
         os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
@@ -125,15 +113,20 @@ def _restore(movie: ArchivedMovie, target: Path, on_frame: OnFrame) -> None:
         made.publish()
 
 
-def _feed(movie: ArchivedMovie, take: Callable[[memoryview], None], on_frame: OnFrame) -> None:
-    for piece in original_bytes(movie):
-        take(memoryview(piece) if isinstance(piece, bytes) else piece.data)
-        if not isinstance(piece, bytes):
-            on_frame(1)
-
-
-def _check_sha256(movie: ArchivedMovie, found: str) -> None:
-    if found != movie.record.original.sha256:
+def _feed(movie: ArchivedMovie, take: Callable[[memoryview], object], on_frame: OnFrame) -> None:
+    """Hand out the bytes of the original, which are summed meanwhile where the sum of the whole is known."""
+    recorded = movie.record.original.sha256
+    digest = hashlib.sha256()
+    with ThreadPoolExecutor(1, "sums") as beside:
+        for piece in original_bytes(movie):
+            data = memoryview(piece) if isinstance(piece, bytes) else piece.data
+            summed = beside.submit(digest.update, data) if recorded else None
+            take(data)
+            if summed is not None:
+                summed.result()
+            if not isinstance(piece, bytes):
+                on_frame(1)
+    if recorded not in (None, digest.hexdigest()):
         raise DamagedError(
             f"{movie.name}: the restored file has another SHA-256 than recorded; restore it from a backup"
         )

@@ -116,7 +116,8 @@ def archive_movie(movie: SourceMovie, target: Path, plan: Plan, workers: Workers
         written = _Written()
         while True:
             # the range is kept, so that pixels only get wider and the attempts come to an end
-            sums, written = OriginalSums(), _Written(lowest=written.lowest, highest=written.highest)
+            sums = OriginalSums(of_file=not isinstance(movie, EerMovie))
+            written = _Written(lowest=written.lowest, highest=written.highest)
             try:
                 _write_frames(movie, made, plan, sums, written, workers, on_frame)
                 break

@@ -60,11 +60,17 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class Original(msgspec.Struct, frozen=True):
-    """The original file; times in nanoseconds, mode as in stat (permission bits)."""
+    """The original file; times in nanoseconds, mode as in stat (permission bits).
+
+    Attributes
+    ----------
+    sha256 : str or None
+        None for fractions of EER movies, as there was no such file; their header and frames have sums of their own.
+    """
 
     name: str
     bytes: int
-    sha256: str
+    sha256: str | None
     mtime_ns: int
     atime_ns: int
     mode: int

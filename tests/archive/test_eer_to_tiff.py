@@ -63,6 +63,7 @@ def test_fractions_come_back(session: Path, tmp_path: Path, rendering: Rendering
     assert heard.counted_frames == heard.expected_frames > 0
     checked = verify([target], 2, lambda *_: None, lambda *_: None, lambda _: None)
     assert (checked.movies, checked.failed) == (2, 0)
+    assert describe(target / "a.mrc.tif")["original"]["sha256"] is None
     extract([target], tmp_path / "out", 2, lambda *_: None, lambda *_: None, lambda _: None)
     assert (tmp_path / "out" / "a.mrc").read_bytes() == rendered(session / "a.eer", rendering)
     assert (tmp_path / "out" / "a.mrc").stat().st_mtime_ns == (session / "a.eer").stat().st_mtime_ns
