@@ -1,9 +1,8 @@
-"""Sparse counts as TIFF's LZW (TIFF 6.0, section 13): an encoder twice as fast as general ones, and a decoder.
+"""Sparse counts as TIFF's LZW (TIFF 6.0, section 13): an encoder three to ten times as fast as general ones, and a decoder.
 
 Where most pixels are zero, strings of counts repeat by chance, and LZW is the smallest codec of those that every TIFF
-reader has. Nearly all counts there are below 4, so each dictionary entry has its continuations by these in a row of a
-table that fits into the processor's first cache, and those by 4 to 7 in a second one. A larger count is never looked
-up: it ends the string.
+reader has. The encoder goes from one pixel that is not zero to the next: a run of zeros is one step, however long. A
+count of 8 or more is never looked up: it ends the string.
 
 The decoder keeps no strings, but where in the decoded data each one occurred first, and copies from there.
 """
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.cpython.unsafe.numbers import trailing_zeros
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -24,14 +24,14 @@ _FIRST_FREE = 258
 _FIRST_WIDTH = np.uint64(9)
 _FULL = 4094
 _CODES = 1 << 12
-_ROW_BITS = np.uint64(2)
-_LOW = np.uint64(3)
 SMALL = 8
 # Bits that a code and the clear code behind it may take, in words of 32.
 _ROOM = 8
 # Bytes that the decoder copies at a time.
 _PIECE = 16
 _DAMAGED = -1
+# Places of a chain: what a line of the processor's cache holds.
+_CHAIN = 32
 
 
 def encode(data: NDArray[np.uint8]) -> bytes:
@@ -62,50 +62,110 @@ def decode(stream: bytes, data: NDArray[np.uint8]) -> None:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _encode(data, words):  # type: ignore[no-untyped-def]
-    """Write the stream into `words`, their highest bits first; return how many bytes it takes."""
-    # a string is the place of its row in the first table; what follows it by a small count, or 0
-    children = np.zeros(2 * _CODES << _ROW_BITS, np.uint16)
-    second_table = np.uint64(_CODES << _ROW_BITS) - _LOW - np.uint64(1)
-    # `bits` bits of `queue` wait to be written, always less than 32 between steps
+    """Write the stream into `words`, their highest bits first; return how many bytes it takes.
+
+    Strings that differ by zeros at their end are a chain: `codes` has a row for each, with one more zero from place to
+    place. Chains 0 to 255 begin with the count of that number, others where a count follows a string, or where a chain
+    is too long for a row.
+    """
+    codes = np.empty((_CODES, _CHAIN), np.uint16)
+    lengths = np.ones(_CODES, np.uint8)
+    # the chain that follows a code by a count, or by a zero too many for its row; 0 where there is none
+    ones, others = np.zeros(_CODES, np.uint16), np.zeros((_CODES, SMALL), np.uint16)
+    for value in range(256):
+        codes[value, 0] = value
+    chains = 256
     queue, bits, place = np.uint64(_CLEAR), _FIRST_WIDTH, np.int64(0)
-    free, width, limit = np.int64(_FIRST_FREE), _FIRST_WIDTH, np.int64(512)
-    string = np.uint64(data[0]) << _ROW_BITS
-    for index in range(1, len(data)):
-        value = np.uint64(data[index])
-        if value < np.uint64(SMALL):
-            # in this order a step waits for the step before as late as can be
-            slot = string + (value + second_table if value > _LOW else value)
-            found = np.uint64(children[slot])
-            if found:
-                string = found
+    free, width = np.int64(_FIRST_FREE), _FIRST_WIDTH
+    chain, depth = np.int64(data[0]), np.int64(0)
+    position, end = np.int64(1), np.int64(len(data))
+    while True:
+        zeros = _first_count(data, position) - position
+        position += zeros + 1
+        while depth + zeros >= lengths[chain]:
+            # the chain ends within the zeros; the first that it lacks is added, and begins the next string
+            length = np.int64(lengths[chain])
+            zeros -= length - depth
+            code = codes[chain, length - 1]
+            if length < _CHAIN:
+                codes[chain, length] = free
+                lengths[chain] = length + 1
+            elif others[code, 0]:
+                chain, depth = np.int64(others[code, 0]), np.int64(0)
                 continue
-            children[slot] = np.uint64(free) << _ROW_BITS
-        queue, bits, place = _put(queue, bits, place, words, string >> _ROW_BITS, width)
-        string = value << _ROW_BITS
-        free += 1
-        if free >= limit:
-            if free == _FULL:
-                queue, bits, place = _put(queue, bits, place, words, _CLEAR, width)
-                children[:] = 0
-                free, width = np.int64(_FIRST_FREE), _FIRST_WIDTH
             else:
-                width += np.uint64(1)
-            limit = min(np.int64(1) << np.int64(width), np.int64(_FULL))
-    queue, bits, place = _put(queue, bits, place, words, string >> _ROW_BITS, width)
-    if free + 1 == _FULL:
-        queue, bits, place = _put(queue, bits, place, words, _CLEAR, width)
-        width = _FIRST_WIDTH
-    elif free + 1 >= limit:
+                others[code, 0] = chains
+                codes[chains, 0] = free
+                chains += 1
+            queue, bits, place = _put(queue, bits, place, words, np.uint64(code), width)
+            queue, bits, place, free, width = _next(queue, bits, place, words, free, width)
+            if free == _FIRST_FREE:
+                lengths[:chains], ones[:], others[:] = 1, 0, 0
+                chains = 256
+            chain, depth = np.int64(0), np.int64(0)
+        depth += zeros
+        code = codes[chain, depth]
+        if position > end:
+            return _end(queue, bits, place, words, np.uint64(code), free, width)
+        value = np.int64(data[position - 1])
+        if value < SMALL:
+            found = ones[code] if value == 1 else others[code, value]
+            if found:
+                chain, depth = np.int64(found), np.int64(0)
+                continue
+            if value == 1:
+                ones[code] = chains
+            else:
+                others[code, value] = chains
+            codes[chains, 0] = free
+            chains += 1
+        queue, bits, place = _put(queue, bits, place, words, np.uint64(code), width)
+        queue, bits, place, free, width = _next(queue, bits, place, words, free, width)
+        if free == _FIRST_FREE:
+            lengths[:chains], ones[:], others[:] = 1, 0, 0
+            chains = 256
+        chain, depth = value, np.int64(0)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _first_count(data, position):  # type: ignore[no-untyped-def]
+    """Where the first value from a position on is that is not 0, or the end."""
+    while position + 8 <= len(data):
+        word = _eight(data, position)  # type: ignore[call-arg]
+        if word:
+            return position + (np.int64(trailing_zeros(word)) >> 3)
+        position += 8
+    while position < len(data) and data[position] == 0:
+        position += 1
+    return position
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _next(queue, bits, place, words, free, width):  # type: ignore[no-untyped-def]
+    """After a code: the next free entry and its width, the first ones where the dictionary is full and cleared."""
+    free += 1
+    if free == _FULL:
+        queue, bits, place = _put(queue, bits, place, words, np.uint64(_CLEAR), width)
+        return queue, bits, place, np.int64(_FIRST_FREE), _FIRST_WIDTH
+    if free == np.int64(1) << np.int64(width):
         width += np.uint64(1)
-    queue, bits, place = _put(queue, bits, place, words, _END, width)
+    return queue, bits, place, free, width
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _end(queue, bits, place, words, code, free, width):  # type: ignore[no-untyped-def]
+    """Write the last code and the end; return how many bytes the stream takes."""
+    queue, bits, place = _put(queue, bits, place, words, code, width)
+    queue, bits, place, _, width = _next(queue, bits, place, words, free, width)
+    queue, bits, place = _put(queue, bits, place, words, np.uint64(_END), width)
     words[place] = (queue << (np.uint64(32) - bits)) & np.uint64(0xFFFFFFFF)
     return 4 * place + (np.int64(bits) + 7) // 8
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _put(queue, bits, place, words, code, width):  # type: ignore[no-untyped-def]
-    """Append a code."""
-    queue = queue << width | np.uint64(code)
+    """Append a code; `bits` bits of `queue` wait to be written, always less than 32 between steps."""
+    queue = queue << width | code
     bits += width
     if bits >= np.uint64(32):
         bits -= np.uint64(32)
@@ -179,3 +239,15 @@ def _copy_piece(context, data, to, source):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return types.void(data, types.intp, types.intp), generate
+
+
+@intrinsic
+def _eight(context, data, position):  # type: ignore[no-untyped-def]
+    """Eight bytes of an array as a number, its first byte lowest; unaligned."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.IntType(64).as_pointer())
+        return builder.load(pointer, align=1)
+
+    return types.uint64(data, types.intp), generate

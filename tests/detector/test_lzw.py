@@ -49,6 +49,34 @@ def check_small(data: NDArray[np.uint8]) -> None:
     assert check(data) <= (1 + SIZE_MARGIN) * other_size(data) + SIZE_MARGIN_BYTES
 
 
+def plain_codes(data: bytes) -> list[int]:
+    """Codes as TIFF 6.0 has them, by a dictionary of strings; longest strings, cleared as soon as it is full."""
+    codes, entries, string = [CLEAR], {}, b""
+    for value in data:
+        if not string or string + bytes([value]) in entries:
+            string += bytes([value])
+            continue
+        codes.append(entries.get(string, string[0]))
+        entries[string + bytes([value])] = FIRST_FREE + len(entries)
+        if len(entries) == FULL:
+            codes.append(CLEAR)
+            entries.clear()
+        string = bytes([value])
+    return [*codes, entries.get(string, string[0])]
+
+
+def codes_of(stream: bytes) -> list[int]:
+    """Codes of a stream, without the end."""
+    bits, width, free = "".join(f"{byte:08b}" for byte in stream), 9, FIRST_FREE - 1
+    codes, place = [], 0
+    while (code := int(bits[place : place + width], 2)) != END:
+        codes.append(code)
+        place += width
+        free = FIRST_FREE - 1 if code == CLEAR else free + 1
+        width = 9 if code == CLEAR else max(width, min((free + 1).bit_length(), 12))
+    return codes
+
+
 def longest(values: int) -> int:
     """Bytes of a stream with a code for every value: 12 bits for each, each clear and the end."""
     return (12 * (values + values // FULL + 3) + 7) // 8
@@ -108,6 +136,13 @@ def test_a_strip_may_end_in_a_string_at_any_code(codes: int) -> None:
         data = np.append(rng.integers(lzw.SMALL, 256, length), [1, 2, 1, 2, 1]).astype(np.uint8)
         for end in range(length + 1, length + 6):
             check(data[:end].copy())
+
+
+@pytest.mark.parametrize("mean", [0, 0.0003, 0.005, 0.1, 0.7, 2])
+def test_every_string_is_the_longest_that_is_known(mean: float) -> None:
+    values = np.random.default_rng(4).poisson(mean, 150_000 if mean < 0.05 else 40_000)
+    data = np.minimum(values, lzw.SMALL - 1).astype(np.uint8)
+    assert codes_of(lzw.encode(data)) == plain_codes(data.tobytes())
 
 
 def entries_before_clears(stream: bytes) -> list[int]:
