@@ -7,9 +7,10 @@ waits for the others.
 
 import hashlib
 import queue
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,26 @@ from cryofs.movies.source import ReadRows, SourceMovie
 _TRAILING_PIECE = 16 << 20
 
 
+class Scratch(threading.local):
+    """Memory that a thread uses for one piece of work after the other: new pages cost as much as some of the work."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def take(self, size: int) -> NDArray[np.uint8]:
+        """So many bytes, until the thread asks again."""
+        if size > len(self._memory):
+            self._memory = np.empty(size, np.uint8)
+        return self._memory[:size]
+
+
 @dataclass(frozen=True)
 class Workers:
-    """Threads that share the work on a movie, and how many there are."""
+    """Threads that share the work on a movie, how many there are, and what memory they use again."""
 
     pool: Executor
     threads: int
+    scratch: Scratch = field(default_factory=Scratch)
 
     @property
     def bands_ahead(self) -> int:

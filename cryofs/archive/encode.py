@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from cryofs.archive.bands import Band, BandMemory, OriginalSums, Workers, largest_band, read_frames
+from cryofs.archive.bands import Band, BandMemory, OriginalSums, Scratch, Workers, largest_band, read_frames
 from cryofs.archive.plan import Plan
 from cryofs.detector import counts
 from cryofs.detector.values import Exceptions
@@ -77,7 +77,7 @@ def encode_frames(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: W
         for bands in read_frames(movie, plan.layout, sums, memory, workers):
             reading.append([])
             for band in bands:
-                reading[-1].append(pool.submit(_encode_band, movie, plan, band))
+                reading[-1].append(pool.submit(_encode_band, movie, plan, band, workers.scratch))
             if len(reading) > _FRAMES_AHEAD:
                 joining.append(pool.submit(_join, [band.result() for band in reading.popleft()]))
             if len(joining) > _FRAMES_AHEAD:
@@ -94,14 +94,15 @@ def encode_frames(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: W
             joined.cancel()
 
 
-def _encode_band(movie: SourceMovie, plan: Plan, band: Band) -> _EncodedBand:
+def _encode_band(movie: SourceMovie, plan: Plan, band: Band, scratch: Scratch) -> _EncodedBand:
     layout = plan.layout
     try:
         values = mrc.frame_values(band.raw, movie.mrc_header)
+        memory = scratch.take(len(values) * layout.nx * layout.dtype.itemsize)
         if plan.reference is None:
-            form = counts.narrow(values, layout.dtype, layout.nx)
+            form = counts.narrow(values, layout.dtype, layout.nx, memory)
         else:
-            form = counts.divide(values, plan.reference.gain, band.rows, layout.dtype)
+            form = counts.divide(values, plan.reference.gain, band.rows, layout.dtype, memory)
         width, step = values.shape[1], layout.rows_per_strip
         strips = [plan.candidate.encode(form.stored[top : top + step]) for top in range(0, len(values), step)]
         return _EncodedBand(strips, band.rows.start * width, form.exceptions, form.beyond, form.lowest, form.highest)

@@ -166,7 +166,9 @@ def _write_frames(
                 written.frames.append(stored)
                 made.file.flush()
                 place = f"{movie.name}, frame {index}"
-                checks.append(workers.pool.submit(_check_frame, made, decoder, stored, sums.frames[index], place))
+                checks.append(
+                    workers.pool.submit(_check_frame, made, decoder, stored, sums.frames[index], workers, place)
+                )
                 tell()
                 finish_checks(_CHECKS_AHEAD)
         finish_checks(0)
@@ -191,7 +193,9 @@ def _check_plan(
             raise _ReplanError(plan.plain)
 
 
-def _check_frame(made: Draft, decoder: FrameDecoder, frame: _WrittenFrame, original_sum: str, place: str) -> None:
+def _check_frame(
+    made: Draft, decoder: FrameDecoder, frame: _WrittenFrame, original_sum: str, workers: Workers, place: str
+) -> None:
     """Decode a frame from the file, and compare the sum of its bytes with that of the original."""
     places = zip(frame.byte_counts, frame.offsets, strict=True)
     strips = [os.pread(made.file.fileno(), size, offset) for size, offset in places]
@@ -201,7 +205,7 @@ def _check_frame(made: Draft, decoder: FrameDecoder, frame: _WrittenFrame, origi
         # a decoder may crash on strips that are not those encoded
         same = quick_sum(b"".join(strips)) == frame.stored_sum
         stored = StoredFrame(strips, decoder.unpack_exceptions(packed, count, near))
-        same = same and decoder.original_sum(stored) == original_sum
+        same = same and decoder.original_sum(stored, workers.scratch.take(decoder.strip_bytes)) == original_sum
     except CryofsError as error:
         raise ArchiveError(f"{place}: does not decode ({error}); check memory and disk") from error
     if not same:

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cryofs.detector.values import Arithmetic, Exceptions, GainReference, widen
+from cryofs.detector.values import Arithmetic, Exceptions, GainReference, array_in, widen
 
 COUNT_DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("u2"), np.dtype("i2"))
 MAX_COUNT = 65535
@@ -64,7 +64,13 @@ def narrowest_dtype(lowest: int, highest: int) -> np.dtype[Any]:
     return np.dtype("u2")
 
 
-def divide(values: NDArray[np.float32], reference: GainReference, rows: slice, dtype: np.dtype[Any]) -> Counts:
+def divide(
+    values: NDArray[np.float32],
+    reference: GainReference,
+    rows: slice,
+    dtype: np.dtype[Any],
+    memory: NDArray[np.uint8] | None = None,
+) -> Counts:
     """Counts of gain-normalised rows.
 
     Parameters
@@ -75,13 +81,15 @@ def divide(values: NDArray[np.float32], reference: GainReference, rows: slice, d
         Which rows of the frame they are.
     dtype : unsigned integer type
         What the counts are stored as.
+    memory : ndarray of uint8 or None
+        What takes them, if not new memory.
     """
     gain = reference.gain[rows]
     detail = gain if reference.detail is None else reference.detail[rows]
     arithmetic = _ARITHMETICS.index(reference.arithmetic)
     if values.shape != gain.shape:
         raise ValueError(f"values of shape {values.shape} with a gain of shape {gain.shape}")
-    stored = np.empty(values.shape, dtype)
+    stored = array_in(memory, values.shape, dtype)
     limit = np.iinfo(dtype).max
     highest, beyond, positions, originals, steps = _divide(values, gain, detail, arithmetic, stored, limit)
     near = np.abs(steps) <= _NEAR
@@ -193,7 +201,9 @@ def _doubled(array):  # type: ignore[no-untyped-def]
     return longer
 
 
-def narrow(values: NDArray[Any], dtype: np.dtype[Any], columns: int | None = None) -> Counts:
+def narrow(
+    values: NDArray[Any], dtype: np.dtype[Any], columns: int | None = None, memory: NDArray[np.uint8] | None = None
+) -> Counts:
     """Rows without a gain, in another type: the values are the counts, or stay as they are in a float type.
 
     Parameters
@@ -202,13 +212,16 @@ def narrow(values: NDArray[Any], dtype: np.dtype[Any], columns: int | None = Non
         Integers or floats, in frame order.
     columns : int or None
         How many of the n columns are stored; what is not 0 in the others (padding of 4-bit rows) is an exception.
+    memory : ndarray of uint8 or None
+        What takes the counts, if not new memory.
     """
     columns = values.shape[1] if columns is None else columns
     if values.dtype.kind in "ui" and dtype.kind in "ui":
-        return _narrow_integers(np.ascontiguousarray(values), dtype, columns)
+        return _narrow_integers(np.ascontiguousarray(values), dtype, columns, memory)
     restored = np.zeros_like(values, order="C")
+    stored = array_in(memory, (len(values), columns), dtype)
     with np.errstate(invalid="ignore", over="ignore"):
-        stored = np.ascontiguousarray(_rounded(values[::-1, :columns], dtype))
+        stored[...] = _rounded(values[::-1, :columns], dtype)
         widen(stored, restored[:, :columns])
     bits = np.dtype(f"u{values.itemsize}")
     positions = np.flatnonzero(restored.view(bits) != np.ascontiguousarray(values).view(bits))
@@ -228,7 +241,9 @@ def narrow(values: NDArray[Any], dtype: np.dtype[Any], columns: int | None = Non
     return Counts(stored, Exceptions.far(positions, exceptions.view(bits)), beyond, lowest, highest)
 
 
-def _narrow_integers(values: NDArray[Any], dtype: np.dtype[Any], columns: int) -> Counts:
+def _narrow_integers(
+    values: NDArray[Any], dtype: np.dtype[Any], columns: int, memory: NDArray[np.uint8] | None
+) -> Counts:
     limits, own = np.iinfo(dtype), np.iinfo(values.dtype)
     # negative values are large as unsigned ones, so one look at the values is enough where none is
     highest = int(values.view(f"u{values.itemsize}").max())
@@ -241,7 +256,8 @@ def _narrow_integers(values: NDArray[Any], dtype: np.dtype[Any], columns: int) -
         fitting = np.clip(values, max(limits.min, own.min), min(limits.max, own.max))
         fitting[:, columns:] = 0
         positions = np.flatnonzero(fitting != values)
-    stored = fitting[::-1, :columns].astype(dtype, order="C")
+    stored = array_in(memory, (len(values), columns), dtype)
+    np.copyto(stored, fitting[::-1, :columns], casting="unsafe")
     originals = values.reshape(-1)[positions].view(f"u{values.itemsize}")
     return Counts(stored, Exceptions.far(positions, originals), len(positions), lowest, max(highest, 0))
 

@@ -1,4 +1,4 @@
-"""Sparse counts as TIFF's LZW (TIFF 6.0, section 13): an encoder three to ten times as fast as general ones, and a decoder.
+"""Sparse counts as TIFF's LZW (TIFF 6.0, section 13): an encoder two to ten times as fast as others, and a decoder.
 
 Where most pixels are zero, strings of counts repeat by chance, and LZW is the smallest codec of those that every TIFF
 reader has. The encoder goes from one pixel that is not zero to the next: a run of zeros is one step, however long. A
@@ -77,21 +77,21 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
     chains = 256
     queue, bits, place = np.uint64(_CLEAR), _FIRST_WIDTH, np.int64(0)
     free, width = np.int64(_FIRST_FREE), _FIRST_WIDTH
-    chain, depth = np.int64(data[0]), np.int64(0)
-    position, end = np.int64(1), np.int64(len(data))
+    chain, depth = int(data[0]), 0
+    position, end = 1, len(data)
     while True:
         zeros = _first_count(data, position) - position
         position += zeros + 1
         while depth + zeros >= lengths[chain]:
             # the chain ends within the zeros; the first that it lacks is added, and begins the next string
-            length = np.int64(lengths[chain])
+            length = int(lengths[chain])
             zeros -= length - depth
             code = codes[chain, length - 1]
             if length < _CHAIN:
                 codes[chain, length] = free
                 lengths[chain] = length + 1
             elif others[code, 0]:
-                chain, depth = np.int64(others[code, 0]), np.int64(0)
+                chain, depth = int(others[code, 0]), 0
                 continue
             else:
                 others[code, 0] = chains
@@ -102,16 +102,16 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
             if free == _FIRST_FREE:
                 lengths[:chains], ones[:], others[:] = 1, 0, 0
                 chains = 256
-            chain, depth = np.int64(0), np.int64(0)
+            chain, depth = 0, 0
         depth += zeros
         code = codes[chain, depth]
         if position > end:
             return _end(queue, bits, place, words, np.uint64(code), free, width)
-        value = np.int64(data[position - 1])
+        value = int(data[position - 1])
         if value < SMALL:
             found = ones[code] if value == 1 else others[code, value]
             if found:
-                chain, depth = np.int64(found), np.int64(0)
+                chain, depth = int(found), 0
                 continue
             if value == 1:
                 ones[code] = chains
@@ -124,14 +124,14 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
         if free == _FIRST_FREE:
             lengths[:chains], ones[:], others[:] = 1, 0, 0
             chains = 256
-        chain, depth = value, np.int64(0)
+        chain, depth = value, 0
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _first_count(data, position):  # type: ignore[no-untyped-def]
     """Where the first value from a position on is that is not 0, or the end."""
     while position + 8 <= len(data):
-        word = _eight(data, position)  # type: ignore[call-arg]
+        word: Any = _eight(data, position)  # type: ignore[call-arg]
         if word:
             return position + (np.int64(trailing_zeros(word)) >> 3)
         position += 8

@@ -3,6 +3,7 @@
 Plain NumPy: it is as fast here as compiled loops, and a mount need not load a compiler.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -65,6 +66,13 @@ class GainReference:
                 np.divide(values, self.detail[rows], out=values)
             else:
                 np.multiply(values, self.gain[rows], out=values)
+
+
+def array_in(memory: NDArray[np.uint8] | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array of any contents, at the beginning of memory if that is given."""
+    if memory is None:
+        return np.empty(shape, dtype)
+    return memory[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
 
 
 def widen(stored: NDArray[Any], values: NDArray[Any]) -> None:

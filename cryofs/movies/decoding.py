@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.detector.values import Exceptions, GainReference, widen
+from cryofs.detector.values import Exceptions, GainReference, array_in, widen
 from cryofs.formats import codecs, exceptions, mrc
 from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
@@ -58,20 +58,26 @@ class FrameDecoder:
             page_rows = self.page_rows(strips, number)
             self._restore(page_rows, rows, values[rows.start - base : rows.stop - base])
 
-    def page_rows(self, strips: list[bytes], number: int) -> NDArray[Any]:
-        """Pixels of a strip, rows in the order of the page."""
+    @property
+    def strip_bytes(self) -> int:
+        """Bytes of the pixels of a strip, at most."""
+        layout = self.layout
+        return min(layout.rows_per_strip, layout.ny) * layout.nx * layout.dtype.itemsize
+
+    def page_rows(self, strips: list[bytes], number: int, memory: NDArray[np.uint8] | None = None) -> NDArray[Any]:
+        """Pixels of a strip, rows in the order of the page; in `memory`, of `strip_bytes`, if given."""
         layout = self.layout
         rows = layout.frame_rows(range(number, number + 1))
-        pixels = np.empty((rows.stop - rows.start, layout.nx), layout.dtype)
+        pixels = array_in(memory, (rows.stop - rows.start, layout.nx), layout.dtype)
         decode_strip(layout.codec, strips[number], pixels)
         return pixels
 
-    def original_sum(self, stored: StoredFrame) -> str:
+    def original_sum(self, stored: StoredFrame, memory: NDArray[np.uint8]) -> str:
         """XXH3-128 of the original bytes of a frame, a few rows at a time, which stay in the processor's cache."""
         whole = RunningSum()
         for number in reversed(range(len(stored.strips))):
             rows = self.layout.frame_rows(range(number, number + 1))
-            page_rows = self.page_rows(stored.strips, number)
+            page_rows = self.page_rows(stored.strips, number, memory)
             values = self.empty_values(min(_ROWS_AT_ONCE, rows.stop - rows.start))
             for first in range(rows.start, rows.stop, _ROWS_AT_ONCE):
                 few = slice(first, min(first + _ROWS_AT_ONCE, rows.stop))

@@ -51,7 +51,8 @@ def check_small(data: NDArray[np.uint8]) -> None:
 
 def plain_codes(data: bytes) -> list[int]:
     """Codes as TIFF 6.0 has them, by a dictionary of strings; longest strings, cleared as soon as it is full."""
-    codes, entries, string = [CLEAR], {}, b""
+    codes, string = [CLEAR], b""
+    entries: dict[bytes, int] = {}
     for value in data:
         if not string or string + bytes([value]) in entries:
             string += bytes([value])
