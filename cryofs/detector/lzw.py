@@ -32,6 +32,8 @@ _PIECE = 16
 _DAMAGED = -1
 # Places of a chain: what a line of the processor's cache holds.
 _CHAIN = 32
+# Values that the encoder looks at together for those that are not 0.
+_BLOCK = 64
 
 
 def encode(data: NDArray[np.uint8]) -> bytes:
@@ -79,9 +81,15 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
     free, width = np.int64(_FIRST_FREE), _FIRST_WIDTH
     chain, depth = int(data[0]), 0
     position, end = 1, len(data)
+    block, counted = 0, _counts_in(data, 0) & ~np.uint64(1)
     while True:
-        zeros = _first_count(data, position) - position
-        position += zeros + 1
+        while counted == 0 and block + _BLOCK < end:
+            block += _BLOCK
+            counted = _counts_in(data, block)
+        place_of_count = block + int(trailing_zeros(counted)) if counted else end  # type: ignore[call-arg]
+        counted &= counted - np.uint64(1)
+        zeros = place_of_count - position
+        position = place_of_count + 1
         while depth + zeros >= lengths[chain]:
             # the chain ends within the zeros; the first that it lacks is added, and begins the next string
             length = int(lengths[chain])
@@ -128,16 +136,14 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _first_count(data, position):  # type: ignore[no-untyped-def]
-    """Where the first value from a position on is that is not 0, or the end."""
-    while position + 8 <= len(data):
-        word: Any = _eight(data, position)  # type: ignore[call-arg]
-        if word:
-            return position + (np.int64(trailing_zeros(word)) >> 3)
-        position += 8
-    while position < len(data) and data[position] == 0:
-        position += 1
-    return position
+def _counts_in(data, start):  # type: ignore[no-untyped-def]
+    """Which of 64 values from a place on are not 0, the first one's bit lowest; there are none behind the end."""
+    if start + _BLOCK <= len(data):
+        return _counts_in_block(data, start)  # type: ignore[call-arg]
+    mask = np.uint64(0)
+    for place in range(start, len(data)):
+        mask |= np.uint64(data[place] != 0) << np.uint64(place - start)
+    return mask
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -164,14 +170,12 @@ def _end(queue, bits, place, words, code, free, width):  # type: ignore[no-untyp
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _put(queue, bits, place, words, code, width):  # type: ignore[no-untyped-def]
-    """Append a code; `bits` bits of `queue` wait to be written, always less than 32 between steps."""
+    """Append a code; the last `bits` bits of `queue`, less than 32 of them, wait to be written."""
     queue = queue << width | code
     bits += width
-    if bits >= np.uint64(32):
-        bits -= np.uint64(32)
-        words[place] = (queue >> bits) & np.uint64(0xFFFFFFFF)
-        place += 1
-    return queue, bits, place
+    # written in any case, and again where more bits have joined: cheaper than a branch
+    words[place] = (queue << (np.uint64(64) - bits)) >> np.uint64(32)
+    return queue, bits & np.uint64(31), place + np.int64(bits >> np.uint64(5))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -242,12 +246,14 @@ def _copy_piece(context, data, to, source):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _eight(context, data, position):  # type: ignore[no-untyped-def]
-    """Eight bytes of an array as a number, its first byte lowest; unaligned."""
+def _counts_in_block(context, data, start):  # type: ignore[no-untyped-def]
+    """What `_counts_in` does, of a block that is all there."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        pointer = builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.IntType(64).as_pointer())
-        return builder.load(pointer, align=1)
+        block = ir.VectorType(ir.IntType(8), _BLOCK)
+        pointer = builder.bitcast(builder.gep(array.data, [arguments[1]]), block.as_pointer())
+        counted = builder.icmp_unsigned("!=", builder.load(pointer, align=1), ir.Constant(block, None))
+        return builder.bitcast(counted, ir.IntType(_BLOCK))
 
     return types.uint64(data, types.intp), generate
