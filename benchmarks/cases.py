@@ -16,7 +16,7 @@ from benchmarks.simulate_falcon3 import FALCON3_FRAMES, FALCON3_SHAPE, write_fal
 # camera do, and the run is long enough to show what each further movie takes. Those of Falcon 3 keep RELION busy for
 # minutes each.
 _DIFFERENT = 4
-_NAMES = {"k2": 12, "counts": 12, "falcon3": 4, "eer": 8}
+_NAMES = {"k2": 12, "counts": 12, "falcon3": 4, "eer": 4}
 _FRAMES = {"k2": K2_FRAMES, "counts": K2_COUNTS_FRAMES, "falcon3": FALCON3_FRAMES, "eer": FALCON_FRAMES}
 _SMALL_FRAMES = {"k2": 24, "counts": 12, "falcon3": 12, "eer": 48}
 _SMALL = (1024, 1024)

@@ -235,7 +235,9 @@ def continue_estimation(
                 return
     finally:
         if estimation is not None and estimation.changes:
-            estimation.save(folder)
+            # whatever comes of the reference, the state is kept
+            saving = pool.submit(estimation.save, folder)
             estimation.save_reference(folder, estimation.reference(pool))
+            saving.result()
     if estimation is None or not estimation.changes:
         raise GainError(f"{folder}: no gain-normalised movie among the sources; float32 MRC movies are needed")
