@@ -105,8 +105,7 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
                 others[code, 0] = chains
                 codes[chains, 0] = free
                 chains += 1
-            queue, bits, place = _put(queue, bits, place, words, np.uint64(code), width)
-            queue, bits, place, free, width = _next(queue, bits, place, words, free, width)
+            queue, bits, place, free, width = _put_string(queue, bits, place, words, np.uint64(code), free, width)
             if free == _FIRST_FREE:
                 lengths[:chains], ones[:], others[:] = 1, 0, 0
                 chains = 256
@@ -127,8 +126,7 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
                 others[code, value] = chains
             codes[chains, 0] = free
             chains += 1
-        queue, bits, place = _put(queue, bits, place, words, np.uint64(code), width)
-        queue, bits, place, free, width = _next(queue, bits, place, words, free, width)
+        queue, bits, place, free, width = _put_string(queue, bits, place, words, np.uint64(code), free, width)
         if free == _FIRST_FREE:
             lengths[:chains], ones[:], others[:] = 1, 0, 0
             chains = 256
@@ -147,8 +145,9 @@ def _counts_in(data, start):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _next(queue, bits, place, words, free, width):  # type: ignore[no-untyped-def]
-    """After a code: the next free entry and its width, the first ones where the dictionary is full and cleared."""
+def _put_string(queue, bits, place, words, code, free, width):  # type: ignore[no-untyped-def]
+    """Append the code of a string, and count the entry that it makes; clear the dictionary where that is full."""
+    queue, bits, place = _put(queue, bits, place, words, code, width)
     free += 1
     if free == _FULL:
         queue, bits, place = _put(queue, bits, place, words, np.uint64(_CLEAR), width)
@@ -161,8 +160,7 @@ def _next(queue, bits, place, words, free, width):  # type: ignore[no-untyped-de
 @njit(nogil=True, cache=True, error_model="numpy")
 def _end(queue, bits, place, words, code, free, width):  # type: ignore[no-untyped-def]
     """Write the last code and the end; return how many bytes the stream takes."""
-    queue, bits, place = _put(queue, bits, place, words, code, width)
-    queue, bits, place, _, width = _next(queue, bits, place, words, free, width)
+    queue, bits, place, _, width = _put_string(queue, bits, place, words, code, free, width)
     queue, bits, place = _put(queue, bits, place, words, np.uint64(_END), width)
     words[place] = (queue << (np.uint64(32) - bits)) & np.uint64(0xFFFFFFFF)
     return 4 * place + (np.int64(bits) + 7) // 8
