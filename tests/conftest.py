@@ -1,13 +1,24 @@
-"""What all tests share: the Hypothesis profile, and files that live in memory."""
+"""What all tests share: the Hypothesis profile, a cache folder of their own, and files that live in memory."""
 
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("cryofs", deadline=None)
 settings.load_profile("cryofs")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Mounts of tests, in processes of their own too, keep nothing in the user's cache folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
 
 
 @contextlib.contextmanager

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,9 +66,11 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
         _set_readahead(mountpoint, settings.readahead)
         on_live()
 
+    files = FileSystem(archive, settings)
+    _look_again_on_hangup(files)
     try:
         mfusepy.FUSE(
-            Operations(FileSystem(archive, settings), settings.readahead, live),
+            Operations(files, settings.readahead, live),
             str(mountpoint.absolute()),
             foreground=True,
             **_mount_options(archive, options),
@@ -112,6 +116,25 @@ def serve_in_background(command: list[str], mountpoint: Path, log_file: Path) ->
     reason = "; ".join(line.removeprefix("cryofs: ") for line in said if line)
     reason = reason or f"its process ended with code {process.returncode}"
     raise MountError(f"{mountpoint}: not mounted: {reason} (log: {log_file})")
+
+
+def _look_again_on_hangup(files: FileSystem) -> None:
+    """Have SIGHUP make the file system look at its archive again; libfuse would end the mount.
+
+    The main thread, where Python runs handlers, is inside libfuse until the mount ends; so a thread waits for the byte
+    that the interpreter writes on every signal.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def listen() -> None:
+        while caught := os.read(reader, 64):
+            if signal.SIGHUP in caught:
+                files.look_again()
+
+    threading.Thread(target=listen, name="hangup", daemon=True).start()
 
 
 def _mount_options(archive: Path, options: str) -> dict[str, str | bool]:

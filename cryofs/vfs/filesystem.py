@@ -26,7 +26,9 @@ from cryofs.movies.rendering import Rendering, gain_header
 from cryofs.settings import Settings
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
+from cryofs.vfs.index import index_path
 from cryofs.vfs.known import Identity, identity_of
+from cryofs.vfs.surveyor import Surveyor
 from cryofs.vfs.tree import Kind, Node, Tree
 
 # An archive is searched for an EER movie when mounting: compiled code takes 100 MB, which other archives need not.
@@ -58,6 +60,7 @@ class FileSystem:
         self._pool: ThreadPoolExecutor | None = None
         self._background: ThreadPoolExecutor | None = None
         self._store: FrameStore | None = None
+        self._surveyor = Surveyor(root, index_path(self.archive), self._tree.surveyed())
         self._started = time.time()
         self._bytes_read = 0
         self._reads = 0
@@ -68,9 +71,15 @@ class FileSystem:
         self._background = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="read-ahead")
         self._store = FrameStore(self._settings.cache_size, self._background)
         self._load_renderer()
+        self._surveyor.start()
+
+    def look_again(self) -> None:
+        """Look at the whole archive again, in the background; new files are found without that, when asked for."""
+        self._surveyor.look_again()
 
     def stop(self) -> None:
         """Stop the threads and release everything."""
+        self._surveyor.stop()
         for pool in (self._background, self._pool):
             if pool is not None:
                 # nothing is cancelled: closing a file waits for what was begun for it

@@ -57,11 +57,15 @@ class Known(Generic[T]):
             return self._recall(identity)
         except KeyError:
             value = self._read(descriptor, found.st_size, name)
+        self.remember(identity, value)
+        return value
+
+    def remember(self, identity: Identity, value: T) -> None:
+        """Take over what is known of a file from elsewhere."""
         with self._lock:
             self._table[identity] = value
             if len(self._table) > self._limit:
                 self._table.popitem(last=False)
-        return value
 
     def _recall(self, identity: Identity) -> T:
         with self._lock:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from cryofs.errors import CryofsError, DamagedError
 from cryofs.formats import eer
@@ -37,7 +38,7 @@ from cryofs.vfs.attributes import Attributes, attributes_of
 from cryofs.vfs.known import Known
 from cryofs.vfs.views import View, view_called
 
-_KNOWN_FILES = 65536
+_KNOWN_FILES = 1 << 18
 # an index holds the offsets of all frames
 _KNOWN_INDEXES = 64
 
@@ -150,6 +151,11 @@ class Tree:
                 except (CryofsError, OSError):
                     continue
         return None
+
+    def surveyed(self) -> dict[str, tuple[Known[Any], Any]]:
+        """By the end of a file's name: what listings have to know of such files, and the type of it."""
+        originals = {archived_name(suffix): (self._originals, _Original | None) for suffix in MOVIE_SUFFIXES}
+        return {**originals, EER_SUFFIX: (self._eer_facts, EerFacts)}
 
     def _read_eer_facts(self, descriptor: int, size: int, name: str) -> EerFacts:
         return facts_of(self.eer_index(descriptor, name))

@@ -304,3 +304,23 @@ def test_what_cannot_be_mounted_is_told(
     assert done.returncode == 1
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_hangup_has_the_archive_looked_at_again_and_ends_nothing(session: Path, mount: Path) -> None:
+    process = psutil.Process(json.loads(os.getxattr(mount, "user.cryofs.facts"))["pid"])
+    movie = mount / "Movies" / "0.mrc"
+    log = mount.with_suffix(".log")
+    with movie.open("rb") as file:
+        looks = wait_for_looks(log, 1)
+        process.send_signal(signal.SIGHUP)
+        wait_for_looks(log, looks + 1)
+        assert file.read() == (session / "Movies" / "0.mrc").read_bytes()
+    assert process.is_running()
+    assert sorted(path.name for path in mount.iterdir()) == sorted(path.name for path in session.iterdir())
+
+
+def wait_for_looks(log: Path, number: int) -> int:
+    """Wait until the log tells that the archive was looked at so often; return how often it was."""
+    while (looks := log.read_text().count(" movies, in ")) < number:
+        time.sleep(0.01)
+    return looks

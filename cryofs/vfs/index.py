@@ -1,0 +1,134 @@
+"""What the records of an archive say, kept between mounts in a small SQLite file of the user's cache folder.
+
+It only saves reading. An entry counts for the very state of a file that it was made of (device, inode, size, time), and
+has a sum, because a wrong size would cut what readers get. A file that is damaged is made anew; one that cannot be
+used is done without.
+
+Threads: an index belongs to one thread.
+"""
+
+import hashlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cryofs.formats.sums import quick_sum
+from cryofs.vfs.known import Identity
+
+# Tables of another layout are left alone, under another name.
+_LAYOUT = 1
+_SCHEMA = """
+create table if not exists entries (
+    kind text, device integer, inode integer, size integer, mtime_ns integer, value blob, sum text,
+    primary key (kind, device, inode, size, mtime_ns)
+) without rowid
+"""
+_INSERT = "insert or replace into entries values (?, ?, ?, ?, ?, ?, ?)"
+_DELETE = "delete from entries where kind = ? and device = ? and inode = ? and size = ? and mtime_ns = ?"
+
+Entry = tuple[str, Identity, bytes]
+
+log = logging.getLogger("cryofs")
+
+
+def index_path(archive: Path) -> Path | None:
+    """Where the index of an archive is kept; None for a user without a home."""
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
+    name = hashlib.sha256(os.fsencode(archive.absolute())).hexdigest()[:16]
+    return cache / "cryofs" / f"index-{_LAYOUT}-{name}.sqlite"
+
+
+class Index:
+    """Entries of an index file; without a file that can be used there are none, and none are kept.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file, made where it is missing.
+    """
+
+    def __init__(self, path: Path | None):
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        if path is None:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._connection = _connect(path)
+            except sqlite3.DatabaseError:
+                path.unlink()
+                self._connection = _connect(path)
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error)
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries whose sum is right: kind, state of the file, value."""
+        try:
+            if self._connection is not None:
+                for kind, *state, value, summed in self._connection.execute("select * from entries"):
+                    device, inode, size, mtime_ns = state
+                    identity = device, inode, size, mtime_ns
+                    if summed == _sum(kind, identity, value):
+                        yield kind, identity, value
+        except (sqlite3.Error, ValueError) as error:
+            self._give_up(error)
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Keep entries."""
+        rows = ((kind, *identity, value, _sum(kind, identity, value)) for kind, identity, value in entries)
+        self._change(_INSERT, rows)
+
+    def remove(self, entries: Iterable[tuple[str, Identity]]) -> None:
+        """Forget entries of files that are gone or changed."""
+        self._change(_DELETE, ((kind, *identity) for kind, identity in entries))
+
+    def _change(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+        try:
+            if self._connection is not None:
+                with self._connection:
+                    self._connection.executemany(statement, rows)
+        except (sqlite3.Error, OverflowError) as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        log.warning("%s: index not usable (%s); listings read the archive's files instead", self._path, error)
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path)
+    try:
+        # what a crash loses is read again
+        with closing(connection.execute("pragma synchronous = off")):
+            connection.execute(_SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _sum(kind: str, identity: Identity, value: bytes) -> str:
+    return quick_sum(repr((kind, identity)).encode() + value)

@@ -1,0 +1,138 @@
+"""The surveyor: a thread that learns of all movies of an archive in the background, so that listings need not wait.
+
+It begins with what the index of an earlier mount knows, then looks at every file once, reads the records that are new,
+and keeps them in the index. It does so again when it is asked to.
+
+Threads: the index and the figures belong to the surveyor's thread; what it learns goes into tables with locks.
+"""
+
+import contextlib
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cryofs.errors import CryofsError
+from cryofs.vfs.index import Entry, Index
+from cryofs.vfs.known import Identity, Known, identity_of
+
+_KEEP_EVERY = 1000
+_TELL_SECONDS = 10.0
+
+log = logging.getLogger("cryofs")
+
+
+class Surveyor:
+    """Looks at an archive until it is stopped.
+
+    Parameters
+    ----------
+    root : Path
+        The archive, by a path that stays valid while mounted.
+    index_path : Path or None
+        File of the index.
+    tables : dict
+        By the end of a file's name: what is to be known of such files, and the type of it.
+    """
+
+    def __init__(self, root: Path, index_path: Path | None, tables: dict[str, tuple[Known[Any], Any]]):
+        self._root = root
+        self._index_path = index_path
+        self._tables = tables
+        self._wake = threading.Event()
+        self._stopped = False
+        self._kept: set[tuple[str, Identity]] = set()
+        self._thread = threading.Thread(target=self._run, name="surveyor", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look at the archive."""
+        self._thread.start()
+
+    def look_again(self) -> None:
+        """Look at all files once more, when the present look has ended."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End, and wait until that is done."""
+        self._stopped = True
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with Index(self._index_path) as index:
+            self._recall(index)
+            while not self._stopped:
+                self._wake.clear()
+                self._look(index)
+                self._wake.wait()
+
+    def _recall(self, index: Index) -> None:
+        """Take over what an earlier mount learned."""
+        for suffix, identity, value in index.entries():
+            known, kind = self._tables.get(suffix, (None, None))
+            if known is not None:
+                try:
+                    known.remember(identity, msgspec.msgpack.decode(value, type=kind))
+                except msgspec.MsgspecError:
+                    continue  # of another version; it is read again
+                self._kept.add((suffix, identity))
+            if self._stopped:
+                return
+
+    def _look(self, index: Index) -> None:
+        """Learn of every movie, and forget what is gone from the index."""
+        started = told = time.monotonic()
+        seen: set[tuple[str, Identity]] = set()
+        new: list[Entry] = []
+        for path, found in _files(self._root):
+            if self._stopped:
+                break
+            suffix = next((suffix for suffix in self._tables if path.name.endswith(suffix)), None)
+            if suffix is None:
+                continue
+            key = suffix, identity_of(found)
+            seen.add(key)
+            if key not in self._kept and (value := self._learn(suffix, path, found)) is not None:
+                new.append((*key, value))
+                self._kept.add(key)
+            if len(new) >= _KEEP_EVERY:
+                index.add(new)
+                new.clear()
+            if time.monotonic() - told > _TELL_SECONDS:
+                told = time.monotonic()
+                log.info("index: %d movies so far", len(seen))
+        index.add(new)
+        if not self._stopped:
+            gone = self._kept - seen
+            index.remove(gone)
+            self._kept -= gone
+            log.info("index: %d movies, in %.1f s", len(seen), time.monotonic() - started)
+
+    def _learn(self, suffix: str, path: Path, found: os.stat_result) -> bytes | None:
+        known, _ = self._tables[suffix]
+        try:
+            return msgspec.msgpack.encode(known.get(path, found))
+        except (CryofsError, OSError):
+            return None  # whoever opens it hears what is wrong
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """All regular files of an archive; a folder that cannot be read holds none."""
+    folders = [folder]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except OSError:
+                    continue  # gone since the folder was read
+                if stat.S_ISDIR(found.st_mode):
+                    folders.append(Path(entry.path))
+                elif stat.S_ISREG(found.st_mode):
+                    yield Path(entry.path), found

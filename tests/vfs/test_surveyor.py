@@ -1,0 +1,121 @@
+"""The archive is looked at in the background; a second mount opens no file that the first one knew."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
+from cryofs.settings import Settings, Size
+from cryofs.vfs import tree
+from cryofs.vfs.attributes import Attributes
+from cryofs.vfs.filesystem import FileSystem
+from cryofs.vfs.index import Index, index_path
+from tests.support import archive, simulated
+
+FALCON = Widths()
+SHAPE = (64, 64)
+MOVIES = 3
+
+
+@pytest.fixture(name="target")
+def made_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An archive of two folders, with MRC and EER movies and a TIFF file of somebody else."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    session = tmp_path / "session"
+    for number in range(MOVIES):
+        simulated(session / "Movies" / f"{number}.mrc", frames=3, seed=number)
+    write_eer(session / "a.eer", list(random_frames(45, SHAPE, 0.02, FALCON)), SHAPE, FALCON, xml=metadata(45, 1, 1))
+    (session / "foreign.mrc.tif").write_bytes(b"no movie of ours")
+    archive(session, tmp_path / "archive")
+    return tmp_path / "archive"
+
+
+@contextmanager
+def mounted(target: Path) -> Iterator[FileSystem]:
+    files = FileSystem(target, Settings(cache_size=Size(1 << 20), jobs=2))
+    files.start()
+    try:
+        yield files
+    finally:
+        files.stop()
+
+
+def wait_for(what: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def kept(target: Path) -> int:
+    """Entries of the index; another thread may be writing it."""
+    with Index(index_path(target)) as index:
+        return len(list(index.entries()))
+
+
+def shown(files: FileSystem) -> dict[str, Attributes]:
+    """Names and attributes of all files."""
+    found = {}
+    for folder in ("/", "/Movies/"):
+        for name, attributes in files.names(folder):
+            if attributes.is_file:
+                found[folder + name] = files.attributes(folder + name)
+    return found
+
+
+def test_a_second_mount_reads_no_record(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with mounted(target) as files:
+        wait_for(lambda: kept(target) == MOVIES + 2)
+        expected = shown(files)
+    assert expected["/Movies/0.mrc"].size == (target.parent / "session" / "Movies" / "0.mrc").stat().st_size
+
+    def never(*arguments: object) -> None:
+        raise AssertionError(f"read again: {arguments}")
+
+    monkeypatch.setattr(tree, "read_record", never)
+    monkeypatch.setattr(tree, "is_archived", never)
+    monkeypatch.setattr("cryofs.formats.eer.read_index", never)
+    with mounted(target) as files:
+        wait_for(lambda: len(files._surveyor._kept) == MOVIES + 2)
+        assert shown(files) == expected
+
+
+def test_listings_do_not_wait_for_it(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cryofs.vfs.surveyor.Surveyor._run", lambda self: self._wake.wait())
+    with mounted(target) as files:
+        assert len(shown(files)) == MOVIES + 3
+
+
+def test_what_is_gone_or_changed_is_forgotten_and_what_is_new_is_learned(target: Path) -> None:
+    with mounted(target) as files:
+        wait_for(lambda: kept(target) == MOVIES + 2)
+        (target / "a.eer").unlink()
+        movie = target / "Movies" / "0.mrc.tif"
+        movie.touch()
+        shutil.copyfile(movie, target / "new.mrc.tif")
+        (target / "damaged.mrc.tif").write_bytes(movie.read_bytes()[:5000])
+        assert {"/new.mrc", "/foreign.mrc.tif", "/Movies/0.mrc"} <= shown_names(files)
+        files.look_again()
+        wait_for(lambda: kept(target) == MOVIES + 2 and "a.eer" not in shown_names(files))
+    with mounted(target) as files:
+        assert files.attributes("/new.mrc") == files.attributes("/new.mrc")
+        wait_for(lambda: len(files._surveyor._kept) == MOVIES + 2)
+
+
+def shown_names(files: FileSystem) -> set[str]:
+    return {folder + name for folder in ("/", "/Movies/") for name, _ in files.names(folder)}
+
+
+def test_it_ends_with_the_mount_however_much_there_is_to_do(target: Path) -> None:
+    for number in range(2000):
+        (target / f"{number}.mrc.tif").symlink_to("Movies/0.mrc.tif")
+        shutil.copyfile(target / "foreign.mrc.tif", target / f"copy-{number}.mrc.tif")
+    with mounted(target):
+        pass
+    with mounted(target):
+        wait_for(lambda: kept(target) == MOVIES + 2 + 2000)
