@@ -53,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Threads that decode.
     readahead : Size
         Bytes that the kernel reads ahead of a sequential reader, where it may be set.
+    metrics : str or None
+        Where figures for Prometheus are served: ``HOST:PORT``, or a port of this machine alone.
     eer_grouping : int
         EER frames in a fraction.
     eer_dose_per_fraction : float or None
@@ -72,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     cache_size: Size = Size(4 << 30)
     jobs: Positive = msgspec.field(default_factory=usable_cores)
     readahead: Size = Size(1 << 20)
+    metrics: str | None = None
     eer_grouping: Positive = 40
     eer_dose_per_fraction: Dose | None = None
     eer_upsampling: Literal[1, 2, 4] = 1

@@ -24,6 +24,9 @@ def command(
     readahead: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Kernel read-ahead, set by root.", show_default="1MiB")
     ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Serve figures for Prometheus: PORT, or HOST:PORT.")
+    ] = None,
     eer_grouping: eer.GroupingOption = None,
     eer_dose_per_fraction: eer.DoseOption = None,
     eer_upsampling: eer.UpsamplingOption = None,
@@ -55,6 +58,7 @@ def command(
         "cache_size": cache_size,
         "jobs": jobs,
         "readahead": readahead,
+        "metrics": metrics,
         "eer_grouping": eer_grouping,
         "eer_dose_per_fraction": eer_dose_per_fraction,
         "eer_upsampling": eer_upsampling,

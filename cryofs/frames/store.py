@@ -10,6 +10,7 @@ budget is decoded alone and not kept.
 """
 
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future
@@ -33,10 +34,12 @@ Decode = Callable[[Frame | None], Frame]
 
 @dataclass
 class StoreFigures:
-    """What the store has done since it was made."""
+    """What the store has done since it was made; seconds of decodes side by side are added up."""
 
     hits: int = 0
+    misses: int = 0
     decodes: int = 0
+    decode_seconds: float = 0.0
     read_ahead: int = 0
     failures: int = 0
     cached_bytes: int = 0
@@ -84,6 +87,7 @@ class FrameStore:
             if (pending := self._under_way.get(key)) is None:
                 mine: Future[Frame] = Future()
                 self._under_way[key] = mine
+                self._figures.misses += 1
         if pending is not None:
             frame = pending.result()
             with self._lock:
@@ -130,13 +134,14 @@ class FrameStore:
         """Decode a frame, hand it to all who wait, and keep it."""
         # what is dropped is given back to the system here, without the lock
         spare = reuse(self._make_room(size, at_once), size)
+        started = time.monotonic()
         try:
             frame = decode(spare)
         except BaseException as error:  # noqa: BLE001 - whoever waits for the frame gets the error, whatever it is
-            self._finish(key, size, None)
+            self._finish(key, size, None, started)
             future.set_exception(error)
         else:
-            self._finish(key, size, frame)
+            self._finish(key, size, frame, started)
             future.set_result(frame)
 
     def _make_room(self, size: int, at_once: int) -> list[Frame]:
@@ -166,12 +171,13 @@ class FrameStore:
                 dropped.append(frame)
         return dropped
 
-    def _finish(self, key: Hashable, size: int, frame: Frame | None) -> None:
+    def _finish(self, key: Hashable, size: int, frame: Frame | None, started: float) -> None:
         with self._room:
             self._decoding -= 1
             self._reserved -= size
             del self._under_way[key]
             self._figures.decodes += 1
+            self._figures.decode_seconds += time.monotonic() - started
             if frame is None:
                 self._figures.failures += 1
             elif self._cached.currsize + frame.nbytes <= self._budget:

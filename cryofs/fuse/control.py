@@ -17,7 +17,8 @@ from typing import Any
 from cryofs.errors import MountError
 
 FILE_SYSTEM_TYPE = "fuse.cryofs"
-FACTS_ATTRIBUTE = "user.cryofs.facts"
+ATTRIBUTE_PREFIX = "user.cryofs."
+FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 _UNMOUNT_SECONDS = 30.0
 # how the mount table writes spaces and the like in paths
 _OCTAL = re.compile(rb"\\([0-7]{3})")

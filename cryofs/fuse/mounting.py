@@ -52,7 +52,7 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
     Raises
     ------
     MountError
-        The mount cannot be made.
+        The mount cannot be made, or figures cannot be served where they should be.
     """
     # loads libfuse, so only where it is needed
     from cryofs.fuse.binding import mfusepy
@@ -67,6 +67,10 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
         on_live()
 
     files = FileSystem(archive, settings)
+    if settings.metrics is not None:
+        from cryofs.fuse.metrics import serve_metrics
+
+        serve_metrics(settings.metrics, files.facts)
     _look_again_on_hangup(files)
     try:
         mfusepy.FUSE(

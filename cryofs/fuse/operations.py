@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from cryofs.errors import ChangedError, CryofsError
 from cryofs.fuse.binding import mfusepy
-from cryofs.fuse.control import FACTS_ATTRIBUTE
+from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.filesystem import FileSystem
 
@@ -140,16 +140,23 @@ class Operations(mfusepy.Operations):
 
     @_with_errno
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
-        """The facts of the mount, on its root, and of EER movies."""
-        facts = self._facts(path) if name == FACTS_ATTRIBUTE else None
-        if facts is None:
+        """The facts of the mount, on its root, and of EER movies: all of them as JSON, or one."""
+        facts = self._facts(path) or {}
+        if name == FACTS_ATTRIBUTE and facts:
+            return json.dumps(facts).encode()
+        fact = name.removeprefix(ATTRIBUTE_PREFIX)
+        if fact == name or fact not in facts:
             raise OSError(mfusepy.ENOATTR, "no such attribute", path)
-        return json.dumps(facts).encode()
+        return str(facts[fact]).encode()
 
     @_with_errno
     def listxattr(self, path: str) -> list[str]:
         """Names of extended attributes."""
-        return [FACTS_ATTRIBUTE] if self._facts(path) is not None else []
+        facts = self._facts(path)
+        if facts is None:
+            return []
+        # programs that copy files with their attributes need not copy each fact
+        return [FACTS_ATTRIBUTE, *(ATTRIBUTE_PREFIX + fact for fact in facts if path == "/")]
 
     def _facts(self, path: str) -> dict[str, Any] | None:
         return self._files.facts() if path == "/" else self._files.file_facts(path)

@@ -5,9 +5,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -55,6 +57,53 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mount(session: Path, tmp_path: Path) -> object:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
         yield place
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def test_figures_for_prometheus_and_as_attributes(session: Path, tmp_path: Path) -> None:
+    port = free_port()
+    with mounted(session.with_name("archive"), tmp_path / "mnt", "--metrics", port) as place:
+        data = (place / "Movies" / "0.mrc").read_bytes()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            lines = [line.split(" ") for line in answer.read().decode().splitlines() if not line.startswith("#")]
+        figures = {name.partition("{")[0]: float(value) for name, value in lines}
+        assert {name.partition("{")[2] for name, _ in lines} == {f'archive="{session.with_name("archive")}"}}'}
+        assert figures["cryofs_decodes_total"] == 20
+        assert figures["cryofs_bytes_read_total"] == len(data)
+        assert figures["cryofs_misses_total"] + figures["cryofs_read_ahead_total"] == 20
+        assert figures["cryofs_decode_seconds_total"] > 0
+        assert figures["cryofs_cached_bytes"] <= figures["cryofs_budget_bytes"] == 4 << 30
+        names = os.listxattr(place)
+        assert {name.removeprefix("user.cryofs.") for name in names} == {"facts", *facts_of(place)}
+        assert os.getxattr(place, "user.cryofs.decodes") == b"20"
+        with pytest.raises(OSError, match="No data"):
+            os.getxattr(place, "user.cryofs.nothing")
+        listening = [connection.laddr.ip for connection in psutil.net_connections() if connection.laddr.port == port]
+        assert set(listening) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:", "0", "70000"])
+def test_figures_need_an_address(session: Path, tmp_path: Path, address: str) -> None:
+    (tmp_path / "mnt").mkdir()
+    done = cryofs("mount", session.with_name("archive"), tmp_path / "mnt", "--metrics", address, check=False)
+    assert done.returncode != 0
+    assert "write a port" in done.stderr
+    assert not is_mounted(tmp_path / "mnt")
+
+
+def test_figures_need_a_free_port(session: Path, tmp_path: Path) -> None:
+    (tmp_path / "mnt").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        done = cryofs("mount", session.with_name("archive"), tmp_path / "mnt", "--metrics", port, check=False)
+    assert done.returncode == 1
+    assert "choose another --metrics" in done.stderr
+    assert not is_mounted(tmp_path / "mnt")
 
 
 def copy_of_archive(session: Path, tmp_path: Path) -> Path:
