@@ -18,10 +18,10 @@ from benchmarks.contest import Contest
 from benchmarks.figures import Results
 from benchmarks.machine import machine, versions
 from benchmarks.measure import apart, run
-from benchmarks.report import write_report
+from benchmarks.report import read_results, write_report
 
 RESULTS = Path(__file__).parent / "results"
-READING = "reading"
+GAIN, READING = "gain", "reading"
 
 
 class Bench:
@@ -39,11 +39,13 @@ class Bench:
             self.results.readings += read_mrc(self._folder / "k2", self._movies("k2", 1)[0], self._runs)
             self.results.readings += read_eer(self._folder / "eer", self._movies("eer", 1)[0], self._runs)
             return
-        movies = self._movies(name)
-        contest = Contest(self._cases[name].title, self._folder / name, movies, self._runs, self.results.notes)
-        compress = {"k2": compress_normalised, "eer": compress_eer}.get(name, compress_counts)
-        if name == "k2":
+        case = "k2" if name == GAIN else name
+        movies = self._movies(case, 3 if name == GAIN else None)
+        contest = Contest(self._cases[case].title, self._folder / case, movies, self._runs, self.results.notes)
+        if name == GAIN:
             self.results.gains += estimate_gain(contest)
+            return
+        compress = {"k2": compress_normalised, "eer": compress_eer}.get(name, compress_counts)
         self.results.figures += compress(contest)
 
     def _movies(self, name: str, count: int | None = None) -> list[str]:
@@ -53,14 +55,16 @@ class Bench:
 
 def main() -> None:
     """Run the comparisons that were asked for; the report grows with each."""
-    names = [*cases(), READING]
+    names = [*cases(), GAIN, READING]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(names), help="which, with commas (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=3, help="of each competitor; slow ones run once (default: 3)")
     parser.add_argument("--small", action="store_true", help="small movies, for trying")
     parser.add_argument("--folder", type=Path, help="keep the movies here, and use those that are here")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the report is written")
+    parser.add_argument("--keep", action="store_true", help="keep what the report there says of other cases")
     arguments = parser.parse_args()
+    before = read_results(arguments.results) if arguments.keep else None
     chosen = arguments.cases.split(",")
     if unknown := set(chosen) - set(names):
         parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -71,7 +75,8 @@ def main() -> None:
         bench = Bench(folder, arguments.runs, arguments.small)
         for name in chosen:
             bench.measure(name)
-            apart(write_report, bench.results, arguments.results)
+            results = bench.results.keep_others(before) if before else bench.results
+            apart(write_report, results, arguments.results)
             if arguments.folder is None:
                 shutil.rmtree(folder)
     print((arguments.results / "table.md").read_text())

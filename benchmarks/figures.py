@@ -47,9 +47,10 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class GainFigure(msgspec.Struct, frozen=True):
-    """A program that estimated a gain reference from so many frames."""
+    """A program that estimated a gain reference from so many movies, of which it took so many frames."""
 
     program: str
+    movies: int
     frames: int
     seconds: list[float]
     peak_bytes: int
@@ -75,3 +76,19 @@ class Results(msgspec.Struct):
     figures: list[Figure]
     gains: list[GainFigure]
     readings: list[Reading]
+
+    def keep_others(self, before: "Results") -> "Results":
+        """These results, and those of an earlier run that are of nothing measured here."""
+        cases = {figure.case for figure in self.figures}
+        figures = []
+        for case in dict.fromkeys(figure.case for figure in before.figures + self.figures):
+            whose = self if case in cases else before
+            figures += [figure for figure in whose.figures if figure.case == case]
+        return Results(
+            self.machine,
+            self.versions,
+            [note for note in before.notes if not note.startswith(tuple(cases))] + self.notes,
+            figures,
+            self.gains or before.gains,
+            self.readings or before.readings,
+        )

@@ -19,7 +19,8 @@ import psutil
 CORES = len(os.sched_getaffinity(0))
 CRYOFS = (sys.executable, "-m", "cryofs")
 _CHUNK = 1 << 24
-_LOOK_SECONDS = 0.1
+# looking more often would itself take time that is measured
+_LOOK_SECONDS = 0.25
 _Result = TypeVar("_Result")
 
 

@@ -24,6 +24,10 @@ its default level. Originals are in the page cache; seconds are medians. How man
 one movie; they with one against cryofs of many; both with many. Memory: of all processes together at its peak. cryofs
 decodes and compares what it wrote, which is in its seconds; the others do not."""
 
+_GAINS = """\
+From one movie of 40 frames, and from three: cryofs stops by itself when the estimate no longer changes, RELION takes
+all frames that it is given. The seconds are those of the whole program, start and saving included."""
+
 
 def write_report(results: Results, folder: Path) -> None:
     """Write the three files."""
@@ -36,13 +40,18 @@ def write_report(results: Results, folder: Path) -> None:
     write_plot(results.figures, folder / "plot.svg")
 
 
+def read_results(folder: Path) -> Results:
+    """The figures of a report."""
+    return msgspec.json.decode((folder / "table.json").read_bytes(), type=Results)
+
+
 def report_text(results: Results) -> str:
     """The report in Markdown."""
     parts = ["# Measured comparisons", _facts(results.machine), "Versions: " + _facts(results.versions)]
     if results.figures:
         parts += ["## Compression", _COMPRESSION, _compression(results.figures)]
     if results.gains:
-        parts += ["## Gain estimation", _gains(results.gains)]
+        parts += ["## Gain estimation", _GAINS, _gains(results.gains)]
     if results.readings:
         parts += ["## Reading through the mount, caches empty", _readings(results.readings)]
     if results.notes:
@@ -109,8 +118,9 @@ def _gains(gains: Sequence[GainFigure]) -> str:
     for gain in gains:
         seconds = statistics.median(gain.seconds)
         each = f"{seconds / max(gain.frames, 1):.3f}"
-        rows.append([gain.program, str(gain.frames), f"{seconds:.2f}", each, f"{gain.peak_bytes / 1e9:.2f}"])
-    return _table(["program", "frames", "s", "s a frame", "memory, GB"], rows)
+        counts = [str(gain.movies), str(gain.frames)]
+        rows.append([gain.program, *counts, f"{seconds:.2f}", each, f"{gain.peak_bytes / 1e9:.2f}"])
+    return _table(["program", "movies", "frames", "s", "s a frame", "memory, GB"], rows)
 
 
 def _readings(readings: Sequence[Reading]) -> str:
@@ -146,7 +156,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--readme", type=Path, help="Markdown file that takes the summary")
     arguments = parser.parse_args()
-    results = msgspec.json.decode((arguments.folder / "table.json").read_bytes(), type=Results)
+    results = read_results(arguments.folder)
     write_report(results, arguments.folder)
     if arguments.readme:
         write_summary(results, arguments.readme)

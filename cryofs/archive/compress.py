@@ -114,8 +114,8 @@ class _Run:
         self._references = self._archiver.references
         # sizes of images for which the gain reference of EER movies is in the archive
         self._eer_grids: set[tuple[int, int]] = set()
-        # whether processes are ready that store several movies at a time
-        self._several = False
+        # whether processes are ready that store several movies at a time; None while that is open
+        self._several: bool | None = None
         self.summary = Summary()
 
     def make_folders(self, jobs: list[Job]) -> None:
@@ -154,12 +154,14 @@ class _Run:
 
     def _prepare_processes(self, movies: int, original_bytes: int) -> None:
         """Have processes made ready as soon as so many movies are worth it."""
-        if self._several or min(movies, self._options.jobs) == 1 or original_bytes < _WORTH_PROCESSES:
+        too_few = min(movies, self._options.jobs) < 2 or original_bytes < _WORTH_PROCESSES
+        if self._several is not None or too_few:
             return
         try:
             processes.prepare()
             self._several = True
         except OSError as error:
+            self._several = False
             self._listener.note(f"storing one movie at a time, as no processes can be started ({error})")
 
     def _store_all(self, jobs: list[Job]) -> Iterator[Outcome]:

@@ -89,12 +89,12 @@ def test_a_temporary_folder_with_a_name_too_long_for_processes(tmp_path: Path, m
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     monkeypatch.setattr("multiprocessing.util.get_temp_dir", lambda: str(long))
     monkeypatch.setattr("multiprocessing.forkserver._forkserver._forkserver_pid", None)
-    for number in range(2):
+    for number in range(3):
         simulated(tmp_path / "session" / f"{number}.mrc", seed=number)
     _, heard = archive(tmp_path / "session", tmp_path / "archive")
     assert not heard.errors
-    assert any("one movie at a time" in note for note in heard.notes)
-    assert_verified(tmp_path / "archive", 2)
+    assert ["one movie at a time" in note for note in heard.notes] == [True]
+    assert_verified(tmp_path / "archive", 3)
 
 
 @pytest.mark.parametrize("narrow", ["auto", "exact", "never"])

@@ -36,7 +36,7 @@ def results() -> Results:
             figure("K2", "bzip2", 4, 24, [80.0]),
             *(figure("EER, 4K", OURS, 4, 50 - grouping, [9.0 - grouping / 6], grouping) for grouping in (8, 16, 24)),
         ],
-        gains=[GainFigure(OURS, 40, [2.0], 10**9)],
+        gains=[GainFigure(OURS, 3, 40, [2.0], 10**9)],
         readings=[Reading("K2", "zstd -dc", 4 * 10**9, [2.0], [3.0], 5 * 10**8)],
     )
 
@@ -73,9 +73,25 @@ def test_rows(results: Results) -> None:
     assert "| K2 | RELION | 12.00 % | 20.00 | 6.00 (4) | 10.0 | 20.0 | 6.0 | 2.00 | 2.00 |" in text
     assert "| K2 | bzip2 | 24.00 % | - | 20.00 (4) | - | - | 20.0 | - | 2.00 |" in text
     assert "| EER, 4K, grouping 24 | cryofs | 26.00 % | - | 1.25 (4) |" in text
-    assert "| cryofs | 40 | 2.00 | 0.050 | 1.00 |" in text
+    assert "| cryofs | 3 | 40 | 2.00 | 0.050 | 1.00 |" in text
     assert "| K2 | 2.00 s, 2.00 GB/s | zstd -dc | 3.00 s, 1.33 GB/s | 1.50 | 0.50 |" in text
     assert "- zstd is not installed." in text
+
+
+def test_a_part_is_measured_again(results: Results) -> None:
+    again = Results(
+        {"cores": "2"}, {}, ["K2: better."], [figure("K2", OURS, 1, 6, [1.0]), figure("new", OURS, 1, 6, [1.0])], [], []
+    )
+    before = msgspec.structs.replace(results, notes=["K2: old.", *results.notes])
+    joined = again.keep_others(before)
+    assert joined.machine == again.machine
+    assert [(made.case, made.percent) for made in joined.figures] == [
+        ("K2", 6),
+        *(("EER, 4K", 50 - grouping) for grouping in (8, 16, 24)),
+        ("new", 6),
+    ]
+    assert joined.notes == ["zstd is not installed.", "K2: better."]
+    assert (joined.gains, joined.readings) == (results.gains, results.readings)
 
 
 def test_a_contest_runs_who_is_installed(tmp_path: Path) -> None:
