@@ -45,8 +45,9 @@ test-slow: setup
 demo: setup
 	$(BIN)/python -m benchmarks.demo
 
+# ARGS=--small for small movies, ARGS=--help for all there is to choose
 bench: setup bench-system
-	$(BIN)/python -m benchmarks.compare
+	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 docs: setup
 	$(BIN)/mkdocs build --strict

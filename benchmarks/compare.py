@@ -2,7 +2,8 @@
 
 Times of one machine mean little, so everybody runs on the same movies, in turn, in the same run. Of each kind four
 full-size movies are made in a temporary folder, measured and removed, one kind after the other; the largest needs 15 GB
-on the disk. `--folder` keeps them for the next time. A whole run takes an hour or two, `--small` two minutes.
+on the disk. `--folder` keeps them for the next time, and `--keep` what the report says of cases that are not measured
+again. A whole run takes an hour or two, `--small` a few minutes.
 """
 
 import argparse
