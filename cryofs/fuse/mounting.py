@@ -126,8 +126,11 @@ def _look_again_on_hangup(files: FileSystem) -> None:
     """Have SIGHUP make the file system look at its archive again; libfuse would end the mount.
 
     The main thread, where Python runs handlers, is inside libfuse until the mount ends; so a thread waits for the byte
-    that the interpreter writes on every signal.
+    that the interpreter writes on every signal. In the foreground of a terminal it means that the terminal was closed,
+    and ends the mount.
     """
+    if os.isatty(0):
+        return
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.signal(signal.SIGHUP, lambda *_: None)
