@@ -80,16 +80,16 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
     queue, bits, place = np.uint64(_CLEAR), _FIRST_WIDTH, np.int64(0)
     free, width = np.int64(_FIRST_FREE), _FIRST_WIDTH
     chain, depth = int(data[0]), 0
-    position, end = 1, len(data)
+    place_of_count, end = 0, len(data)
     block, counted = 0, _counts_in(data, 0) & ~np.uint64(1)
     while True:
         while counted == 0 and block + _BLOCK < end:
             block += _BLOCK
             counted = _counts_in(data, block)
+        before = place_of_count
         place_of_count = block + int(trailing_zeros(counted)) if counted else end  # type: ignore[call-arg]
         counted &= counted - np.uint64(1)
-        zeros = place_of_count - position
-        position = place_of_count + 1
+        zeros = place_of_count - before - 1
         while depth + zeros >= lengths[chain]:
             # the chain ends within the zeros; the first that it lacks is added, and begins the next string
             length = int(lengths[chain])
@@ -107,14 +107,13 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
                 chains += 1
             queue, bits, place, free, width = _put_string(queue, bits, place, words, np.uint64(code), free, width)
             if free == _FIRST_FREE:
-                lengths[:chains], ones[:], others[:] = 1, 0, 0
-                chains = 256
+                chains = _forget(lengths, ones, others)
             chain, depth = 0, 0
         depth += zeros
         code = codes[chain, depth]
-        if position > end:
+        if place_of_count == end:
             return _end(queue, bits, place, words, np.uint64(code), free, width)
-        value = int(data[position - 1])
+        value = int(data[place_of_count])
         if value < SMALL:
             found = ones[code] if value == 1 else others[code, value]
             if found:
@@ -128,9 +127,15 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
             chains += 1
         queue, bits, place, free, width = _put_string(queue, bits, place, words, np.uint64(code), free, width)
         if free == _FIRST_FREE:
-            lengths[:chains], ones[:], others[:] = 1, 0, 0
-            chains = 256
+            chains = _forget(lengths, ones, others)
         chain, depth = value, 0
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _forget(lengths, ones, others):  # type: ignore[no-untyped-def]
+    """Forget all chains but those of single counts, and return how many these are."""
+    lengths[:], ones[:], others[:] = 1, 0, 0
+    return 256
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
