@@ -39,15 +39,15 @@ class Bench:
         if name == READING:
             self.results.readings += read_mrc(self._folder / "k2", self._movies("k2", 1)[0], self._runs)
             self.results.readings += read_eer(self._folder / "eer", self._movies("eer", 1)[0], self._runs)
-            return
-        case = "k2" if name == GAIN else name
-        movies = self._movies(case, 3 if name == GAIN else None)
-        contest = Contest(self._cases[case].title, self._folder / case, movies, self._runs, self.results.notes)
-        if name == GAIN:
-            self.results.gains += estimate_gain(contest)
-            return
-        compress = {"k2": compress_normalised, "eer": compress_eer}.get(name, compress_counts)
-        self.results.figures += compress(contest)
+        elif name == GAIN:
+            self.results.gains += estimate_gain(self._contest("k2", 3))
+        else:
+            compress = {"k2": compress_normalised, "eer": compress_eer}.get(name, compress_counts)
+            self.results.figures += compress(self._contest(name))
+
+    def _contest(self, name: str, count: int | None = None) -> Contest:
+        movies = self._movies(name, count)
+        return Contest(self._cases[name].title, self._folder / name, movies, self._runs, self.results.notes)
 
     def _movies(self, name: str, count: int | None = None) -> list[str]:
         print(f"movies: {self._cases[name].title}", flush=True)

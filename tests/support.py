@@ -3,8 +3,10 @@
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -104,6 +106,15 @@ def restored(target: Path, folder: Path) -> Path:
     return folder
 
 
+def wait_for(what: Callable[[], Any]) -> Any:
+    """What a function returns once that is true."""
+    deadline = time.monotonic() + 30
+    while not (found := what()):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return found
+
+
 def cryofs(*arguments: object, check: bool = True, **options: object) -> subprocess.CompletedProcess[str]:
     """Run a command as a user would."""
     command = [sys.executable, "-m", "cryofs", *map(str, arguments)]
@@ -165,4 +176,5 @@ __all__ = [
     "restored",
     "same_tree",
     "simulated",
+    "wait_for",
 ]

@@ -12,10 +12,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from cryofs.formats.sums import quick_sum
 from cryofs.vfs.known import Identity
@@ -109,21 +106,13 @@ class Index:
             self._connection.close()
             self._connection = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path)
     try:
         # what a crash loses is read again
-        with closing(connection.execute("pragma synchronous = off")):
-            connection.execute(_SCHEMA)
+        connection.execute("pragma synchronous = off")
+        connection.execute(_SCHEMA)
     except BaseException:
         connection.close()
         raise

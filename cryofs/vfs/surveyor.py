@@ -62,10 +62,11 @@ class Surveyor:
         """End, and wait until that is done."""
         self._stopped = True
         self._wake.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
-        with Index(self._index_path) as index:
+        with contextlib.closing(Index(self._index_path)) as index:
             self._recall(index)
             while not self._stopped:
                 self._wake.clear()

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,7 +22,7 @@ from cryofs.formats.record import Record
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.names import DRAFT_PREFIX
-from tests.support import SHAPE, Heard, archive, assert_verified, names, restored, same_tree, simulated
+from tests.support import SHAPE, Heard, archive, assert_verified, names, restored, same_tree, simulated, wait_for
 
 # `cryofs` as it is for large runs
 COMMAND = "from cryofs.archive import compress; compress._WORTH_PROCESSES = 0; from cryofs.cli import main; main()"
@@ -120,13 +119,6 @@ def start() -> Iterator[Callable[[Path, Path], Run]]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         run.process.communicate()
-
-
-def wait_for(what: Callable[[], Any]) -> Any:
-    """What a function returns once that is true."""
-    while not (found := what()):
-        time.sleep(0.001)
-    return found
 
 
 def assert_whole(target: Path) -> None:

@@ -1,11 +1,9 @@
 """The archive is looked at in the background; a second mount opens no file that the first one knew."""
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +13,7 @@ from cryofs.vfs import tree
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.filesystem import FileSystem
 from cryofs.vfs.index import Index, index_path
-from tests.support import archive, simulated
+from tests.support import archive, simulated, wait_for
 
 FALCON = Widths()
 SHAPE = (64, 64)
@@ -45,16 +43,9 @@ def mounted(target: Path) -> Iterator[FileSystem]:
         files.stop()
 
 
-def wait_for(what: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 30
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def kept(target: Path) -> int:
     """Entries of the index; another thread may be writing it."""
-    with Index(index_path(target)) as index:
+    with closing(Index(index_path(target))) as index:
         return len(list(index.entries()))
 
 
