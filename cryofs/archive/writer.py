@@ -54,9 +54,9 @@ class _ReplanError(Exception):
 class _WrittenFrame:
     """A frame whose page is in the file: what the record says of it."""
 
-    stored_sum: str
     offsets: list[int]
     byte_counts: list[int]
+    strip_sums: list[str]
     exceptions: StoredExceptions | None
 
     @classmethod
@@ -64,7 +64,7 @@ class _WrittenFrame:
         """A frame whose strips follow one another from an offset on."""
         sizes = list(map(len, frame.strips))
         offsets = list(accumulate(sizes[:-1], initial=offset))
-        return cls(frame.stored_sum, offsets, sizes, frame.exceptions)
+        return cls(offsets, sizes, frame.strip_sums, frame.exceptions)
 
 
 @dataclass
@@ -203,9 +203,9 @@ def _check_frame(
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
     try:
         # a decoder may crash on strips that are not those encoded
-        same = quick_sum(b"".join(strips)) == frame.stored_sum
-        stored = StoredFrame(strips, decoder.unpack_exceptions(packed, count, near))
-        same = same and decoder.original_sum(stored, workers.scratch.take(decoder.strip_bytes)) == original_sum
+        same = list(map(quick_sum, strips)) == frame.strip_sums
+        stored = StoredFrame(dict(enumerate(strips)), decoder.unpack_exceptions(packed, count, near))
+        same = same and decoder.original_sum(stored, workers.scratch.take(decoder.piece_bytes)) == original_sum
     except CryofsError as error:
         raise ArchiveError(f"{place}: does not decode ({error}); check memory and disk") from error
     if not same:
@@ -251,9 +251,9 @@ def _append_record(
         frames=[
             Frame(
                 original_sum,
-                frame.stored_sum,
                 frame.offsets,
                 frame.byte_counts,
+                frame.strip_sums,
                 _store_exceptions(file, frame.exceptions),
             )
             for frame, original_sum in zip(frames, sums.frames, strict=True)

@@ -72,6 +72,12 @@ def zlib_stream(block: bytes, strip: NDArray[Any]) -> bytes:
     return _ZLIB_HEAD + block + int(zlib_ng.adler32(strip.reshape(-1).view(np.uint8).data)).to_bytes(4, "big")
 
 
+def check_sum(data: bytes, flat: NDArray[np.uint8]) -> None:
+    """Check the Adler-32 at the end of a zlib stream from which `flat` was decoded; DamagedError where it differs."""
+    if data[-4:] != int(zlib_ng.adler32(flat.data)).to_bytes(4, "big"):
+        raise DamagedError("a strip decodes to bytes of another sum")
+
+
 def inflate(data: bytes, flat: NDArray[np.uint8]) -> None:
     """Decode a zlib stream into `flat`, which bounds what is written, whatever the stream claims.
 

@@ -21,7 +21,7 @@ from cryofs.errors import DamagedError
 from cryofs.formats.codecs import Compression, Predictor
 from cryofs.formats.sums import quick_sum
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"\x89cryofs\n"
 # Stands in the ImageDescription of the first page, near the start of the file: it tells an archived movie whose end is
 # missing from a TIFF of somebody else.
@@ -50,12 +50,12 @@ class FrameExceptions(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """A frame: XXH3-128 of its original bytes and of its strips as stored, its strips in the file, its exceptions."""
+    """A frame: XXH3-128 of its original bytes, its strips in the file and the XXH3-128 of each, its exceptions."""
 
     sum: str
-    stored_sum: str
     offsets: list[int]
     byte_counts: list[int]
+    strip_sums: list[str]
     exceptions: FrameExceptions | None = None
 
 
@@ -215,7 +215,10 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
         )
     _, version, zero, offset, length, digest = _FOOTER.unpack(footer)
     if version != VERSION:
-        raise DamagedError(f"{name}: its record has version {version}, this cryofs reads {VERSION}; use a newer cryofs")
+        remedy = "a newer" if version > VERSION else "an older"
+        raise DamagedError(
+            f"{name}: its record has version {version}, this cryofs reads {VERSION}; use {remedy} cryofs"
+        )
     if zero or length > min(size, _MAX_RECORD_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: its footer is damaged; restore it from a backup")
     body = os.pread(descriptor, length, offset)

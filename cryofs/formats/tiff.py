@@ -40,9 +40,23 @@ class PageLayout:
 
     def strip_groups(self) -> list[range]:
         """Numbers of the strips, divided into pieces of work of about 256 rows."""
-        size = max(1, WORK_ROWS // self.rows_per_strip)
-        count = -(-self.ny // self.rows_per_strip)
-        return [range(first, min(first + size, count)) for first in range(0, count, size)]
+        size = self._strips_of_group
+        return [range(first, min(first + size, self.strips)) for first in range(0, self.strips, size)]
+
+    def strip_group_at(self, row: int) -> range:
+        """The one of these pieces that holds a frame row."""
+        number = (self.ny - 1 - row) // self.rows_per_strip
+        first = number - number % self._strips_of_group
+        return range(first, min(first + self._strips_of_group, self.strips))
+
+    @property
+    def strips(self) -> int:
+        """Strips of a page."""
+        return -(-self.ny // self.rows_per_strip)
+
+    @property
+    def _strips_of_group(self) -> int:
+        return max(1, WORK_ROWS // self.rows_per_strip)
 
     def frame_rows(self, strips: range) -> slice:
         """Frame rows that neighbouring strips hold; the first strip holds the last rows."""

@@ -96,6 +96,13 @@ class FrameStore:
         self._fulfil(mine, key, size, decode, at_once)
         return mine.result()
 
+    def held(self, key: Hashable) -> Frame | None:
+        """Frame under `key` if it is there."""
+        with self._lock:
+            if (frame := self._cached.get(key)) is not None:
+                self._figures.hits += 1
+            return frame
+
     def prefetch(
         self, key: Hashable, size: int, decode: Decode, at_once: int = _DECODES_AT_ONCE
     ) -> Future[None] | None:

@@ -17,9 +17,12 @@ from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.record import Record, read_blob, read_record
 from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import PageLayout
-from cryofs.movies.decoding import FrameDecoder, StoredFrame
+from cryofs.movies.decoding import FrameDecoder, StoredFrame, pieces_of
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Layout, Movie
+
+# Frames of fewer bands are decoded whole at once.
+_BANDS_WORTH_IT = 4
 
 
 class ArchivedMovie(Movie):
@@ -100,10 +103,26 @@ class ArchivedMovie(Movie):
         """Bytes of a frame of the original; errors as those of `raw_frame`."""
         with self._telling(index):
             frame = self.record.frames[index]
-            raw = self._decode(index, memory)
+            raw = self._decode(index, range(self.page_layout.strips), memory)
             if quick_sum(raw) != frame.sum:
                 raise DamagedError("the decoded frame has another sum than recorded")
             return raw
+
+    def band(self, start: int) -> range | None:
+        """Bytes of the rows that are decoded for the one at `start`; None where these are much of a frame."""
+        row_bytes, layout = self.mrc_header.row_bytes, self.page_layout
+        if len(layout.strip_groups()) < _BANDS_WORTH_IT:
+            return None
+        rows = layout.frame_rows(layout.strip_group_at(start // row_bytes))
+        return range(rows.start * row_bytes, rows.stop * row_bytes)
+
+    def kept_band(self, index: int, band: range, memory: NDArray[Any] | None = None) -> NDArray[np.uint8]:
+        """Bytes of a band of a frame; errors as those of `raw_frame`.
+
+        Nothing is known of a band's bytes alone; all that they are made of has sums of its own.
+        """
+        with self._telling(index):
+            return self._decode(index, self.page_layout.strip_group_at(band.start // self.mrc_header.row_bytes), memory)
 
     def counts(self, index: int) -> NDArray[Any]:
         """What is stored of a frame: values before the multiplication with the gain, shape (ny, nx), frame rows.
@@ -119,15 +138,15 @@ class ArchivedMovie(Movie):
         with self._telling(index):
             # no gain reference is needed for counts
             decoder = FrameDecoder(layout, self.mrc_header, None)
-            strips = self._strips(index)
+            strips = self._strips(index, range(layout.strips))
             page = np.empty((layout.ny, layout.nx), layout.dtype)
 
-            def decode_group(group: range) -> None:
-                for number in group:
-                    rows = page[number * layout.rows_per_strip :][: layout.rows_per_strip]
-                    rows[:] = decoder.page_rows(strips, number)
+            def decode_piece(piece: range) -> None:
+                page[piece.start * layout.rows_per_strip : piece.stop * layout.rows_per_strip] = decoder.page_rows(
+                    strips, piece
+                )
 
-            self._for_each_group(decode_group)
+            self._for_each_piece(range(layout.strips), decode_piece)
             return page[::-1]
 
     def read_trailing(self, size: int, offset: int) -> bytes:
@@ -150,40 +169,47 @@ class ArchivedMovie(Movie):
         if (now.st_size, now.st_mtime_ns) != (self._stat.st_size, self._stat.st_mtime_ns):
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
-    def _decode(self, index: int, memory: NDArray[Any] | None) -> NDArray[np.uint8]:
+    def _decode(self, index: int, strips: range, memory: NDArray[Any] | None) -> NDArray[np.uint8]:
+        """Bytes of the frame rows that neighbouring strips hold."""
         decoder = self._loaded_decoder()
-        stored = self._stored_frame(index, decoder)
-        values = decoder.empty_values(self.mrc_header.ny, memory)
+        stored = self._stored(index, strips, decoder)
+        rows = self.page_layout.frame_rows(strips)
+        values = decoder.empty_values(rows.stop - rows.start, memory)
 
-        def decode_group(group: range) -> None:
-            decoder.decode(stored.strips, group, values[self.page_layout.frame_rows(group)])
+        def decode_piece(piece: range) -> None:
+            held = self.page_layout.frame_rows(piece)
+            decoder.decode(stored.strips, piece, values[held.start - rows.start : held.stop - rows.start])
 
-        self._for_each_group(decode_group)
-        stored.exceptions.put_back(values)
+        self._for_each_piece(strips, decode_piece)
+        width = values.shape[1]
+        stored.exceptions.within(rows.start * width, rows.stop * width).put_back(values)
         return mrc.frame_raw(values, self.mrc_header)
 
-    def _stored_frame(self, index: int, decoder: FrameDecoder) -> StoredFrame:
+    def _stored(self, index: int, strips: range, decoder: FrameDecoder) -> StoredFrame:
         found = self.record.frames[index].exceptions
         if found is None:
-            return StoredFrame(self._strips(index), decoder.unpack_exceptions(b"", 0, 0))
+            return StoredFrame(self._strips(index, strips), decoder.unpack_exceptions(b"", 0, 0))
         packed = read_blob(self._descriptor, found.blob, self.name)
-        return StoredFrame(self._strips(index), decoder.unpack_exceptions(packed, found.count, found.near))
+        return StoredFrame(self._strips(index, strips), decoder.unpack_exceptions(packed, found.count, found.near))
 
-    def _strips(self, index: int) -> list[bytes]:
-        """Strips of a frame, encoded, checked.
+    def _strips(self, index: int, numbers: range) -> dict[int, bytes]:
+        """Strips of a frame by their numbers, encoded, checked.
 
         Decoders meet no damaged strip: what they do with one is their affair, and may be a crash.
         """
         frame = self.record.frames[index]
-        places = zip(frame.byte_counts, frame.offsets, strict=True)
-        strips = [os.pread(self._descriptor, byte_count, offset) for byte_count, offset in places]
-        if quick_sum(b"".join(strips)) != frame.stored_sum:
-            raise DamagedError("its strips have another sum than recorded")
+        strips = {}
+        for number in numbers:
+            strips[number] = os.pread(self._descriptor, frame.byte_counts[number], frame.offsets[number])
+            if quick_sum(strips[number]) != frame.strip_sums[number]:
+                raise DamagedError(f"strip {number} has another sum than recorded")
         return strips
 
-    def _for_each_group(self, action: Callable[[range], None]) -> None:
-        run = map if self._pool is None else self._pool.map
-        for _ in run(action, self.page_layout.strip_groups()):
+    def _for_each_piece(self, strips: range, action: Callable[[range], None]) -> None:
+        pieces = pieces_of(strips)
+        # a single piece need not wait for those of others
+        run = map if self._pool is None or len(pieces) == 1 else self._pool.map
+        for _ in run(action, pieces):
             pass
 
     @contextlib.contextmanager
@@ -215,6 +241,11 @@ def _layout(record: Record, name: str) -> Layout:
     if record.mrc_mode not in mrc.MODE_DTYPES or min(record.shape) < 1 or frames != len(record.frames):
         raise DamagedError(f"{name}: its record contradicts itself; restore it from a backup")
     header = MrcHeader(bytes(0), record.byte_order, nx, ny, frames, record.mrc_mode)
+    strips = {-(-ny // record.rows_per_strip)} if record.rows_per_strip > 0 else set()
+    for frame in record.frames:
+        strips |= {len(frame.offsets), len(frame.byte_counts), len(frame.strip_sums)}
+    if len(strips) != 1:
+        raise DamagedError(f"{name}: its record contradicts itself; restore it from a backup")
     layout = Layout(record.header.size, frames, header.frame_bytes, record.original.bytes)
     if layout.data_end + sum(blob.size for blob in record.trailing) != layout.total_bytes:
         raise DamagedError(f"{name}: the sizes in its record do not add up; restore it from a backup")

@@ -3,6 +3,7 @@
 Thread safety: a `GainLibrary` may be shared; its lock guards the tables, never a read.
 """
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -127,6 +128,12 @@ class GainLibrary:
             f"{name}: its gain reference (sha256 {sha256[:8]}...) is missing or changed; "
             f"put the right {GAIN_REFERENCE} back into the archive"
         )
+
+    def preload(self, folder: Path) -> None:
+        """Load the nearest reference of a folder, if there is a good one, so that no reader waits for it."""
+        for path in self.paths(folder)[:1]:
+            with contextlib.suppress(CryofsError, OSError):
+                self.get(self.sha256(path), folder, str(path))
 
     def sha256(self, path: Path) -> str:
         """SHA-256 of a reference file, computed once for each state of it."""

@@ -83,6 +83,14 @@ class Movie(ABC):
         """Bytes `start` to `start + size` of a frame, from its kept form; fewer where the frame ends."""
         return kept[start : start + size]
 
+    def band(self, start: int) -> range | None:
+        """Bytes of a frame that are decoded together with the one at `start`; None where only whole frames are."""
+        return None
+
+    def kept_band(self, index: int, band: range, memory: NDArray[Any] | None = None) -> NDArray[np.uint8]:
+        """Bytes of a band of a frame, as `band` gave it, shape (n,); `memory` as in `kept_frame`."""
+        return self.raw_frame(index)[band.start : band.stop]
+
     @abstractmethod
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Bytes behind the last frame; `offset` counts from there. Short only at the end of the file."""

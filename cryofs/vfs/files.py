@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 
 from cryofs.frames.store import FrameStore
 from cryofs.movies.movie import Movie
+from cryofs.settings import usable_cores
 
 Bytes = bytes | NDArray[np.uint8]
+
+# Bytes that a reader must have read in order before whole frames are decoded for it; until then it gets bands of them,
+# as do those who read a header, or here and there.
+_PATIENCE = 2 << 20
+# Requests of a reader in order may overtake each other on their way by so many bytes.
+_OVERTAKING = 4 << 20
 
 
 class OpenFile(Protocol):
@@ -63,7 +70,11 @@ class MovieFile:
         self._store = store
         # while one frame is decoded ahead, a reader that jumped need not wait for it
         self._at_once = max(2, movie.decodes_at_once)
+        # a band is decoded by the thread that asks
+        self._bands_at_once = usable_cores() + 1
         # what a reader did so far: hints for read-ahead and for the store, so they need no lock
+        self._end = 0
+        self._in_order = 0
         self._served: dict[int, int] = {}
         self._last_frame = -1
         self._steps = 0
@@ -73,6 +84,7 @@ class MovieFile:
         """Bytes of the MRC file; a view of a cached frame where one frame holds them all."""
         layout = self._movie.layout
         end = min(offset + size, layout.total_bytes)
+        self._follow(offset, end)
         pieces: list[Bytes] = []
         while offset < end:
             piece = self._piece(offset, end)
@@ -97,9 +109,29 @@ class MovieFile:
             start = layout.data_end
             return self._movie.read_trailing(end - offset, offset - start)
         index, start = divmod(offset - layout.header_bytes, layout.frame_bytes)
-        piece = self._movie.piece(self._frame(index), start, min(end - offset, layout.frame_bytes - start))
+        size = min(end - offset, layout.frame_bytes - start)
+        if self._in_order <= _PATIENCE and (band := self._movie.band(start)):
+            piece = self._piece_of_band(index, band, start, size)
+        else:
+            piece = self._movie.piece(self._frame(index), start, size)
         self._note_served(index, len(piece))
         return piece
+
+    def _follow(self, offset: int, end: int) -> None:
+        """Note how much was read in order."""
+        if abs(offset - self._end) > _OVERTAKING:
+            self._end = self._in_order = 0
+        self._in_order += end - offset
+        self._end = max(self._end, end)
+
+    def _piece_of_band(self, index: int, band: range, start: int, size: int) -> NDArray[np.uint8]:
+        """Bytes of a frame of which only a band is decoded, unless it is there; fewer where the band ends."""
+        key = *self._identity, index
+        if (frame := self._store.held(key)) is not None:
+            return self._movie.piece(frame, start, size)
+        decode = functools.partial(self._movie.kept_band, index, band)
+        decoded = self._store.get((*key, band.start), len(band), decode, self._bands_at_once)
+        return decoded[start - band.start :][:size]
 
     def _note_served(self, index: int, count: int) -> None:
         """Tell the store of a frame whose bytes have all been given away."""

@@ -16,12 +16,12 @@ from typing import Any
 
 from cryofs.errors import GainError
 from cryofs.frames.store import FrameStore
+from cryofs.movies import decoding
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.counts import CountsMovie
 from cryofs.movies.eer import EerMovie, Findings
 from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import EER_SUFFIX
 from cryofs.movies.rendering import Rendering, gain_header
 from cryofs.settings import Settings
 from cryofs.vfs.attributes import Attributes
@@ -30,9 +30,6 @@ from cryofs.vfs.index import index_path
 from cryofs.vfs.known import Identity, identity_of
 from cryofs.vfs.surveyor import Surveyor
 from cryofs.vfs.tree import Kind, Node, Tree
-
-# An archive is searched for an EER movie when mounting: compiled code takes 100 MB, which other archives need not.
-_SECONDS_TO_LOOK_FOR_EER = 0.2
 
 
 class FileSystem:
@@ -60,17 +57,18 @@ class FileSystem:
         self._pool: ThreadPoolExecutor | None = None
         self._background: ThreadPoolExecutor | None = None
         self._store: FrameStore | None = None
+        self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
         self._surveyor = Surveyor(root, index_path(self.archive), self._tree.surveyed())
         self._started = time.time()
         self._bytes_read = 0
         self._reads = 0
 
     def start(self) -> None:
-        """Start the threads, and load what the first reader should not have to wait for."""
+        """Start the threads; they load what readers should not have to wait for, and look at the archive."""
         self._pool = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="decode")
         self._background = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="read-ahead")
         self._store = FrameStore(self._settings.cache_size, self._background)
-        self._load_renderer()
+        self._preparing.start()
         self._surveyor.start()
 
     def look_again(self) -> None:
@@ -80,6 +78,8 @@ class FileSystem:
     def stop(self) -> None:
         """Stop the threads and release everything."""
         self._surveyor.stop()
+        if self._preparing.is_alive():
+            self._preparing.join()
         for pool in (self._background, self._pool):
             if pool is not None:
                 # nothing is cancelled: closing a file waits for what was begun for it
@@ -217,15 +217,11 @@ class FileSystem:
         with self._lock:
             return self._findings.setdefault(identity, Findings(name))
 
-    def _load_renderer(self) -> None:
-        """Load compiled code before the first fraction is asked for, if an EER movie is soon found in the archive."""
-        deadline = time.monotonic() + _SECONDS_TO_LOOK_FOR_EER
-        for _, _, names in os.walk(self._tree.root):
-            if any(name.endswith(EER_SUFFIX) for name in names):
-                importlib.import_module("cryofs.detector.events").load()
-                return
-            if time.monotonic() > deadline:
-                return
+    def _prepare(self) -> None:
+        """Load compiled code, which takes half a second and 100 MB, and the gain reference of most movies."""
+        decoding.load_compiled()
+        importlib.import_module("cryofs.detector.events").load()
+        self._gains.preload(self._tree.root)
 
 
 def _rendering(settings: Settings, archive: Path, root: Path) -> Rendering:

@@ -25,9 +25,9 @@ BLOBS = st.builds(Blob, offset=SIZES, stored=SIZES, size=SIZES, sum=SUMS)
 FRAMES = st.builds(
     Frame,
     sum=SUMS,
-    stored_sum=SUMS,
     offsets=st.lists(SIZES, max_size=3),
     byte_counts=st.lists(SIZES, max_size=3),
+    strip_sums=st.lists(SUMS, max_size=3),
     exceptions=st.none() | st.builds(FrameExceptions, count=COUNTS, blob=BLOBS, near=COUNTS),
 )
 ORIGINALS = st.builds(
@@ -83,7 +83,10 @@ EXAMPLE = Record(
     rows_per_strip=20,
     pixel_size=1.06,
     gain=Gain("b" * 64, "gain-reference.mrc"),
-    frames=[Frame("c" * 32, "e" * 32, [300], [77]), Frame("d" * 32, "f" * 32, [400], [78], FrameExceptions(3, BLOB))],
+    frames=[
+        Frame("c" * 32, [300], [77], ["e" * 32]),
+        Frame("d" * 32, [400], [78], ["f" * 32], FrameExceptions(3, BLOB)),
+    ],
     writer="cryofs",
 )
 TIFF = b"II*\0" + bytes(200) + record.MARK.encode() + bytes(100)
