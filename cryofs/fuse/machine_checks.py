@@ -155,7 +155,7 @@ def check_index_folder(index: Path | None) -> Finding:
         return ok(f"{index.parent}: writable, keeps the index of archives")
     return warning(
         f"{index.parent}: not writable, so every mount reads all records anew",
-        f"make {folder} a folder that is writable, or set XDG_CACHE_HOME to one that is",
+        "create it as a folder that this user may write to, or set XDG_CACHE_HOME to one that is there",
     )
 
 
