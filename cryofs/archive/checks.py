@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,8 +72,7 @@ def survey(archive: Path, folders: int = FOLDERS, files_of_a_folder: int = FILES
         references = [path for path in paths if is_reference_name(path.name)]
         others = [path for path in paths if path not in references and not path.name.startswith(DRAFT_PREFIX)]
         for path in [*references, *_spread(others, files_of_a_folder)]:
-            if not path.is_symlink():
-                _look_at(path, seen)
+            _look_at(path, seen)
     seen.unreadable += [Path(error.filename) for error in unlisted]
     return seen
 
@@ -189,8 +189,10 @@ def check_file_system(archive: Path, table: Path = MOUNT_TABLE) -> Finding:
 
 
 def _look_at(path: Path, seen: Survey) -> None:
-    seen.looked_at += 1
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return
+        seen.looked_at += 1
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             seen.largest_file = max(seen.largest_file, size)
@@ -199,7 +201,7 @@ def _look_at(path: Path, seen: Survey) -> None:
     except CryofsError:
         seen.damaged.append(path)
     except FileNotFoundError:
-        seen.looked_at -= 1  # replaced or removed meanwhile
+        pass  # removed meanwhile
     except OSError:
         seen.unreadable.append(path)
 

@@ -150,7 +150,7 @@ def check_index_folder(index: Path | None) -> Finding:
     """Whether a mount can keep its index for the next one."""
     if index is None:
         return warning("index: not kept, as this user has no home", "set XDG_CACHE_HOME to a folder that is writable")
-    folder = next(folder for folder in index.parents if folder.exists())
+    folder = next(folder for folder in index.parents if os.access(folder, os.F_OK))
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         return ok(f"{index.parent}: writable, keeps the index of archives")
     return warning(

@@ -125,6 +125,13 @@ def test_file_systems_where_small_reads_take_long(place: Path, tmp_path: Path, k
     assert bool(found.remedy) is slow
 
 
+def test_what_is_no_file_is_passed_over(place: Path) -> None:
+    (place / "link").symlink_to("nowhere")
+    os.mkfifo(place / "Movies" / "pipe.mrc.tif")
+    assert not troubles(place)
+    assert checks.survey(place).looked_at == 4
+
+
 def test_of_a_large_archive_a_sample_is_looked_at(tmp_path: Path) -> None:
     for folder in range(4):
         (tmp_path / str(folder)).mkdir()

@@ -204,6 +204,17 @@ def test_a_folder_that_a_user_may_not_read(made: Path, open_folder: Path) -> Non
     assert code == 0
 
 
+def test_a_folder_that_a_user_may_list_but_not_enter(made: Path, open_folder: Path) -> None:
+    closed = Path(shutil.copytree(made, open_folder / "listed"))
+    (closed / "Movies").chmod(0o400)
+    try:
+        code, findings = doctor(closed, by=powerless())
+    finally:
+        (closed / "Movies").chmod(0o755)
+    assert code == 1
+    assert f"{closed}/Movies/0.mrc.tif cannot be read by this user" in [finding["what"] for finding in findings]
+
+
 def test_a_file_that_a_user_may_not_read(made: Path, open_folder: Path) -> None:
     closed = Path(shutil.copytree(made, open_folder / "closed file"))
     (closed / "Movies" / "0.mrc.tif").chmod(0o000)
