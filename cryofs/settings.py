@@ -8,7 +8,6 @@ The file's keys are the names of `Settings`, for example::
     eer_gain = "falcon.gain"
 """
 
-import os
 import re
 import tomllib
 from decimal import Decimal
@@ -18,6 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from cryofs.errors import SettingsError
+from cryofs.resources import default_cache_size, usable_cores
 
 FILE_NAME = "cryofs.toml"
 
@@ -37,18 +37,13 @@ class Size(int):
     """Bytes, written as a number or with a unit: 500MB, 4GiB."""
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
-
-
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of a mount.
 
     Attributes
     ----------
     cache_size : Size
-        Bytes of decoded frames kept in memory.
+        Bytes of decoded frames kept in memory; by default a share of what this process may use.
     jobs : int
         Threads that decode.
     readahead : Size
@@ -71,7 +66,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Whether fractions are multiplied with it.
     """
 
-    cache_size: Size = Size(4 << 30)
+    cache_size: Size = msgspec.field(default_factory=lambda: Size(default_cache_size()))
     jobs: Positive = msgspec.field(default_factory=usable_cores)
     readahead: Size = Size(1 << 20)
     metrics: str | None = None

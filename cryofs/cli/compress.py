@@ -8,7 +8,7 @@ import typer
 
 from cryofs.cli import eer
 from cryofs.cli.output import Reporter, percent, print_json, size_text
-from cryofs.settings import usable_cores
+from cryofs.resources import usable_cores
 
 if TYPE_CHECKING:
     from cryofs.movies.rendering import Rendering

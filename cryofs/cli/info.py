@@ -7,7 +7,7 @@ import typer
 
 from cryofs.cli import eer
 from cryofs.cli.output import percent, print_json, size_text
-from cryofs.settings import usable_cores
+from cryofs.resources import usable_cores
 
 NAME = "info"
 

@@ -8,8 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from cryofs.cli import eer
+from cryofs.cli.output import size_text
+from cryofs.resources import default_cache_size
 
 NAME = "mount"
+_CACHE_DEFAULT = f"a quarter of the usable memory, up to 16GiB; here {size_text(default_cache_size())}"
 
 
 def command(
@@ -18,7 +21,8 @@ def command(
     foreground: Annotated[bool, typer.Option("-f", "--foreground", help="Serve in this process.")] = False,
     options: Annotated[str, typer.Option("-o", metavar="OPTIONS", help="Mount options, as in allow_other.")] = "",
     cache_size: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Decoded frames kept in memory.", show_default="4GiB")
+        str | None,
+        typer.Option(metavar="SIZE", help="Decoded frames kept in memory.", show_default=_CACHE_DEFAULT),
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="all cores")] = None,
     readahead: Annotated[

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import json
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -15,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from cryofs.errors import MountError
+from cryofs.mount_table import mount_table
 
 FILE_SYSTEM_TYPE = "fuse.cryofs"
 ATTRIBUTE_PREFIX = "user.cryofs."
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 _UNMOUNT_SECONDS = 30.0
-# how the mount table writes spaces and the like in paths
-_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 def is_mounted(mountpoint: Path) -> bool:
@@ -32,18 +30,12 @@ def is_mounted(mountpoint: Path) -> bool:
 def device_number(mountpoint: Path) -> str | None:
     """Device number (``major:minor``) of the cryofs mount at this path, None where there is none."""
     # resolving the folder alone does not touch the mount, which may be dead
-    wanted = os.fsencode(Path(os.path.realpath(mountpoint.parent)) / mountpoint.name)
+    wanted = Path(os.path.realpath(mountpoint.parent)) / mountpoint.name
     found = None
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        fields, _, kind = line.partition(b" - ")
-        _, _, device, _, place, *_ = fields.split(b" ")
-        if kind.split(b" ")[0] == FILE_SYSTEM_TYPE.encode() and _OCTAL.sub(_unescape, place) == wanted:
-            found = device.decode()
+    for mount in mount_table():
+        if mount.kind == FILE_SYSTEM_TYPE and mount.place == wanted:
+            found = mount.device
     return found
-
-
-def _unescape(octal: re.Match[bytes]) -> bytes:
-    return bytes([int(octal[1], 8)])
 
 
 def mount_facts(path: Path) -> dict[str, Any] | None:

@@ -34,9 +34,7 @@ def check_mountpoint(archive: Path, mountpoint: Path) -> None:
         if not path.is_dir():
             raise MountError(f"{path}: no such folder, it is to be the {what}; create it first")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        raise MountError(
-            "/dev/fuse: missing or not accessible; load the fuse module, or join the group that may use it"
-        )
+        raise MountError("/dev/fuse: missing or not accessible; see cryofs doctor")
 
 
 def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_live: Callable[[], None]) -> None:
@@ -82,7 +80,7 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
     except RuntimeError as error:
         if was_live and error.args == (_ENDED_BY_SIGNAL,):
             return
-        raise MountError(f"{mountpoint}: mounting failed (code {error} of libfuse)") from error
+        raise MountError(f"{mountpoint}: mounting failed (code {error} of libfuse); see cryofs doctor") from error
 
 
 def serve_in_background(command: list[str], mountpoint: Path, log_file: Path) -> None:

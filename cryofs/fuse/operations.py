@@ -159,7 +159,9 @@ class Operations(mfusepy.Operations):
         return [FACTS_ATTRIBUTE, *(ATTRIBUTE_PREFIX + fact for fact in facts if path == "/")]
 
     def _facts(self, path: str) -> dict[str, Any] | None:
-        return self._files.facts() if path == "/" else self._files.file_facts(path)
+        if path == "/":
+            return {**self._files.facts(), "readahead": self._readahead}
+        return self._files.file_facts(path)
 
 
 _STATVFS_NAMES = (

@@ -25,7 +25,7 @@ from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.movie import Layout
 from cryofs.movies.rendering import Rendering, facts_of, fraction_header
 from cryofs.movies.source import ReadRows, SourceMovie
-from cryofs.settings import usable_cores
+from cryofs.resources import usable_cores
 
 log = logging.getLogger("cryofs")
 

@@ -17,7 +17,7 @@ EER_MISUSES = (
     "--eer tiff --eer-dose-per-fraction nan",
     "--eer tiff --eer-dose-per-fraction 0",
 )
-COMMANDS = ("mount", "umount", "compress", "estimate-gain", "verify", "extract", "info", "stats")
+COMMANDS = ("mount", "umount", "compress", "estimate-gain", "verify", "extract", "info", "stats", "doctor")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -46,6 +46,7 @@ def test_usage_errors_exit_with_2(arguments: list[str]) -> None:
         ["verify", "nowhere"],
         ["umount", "x"],
         ["stats", "nowhere"],
+        ["doctor", "nowhere"],
     ],
 )
 def test_errors_are_one_line_that_names_the_file(

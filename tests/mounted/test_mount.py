@@ -20,6 +20,7 @@ import pytest
 from benchmarks.simulate import Detector, header
 from cryofs.formats.record import read_record
 from cryofs.fuse.control import is_mounted
+from cryofs.resources import default_cache_size
 from tests.support import archive, cryofs, mounted, movie_values, same_tree, simulated
 
 pytestmark = [
@@ -77,7 +78,7 @@ def test_figures_for_prometheus_and_as_attributes(session: Path, tmp_path: Path)
         assert figures["cryofs_bytes_read_total"] == len(data)
         assert figures["cryofs_misses_total"] + figures["cryofs_read_ahead_total"] == 20
         assert figures["cryofs_decode_seconds_total"] > 0
-        assert figures["cryofs_cached_bytes"] <= figures["cryofs_budget_bytes"] == 4 << 30
+        assert figures["cryofs_cached_bytes"] <= figures["cryofs_budget_bytes"] == default_cache_size()
         names = os.listxattr(place)
         assert {name.removeprefix("user.cryofs.") for name in names} == {"facts", *facts_of(place)}
         assert os.getxattr(place, "user.cryofs.decodes") == b"20"
