@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-import cryofs
 from benchmarks import mounts
 from benchmarks.competitors import OURS
 from benchmarks.measure import CRYOFS, apart, run
+from cryofs.movies.open import open_movie
 
 RAW, KERNEL_SQUASHFS, SQUASHFUSE = "raw file", "squashfs, kernel", "squashfuse"
 ZSTD, RATARMOUNT_ZST, RATARMOUNT_BZ2, IN_PROCESS = (
@@ -196,7 +196,7 @@ def _decode(paths: Sequence[Path]) -> float:
 
 
 def _decode_one(path: Path) -> None:
-    with cryofs.open(path) as movie:
+    with open_movie(path) as movie:
         # as in a mount, memory that was used before takes the next frame
         memory = np.empty(movie.kept_bytes, np.uint8)
         for index in range(movie.layout.frames):

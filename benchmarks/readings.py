@@ -21,7 +21,7 @@ class Readings:
 
     def add(self, what: str, way: str, unit: str, value: float) -> None:
         """One more run."""
-        self._values.setdefault((what, way, unit), []).append(value)
+        self._values.setdefault((what, way, unit), []).append(float(value))
         print(f"{self._table}: {what}: {way}: {value:.4g} {unit}", flush=True)
 
     def all(self) -> list[Reading]:
