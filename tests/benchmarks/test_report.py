@@ -63,13 +63,13 @@ def test_three_files(results: Results, tmp_path: Path) -> None:
 
 def test_the_summary_takes_its_place(results: Results, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- measured -->\nold\n<!-- end of measured -->\nafter\n")
+    readme.write_text("before\n<!-- measured -->\noutdated\n<!-- end of measured -->\nafter\n")
     write_summary(results, readme)
     text = readme.read_text()
     assert text.startswith("before\n<!-- measured -->\n| movies |")
     assert text.endswith("\n<!-- end of measured -->\nafter\n")
     assert "| K2 | 7.00 % | 12.00 % | - | - | 24.00 % | 1.00 | 20.0 | 6.0 |" in text
-    assert "old" not in text
+    assert "outdated" not in text
     write_summary(results, readme)
     assert readme.read_text() == text
     readme.write_text("nothing")
