@@ -3,7 +3,8 @@
 Times of one machine mean little, so everybody runs on the same movies, in turn, in the same run. Of each kind four
 full-size movies are made in a temporary folder, measured and removed, one kind after the other; the largest needs 20 GB
 on the disk. `--folder` keeps them for the next time, and `--keep` what the report says of cases that are not measured
-again. A whole run takes an hour or two, `--small` a few minutes.
+again. A whole run takes two hours or so, the reading alone half an hour, ten minutes of which go to the memory of a
+mount (`--minutes`); `--small` takes a few minutes.
 """
 
 import argparse
@@ -58,7 +59,7 @@ class Bench:
         folder, movies = self._folder / "k2", self._movies("k2", MOVIES)
         notes, session = self.results.notes, Session(folder, movies)
         self.results.readings += read_k2(folder, movies, self._runs, notes)
-        self.results.readings += read_eer(self._folder / "eer", self._movies("eer", 1)[0], self._runs)
+        self.results.readings += read_eer(self._folder / "eer", self._movies("eer", 1)[0], self._runs, notes)
         self.results.readings += correct_motion(folder, movies, self._runs, notes)
         self._many.make()
         self._many.add_large(session.archive)

@@ -34,9 +34,10 @@ _rlnOpticsGroup #2
 """
 
 
-def read_eer(folder: Path, movie: str, runs: int) -> list[Reading]:
+def read_eer(folder: Path, movie: str, runs: int, notes: list[str]) -> list[Reading]:
     """All fractions of an EER movie on both grids, against RELION making its TIFF file of them."""
-    if not shutil.which(RELION_PROGRAM):
+    if why_not := mounts.missing(RELION_PROGRAM):
+        notes.append(f"{READING_NOTE}{EER}: {why_not}.")
         return []
     source = folder / movie
     readings = Readings(EER)
@@ -65,7 +66,7 @@ def read_eer(folder: Path, movie: str, runs: int) -> list[Reading]:
 def correct_motion(folder: Path, movies: list[str], runs: int, notes: list[str]) -> list[Reading]:
     """RELION's own motion correction of one K2 movie, from the mount and from the original on the disk."""
     if why_not := mounts.missing(MOTION_PROGRAM):
-        notes.append(f"{READING_NOTE}{why_not}.")
+        notes.append(f"{READING_NOTE}motion correction: {why_not}.")
         return []
     session = Session(folder, movies[:1])
     session.compress()

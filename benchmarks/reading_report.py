@@ -8,7 +8,7 @@ from benchmarks.figures import Reading
 from benchmarks.markdown import NOTHING, table
 from benchmarks.readings import EER, K2, MEMORY, NAMES, PROGRAMS
 
-INTRODUCTION = """\
+_INTRODUCTION = """\
 Everybody reads the same movies in the same run, in turn; figures are medians, and of those that take long there is one
 run. In brackets: how many times as fast cryofs is. Cold: just mounted, and the kernel has forgotten all pages (as root;
 otherwise those of the files that are read). Warm: the same again."""
@@ -32,7 +32,7 @@ are more than the cache holds.""",
 
 def readings_text(readings: Sequence[Reading]) -> list[str]:
     """The tables with their titles and texts."""
-    parts = [INTRODUCTION]
+    parts = [_INTRODUCTION]
     for name in dict.fromkeys(reading.table for reading in readings):
         parts += [f"### {name}", _TEXTS[name], readings_table(readings, name)]
     return parts
