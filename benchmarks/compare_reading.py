@@ -19,36 +19,42 @@ def read_k2(folder: Path, movies: list[str], runs: int, notes: list[str]) -> lis
     """Gain-normalised movies, in all ways and by all loads."""
     session = Session(folder, movies)
     readings = Readings(K2)
-    there = _prepared(ways(session, _SEQUENTIAL, _PART, (FOUR_READERS.name,)), readings, notes)
+    first_mounts: dict[str, float] = {}
+    there = prepared(ways(session, _SEQUENTIAL, _PART, (FOUR_READERS.name,)), first_mounts, notes)
     for load in LOADS:
         able = [way for way in there if way.loads is None or load.name in way.loads]
         in_turn(runs, {way.name: functools.partial(_measure, way, load, readings) for way in able})
+    for name, seconds in first_mounts.items():
+        readings.add("mounting for the first time, which makes an index", name, "s", seconds)
     return readings.all()
 
 
-def _prepared(all_ways: list[Way], readings: Readings, notes: list[str]) -> list[Way]:
-    """Ways that can be had here, with everything packed for them."""
+def prepared(all_ways: Sequence[Way], first_mounts: dict[str, float], notes: list[str]) -> list[Way]:
+    """Ways that can be had here, with everything packed for them; notes say why others cannot."""
     there = []
     for way in all_ways:
-        why_not = way.why_not
+        why_not = way.why_not or _prepare(way, first_mounts)
         if why_not is None:
-            try:
-                seconds = way.prepare()
-                with way.opened() as opened:
-                    assert opened.paths, way.name
-            except SystemExit as error:
-                # a peer may fail, as a kernel without squashfs would
-                if way.name == OURS:
-                    raise
-                why_not = " ".join(str(error).split())
-            else:
-                there.append(way)
-                if seconds is not None:
-                    readings.add("mounting for the first time", way.name, "s", seconds)
-        if why_not is not None:
+            there.append(way)
+        else:
             notes.append(f"{READING_NOTE}{way.name}: {why_not}.")
             print(notes[-1], flush=True)
     return there
+
+
+def _prepare(way: Way, first_mounts: dict[str, float]) -> str | None:
+    """Pack what a way needs; what is wrong where that fails, as without squashfs in the kernel."""
+    try:
+        seconds = way.prepare()
+        with way.opened():
+            pass
+    except SystemExit as error:
+        if way.name == OURS:
+            raise
+        return " ".join(str(error).split())
+    if seconds is not None:
+        first_mounts[way.name] = seconds
+    return None
 
 
 def _measure(way: Way, load: Load, readings: Readings) -> None:

@@ -1,5 +1,6 @@
 """Reading in all ways: they give the same bytes, and every load has its figures."""
 
+import dataclasses
 import functools
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import cryofs
 from benchmarks import compare_names, readings
 from benchmarks.compare_names import ITSELF, Many, ask_under_load, list_names
+from benchmarks.compare_reading import prepared
 from benchmarks.competitors import OURS
 from benchmarks.reading_loads import LOADS, MOVIES, Load
 from benchmarks.reading_memory import memory_under_load
@@ -65,6 +67,20 @@ def test_movies_are_decoded_without_a_mount(session: Session) -> None:
 def test_a_reader_that_fails_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="nothing"):
         cat([tmp_path / "nothing"])
+
+
+def test_a_peer_that_fails_is_left_out_with_a_note(session: Session) -> None:
+    raw = next(way for way in ways(session, (), (), ()) if way.name == RAW)
+    failing = dataclasses.replace(raw, name="odd", prepare=functools.partial(cat, [session.folder / "nothing"]))
+    missing = dataclasses.replace(raw, name="none", why_not="not installed")
+    indexing = dataclasses.replace(raw, name="index", prepare=lambda: 2.0)
+    notes: list[str] = []
+    first_mounts: dict[str, float] = {}
+    assert prepared([raw, failing, missing, indexing], first_mounts, notes) == [raw, indexing]
+    assert [note.split(":")[0] for note in notes] == ["Reading, odd", "Reading, none"]
+    assert first_mounts == {"index": 2.0}
+    with pytest.raises(SystemExit):
+        prepared([dataclasses.replace(failing, name=OURS)], first_mounts, notes)
 
 
 def test_who_is_slow_has_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
