@@ -116,7 +116,7 @@ class Session:
 
     def compress(self) -> None:
         """Archive what is not archived yet."""
-        run([*CRYOFS, "compress", *self.movies, "-o", self.archive], self.folder)
+        run([*CRYOFS, "compress", *self.movies, "-o", self.archive, "--only-do-unfinished"], self.folder)
 
     def packed(self, name: str) -> Path:
         """A file of another program."""
