@@ -9,7 +9,7 @@ from benchmarks.figures import Reading
 K2, EER, PROGRAMS = "K2, gain-normalised", "EER", "RELION on a mount"
 NAMES, MEMORY = "Names", "Memory of the mount"
 # seconds after which somebody has no further turn
-_SLOW = 20
+_SLOW = 15
 
 
 class Readings:
