@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cryofs.frames.store import FrameStore
 from cryofs.movies.movie import Movie
-from cryofs.settings import usable_cores
+from cryofs.resources import usable_cores
 
 Bytes = bytes | NDArray[np.uint8]
 
