@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, DamagedError
-from cryofs.formats import mrc, tiff
+from cryofs.formats import codecs, mrc, tiff
 from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
-from cryofs.formats.record import Record, read_blob, read_record
+from cryofs.formats.record import Frame, Record, read_blob, read_record
 from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import PageLayout
 from cryofs.movies.decoding import FrameDecoder, StoredFrame
@@ -62,7 +62,7 @@ class ArchivedMovie(Movie):
         try:
             self._stat = os.fstat(self._descriptor)
             self.record: Record = read_record(self._descriptor, self._stat.st_size, self.name)
-            self.layout = _layout(self.record, self.name)
+            self.layout = layout_of(self.record, self.name)
             self.page_layout = _page_layout(self.record)
         except BaseException:
             os.close(self._descriptor)
@@ -175,11 +175,23 @@ class ArchivedMovie(Movie):
         Decoders meet no damaged strip: what they do with one is their affair, and may be a crash.
         """
         frame = self.record.frames[index]
+        self._check_strips(frame)
         places = zip(frame.byte_counts, frame.offsets, strict=True)
         strips = [os.pread(self._descriptor, byte_count, offset) for byte_count, offset in places]
         if quick_sum(b"".join(strips)) != frame.stored_sum:
             raise DamagedError("its strips have another sum than recorded")
         return strips
+
+    def _check_strips(self, frame: Frame) -> None:
+        """Refuse a record that claims what cannot be, before memory is taken for it."""
+        layout = self.page_layout
+        ends = [offset + size for offset, size in zip(frame.offsets, frame.byte_counts, strict=False)]
+        if not len(ends) == len(frame.offsets) == len(frame.byte_counts) == layout.strips:
+            raise DamagedError(f"its record names {len(ends)} strips instead of {layout.strips}")
+        if max(ends) > self._stat.st_size:
+            raise DamagedError("its strips lie beyond the end of the file")
+        if layout.page_bytes > codecs.MOST_EXPANSION * sum(frame.byte_counts):
+            raise DamagedError(f"its strips cannot hold {layout.page_bytes} bytes")
 
     def _for_each_group(self, action: Callable[[range], None]) -> None:
         run = map if self._pool is None else self._pool.map
@@ -210,9 +222,16 @@ class ArchivedMovie(Movie):
         return self._decoder
 
 
-def _layout(record: Record, name: str) -> Layout:
+def layout_of(record: Record, name: str) -> Layout:
+    """Layout of the original.
+
+    Raises
+    ------
+    DamagedError
+        What the record says does not add up.
+    """
     frames, ny, nx = record.shape
-    if record.mrc_mode not in mrc.MODE_DTYPES or min(record.shape) < 1 or frames != len(record.frames):
+    if record.mrc_mode not in mrc.MODE_DTYPES or min(*record.shape, record.rows_per_strip) < 1 or frames != len(record.frames):
         raise DamagedError(f"{name}: its record contradicts itself; restore it from a backup")
     header = MrcHeader(bytes(0), record.byte_order, nx, ny, frames, record.mrc_mode)
     layout = Layout(record.header.size, frames, header.frame_bytes, record.original.bytes)
@@ -235,7 +254,7 @@ def check_pages(movie: ArchivedMovie) -> None:
     DamagedError
         The TIFF structure and the record disagree.
     """
-    pages = tiff.read_pages(movie.path, movie.page_layout)
+    pages = tiff.read_pages(movie.path, movie.page_layout, len(movie.record.frames))
     recorded: list[Any] = [(tuple(frame.offsets), tuple(frame.byte_counts)) for frame in movie.record.frames]
     if [(page.offsets, page.byte_counts) for page in pages] != recorded:
         raise DamagedError(f"{movie.name}: its TIFF pages are not those of its record; restore it from a backup")

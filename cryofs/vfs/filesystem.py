@@ -21,7 +21,7 @@ from cryofs.movies.counts import CountsMovie
 from cryofs.movies.eer import EerMovie, Findings
 from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import EER_SUFFIX
+from cryofs.movies.names import EER_SUFFIX, is_file
 from cryofs.movies.rendering import Rendering, gain_header
 from cryofs.settings import Settings
 from cryofs.vfs.attributes import Attributes
@@ -231,7 +231,7 @@ class FileSystem:
 def _rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
     """How EER movies appear by default; a gain reference inside the archive is reached past any mount."""
     gain = Path(settings.eer_gain).absolute() if settings.eer_gain else None
-    if gain is not None and not gain.is_file():
+    if gain is not None and not is_file(gain):
         raise GainError(f"{gain}: there is no such gain reference; give another by --eer-gain")
     if gain is not None and gain.is_relative_to(archive):
         gain = root / gain.relative_to(archive)

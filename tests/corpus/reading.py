@@ -34,6 +34,8 @@ from tests.corpus.walker import NoTiffError, directories
 
 # of a movie that claims more, so many frames are read
 _MOST_FRAMES = 12
+# lines of progress
+_USUAL = re.compile(r": good$|: restored$| -> ")
 _EER_COMPRESSIONS = (65000, 65001, 65002)
 
 
@@ -171,6 +173,8 @@ def _command(finding: Finding, arguments: list[object], *named: str) -> tuple[bo
         finding.expect(not any(line.startswith("cryofs:") for line in lines), f"{what}: an error, but done: {lines}")
         return True, output.getvalue()
     told = [line for line in lines if line.startswith("cryofs:")]
+    odd = [line for line in lines if not _USUAL.search(line) and line not in told]
+    finding.expect(not odd, f"{what}: besides {odd[:1]}")
     finding.expect(code == 1, f"{what}: exit code {code}: {lines}")
     finding.expect(bool(told), f"{what}: failed without a word: {lines[:3]}")
     finding.expect("Traceback" not in errors.getvalue(), f"{what}: a traceback")
@@ -210,7 +214,7 @@ def _settings(**more: object) -> Settings:
 def _read_whole(files: FileSystem, path: str) -> bytes:
     handle = files.open(path)
     try:
-        return bytes(files.read(handle, 1 << 30, 0))
+        return bytes(files.read(handle, files.attributes(path).size, 0))
     finally:
         files.release(handle)
 

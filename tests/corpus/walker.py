@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass
 
 MOST_DIRECTORIES = 1000
-_LETTERS = {1: "B", 2: "B", 3: "H", 4: "I", 5: "Q", 6: "b", 7: "B", 12: "d", 13: "I", 16: "Q", 18: "Q"}
+_LETTERS = {1: "B", 2: "B", 3: "H", 4: "I", 5: "Q", 6: "b", 7: "B", 13: "I", 16: "Q", 18: "Q"}
 _OFFSETS, _BYTE_COUNTS = 273, 279
 
 
@@ -14,7 +14,7 @@ class NoTiffError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A tag in a directory: where its 12 or 20 bytes lie, and its values; none of a type that there is not."""
+    """A tag in a directory: where its 12 or 20 bytes lie, and its values; none where they cannot be had."""
 
     tag: int
     place: int
@@ -96,12 +96,12 @@ def _directory(data: bytes, form: Form, place: int) -> Directory:
 def _entry(data: bytes, form: Form, place: int) -> Entry:
     tag, kind, count = struct.unpack_from(form.order + ("HHQ" if form.big else "HHI"), data, place)
     inline = 8 if form.big else 4
-    if kind not in _LETTERS:
+    size = struct.calcsize(_LETTERS[kind]) * count if kind in _LETTERS else 0
+    if not 0 < size <= len(data):
         return Entry(tag, place, ())
-    size = struct.calcsize(_LETTERS[kind]) * count
-    if size > len(data):
-        raise NoTiffError(f"tag {tag} is longer than the file")
     where = place + form.entry_bytes - inline
     if size > inline:
         (where,) = struct.unpack_from(form.word, data, where)
+    if where + size > len(data):
+        return Entry(tag, place, ())
     return Entry(tag, place, struct.unpack_from(f"{form.order}{count}{_LETTERS[kind]}", data, where))
