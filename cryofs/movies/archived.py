@@ -14,7 +14,7 @@ from cryofs.errors import ChangedError, DamagedError
 from cryofs.formats import codecs, mrc, tiff
 from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
-from cryofs.formats.record import Frame, Record, read_blob, read_record
+from cryofs.formats.record import Blob, Frame, Record, read_blob, read_record
 from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import PageLayout
 from cryofs.movies.decoding import FrameDecoder, StoredFrame
@@ -72,7 +72,7 @@ class ArchivedMovie(Movie):
     def mrc_header(self) -> MrcHeader:
         """Parsed header of the original."""
         if self._header is None:
-            raw = read_blob(self._descriptor, self.record.header, self.name)
+            raw = self._blob(self.record.header)
             frames, ny, nx = self.record.shape
             self._header = MrcHeader(raw, self.record.byte_order, nx, ny, frames, self.record.mrc_mode)
         return self._header
@@ -136,7 +136,7 @@ class ArchivedMovie(Movie):
         start = 0
         for blob in self.record.trailing:
             if start < offset + size and offset < start + blob.size:
-                data = read_blob(self._descriptor, blob, self.name)
+                data = self._blob(blob)
                 pieces.append(data[max(offset - start, 0) : offset + size - start])
             start += blob.size
         return b"".join(pieces)
@@ -144,6 +144,13 @@ class ArchivedMovie(Movie):
     def close(self) -> None:
         """Release the file."""
         os.close(self._descriptor)
+
+    def _blob(self, blob: Blob) -> bytes:
+        try:
+            return read_blob(self._descriptor, blob, self.name)
+        except DamagedError:
+            self._check_unchanged()
+            raise
 
     def _check_unchanged(self) -> None:
         now = os.fstat(self._descriptor)

@@ -227,10 +227,10 @@ def _others_are_whole(files: FileSystem, specimen: Specimen, finding: Finding, t
             continue
         if not path.startswith("/@"):
             finding.expect(path in names, f"{path} is not listed any more")
-        try:
+        before = len(finding.errors)
+        with finding.telling(path):
             finding.expect_bytes(_read_whole(files, path), data, path)
-        except (CryofsError, OSError) as error:
-            finding.broken.append(f"{path}, which is whole: {error}")
+        finding.expect(len(finding.errors) == before, f"{path}, which is whole, cannot be read")
 
 
 def _is_ours(data: bytes | None) -> bool:
@@ -320,15 +320,16 @@ def _plain_fractions(data: bytes) -> _Fractions | None:
     total = EER_SHAPE[0] * EER_SHAPE[1]
     try:
         found = [one for one in directories(data) if _value(one.entries, 259) in _EER_COMPRESSIONS]
-    except NoTiffError:
+        strips = [directory.strips for directory in found]
+    except (NoTiffError, KeyError, ValueError):
         return None
     frames = []
-    for directory in found:
+    for directory, places in zip(found, strips, strict=True):
         facts = [_value(directory.entries, tag) for tag in (257, 256, 259)]
         if facts != [*EER_SHAPE, EER_WIDTHS.compression]:
             return None
-        inside = all(offset + size <= len(data) for offset, size in directory.strips)
-        stream = b"".join(data[offset : offset + size] for offset, size in directory.strips)
+        inside = all(offset + size <= len(data) for offset, size in places)
+        stream = b"".join(data[offset : offset + size] for offset, size in places)
         frames.append(plain_eer.decode(stream, total, EER_WIDTHS) if inside else None)
     images, damaged = [], []
     for first in range(0, len(frames) - EER_GROUPING + 1, EER_GROUPING):

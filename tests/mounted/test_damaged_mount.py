@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.gain import GainLibrary
 from tests.corpus.specimens import Specimen, make_specimens
 from tests.support import mounted
 
@@ -30,9 +32,6 @@ def specimens(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Specimen]:
 
 def flip_in_frame(path: Path) -> None:
     """Flip a bit in the strips of a frame."""
-    from cryofs.movies.archived import ArchivedMovie
-    from cryofs.movies.gain import GainLibrary
-
     with ArchivedMovie(path, GainLibrary()) as movie:
         frame = movie.record.frames[DAMAGED_FRAME]
     content = bytearray(path.read_bytes())
@@ -69,7 +68,8 @@ def read_at(path: Path, size: int, offset: int) -> bytes:
 def errors_logged(mountpoint: Path) -> list[str]:
     lines = mountpoint.with_suffix(".log").read_text().splitlines()
     assert not any("Traceback" in line for line in lines)
-    return sorted({line for line in lines if "ERROR" in line})
+    # the kernel asks for a page again by itself where it could not be read ahead
+    return sorted({line.partition("ERROR: ")[2] for line in lines if "ERROR" in line})
 
 
 @pytest.mark.parametrize("name", ["huffman", "lzw", "none", "float", "big", "lines"])
@@ -103,7 +103,7 @@ def test_a_damaged_record(specimens: dict[str, Specimen], tmp_path: Path, damage
         assert tell((place / "movie.mrc").stat) == errno.EIO
         assert tell((place / "movie.mrc").read_bytes) == errno.EIO
         assert (place / "other.mrc").read_bytes() == specimen.shown["/other.mrc"]
-        (line,) = {line.partition("ERROR")[2] for line in errors_logged(place)}
+        (line,) = errors_logged(place)
     assert re.search(r"movie\.mrc\.tif: .*restore it from a backup", line)
 
 
@@ -116,5 +116,5 @@ def test_a_gain_reference_of_other_values(specimens: dict[str, Specimen], tmp_pa
     with mounted(target, tmp_path / "mnt") as place:
         assert tell((place / "movie.mrc").read_bytes) == errno.EIO
         assert (place / "other.mrc").read_bytes() == specimen.shown["/other.mrc"]
-        (line,) = {line.partition("ERROR")[2] for line in errors_logged(place)}
+        (line,) = errors_logged(place)
     assert re.search(r"movie\.mrc\.tif: its gain reference .* is missing or changed; put the right", line)
