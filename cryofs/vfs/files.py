@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from cryofs.frames.store import FrameStore
 from cryofs.movies.movie import Movie
+from cryofs.vfs.known import identity_of
 
 Bytes = bytes | NDArray[np.uint8]
 
 
 class OpenFile(Protocol):
-    """A file that was opened through the mount."""
+    """A file that was opened through the mount; `identity` tells this state of it from all others."""
+
+    identity: tuple[object, ...]
 
     def read(self, size: int, offset: int) -> Bytes:
         """`size` bytes at `offset`, fewer only where the file ends."""
@@ -33,6 +36,7 @@ class PlainFile:
 
     def __init__(self, descriptor: int):
         self._descriptor = descriptor
+        self.identity: tuple[object, ...] = identity_of(os.fstat(descriptor))
 
     def read(self, size: int, offset: int) -> Bytes:
         """Bytes of the file."""
@@ -59,7 +63,7 @@ class MovieFile:
 
     def __init__(self, movie: Movie, identity: tuple[object, ...], store: FrameStore):
         self._movie = movie
-        self._identity = identity
+        self.identity = identity
         self._store = store
         # while one frame is decoded ahead, a reader that jumped need not wait for it
         self._at_once = max(2, movie.decodes_at_once)
@@ -107,7 +111,7 @@ class MovieFile:
         if done < self._movie.layout.frame_bytes:
             self._served[index] = done
         else:
-            self._store.served((*self._identity, index))
+            self._store.served((*self.identity, index))
 
     def _frame(self, index: int) -> NDArray[Any]:
         if index == self._last_frame:
@@ -124,7 +128,7 @@ class MovieFile:
 
     def _get(self, index: int) -> NDArray[Any]:
         decode = functools.partial(self._movie.kept_frame, index)
-        return self._store.get((*self._identity, index), self._movie.kept_bytes, decode, self._at_once)
+        return self._store.get((*self.identity, index), self._movie.kept_bytes, decode, self._at_once)
 
     def _read_ahead(self, index: int) -> None:
         """Have the next frames decoded, the more of them the longer a reader goes on in order."""
@@ -134,5 +138,5 @@ class MovieFile:
         ahead = min(2 * self._steps - 1, movie.decodes_at_once)
         for coming in range(index + 1, min(index + 1 + ahead, movie.layout.frames)):
             decode = functools.partial(movie.kept_frame, coming)
-            if begun := self._store.prefetch((*self._identity, coming), movie.kept_bytes, decode, self._at_once):
+            if begun := self._store.prefetch((*self.identity, coming), movie.kept_bytes, decode, self._at_once):
                 self._coming.append(begun)

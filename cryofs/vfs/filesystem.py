@@ -122,6 +122,11 @@ class FileSystem:
             self._bytes_read += len(data)
         return data
 
+    def identity(self, handle: int) -> tuple[object, ...]:
+        """Tells what an open file shows from all else, and this state of the archive's file from all others."""
+        with self._lock:
+            return self._open[handle].identity
+
     def release(self, handle: int) -> None:
         """Close an open file."""
         with self._lock:
