@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup system bench-system test test-slow lint demo bench docs clean
+.PHONY: setup system bench-system test test-slow lint coverage damage demo bench docs clean
 
 setup: $(READY) system
 
@@ -42,6 +42,17 @@ test: lint
 test-slow: setup
 	$(BIN)/pytest -m slow
 
+# branch coverage of the rooms that decide about bytes
+coverage: setup
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q tests/formats tests/detector tests/movies tests/corpus
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# ARGS="--count 5000 --seed 2" for more damaged files, or others
+damage: setup
+	$(BIN)/python -m tests.corpus.run $(ARGS)
+
 demo: setup
 	$(BIN)/python -m benchmarks.demo
 
@@ -53,4 +64,4 @@ docs: setup
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) build site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build site .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

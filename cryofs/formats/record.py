@@ -235,4 +235,6 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
         text = zlib.decompressobj().decompress(body, _MOST_TEXT * size)
         return msgspec.json.decode(text, type=Record)
     except (zlib.error, msgspec.MsgspecError, RecursionError) as error:
-        raise DamagedError(f"{name}: its record is not readable ({str(error)[:200]}); restore it from a backup") from error
+        raise DamagedError(
+            f"{name}: its record is not readable ({str(error)[:200]}); restore it from a backup"
+        ) from error

@@ -27,7 +27,7 @@ class KernelPages:
         self._paths: dict[int, str] = {}
 
     def opened(self, handle: int, path: str, state: State) -> tuple[bool, bool]:
-        """A file was opened: whether to read past the kernel's pages, and else whether those that are there serve it."""
+        """A file was opened: whether to read past the kernel's pages, and else whether those there serve it."""
         with self._lock:
             theirs, handles = self._open.setdefault(path, (state, set()))
             if theirs != state:

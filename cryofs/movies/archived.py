@@ -238,7 +238,11 @@ def layout_of(record: Record, name: str) -> Layout:
         What the record says does not add up.
     """
     frames, ny, nx = record.shape
-    if record.mrc_mode not in mrc.MODE_DTYPES or min(*record.shape, record.rows_per_strip) < 1 or frames != len(record.frames):
+    if (
+        record.mrc_mode not in mrc.MODE_DTYPES
+        or min(*record.shape, record.rows_per_strip) < 1
+        or frames != len(record.frames)
+    ):
         raise DamagedError(f"{name}: its record contradicts itself; restore it from a backup")
     header = MrcHeader(bytes(0), record.byte_order, nx, ny, frames, record.mrc_mode)
     layout = Layout(record.header.size, frames, header.frame_bytes, record.original.bytes)

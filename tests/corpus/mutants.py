@@ -5,7 +5,7 @@ import json
 import random
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,8 +139,11 @@ def _tags(specimen: Specimen) -> Iterator[tuple[str, Change]]:
                 yield f"directory {number}, tag {entry.tag}, {what}", change
     for tag in (256, 257, 258, 259, 278):
         for value in (0, 1, 2**16 - 1, 2**31, 2**32 - 1):
-            yield f"tag {tag} is {value} everywhere", lambda data, tag=tag, value=value: _everywhere(  # type: ignore[misc]
-                data, form, found, tag, value
+            yield (
+                f"tag {tag} is {value} everywhere",
+                lambda data, tag=tag, value=value: _everywhere(  # type: ignore[misc]
+                    data, form, found, tag, value
+                ),
             )
 
 
@@ -162,7 +165,9 @@ def _everywhere(data: bytes, form: Form, found: list[Directory], tag: int, value
         if tag in directory.entries:
             # as LONG, whatever the type was
             place = directory.entries[tag].place
-            entry = struct.pack(form.order + "HHQII" if form.big else form.order + "HHII", tag, 4, 1, value, *[0][: form.big])
+            entry = struct.pack(
+                form.order + "HHQII" if form.big else form.order + "HHII", tag, 4, 1, value, *[0][: form.big]
+            )
             data = _patched(data, place, entry)
     return data
 
@@ -218,8 +223,11 @@ def _records(specimen: Specimen) -> Iterator[tuple[str, Change]]:
         value = _at(plain, path)
         for wrong in _wrong_values(value):
             label = f"{'.'.join(map(str, path))} = {_short(wrong)}"
-            yield label, lambda data, path=path, wrong=wrong: with_record(  # type: ignore[misc]
-                data, lambda plain: _at(plain, path[:-1]).__setitem__(path[-1], wrong)
+            yield (
+                label,
+                lambda data, path=path, wrong=wrong: with_record(  # type: ignore[misc]
+                    data, lambda plain: _at(plain, path[:-1]).__setitem__(path[-1], wrong)
+                ),
             )
 
 
@@ -328,8 +336,8 @@ def _mrc_headers(_: Specimen) -> Iterator[tuple[str, Change]]:
     for order, (name, place) in itertools.product("<>", fields.items()):
         for value in (-(2**31), -1, 0, 1, 2, 3, 6, 12, 101, 1024, 46341, 2**24, 2**31 - 1):
             yield f"{name} = {value} ({order})", _setter(place, order + "i", value)
-    for value in (float("nan"), float("inf"), -1.0, 0.0, 1e-38, 1e-45, 3e38):
-        yield f"cell = {value}", lambda data, value=value: _patched(data, 40, struct.pack("<3f", *[value] * 3))  # type: ignore[misc]
+    for edge in (float("nan"), float("inf"), -1.0, 0.0, 1e-38, 1e-45, 3e38):
+        yield f"cell = {edge}", lambda data, edge=edge: _patched(data, 40, struct.pack("<3f", *[edge] * 3))  # type: ignore[misc]
     yield "pixels of NaN", lambda data: data[:1024] + b"\xff" * (len(data) - 1024)
     yield "pixels of nothing", lambda data: data[:1024] + bytes(len(data) - 1024)
 

@@ -8,7 +8,6 @@ import contextlib
 import io
 import json
 import logging
-import os
 import re
 import shutil
 import threading
@@ -30,7 +29,7 @@ from cryofs.vfs.filesystem import FileSystem
 from tests import plain_eer
 from tests.corpus.mutants import Mutant
 from tests.corpus.specimens import EER_GROUPING, EER_SHAPE, EER_WIDTHS, Specimen
-from tests.corpus.walker import NoTiffError, directories
+from tests.corpus.walker import Directory, NoTiffError, directories
 
 # of a movie that claims more, so many frames are read
 _MOST_FRAMES = 12
@@ -81,7 +80,7 @@ class Finding:
             self.expect(len(text) < 1000, f"{what}: an error of {len(text)} characters: {text[:200]!r}")
             for name in named:
                 self.expect(re.search(name, text) is not None, f"{what}: {text!r} does not name {name}")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - that nothing else comes is a promise
             where = traceback.extract_tb(error.__traceback__)[-1]
             self.broken.append(f"{what}: {type(error).__name__}: {str(error)[:200]} ({where.filename}:{where.lineno})")
 
@@ -164,7 +163,7 @@ def _command(finding: Finding, arguments: list[object], *named: str) -> tuple[bo
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             code = run(words)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - neither is there an end of the process
         where = traceback.extract_tb(error.__traceback__)[-1]
         finding.broken.append(f"{what}: {type(error).__name__}: {str(error)[:200]} ({where.filename}:{where.lineno})")
         return False, ""
@@ -251,7 +250,7 @@ def _read_victim(files: FileSystem, specimen: Specimen, finding: Finding, named:
     frames = (len(right) - specimen.header_bytes) // specimen.frame_bytes
     ends = [specimen.header_bytes + index * specimen.frame_bytes for index in range(frames + 1)]
     pieces = [("header", 0, ends[0]), ("trailing bytes", ends[-1], len(right))]
-    pieces += [(f"frame {index}", *ends[index : index + 2]) for index in range(frames)]
+    pieces += [(f"frame {index}", ends[index], ends[index + 1]) for index in range(frames)]
     for what, start, end in pieces:
         # a missing gain reference concerns all frames
         which = f"{what}\\b|gain reference" if what.startswith("frame") else ""
@@ -319,13 +318,13 @@ def _plain_fractions(data: bytes) -> _Fractions | None:
     """Fractions of an EER file; None where it is none."""
     total = EER_SHAPE[0] * EER_SHAPE[1]
     try:
-        found = [one for one in directories(data) if _value(one.entries, 259) in _EER_COMPRESSIONS]
+        found = [one for one in directories(data) if _value(one, 259) in _EER_COMPRESSIONS]
         strips = [directory.strips for directory in found]
     except (NoTiffError, KeyError, ValueError):
         return None
     frames = []
     for directory, places in zip(found, strips, strict=True):
-        facts = [_value(directory.entries, tag) for tag in (257, 256, 259)]
+        facts = [_value(directory, tag) for tag in (257, 256, 259)]
         if facts != [*EER_SHAPE, EER_WIDTHS.compression]:
             return None
         inside = all(offset + size <= len(data) for offset, size in places)
@@ -340,9 +339,9 @@ def _plain_fractions(data: bytes) -> _Fractions | None:
     return _Fractions(images, damaged)
 
 
-def _value(entries: dict[int, object], tag: int) -> object:
-    values = getattr(entries.get(tag), "values", ())
-    return values[0] if values else None
+def _value(directory: Directory, tag: int) -> int | None:
+    entry = directory.entries.get(tag)
+    return entry.values[0] if entry is not None and entry.values else None
 
 
 def _eer(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:

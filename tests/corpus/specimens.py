@@ -244,7 +244,9 @@ def _rendered(folder: Path) -> Specimen:
     with open_movie(folder / ARCHIVED) as movie:
         original, layout = whole(movie), movie.layout
     shown = {"/movie.mrc": original, "/notes.txt": b"300 kV"}
-    return Specimen("rendered", "archived", folder, ARCHIVED, shown, "/movie.mrc", layout.header_bytes, layout.frame_bytes)
+    return Specimen(
+        "rendered", "archived", folder, ARCHIVED, shown, "/movie.mrc", layout.header_bytes, layout.frame_bytes
+    )
 
 
 def _eer_gain(folder: Path) -> Specimen:

@@ -123,13 +123,9 @@ def test_what_was_found_stays_mended(specimens: list[Specimen], tmp_path: Path, 
         assert finding.wrong_bytes + finding.broken == [], mutant
 
 
-def test_wrong_bytes_are_noticed(
-    specimens: list[Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_bytes_are_noticed(specimens: list[Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     specimen = next(one for one in specimens if one.name == "none")
-    monkeypatch.setattr(
-        ArchivedMovie, "kept_frame", lambda self, *_: np.zeros(self.layout.frame_bytes, np.uint8)
-    )
+    monkeypatch.setattr(ArchivedMovie, "kept_frame", lambda self, *_: np.zeros(self.layout.frame_bytes, np.uint8))
     finding = examine(Mutant(specimen, "nothing was done to it", specimen.data), tmp_path)
     assert any("frame 2" in problem for problem in finding.wrong_bytes)
 
@@ -152,7 +148,11 @@ def test_a_reader_that_is_lost_is_counted(
     """Nobody knows how to read a specimen of no kind, so that the process ends."""
     whole = specimens[0]
     of_no_kind = replace(whole, kind="none")  # type: ignore[arg-type]
-    several = [Mutant(whole, "first", whole.data), Mutant(of_no_kind, "second", b""), Mutant(whole, "third", whole.data)]
+    several = [
+        Mutant(whole, "first", whole.data),
+        Mutant(of_no_kind, "second", b""),
+        Mutant(whole, "third", whole.data),
+    ]
     monkeypatch.setattr(run, "make_specimens", lambda _: [])
     monkeypatch.setattr(run, "mutants", lambda *_: iter(several))
     damage = damage_run(3, 0, tmp_path)

@@ -51,7 +51,7 @@ def cut(path: Path) -> None:
 
 def tell(action: Callable[[], object]) -> int:
     """The errno of what fails."""
-    with pytest.raises(OSError, match=".") as caught:
+    with pytest.raises(OSError, match=r".") as caught:
         action()
     assert caught.value.errno is not None
     return caught.value.errno
@@ -85,7 +85,10 @@ def test_a_flipped_bit_in_a_strip(specimens: dict[str, Specimen], tmp_path: Path
         assert movie.stat().st_size == len(right)
         for offset in range(start, start + specimen.frame_bytes, page):
             assert tell(lambda offset=offset: read_at(movie, page, offset)) == errno.EIO  # type: ignore[misc]
-        for offset in (*range(0, start - 2 * page, page), *range(start + specimen.frame_bytes + page, len(right), page)):
+        for offset in (
+            *range(0, start - 2 * page, page),
+            *range(start + specimen.frame_bytes + page, len(right), page),
+        ):
             assert read_at(movie, page, offset) == right[offset : offset + page]
         for other in ("/other.mrc", "/notes.txt"):
             assert (place / other[1:]).read_bytes() == specimen.shown[other]

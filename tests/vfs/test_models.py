@@ -1,4 +1,4 @@
-"""The file system against simple models: any movie and any read of it; any order of reads and changes of the archive."""
+"""The file system against simple models: any movie and any read of it; any order of reads and changes."""
 
 import contextlib
 import os
@@ -44,7 +44,9 @@ def originals(draw: st.DrawFn) -> Original:
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
     values: NDArray[Any] = rng.poisson(draw(st.sampled_from([0.1, 1.5, 300.0])), (frames, ny, nx))
     if mode == 2 and draw(st.booleans()):
-        detector = Detector.make((ny, nx), defects=1, arithmetic=draw(st.sampled_from(["single", "double", "reciprocal"])))
+        detector = Detector.make(
+            (ny, nx), defects=1, arithmetic=draw(st.sampled_from(["single", "double", "reciprocal"]))
+        )
         values = np.stack([detector.values(frame) for frame in values])
     order = draw(st.sampled_from("<>"))
     if mode == 101:
@@ -219,5 +221,5 @@ class Changes(RuleBasedStateMachine):
                 assert self.files.attributes(f"/{name}").size == len(content.original)
 
 
-class TestChanges(Changes.TestCase):  # type: ignore[misc, name-defined]
+class TestChanges(Changes.TestCase):  # type: ignore[misc, valid-type]
     settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
