@@ -96,6 +96,7 @@ FOUND = [
     ("lzw", "a strip that is"),
     ("lzw", "original.mode = 9223372036854775808"),
     ("lzw", "original.bytes = 1"),
+    ("lzw", "original.atime_ns = -1180591620717411303424"),
     ("lzw", "rows_per_strip = 0"),
     ("lzw", "shape.1 = 2147483647"),
     ("none", "frames.3.byte_counts.0 = 9223372036854775807"),
