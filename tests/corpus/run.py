@@ -114,9 +114,9 @@ class _Reader:
 
     def examine(self, mutant: Mutant) -> Finding | str:
         """What came of a file, or how the process was lost."""
-        self._connection.send(mutant)
         how = "hang"
         try:
+            self._connection.send(mutant)
             if self._connection.poll(SECONDS):
                 found: Finding = self._connection.recv()
                 return found
