@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: setup system bench-system test test-slow lint demo bench docs clean
+.PHONY: setup system bench-system test test-slow lint coverage damage demo bench docs clean
 
 setup: $(READY) system
 
@@ -47,6 +47,19 @@ test: lint
 test-slow: setup
 	$(BIN)/pytest -m slow
 
+# Branch coverage of the rooms that decide about bytes. Compiled functions leave no trace of their lines, so their tests
+# run uncompiled, where NumPy warns of numbers that wrap or overflow on purpose.
+coverage: setup
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q tests/formats tests/movies tests/corpus
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest -q -o filterwarnings= -o timeout=1800 tests/detector
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# ARGS="--count 5000 --seed 2" for more damaged files, or others
+damage: setup
+	$(BIN)/python -m tests.corpus.run $(ARGS)
+
 demo: setup
 	$(BIN)/python -m benchmarks.demo
 
@@ -58,4 +71,4 @@ docs: setup
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) build site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build site .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -112,7 +112,8 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text()) if path.is_file() else {}
         _convert(values)
-    except (tomllib.TOMLDecodeError, SettingsError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
+        # besides errors of its own, tomllib raises what Python says of numbers too long and arrays too deep
         raise SettingsError(f"{path}: {error}; known settings are {', '.join(Settings.__struct_fields__)}") from error
     if "eer_gain" in values:
         values["eer_gain"] = str(archive / values["eer_gain"])

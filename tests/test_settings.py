@@ -90,6 +90,8 @@ def test_the_file_sets_and_options_override(tmp_path: Path) -> None:
         "[mount]\njobs = 4",
         "jobs = ",
         "jobs 4",
+        "jobs = " + "9" * 5000,
+        "jobs = " + "[" * 10_000,
     ],
 )
 def test_unusable_files_are_named_with_a_remedy(tmp_path: Path, text: str) -> None:

@@ -191,10 +191,11 @@ class Estimation:
         """
         path = folder / STATE_NAME
         try:
-            with np.load(path, allow_pickle=False) as saved:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 arrays = {name: saved[name] for name in ("gain", "low", "high", "reliability")}
                 return cls(GainEstimate(**arrays), **json.loads(str(saved["state"])))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:
+            # a damaged archive of arrays raises errors of zipfile, zlib, NumPy and others
             raise GainError(f"{path}: not readable ({error}); remove it to start anew") from error
 
 

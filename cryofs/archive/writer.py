@@ -218,8 +218,10 @@ def _append_record(
     """Write blobs and record behind the TIFF."""
     file = made.file
     file.flush()
-    pages = [(list(page.offsets), list(page.byte_counts)) for page in tiff.read_pages(made.path, plan.layout)]
-    if pages != [(frame.offsets, frame.byte_counts) for frame in frames]:
+    pages = tiff.read_pages(made.path, plan.layout, len(frames))
+    if [(list(page.offsets), list(page.byte_counts)) for page in pages] != [
+        (frame.offsets, frame.byte_counts) for frame in frames
+    ]:
         raise ArchiveError(f"{made.target}: its TIFF pages came back changed from the disk; check the disk")
     file.seek(0, os.SEEK_END)
     head = _store(file, *record.deflate_blob(movie.header))

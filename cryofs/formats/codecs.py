@@ -26,6 +26,11 @@ _MEM_LEVEL = 9
 _ZLIB_HEAD = b"\x78\x01"
 
 
+# Bytes that one encoded byte stands for, at most: 1032 in deflate, 1290 in LZW. What claims more is damaged, and is
+# refused before memory is taken for it.
+MOST_EXPANSION = 1 << 11
+
+
 @dataclass(frozen=True)
 class Codec:
     """What a reader must know of encoded strips; both stand in the TIFF tags."""

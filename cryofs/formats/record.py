@@ -12,7 +12,7 @@ little-endian. No TIFF tag refers to any of it, so no TIFF reader meets a tag th
 import os
 import struct
 import zlib
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from zlib_ng import zlib_ng
@@ -30,31 +30,39 @@ MARK = "archived by cryofs; record at the end of this file"
 _FOOTER = struct.Struct("<8sIIQQ16s")
 _HEAD_BYTES = 4096
 _MAX_RECORD_BYTES = 1 << 30
+# Characters of a record for each byte of the file, at most: what it says of a strip or a frame takes a tag or an image
+# directory of the TIFF, too.
+_MOST_TEXT = 16
+
+
+# What a file can hold of anything, and permission bits.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 
 
 class Blob(msgspec.Struct, frozen=True):
     """Deflated bytes in the file: where, how many stored, how many original, and the XXH3-128 of the original ones."""
 
-    offset: int
-    stored: int
-    size: int
+    offset: Count
+    stored: Count
+    size: Count
     sum: str
 
 
 class FrameExceptions(msgspec.Struct, frozen=True):
     """How many values of a frame are exceptions, how many of these are near, and where they are stored."""
 
-    count: int
+    count: Count
     blob: Blob
-    near: int = 0
+    near: Count = 0
 
 
 class Frame(msgspec.Struct, frozen=True):
     """A frame: XXH3-128 of its original bytes, its strips in the file and the XXH3-128 of each, its exceptions."""
 
     sum: str
-    offsets: list[int]
-    byte_counts: list[int]
+    offsets: list[Count]
+    byte_counts: list[Count]
     strip_sums: list[str]
     exceptions: FrameExceptions | None = None
 
@@ -69,11 +77,11 @@ class Original(msgspec.Struct, frozen=True):
     """
 
     name: str
-    bytes: int
+    bytes: Count
     sha256: str | None
     mtime_ns: int
     atime_ns: int
-    mode: int
+    mode: Mode
 
 
 class Gain(msgspec.Struct, frozen=True):
@@ -96,7 +104,7 @@ class Rendered(msgspec.Struct, frozen=True):
     """
 
     name: str
-    bytes: int
+    bytes: Count
     mtime_ns: int
     frames: int
     grouping: int
@@ -132,13 +140,13 @@ class Record(msgspec.Struct, frozen=True):
     original: Original
     header: Blob
     trailing: list[Blob]
-    shape: tuple[int, int, int]
+    shape: tuple[Count, Count, Count]
     mrc_mode: int
     byte_order: Literal["<", ">"]
     stored_dtype: Literal["uint8", "int8", "uint16", "int16", "float32"]
     compression: Compression
     predictor: Predictor
-    rows_per_strip: int
+    rows_per_strip: Count
     pixel_size: float | None
     gain: Gain | None
     frames: list[Frame]
@@ -176,10 +184,12 @@ def read_blob(descriptor: int, blob: Blob, name: str) -> bytes:
     DamagedError
         They are not those that were stored.
     """
+    if blob.offset + blob.stored > os.fstat(descriptor).st_size:
+        raise DamagedError(f"{name}: a part of its record lies beyond its end; restore it from a backup")
     try:
         # max_length bounds what a damaged stream may allocate
         data = zlib.decompressobj().decompress(os.pread(descriptor, blob.stored, blob.offset), blob.size + 1)
-    except (zlib.error, OverflowError) as error:
+    except zlib.error as error:
         raise DamagedError(f"{name}: a part of its record is damaged ({error}); restore it from a backup") from error
     if len(data) != blob.size or quick_sum(data) != blob.sum:
         raise DamagedError(f"{name}: a part of its record is damaged; restore it from a backup")
@@ -225,6 +235,9 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
     if quick_sum(body) != digest.hex():
         raise DamagedError(f"{name}: its record is damaged; restore it from a backup")
     try:
-        return msgspec.json.decode(zlib.decompress(body), type=Record)
-    except (zlib.error, msgspec.MsgspecError) as error:
-        raise DamagedError(f"{name}: its record is not readable ({error}); restore it from a backup") from error
+        text = zlib.decompressobj().decompress(body, _MOST_TEXT * size)
+        return msgspec.json.decode(text, type=Record)
+    except (zlib.error, msgspec.MsgspecError, RecursionError) as error:
+        raise DamagedError(
+            f"{name}: its record is not readable ({str(error)[:200]}); restore it from a backup"
+        ) from error

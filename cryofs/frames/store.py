@@ -21,6 +21,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from cryofs.frames.memory import reuse
+from cryofs.frames.readers import Readers
 
 # Frames decoded at the same time where each has all threads of a pool for its strips; more would only take memory.
 _DECODES_AT_ONCE = 2
@@ -53,9 +54,15 @@ class FrameStore:
     ----------
     background : Executor or None
         Runs read-ahead; without it there is none.
+
+    Attributes
+    ----------
+    readers : Readers
+        Those who read in order, for which frames are decoded ahead.
     """
 
     def __init__(self, budget: int, background: Executor | None = None):
+        self.readers = Readers(budget)
         self._budget = budget
         self._background = background
         self._lock = threading.Lock()

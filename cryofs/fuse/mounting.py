@@ -75,6 +75,8 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
             Operations(files, settings.readahead, live),
             str(mountpoint.absolute()),
             foreground=True,
+            # what is opened comes as a structure, in which the kernel is told how to treat its pages
+            raw_fi=True,
             **_mount_options(archive, options),
         )
     except RuntimeError as error:

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 from cryofs.errors import ChangedError, CryofsError
 from cryofs.fuse.binding import mfusepy
 from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE
+from cryofs.fuse.pages import KernelPages
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.filesystem import FileSystem
 
@@ -73,6 +74,7 @@ class Operations(mfusepy.Operations):
         self._files = files
         self._readahead = readahead
         self._on_live = on_live
+        self._pages = KernelPages()
 
     def init_with_config(self, conn_info: Any, config_3: Any) -> None:
         """Start threads, which must wait for the process to have daemonised, and tune the connection."""
@@ -80,8 +82,6 @@ class Operations(mfusepy.Operations):
         if conn_info is not None:
             conn_info.max_readahead = self._readahead
         if config_3 is not None:
-            # keep pages between opens while size and time of a file stay the same
-            config_3.auto_cache = 1
             config_3.use_ino = 1
         self._on_live()
 
@@ -112,24 +112,27 @@ class Operations(mfusepy.Operations):
         return self._files.read_link(path)
 
     @_with_errno
-    def open(self, path: str, flags: int) -> int:
+    def open(self, path: str, info: Any) -> int:
         """Open a file for reading."""
-        if flags & os.O_ACCMODE != os.O_RDONLY:
+        if info.flags & os.O_ACCMODE != os.O_RDONLY:
             raise OSError(errno.EROFS, "the mount is read-only", path)
-        return self._files.open(path)
+        info.fh = self._files.open(path)
+        info.direct_io, info.keep_cache = self._pages.opened(info.fh, path, self._files.identity(info.fh))
+        return 0
 
     @_with_errno
-    def read(self, path: str, size: int, offset: int, fh: int) -> Any:
+    def read(self, path: str, size: int, offset: int, info: Any) -> Any:
         """Bytes of a file; those of a frame without copying them first."""
-        data = self._files.read(fh, size, offset)
+        data = self._files.read(info.fh, size, offset)
         if isinstance(data, bytes):
             return data
         return (ctypes.c_char * len(data)).from_buffer(data.data)
 
     @_with_errno
-    def release(self, path: str, fh: int) -> int:
+    def release(self, path: str, info: Any) -> int:
         """Close a file."""
-        self._files.release(fh)
+        self._pages.released(info.fh)
+        self._files.release(info.fh)
         return 0
 
     @_with_errno

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, DamagedError
-from cryofs.formats import mrc, tiff
+from cryofs.formats import codecs, mrc, tiff
 from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
-from cryofs.formats.record import Record, read_blob, read_record
+from cryofs.formats.record import Blob, Frame, Record, read_blob, read_record
 from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import PageLayout
 from cryofs.movies.decoding import FrameDecoder, StoredFrame, pieces_of
@@ -65,7 +65,7 @@ class ArchivedMovie(Movie):
         try:
             self._stat = os.fstat(self._descriptor)
             self.record: Record = read_record(self._descriptor, self._stat.st_size, self.name)
-            self.layout = _layout(self.record, self.name)
+            self.layout = layout_of(self.record, self.name)
             self.page_layout = _page_layout(self.record)
         except BaseException:
             os.close(self._descriptor)
@@ -75,7 +75,7 @@ class ArchivedMovie(Movie):
     def mrc_header(self) -> MrcHeader:
         """Parsed header of the original."""
         if self._header is None:
-            raw = read_blob(self._descriptor, self.record.header, self.name)
+            raw = self._blob(self.record.header)
             frames, ny, nx = self.record.shape
             self._header = MrcHeader(raw, self.record.byte_order, nx, ny, frames, self.record.mrc_mode)
         return self._header
@@ -110,11 +110,11 @@ class ArchivedMovie(Movie):
 
     def band(self, start: int) -> range | None:
         """Bytes of the rows that are decoded for the one at `start`; None where these are much of a frame."""
-        row_bytes, layout = self.mrc_header.row_bytes, self.page_layout
+        layout = self.page_layout
         if len(layout.strip_groups()) < _BANDS_WORTH_IT:
             return None
-        rows = layout.frame_rows(layout.strip_group_at(start // row_bytes))
-        return range(rows.start * row_bytes, rows.stop * row_bytes)
+        rows = layout.frame_rows(layout.strip_group_at(start // self._row_bytes))
+        return range(rows.start * self._row_bytes, rows.stop * self._row_bytes)
 
     def kept_band(self, index: int, band: range, memory: NDArray[Any] | None = None) -> NDArray[np.uint8]:
         """Bytes of a band of a frame; errors as those of `raw_frame`.
@@ -122,7 +122,7 @@ class ArchivedMovie(Movie):
         Nothing is known of a band's bytes alone; all that they are made of has sums of its own.
         """
         with self._telling(index):
-            return self._decode(index, self.page_layout.strip_group_at(band.start // self.mrc_header.row_bytes), memory)
+            return self._decode(index, self.page_layout.strip_group_at(band.start // self._row_bytes), memory)
 
     def counts(self, index: int) -> NDArray[Any]:
         """What is stored of a frame: values before the multiplication with the gain, shape (ny, nx), frame rows.
@@ -155,7 +155,7 @@ class ArchivedMovie(Movie):
         start = 0
         for blob in self.record.trailing:
             if start < offset + size and offset < start + blob.size:
-                data = read_blob(self._descriptor, blob, self.name)
+                data = self._blob(blob)
                 pieces.append(data[max(offset - start, 0) : offset + size - start])
             start += blob.size
         return b"".join(pieces)
@@ -163,6 +163,17 @@ class ArchivedMovie(Movie):
     def close(self) -> None:
         """Release the file."""
         os.close(self._descriptor)
+
+    @property
+    def _row_bytes(self) -> int:
+        return self.layout.frame_bytes // self.page_layout.ny
+
+    def _blob(self, blob: Blob) -> bytes:
+        try:
+            return read_blob(self._descriptor, blob, self.name)
+        except DamagedError:
+            self._check_unchanged()
+            raise
 
     def _check_unchanged(self) -> None:
         now = os.fstat(self._descriptor)
@@ -198,12 +209,23 @@ class ArchivedMovie(Movie):
         Decoders meet no damaged strip: what they do with one is their affair, and may be a crash.
         """
         frame = self.record.frames[index]
+        self._check_strips(frame)
         strips = {}
         for number in numbers:
             strips[number] = os.pread(self._descriptor, frame.byte_counts[number], frame.offsets[number])
             if quick_sum(strips[number]) != frame.strip_sums[number]:
                 raise DamagedError(f"strip {number} has another sum than recorded")
         return strips
+
+    def _check_strips(self, frame: Frame) -> None:
+        """Refuse a record that claims what cannot be, before memory is taken for it."""
+        layout = self.page_layout
+        if not len(frame.offsets) == len(frame.byte_counts) == len(frame.strip_sums) == layout.strips:
+            raise DamagedError(f"its record names {len(frame.offsets)} strips instead of {layout.strips}")
+        if max(map(sum, zip(frame.offsets, frame.byte_counts, strict=True))) > self._stat.st_size:
+            raise DamagedError("its strips lie beyond the end of the file")
+        if layout.page_bytes > codecs.MOST_EXPANSION * sum(frame.byte_counts):
+            raise DamagedError(f"its strips cannot hold {layout.page_bytes} bytes")
 
     def _for_each_piece(self, strips: range, action: Callable[[range], None]) -> None:
         pieces = pieces_of(strips)
@@ -236,16 +258,22 @@ class ArchivedMovie(Movie):
         return self._decoder
 
 
-def _layout(record: Record, name: str) -> Layout:
+def layout_of(record: Record, name: str) -> Layout:
+    """Layout of the original.
+
+    Raises
+    ------
+    DamagedError
+        What the record says does not add up.
+    """
     frames, ny, nx = record.shape
-    if record.mrc_mode not in mrc.MODE_DTYPES or min(record.shape) < 1 or frames != len(record.frames):
+    if (
+        record.mrc_mode not in mrc.MODE_DTYPES
+        or min(*record.shape, record.rows_per_strip) < 1
+        or frames != len(record.frames)
+    ):
         raise DamagedError(f"{name}: its record contradicts itself; restore it from a backup")
     header = MrcHeader(bytes(0), record.byte_order, nx, ny, frames, record.mrc_mode)
-    strips = {-(-ny // record.rows_per_strip)} if record.rows_per_strip > 0 else set()
-    for frame in record.frames:
-        strips |= {len(frame.offsets), len(frame.byte_counts), len(frame.strip_sums)}
-    if len(strips) != 1:
-        raise DamagedError(f"{name}: its record contradicts itself; restore it from a backup")
     layout = Layout(record.header.size, frames, header.frame_bytes, record.original.bytes)
     if layout.data_end + sum(blob.size for blob in record.trailing) != layout.total_bytes:
         raise DamagedError(f"{name}: the sizes in its record do not add up; restore it from a backup")
@@ -266,7 +294,7 @@ def check_pages(movie: ArchivedMovie) -> None:
     DamagedError
         The TIFF structure and the record disagree.
     """
-    pages = tiff.read_pages(movie.path, movie.page_layout)
+    pages = tiff.read_pages(movie.path, movie.page_layout, len(movie.record.frames))
     recorded: list[Any] = [(tuple(frame.offsets), tuple(frame.byte_counts)) for frame in movie.record.frames]
     if [(page.offsets, page.byte_counts) for page in pages] != recorded:
         raise DamagedError(f"{movie.name}: its TIFF pages are not those of its record; restore it from a backup")

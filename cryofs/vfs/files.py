@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cryofs.frames.store import FrameStore
 from cryofs.movies.movie import Movie
 from cryofs.resources import usable_cores
+from cryofs.vfs.known import identity_of
 
 Bytes = bytes | NDArray[np.uint8]
 
@@ -26,7 +27,9 @@ _OVERTAKING = 4 << 20
 
 
 class OpenFile(Protocol):
-    """A file that was opened through the mount."""
+    """A file that was opened through the mount; `identity` tells this state of it from all others."""
+
+    identity: tuple[object, ...]
 
     def read(self, size: int, offset: int) -> Bytes:
         """`size` bytes at `offset`, fewer only where the file ends."""
@@ -40,6 +43,7 @@ class PlainFile:
 
     def __init__(self, descriptor: int):
         self._descriptor = descriptor
+        self.identity: tuple[object, ...] = identity_of(os.fstat(descriptor))
 
     def read(self, size: int, offset: int) -> Bytes:
         """Bytes of the file."""
@@ -66,7 +70,7 @@ class MovieFile:
 
     def __init__(self, movie: Movie, identity: tuple[object, ...], store: FrameStore):
         self._movie = movie
-        self._identity = identity
+        self.identity = identity
         self._store = store
         # while one frame is decoded ahead, a reader that jumped need not wait for it
         self._at_once = max(2, movie.decodes_at_once)
@@ -77,6 +81,9 @@ class MovieFile:
         self._in_order = 0
         self._served: dict[int, int] = {}
         self._last_frame = -1
+        # among too many readers in order: what the cache would drop before it is read
+        self._crowded = False
+        self._kept: tuple[int, NDArray[Any] | None] = (-1, None)
         self._steps = 0
         self._coming: deque[Future[None]] = deque()
 
@@ -97,6 +104,8 @@ class MovieFile:
     def close(self) -> None:
         """Release the movie; its frames stay in the store for whoever opens it next."""
         # another reader may be waiting for these frames, so the file must stay open until they are there
+        self._store.readers.leave(self)
+        self._kept = (-1, None)
         wait(self._coming)
         self._movie.close()
 
@@ -110,7 +119,9 @@ class MovieFile:
             return self._movie.read_trailing(end - offset, offset - start)
         index, start = divmod(offset - layout.header_bytes, layout.frame_bytes)
         size = min(end - offset, layout.frame_bytes - start)
-        if self._in_order <= _PATIENCE and (band := self._movie.band(start)):
+        in_order = self._in_order > _PATIENCE
+        self._crowded = in_order and self._store.readers.go_on(self, self._movie.kept_bytes)
+        if (self._crowded or not in_order) and (band := self._movie.band(start)):
             piece = self._piece_of_band(index, band, start, size)
         else:
             piece = self._movie.piece(self._frame(index), start, size)
@@ -121,12 +132,13 @@ class MovieFile:
         """Note how much was read in order."""
         if abs(offset - self._end) > _OVERTAKING:
             self._end = self._in_order = 0
+            self._store.readers.leave(self)
         self._in_order += end - offset
         self._end = max(self._end, end)
 
     def _piece_of_band(self, index: int, band: range, start: int, size: int) -> NDArray[np.uint8]:
         """Bytes of a frame of which only a band is decoded, unless it is there; fewer where the band ends."""
-        key = *self._identity, index
+        key = *self.identity, index
         if (frame := self._store.held(key)) is not None:
             return self._movie.piece(frame, start, size)
         decode = functools.partial(self._movie.kept_band, index, band)
@@ -139,7 +151,7 @@ class MovieFile:
         if done < self._movie.layout.frame_bytes:
             self._served[index] = done
         else:
-            self._store.served((*self._identity, index))
+            self._store.served((*self.identity, index))
 
     def _frame(self, index: int) -> NDArray[Any]:
         if index == self._last_frame:
@@ -155,16 +167,23 @@ class MovieFile:
         return frame
 
     def _get(self, index: int) -> NDArray[Any]:
+        kept_index, kept = self._kept
+        if kept_index == index and kept is not None:
+            return kept
         decode = functools.partial(self._movie.kept_frame, index)
-        return self._store.get((*self._identity, index), self._movie.kept_bytes, decode, self._at_once)
+        frame = self._store.get((*self.identity, index), self._movie.kept_bytes, decode, self._at_once)
+        self._kept = (index, frame) if self._crowded else (-1, None)
+        return frame
 
     def _read_ahead(self, index: int) -> None:
         """Have the next frames decoded, the more of them the longer a reader goes on in order."""
+        if self._crowded:
+            return
         while self._coming and self._coming[0].done():
             self._coming.popleft()
         movie = self._movie
         ahead = min(2 * self._steps - 1, movie.decodes_at_once)
         for coming in range(index + 1, min(index + 1 + ahead, movie.layout.frames)):
             decode = functools.partial(movie.kept_frame, coming)
-            if begun := self._store.prefetch((*self._identity, coming), movie.kept_bytes, decode, self._at_once):
+            if begun := self._store.prefetch((*self.identity, coming), movie.kept_bytes, decode, self._at_once):
                 self._coming.append(begun)

@@ -22,6 +22,7 @@ from cryofs.movies.counts import CountsMovie
 from cryofs.movies.eer import EerMovie, Findings
 from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.gain import GainLibrary
+from cryofs.movies.names import is_file
 from cryofs.movies.rendering import Rendering, gain_header
 from cryofs.settings import Settings
 from cryofs.vfs.attributes import Attributes
@@ -121,6 +122,11 @@ class FileSystem:
             self._reads += 1
             self._bytes_read += len(data)
         return data
+
+    def identity(self, handle: int) -> tuple[object, ...]:
+        """Tells what an open file shows from all else, and this state of the archive's file from all others."""
+        with self._lock:
+            return self._open[handle].identity
 
     def release(self, handle: int) -> None:
         """Close an open file."""
@@ -227,7 +233,7 @@ class FileSystem:
 def _rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
     """How EER movies appear by default; a gain reference inside the archive is reached past any mount."""
     gain = Path(settings.eer_gain).absolute() if settings.eer_gain else None
-    if gain is not None and not gain.is_file():
+    if gain is not None and not is_file(gain):
         raise GainError(f"{gain}: there is no such gain reference; give another by --eer-gain")
     if gain is not None and gain.is_relative_to(archive):
         gain = root / gain.relative_to(archive)

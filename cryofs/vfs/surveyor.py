@@ -119,8 +119,9 @@ class Surveyor:
         known, _ = self._tables[suffix]
         try:
             return msgspec.msgpack.encode(known.get(path, found))
-        except (CryofsError, OSError):
-            return None  # whoever opens it hears what is wrong
+        except (CryofsError, OSError, OverflowError):
+            # whoever opens a damaged file hears what is wrong; times of other ages cannot be kept
+            return None
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:

@@ -21,6 +21,7 @@ from cryofs.errors import CryofsError, DamagedError
 from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex
 from cryofs.formats.record import is_archived, read_record
+from cryofs.movies.archived import layout_of
 from cryofs.movies.counts import counts_bytes
 from cryofs.movies.names import (
     DRAFT_PREFIX,
@@ -297,7 +298,8 @@ def _read_original(descriptor: int, size: int, name: str) -> _Original | None:
         return None
     record = read_record(descriptor, size, name)
     original = record.original
-    return _Original(original.bytes, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record))
+    layout = layout_of(record, name)
+    return _Original(layout.total_bytes, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record))
 
 
 def _of_original(found: os.stat_result, original: _Original) -> Attributes:

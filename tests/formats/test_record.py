@@ -37,7 +37,7 @@ ORIGINALS = st.builds(
     sha256=TEXTS,
     mtime_ns=st.integers(-(2**63), 2**63 - 1),
     atime_ns=SIZES,
-    mode=COUNTS,
+    mode=st.integers(0, 0o7777),
 )
 RENDERED = st.builds(
     Rendered,
@@ -196,8 +196,33 @@ def test_a_record_that_is_none(body: bytes) -> None:
         read(with_footer(body))
 
 
+@pytest.mark.parametrize("body", [zlib.compress(b'{"x":' + b"[" * 200_000), zlib.compress(bytes(64 << 20))])
+def test_a_record_that_would_take_much_memory(body: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(DamagedError, match=r"movie\.mrc\.tif: its record is not readable"):
+            read(with_footer(body))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 << 20
+
+
 @pytest.mark.parametrize(
-    ("field", "value"), [("compression", "zstd"), ("byte_order", "="), ("stored_dtype", "float64"), ("frames", None)]
+    ("field", "value"),
+    [
+        ("compression", "zstd"),
+        ("byte_order", "="),
+        ("stored_dtype", "float64"),
+        ("frames", None),
+        ("shape", [-1, 20, 50]),
+        ("shape", [2, 20, 2**63]),
+        ("rows_per_strip", -1),
+        ("frames", [{"sum": "", "offsets": [-8], "byte_counts": [77], "strip_sums": [""]}]),
+        ("frames", [{"sum": "", "offsets": [8], "byte_counts": [2**70], "strip_sums": [""]}]),
+        ("original", {**msgspec.to_builtins(EXAMPLE.original), "mode": 0o10644}),
+        ("original", {**msgspec.to_builtins(EXAMPLE.original), "bytes": -1}),
+    ],
 )
 def test_a_record_of_unknown_values(field: str, value: Any) -> None:
     fields = {**msgspec.to_builtins(EXAMPLE), field: value}

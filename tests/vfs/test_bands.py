@@ -11,7 +11,7 @@ from cryofs.errors import DamagedError
 from cryofs.formats.record import read_record
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain import GainLibrary
-from cryofs.settings import Settings
+from cryofs.settings import Settings, Size
 from cryofs.vfs.filesystem import FileSystem
 from tests.support import archive
 
@@ -125,3 +125,24 @@ def test_a_damaged_strip_costs_its_band_alone(session: Path, tmp_path: Path) -> 
         files.read(handle, 10, start)
     files.release(handle)
     files.stop()
+
+
+def test_more_readers_than_the_cache_holds_frames(session: Path) -> None:
+    original = (session / "normalised.mrc").read_bytes()
+    # two frames and a half, for readers of four different frames at a time
+    files = FileSystem(session.with_name("archive"), Settings(jobs=2, cache_size=Size(FRAME_BYTES * 5 // 2)))
+    files.start()
+    handles = [files.open("/normalised.mrc") for _ in range(4)]
+    begins = [1024 + number * 7 * FRAME_BYTES for number in range(4)]
+    step, steps = 1 << 19, 7 * FRAME_BYTES >> 19
+    for place in range(steps):
+        for handle, begin in zip(handles, begins, strict=True):
+            offset = begin + place * step
+            assert bytes(files.read(handle, step, offset)) == original[offset : offset + step]
+    facts = files.facts()
+    for handle in handles:
+        files.release(handle)
+    files.stop()
+    assert facts["cached_bytes"] <= facts["budget_bytes"]
+    # each frame in five bands, and a few whole ones at the beginning: nothing is decoded again and again
+    assert facts["decodes"] <= 28 * 5 + 28
