@@ -251,5 +251,5 @@ def _refuse_clash(job: Job, target: Path) -> None:
     if original_name(target.name) is None or not target.is_file():
         return
     with target.open("rb") as file:
-        if is_archived(file.fileno(), os.fstat(file.fileno()).st_size):
+        if is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(target)):
             raise ArchiveError(f"{job.source}: the archive keeps a movie under this name ({target}); rename the file")

@@ -14,6 +14,7 @@ from cryofs.errors import ChangedError, DamagedError
 from cryofs.formats import mrc, tiff
 from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
+from cryofs.formats.reading import read_exactly
 from cryofs.formats.record import Record, read_blob, read_record
 from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import PageLayout
@@ -176,7 +177,7 @@ class ArchivedMovie(Movie):
         """
         frame = self.record.frames[index]
         places = zip(frame.byte_counts, frame.offsets, strict=True)
-        strips = [os.pread(self._descriptor, byte_count, offset) for byte_count, offset in places]
+        strips = [read_exactly(self._descriptor, size, offset, "its strips") for size, offset in places]
         if quick_sum(b"".join(strips)) != frame.stored_sum:
             raise DamagedError("its strips have another sum than recorded")
         return strips

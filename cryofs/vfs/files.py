@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cryofs.formats.reading import read_up_to
 from cryofs.frames.store import FrameStore
 from cryofs.movies.movie import Movie
 
@@ -36,12 +37,7 @@ class PlainFile:
 
     def read(self, size: int, offset: int) -> Bytes:
         """Bytes of the file."""
-        pieces = []
-        while size > 0 and (piece := os.pread(self._descriptor, size, offset)):
-            pieces.append(piece)
-            size -= len(piece)
-            offset += len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return read_up_to(self._descriptor, size, offset)
 
     def close(self) -> None:
         """Release the descriptor."""

@@ -293,7 +293,7 @@ def _upwards(folder: Path, root: Path) -> list[Path]:
 
 
 def _read_original(descriptor: int, size: int, name: str) -> _Original | None:
-    if not is_archived(descriptor, size):
+    if not is_archived(descriptor, size, name):
         return None
     record = read_record(descriptor, size, name)
     original = record.original
