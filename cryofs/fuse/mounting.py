@@ -77,6 +77,7 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
             Operations(files, settings.readahead, live),
             str(mountpoint.absolute()),
             foreground=True,
+            raw_fi=True,
             **_mount_options(archive, options),
         )
     except RuntimeError as error:

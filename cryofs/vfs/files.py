@@ -20,7 +20,15 @@ Bytes = bytes | NDArray[np.uint8]
 
 
 class OpenFile(Protocol):
-    """A file that was opened through the mount."""
+    """A file that was opened through the mount.
+
+    Attributes
+    ----------
+    identity : tuple
+        Tells this state of it from all others.
+    """
+
+    identity: tuple[object, ...]
 
     def read(self, size: int, offset: int) -> Bytes:
         """`size` bytes at `offset`, fewer only where the file ends."""
@@ -32,7 +40,8 @@ class OpenFile(Protocol):
 class PlainFile:
     """A file of the archive that is shown as it is."""
 
-    def __init__(self, descriptor: int):
+    def __init__(self, descriptor: int, identity: tuple[object, ...]):
+        self.identity = identity
         self._descriptor = descriptor
 
     def read(self, size: int, offset: int) -> Bytes:
@@ -55,7 +64,7 @@ class MovieFile:
 
     def __init__(self, movie: Movie, identity: tuple[object, ...], store: FrameStore):
         self._movie = movie
-        self._identity = identity
+        self.identity = identity
         self._store = store
         # while one frame is decoded ahead, a reader that jumped need not wait for it
         self._at_once = max(2, movie.decodes_at_once)
@@ -103,7 +112,7 @@ class MovieFile:
         if done < self._movie.layout.frame_bytes:
             self._served[index] = done
         else:
-            self._store.served((*self._identity, index))
+            self._store.served((*self.identity, index))
 
     def _frame(self, index: int) -> NDArray[Any]:
         if index == self._last_frame:
@@ -120,7 +129,7 @@ class MovieFile:
 
     def _get(self, index: int) -> NDArray[Any]:
         decode = functools.partial(self._movie.kept_frame, index)
-        return self._store.get((*self._identity, index), self._movie.kept_bytes, decode, self._at_once)
+        return self._store.get((*self.identity, index), self._movie.kept_bytes, decode, self._at_once)
 
     def _read_ahead(self, index: int) -> None:
         """Have the next frames decoded, the more of them the longer a reader goes on in order."""
@@ -130,5 +139,5 @@ class MovieFile:
         ahead = min(2 * self._steps - 1, movie.decodes_at_once)
         for coming in range(index + 1, min(index + 1 + ahead, movie.layout.frames)):
             decode = functools.partial(movie.kept_frame, coming)
-            if begun := self._store.prefetch((*self._identity, coming), movie.kept_bytes, decode, self._at_once):
+            if begun := self._store.prefetch((*self.identity, coming), movie.kept_bytes, decode, self._at_once):
                 self._coming.append(begun)

@@ -1,7 +1,7 @@
 """The file system: lookups, listings, open files by handle. It knows nothing of FUSE and may be used without it.
 
 Threads: any thread may call anything after `start`, which must come after daemonising, because threads do not survive a
-fork. The lock guards the table of open files alone.
+fork. The lock guards the tables of open files and of findings, and the counts of reads.
 """
 
 import importlib
@@ -28,6 +28,7 @@ from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.index import index_path
 from cryofs.vfs.known import Identity, identity_of
+from cryofs.vfs.pages import PageKeeper, Pages
 from cryofs.vfs.surveyor import Surveyor
 from cryofs.vfs.tree import Kind, Node, Tree
 
@@ -56,7 +57,8 @@ class FileSystem:
         self._findings: dict[Identity, Findings] = {}
         self._handles = itertools.count(1)
         self._lock = threading.Lock()
-        self._open: dict[int, OpenFile] = {}
+        self._open: dict[int, tuple[str, OpenFile, Pages]] = {}
+        self._pages = PageKeeper()
         self._pool: ThreadPoolExecutor | None = None
         self._background: ThreadPoolExecutor | None = None
         self._store: FrameStore | None = None
@@ -87,7 +89,7 @@ class FileSystem:
         with self._lock:
             files = list(self._open.values())
             self._open.clear()
-        for file in files:
+        for _, file, _ in files:
             file.close()
         os.close(self._descriptor)
 
@@ -109,13 +111,18 @@ class FileSystem:
         file = self._open_node(node)
         with self._lock:
             handle = next(self._handles)
-            self._open[handle] = file
+            self._open[handle] = path, file, self._pages.opened(path, file.identity)
         return handle
+
+    def pages(self, handle: int) -> Pages:
+        """What the kernel is to do with the pages that it has of a file just opened."""
+        with self._lock:
+            return self._open[handle][2]
 
     def read(self, handle: int, size: int, offset: int) -> Bytes:
         """`size` bytes of an open file at `offset`, fewer only where the file ends."""
         with self._lock:
-            file = self._open[handle]
+            _, file, _ = self._open[handle]
         data = file.read(size, offset)
         with self._lock:
             self._reads += 1
@@ -125,7 +132,8 @@ class FileSystem:
     def release(self, handle: int) -> None:
         """Close an open file."""
         with self._lock:
-            file = self._open.pop(handle)
+            path, file, _ = self._open.pop(handle)
+            self._pages.closed(path, file.identity)
         file.close()
 
     def statistics(self) -> os.statvfs_result:
@@ -171,9 +179,9 @@ class FileSystem:
         if node.kind is Kind.EER_GAIN:
             return self._open_eer_gain(node)
         descriptor = os.open(node.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if node.kind is Kind.PLAIN:
-            return PlainFile(descriptor)
         identity = identity_of(os.fstat(descriptor))
+        if node.kind is Kind.PLAIN:
+            return PlainFile(descriptor, identity)
         if node.kind is Kind.FRACTIONS:
             movie = self._open_eer(node, descriptor, identity)
             return MovieFile(movie, (*identity, node.view.rendering), self._frames())
