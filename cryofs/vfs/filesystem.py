@@ -29,6 +29,7 @@ from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.index import index_path
 from cryofs.vfs.known import Identity, identity_of
 from cryofs.vfs.pages import PageKeeper, Pages
+from cryofs.vfs.root import Root
 from cryofs.vfs.surveyor import Surveyor
 from cryofs.vfs.tree import Kind, Node, Tree
 
@@ -48,11 +49,9 @@ class FileSystem:
     def __init__(self, archive: Path, settings: Settings):
         self.archive = archive.absolute()
         self._settings = settings
-        self._descriptor = os.open(archive, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        # a path through the descriptor reaches the archive even where a mount covers it
-        root = Path(f"/proc/self/fd/{self._descriptor}")
-        self._tree = Tree(root, _rendering(settings, self.archive, root))
-        self._gains = GainLibrary(root)
+        self._root = root = Root(archive)
+        self._tree = Tree(root, _rendering(settings, self.archive, root.path))
+        self._gains = GainLibrary(root.path)
         self._eer_gains = EerGains()
         self._findings: dict[Identity, Findings] = {}
         self._handles = itertools.count(1)
@@ -91,7 +90,7 @@ class FileSystem:
             self._open.clear()
         for _, file, _ in files:
             file.close()
-        os.close(self._descriptor)
+        self._root.close()
 
     def attributes(self, path: str) -> Attributes:
         """Attributes of a name."""
@@ -103,7 +102,7 @@ class FileSystem:
 
     def read_link(self, path: str) -> str:
         """Where a symbolic link points."""
-        return str(self._tree.lookup(path).path.readlink())
+        return self._root.read_link(self._tree.lookup(path).path)
 
     def open(self, path: str) -> int:
         """Open a file; the handle is for `read` and `release`."""
@@ -138,7 +137,7 @@ class FileSystem:
 
     def statistics(self) -> os.statvfs_result:
         """Size and room of the file system that holds the archive."""
-        return os.fstatvfs(self._descriptor)
+        return os.fstatvfs(self._root.descriptor)
 
     def facts(self) -> dict[str, Any]:
         """Who serves this mount, and what was read, decoded and found in the cache."""
@@ -162,7 +161,7 @@ class FileSystem:
         if node.kind is not Kind.FRACTIONS:
             return None
         facts, rendering = self._tree.eer_facts(node.path), node.view.rendering
-        findings = self._findings_of(identity_of(node.path.lstat()), self._name_of(node))
+        findings = self._findings_of(identity_of(self._root.lstat(node.path)), self._name_of(node))
         return {
             "source": node.path.name,
             "source_frames": facts.frames,
@@ -178,7 +177,7 @@ class FileSystem:
             raise IsADirectoryError(node.path.name)
         if node.kind is Kind.EER_GAIN:
             return self._open_eer_gain(node)
-        descriptor = os.open(node.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = self._root.open(node.path)
         identity = identity_of(os.fstat(descriptor))
         if node.kind is Kind.PLAIN:
             return PlainFile(descriptor, identity)
@@ -211,7 +210,7 @@ class FileSystem:
 
     def _name_of(self, node: Node) -> str:
         """How messages call a file of the archive."""
-        return str(self.archive / node.path.relative_to(self._tree.root))
+        return str(self.archive / node.path.relative_to(self._root.path))
 
     def _open_eer_gain(self, node: Node) -> OpenFile:
         gain = node.view.rendering.gain
@@ -228,7 +227,7 @@ class FileSystem:
     def _load_renderer(self) -> None:
         """Load compiled code before the first fraction is asked for, if an EER movie is soon found in the archive."""
         deadline = time.monotonic() + _SECONDS_TO_LOOK_FOR_EER
-        for _, _, names in os.walk(self._tree.root):
+        for _, _, names in os.walk(self._root.path):
             if any(name.endswith(EER_SUFFIX) for name in names):
                 importlib.import_module("cryofs.detector.events").load()
                 return

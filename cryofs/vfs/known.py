@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from cryofs.vfs.root import Root
+
 T = TypeVar("T")
 
 Identity = tuple[int, int, int, int]
@@ -25,13 +27,13 @@ class Known(Generic[T]):
 
     Parameters
     ----------
-    root : Path
-        Messages name files relative to it.
+    root : Root
+        Where files are; messages name them relative to it.
     read : callable
         Called with an open file, its size, and its name for messages.
     """
 
-    def __init__(self, root: Path, read: Callable[[int, int, str], T], limit: int):
+    def __init__(self, root: Root, read: Callable[[int, int, str], T], limit: int):
         self._root = root
         self._read = read
         self._limit = limit
@@ -43,9 +45,9 @@ class Known(Generic[T]):
         try:
             return self._recall(identity_of(found))
         except KeyError:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = self._root.open(path)
         try:
-            return self.get_open(descriptor, str(path.relative_to(self._root)))
+            return self.get_open(descriptor, str(path.relative_to(self._root.path)))
         finally:
             os.close(descriptor)
 
