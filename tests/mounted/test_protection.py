@@ -166,7 +166,7 @@ def test_other_users_do_not_get_in_without_being_allowed(session: Path, place: P
 @needs_root
 @pytest.mark.skipif(stat.S_IMODE(Path("/dev/fuse").stat().st_mode) & 6 != 6, reason="/dev/fuse is for root alone here")
 def test_a_user_without_privileges_mounts(session: Path, place: Path) -> None:
-    if as_nobody(sys.executable, "-c", "import cryofs").returncode:
+    if as_nobody("sh", "-c", f"'{sys.executable}' -c 'import cryofs'").returncode:
         pytest.skip("another user cannot run this interpreter")
     os.chown(place, NOBODY, NOBODY)
     log = place.with_name("nobody.log")
