@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup system bench-system test test-slow lint demo bench docs clean
+.PHONY: setup system bench-system test test-slow torture lint demo bench docs clean
 
 setup: $(READY) system
 
@@ -41,6 +41,10 @@ test: lint
 
 test-slow: setup
 	$(BIN)/pytest -m slow
+
+# ARGS="--kills 60 --minutes 2" for less than an hour; the figures go into docs/reliability.md
+torture: setup
+	$(BIN)/python -m tests.torture $(ARGS)
 
 demo: setup
 	$(BIN)/python -m benchmarks.demo
