@@ -16,6 +16,7 @@ from cryofs.vfs.filesystem import FileSystem
 
 # what libfuse's main function returns when a signal ended its loop
 _ENDED_BY_SIGNAL = 8
+_MAX_THREADS = 256
 # mount options that would undo what protects archive and machine
 _REFUSED = {"rw": "read-only", "suid": "nosuid", "dev": "nodev"}
 
@@ -83,6 +84,7 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
             foreground=True,
             raw_fi=True,
             **_mount_options(archive, options),
+            **_threads(mfusepy.fuse_version_major, mfusepy.fuse_version_minor),
         )
     except RuntimeError as error:
         if was_live and error.args == (_ENDED_BY_SIGNAL,):
@@ -166,6 +168,14 @@ def _mount_options(archive: Path, options: str) -> dict[str, str | bool]:
             raise MountError(f"-o {name}: mounts of cryofs are always {_REFUSED[name]}; leave this option out")
         chosen[name] = value if equals else True
     return chosen
+
+
+def _threads(major: int, minor: int) -> dict[str, int]:
+    """Option for threads of libfuse, which a request holds until it is answered; ten are soon taken by one stuck file.
+
+    Before 3.12 libfuse starts as many as it needs, and does not know the option.
+    """
+    return {"max_threads": _MAX_THREADS} if (major, minor) >= (3, 12) else {}
 
 
 def _set_readahead(mountpoint: Path, size: int) -> None:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
-from cryofs.errors import ChangedError, CryofsError
+from cryofs.errors import ChangedError, CryofsError, StuckError
 from cryofs.fuse.binding import mfusepy
 from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE
 from cryofs.vfs.attributes import Attributes
@@ -21,9 +21,12 @@ from cryofs.vfs.pages import Pages
 
 # Readers that go by st_blksize (C and Python buffered reads) then ask for pieces of this size.
 _BLOCK_SIZE = 1 << 20
+# Reads ahead that the kernel may have under way; its default of 12 is soon taken by one file.
+_REQUESTS_AT_ONCE = 64
 # Exceptions that carry no errno of their own; the first row that matches counts.
 _ERRNO: tuple[tuple[type[Exception], int], ...] = (
     (ChangedError, errno.ESTALE),
+    (StuckError, errno.ETIMEDOUT),
     (FileNotFoundError, errno.ENOENT),
     (IsADirectoryError, errno.EISDIR),
     (Exception, errno.EIO),
@@ -80,6 +83,8 @@ class Operations(mfusepy.Operations):
         self._files.start()
         if conn_info is not None:
             conn_info.max_readahead = self._readahead
+            # requests of one file that is stuck must not take the places of all others
+            conn_info.max_background = conn_info.congestion_threshold = _REQUESTS_AT_ONCE
         if config_3 is not None:
             config_3.use_ino = 1
         self._on_live()

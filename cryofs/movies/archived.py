@@ -97,17 +97,35 @@ class ArchivedMovie(Movie):
         """
         return self.kept_frame(index)
 
-    def kept_frame(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[np.uint8]:
+    def stored_frame(self, index: int) -> StoredFrame:
+        """Strips and exceptions of a frame, checked; its gain reference is in memory afterwards."""
+        with self._telling(index):
+            return self._stored_frame(index, self._loaded_decoder())
+
+    def kept_frame(
+        self, index: int, memory: NDArray[Any] | None = None, stored: StoredFrame | None = None
+    ) -> NDArray[np.uint8]:
         """Bytes of a frame of the original; errors as those of `raw_frame`."""
+        stored = stored or self.stored_frame(index)
         with self._telling(index):
             frame = self.record.frames[index]
-            raw = self._decode(index, memory)
+            raw = self._decode(stored, memory)
             if quick_sum(raw) != frame.sum:
                 raise DamagedError("the decoded frame has another sum than recorded")
             return raw
 
-    def counts(self, index: int) -> NDArray[Any]:
+    def strips(self, index: int) -> list[bytes]:
+        """Strips of a frame, encoded, checked; errors as those of `counts`."""
+        with self._telling(index):
+            return self._strips(index)
+
+    def counts(self, index: int, strips: list[bytes] | None = None) -> NDArray[Any]:
         """What is stored of a frame: values before the multiplication with the gain, shape (ny, nx), frame rows.
+
+        Parameters
+        ----------
+        strips : list of bytes or None
+            What `strips` gave, if it was asked before.
 
         Raises
         ------
@@ -120,7 +138,7 @@ class ArchivedMovie(Movie):
         with self._telling(index):
             # no gain reference is needed for counts
             decoder = FrameDecoder(layout, self.mrc_header, None)
-            strips = self._strips(index)
+            strips = strips or self._strips(index)
             page = np.empty((layout.ny, layout.nx), layout.dtype)
 
             def decode_group(group: range) -> None:
@@ -151,9 +169,8 @@ class ArchivedMovie(Movie):
         if (now.st_size, now.st_mtime_ns) != (self._stat.st_size, self._stat.st_mtime_ns):
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
-    def _decode(self, index: int, memory: NDArray[Any] | None) -> NDArray[np.uint8]:
+    def _decode(self, stored: StoredFrame, memory: NDArray[Any] | None) -> NDArray[np.uint8]:
         decoder = self._loaded_decoder()
-        stored = self._stored_frame(index, decoder)
         values = decoder.empty_values(self.mrc_header.ny, memory)
 
         def decode_group(group: range) -> None:

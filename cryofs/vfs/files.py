@@ -6,17 +6,20 @@ Threads: an open file may be read by any number of threads; it keeps no position
 import functools
 import os
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.formats.reading import read_up_to
-from cryofs.frames.store import FrameStore
+from cryofs.frames.store import Decode, FrameStore, Read
 from cryofs.movies.movie import Movie
+from cryofs.vfs.patience import Patience
 
 Bytes = bytes | NDArray[np.uint8]
+T = TypeVar("T")
 
 
 class OpenFile(Protocol):
@@ -40,13 +43,15 @@ class OpenFile(Protocol):
 class PlainFile:
     """A file of the archive that is shown as it is."""
 
-    def __init__(self, descriptor: int, identity: tuple[object, ...]):
+    def __init__(self, descriptor: int, identity: tuple[object, ...], patience: Patience, name: str):
         self.identity = identity
         self._descriptor = descriptor
+        self._patience = patience
+        self._name = name
 
     def read(self, size: int, offset: int) -> Bytes:
         """Bytes of the file."""
-        return read_up_to(self._descriptor, size, offset)
+        return self._patience.run(self._name, functools.partial(read_up_to, self._descriptor, size, offset))
 
     def close(self) -> None:
         """Release the descriptor."""
@@ -62,10 +67,11 @@ class MovieFile:
         Tells this state of the archive's file from all others; frames are kept under it.
     """
 
-    def __init__(self, movie: Movie, identity: tuple[object, ...], store: FrameStore):
+    def __init__(self, movie: Movie, identity: tuple[object, ...], store: FrameStore, patience: Patience):
         self._movie = movie
         self.identity = identity
         self._store = store
+        self._patience = patience
         # while one frame is decoded ahead, a reader that jumped need not wait for it
         self._at_once = max(2, movie.decodes_at_once)
         # what a reader did so far: hints for read-ahead and for the store, so they need no lock
@@ -97,10 +103,10 @@ class MovieFile:
         """Bytes from `offset` on, of the one part of the file that holds it, not beyond `end`."""
         layout = self._movie.layout
         if offset < layout.header_bytes:
-            return self._movie.header[offset:end]
+            return self._patiently(lambda: self._movie.header)[offset:end]
         if offset >= layout.data_end:
             start = layout.data_end
-            return self._movie.read_trailing(end - offset, offset - start)
+            return self._patiently(lambda: self._movie.read_trailing(end - offset, offset - start))
         index, start = divmod(offset - layout.header_bytes, layout.frame_bytes)
         piece = self._movie.piece(self._frame(index), start, min(end - offset, layout.frame_bytes - start))
         self._note_served(index, len(piece))
@@ -127,9 +133,24 @@ class MovieFile:
         self._read_ahead(index)
         return frame
 
+    def _patiently(self, read: Callable[[], T], what: str = "") -> T:
+        return self._patience.run(self._movie.name, read, what)
+
     def _get(self, index: int) -> NDArray[Any]:
-        decode = functools.partial(self._movie.kept_frame, index)
-        return self._store.get((*self.identity, index), self._movie.kept_bytes, decode, self._at_once)
+        return self._store.get((*self.identity, index), self._movie.kept_bytes, *self._decode(index))
+
+    def _decode(self, index: int) -> tuple[Decode, int, Read]:
+        """What decodes a frame, how many such may run at once, and what reads it before."""
+        stored: Any = None
+
+        def read() -> None:
+            nonlocal stored
+            stored = self._patiently(functools.partial(self._movie.stored_frame, index), f", frame {index}")
+
+        def decode(memory: NDArray[Any] | None) -> NDArray[Any]:
+            return self._movie.kept_frame(index, memory, stored)
+
+        return decode, self._at_once, read
 
     def _read_ahead(self, index: int) -> None:
         """Have the next frames decoded, the more of them the longer a reader goes on in order."""
@@ -138,6 +159,5 @@ class MovieFile:
         movie = self._movie
         ahead = min(2 * self._steps - 1, movie.decodes_at_once)
         for coming in range(index + 1, min(index + 1 + ahead, movie.layout.frames)):
-            decode = functools.partial(movie.kept_frame, coming)
-            if begun := self._store.prefetch((*self.identity, coming), movie.kept_bytes, decode, self._at_once):
+            if begun := self._store.prefetch((*self.identity, coming), movie.kept_bytes, *self._decode(coming)):
                 self._coming.append(begun)

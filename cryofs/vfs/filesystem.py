@@ -11,6 +11,7 @@ import stat
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.index import index_path
 from cryofs.vfs.known import Identity, identity_of
 from cryofs.vfs.pages import PageKeeper, Pages
+from cryofs.vfs.patience import Patience
 from cryofs.vfs.root import Root
 from cryofs.vfs.surveyor import Surveyor
 from cryofs.vfs.tree import Kind, Node, Tree
@@ -50,7 +52,8 @@ class FileSystem:
         self.archive = archive.absolute()
         self._settings = settings
         self._root = root = Root(archive)
-        self._tree = Tree(root, _rendering(settings, self.archive, root.path))
+        self._patience = Patience(settings.request_timeout)
+        self._tree = Tree(root, self._patience, _rendering(settings, self.archive, root.path))
         self._gains = GainLibrary(root.path)
         self._eer_gains = EerGains()
         self._findings: dict[Identity, Findings] = {}
@@ -90,6 +93,7 @@ class FileSystem:
             self._open.clear()
         for _, file, _ in files:
             file.close()
+        self._patience.end()
         self._root.close()
 
     def attributes(self, path: str) -> Attributes:
@@ -98,7 +102,7 @@ class FileSystem:
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
         """Names in a folder, with attributes of which type and inode are right."""
-        return self._tree.names(path)
+        return self._patience.run(self._shown(path), partial(self._tree.names, path))
 
     def read_link(self, path: str) -> str:
         """Where a symbolic link points."""
@@ -106,8 +110,7 @@ class FileSystem:
 
     def open(self, path: str) -> int:
         """Open a file; the handle is for `read` and `release`."""
-        node = self._tree.lookup(path)
-        file = self._open_node(node)
+        file = self._patience.run(self._shown(path), partial(self._open_path, path), drop=lambda late: late.close())
         with self._lock:
             handle = next(self._handles)
             self._open[handle] = path, file, self._pages.opened(path, file.identity)
@@ -172,6 +175,13 @@ class FileSystem:
             "saturated_values": findings.saturated_values,
         }
 
+    def _shown(self, path: str) -> str:
+        """How messages call a path of the mount before it is known which file is behind it."""
+        return f"{self.archive}{path}"
+
+    def _open_path(self, path: str) -> OpenFile:
+        return self._open_node(self._tree.lookup(path))
+
     def _open_node(self, node: Node) -> OpenFile:
         if stat.S_ISDIR(node.attributes.mode):
             raise IsADirectoryError(node.path.name)
@@ -180,15 +190,15 @@ class FileSystem:
         descriptor = self._root.open(node.path)
         identity = identity_of(os.fstat(descriptor))
         if node.kind is Kind.PLAIN:
-            return PlainFile(descriptor, identity)
+            return PlainFile(descriptor, identity, self._patience, self._name_of(node))
         if node.kind is Kind.FRACTIONS:
             movie = self._open_eer(node, descriptor, identity)
-            return MovieFile(movie, (*identity, node.view.rendering), self._frames())
+            return MovieFile(movie, (*identity, node.view.rendering), self._frames(), self._patience)
         archived = ArchivedMovie(node.path, self._gains, self._pool, descriptor, self._name_of(node))
         if node.kind is Kind.MOVIE:
-            return MovieFile(archived, (*identity, node.kind), self._frames())
+            return MovieFile(archived, (*identity, node.kind), self._frames(), self._patience)
         try:
-            return MovieFile(CountsMovie(archived), (*identity, node.kind), self._frames())
+            return MovieFile(CountsMovie(archived), (*identity, node.kind), self._frames(), self._patience)
         except BaseException:
             archived.close()
             raise
@@ -218,7 +228,7 @@ class FileSystem:
         if gain is None or facts is None:
             raise FileNotFoundError(node.path.name)
         movie = EerGainMovie(gain, gain_header(facts, node.view.rendering), self._eer_gains)
-        return MovieFile(movie, (*identity_of(gain.stat()), movie.shape), self._frames())
+        return MovieFile(movie, (*identity_of(gain.stat()), movie.shape), self._frames(), self._patience)
 
     def _findings_of(self, identity: Identity, name: str) -> Findings:
         with self._lock:

@@ -7,9 +7,11 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from cryofs.vfs.patience import Patience
 from cryofs.vfs.root import Root
 
 T = TypeVar("T")
@@ -33,8 +35,9 @@ class Known(Generic[T]):
         Called with an open file, its size, and its name for messages.
     """
 
-    def __init__(self, root: Root, read: Callable[[int, int, str], T], limit: int):
+    def __init__(self, root: Root, patience: Patience, read: Callable[[int, int, str], T], limit: int):
         self._root = root
+        self._patience = patience
         self._read = read
         self._limit = limit
         self._lock = threading.Lock()
@@ -58,7 +61,7 @@ class Known(Generic[T]):
         try:
             return self._recall(identity)
         except KeyError:
-            value = self._read(descriptor, found.st_size, name)
+            value = self._patience.run(name, partial(self._read, descriptor, found.st_size, name))
         self.remember(identity, value)
         return value
 

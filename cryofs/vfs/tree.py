@@ -34,6 +34,7 @@ from cryofs.movies.names import (
 from cryofs.movies.rendering import EerFacts, Rendering, facts_of, fraction_header, gain_header
 from cryofs.vfs.attributes import Attributes, attributes_of
 from cryofs.vfs.known import Known
+from cryofs.vfs.patience import Patience
 from cryofs.vfs.root import Root
 from cryofs.vfs.views import View, view_called
 
@@ -94,12 +95,12 @@ class Tree:
         How EER movies appear in the main view.
     """
 
-    def __init__(self, root: Root, rendering: Rendering):
+    def __init__(self, root: Root, patience: Patience, rendering: Rendering):
         self.root = root
         self._rendering = rendering
-        self._originals = Known(root, _read_original, _KNOWN_FILES)
-        self._eer_indexes = Known(root, eer.read_index, _KNOWN_INDEXES)
-        self._eer_facts = Known(root, self._read_eer_facts, _KNOWN_FILES)
+        self._originals = Known(root, patience, _read_original, _KNOWN_FILES)
+        self._eer_indexes = Known(root, patience, eer.read_index, _KNOWN_INDEXES)
+        self._eer_facts = Known(root, patience, self._read_eer_facts, _KNOWN_FILES)
 
     def lookup(self, path: str) -> Node:
         """Node behind an absolute path of the mount.

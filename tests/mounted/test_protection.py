@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import mmap
 import os
 import shutil
 import signal
@@ -233,3 +234,49 @@ def test_a_mount_in_use_can_be_made_to_vanish(session: Path, place: Path) -> Non
         assert not is_mounted(place)
         assert file.read() == (session / "Movies" / "a.mrc").read_bytes()
     wait_for(lambda: not psutil.pid_exists(pid))
+
+
+# A mount whose reads of one file hang as long as a flag is there.
+HANGING = """
+import os, sys, time
+from cryofs.formats import reading
+flag = sys.argv.pop()
+class Hanging:
+    preadv = os.preadv
+    def pread(self, descriptor, size, offset):
+        while os.path.exists(flag) and "private.mrc" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            time.sleep(0.05)
+        return os.pread(descriptor, size, offset)
+reading.os = Hanging()
+from cryofs.cli import main
+main()
+"""
+
+
+def test_a_file_whose_storage_hangs_takes_no_other_one_with_it(session: Path, place: Path, tmp_path: Path) -> None:
+    flag, log = tmp_path / "flag", tmp_path / "log"
+    command = [sys.executable, "-c", HANGING, "mount", "-f", str(session.with_name("archive")), str(place)]
+    with log.open("w") as output:
+        mount = subprocess.Popen([*command, "--request-timeout", "2", str(flag)], stderr=output)
+        wait_for(lambda: is_mounted(place) and (place / "private.mrc").stat())
+        stuck = place / "private.mrc"
+        early = os.open(stuck, os.O_RDONLY | os.O_DIRECT)
+        flag.touch()
+        offsets = range(100_000, stuck.stat().st_size, 100_000)
+        # more readers than libfuse has threads by itself
+        reads = [["dd", f"if={stuck}", "bs=4K", f"skip={offset // 4096}", "iflag=direct"] for offset in [*offsets] * 4]
+        waiting = [subprocess.Popen(read, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for read in reads]
+        assert len(waiting) > 10
+        assert (place / "Movies" / "a.mrc").read_bytes() == (session / "Movies" / "a.mrc").read_bytes()
+        assert "private.mrc" in os.listdir(place)
+        assert stuck.stat().st_size == (session / "private.mrc").stat().st_size
+        assert any(one.poll() is None for one in waiting), "all this went on while they waited"
+        assert all(b"timed out" in one.communicate(timeout=60)[1] for one in waiting)
+        with pytest.raises(TimeoutError):
+            os.preadv(early, [mmap.mmap(-1, 4096)], 4096 * 100)
+        os.close(early)
+        assert f"{session.with_name('archive')}/private.mrc.tif, frame " in log.read_text()
+        flag.unlink()
+        wait_for(lambda: subprocess.run(["cmp", stuck, session / "private.mrc"], capture_output=True).returncode == 0)
+        cryofs("umount", place)
+        assert mount.wait(60) == 0
