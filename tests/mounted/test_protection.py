@@ -280,3 +280,38 @@ def test_a_file_whose_storage_hangs_takes_no_other_one_with_it(session: Path, pl
         wait_for(lambda: subprocess.run(["cmp", stuck, session / "private.mrc"], capture_output=True).returncode == 0)
         cryofs("umount", place)
         assert mount.wait(60) == 0
+
+
+def test_blocks_are_those_of_the_archive(session: Path, place: Path) -> None:
+    with mounted(session.with_name("archive"), place):
+        shown = (place / "Movies" / "a.mrc").stat()
+        stored = (session.with_name("archive") / "Movies" / "a.mrc.tif").stat()
+        assert (shown.st_blocks, shown.st_blksize) == (stored.st_blocks, 1 << 20)
+        assert shown.st_size > 512 * shown.st_blocks
+
+
+def copy_of_archive(session: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(session.with_name("archive"), tmp_path / "archive", symlinks=True))
+
+
+def test_an_error_under_a_map_is_a_signal(session: Path, place: Path, tmp_path: Path) -> None:
+    target = copy_of_archive(session, tmp_path)
+    (target / "gain-reference.mrc").unlink()
+    read = "import mmap, sys; f = open(sys.argv[1]); mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)[200_000]"
+    with mounted(target, place):
+        done = subprocess.run([sys.executable, "-c", read, place / "Movies" / "a.mrc"], check=False)
+    assert done.returncode == -signal.SIGBUS
+
+
+def test_sizes_are_those_of_the_new_file(session: Path, place: Path, tmp_path: Path) -> None:
+    target = copy_of_archive(session, tmp_path)
+    (tmp_path / "new").write_text("300 k")
+    with mounted(target, place), (place / "notes.txt").open("rb", buffering=0) as old:
+        assert old.read(2) == b"30"
+        (tmp_path / "new").replace(target / "notes.txt")
+        wait_for(lambda: (place / "notes.txt").stat().st_size == 5)
+        assert os.pread(old.fileno(), 10, 0) in (b"300 kV", b"300 k")
+        with (place / "notes.txt").open("rb", buffering=0) as new:
+            assert new.read() == b"300 k"
+            with pytest.raises(OSError, match="No such device"):
+                mmap.mmap(new.fileno(), 0, prot=mmap.PROT_READ)
