@@ -10,10 +10,10 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cryofs.errors import GainError
 from cryofs.frames.store import FrameStore
@@ -34,6 +34,8 @@ from cryofs.vfs.patience import Patience
 from cryofs.vfs.root import Root
 from cryofs.vfs.surveyor import Surveyor
 from cryofs.vfs.tree import Kind, Node, Tree
+
+T = TypeVar("T")
 
 # An archive is searched for an EER movie when mounting: compiled code takes 100 MB, which other archives need not.
 _SECONDS_TO_LOOK_FOR_EER = 0.2
@@ -98,19 +100,19 @@ class FileSystem:
 
     def attributes(self, path: str) -> Attributes:
         """Attributes of a name."""
-        return self._tree.lookup(path).attributes
+        return self._within_time(path, lambda: self._tree.lookup(path).attributes)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
         """Names in a folder, with attributes of which type and inode are right."""
-        return self._patience.run(self._shown(path), partial(self._tree.names, path))
+        return self._within_time(path, lambda: self._tree.names(path))
 
     def read_link(self, path: str) -> str:
         """Where a symbolic link points."""
-        return self._root.read_link(self._tree.lookup(path).path)
+        return self._within_time(path, lambda: self._root.read_link(self._tree.lookup(path).path))
 
     def open(self, path: str) -> int:
         """Open a file; the handle is for `read` and `release`."""
-        file = self._patience.run(self._shown(path), partial(self._open_path, path), drop=lambda late: late.close())
+        file = self._within_time(path, lambda: self._open_node(self._tree.lookup(path)), lambda late: late.close())
         with self._lock:
             handle = next(self._handles)
             self._open[handle] = path, file, self._pages.opened(path, file.identity)
@@ -124,7 +126,9 @@ class FileSystem:
     def read(self, handle: int, size: int, offset: int) -> Bytes:
         """`size` bytes of an open file at `offset`, fewer only where the file ends."""
         with self._lock:
-            _, file, _ = self._open[handle]
+            path, file, pages = self._open[handle]
+            if pages is Pages.DROP:
+                self._pages.heard_of(path, file.identity)
         data = file.read(size, offset)
         with self._lock:
             self._reads += 1
@@ -134,13 +138,15 @@ class FileSystem:
     def release(self, handle: int) -> None:
         """Close an open file."""
         with self._lock:
-            path, file, _ = self._open.pop(handle)
+            path, file, pages = self._open.pop(handle)
+            if pages is Pages.DROP:
+                self._pages.heard_of(path, file.identity)
             self._pages.closed(path, file.identity)
         file.close()
 
     def statistics(self) -> os.statvfs_result:
         """Size and room of the file system that holds the archive."""
-        return os.fstatvfs(self._root.descriptor)
+        return self._within_time("", lambda: os.fstatvfs(self._root.descriptor))
 
     def facts(self) -> dict[str, Any]:
         """Who serves this mount, and what was read, decoded and found in the cache."""
@@ -160,7 +166,9 @@ class FileSystem:
 
     def file_facts(self, path: str) -> dict[str, Any] | None:
         """How an EER movie is rendered and what was found wrong with it so far; None of other files."""
-        node = self._tree.lookup(path)
+        return self._within_time(path, lambda: self._file_facts(self._tree.lookup(path)))
+
+    def _file_facts(self, node: Node) -> dict[str, Any] | None:
         if node.kind is not Kind.FRACTIONS:
             return None
         facts, rendering = self._tree.eer_facts(node.path), node.view.rendering
@@ -175,12 +183,9 @@ class FileSystem:
             "saturated_values": findings.saturated_values,
         }
 
-    def _shown(self, path: str) -> str:
-        """How messages call a path of the mount before it is known which file is behind it."""
-        return f"{self.archive}{path}"
-
-    def _open_path(self, path: str) -> OpenFile:
-        return self._open_node(self._tree.lookup(path))
+    def _within_time(self, path: str, call: Callable[[], T], drop: Callable[[T], None] | None = None) -> T:
+        """What a request for a path gives, of which it is not known yet which file is behind it."""
+        return self._patience.run(f"{self.archive}{path}", call, drop=drop)
 
     def _open_node(self, node: Node) -> OpenFile:
         if stat.S_ISDIR(node.attributes.mode):

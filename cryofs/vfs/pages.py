@@ -3,6 +3,9 @@
 The kernel has one set of pages for a name, whichever file is behind it. So when a file was replaced and somebody still
 reads the old one, whoever opens the new one reads past these pages, and nobody gets bytes of both.
 
+The kernel drops pages when it hears the answer to an open. Answers may overtake one another: so pages count as dropped
+only once a request came by the file that was opened.
+
 Threads: not locked; the file system calls it under its lock.
 """
 
@@ -27,7 +30,8 @@ class PageKeeper:
 
     def __init__(self) -> None:
         self._open: dict[str, Counter[Hashable]] = {}
-        self._kept: OrderedDict[str, Hashable] = OrderedDict()
+        # with whether those of other states are gone for certain
+        self._kept: OrderedDict[str, tuple[Hashable, bool]] = OrderedDict()
 
     def opened(self, name: str, state: Hashable) -> Pages:
         """A state of the file `name` is open once more."""
@@ -35,11 +39,16 @@ class PageKeeper:
         states[state] += 1
         if len(states) > 1:
             return Pages.BYPASS
-        same = self._kept.pop(name, None) == state
-        self._kept[name] = state
+        same = self._kept.pop(name, None) == (state, True)
+        self._kept[name] = state, same
         if len(self._kept) > _KNOWN_NAMES:
             self._kept.popitem(last=False)
         return Pages.KEEP if same else Pages.DROP
+
+    def heard_of(self, name: str, state: Hashable) -> None:
+        """A request came by a file that was opened with `DROP`."""
+        if self._kept.get(name) == (state, False):
+            self._kept[name] = state, True
 
     def closed(self, name: str, state: Hashable) -> None:
         """It is open once less."""
