@@ -100,7 +100,8 @@ class FileSystem:
 
     def attributes(self, path: str) -> Attributes:
         """Attributes of a name."""
-        return self._within_time(path, lambda: self._tree.lookup(path).attributes)
+        # a file that hangs while it is opened may well tell its attributes
+        return self._within_time(f"{path}, its attributes", lambda: self._tree.lookup(path).attributes)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
         """Names in a folder, with attributes of which type and inode are right."""

@@ -272,6 +272,7 @@ def test_a_file_whose_storage_hangs_takes_no_other_one_with_it(session: Path, pl
         assert stuck.stat().st_size == (session / "private.mrc").stat().st_size
         assert any(one.poll() is None for one in waiting), "all this went on while they waited"
         assert all(b"timed out" in one.communicate(timeout=60)[1] for one in waiting)
+        assert stuck.stat().st_size == (session / "private.mrc").stat().st_size
         with pytest.raises(TimeoutError):
             os.preadv(early, [mmap.mmap(-1, 4096)], 4096 * 100)
         os.close(early)

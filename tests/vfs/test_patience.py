@@ -122,7 +122,7 @@ def test_a_record_that_cannot_be_had_is_told(
     faults.inject(monkeypatch, hang)
     files = FileSystem(place, Settings(jobs=1, request_timeout=SOON))
     files.start()
-    with pytest.raises(StuckError, match=r"0\.mrc\.tif"):
+    with pytest.raises(StuckError, match=r"0\.mrc"):
         files.attributes("/0.mrc")
     free.set()
     files.stop()
