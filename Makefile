@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: setup system bench-system test test-slow lint coverage damage demo bench docs clean
+.PHONY: setup system bench-system test test-slow torture lint coverage damage demo bench docs clean
 
 setup: $(READY) system
 
@@ -59,6 +59,10 @@ coverage: setup
 # ARGS="--count 5000 --seed 2" for more damaged files, or others
 damage: setup
 	$(BIN)/python -m tests.corpus.run $(ARGS)
+
+# ARGS="--kills 60 --minutes 2" for less than an hour; the figures go into docs/reliability.md
+torture: setup
+	$(BIN)/python -m tests.torture $(ARGS)
 
 demo: setup
 	$(BIN)/python -m benchmarks.demo

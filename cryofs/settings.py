@@ -26,6 +26,7 @@ _LARGEST = 2**63 - 1
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Dose = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 EerDtype = Literal["int8", "int16", "uint16", "float32"]
 Leftover = Literal["drop", "keep"]
@@ -50,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Bytes that the kernel reads ahead of a sequential reader, where it may be set.
     metrics : str or None
         Where figures for Prometheus are served: ``HOST:PORT``, or a port of this machine alone.
+    request_timeout : float
+        Seconds after which a reader no longer waits for storage that gives no answer.
     eer_grouping : int
         EER frames in a fraction.
     eer_dose_per_fraction : float or None
@@ -70,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     jobs: Positive = msgspec.field(default_factory=usable_cores)
     readahead: Size = Size(1 << 20)
     metrics: str | None = None
+    request_timeout: Seconds = 60.0
     eer_grouping: Positive = 40
     eer_dose_per_fraction: Dose | None = None
     eer_upsampling: Literal[1, 2, 4] = 1

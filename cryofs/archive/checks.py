@@ -196,7 +196,7 @@ def _look_at(path: Path, seen: Survey) -> None:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             seen.largest_file = max(seen.largest_file, size)
-            if original_name(path.name) is not None and is_archived(file.fileno(), size):
+            if original_name(path.name) is not None and is_archived(file.fileno(), size, str(path)):
                 seen.records[path] = read_record(file.fileno(), size, str(path))
     except CryofsError:
         seen.damaged.append(path)

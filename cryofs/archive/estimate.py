@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from cryofs.archive.arithmetic import find_arithmetic
-from cryofs.archive.durable import draft, write_file
+from cryofs.archive.durable import draft, naming, write_file
 from cryofs.detector.gain import BECAME_RELIABLE, CHANGED, MISMATCH, NEGATIVE, GainEstimate
 from cryofs.detector.values import GainReference
 from cryofs.errors import CryofsError, GainError
@@ -170,7 +170,7 @@ class Estimation:
             "pixel_size": self.pixel_size,
             "tolerance": self.tolerance,
         }
-        with draft(folder / STATE_NAME) as made:
+        with naming(folder / STATE_NAME), draft(folder / STATE_NAME) as made:
             arrays: dict[str, Any] = vars(self.estimate)
             np.savez(made.file, allow_pickle=False, state=np.array(json.dumps(state)), **arrays)
             made.sync()

@@ -136,7 +136,7 @@ def _is_archived_movie(job: Job) -> bool:
     if job.kind is not Kind.FILE or original_name(job.source.name) is None:
         return False
     with job.source.open("rb") as file:
-        return is_archived(file.fileno(), os.fstat(file.fileno()).st_size)
+        return is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(job.source))
 
 
 def _frame_count(job: Job) -> int:

@@ -25,6 +25,7 @@ from cryofs.archive.plan import Plan
 from cryofs.archive.samples import take_samples
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats import record, tiff
+from cryofs.formats.reading import read_exactly
 from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
 from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import CLASSIC_LIMIT, TiffMovieWriter
@@ -198,7 +199,7 @@ def _check_frame(
 ) -> None:
     """Decode a frame from the file, and compare the sum of its bytes with that of the original."""
     places = zip(frame.byte_counts, frame.offsets, strict=True)
-    strips = [os.pread(made.file.fileno(), size, offset) for size, offset in places]
+    strips = [read_exactly(made.file.fileno(), size, offset, place) for size, offset in places]
     packed = record.inflate(frame.exceptions.stored) if frame.exceptions else b""
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
     try:

@@ -31,6 +31,10 @@ def command(
     metrics: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Serve figures for Prometheus: PORT, or HOST:PORT.")
     ] = None,
+    request_timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Longest wait for storage that gives no answer.", show_default="60"),
+    ] = None,
     eer_grouping: eer.GroupingOption = None,
     eer_dose_per_fraction: eer.DoseOption = None,
     eer_upsampling: eer.UpsamplingOption = None,
@@ -63,6 +67,7 @@ def command(
         "jobs": jobs,
         "readahead": readahead,
         "metrics": metrics,
+        "request_timeout": request_timeout,
         "eer_grouping": eer_grouping,
         "eer_dose_per_fraction": eer_dose_per_fraction,
         "eer_upsampling": eer_upsampling,

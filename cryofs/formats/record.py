@@ -19,6 +19,7 @@ from zlib_ng import zlib_ng
 
 from cryofs.errors import DamagedError
 from cryofs.formats.codecs import Compression, Predictor
+from cryofs.formats.reading import read_exactly, read_up_to
 from cryofs.formats.sums import quick_sum
 
 VERSION = 2
@@ -188,7 +189,8 @@ def read_blob(descriptor: int, blob: Blob, name: str) -> bytes:
         raise DamagedError(f"{name}: a part of its record lies beyond its end; restore it from a backup")
     try:
         # max_length bounds what a damaged stream may allocate
-        data = zlib.decompressobj().decompress(os.pread(descriptor, blob.stored, blob.offset), blob.size + 1)
+        stored = read_exactly(descriptor, blob.stored, blob.offset, f"{name}, a part of its record")
+        data = zlib.decompressobj().decompress(stored, blob.size + 1)
     except zlib.error as error:
         raise DamagedError(f"{name}: a part of its record is damaged ({error}); restore it from a backup") from error
     if len(data) != blob.size or quick_sum(data) != blob.sum:
@@ -203,11 +205,17 @@ def encode_record(record: Record, offset: int) -> bytes:
     return body + _FOOTER.pack(MAGIC, VERSION, 0, offset, len(body), digest)
 
 
-def is_archived(descriptor: int, size: int) -> bool:
-    """Whether cryofs wrote this file, be it whole or damaged since."""
-    if os.pread(descriptor, len(MAGIC), max(size - _FOOTER.size, 0)) == MAGIC:
+def is_archived(descriptor: int, size: int, name: str) -> bool:
+    """Whether cryofs wrote this file, be it whole or damaged since.
+
+    Raises
+    ------
+    DamagedError
+        It ends before its size: then nobody can tell.
+    """
+    if size >= _FOOTER.size and read_exactly(descriptor, len(MAGIC), size - _FOOTER.size, name) == MAGIC:
         return True
-    return MARK.encode() in os.pread(descriptor, _HEAD_BYTES, 0)
+    return MARK.encode() in read_exactly(descriptor, min(size, _HEAD_BYTES), 0, name)
 
 
 def read_record(descriptor: int, size: int, name: str) -> Record:
@@ -218,7 +226,7 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
     DamagedError
         The file is cut short or changed, or a newer cryofs wrote it.
     """
-    footer = os.pread(descriptor, _FOOTER.size, max(size - _FOOTER.size, 0))
+    footer = read_up_to(descriptor, _FOOTER.size, max(size - _FOOTER.size, 0))
     if len(footer) < _FOOTER.size or not footer.startswith(MAGIC):
         raise DamagedError(
             f"{name}: its end is missing, the file is truncated or overwritten; restore it from a backup"
@@ -231,7 +239,7 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
         )
     if zero or length > min(size, _MAX_RECORD_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: its footer is damaged; restore it from a backup")
-    body = os.pread(descriptor, length, offset)
+    body = read_exactly(descriptor, length, offset, f"{name}, its record")
     if quick_sum(body) != digest.hex():
         raise DamagedError(f"{name}: its record is damaged; restore it from a backup")
     try:

@@ -56,8 +56,14 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def unmount(mountpoint: Path) -> None:
+def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     """Unmount, and wait until mount and process are gone.
+
+    Parameters
+    ----------
+    lazy : bool
+        Take the mount away from its place even if it is in use, and wait for that alone: its process ends when the last
+        program that uses it does.
 
     Raises
     ------
@@ -68,14 +74,19 @@ def unmount(mountpoint: Path) -> None:
     if not is_mounted(mountpoint):
         raise MountError(f"{mountpoint}: no cryofs mount there; see the mounts with findmnt -t {FILE_SYSTEM_TYPE}")
     facts = None
-    with contextlib.suppress(MountError):
-        facts = mount_facts(mountpoint)
+    if not lazy:
+        with contextlib.suppress(MountError):
+            facts = mount_facts(mountpoint)
     tool = shutil.which("fusermount3")
-    command = [tool, "-u", "--", str(mountpoint)] if tool else ["umount", "--", str(mountpoint)]
+    command = [tool, "-u", *(["-z"] if lazy else [])] if tool else ["umount", *(["-l"] if lazy else [])]
+    command += ["--", str(mountpoint)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or ["unmounting failed"]
-        raise MountError(f"{mountpoint}: {reason[0]}; close what uses it (fuser -vm {mountpoint}), then try again")
+        raise MountError(
+            f"{mountpoint}: {reason[0]}; close what uses it (fuser -vm {mountpoint}), then try again, "
+            "or have it vanish for all but those (--lazy)"
+        )
     deadline = time.monotonic() + _UNMOUNT_SECONDS
     while is_mounted(mountpoint) or (facts is not None and _runs(facts["pid"])):
         if time.monotonic() > deadline:

@@ -12,18 +12,21 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
-from cryofs.errors import ChangedError, CryofsError
+from cryofs.errors import ChangedError, CryofsError, StuckError
 from cryofs.fuse.binding import mfusepy
 from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE
-from cryofs.fuse.pages import KernelPages
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.filesystem import FileSystem
+from cryofs.vfs.pages import Pages
 
 # Readers that go by st_blksize (C and Python buffered reads) then ask for pieces of this size.
 _BLOCK_SIZE = 1 << 20
+# Reads ahead that the kernel may have under way; its default of 12 is soon taken by one file.
+_REQUESTS_AT_ONCE = 64
 # Exceptions that carry no errno of their own; the first row that matches counts.
 _ERRNO: tuple[tuple[type[Exception], int], ...] = (
     (ChangedError, errno.ESTALE),
+    (StuckError, errno.ETIMEDOUT),
     (FileNotFoundError, errno.ENOENT),
     (IsADirectoryError, errno.EISDIR),
     (Exception, errno.EIO),
@@ -74,13 +77,14 @@ class Operations(mfusepy.Operations):
         self._files = files
         self._readahead = readahead
         self._on_live = on_live
-        self._pages = KernelPages()
 
     def init_with_config(self, conn_info: Any, config_3: Any) -> None:
         """Start threads, which must wait for the process to have daemonised, and tune the connection."""
         self._files.start()
         if conn_info is not None:
             conn_info.max_readahead = self._readahead
+            # requests of one file that is stuck must not take the places of all others
+            conn_info.max_background = conn_info.congestion_threshold = _REQUESTS_AT_ONCE
         if config_3 is not None:
             config_3.use_ino = 1
         self._on_live()
@@ -91,7 +95,7 @@ class Operations(mfusepy.Operations):
         self._files.stop()
 
     @_with_errno
-    def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:
+    def getattr(self, path: str, info: Any = None) -> dict[str, int]:
         """Attributes as stat shows them."""
         return _stat(self._files.attributes(path))
 
@@ -117,7 +121,9 @@ class Operations(mfusepy.Operations):
         if info.flags & os.O_ACCMODE != os.O_RDONLY:
             raise OSError(errno.EROFS, "the mount is read-only", path)
         info.fh = self._files.open(path)
-        info.direct_io, info.keep_cache = self._pages.opened(info.fh, path, self._files.identity(info.fh))
+        pages = self._files.pages(info.fh)
+        info.keep_cache = pages is Pages.KEEP
+        info.direct_io = pages is Pages.BYPASS
         return 0
 
     @_with_errno
@@ -131,7 +137,6 @@ class Operations(mfusepy.Operations):
     @_with_errno
     def release(self, path: str, info: Any) -> int:
         """Close a file."""
-        self._pages.released(info.fh)
         self._files.release(info.fh)
         return 0
 

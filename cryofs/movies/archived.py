@@ -14,6 +14,7 @@ from cryofs.errors import ChangedError, DamagedError
 from cryofs.formats import codecs, mrc, tiff
 from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
+from cryofs.formats.reading import read_exactly
 from cryofs.formats.record import Blob, Frame, Record, read_blob, read_record
 from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import PageLayout
@@ -99,11 +100,19 @@ class ArchivedMovie(Movie):
         """
         return self.kept_frame(index)
 
-    def kept_frame(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[np.uint8]:
+    def stored_frame(self, index: int) -> StoredFrame:
+        """Strips and exceptions of a frame, checked; its gain reference is in memory afterwards."""
+        with self._telling(index):
+            return self._stored(index, range(self.page_layout.strips), self._loaded_decoder())
+
+    def kept_frame(
+        self, index: int, memory: NDArray[Any] | None = None, stored: StoredFrame | None = None
+    ) -> NDArray[np.uint8]:
         """Bytes of a frame of the original; errors as those of `raw_frame`."""
+        stored = stored or self.stored_frame(index)
         with self._telling(index):
             frame = self.record.frames[index]
-            raw = self._decode(index, range(self.page_layout.strips), memory)
+            raw = self._decode(stored, memory)
             if quick_sum(raw) != frame.sum:
                 raise DamagedError("the decoded frame has another sum than recorded")
             return raw
@@ -116,16 +125,35 @@ class ArchivedMovie(Movie):
         rows = layout.frame_rows(layout.strip_group_at(start // self._row_bytes))
         return range(rows.start * self._row_bytes, rows.stop * self._row_bytes)
 
-    def kept_band(self, index: int, band: range, memory: NDArray[Any] | None = None) -> NDArray[np.uint8]:
+    def stored_band(self, index: int, band: range) -> StoredFrame:
+        """Strips and exceptions of a band of a frame, as `stored_frame` gives those of all of it."""
+        with self._telling(index):
+            strips = self.page_layout.strip_group_at(band.start // self._row_bytes)
+            return self._stored(index, strips, self._loaded_decoder())
+
+    def kept_band(
+        self, index: int, band: range, memory: NDArray[Any] | None = None, stored: StoredFrame | None = None
+    ) -> NDArray[np.uint8]:
         """Bytes of a band of a frame; errors as those of `raw_frame`.
 
         Nothing is known of a band's bytes alone; all that they are made of has sums of its own.
         """
+        stored = stored or self.stored_band(index, band)
         with self._telling(index):
-            return self._decode(index, self.page_layout.strip_group_at(band.start // self._row_bytes), memory)
+            return self._decode(stored, memory)
 
-    def counts(self, index: int) -> NDArray[Any]:
+    def strips(self, index: int) -> dict[int, bytes]:
+        """Strips of a frame by their numbers, encoded, checked; errors as those of `counts`."""
+        with self._telling(index):
+            return self._strips(index, range(self.page_layout.strips))
+
+    def counts(self, index: int, strips: dict[int, bytes] | None = None) -> NDArray[Any]:
         """What is stored of a frame: values before the multiplication with the gain, shape (ny, nx), frame rows.
+
+        Parameters
+        ----------
+        strips : dict or None
+            What `strips` gave, if it was asked before.
 
         Raises
         ------
@@ -138,7 +166,7 @@ class ArchivedMovie(Movie):
         with self._telling(index):
             # no gain reference is needed for counts
             decoder = FrameDecoder(layout, self.mrc_header, None)
-            strips = self._strips(index, range(layout.strips))
+            strips = strips or self._strips(index, range(layout.strips))
             page = np.empty((layout.ny, layout.nx), layout.dtype)
 
             def decode_piece(piece: range) -> None:
@@ -180,18 +208,17 @@ class ArchivedMovie(Movie):
         if (now.st_size, now.st_mtime_ns) != (self._stat.st_size, self._stat.st_mtime_ns):
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
-    def _decode(self, index: int, strips: range, memory: NDArray[Any] | None) -> NDArray[np.uint8]:
-        """Bytes of the frame rows that neighbouring strips hold."""
+    def _decode(self, stored: StoredFrame, memory: NDArray[Any] | None) -> NDArray[np.uint8]:
+        """Bytes of the frame rows whose strips are given."""
         decoder = self._loaded_decoder()
-        stored = self._stored(index, strips, decoder)
-        rows = self.page_layout.frame_rows(strips)
+        rows = self.page_layout.frame_rows(stored.numbers)
         values = decoder.empty_values(rows.stop - rows.start, memory)
 
         def decode_piece(piece: range) -> None:
             held = self.page_layout.frame_rows(piece)
             decoder.decode(stored.strips, piece, values[held.start - rows.start : held.stop - rows.start])
 
-        self._for_each_piece(strips, decode_piece)
+        self._for_each_piece(stored.numbers, decode_piece)
         width = values.shape[1]
         stored.exceptions.within(rows.start * width, rows.stop * width).put_back(values)
         return mrc.frame_raw(values, self.mrc_header)
@@ -212,7 +239,8 @@ class ArchivedMovie(Movie):
         self._check_strips(frame)
         strips = {}
         for number in numbers:
-            strips[number] = os.pread(self._descriptor, frame.byte_counts[number], frame.offsets[number])
+            size, offset = frame.byte_counts[number], frame.offsets[number]
+            strips[number] = read_exactly(self._descriptor, size, offset, f"strip {number}")
             if quick_sum(strips[number]) != frame.strip_sums[number]:
                 raise DamagedError(f"strip {number} has another sum than recorded")
         return strips

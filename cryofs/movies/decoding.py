@@ -41,6 +41,11 @@ class StoredFrame:
     strips: Mapping[int, bytes]
     exceptions: Exceptions
 
+    @property
+    def numbers(self) -> range:
+        """Numbers of the strips, which are neighbours."""
+        return range(min(self.strips), max(self.strips) + 1)
+
 
 @dataclass(frozen=True)
 class FrameDecoder:

@@ -34,7 +34,12 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
     if path.suffix != SUFFIX:
         return MrcMovie(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    if is_archived(descriptor, os.fstat(descriptor).st_size):
+    try:
+        archived = is_archived(descriptor, os.fstat(descriptor).st_size, str(path))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    if archived:
         return ArchivedMovie(path, gains or GainLibrary(), pool, descriptor)
     os.close(descriptor)
     raise FormatError(f"{path}: a TIFF that cryofs did not write; give an archived movie (.mrc.tif) or an MRC file")

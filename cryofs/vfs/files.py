@@ -6,18 +6,21 @@ Threads: an open file may be read by any number of threads; it keeps no position
 import functools
 import os
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.frames.store import FrameStore
+from cryofs.formats.reading import read_up_to
+from cryofs.frames.store import Decode, FrameStore, Read
 from cryofs.movies.movie import Movie
 from cryofs.resources import usable_cores
-from cryofs.vfs.known import identity_of
+from cryofs.vfs.patience import Patience
 
 Bytes = bytes | NDArray[np.uint8]
+T = TypeVar("T")
 
 # Bytes that a reader must have read in order before whole frames are decoded for it; until then it gets bands of them,
 # as do those who read a header, or here and there.
@@ -27,7 +30,13 @@ _OVERTAKING = 4 << 20
 
 
 class OpenFile(Protocol):
-    """A file that was opened through the mount; `identity` tells this state of it from all others."""
+    """A file that was opened through the mount.
+
+    Attributes
+    ----------
+    identity : tuple
+        Tells this state of it from all others.
+    """
 
     identity: tuple[object, ...]
 
@@ -41,18 +50,15 @@ class OpenFile(Protocol):
 class PlainFile:
     """A file of the archive that is shown as it is."""
 
-    def __init__(self, descriptor: int):
+    def __init__(self, descriptor: int, identity: tuple[object, ...], patience: Patience, name: str):
+        self.identity = identity
         self._descriptor = descriptor
-        self.identity: tuple[object, ...] = identity_of(os.fstat(descriptor))
+        self._patience = patience
+        self._name = name
 
     def read(self, size: int, offset: int) -> Bytes:
         """Bytes of the file."""
-        pieces = []
-        while size > 0 and (piece := os.pread(self._descriptor, size, offset)):
-            pieces.append(piece)
-            size -= len(piece)
-            offset += len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return self._patience.run(self._name, functools.partial(read_up_to, self._descriptor, size, offset))
 
     def close(self) -> None:
         """Release the descriptor."""
@@ -68,10 +74,11 @@ class MovieFile:
         Tells this state of the archive's file from all others; frames are kept under it.
     """
 
-    def __init__(self, movie: Movie, identity: tuple[object, ...], store: FrameStore):
+    def __init__(self, movie: Movie, identity: tuple[object, ...], store: FrameStore, patience: Patience):
         self._movie = movie
         self.identity = identity
         self._store = store
+        self._patience = patience
         # while one frame is decoded ahead, a reader that jumped need not wait for it
         self._at_once = max(2, movie.decodes_at_once)
         # a band is decoded by the thread that asks
@@ -113,10 +120,10 @@ class MovieFile:
         """Bytes from `offset` on, of the one part of the file that holds it, not beyond `end`."""
         layout = self._movie.layout
         if offset < layout.header_bytes:
-            return self._movie.header[offset:end]
+            return self._patiently(lambda: self._movie.header)[offset:end]
         if offset >= layout.data_end:
             start = layout.data_end
-            return self._movie.read_trailing(end - offset, offset - start)
+            return self._patiently(lambda: self._movie.read_trailing(end - offset, offset - start))
         index, start = divmod(offset - layout.header_bytes, layout.frame_bytes)
         size = min(end - offset, layout.frame_bytes - start)
         in_order = self._in_order > _PATIENCE
@@ -141,8 +148,7 @@ class MovieFile:
         key = *self.identity, index
         if (frame := self._store.held(key)) is not None:
             return self._movie.piece(frame, start, size)
-        decode = functools.partial(self._movie.kept_band, index, band)
-        decoded = self._store.get((*key, band.start), len(band), decode, self._bands_at_once)
+        decoded = self._store.get((*key, band.start), len(band), *self._decode(index, band))
         return decoded[start - band.start :][:size]
 
     def _note_served(self, index: int, count: int) -> None:
@@ -166,14 +172,34 @@ class MovieFile:
         self._read_ahead(index)
         return frame
 
+    def _patiently(self, read: Callable[[], T], what: str = "") -> T:
+        return self._patience.run(self._movie.name, read, what)
+
     def _get(self, index: int) -> NDArray[Any]:
         kept_index, kept = self._kept
         if kept_index == index and kept is not None:
             return kept
-        decode = functools.partial(self._movie.kept_frame, index)
-        frame = self._store.get((*self.identity, index), self._movie.kept_bytes, decode, self._at_once)
+        frame = self._store.get((*self.identity, index), self._movie.kept_bytes, *self._decode(index))
         self._kept = (index, frame) if self._crowded else (-1, None)
         return frame
+
+    def _decode(self, index: int, band: range | None = None) -> tuple[Decode, int, Read]:
+        """What decodes a frame or a band of it, how many such may run at once, and what reads it before."""
+        movie, at_once = self._movie, self._at_once
+        read_stored, kept = functools.partial(movie.stored_frame, index), functools.partial(movie.kept_frame, index)
+        if band is not None:
+            read_stored = functools.partial(movie.stored_band, index, band)
+            kept, at_once = functools.partial(movie.kept_band, index, band), self._bands_at_once
+        stored: Any = None
+
+        def read() -> None:
+            nonlocal stored
+            stored = self._patiently(read_stored, f", frame {index}")
+
+        def decode(memory: NDArray[Any] | None) -> NDArray[Any]:
+            return kept(memory, stored)
+
+        return decode, at_once, read
 
     def _read_ahead(self, index: int) -> None:
         """Have the next frames decoded, the more of them the longer a reader goes on in order."""
@@ -184,6 +210,5 @@ class MovieFile:
         movie = self._movie
         ahead = min(2 * self._steps - 1, movie.decodes_at_once)
         for coming in range(index + 1, min(index + 1 + ahead, movie.layout.frames)):
-            decode = functools.partial(movie.kept_frame, coming)
-            if begun := self._store.prefetch((*self.identity, coming), movie.kept_bytes, decode, self._at_once):
+            if begun := self._store.prefetch((*self.identity, coming), movie.kept_bytes, *self._decode(coming)):
                 self._coming.append(begun)

@@ -1,9 +1,8 @@
 """Names and attributes: which file of the archive stands behind which name of the mount.
 
 `X.mrc.tif` appears as `X.mrc`, and beside `X.eer` its fractions as `X.mrc`; the archive's own gain references and
-drafts do not appear; everything else appears as it is. Views change some of this. The archive is reached through the
-directory descriptor that was opened before mounting, never by a path that could lead through the mount itself, and
-symbolic links are shown as links, never followed.
+drafts do not appear; everything else appears as it is. Views change some of this. Symbolic links are shown as links,
+never followed.
 
 Threads: any thread may call anything; what is known of files has locks of its own.
 """
@@ -11,7 +10,6 @@ Threads: any thread may call anything; what is known of files has locks of its o
 import errno
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -37,6 +35,8 @@ from cryofs.movies.names import (
 from cryofs.movies.rendering import EerFacts, Rendering, facts_of, fraction_header, gain_header
 from cryofs.vfs.attributes import Attributes, attributes_of
 from cryofs.vfs.known import Known
+from cryofs.vfs.patience import Patience
+from cryofs.vfs.root import Root
 from cryofs.vfs.views import View, view_called
 
 _KNOWN_FILES = 1 << 18
@@ -90,18 +90,18 @@ class Tree:
 
     Parameters
     ----------
-    root : Path
-        The archive, by a path that stays valid while mounted.
+    root : Root
+        The archive.
     rendering : Rendering
         How EER movies appear in the main view.
     """
 
-    def __init__(self, root: Path, rendering: Rendering):
+    def __init__(self, root: Root, patience: Patience, rendering: Rendering):
         self.root = root
         self._rendering = rendering
-        self._originals = Known(root, _read_original, _KNOWN_FILES)
-        self._eer_indexes = Known(root, eer.read_index, _KNOWN_INDEXES)
-        self._eer_facts = Known(root, self._read_eer_facts, _KNOWN_FILES)
+        self._originals = Known(root, patience, _read_original, _KNOWN_FILES)
+        self._eer_indexes = Known(root, patience, eer.read_index, _KNOWN_INDEXES)
+        self._eer_facts = Known(root, patience, self._read_eer_facts, _KNOWN_FILES)
 
     def lookup(self, path: str) -> Node:
         """Node behind an absolute path of the mount.
@@ -114,9 +114,8 @@ class Tree:
             It is a movie whose record or index is damaged, or which cannot be rendered as wanted.
         """
         view, place = self._view_of(path)
-        if place == self.root:
-            # the root's path may be a link of /proc to a descriptor
-            attributes = attributes_of(place.stat())
+        if place == self.root.path:
+            attributes = attributes_of(self.root.lstat(place))
             return Node(place, Kind.PLAIN, attributes.made_into(view.name) if view.name else attributes, view)
         node = self._node(place, view)
         if node is None:
@@ -127,7 +126,7 @@ class Tree:
         """Names in a folder, with attributes of which type and inode are right."""
         folder = self.lookup(path)
         shown: dict[str, Attributes] = {}
-        for name, found in _entries(folder.path):
+        for name, found in self.root.entries(folder.path):
             appears_as = self._shown_name(folder.path / name, found, folder.view)
             if appears_as is not None:
                 shown[appears_as] = attributes_of(found)
@@ -141,11 +140,11 @@ class Tree:
 
     def eer_facts(self, path: Path) -> EerFacts:
         """What an EER file of the archive says of itself."""
-        return self._eer_facts.get(path, path.lstat())
+        return self._eer_facts.get(path, self.root.lstat(path))
 
     def first_eer(self, folder: Path) -> EerFacts | None:
         """What the first readable EER file of a folder says of itself."""
-        for name, found in _entries(folder):
+        for name, found in self.root.entries(folder):
             if name.endswith(EER_SUFFIX) and stat.S_ISREG(found.st_mode):
                 try:
                     return self._eer_facts.get(folder / name, found)
@@ -165,9 +164,9 @@ class Tree:
         """View that a path of the mount leads into, and the place in the archive that it stands for."""
         first, _, rest = path.lstrip("/").partition("/")
         view = view_called(first, self._rendering)
-        if view is None or _lstat(self.root / first) is not None:
-            return View("", self._rendering), self.root / path.lstrip("/")
-        return view, self.root / rest
+        if view is None or self._lstat(self.root.path / first) is not None:
+            return View("", self._rendering), self.root.path / path.lstrip("/")
+        return view, self.root.path / rest
 
     def _node(self, place: Path, view: View) -> Node | None:
         """What a name stands for, the first of these that is there: so real files win over what is made of others."""
@@ -185,7 +184,7 @@ class Tree:
         if not place.name.endswith(MOVIE_SUFFIXES):
             return None
         path = place.with_name(archived_name(place.name))
-        found = _lstat(path)
+        found = self._lstat(path)
         original = self._original(path, found) if found else None
         if found is None or original is None:
             return None
@@ -195,25 +194,25 @@ class Tree:
         return Node(path, Kind.MOVIE, _of_original(found, original), view)
 
     def _plain(self, place: Path, view: View) -> Node | None:
-        found = _lstat(place)
+        found = self._lstat(place)
         if found is None or self._shown_name(place, found, view) != place.name:
             return None
         return Node(place, Kind.PLAIN, attributes_of(found), view)
 
     def _reference_above(self, place: Path, view: View) -> Node | None:
         """The archive's gain reference, found beside the counts of every folder below it."""
-        if view.counts and is_reference_name(place.name) and place.parent.is_dir():
-            for folder in _upwards(place.parent, self.root):
-                if found := _lstat(folder / place.name):
+        if view.counts and is_reference_name(place.name) and self.root.is_folder(place.parent):
+            for folder in _upwards(place.parent, self.root.path):
+                if found := self._lstat(folder / place.name):
                     return Node(folder / place.name, Kind.PLAIN, attributes_of(found), view)
         return None
 
     def _fractions(self, place: Path, view: View) -> Node | None:
         for name in eer_names(place.name):
             path = place.with_name(name)
-            found = _lstat(path)
+            found = self._lstat(path)
             if found and stat.S_ISREG(found.st_mode) and not name.startswith(DRAFT_PREFIX):
-                message_name = str(path.relative_to(self.root))
+                message_name = str(path.relative_to(self.root.path))
                 size = fraction_header(self._eer_facts.get(path, found), view.rendering, message_name).data_end
                 attributes = attributes_of(found).made_into(view.name + Kind.FRACTIONS.name, size)
                 return Node(path, Kind.FRACTIONS, attributes, view)
@@ -224,7 +223,7 @@ class Tree:
         gain = view.rendering.gain
         if place.name != GAIN_REFERENCE or gain is None or view.rendering.apply_gain:
             return None
-        facts = self.first_eer(place.parent) if place.parent.is_dir() else None
+        facts = self.first_eer(place.parent) if self.root.is_folder(place.parent) else None
         if facts is None or not gain.is_file():
             return None
         size = gain_header(facts, view.rendering).data_end
@@ -238,8 +237,8 @@ class Tree:
                 shown.setdefault(fractions_name(name), attributes.made_into(folder.view.name + Kind.FRACTIONS.name))
         references = {GAIN_REFERENCE}
         if folder.view.counts and any(name.endswith(MOVIE_SUFFIXES) for name in shown):
-            for above in _upwards(folder.path, self.root):
-                references |= {name for name, _ in _entries(above) if is_reference_name(name)}
+            for above in _upwards(folder.path, self.root.path):
+                references |= {name for name, _ in self.root.entries(above) if is_reference_name(name)}
         for name in sorted(references - shown.keys()):
             if node := self._reference_above(folder.path / name, folder.view) or self._eer_gain(
                 folder.path / name, folder.view
@@ -260,31 +259,20 @@ class Tree:
         except (DamagedError, OSError):
             return movie  # listed, so that its loss is seen; opening it tells what is wrong
 
+    def _lstat(self, place: Path) -> os.stat_result | None:
+        try:
+            return self.root.lstat(place)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            # a name may be fine, and too long with the suffix that the archive gives it
+            if error.errno == errno.ENAMETOOLONG:
+                return None
+            raise
+
     def _original(self, path: Path, found: os.stat_result) -> _Original | None:
         """What the record says of the original; None where the file is no archived movie."""
         return self._originals.get(path, found) if stat.S_ISREG(found.st_mode) else None
-
-
-def _lstat(path: Path) -> os.stat_result | None:
-    try:
-        return path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        # a name may be fine, and too long with the suffix that the archive gives it
-        if error.errno == errno.ENAMETOOLONG:
-            return None
-        raise
-
-
-def _entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Entries of a folder, sorted by name."""
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            try:
-                yield entry.name, entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue  # gone since the folder was read
 
 
 def _upwards(folder: Path, root: Path) -> list[Path]:
@@ -294,7 +282,7 @@ def _upwards(folder: Path, root: Path) -> list[Path]:
 
 
 def _read_original(descriptor: int, size: int, name: str) -> _Original | None:
-    if not is_archived(descriptor, size):
+    if not is_archived(descriptor, size, name):
         return None
     record = read_record(descriptor, size, name)
     original = record.original

@@ -101,7 +101,7 @@ def read(data: bytes) -> Record:
 
 def archived(data: bytes) -> bool:
     with open_bytes(data) as descriptor:
-        return record.is_archived(descriptor, len(data))
+        return record.is_archived(descriptor, len(data), "x.tif")
 
 
 def with_footer(body: bytes, version: int = record.VERSION) -> bytes:

@@ -3,7 +3,6 @@
 Compressions 65000, 65001 and 65002 hold electron events; images of any other, such as a summed one, are passed over.
 """
 
-import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from defusedxml import DefusedXmlException
 
 from cryofs.formats.eer.index import CODE_7BIT, CODE_8BIT, MAX_FRAMES, MAX_SIDE, BrokenError, EerIndex, EventCode
+from cryofs.formats.reading import read_up_to
 
 MAGICS = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+")
 
@@ -100,7 +100,7 @@ class TiffContainer:
             place = directory.next
 
     def _directory(self, place: int) -> _Directory:
-        data = os.pread(self._descriptor, _DIRECTORY_BYTES, place) if place < self._size else b""
+        data = read_up_to(self._descriptor, _DIRECTORY_BYTES, place) if place < self._size else b""
         if len(data) < self._count.size:
             raise BrokenError(f"an image directory lies beyond its end (byte {place} of {self._size}), it is truncated")
         (count,) = self._count.unpack_from(data)
@@ -158,7 +158,7 @@ class TiffContainer:
         return self._read(place, need)
 
     def _read(self, place: int, count: int) -> bytes:
-        data = os.pread(self._descriptor, count, place)
+        data = read_up_to(self._descriptor, count, place)
         if len(data) < count:
             raise BrokenError(f"it ends at byte {place + len(data)} within an image directory, it is truncated")
         return data
