@@ -6,13 +6,18 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import psutil
 
 from benchmarks.measure import CRYOFS, run
 from cryofs.fuse.control import FACTS_ATTRIBUTE
 
 RATARMOUNT = (sys.executable, "-m", "ratarmount")
+# a mount that takes no time of a processor for so long has nothing more to do
+_IDLE_SECONDS = 0.5
 
 
 def missing(*programs: str) -> str | None:
@@ -46,6 +51,18 @@ def peak_memory(mount: Path) -> int:
 def cryofs(archive: Path, mount: Path, *options: str) -> Iterator[float]:
     """A mount of an archive; gives the seconds that mounting took, as all of these do."""
     with _mounted([*CRYOFS, "mount", archive, mount, *options], mount, [*CRYOFS, "umount", mount]) as seconds:
+        yield seconds
+
+
+@contextlib.contextmanager
+def cryofs_at_rest(archive: Path, mount: Path) -> Iterator[float]:
+    """A mount that has ended what it does in the background when it is new: mounts are there for days."""
+    with cryofs(archive, mount) as seconds:
+        process = psutil.Process(pid_of(mount))
+        used = -1.0
+        while (now := sum(process.cpu_times()[:2])) > used:
+            used = now
+            time.sleep(_IDLE_SECONDS)
         yield seconds
 
 

@@ -144,7 +144,7 @@ def ways(session: Session, sequential: tuple[str, ...], part: tuple[str, ...], t
     of_kernel = functools.partial(mounts.kernel_squashfs, image)
     of_fuse = functools.partial(mounts.squashfuse, image)
     of_zst, of_bz2 = (functools.partial(mounts.ratarmount, packed) for packed in (zst, bz2))
-    of_cryofs = functools.partial(mounts.cryofs, session.archive)
+    of_cryofs = functools.partial(mounts.cryofs_at_rest, session.archive)
 
     def mounted(mount: Mount, stored: list[Path]) -> Callable[[], AbstractContextManager[Opened]]:
         return functools.partial(_mounted, session, mount, stored)

@@ -49,7 +49,7 @@ def read_eer(folder: Path, movie: str, runs: int, notes: list[str]) -> list[Read
         shown = f"@up{upsampling}_gr24/{source.stem}.mrc"
 
         def ours(what: str = what, shown: str = shown) -> None:
-            with mounts.cryofs(source.parent, folder / "mount"):
+            with mounts.cryofs_at_rest(source.parent, folder / "mount"):
                 forget([source])
                 readings.add(what, OURS, "s", run(["cat", shown], folder / "mount", keep_output=False).seconds)
                 readings.add(f"{what}, memory of the mount", OURS, "GB", mounts.peak_memory(folder / "mount") / 1e9)
@@ -82,7 +82,7 @@ def correct_motion(folder: Path, movies: list[str], runs: int, notes: list[str])
         shutil.rmtree(result)
 
     def ours() -> None:
-        with mounts.cryofs(session.archive, folder / "mount"):
+        with mounts.cryofs_at_rest(session.archive, folder / "mount"):
             correct(OURS, folder / "mount" / session.originals[0].name, session.archived[0])
 
     def theirs() -> None:

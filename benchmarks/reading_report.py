@@ -10,8 +10,8 @@ from benchmarks.readings import EER, K2, MEMORY, NAMES, PROGRAMS
 
 _INTRODUCTION = """\
 Everybody reads the same movies in the same run, in turn; figures are medians, and of those that take long there is one
-run. In brackets: how many times as fast cryofs is. Cold: just mounted, and the kernel has forgotten all pages (as root;
-otherwise those of the files that are read). Warm: the same again."""
+run. In brackets: how many times as fast cryofs is. Cold: the mount is at rest, and the kernel has forgotten all pages
+(as root; otherwise those of the files that are read). Warm: the same again."""
 _TEXTS = {
     K2: """\
 Movies of full size, four of them where there are four readers, a process each. squashfs is zstd at level 3 in blocks of

@@ -191,7 +191,7 @@ def _intersect(value, gain, low, high, tolerance):  # type: ignore[no-untyped-de
     if np.isnan(low):
         old_below, old_above = interval(gain, 1.0, tolerance)
     else:
-        old_below, old_above = old * (1.0 + low), old * (1.0 + high)
+        old_below, old_above = old * (1.0 + np.float64(low)), old * (1.0 + np.float64(high))
     return max(below, old_below / divisor), min(above, old_above / divisor), divisor
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cryofs.detector import lzw
+from cryofs.detector import huffman_decoding, lzw
 
 
 def counts_in_block(data: NDArray[np.uint8], start: int) -> np.uint64:
@@ -22,6 +22,16 @@ def copy_piece(data: NDArray[np.uint8], to: int, source: int) -> None:
     data[to : to + 16] = data[source : source + 16].copy()
 
 
+def load(data: NDArray[np.uint8], place: int) -> np.uint64:
+    """Eight bytes as a number, the first one lowest."""
+    return np.frombuffer(data[place : place + 8].tobytes(), "<u8")[0]  # type: ignore[no-any-return]
+
+
+def store(data: NDArray[np.uint8], place: int, number: np.uint64) -> None:
+    """Write a number into eight bytes."""
+    data[place : place + 8] = np.frombuffer(number.astype("<u8").tobytes(), np.uint8)
+
+
 def trailing_zeros(value: np.uint64) -> int:
     """Zeros below the lowest bit that is set."""
     number = int(value)
@@ -32,11 +42,13 @@ def trailing_zeros(value: np.uint64) -> int:
 def plain_functions() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if os.environ.get("NUMBA_DISABLE_JIT") == "1":
-            stand_ins: dict[str, Any] = {
-                "_counts_in_block": counts_in_block,
-                "_copy_piece": copy_piece,
-                "trailing_zeros": trailing_zeros,
-            }
-            for name, function in stand_ins.items():
-                patch.setattr(lzw, name, function)
+            stand_ins: list[tuple[Any, str, Any]] = [
+                (lzw, "_counts_in_block", counts_in_block),
+                (lzw, "_copy_piece", copy_piece),
+                (lzw, "trailing_zeros", trailing_zeros),
+                (huffman_decoding, "_load", load),
+                (huffman_decoding, "_store", store),
+            ]
+            for module, name, function in stand_ins:
+                patch.setattr(module, name, function)
         yield
