@@ -3,8 +3,8 @@
 Times of one machine mean little, so everybody runs on the same movies, in turn, in the same run. Of each kind four
 full-size movies are made in a temporary folder, measured and removed, one kind after the other; the largest needs 20 GB
 on the disk. `--folder` keeps them for the next time, and `--keep` what the report says of cases that are not measured
-again. A whole run takes two hours or so, the reading alone half an hour, ten minutes of which go to the memory of a
-mount (`--minutes`); `--small` takes a few minutes.
+again. A whole run takes two hours or so, ten minutes of which go to the memory of a mount (`--minutes`); `--small`
+takes a few minutes.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from benchmarks.reading_relion import correct_motion, read_eer
 from benchmarks.report import read_results, write_report
 
 RESULTS = Path(__file__).parent / "results"
-GAIN, READING = "gain", "reading"
+GAIN, READING, NAMES, MEMORY = "gain", "reading", "names", "memory"
 # small movies in one folder, and in folders of a thousand
 _MANY, _MANY_SMALL = (10_000, 100_000), (1000, 3000)
 _MINUTES, _MINUTES_SMALL = 10, 0.1
@@ -47,24 +47,33 @@ class Bench:
 
     def measure(self, name: str) -> None:
         """Make the movies of a case and measure everybody on them."""
-        if name == READING:
-            self._read()
+        readings = {READING: self._read, NAMES: self._list, MEMORY: self._remember}
+        if name in readings:
+            readings[name](self._session())
         elif name == GAIN:
             self.results.gains += estimate_gain(self._contest("k2", 3))
         else:
             compress = {"k2": compress_normalised, "eer": compress_eer}.get(name, compress_counts)
             self.results.figures += compress(self._contest(name))
 
-    def _read(self) -> None:
-        folder, movies = self._folder / "k2", self._movies("k2", MOVIES)
-        notes, session = self.results.notes, Session(folder, movies)
-        self.results.readings += read_k2(folder, movies, self._runs, notes)
+    def _session(self) -> Session:
+        return Session(self._folder / "k2", self._movies("k2", MOVIES))
+
+    def _read(self, session: Session) -> None:
+        notes = self.results.notes
+        self.results.readings += read_k2(session, self._runs, notes)
         self.results.readings += read_eer(self._folder / "eer", self._movies("eer", 1)[0], self._runs, notes)
-        self.results.readings += correct_motion(folder, movies, self._runs, notes)
+        self.results.readings += correct_motion(session, self._runs, notes)
+
+    def _list(self, session: Session) -> None:
+        session.compress()
         self._many.make()
         self._many.add_large(session.archive)
-        self.results.readings += list_names(self._many, self._runs, notes)
+        self.results.readings += list_names(self._many, self._runs, self.results.notes)
         self.results.readings += ask_under_load(self._many, session, self._runs)
+
+    def _remember(self, session: Session) -> None:
+        session.compress()
         self.results.readings += memory_under_load(session, self._minutes)
 
     def _contest(self, name: str, count: int | None = None) -> Contest:
@@ -78,7 +87,7 @@ class Bench:
 
 def main() -> None:
     """Run the comparisons that were asked for; the report grows with each."""
-    names = [*cases(), GAIN, READING]
+    names = [*cases(), GAIN, READING, NAMES, MEMORY]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(names), help="which, with commas (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=3, help="of each competitor; slow ones run once (default: 3)")

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmarks.competitors import OURS
 from benchmarks.figures import READING_NOTE, Reading
@@ -15,9 +14,9 @@ _SEQUENTIAL = (ONE_READER.name, FOUR_READERS.name)
 _PART = (ONE_READER.name, *(load.name for load in RANDOM))
 
 
-def read_k2(folder: Path, movies: list[str], runs: int, notes: list[str]) -> list[Reading]:
+def read_k2(session: Session, runs: int, notes: list[str]) -> list[Reading]:
     """Gain-normalised movies, in all ways and by all loads."""
-    session = Session(folder, movies)
+    session.compress()
     readings = Readings(K2)
     first_mounts: dict[str, float] = {}
     there = prepared(ways(session, _SEQUENTIAL, _PART, (FOUR_READERS.name,)), first_mounts, notes)

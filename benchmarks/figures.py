@@ -108,6 +108,7 @@ class Results(msgspec.Struct):
     def keep_others(self, before: "Results") -> "Results":
         """These results, and those of an earlier run that are of nothing measured here."""
         cases = {figure.case for figure in self.figures}
+        tables = {reading.table for reading in self.readings}
         again = (*cases, READING_NOTE) if self.readings else tuple(cases)
         figures = []
         for case in dict.fromkeys(figure.case for figure in before.figures + self.figures):
@@ -119,5 +120,5 @@ class Results(msgspec.Struct):
             [note for note in before.notes if not note.startswith(again)] + self.notes,
             figures,
             self.gains or before.gains,
-            self.readings or before.readings,
+            [reading for reading in before.readings if reading.table not in tables] + self.readings,
         )

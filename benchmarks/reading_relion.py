@@ -63,12 +63,12 @@ def read_eer(folder: Path, movie: str, runs: int, notes: list[str]) -> list[Read
     return readings.all()
 
 
-def correct_motion(folder: Path, movies: list[str], runs: int, notes: list[str]) -> list[Reading]:
+def correct_motion(session: Session, runs: int, notes: list[str]) -> list[Reading]:
     """RELION's own motion correction of one K2 movie, from the mount and from the original on the disk."""
     if why_not := mounts.missing(MOTION_PROGRAM):
         notes.append(f"{READING_NOTE}motion correction: {why_not}.")
         return []
-    session = Session(folder, movies[:1])
+    folder = session.folder
     session.compress()
     readings = Readings(PROGRAMS)
     result = folder / "motion"
