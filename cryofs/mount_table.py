@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MOUNT_TABLE = Path("/proc/self/mountinfo")
+# File systems that ask over a network, or another process: small reads take long, and any of them may get stuck.
+_FAR = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse", "virtiofs")
 # how the table writes spaces and the like in paths
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
@@ -36,6 +38,11 @@ def mount_of(path: Path, mounts: Iterable[Mount]) -> Mount | None:
     holding = (mount for mount in mounts if path.is_relative_to(mount.place))
     # of mounts at one place the last is on top
     return max(enumerate(holding), key=lambda each: (len(each[1].place.parts), each[0]), default=(0, None))[1]
+
+
+def is_far(kind: str) -> bool:
+    """Whether a type of file system is none of the machine's own disks."""
+    return kind.startswith(_FAR)
 
 
 def _unescape(octal: re.Match[bytes]) -> bytes:

@@ -16,15 +16,13 @@ from pathlib import Path
 from cryofs.errors import CryofsError, SettingsError
 from cryofs.finding import Finding, ok, problem, warning
 from cryofs.formats.record import Gain, Record, is_archived, read_record
-from cryofs.mount_table import MOUNT_TABLE, mount_of, mount_table
+from cryofs.mount_table import MOUNT_TABLE, is_far, mount_of, mount_table
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.names import DRAFT_PREFIX, is_reference_name, original_name
 from cryofs.settings import FILE_NAME, load_settings
 
 FOLDERS = 1000
 FILES_OF_A_FOLDER = 50
-# File systems where each small read goes over a network or through another process.
-_SLOW = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse", "virtiofs")
 
 
 @dataclass
@@ -180,7 +178,7 @@ def check_file_system(archive: Path, table: Path = MOUNT_TABLE) -> Finding:
     """Where the archive lies; small reads take long on some file systems."""
     mount = mount_of(Path(os.path.realpath(archive)), mount_table(table))
     kind = mount.kind if mount else "unknown"
-    if kind.startswith(_SLOW):
+    if is_far(kind):
         return ok(
             f"{archive}: on {kind}, where small reads take long, so a first listing may",
             "keep the index of mounts (~/.cache/cryofs), and give mounts a large --cache-size",

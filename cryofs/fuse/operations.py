@@ -149,11 +149,12 @@ class Operations(mfusepy.Operations):
     @_with_errno
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
         """The facts of the mount, on its root, and of EER movies: all of them as JSON, or one."""
-        facts = self._facts(path) or {}
+        # listings ask every file for attributes of others
+        facts = (self._facts(path) or {}) if name.startswith(ATTRIBUTE_PREFIX) else {}
         if name == FACTS_ATTRIBUTE and facts:
             return json.dumps(facts).encode()
         fact = name.removeprefix(ATTRIBUTE_PREFIX)
-        if fact == name or fact not in facts:
+        if fact not in facts:
             raise OSError(mfusepy.ENOATTR, "no such attribute", path)
         return str(facts[fact]).encode()
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from cryofs.errors import GainError
 from cryofs.frames.store import FrameStore
+from cryofs.mount_table import is_far, mount_of, mount_table
 from cryofs.movies import decoding
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.counts import CountsMovie
@@ -31,12 +32,16 @@ from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.index import index_path
 from cryofs.vfs.known import Identity, identity_of
 from cryofs.vfs.pages import PageKeeper, Pages
-from cryofs.vfs.patience import Patience
+from cryofs.vfs.patience import Impatience, Patience
 from cryofs.vfs.root import Root
 from cryofs.vfs.surveyor import Surveyor
 from cryofs.vfs.tree import Kind, Node, Tree
 
 T = TypeVar("T")
+
+# After so long without a request there is a pause, for what is done in the background.
+_PAUSE_SECONDS = 0.05
+_LONGEST_PUT_OFF = 5.0
 
 
 class FileSystem:
@@ -53,6 +58,8 @@ class FileSystem:
         self._settings = settings
         self._root = root = Root(archive)
         self._patience = Patience(settings.request_timeout)
+        # names and attributes: the machine's own disks give them from memory, or at once
+        self._of_names = self._patience if _is_far(self.archive) else Impatience()
         self._tree = Tree(root, self._patience, _rendering(settings, self.archive, root.path))
         self._gains = GainLibrary(root.path)
         self._eer_gains = EerGains()
@@ -65,8 +72,9 @@ class FileSystem:
         self._background: ThreadPoolExecutor | None = None
         self._store: FrameStore | None = None
         self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
-        self._surveyor = Surveyor(root, index_path(self.archive), self._tree.surveyed())
+        self._surveyor = Surveyor(root, index_path(self.archive), self._tree.surveyed(), self._is_asked)
         self._started = time.time()
+        self._last_asked = 0.0
         self._bytes_read = 0
         self._reads = 0
 
@@ -102,18 +110,22 @@ class FileSystem:
     def attributes(self, path: str) -> Attributes:
         """Attributes of a name."""
         # a file that hangs while it is opened may well tell its attributes
-        return self._within_time(f"{path}, its attributes", lambda: self._tree.lookup(path).attributes)
+        self._last_asked = time.monotonic()
+        place = f"{self.archive}{path}, its attributes"
+        return self._of_names.run(place, lambda: self._tree.lookup(path).attributes)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
         """Names in a folder, with attributes of which type and inode are right."""
-        return self._within_time(path, lambda: self._tree.names(path))
+        self._last_asked = time.monotonic()
+        return self._of_names.run(f"{self.archive}{path}", lambda: self._tree.names(path))
 
     def read_link(self, path: str) -> str:
         """Where a symbolic link points."""
-        return self._within_time(path, lambda: self._root.read_link(self._tree.lookup(path).path))
+        return self._of_names.run(f"{self.archive}{path}", lambda: self._root.read_link(self._tree.lookup(path).path))
 
     def open(self, path: str) -> int:
         """Open a file; the handle is for `read` and `release`."""
+        self._last_asked = time.monotonic()
         file = self._within_time(path, lambda: self._open_node(self._tree.lookup(path)), lambda late: late.close())
         with self._lock:
             handle = next(self._handles)
@@ -127,6 +139,7 @@ class FileSystem:
 
     def read(self, handle: int, size: int, offset: int) -> Bytes:
         """`size` bytes of an open file at `offset`, fewer only where the file ends."""
+        self._last_asked = time.monotonic()
         with self._lock:
             path, file, pages = self._open[handle]
             if pages is Pages.DROP:
@@ -148,7 +161,7 @@ class FileSystem:
 
     def statistics(self) -> os.statvfs_result:
         """Size and room of the file system that holds the archive."""
-        return self._within_time("", lambda: os.fstatvfs(self._root.descriptor))
+        return self._of_names.run(str(self.archive), lambda: os.fstatvfs(self._root.descriptor))
 
     def facts(self) -> dict[str, Any]:
         """Who serves this mount, and what was read, decoded and found in the cache."""
@@ -241,11 +254,26 @@ class FileSystem:
         with self._lock:
             return self._findings.setdefault(identity, Findings(name))
 
+    def _is_asked(self) -> bool:
+        """Whether somebody has just asked for something, and will again."""
+        return time.monotonic() - self._last_asked < _PAUSE_SECONDS
+
     def _prepare(self) -> None:
-        """Load compiled code, which takes half a second and 100 MB, and the gain reference of most movies."""
+        """Load compiled code, which takes half a second and 100 MB, and the gain reference of most movies.
+
+        Whoever asks for something meanwhile would wait for the interpreter, so this begins in a pause.
+        """
+        until = time.monotonic() + _LONGEST_PUT_OFF
+        while self._is_asked() and time.monotonic() < until:
+            time.sleep(_PAUSE_SECONDS)
         decoding.load_compiled()
         importlib.import_module("cryofs.detector.events").load()
         self._gains.preload(self._root.path)
+
+
+def _is_far(archive: Path) -> bool:
+    mount = mount_of(Path(os.path.realpath(archive)), mount_table())
+    return mount is None or is_far(mount.kind)
 
 
 def _rendering(settings: Settings, archive: Path, root: Path) -> Rendering:

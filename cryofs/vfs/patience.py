@@ -105,4 +105,12 @@ class Patience:
         )
 
 
+class Impatience:
+    """Runs at once what does not get stuck; to hand it to another thread would cost more than what it does."""
+
+    def run(self, name: str, call: Callable[[], T], what: str = "", drop: Callable[[T], None] | None = None) -> T:
+        """What a call gives; all else as for those who wait."""
+        return call()
+
+
 _Task = tuple[Future[Any], Callable[[], Any]]

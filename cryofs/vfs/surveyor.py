@@ -12,7 +12,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from cryofs.vfs.root import Root
 
 _KEEP_EVERY = 1000
 _TELL_SECONDS = 10.0
+# While others have requests: so many files, then a pause.
+_AT_ONCE = 20
+_STEP_ASIDE_SECONDS = 0.01
 
 log = logging.getLogger("cryofs")
 
@@ -40,12 +43,21 @@ class Surveyor:
         File of the index.
     tables : dict
         By the end of a file's name: what is to be known of such files, and the type of it.
+    is_asked : callable
+        Whether others have requests, for which this thread then leaves most of the time.
     """
 
-    def __init__(self, root: Root, index_path: Path | None, tables: dict[str, tuple[Known[Any], Any]]):
+    def __init__(
+        self,
+        root: Root,
+        index_path: Path | None,
+        tables: dict[str, tuple[Known[Any], Any]],
+        is_asked: Callable[[], bool],
+    ):
         self._root = root
         self._index_path = index_path
         self._tables = tables
+        self._is_asked = is_asked
         self._wake = threading.Event()
         self._stopped = False
         self._kept: set[tuple[str, Identity]] = set()
@@ -92,9 +104,11 @@ class Surveyor:
         started = told = time.monotonic()
         seen: set[tuple[str, Identity]] = set()
         new: list[Entry] = []
-        for path, found in _files(self._root):
+        for number, (path, found) in enumerate(_files(self._root)):
             if self._stopped:
                 break
+            if number % _AT_ONCE == 0 and self._is_asked():
+                time.sleep(_STEP_ASIDE_SECONDS)
             suffix = next((suffix for suffix in self._tables if path.name.endswith(suffix)), None)
             if suffix is None:
                 continue
