@@ -1,0 +1,144 @@
+"""TIFF movies that cryofs did not write, shown as MRC movies: the same pixels, rows from the bottom.
+
+MRC has no unsigned 8-bit type that all programs agree on, so such pixels are shown as int16.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.errors import ChangedError, DamagedError
+from cryofs.formats import foreign_tiff, mrc
+from cryofs.formats.foreign_tiff import TiffFacts, TiffIndex
+from cryofs.formats.mrc import MrcHeader
+from cryofs.movies.decoding import FrameDecoder
+from cryofs.movies.movie import Layout, Movie
+from cryofs.settings import usable_cores
+from cryofs.version import VERSION
+
+_MODES = {"int8": 0, "uint8": 1, "int16": 1, "uint16": 6, "float32": 2}
+
+
+def foreign_header(facts: TiffFacts) -> MrcHeader:
+    """Header of the MRC file that a TIFF movie is shown as."""
+    frames, ny, nx = facts.shape
+    mode = _MODES[np.dtype(facts.dtype).name]
+    if facts.packed:
+        nx, mode = 2 * nx, mrc.MODE_4BIT
+    raw = mrc.new_header((frames, ny, nx), mode, facts.pixel_size, f"TIFF movie; shown as MRC by cryofs {VERSION}")
+    return MrcHeader(raw, "<", nx, ny, frames, mode)
+
+
+class ForeignMovie(Movie):
+    """A TIFF movie of another program.
+
+    Parameters
+    ----------
+    index : TiffIndex or None
+        Its index, where it is known already.
+    descriptor : int or None
+        The file, opened already; the movie closes it.
+    name : str or None
+        How messages call it, if not by its path.
+
+    Raises
+    ------
+    NoMovieError, DamagedError
+        See `cryofs.formats.foreign_tiff.read_index`.
+    """
+
+    def __init__(
+        self, path: Path, index: TiffIndex | None = None, descriptor: int | None = None, name: str | None = None
+    ):
+        self.name = name or str(path)
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if descriptor is None else descriptor
+        try:
+            self.stat = os.fstat(self._descriptor)
+            self.index = index or foreign_tiff.read_index(self._descriptor, self.stat.st_size, self.name)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        self._header = foreign_header(self.index.facts)
+        self._decoder = FrameDecoder(self.index.layout, self._header, None)
+        self.layout = Layout.of(self._header)
+
+    @property
+    def mrc_header(self) -> MrcHeader:
+        """Header of the virtual file."""
+        return self._header
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of the TIFF file."""
+        return self.stat.st_size
+
+    @property
+    def decodes_at_once(self) -> int:
+        """One core decodes a frame."""
+        return usable_cores()
+
+    @property
+    def kept_bytes(self) -> int:
+        """Pixels are kept in the type they are stored in, which may be narrower than what readers see."""
+        layout = self.index.layout
+        return layout.ny * layout.nx * layout.dtype.itemsize
+
+    def kept_frame(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Stored pixels of a frame, shape (ny * nx,), rows in the order of the MRC file.
+
+        Raises
+        ------
+        DamagedError
+            A strip does not decode to the pixels that it should.
+        ChangedError
+            The file was written to since it was opened.
+        """
+        layout = self.index.layout
+        frame = np.empty((layout.ny, layout.nx), layout.dtype) if memory is None else memory.view(layout.dtype)
+        rows = frame.reshape(layout.ny, layout.nx)
+        try:
+            strips = self.strips(index)
+            for number in range(len(strips)):
+                pixels = self._decoder.page_rows(strips, number)
+                rows[layout.frame_rows(range(number, number + 1))] = pixels[::-1]
+        except DamagedError as error:
+            self._check_unchanged()
+            raise DamagedError(f"{self.name}, frame {index}: damaged ({error}); copy the file again") from error
+        # such a file has no sums that would tell frames of another file
+        self._check_unchanged()
+        return rows.reshape(-1)
+
+    def strips(self, index: int) -> list[bytes]:
+        """Strips of a frame, encoded."""
+        page = self.index.pages[index]
+        places = zip(page.byte_counts, page.offsets, strict=True)
+        return [os.pread(self._descriptor, byte_count, offset) for byte_count, offset in places]
+
+    def piece(self, kept: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
+        """Bytes of a frame as the MRC file has them."""
+        shown = np.dtype(np.uint8) if self.index.facts.packed else self.dtype.newbyteorder("<")
+        if kept.dtype == shown:
+            return kept.view(np.uint8)[start : start + size]
+        first, end = start // shown.itemsize, -(-(start + size) // shown.itemsize)
+        return kept[first:end].astype(shown).view(np.uint8)[start - first * shown.itemsize :][:size]
+
+    def raw_frame(self, index: int) -> NDArray[np.uint8]:
+        """Bytes of a frame."""
+        return self.piece(self.kept_frame(index), 0, self.layout.frame_bytes)
+
+    def read_trailing(self, size: int, offset: int) -> bytes:
+        """Nothing follows the frames."""
+        return b""
+
+    def close(self) -> None:
+        """Release the file."""
+        os.close(self._descriptor)
+
+    def _check_unchanged(self) -> None:
+        now = os.fstat(self._descriptor)
+        if (now.st_size, now.st_mtime_ns) != (self.stat.st_size, self.stat.st_mtime_ns):
+            raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
