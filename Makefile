@@ -17,7 +17,7 @@ $(READY): pyproject.toml
 	touch $@
 
 # Packages that are missing are installed where that is possible; tests that need them are skipped, with a reason, where not.
-system: PACKAGES = fusermount3:fuse3 tiffinfo:libtiff-tools relion_convert_to_tiff:relion
+system: PACKAGES = fusermount3:fuse3 tiffinfo:libtiff-tools relion_convert_to_tiff:relion chromium:chromium
 bench-system: PACKAGES = mpirun:openmpi-bin zstd:zstd bzip2:bzip2 mksquashfs:squashfs-tools squashfuse:squashfuse
 system bench-system:
 	@missing=""; \

@@ -83,7 +83,7 @@ def _draw_histogram(axes: Axes, look: Look) -> None:
 def histogram_caption(look: Look) -> tuple[str, str]:
     """Title and explanation of the histogram."""
     if look.histogram.whole:
-        return "Counts", f"share of the pixels of a {look.one} that have so many; rare ones left out"
+        return "Counts", f"share of the pixels of a {look.one} with so many; rare ones left out"
     return "Values", f"share of the pixels of a {look.one}; the outermost 0.1 % left out"
 
 

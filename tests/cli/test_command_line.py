@@ -17,7 +17,7 @@ EER_MISUSES = (
     "--eer tiff --eer-dose-per-fraction nan",
     "--eer tiff --eer-dose-per-fraction 0",
 )
-COMMANDS = ("mount", "umount", "compress", "estimate-gain", "verify", "extract", "info", "preview", "stats")
+COMMANDS = ("mount", "umount", "compress", "estimate-gain", "verify", "extract", "info", "preview", "report", "stats")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
