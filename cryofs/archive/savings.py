@@ -12,6 +12,7 @@ from cryofs.archive.sources import Kind, collect_archived
 from cryofs.errors import CryofsError
 from cryofs.formats.record import is_archived, read_record
 from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.names import original_name
 from cryofs.movies.open import open_movie
 
@@ -73,7 +74,21 @@ def describe(path: Path) -> dict[str, Any]:
         }
         if isinstance(movie, ArchivedMovie):
             facts |= _archived_facts(movie)
+        elif isinstance(movie, ForeignMovie):
+            facts |= _foreign_facts(movie, path.name)
         return facts
+
+
+def _foreign_facts(movie: ForeignMovie, name: str) -> dict[str, Any]:
+    layout = movie.index.layout
+    return {
+        "format": "tiff",
+        "compression": layout.codec.compression,
+        "predictor": layout.codec.predictor,
+        "stored_dtype": layout.dtype.name,
+        "stored_bytes": movie.stored_bytes,
+        "original": {"name": name, "bytes": movie.stored_bytes, "sha256": None},
+    }
 
 
 def _archived_facts(movie: ArchivedMovie) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from cryofs.version import VERSION
 
 _FOLDERS = 40
 _SPANS = 60
-_PATHS = 10
+_PATHS = 5
 _PICTURE = 480
 
 

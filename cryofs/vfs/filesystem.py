@@ -20,6 +20,7 @@ from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.counts import CountsMovie
 from cryofs.movies.eer import EerMovie, Findings
 from cryofs.movies.eer_gain import EerGainMovie, EerGains
+from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.names import EER_SUFFIX
 from cryofs.movies.rendering import Rendering, gain_header
@@ -177,6 +178,8 @@ class FileSystem:
         if node.kind is Kind.FRACTIONS:
             movie = self._open_eer(node, descriptor, identity)
             return MovieFile(movie, (*identity, node.view.rendering), self._frames())
+        if node.kind is Kind.FOREIGN:
+            return MovieFile(self._open_foreign(node, descriptor), (*identity, node.kind), self._frames())
         archived = ArchivedMovie(node.path, self._gains, self._pool, descriptor, self._name_of(node))
         if node.kind is Kind.MOVIE:
             return MovieFile(archived, (*identity, node.kind), self._frames())
@@ -185,6 +188,15 @@ class FileSystem:
         except BaseException:
             archived.close()
             raise
+
+    def _open_foreign(self, node: Node, descriptor: int) -> ForeignMovie:
+        name = self._name_of(node)
+        try:
+            index = self._tree.tiff_index(descriptor, name)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return ForeignMovie(node.path, index, descriptor, name)
 
     def _open_eer(self, node: Node, descriptor: int, identity: Identity) -> EerMovie:
         name = self._name_of(node)
