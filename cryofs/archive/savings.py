@@ -13,7 +13,7 @@ from cryofs.errors import CryofsError
 from cryofs.formats.record import is_archived, read_record
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.foreign import ForeignMovie
-from cryofs.movies.names import original_name
+from cryofs.movies.names import TIFF_SUFFIXES
 from cryofs.movies.open import open_movie
 
 
@@ -36,7 +36,7 @@ def savings(paths: Iterable[Path]) -> Savings:
     """Figures of all archived movies below these paths, from their records."""
     total = Savings()
     for job in collect_archived(paths)[0]:
-        if job.kind is not Kind.FILE or original_name(job.source.name) is None:
+        if job.kind is not Kind.FILE or not job.source.name.endswith(TIFF_SUFFIXES):
             continue
         with job.source.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -107,5 +107,6 @@ def _archived_facts(movie: ArchivedMovie) -> dict[str, Any]:
         "exceptions": sum(frame.exceptions.count for frame in record.frames if frame.exceptions),
         "exception_bytes": sum(frame.exceptions.blob.stored for frame in record.frames if frame.exceptions),
         "writer": record.writer,
+        "adopted": msgspec.to_builtins(record.adopted),
         "rendered": msgspec.structs.asdict(record.rendered) if record.rendered else None,
     }

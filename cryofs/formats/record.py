@@ -65,7 +65,8 @@ class Original(msgspec.Struct, frozen=True):
     Attributes
     ----------
     sha256 : str or None
-        None for fractions of EER movies, as there was no such file; their header and frames have sums of their own.
+        None for fractions of EER movies and adopted TIFF movies, as there was no such file; their header and frames
+        have sums of their own.
     """
 
     name: str
@@ -104,6 +105,21 @@ class Rendered(msgspec.Struct, frozen=True):
     damaged_frames: list[int]
 
 
+class Adopted(msgspec.Struct, frozen=True):
+    """The TIFF file of another program that got this record: the first bytes of the file, and the SHA-256 of these.
+
+    Attributes
+    ----------
+    gain : Gain or None
+        The gain reference that lay nearest. It is not applied; its loss is noticed.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
+    gain: Gain | None = None
+
+
 class Record(msgspec.Struct, frozen=True):
     """Everything needed to give back the original file, besides pixels and gain reference.
 
@@ -127,6 +143,8 @@ class Record(msgspec.Struct, frozen=True):
         Which of the candidates encoded the strips; reading does not depend on it.
     rendered : Rendered or None
         Where the original is no file, but made from an EER file.
+    adopted : Adopted or None
+        Where the original is no file, but made from the TIFF of another program that this file begins with.
     """
 
     original: Original
@@ -145,11 +163,18 @@ class Record(msgspec.Struct, frozen=True):
     writer: str
     rendered: Rendered | None = None
     coder: str = ""
+    adopted: Adopted | None = None
 
     @property
     def source_bytes(self) -> int:
-        """Size of the file that was archived: the original, or the EER file that it was rendered from."""
-        return self.rendered.bytes if self.rendered else self.original.bytes
+        """Size of the file that was archived: the original, the EER file that it was rendered from, or the TIFF."""
+        source = self.rendered or self.adopted or self.original
+        return source.bytes
+
+    @property
+    def needed_gain(self) -> Gain | None:
+        """The gain reference without which the movie cannot be used."""
+        return self.adopted.gain if self.adopted else self.gain
 
 
 def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
@@ -195,8 +220,14 @@ def encode_record(record: Record, offset: int) -> bytes:
 
 def is_archived(descriptor: int, size: int) -> bool:
     """Whether cryofs wrote this file, be it whole or damaged since."""
-    if os.pread(descriptor, len(MAGIC), max(size - _FOOTER.size, 0)) == MAGIC:
+    footer = os.pread(descriptor, _FOOTER.size, max(size - _FOOTER.size, 0))
+    if footer.startswith(MAGIC):
         return True
+    if len(footer) == _FOOTER.size:
+        # an adopted TIFF has no mark at its start; a damaged magic is told by what follows it
+        _, version, zero, offset, length, _ = _FOOTER.unpack(footer)
+        if (version, zero, offset + length + _FOOTER.size) == (VERSION, 0, size):
+            return True
     return MARK.encode() in os.pread(descriptor, _HEAD_BYTES, 0)
 
 

@@ -30,12 +30,12 @@ class RunningSum:
         return self._sum.hexdigest()
 
 
-def file_sha256(descriptor: int) -> str:
-    """SHA-256 of an open file, read from its start, as 64 hexadecimal digits."""
+def file_sha256(descriptor: int, end: int | None = None) -> str:
+    """SHA-256 of an open file, from its start to its end or the byte `end`, as 64 hexadecimal digits."""
     whole = hashlib.sha256()
     buffer = memoryview(bytearray(_CHUNK))
     offset = 0
-    while count := os.preadv(descriptor, [buffer], offset):
+    while count := os.preadv(descriptor, [buffer if end is None else buffer[: end - offset]], offset):
         whole.update(buffer[:count])
         offset += count
     return whole.hexdigest()

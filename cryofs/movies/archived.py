@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, DamagedError
-from cryofs.formats import mrc, tiff
+from cryofs.formats import foreign_tiff, mrc, tiff
 from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.record import Record, read_blob, read_record
@@ -76,6 +76,11 @@ class ArchivedMovie(Movie):
             frames, ny, nx = self.record.shape
             self._header = MrcHeader(raw, self.record.byte_order, nx, ny, frames, self.record.mrc_mode)
         return self._header
+
+    @property
+    def descriptor(self) -> int:
+        """The open file."""
+        return self._descriptor
 
     @property
     def stored_bytes(self) -> int:
@@ -235,7 +240,11 @@ def check_pages(movie: ArchivedMovie) -> None:
     DamagedError
         The TIFF structure and the record disagree.
     """
-    pages = tiff.read_pages(movie.path, movie.page_layout)
+    if movie.record.adopted is None:
+        pages = tiff.read_pages(movie.path, movie.page_layout)
+    else:
+        index = foreign_tiff.read_index(movie.descriptor, movie.record.adopted.bytes, movie.name)
+        pages = index.pages if index.layout == movie.page_layout else []
     recorded: list[Any] = [(tuple(frame.offsets), tuple(frame.byte_counts)) for frame in movie.record.frames]
     if [(page.offsets, page.byte_counts) for page in pages] != recorded:
         raise DamagedError(f"{movie.name}: its TIFF pages are not those of its record; restore it from a backup")

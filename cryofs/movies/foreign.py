@@ -106,10 +106,10 @@ class ForeignMovie(Movie):
                 pixels = self._decoder.page_rows(strips, number)
                 rows[layout.frame_rows(range(number, number + 1))] = pixels[::-1]
         except DamagedError as error:
-            self._check_unchanged()
+            self.check_unchanged()
             raise DamagedError(f"{self.name}, frame {index}: damaged ({error}); copy the file again") from error
         # such a file has no sums that would tell frames of another file
-        self._check_unchanged()
+        self.check_unchanged()
         return rows.reshape(-1)
 
     def strips(self, index: int) -> list[bytes]:
@@ -138,7 +138,8 @@ class ForeignMovie(Movie):
         """Release the file."""
         os.close(self._descriptor)
 
-    def _check_unchanged(self) -> None:
+    def check_unchanged(self) -> None:
+        """Raise ChangedError where the file was written to since it was opened."""
         now = os.fstat(self._descriptor)
         if (now.st_size, now.st_mtime_ns) != (self.stat.st_size, self.stat.st_mtime_ns):
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")

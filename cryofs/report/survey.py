@@ -186,6 +186,8 @@ def _movie(path: Path, folder: Path) -> MovieFacts | None:
 def _archived(path: Path, folder: Path, size: int, record: Record) -> MovieFacts:
     frames, ny, nx = record.shape
     what = "gain-normalised" if record.gain else "EER fractions" if record.rendered else "counts"
+    if record.adopted is not None:
+        what = "adopted TIFF"
     dtype = np.dtype(mrc.MODE_DTYPES[record.mrc_mode]).name if record.mrc_mode != mrc.MODE_4BIT else "4-bit"
     return MovieFacts(
         path=path,
@@ -195,7 +197,7 @@ def _archived(path: Path, folder: Path, size: int, record: Record) -> MovieFacts
         frames=frames,
         original_bytes=record.source_bytes,
         stored_bytes=size,
-        gain=record.gain.sha256 if record.gain else None,
+        gain=record.needed_gain.sha256 if record.needed_gain else None,
         exceptions=sum(frame.exceptions.count for frame in record.frames if frame.exceptions),
         values=frames * ny * nx,
     )

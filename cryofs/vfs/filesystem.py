@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cryofs.errors import GainError
+from cryofs.formats.record import is_archived
 from cryofs.frames.store import FrameStore
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.counts import CountsMovie
@@ -22,6 +23,7 @@ from cryofs.movies.eer import EerMovie, Findings
 from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
+from cryofs.movies.movie import Movie
 from cryofs.movies.names import EER_SUFFIX
 from cryofs.movies.rendering import Rendering, gain_header
 from cryofs.settings import Settings
@@ -189,8 +191,11 @@ class FileSystem:
             archived.close()
             raise
 
-    def _open_foreign(self, node: Node, descriptor: int) -> ForeignMovie:
+    def _open_foreign(self, node: Node, descriptor: int) -> Movie:
         name = self._name_of(node)
+        if is_archived(descriptor, os.fstat(descriptor).st_size):
+            # one that was adopted, so its frames have sums
+            return ArchivedMovie(node.path, self._gains, self._pool, descriptor, name)
         try:
             index = self._tree.tiff_index(descriptor, name)
         except BaseException:

@@ -17,7 +17,19 @@ EER_MISUSES = (
     "--eer tiff --eer-dose-per-fraction nan",
     "--eer tiff --eer-dose-per-fraction 0",
 )
-COMMANDS = ("mount", "umount", "compress", "estimate-gain", "verify", "extract", "info", "preview", "report", "stats")
+COMMANDS = (
+    "mount",
+    "umount",
+    "compress",
+    "adopt",
+    "estimate-gain",
+    "verify",
+    "extract",
+    "info",
+    "preview",
+    "report",
+    "stats",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

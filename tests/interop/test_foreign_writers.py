@@ -52,6 +52,8 @@ def test_an_archive_of_relion_mounts_as_it_is(tmp_path: Path) -> None:
     simulated(tmp_path / "Movies" / "x.mrc", frames=60, detector=DETECTOR)
     converted(tmp_path, "Gain", "--estimate_gain", "--thresh", "20")
     made = converted(tmp_path, "Tiff", "--gain", "Gain/gain_estimate.bin", "--thresh", "20")
+    command("adopt", made)
+    assert "1 movies good, 0 failed" in command("verify", made).stdout
     with mounted(made, tmp_path / "mnt") as mount:
         with mrcfile.open(mount / "gain-reference.mrc", permissive=True) as reference:
             gain = np.array(reference.data).reshape(DETECTOR.shape)
