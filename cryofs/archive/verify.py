@@ -72,6 +72,7 @@ def extract(
 ) -> Checked:
     """Restore originals below a folder: movies from archived ones, with times and mode; other files are copied.
 
+    The archive's own gain references are left out, unless TIFF movies of other programs need them.
     An existing file is replaced only once the restored one is complete and has the recorded SHA-256.
     """
     checked = Checked()
@@ -94,7 +95,7 @@ def extract(
                     _count(checked, movie)
                 elif job.kind is Kind.LINK:
                     durable.copy_link(job.source, target)
-                elif is_reference_name(job.source.name):
+                elif is_reference_name(job.source.name) and not _holds_tiffs(found):
                     continue
                 else:
                     durable.copy_file(job.source, target)
@@ -172,6 +173,11 @@ def _is_foreign_movie(job: Job) -> bool:
     except DamagedError:
         return True
     return True
+
+
+def _holds_tiffs(jobs: list[Job]) -> bool:
+    """Whether there are TIFF movies of other programs, adopted or not: the gain references are theirs then."""
+    return any(_is_foreign_movie(job) for job in jobs if original_name(job.source.name) is None)
 
 
 def _frame_count(job: Job) -> int:

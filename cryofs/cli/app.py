@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from cryofs.cli import adopt, compress, estimate_gain, extract, info, mount, preview, report, stats, umount, verify
+from cryofs.cli import (
+    adopt,
+    compress,
+    config,
+    estimate_gain,
+    extract,
+    info,
+    mount,
+    preview,
+    report,
+    stats,
+    umount,
+    verify,
+)
 from cryofs.cli.output import one_line
 from cryofs.errors import CryofsError
 from cryofs.version import VERSION
@@ -21,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (mount, umount, compress, adopt, estimate_gain, verify, extract, info, preview, report, stats):
+for module in (mount, umount, compress, adopt, estimate_gain, verify, extract, info, preview, report, stats, config):
     app.command(name=module.NAME)(module.command)
 
 

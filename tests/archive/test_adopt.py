@@ -130,6 +130,7 @@ def test_extract_gives_the_tiff_back(folder: Path, tmp_path: Path) -> None:
     before = {name: (folder / name).read_bytes() for name in names(folder) if name.endswith(".tif")}
     adopted(folder)
     place = restored(folder, tmp_path / "restored")
+    assert names(place) == names(folder)
     for name, data in before.items():
         assert (place / name).read_bytes() == data
         assert (place / name).stat().st_mtime_ns == (folder / name).stat().st_mtime_ns
