@@ -1,7 +1,7 @@
 """`cryofs mount`: an archive as its original files."""
 
-import logging
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +10,22 @@ import typer
 from cryofs.cli import eer
 
 NAME = "mount"
+
+
+class LogLevel(StrEnum):
+    """How important an event is."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How an event is written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def command(
@@ -39,6 +55,8 @@ def command(
     log_file: Annotated[
         Path | None, typer.Option(help="Log of a background mount.", show_default="~/.local/state/cryofs/*.log")
     ] = None,
+    log_level: Annotated[LogLevel, typer.Option(help="Least important events that are logged.")] = LogLevel.INFO,
+    log_format: Annotated[LogFormat, typer.Option(help="Lines of text, or a JSON object a line.")] = LogFormat.TEXT,
     ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Mount an archive: every tool reads the original MRC files, decoded on demand.
@@ -50,6 +68,7 @@ def command(
     Example: cryofs mount /archive/session /mnt/movies
     """
     from cryofs.fuse.mounting import check_mountpoint, serve, serve_in_background
+    from cryofs.logs import set_up
     from cryofs.settings import load_settings
 
     archive, mountpoint = archive.absolute(), mountpoint.absolute()
@@ -69,11 +88,12 @@ def command(
     }
     settings = load_settings(archive, chosen)
     if foreground:
-        logging.basicConfig(format="%(asctime)s cryofs %(levelname)s: %(message)s", level=logging.INFO)
+        set_up(log_level.value, log_format.value)  # type: ignore[arg-type]
         serve(archive, mountpoint, settings, options, lambda: _tell_parent(ready_fd))
         return
     arguments = ["mount", str(archive), str(mountpoint), "--foreground"]
     arguments += ["-o", options] if options else []
+    arguments += ["--log-level", log_level.value, "--log-format", log_format.value]
     for name, value in chosen.items():
         if value is not None:
             arguments += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])

@@ -198,9 +198,9 @@ class ArchivedMovie(Movie):
             yield
         except (DamagedError, IndexError, OSError) as error:
             self._check_unchanged()
-            raise DamagedError(
-                f"{self.name}, frame {index}: damaged ({error}); restore the file from a backup"
-            ) from error
+            damaged = DamagedError(f"{self.name}, frame {index}: damaged ({error}); restore the file from a backup")
+            damaged.facts["frame"] = index
+            raise damaged from error
 
     def _loaded_decoder(self) -> FrameDecoder:
         if self._decoder is None:

@@ -107,7 +107,9 @@ class ForeignMovie(Movie):
                 rows[layout.frame_rows(range(number, number + 1))] = pixels[::-1]
         except DamagedError as error:
             self.check_unchanged()
-            raise DamagedError(f"{self.name}, frame {index}: damaged ({error}); copy the file again") from error
+            damaged = DamagedError(f"{self.name}, frame {index}: damaged ({error}); copy the file again")
+            damaged.facts["frame"] = index
+            raise damaged from error
         # such a file has no sums that would tell frames of another file
         self.check_unchanged()
         return rows.reshape(-1)

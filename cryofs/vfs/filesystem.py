@@ -6,6 +6,7 @@ fork. The lock guards the table of open files alone.
 
 import importlib
 import itertools
+import logging
 import os
 import stat
 import threading
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cryofs.errors import GainError
+from cryofs.errors import CryofsError, GainError
 from cryofs.formats.record import is_archived
 from cryofs.frames.store import FrameStore
 from cryofs.movies.archived import ArchivedMovie
@@ -36,6 +37,10 @@ from cryofs.vfs.tree import Kind, Node, Tree
 
 # An archive is searched for an EER movie when mounting: compiled code takes 100 MB, which other archives need not.
 _SECONDS_TO_LOOK_FOR_EER = 0.2
+# A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
+_SLOW_SECONDS = 5.0
+
+log = logging.getLogger("cryofs")
 
 
 class FileSystem:
@@ -59,7 +64,7 @@ class FileSystem:
         self._findings: dict[Identity, Findings] = {}
         self._handles = itertools.count(1)
         self._lock = threading.Lock()
-        self._open: dict[int, OpenFile] = {}
+        self._open: dict[int, tuple[str, OpenFile]] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._background: ThreadPoolExecutor | None = None
         self._store: FrameStore | None = None
@@ -90,7 +95,7 @@ class FileSystem:
         with self._lock:
             files = list(self._open.values())
             self._open.clear()
-        for file in files:
+        for _, file in files:
             file.close()
         os.close(self._descriptor)
 
@@ -112,14 +117,26 @@ class FileSystem:
         file = self._open_node(node)
         with self._lock:
             handle = next(self._handles)
-            self._open[handle] = file
+            self._open[handle] = path, file
         return handle
 
     def read(self, handle: int, size: int, offset: int) -> Bytes:
         """`size` bytes of an open file at `offset`, fewer only where the file ends."""
         with self._lock:
-            file = self._open[handle]
-        data = file.read(size, offset)
+            path, file = self._open[handle]
+        began = time.monotonic()
+        try:
+            data = file.read(size, offset)
+        except CryofsError as error:
+            # a read may begin in one frame, and fail in the next
+            error.facts = _facts_of_read(path, file, offset, began) | {
+                name: value for name, value in error.facts.items() if name == "frame"
+            }
+            raise
+        if time.monotonic() - began > _SLOW_SECONDS:
+            facts = _facts_of_read(path, file, offset, began)
+            place = path if facts["frame"] is None else f"{path}, frame {facts['frame']}"
+            log.warning("%s: a slow read of %d bytes", place, len(data), extra={"facts": facts})
         with self._lock:
             self._reads += 1
             self._bytes_read += len(data)
@@ -128,7 +145,7 @@ class FileSystem:
     def release(self, handle: int) -> None:
         """Close an open file."""
         with self._lock:
-            file = self._open.pop(handle)
+            _, file = self._open.pop(handle)
         file.close()
 
     def statistics(self) -> os.statvfs_result:
@@ -243,6 +260,12 @@ class FileSystem:
                 return
             if time.monotonic() > deadline:
                 return
+
+
+def _facts_of_read(path: str, file: OpenFile, offset: int, began: float) -> dict[str, Any]:
+    """What the log tells of a read that is slow or fails."""
+    frame = file.frame_at(offset) if isinstance(file, MovieFile) else None
+    return {"file": path, "frame": frame, "seconds": round(time.monotonic() - began, 3)}
 
 
 def _rendering(settings: Settings, archive: Path, root: Path) -> Rendering:

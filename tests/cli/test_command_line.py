@@ -17,8 +17,20 @@ EER_MISUSES = (
     "--eer tiff --eer-dose-per-fraction nan",
     "--eer tiff --eer-dose-per-fraction 0",
 )
-COMMANDS = ("mount", "umount", "compress", "adopt", "estimate-gain", "verify", "extract")
-COMMANDS += ("info", "preview", "report", "stats", "config")
+COMMANDS = (
+    "mount",
+    "umount",
+    "compress",
+    "adopt",
+    "estimate-gain",
+    "verify",
+    "extract",
+    "info",
+    "preview",
+    "report",
+    "stats",
+    "config",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
