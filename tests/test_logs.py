@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cryofs.errors import DamagedError
-from cryofs.logs import JournalFormatter, JsonFormatter, LineFormatter, is_journal, set_up
+from cryofs.logs import Format, JournalFormatter, JsonFormatter, LineFormatter, is_journal, set_up
 from cryofs.vfs import filesystem
 from tests.support import archive, simulated
 from tests.vfs.test_views import serving
@@ -34,8 +34,8 @@ def fail() -> None:
 
 
 @pytest.mark.parametrize("layout", ["text", "json"])
-def test_every_event_is_one_line(said: io.StringIO, layout: str) -> None:
-    set_up("info", layout, said)  # type: ignore[arg-type]
+def test_every_event_is_one_line(said: io.StringIO, layout: Format) -> None:
+    set_up("info", layout, said)
     log.info("a\nb %s", "c\r\nd")
     log.debug("nothing of this")
     try:

@@ -88,7 +88,7 @@ def command(
     }
     settings = load_settings(archive, chosen)
     if foreground:
-        set_up(log_level.value, log_format.value)  # type: ignore[arg-type]
+        set_up(log_level.value, log_format.value)
         serve(archive, mountpoint, settings, options, lambda: _tell_parent(ready_fd))
         return
     arguments = ["mount", str(archive), str(mountpoint), "--foreground"]

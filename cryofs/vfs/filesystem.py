@@ -128,10 +128,9 @@ class FileSystem:
         try:
             data = file.read(size, offset)
         except CryofsError as error:
+            facts = _facts_of_read(path, file, offset, began)
             # a read may begin in one frame, and fail in the next
-            error.facts = _facts_of_read(path, file, offset, began) | {
-                name: value for name, value in error.facts.items() if name == "frame"
-            }
+            error.facts = facts | {"frame": error.facts.get("frame", facts["frame"])}
             raise
         if time.monotonic() - began > _SLOW_SECONDS:
             facts = _facts_of_read(path, file, offset, began)
