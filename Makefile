@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup system bench-system test test-slow lint demo bench docs clean
+.PHONY: setup system bench-system test test-slow lint demo bench docs man package clean
 
 setup: $(READY) system
 
@@ -52,5 +52,15 @@ bench: setup bench-system
 docs: setup
 	$(BIN)/mkdocs build --strict
 
+# Manual pages, from the text of --help
+man: $(READY)
+	$(BIN)/python -m release.man build/man
+
+# The wheel, installed and tried in a throw-away environment of each Python that is here
+package: $(READY)
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m release.try_wheel dist/*.whl
+
 clean:
-	rm -rf $(VENV) build site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -30,7 +30,6 @@ from cryofs.version import VERSION
 app = typer.Typer(
     name="cryofs",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
