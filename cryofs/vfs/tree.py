@@ -274,8 +274,12 @@ class Tree:
 
     def _holds_foreign(self, folder: Path) -> bool:
         """Whether a folder has TIFF movies of other programs; those called like archived movies do not count."""
-        names = (name for name in os.listdir(folder) if name.endswith(TIFF_SUFFIXES) and original_name(name) is None)
-        return any(self._is_foreign(folder / name) for name in names)
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            return False  # one that may not be read shows nothing anyway
+        tiffs = (name for name in names if name.endswith(TIFF_SUFFIXES) and original_name(name) is None)
+        return any(self._is_foreign(folder / name) for name in tiffs)
 
     def _eer_gain(self, place: Path, view: View) -> Node | None:
         """The gain reference of EER movies, in every folder that holds some."""
