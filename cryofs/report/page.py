@@ -222,7 +222,7 @@ def _span(seconds: float) -> str:
     for length, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= length:
             count = seconds / length
-            return name if count == 1 else f"{count:g} {name}s"
+            return f"1 {name}" if count == 1 else f"{count:g} {name}s"
     return f"{seconds:.3g} seconds"
 
 

@@ -1,5 +1,7 @@
 """TIFF movies of other programs in the file system: beside each its frames as MRC, and the gain reference they need."""
 
+import errno
+import os
 from pathlib import Path
 
 import mrcfile
@@ -110,3 +112,18 @@ def test_pieces_of_a_mounted_movie(folder: Path) -> None:
         for offset, size in [(0, 10), (1000, 100), (1023, 3361), (4001, 7), (len(whole) - 5, 100), (len(whole), 1)]:
             assert bytes(files.read(handle, size, offset)) == whole[offset : offset + size]
         files.release(handle)
+
+
+def test_a_folder_that_may_not_be_read_hides_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # sorted before the folder of the movies, so it is looked at first
+    (folder / "Locked").mkdir()
+    listdir = os.listdir
+
+    def refusing(path: Path) -> list[str]:
+        if Path(path).name == "Locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", refusing)
+    with serving(folder) as files:
+        assert {"Locked", "Movies", "gain-reference.mrc"} <= set(names(files, "/"))
