@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.simulate import write_counts
+from benchmarks.simulate import header, write_counts
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
 from cryofs.archive.savings import savings
 from cryofs.cli.output import Reporter
@@ -139,6 +139,25 @@ def test_what_is_wrong_is_told(damaged: Path) -> None:
     assert page.count("is missing or changed") == 1
     assert page.count(LONG) >= 1
     assert "k3.mrc.tif" in page
+
+
+def test_reliability_is_shown_where_it_is_known(whole: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole, tmp_path / "archive")
+    reliability = np.full((1, 300, 257), 60, np.float32)
+    reliability[0, 5, 7] = -8
+    path = folder / "gain-reliability.mrc"
+    path.write_bytes(header(reliability.shape, 2) + reliability.tobytes())
+    assert "Reliability: values that agreed" in report(folder, 0)
+    path.write_bytes(header((1, 10, 10), 2) + bytes(400))
+    assert "Reliability: values that agreed" not in report(folder, 0)
+
+
+def test_a_reference_that_cannot_be_read(whole: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole, tmp_path / "archive")
+    (folder / "gain-reference-01234567.mrc").write_bytes(b"no reference")
+    page = report(folder, 0)
+    assert "not readable" in page
+    assert "gain-reference-01234567.mrc: the gain reference cannot be read" in page
 
 
 def test_an_archive_without_movies(tmp_path: Path) -> None:
