@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: setup system bench-system test test-slow lint demo bench docs man package clean
+.PHONY: setup system bench-system test test-slow torture lint coverage damage demo bench docs man package clean
 
 setup: $(READY) system
 
@@ -16,9 +17,13 @@ $(READY): pyproject.toml
 	$(BIN)/python -m cryofs.detector.kernels
 	touch $@
 
+# a peer that cannot be installed is left out, and the report says so
+$(BENCH_READY): $(READY)
+	$(BIN)/pip install --quiet --editable '.[bench]' && touch $@ || echo "missing: ratarmount"
+
 # Packages that are missing are installed where that is possible; tests that need them are skipped, with a reason, where not.
 system: PACKAGES = fusermount3:fuse3 tiffinfo:libtiff-tools relion_convert_to_tiff:relion chromium:chromium
-bench-system: PACKAGES = mpirun:openmpi-bin zstd:zstd bzip2:bzip2 mksquashfs:squashfs-tools squashfuse:squashfuse
+bench-system: PACKAGES = mpirun:openmpi-bin zstd:zstd pzstd:zstd bzip2:bzip2 mksquashfs:squashfs-tools squashfuse:squashfuse
 system bench-system:
 	@missing=""; \
 	for each in $(PACKAGES); do command -v "$${each%:*}" >/dev/null || missing="$$missing $${each#*:}"; done; \
@@ -42,11 +47,28 @@ test: lint
 test-slow: setup
 	$(BIN)/pytest -m slow
 
+# Branch coverage of the rooms that decide about bytes. Compiled functions leave no trace of their lines, so their tests
+# run uncompiled, where NumPy warns of numbers that wrap or overflow on purpose.
+coverage: setup
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q tests/formats tests/movies tests/corpus
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest -q -o filterwarnings= -o timeout=1800 tests/detector
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# ARGS="--count 5000 --seed 2" for more damaged files, or others
+damage: setup
+	$(BIN)/python -m tests.corpus.run $(ARGS)
+
+# ARGS="--kills 60 --minutes 2" for less than an hour; the figures go into docs/reliability.md
+torture: setup
+	$(BIN)/python -m tests.torture $(ARGS)
+
 demo: setup
 	$(BIN)/python -m benchmarks.demo
 
 # ARGS=--small for small movies, ARGS=--help for all there is to choose
-bench: setup bench-system
+bench: setup bench-system $(BENCH_READY)
 	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 docs: setup
@@ -63,4 +85,4 @@ package: $(READY)
 	$(BIN)/python -m release.try_wheel dist/*.whl
 
 clean:
-	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,114 +1,73 @@
-"""Reading through the mount with empty caches, against other ways to get at the same bytes."""
+"""Reading through the mount, against other ways to get at the same bytes, in turn and in the same run."""
 
 import functools
-import json
-import os
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.competitors import RELION_PROGRAM
-from benchmarks.figures import Reading
-from benchmarks.measure import CRYOFS, drop_caches, run
-from cryofs.fuse.control import FACTS_ATTRIBUTE
+from benchmarks.competitors import OURS
+from benchmarks.figures import READING_NOTE, Reading
+from benchmarks.measure import forget
+from benchmarks.reading_loads import FOUR_READERS, LOADS, ONE_READER, RANDOM, Load, Measured
+from benchmarks.reading_peers import Session, Way, ways
+from benchmarks.readings import K2, Readings, in_turn
+
+_SEQUENTIAL = (ONE_READER.name, FOUR_READERS.name)
+_PART = (ONE_READER.name, *(load.name for load in RANDOM))
 
 
-@dataclass(frozen=True)
-class Read:
-    """A file that was read through a mount: bytes, seconds, and the most memory that the mount took."""
-
-    size: int
-    seconds: float
-    peak_bytes: int
-
-
-def read_mrc(folder: Path, movie: str, runs: int) -> list[Reading]:
-    """A gain-normalised movie, against the file itself and compressed peers."""
-    original = folder / movie
-    archive = folder / "archive"
-    shutil.rmtree(archive, ignore_errors=True)
-    run([*CRYOFS, "compress", movie, "-o", archive], folder)
-    peers: dict[str, Callable[[], float]] = {
-        "the original file": functools.partial(_cold, original, ["cat", original], folder)
-    }
-    if shutil.which("zstd"):
-        packed = folder / "movie.zst"
-        run(["zstd", "-q", "-f", "-3", "-T0", movie, "-o", packed], folder)
-        peers["zstd -dc"] = functools.partial(_cold, packed, ["zstd", "-dc", packed], folder)
-    if shutil.which("mksquashfs") and shutil.which("squashfuse"):
-        image = folder / "movie.squashfs"
-        image.unlink(missing_ok=True)
-        run(["mksquashfs", movie, image, "-comp", "zstd", "-b", "1M", "-quiet", "-no-progress"], folder)
-        peers["squashfuse (zstd)"] = functools.partial(_through_squashfuse, image, original.name, folder)
-    read = functools.partial(_through_mount, archive / f"{original.name}.tif", original.name, folder)
-    return [_in_turn("K2, gain-normalised", peer, runs, read, theirs) for peer, theirs in peers.items()]
+def read_k2(folder: Path, movies: list[str], runs: int, notes: list[str]) -> list[Reading]:
+    """Gain-normalised movies, in all ways and by all loads."""
+    session = Session(folder, movies)
+    readings = Readings(K2)
+    first_mounts: dict[str, float] = {}
+    there = prepared(ways(session, _SEQUENTIAL, _PART, (FOUR_READERS.name,)), first_mounts, notes)
+    for load in LOADS:
+        able = [way for way in there if way.loads is None or load.name in way.loads]
+        in_turn(runs, {way.name: functools.partial(_measure, way, load, readings) for way in able})
+    for name, seconds in first_mounts.items():
+        readings.add("mounting for the first time, which makes an index", name, "s", seconds)
+    return readings.all()
 
 
-def read_eer(folder: Path, movie: str, runs: int) -> list[Reading]:
-    """All fractions of an EER movie on both grids, against RELION making its TIFF file of them."""
-    if not shutil.which(RELION_PROGRAM):
-        return []
-    source = folder / movie
-    readings = []
-    (folder / "relion").mkdir(exist_ok=True)
-    for upsampling, grid in ((1, "4K"), (2, "8K")):
-        command = [RELION_PROGRAM, "--i", movie, "--o", "relion/"]
-        command += ["--eer_grouping", "24", "--eer_upsampling", str(upsampling)]
-        read = functools.partial(_through_mount, source, f"@up{upsampling}_gr24/{source.stem}.mrc", folder)
-        convert = functools.partial(_cold, source, command, folder)
-        readings.append(_in_turn(f"EER, {grid}, grouping 24", "RELION's conversion", runs, read, convert))
-    shutil.rmtree(folder / "relion")
-    return readings
+def prepared(all_ways: Sequence[Way], first_mounts: dict[str, float], notes: list[str]) -> list[Way]:
+    """Ways that can be had here, with everything packed for them; notes say why others cannot."""
+    there = []
+    for way in all_ways:
+        why_not = way.why_not or _prepare(way, first_mounts)
+        if why_not is None:
+            there.append(way)
+        else:
+            notes.append(f"{READING_NOTE}{way.name}: {why_not}.")
+            print(notes[-1], flush=True)
+    return there
 
 
-def _in_turn(what: str, peer: str, runs: int, ours: Callable[[], Read], theirs: Callable[[], float]) -> Reading:
-    pairs = [(ours(), theirs()) for _ in range(runs)]
-    reads = [read for read, _ in pairs]
-    reading = Reading(
-        what=what,
-        peer=peer,
-        movie_bytes=reads[0].size,
-        cryofs_seconds=[read.seconds for read in reads],
-        peer_seconds=[seconds for _, seconds in pairs],
-        peak_bytes=max(read.peak_bytes for read in reads),
-    )
-    print(f"read {what}: {reads[0].seconds:.2f} s, {peer}: {pairs[0][1]:.2f} s", flush=True)
-    return reading
-
-
-def _through_mount(stored: Path, name: str, folder: Path) -> Read:
-    """Read a file of a mount of the folder that `stored` is in."""
-    drop_caches(stored)
-    mount = folder / "mount"
-    mount.mkdir(exist_ok=True)
-    run([*CRYOFS, "mount", stored.parent, mount], folder)
+def _prepare(way: Way, first_mounts: dict[str, float]) -> str | None:
+    """Pack what a way needs; what is wrong where that fails, as without squashfs in the kernel."""
     try:
-        seconds = run(["cat", mount / name], folder, keep_output=False).seconds
-        pid = json.loads(os.getxattr(mount, FACTS_ATTRIBUTE))["pid"]
-        return Read((mount / name).stat().st_size, seconds, _peak_memory(pid))
-    finally:
-        run([*CRYOFS, "umount", mount], folder)
+        seconds = way.prepare()
+        with way.opened():
+            pass
+    except SystemExit as error:
+        if way.name == OURS:
+            raise
+        return " ".join(str(error).split())
+    if seconds is not None:
+        first_mounts[way.name] = seconds
+    return None
 
 
-def _through_squashfuse(image: Path, name: str, folder: Path) -> float:
-    mount = folder / "squashfs"
-    mount.mkdir(exist_ok=True)
-    drop_caches(image)
-    run(["squashfuse", image, mount], folder)
-    try:
-        return run(["cat", mount / name], folder, keep_output=False).seconds
-    finally:
-        run(["fusermount3", "-u", mount], folder)
+def _measure(way: Way, load: Load, readings: Readings) -> None:
+    """A load with nothing in memory, and the same again."""
 
+    def keep(found: Sequence[Measured], state: str) -> None:
+        for measured in found:
+            readings.add(f"{measured.what}, {state}", way.name, measured.unit, measured.value)
 
-def _cold(path: Path, command: Sequence[str | Path], folder: Path) -> float:
-    """Seconds of a command once the kernel has forgotten a file."""
-    drop_caches(path)
-    return run(command, folder, keep_output=False).seconds
-
-
-def _peak_memory(pid: int) -> int:
-    """The most memory that a process took."""
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return int(status["VmHWM"].split()[0]) * 1024
+    with way.opened() as opened:
+        forget([*opened.stored, *opened.paths])
+        keep(load.measure(opened), "cold")
+        if way.again:
+            keep(load.measure(opened), "warm")
+        if opened.mount_seconds is not None and load is ONE_READER:
+            readings.add("mounting", way.name, "s", opened.mount_seconds)

@@ -4,6 +4,10 @@ import statistics
 
 import msgspec
 
+RATE = "GB/s"
+# begins notes about readings
+READING_NOTE = "Reading, "
+
 
 class Figure(msgspec.Struct, frozen=True):
     """A competitor that compressed so many movies in one run.
@@ -57,14 +61,38 @@ class GainFigure(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """The bytes of a movie, read through a mount of cryofs and from a peer."""
+    """What a way of reading reached, run by run.
 
+    Parameters
+    ----------
+    table : str
+        The table that it is in.
+    what : str
+        What was read and how: a row.
+    way : str
+        Through what: a column.
+    unit : str
+        GB/s, of which more is better; of all others (s, ms, GB) less is.
+    values : list of float
+        Each run.
+    """
+
+    table: str
     what: str
-    peer: str
-    movie_bytes: int
-    cryofs_seconds: list[float]
-    peer_seconds: list[float]
-    peak_bytes: int
+    way: str
+    unit: str
+    values: list[float]
+
+    @property
+    def median(self) -> float:
+        """The figure that tables show."""
+        return statistics.median(self.values)
+
+    def times(self, other: "Reading") -> float:
+        """How many times as good as another this one is."""
+        if self.unit == RATE:
+            return self.median / other.median
+        return other.median / self.median
 
 
 class Results(msgspec.Struct):
@@ -80,6 +108,7 @@ class Results(msgspec.Struct):
     def keep_others(self, before: "Results") -> "Results":
         """These results, and those of an earlier run that are of nothing measured here."""
         cases = {figure.case for figure in self.figures}
+        again = (*cases, READING_NOTE) if self.readings else tuple(cases)
         figures = []
         for case in dict.fromkeys(figure.case for figure in before.figures + self.figures):
             whose = self if case in cases else before
@@ -87,7 +116,7 @@ class Results(msgspec.Struct):
         return Results(
             self.machine,
             self.versions,
-            [note for note in before.notes if not note.startswith(tuple(cases))] + self.notes,
+            [note for note in before.notes if not note.startswith(again)] + self.notes,
             figures,
             self.gains or before.gains,
             self.readings or before.readings,

@@ -1,5 +1,6 @@
 """What the comparisons ran on, and with which versions."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -18,7 +19,7 @@ _PROGRAMS = {
     "bzip2": ("bzip2", "--help"),
     "squashfs-tools": ("mksquashfs", "-version"),
 }
-_PACKAGES = ("cryofs", "numpy", "imagecodecs", "numba")
+_PACKAGES = ("cryofs", "numpy", "imagecodecs", "numba", "ratarmount")
 
 
 def machine() -> dict[str, str]:
@@ -37,7 +38,9 @@ def machine() -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Versions of all programs that are installed, and of the libraries that do the work."""
     found = {"Python": platform.python_version()}
-    found |= {package: importlib.metadata.version(package) for package in _PACKAGES}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
     found |= {name: _version(command) for name, command in _PROGRAMS.items() if shutil.which(command[0])}
     return found
 

@@ -6,15 +6,17 @@ summary in README.md.
 
 import argparse
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from benchmarks.competitors import OURS, RELION
-from benchmarks.figures import Figure, GainFigure, Reading, Results
+from benchmarks.figures import Figure, GainFigure, Results
+from benchmarks.markdown import NOTHING, table
+from benchmarks.reading_report import readings_table, readings_text
+from benchmarks.readings import K2
 
-_NOTHING = "-"
 _PACKERS = ("zstd -3", "squashfs", "bzip2")
 _SUMMARY_BEGIN, _SUMMARY_END = "<!-- measured -->", "<!-- end of measured -->"
 _COMPRESSION = """\
@@ -27,6 +29,10 @@ decodes and compares what it wrote, which is in its seconds; the others do not."
 _GAINS = """\
 From one movie of 40 frames, and from three: cryofs stops by itself when the estimate no longer changes, RELION takes
 all frames that it is given. The seconds are those of the whole program, start and saving included."""
+
+_SUMMARY_READING = """\
+Reading gain-normalised K2 movies through the mount; in brackets, how many times as fast cryofs is. [All
+figures](benchmarks/results/table.md) come with what the rows and columns are."""
 
 
 def write_report(results: Results, folder: Path) -> None:
@@ -53,7 +59,7 @@ def report_text(results: Results) -> str:
     if results.gains:
         parts += ["## Gain estimation", _GAINS, _gains(results.gains)]
     if results.readings:
-        parts += ["## Reading through the mount, caches empty", _readings(results.readings)]
+        parts += ["## Reading through the mount", *readings_text(results.readings)]
     if results.notes:
         parts += ["## Notes", "\n".join(f"- {note}" for note in results.notes)]
     return "\n\n".join(parts) + "\n"
@@ -66,7 +72,15 @@ def write_summary(results: Results, readme: Path) -> None:
     _, end, after = rest.partition(_SUMMARY_END)
     if not end:
         raise SystemExit(f"{readme} has no place for the summary: {_SUMMARY_BEGIN} and {_SUMMARY_END}")
-    readme.write_text(f"{before}{_SUMMARY_BEGIN}\n{_summary(results)}\n{end}{after}")
+    readme.write_text(f"{before}{_SUMMARY_BEGIN}\n{summary_text(results)}\n{end}{after}")
+
+
+def summary_text(results: Results) -> str:
+    """What README.md shows: compression, and reading a K2 movie where that was measured."""
+    parts = [_summary(results)]
+    if any(reading.table == K2 for reading in results.readings):
+        parts += [_SUMMARY_READING, readings_table(results.readings, K2)]
+    return "\n\n".join(parts)
 
 
 def _summary(results: Results) -> str:
@@ -87,7 +101,7 @@ def _summary(results: Results) -> str:
         rows.append([title, *sizes, _of(ours, lambda figure: f"{figure.seconds_each:.2f}"), _ratio(one, ours)])
         rows[-1].append(_ratio(mpi, ours))
     heads = ["movies", *(f"size, {name}" for name in (OURS, RELION, *_PACKERS))]
-    return _table([*heads, "seconds a movie", "x RELION, one process", "x RELION, MPI"], rows)
+    return table([*heads, "seconds a movie", "x RELION, one process", "x RELION, MPI"], rows)
 
 
 def _compression(figures: Sequence[Figure]) -> str:
@@ -110,7 +124,7 @@ def _compression(figures: Sequence[Figure]) -> str:
         )
     heads = ["case", "competitor", "size", "alone, s", "of many, s"]
     heads += ["both alone", "alone / many", "both many", "memory alone, GB", "memory of many, GB"]
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _gains(gains: Sequence[GainFigure]) -> str:
@@ -120,34 +134,19 @@ def _gains(gains: Sequence[GainFigure]) -> str:
         each = f"{seconds / max(gain.frames, 1):.3f}"
         counts = [str(gain.movies), str(gain.frames)]
         rows.append([gain.program, *counts, f"{seconds:.2f}", each, f"{gain.peak_bytes / 1e9:.2f}"])
-    return _table(["program", "movies", "frames", "s", "s a frame", "memory, GB"], rows)
-
-
-def _readings(readings: Sequence[Reading]) -> str:
-    rows = []
-    for reading in readings:
-        ours, theirs = statistics.median(reading.cryofs_seconds), statistics.median(reading.peer_seconds)
-        size, memory = reading.movie_bytes / 1e9, f"{reading.peak_bytes / 1e9:.2f}"
-        ours_text, theirs_text = (f"{seconds:.2f} s, {size / seconds:.2f} GB/s" for seconds in (ours, theirs))
-        rows.append([reading.what, ours_text, reading.peer, theirs_text, f"{theirs / ours:.2f}", memory])
-    return _table(["what", "cryofs", "peer", "time of the peer", "times cryofs", "memory of the mount, GB"], rows)
+    return table(["program", "movies", "frames", "s", "s a frame", "memory, GB"], rows)
 
 
 def _of(figure: Figure | None, text: Callable[[Figure], str]) -> str:
-    return text(figure) if figure else _NOTHING
+    return text(figure) if figure else NOTHING
 
 
 def _ratio(theirs: Figure | None, ours: Figure | None) -> str:
-    return f"{theirs.seconds_each / ours.seconds_each:.1f}" if theirs and ours else _NOTHING
+    return f"{theirs.seconds_each / ours.seconds_each:.1f}" if theirs and ours else NOTHING
 
 
 def _facts(facts: dict[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items()) + "."
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def main() -> None:

@@ -36,6 +36,10 @@ class ChangedError(CryofsError):
     """A file changed while it was open or being archived."""
 
 
+class StuckError(CryofsError, TimeoutError):
+    """The storage below an archive gave no answer in time."""
+
+
 class ArchiveError(CryofsError):
     """A file could not be put into the archive, or taken out of it."""
 

@@ -9,7 +9,6 @@ The file's keys are the names of `Settings`, for example::
 """
 
 import difflib
-import os
 import re
 import tomllib
 from decimal import Decimal
@@ -19,6 +18,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from cryofs.errors import SettingsError
+from cryofs.resources import default_cache_size, usable_cores
 
 FILE_NAME = "cryofs.toml"
 
@@ -27,6 +27,7 @@ _LARGEST = 2**63 - 1
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Dose = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 EerDtype = Literal["int8", "int16", "uint16", "float32"]
 Leftover = Literal["drop", "keep"]
@@ -38,24 +39,21 @@ class Size(int):
     """Bytes, written as a number or with a unit: 500MB, 4GiB."""
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
-
-
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of a mount.
 
     Attributes
     ----------
     cache_size : Size
-        Bytes of decoded frames kept in memory.
+        Bytes of decoded frames kept in memory; by default a share of what this process may use.
     jobs : int
         Threads that decode.
     readahead : Size
         Bytes that the kernel reads ahead of a sequential reader, where it may be set.
     metrics : str or None
         Where figures for Prometheus are served: ``HOST:PORT``, or a port of this machine alone.
+    request_timeout : float
+        Seconds after which a reader no longer waits for storage that gives no answer.
     eer_grouping : int
         EER frames in a fraction.
     eer_dose_per_fraction : float or None
@@ -72,10 +70,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Whether fractions are multiplied with it.
     """
 
-    cache_size: Size = Size(4 << 30)
+    cache_size: Size = msgspec.field(default_factory=lambda: Size(default_cache_size()))
     jobs: Positive = msgspec.field(default_factory=usable_cores)
     readahead: Size = Size(1 << 20)
     metrics: str | None = None
+    request_timeout: Seconds = 60.0
     eer_grouping: Positive = 40
     eer_dose_per_fraction: Dose | None = None
     eer_upsampling: Literal[1, 2, 4] = 1
@@ -118,7 +117,8 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text()) if path.is_file() else {}
         _convert(values)
-    except (tomllib.TOMLDecodeError, SettingsError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
+        # besides errors of its own, tomllib raises what Python says of numbers too long and arrays too deep
         raise SettingsError(f"{path}: {error}; known settings are {', '.join(Settings.__struct_fields__)}") from error
     if "eer_gain" in values:
         values["eer_gain"] = str(archive / values["eer_gain"])

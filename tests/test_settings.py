@@ -1,7 +1,6 @@
 """Settings: sizes as people write them, the file of an archive, options that override it."""
 
 import contextlib
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryofs.errors import SettingsError
+from cryofs.resources import default_cache_size, usable_cores
 from cryofs.settings import FILE_NAME, Settings, load_settings, parse_size
 
 
@@ -61,8 +61,8 @@ def load(folder: Path, text: str, **options: Any) -> Settings:
 
 def test_defaults(tmp_path: Path) -> None:
     found = load_settings(tmp_path, {})
-    assert (found.cache_size, found.readahead) == (4 << 30, 1 << 20)
-    assert found.jobs == len(os.sched_getaffinity(0))
+    assert (found.cache_size, found.readahead) == (default_cache_size(), 1 << 20)
+    assert found.jobs == usable_cores()
     assert load(tmp_path, "") == found
 
 
@@ -90,6 +90,8 @@ def test_the_file_sets_and_options_override(tmp_path: Path) -> None:
         "[mount]\njobs = 4",
         "jobs = ",
         "jobs 4",
+        "jobs = " + "9" * 5000,
+        "jobs = " + "[" * 10_000,
     ],
 )
 def test_unusable_files_are_named_with_a_remedy(tmp_path: Path, text: str) -> None:

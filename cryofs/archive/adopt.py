@@ -23,6 +23,7 @@ from cryofs.archive.sources import Job, Kind, collect_archived
 from cryofs.errors import ArchiveError, ChangedError, CryofsError, DamagedError, FormatError
 from cryofs.formats import record
 from cryofs.formats.foreign_tiff import NoMovieError
+from cryofs.formats.reading import read_up_to
 from cryofs.formats.record import Adopted, Frame, Gain, Original, Record
 from cryofs.formats.sums import file_sha256, quick_sum
 from cryofs.movies.archived import ArchivedMovie, check_pages
@@ -103,7 +104,7 @@ def _is_wanted(job: Job, paths: list[Path]) -> bool:
 def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[int, int] | None:
     """Give a movie its record; its size before and after, None where it has one."""
     with path.open("rb") as file:
-        if record.is_archived(file.fileno(), os.fstat(file.fileno()).st_size):
+        if record.is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(path)):
             return None
     with ForeignMovie(path) as movie, draft(path) as made:
         _check_adoptable(movie)
@@ -193,8 +194,10 @@ def _append_record(
 
 def _frame(movie: ForeignMovie, index: int) -> Frame:
     page = movie.index.pages[index]
-    stored_sum = quick_sum(b"".join(movie.strips(index)))
-    return Frame(quick_sum(movie.raw_frame(index)), stored_sum, list(page.offsets), list(page.byte_counts))
+    strips = movie.stored_frame(index)
+    raw = movie.piece(movie.kept_frame(index, stored=strips), 0, movie.layout.frame_bytes)
+    strip_sums = [quick_sum(strip) for strip in strips.values()]
+    return Frame(quick_sum(raw), list(page.offsets), list(page.byte_counts), strip_sums)
 
 
 def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:
@@ -225,7 +228,7 @@ def restore_adopted(movie: ArchivedMovie, file: io.BufferedRandom) -> None:
     """Write the TIFF as it was before it was adopted; errors as those of `check_adopted`."""
     assert movie.record.adopted is not None
     digest, left, offset = hashlib.sha256(), movie.record.adopted.bytes, 0
-    while left and (piece := os.pread(movie.descriptor, min(left, _CHUNK), offset)):
+    while left and (piece := read_up_to(movie.descriptor, min(left, _CHUNK), offset)):
         digest.update(piece)
         file.write(piece)
         left, offset = left - len(piece), offset + len(piece)

@@ -192,13 +192,18 @@ class _Run:
                 elif not (self._options.only_do_unfinished and is_copy(job.source, target)):
                     _refuse_clash(job, target)
                     durable.copy_file(job.source, target)
-            except (CryofsError, OSError) as error:
+            except CryofsError as error:
                 self.fail(job.source, error)
+            except OSError as error:
+                self.fail(job.source, ArchiveError(f"{job.source}: not copied ({error})"))
 
     def date_folders(self, jobs: list[Job]) -> None:
         """Give folders the times and modes of their originals, the deepest first."""
         for job in reversed([job for job in jobs if job.kind is Kind.FOLDER and job.target != Path()]):
-            durable.copy_times(job.source, self._archive / job.target)
+            try:
+                durable.copy_times(job.source, self._archive / job.target)
+            except OSError as error:
+                self.fail(job.source, ArchiveError(f"{job.source}: its times and mode were not kept ({error})"))
 
     def _keep_eer_gain(self, movie: EerMovie) -> None:
         """Put the gain reference of a movie to be rendered into the archive, to be multiplied, on the movie's grid."""
@@ -251,5 +256,5 @@ def _refuse_clash(job: Job, target: Path) -> None:
     if original_name(target.name) is None or not target.is_file():
         return
     with target.open("rb") as file:
-        if is_archived(file.fileno(), os.fstat(file.fileno()).st_size):
+        if is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(target)):
             raise ArchiveError(f"{job.source}: the archive keeps a movie under this name ({target}); rename the file")

@@ -55,9 +55,9 @@ def is_done(target: Path, info: MovieInfo) -> bool:
         return False
     with target.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        if not is_archived(file.fileno(), size):
-            return False
         try:
+            if not is_archived(file.fileno(), size, str(target)):
+                return False
             record = read_record(file.fileno(), size, str(target))
         except CryofsError:
             return False

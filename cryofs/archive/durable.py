@@ -70,20 +70,32 @@ def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        with naming(folder):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def write_file(target: Path, data: bytes, *, new: bool = False) -> None:
     """Write a whole file, durably; with `new`, FileExistsError where the name is taken."""
-    with draft(target) as made:
+    with naming(target), draft(target) as made:
         made.file.write(data)
         made.sync()
         if new:
             made.publish_new()
         else:
             made.publish()
+
+
+@contextlib.contextmanager
+def naming(target: Path) -> Iterator[None]:
+    """Name the file in errors of the system that do not: a full disk says only that it is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
+        raise
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -112,13 +124,14 @@ def copy_link(source: Path, target: Path) -> None:
     """Make a symbolic link like another, in place of one that points elsewhere."""
     if target.is_symlink() and target.readlink() == source.readlink():
         return
+    if target.exists() and not target.is_symlink():
+        raise FileExistsError(f"{target}: no symbolic link, so it is not replaced by one; remove it")
     made = target.with_name(DRAFT_PREFIX + secrets.token_hex(8))
     made.symlink_to(source.readlink())
-    if target.is_symlink() or not target.exists():
+    try:
         made.rename(target)
-    else:
-        made.unlink()
-        raise FileExistsError(f"{target}: no symbolic link, so it is not replaced by one; remove it")
+    finally:
+        made.unlink(missing_ok=True)
     sync_folder(target.parent)
 
 
@@ -131,6 +144,10 @@ def copy_times(source: Path, target: Path) -> None:
 def remove_stale_drafts(folder: Path) -> None:
     """Remove the drafts that killed runs left in a folder."""
     for path in folder.glob(DRAFT_PREFIX + "*"):
+        # links cannot be locked, but are there for a moment only; a run whose link is gone says so
+        if path.is_symlink():
+            path.unlink(missing_ok=True)
+            continue
         with contextlib.suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()

@@ -23,6 +23,7 @@ class _EncodedBand:
     """Neighbouring strips of a frame; the exceptions begin at a flat index of the frame."""
 
     strips: list[bytes]
+    strip_sums: list[str]
     start: int
     exceptions: Exceptions
     beyond: int
@@ -45,7 +46,7 @@ class EncodedFrame:
     """A frame as it is to be stored, the range of its counts, and how many are beyond the pixel type."""
 
     strips: list[bytes]
-    stored_sum: str
+    strip_sums: list[str]
     exceptions: StoredExceptions | None
     beyond: int
     lowest: int
@@ -105,17 +106,17 @@ def _encode_band(movie: SourceMovie, plan: Plan, band: Band, scratch: Scratch) -
             form = counts.divide(values, plan.reference.gain, band.rows, layout.dtype, memory)
         width, step = values.shape[1], layout.rows_per_strip
         strips = [plan.candidate.encode(form.stored[top : top + step]) for top in range(0, len(values), step)]
-        return _EncodedBand(strips, band.rows.start * width, form.exceptions, form.beyond, form.lowest, form.highest)
+        start, sums = band.rows.start * width, list(map(quick_sum, strips))
+        return _EncodedBand(strips, sums, start, form.exceptions, form.beyond, form.lowest, form.highest)
     finally:
         band.done()
 
 
 def _join(bands: list[_EncodedBand]) -> EncodedFrame:
     """A frame from its bands, which are in the order of frame rows; page order is the reverse."""
-    strips = [strip for band in reversed(bands) for strip in band.strips]
     return EncodedFrame(
-        strips=strips,
-        stored_sum=quick_sum(b"".join(strips)),
+        strips=[strip for band in reversed(bands) for strip in band.strips],
+        strip_sums=[strip_sum for band in reversed(bands) for strip_sum in band.strip_sums],
         exceptions=_deflate(Exceptions.joined([(band.start, band.exceptions) for band in bands])),
         beyond=sum(band.beyond for band in bands),
         lowest=min(band.lowest for band in bands),

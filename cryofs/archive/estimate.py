@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from cryofs.archive.arithmetic import find_arithmetic
-from cryofs.archive.durable import draft, write_file
+from cryofs.archive.durable import draft, naming, write_file
 from cryofs.detector.gain import BECAME_RELIABLE, CHANGED, MISMATCH, NEGATIVE, GainEstimate
 from cryofs.detector.values import GainReference
 from cryofs.errors import CryofsError, GainError
@@ -170,7 +170,7 @@ class Estimation:
             "pixel_size": self.pixel_size,
             "tolerance": self.tolerance,
         }
-        with draft(folder / STATE_NAME) as made:
+        with naming(folder / STATE_NAME), draft(folder / STATE_NAME) as made:
             arrays: dict[str, Any] = vars(self.estimate)
             np.savez(made.file, allow_pickle=False, state=np.array(json.dumps(state)), **arrays)
             made.sync()
@@ -191,10 +191,11 @@ class Estimation:
         """
         path = folder / STATE_NAME
         try:
-            with np.load(path, allow_pickle=False) as saved:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 arrays = {name: saved[name] for name in ("gain", "low", "high", "reliability")}
                 return cls(GainEstimate(**arrays), **json.loads(str(saved["state"])))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:
+            # a damaged archive of arrays raises errors of zipfile, zlib, NumPy and others
             raise GainError(f"{path}: not readable ({error}); remove it to start anew") from error
 
 

@@ -2,7 +2,9 @@
 
 from cryofs.archive import processes
 from cryofs.detector import kernels
+from cryofs.movies import decoding
 
 __all__ = ["processes"]
 
 kernels.load()
+decoding.load_compiled()

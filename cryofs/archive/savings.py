@@ -40,9 +40,9 @@ def savings(paths: Iterable[Path]) -> Savings:
             continue
         with job.source.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if not is_archived(file.fileno(), size):
-                continue
             try:
+                if not is_archived(file.fileno(), size, str(job.source)):
+                    continue
                 record = read_record(file.fileno(), size, str(job.source))
             except CryofsError:
                 total.damaged += 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats import lists
-from cryofs.movies.names import DRAFT_PREFIX, EER_SUFFIX, MOVIE_SUFFIXES, archived_name, fractions_name
+from cryofs.movies.names import DRAFT_PREFIX, EER_SUFFIX, MOVIE_SUFFIXES, archived_name, fractions_name, is_file
 
 
 class Kind(Enum):
@@ -102,7 +102,7 @@ def _listed(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
     for name in names:
         # a list of originals serves for their archived movies too
         written = [name] if archive is not None else [name, archived_name(name)]
-        places = [path for one in written for path in (Path(one), source.parent / one) if path.is_file()]
+        places = [path for one in written for path in (Path(one), source.parent / one) if is_file(path)]
         if places:
             yield _job(places[0], _inside(Path(name)).with_name(places[0].name), archive)
         else:

@@ -159,7 +159,7 @@ def _is_archived_movie(job: Job) -> bool:
     if job.kind is not Kind.FILE or not job.source.name.endswith(TIFF_SUFFIXES):
         return False
     with job.source.open("rb") as file:
-        return is_archived(file.fileno(), os.fstat(file.fileno()).st_size)
+        return is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(job.source))
 
 
 def _is_foreign_movie(job: Job) -> bool:

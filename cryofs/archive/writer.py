@@ -25,6 +25,7 @@ from cryofs.archive.plan import Plan
 from cryofs.archive.samples import take_samples
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats import record, tiff
+from cryofs.formats.reading import read_exactly
 from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
 from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import CLASSIC_LIMIT, TiffMovieWriter
@@ -54,9 +55,9 @@ class _ReplanError(Exception):
 class _WrittenFrame:
     """A frame whose page is in the file: what the record says of it."""
 
-    stored_sum: str
     offsets: list[int]
     byte_counts: list[int]
+    strip_sums: list[str]
     exceptions: StoredExceptions | None
 
     @classmethod
@@ -64,7 +65,7 @@ class _WrittenFrame:
         """A frame whose strips follow one another from an offset on."""
         sizes = list(map(len, frame.strips))
         offsets = list(accumulate(sizes[:-1], initial=offset))
-        return cls(frame.stored_sum, offsets, sizes, frame.exceptions)
+        return cls(offsets, sizes, frame.strip_sums, frame.exceptions)
 
 
 @dataclass
@@ -198,14 +199,14 @@ def _check_frame(
 ) -> None:
     """Decode a frame from the file, and compare the sum of its bytes with that of the original."""
     places = zip(frame.byte_counts, frame.offsets, strict=True)
-    strips = [os.pread(made.file.fileno(), size, offset) for size, offset in places]
+    strips = [read_exactly(made.file.fileno(), size, offset, place) for size, offset in places]
     packed = record.inflate(frame.exceptions.stored) if frame.exceptions else b""
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
     try:
         # a decoder may crash on strips that are not those encoded
-        same = quick_sum(b"".join(strips)) == frame.stored_sum
-        stored = StoredFrame(strips, decoder.unpack_exceptions(packed, count, near))
-        same = same and decoder.original_sum(stored, workers.scratch.take(decoder.strip_bytes)) == original_sum
+        same = list(map(quick_sum, strips)) == frame.strip_sums
+        stored = StoredFrame(dict(enumerate(strips)), decoder.unpack_exceptions(packed, count, near))
+        same = same and decoder.original_sum(stored, workers.scratch.take(decoder.piece_bytes)) == original_sum
     except CryofsError as error:
         raise ArchiveError(f"{place}: does not decode ({error}); check memory and disk") from error
     if not same:
@@ -218,8 +219,10 @@ def _append_record(
     """Write blobs and record behind the TIFF."""
     file = made.file
     file.flush()
-    pages = [(list(page.offsets), list(page.byte_counts)) for page in tiff.read_pages(made.path, plan.layout)]
-    if pages != [(frame.offsets, frame.byte_counts) for frame in frames]:
+    pages = tiff.read_pages(made.path, plan.layout, len(frames))
+    if [(list(page.offsets), list(page.byte_counts)) for page in pages] != [
+        (frame.offsets, frame.byte_counts) for frame in frames
+    ]:
         raise ArchiveError(f"{made.target}: its TIFF pages came back changed from the disk; check the disk")
     file.seek(0, os.SEEK_END)
     head = _store(file, *record.deflate_blob(movie.header))
@@ -251,9 +254,9 @@ def _append_record(
         frames=[
             Frame(
                 original_sum,
-                frame.stored_sum,
                 frame.offsets,
                 frame.byte_counts,
+                frame.strip_sums,
                 _store_exceptions(file, frame.exceptions),
             )
             for frame, original_sum in zip(frames, sums.frames, strict=True)

@@ -13,6 +13,7 @@ from cryofs.cli import (
     adopt,
     compress,
     config,
+    doctor,
     estimate_gain,
     extract,
     info,
@@ -33,7 +34,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (mount, umount, compress, adopt, estimate_gain, verify, extract, info, preview, report, stats, config):
+COMMANDS = (
+    mount,
+    umount,
+    compress,
+    adopt,
+    estimate_gain,
+    verify,
+    extract,
+    info,
+    preview,
+    report,
+    stats,
+    config,
+    doctor,
+)
+for module in COMMANDS:
     app.command(name=module.NAME)(module.command)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from cryofs.cli import eer
 from cryofs.cli.output import Reporter, print_json
-from cryofs.settings import usable_cores
+from cryofs.resources import usable_cores
 from cryofs.units import percent, size_text
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cryofs.cli.output import Reporter
-from cryofs.settings import usable_cores
+from cryofs.resources import usable_cores
 
 NAME = "estimate-gain"
 

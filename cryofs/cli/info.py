@@ -7,7 +7,7 @@ import typer
 
 from cryofs.cli import eer
 from cryofs.cli.output import print_json
-from cryofs.settings import usable_cores
+from cryofs.resources import usable_cores
 from cryofs.units import percent, size_text
 
 NAME = "info"

@@ -8,8 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from cryofs.cli import eer
+from cryofs.resources import default_cache_size
+from cryofs.units import size_text
 
 NAME = "mount"
+_CACHE_DEFAULT = f"a quarter of the usable memory, up to 16GiB; here {size_text(default_cache_size())}"
 
 
 class LogLevel(StrEnum):
@@ -34,7 +37,8 @@ def command(
     foreground: Annotated[bool, typer.Option("-f", "--foreground", help="Serve in this process.")] = False,
     options: Annotated[str, typer.Option("-o", metavar="OPTIONS", help="Mount options, as in allow_other.")] = "",
     cache_size: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Decoded frames kept in memory.", show_default="4GiB")
+        str | None,
+        typer.Option(metavar="SIZE", help="Decoded frames kept in memory.", show_default=_CACHE_DEFAULT),
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="all cores")] = None,
     readahead: Annotated[
@@ -42,6 +46,10 @@ def command(
     ] = None,
     metrics: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Serve figures for Prometheus: PORT, or HOST:PORT.")
+    ] = None,
+    request_timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Longest wait for storage that gives no answer.", show_default="60"),
     ] = None,
     eer_grouping: eer.GroupingOption = None,
     eer_dose_per_fraction: eer.DoseOption = None,
@@ -78,6 +86,7 @@ def command(
         "jobs": jobs,
         "readahead": readahead,
         "metrics": metrics,
+        "request_timeout": request_timeout,
         "eer_grouping": eer_grouping,
         "eer_dose_per_fraction": eer_dose_per_fraction,
         "eer_upsampling": eer_upsampling,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cryofs.settings import usable_cores
+from cryofs.resources import usable_cores
 
 NAME = "preview"
 

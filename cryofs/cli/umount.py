@@ -10,6 +10,9 @@ NAME = "umount"
 
 def command(
     mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", help="Where the archive is mounted.")],
+    lazy: Annotated[
+        bool, typer.Option("--lazy", help="Even if it is in use: programs that have files open go on with them.")
+    ] = False,
 ) -> None:
     """Unmount; returns when the mount and its process are gone.
 
@@ -17,4 +20,4 @@ def command(
     """
     from cryofs.fuse.control import unmount
 
-    unmount(mountpoint)
+    unmount(mountpoint, lazy=lazy)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cryofs.cli.output import Reporter, print_json
-from cryofs.settings import usable_cores
+from cryofs.resources import usable_cores
 
 NAME = "verify"
 

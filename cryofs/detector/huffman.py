@@ -9,16 +9,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-_END = 256
-_SYMBOLS = 257
+END = 256
+SYMBOLS = 257
 _LONGEST = 15
 # A table entry holds the bits of two codes and, above them, how many they are (30 at most).
 _LENGTH_SHIFT = 58
 # The code of the code lengths: 4 bits for lengths 0 to 14, 5 bits for 15 and for 18, a run of 11 to 138 zeros. A fixed
 # one does, as the lengths take some twenty bytes in all. In the order of RFC 1951, 3.2.7.
-_LENGTH_ORDER = np.array([16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15], np.int64)
-_RUN = 18
-_RUN_MIN, _RUN_MAX = 11, 138
+LENGTH_ORDER = np.array([16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15], np.int64)
+RUN = 18
+RUN_MIN, _RUN_MAX = 11, 138
 # header, at most 4 or 5 bits for each of 259 lengths, end of block, the last word
 _ROOM = 40
 
@@ -30,8 +30,8 @@ def encode(data: NDArray[np.uint8]) -> bytes:
     ----------
     data : ndarray of uint8, shape (n,)
     """
-    frequencies = np.zeros(_SYMBOLS, np.int64)
-    lengths = np.zeros(_SYMBOLS, np.int64)
+    frequencies = np.zeros(SYMBOLS, np.int64)
+    lengths = np.zeros(SYMBOLS, np.int64)
     bits = int(_make_lengths(data, frequencies, lengths))
     words = np.empty(bits // 64 + _ROOM, np.uint64)
     size = int(_encode(data, lengths, words))
@@ -53,7 +53,7 @@ def _make_lengths(data, frequencies, lengths):  # type: ignore[no-untyped-def]
         histograms[0, data[place]] += 1
     for symbol in range(256):
         frequencies[symbol] = histograms[:, symbol].sum()
-    frequencies[_END] = 1
+    frequencies[END] = 1
     _huffman_lengths(frequencies, lengths)
     return (frequencies * lengths).sum()
 
@@ -100,7 +100,7 @@ def _huffman_lengths(frequencies, lengths):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True, error_model="numpy")
 def _encode(data, lengths, words):  # type: ignore[no-untyped-def]
     """Write the block into `words`; return how many bytes it takes."""
-    codes = _make_codes(lengths)
+    codes = make_codes(lengths)
     words[0] = 0
     bit = _write_head(lengths, words)
     table = _pair_table(codes, lengths)
@@ -128,7 +128,7 @@ def _encode(data, lengths, words):  # type: ignore[no-untyped-def]
     bit = (word << 6) + np.int64(filled)
     for place in range(whole, len(data)):
         bit = _append(words, bit, codes[data[place]], lengths[data[place]])
-    bit = _append(words, bit, codes[_END], lengths[_END])
+    bit = _append(words, bit, codes[END], lengths[END])
     return (bit + 7) >> 3
 
 
@@ -142,7 +142,7 @@ def _append(words, bit, value, length):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _make_codes(lengths):  # type: ignore[no-untyped-def]
+def make_codes(lengths):  # type: ignore[no-untyped-def]
     """Canonical codes (RFC 1951, 3.2.2), their first bit lowest, as deflate packs them."""
     codes = np.zeros(len(lengths), np.int64)
     code = 0
@@ -176,21 +176,21 @@ def _write_head(lengths, words):  # type: ignore[no-untyped-def]
     """Write the head of a final block with its own codes (RFC 1951, 3.2.7); return where the data begin, in bits."""
     length_lengths = np.zeros(19, np.int64)
     length_lengths[:15] = 4
-    length_lengths[15] = length_lengths[_RUN] = 5
-    length_codes = _make_codes(length_lengths)
+    length_lengths[15] = length_lengths[RUN] = 5
+    length_codes = make_codes(length_lengths)
     bit = _append(words, 0, 1 | 2 << 1, 3)
     # 257 literals, 2 distances, 19 code lengths; no distance is used, but a complete code suits every reader
     bit = _append(words, bit, 0 | 1 << 5 | 15 << 10, 14)
-    for symbol in _LENGTH_ORDER:
+    for symbol in LENGTH_ORDER:
         bit = _append(words, bit, length_lengths[symbol], 3)
     symbol = 0
-    while symbol < _SYMBOLS:
+    while symbol < SYMBOLS:
         zeros = 0
-        while symbol + zeros < _SYMBOLS and lengths[symbol + zeros] == 0 and zeros < _RUN_MAX:
+        while symbol + zeros < SYMBOLS and lengths[symbol + zeros] == 0 and zeros < _RUN_MAX:
             zeros += 1
-        if zeros >= _RUN_MIN:
-            bit = _append(words, bit, length_codes[_RUN], length_lengths[_RUN])
-            bit = _append(words, bit, zeros - _RUN_MIN, 7)
+        if zeros >= RUN_MIN:
+            bit = _append(words, bit, length_codes[RUN], length_lengths[RUN])
+            bit = _append(words, bit, zeros - RUN_MIN, 7)
             symbol += zeros
         else:
             length = lengths[symbol]

@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from cryofs.detector import counts, events, huffman, lzw
+from cryofs.detector import counts, events, huffman, huffman_decoding, lzw
 from cryofs.detector.gain import GainEstimate
 from cryofs.detector.refine import Refinement
 from cryofs.detector.values import GainReference
@@ -21,6 +21,7 @@ def load() -> None:
         counts.divide(values * np.float32(1.5), GainReference(values), slice(0, 2), dtype)
     data = np.zeros(100, np.uint8)
     huffman.encode(data)
+    huffman_decoding.load()
     lzw.decode(lzw.encode(data), data)
     events.load()
 

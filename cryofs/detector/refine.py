@@ -54,11 +54,12 @@ class Refinement:
     def references(self) -> dict[Arithmetic, GainReference]:
         """The references, of these rows, that come nearest to the values under each other arithmetic than SINGLE."""
         seen = self.count_sum > 0
-        with np.errstate(invalid="ignore", divide="ignore"):
+        # values of a source that are no counts may lead beyond what float32 holds; they become exceptions
+        with np.errstate(all="ignore"):
             inside = np.where(self.low <= self.high, 0.5 * (self.low + self.high), self.value_sum / self.count_sum)
-        gain = np.where(seen, inside, self.gain)
-        single = gain.astype(np.float32)
-        detail = {Arithmetic.DOUBLE: (gain - single).astype(np.float32), Arithmetic.RECIPROCAL: _reciprocals(gain)}
+            gain = np.where(seen, inside, self.gain)
+            single = gain.astype(np.float32)
+            detail = {Arithmetic.DOUBLE: (gain - single).astype(np.float32), Arithmetic.RECIPROCAL: _reciprocals(gain)}
         return {arithmetic: GainReference(single, arithmetic, part) for arithmetic, part in detail.items()}
 
 

@@ -26,6 +26,11 @@ _MEM_LEVEL = 9
 _ZLIB_HEAD = b"\x78\x01"
 
 
+# Bytes that one encoded byte stands for, at most: 1032 in deflate, 1290 in LZW. What claims more is damaged, and is
+# refused before memory is taken for it.
+MOST_EXPANSION = 1 << 11
+
+
 @dataclass(frozen=True)
 class Codec:
     """What a reader must know of encoded strips; both stand in the TIFF tags."""
@@ -70,6 +75,12 @@ def encode_float_deflate(strip: NDArray[Any], level: int) -> bytes:
 def zlib_stream(block: bytes, strip: NDArray[Any]) -> bytes:
     """A final deflate block that holds the bytes of a strip, made a zlib stream (RFC 1950)."""
     return _ZLIB_HEAD + block + int(zlib_ng.adler32(strip.reshape(-1).view(np.uint8).data)).to_bytes(4, "big")
+
+
+def check_sum(data: bytes, flat: NDArray[np.uint8]) -> None:
+    """Check the Adler-32 at the end of a zlib stream from which `flat` was decoded; DamagedError where it differs."""
+    if data[-4:] != int(zlib_ng.adler32(flat.data)).to_bytes(4, "big"):
+        raise DamagedError("a strip decodes to bytes of another sum")
 
 
 def inflate(data: bytes, flat: NDArray[np.uint8]) -> None:

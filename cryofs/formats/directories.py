@@ -4,10 +4,11 @@ They are followed by code of our own, because a chain that is cut or leads in a 
 movie. Nothing is trusted beyond the file.
 """
 
-import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from cryofs.formats.reading import read_up_to
 
 MAGICS = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+")
 
@@ -70,7 +71,7 @@ class TiffDirectories:
             place = directory.next
 
     def _directory(self, place: int) -> Directory:
-        data = os.pread(self._descriptor, _DIRECTORY_BYTES, place) if place < self._size else b""
+        data = read_up_to(self._descriptor, _DIRECTORY_BYTES, place) if place < self._size else b""
         if len(data) < self._count.size:
             raise BrokenError(f"an image directory lies beyond its end (byte {place} of {self._size}), it is truncated")
         (count,) = self._count.unpack_from(data)
@@ -129,7 +130,7 @@ class TiffDirectories:
         return self._read(place, need)
 
     def _read(self, place: int, count: int) -> bytes:
-        data = os.pread(self._descriptor, count, place)
+        data = read_up_to(self._descriptor, count, place)
         if len(data) < count:
             raise BrokenError(f"it ends at byte {place + len(data)} within an image directory, it is truncated")
         return data

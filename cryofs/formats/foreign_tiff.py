@@ -3,15 +3,15 @@
 Known are those that microscopes and RELION write: pages of equal size, one value a pixel, in strips.
 """
 
-import os
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
 from cryofs.errors import DamagedError, FormatError
-from cryofs.formats.codecs import Codec, Compression, Predictor
+from cryofs.formats.codecs import MOST_EXPANSION, Codec, Compression, Predictor
 from cryofs.formats.directories import MAGICS, BrokenError, Directory, TiffDirectories
+from cryofs.formats.reading import read_up_to
 from cryofs.formats.tiff import ANGSTROM_PER_CM, Page, PageLayout
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259
@@ -21,8 +21,6 @@ _RESOLUTION, _RESOLUTION_UNIT, _PREDICTOR, _FORMAT = 282, 296, 317, 339
 _COMPRESSIONS: dict[int, Compression] = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate"}
 _PREDICTORS: dict[int, Predictor] = {1: "none", 2: "horizontal", 3: "float"}
 _DTYPES = {(1, 8): "u1", (2, 8): "i1", (1, 16): "u2", (2, 16): "i2", (3, 32): "f4"}
-# LZW gives 1365 bytes at most for a stored one and deflate 1032; what claims more is no image.
-_MOST_FROM_A_BYTE = 2048
 # What a microscope can have; resolutions of scanners and screens lie far outside.
 _PIXEL_SIZES = (0.01, 1000.0)
 _CM_PER_UNIT = {2: 2.54, 3: 1.0}
@@ -82,7 +80,7 @@ def read_index(descriptor: int, size: int, name: str) -> TiffIndex:
     DamagedError
         A TIFF that is cut short or contradicts itself.
     """
-    head = os.pread(descriptor, len(MAGICS[0]), 0)
+    head = read_up_to(descriptor, len(MAGICS[0]), 0)
     if head not in MAGICS:
         raise NoMovieError(f"{name}: no TIFF file; give a movie")
     try:
@@ -137,13 +135,12 @@ def _layout(directories: TiffDirectories, directory: Directory, order: str, name
 
 def _page(directories: TiffDirectories, directory: Directory, number: int, layout: PageLayout, size: int) -> Page:
     offsets, byte_counts = (directories.integers(directory, tag) for tag in (_OFFSETS, _BYTE_COUNTS))
-    if not len(offsets) == len(byte_counts) == -(-layout.ny // layout.rows_per_strip):
+    if not len(offsets) == len(byte_counts) == layout.strips:
         raise BrokenError(f"frame {number} has {len(offsets)} strips of {len(byte_counts)} sizes")
     if any(offset + count > size for offset, count in zip(offsets, byte_counts, strict=True)):
         raise BrokenError(f"frame {number} lies beyond the end of the file, it is truncated")
-    pixels = layout.ny * layout.nx * layout.dtype.itemsize
-    most = 1 if layout.codec.compression == "none" else _MOST_FROM_A_BYTE
-    if pixels > most * sum(byte_counts):
+    most = 1 if layout.codec.compression == "none" else MOST_EXPANSION
+    if layout.page_bytes > most * sum(byte_counts):
         raise BrokenError(f"frame {number} of {layout.ny} x {layout.nx} cannot come from {sum(byte_counts)} bytes")
     return Page(tuple(offsets), tuple(byte_counts))
 

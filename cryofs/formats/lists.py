@@ -7,6 +7,8 @@ import gemmi
 from cryofs.errors import FormatError
 
 SUFFIXES = (".star", ".lst")
+# as long as Linux takes a path
+_LONGEST_NAME = 4096
 _COLUMN = "_rlnMicrographMovieName"
 
 
@@ -26,6 +28,8 @@ def read_list(path: Path) -> list[str]:
         raise FormatError(f"{path}: no text file, so no list of movies")
     names = _star_names(path, text) if path.suffix == ".star" else [line.strip() for line in text.splitlines()]
     names = [name for name in names if name]
+    if (longest := max(map(len, names), default=0)) > _LONGEST_NAME:
+        raise FormatError(f"{path}: a name of {longest} characters is none of a file, so it is no list of movies")
     if not names:
         wanted = f"a column {_COLUMN}" if path.suffix == ".star" else "a movie name on each line"
         raise FormatError(f"{path}: names no movie; it needs {wanted}")

@@ -5,7 +5,6 @@ IMOD: low nibble first, (nx + 1) // 2 bytes a row.
 """
 
 import math
-import os
 import struct
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import FormatError
+from cryofs.formats.reading import read_up_to
 
 MAIN_HEADER_BYTES = 1024
 # Real extended headers reach about 1 MB; a claim far beyond that is a damaged header, and is refused before
@@ -107,7 +107,7 @@ def read_header(descriptor: int, size: int, name: str, max_extended: int = MAX_E
     FormatError
         No MRC file, an unsupported mode, or fewer bytes than the header promises. Nothing large is allocated before.
     """
-    main = os.pread(descriptor, MAIN_HEADER_BYTES, 0)
+    main = read_up_to(descriptor, MAIN_HEADER_BYTES, 0)
     if len(main) < MAIN_HEADER_BYTES:
         raise FormatError(f"{name}: {len(main)} bytes are too few for an MRC header; the file is truncated or no MRC")
     problems = {}
@@ -124,7 +124,7 @@ def read_header(descriptor: int, size: int, name: str, max_extended: int = MAX_E
         except FormatError as error:
             problems[byte_order] = error
             continue
-        extended = os.pread(descriptor, nsymbt, MAIN_HEADER_BYTES)
+        extended = read_up_to(descriptor, nsymbt, MAIN_HEADER_BYTES)
         if len(extended) < nsymbt:
             raise FormatError(f"{name}: the extended header ends early; the file is shrinking or unreadable")
         return MrcHeader(main + extended, byte_order, nx, ny, nz, mode)

@@ -12,16 +12,17 @@ little-endian. No TIFF tag refers to any of it, so no TIFF reader meets a tag th
 import os
 import struct
 import zlib
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from zlib_ng import zlib_ng
 
 from cryofs.errors import DamagedError
 from cryofs.formats.codecs import Compression, Predictor
+from cryofs.formats.reading import read_exactly, read_up_to
 from cryofs.formats.sums import quick_sum
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"\x89cryofs\n"
 # Stands in the ImageDescription of the first page, near the start of the file: it tells an archived movie whose end is
 # missing from a TIFF of somebody else.
@@ -30,32 +31,40 @@ MARK = "archived by cryofs; record at the end of this file"
 _FOOTER = struct.Struct("<8sIIQQ16s")
 _HEAD_BYTES = 4096
 _MAX_RECORD_BYTES = 1 << 30
+# Characters of a record for each byte of the file, at most: what it says of a strip or a frame takes a tag or an image
+# directory of the TIFF, too.
+_MOST_TEXT = 16
+
+
+# What a file can hold of anything, and permission bits.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 
 
 class Blob(msgspec.Struct, frozen=True):
     """Deflated bytes in the file: where, how many stored, how many original, and the XXH3-128 of the original ones."""
 
-    offset: int
-    stored: int
-    size: int
+    offset: Count
+    stored: Count
+    size: Count
     sum: str
 
 
 class FrameExceptions(msgspec.Struct, frozen=True):
     """How many values of a frame are exceptions, how many of these are near, and where they are stored."""
 
-    count: int
+    count: Count
     blob: Blob
-    near: int = 0
+    near: Count = 0
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """A frame: XXH3-128 of its original bytes and of its strips as stored, its strips in the file, its exceptions."""
+    """A frame: XXH3-128 of its original bytes, its strips in the file and the XXH3-128 of each, its exceptions."""
 
     sum: str
-    stored_sum: str
-    offsets: list[int]
-    byte_counts: list[int]
+    offsets: list[Count]
+    byte_counts: list[Count]
+    strip_sums: list[str]
     exceptions: FrameExceptions | None = None
 
 
@@ -70,11 +79,11 @@ class Original(msgspec.Struct, frozen=True):
     """
 
     name: str
-    bytes: int
+    bytes: Count
     sha256: str | None
     mtime_ns: int
     atime_ns: int
-    mode: int
+    mode: Mode
 
 
 class Gain(msgspec.Struct, frozen=True):
@@ -97,7 +106,7 @@ class Rendered(msgspec.Struct, frozen=True):
     """
 
     name: str
-    bytes: int
+    bytes: Count
     mtime_ns: int
     frames: int
     grouping: int
@@ -115,7 +124,7 @@ class Adopted(msgspec.Struct, frozen=True):
     """
 
     name: str
-    bytes: int
+    bytes: Count
     sha256: str
     gain: Gain | None = None
 
@@ -150,13 +159,13 @@ class Record(msgspec.Struct, frozen=True):
     original: Original
     header: Blob
     trailing: list[Blob]
-    shape: tuple[int, int, int]
+    shape: tuple[Count, Count, Count]
     mrc_mode: int
     byte_order: Literal["<", ">"]
     stored_dtype: Literal["uint8", "int8", "uint16", "int16", "float32"]
     compression: Compression
     predictor: Predictor
-    rows_per_strip: int
+    rows_per_strip: Count
     pixel_size: float | None
     gain: Gain | None
     frames: list[Frame]
@@ -201,10 +210,13 @@ def read_blob(descriptor: int, blob: Blob, name: str) -> bytes:
     DamagedError
         They are not those that were stored.
     """
+    if blob.offset + blob.stored > os.fstat(descriptor).st_size:
+        raise DamagedError(f"{name}: a part of its record lies beyond its end; restore it from a backup")
     try:
         # max_length bounds what a damaged stream may allocate
-        data = zlib.decompressobj().decompress(os.pread(descriptor, blob.stored, blob.offset), blob.size + 1)
-    except (zlib.error, OverflowError) as error:
+        stored = read_exactly(descriptor, blob.stored, blob.offset, f"{name}, a part of its record")
+        data = zlib.decompressobj().decompress(stored, blob.size + 1)
+    except zlib.error as error:
         raise DamagedError(f"{name}: a part of its record is damaged ({error}); restore it from a backup") from error
     if len(data) != blob.size or quick_sum(data) != blob.sum:
         raise DamagedError(f"{name}: a part of its record is damaged; restore it from a backup")
@@ -218,17 +230,21 @@ def encode_record(record: Record, offset: int) -> bytes:
     return body + _FOOTER.pack(MAGIC, VERSION, 0, offset, len(body), digest)
 
 
-def is_archived(descriptor: int, size: int) -> bool:
-    """Whether cryofs wrote this file, be it whole or damaged since."""
-    footer = os.pread(descriptor, _FOOTER.size, max(size - _FOOTER.size, 0))
-    if footer.startswith(MAGIC):
-        return True
-    if len(footer) == _FOOTER.size:
+def is_archived(descriptor: int, size: int, name: str) -> bool:
+    """Whether cryofs wrote this file, be it whole or damaged since.
+
+    Raises
+    ------
+    DamagedError
+        It ends before its size: then nobody can tell.
+    """
+    if size >= _FOOTER.size:
+        footer = read_exactly(descriptor, _FOOTER.size, size - _FOOTER.size, name)
+        magic, version, zero, offset, length, _ = _FOOTER.unpack(footer)
         # an adopted TIFF has no mark at its start; a damaged magic is told by what follows it
-        _, version, zero, offset, length, _ = _FOOTER.unpack(footer)
-        if (version, zero, offset + length + _FOOTER.size) == (VERSION, 0, size):
+        if magic == MAGIC or (version, zero, offset + length + _FOOTER.size) == (VERSION, 0, size):
             return True
-    return MARK.encode() in os.pread(descriptor, _HEAD_BYTES, 0)
+    return MARK.encode() in read_exactly(descriptor, min(size, _HEAD_BYTES), 0, name)
 
 
 def read_record(descriptor: int, size: int, name: str) -> Record:
@@ -239,20 +255,26 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
     DamagedError
         The file is cut short or changed, or a newer cryofs wrote it.
     """
-    footer = os.pread(descriptor, _FOOTER.size, max(size - _FOOTER.size, 0))
+    footer = read_up_to(descriptor, _FOOTER.size, max(size - _FOOTER.size, 0))
     if len(footer) < _FOOTER.size or not footer.startswith(MAGIC):
         raise DamagedError(
             f"{name}: its end is missing, the file is truncated or overwritten; restore it from a backup"
         )
     _, version, zero, offset, length, digest = _FOOTER.unpack(footer)
     if version != VERSION:
-        raise DamagedError(f"{name}: its record has version {version}, this cryofs reads {VERSION}; use a newer cryofs")
+        remedy = "a newer" if version > VERSION else "an older"
+        raise DamagedError(
+            f"{name}: its record has version {version}, this cryofs reads {VERSION}; use {remedy} cryofs"
+        )
     if zero or length > min(size, _MAX_RECORD_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: its footer is damaged; restore it from a backup")
-    body = os.pread(descriptor, length, offset)
+    body = read_exactly(descriptor, length, offset, f"{name}, its record")
     if quick_sum(body) != digest.hex():
         raise DamagedError(f"{name}: its record is damaged; restore it from a backup")
     try:
-        return msgspec.json.decode(zlib.decompress(body), type=Record)
-    except (zlib.error, msgspec.MsgspecError) as error:
-        raise DamagedError(f"{name}: its record is not readable ({error}); restore it from a backup") from error
+        text = zlib.decompressobj().decompress(body, _MOST_TEXT * size)
+        return msgspec.json.decode(text, type=Record)
+    except (zlib.error, msgspec.MsgspecError, RecursionError) as error:
+        raise DamagedError(
+            f"{name}: its record is not readable ({str(error)[:200]}); restore it from a backup"
+        ) from error

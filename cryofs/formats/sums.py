@@ -7,6 +7,9 @@ from typing import Any
 import xxhash
 from numpy.typing import NDArray
 
+from cryofs.errors import ChangedError
+from cryofs.formats.reading import fill
+
 _CHUNK = 4 << 20
 
 
@@ -31,11 +34,20 @@ class RunningSum:
 
 
 def file_sha256(descriptor: int, end: int | None = None) -> str:
-    """SHA-256 of an open file, from its start to its end or the byte `end`, as 64 hexadecimal digits."""
+    """SHA-256 of an open file, from its start to its end or the byte `end`, as 64 hexadecimal digits.
+
+    Raises
+    ------
+    ChangedError
+        It ended before, so this would not be its sum.
+    """
     whole = hashlib.sha256()
     buffer = memoryview(bytearray(_CHUNK))
     offset = 0
-    while count := os.preadv(descriptor, [buffer if end is None else buffer[: end - offset]], offset):
+    while count := fill(descriptor, buffer if end is None else buffer[: end - offset], offset):
         whole.update(buffer[:count])
         offset += count
+    size = os.fstat(descriptor).st_size if end is None else end
+    if offset < size:
+        raise ChangedError(f"a file of {size} bytes ended at byte {offset} while its sum was taken; try again")
     return whole.hexdigest()

@@ -4,6 +4,8 @@ A TIFF shows its rows from the top, an MRC from the bottom: page rows are frame 
 """
 
 import io
+import itertools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from numpy.typing import NDArray
 from cryofs.errors import DamagedError, FormatError
 from cryofs.formats.codecs import Codec, Compression, Predictor
 
+# Its remarks on damaged files are lines on the terminal; what matters of them is in the errors.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 CLASSIC_LIMIT = 1 << 32
 ANGSTROM_PER_CM = 1e8
 # Resolutions are stored as a quotient of two uint32; a movie with smaller pixels (below 0.024 A) has none.
@@ -38,11 +42,30 @@ class PageLayout:
     rows_per_strip: int
     pixel_size: float | None
 
+    @property
+    def strips(self) -> int:
+        """Strips of a page."""
+        return -(-self.ny // self.rows_per_strip)
+
+    @property
+    def page_bytes(self) -> int:
+        """Bytes of the pixels of a page."""
+        return self.ny * self.nx * self.dtype.itemsize
+
     def strip_groups(self) -> list[range]:
         """Numbers of the strips, divided into pieces of work of about 256 rows."""
-        size = max(1, WORK_ROWS // self.rows_per_strip)
-        count = -(-self.ny // self.rows_per_strip)
-        return [range(first, min(first + size, count)) for first in range(0, count, size)]
+        size = self._strips_of_group
+        return [range(first, min(first + size, self.strips)) for first in range(0, self.strips, size)]
+
+    def strip_group_at(self, row: int) -> range:
+        """The one of these pieces that holds a frame row."""
+        number = (self.ny - 1 - row) // self.rows_per_strip
+        first = number - number % self._strips_of_group
+        return range(first, min(first + self._strips_of_group, self.strips))
+
+    @property
+    def _strips_of_group(self) -> int:
+        return max(1, WORK_ROWS // self.rows_per_strip)
 
     def frame_rows(self, strips: range) -> slice:
         """Frame rows that neighbouring strips hold; the first strip holds the last rows."""
@@ -101,23 +124,29 @@ class TiffMovieWriter:
         self._writer.close()
 
 
-def read_pages(path: Path, layout: PageLayout) -> list[Page]:
+def read_pages(path: Path, layout: PageLayout, frames: int) -> list[Page]:
     """Index of the pages of a movie that `TiffMovieWriter` wrote with this layout.
 
     Raises
     ------
     DamagedError
-        No TIFF, or a page of another layout.
+        No TIFF, a page of another layout, or another number of pages.
     """
+    pages = []
     try:
         with tifffile.TiffFile(path) as tiff:
-            for number, page in enumerate(tiff.pages):
-                _check_page(path, number, page, tiff, layout)
-            return [Page(tuple(page.dataoffsets), tuple(page.databytecounts)) for page in tiff.pages]
+            # one more tells that there are too many; tifffile follows directories that lead in a circle for ever
+            for number, page in enumerate(itertools.islice(tiff.pages, frames + 1)):
+                _check_page(path, number, page, layout)
+                pages.append(Page(tuple(page.dataoffsets), tuple(page.databytecounts)))
     except DamagedError:
         raise
     except Exception as error:
         raise DamagedError(f"{path}: its TIFF pages are damaged ({error}); restore it from a backup") from error
+    if len(pages) != frames:
+        count = "more" if len(pages) > frames else str(len(pages))
+        raise DamagedError(f"{path}: {count} TIFF pages instead of {frames}; restore it from a backup")
+    return pages
 
 
 def read_image(path: Path) -> NDArray[np.float32]:
@@ -138,7 +167,7 @@ def read_image(path: Path) -> NDArray[np.float32]:
     return np.ascontiguousarray(values, np.float32)
 
 
-def _check_page(path: Path, number: int, page: Any, tiff: Any, layout: PageLayout) -> None:
+def _check_page(path: Path, number: int, page: Any, layout: PageLayout) -> None:
     key = page.keyframe
     found = (key.imagelength, key.imagewidth, key.dtype, int(key.compression), int(key.predictor), key.rowsperstrip)
     wanted = (

@@ -4,9 +4,10 @@ Frames that were given away whole, from their first byte to the last, are kept i
 kernel has their bytes in its page cache by then. Memory of frames that are dropped is used again for the next ones.
 
 Threads: any thread may call `get`. The first that asks for a frame decodes it (its movie's pool does the strips), all
-others wait for that one decode. The lock guards the tables and is never held during a decode. Room is set aside before
-a decode begins, so frames held and frames being decoded together stay within the budget; a frame larger than the whole
-budget is decoded alone and not kept.
+others wait for that one decode. What has to be read is read before a decode gets its turn, so that storage that is
+stuck keeps no other frame waiting. The lock guards the tables and is never held during a decode. Room is set aside
+before a decode begins, so frames held and frames being decoded together stay within the budget; a frame larger than the
+whole budget is decoded alone and not kept.
 """
 
 import threading
@@ -21,6 +22,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from cryofs.frames.memory import reuse
+from cryofs.frames.readers import Readers
 
 # Frames decoded at the same time where each has all threads of a pool for its strips; more would only take memory.
 _DECODES_AT_ONCE = 2
@@ -30,6 +32,8 @@ _SHARE_OF_SERVED = 1 / 16
 Frame = NDArray[Any]
 # Called with memory of the frame's size that may be used for it, or None.
 Decode = Callable[[Frame | None], Frame]
+# What has to be read before: nobody else's decode waits for that.
+Read = Callable[[], None]
 
 
 @dataclass
@@ -53,15 +57,22 @@ class FrameStore:
     ----------
     background : Executor or None
         Runs read-ahead; without it there is none.
+
+    Attributes
+    ----------
+    readers : Readers
+        Those who read in order, for which frames are decoded ahead.
     """
 
     def __init__(self, budget: int, background: Executor | None = None):
+        self.readers = Readers(budget)
         self._budget = budget
         self._background = background
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._cached: LRUCache[Hashable, Frame] = LRUCache(budget, getsizeof=lambda frame: frame.nbytes)
-        self._under_way: dict[Hashable, Future[Frame]] = {}
+        # with what runs in the background for it, where that may not have begun
+        self._under_way: dict[Hashable, tuple[Future[Frame], Future[None] | None]] = {}
         # those of the cached frames that were given away whole, with their sizes
         self._served: OrderedDict[Hashable, int] = OrderedDict()
         self._waiting: deque[object] = deque()
@@ -69,7 +80,9 @@ class FrameStore:
         self._decoding = 0
         self._figures = StoreFigures(budget_bytes=budget)
 
-    def get(self, key: Hashable, size: int, decode: Decode, at_once: int = _DECODES_AT_ONCE) -> Frame:
+    def get(
+        self, key: Hashable, size: int, decode: Decode, at_once: int = _DECODES_AT_ONCE, read: Read = lambda: None
+    ) -> Frame:
         """Frame under `key`, decoded by `decode` unless it is there; it must not be changed.
 
         Parameters
@@ -78,26 +91,40 @@ class FrameStore:
             Bytes that the frame takes, for which room is made first.
         at_once : int
             Decodes that may be under way at the same time, this one included.
+        read : callable
+            Called before `decode`, without a turn.
         """
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
                 self._served.pop(key, None)
                 self._figures.hits += 1
                 return frame
-            if (pending := self._under_way.get(key)) is None:
-                mine: Future[Frame] = Future()
-                self._under_way[key] = mine
+            mine, begun = self._under_way.get(key, (None, None))
+            if mine is None:
+                mine, is_mine = Future(), True
                 self._figures.misses += 1
-        if pending is not None:
-            frame = pending.result()
-            with self._lock:
+            else:
+                # what waits in the background for others is done here
+                is_mine = begun is not None and begun.cancel()
+            if is_mine:
+                self._under_way[key] = mine, None
+        if is_mine:
+            self._fulfil(mine, key, size, decode, at_once, read)
+            return mine.result()
+        frame = mine.result()
+        with self._lock:
+            self._figures.hits += 1
+        return frame
+
+    def held(self, key: Hashable) -> Frame | None:
+        """Frame under `key` if it is there."""
+        with self._lock:
+            if (frame := self._cached.get(key)) is not None:
                 self._figures.hits += 1
             return frame
-        self._fulfil(mine, key, size, decode, at_once)
-        return mine.result()
 
     def prefetch(
-        self, key: Hashable, size: int, decode: Decode, at_once: int = _DECODES_AT_ONCE
+        self, key: Hashable, size: int, decode: Decode, at_once: int = _DECODES_AT_ONCE, read: Read = lambda: None
     ) -> Future[None] | None:
         """Decode a frame in the background, if there is room for it without waiting.
 
@@ -113,8 +140,8 @@ class FrameStore:
             if busy or key in self._cached or key in self._under_way:
                 return None
             future: Future[Frame] = Future()
-            begun = self._background.submit(self._fulfil, future, key, size, decode, at_once)
-            self._under_way[key] = future
+            begun = self._background.submit(self._fulfil, future, key, size, decode, at_once, read)
+            self._under_way[key] = future, begun
             self._figures.read_ahead += 1
         return begun
 
@@ -130,8 +157,18 @@ class FrameStore:
             self._figures.cached_bytes = int(self._cached.currsize)
             return StoreFigures(**vars(self._figures))
 
-    def _fulfil(self, future: Future[Frame], key: Hashable, size: int, decode: Decode, at_once: int) -> None:
+    def _fulfil(
+        self, future: Future[Frame], key: Hashable, size: int, decode: Decode, at_once: int, read: Read
+    ) -> None:
         """Decode a frame, hand it to all who wait, and keep it."""
+        try:
+            read()
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the frame gets the error, whatever it is
+            with self._lock:
+                del self._under_way[key]
+                self._figures.failures += 1
+            future.set_exception(error)
+            return
         # what is dropped is given back to the system here, without the lock
         spare = reuse(self._make_room(size, at_once), size)
         started = time.monotonic()

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import json
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -15,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from cryofs.errors import MountError
+from cryofs.mount_table import mount_table
 
 FILE_SYSTEM_TYPE = "fuse.cryofs"
 ATTRIBUTE_PREFIX = "user.cryofs."
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 _UNMOUNT_SECONDS = 30.0
-# how the mount table writes spaces and the like in paths
-_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 def is_mounted(mountpoint: Path) -> bool:
@@ -32,18 +30,12 @@ def is_mounted(mountpoint: Path) -> bool:
 def device_number(mountpoint: Path) -> str | None:
     """Device number (``major:minor``) of the cryofs mount at this path, None where there is none."""
     # resolving the folder alone does not touch the mount, which may be dead
-    wanted = os.fsencode(Path(os.path.realpath(mountpoint.parent)) / mountpoint.name)
+    wanted = Path(os.path.realpath(mountpoint.parent)) / mountpoint.name
     found = None
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        fields, _, kind = line.partition(b" - ")
-        _, _, device, _, place, *_ = fields.split(b" ")
-        if kind.split(b" ")[0] == FILE_SYSTEM_TYPE.encode() and _OCTAL.sub(_unescape, place) == wanted:
-            found = device.decode()
+    for mount in mount_table():
+        if mount.kind == FILE_SYSTEM_TYPE and mount.place == wanted:
+            found = mount.device
     return found
-
-
-def _unescape(octal: re.Match[bytes]) -> bytes:
-    return bytes([int(octal[1], 8)])
 
 
 def mount_facts(path: Path) -> dict[str, Any] | None:
@@ -64,8 +56,14 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def unmount(mountpoint: Path) -> None:
+def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     """Unmount, and wait until mount and process are gone.
+
+    Parameters
+    ----------
+    lazy : bool
+        Take the mount away from its place even if it is in use, and wait for that alone: its process ends when the last
+        program that uses it does.
 
     Raises
     ------
@@ -76,14 +74,19 @@ def unmount(mountpoint: Path) -> None:
     if not is_mounted(mountpoint):
         raise MountError(f"{mountpoint}: no cryofs mount there; see the mounts with findmnt -t {FILE_SYSTEM_TYPE}")
     facts = None
-    with contextlib.suppress(MountError):
-        facts = mount_facts(mountpoint)
+    if not lazy:
+        with contextlib.suppress(MountError):
+            facts = mount_facts(mountpoint)
     tool = shutil.which("fusermount3")
-    command = [tool, "-u", "--", str(mountpoint)] if tool else ["umount", "--", str(mountpoint)]
+    command = [tool, "-u", *(["-z"] if lazy else [])] if tool else ["umount", *(["-l"] if lazy else [])]
+    command += ["--", str(mountpoint)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or ["unmounting failed"]
-        raise MountError(f"{mountpoint}: {reason[0]}; close what uses it (fuser -vm {mountpoint}), then try again")
+        raise MountError(
+            f"{mountpoint}: {reason[0]}; close what uses it (fuser -vm {mountpoint}), then try again, "
+            "or have it vanish for all but those (--lazy)"
+        )
     deadline = time.monotonic() + _UNMOUNT_SECONDS
     while is_mounted(mountpoint) or (facts is not None and _runs(facts["pid"])):
         if time.monotonic() > deadline:

@@ -10,12 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryofs.errors import MountError
-from cryofs.fuse.control import device_number, is_mounted
+from cryofs.fuse.control import device_number, is_mounted, mount_facts
 from cryofs.settings import Settings
 from cryofs.vfs.filesystem import FileSystem
 
 # what libfuse's main function returns when a signal ended its loop
 _ENDED_BY_SIGNAL = 8
+_MAX_THREADS = 256
+# mount options that would undo what protects archive and machine
+_REFUSED = {"rw": "read-only", "suid": "nosuid", "dev": "nodev"}
 
 log = logging.getLogger("cryofs")
 
@@ -29,14 +32,14 @@ def check_mountpoint(archive: Path, mountpoint: Path) -> None:
         No archive, no mountpoint, something of ours mounted there already, or FUSE not usable.
     """
     if is_mounted(mountpoint):
+        # a dead one tells so
+        mount_facts(mountpoint)
         raise MountError(f"{mountpoint}: mounted already; cryofs umount {mountpoint} clears it")
     for path, what in ((archive, "archive"), (mountpoint, "mountpoint")):
         if not path.is_dir():
             raise MountError(f"{path}: no such folder, it is to be the {what}; create it first")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        raise MountError(
-            "/dev/fuse: missing or not accessible; load the fuse module, or join the group that may use it"
-        )
+        raise MountError("/dev/fuse: missing or not accessible; see cryofs doctor")
 
 
 def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_live: Callable[[], None]) -> None:
@@ -77,12 +80,15 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
             Operations(files, settings.readahead, live),
             str(mountpoint.absolute()),
             foreground=True,
+            # what is opened comes as a structure, in which the kernel is told how to treat its pages
+            raw_fi=True,
             **_mount_options(archive, options),
+            **_threads(mfusepy.fuse_version_major, mfusepy.fuse_version_minor),
         )
     except RuntimeError as error:
         if was_live and error.args == (_ENDED_BY_SIGNAL,):
             return
-        raise MountError(f"{mountpoint}: mounting failed (code {error} of libfuse)") from error
+        raise MountError(f"{mountpoint}: mounting failed (code {error} of libfuse); see cryofs doctor") from error
 
 
 def serve_in_background(command: list[str], mountpoint: Path, log_file: Path) -> None:
@@ -151,11 +157,24 @@ def _mount_options(archive: Path, options: str) -> dict[str, str | bool]:
         "ro": True,
         # with allow_other, permissions must be checked for each user by the kernel
         "default_permissions": True,
+        # what an archive holds must not make anybody root
+        "nosuid": True,
+        "nodev": True,
     }
     for option in filter(None, options.split(",")):
         name, equals, value = option.partition("=")
+        if name in _REFUSED:
+            raise MountError(f"-o {name}: mounts of cryofs are always {_REFUSED[name]}; leave this option out")
         chosen[name] = value if equals else True
     return chosen
+
+
+def _threads(major: int, minor: int) -> dict[str, int]:
+    """Option for threads of libfuse, which a request holds until it is answered; ten are soon taken by one stuck file.
+
+    Before 3.12 libfuse starts as many as it needs, and does not know the option.
+    """
+    return {"max_threads": _MAX_THREADS} if (major, minor) >= (3, 12) else {}
 
 
 def _set_readahead(mountpoint: Path, size: int) -> None:

@@ -12,17 +12,21 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
-from cryofs.errors import ChangedError, CryofsError
+from cryofs.errors import ChangedError, CryofsError, StuckError
 from cryofs.fuse.binding import mfusepy
 from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.filesystem import FileSystem
+from cryofs.vfs.pages import Pages
 
 # Readers that go by st_blksize (C and Python buffered reads) then ask for pieces of this size.
 _BLOCK_SIZE = 1 << 20
+# Reads ahead that the kernel may have under way; its default of 12 is soon taken by one file.
+_REQUESTS_AT_ONCE = 64
 # Exceptions that carry no errno of their own; the first row that matches counts.
 _ERRNO: tuple[tuple[type[Exception], int], ...] = (
     (ChangedError, errno.ESTALE),
+    (StuckError, errno.ETIMEDOUT),
     (FileNotFoundError, errno.ENOENT),
     (IsADirectoryError, errno.EISDIR),
     (Exception, errno.EIO),
@@ -79,9 +83,9 @@ class Operations(mfusepy.Operations):
         self._files.start()
         if conn_info is not None:
             conn_info.max_readahead = self._readahead
+            # requests of one file that is stuck must not take the places of all others
+            conn_info.max_background = conn_info.congestion_threshold = _REQUESTS_AT_ONCE
         if config_3 is not None:
-            # keep pages between opens while size and time of a file stay the same
-            config_3.auto_cache = 1
             config_3.use_ino = 1
         self._on_live()
 
@@ -91,7 +95,7 @@ class Operations(mfusepy.Operations):
         self._files.stop()
 
     @_with_errno
-    def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:
+    def getattr(self, path: str, info: Any = None) -> dict[str, int]:
         """Attributes as stat shows them."""
         return _stat(self._files.attributes(path))
 
@@ -112,24 +116,28 @@ class Operations(mfusepy.Operations):
         return self._files.read_link(path)
 
     @_with_errno
-    def open(self, path: str, flags: int) -> int:
+    def open(self, path: str, info: Any) -> int:
         """Open a file for reading."""
-        if flags & os.O_ACCMODE != os.O_RDONLY:
+        if info.flags & os.O_ACCMODE != os.O_RDONLY:
             raise OSError(errno.EROFS, "the mount is read-only", path)
-        return self._files.open(path)
+        info.fh = self._files.open(path)
+        pages = self._files.pages(info.fh)
+        info.keep_cache = pages is Pages.KEEP
+        info.direct_io = pages is Pages.BYPASS
+        return 0
 
     @_with_errno
-    def read(self, path: str, size: int, offset: int, fh: int) -> Any:
+    def read(self, path: str, size: int, offset: int, info: Any) -> Any:
         """Bytes of a file; those of a frame without copying them first."""
-        data = self._files.read(fh, size, offset)
+        data = self._files.read(info.fh, size, offset)
         if isinstance(data, bytes):
             return data
         return (ctypes.c_char * len(data)).from_buffer(data.data)
 
     @_with_errno
-    def release(self, path: str, fh: int) -> int:
+    def release(self, path: str, info: Any) -> int:
         """Close a file."""
-        self._files.release(fh)
+        self._files.release(info.fh)
         return 0
 
     @_with_errno
@@ -159,7 +167,9 @@ class Operations(mfusepy.Operations):
         return [FACTS_ATTRIBUTE, *(ATTRIBUTE_PREFIX + fact for fact in facts if path == "/")]
 
     def _facts(self, path: str) -> dict[str, Any] | None:
-        return self._files.facts() if path == "/" else self._files.file_facts(path)
+        if path == "/":
+            return {**self._files.facts(), "readahead": self._readahead}
+        return self._files.file_facts(path)
 
 
 _STATVFS_NAMES = (

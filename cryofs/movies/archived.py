@@ -11,15 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, DamagedError
-from cryofs.formats import foreign_tiff, mrc, tiff
+from cryofs.formats import codecs, foreign_tiff, mrc, tiff
 from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
-from cryofs.formats.record import Record, read_blob, read_record
+from cryofs.formats.reading import read_exactly
+from cryofs.formats.record import Blob, Frame, Record, read_blob, read_record
 from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import PageLayout
-from cryofs.movies.decoding import FrameDecoder, StoredFrame
+from cryofs.movies.decoding import FrameDecoder, StoredFrame, pieces_of
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Layout, Movie
+
+# Frames of fewer bands are decoded whole at once.
+_BANDS_WORTH_IT = 4
 
 
 class ArchivedMovie(Movie):
@@ -62,7 +66,7 @@ class ArchivedMovie(Movie):
         try:
             self._stat = os.fstat(self._descriptor)
             self.record: Record = read_record(self._descriptor, self._stat.st_size, self.name)
-            self.layout = _layout(self.record, self.name)
+            self.layout = layout_of(self.record, self.name)
             self.page_layout = _page_layout(self.record)
         except BaseException:
             os.close(self._descriptor)
@@ -72,7 +76,7 @@ class ArchivedMovie(Movie):
     def mrc_header(self) -> MrcHeader:
         """Parsed header of the original."""
         if self._header is None:
-            raw = read_blob(self._descriptor, self.record.header, self.name)
+            raw = self._blob(self.record.header)
             frames, ny, nx = self.record.shape
             self._header = MrcHeader(raw, self.record.byte_order, nx, ny, frames, self.record.mrc_mode)
         return self._header
@@ -101,17 +105,60 @@ class ArchivedMovie(Movie):
         """
         return self.kept_frame(index)
 
-    def kept_frame(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[np.uint8]:
+    def stored_frame(self, index: int) -> StoredFrame:
+        """Strips and exceptions of a frame, checked; its gain reference is in memory afterwards."""
+        with self._telling(index):
+            return self._stored(index, range(self.page_layout.strips), self._loaded_decoder())
+
+    def kept_frame(
+        self, index: int, memory: NDArray[Any] | None = None, stored: StoredFrame | None = None
+    ) -> NDArray[np.uint8]:
         """Bytes of a frame of the original; errors as those of `raw_frame`."""
+        stored = stored or self.stored_frame(index)
         with self._telling(index):
             frame = self.record.frames[index]
-            raw = self._decode(index, memory)
+            raw = self._decode(stored, memory)
             if quick_sum(raw) != frame.sum:
                 raise DamagedError("the decoded frame has another sum than recorded")
             return raw
 
-    def counts(self, index: int) -> NDArray[Any]:
+    def band(self, start: int) -> range | None:
+        """Bytes of the rows that are decoded for the one at `start`; None where these are much of a frame."""
+        layout = self.page_layout
+        if len(layout.strip_groups()) < _BANDS_WORTH_IT:
+            return None
+        rows = layout.frame_rows(layout.strip_group_at(start // self._row_bytes))
+        return range(rows.start * self._row_bytes, rows.stop * self._row_bytes)
+
+    def stored_band(self, index: int, band: range) -> StoredFrame:
+        """Strips and exceptions of a band of a frame, as `stored_frame` gives those of all of it."""
+        with self._telling(index):
+            strips = self.page_layout.strip_group_at(band.start // self._row_bytes)
+            return self._stored(index, strips, self._loaded_decoder())
+
+    def kept_band(
+        self, index: int, band: range, memory: NDArray[Any] | None = None, stored: StoredFrame | None = None
+    ) -> NDArray[np.uint8]:
+        """Bytes of a band of a frame; errors as those of `raw_frame`.
+
+        Nothing is known of a band's bytes alone; all that they are made of has sums of its own.
+        """
+        stored = stored or self.stored_band(index, band)
+        with self._telling(index):
+            return self._decode(stored, memory)
+
+    def strips(self, index: int) -> dict[int, bytes]:
+        """Strips of a frame by their numbers, encoded, checked; errors as those of `counts`."""
+        with self._telling(index):
+            return self._strips(index, range(self.page_layout.strips))
+
+    def counts(self, index: int, strips: dict[int, bytes] | None = None) -> NDArray[Any]:
         """What is stored of a frame: values before the multiplication with the gain, shape (ny, nx), frame rows.
+
+        Parameters
+        ----------
+        strips : dict or None
+            What `strips` gave, if it was asked before.
 
         Raises
         ------
@@ -124,15 +171,15 @@ class ArchivedMovie(Movie):
         with self._telling(index):
             # no gain reference is needed for counts
             decoder = FrameDecoder(layout, self.mrc_header, None)
-            strips = self._strips(index)
+            strips = strips or self._strips(index, range(layout.strips))
             page = np.empty((layout.ny, layout.nx), layout.dtype)
 
-            def decode_group(group: range) -> None:
-                for number in group:
-                    rows = page[number * layout.rows_per_strip :][: layout.rows_per_strip]
-                    rows[:] = decoder.page_rows(strips, number)
+            def decode_piece(piece: range) -> None:
+                page[piece.start * layout.rows_per_strip : piece.stop * layout.rows_per_strip] = decoder.page_rows(
+                    strips, piece
+                )
 
-            self._for_each_group(decode_group)
+            self._for_each_piece(range(layout.strips), decode_piece)
             return page[::-1]
 
     def read_trailing(self, size: int, offset: int) -> bytes:
@@ -141,7 +188,7 @@ class ArchivedMovie(Movie):
         start = 0
         for blob in self.record.trailing:
             if start < offset + size and offset < start + blob.size:
-                data = read_blob(self._descriptor, blob, self.name)
+                data = self._blob(blob)
                 pieces.append(data[max(offset - start, 0) : offset + size - start])
             start += blob.size
         return b"".join(pieces)
@@ -150,45 +197,74 @@ class ArchivedMovie(Movie):
         """Release the file."""
         os.close(self._descriptor)
 
+    @property
+    def _row_bytes(self) -> int:
+        return self.layout.frame_bytes // self.page_layout.ny
+
+    def _blob(self, blob: Blob) -> bytes:
+        try:
+            return read_blob(self._descriptor, blob, self.name)
+        except DamagedError:
+            self._check_unchanged()
+            raise
+
     def _check_unchanged(self) -> None:
         now = os.fstat(self._descriptor)
         if (now.st_size, now.st_mtime_ns) != (self._stat.st_size, self._stat.st_mtime_ns):
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
-    def _decode(self, index: int, memory: NDArray[Any] | None) -> NDArray[np.uint8]:
+    def _decode(self, stored: StoredFrame, memory: NDArray[Any] | None) -> NDArray[np.uint8]:
+        """Bytes of the frame rows whose strips are given."""
         decoder = self._loaded_decoder()
-        stored = self._stored_frame(index, decoder)
-        values = decoder.empty_values(self.mrc_header.ny, memory)
+        rows = self.page_layout.frame_rows(stored.numbers)
+        values = decoder.empty_values(rows.stop - rows.start, memory)
 
-        def decode_group(group: range) -> None:
-            decoder.decode(stored.strips, group, values[self.page_layout.frame_rows(group)])
+        def decode_piece(piece: range) -> None:
+            held = self.page_layout.frame_rows(piece)
+            decoder.decode(stored.strips, piece, values[held.start - rows.start : held.stop - rows.start])
 
-        self._for_each_group(decode_group)
-        stored.exceptions.put_back(values)
+        self._for_each_piece(stored.numbers, decode_piece)
+        width = values.shape[1]
+        stored.exceptions.within(rows.start * width, rows.stop * width).put_back(values)
         return mrc.frame_raw(values, self.mrc_header)
 
-    def _stored_frame(self, index: int, decoder: FrameDecoder) -> StoredFrame:
+    def _stored(self, index: int, strips: range, decoder: FrameDecoder) -> StoredFrame:
         found = self.record.frames[index].exceptions
         if found is None:
-            return StoredFrame(self._strips(index), decoder.unpack_exceptions(b"", 0, 0))
+            return StoredFrame(self._strips(index, strips), decoder.unpack_exceptions(b"", 0, 0))
         packed = read_blob(self._descriptor, found.blob, self.name)
-        return StoredFrame(self._strips(index), decoder.unpack_exceptions(packed, found.count, found.near))
+        return StoredFrame(self._strips(index, strips), decoder.unpack_exceptions(packed, found.count, found.near))
 
-    def _strips(self, index: int) -> list[bytes]:
-        """Strips of a frame, encoded, checked.
+    def _strips(self, index: int, numbers: range) -> dict[int, bytes]:
+        """Strips of a frame by their numbers, encoded, checked.
 
         Decoders meet no damaged strip: what they do with one is their affair, and may be a crash.
         """
         frame = self.record.frames[index]
-        places = zip(frame.byte_counts, frame.offsets, strict=True)
-        strips = [os.pread(self._descriptor, byte_count, offset) for byte_count, offset in places]
-        if quick_sum(b"".join(strips)) != frame.stored_sum:
-            raise DamagedError("its strips have another sum than recorded")
+        self._check_strips(frame)
+        strips = {}
+        for number in numbers:
+            size, offset = frame.byte_counts[number], frame.offsets[number]
+            strips[number] = read_exactly(self._descriptor, size, offset, f"strip {number}")
+            if quick_sum(strips[number]) != frame.strip_sums[number]:
+                raise DamagedError(f"strip {number} has another sum than recorded")
         return strips
 
-    def _for_each_group(self, action: Callable[[range], None]) -> None:
-        run = map if self._pool is None else self._pool.map
-        for _ in run(action, self.page_layout.strip_groups()):
+    def _check_strips(self, frame: Frame) -> None:
+        """Refuse a record that claims what cannot be, before memory is taken for it."""
+        layout = self.page_layout
+        if not len(frame.offsets) == len(frame.byte_counts) == len(frame.strip_sums) == layout.strips:
+            raise DamagedError(f"its record names {len(frame.offsets)} strips instead of {layout.strips}")
+        if max(map(sum, zip(frame.offsets, frame.byte_counts, strict=True))) > self._stat.st_size:
+            raise DamagedError("its strips lie beyond the end of the file")
+        if layout.page_bytes > codecs.MOST_EXPANSION * sum(frame.byte_counts):
+            raise DamagedError(f"its strips cannot hold {layout.page_bytes} bytes")
+
+    def _for_each_piece(self, strips: range, action: Callable[[range], None]) -> None:
+        pieces = pieces_of(strips)
+        # a single piece need not wait for those of others
+        run = map if self._pool is None or len(pieces) == 1 else self._pool.map
+        for _ in run(action, pieces):
             pass
 
     @contextlib.contextmanager
@@ -215,9 +291,20 @@ class ArchivedMovie(Movie):
         return self._decoder
 
 
-def _layout(record: Record, name: str) -> Layout:
+def layout_of(record: Record, name: str) -> Layout:
+    """Layout of the original.
+
+    Raises
+    ------
+    DamagedError
+        What the record says does not add up.
+    """
     frames, ny, nx = record.shape
-    if record.mrc_mode not in mrc.MODE_DTYPES or min(record.shape) < 1 or frames != len(record.frames):
+    if (
+        record.mrc_mode not in mrc.MODE_DTYPES
+        or min(*record.shape, record.rows_per_strip) < 1
+        or frames != len(record.frames)
+    ):
         raise DamagedError(f"{name}: its record contradicts itself; restore it from a backup")
     header = MrcHeader(bytes(0), record.byte_order, nx, ny, frames, record.mrc_mode)
     layout = Layout(record.header.size, frames, header.frame_bytes, record.original.bytes)
@@ -241,7 +328,7 @@ def check_pages(movie: ArchivedMovie) -> None:
         The TIFF structure and the record disagree.
     """
     if movie.record.adopted is None:
-        pages = tiff.read_pages(movie.path, movie.page_layout)
+        pages = tiff.read_pages(movie.path, movie.page_layout, len(movie.record.frames))
     else:
         index = foreign_tiff.read_index(movie.descriptor, movie.record.adopted.bytes, movie.name)
         pages = index.pages if index.layout == movie.page_layout else []

@@ -3,6 +3,8 @@
 Where the original value was no product of a count and the gain (an exception), a count is the nearest whole number.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,7 +49,17 @@ class CountsMovie(Movie):
 
     def raw_frame(self, index: int) -> NDArray[np.uint8]:
         """Counts of a frame; errors as those of the archived movie."""
-        return mrc.frame_raw(self._archived.counts(index).astype(self.dtype), self._header)
+        return self.kept_frame(index)
+
+    def stored_frame(self, index: int) -> dict[int, bytes]:
+        """Strips of a frame."""
+        return self._archived.strips(index)
+
+    def kept_frame(
+        self, index: int, memory: NDArray[Any] | None = None, stored: dict[int, bytes] | None = None
+    ) -> NDArray[np.uint8]:
+        """Counts of a frame."""
+        return mrc.frame_raw(self._archived.counts(index, stored).astype(self.dtype), self._header)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Nothing follows the frames."""

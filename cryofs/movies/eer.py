@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from cryofs.errors import FormatError
 from cryofs.formats import eer
-from cryofs.formats.eer import EerIndex
+from cryofs.formats.eer import EerIndex, EventStreams
 from cryofs.formats.mrc import MrcHeader
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.movie import Layout
 from cryofs.movies.rendering import Rendering, facts_of, fraction_header
 from cryofs.movies.source import ReadRows, SourceMovie
-from cryofs.settings import usable_cores
+from cryofs.resources import usable_cores
 
 log = logging.getLogger("cryofs")
 
@@ -141,18 +141,31 @@ class EerMovie(SourceMovie):
         _, ny, nx = self.shape
         return ny * nx * np.min_scalar_type(len(self.fractions[0])).itemsize
 
-    def kept_frame(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Counts of a fraction, shape (ny * nx,), in an unsigned type that holds them.
+    def stored_frame(self, index: int) -> EventStreams:
+        """Event streams of a fraction; its gain reference is in memory afterwards.
 
         Raises
         ------
         ChangedError
             The file was written to since it was opened.
         """
-        frames = [frame for frame in self.fractions[index] if self.index.intact[frame]]
-        streams = eer.read_streams(self.descriptor, self.index, frames, self.name)
+        streams = eer.read_streams(self.descriptor, self.index, self._intact(index), self.name)
         # an EER file has no sums that would tell frames of another file
         self.check_unchanged()
+        if self.rendering.apply_gain:
+            self._loaded_gain()
+        return streams
+
+    def _intact(self, index: int) -> list[int]:
+        """Frames of a fraction that are in the file."""
+        return [frame for frame in self.fractions[index] if self.index.intact[frame]]
+
+    def kept_frame(
+        self, index: int, memory: NDArray[Any] | None = None, stored: EventStreams | None = None
+    ) -> NDArray[Any]:
+        """Counts of a fraction, shape (ny * nx,), in an unsigned type that holds them; errors of `stored_frame`."""
+        streams = stored or self.stored_frame(index)
+        frames = self._intact(index)
         # compiled code takes a third of a second to load, which only those who render should wait for
         from cryofs.detector import events
 

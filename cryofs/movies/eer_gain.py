@@ -8,6 +8,7 @@ Thread safety: an `EerGains` may be shared; one thread at a time loads a referen
 import threading
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,9 +88,19 @@ class EerGainMovie(Movie):
         GainError
             See `EerGains.get`.
         """
+        return self.kept_frame(index)
+
+    def stored_frame(self, index: int) -> NDArray[np.float32]:
+        """The reference on its grid."""
         if index != 0:
             raise IndexError(f"{self.name}: a gain reference has no frame {index}")
-        return mrc.frame_raw(self._gains.get(self._path, self.shape[1:]), self._header)
+        return self._gains.get(self._path, self.shape[1:])
+
+    def kept_frame(
+        self, index: int, memory: NDArray[Any] | None = None, stored: NDArray[np.float32] | None = None
+    ) -> NDArray[np.uint8]:
+        """Bytes of the reference."""
+        return mrc.frame_raw(self.stored_frame(index) if stored is None else stored, self._header)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Nothing follows the frame."""

@@ -3,20 +3,24 @@
 MRC has no unsigned 8-bit type that all programs agree on, so such pixels are shown as int16.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cryofs.detector.values import array_in
 from cryofs.errors import ChangedError, DamagedError
 from cryofs.formats import foreign_tiff, mrc
 from cryofs.formats.foreign_tiff import TiffFacts, TiffIndex
 from cryofs.formats.mrc import MrcHeader
-from cryofs.movies.decoding import FrameDecoder
+from cryofs.formats.reading import read_exactly
+from cryofs.movies.decoding import FrameDecoder, pieces_of
 from cryofs.movies.movie import Layout, Movie
-from cryofs.settings import usable_cores
+from cryofs.resources import usable_cores
 from cryofs.version import VERSION
 
 _MODES = {"int8": 0, "uint8": 1, "int16": 1, "uint16": 6, "float32": 2}
@@ -84,10 +88,23 @@ class ForeignMovie(Movie):
     @property
     def kept_bytes(self) -> int:
         """Pixels are kept in the type they are stored in, which may be narrower than what readers see."""
-        layout = self.index.layout
-        return layout.ny * layout.nx * layout.dtype.itemsize
+        return self.index.layout.page_bytes
 
-    def kept_frame(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
+    def stored_frame(self, index: int) -> dict[int, bytes]:
+        """Strips of a frame by their numbers, encoded; errors as those of `kept_frame`."""
+        page = self.index.pages[index]
+        with self._telling(index):
+            strips = {
+                number: read_exactly(self._descriptor, size, offset, f"strip {number}")
+                for number, (size, offset) in enumerate(zip(page.byte_counts, page.offsets, strict=True))
+            }
+        # such a file has no sums that would tell strips of another file
+        self.check_unchanged()
+        return strips
+
+    def kept_frame(
+        self, index: int, memory: NDArray[Any] | None = None, stored: dict[int, bytes] | None = None
+    ) -> NDArray[Any]:
         """Stored pixels of a frame, shape (ny * nx,), rows in the order of the MRC file.
 
         Raises
@@ -98,27 +115,12 @@ class ForeignMovie(Movie):
             The file was written to since it was opened.
         """
         layout = self.index.layout
-        frame = np.empty((layout.ny, layout.nx), layout.dtype) if memory is None else memory.view(layout.dtype)
-        rows = frame.reshape(layout.ny, layout.nx)
-        try:
-            strips = self.strips(index)
-            for number in range(len(strips)):
-                pixels = self._decoder.page_rows(strips, number)
-                rows[layout.frame_rows(range(number, number + 1))] = pixels[::-1]
-        except DamagedError as error:
-            self.check_unchanged()
-            damaged = DamagedError(f"{self.name}, frame {index}: damaged ({error}); copy the file again")
-            damaged.facts["frame"] = index
-            raise damaged from error
-        # such a file has no sums that would tell frames of another file
-        self.check_unchanged()
+        strips = stored or self.stored_frame(index)
+        rows = array_in(memory, (layout.ny, layout.nx), layout.dtype)
+        with self._telling(index):
+            for piece in pieces_of(range(layout.strips)):
+                rows[layout.frame_rows(piece)] = self._decoder.page_rows(strips, piece)[::-1]
         return rows.reshape(-1)
-
-    def strips(self, index: int) -> list[bytes]:
-        """Strips of a frame, encoded."""
-        page = self.index.pages[index]
-        places = zip(page.byte_counts, page.offsets, strict=True)
-        return [os.pread(self._descriptor, byte_count, offset) for byte_count, offset in places]
 
     def piece(self, kept: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
         """Bytes of a frame as the MRC file has them."""
@@ -145,3 +147,14 @@ class ForeignMovie(Movie):
         now = os.fstat(self._descriptor)
         if (now.st_size, now.st_mtime_ns) != (self.stat.st_size, self.stat.st_mtime_ns):
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
+
+    @contextlib.contextmanager
+    def _telling(self, index: int) -> Iterator[None]:
+        """Name file, frame and remedy in what goes wrong with a frame."""
+        try:
+            yield
+        except DamagedError as error:
+            self.check_unchanged()
+            damaged = DamagedError(f"{self.name}, frame {index}: damaged ({error}); copy the file again")
+            damaged.facts["frame"] = index
+            raise damaged from error

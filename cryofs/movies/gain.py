@@ -3,8 +3,10 @@
 Thread safety: a `GainLibrary` may be shared; its lock guards the tables, never a read.
 """
 
+import contextlib
 import hashlib
 import os
+import stat
 import threading
 import weakref
 from pathlib import Path
@@ -23,6 +25,9 @@ from cryofs.movies.names import GAIN_REFERENCE, is_reference_name
 _MAX_DETAIL = 1 << 30
 # Type of the extended header of a reference whose arithmetic is not SINGLE: the detail, as little-endian float32.
 _EXTENDED_TYPES = {Arithmetic.DOUBLE: "CFGD", Arithmetic.RECIPROCAL: "CFGR"}
+
+# Inode, size and time of a file: tells this state of it from others.
+_State = tuple[int, int, int]
 
 
 def load_reference(path: Path) -> GainReference:
@@ -88,16 +93,18 @@ class GainLibrary:
     def __init__(self, root: Path | None = None):
         self._root = root
         self._lock = threading.Lock()
-        self._sums: dict[Path, tuple[tuple[int, int, int], str]] = {}
+        self._sums: dict[Path, tuple[_State, str]] = {}
         self._loaded: weakref.WeakValueDictionary[str, GainReference] = weakref.WeakValueDictionary()
+        # by SHA-256: the file that a loaded reference came from, in its state of then
+        self._origins: dict[str, tuple[Path, _State]] = {}
         # keeps the reference of the last movie alive until the next one is opened
         self._recent: GainReference | None = None
 
     def paths(self, folder: Path) -> list[Path]:
-        """Gain reference files that serve the movies of a folder, the nearest first."""
+        """Gain reference files that serve the movies of a folder, the nearest first; links are none."""
         found = []
         for place in (folder, *folder.parents):
-            found += sorted(path for path in place.glob("gain-reference*.mrc") if is_reference_name(path.name))
+            found += sorted(path for path in place.glob("gain-reference*.mrc") if _is_reference(path))
             if place == self._root:
                 break
         return found
@@ -105,38 +112,68 @@ class GainLibrary:
     def get(self, sha256: str, folder: Path, name: str) -> GainReference:
         """Gain reference with this SHA-256 for a movie called `name` in `folder`.
 
+        One that is in memory counts as long as its file is as it was: a file that was replaced is found out now, not
+        when a mount made later needs it.
+
         Raises
         ------
         GainError
             No file from the folder upwards has this content.
         """
         with self._lock:
-            if (gain := self._loaded.get(sha256)) is not None:
-                return gain
+            gain, origin = self._loaded.get(sha256), self._origins.get(sha256)
+        if gain is not None and origin is not None and _is_still(*origin):
+            return gain
         for path in self.paths(folder):
             try:
+                state = _state_of(path)
                 if self.sha256(path) != sha256:
                     continue
                 gain = load_reference(path)
             except (CryofsError, OSError):
                 continue  # a damaged reference may have an intact copy further up
+            if not _is_still(path, state):
+                continue  # what was loaded may not be what the sum was taken of
             with self._lock:
                 self._loaded[sha256] = self._recent = gain
+                self._origins[sha256] = path, state
             return gain
         raise GainError(
             f"{name}: its gain reference (sha256 {sha256[:8]}...) is missing or changed; "
             f"put the right {GAIN_REFERENCE} back into the archive"
         )
 
+    def preload(self, folder: Path) -> None:
+        """Load the nearest reference of a folder, if there is a good one, so that no reader waits for it."""
+        for path in self.paths(folder)[:1]:
+            with contextlib.suppress(CryofsError, OSError):
+                self.get(self.sha256(path), folder, str(path))
+
     def sha256(self, path: Path) -> str:
         """SHA-256 of a reference file, computed once for each state of it."""
-        stat = path.stat()
-        identity = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        state = _state_of(path)
         with self._lock:
             known = self._sums.get(path)
-        if known and known[0] == identity:
+        if known and known[0] == state:
             return known[1]
         digest = reference_sha256(path)
         with self._lock:
-            self._sums[path] = (identity, digest)
+            self._sums[path] = (state, digest)
         return digest
+
+
+def _state_of(path: Path) -> _State:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _is_still(path: Path, state: _State) -> bool:
+    try:
+        return _state_of(path) == state
+    except OSError:
+        return False
+
+
+def _is_reference(path: Path) -> bool:
+    """Whether a file is one of the archive's own; a link could lead out of it, or to what has no end."""
+    return is_reference_name(path.name) and stat.S_ISREG(path.lstat().st_mode)

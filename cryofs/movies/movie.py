@@ -69,11 +69,17 @@ class Movie(ABC):
         """Memory that a kept frame takes."""
         return self.layout.frame_bytes
 
-    def kept_frame(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
+    def stored_frame(self, index: int) -> Any:
+        """What files hold of a frame, for `kept_frame`: all of its decoding that may have to wait for a disk."""
+        return None
+
+    def kept_frame(self, index: int, memory: NDArray[Any] | None = None, stored: Any = None) -> NDArray[Any]:
         """A decoded frame, flat, in the form that is kept in memory: its bytes, unless a smaller form will do.
 
         Parameters
         ----------
+        stored : object
+            What `stored_frame` gave, if it was asked before.
         memory : ndarray or None
             One of `kept_bytes` that may be used for the frame; nobody else holds it.
         """
@@ -82,6 +88,20 @@ class Movie(ABC):
     def piece(self, kept: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
         """Bytes `start` to `start + size` of a frame, from its kept form; fewer where the frame ends."""
         return kept[start : start + size]
+
+    def band(self, start: int) -> range | None:
+        """Bytes of a frame that are decoded together with the one at `start`; None where only whole frames are."""
+        return None
+
+    def stored_band(self, index: int, band: range) -> Any:
+        """What files hold of a band of a frame, for `kept_band`."""
+        return None
+
+    def kept_band(
+        self, index: int, band: range, memory: NDArray[Any] | None = None, stored: Any = None
+    ) -> NDArray[np.uint8]:
+        """Bytes of a band of a frame, as `band` gave it, shape (n,); otherwise as `kept_frame`."""
+        return self.raw_frame(index)[band.start : band.stop]
 
     @abstractmethod
     def read_trailing(self, size: int, offset: int) -> bytes:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cryofs.errors import ChangedError
 from cryofs.formats import mrc
 from cryofs.formats.mrc import MrcHeader
+from cryofs.formats.reading import fill, read_up_to
 from cryofs.movies.movie import Layout
 from cryofs.movies.source import ReadRows, SourceMovie
 
@@ -61,12 +62,8 @@ class MrcMovie(SourceMovie):
         if not 0 <= index < self.layout.frames:
             raise IndexError(f"{self.name}: no frame {index}, it has {self.layout.frames}")
         offset = self.layout.header_bytes + index * self.layout.frame_bytes + first * self._header.row_bytes
-        done = 0
-        while done < len(raw):
-            count = os.preadv(self.descriptor, [raw[done:].data], offset + done)
-            if count == 0:
-                raise ChangedError(f"{self.name}, frame {index}: the file was cut short while it was read")
-            done += count
+        if fill(self.descriptor, raw.data, offset) < len(raw):
+            raise ChangedError(f"{self.name}, frame {index}: the file was cut short while it was read")
 
     def stack(self, frames: range, first: int, end: int) -> NDArray[Any]:
         """Values of the rows `first` to `end` (exclusive) of several frames, shape (frames, rows, nx)."""
@@ -78,4 +75,4 @@ class MrcMovie(SourceMovie):
 
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Bytes behind the last frame."""
-        return os.pread(self.descriptor, size, self.layout.data_end + offset)
+        return read_up_to(self.descriptor, size, self.layout.data_end + offset)

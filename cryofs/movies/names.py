@@ -1,6 +1,8 @@
 """Names in an archive: how an archived movie, a gain reference and a draft are called. A listing needs no more."""
 
+import errno
 import re
+from pathlib import Path
 
 SUFFIX = ".tif"
 MOVIE_SUFFIXES = (".mrc", ".mrcs")
@@ -30,6 +32,16 @@ def fractions_name(eer_name: str) -> str:
     """Name of the movie of fractions that an EER file is shown as: X.eer -> X.mrc, X.mrc.eer -> X.mrc."""
     stem = eer_name.removesuffix(EER_SUFFIX)
     return stem if stem.endswith(MOVIE_SUFFIXES) else stem + MOVIE_SUFFIXES[0]
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; under a name that is too long there is none."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def eer_names(movie_name: str) -> list[str]:

@@ -35,6 +35,11 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
     if path.suffix not in TIFF_SUFFIXES:
         return MrcMovie(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    if is_archived(descriptor, os.fstat(descriptor).st_size):
+    try:
+        archived = is_archived(descriptor, os.fstat(descriptor).st_size, str(path))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    if archived:
         return ArchivedMovie(path, gains or GainLibrary(), pool, descriptor)
     return ForeignMovie(path, descriptor=descriptor)

@@ -173,7 +173,7 @@ def _movie(path: Path, folder: Path) -> MovieFacts | None:
             index = eer.read_index(descriptor, stat.st_size, str(path))
             kind = f"EER, {_size(index.nx, index.ny)}"
             return MovieFacts(path, folder, kind, stat.st_mtime, index.frames, stat.st_size, stat.st_size)
-        if is_archived(descriptor, stat.st_size):
+        if is_archived(descriptor, stat.st_size, str(path)):
             record = read_record(descriptor, stat.st_size, str(path))
             return _archived(path, folder, stat.st_size, record)
     finally:

@@ -6,20 +6,39 @@ Threads: an open file may be read by any number of threads; it keeps no position
 import functools
 import os
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.frames.store import FrameStore
+from cryofs.formats.reading import read_up_to
+from cryofs.frames.store import Decode, FrameStore, Read
 from cryofs.movies.movie import Movie
+from cryofs.resources import usable_cores
+from cryofs.vfs.patience import Patience
 
 Bytes = bytes | NDArray[np.uint8]
+T = TypeVar("T")
+
+# Bytes that a reader must have read in order before whole frames are decoded for it; until then it gets bands of them,
+# as do those who read a header, or here and there.
+_PATIENCE = 2 << 20
+# Requests of a reader in order may overtake each other on their way by so many bytes.
+_OVERTAKING = 4 << 20
 
 
 class OpenFile(Protocol):
-    """A file that was opened through the mount."""
+    """A file that was opened through the mount.
+
+    Attributes
+    ----------
+    identity : tuple
+        Tells this state of it from all others.
+    """
+
+    identity: tuple[object, ...]
 
     def read(self, size: int, offset: int) -> Bytes:
         """`size` bytes at `offset`, fewer only where the file ends."""
@@ -31,17 +50,15 @@ class OpenFile(Protocol):
 class PlainFile:
     """A file of the archive that is shown as it is."""
 
-    def __init__(self, descriptor: int):
+    def __init__(self, descriptor: int, identity: tuple[object, ...], patience: Patience, name: str):
+        self.identity = identity
         self._descriptor = descriptor
+        self._patience = patience
+        self._name = name
 
     def read(self, size: int, offset: int) -> Bytes:
         """Bytes of the file."""
-        pieces = []
-        while size > 0 and (piece := os.pread(self._descriptor, size, offset)):
-            pieces.append(piece)
-            size -= len(piece)
-            offset += len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return self._patience.run(self._name, functools.partial(read_up_to, self._descriptor, size, offset))
 
     def close(self) -> None:
         """Release the descriptor."""
@@ -57,15 +74,23 @@ class MovieFile:
         Tells this state of the archive's file from all others; frames are kept under it.
     """
 
-    def __init__(self, movie: Movie, identity: tuple[object, ...], store: FrameStore):
+    def __init__(self, movie: Movie, identity: tuple[object, ...], store: FrameStore, patience: Patience):
         self._movie = movie
-        self._identity = identity
+        self.identity = identity
         self._store = store
+        self._patience = patience
         # while one frame is decoded ahead, a reader that jumped need not wait for it
         self._at_once = max(2, movie.decodes_at_once)
+        # a band is decoded by the thread that asks
+        self._bands_at_once = usable_cores() + 1
         # what a reader did so far: hints for read-ahead and for the store, so they need no lock
+        self._end = 0
+        self._in_order = 0
         self._served: dict[int, int] = {}
         self._last_frame = -1
+        # among too many readers in order: what the cache would drop before it is read
+        self._crowded = False
+        self._kept: tuple[int, NDArray[Any] | None] = (-1, None)
         self._steps = 0
         self._coming: deque[Future[None]] = deque()
 
@@ -73,6 +98,7 @@ class MovieFile:
         """Bytes of the MRC file; a view of a cached frame where one frame holds them all."""
         layout = self._movie.layout
         end = min(offset + size, layout.total_bytes)
+        self._follow(offset, end)
         pieces: list[Bytes] = []
         while offset < end:
             piece = self._piece(offset, end)
@@ -85,6 +111,8 @@ class MovieFile:
     def close(self) -> None:
         """Release the movie; its frames stay in the store for whoever opens it next."""
         # another reader may be waiting for these frames, so the file must stay open until they are there
+        self._store.readers.leave(self)
+        self._kept = (-1, None)
         wait(self._coming)
         self._movie.close()
 
@@ -99,14 +127,36 @@ class MovieFile:
         """Bytes from `offset` on, of the one part of the file that holds it, not beyond `end`."""
         layout = self._movie.layout
         if offset < layout.header_bytes:
-            return self._movie.header[offset:end]
+            return self._patiently(lambda: self._movie.header)[offset:end]
         if offset >= layout.data_end:
             start = layout.data_end
-            return self._movie.read_trailing(end - offset, offset - start)
+            return self._patiently(lambda: self._movie.read_trailing(end - offset, offset - start))
         index, start = divmod(offset - layout.header_bytes, layout.frame_bytes)
-        piece = self._movie.piece(self._frame(index), start, min(end - offset, layout.frame_bytes - start))
+        size = min(end - offset, layout.frame_bytes - start)
+        in_order = self._in_order > _PATIENCE
+        self._crowded = in_order and self._store.readers.go_on(self, self._movie.kept_bytes)
+        if (self._crowded or not in_order) and (band := self._movie.band(start)):
+            piece = self._piece_of_band(index, band, start, size)
+        else:
+            piece = self._movie.piece(self._frame(index), start, size)
         self._note_served(index, len(piece))
         return piece
+
+    def _follow(self, offset: int, end: int) -> None:
+        """Note how much was read in order."""
+        if abs(offset - self._end) > _OVERTAKING:
+            self._end = self._in_order = 0
+            self._store.readers.leave(self)
+        self._in_order += end - offset
+        self._end = max(self._end, end)
+
+    def _piece_of_band(self, index: int, band: range, start: int, size: int) -> NDArray[np.uint8]:
+        """Bytes of a frame of which only a band is decoded, unless it is there; fewer where the band ends."""
+        key = *self.identity, index
+        if (frame := self._store.held(key)) is not None:
+            return self._movie.piece(frame, start, size)
+        decoded = self._store.get((*key, band.start), len(band), *self._decode(index, band))
+        return decoded[start - band.start :][:size]
 
     def _note_served(self, index: int, count: int) -> None:
         """Tell the store of a frame whose bytes have all been given away."""
@@ -114,7 +164,7 @@ class MovieFile:
         if done < self._movie.layout.frame_bytes:
             self._served[index] = done
         else:
-            self._store.served((*self._identity, index))
+            self._store.served((*self.identity, index))
 
     def _frame(self, index: int) -> NDArray[Any]:
         if index == self._last_frame:
@@ -129,17 +179,43 @@ class MovieFile:
         self._read_ahead(index)
         return frame
 
+    def _patiently(self, read: Callable[[], T], what: str = "") -> T:
+        return self._patience.run(self._movie.name, read, what)
+
     def _get(self, index: int) -> NDArray[Any]:
-        decode = functools.partial(self._movie.kept_frame, index)
-        return self._store.get((*self._identity, index), self._movie.kept_bytes, decode, self._at_once)
+        kept_index, kept = self._kept
+        if kept_index == index and kept is not None:
+            return kept
+        frame = self._store.get((*self.identity, index), self._movie.kept_bytes, *self._decode(index))
+        self._kept = (index, frame) if self._crowded else (-1, None)
+        return frame
+
+    def _decode(self, index: int, band: range | None = None) -> tuple[Decode, int, Read]:
+        """What decodes a frame or a band of it, how many such may run at once, and what reads it before."""
+        movie, at_once = self._movie, self._at_once
+        read_stored, kept = functools.partial(movie.stored_frame, index), functools.partial(movie.kept_frame, index)
+        if band is not None:
+            read_stored = functools.partial(movie.stored_band, index, band)
+            kept, at_once = functools.partial(movie.kept_band, index, band), self._bands_at_once
+        stored: Any = None
+
+        def read() -> None:
+            nonlocal stored
+            stored = self._patiently(read_stored, f", frame {index}")
+
+        def decode(memory: NDArray[Any] | None) -> NDArray[Any]:
+            return kept(memory, stored)
+
+        return decode, at_once, read
 
     def _read_ahead(self, index: int) -> None:
         """Have the next frames decoded, the more of them the longer a reader goes on in order."""
+        if self._crowded:
+            return
         while self._coming and self._coming[0].done():
             self._coming.popleft()
         movie = self._movie
         ahead = min(2 * self._steps - 1, movie.decodes_at_once)
         for coming in range(index + 1, min(index + 1 + ahead, movie.layout.frames)):
-            decode = functools.partial(movie.kept_frame, coming)
-            if begun := self._store.prefetch((*self._identity, coming), movie.kept_bytes, decode, self._at_once):
+            if begun := self._store.prefetch((*self.identity, coming), movie.kept_bytes, *self._decode(coming)):
                 self._coming.append(begun)

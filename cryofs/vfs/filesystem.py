@@ -1,7 +1,7 @@
 """The file system: lookups, listings, open files by handle. It knows nothing of FUSE and may be used without it.
 
 Threads: any thread may call anything after `start`, which must come after daemonising, because threads do not survive a
-fork. The lock guards the table of open files alone.
+fork. The lock guards the tables of open files and of findings, and the counts of reads.
 """
 
 import importlib
@@ -11,13 +11,15 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cryofs.errors import CryofsError, GainError
 from cryofs.formats.record import is_archived
 from cryofs.frames.store import FrameStore
+from cryofs.movies import decoding
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.counts import CountsMovie
 from cryofs.movies.eer import EerMovie, Findings
@@ -25,18 +27,21 @@ from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Movie
-from cryofs.movies.names import EER_SUFFIX
+from cryofs.movies.names import is_file
 from cryofs.movies.rendering import Rendering, gain_header
 from cryofs.settings import Settings
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.index import index_path
 from cryofs.vfs.known import Identity, identity_of
+from cryofs.vfs.pages import PageKeeper, Pages
+from cryofs.vfs.patience import Patience
+from cryofs.vfs.root import Root
 from cryofs.vfs.surveyor import Surveyor
 from cryofs.vfs.tree import Kind, Node, Tree
 
-# An archive is searched for an EER movie when mounting: compiled code takes 100 MB, which other archives need not.
-_SECONDS_TO_LOOK_FOR_EER = 0.2
+T = TypeVar("T")
+
 # A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
 _SLOW_SECONDS = 5.0
 
@@ -55,30 +60,31 @@ class FileSystem:
     def __init__(self, archive: Path, settings: Settings):
         self.archive = archive.absolute()
         self._settings = settings
-        self._descriptor = os.open(archive, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        # a path through the descriptor reaches the archive even where a mount covers it
-        root = Path(f"/proc/self/fd/{self._descriptor}")
-        self._tree = Tree(root, _rendering(settings, self.archive, root))
-        self._gains = GainLibrary(root)
+        self._root = root = Root(archive)
+        self._patience = Patience(settings.request_timeout)
+        self._tree = Tree(root, self._patience, _rendering(settings, self.archive, root.path))
+        self._gains = GainLibrary(root.path)
         self._eer_gains = EerGains()
         self._findings: dict[Identity, Findings] = {}
         self._handles = itertools.count(1)
         self._lock = threading.Lock()
-        self._open: dict[int, tuple[str, OpenFile]] = {}
+        self._open: dict[int, tuple[str, OpenFile, Pages]] = {}
+        self._pages = PageKeeper()
         self._pool: ThreadPoolExecutor | None = None
         self._background: ThreadPoolExecutor | None = None
         self._store: FrameStore | None = None
+        self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
         self._surveyor = Surveyor(root, index_path(self.archive), self._tree.surveyed())
         self._started = time.time()
         self._bytes_read = 0
         self._reads = 0
 
     def start(self) -> None:
-        """Start the threads, and load what the first reader should not have to wait for."""
+        """Start the threads; they load what readers should not have to wait for, and look at the archive."""
         self._pool = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="decode")
         self._background = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="read-ahead")
         self._store = FrameStore(self._settings.cache_size, self._background)
-        self._load_renderer()
+        self._preparing.start()
         self._surveyor.start()
 
     def look_again(self) -> None:
@@ -88,6 +94,8 @@ class FileSystem:
     def stop(self) -> None:
         """Stop the threads and release everything."""
         self._surveyor.stop()
+        if self._preparing.is_alive():
+            self._preparing.join()
         for pool in (self._background, self._pool):
             if pool is not None:
                 # nothing is cancelled: closing a file waits for what was begun for it
@@ -95,35 +103,43 @@ class FileSystem:
         with self._lock:
             files = list(self._open.values())
             self._open.clear()
-        for _, file in files:
+        for _, file, _ in files:
             file.close()
-        os.close(self._descriptor)
+        self._patience.end()
+        self._root.close()
 
     def attributes(self, path: str) -> Attributes:
         """Attributes of a name."""
-        return self._tree.lookup(path).attributes
+        # a file that hangs while it is opened may well tell its attributes
+        return self._within_time(f"{path}, its attributes", lambda: self._tree.lookup(path).attributes)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
         """Names in a folder, with attributes of which type and inode are right."""
-        return self._tree.names(path)
+        return self._within_time(path, lambda: self._tree.names(path))
 
     def read_link(self, path: str) -> str:
         """Where a symbolic link points."""
-        return str(self._tree.lookup(path).path.readlink())
+        return self._within_time(path, lambda: self._root.read_link(self._tree.lookup(path).path))
 
     def open(self, path: str) -> int:
         """Open a file; the handle is for `read` and `release`."""
-        node = self._tree.lookup(path)
-        file = self._open_node(node)
+        file = self._within_time(path, lambda: self._open_node(self._tree.lookup(path)), lambda late: late.close())
         with self._lock:
             handle = next(self._handles)
-            self._open[handle] = path, file
+            self._open[handle] = path, file, self._pages.opened(path, file.identity)
         return handle
+
+    def pages(self, handle: int) -> Pages:
+        """What the kernel is to do with the pages that it has of a file just opened."""
+        with self._lock:
+            return self._open[handle][2]
 
     def read(self, handle: int, size: int, offset: int) -> Bytes:
         """`size` bytes of an open file at `offset`, fewer only where the file ends."""
         with self._lock:
-            path, file = self._open[handle]
+            path, file, pages = self._open[handle]
+            if pages is Pages.DROP:
+                self._pages.heard_of(path, file.identity)
         began = time.monotonic()
         try:
             data = file.read(size, offset)
@@ -144,12 +160,15 @@ class FileSystem:
     def release(self, handle: int) -> None:
         """Close an open file."""
         with self._lock:
-            _, file = self._open.pop(handle)
+            path, file, pages = self._open.pop(handle)
+            if pages is Pages.DROP:
+                self._pages.heard_of(path, file.identity)
+            self._pages.closed(path, file.identity)
         file.close()
 
     def statistics(self) -> os.statvfs_result:
         """Size and room of the file system that holds the archive."""
-        return os.fstatvfs(self._descriptor)
+        return self._within_time("", lambda: os.fstatvfs(self._root.descriptor))
 
     def facts(self) -> dict[str, Any]:
         """Who serves this mount, and what was read, decoded and found in the cache."""
@@ -169,11 +188,13 @@ class FileSystem:
 
     def file_facts(self, path: str) -> dict[str, Any] | None:
         """How an EER movie is rendered and what was found wrong with it so far; None of other files."""
-        node = self._tree.lookup(path)
+        return self._within_time(path, lambda: self._file_facts(self._tree.lookup(path)))
+
+    def _file_facts(self, node: Node) -> dict[str, Any] | None:
         if node.kind is not Kind.FRACTIONS:
             return None
         facts, rendering = self._tree.eer_facts(node.path), node.view.rendering
-        findings = self._findings_of(identity_of(node.path.lstat()), self._name_of(node))
+        findings = self._findings_of(identity_of(self._root.lstat(node.path)), self._name_of(node))
         return {
             "source": node.path.name,
             "source_frames": facts.frames,
@@ -184,39 +205,45 @@ class FileSystem:
             "saturated_values": findings.saturated_values,
         }
 
+    def _within_time(self, path: str, call: Callable[[], T], drop: Callable[[T], None] | None = None) -> T:
+        """What a request for a path gives, of which it is not known yet which file is behind it."""
+        return self._patience.run(f"{self.archive}{path}", call, drop=drop)
+
     def _open_node(self, node: Node) -> OpenFile:
         if stat.S_ISDIR(node.attributes.mode):
             raise IsADirectoryError(node.path.name)
         if node.kind is Kind.EER_GAIN:
             return self._open_eer_gain(node)
-        descriptor = os.open(node.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if node.kind is Kind.PLAIN:
-            return PlainFile(descriptor)
+        descriptor = self._root.open(node.path)
         identity = identity_of(os.fstat(descriptor))
+        if node.kind is Kind.PLAIN:
+            return PlainFile(descriptor, identity, self._patience, self._name_of(node))
         if node.kind is Kind.FRACTIONS:
             movie = self._open_eer(node, descriptor, identity)
-            return MovieFile(movie, (*identity, node.view.rendering), self._frames())
+            return MovieFile(movie, (*identity, node.view.rendering), self._frames(), self._patience)
         if node.kind is Kind.FOREIGN:
-            return MovieFile(self._open_foreign(node, descriptor), (*identity, node.kind), self._frames())
+            foreign = self._open_foreign(node, descriptor)
+            return MovieFile(foreign, (*identity, node.kind), self._frames(), self._patience)
         archived = ArchivedMovie(node.path, self._gains, self._pool, descriptor, self._name_of(node))
         if node.kind is Kind.MOVIE:
-            return MovieFile(archived, (*identity, node.kind), self._frames())
+            return MovieFile(archived, (*identity, node.kind), self._frames(), self._patience)
         try:
-            return MovieFile(CountsMovie(archived), (*identity, node.kind), self._frames())
+            return MovieFile(CountsMovie(archived), (*identity, node.kind), self._frames(), self._patience)
         except BaseException:
             archived.close()
             raise
 
     def _open_foreign(self, node: Node, descriptor: int) -> Movie:
         name = self._name_of(node)
-        if is_archived(descriptor, os.fstat(descriptor).st_size):
-            # one that was adopted, so its frames have sums
-            return ArchivedMovie(node.path, self._gains, self._pool, descriptor, name)
         try:
-            index = self._tree.tiff_index(descriptor, name)
+            adopted = is_archived(descriptor, os.fstat(descriptor).st_size, name)
+            index = None if adopted else self._tree.tiff_index(descriptor, name)
         except BaseException:
             os.close(descriptor)
             raise
+        if index is None:
+            # its frames have sums
+            return ArchivedMovie(node.path, self._gains, self._pool, descriptor, name)
         return ForeignMovie(node.path, index, descriptor, name)
 
     def _open_eer(self, node: Node, descriptor: int, identity: Identity) -> EerMovie:
@@ -236,7 +263,7 @@ class FileSystem:
 
     def _name_of(self, node: Node) -> str:
         """How messages call a file of the archive."""
-        return str(self.archive / node.path.relative_to(self._tree.root))
+        return str(self.archive / node.path.relative_to(self._root.path))
 
     def _open_eer_gain(self, node: Node) -> OpenFile:
         gain = node.view.rendering.gain
@@ -244,21 +271,17 @@ class FileSystem:
         if gain is None or facts is None:
             raise FileNotFoundError(node.path.name)
         movie = EerGainMovie(gain, gain_header(facts, node.view.rendering), self._eer_gains)
-        return MovieFile(movie, (*identity_of(gain.stat()), movie.shape), self._frames())
+        return MovieFile(movie, (*identity_of(gain.stat()), movie.shape), self._frames(), self._patience)
 
     def _findings_of(self, identity: Identity, name: str) -> Findings:
         with self._lock:
             return self._findings.setdefault(identity, Findings(name))
 
-    def _load_renderer(self) -> None:
-        """Load compiled code before the first fraction is asked for, if an EER movie is soon found in the archive."""
-        deadline = time.monotonic() + _SECONDS_TO_LOOK_FOR_EER
-        for _, _, names in os.walk(self._tree.root):
-            if any(name.endswith(EER_SUFFIX) for name in names):
-                importlib.import_module("cryofs.detector.events").load()
-                return
-            if time.monotonic() > deadline:
-                return
+    def _prepare(self) -> None:
+        """Load compiled code, which takes half a second and 100 MB, and the gain reference of most movies."""
+        decoding.load_compiled()
+        importlib.import_module("cryofs.detector.events").load()
+        self._gains.preload(self._root.path)
 
 
 def _facts_of_read(path: str, file: OpenFile, offset: int, began: float) -> dict[str, Any]:
@@ -270,7 +293,7 @@ def _facts_of_read(path: str, file: OpenFile, offset: int, began: float) -> dict
 def _rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
     """How EER movies appear by default; a gain reference inside the archive is reached past any mount."""
     gain = Path(settings.eer_gain).absolute() if settings.eer_gain else None
-    if gain is not None and not gain.is_file():
+    if gain is not None and not is_file(gain):
         raise GainError(f"{gain}: there is no such gain reference; give another by --eer-gain")
     if gain is not None and gain.is_relative_to(archive):
         gain = root / gain.relative_to(archive)

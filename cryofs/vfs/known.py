@@ -7,8 +7,12 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
+
+from cryofs.vfs.patience import Patience
+from cryofs.vfs.root import Root
 
 T = TypeVar("T")
 
@@ -25,14 +29,15 @@ class Known(Generic[T]):
 
     Parameters
     ----------
-    root : Path
-        Messages name files relative to it.
+    root : Root
+        Where files are; messages name them relative to it.
     read : callable
         Called with an open file, its size, and its name for messages.
     """
 
-    def __init__(self, root: Path, read: Callable[[int, int, str], T], limit: int):
+    def __init__(self, root: Root, patience: Patience, read: Callable[[int, int, str], T], limit: int):
         self._root = root
+        self._patience = patience
         self._read = read
         self._limit = limit
         self._lock = threading.Lock()
@@ -43,9 +48,9 @@ class Known(Generic[T]):
         try:
             return self._recall(identity_of(found))
         except KeyError:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = self._root.open(path)
         try:
-            return self.get_open(descriptor, str(path.relative_to(self._root)))
+            return self.get_open(descriptor, str(path.relative_to(self._root.path)))
         finally:
             os.close(descriptor)
 
@@ -56,7 +61,7 @@ class Known(Generic[T]):
         try:
             return self._recall(identity)
         except KeyError:
-            value = self._read(descriptor, found.st_size, name)
+            value = self._patience.run(name, partial(self._read, descriptor, found.st_size, name))
         self.remember(identity, value)
         return value
 

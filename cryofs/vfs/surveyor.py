@@ -21,6 +21,7 @@ import msgspec
 from cryofs.errors import CryofsError
 from cryofs.vfs.index import Entry, Index
 from cryofs.vfs.known import Identity, Known, identity_of
+from cryofs.vfs.root import Root
 
 _KEEP_EVERY = 1000
 _TELL_SECONDS = 10.0
@@ -33,15 +34,15 @@ class Surveyor:
 
     Parameters
     ----------
-    root : Path
-        The archive, by a path that stays valid while mounted.
+    root : Root
+        The archive.
     index_path : Path or None
         File of the index.
     tables : dict
         By the end of a file's name: what is to be known of such files, and the type of it.
     """
 
-    def __init__(self, root: Path, index_path: Path | None, tables: dict[str, tuple[Known[Any], Any]]):
+    def __init__(self, root: Root, index_path: Path | None, tables: dict[str, tuple[Known[Any], Any]]):
         self._root = root
         self._index_path = index_path
         self._tables = tables
@@ -119,21 +120,19 @@ class Surveyor:
         known, _ = self._tables[suffix]
         try:
             return msgspec.msgpack.encode(known.get(path, found))
-        except (CryofsError, OSError):
-            return None  # whoever opens it hears what is wrong
+        except (CryofsError, OSError, OverflowError):
+            # whoever opens a damaged file hears what is wrong; times of other ages cannot be kept
+            return None
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+def _files(root: Root) -> Iterator[tuple[Path, os.stat_result]]:
     """All regular files of an archive; a folder that cannot be read holds none."""
-    folders = [folder]
+    folders = [root.path]
     while folders:
-        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                try:
-                    found = entry.stat(follow_symlinks=False)
-                except OSError:
-                    continue  # gone since the folder was read
+        folder = folders.pop()
+        with contextlib.suppress(OSError):
+            for name, found in root.entries(folder):
                 if stat.S_ISDIR(found.st_mode):
-                    folders.append(Path(entry.path))
+                    folders.append(folder / name)
                 elif stat.S_ISREG(found.st_mode):
-                    yield Path(entry.path), found
+                    yield folder / name, found

@@ -2,9 +2,7 @@
 
 `X.mrc.tif` appears as `X.mrc`, beside `X.eer` its fractions as `X.mrc`, and beside a TIFF movie `X.tif` of another
 program its frames as `X.mrc`; the archive's own gain references and drafts do not appear; everything else appears as it
-is. Views change some of this. The archive is reached through the
-directory descriptor that was opened before mounting, never by a path that could lead through the mount itself, and
-symbolic links are shown as links, never followed.
+is. Views change some of this. Symbolic links are shown as links, never followed.
 
 Threads: any thread may call anything; what is known of files has locks of its own.
 """
@@ -12,7 +10,6 @@ Threads: any thread may call anything; what is known of files has locks of its o
 import errno
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -23,6 +20,7 @@ from cryofs.formats import eer, foreign_tiff
 from cryofs.formats.eer import EerIndex
 from cryofs.formats.foreign_tiff import NoMovieError, TiffFacts, TiffIndex
 from cryofs.formats.record import is_archived, read_record
+from cryofs.movies.archived import layout_of
 from cryofs.movies.counts import counts_bytes
 from cryofs.movies.foreign import foreign_header
 from cryofs.movies.names import (
@@ -42,6 +40,8 @@ from cryofs.movies.names import (
 from cryofs.movies.rendering import EerFacts, Rendering, facts_of, fraction_header, gain_header
 from cryofs.vfs.attributes import Attributes, attributes_of
 from cryofs.vfs.known import Known
+from cryofs.vfs.patience import Patience
+from cryofs.vfs.root import Root
 from cryofs.vfs.views import View, view_called
 
 _KNOWN_FILES = 1 << 18
@@ -96,20 +96,20 @@ class Tree:
 
     Parameters
     ----------
-    root : Path
-        The archive, by a path that stays valid while mounted.
+    root : Root
+        The archive.
     rendering : Rendering
         How EER movies appear in the main view.
     """
 
-    def __init__(self, root: Path, rendering: Rendering):
+    def __init__(self, root: Root, patience: Patience, rendering: Rendering):
         self.root = root
         self._rendering = rendering
-        self._originals = Known(root, _read_original, _KNOWN_FILES)
-        self._eer_indexes = Known(root, eer.read_index, _KNOWN_INDEXES)
-        self._eer_facts = Known(root, self._read_eer_facts, _KNOWN_FILES)
-        self._tiff_indexes = Known(root, foreign_tiff.read_index, _KNOWN_INDEXES)
-        self._tiff_facts = Known(root, self._read_tiff_facts, _KNOWN_FILES)
+        self._originals = Known(root, patience, _read_original, _KNOWN_FILES)
+        self._eer_indexes = Known(root, patience, eer.read_index, _KNOWN_INDEXES)
+        self._eer_facts = Known(root, patience, self._read_eer_facts, _KNOWN_FILES)
+        self._tiff_indexes = Known(root, patience, foreign_tiff.read_index, _KNOWN_INDEXES)
+        self._tiff_facts = Known(root, patience, self._read_tiff_facts, _KNOWN_FILES)
 
     def lookup(self, path: str) -> Node:
         """Node behind an absolute path of the mount.
@@ -122,9 +122,8 @@ class Tree:
             It is a movie whose record or index is damaged, or which cannot be rendered as wanted.
         """
         view, place = self._view_of(path)
-        if place == self.root:
-            # the root's path may be a link of /proc to a descriptor
-            attributes = attributes_of(place.stat())
+        if place == self.root.path:
+            attributes = attributes_of(self.root.lstat(place))
             return Node(place, Kind.PLAIN, attributes.made_into(view.name) if view.name else attributes, view)
         node = self._node(place, view)
         if node is None:
@@ -135,7 +134,7 @@ class Tree:
         """Names in a folder, with attributes of which type and inode are right."""
         folder = self.lookup(path)
         shown: dict[str, Attributes] = {}
-        for name, found in _entries(folder.path):
+        for name, found in self.root.entries(folder.path):
             appears_as = self._shown_name(folder.path / name, found, folder.view)
             if appears_as is not None:
                 shown[appears_as] = attributes_of(found)
@@ -153,11 +152,11 @@ class Tree:
 
     def eer_facts(self, path: Path) -> EerFacts:
         """What an EER file of the archive says of itself."""
-        return self._eer_facts.get(path, path.lstat())
+        return self._eer_facts.get(path, self.root.lstat(path))
 
     def first_eer(self, folder: Path) -> EerFacts | None:
         """What the first readable EER file of a folder says of itself."""
-        for name, found in _entries(folder):
+        for name, found in self.root.entries(folder):
             if name.endswith(EER_SUFFIX) and stat.S_ISREG(found.st_mode):
                 try:
                     return self._eer_facts.get(folder / name, found)
@@ -185,9 +184,9 @@ class Tree:
         """View that a path of the mount leads into, and the place in the archive that it stands for."""
         first, _, rest = path.lstrip("/").partition("/")
         view = view_called(first, self._rendering)
-        if view is None or _lstat(self.root / first) is not None:
-            return View("", self._rendering), self.root / path.lstrip("/")
-        return view, self.root / rest
+        if view is None or self._lstat(self.root.path / first) is not None:
+            return View("", self._rendering), self.root.path / path.lstrip("/")
+        return view, self.root.path / rest
 
     def _node(self, place: Path, view: View) -> Node | None:
         """What a name stands for, the first of these that is there: so real files win over what is made of others."""
@@ -206,7 +205,7 @@ class Tree:
         if not place.name.endswith(MOVIE_SUFFIXES):
             return None
         path = place.with_name(archived_name(place.name))
-        found = _lstat(path)
+        found = self._lstat(path)
         original = self._original(path, found) if found else None
         if found is None or original is None:
             return None
@@ -216,16 +215,16 @@ class Tree:
         return Node(path, Kind.MOVIE, _of_original(found, original), view)
 
     def _plain(self, place: Path, view: View) -> Node | None:
-        found = _lstat(place)
+        found = self._lstat(place)
         if found is None or self._shown_name(place, found, view) != place.name:
             return None
         return Node(place, Kind.PLAIN, attributes_of(found), view)
 
     def _reference_above(self, place: Path, view: View) -> Node | None:
         """A gain reference of the archive, where it appears."""
-        if is_reference_name(place.name) and place.parent.is_dir():
+        if is_reference_name(place.name) and self.root.is_folder(place.parent):
             for folder in self._reference_folders(place.parent, view):
-                if found := _lstat(folder / place.name):
+                if found := self._lstat(folder / place.name):
                     return Node(folder / place.name, Kind.PLAIN, attributes_of(found), view)
         return None
 
@@ -236,19 +235,23 @@ class Tree:
         such TIFF movies those of the folder itself, which is where RELION puts them.
         """
         if view.counts or self._holds_foreign(folder):
-            return _upwards(folder, self.root)
-        if _references(folder):
-            below = (folder / name for name, found in _entries(folder) if stat.S_ISDIR(found.st_mode))
+            return _upwards(folder, self.root.path)
+        if self._references(folder):
+            below = (folder / name for name, found in self.root.entries(folder) if stat.S_ISDIR(found.st_mode))
             if any(map(self._holds_foreign, below)):
                 return [folder]
         return []
 
+    def _references(self, folder: Path) -> set[str]:
+        """Names of the gain references in a folder."""
+        return {name for name in self.root.names(folder) if is_reference_name(name)}
+
     def _fractions(self, place: Path, view: View) -> Node | None:
         for name in eer_names(place.name):
             path = place.with_name(name)
-            found = _lstat(path)
+            found = self._lstat(path)
             if found and stat.S_ISREG(found.st_mode) and not name.startswith(DRAFT_PREFIX):
-                message_name = str(path.relative_to(self.root))
+                message_name = str(path.relative_to(self.root.path))
                 size = fraction_header(self._eer_facts.get(path, found), view.rendering, message_name).data_end
                 attributes = attributes_of(found).made_into(view.name + Kind.FRACTIONS.name, size)
                 return Node(path, Kind.FRACTIONS, attributes, view)
@@ -259,13 +262,16 @@ class Tree:
             path = place.with_name(name)
             facts = self._foreign_facts(path)
             if facts is not None:
-                attributes = attributes_of(path.lstat()).made_into(Kind.FOREIGN.name, foreign_header(facts).data_end)
+                size = foreign_header(facts).data_end
+                attributes = attributes_of(self.root.lstat(path)).made_into(Kind.FOREIGN.name, size)
                 return Node(path, Kind.FOREIGN, attributes, view)
         return None
 
     def _foreign_facts(self, path: Path) -> TiffFacts | None:
         """What a file says of itself as a TIFF movie of another program, None where it is none."""
-        found = _lstat(path) if path.name.endswith(TIFF_SUFFIXES) and not path.name.startswith(DRAFT_PREFIX) else None
+        if not path.name.endswith(TIFF_SUFFIXES) or path.name.startswith(DRAFT_PREFIX):
+            return None
+        found = self._lstat(path)
         if found is None or not stat.S_ISREG(found.st_mode):
             return None
         if original_name(path.name) is not None and self._original(path, found) is not None:
@@ -275,7 +281,7 @@ class Tree:
     def _holds_foreign(self, folder: Path) -> bool:
         """Whether a folder has TIFF movies of other programs; those called like archived movies do not count."""
         try:
-            names = os.listdir(folder)
+            names = self.root.names(folder)
         except OSError:
             return False  # one that may not be read shows nothing anyway
         tiffs = (name for name in names if name.endswith(TIFF_SUFFIXES) and original_name(name) is None)
@@ -286,7 +292,7 @@ class Tree:
         gain = view.rendering.gain
         if place.name != GAIN_REFERENCE or gain is None or view.rendering.apply_gain:
             return None
-        facts = self.first_eer(place.parent) if place.parent.is_dir() else None
+        facts = self.first_eer(place.parent) if self.root.is_folder(place.parent) else None
         if facts is None or not gain.is_file():
             return None
         size = gain_header(facts, view.rendering).data_end
@@ -303,7 +309,7 @@ class Tree:
         references = {GAIN_REFERENCE}
         if not folder.view.counts or any(name.endswith(MOVIE_SUFFIXES) for name in shown):
             for place in self._reference_folders(folder.path, folder.view):
-                references |= _references(place)
+                references |= self._references(place)
         for name in sorted(references - shown.keys()):
             if node := self._reference_above(folder.path / name, folder.view) or self._eer_gain(
                 folder.path / name, folder.view
@@ -331,36 +337,20 @@ class Tree:
         except (DamagedError, OSError):
             return movie  # listed, so that its loss is seen; opening it tells what is wrong
 
+    def _lstat(self, place: Path) -> os.stat_result | None:
+        try:
+            return self.root.lstat(place)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            # a name may be fine, and too long with the suffix that the archive gives it
+            if error.errno == errno.ENAMETOOLONG:
+                return None
+            raise
+
     def _original(self, path: Path, found: os.stat_result) -> _Original | None:
         """What the record says of the original; None where the file is no archived movie."""
         return self._originals.get(path, found) if stat.S_ISREG(found.st_mode) else None
-
-
-def _lstat(path: Path) -> os.stat_result | None:
-    try:
-        return path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        # a name may be fine, and too long with the suffix that the archive gives it
-        if error.errno == errno.ENAMETOOLONG:
-            return None
-        raise
-
-
-def _entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Entries of a folder, sorted by name."""
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            try:
-                yield entry.name, entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue  # gone since the folder was read
-
-
-def _references(folder: Path) -> set[str]:
-    """Names of the gain references in a folder."""
-    return {name for name in os.listdir(folder) if is_reference_name(name)}
 
 
 def _upwards(folder: Path, root: Path) -> list[Path]:
@@ -370,11 +360,12 @@ def _upwards(folder: Path, root: Path) -> list[Path]:
 
 
 def _read_original(descriptor: int, size: int, name: str) -> _Original | None:
-    if not is_archived(descriptor, size):
+    if not is_archived(descriptor, size, name):
         return None
     record = read_record(descriptor, size, name)
     original = record.original
-    return _Original(original.bytes, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record))
+    layout = layout_of(record, name)
+    return _Original(layout.total_bytes, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record))
 
 
 def _of_original(found: os.stat_result, original: _Original) -> Attributes:

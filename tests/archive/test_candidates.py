@@ -25,7 +25,7 @@ from cryofs.formats import codecs
 from cryofs.formats.codecs import Codec
 from cryofs.formats.record import Gain
 from cryofs.formats.tiff import PageLayout
-from cryofs.movies.decoding import decode_strip
+from cryofs.movies.decoding import decode_strips
 from cryofs.movies.mrc import MrcMovie
 
 DTYPES = [np.dtype(name) for name in ("u1", "i1", "u2", "i2", "f4")]
@@ -52,7 +52,7 @@ def check(candidate: Candidate, strip: NDArray[Any]) -> int:
     """Assert that a strip comes back; return the size of its stream."""
     stream = candidate.encode(strip)
     found = np.empty_like(strip)
-    decode_strip(candidate.codec, stream, found)
+    decode_strips(candidate.codec, [stream], [found])
     assert found.tobytes() == strip.tobytes(), candidate.name
     return len(stream)
 

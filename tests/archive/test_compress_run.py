@@ -459,6 +459,7 @@ def test_drafts_of_a_running_compress_are_left_alone(tmp_path: Path) -> None:
         made.publish()
     assert (tmp_path / "target").read_bytes() == b"1234"
     (tmp_path / (DRAFT_PREFIX + "0123")).write_bytes(b"left behind")
+    (tmp_path / (DRAFT_PREFIX + "4567")).symlink_to("nowhere")
     remove_stale_drafts(tmp_path)
     assert names(tmp_path) == ["target"]
 

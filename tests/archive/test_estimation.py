@@ -117,6 +117,9 @@ def test_no_usable_movie_is_an_error(tmp_path: Path) -> None:
 
 def test_a_damaged_state_is_an_error_that_tells_the_remedy(movies: list[Path], tmp_path: Path) -> None:
     run(movies, tmp_path / "gain", Limits(3))
-    (tmp_path / "gain" / STATE_NAME).write_bytes(b"nonsense")
-    with pytest.raises(GainError, match="remove it to start anew"):
-        run(movies, tmp_path / "gain")
+    state = tmp_path / "gain" / STATE_NAME
+    whole = state.read_bytes()
+    for content in (b"nonsense", b"", whole[:-1], whole[: len(whole) // 2], whole[:200] + bytes(99) + whole[299:]):
+        state.write_bytes(content)
+        with pytest.raises(GainError, match="remove it to start anew"):
+            run(movies, tmp_path / "gain")

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from benchmarks.competitors import OURS, RELION, Competitor
 from benchmarks.contest import Contest
-from benchmarks.figures import Figure, GainFigure, Reading, Results
+from benchmarks.figures import RATE, Figure, GainFigure, Reading, Results
 from benchmarks.measure import run
 from benchmarks.pixels import compare
-from benchmarks.report import report_text, write_report, write_summary
+from benchmarks.reading_peers import RAW, ZSTD
+from benchmarks.reading_report import readings_text
+from benchmarks.readings import EER, K2, MEMORY, NAMES, PROGRAMS
+from benchmarks.report import report_text, summary_text, write_report, write_summary
 
 
 def figure(case: str, competitor: str, movies: int, percent: int, seconds: list[float], grouping: int = 0) -> Figure:
@@ -37,7 +40,14 @@ def results() -> Results:
             *(figure("EER, 4K", OURS, 4, 50 - grouping, [9.0 - grouping / 6], grouping) for grouping in (8, 16, 24)),
         ],
         gains=[GainFigure(OURS, 3, 40, [2.0], 10**9)],
-        readings=[Reading("K2", "zstd -dc", 4 * 10**9, [2.0], [3.0], 5 * 10**8)],
+        readings=[
+            Reading(K2, "one reader, cold", RAW, RATE, [1.0]),
+            Reading(K2, "one reader, cold", OURS, RATE, [1.0, 9.0, 2.0]),
+            Reading(K2, "header only, cold", OURS, "ms", [0.5]),
+            Reading(K2, "header only, cold", RAW, "ms", [0.02]),
+            Reading(K2, "header only, cold", ZSTD, "ms", [1234.5]),
+            Reading(MEMORY, "most memory", OURS, "GB", [4.321]),
+        ],
     )
 
 
@@ -53,13 +63,13 @@ def test_three_files(results: Results, tmp_path: Path) -> None:
 
 def test_the_summary_takes_its_place(results: Results, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- measured -->\nold\n<!-- end of measured -->\nafter\n")
+    readme.write_text("before\n<!-- measured -->\noutdated\n<!-- end of measured -->\nafter\n")
     write_summary(results, readme)
     text = readme.read_text()
     assert text.startswith("before\n<!-- measured -->\n| movies |")
     assert text.endswith("\n<!-- end of measured -->\nafter\n")
     assert "| K2 | 7.00 % | 12.00 % | - | - | 24.00 % | 1.00 | 20.0 | 6.0 |" in text
-    assert "old" not in text
+    assert "outdated" not in text
     write_summary(results, readme)
     assert readme.read_text() == text
     readme.write_text("nothing")
@@ -74,8 +84,31 @@ def test_rows(results: Results) -> None:
     assert "| K2 | bzip2 | 24.00 % | - | 20.00 (4) | - | - | 20.0 | - | 2.00 |" in text
     assert "| EER, 4K, grouping 24 | cryofs | 26.00 % | - | 1.25 (4) |" in text
     assert "| cryofs | 3 | 40 | 2.00 | 0.050 | 1.00 |" in text
-    assert "| K2 | 2.00 s, 2.00 GB/s | zstd -dc | 3.00 s, 1.33 GB/s | 1.50 | 0.50 |" in text
     assert "- zstd is not installed." in text
+
+
+def test_readings_have_a_row_a_load_and_a_column_a_way(results: Results) -> None:
+    text = report_text(results)
+    assert f"|  | unit | cryofs | {RAW} | {ZSTD} |" in text
+    # of rates more is better, of times less
+    assert "| one reader, cold | GB/s | 2.00 | 1.00 (2.00) | - |" in text
+    assert "| header only, cold | ms | 0.500 | 0.0200 (0.0400) | 1234 (2469) |" in text
+    assert "| most memory | GB | 4.32 |" in text
+
+
+def test_the_summary_has_the_readings_of_k2_only(results: Results) -> None:
+    text = summary_text(results)
+    assert "| one reader, cold | GB/s | 2.00 | 1.00 (2.00) | - |" in text
+    assert "most memory" not in text
+    results.readings.clear()
+    assert "cold" not in summary_text(results)
+
+
+def test_every_table_of_readings_has_a_text() -> None:
+    for name in (K2, EER, PROGRAMS, NAMES, MEMORY):
+        title, text = readings_text([Reading(name, "what", OURS, "s", [1.0])])[1:3]
+        assert title == f"### {name}"
+        assert text
 
 
 def test_a_part_is_measured_again(results: Results) -> None:
@@ -92,6 +125,15 @@ def test_a_part_is_measured_again(results: Results) -> None:
     ]
     assert joined.notes == ["zstd is not installed.", "K2: better."]
     assert (joined.gains, joined.readings) == (results.gains, results.readings)
+
+
+def test_readings_measured_again_replace_their_notes(results: Results) -> None:
+    before = msgspec.structs.replace(results, notes=["Reading, x: none.", *results.notes])
+    again = Results({}, {}, [], [], [], [Reading(K2, "new", OURS, "s", [1.0])])
+    joined = again.keep_others(before)
+    assert joined.readings == again.readings
+    assert joined.notes == results.notes
+    assert joined.figures == results.figures
 
 
 def test_a_contest_runs_who_is_installed(tmp_path: Path) -> None:

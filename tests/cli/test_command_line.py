@@ -30,6 +30,7 @@ COMMANDS = (
     "report",
     "stats",
     "config",
+    "doctor",
 )
 
 
@@ -59,6 +60,7 @@ def test_usage_errors_exit_with_2(arguments: list[str]) -> None:
         ["verify", "nowhere"],
         ["umount", "x"],
         ["stats", "nowhere"],
+        ["doctor", "nowhere"],
     ],
 )
 def test_errors_are_one_line_that_names_the_file(

@@ -1,21 +1,31 @@
 """Damaged archives: whatever is broken in a file, reading it gives the original bytes or an error."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.plan import Coding
 from cryofs.archive.verify import verify
 from cryofs.detector import lzw
 from cryofs.errors import CryofsError, DamagedError
+from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.open import open_movie
+from tests.corpus import run
+from tests.corpus.mutants import Mutant, mutants, places_of, thought_out
+from tests.corpus.reading import examine
+from tests.corpus.run import MEMORY, damage_run
+from tests.corpus.specimens import Specimen, make_specimens
 from tests.support import archive, movie_values, simulated
+
+
+@pytest.fixture(name="specimens", scope="module")
+def made_specimens(tmp_path_factory: pytest.TempPathFactory) -> list[Specimen]:
+    return make_specimens(tmp_path_factory.mktemp("specimens"))
 
 
 @pytest.fixture(scope="module")
@@ -37,41 +47,119 @@ def read_whole(path: Path) -> bytes:
         return movie.header + b"".join(frames) + tail
 
 
-def check_damaged(place: Path, data: bytes) -> None:
-    """Reading a damaged copy gives the original, or an error that names the file."""
-    broken = place / "archive" / "broken.mrc.tif"
-    broken.write_bytes(data)
-    error = ""
-    found = b""
-    try:
-        found = read_whole(broken)
-    except CryofsError as caught:
-        error = str(caught)
-    broken.unlink()
-    assert "broken.mrc.tif" in error or found == (place / "movie.mrc").read_bytes()
+def test_a_run_breaks_no_promise(tmp_path: Path) -> None:
+    damage = damage_run(120, 20, tmp_path)
+    assert damage.problems == []
+    assert damage.files == 120
+    assert damage.good
+    # damage of every kind was told, by every command that it concerns
+    assert {"DamagedError", "FormatError", "GainError", "SettingsError"} <= damage.errors.keys()
+    told = {f"cryofs {name}" for name in ("info", "verify", "extract", "compress", "estimate-gain")}
+    assert told <= damage.errors.keys()
+    assert 0 < damage.intact < 60
+    assert 0 < damage.peak_bytes < MEMORY
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.data())
-def test_flipped_bits(place: Path, data: st.DataObject) -> None:
-    content = bytearray((place / "archive" / "movie.mrc.tif").read_bytes())
-    for _ in range(data.draw(st.integers(1, 3))):
-        # the ends are drawn as often as all the rest: the record is there
-        position = data.draw(
-            st.one_of(st.integers(0, len(content) - 1), st.integers(len(content) - 2000, len(content) - 1))
-        )
-        content[position] ^= 1 << data.draw(st.integers(0, 7))
-    check_damaged(place, bytes(content))
+def test_the_same_seed_makes_the_same_mutants(specimens: list[Specimen]) -> None:
+    def made(seed: int) -> list[tuple[str, bytes | None]]:
+        return [(str(mutant), mutant.data) for mutant in mutants(specimens, 40, seed)]
+
+    assert made(3) == made(3)
+    assert made(3) != made(4)
+    assert all(mutant.data != mutant.specimen.data for mutant in mutants(specimens, 40, 3))
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_truncated_and_overwritten_files(place: Path, data: st.DataObject) -> None:
-    content = (place / "archive" / "movie.mrc.tif").read_bytes()
-    start = data.draw(st.integers(4096, len(content) - 1))
-    end = data.draw(st.one_of(st.just(len(content)), st.integers(start, len(content))))
-    filling = data.draw(st.sampled_from([b"", b"\0", b"\xff"]))
-    check_damaged(place, content[:start] + filling * (end - start) + content[end:])
+@pytest.mark.parametrize("kind", ["archived", "eer", "foreign", "source"])
+def test_specimens_are_whole(specimens: list[Specimen], tmp_path: Path, kind: str) -> None:
+    for specimen in specimens:
+        if specimen.kind == kind:
+            finding = examine(Mutant(specimen, "nothing was done to it", specimen.data), tmp_path)
+            assert finding.wrong_bytes + finding.broken == []
+            assert finding.errors == [] or kind in ("foreign", "source")
+
+
+def test_every_truncation_at_a_boundary_is_told(specimens: list[Specimen], tmp_path: Path) -> None:
+    for specimen in specimens:
+        if specimen.kind == "archived":
+            path = tmp_path / "short.mrc.tif"
+            for end in places_of(specimen)[:-1]:
+                path.write_bytes(specimen.data[:end])
+                with pytest.raises(CryofsError, match=r"short\.mrc\.tif"):
+                    read_whole(path)
+
+
+# what was found to be wrong once: a specimen, and how it is damaged
+FOUND = [
+    ("float", "directory 3 leads to 8"),
+    ("huffman", "deeply nested"),
+    ("huffman", "bomb"),
+    ("lzw", "a strip that is"),
+    ("lzw", "original.mode = 9223372036854775808"),
+    ("lzw", "original.bytes = 1"),
+    ("lzw", "original.atime_ns = -1180591620717411303424"),
+    ("lzw", "rows_per_strip = 0"),
+    ("lzw", "shape.1 = 2147483647"),
+    ("none", "frames.3.byte_counts.0 = 9223372036854775807"),
+    ("none", "header.stored = 9223372036854775807"),
+    ("none", "stored_dtype = str of 100000"),
+    ("state", "cut at 0"),
+    ("state", "cut at 136375"),
+    ("settings", "nested"),
+    ("settings", "a long number"),
+    ("settings", "a gain with a long name"),
+    ("list.lst", "one long line"),
+    ("list.lst", "a long name"),
+    ("source", "nsymbt = 2 (<)"),
+    ("eer-gain", "type 99"),
+]
+
+
+@pytest.mark.parametrize(("name", "label"), FOUND)
+def test_what_was_found_stays_mended(specimens: list[Specimen], tmp_path: Path, name: str, label: str) -> None:
+    specimen = next(one for one in specimens if one.name == name)
+    tried = [idea.mutant() for idea in thought_out(specimen) if label in idea.label]
+    assert tried
+    for mutant in tried[:8]:
+        finding = examine(mutant, tmp_path)
+        assert finding.wrong_bytes + finding.broken == [], mutant
+
+
+def test_wrong_bytes_are_noticed(specimens: list[Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    specimen = next(one for one in specimens if one.name == "none")
+    monkeypatch.setattr(ArchivedMovie, "kept_frame", lambda self, *_: np.zeros(self.layout.frame_bytes, np.uint8))
+    finding = examine(Mutant(specimen, "nothing was done to it", specimen.data), tmp_path)
+    assert any("frame 2" in problem for problem in finding.wrong_bytes)
+
+
+def test_errors_that_are_no_answer_are_noticed(
+    specimens: list[Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: ArchivedMovie, *_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    specimen = next(one for one in specimens if one.name == "none")
+    monkeypatch.setattr(ArchivedMovie, "kept_frame", fail)
+    finding = examine(Mutant(specimen, "nothing was done to it", specimen.data), tmp_path)
+    assert any("ZeroDivisionError: oops" in problem for problem in finding.broken)
+
+
+def test_a_reader_that_is_lost_is_counted(
+    specimens: list[Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows how to read a specimen of no kind, so that the process ends."""
+    whole = specimens[0]
+    of_no_kind = replace(whole, kind="none")  # type: ignore[arg-type]
+    several = [
+        Mutant(whole, "first", whole.data),
+        Mutant(of_no_kind, "second", b""),
+        Mutant(whole, "third", whole.data),
+    ]
+    monkeypatch.setattr(run, "make_specimens", lambda _: [])
+    monkeypatch.setattr(run, "mutants", lambda *_: iter(several))
+    damage = damage_run(3, 0, tmp_path)
+    assert (damage.files, damage.crashes, damage.intact) == (3, 1, 2)
+    assert not damage.good
+    assert "second: crash, exit code 1" in damage.problems[0]
 
 
 def test_no_decoder_meets_a_damaged_strip(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +195,3 @@ def test_verify_finds_damage_in_every_part(place: Path, tmp_path: Path, part: st
     errors: list[Exception | None] = []
     verify([target], 1, lambda _, error: errors.append(error), lambda *_: None, lambda _: None)
     assert [type(error) for error in errors] == [DamagedError]
-
-
-def test_a_record_that_claims_more_is_refused_before_anything_is_allocated(place: Path) -> None:
-    # a huge footer claim, its own sum right
-    content = (place / "archive" / "movie.mrc.tif").read_bytes()
-    check_damaged(place, content[:-32] + b"\xff" * 16 + content[-16:])

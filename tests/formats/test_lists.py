@@ -69,6 +69,7 @@ def test_plain_lists(tmp_path: Path, line_end: str) -> None:
         ("movies.star", "data_\n_rlnMicrographMovieName ?\n"),
         ("movies.lst", ""),
         ("movies.lst", "\n \n"),
+        ("movies.lst", "x" * 5000),
     ],
 )
 def test_lists_that_name_no_movie(tmp_path: Path, name: str, text: str) -> None:

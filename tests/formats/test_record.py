@@ -25,9 +25,9 @@ BLOBS = st.builds(Blob, offset=SIZES, stored=SIZES, size=SIZES, sum=SUMS)
 FRAMES = st.builds(
     Frame,
     sum=SUMS,
-    stored_sum=SUMS,
     offsets=st.lists(SIZES, max_size=3),
     byte_counts=st.lists(SIZES, max_size=3),
+    strip_sums=st.lists(SUMS, max_size=3),
     exceptions=st.none() | st.builds(FrameExceptions, count=COUNTS, blob=BLOBS, near=COUNTS),
 )
 ORIGINALS = st.builds(
@@ -37,7 +37,7 @@ ORIGINALS = st.builds(
     sha256=TEXTS,
     mtime_ns=st.integers(-(2**63), 2**63 - 1),
     atime_ns=SIZES,
-    mode=COUNTS,
+    mode=st.integers(0, 0o7777),
 )
 RENDERED = st.builds(
     Rendered,
@@ -85,7 +85,10 @@ EXAMPLE = Record(
     rows_per_strip=20,
     pixel_size=1.06,
     gain=Gain("b" * 64, "gain-reference.mrc"),
-    frames=[Frame("c" * 32, "e" * 32, [300], [77]), Frame("d" * 32, "f" * 32, [400], [78], FrameExceptions(3, BLOB))],
+    frames=[
+        Frame("c" * 32, [300], [77], ["e" * 32]),
+        Frame("d" * 32, [400], [78], ["f" * 32], FrameExceptions(3, BLOB)),
+    ],
     writer="cryofs",
 )
 TIFF = b"II*\0" + bytes(200) + record.MARK.encode() + bytes(100)
@@ -100,7 +103,7 @@ def read(data: bytes) -> Record:
 
 def archived(data: bytes) -> bool:
     with open_bytes(data) as descriptor:
-        return record.is_archived(descriptor, len(data))
+        return record.is_archived(descriptor, len(data), "x.tif")
 
 
 def with_footer(body: bytes, version: int = record.VERSION) -> bytes:
@@ -195,8 +198,33 @@ def test_a_record_that_is_none(body: bytes) -> None:
         read(with_footer(body))
 
 
+@pytest.mark.parametrize("body", [zlib.compress(b'{"x":' + b"[" * 200_000), zlib.compress(bytes(64 << 20))])
+def test_a_record_that_would_take_much_memory(body: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(DamagedError, match=r"movie\.mrc\.tif: its record is not readable"):
+            read(with_footer(body))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 << 20
+
+
 @pytest.mark.parametrize(
-    ("field", "value"), [("compression", "zstd"), ("byte_order", "="), ("stored_dtype", "float64"), ("frames", None)]
+    ("field", "value"),
+    [
+        ("compression", "zstd"),
+        ("byte_order", "="),
+        ("stored_dtype", "float64"),
+        ("frames", None),
+        ("shape", [-1, 20, 50]),
+        ("shape", [2, 20, 2**63]),
+        ("rows_per_strip", -1),
+        ("frames", [{"sum": "", "offsets": [-8], "byte_counts": [77], "strip_sums": [""]}]),
+        ("frames", [{"sum": "", "offsets": [8], "byte_counts": [2**70], "strip_sums": [""]}]),
+        ("original", {**msgspec.to_builtins(EXAMPLE.original), "mode": 0o10644}),
+        ("original", {**msgspec.to_builtins(EXAMPLE.original), "bytes": -1}),
+    ],
 )
 def test_a_record_of_unknown_values(field: str, value: Any) -> None:
     fields = {**msgspec.to_builtins(EXAMPLE), field: value}

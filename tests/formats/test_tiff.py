@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import struct
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
@@ -106,7 +107,7 @@ def test_no_pixel_size_is_claimed_where_none_is_known(tmp_path: Path) -> None:
 def test_any_pixel_size_of_a_header_can_be_written(tmp_path: Path, pixel_size: float) -> None:
     layout = replace(make_layout(1, 1, 1), pixel_size=pixel_size)
     write(tmp_path / "movie.tif", layout, some_pages(layout))
-    assert len(read_pages(tmp_path / "movie.tif", layout)) == 3
+    assert len(read_pages(tmp_path / "movie.tif", layout, 3)) == 3
 
 
 def test_the_first_page_alone_is_described_near_the_start(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_the_index_finds_the_strips(tmp_path: Path, shape: tuple[int, int, int],
     pages = some_pages(layout)
     starts = write(path, layout, pages, LZW, big=big)
     data = path.read_bytes()
-    index = read_pages(path, layout)
+    index = read_pages(path, layout, 3)
     with tifffile.TiffFile(path) as tiff:
         assert [(page.offsets, page.byte_counts) for page in index] == [
             (tuple(page.dataoffsets), tuple(page.databytecounts)) for page in tiff.pages
@@ -159,7 +160,7 @@ def test_pages_of_another_layout_are_damaged(tmp_path: Path, change: dict[str, A
     layout = make_layout(10, 33, 4, LZW.codec, np.dtype("u2"))
     write(path, layout, some_pages(layout), LZW)
     with pytest.raises(DamagedError, match=r"movie\.tif"):
-        read_pages(path, replace(layout, **change))
+        read_pages(path, replace(layout, **change), 3)
 
 
 def test_a_single_page_of_another_layout_is_found(tmp_path: Path) -> None:
@@ -170,7 +171,31 @@ def test_a_single_page_of_another_layout_is_found(tmp_path: Path) -> None:
         for values in (page, page, page.astype(np.float32)):
             writer.write(values, metadata=None)
     with pytest.raises(DamagedError, match=r"movie\.tif, frame 2"):
-        read_pages(path, layout)
+        read_pages(path, layout, 3)
+
+
+@pytest.mark.parametrize("target", [0, 1, 2], ids=["the first", "the second", "itself"])
+def test_directories_in_a_circle_come_to_an_end(tmp_path: Path, target: int) -> None:
+    path = tmp_path / "movie.tif"
+    layout = make_layout(4, 5, 4)
+    write(path, layout, some_pages(layout))
+    with tifffile.TiffFile(path) as tiff:
+        places = [page.offset for page in tiff.pages]
+    content = bytearray(path.read_bytes())
+    (entries,) = struct.unpack_from("<H", content, places[-1])
+    struct.pack_into("<I", content, places[-1] + 2 + 12 * entries, places[target])
+    path.write_bytes(content)
+    with pytest.raises(DamagedError, match=r"movie\.tif: more TIFF pages instead of 3"):
+        read_pages(path, layout, 3)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 4])
+def test_another_number_of_pages(tmp_path: Path, frames: int) -> None:
+    path = tmp_path / "movie.tif"
+    layout = make_layout(4, 5, 4)
+    write(path, layout, some_pages(layout))
+    with pytest.raises(DamagedError, match=f"TIFF pages instead of {frames}; restore"):
+        read_pages(path, layout, frames)
 
 
 @pytest.mark.parametrize("content", [b"", b"II*\0", b"no TIFF at all", b"MM\0*\0\0\0\x08" + bytes(20), bytes(100)])
@@ -178,7 +203,7 @@ def test_no_tiff(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "movie.tif"
     path.write_bytes(content)
     with pytest.raises(DamagedError, match=r"movie\.tif"):
-        read_pages(path, make_layout(4, 5, 2))
+        read_pages(path, make_layout(4, 5, 2), 3)
 
 
 @settings(max_examples=200)
@@ -192,7 +217,7 @@ def test_damaged_directories_do_no_harm(tmp_path_factory: pytest.TempPathFactory
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
     with contextlib.suppress(DamagedError):
-        read_pages(path, layout)
+        read_pages(path, layout, 3)
 
 
 @given(st.integers(1, 5000), st.integers(1, 700))

@@ -3,6 +3,7 @@
 import math
 import tracemalloc
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from cryofs.detector import huffman_decoding
 from cryofs.errors import DamagedError
 from cryofs.formats.codecs import Codec, Compression, Predictor
-from cryofs.movies.decoding import decode_strip
+from cryofs.movies import decoding
 from tests.strip_encodings import (
     DEFLATE,
     ENCODINGS,
@@ -39,16 +41,20 @@ def strips(draw: st.DrawFn) -> NDArray[Any]:
 
 
 def decode(codec: Codec, data: bytes, shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Decoded strip; asserts that nothing beside it was written."""
+    """Decoded strip, with compiled code and without; asserts that nothing beside it was written."""
     size = math.prod(shape) * dtype.itemsize
-    memory = np.full(size + 2 * GUARD, 0xA5, np.uint8)
-    out = memory[GUARD:-GUARD].view(dtype).reshape(shape)
-    try:
-        decode_strip(codec, data, out)
-    finally:
-        assert (memory[:GUARD] == 0xA5).all()
-        assert (memory[-GUARD:] == 0xA5).all()
-    return out
+    outs = []
+    for compiled in (None, huffman_decoding.decode):
+        memory = np.full(size + 2 * GUARD, 0xA5, np.uint8)
+        outs.append(memory[GUARD:-GUARD].view(dtype).reshape(shape))
+        try:
+            with mock.patch.object(decoding, "_decode_literals", compiled):
+                decoding.decode_strips(codec, [data], outs[-1:])
+        finally:
+            assert (memory[:GUARD] == 0xA5).all()
+            assert (memory[-GUARD:] == 0xA5).all()
+    assert outs[0].tobytes() == outs[1].tobytes()
+    return outs[0]
 
 
 @settings(max_examples=500)

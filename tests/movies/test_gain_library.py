@@ -13,6 +13,7 @@ from cryofs.detector.values import Arithmetic, GainReference
 from cryofs.errors import GainError
 from cryofs.formats import mrc
 from cryofs.movies.gain import GainLibrary, bytes_sha256, load_reference, reference_file, reference_sha256
+from tests import faults
 
 NAME = "gain-reference.mrc"
 GAIN = np.random.default_rng(0).uniform(0.9, 1.1, (4, 5)).astype(np.float32)
@@ -108,11 +109,11 @@ def test_no_reference_is_an_error_that_names_movie_and_remedy(tmp_path: Path, th
     assert bytes_sha256(content(GAIN))[:8] in str(caught.value)
 
 
-def test_one_copy_serves_all_movies(tmp_path: Path) -> None:
+def test_one_copy_serves_all_movies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sha256 = put(tmp_path / NAME)
     library = GainLibrary(tmp_path)
     first = library.get(sha256, tmp_path, "one")
-    (tmp_path / NAME).unlink()
+    monkeypatch.setattr("cryofs.movies.gain.load_reference", lambda path: pytest.fail(f"{path} was loaded again"))
     assert library.get(sha256, tmp_path, "two") is first
 
 
@@ -222,3 +223,61 @@ def test_extended_headers_of_other_programs_mean_nothing(tmp_path: Path) -> None
     path = tmp_path / NAME
     path.write_bytes(mrc.with_extended_header(header((1, 4, 5), 2), "SERI", GAIN.tobytes()) + GAIN.tobytes())
     assert same(load_reference(path))
+
+
+def test_a_reference_in_memory_does_not_hide_that_its_file_was_replaced(tmp_path: Path) -> None:
+    sha256 = put(tmp_path / NAME)
+    library = GainLibrary(tmp_path)
+    held = library.get(sha256, tmp_path, "movie")
+    assert library.get(sha256, tmp_path, "movie") is held
+    put(tmp_path / "new", OTHER)
+    (tmp_path / "new").replace(tmp_path / NAME)
+    with pytest.raises(GainError, match="missing or changed"):
+        library.get(sha256, tmp_path, "movie")
+    (tmp_path / NAME).unlink()
+    with pytest.raises(GainError, match="missing or changed"):
+        library.get(sha256, tmp_path, "movie")
+    assert put(tmp_path / NAME) == sha256
+    assert same(library.get(sha256, tmp_path, "movie"))
+
+
+def test_a_reference_replaced_while_it_is_loaded_is_not_taken_for_the_one_summed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha256 = put(tmp_path / NAME)
+    library = GainLibrary(tmp_path)
+
+    def load_another(path: Path) -> GainReference:
+        put(tmp_path / "new", OTHER)
+        (tmp_path / "new").replace(path)
+        return load_reference(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cryofs.movies.gain.load_reference", load_another)
+        with pytest.raises(GainError):
+            library.get(sha256, tmp_path, "movie")
+    put(tmp_path / NAME)
+    assert same(library.get(sha256, tmp_path, "movie"))
+
+
+def test_a_sum_of_half_a_file_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sha256 = put(tmp_path / NAME)
+    library = GainLibrary(tmp_path)
+    with monkeypatch.context() as patch:
+        faults.inject(patch, faults.end_at(0))
+        with pytest.raises(GainError):
+            library.get(sha256, tmp_path, "movie")
+    assert same(library.get(sha256, tmp_path, "movie"))
+
+
+def test_links_are_no_references(tmp_path: Path) -> None:
+    """One could lead out of the archive, or to a device without an end."""
+    sha256 = put(tmp_path / "outside" / NAME)
+    root = tmp_path / "archive"
+    root.mkdir()
+    (root / NAME).symlink_to(tmp_path / "outside" / NAME)
+    (root / "gain-reference-01234567.mrc").symlink_to("/dev/zero")
+    os.mkfifo(root / "gain-reference-76543210.mrc")
+    assert GainLibrary(root).paths(root) == []
+    with pytest.raises(GainError):
+        GainLibrary(root).get(sha256, root, "movie")

@@ -1,7 +1,6 @@
 """TIFF movies of other programs in the file system: beside each its frames as MRC, and the gain reference they need."""
 
 import errno
-import os
 from pathlib import Path
 
 import mrcfile
@@ -11,6 +10,7 @@ import pytest
 from benchmarks.simulate import header
 from cryofs.errors import DamagedError
 from cryofs.movies.foreign import ForeignMovie
+from cryofs.vfs.root import Root
 from tests.foreign import counts, epu, relion, serialem, write_tiff
 from tests.support import archive, simulated
 from tests.vfs.test_views import content, names, serving
@@ -117,13 +117,13 @@ def test_pieces_of_a_mounted_movie(folder: Path) -> None:
 def test_a_folder_that_may_not_be_read_hides_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # sorted before the folder of the movies, so it is looked at first
     (folder / "Locked").mkdir()
-    listdir = os.listdir
+    names_in = Root.names
 
-    def refusing(path: Path) -> list[str]:
-        if Path(path).name == "Locked":
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return listdir(path)
+    def refusing(root: Root, place: Path) -> list[str]:
+        if place.name == "Locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return names_in(root, place)
 
-    monkeypatch.setattr(os, "listdir", refusing)
+    monkeypatch.setattr(Root, "names", refusing)
     with serving(folder) as files:
         assert {"Locked", "Movies", "gain-reference.mrc"} <= set(names(files, "/"))

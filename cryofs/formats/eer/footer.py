@@ -3,13 +3,13 @@
 It is read from its end. Frames are of 4096 x 4096 pixels, events of 7 + 2 + 2 bits.
 """
 
-import os
 import struct
 
 import numpy as np
 
 from cryofs.formats.directories import MAX_IMAGES, BrokenError
 from cryofs.formats.eer.index import CODE_7BIT, EerIndex
+from cryofs.formats.reading import read_up_to
 
 _SIDE = 4096
 _FOOTER_BYTES = 24
@@ -28,7 +28,7 @@ def footer_index(descriptor: int, size: int) -> EerIndex:
         if len(offsets) >= MAX_IMAGES:
             raise BrokenError(f"it claims more than {MAX_IMAGES} frames, which is absurd")
         start = end - _FOOTER_BYTES - _WORD_BYTES
-        tail = os.pread(descriptor, _FOOTER_BYTES + _WORD_BYTES, start) if start >= 0 else b""
+        tail = read_up_to(descriptor, _FOOTER_BYTES + _WORD_BYTES, start) if start >= 0 else b""
         if tail[_WORD_BYTES:] not in (_FOOTER_OK, _FOOTER_ERROR):
             raise BrokenError("no EER file: neither TIFF, nor frames with footers up to its end")
         count = _WORD_BYTES * struct.unpack_from("<q", tail)[0]

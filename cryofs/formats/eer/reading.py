@@ -1,6 +1,5 @@
 """Reading EER files: the index of their frames, and the event streams of some of them."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +11,7 @@ from cryofs.formats.directories import MAGICS, BrokenError
 from cryofs.formats.eer import tiff
 from cryofs.formats.eer.footer import footer_index
 from cryofs.formats.eer.index import MAX_SIDE, EerIndex
+from cryofs.formats.reading import fill, read_up_to
 
 # More than any writer pads a frame with.
 _PADDING_BYTES = 4096
@@ -51,7 +51,7 @@ def read_index(descriptor: int, size: int, name: str) -> EerIndex:
     FormatError
         No EER file, or its directories are damaged. Damaged frames raise nothing.
     """
-    head = os.pread(descriptor, len(MAGICS[0]), 0)
+    head = read_up_to(descriptor, len(MAGICS[0]), 0)
     try:
         if head in MAGICS:
             return _checked(tiff.TiffContainer(descriptor, size, head).index())
@@ -77,18 +77,11 @@ def read_streams(descriptor: int, index: EerIndex, frames: Sequence[int], name: 
         place = 8 * start
         for strip in range(int(index.first_strips[frame]), int(index.first_strips[frame + 1])):
             count = int(index.byte_counts[strip])
-            _read_into(descriptor, target[place : place + count], int(index.offsets[strip]), f"{name}, frame {frame}")
+            if fill(descriptor, target[place : place + count], int(index.offsets[strip])) < count:
+                raise ChangedError(f"{name}, frame {frame}: the file was cut short while it was open; open it again")
             place += count
     bits = 64 * starts[:-1].astype(np.int64)
     return EventStreams(words, bits, bits + 8 * sizes)
-
-
-def _read_into(descriptor: int, target: memoryview, offset: int, what: str) -> None:
-    while target:
-        count = os.preadv(descriptor, [target], offset)
-        if count == 0:
-            raise ChangedError(f"{what}: the file was cut short while it was open; open it again")
-        target, offset = target[count:], offset + count
 
 
 def _checked(index: EerIndex) -> EerIndex:

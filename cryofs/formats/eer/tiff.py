@@ -48,10 +48,7 @@ class TiffContainer:
             if geometry is not None and found != geometry:
                 raise BrokenError(f"image {number} differs from those before in size or coding")
             geometry = found
-            places, counts = (
-                self._directories.integers(directory, _OFFSETS),
-                self._directories.integers(directory, _BYTE_COUNTS),
-            )
+            places, counts = (self._directories.integers(directory, tag) for tag in (_OFFSETS, _BYTE_COUNTS))
             if len(places) != len(counts):
                 raise BrokenError(f"image {number} has {len(places)} strips of {len(counts)} sizes")
             offsets += places

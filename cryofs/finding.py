@@ -1,0 +1,36 @@
+"""What a check of `cryofs doctor` found: one line for a user."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """How bad it is: a problem keeps something from working, a warning makes it slow or is a trap."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found, and what to do about it; something that is well may come with advice, too."""
+
+    level: Level
+    what: str
+    remedy: str = ""
+
+
+def ok(what: str, remedy: str = "") -> Finding:
+    """All is well."""
+    return Finding(Level.OK, what, remedy)
+
+
+def warning(what: str, remedy: str) -> Finding:
+    """It works, but slowly or not for everybody."""
+    return Finding(Level.WARNING, what, remedy)
+
+
+def problem(what: str, remedy: str) -> Finding:
+    """It does not work."""
+    return Finding(Level.PROBLEM, what, remedy)

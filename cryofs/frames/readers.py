@@ -1,0 +1,55 @@
+"""Who reads in order at the moment, and whether the cache has room for a frame of each and the one after it.
+
+Where it has not, frames would be dropped before they are read to their end, and decoded again and again.
+
+Threads: any thread may call anything; the lock guards the table.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Hashable
+
+# A reader that has not read for so long does not count.
+_IDLE_SECONDS = 2.0
+_FRAMES_OF_EACH = 2
+
+
+class Readers:
+    """Readers in order, by what tells them from each other.
+
+    Parameters
+    ----------
+    budget : int
+        Bytes of frames that the cache may hold.
+    """
+
+    def __init__(self, budget: int):
+        self._budget = budget
+        self._lock = threading.Lock()
+        # the one that read last is the last
+        self._frame_bytes: OrderedDict[Hashable, int] = OrderedDict()
+        self._last_read: dict[Hashable, float] = {}
+        self._wanted = 0
+
+    def go_on(self, reader: Hashable, frame_bytes: int) -> bool:
+        """A reader goes on in order; whether there are too many of them for the cache."""
+        now = time.monotonic()
+        with self._lock:
+            self._forget(reader)
+            while self._frame_bytes and now - self._last_read[oldest := next(iter(self._frame_bytes))] > _IDLE_SECONDS:
+                self._forget(oldest)
+            self._frame_bytes[reader] = frame_bytes
+            self._last_read[reader] = now
+            self._wanted += _FRAMES_OF_EACH * frame_bytes
+            return self._wanted > self._budget and len(self._frame_bytes) > 1
+
+    def leave(self, reader: Hashable) -> None:
+        """A reader stops, or jumps."""
+        with self._lock:
+            self._forget(reader)
+
+    def _forget(self, reader: Hashable) -> None:
+        if reader in self._frame_bytes:
+            self._wanted -= _FRAMES_OF_EACH * self._frame_bytes.pop(reader)
+            del self._last_read[reader]

@@ -1,0 +1,42 @@
+"""The table of mounts as this process sees it. Reading it touches no mount, so dead and stuck ones do no harm."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+MOUNT_TABLE = Path("/proc/self/mountinfo")
+# how the table writes spaces and the like in paths
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A line of the table: where it is mounted, the device number (``major:minor``), the type of file system."""
+
+    place: Path
+    device: str
+    kind: str
+
+
+def mount_table(table: Path = MOUNT_TABLE) -> list[Mount]:
+    """All mounts, the later ones on top of the earlier."""
+    mounts = []
+    for line in table.read_bytes().splitlines():
+        fields, _, kind = line.partition(b" - ")
+        _, _, device, _, place, *_ = fields.split(b" ")
+        where = Path(os.fsdecode(_OCTAL.sub(_unescape, place)))
+        mounts.append(Mount(where, device.decode(), kind.split(b" ")[0].decode()))
+    return mounts
+
+
+def mount_of(path: Path, mounts: Iterable[Mount]) -> Mount | None:
+    """The mount that an absolute path leads to."""
+    holding = (mount for mount in mounts if path.is_relative_to(mount.place))
+    # of mounts at one place the last is on top
+    return max(enumerate(holding), key=lambda each: (len(each[1].place.parts), each[0]), default=(0, None))[1]
+
+
+def _unescape(octal: re.Match[bytes]) -> bytes:
+    return bytes([int(octal[1], 8)])

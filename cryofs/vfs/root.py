@@ -1,0 +1,106 @@
+"""The folder of the archive, and what lies below it.
+
+Everything is reached from the descriptor that was opened at mounting, one folder after the other, and no link is
+followed on the way. So nobody is led out of the archive, not even where a folder is replaced by a link between two
+requests; and a mount over the archive does not lead into itself.
+
+Threads: any thread may call anything.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+_FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# whoever opens a pipe waits for its other end, unless told not to
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Root:
+    """An archive's folder; places in it are paths below `path`.
+
+    Attributes
+    ----------
+    path : Path
+        The folder by its descriptor, which stays valid whatever is mounted or renamed.
+    """
+
+    def __init__(self, folder: Path):
+        self.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.path = Path(f"/proc/self/fd/{self.descriptor}")
+
+    def lstat(self, place: Path) -> os.stat_result:
+        """Attributes of what has this name, be it a link."""
+        if place == self.path:
+            return os.fstat(self.descriptor)
+        with self._above(place) as folder:
+            return os.stat(place.name, dir_fd=folder, follow_symlinks=False)
+
+    def open(self, place: Path) -> int:
+        """Descriptor of a regular file."""
+        with self._above(place) as folder:
+            descriptor = os.open(place.name, _FILE, dir_fd=folder)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.ENXIO, "neither file nor folder", place.name)
+        return descriptor
+
+    def entries(self, place: Path) -> Iterator[tuple[str, os.stat_result]]:
+        """Entries of a folder, sorted by name."""
+        with self._folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:
+            with os.scandir(readable) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+            for entry in entries:
+                # those gone since the folder was read are passed over
+                with contextlib.suppress(FileNotFoundError):
+                    yield entry.name, entry.stat(follow_symlinks=False)
+
+    def names(self, place: Path) -> list[str]:
+        """Names in a folder, sorted."""
+        with self._folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:
+            return sorted(os.listdir(readable))
+
+    def read_link(self, place: Path) -> str:
+        """Where a symbolic link points."""
+        with self._above(place) as folder:
+            return os.readlink(place.name, dir_fd=folder)
+
+    def is_folder(self, place: Path) -> bool:
+        """Whether a place is a folder, and no link to one."""
+        try:
+            return stat.S_ISDIR(self.lstat(place).st_mode)
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        os.close(self.descriptor)
+
+    def _above(self, place: Path) -> contextlib.AbstractContextManager[int]:
+        """Descriptor of the folder that a place is in."""
+        if place.name == os.pardir:
+            raise FileNotFoundError(str(place))
+        return self._folder(place.parent)
+
+    @contextlib.contextmanager
+    def _folder(self, place: Path) -> Iterator[int]:
+        """Descriptor of a folder."""
+        with contextlib.ExitStack() as above:
+            descriptor = self.descriptor
+            for name in place.relative_to(self.path).parts:
+                if name == os.pardir:
+                    raise FileNotFoundError(str(place))
+                descriptor = above.enter_context(_opened(name, os.O_PATH, descriptor))
+            yield descriptor
+
+
+@contextlib.contextmanager
+def _opened(name: str, flags: int, folder: int) -> Iterator[int]:
+    descriptor = os.open(name, flags | _FOLDER, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,453 @@
+"""Damaged copies of specimens, the same ones for the same seed: first those that are thought out, then random ones."""
+
+import itertools
+import json
+import random
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from cryofs.formats.record import MAGIC, VERSION, Record, read_record
+from cryofs.formats.sums import quick_sum
+from tests.conftest import open_bytes
+from tests.corpus.specimens import Kind, Specimen
+from tests.corpus.walker import Directory, Form, NoTiffError, directories
+
+Change = Callable[[bytes], bytes | None]
+
+FOOTER_BYTES = 48
+BOMB_BYTES = 1 << 31
+# of the mutants, at most this share is thought out; the others are random
+_MOST_THOUGHT_OUT = 0.7
+_NUMBERS = (0, 1, 2, 2**15, 2**16 - 1, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**33 + 7, 2**63 - 1, 2**63, 2**64 - 1)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A damaged file: of which specimen, what was done to it, and its bytes; None where it is gone."""
+
+    specimen: Specimen
+    label: str
+    data: bytes | None
+
+    def __str__(self) -> str:
+        return f"{self.specimen.name}/{self.specimen.file}, {self.label}"
+
+
+@dataclass(frozen=True)
+class _Idea:
+    """A mutant before it is made."""
+
+    specimen: Specimen
+    family: str
+    label: str
+    change: Change
+
+    def mutant(self) -> Mutant:
+        return Mutant(self.specimen, f"{self.family}: {self.label}", self.change(self.specimen.data))
+
+
+def mutants(specimens: list[Specimen], count: int, seed: int) -> Iterator[Mutant]:
+    """So many mutants, in an order that the seed tells; none has the bytes of its specimen."""
+    rng = random.Random(seed)
+    ideas = itertools.islice(_taking_turns(specimens, rng), int(count * _MOST_THOUGHT_OUT) + 1)
+    endless = itertools.chain(ideas, (_random(specimens, rng) for _ in itertools.count()))
+    made = (idea.mutant() for idea in endless)
+    return itertools.islice((one for one in made if one.data != one.specimen.data), count)
+
+
+def _taking_turns(specimens: list[Specimen], rng: random.Random) -> Iterator[_Idea]:
+    """All that is thought out, one of each family of each kind of file in turn, so that few show much."""
+    families: dict[tuple[str, str], list[_Idea]] = {}
+    for specimen in specimens:
+        for idea in thought_out(specimen):
+            families.setdefault((specimen.kind, idea.family), []).append(idea)
+    for ideas in families.values():
+        rng.shuffle(ideas)
+    for turn in itertools.zip_longest(*families.values()):
+        yield from filter(None, turn)
+
+
+def thought_out(specimen: Specimen) -> Iterator[_Idea]:
+    """Everything that is worth being tried on a file."""
+    for family in _FAMILIES[specimen.kind]:
+        yield from (_Idea(specimen, family.__name__.strip("_"), *change) for change in family(specimen))
+
+
+def _random(specimens: list[Specimen], rng: random.Random) -> _Idea:
+    # half of them are of archived movies
+    archived = [specimen for specimen in specimens if specimen.kind == "archived"]
+    specimen = rng.choice(archived if rng.random() < 0.5 else specimens)
+    label, change = rng.choice(_RANDOM)(specimen, random.Random(rng.random()))
+    return _Idea(specimen, "random", label, change)
+
+
+def places_of(specimen: Specimen) -> list[int]:
+    """Where the parts of a file begin."""
+    data = specimen.data
+    found = {0, 1, 4, 8, len(data) // 2, len(data) - 1, len(data)}
+    if specimen.kind in ("source", "gain"):
+        found |= {92, 212, 1023, 1024, 1024 + 128}
+    try:
+        for directory in directories(data):
+            found |= {directory.place, directory.place + 2, directory.link, directory.link + 4, directory.link + 8}
+            found |= {place for offset, size in directory.strips for place in (offset, offset + size)}
+    except NoTiffError:
+        pass
+    if specimen.kind == "archived":
+        record, start = _record_of(data)
+        blobs = [record.header, *record.trailing, *(one.exceptions.blob for one in record.frames if one.exceptions)]
+        found |= {place for blob in blobs for place in (blob.offset, blob.offset + blob.stored)}
+        found |= {start, len(data) - FOOTER_BYTES, len(data) - 40, len(data) - 16}
+    return sorted(place for place in found if 0 <= place <= len(data))
+
+
+def _truncations(specimen: Specimen) -> Iterator[tuple[str, Change]]:
+    for place in places_of(specimen):
+        for end in (place, place - 1):
+            if 0 <= end < len(specimen.data):
+                yield f"cut at {end}", lambda data, end=end: data[:end]  # type: ignore[misc]
+    yield "longer by a byte", lambda data: data + b"\0"
+    yield "twice", lambda data: data + data
+
+
+def _patched(data: bytes, place: int, piece: bytes) -> bytes:
+    return data[:place] + piece + data[place + len(piece) :]
+
+
+def _tags(specimen: Specimen) -> Iterator[tuple[str, Change]]:
+    """Each field of each tag of a first, a middle and the last directory, set to what it should not be."""
+    data = specimen.data
+    form = Form.of(data)
+    found = directories(data)
+    word, places = form.word, [directory.place for directory in found]
+    yield "byte order", lambda data: _patched(data, 0, b"MM" if form.order == "<" else b"II")
+    yield "version", lambda data: _patched(data, 2, struct.pack(form.order + "H", 42 if form.big else 43))
+    for number in sorted({0, len(found) // 2, len(found) - 1}):
+        for target in (places[0], places[number], places[-1], 0, 3, len(data) - 3, 2**31, 2**32 - 1):
+            if target != places[0] or number == len(found) - 1:
+                yield f"directory {number} leads to {target}", _setter(found[number].link, word, target)
+        count_form = form.order + ("Q" if form.big else "H")
+        for count in (0, 1, 200, 65535):
+            yield f"directory {number} of {count} entries", _setter(found[number].place, count_form, count)
+        for entry in found[number].entries.values():
+            for what, change in _entry_changes(form, entry.place):
+                yield f"directory {number}, tag {entry.tag}, {what}", change
+    for tag in (256, 257, 258, 259, 278):
+        for value in (0, 1, 2**16 - 1, 2**31, 2**32 - 1):
+            yield (
+                f"tag {tag} is {value} everywhere",
+                lambda data, tag=tag, value=value: _everywhere(  # type: ignore[misc]
+                    data, form, found, tag, value
+                ),
+            )
+
+
+def _entry_changes(form: Form, place: int) -> Iterator[tuple[str, Change]]:
+    order = form.order
+    for kind in (0, 2, 3, 12, 99):
+        yield f"type {kind}", _setter(place + 2, order + "H", kind)
+    for count in (0, 2, 2**31, 2**32 - 1):
+        yield f"count {count}", _setter(place + 4, form.word, count)
+    for value in (0, 1, 7, 2**16, 2**31, 2**32 - 1):
+        yield f"value {value}", _setter(place + form.entry_bytes - (8 if form.big else 4), form.word, value)
+    if form.big:
+        yield "negative value", _setter(place + 12, order + "q", -8)
+        yield "negative count", _setter(place + 4, order + "q", -1)
+
+
+def _everywhere(data: bytes, form: Form, found: list[Directory], tag: int, value: int) -> bytes:
+    for directory in found:
+        if tag in directory.entries:
+            # as LONG, whatever the type was
+            place = directory.entries[tag].place
+            entry = struct.pack(
+                form.order + "HHQII" if form.big else form.order + "HHII", tag, 4, 1, value, *[0][: form.big]
+            )
+            data = _patched(data, place, entry)
+    return data
+
+
+def _setter(place: int, letter: str, value: int) -> Change:
+    bits = 8 * struct.calcsize(letter)
+    piece = struct.pack(letter, value if value < 0 else value & ((1 << bits) - 1))
+    return lambda data: _patched(data, place, piece)
+
+
+def _record_of(data: bytes) -> tuple[Record, int]:
+    with open_bytes(data) as descriptor:
+        record = read_record(descriptor, len(data), "specimen")
+    return record, struct.unpack_from("<Q", data, len(data) - 32)[0]
+
+
+def signed(data: bytes, body: bytes) -> bytes:
+    """A file with another (deflated) record, the sum of which is right."""
+    start = _record_of(data)[1]
+    footer = struct.pack("<8sIIQQ16s", MAGIC, VERSION, 0, start, len(body), bytes.fromhex(quick_sum(body)))
+    return data[:start] + body + footer
+
+
+def with_record(data: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """A file whose record was changed, as JSON, and summed again."""
+    plain = json.loads(msgspec.json.encode(_record_of(data)[0]))
+    change(plain)
+    return signed(data, zlib.compress(json.dumps(plain).encode()))
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths to all values in JSON; of long lists, to the first and the last item."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        for key in value:
+            yield from _paths(value[key], (*path, key))
+    elif isinstance(value, list):
+        for index in range(len(value)) if len(value) <= 3 else (0, len(value) - 1):
+            yield from _paths(value[index], (*path, index))
+
+
+def _at(plain: Any, path: tuple[Any, ...]) -> Any:
+    for part in path:
+        plain = plain[part]
+    return plain
+
+
+def _records(specimen: Specimen) -> Iterator[tuple[str, Change]]:
+    """Records that contradict the file, their own sum right."""
+    plain = json.loads(msgspec.json.encode(_record_of(specimen.data)[0]))
+    for path in _paths(plain):
+        value = _at(plain, path)
+        for wrong in _wrong_values(value):
+            label = f"{'.'.join(map(str, path))} = {_short(wrong)}"
+            yield (
+                label,
+                lambda data, path=path, wrong=wrong: with_record(  # type: ignore[misc]
+                    data, lambda plain: _at(plain, path[:-1]).__setitem__(path[-1], wrong)
+                ),
+            )
+
+
+def _bombs(_: Specimen) -> Iterator[tuple[str, Change]]:
+    """What takes far more memory than the file has, or cannot be decoded, with right sums."""
+    yield "no JSON", lambda data: signed(data, zlib.compress(b"not JSON"))
+    yield "not deflated", lambda data: signed(data, b"not deflated")
+    yield "cut deflate stream", lambda data: signed(data, zlib.compress(b"[" * 99)[:-3])
+    yield "deeply nested", lambda data: signed(data, zlib.compress(b'{"x":' + b"[" * 200_000))
+    yield "bomb", lambda data: signed(data, bomb(BOMB_BYTES))
+    yield "a header that is a bomb", lambda data: _with_blob(data, bomb(BOMB_BYTES))
+    yield "a strip that is a bomb", lambda data: _with_strip(data, bomb(BOMB_BYTES))
+    yield "a strip that is an LZW bomb", lambda data: _with_strip(data, lzw_bomb())
+    yield "an empty strip", lambda data: _with_strip(data, b"")
+    yield "a strip of random bytes", lambda data: _with_strip(data, random.Random(0).randbytes(5000))
+
+
+def _short(value: Any) -> str:
+    return f"{type(value).__name__} of {len(value)}" if isinstance(value, (str, list)) else str(value)
+
+
+def _wrong_values(value: Any) -> list[Any]:
+    if isinstance(value, bool) or value is None:
+        return [5, {"sum": "x"}]
+    if isinstance(value, int):
+        return [number for number in (-1, *_NUMBERS, -(2**70), 2**70) if number != value]
+    if isinstance(value, str):
+        return ["", "\0", value[::-1] + "x", "float32", "lzw", "int16", 7, "x" * 100_000]
+    if isinstance(value, list):
+        return [[], value[1:], value + value, value[:1] * 100_000, None]
+    if isinstance(value, dict):
+        return [{}, None]
+    return [1e308, -5.0, "x"]
+
+
+def bomb(size: int) -> bytes:
+    """A zlib stream of so many zeros, made of one block over and over."""
+    deflate = zlib.compressobj(9, wbits=-15)
+    block = deflate.compress(bytes(1 << 20)) + deflate.flush(zlib.Z_FULL_FLUSH)
+    # of zeros, Adler's first sum stays 1 and the second counts them
+    adler = size % 65521 << 16 | 1
+    return b"\x78\x9c" + block * (size >> 20) + b"\x03\0" + adler.to_bytes(4, "big")
+
+
+def lzw_bomb() -> bytes:
+    """An LZW stream whose strings get longer as fast as they can, over and over."""
+    bits = "".join(_lzw_codes(200))
+    return int(bits.ljust(-len(bits) % 8 + len(bits), "0"), 2).to_bytes((len(bits) + 7) // 8, "big")
+
+
+def _lzw_codes(tables: int) -> Iterator[str]:
+    for _ in range(tables):
+        yield format(256, "09b")
+        width, free = 9, 258
+        yield format(0, "09b")
+        while free < 4093:
+            yield format(free, f"0{width}b")
+            free += 1
+            if free + 1 == 1 << width and width < 12:
+                width += 1
+        yield format(0, f"0{width}b")
+
+
+def _with_blob(data: bytes, stored: bytes) -> bytes:
+    """A file whose header is stored as other bytes."""
+    place = _record_of(data)[1]
+    moved = data[:place] + stored + signed(data, zlib.compress(b"{}"))[place:]
+    body = json.loads(msgspec.json.encode(_record_of(data)[0]))
+    body["header"] |= {"offset": place, "stored": len(stored)}
+    return _resigned(moved, place + len(stored), body)
+
+
+def _with_strip(data: bytes, stored: bytes) -> bytes:
+    """A file whose last frame has another first strip, its sum right."""
+    record, place = _record_of(data)
+    body = json.loads(msgspec.json.encode(record))
+    body["frames"][-1]["offsets"][0] = place
+    body["frames"][-1]["byte_counts"][0] = len(stored)
+    body["frames"][-1]["strip_sums"][0] = quick_sum(stored)
+    return _resigned(data[:place] + stored, place + len(stored), body)
+
+
+def _resigned(data: bytes, place: int, plain: dict[str, Any]) -> bytes:
+    body = zlib.compress(json.dumps(plain).encode())
+    footer = struct.pack("<8sIIQQ16s", MAGIC, VERSION, 0, place, len(body), bytes.fromhex(quick_sum(body)))
+    return data[:place] + body + footer
+
+
+def _footers(_: Specimen) -> Iterator[tuple[str, Change]]:
+    for name, back, letter in (("version", 40, "<I"), ("zero", 36, "<I"), ("offset", 32, "<Q"), ("length", 24, "<Q")):
+        for value in _NUMBERS:
+            if value.bit_length() <= 8 * struct.calcsize(letter):
+                yield (
+                    f"{name} = {value}",
+                    lambda data, back=back, letter=letter, value=value: _patched(  # type: ignore[misc]
+                        data, len(data) - back, struct.pack(letter, value)
+                    ),
+                )
+
+
+def _mrc_headers(_: Specimen) -> Iterator[tuple[str, Change]]:
+    """Each field of an MRC header that means something to a reader."""
+    fields = {"nx": 0, "ny": 4, "nz": 8, "mode": 12, "mx": 28, "nsymbt": 92, "machine stamp": 212}
+    for order, (name, place) in itertools.product("<>", fields.items()):
+        for value in (-(2**31), -1, 0, 1, 2, 3, 6, 12, 101, 1024, 46341, 2**24, 2**31 - 1):
+            yield f"{name} = {value} ({order})", _setter(place, order + "i", value)
+    for edge in (float("nan"), float("inf"), -1.0, 0.0, 1e-38, 1e-45, 3e38):
+        yield f"cell = {edge}", lambda data, edge=edge: _patched(data, 40, struct.pack("<3f", *[edge] * 3))  # type: ignore[misc]
+    yield "pixels of NaN", lambda data: data[:1024] + b"\xff" * (len(data) - 1024)
+    yield "pixels of nothing", lambda data: data[:1024] + bytes(len(data) - 1024)
+
+
+def _frame_footers(_: Specimen) -> Iterator[tuple[str, Change]]:
+    for value in (-(2**63), -1, 0, 1, 2**31, 2**60, 2**63 - 1):
+        yield (
+            f"frame of {value} words",
+            lambda data, value=value: _patched(data, len(data) - 32, struct.pack("<q", value)),  # type: ignore[misc]
+        )
+    yield "marked as bad", lambda data: data[:-24] + b"ThermoFisherECComprERR00"
+    yield "no footer", lambda data: data[:-24] + bytes(24)
+    yield "empty frames", lambda data: data + (bytes(8) + b"ThermoFisherECComprOK000") * 20
+
+
+def _texts(_: Specimen) -> Iterator[tuple[str, Change]]:
+    """Text files that are none, or say what cannot be."""
+    nasty = {
+        "no text": bytes(range(256)),
+        "UTF-16": "movie.mrc".encode("utf-16"),
+        "one long line": b"x" * 70_000,
+        "a long name": b"x/" * 30_000 + b".mrc",
+        "nested": b"a = " + b"[" * 100_000,
+        "nested tables": b"a = " + b"{a = " * 50_000,
+        "a long number": b"jobs = " + b"9" * 5000,
+        "a large number": b"jobs = 999999999999999999999",
+        "a negative number": b"jobs = -3",
+        "no number": b"jobs = nan",
+        "a size of too many digits": b'cache_size = "' + b"9" * 500 + b'"',
+        "no date": b"jobs = 1979-13-40",
+        "a gain that is nowhere": b'eer_gain = "nowhere.gain"',
+        "a gain with a long name": b'eer_gain = "' + b"x" * 500 + b'"',
+        "a gain with a zero in its name": b'eer_gain = "a\\u0000b"',
+        "unknown": b"speed = 11",
+        "two ways": b"eer_grouping = 3\neer_dose_per_fraction = 1.0",
+        "twice": b"jobs = 1\njobs = 2",
+        "no end": b'eer_dtype = "int16',
+        "loop without values": b"data_movies\n\nloop_\n_rlnMicrographMovieName #1\n",
+        "loop of odd length": b"data_movies\n\nloop_\n_rlnMicrographMovieName #1\n_rlnOpticsGroup #2\nmovie.mrc\n",
+        "unclosed quote": b"data_movies\n\nloop_\n_rlnMicrographMovieName #1\n'movie.mrc\n",
+        "unclosed text": b"data_\n_rlnMicrographMovieName\n;movie.mrc\n",
+        "upwards": b"../../../../etc/passwd\n/etc/passwd\n..\n.\n/\n",
+        "nothing": b"\n\n\n",
+    }
+    return ((label, lambda _, text=text: text) for label, text in nasty.items())  # type: ignore[misc]
+
+
+def _removed(_: Specimen) -> Iterator[tuple[str, Change]]:
+    yield "gone", lambda _: None
+
+
+def _flips(specimen: Specimen, rng: random.Random) -> tuple[str, Change]:
+    places = [_anywhere(specimen, rng) for _ in range(rng.choice((1, 1, 1, 2, 8)))]
+    bits = [rng.randrange(8) for _ in places]
+
+    def change(data: bytes) -> bytes:
+        changed = bytearray(data)
+        for place, bit in zip(places, bits, strict=True):
+            changed[place] ^= 1 << bit
+        return bytes(changed)
+
+    return f"flips {list(zip(places, bits, strict=True))}", change
+
+
+def _overwritten(specimen: Specimen, rng: random.Random) -> tuple[str, Change]:
+    start = _anywhere(specimen, rng)
+    size = rng.choice((1, 4, 16, 512, 4096))
+    filling = rng.choice((bytes(size), b"\xff" * size, rng.randbytes(size)))
+    return f"{size} bytes from {start} overwritten", lambda data: _patched(data, start, filling)[: len(data)]
+
+
+def _shifted(specimen: Specimen, rng: random.Random) -> tuple[str, Change]:
+    start, size = _anywhere(specimen, rng), rng.choice((1, 2, 16, 512))
+    if rng.random() < 0.5:
+        return f"{size} bytes from {start} missing", lambda data: data[:start] + data[start + size :]
+    return f"{size} bytes more at {start}", lambda data: data[:start] + bytes(size) + data[start:]
+
+
+def _swapped(specimen: Specimen, rng: random.Random) -> tuple[str, Change]:
+    one, other, size = _anywhere(specimen, rng), _anywhere(specimen, rng), rng.choice((8, 64, 512))
+    return (
+        f"{size} bytes from {one} also at {other}",
+        lambda data: _patched(data, other, data[one : one + size])[: len(data)],
+    )
+
+
+def _cut(specimen: Specimen, rng: random.Random) -> tuple[str, Change]:
+    end = _anywhere(specimen, rng)
+    return f"cut at {end}", lambda data: data[:end]
+
+
+def _anywhere(specimen: Specimen, rng: random.Random) -> int:
+    """A place in a file; near its structure as often as in the rest."""
+    size = len(specimen.data)
+    if rng.random() < 0.5:
+        return rng.randrange(size)
+    return min(max(rng.choice(places_of(specimen)) + rng.randrange(-24, 40), 0), size - 1)
+
+
+_RANDOM = (_flips, _flips, _flips, _flips, _overwritten, _overwritten, _shifted, _swapped, _cut)
+
+_FAMILIES: dict[Kind, tuple[Callable[[Specimen], Iterator[tuple[str, Change]]], ...]] = {
+    "archived": (_truncations, _tags, _records, _bombs, _footers),
+    "gain": (_truncations, _mrc_headers, _removed),
+    "eer": (_truncations, _tags),
+    "footer eer": (_truncations, _frame_footers),
+    "eer gain": (_truncations, _tags, _removed),
+    "foreign": (_truncations, _tags),
+    "source": (_truncations, _mrc_headers),
+    "settings": (_truncations, _texts),
+    "list": (_truncations, _texts),
+    "state": (_truncations, _texts),
+}
+
+__all__ = ["Mutant", "bomb", "lzw_bomb", "mutants", "places_of", "signed", "with_record"]

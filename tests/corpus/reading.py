@@ -1,0 +1,456 @@
+"""What the library, the commands and a mount make of a damaged file, held against what cryofs promises.
+
+A promise that is broken is a line of text. Nothing here runs in the process of the tests: `tests.corpus.run` starts a
+process for it, which a decoder may crash.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import re
+import shutil
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from cryofs.cli.app import run
+from cryofs.errors import CryofsError
+from cryofs.formats.record import MAGIC, MARK
+from cryofs.movies.names import original_name
+from cryofs.settings import Settings, Size, load_settings
+from cryofs.vfs.filesystem import FileSystem
+from tests import plain_eer
+from tests.corpus.mutants import Mutant
+from tests.corpus.specimens import EER_GROUPING, EER_SHAPE, EER_WIDTHS, Specimen
+from tests.corpus.walker import Directory, NoTiffError, directories
+
+# of a movie that claims more, so many frames are read
+_MOST_FRAMES = 12
+# lines of progress
+_USUAL = re.compile(r": good$|: restored$| -> ")
+_EER_COMPRESSIONS = (65000, 65001, 65002)
+
+
+@dataclass
+class Finding:
+    """What came of a damaged file.
+
+    Attributes
+    ----------
+    errors : list of str
+        Kinds of the errors that were told, as they should be.
+    wrong_bytes, broken : list of str
+        Promises that were broken: bytes that are not the original's; anything else.
+    peak_bytes : int
+        Memory of the process, at most.
+    """
+
+    errors: list[str] = field(default_factory=list)
+    wrong_bytes: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    peak_bytes: int = 0
+
+    def expect(self, good: bool, promise: str) -> None:
+        """Note a promise that does not hold."""
+        if not good:
+            self.broken.append(promise)
+
+    def expect_bytes(self, found: bytes, right: bytes, what: str) -> None:
+        """Note bytes that are not those of the original."""
+        if found != right:
+            self.wrong_bytes.append(f"{what}: {len(found)} bytes, not the {len(right)} right ones")
+
+    @contextlib.contextmanager
+    def telling(self, what: str, *named: str) -> Iterator[None]:
+        """Let an error pass that is a CryofsError of one line and names what it is about."""
+        try:
+            yield
+        except CryofsError as error:
+            self.errors.append(type(error).__name__)
+            text = str(error)
+            self.expect("\n" not in text, f"{what}: an error of several lines: {text[:200]!r}")
+            self.expect(len(text) < 1000, f"{what}: an error of {len(text)} characters: {text[:200]!r}")
+            for name in named:
+                self.expect(re.search(name, text) is not None, f"{what}: {text!r} does not name {name}")
+        except Exception as error:  # noqa: BLE001 - that nothing else comes is a promise
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self.broken.append(f"{what}: {type(error).__name__}: {str(error)[:200]} ({where.filename}:{where.lineno})")
+
+
+class _Ear(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+def examine(mutant: Mutant, work: Path) -> Finding:
+    """Put a damaged file among the healthy ones of its specimen, and try everything on it that a user would."""
+    finding = Finding()
+    specimen = mutant.specimen
+    folder = work / specimen.name
+    if not folder.exists():
+        shutil.copytree(specimen.folder, folder, copy_function=_copy)
+    place = folder / specimen.file
+    place.unlink(missing_ok=True)
+    if mutant.data is not None:
+        place.write_bytes(mutant.data)
+    _reset_peak()
+    started = time.monotonic()
+    with _heard(finding):
+        _WAYS[specimen.kind](mutant, folder, work / "out", finding)
+    finding.seconds = time.monotonic() - started
+    finding.peak_bytes = _peak()
+    shutil.rmtree(work / "out", ignore_errors=True)
+    return finding
+
+
+def _copy(source: str, target: str) -> None:
+    shutil.copy2(source, target)
+
+
+@contextlib.contextmanager
+def _heard(finding: Finding) -> Iterator[None]:
+    """Note errors of threads, and lines of the log that are several."""
+    ear = _Ear()
+    logger = logging.getLogger("cryofs")
+    logger.addHandler(ear)
+    before = threading.excepthook
+
+    def note(found: threading.ExceptHookArgs) -> None:
+        finding.broken.append(f"a thread ended by {found.exc_type.__name__}: {str(found.exc_value)[:200]}")
+
+    threading.excepthook = note
+    try:
+        with warnings.catch_warnings():
+            # a warning would be a line on the terminal of the user, or of the mount
+            warnings.simplefilter("always")
+            warnings.showwarning = lambda message, *_, **__: finding.broken.append(f"warning: {message}")
+            yield
+    finally:
+        threading.excepthook = before
+        logger.removeHandler(ear)
+    for line in ear.lines:
+        finding.expect("\n" not in line, f"logged in several lines: {line[:200]!r}")
+
+
+def _reset_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return 1024 * int(found[1]) if found else 0
+
+
+def _command(finding: Finding, arguments: list[object], *named: str) -> tuple[bool, str]:
+    """Run a command; whether all went well, and what it printed. Errors have to be lines that name something."""
+    words = [str(argument) for argument in arguments]
+    what = f"cryofs {words[0]}"
+    output, errors = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            code = run(words)
+    except BaseException as error:  # noqa: BLE001 - neither is there an end of the process
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        finding.broken.append(f"{what}: {type(error).__name__}: {str(error)[:200]} ({where.filename}:{where.lineno})")
+        return False, ""
+    lines = errors.getvalue().splitlines()
+    if code == 0:
+        finding.expect(not any(line.startswith("cryofs:") for line in lines), f"{what}: an error, but done: {lines}")
+        return True, output.getvalue()
+    told = [line for line in lines if line.startswith("cryofs:")]
+    odd = [line for line in lines if not _USUAL.search(line) and line not in told]
+    finding.expect(not odd, f"{what}: besides {odd[:1]}")
+    finding.expect(code == 1, f"{what}: exit code {code}: {lines}")
+    finding.expect(bool(told), f"{what}: failed without a word: {lines[:3]}")
+    finding.expect("Traceback" not in errors.getvalue(), f"{what}: a traceback")
+    finding.expect("a fault of cryofs" not in errors.getvalue(), f"{what}: {told[:1]}")
+    for line in told:
+        finding.expect(len(line) < 1000, f"{what}: an error of {len(line)} characters: {line[:200]}")
+    for name in named:
+        finding.expect(any(re.search(name, line) for line in told), f"{what}: {told[:1]} names no {name}")
+    finding.errors += [what] * len(told)
+    return False, output.getvalue()
+
+
+def _one_command(finding: Finding, arguments: list[object], *named: str) -> tuple[bool, str]:
+    """Run a command on one file, whose error has to be the one line that is printed."""
+    before = len(finding.errors)
+    done, output = _command(finding, arguments, *named)
+    if not done:
+        finding.expect(len(finding.errors) <= before + 1, f"cryofs {arguments[0]}: {len(finding.errors)} errors")
+    return done, output
+
+
+@contextlib.contextmanager
+def _mounted(folder: Path, settings: Settings) -> Iterator[FileSystem]:
+    files = FileSystem(folder, settings)
+    files.start()
+    try:
+        yield files
+    finally:
+        files.stop()
+
+
+def _settings(**more: object) -> Settings:
+    chosen = {"cache_size": Size(8 << 20), "jobs": 1, "eer_grouping": EER_GROUPING} | more
+    return Settings(**chosen)  # type: ignore[arg-type]
+
+
+def _read_whole(files: FileSystem, path: str) -> bytes:
+    handle = files.open(path)
+    try:
+        return bytes(files.read(handle, files.attributes(path).size, 0))
+    finally:
+        files.release(handle)
+
+
+def _others_are_whole(files: FileSystem, specimen: Specimen, finding: Finding, touched: set[str]) -> None:
+    """Files that nothing was done to, and the listing, are as they were."""
+    names = {f"/{name}" for name, _ in files.names("/")}
+    for path, data in specimen.shown.items():
+        if path in touched:
+            continue
+        if not path.startswith("/@"):
+            finding.expect(path in names, f"{path} is not listed any more")
+        before = len(finding.errors)
+        with finding.telling(path):
+            finding.expect_bytes(_read_whole(files, path), data, path)
+        finding.expect(len(finding.errors) == before, f"{path}, which is whole, cannot be read")
+
+
+def _is_ours(data: bytes | None) -> bool:
+    """Whether a file still tells that cryofs wrote it."""
+    return data is not None and (data[-48:].startswith(MAGIC) or MARK.encode() in data[:4096])
+
+
+def _read_victim(files: FileSystem, specimen: Specimen, finding: Finding, named: str) -> bool:
+    """Read an archived movie piece by piece; whether all of it was given."""
+    right = specimen.shown[specimen.victim]
+    before = len(finding.errors)
+    handle = 0
+    with finding.telling("open", named):
+        finding.expect(files.attributes(specimen.victim).size == len(right), "stat tells another size")
+        handle = files.open(specimen.victim)
+    if not handle:
+        return False
+    frames = (len(right) - specimen.header_bytes) // specimen.frame_bytes
+    ends = [specimen.header_bytes + index * specimen.frame_bytes for index in range(frames + 1)]
+    pieces = [("header", 0, ends[0]), ("trailing bytes", ends[-1], len(right))]
+    pieces += [(f"frame {index}", ends[index], ends[index + 1]) for index in range(frames)]
+    for what, start, end in pieces:
+        # a missing gain reference concerns all frames
+        which = f"{what}\\b|gain reference" if what.startswith("frame") else ""
+        with finding.telling(f"reading {what}", named, which):
+            finding.expect_bytes(bytes(files.read(handle, end - start, start)), right[start:end], what)
+    files.release(handle)
+    return len(finding.errors) == before
+
+
+def _archived(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
+    specimen = mutant.specimen
+    if specimen.kind == "archived" and not _is_ours(mutant.data):
+        _foreign(mutant, folder, out, finding)
+        return
+    path = folder / "movie.mrc.tif"
+    counts = "/@counts/movie.mrc"
+    with _mounted(folder, _settings()) as files:
+        whole = _read_victim(files, specimen, finding, r"movie\.mrc\.tif")
+        if counts in specimen.shown:
+            with finding.telling("counts", r"movie\.mrc\.tif"):
+                finding.expect_bytes(_read_whole(files, counts), specimen.shown[counts], counts)
+        _others_are_whole(files, specimen, finding, {specimen.victim, counts})
+        if mutant.data is not None:
+            finding.expect_bytes(_read_whole(files, f"/@archive/{specimen.file}"), mutant.data, specimen.file)
+    described, text = _one_command(finding, ["info", path, "--json"], r"movie\.mrc\.tif")
+    if described:
+        json.loads(text)
+    good, _ = _one_command(finding, ["verify", path, "--jobs", 1], r"movie\.mrc\.tif")
+    finding.expect(whole or not good, "verify says that it is good, but not all of it can be read")
+    extracted, _ = _one_command(finding, ["extract", path, "-o", out, "--jobs", 1], r"movie\.mrc\.tif")
+    finding.expect(whole or not extracted, "extract restored what cannot be read")
+    finding.expect(extracted or not good, "verify says that it is good, but it cannot be extracted")
+    if extracted:
+        finding.expect_bytes((out / "movie.mrc").read_bytes(), specimen.shown[specimen.victim], "extracted")
+    elif out.exists():
+        finding.expect(not list(out.iterdir()), f"extract left {list(out.iterdir())}")
+
+
+def _foreign(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
+    """A TIFF that cryofs did not write, or that does not tell so any more."""
+    specimen, data = mutant.specimen, mutant.data
+    assert data is not None
+    path = folder / specimen.file
+    shown = f"/{specimen.file}"
+    with _mounted(folder, _settings()) as files:
+        finding.expect_bytes(_read_whole(files, shown), data, shown)
+        _others_are_whole(files, specimen, finding, {specimen.victim, f"/@counts/{original_name(specimen.file)}"})
+    for name in ("info", "verify"):
+        done, _ = _one_command(finding, [name, path, "--jobs", 1], re.escape(specimen.file))
+        finding.expect(not done, f"{name} takes it for an archived movie")
+    done, _ = _one_command(finding, ["extract", path, "-o", out, "--jobs", 1])
+    finding.expect(done, "it cannot be extracted")
+    finding.expect_bytes((out / specimen.file).read_bytes(), data, "extracted")
+
+
+@dataclass(frozen=True)
+class _Fractions:
+    """What a plain decoder makes of an EER file."""
+
+    images: list[bytes]
+    damaged: list[list[int]]
+
+
+def _plain_fractions(data: bytes) -> _Fractions | None:
+    """Fractions of an EER file; None where it is none."""
+    total = EER_SHAPE[0] * EER_SHAPE[1]
+    try:
+        found = [one for one in directories(data) if _value(one, 259) in _EER_COMPRESSIONS]
+        strips = [directory.strips for directory in found]
+    except (NoTiffError, KeyError, ValueError):
+        return None
+    frames = []
+    for directory, places in zip(found, strips, strict=True):
+        facts = [_value(directory, tag) for tag in (257, 256, 259)]
+        if facts != [*EER_SHAPE, EER_WIDTHS.compression]:
+            return None
+        inside = all(offset + size <= len(data) for offset, size in places)
+        stream = b"".join(data[offset : offset + size] for offset, size in places)
+        frames.append(plain_eer.decode(stream, total, EER_WIDTHS) if inside else None)
+    images, damaged = [], []
+    for first in range(0, len(frames) - EER_GROUPING + 1, EER_GROUPING):
+        group = frames[first : first + EER_GROUPING]
+        parts = [plain_eer.image(events, EER_SHAPE, 1, EER_WIDTHS) for events in group if events is not None]
+        images.append(np.sum([np.zeros(EER_SHAPE, np.int64), *parts], axis=0).astype("<i2").tobytes())
+        damaged.append([first + index for index, events in enumerate(group) if events is None])
+    return _Fractions(images, damaged)
+
+
+def _value(directory: Directory, tag: int) -> int | None:
+    entry = directory.entries.get(tag)
+    return entry.values[0] if entry is not None and entry.values else None
+
+
+def _eer(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
+    specimen, data = mutant.specimen, mutant.data
+    assert data is not None
+    expected = _plain_fractions(data) if specimen.kind == "eer" else None
+    with _mounted(folder, _settings()) as files:
+        finding.expect_bytes(_read_whole(files, "/movie.eer"), data, "/movie.eer")
+        with finding.telling("fractions", r"movie\.eer"):
+            size = files.attributes("/movie.mrc").size
+            count = (size - specimen.header_bytes) // specimen.frame_bytes
+            handle = files.open("/movie.mrc")
+            if specimen.kind == "eer":
+                finding.expect(expected is not None and count == len(expected.images), f"{count} fractions")
+            finding.expect(len(files.read(handle, 1024, 0)) == 1024, "a short header")
+            for index in range(min(count, _MOST_FRAMES)):
+                start = specimen.header_bytes + index * specimen.frame_bytes
+                found = bytes(files.read(handle, specimen.frame_bytes, start))
+                if expected is not None and index < len(expected.images):
+                    finding.expect_bytes(found, expected.images[index], f"fraction {index}")
+            files.release(handle)
+            told = (files.file_facts("/movie.mrc") or {})["damaged_frames"]
+            if expected is not None:
+                left_out = {frame for frames in expected.damaged for frame in frames}
+                finding.expect(left_out <= set(told), f"left out {left_out}, told of {told}")
+        _others_are_whole(files, specimen, finding, {"/movie.eer", "/movie.mrc"})
+    _one_command(finding, ["info", folder / "movie.eer", "--json", "--jobs", 1], r"movie\.eer")
+    arguments = ["compress", folder / "movie.eer", "-o", out, "--jobs", 1, "--eer", "tiff"]
+    done, _ = _one_command(finding, [*arguments, "--eer-grouping", EER_GROUPING], r"movie\.eer")
+    if done and expected is not None:
+        _one_command(finding, ["extract", out / "movie.mrc.tif", "-o", out / "back", "--jobs", 1])
+        finding.expect_bytes((out / "back" / "movie.mrc").read_bytes()[1024:], b"".join(expected.images), "stored")
+
+
+def _eer_gain(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
+    """A gain reference has no sum; what can be told is told, and nothing is made up for parts that are not there."""
+    specimen = mutant.specimen
+    with finding.telling("fractions", "detector.gain"):
+        settings = _settings(eer_gain=str(folder / specimen.file), eer_apply_gain=True)
+        with _mounted(folder, settings) as files:
+            shown = specimen.shown[specimen.victim]
+            found = _read_whole(files, "/movie.mrc")
+            finding.expect(len(found) == len(shown), "another size")
+            if mutant.data is not None and "cut at" in mutant.label:
+                finding.expect_bytes(found, shown, "with a gain reference that is cut")
+
+
+def _gain(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
+    before = len(finding.errors)
+    _archived(mutant, folder, out, finding)
+    finding.expect(len(finding.errors) > before, "a gain reference that is another one serves")
+
+
+def _source(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
+    """Whatever a source holds is what has to come back."""
+    source = folder / "movie.mrc"
+    _one_command(finding, ["info", source, "--json"], r"movie\.mrc")
+    done, _ = _one_command(finding, ["compress", source, "-o", out / "archive", "--jobs", 1], r"movie\.mrc")
+    if done:
+        assert mutant.data is not None
+        with _mounted(out / "archive", _settings()) as files:
+            finding.expect_bytes(_read_whole(files, "/movie.mrc"), mutant.data, "/movie.mrc")
+        good, _ = _one_command(finding, ["verify", out / "archive", "--jobs", 1])
+        finding.expect(good, "what was just archived is not good")
+    elif (out / "archive").exists():
+        left = [path.name for path in (out / "archive").iterdir()]
+        finding.expect("movie.mrc.tif" not in left and not any("draft" in name for name in left), f"left {left}")
+    both = [folder / "movie.mrc", folder / "other.mrc"]
+    _command(finding, ["estimate-gain", *both, "-o", out / "gain", "--jobs", 1, "--max-frames", 8])
+
+
+def _settings_file(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
+    settings = None
+    with finding.telling("settings", r"cryofs\.toml"):
+        settings = load_settings(folder, {"jobs": 1})
+    if settings is not None:
+        with finding.telling("mount"), _mounted(folder, settings) as files:
+            finding.expect(len(files.names("/")) == 3, "names are missing")
+            with finding.telling("fractions"):
+                _read_whole(files, "/other.mrc")
+
+
+def _list(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
+    path = folder / mutant.specimen.file
+    _command(finding, ["compress", path, "-o", out / "archive", "--jobs", 1])
+    _command(finding, ["verify", path, "--jobs", 1])
+    _command(finding, ["extract", path, "-o", out / "back", "--jobs", 1])
+    _command(finding, ["stats", path])
+    for name in ("movie.mrc", "other.mrc"):
+        if (out / "archive" / f"{name}.tif").exists():
+            done, _ = _one_command(finding, ["extract", out / "archive" / f"{name}.tif", "-o", out / "again"])
+            finding.expect(done, f"{name} cannot be extracted")
+            finding.expect_bytes((out / "again" / name).read_bytes(), (folder / name).read_bytes(), name)
+
+
+def _state(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
+    shutil.copytree(folder, out, copy_function=_copy)
+    _one_command(finding, ["estimate-gain", folder / "movie.mrc", "-o", out, "--jobs", 1], "estimate|gain")
+
+
+_WAYS: dict[str, Callable[[Mutant, Path, Path, Finding], None]] = {
+    "archived": _archived,
+    "gain": _gain,
+    "eer": _eer,
+    "footer eer": _eer,
+    "eer gain": _eer_gain,
+    "foreign": _foreign,
+    "source": _source,
+    "settings": _settings_file,
+    "list": _list,
+    "state": _state,
+}

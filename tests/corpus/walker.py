@@ -1,0 +1,107 @@
+"""Where the parts of a TIFF file lie, found by a reader of its own, so that each of them can be damaged on purpose."""
+
+import struct
+from dataclasses import dataclass
+
+MOST_DIRECTORIES = 1000
+_LETTERS = {1: "B", 2: "B", 3: "H", 4: "I", 5: "Q", 6: "b", 7: "B", 13: "I", 16: "Q", 18: "Q"}
+_OFFSETS, _BYTE_COUNTS = 273, 279
+
+
+class NoTiffError(Exception):
+    """What is wrong with a file."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tag in a directory: where its 12 or 20 bytes lie, and its values; none where they cannot be had."""
+
+    tag: int
+    place: int
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Directory:
+    """An image directory: where it begins, where the place of the next one is written, its tags."""
+
+    place: int
+    link: int
+    entries: dict[int, Entry]
+
+    @property
+    def strips(self) -> list[tuple[int, int]]:
+        """Offset and size of each strip."""
+        return list(zip(self.entries[_OFFSETS].values, self.entries[_BYTE_COUNTS].values, strict=True))
+
+
+@dataclass(frozen=True)
+class Form:
+    """Byte order, and classic or BigTIFF."""
+
+    order: str
+    big: bool
+
+    @classmethod
+    def of(cls, data: bytes) -> "Form":
+        order = {b"II": "<", b"MM": ">"}.get(data[:2])
+        magic = struct.unpack_from(f"{order}H", data, 2)[0] if order and len(data) > 4 else 0
+        if order is None or magic not in (42, 43):
+            raise NoTiffError("no TIFF")
+        return cls(order, magic == 43)
+
+    @property
+    def word(self) -> str:
+        """What offsets are written as."""
+        return self.order + ("Q" if self.big else "I")
+
+    @property
+    def entry_bytes(self) -> int:
+        """Bytes of a tag in a directory."""
+        return 20 if self.big else 12
+
+    @property
+    def first_link(self) -> int:
+        """Where the place of the first directory is written."""
+        return 8 if self.big else 4
+
+
+def directories(data: bytes) -> list[Directory]:
+    """All image directories, in order."""
+    form = Form.of(data)
+    found: list[Directory] = []
+    try:
+        (place,) = struct.unpack_from(form.word, data, form.first_link)
+        while place:
+            if len(found) == MOST_DIRECTORIES or place in {one.place for one in found}:
+                raise NoTiffError("a circle")
+            directory = _directory(data, form, place)
+            found.append(directory)
+            (place,) = struct.unpack_from(form.word, data, directory.link)
+    except (struct.error, KeyError, OverflowError, ValueError) as error:
+        raise NoTiffError(str(error)) from error
+    return found
+
+
+def _directory(data: bytes, form: Form, place: int) -> Directory:
+    count_form = form.order + ("Q" if form.big else "H")
+    (count,) = struct.unpack_from(count_form, data, place)
+    if count * form.entry_bytes > len(data):
+        raise NoTiffError("a directory longer than the file")
+    first = place + struct.calcsize(count_form)
+    entries = [_entry(data, form, first + number * form.entry_bytes) for number in range(count)]
+    return Directory(place, first + count * form.entry_bytes, {entry.tag: entry for entry in entries})
+
+
+def _entry(data: bytes, form: Form, place: int) -> Entry:
+    tag, kind, count = struct.unpack_from(form.order + ("HHQ" if form.big else "HHI"), data, place)
+    inline = 8 if form.big else 4
+    size = struct.calcsize(_LETTERS[kind]) * count if kind in _LETTERS else 0
+    if not 0 < size <= len(data):
+        return Entry(tag, place, ())
+    where = place + form.entry_bytes - inline
+    if size > inline:
+        (where,) = struct.unpack_from(form.word, data, where)
+    if where + size > len(data):
+        return Entry(tag, place, ())
+    return Entry(tag, place, struct.unpack_from(f"{form.order}{count}{_LETTERS[kind]}", data, where))

@@ -1,0 +1,42 @@
+"""With NUMBA_DISABLE_JIT=1, as `make coverage` has it, what only compiled code can do is done by plain functions."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cryofs.detector import lzw
+
+
+def counts_in_block(data: NDArray[np.uint8], start: int) -> np.uint64:
+    """Which of the 64 values from a place on are not 0, the first one's bit lowest."""
+    bits = np.packbits(data[start : start + 64] != 0, bitorder="little")
+    return np.uint64(bits.view("<u8")[0])
+
+
+def copy_piece(data: NDArray[np.uint8], to: int, source: int) -> None:
+    """Copy 16 bytes within an array."""
+    data[to : to + 16] = data[source : source + 16].copy()
+
+
+def trailing_zeros(value: np.uint64) -> int:
+    """Zeros below the lowest bit that is set."""
+    number = int(value)
+    return (number & -number).bit_length() - 1
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_functions() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("NUMBA_DISABLE_JIT") == "1":
+            stand_ins: dict[str, Any] = {
+                "_counts_in_block": counts_in_block,
+                "_copy_piece": copy_piece,
+                "trailing_zeros": trailing_zeros,
+            }
+            for name, function in stand_ins.items():
+                patch.setattr(lzw, name, function)
+        yield

@@ -1,0 +1,123 @@
+"""Damaged files through a real mount: EIO, one line in the log, and everything else as it was."""
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.gain import GainLibrary
+from tests.corpus.specimens import Specimen, make_specimens
+from tests.support import mounted
+
+pytestmark = [
+    pytest.mark.mounted,
+    pytest.mark.skipif(
+        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
+        reason="needs fuse3 and /dev/fuse",
+    ),
+]
+DAMAGED_FRAME = 2
+
+
+@pytest.fixture(scope="module")
+def specimens(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Specimen]:
+    made = make_specimens(tmp_path_factory.mktemp("specimens"))
+    return {specimen.name: specimen for specimen in made if specimen.kind == "archived"}
+
+
+def flip_in_frame(path: Path) -> None:
+    """Flip a bit in the strips of a frame."""
+    with ArchivedMovie(path, GainLibrary()) as movie:
+        frame = movie.record.frames[DAMAGED_FRAME]
+    content = bytearray(path.read_bytes())
+    content[frame.offsets[0] + frame.byte_counts[0] // 2] ^= 4
+    path.write_bytes(content)
+
+
+def flip_in_record(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-60] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def tell(action: Callable[[], object]) -> int:
+    """The errno of what fails."""
+    with pytest.raises(OSError, match=r".") as caught:
+        action()
+    assert caught.value.errno is not None
+    return caught.value.errno
+
+
+def read_at(path: Path, size: int, offset: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.pread(descriptor, size, offset)
+    finally:
+        os.close(descriptor)
+
+
+def errors_logged(mountpoint: Path) -> list[str]:
+    lines = mountpoint.with_suffix(".log").read_text().splitlines()
+    assert not any("Traceback" in line for line in lines)
+    # the kernel asks for a page again by itself where it could not be read ahead
+    return sorted({line.partition("ERROR: ")[2] for line in lines if "ERROR" in line})
+
+
+@pytest.mark.parametrize("name", ["huffman", "lzw", "none", "float", "big", "lines"])
+def test_a_flipped_bit_in_a_strip(specimens: dict[str, Specimen], tmp_path: Path, name: str) -> None:
+    specimen = specimens[name]
+    target = Path(shutil.copytree(specimen.folder, tmp_path / "archive"))
+    flip_in_frame(target / specimen.file)
+    right = specimen.shown["/movie.mrc"]
+    start = specimen.header_bytes + DAMAGED_FRAME * specimen.frame_bytes
+    page = 4096
+    with mounted(target, tmp_path / "mnt") as place:
+        movie = place / "movie.mrc"
+        assert movie.stat().st_size == len(right)
+        for offset in range(start, start + specimen.frame_bytes, page):
+            assert tell(lambda offset=offset: read_at(movie, page, offset)) == errno.EIO  # type: ignore[misc]
+        for offset in (
+            *range(0, start - 2 * page, page),
+            *range(start + specimen.frame_bytes + page, len(right), page),
+        ):
+            assert read_at(movie, page, offset) == right[offset : offset + page]
+        for other in ("/other.mrc", "/notes.txt"):
+            assert (place / other[1:]).read_bytes() == specimen.shown[other]
+        (line,) = errors_logged(place)
+    assert re.search(rf"movie\.mrc\.tif, frame {DAMAGED_FRAME}: damaged .*restore the file from a backup", line)
+
+
+@pytest.mark.parametrize("damage", [flip_in_record, cut])
+def test_a_damaged_record(specimens: dict[str, Specimen], tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    specimen = specimens["lzw"]
+    target = Path(shutil.copytree(specimen.folder, tmp_path / "archive"))
+    damage(target / specimen.file)
+    with mounted(target, tmp_path / "mnt") as place:
+        assert sorted(path.name for path in place.iterdir()) == ["movie.mrc", "notes.txt", "other.mrc"]
+        assert tell((place / "movie.mrc").stat) == errno.EIO
+        assert tell((place / "movie.mrc").read_bytes) == errno.EIO
+        assert (place / "other.mrc").read_bytes() == specimen.shown["/other.mrc"]
+        (line,) = errors_logged(place)
+    assert re.search(r"movie\.mrc\.tif: .*restore it from a backup", line)
+
+
+def test_a_gain_reference_of_other_values(specimens: dict[str, Specimen], tmp_path: Path) -> None:
+    specimen = specimens["double"]
+    target = Path(shutil.copytree(specimen.folder, tmp_path / "archive"))
+    content = bytearray((target / "gain-reference.mrc").read_bytes())
+    content[-1] ^= 1
+    (target / "gain-reference.mrc").write_bytes(content)
+    with mounted(target, tmp_path / "mnt") as place:
+        assert tell((place / "movie.mrc").read_bytes) == errno.EIO
+        assert (place / "other.mrc").read_bytes() == specimen.shown["/other.mrc"]
+        (line,) = errors_logged(place)
+    assert re.search(r"movie\.mrc\.tif: its gain reference .* is missing or changed; put the right", line)

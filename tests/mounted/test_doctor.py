@@ -1,0 +1,230 @@
+"""`cryofs doctor` on real mounts and archives, by root and by a user whom permissions stop."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cryofs.fuse.control import device_number, mount_facts
+from cryofs.fuse.mount_checks import State, ask
+from tests.support import archive, cryofs, mounted, simulated, wait_for
+
+pytestmark = [
+    pytest.mark.mounted,
+    pytest.mark.skipif(
+        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
+        reason="needs fuse3 and /dev/fuse",
+    ),
+]
+NOBODY = 65534
+
+
+@pytest.fixture(scope="module")
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def made(open_folder: Path) -> Path:
+    """An archive of one movie."""
+    simulated(open_folder / "session" / "Movies" / "0.mrc", frames=20)
+    archive(open_folder / "session", open_folder / "archive")
+    return open_folder / "archive"
+
+
+def run(by: list[str], *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user would whom another command makes."""
+    command = [*by, sys.executable, "-m", "cryofs", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=check)
+
+
+def doctor(*arguments: object, by: list[str] | None = None) -> tuple[int, list[dict[str, str]]]:
+    """Exit code and findings."""
+    done = run(by or [], "doctor", *arguments, "--json", check=False)
+    said = json.loads(done.stdout)
+    levels = [finding["level"] for finding in said["findings"]]
+    assert (said["problems"], said["warnings"]) == (levels.count("problem"), levels.count("warning"))
+    return done.returncode, said["findings"]
+
+
+def powerless() -> list[str]:
+    """What makes a command one that permissions stop, also where the tests are run by root."""
+    return _setpriv("--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else []
+
+
+def unprivileged(home: Path) -> list[str]:
+    """What makes a command that of a user who is not root, but who may read an installation wherever it is."""
+    if os.geteuid() != 0:
+        return []
+    home.mkdir()
+    os.chown(home, NOBODY, NOBODY)
+    reading = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+    by = _setpriv(f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *reading)
+    return [*by, "env", f"HOME={home}", f"XDG_CACHE_HOME={home}", f"XDG_STATE_HOME={home}"]
+
+
+def _setpriv(*options: str) -> list[str]:
+    if shutil.which("setpriv") is None:
+        pytest.skip("needs setpriv, as root")
+    return ["setpriv", *options]
+
+
+def test_this_machine_can_mount(made: Path, tmp_path: Path) -> None:
+    with mounted(made, tmp_path / "mnt") as place:
+        code, findings = doctor()
+    # mounts of others may be dead; this one is not
+    problems = [finding for finding in findings if finding["level"] == "problem"]
+    assert all("a dead mount" in finding["what"] for finding in problems)
+    assert code == (1 if problems else 0)
+    assert [finding["level"] for finding in findings if f"{place}: alive, shows {made}" in finding["what"]] == ["ok"]
+
+
+def test_a_mount_that_is_well(made: Path, tmp_path: Path) -> None:
+    with mounted(made, tmp_path / "mnt") as place:
+        (place / "Movies" / "0.mrc").read_bytes()
+        code, findings = doctor(place)
+    assert code == 0
+    assert any("20 frames decoded, no trouble" in finding["what"] for finding in findings)
+
+
+def test_a_dead_mount_and_its_remedy(made: Path, tmp_path: Path) -> None:
+    with mounted(made, tmp_path / "dead mount") as place:
+        facts = mount_facts(place)
+        assert facts is not None
+        os.kill(facts["pid"], signal.SIGKILL)
+        wait_for(lambda: ask([place])[0].state is State.DEAD)
+        for arguments in ((), (place,)):
+            code, findings = doctor(*arguments)
+            assert code == 1
+            (found,) = [finding for finding in findings if f"{place}: a dead mount" in finding["what"]]
+            assert found["level"] == "problem"
+            assert found["remedy"] == f"cryofs umount '{place}'"
+        beside = Path(sys.executable).parent
+        subprocess.run(
+            ["sh", "-c", found["remedy"]], check=True, env=os.environ | {"PATH": f"{beside}:{os.environ['PATH']}"}
+        )
+        assert device_number(place) is None
+        # for the end of the block
+        cryofs("mount", made, place, "--log-file", tmp_path / "log")
+
+
+def test_a_stuck_mount_holds_nobody_up(made: Path, tmp_path: Path) -> None:
+    with mounted(made, tmp_path / "mnt") as place:
+        facts = mount_facts(place)
+        assert facts is not None
+        process = psutil.Process(facts["pid"])
+        process.suspend()
+        try:
+            assert ask([place], patience=0.5)[0].state is State.STUCK
+        finally:
+            process.resume()
+        assert ask([place])[0].state is State.ALIVE
+
+
+def test_readahead_that_was_not_raised_and_its_remedy(made: Path, tmp_path: Path) -> None:
+    with mounted(made, tmp_path / "mnt", "--readahead", "2MiB") as place:
+        setting = Path(f"/sys/class/bdi/{device_number(place)}/read_ahead_kb")
+        if not os.access(setting, os.W_OK):
+            pytest.skip("needs root and a writable /sys")
+        assert not [finding for finding in doctor(place)[1] if finding["level"] != "ok"]
+        setting.write_text("128")
+        code, findings = doctor(place)
+        assert code == 0
+        (found,) = [finding for finding in findings if finding["level"] == "warning"]
+        assert found["what"].startswith("read-ahead: 128 KiB instead of 2048")
+        remedy = found["remedy"].partition("as root: ")[2].partition(";")[0]
+        subprocess.run(["sh", "-c", remedy], check=True)
+        assert not [finding for finding in doctor(place)[1] if finding["level"] != "ok"]
+
+
+def test_a_mount_of_an_unprivileged_user(made: Path, open_folder: Path) -> None:
+    if not Path("/dev/fuse").stat().st_mode & 0o002:
+        pytest.skip("needs a /dev/fuse that every user may open")
+    by = unprivileged(open_folder / "home")
+    place = open_folder / "home" / "mnt"
+    subprocess.run([*by, "mkdir", "-p", place], check=True)
+    run(by, "mount", made, place)
+    try:
+        code, findings = doctor(place, by=by)
+        assert code == 0
+        assert [finding["what"] for finding in findings if finding["level"] == "warning"] == [
+            "read-ahead: 128 KiB instead of 1024, as only root may raise it"
+        ]
+        if by:
+            # even root does not see into it
+            assert ask([place])[0].state is State.CLOSED
+    finally:
+        run(by, "umount", place)
+
+
+def test_a_cache_that_is_too_small(made: Path, tmp_path: Path) -> None:
+    with mounted(made, tmp_path / "mnt", "--cache-size", "1MB") as place:
+        code, findings = doctor(place)
+    assert code == 0
+    assert any("fewer than" in finding["what"] and "--cache-size" in finding["remedy"] for finding in findings)
+
+
+def test_frames_that_could_not_be_decoded(made: Path, tmp_path: Path) -> None:
+    spoilt = Path(shutil.copytree(made, tmp_path / "archive"))
+    (spoilt / "gain-reference.mrc").unlink()
+    code, findings = doctor(spoilt)
+    assert code == 1
+    assert [finding["what"][:14] for finding in findings if finding["level"] == "problem"] == ["gain reference"]
+    with mounted(spoilt, tmp_path / "mnt") as place:
+        with pytest.raises(OSError, match="Input/output"):
+            (place / "Movies" / "0.mrc").read_bytes()
+        code, findings = doctor(place)
+    assert code == 0
+    assert any("could not be decoded" in finding["what"] for finding in findings)
+
+
+def test_a_folder_that_a_user_may_not_read(made: Path, open_folder: Path) -> None:
+    closed = Path(shutil.copytree(made, open_folder / "closed"))
+    (closed / "Movies").chmod(0o000)
+    try:
+        code, findings = doctor(closed, by=powerless())
+    finally:
+        (closed / "Movies").chmod(0o755)
+    assert code == 1
+    (found,) = [finding for finding in findings if finding["level"] == "problem"]
+    assert found["what"] == f"{closed}/Movies cannot be read by this user"
+    assert str(closed) in found["remedy"]
+    code, findings = doctor(closed, by=powerless())
+    assert code == 0
+
+
+def test_a_folder_that_a_user_may_list_but_not_enter(made: Path, open_folder: Path) -> None:
+    closed = Path(shutil.copytree(made, open_folder / "listed"))
+    (closed / "Movies").chmod(0o400)
+    try:
+        code, findings = doctor(closed, by=powerless())
+    finally:
+        (closed / "Movies").chmod(0o755)
+    assert code == 1
+    assert f"{closed}/Movies/0.mrc.tif cannot be read by this user" in [finding["what"] for finding in findings]
+
+
+def test_a_file_that_a_user_may_not_read(made: Path, open_folder: Path) -> None:
+    closed = Path(shutil.copytree(made, open_folder / "closed file"))
+    (closed / "Movies" / "0.mrc.tif").chmod(0o000)
+    code, findings = doctor(closed, by=powerless())
+    assert code == 1
+    assert f"{closed}/Movies/0.mrc.tif cannot be read by this user" in [finding["what"] for finding in findings]
+
+
+def test_findings_are_lines(made: Path) -> None:
+    done = cryofs("doctor", made)
+    lines = done.stdout.splitlines()
+    assert len(lines) >= 6
+    assert {line.split()[0] for line in lines} <= {"ok", "warning"}

@@ -1,0 +1,318 @@
+"""What a mount keeps safe: the archive from everybody, files from users who may not read them, the machine."""
+
+import contextlib
+import errno
+import mmap
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cryofs.fuse.control import is_mounted
+from tests.support import archive, cryofs, mounted, same_tree, simulated, wait_for
+
+pytestmark = [
+    pytest.mark.mounted,
+    pytest.mark.skipif(
+        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
+        reason="needs fuse3 and /dev/fuse",
+    ),
+]
+NOBODY = 65534
+# no privilege of root must be left to the process, be they user ids alone
+AS_NOBODY = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --inh-caps=-all --bounding-set=-all".split()
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[Path]:
+    """A session that any user can reach, and its archive beside it."""
+    base = Path(tempfile.mkdtemp(prefix="cryofs-protection-"))
+    base.chmod(0o755)
+    folder = base / "session"
+    simulated(folder / "Movies" / "a.mrc", frames=10)
+    (folder / "notes.txt").write_text("300 kV")
+    (folder / "private.txt").write_text("mine")
+    (folder / "private.mrc").write_bytes((folder / "Movies" / "a.mrc").read_bytes())
+    for name in ("private.txt", "private.mrc"):
+        (folder / name).chmod(0o600)
+    (folder / "link").symlink_to("nowhere")
+    for path in (folder, folder / "Movies"):
+        path.chmod(0o755)
+    archive(folder, base / "archive")
+    (base / "archive").chmod(0o755)
+    yield folder
+    shutil.rmtree(base)
+
+
+@pytest.fixture
+def place(session: Path) -> Iterator[Path]:
+    """Where to mount, for any user to reach."""
+    folder = Path(tempfile.mkdtemp(prefix="mnt", dir=session.parent))
+    folder.chmod(0o755)
+    yield folder
+    if is_mounted(folder):
+        cryofs("umount", "--lazy", folder)
+    folder.rmdir()
+
+
+def fingerprint(folder: Path) -> dict[Path, tuple[object, ...]]:
+    """All that stat shows of every file, but for the time of access, and its content."""
+
+    def state(path: Path) -> tuple[object, ...]:
+        found = path.lstat()
+        attributes = {
+            name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)
+        }
+        content = path.read_bytes() if stat.S_ISREG(found.st_mode) else b""
+        return (*found[:7], found.st_mtime_ns, found.st_ctime_ns, found.st_blocks, attributes, content)
+
+    return {path: state(path) for path in [folder, *folder.rglob("*")]}
+
+
+WRITES: dict[str, Callable[[Path], object]] = {
+    "open for writing": lambda mount: os.open(mount / "notes.txt", os.O_WRONLY),
+    "open for both": lambda mount: os.open(mount / "Movies" / "a.mrc", os.O_RDWR),
+    "open to append": lambda mount: os.open(mount / "notes.txt", os.O_WRONLY | os.O_APPEND),
+    "open and cut": lambda mount: os.open(mount / "notes.txt", os.O_RDONLY | os.O_TRUNC),
+    "create": lambda mount: os.open(mount / "new", os.O_CREAT | os.O_RDONLY),
+    "truncate": lambda mount: os.truncate(mount / "Movies" / "a.mrc", 5),
+    "unlink": lambda mount: (mount / "notes.txt").unlink(),
+    "rename": lambda mount: (mount / "notes.txt").rename(mount / "other.txt"),
+    "replace": lambda mount: (mount / "notes.txt").replace(mount / "private.txt"),
+    "mkdir": lambda mount: (mount / "new").mkdir(),
+    "rmdir": lambda mount: (mount / "Movies").rmdir(),
+    "link": lambda mount: (mount / "new").hardlink_to(mount / "notes.txt"),
+    "symlink": lambda mount: (mount / "new").symlink_to("notes.txt"),
+    "mknod": lambda mount: os.mknod(mount / "new"),
+    "mkfifo": lambda mount: os.mkfifo(mount / "new"),
+    "chmod": lambda mount: (mount / "notes.txt").chmod(0o600),
+    "chown": lambda mount: os.chown(mount / "notes.txt", 1, 1),
+    "utime": lambda mount: os.utime(mount / "Movies" / "a.mrc", (1, 1)),
+    "setxattr": lambda mount: os.setxattr(mount / "notes.txt", "user.x", b"1"),
+    "removexattr": lambda mount: os.removexattr(mount, "user.cryofs.facts"),
+    "counts": lambda mount: (mount / "@counts" / "Movies" / "a.mrc").unlink(),
+    "archive": lambda mount: (mount / "@archive" / "Movies" / "a.mrc.tif").unlink(),
+}
+
+
+def test_no_change_comes_through_and_the_archive_is_never_touched(session: Path, place: Path) -> None:
+    target = session.with_name("archive")
+    before = fingerprint(target)
+    with mounted(target, place, "-o", "allow_other"):
+        answers = {}
+        for name, write in WRITES.items():
+            try:
+                write(place)
+            except OSError as error:
+                answers[name] = errno.errorcode[error.errno or 0]
+        assert answers == dict.fromkeys(WRITES, "EROFS")
+        with (place / "notes.txt").open("rb") as file, pytest.raises(OSError, match="Bad file descriptor"):
+            os.posix_fallocate(file.fileno(), 0, 10)
+        same_tree(session, place)
+        for view in ("@counts", "@archive"):
+            for path in (place / view).rglob("*"):
+                if path.is_file():
+                    path.read_bytes()
+        cryofs("stats", place)
+        os.kill(int(os.getxattr(place, "user.cryofs.pid")), signal.SIGHUP)
+    assert fingerprint(target) == before
+
+
+def test_the_kernel_guards_the_mount_and_nobody_can_ask_it_not_to(session: Path, place: Path) -> None:
+    with mounted(session.with_name("archive"), place):
+        line = next(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {place} " in line)
+        own, superblock = line.split(" ")[5].split(","), line.rpartition(" ")[2].split(",")
+        assert {"ro", "nosuid", "nodev"} <= set(own)
+        assert {"ro", "default_permissions"} <= set(superblock)
+    for option in ("rw", "suid", "dev"):
+        done = cryofs(
+            "mount", session.with_name("archive"), place, "-o", option, "--log-file", f"{place}.log", check=False
+        )
+        assert done.returncode == 1
+        assert "leave this option out" in done.stderr
+        assert not is_mounted(place)
+
+
+def as_nobody(*command: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*AS_NOBODY, *map(str, command)], capture_output=True, text=True, check=False, cwd="/")
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")
+
+
+@needs_root
+def test_other_users_read_what_they_may(session: Path, place: Path) -> None:
+    with mounted(session.with_name("archive"), place, "-o", "allow_other"):
+        assert as_nobody("cat", place / "notes.txt").stdout == "300 kV"
+        assert as_nobody("cmp", place / "Movies" / "a.mrc", session / "Movies" / "a.mrc").returncode == 0
+        for name in ("private.txt", "private.mrc"):
+            assert (place / name).read_bytes() == (session / name).read_bytes()
+            assert "Permission denied" in as_nobody("cat", place / name).stderr
+
+
+@needs_root
+def test_other_users_do_not_get_in_without_being_allowed(session: Path, place: Path) -> None:
+    with mounted(session.with_name("archive"), place):
+        assert "Permission denied" in as_nobody("cat", place / "notes.txt").stderr
+
+
+@needs_root
+@pytest.mark.skipif(stat.S_IMODE(Path("/dev/fuse").stat().st_mode) & 6 != 6, reason="/dev/fuse is for root alone here")
+def test_a_user_without_privileges_mounts(session: Path, place: Path) -> None:
+    if as_nobody("sh", "-c", f"'{sys.executable}' -c 'import cryofs'").returncode:
+        pytest.skip("another user cannot run this interpreter")
+    os.chown(place, NOBODY, NOBODY)
+    log = place.with_name("nobody.log")
+    log.touch()
+    os.chown(log, NOBODY, NOBODY)
+    command = [sys.executable, "-m", "cryofs"]
+    done = as_nobody(*command, "mount", session.with_name("archive"), place, "--log-file", log)
+    assert not done.stderr
+    assert as_nobody("cmp", place / "Movies" / "a.mrc", session / "Movies" / "a.mrc").returncode == 0
+    assert "Permission denied" in as_nobody("cat", place / "private.txt").stderr
+    assert not as_nobody(*command, "umount", place).stderr
+
+
+@contextlib.contextmanager
+def readers(place: Path, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Programs that read a movie again and again, past the kernel's pages, until that fails."""
+    endless = f"while dd if='{place}/Movies/a.mrc' of=/dev/null bs=64K iflag=direct; do :; done"
+    running = [subprocess.Popen(["sh", "-c", endless], stderr=subprocess.DEVNULL) for _ in range(count)]
+    try:
+        yield running
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_under_load_ends_the_mount_and_hangs_nobody(session: Path, place: Path, number: int) -> None:
+    cryofs("mount", session.with_name("archive"), place, "--log-file", f"{place}.log")
+    pid = int(os.getxattr(place, "user.cryofs.pid"))
+    with readers(place, 4) as running:
+        wait_for(lambda: int(os.getxattr(place, "user.cryofs.reads")) > 50)
+        os.kill(pid, number)
+        for process in running:
+            process.wait(30)
+        wait_for(lambda: not psutil.pid_exists(pid))
+    if number == signal.SIGKILL:
+        done = cryofs("mount", session.with_name("archive"), place, check=False)
+        assert f"a dead mount, its process is gone; clear it with cryofs umount {place}" in done.stderr
+        cryofs("umount", place)
+    assert not is_mounted(place)
+    with mounted(session.with_name("archive"), place):
+        same_tree(session, place)
+
+
+def test_hangups_under_load_end_nothing(session: Path, place: Path) -> None:
+    with mounted(session.with_name("archive"), place):
+        pid = int(os.getxattr(place, "user.cryofs.pid"))
+        with readers(place, 2) as running:
+            for _ in range(20):
+                os.kill(pid, signal.SIGHUP)
+                assert (place / "Movies" / "a.mrc").read_bytes() == (session / "Movies" / "a.mrc").read_bytes()
+            assert [process.poll() for process in running] == [None, None]
+
+
+def test_a_mount_in_use_can_be_made_to_vanish(session: Path, place: Path) -> None:
+    cryofs("mount", session.with_name("archive"), place, "--log-file", f"{place}.log")
+    pid = int(os.getxattr(place, "user.cryofs.pid"))
+    with (place / "Movies" / "a.mrc").open("rb") as file:
+        done = cryofs("umount", place, check=False)
+        assert done.returncode == 1
+        assert "--lazy" in done.stderr
+        cryofs("umount", "--lazy", place)
+        assert not is_mounted(place)
+        assert file.read() == (session / "Movies" / "a.mrc").read_bytes()
+    wait_for(lambda: not psutil.pid_exists(pid))
+
+
+# A mount whose reads of one file hang as long as a flag is there.
+HANGING = """
+import os, sys, time
+from cryofs.formats import reading
+flag = sys.argv.pop()
+class Hanging:
+    preadv = os.preadv
+    def pread(self, descriptor, size, offset):
+        while os.path.exists(flag) and "private.mrc" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            time.sleep(0.05)
+        return os.pread(descriptor, size, offset)
+reading.os = Hanging()
+from cryofs.cli import main
+main()
+"""
+
+
+def test_a_file_whose_storage_hangs_takes_no_other_one_with_it(session: Path, place: Path, tmp_path: Path) -> None:
+    flag, log = tmp_path / "flag", tmp_path / "log"
+    command = [sys.executable, "-c", HANGING, "mount", "-f", str(session.with_name("archive")), str(place)]
+    with log.open("w") as output:
+        mount = subprocess.Popen([*command, "--request-timeout", "2", str(flag)], stderr=output)
+        wait_for(lambda: is_mounted(place) and (place / "private.mrc").stat())
+        stuck = place / "private.mrc"
+        early = os.open(stuck, os.O_RDONLY | os.O_DIRECT)
+        flag.touch()
+        offsets = range(100_000, stuck.stat().st_size, 100_000)
+        # more readers than libfuse has threads by itself
+        reads = [["dd", f"if={stuck}", "bs=4K", f"skip={offset // 4096}", "iflag=direct"] for offset in [*offsets] * 4]
+        waiting = [subprocess.Popen(read, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for read in reads]
+        assert len(waiting) > 10
+        assert (place / "Movies" / "a.mrc").read_bytes() == (session / "Movies" / "a.mrc").read_bytes()
+        assert "private.mrc" in os.listdir(place)
+        assert stuck.stat().st_size == (session / "private.mrc").stat().st_size
+        assert any(one.poll() is None for one in waiting), "all this went on while they waited"
+        assert all(b"timed out" in one.communicate(timeout=60)[1] for one in waiting)
+        assert stuck.stat().st_size == (session / "private.mrc").stat().st_size
+        with pytest.raises(TimeoutError):
+            os.preadv(early, [mmap.mmap(-1, 4096)], 4096 * 100)
+        os.close(early)
+        assert f"{session.with_name('archive')}/private.mrc.tif, frame " in log.read_text()
+        flag.unlink()
+        wait_for(lambda: subprocess.run(["cmp", stuck, session / "private.mrc"], capture_output=True).returncode == 0)
+        cryofs("umount", place)
+        assert mount.wait(60) == 0
+
+
+def test_blocks_are_those_of_the_archive(session: Path, place: Path) -> None:
+    with mounted(session.with_name("archive"), place):
+        shown = (place / "Movies" / "a.mrc").stat()
+        stored = (session.with_name("archive") / "Movies" / "a.mrc.tif").stat()
+        assert (shown.st_blocks, shown.st_blksize) == (stored.st_blocks, 1 << 20)
+        assert shown.st_size > 512 * shown.st_blocks
+
+
+def copy_of_archive(session: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(session.with_name("archive"), tmp_path / "archive", symlinks=True))
+
+
+def test_an_error_under_a_map_is_a_signal(session: Path, place: Path, tmp_path: Path) -> None:
+    target = copy_of_archive(session, tmp_path)
+    (target / "gain-reference.mrc").unlink()
+    read = "import mmap, sys; f = open(sys.argv[1]); mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)[200_000]"
+    with mounted(target, place):
+        done = subprocess.run([sys.executable, "-c", read, place / "Movies" / "a.mrc"], check=False)
+    assert done.returncode == -signal.SIGBUS
+
+
+def test_sizes_are_those_of_the_new_file(session: Path, place: Path, tmp_path: Path) -> None:
+    target = copy_of_archive(session, tmp_path)
+    (tmp_path / "new").write_text("300 k")
+    with mounted(target, place), (place / "notes.txt").open("rb", buffering=0) as old:
+        assert old.read(2) == b"30"
+        (tmp_path / "new").replace(target / "notes.txt")
+        wait_for(lambda: (place / "notes.txt").stat().st_size == 5)
+        assert os.pread(old.fileno(), 10, 0) in (b"300 kV", b"300 k")
+        with (place / "notes.txt").open("rb", buffering=0) as new:
+            assert new.read() == b"300 k"
+            with pytest.raises(OSError, match="No such device"):
+                mmap.mmap(new.fileno(), 0, prot=mmap.PROT_READ)

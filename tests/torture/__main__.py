@@ -1,0 +1,63 @@
+"""`make torture`: kills, full disks, and readers of an archive that changes, for an hour or so; all by one seed.
+
+    python -m tests.torture [--kills 500] [--minutes 20] [--readers 16] [--seed 0] [--small]
+
+Prints the figures as a table and writes it into docs/reliability.md. Exit code 1 where anything was lost or wrong.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.torture.disk import fill_disk
+from tests.torture.figures import Figures, table, write_into
+from tests.torture.kills import kill_compress, kill_estimation, kill_mount
+from tests.torture.readers import read_while_replaced
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+# Shares of the kills; compress has the most moments to be killed at.
+_OF_COMPRESS, _OF_ESTIMATION = 0.6, 0.25
+
+
+def run(kills: int, minutes: float, readers: int, seed: int, folder: Path) -> list[Figures]:
+    """All parts, one after the other; another part is one more line here."""
+    of_compress, of_estimation = round(_OF_COMPRESS * kills), round(_OF_ESTIMATION * kills)
+    of_mount = kills - of_compress - of_estimation
+    parts: list[tuple[str, Callable[[Path], Figures]]] = [
+        ("compress", lambda place: kill_compress(place, of_compress, seed)),
+        ("estimate", lambda place: kill_estimation(place, of_estimation, seed)),
+        ("mount", lambda place: kill_mount(place, of_mount, seed)),
+        # a movie has a step or two for each frame
+        ("disk", lambda place: fill_disk(place, frames=min(kills, 100))),
+        ("readers", lambda place: read_while_replaced(place, 60 * minutes, readers, seed)),
+    ]
+    found = []
+    for name, part in parts:
+        (folder / name).mkdir()
+        print(f"torture: {name}", file=sys.stderr)
+        found.append(part(folder / name))
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture")
+    parser.add_argument("--kills", type=int, default=500, help="of compress, estimate-gain and mounts together")
+    parser.add_argument("--minutes", type=float, default=20, help="of reading while files are replaced")
+    parser.add_argument("--readers", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--small", action="store_true", help="as `make test` runs it; the page is left alone")
+    options = parser.parse_args()
+    if options.small:
+        options.kills, options.minutes, options.readers = 8, 0.1, 8
+    with tempfile.TemporaryDirectory(prefix="cryofs-torture-") as folder:
+        found = run(options.kills, options.minutes, options.readers, options.seed, Path(folder))
+    print(table(found))
+    if not options.small:
+        write_into(PAGE, table(found))
+    return 0 if all(one.good for one in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

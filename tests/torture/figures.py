@@ -1,0 +1,44 @@
+"""What a part of the torture found, and the table of all parts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+BEGIN, END = "<!-- torture: begin -->", "<!-- torture: end -->"
+
+
+@dataclass
+class Figures:
+    """What one part did, and what must all be zero."""
+
+    part: str
+    done: int = 0
+    unit: str = ""
+    wrong_bytes: int = 0
+    lost: int = 0
+    crashes: int = 0
+    hung: int = 0
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing went wrong."""
+        return not (self.wrong_bytes or self.lost or self.crashes or self.hung)
+
+
+def table(parts: list[Figures]) -> str:
+    """The figures as a Markdown table."""
+    lines = [
+        "| Part | Done | Wrong bytes | Lost or half-written files | Crashes | Hung requests |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in parts:
+        lines.append(
+            f"| {one.part} | {one.done:,} {one.unit} | {one.wrong_bytes} | {one.lost} | {one.crashes} | {one.hung} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write_into(page: Path, text: str) -> None:
+    """Put a text between the markers of a page."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")

@@ -1,0 +1,161 @@
+"""Kills at random moments: of compress, of estimate-gain, of a mount under readers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from cryofs.archive.estimate import STATE_NAME, Estimation
+from cryofs.archive.verify import verify
+from cryofs.errors import CryofsError
+from cryofs.fuse.control import is_mounted
+from cryofs.movies.gain import load_reference
+from cryofs.movies.names import DRAFT_PREFIX
+from tests.support import cryofs, simulated
+from tests.torture.figures import Figures
+
+_SECONDS_TO_END = 60
+
+
+def make_session(folder: Path, movies: int, frames: int = 30) -> dict[Path, bytes]:
+    """Movies and a file; return their contents."""
+    for number in range(movies):
+        simulated(folder / "Movies" / f"{number}.mrc", frames=frames, seed=number)
+    (folder / "notes.txt").write_text("300 kV" * 100_000)
+    return contents(folder)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Bytes of all files below a folder."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def run_and_kill(command: list[str], seconds: float) -> bool:
+    """Start a command and kill it after a while; whether it ended by itself before, and well."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        return process.wait(seconds) == 0
+    except subprocess.TimeoutExpired:
+        # and whatever it started
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return False
+
+
+def usual_seconds(command: list[str]) -> float:
+    """How long a command takes that nobody kills."""
+    started = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.monotonic() - started
+
+
+def half_written(target: Path, originals: dict[Path, bytes]) -> tuple[int, set[Path]]:
+    """How many files with a final name are not whole, and the names of those that are."""
+    bad: list[Path] = []
+    whole: set[Path] = set()
+
+    def told(path: Path, error: Exception | None) -> None:
+        bad.append(path) if error else whole.add(path.relative_to(target))
+
+    if target.is_dir():
+        verify([target], 2, told, lambda *_: None, lambda _: None)
+        for name, data in contents(target).items():
+            if name.name.startswith((DRAFT_PREFIX, "gain-reference")) or name.suffix == ".tif":
+                continue
+            (whole.add if originals[name] == data else bad.append)(name)
+    return len(bad), whole
+
+
+def kill_compress(folder: Path, kills: int, seed: int) -> Figures:
+    """Kill compress again and again; archives are finished, checked, and begun anew."""
+    figures = Figures("compress killed", unit="kills")
+    rng = np.random.default_rng(seed)
+    originals = make_session(folder / "session", movies=3)
+    target = folder / "archive"
+    base = [sys.executable, "-m", "cryofs", "compress", str(folder / "session"), "-o"]
+    usual = usual_seconds([*base, str(folder / "unhurried")])
+    whole_before: set[Path] = set()
+    for number in range(kills):
+        # without the option, movies that are there are replaced
+        again = ["--only-do-unfinished"] if number % 4 else []
+        run_and_kill([*base, str(target), *again], rng.uniform(0.2, 1.0) * usual)
+        bad, whole = half_written(target, originals)
+        figures.lost += bad + len(whole_before - whole)
+        figures.done += 1
+        whole_before = whole
+        if len(whole) >= len(originals) or number == kills - 1:
+            done = cryofs("compress", folder / "session", "-o", target, "--only-do-unfinished", check=False)
+            figures.crashes += done.returncode != 0
+            bad, whole = half_written(target, originals)
+            figures.lost += bad + len(originals) - len(whole) + len(list(target.rglob(DRAFT_PREFIX + "*")))
+            cryofs("extract", target, "-o", folder / f"restored {number}")
+            restored = contents(folder / f"restored {number}")
+            figures.wrong_bytes += sum(restored.get(name) != data for name, data in originals.items())
+            for place in (target, folder / f"restored {number}"):
+                subprocess.run(["rm", "-r", str(place)], check=True)
+            whole_before = set()
+    figures.lost += contents(folder / "session") != originals
+    return figures
+
+
+def kill_estimation(folder: Path, kills: int, seed: int) -> Figures:
+    """Kill estimate-gain again and again; its state is whole each time, and the gain right in the end."""
+    figures = Figures("estimate-gain killed", unit="kills")
+    rng = np.random.default_rng(seed)
+    originals = make_session(folder / "session", movies=2)
+    gain = folder / "gain"
+    base = [sys.executable, "-m", "cryofs", "estimate-gain", str(folder / "session" / "Movies"), "-o"]
+    usual = usual_seconds([*base, str(folder / "unhurried")])
+    right = load_reference(folder / "unhurried" / "gain-reference.mrc")
+    for number in range(kills):
+        finished = run_and_kill([*base, str(gain)], rng.uniform(0.2, 1.1) * usual)
+        figures.done += 1
+        try:
+            if (gain / STATE_NAME).exists():
+                Estimation.load(gain)
+            if (gain / "gain-reference.mrc").exists():
+                load_reference(gain / "gain-reference.mrc")
+        except CryofsError:
+            figures.lost += 1
+        if finished or number == kills - 1:
+            figures.crashes += cryofs(*base[3:], gain, check=False).returncode != 0
+            found = load_reference(gain / "gain-reference.mrc")
+            figures.wrong_bytes += not np.array_equal(found.gain, right.gain)
+            subprocess.run(["rm", "-r", str(gain)], check=True)
+    figures.lost += contents(folder / "session") != originals
+    return figures
+
+
+def kill_mount(folder: Path, kills: int, seed: int) -> Figures:
+    """Kill a mount under readers, clear it and mount again, by one command each."""
+    figures = Figures("mount killed under 4 readers", unit="kills")
+    rng = np.random.default_rng(seed)
+    originals = make_session(folder / "session", movies=2)
+    archive, mount = folder / "archive", folder / "mnt"
+    mount.mkdir()
+    cryofs("compress", folder / "session", "-o", archive)
+    movie = Path("Movies") / "0.mrc"
+    read = f"while dd if='{mount / movie}' of=/dev/null bs=64K iflag=direct; do :; done"
+    stored = contents(archive)
+    for _ in range(kills):
+        figures.crashes += cryofs("mount", archive, mount, "--log-file", folder / "log", check=False).returncode != 0
+        pid = int(os.getxattr(mount, "user.cryofs.pid"))
+        figures.wrong_bytes += (mount / movie).read_bytes() != originals[movie]
+        readers = [subprocess.Popen(["sh", "-c", read], stderr=subprocess.DEVNULL) for _ in range(4)]
+        time.sleep(rng.uniform(0, 0.5))
+        os.kill(pid, signal.SIGKILL)
+        for reader in readers:
+            try:
+                reader.wait(_SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                figures.hung += 1
+                reader.kill()
+        figures.crashes += cryofs("umount", mount, check=False).returncode != 0
+        figures.crashes += is_mounted(mount)
+        figures.done += 1
+    figures.lost += contents(archive) != stored
+    return figures

@@ -1,0 +1,34 @@
+"""A short torture, as `make torture` does it for long."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.torture.__main__ import run
+from tests.torture.figures import BEGIN, END, Figures, table, write_into
+
+
+@pytest.mark.mounted
+@pytest.mark.skipif(
+    shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
+    reason="needs fuse3 and /dev/fuse",
+)
+def test_a_short_torture(tmp_path: Path) -> None:
+    found = run(kills=8, minutes=0.1, readers=8, seed=1, folder=tmp_path)
+    assert all(one.done for one in found)
+    assert all(one.good for one in found), table(found)
+
+
+def test_the_table_replaces_the_one_before(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before {BEGIN} old {END} after\n")
+    figures = Figures("a part", 1234, "kills", lost=2)
+    assert not figures.good
+    for _ in range(2):
+        write_into(page, table([figures]))
+    assert page.read_text().startswith(f"before {BEGIN}\n\n| Part |")
+    assert "| a part | 1,234 kills | 0 | 2 | 0 | 0 |\n" in page.read_text()
+    assert page.read_text().endswith(f"{END} after\n")
+    assert "old" not in page.read_text()

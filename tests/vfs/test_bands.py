@@ -1,0 +1,148 @@
+"""Readers of a few bytes get bands of a frame, those in order whole frames: the original's bytes, or an error."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.simulate import Detector, header, write_movie
+from cryofs.errors import DamagedError
+from cryofs.formats.record import read_record
+from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.gain import GainLibrary
+from cryofs.settings import Settings, Size
+from cryofs.vfs.filesystem import FileSystem
+from tests.support import archive
+
+# frames of five bands, the last of them a few rows
+SHAPE = (1100, 1024)
+FRAMES = 3
+FRAME_BYTES = SHAPE[0] * SHAPE[1] * 4
+NAMES = ("normalised.mrc", "packed.mrc", "floats.mrc")
+
+
+@pytest.fixture(name="session", scope="module")
+def session_of_tall_movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bands") / "session"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    write_movie(folder / "normalised.mrc", Detector.make(SHAPE, 900), 30)
+    packed = rng.integers(0, 256, (FRAMES, 1100, 333), np.uint8)
+    (folder / "packed.mrc").write_bytes(header((FRAMES, 1100, 666), 101) + packed.tobytes())
+    floats = rng.normal(size=(FRAMES, 1100, 77)).astype(">f4")
+    (folder / "floats.mrc").write_bytes(header((FRAMES, 1100, 77), 2, byte_order=">") + floats.tobytes() + b"tail")
+    archive(folder, folder.with_name("archive"))
+    return folder
+
+
+@pytest.fixture(name="files")
+def served(session: Path) -> Iterator[FileSystem]:
+    made = FileSystem(session.with_name("archive"), Settings(jobs=2))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bands_are_pieces_of_the_frame(session: Path, name: str) -> None:
+    with ArchivedMovie(session.with_name("archive") / f"{name}.tif", GainLibrary()) as movie:
+        for index in range(FRAMES):
+            whole, start = movie.raw_frame(index), 0
+            bands = []
+            while start < movie.layout.frame_bytes:
+                band = movie.band(start)
+                assert band is not None
+                assert movie.band(band.stop - 1) == band
+                assert movie.kept_band(index, band).tobytes() == whole[band.start : band.stop].tobytes()
+                start = band.stop
+                bands.append(band)
+            assert len(bands) == 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_here_and_there(session: Path, files: FileSystem, name: str) -> None:
+    original = (session / name).read_bytes()
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        handle = files.open(f"/{name}")
+        size, offset = int(rng.integers(1, 1 << 20)), int(rng.integers(0, len(original)))
+        assert bytes(files.read(handle, size, offset)) == original[offset : offset + size]
+        files.release(handle)
+
+
+def test_a_few_bytes_cost_a_band_and_reading_on_whole_frames(session: Path, files: FileSystem) -> None:
+    original = (session / "normalised.mrc").read_bytes()
+    handle = files.open("/normalised.mrc")
+    assert bytes(files.read(handle, 4096, 0)) == original[:4096]
+    assert bytes(files.read(handle, 4096, 8192)) == original[8192 : 8192 + 4096]
+    facts = files.facts()
+    assert facts["decodes"] == 1
+    assert 0 < facts["cached_bytes"] <= 256 * SHAPE[1] * 4
+    step = 1 << 19
+    for offset in range(0, len(original), step):
+        assert bytes(files.read(handle, step, offset)) == original[offset : offset + step]
+    files.release(handle)
+    facts = files.facts()
+    # 30 frames, and the bands that the first two megabytes took
+    assert 30 <= facts["decodes"] <= 30 + 3
+    assert facts["read_ahead"] > 20
+    # frames that are there already serve readers of a few bytes
+    handle = files.open("/normalised.mrc")
+    offset = 1024 + 29 * FRAME_BYTES + 100
+    assert bytes(files.read(handle, 10, offset)) == original[offset : offset + 10]
+    files.release(handle)
+    assert files.facts()["decodes"] == facts["decodes"]
+
+
+def test_a_damaged_strip_costs_its_band_alone(session: Path, tmp_path: Path) -> None:
+    original = (session / "normalised.mrc").read_bytes()
+    place = tmp_path / "archive"
+    place.mkdir()
+    for path in session.with_name("archive").iterdir():
+        (place / path.name).write_bytes(path.read_bytes())
+    path = place / "normalised.mrc.tif"
+    with path.open("r+b") as file:
+        frame = read_record(file.fileno(), path.stat().st_size, "").frames[1]
+        # the last strip holds the first rows
+        file.seek(frame.offsets[-1] + frame.byte_counts[-1] // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 4]))
+    files = FileSystem(place, Settings(jobs=2))
+    files.start()
+    start, behind = 1024 + FRAME_BYTES, 1024 + 2 * FRAME_BYTES - 5000
+    handle = files.open("/normalised.mrc")
+    with pytest.raises(DamagedError, match=r"normalised\.mrc\.tif, frame 1: damaged.*restore"):
+        files.read(handle, 10, start)
+    assert bytes(files.read(handle, 5000, behind)) == original[behind : behind + 5000]
+    files.release(handle)
+    handle = files.open("/normalised.mrc")
+    for offset in range(0, start, 1 << 19):
+        size = min(1 << 19, start - offset)
+        assert bytes(files.read(handle, size, offset)) == original[offset : offset + size]
+    with pytest.raises(DamagedError, match="frame 1: damaged"):
+        files.read(handle, 10, start)
+    files.release(handle)
+    files.stop()
+
+
+def test_more_readers_than_the_cache_holds_frames(session: Path) -> None:
+    original = (session / "normalised.mrc").read_bytes()
+    # two frames and a half, for readers of four different frames at a time
+    files = FileSystem(session.with_name("archive"), Settings(jobs=2, cache_size=Size(FRAME_BYTES * 5 // 2)))
+    files.start()
+    handles = [files.open("/normalised.mrc") for _ in range(4)]
+    begins = [1024 + number * 7 * FRAME_BYTES for number in range(4)]
+    step, steps = 1 << 19, 7 * FRAME_BYTES >> 19
+    for place in range(steps):
+        for handle, begin in zip(handles, begins, strict=True):
+            offset = begin + place * step
+            assert bytes(files.read(handle, step, offset)) == original[offset : offset + step]
+    facts = files.facts()
+    for handle in handles:
+        files.release(handle)
+    files.stop()
+    assert facts["cached_bytes"] <= facts["budget_bytes"]
+    # each frame in five bands, and a few whole ones at the beginning: nothing is decoded again and again
+    assert facts["decodes"] <= 28 * 5 + 28

@@ -1,0 +1,128 @@
+"""Storage that hangs: whoever asked is told in time, and nobody else has to wait."""
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cryofs.errors import StuckError
+from cryofs.settings import Settings, Size
+from cryofs.vfs.filesystem import FileSystem
+from cryofs.vfs.patience import Patience
+from tests import faults
+from tests.support import archive, simulated, wait_for
+
+SOON = 0.3
+
+
+@pytest.fixture
+def free() -> Iterator[threading.Event]:
+    """Set when storage is to answer again; nothing stays stuck behind the test."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_results_and_errors_are_those_of_the_call() -> None:
+    patience = Patience(60)
+    assert patience.run("a", lambda: 5) == 5
+    with pytest.raises(TimeoutError, match="of the call itself"):
+        patience.run("a", lambda: (_ for _ in ()).throw(TimeoutError("of the call itself")))
+    before = threading.active_count()
+    assert {patience.run("a", threading.get_ident) for _ in range(20)}
+    assert threading.active_count() == before, "threads are used again"
+    patience.end()
+    wait_for(lambda: threading.active_count() < before)
+
+
+def test_who_waits_for_a_stuck_file_is_told_and_others_go_on(free: threading.Event) -> None:
+    patience = Patience(SOON)
+    with ThreadPoolExecutor(3) as readers:
+        stuck = [readers.submit(patience.run, "a.tif", free.wait, ", frame 3") for _ in range(3)]
+        assert patience.run("b.tif", lambda: "fine") == "fine"
+        for one in stuck:
+            with pytest.raises(StuckError, match=r"a\.tif, frame 3: .* within 0\.3 s; see whether"):
+                one.result()
+    called = []
+    with pytest.raises(StuckError):
+        patience.run("a.tif", lambda: called.append(1))
+    assert not called, "the file is stuck: nobody waits for it once more"
+    free.set()
+    wait_for(lambda: not patience._stuck)
+    assert patience.run("a.tif", lambda: "fine") == "fine"
+    patience.end()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    for number in range(4):
+        simulated(tmp_path / "session" / f"{number}.mrc", frames=8, seed=number)
+    (tmp_path / "session" / "notes.txt").write_text("300 kV")
+    archive(tmp_path / "session", tmp_path / "archive")
+    return tmp_path / "archive"
+
+
+def content(files: FileSystem, name: str) -> bytes:
+    handle = files.open(name)
+    try:
+        return b"".join(bytes(files.read(handle, 60_000, at)) for at in range(0, files.attributes(name).size, 60_000))
+    finally:
+        files.release(handle)
+
+
+def test_files_that_are_stuck_keep_no_other_one_waiting(
+    place: Path, monkeypatch: pytest.MonkeyPatch, free: threading.Event
+) -> None:
+    """More of them than frames are decoded at once, and than threads read ahead."""
+    stuck = {(place / name).stat().st_ino for name in ("0.mrc.tif", "1.mrc.tif", "2.mrc.tif", "notes.txt")}
+    originals = {path.name: path.read_bytes() for path in place.with_name("session").iterdir()}
+    hanging = threading.Event()
+
+    def hang(call: Any, number: int, arguments: tuple[Any, ...]) -> Any:
+        # reading from the first frames on: so records can be had
+        if hanging.is_set() and os.fstat(arguments[0]).st_ino in stuck:
+            free.wait()
+        return call(*arguments)
+
+    faults.inject(monkeypatch, hang)
+    files = FileSystem(place, Settings(cache_size=Size(64 << 20), jobs=1, request_timeout=1.0))
+    files.start()
+    files.names("/")
+    hanging.set()
+    try:
+        with ThreadPoolExecutor(8) as readers:
+            waiting = [readers.submit(content, files, f"/{number % 3}.mrc") for number in range(6)]
+            waiting.append(readers.submit(content, files, "/notes.txt"))
+            assert content(files, "/3.mrc") == originals["3.mrc"]
+            assert [name for name, _ in files.names("/")] == sorted(originals)
+            assert files.attributes("/0.mrc").size == len(originals["0.mrc"])
+            for one in waiting:
+                with pytest.raises(StuckError, match="gave no answer"):
+                    one.result()
+        free.set()
+        wait_for(lambda: not files._patience._stuck)
+        for name, data in originals.items():
+            assert content(files, "/" + name) == data
+    finally:
+        free.set()
+        files.stop()
+
+
+def test_a_record_that_cannot_be_had_is_told(
+    place: Path, monkeypatch: pytest.MonkeyPatch, free: threading.Event
+) -> None:
+    def hang(call: Any, number: int, arguments: tuple[Any, ...]) -> Any:
+        free.wait()
+        return call(*arguments)
+
+    faults.inject(monkeypatch, hang)
+    files = FileSystem(place, Settings(jobs=1, request_timeout=SOON))
+    files.start()
+    with pytest.raises(StuckError, match=r"0\.mrc"):
+        files.attributes("/0.mrc")
+    free.set()
+    files.stop()
