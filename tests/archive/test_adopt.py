@@ -126,6 +126,29 @@ def test_a_damaged_frame_is_not_read(folder: Path) -> None:
         files.release(handle)
 
 
+def test_a_movie_whose_end_is_missing_has_no_record(folder: Path) -> None:
+    path = folder / "Movies" / "SerialEM.tif"
+    before = path.read_bytes()
+    adopted(folder)
+    path.write_bytes(path.read_bytes()[:-1])
+    done, errors = verified(folder)
+    assert (done.movies, done.without_record, errors) == (2, 1, [])
+    # all of the TIFF is still there, so it can be adopted again
+    assert adopted(path)[0].movies == 1
+    assert path.read_bytes().startswith(before)
+    assert_verified(folder, 3)
+
+
+def test_an_adopted_movie_called_like_an_archived_one(folder: Path) -> None:
+    path = serialem(folder / "d.mrc.tif", counts())
+    with serving(folder) as files:
+        before = content(files, "/d.mrc")
+    adopted(path)
+    with serving(folder) as files:
+        assert content(files, "/d.mrc") == before
+        assert "d.mrc.tif" not in listed(files, "/")
+
+
 def test_extract_gives_the_tiff_back(folder: Path, tmp_path: Path) -> None:
     before = {name: (folder / name).read_bytes() for name in names(folder) if name.endswith(".tif")}
     adopted(folder)
