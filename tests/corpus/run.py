@@ -144,8 +144,10 @@ class _Reader:
 def _serve(connection: Connection, work: Path) -> None:
     """Read damaged files until there are no more, with little memory."""
     from cryofs.detector import kernels
+    from cryofs.movies import decoding
 
     kernels.load()
+    decoding.load_compiled()
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     resource.setrlimit(resource.RLIMIT_DATA, (used + MEMORY, used + MEMORY))
     for mutant in _received(connection):

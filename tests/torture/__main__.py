@@ -1,6 +1,6 @@
-"""`make torture`: kills, full disks, and readers of an archive that changes, for an hour or so; all by one seed.
+"""`make torture`: kills, full disks, damaged files, readers of an archive that changes, for an hour; all by one seed.
 
-    python -m tests.torture [--kills 500] [--minutes 20] [--readers 16] [--seed 0] [--small]
+    python -m tests.torture [--kills 500] [--damaged 1000] [--minutes 20] [--readers 16] [--seed 0] [--small]
 
 Prints the figures as a table and writes it into docs/reliability.md. Exit code 1 where anything was lost or wrong.
 """
@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.corpus.run import damage_run
 from tests.torture.disk import fill_disk
 from tests.torture.figures import Figures, table, write_into
 from tests.torture.kills import kill_compress, kill_estimation, kill_mount
@@ -21,7 +22,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 _OF_COMPRESS, _OF_ESTIMATION = 0.6, 0.25
 
 
-def run(kills: int, minutes: float, readers: int, seed: int, folder: Path) -> list[Figures]:
+def run(kills: int, damaged: int, minutes: float, readers: int, seed: int, folder: Path) -> list[Figures]:
     """All parts, one after the other; another part is one more line here."""
     of_compress, of_estimation = round(_OF_COMPRESS * kills), round(_OF_ESTIMATION * kills)
     of_mount = kills - of_compress - of_estimation
@@ -31,6 +32,7 @@ def run(kills: int, minutes: float, readers: int, seed: int, folder: Path) -> li
         ("mount", lambda place: kill_mount(place, of_mount, seed)),
         # a movie has a step or two for each frame
         ("disk", lambda place: fill_disk(place, frames=min(kills, 100))),
+        ("damage", lambda place: read_damaged(place, damaged, seed)),
         ("readers", lambda place: read_while_replaced(place, 60 * minutes, readers, seed)),
     ]
     found = []
@@ -41,18 +43,35 @@ def run(kills: int, minutes: float, readers: int, seed: int, folder: Path) -> li
     return found
 
 
+def read_damaged(folder: Path, count: int, seed: int) -> Figures:
+    """Read damaged files of all kinds in all ways; any promise that is broken counts as a file lost."""
+    damage = damage_run(count, seed, folder)
+    for problem in damage.problems:
+        print(f"torture: {problem}", file=sys.stderr)
+    return Figures(
+        "damaged files, read in all ways",
+        damage.files,
+        "files",
+        wrong_bytes=damage.wrong_bytes,
+        lost=damage.broken,
+        crashes=damage.crashes,
+        hung=damage.hangs,
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture")
     parser.add_argument("--kills", type=int, default=500, help="of compress, estimate-gain and mounts together")
+    parser.add_argument("--damaged", type=int, default=1000, help="files")
     parser.add_argument("--minutes", type=float, default=20, help="of reading while files are replaced")
     parser.add_argument("--readers", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--small", action="store_true", help="as `make test` runs it; the page is left alone")
     options = parser.parse_args()
     if options.small:
-        options.kills, options.minutes, options.readers = 8, 0.1, 8
+        options.kills, options.damaged, options.minutes, options.readers = 8, 40, 0.1, 8
     with tempfile.TemporaryDirectory(prefix="cryofs-torture-") as folder:
-        found = run(options.kills, options.minutes, options.readers, options.seed, Path(folder))
+        found = run(options.kills, options.damaged, options.minutes, options.readers, options.seed, Path(folder))
     print(table(found))
     if not options.small:
         write_into(PAGE, table(found))
