@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: setup system bench-system test test-slow torture lint coverage damage demo bench docs clean
+.PHONY: setup system bench-system test test-slow torture lint coverage damage demo bench docs man package clean
 
 setup: $(READY) system
 
@@ -22,7 +22,7 @@ $(BENCH_READY): $(READY)
 	$(BIN)/pip install --quiet --editable '.[bench]' && touch $@ || echo "missing: ratarmount"
 
 # Packages that are missing are installed where that is possible; tests that need them are skipped, with a reason, where not.
-system: PACKAGES = fusermount3:fuse3 tiffinfo:libtiff-tools relion_convert_to_tiff:relion
+system: PACKAGES = fusermount3:fuse3 tiffinfo:libtiff-tools relion_convert_to_tiff:relion chromium:chromium
 bench-system: PACKAGES = mpirun:openmpi-bin zstd:zstd pzstd:zstd bzip2:bzip2 mksquashfs:squashfs-tools squashfuse:squashfuse
 system bench-system:
 	@missing=""; \
@@ -74,5 +74,15 @@ bench: setup bench-system $(BENCH_READY)
 docs: setup
 	$(BIN)/mkdocs build --strict
 
+# Manual pages, from the text of --help
+man: $(READY)
+	$(BIN)/python -m release.man build/man
+
+# The wheel, installed and tried in a throw-away environment of each Python that is here
+package: $(READY)
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m release.try_wheel dist/*.whl
+
 clean:
-	rm -rf $(VENV) build site .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

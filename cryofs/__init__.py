@@ -17,7 +17,7 @@ __version__ = VERSION
 
 
 def open(path: str | os.PathLike[str]) -> Movie:  # noqa: A001 - reads as cryofs.open
-    """Open a movie, archived (`X.mrc.tif`) or plain (`X.mrc`), as the MRC file it is or was.
+    """Open a movie, archived (`X.mrc.tif`), plain (`X.mrc`) or a TIFF of another program, as the MRC file it is or was.
 
     An EER file is opened as its fractions of 40 frames, as a mount shows it where nothing else is said;
     `cryofs.movies.eer.EerMovie` takes other renderings.

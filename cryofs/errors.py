@@ -3,9 +3,21 @@
 No errno stands here: `cryofs.fuse` alone knows how an exception looks to the kernel.
 """
 
+from typing import Any
+
 
 class CryofsError(Exception):
-    """Everything that cryofs raises on purpose."""
+    """Everything that cryofs raises on purpose.
+
+    Attributes
+    ----------
+    facts : dict
+        What a log tells of the event besides the message: file, frame, seconds.
+    """
+
+    def __init__(self, *arguments: object):
+        super().__init__(*arguments)
+        self.facts: dict[str, Any] = {}
 
 
 class FormatError(CryofsError, ValueError):

@@ -8,6 +8,7 @@ The file's keys are the names of `Settings`, for example::
     eer_gain = "falcon.gain"
 """
 
+import difflib
 import re
 import tomllib
 from decimal import Decimal
@@ -130,10 +131,20 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
 def _convert(values: dict[str, Any]) -> Settings:
     if all(name in values for name in _EITHER):
         raise SettingsError(f"{' and '.join(_EITHER)} say the same in two ways; keep one of them")
+    _check_names(values)
     try:
         return msgspec.convert(values, Settings, dec_hook=_decode_size)
     except msgspec.ValidationError as error:
         raise SettingsError(str(error)) from error
+
+
+def _check_names(values: dict[str, Any]) -> None:
+    """Refuse unknown settings, with the known one that was likely meant."""
+    for name in values:
+        if name not in Settings.__struct_fields__:
+            near = difflib.get_close_matches(name.replace("-", "_"), Settings.__struct_fields__, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise SettingsError(f"{name!r} is no setting{meant}")
 
 
 def _decode_size(kind: type, value: object) -> object:

@@ -101,6 +101,19 @@ def test_unusable_files_are_named_with_a_remedy(tmp_path: Path, text: str) -> No
     assert "known settings are cache_size, jobs, readahead" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("cache_sise", "cache_size"), ("eer-grouping", "eer_grouping"), ("job", "jobs")]
+)
+def test_unknown_names_are_refused_with_the_nearest_known_one(tmp_path: Path, name: str, meant: str) -> None:
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: '{name}' is no setting; did you mean {meant}\\?"):
+        load(tmp_path, f"{name} = 4")
+
+
+def test_a_name_like_no_other(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="'colour' is no setting; known settings are"):
+        load(tmp_path, "colour = 4")
+
+
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"jobs = \xff")
     with pytest.raises(SettingsError, match=FILE_NAME):

@@ -18,7 +18,7 @@ from cryofs.finding import Finding, ok, problem, warning
 from cryofs.formats.record import Gain, Record, is_archived, read_record
 from cryofs.mount_table import MOUNT_TABLE, is_far, mount_of, mount_table
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import DRAFT_PREFIX, is_reference_name, original_name
+from cryofs.movies.names import DRAFT_PREFIX, TIFF_SUFFIXES, is_reference_name
 from cryofs.settings import FILE_NAME, load_settings
 
 FOLDERS = 1000
@@ -120,13 +120,13 @@ def check_references(archive: Path, seen: Survey) -> list[Finding]:
     needed: dict[str, Gain] = {}
     missing: dict[str, list[Path]] = {}
     for path, record in seen.records.items():
-        if record.gain is None:
+        if (gain := record.needed_gain) is None:
             continue
-        needed[record.gain.sha256] = record.gain
+        needed[gain.sha256] = gain
         if path.parent not in there:
             there[path.parent] = _sums(library, library.paths(path.parent))
-        if record.gain.sha256 not in there[path.parent]:
-            missing.setdefault(record.gain.sha256, []).append(path)
+        if gain.sha256 not in there[path.parent]:
+            missing.setdefault(gain.sha256, []).append(path)
     if not missing:
         return [ok(f"gain references: all {len(needed)} that movies need are there, with the right sum")]
     return [
@@ -194,7 +194,7 @@ def _look_at(path: Path, seen: Survey) -> None:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             seen.largest_file = max(seen.largest_file, size)
-            if original_name(path.name) is not None and is_archived(file.fileno(), size, str(path)):
+            if path.name.endswith(TIFF_SUFFIXES) and is_archived(file.fileno(), size, str(path)):
                 seen.records[path] = read_record(file.fileno(), size, str(path))
     except CryofsError:
         seen.damaged.append(path)

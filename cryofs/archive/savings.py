@@ -12,7 +12,8 @@ from cryofs.archive.sources import Kind, collect_archived
 from cryofs.errors import CryofsError
 from cryofs.formats.record import is_archived, read_record
 from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.names import original_name
+from cryofs.movies.foreign import ForeignMovie
+from cryofs.movies.names import TIFF_SUFFIXES
 from cryofs.movies.open import open_movie
 
 
@@ -35,7 +36,7 @@ def savings(paths: Iterable[Path]) -> Savings:
     """Figures of all archived movies below these paths, from their records."""
     total = Savings()
     for job in collect_archived(paths)[0]:
-        if job.kind is not Kind.FILE or original_name(job.source.name) is None:
+        if job.kind is not Kind.FILE or not job.source.name.endswith(TIFF_SUFFIXES):
             continue
         with job.source.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -73,7 +74,21 @@ def describe(path: Path) -> dict[str, Any]:
         }
         if isinstance(movie, ArchivedMovie):
             facts |= _archived_facts(movie)
+        elif isinstance(movie, ForeignMovie):
+            facts |= _foreign_facts(movie, path.name)
         return facts
+
+
+def _foreign_facts(movie: ForeignMovie, name: str) -> dict[str, Any]:
+    layout = movie.index.layout
+    return {
+        "format": "tiff",
+        "compression": layout.codec.compression,
+        "predictor": layout.codec.predictor,
+        "stored_dtype": layout.dtype.name,
+        "stored_bytes": movie.stored_bytes,
+        "original": {"name": name, "bytes": movie.stored_bytes, "sha256": None},
+    }
 
 
 def _archived_facts(movie: ArchivedMovie) -> dict[str, Any]:
@@ -92,5 +107,6 @@ def _archived_facts(movie: ArchivedMovie) -> dict[str, Any]:
         "exceptions": sum(frame.exceptions.count for frame in record.frames if frame.exceptions),
         "exception_bytes": sum(frame.exceptions.blob.stored for frame in record.frames if frame.exceptions),
         "writer": record.writer,
+        "adopted": msgspec.to_builtins(record.adopted),
         "rendered": msgspec.structs.asdict(record.rendered) if record.rendered else None,
     }

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryofs.archive import durable
+from cryofs.archive.adopt import check_adopted, restore_adopted
 from cryofs.archive.check import original_bytes
 from cryofs.archive.sources import Job, Kind, collect_archived
 from cryofs.errors import ArchiveError, CryofsError, DamagedError
+from cryofs.formats.foreign_tiff import NoMovieError
 from cryofs.formats.record import is_archived
 from cryofs.movies.archived import ArchivedMovie, check_pages
+from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import is_reference_name, original_name
+from cryofs.movies.names import TIFF_SUFFIXES, is_reference_name, original_name
 
 OnFrame = Callable[[int], None]
 Begin = Callable[[str, int], None]
@@ -24,19 +27,21 @@ OnFile = Callable[[Path, Exception | None], None]
 
 @dataclass
 class Checked:
-    """Figures of a run over archived files."""
+    """Figures of a run over archived files; `without_record` are TIFF movies of other programs."""
 
     movies: int = 0
     failed: int = 0
     files: int = 0
     original_bytes: int = 0
     stored_bytes: int = 0
+    without_record: int = 0
 
 
 def verify(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_frame: OnFrame) -> Checked:
     """Decode archived movies and check every frame, the whole file and the TIFF structure against the record.
 
-    Files that are no archived movies have nothing to be checked against and are passed over, unless they were named.
+    Files that are no archived movies have nothing to be checked against and are passed over, unless they were named;
+    TIFF movies of other programs among them are counted.
     """
     checked = Checked()
     paths = list(paths)
@@ -49,8 +54,13 @@ def verify(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_f
                 if movie is None:
                     if job.kind is Kind.FILE and job.source in paths:
                         raise DamagedError(f"{job.source}: no archived movie, so there is nothing to verify it against")
+                    checked.without_record += _is_foreign_movie(job)
                     continue
-                check_pages(movie)
+                if movie.record.adopted is not None:
+                    check_adopted(movie)
+                    _check_reference(movie, gains)
+                else:
+                    check_pages(movie)
                 _feed(movie, lambda _: None, on_frame)
                 _count(checked, movie)
                 on_file(job.source, None)
@@ -62,6 +72,7 @@ def extract(
 ) -> Checked:
     """Restore originals below a folder: movies from archived ones, with times and mode; other files are copied.
 
+    The archive's own gain references are left out, unless TIFF movies of other programs need them.
     An existing file is replaced only once the restored one is complete and has the recorded SHA-256.
     """
     checked = Checked()
@@ -78,11 +89,13 @@ def extract(
                 target = folder / job.target
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if movie is not None:
-                    _restore(movie, target.with_name(original_name(target.name) or target.name), on_frame)
+                    if movie.record.adopted is None:
+                        target = target.with_name(original_name(target.name) or target.name)
+                    _restore(movie, target, on_frame)
                     _count(checked, movie)
                 elif job.kind is Kind.LINK:
                     durable.copy_link(job.source, target)
-                elif is_reference_name(job.source.name):
+                elif is_reference_name(job.source.name) and not _holds_tiffs(found):
                     continue
                 else:
                     durable.copy_file(job.source, target)
@@ -105,12 +118,22 @@ def _collect(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[J
 def _restore(movie: ArchivedMovie, target: Path, on_frame: OnFrame) -> None:
     original = movie.record.original
     with durable.draft(target) as made:
-        _feed(movie, made.file.write, on_frame)
+        if movie.record.adopted is not None:
+            restore_adopted(movie, made.file)
+            on_frame(movie.layout.frames)
+        else:
+            _feed(movie, made.file.write, on_frame)
         os.fchmod(made.file.fileno(), original.mode)
         made.file.flush()
         os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
         made.sync()
         made.publish()
+
+
+def _check_reference(movie: ArchivedMovie, gains: GainLibrary) -> None:
+    """Raise GainError where the gain reference that an adopted movie needs is gone."""
+    if (gain := movie.record.needed_gain) is not None:
+        gains.get(gain.sha256, movie.path.parent, movie.name)
 
 
 def _feed(movie: ArchivedMovie, take: Callable[[memoryview], object], on_frame: OnFrame) -> None:
@@ -133,10 +156,28 @@ def _feed(movie: ArchivedMovie, take: Callable[[memoryview], object], on_frame: 
 
 
 def _is_archived_movie(job: Job) -> bool:
-    if job.kind is not Kind.FILE or original_name(job.source.name) is None:
+    if job.kind is not Kind.FILE or not job.source.name.endswith(TIFF_SUFFIXES):
         return False
     with job.source.open("rb") as file:
         return is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(job.source))
+
+
+def _is_foreign_movie(job: Job) -> bool:
+    """Whether a file is a TIFF movie of another program, be it cut short."""
+    if job.kind is not Kind.FILE or not job.source.name.endswith(TIFF_SUFFIXES):
+        return False
+    try:
+        ForeignMovie(job.source).close()
+    except NoMovieError:
+        return False
+    except DamagedError:
+        return True
+    return True
+
+
+def _holds_tiffs(jobs: list[Job]) -> bool:
+    """Whether there are TIFF movies of other programs, adopted or not: the gain references are theirs then."""
+    return any(_is_foreign_movie(job) for job in jobs if original_name(job.source.name) is None)
 
 
 def _frame_count(job: Job) -> int:

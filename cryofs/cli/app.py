@@ -9,7 +9,21 @@ from typing import Annotated
 
 import typer
 
-from cryofs.cli import compress, doctor, estimate_gain, extract, info, mount, stats, umount, verify
+from cryofs.cli import (
+    adopt,
+    compress,
+    config,
+    doctor,
+    estimate_gain,
+    extract,
+    info,
+    mount,
+    preview,
+    report,
+    stats,
+    umount,
+    verify,
+)
 from cryofs.cli.output import one_line
 from cryofs.errors import CryofsError
 from cryofs.version import VERSION
@@ -17,11 +31,25 @@ from cryofs.version import VERSION
 app = typer.Typer(
     name="cryofs",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (mount, umount, compress, estimate_gain, verify, extract, info, stats, doctor):
+COMMANDS = (
+    mount,
+    umount,
+    compress,
+    adopt,
+    estimate_gain,
+    verify,
+    extract,
+    info,
+    preview,
+    report,
+    stats,
+    config,
+    doctor,
+)
+for module in COMMANDS:
     app.command(name=module.NAME)(module.command)
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cryofs.cli import eer
-from cryofs.cli.output import Reporter, percent, print_json, size_text
+from cryofs.cli.output import Reporter, print_json
 from cryofs.resources import usable_cores
+from cryofs.units import percent, size_text
 
 if TYPE_CHECKING:
     from cryofs.movies.rendering import Rendering

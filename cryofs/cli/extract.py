@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cryofs.cli.output import Reporter, size_text
+from cryofs.cli.output import Reporter
 from cryofs.resources import usable_cores
+from cryofs.units import size_text
 
 NAME = "extract"
 

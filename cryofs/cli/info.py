@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from cryofs.cli import eer
-from cryofs.cli.output import percent, print_json, size_text
+from cryofs.cli.output import print_json
 from cryofs.resources import usable_cores
+from cryofs.units import percent, size_text
 
 NAME = "info"
 

@@ -1,18 +1,34 @@
 """`cryofs mount`: an archive as its original files."""
 
-import logging
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cryofs.cli import eer
-from cryofs.cli.output import size_text
 from cryofs.resources import default_cache_size
+from cryofs.units import size_text
 
 NAME = "mount"
 _CACHE_DEFAULT = f"a quarter of the usable memory, up to 16GiB; here {size_text(default_cache_size())}"
+
+
+class LogLevel(StrEnum):
+    """How important an event is."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How an event is written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def command(
@@ -47,6 +63,8 @@ def command(
     log_file: Annotated[
         Path | None, typer.Option(help="Log of a background mount.", show_default="~/.local/state/cryofs/*.log")
     ] = None,
+    log_level: Annotated[LogLevel, typer.Option(help="Least important events that are logged.")] = LogLevel.INFO,
+    log_format: Annotated[LogFormat, typer.Option(help="Lines of text, or a JSON object a line.")] = LogFormat.TEXT,
     ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Mount an archive: every tool reads the original MRC files, decoded on demand.
@@ -58,6 +76,7 @@ def command(
     Example: cryofs mount /archive/session /mnt/movies
     """
     from cryofs.fuse.mounting import check_mountpoint, serve, serve_in_background
+    from cryofs.logs import set_up
     from cryofs.settings import load_settings
 
     archive, mountpoint = archive.absolute(), mountpoint.absolute()
@@ -78,11 +97,12 @@ def command(
     }
     settings = load_settings(archive, chosen)
     if foreground:
-        logging.basicConfig(format="%(asctime)s cryofs %(levelname)s: %(message)s", level=logging.INFO)
+        set_up(log_level.value, log_format.value)
         serve(archive, mountpoint, settings, options, lambda: _tell_parent(ready_fd))
         return
     arguments = ["mount", str(archive), str(mountpoint), "--foreground"]
     arguments += ["-o", options] if options else []
+    arguments += ["--log-level", log_level.value, "--log-format", log_format.value]
     for name, value in chosen.items():
         if value is not None:
             arguments += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])

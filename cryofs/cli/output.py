@@ -14,8 +14,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from cryofs.movies.names import printable
 
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-
 
 def one_line(error: Exception) -> str:
     """An error as one line that names the file."""
@@ -29,20 +27,6 @@ def one_line(error: Exception) -> str:
 def print_json(facts: dict[str, Any]) -> None:
     """Print one JSON object on standard output."""
     print(json.dumps(facts, indent=2))
-
-
-def size_text(count: float) -> str:
-    """Bytes for people: 2.28 GB."""
-    for unit in _UNITS:
-        if count < 1000 or unit == _UNITS[-1]:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.2f} {unit}"
-        count /= 1000
-    raise AssertionError
-
-
-def percent(ratio: float | None) -> str:
-    """A ratio as a percentage."""
-    return "-" if ratio is None else f"{100 * ratio:.2f} %"
 
 
 class Reporter:

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cryofs.cli.output import percent, print_json, size_text
+from cryofs.cli.output import print_json
 from cryofs.errors import ArchiveError
+from cryofs.units import percent, size_text
 
 NAME = "stats"
 

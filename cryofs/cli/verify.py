@@ -35,4 +35,8 @@ def command(
         print_json(vars(checked))
     else:
         print(f"{checked.movies} movies good, {checked.failed} failed")
+        if checked.without_record:
+            print(
+                f"{checked.without_record} TIFF movies without a record were not checked; cryofs adopt gives them one"
+            )
     raise typer.Exit(1 if checked.failed else 0)

@@ -17,7 +17,7 @@ from zlib_ng import zlib_ng
 from cryofs.errors import DamagedError
 
 Compression = Literal["none", "lzw", "deflate"]
-Predictor = Literal["none", "float"]
+Predictor = Literal["none", "horizontal", "float"]
 Strategy = Literal["default", "huffman", "rle"]
 
 _STRATEGIES = {"default": zlib_ng.Z_DEFAULT_STRATEGY, "huffman": zlib_ng.Z_HUFFMAN_ONLY, "rle": zlib_ng.Z_RLE}
@@ -110,6 +110,9 @@ def copy_plain(data: bytes, flat: NDArray[np.uint8]) -> None:
 
 
 def undo_predictor(predictor: Predictor, out: NDArray[Any]) -> None:
-    """Put the bytes of floats together again where a predictor took them apart."""
-    if predictor == "float":
+    """Undo what a predictor did to the pixels: took the bytes of floats apart, or took differences along a row."""
+    if predictor == "horizontal":
+        native = out.astype(out.dtype.newbyteorder("="))
+        out[...] = imagecodecs.delta_decode(native, axis=-1)
+    elif predictor == "float":
         out[...] = imagecodecs.floatpred_decode(out.copy(), axis=-1)

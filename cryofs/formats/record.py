@@ -74,7 +74,8 @@ class Original(msgspec.Struct, frozen=True):
     Attributes
     ----------
     sha256 : str or None
-        None for fractions of EER movies, as there was no such file; their header and frames have sums of their own.
+        None for fractions of EER movies and adopted TIFF movies, as there was no such file; their header and frames
+        have sums of their own.
     """
 
     name: str
@@ -113,6 +114,21 @@ class Rendered(msgspec.Struct, frozen=True):
     damaged_frames: list[int]
 
 
+class Adopted(msgspec.Struct, frozen=True):
+    """The TIFF file of another program that got this record: the first bytes of the file, and the SHA-256 of these.
+
+    Attributes
+    ----------
+    gain : Gain or None
+        The gain reference that lay nearest. It is not applied; its loss is noticed.
+    """
+
+    name: str
+    bytes: Count
+    sha256: str
+    gain: Gain | None = None
+
+
 class Record(msgspec.Struct, frozen=True):
     """Everything needed to give back the original file, besides pixels and gain reference.
 
@@ -136,6 +152,8 @@ class Record(msgspec.Struct, frozen=True):
         Which of the candidates encoded the strips; reading does not depend on it.
     rendered : Rendered or None
         Where the original is no file, but made from an EER file.
+    adopted : Adopted or None
+        Where the original is no file, but made from the TIFF of another program that this file begins with.
     """
 
     original: Original
@@ -154,11 +172,18 @@ class Record(msgspec.Struct, frozen=True):
     writer: str
     rendered: Rendered | None = None
     coder: str = ""
+    adopted: Adopted | None = None
 
     @property
     def source_bytes(self) -> int:
-        """Size of the file that was archived: the original, or the EER file that it was rendered from."""
-        return self.rendered.bytes if self.rendered else self.original.bytes
+        """Size of the file that was archived: the original, the EER file that it was rendered from, or the TIFF."""
+        source = self.rendered or self.adopted or self.original
+        return source.bytes
+
+    @property
+    def needed_gain(self) -> Gain | None:
+        """The gain reference without which the movie cannot be used."""
+        return self.adopted.gain if self.adopted else self.gain
 
 
 def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
@@ -213,8 +238,12 @@ def is_archived(descriptor: int, size: int, name: str) -> bool:
     DamagedError
         It ends before its size: then nobody can tell.
     """
-    if size >= _FOOTER.size and read_exactly(descriptor, len(MAGIC), size - _FOOTER.size, name) == MAGIC:
-        return True
+    if size >= _FOOTER.size:
+        footer = read_exactly(descriptor, _FOOTER.size, size - _FOOTER.size, name)
+        magic, version, zero, offset, length, _ = _FOOTER.unpack(footer)
+        # an adopted TIFF has no mark at its start; a damaged magic is told by what follows it
+        if magic == MAGIC or (version, zero, offset + length + _FOOTER.size) == (VERSION, 0, size):
+            return True
     return MARK.encode() in read_exactly(descriptor, min(size, _HEAD_BYTES), 0, name)
 
 

@@ -33,20 +33,21 @@ class RunningSum:
         return self._sum.hexdigest()
 
 
-def file_sha256(descriptor: int) -> str:
-    """SHA-256 of an open file, read from its start, as 64 hexadecimal digits.
+def file_sha256(descriptor: int, end: int | None = None) -> str:
+    """SHA-256 of an open file, from its start to its end or the byte `end`, as 64 hexadecimal digits.
 
     Raises
     ------
     ChangedError
-        It ended before its size, so this would not be its sum.
+        It ended before, so this would not be its sum.
     """
     whole = hashlib.sha256()
     buffer = memoryview(bytearray(_CHUNK))
     offset = 0
-    while count := fill(descriptor, buffer, offset):
+    while count := fill(descriptor, buffer if end is None else buffer[: end - offset], offset):
         whole.update(buffer[:count])
         offset += count
-    if offset < (size := os.fstat(descriptor).st_size):
+    size = os.fstat(descriptor).st_size if end is None else end
+    if offset < size:
         raise ChangedError(f"a file of {size} bytes ended at byte {offset} while its sum was taken; try again")
     return whole.hexdigest()

@@ -28,7 +28,7 @@ _MAX_RATIONAL = 2**32 - 1
 WORK_ROWS = 256
 
 _COMPRESSION_TAGS: dict[Compression, int] = {"none": 1, "lzw": 5, "deflate": 8}
-_PREDICTOR_TAGS: dict[Predictor, int] = {"none": 1, "float": 3}
+_PREDICTOR_TAGS: dict[Predictor, int] = {"none": 1, "horizontal": 2, "float": 3}
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def _with_errno(operation: Callable[P, R]) -> Callable[P, R]:
             return operation(*args, **kwargs)
         except Exception as error:
             if isinstance(error, CryofsError):
-                log.error("%s", error)
+                log.error("%s", error, extra={"facts": error.facts})
             elif not isinstance(error, OSError):
                 log.exception("unexpected error in %s", operation.__name__)
             raise mfusepy.FuseOSError(_errno_of(error)) from error

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, DamagedError
-from cryofs.formats import codecs, mrc, tiff
+from cryofs.formats import codecs, foreign_tiff, mrc, tiff
 from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.reading import read_exactly
@@ -80,6 +80,11 @@ class ArchivedMovie(Movie):
             frames, ny, nx = self.record.shape
             self._header = MrcHeader(raw, self.record.byte_order, nx, ny, frames, self.record.mrc_mode)
         return self._header
+
+    @property
+    def descriptor(self) -> int:
+        """The open file."""
+        return self._descriptor
 
     @property
     def stored_bytes(self) -> int:
@@ -269,9 +274,9 @@ class ArchivedMovie(Movie):
             yield
         except (DamagedError, IndexError, OSError) as error:
             self._check_unchanged()
-            raise DamagedError(
-                f"{self.name}, frame {index}: damaged ({error}); restore the file from a backup"
-            ) from error
+            damaged = DamagedError(f"{self.name}, frame {index}: damaged ({error}); restore the file from a backup")
+            damaged.facts["frame"] = index
+            raise damaged from error
 
     def _loaded_decoder(self) -> FrameDecoder:
         if self._decoder is None:
@@ -322,7 +327,11 @@ def check_pages(movie: ArchivedMovie) -> None:
     DamagedError
         The TIFF structure and the record disagree.
     """
-    pages = tiff.read_pages(movie.path, movie.page_layout, len(movie.record.frames))
+    if movie.record.adopted is None:
+        pages = tiff.read_pages(movie.path, movie.page_layout, len(movie.record.frames))
+    else:
+        index = foreign_tiff.read_index(movie.descriptor, movie.record.adopted.bytes, movie.name)
+        pages = index.pages if index.layout == movie.page_layout else []
     recorded: list[Any] = [(tuple(frame.offsets), tuple(frame.byte_counts)) for frame in movie.record.frames]
     if [(page.offsets, page.byte_counts) for page in pages] != recorded:
         raise DamagedError(f"{movie.name}: its TIFF pages are not those of its record; restore it from a backup")

@@ -7,6 +7,7 @@ from pathlib import Path
 SUFFIX = ".tif"
 MOVIE_SUFFIXES = (".mrc", ".mrcs")
 EER_SUFFIX = ".eer"
+TIFF_SUFFIXES = (SUFFIX, ".tiff")
 GAIN_REFERENCE = "gain-reference.mrc"
 # An ordinary file, shown by mounts: fractions are counts, which a program has to multiply with it.
 EER_GAIN_REFERENCE = "gain-reference-eer.mrc"
@@ -49,6 +50,24 @@ def eer_names(movie_name: str) -> list[str]:
         return []
     names = [movie_name.removesuffix(MOVIE_SUFFIXES[0]) + EER_SUFFIX, movie_name + EER_SUFFIX]
     return [name for name in names if fractions_name(name) == movie_name]
+
+
+def foreign_name(tiff_name: str) -> str | None:
+    """Name of the MRC movie that a TIFF of another program is shown as: X.tif -> X.mrc, X.mrc.tif -> X.mrc."""
+    suffix = next((suffix for suffix in TIFF_SUFFIXES if tiff_name.endswith(suffix)), None)
+    if suffix is None:
+        return None
+    stem = tiff_name.removesuffix(suffix)
+    return stem if stem.endswith(MOVIE_SUFFIXES) else stem + MOVIE_SUFFIXES[0]
+
+
+def foreign_names(movie_name: str) -> list[str]:
+    """Names that a TIFF of another program shown as this movie may have, the likelier first."""
+    if not movie_name.endswith(MOVIE_SUFFIXES):
+        return []
+    stems = (movie_name.removesuffix(MOVIE_SUFFIXES[0]), movie_name)
+    names = [stem + suffix for stem in stems for suffix in TIFF_SUFFIXES]
+    return [name for name in names if foreign_name(name) == movie_name]
 
 
 def is_reference_name(name: str) -> bool:

@@ -9,20 +9,21 @@ from cryofs.formats.record import is_archived
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
+from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import EER_SUFFIX, SUFFIX
+from cryofs.movies.names import EER_SUFFIX, TIFF_SUFFIXES
 from cryofs.movies.rendering import Rendering
 
 
 def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> Movie:
-    """Open an archived movie, an EER file (as fractions, rendered by default settings) or an MRC file.
+    """Open a movie: archived, a TIFF of another program, EER (as fractions, rendered by default settings) or MRC.
 
     Raises
     ------
     FormatError
-        None of the three.
+        None of them.
     DamagedError
         An archived movie whose record is damaged.
     """
@@ -31,7 +32,7 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
         raise FormatError(f"{path}: no such file")
     if path.suffix == EER_SUFFIX:
         return EerMovie(path, Rendering(), EerGains())
-    if path.suffix != SUFFIX:
+    if path.suffix not in TIFF_SUFFIXES:
         return MrcMovie(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -41,5 +42,4 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
         raise
     if archived:
         return ArchivedMovie(path, gains or GainLibrary(), pool, descriptor)
-    os.close(descriptor)
-    raise FormatError(f"{path}: a TIFF that cryofs did not write; give an archived movie (.mrc.tif) or an MRC file")
+    return ForeignMovie(path, descriptor=descriptor)

@@ -116,6 +116,13 @@ class MovieFile:
         wait(self._coming)
         self._movie.close()
 
+    def frame_at(self, offset: int) -> int | None:
+        """Frame that holds the byte at an offset, None for the header and what follows the frames."""
+        layout = self._movie.layout
+        if not layout.header_bytes <= offset < layout.data_end:
+            return None
+        return (offset - layout.header_bytes) // layout.frame_bytes
+
     def _piece(self, offset: int, end: int) -> Bytes:
         """Bytes from `offset` on, of the one part of the file that holds it, not beyond `end`."""
         layout = self._movie.layout

@@ -6,6 +6,7 @@ fork. The lock guards the tables of open files and of findings, and the counts o
 
 import importlib
 import itertools
+import logging
 import os
 import stat
 import threading
@@ -15,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cryofs.errors import GainError
+from cryofs.errors import CryofsError, GainError
+from cryofs.formats.record import is_archived
 from cryofs.frames.store import FrameStore
 from cryofs.mount_table import is_far, mount_of, mount_table
 from cryofs.movies import decoding
@@ -23,7 +25,9 @@ from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.counts import CountsMovie
 from cryofs.movies.eer import EerMovie, Findings
 from cryofs.movies.eer_gain import EerGainMovie, EerGains
+from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
+from cryofs.movies.movie import Movie
 from cryofs.movies.names import is_file
 from cryofs.movies.rendering import Rendering, gain_header
 from cryofs.settings import Settings
@@ -42,6 +46,10 @@ T = TypeVar("T")
 # After so long without a request there is a pause, for what is done in the background.
 _PAUSE_SECONDS = 0.05
 _LONGEST_PUT_OFF = 5.0
+# A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
+_SLOW_SECONDS = 5.0
+
+log = logging.getLogger("cryofs")
 
 
 class FileSystem:
@@ -144,7 +152,18 @@ class FileSystem:
             path, file, pages = self._open[handle]
             if pages is Pages.DROP:
                 self._pages.heard_of(path, file.identity)
-        data = file.read(size, offset)
+        began = time.monotonic()
+        try:
+            data = file.read(size, offset)
+        except CryofsError as error:
+            facts = _facts_of_read(path, file, offset, began)
+            # a read may begin in one frame, and fail in the next
+            error.facts = facts | {"frame": error.facts.get("frame", facts["frame"])}
+            raise
+        if time.monotonic() - began > _SLOW_SECONDS:
+            facts = _facts_of_read(path, file, offset, began)
+            place = path if facts["frame"] is None else f"{path}, frame {facts['frame']}"
+            log.warning("%s: a slow read of %d bytes", place, len(data), extra={"facts": facts})
         with self._lock:
             self._reads += 1
             self._bytes_read += len(data)
@@ -214,6 +233,9 @@ class FileSystem:
         if node.kind is Kind.FRACTIONS:
             movie = self._open_eer(node, descriptor, identity)
             return MovieFile(movie, (*identity, node.view.rendering), self._frames(), self._patience)
+        if node.kind is Kind.FOREIGN:
+            foreign = self._open_foreign(node, descriptor)
+            return MovieFile(foreign, (*identity, node.kind), self._frames(), self._patience)
         archived = ArchivedMovie(node.path, self._gains, self._pool, descriptor, self._name_of(node))
         if node.kind is Kind.MOVIE:
             return MovieFile(archived, (*identity, node.kind), self._frames(), self._patience)
@@ -222,6 +244,19 @@ class FileSystem:
         except BaseException:
             archived.close()
             raise
+
+    def _open_foreign(self, node: Node, descriptor: int) -> Movie:
+        name = self._name_of(node)
+        try:
+            adopted = is_archived(descriptor, os.fstat(descriptor).st_size, name)
+            index = None if adopted else self._tree.tiff_index(descriptor, name)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if index is None:
+            # its frames have sums
+            return ArchivedMovie(node.path, self._gains, self._pool, descriptor, name)
+        return ForeignMovie(node.path, index, descriptor, name)
 
     def _open_eer(self, node: Node, descriptor: int, identity: Identity) -> EerMovie:
         name = self._name_of(node)
@@ -274,6 +309,12 @@ class FileSystem:
 def _is_far(archive: Path) -> bool:
     mount = mount_of(Path(os.path.realpath(archive)), mount_table())
     return mount is None or is_far(mount.kind)
+
+
+def _facts_of_read(path: str, file: OpenFile, offset: int, began: float) -> dict[str, Any]:
+    """What the log tells of a read that is slow or fails."""
+    frame = file.frame_at(offset) if isinstance(file, MovieFile) else None
+    return {"file": path, "frame": frame, "seconds": round(time.monotonic() - began, 3)}
 
 
 def _rendering(settings: Settings, archive: Path, root: Path) -> Rendering:

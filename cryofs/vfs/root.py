@@ -58,6 +58,11 @@ class Root:
                 with contextlib.suppress(FileNotFoundError):
                     yield entry.name, entry.stat(follow_symlinks=False)
 
+    def names(self, place: Path) -> list[str]:
+        """Names in a folder, sorted."""
+        with self._folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:
+            return sorted(os.listdir(readable))
+
     def read_link(self, place: Path) -> str:
         """Where a symbolic link points."""
         with self._above(place) as folder:

@@ -1,8 +1,8 @@
 """Names and attributes: which file of the archive stands behind which name of the mount.
 
-`X.mrc.tif` appears as `X.mrc`, and beside `X.eer` its fractions as `X.mrc`; the archive's own gain references and
-drafts do not appear; everything else appears as it is. Views change some of this. Symbolic links are shown as links,
-never followed.
+`X.mrc.tif` appears as `X.mrc`, beside `X.eer` its fractions as `X.mrc`, and beside a TIFF movie `X.tif` of another
+program its frames as `X.mrc`; the archive's own gain references and drafts do not appear; everything else appears as it
+is. Views change some of this. Symbolic links are shown as links, never followed.
 
 Threads: any thread may call anything; what is known of files has locks of its own.
 """
@@ -16,18 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from cryofs.errors import CryofsError, DamagedError
-from cryofs.formats import eer
+from cryofs.formats import eer, foreign_tiff
 from cryofs.formats.eer import EerIndex
+from cryofs.formats.foreign_tiff import NoMovieError, TiffFacts, TiffIndex
 from cryofs.formats.record import is_archived, read_record
 from cryofs.movies.archived import layout_of
 from cryofs.movies.counts import counts_bytes
+from cryofs.movies.foreign import foreign_header
 from cryofs.movies.names import (
     DRAFT_PREFIX,
     EER_SUFFIX,
     GAIN_REFERENCE,
     MOVIE_SUFFIXES,
+    TIFF_SUFFIXES,
     archived_name,
     eer_names,
+    foreign_name,
+    foreign_names,
     fractions_name,
     is_reference_name,
     original_name,
@@ -51,6 +56,7 @@ class Kind(Enum):
     MOVIE = "an archived movie as its original"
     COUNTS = "an archived movie as counts"
     FRACTIONS = "an EER movie as fractions"
+    FOREIGN = "a TIFF movie of another program as MRC"
     EER_GAIN = "the gain reference of EER movies"
 
 
@@ -102,6 +108,8 @@ class Tree:
         self._originals = Known(root, patience, _read_original, _KNOWN_FILES)
         self._eer_indexes = Known(root, patience, eer.read_index, _KNOWN_INDEXES)
         self._eer_facts = Known(root, patience, self._read_eer_facts, _KNOWN_FILES)
+        self._tiff_indexes = Known(root, patience, foreign_tiff.read_index, _KNOWN_INDEXES)
+        self._tiff_facts = Known(root, patience, self._read_tiff_facts, _KNOWN_FILES)
 
     def lookup(self, path: str) -> Node:
         """Node behind an absolute path of the mount.
@@ -138,6 +146,10 @@ class Tree:
         """Index of an open EER file."""
         return self._eer_indexes.get_open(descriptor, name)
 
+    def tiff_index(self, descriptor: int, name: str) -> TiffIndex:
+        """Index of an open TIFF movie of another program."""
+        return self._tiff_indexes.get_open(descriptor, name)
+
     def eer_facts(self, path: Path) -> EerFacts:
         """What an EER file of the archive says of itself."""
         return self._eer_facts.get(path, self.root.lstat(path))
@@ -155,10 +167,18 @@ class Tree:
     def surveyed(self) -> dict[str, tuple[Known[Any], Any]]:
         """By the end of a file's name: what listings have to know of such files, and the type of it."""
         originals = {archived_name(suffix): (self._originals, _Original | None) for suffix in MOVIE_SUFFIXES}
-        return {**originals, EER_SUFFIX: (self._eer_facts, EerFacts)}
+        foreign = dict.fromkeys(TIFF_SUFFIXES, (self._tiff_facts, TiffFacts | None))
+        # the first that fits counts, and every name of an original ends in a TIFF suffix
+        return {**originals, EER_SUFFIX: (self._eer_facts, EerFacts), **foreign}
 
     def _read_eer_facts(self, descriptor: int, size: int, name: str) -> EerFacts:
         return facts_of(self.eer_index(descriptor, name))
+
+    def _read_tiff_facts(self, descriptor: int, size: int, name: str) -> TiffFacts | None:
+        try:
+            return self.tiff_index(descriptor, name).facts
+        except NoMovieError:
+            return None
 
     def _view_of(self, path: str) -> tuple[View, Path]:
         """View that a path of the mount leads into, and the place in the archive that it stands for."""
@@ -177,6 +197,7 @@ class Tree:
             or self._plain(place, view)
             or self._reference_above(place, view)
             or self._fractions(place, view)
+            or self._foreign(place, view)
             or self._eer_gain(place, view)
         )
 
@@ -200,12 +221,30 @@ class Tree:
         return Node(place, Kind.PLAIN, attributes_of(found), view)
 
     def _reference_above(self, place: Path, view: View) -> Node | None:
-        """The archive's gain reference, found beside the counts of every folder below it."""
-        if view.counts and is_reference_name(place.name) and self.root.is_folder(place.parent):
-            for folder in _upwards(place.parent, self.root.path):
+        """A gain reference of the archive, where it appears."""
+        if is_reference_name(place.name) and self.root.is_folder(place.parent):
+            for folder in self._reference_folders(place.parent, view):
                 if found := self._lstat(folder / place.name):
                     return Node(folder / place.name, Kind.PLAIN, attributes_of(found), view)
         return None
+
+    def _reference_folders(self, folder: Path, view: View) -> list[Path]:
+        """Folders whose gain references appear in a folder.
+
+        Beside counts and TIFF movies of other programs, which need them, those of all folders above. Above a folder of
+        such TIFF movies those of the folder itself, which is where RELION puts them.
+        """
+        if view.counts or self._holds_foreign(folder):
+            return _upwards(folder, self.root.path)
+        if self._references(folder):
+            below = (folder / name for name, found in self.root.entries(folder) if stat.S_ISDIR(found.st_mode))
+            if any(map(self._holds_foreign, below)):
+                return [folder]
+        return []
+
+    def _references(self, folder: Path) -> set[str]:
+        """Names of the gain references in a folder."""
+        return {name for name in self.root.names(folder) if is_reference_name(name)}
 
     def _fractions(self, place: Path, view: View) -> Node | None:
         for name in eer_names(place.name):
@@ -217,6 +256,36 @@ class Tree:
                 attributes = attributes_of(found).made_into(view.name + Kind.FRACTIONS.name, size)
                 return Node(path, Kind.FRACTIONS, attributes, view)
         return None
+
+    def _foreign(self, place: Path, view: View) -> Node | None:
+        for name in foreign_names(place.name):
+            path = place.with_name(name)
+            facts = self._foreign_facts(path)
+            if facts is not None:
+                size = foreign_header(facts).data_end
+                attributes = attributes_of(self.root.lstat(path)).made_into(Kind.FOREIGN.name, size)
+                return Node(path, Kind.FOREIGN, attributes, view)
+        return None
+
+    def _foreign_facts(self, path: Path) -> TiffFacts | None:
+        """What a file says of itself as a TIFF movie of another program, None where it is none."""
+        if not path.name.endswith(TIFF_SUFFIXES) or path.name.startswith(DRAFT_PREFIX):
+            return None
+        found = self._lstat(path)
+        if found is None or not stat.S_ISREG(found.st_mode):
+            return None
+        if original_name(path.name) is not None and self._original(path, found) is not None:
+            return None
+        return self._tiff_facts.get(path, found)
+
+    def _holds_foreign(self, folder: Path) -> bool:
+        """Whether a folder has TIFF movies of other programs; those called like archived movies do not count."""
+        try:
+            names = self.root.names(folder)
+        except OSError:
+            return False  # one that may not be read shows nothing anyway
+        tiffs = (name for name in names if name.endswith(TIFF_SUFFIXES) and original_name(name) is None)
+        return any(self._is_foreign(folder / name) for name in tiffs)
 
     def _eer_gain(self, place: Path, view: View) -> Node | None:
         """The gain reference of EER movies, in every folder that holds some."""
@@ -235,15 +304,24 @@ class Tree:
         for name, attributes in list(shown.items()):
             if name.endswith(EER_SUFFIX) and attributes.is_file:
                 shown.setdefault(fractions_name(name), attributes.made_into(folder.view.name + Kind.FRACTIONS.name))
+            elif attributes.is_file and self._is_foreign(folder.path / name):
+                shown.setdefault(foreign_name(name) or name, attributes.made_into(Kind.FOREIGN.name))
         references = {GAIN_REFERENCE}
-        if folder.view.counts and any(name.endswith(MOVIE_SUFFIXES) for name in shown):
-            for above in _upwards(folder.path, self.root.path):
-                references |= {name for name, _ in self.root.entries(above) if is_reference_name(name)}
+        if not folder.view.counts or any(name.endswith(MOVIE_SUFFIXES) for name in shown):
+            for place in self._reference_folders(folder.path, folder.view):
+                references |= self._references(place)
         for name in sorted(references - shown.keys()):
             if node := self._reference_above(folder.path / name, folder.view) or self._eer_gain(
                 folder.path / name, folder.view
             ):
                 shown[name] = node.attributes
+
+    def _is_foreign(self, path: Path) -> bool:
+        """Whether a file is a TIFF movie of another program, be it damaged: its loss is to be seen."""
+        try:
+            return self._foreign_facts(path) is not None
+        except (CryofsError, OSError):
+            return True
 
     def _shown_name(self, path: Path, found: os.stat_result, view: View) -> str | None:
         """Name under which a file of the archive appears, None where it does not."""

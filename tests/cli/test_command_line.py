@@ -17,7 +17,21 @@ EER_MISUSES = (
     "--eer tiff --eer-dose-per-fraction nan",
     "--eer tiff --eer-dose-per-fraction 0",
 )
-COMMANDS = ("mount", "umount", "compress", "estimate-gain", "verify", "extract", "info", "stats", "doctor")
+COMMANDS = (
+    "mount",
+    "umount",
+    "compress",
+    "adopt",
+    "estimate-gain",
+    "verify",
+    "extract",
+    "info",
+    "preview",
+    "report",
+    "stats",
+    "config",
+    "doctor",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -295,15 +295,42 @@ def _foreign(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
     assert data is not None
     path = folder / specimen.file
     shown = f"/{specimen.file}"
+    named = re.escape(specimen.file)
     with _mounted(folder, _settings()) as files:
         finding.expect_bytes(_read_whole(files, shown), data, shown)
         _others_are_whole(files, specimen, finding, {specimen.victim, f"/@counts/{original_name(specimen.file)}"})
-    for name in ("info", "verify"):
-        done, _ = _one_command(finding, [name, path, "--jobs", 1], re.escape(specimen.file))
-        finding.expect(not done, f"{name} takes it for an archived movie")
+        if "movie.mrc" in [name for name, _ in files.names("/")]:
+            # there are no sums, so any pixels will do
+            with finding.telling("frames", named):
+                _read_whole(files, "/movie.mrc")
+    described, text = _one_command(finding, ["info", path, "--json"], named)
+    if described:
+        finding.expect(json.loads(text)["format"] == "tiff", "info takes it for an archived movie")
+    done, _ = _one_command(finding, ["verify", path, "--jobs", 1], named)
+    finding.expect(not done, "verify takes it for an archived movie")
+    _extracted(path, data, out / "extracted", finding)
+    _adopt(path, data, out, finding)
+
+
+def _extracted(path: Path, data: bytes, out: Path, finding: Finding) -> None:
+    """What is no archived movie, or was adopted, is extracted as it was."""
     done, _ = _one_command(finding, ["extract", path, "-o", out, "--jobs", 1])
     finding.expect(done, "it cannot be extracted")
-    finding.expect_bytes((out / specimen.file).read_bytes(), data, "extracted")
+    if done:
+        finding.expect_bytes((out / path.name).read_bytes(), data, "extracted")
+
+
+def _adopt(path: Path, data: bytes, out: Path, finding: Finding) -> None:
+    """A TIFF movie gets a record and is good then, or stays as it is."""
+    out.mkdir(exist_ok=True)
+    copy = Path(shutil.copy(path, out))
+    done, _ = _one_command(finding, ["adopt", copy, "--jobs", 1], re.escape(path.name))
+    if not done:
+        finding.expect_bytes(copy.read_bytes(), data, "not adopted, and changed")
+        return
+    good, _ = _one_command(finding, ["verify", copy, "--jobs", 1])
+    finding.expect(good, "what was just adopted is not good")
+    _extracted(copy, data, out / "adopted", finding)
 
 
 @dataclass(frozen=True)

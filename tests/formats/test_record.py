@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cryofs.errors import DamagedError
 from cryofs.formats import record
-from cryofs.formats.record import Blob, Frame, FrameExceptions, Gain, Original, Record, Rendered
+from cryofs.formats.record import Adopted, Blob, Frame, FrameExceptions, Gain, Original, Record, Rendered
 from cryofs.formats.sums import quick_sum
 from tests.conftest import open_bytes
 
@@ -49,6 +49,7 @@ RENDERED = st.builds(
     upsampling=COUNTS,
     damaged_frames=st.lists(COUNTS, max_size=3),
 )
+GAINS = st.builds(Gain, sha256=TEXTS, name=TEXTS, arithmetic=TEXTS)
 RECORDS = st.builds(
     Record,
     original=ORIGINALS,
@@ -59,14 +60,15 @@ RECORDS = st.builds(
     byte_order=st.sampled_from("<>"),
     stored_dtype=st.sampled_from(["uint8", "int8", "uint16", "int16", "float32"]),
     compression=st.sampled_from(["none", "lzw", "deflate"]),
-    predictor=st.sampled_from(["none", "float"]),
+    predictor=st.sampled_from(["none", "horizontal", "float"]),
     rows_per_strip=COUNTS,
     pixel_size=st.none() | st.floats(0, allow_infinity=False),
-    gain=st.none() | st.builds(Gain, sha256=TEXTS, name=TEXTS, arithmetic=TEXTS),
+    gain=st.none() | GAINS,
     frames=st.lists(FRAMES, max_size=3),
     writer=TEXTS,
     rendered=st.none() | RENDERED,
     coder=TEXTS,
+    adopted=st.none() | st.builds(Adopted, name=TEXTS, bytes=SIZES, sha256=TEXTS, gain=st.none() | GAINS),
 )
 
 BLOB = Blob(8, 20, 1024, "0" * 32)

@@ -7,7 +7,8 @@ import struct
 
 import numpy as np
 
-from cryofs.formats.eer.index import CODE_7BIT, MAX_FRAMES, BrokenError, EerIndex
+from cryofs.formats.directories import MAX_IMAGES, BrokenError
+from cryofs.formats.eer.index import CODE_7BIT, EerIndex
 from cryofs.formats.reading import read_up_to
 
 _SIDE = 4096
@@ -24,8 +25,8 @@ def footer_index(descriptor: int, size: int) -> EerIndex:
     intact: list[bool] = []
     end = size
     while end > 0:
-        if len(offsets) >= MAX_FRAMES:
-            raise BrokenError(f"it claims more than {MAX_FRAMES} frames, which is absurd")
+        if len(offsets) >= MAX_IMAGES:
+            raise BrokenError(f"it claims more than {MAX_IMAGES} frames, which is absurd")
         start = end - _FOOTER_BYTES - _WORD_BYTES
         tail = read_up_to(descriptor, _FOOTER_BYTES + _WORD_BYTES, start) if start >= 0 else b""
         if tail[_WORD_BYTES:] not in (_FOOTER_OK, _FOOTER_ERROR):

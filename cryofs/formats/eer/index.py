@@ -8,12 +8,6 @@ from numpy.typing import NDArray
 
 # Detectors have 4096 pixels a side; far larger claims come from damaged files.
 MAX_SIDE = 8192
-# An hour of the fastest camera; more are no movie, and only cost time.
-MAX_FRAMES = 1 << 20
-
-
-class BrokenError(Exception):
-    """What is wrong with a container."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, FormatError
+from cryofs.formats.directories import MAGICS, BrokenError
 from cryofs.formats.eer import tiff
 from cryofs.formats.eer.footer import footer_index
-from cryofs.formats.eer.index import MAX_SIDE, BrokenError, EerIndex
+from cryofs.formats.eer.index import MAX_SIDE, EerIndex
 from cryofs.formats.reading import fill, read_up_to
 
 # More than any writer pads a frame with.
@@ -50,13 +51,11 @@ def read_index(descriptor: int, size: int, name: str) -> EerIndex:
     FormatError
         No EER file, or its directories are damaged. Damaged frames raise nothing.
     """
-    head = read_up_to(descriptor, len(tiff.MAGICS[0]), 0)
+    head = read_up_to(descriptor, len(MAGICS[0]), 0)
     try:
-        if head in tiff.MAGICS:
-            index = tiff.TiffContainer(descriptor, size, head).index()
-        else:
-            index = footer_index(descriptor, size)
-        return _checked(index)
+        if head in MAGICS:
+            return _checked(tiff.TiffContainer(descriptor, size, head).index())
+        return _checked(footer_index(descriptor, size))
     except BrokenError as error:
         raise FormatError(f"{name}: {error}; copy the file again") from error
 

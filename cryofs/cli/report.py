@@ -1,0 +1,33 @@
+"""`cryofs report`: an archive as a page to look at, to print, or to send."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cryofs.cli.output import Reporter
+from cryofs.resources import usable_cores
+
+NAME = "report"
+
+
+def command(
+    archive: Annotated[
+        Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.", exists=True, file_okay=False)
+    ],
+    page: Annotated[Path, typer.Option("-o", "--output", metavar="PAGE", help="The page, an HTML file.")],
+    previews: Annotated[int, typer.Option(min=0, help="How many movies to decode and show.")] = 6,
+    jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
+) -> None:
+    """Make one HTML page of an archive: what it saves, its course over time, gain references, movies, what is wrong.
+
+    The page is one file that asks for nothing from elsewhere. Exit code 1 says that it tells of something wrong.
+
+    Example: cryofs report /archive/session -o session.html
+    """
+    from cryofs.report.page import write_report
+
+    with Reporter() as reporter:
+        found = write_report(archive, page, previews, jobs, reporter.line)
+    print(f"{page}: {len(found.movies)} movies, {len(found.problems)} with something wrong")
+    raise typer.Exit(1 if found.problems else 0)

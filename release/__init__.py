@@ -1,0 +1,1 @@
+"""What is made for those who install cryofs: manual pages, and the trial of a wheel."""

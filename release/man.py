@@ -1,0 +1,87 @@
+"""`make man`: a manual page for each command, from the text that `--help` shows.
+
+`python -m release.man FOLDER` writes cryofs.1, cryofs-mount.1 and so on.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from cryofs.cli.app import app
+from cryofs.version import VERSION
+
+_EXIT_STATUS = (("0", "Done."), ("1", "Some files failed; the others are done."), ("2", "Usage."))
+_EXAMPLE = re.compile(r"Example: (.+)")
+
+
+def main() -> None:
+    """Write all pages into a folder."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (folder / f"{name}.1").write_text(text, "utf-8")
+    print(f"{folder}: {len(pages())} pages; man -l {folder}/cryofs.1 shows the first")
+
+
+def pages() -> dict[str, str]:
+    """Pages by name: cryofs, cryofs-mount, ..."""
+    group: Any = get_command(app)
+    names = [f"cryofs-{name}" for name in group.commands]
+    made = {"cryofs": _page(group, "cryofs", names)}
+    for name, command in group.commands.items():
+        made[f"cryofs-{name}"] = _page(command, f"cryofs {name}", ["cryofs"])
+    return made
+
+
+def _page(command: Any, called: str, others: list[str]) -> str:
+    context = command.make_context(called, [], resilient_parsing=True)
+    title = called.replace(" ", "-")
+    text = command.help or ""
+    summary, _, description = _EXAMPLE.sub("", text).strip().partition("\n\n")
+    lines = [
+        f'.TH "{title.upper()}" "1" "" "cryofs {VERSION}" "cryofs manual"',
+        ".SH NAME",
+        f"{_roff(title)} \\- {_roff(_one_line(summary).rstrip('.'))}",
+        ".SH SYNOPSIS",
+        f".B {_roff(called)}",
+        _roff(" ".join(command.collect_usage_pieces(context))),
+        ".SH DESCRIPTION",
+        _roff(_one_line(summary)),
+    ]
+    for paragraph in filter(None, map(_one_line, description.split("\n\n"))):
+        lines += [".PP", _roff(paragraph)]
+    for heading, kind in (("ARGUMENTS", "argument"), ("OPTIONS", "option")):
+        records = [
+            param.get_help_record(context) for param in command.get_params(context) if param.param_type_name == kind
+        ]
+        if found := [record for record in records if record]:
+            lines.append(f".SH {heading}")
+            for names, explained in found:
+                lines += [".TP", f"\\fB{_roff(names)}\\fR", _roff(_one_line(explained)) or "\\&"]
+    for name, inner in getattr(command, "commands", {}).items():
+        lines += [".SH COMMANDS"] if ".SH COMMANDS" not in lines else []
+        lines += [".TP", f"\\fB{_roff(name)}\\fR", _roff(_one_line((inner.help or "").partition("\n\n")[0]))]
+    if examples := _EXAMPLE.findall(text):
+        lines += [".SH EXAMPLE", ".nf", *map(_roff, examples), ".fi"]
+    lines.append(".SH EXIT STATUS")
+    for code, meaning in _EXIT_STATUS:
+        lines += [".TP", code, meaning]
+    lines += [".SH SEE ALSO", ", ".join(f"\\fB{_roff(other)}\\fR(1)" for other in others)]
+    return "\n".join(lines) + "\n"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _roff(text: str) -> str:
+    """Text as roff takes it for what it is."""
+    escaped = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""Adopted TIFF movies: the TIFF stays as it was, and whatever changes in it afterwards is found."""
+
+import json
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+import tifffile
+
+import cryofs
+from cryofs.archive import adopt as adopting
+from cryofs.archive.adopt import Adoption, adopt
+from cryofs.archive.verify import Checked, verify
+from cryofs.errors import ArchiveError, DamagedError, FormatError, GainError
+from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.foreign import ForeignMovie
+from tests.foreign import WRITERS, counts, serialem, write_tiff
+from tests.support import assert_verified, names, restored
+from tests.support import cryofs as command
+from tests.vfs.test_views import content, serving
+from tests.vfs.test_views import names as listed
+
+
+def adopted(*paths: Path) -> tuple[Adoption, list[Exception]]:
+    errors: list[Exception] = []
+    done = adopt(paths, 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
+    return done, errors
+
+
+def verified(*paths: Path) -> tuple[Checked, list[Exception]]:
+    errors: list[Exception] = []
+    done = verify(paths, 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
+    return done, errors
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """TIFF movies of all layouts, a gain reference, and files that are none."""
+    root = tmp_path / "archive"
+    for number, (name, write) in enumerate(WRITERS.items()):
+        frames = counts(seed=number).astype("uint16" if name == "EPU" else "uint8")
+        path = write(root / "Movies" / f"{name}.tif", frames)
+        os.utime(path, ns=(10**18, 10**18 + number))
+    with mrcfile.new(root / "gain-reference.mrc") as reference:
+        reference.set_data(np.ones((48, 35), np.float32))
+    write_tiff(root / "photo.tif", counts()[:1])
+    (root / "notes.txt").write_text("300 kV")
+    return root
+
+
+def test_an_adopted_archive_verifies_and_shows_the_same(folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*.tif")}
+    stats = {path: path.stat() for path in before}
+    with serving(folder) as files:
+        shown = {name: content(files, f"/Movies/{name}") for name in listed(files, "/Movies") if name.endswith(".mrc")}
+    done, errors = adopted(folder)
+    assert not errors
+    assert (done.movies, done.skipped, done.failed) == (3, 0, 0)
+    assert_verified(folder, 3)
+    assert names(folder) == sorted(
+        [*(str(path.relative_to(folder)) for path in before), "gain-reference.mrc", "notes.txt"]
+    )
+    for path, data in before.items():
+        now = path.read_bytes()
+        assert now.startswith(data)
+        assert (now == data) == (path.name == "photo.tif")
+        assert (path.stat().st_mtime_ns, path.stat().st_mode) == (stats[path].st_mtime_ns, stats[path].st_mode)
+    with serving(folder) as files:
+        again = {name: content(files, f"/Movies/{name}") for name in listed(files, "/Movies") if name.endswith(".mrc")}
+    assert again == shown
+    assert len(shown) == 4
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_readers_find_the_same_pixels(folder: Path, name: str) -> None:
+    path = folder / "Movies" / f"{name}.tif"
+    with ForeignMovie(path) as movie:
+        expected = [movie.raw_frame(k) for k in range(movie.layout.frames)]
+        header = movie.header
+    pages = tifffile.imread(path)
+    adopted(path)
+    assert np.array_equal(tifffile.imread(path), pages)
+    with cryofs.open(path) as movie:
+        assert isinstance(movie, ArchivedMovie)
+        assert movie.header == header
+        assert all(np.array_equal(movie.raw_frame(k), raw) for k, raw in enumerate(expected))
+    facts = json.loads(command("info", path, "--json").stdout)
+    assert facts["adopted"]["name"] == path.name
+    assert facts["original"] == {"name": f"{name}.mrc", "bytes": len(header) + sum(map(len, expected)), "sha256": None}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_any_flipped_bit_is_found(folder: Path, name: str) -> None:
+    path = folder / "Movies" / f"{name}.tif"
+    adopted(path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    ends = [*range(8), *range(len(whole) - 48, len(whole))]
+    for place in [*ends, *rng.integers(0, len(whole), 60).tolist()]:
+        data = bytearray(whole)
+        data[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(data)
+        done, errors = verified(path)
+        assert (done.movies, done.failed) == (0, 1), place
+        assert path.name in str(errors[0])
+
+
+def test_a_damaged_frame_is_not_read(folder: Path) -> None:
+    path = folder / "Movies" / "SerialEM.tif"
+    with ForeignMovie(path) as movie:
+        place = movie.index.pages[2].offsets[1]
+    adopted(path)
+    data = bytearray(path.read_bytes())
+    data[place + 5] ^= 1
+    path.write_bytes(data)
+    with serving(folder) as files:
+        handle = files.open("/Movies/SerialEM.mrc")
+        frame = 2 * 48 * 35
+        assert files.read(handle, frame, 1024)[:] is not None
+        with pytest.raises(DamagedError, match=r"SerialEM\.tif, frame 2: damaged"):
+            files.read(handle, frame, 1024 + 2 * frame)
+        files.release(handle)
+
+
+def test_a_movie_whose_end_is_missing_has_no_record(folder: Path) -> None:
+    path = folder / "Movies" / "SerialEM.tif"
+    before = path.read_bytes()
+    adopted(folder)
+    path.write_bytes(path.read_bytes()[:-1])
+    done, errors = verified(folder)
+    assert (done.movies, done.without_record, errors) == (2, 1, [])
+    # all of the TIFF is still there, so it can be adopted again
+    assert adopted(path)[0].movies == 1
+    assert path.read_bytes().startswith(before)
+    assert_verified(folder, 3)
+
+
+def test_an_adopted_movie_called_like_an_archived_one(folder: Path) -> None:
+    path = serialem(folder / "d.mrc.tif", counts())
+    with serving(folder) as files:
+        before = content(files, "/d.mrc")
+    adopted(path)
+    with serving(folder) as files:
+        assert content(files, "/d.mrc") == before
+        assert "d.mrc.tif" not in listed(files, "/")
+
+
+def test_extract_gives_the_tiff_back(folder: Path, tmp_path: Path) -> None:
+    before = {name: (folder / name).read_bytes() for name in names(folder) if name.endswith(".tif")}
+    adopted(folder)
+    place = restored(folder, tmp_path / "restored")
+    assert names(place) == names(folder)
+    for name, data in before.items():
+        assert (place / name).read_bytes() == data
+        assert (place / name).stat().st_mtime_ns == (folder / name).stat().st_mtime_ns
+
+
+def test_adopting_twice_does_nothing(folder: Path) -> None:
+    adopted(folder)
+    before = {path: (path.read_bytes(), path.stat().st_ino) for path in folder.rglob("*.tif")}
+    done, errors = adopted(folder)
+    assert (done.movies, done.skipped, errors) == (0, 3, [])
+    assert {path: (path.read_bytes(), path.stat().st_ino) for path in before} == before
+
+
+def test_a_missing_gain_reference_is_told(folder: Path) -> None:
+    adopted(folder)
+    (folder / "gain-reference.mrc").unlink()
+    done, errors = verified(folder)
+    assert done.failed == 3
+    assert all(isinstance(error, GainError) for error in errors)
+    with cryofs.open(folder / "Movies" / "RELION.tif") as movie:
+        assert movie.raw_frame(0).size == movie.layout.frame_bytes
+
+
+def test_what_is_not_adopted(folder: Path) -> None:
+    big = write_tiff(folder / "big.tif", counts(dtype="uint16"), byteorder=">")
+    (folder / "link.tif").symlink_to("Movies/RELION.tif")
+    done, errors = adopted(folder)
+    assert (done.movies, done.failed) == (3, 1)
+    assert str(big) in str(errors[0])
+    assert "big-endian" in str(errors[0])
+    assert (folder / "link.tif").is_symlink()
+    checked, errors = verified(folder)
+    # the link leads to an adopted movie
+    assert (checked.movies, checked.without_record, errors) == (4, 1, [])
+    assert "1 TIFF movies without a record" in command("verify", folder).stdout
+
+
+@pytest.mark.parametrize("name", ["photo.tif", "notes.txt", "nowhere.tif"])
+def test_files_that_were_named_are_not_passed_over(folder: Path, name: str) -> None:
+    done = command("adopt", folder / name, check=False)
+    assert done.returncode == 1
+    assert name in done.stderr
+    assert "0 movies adopted" in done.stdout
+
+
+def test_a_copy_that_does_not_come_back_replaces_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "Movies" / "RELION.tif"
+    before = path.read_bytes(), path.stat().st_ino
+
+    def broken(*_: object) -> None:
+        raise ArchiveError(f"{path}: came back changed")
+
+    monkeypatch.setattr(adopting, "_check", broken)
+    done, errors = adopted(path)
+    assert (done.movies, done.failed, len(errors)) == (0, 1, 1)
+    assert (path.read_bytes(), path.stat().st_ino) == before
+    assert not list(folder.rglob(".cryofs-draft-*"))
+
+
+def test_a_movie_that_changes_meanwhile_is_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "Movies" / "RELION.tif"
+    check = adopting._check
+
+    def meddling(*arguments: object) -> None:
+        check(*arguments)  # type: ignore[arg-type]
+        os.utime(path, ns=(0, 0))
+
+    monkeypatch.setattr(adopting, "_check", meddling)
+    done, errors = adopted(path)
+    assert (done.movies, done.failed) == (0, 1)
+    assert "changed while it was read" in str(errors[0]) or "overwritten while it was open" in str(errors[0])
+
+
+def test_a_damaged_movie_gets_no_record(folder: Path) -> None:
+    path = serialem(folder / "x.tif", counts())
+    with ForeignMovie(path) as movie:
+        place = movie.index.pages[1].offsets[0]
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(b"\xff" * 40)
+    before = path.read_bytes()
+    done, errors = adopted(path)
+    assert done.failed == 1
+    assert isinstance(errors[0], FormatError | DamagedError)
+    assert path.read_bytes() == before
+
+
+def test_readers_go_on_while_a_movie_is_adopted(folder: Path) -> None:
+    with cryofs.open(folder / "Movies" / "SerialEM.tif") as movie:
+        expected = movie.raw_frame(4)
+        worker = threading.Thread(target=adopted, args=(folder,))
+        worker.start()
+        worker.join()
+        assert np.array_equal(movie.raw_frame(4), expected)
+
+
+def test_the_command(folder: Path) -> None:
+    shutil.copy(folder / "Movies" / "EPU.tif", folder / "copy.tif")
+    figures = json.loads(command("adopt", folder, "--json").stdout)
+    assert (figures["movies"], figures["failed"]) == (4, 0)
+    assert 0 < figures["stored_bytes"] - figures["tiff_bytes"] < 4 * 2000
+    assert "0 movies adopted (0 B), 4 skipped, 0 failed" in command("adopt", folder).stdout

@@ -1,0 +1,50 @@
+"""Manual pages and completion say what `--help` says."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from release.man import pages
+from tests.cli.test_command_line import COMMANDS
+from tests.support import cryofs
+
+
+def shown(page: str) -> str:
+    """What a reader sees of a page, without formatting."""
+    return re.sub(r"\\f[BRI]|\\&", "", page).replace("\\-", "-").replace("\\e", "\\")
+
+
+def test_every_command_has_a_page() -> None:
+    assert set(pages()) == {"cryofs", *(f"cryofs-{name}" for name in COMMANDS)}
+
+
+@pytest.mark.parametrize("command", ["mount", "compress", "preview"])
+def test_a_page_says_what_help_says(command: str) -> None:
+    page = shown(pages()[f"cryofs-{command}"])
+    helped = cryofs(command, "--help").stdout
+    for option in re.findall(r"^\s+.*?(--[a-z][a-z-]+)", helped, re.MULTILINE):
+        assert option in page
+    assert re.search(r"\.SH EXAMPLE\n\.nf\ncryofs " + command, page)
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
+def test_pages_are_valid() -> None:
+    for name, page in pages().items():
+        command = ["groff", "-man", "-ww", "-Tutf8", "-rCHECKSTYLE=3"]
+        done = subprocess.run(command, input=page, capture_output=True, text=True, check=True)
+        assert not done.stderr, name
+        assert "NAME" in re.sub(".\b", "", done.stdout)
+
+
+@pytest.mark.parametrize(("typed", "expected"), [("mo", ["mount"]), ("mount --eer-u", ["--eer-upsampling"])])
+def test_bash_completes(typed: str, expected: list[str]) -> None:
+    program = Path(sys.executable).with_name("cryofs")
+    words = f"cryofs {typed}"
+    variables = {"_CRYOFS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run([program], env=os.environ | variables, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == expected

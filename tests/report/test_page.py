@@ -1,0 +1,208 @@
+"""The report of an archive: its figures are those of the archive, and a browser shows it whole on any screen."""
+
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.simulate import header, write_counts
+from benchmarks.simulate_eer import Widths, random_frames, write_eer
+from cryofs.archive.savings import savings
+from cryofs.cli.output import Reporter
+from cryofs.report.page import write_report
+from cryofs.report.survey import by_folder, by_kind, chosen, spans, survey
+from cryofs.units import size_text
+from tests.foreign import counts, serialem
+from tests.support import archive, cryofs, simulated
+
+needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+BEGIN = 1_760_000_000
+LONG = "FoilHole_20934100_Data_20926877_20926879_20251009_085003_Fractions.mrc"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of gain-normalised and counting movies, EER, and a TIFF movie of another program."""
+    session = tmp_path_factory.mktemp("report") / "session"
+    for number, name in enumerate((LONG, "b.mrc", "c.mrc")):
+        place = simulated(session / "Grid1" / "GridSquare_20930413" / "Data" / name, seed=number)
+        os.utime(place, (BEGIN + 100 * number,) * 2)
+    (session / "Grid2").mkdir()
+    write_counts(session / "Grid2" / "k3.mrc", 6, (90, 70))
+    os.utime(session / "Grid2" / "k3.mrc", (BEGIN + 9000,) * 2)
+    write_eer(session / "x.eer", random_frames(80, (64, 80), 0.02, Widths()), (64, 80), Widths())
+    os.utime(serialem(session / "y.tif", counts()), (BEGIN + 9100,) * 2)
+    os.utime(session / "x.eer", (BEGIN + 9200,) * 2)
+    (session / "notes.txt").write_text("300 kV")
+    archive(session, session.with_name("archive"))
+    return session.with_name("archive")
+
+
+@pytest.fixture(scope="module")
+def damaged(whole: Path) -> Path:
+    """The same archive without its gain reference, and with a movie that is cut short."""
+    folder = whole.with_name("damaged")
+    shutil.copytree(whole, folder)
+    (folder / "gain-reference.mrc").unlink()
+    movie = folder / "Grid2" / "k3.mrc.tif"
+    movie.write_bytes(movie.read_bytes()[:-10])
+    return folder
+
+
+def report(folder: Path, previews: int = 6) -> str:
+    page = folder.with_suffix(".html")
+    with Reporter() as reporter:
+        write_report(folder, page, previews, 2, reporter.line)
+    return page.read_text()
+
+
+def test_figures_of_the_survey_are_those_of_the_records(whole: Path) -> None:
+    found, saved = survey(whole), savings([whole])
+    assert not found.problems
+    archived = [movie for movie in found.movies if movie.path.name.endswith(".mrc.tif")]
+    assert len(archived) == saved.movies == 4
+    assert sum(movie.original_bytes for movie in archived) == saved.original_bytes
+    assert sum(movie.stored_bytes for movie in archived) == saved.stored_bytes
+    assert [movie.path.name for movie in found.movies[-3:]] == ["k3.mrc.tif", "y.tif", "x.eer"]
+    # the gain reference besides
+    assert found.other_files == 2
+    assert [path.name for path in found.references] == ["gain-reference.mrc"]
+
+
+def test_groups_add_up(whole: Path) -> None:
+    movies = survey(whole).movies
+    for groups in (by_kind(movies), by_folder(movies, 40), by_folder(movies, 2), by_folder(movies, 1)):
+        assert sum(group.movies for group in groups) == 6
+        assert sum(group.stored_bytes for group in groups) == sum(movie.stored_bytes for movie in movies)
+    assert {group.name for group in by_folder(movies, 40)} == {"Grid1/GridSquare_20930413/Data", "Grid2", "."}
+    assert len(by_folder(movies, 2)) <= 2
+    assert "257 \u00d7 300, float32, gain-normalised" in {group.name for group in by_kind(movies)}
+
+
+def test_spans_hold_every_movie_once(whole: Path) -> None:
+    movies = survey(whole).movies
+    divided = list(spans(movies, 60))
+    assert len(divided) <= 60
+    assert [movie for _, _, inside in divided for movie in inside] == movies
+    for begin, end, inside in divided:
+        assert all(begin <= movie.time < end for movie in inside)
+
+
+def test_previews_are_of_every_kind(whole: Path) -> None:
+    movies = survey(whole).movies
+    assert len({movie.kind for movie in chosen(movies, 4)}) == 4
+    assert len(chosen(movies, 5)) == 5
+    assert chosen(movies, 100) == movies
+    assert chosen(movies, 0) == []
+
+
+class Links(HTMLParser):
+    """What a page refers to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        assert tag != "script"
+
+
+def test_the_page_holds_all_that_it_shows(whole: Path) -> None:
+    page = report(whole)
+    links = Links()
+    links.feed(page)
+    assert len(links.found) == 1 + 1 + 2 * 6  # icon, gain reference, sum and spectrum of six movies
+    assert all(link.startswith("data:") for link in links.found)
+    assert not re.search(r"url\(|@import|https?:", page)
+    saved = by_kind(survey(whole).movies)[0]
+    for said in (
+        saved.name,
+        size_text(saved.original_bytes),
+        size_text(saved.stored_bytes),
+        LONG,
+        "Nothing found wrong",
+    ):
+        assert said in page
+    assert "20 = 0.0259 %" in page  # the defects of the detector
+
+
+def test_what_is_wrong_is_told(damaged: Path) -> None:
+    page = report(damaged)
+    assert "4 files need attention" in page
+    assert "its end is missing" in page
+    assert page.count("is missing or changed") == 1
+    assert page.count(LONG) >= 1
+    assert "k3.mrc.tif" in page
+
+
+def test_reliability_is_shown_where_it_is_known(whole: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole, tmp_path / "archive")
+    reliability = np.full((1, 300, 257), 60, np.float32)
+    reliability[0, 5, 7] = -8
+    path = folder / "gain-reliability.mrc"
+    path.write_bytes(header(reliability.shape, 2) + reliability.tobytes())
+    assert "Reliability: values that agreed" in report(folder, 0)
+    path.write_bytes(header((1, 10, 10), 2) + bytes(400))
+    assert "Reliability: values that agreed" not in report(folder, 0)
+
+
+def test_a_reference_that_cannot_be_read(whole: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole, tmp_path / "archive")
+    (folder / "gain-reference-01234567.mrc").write_bytes(b"no reference")
+    page = report(folder, 0)
+    assert "not readable" in page
+    assert "gain-reference-01234567.mrc: the gain reference cannot be read" in page
+
+
+def test_an_archive_without_movies(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "No movies." in report(tmp_path / "empty")
+
+
+def test_the_command(damaged: Path, whole: Path, tmp_path: Path) -> None:
+    done = cryofs("report", whole, "-o", tmp_path / "x.html", "--previews", 1)
+    assert "6 movies, 0 with something wrong" in done.stdout
+    done = cryofs("report", damaged, "-o", tmp_path / "x.html", "--previews", 0, check=False)
+    assert done.returncode == 1
+    assert "5 movies, 4 with something wrong" in done.stdout
+    assert cryofs("report", "nowhere", "-o", "x.html", check=False).returncode == 2
+
+
+FRAMES = """<!doctype html>
+<iframe src="{page}" width="400" height="900"></iframe><iframe src="{page}" width="1400" height="900"></iframe>
+<script>
+addEventListener("load", () => {{
+  const said = [...document.querySelectorAll("iframe")].map((frame) => {{
+    const root = frame.contentDocument.scrollingElement;
+    const broken = [...frame.contentDocument.images].filter((image) => !image.naturalWidth).length;
+    return `${{root.clientWidth}} ${{root.scrollWidth}} ${{broken}}`;
+  }});
+  document.title = said.join(", ");
+}});
+</script>
+"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("which", ["whole", "damaged"])
+def test_a_browser_shows_it_whole_on_any_screen(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    folder: Path = request.getfixturevalue(which)
+    report(folder)
+    frames = tmp_path / "frames.html"
+    frames.write_text(FRAMES.format(page=folder.with_suffix(".html").as_uri()))
+    command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
+    command += [f"--user-data-dir={tmp_path}/profile", "--enable-logging=stderr", "--dump-dom", frames.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    measured = re.search(r"<title>(.*?)</title>", done.stdout)
+    assert measured is not None
+    sizes = np.array([part.split() for part in measured[1].split(", ")], int)
+    assert (sizes[:, 1] <= sizes[:, 0]).all(), f"client and scroll width, broken images: {sizes}"
+    assert not sizes[:, 2].any()
+    assert sizes[0, 0] > 350
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]

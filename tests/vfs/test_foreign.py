@@ -1,0 +1,129 @@
+"""TIFF movies of other programs in the file system: beside each its frames as MRC, and the gain reference they need."""
+
+import errno
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+
+from benchmarks.simulate import header
+from cryofs.errors import DamagedError
+from cryofs.movies.foreign import ForeignMovie
+from cryofs.vfs.root import Root
+from tests.foreign import counts, epu, relion, serialem, write_tiff
+from tests.support import archive, simulated
+from tests.vfs.test_views import content, names, serving
+
+GAIN = np.random.default_rng(3).uniform(0.8, 1.2, (48, 35)).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What relion_convert_to_tiff, SerialEM and EPU leave behind."""
+    root = tmp_path / "archive"
+    relion(root / "Movies" / "a.tif", counts())
+    serialem(root / "Movies" / "b.tif", counts(seed=1))
+    epu(root / "Movies" / "c_Fractions.tiff", counts(seed=2).astype("uint16"))
+    write_tiff(root / "Movies" / "gain.tif", GAIN[np.newaxis])
+    with mrcfile.new(root / "gain-reference.mrc") as reference:
+        reference.set_data(GAIN)
+    return root
+
+
+def as_mrc(path: Path) -> bytes:
+    with ForeignMovie(path) as movie:
+        return movie.header + b"".join(movie.raw_frame(k).tobytes() for k in range(movie.layout.frames))
+
+
+def test_frames_appear_beside_the_tiff_files(folder: Path) -> None:
+    shown = {"a.mrc": "a.tif", "b.mrc": "b.tif", "c_Fractions.mrc": "c_Fractions.tiff"}
+    with serving(folder) as files:
+        listed = names(files, "/Movies")
+        assert sorted(listed) == sorted([*shown, *shown.values(), "gain.tif", "gain-reference.mrc"])
+        for name, source in shown.items():
+            assert content(files, f"/Movies/{name}") == as_mrc(folder / "Movies" / source)
+            assert content(files, f"/Movies/{source}") == (folder / "Movies" / source).read_bytes()
+            stat, own = files.attributes(f"/Movies/{source}"), files.attributes(f"/Movies/{name}")
+            assert (own.mode, own.mtime_ns) == (stat.mode, stat.mtime_ns)
+            assert own.inode != stat.inode
+            assert dict(files.names("/Movies"))[name].inode == own.inode
+        with pytest.raises(FileNotFoundError):
+            files.attributes("/Movies/gain.mrc")
+
+
+@pytest.mark.parametrize("place", ["/gain-reference.mrc", "/Movies/gain-reference.mrc", "/@counts/gain-reference.mrc"])
+def test_their_gain_reference_appears(folder: Path, place: str) -> None:
+    with serving(folder) as files:
+        assert content(files, place) == (folder / "gain-reference.mrc").read_bytes()
+        if not place.startswith("/@"):
+            assert "gain-reference.mrc" in names(files, str(Path(place).parent))
+
+
+def test_gain_references_of_archived_movies_stay_hidden(tmp_path: Path) -> None:
+    simulated(tmp_path / "session" / "Movies" / "x.mrc")
+    write_tiff(tmp_path / "session" / "Movies" / "screenshot.tif", counts()[:1])
+    archive(tmp_path / "session", tmp_path / "archive")
+    assert (tmp_path / "archive" / "gain-reference.mrc").exists()
+    with serving(tmp_path / "archive") as files:
+        assert names(files, "/") == ["Movies"]
+        assert names(files, "/Movies") == ["screenshot.tif", "x.mrc"]
+        for place in ("/gain-reference.mrc", "/Movies/gain-reference.mrc"):
+            with pytest.raises(FileNotFoundError):
+                files.attributes(place)
+
+
+def test_real_files_and_archived_movies_win(folder: Path) -> None:
+    frames = counts(shape=(4, 20, 30))
+    original = header(frames.shape, 0) + frames.astype(np.int8).tobytes()
+    (folder.parent / "session").mkdir()
+    (folder.parent / "session" / "a.mrc").write_bytes(original)
+    archive(folder.parent / "session", folder / "Movies")
+    (folder / "Movies" / "b.mrc").write_bytes(b"a file of that name")
+    with serving(folder) as files:
+        assert content(files, "/Movies/a.mrc") == original
+        assert content(files, "/Movies/b.mrc") == b"a file of that name"
+        assert names(files, "/Movies").count("a.mrc") == names(files, "/Movies").count("b.mrc") == 1
+
+
+def test_a_tiff_called_like_an_archived_movie(folder: Path) -> None:
+    path = serialem(folder / "d.mrc.tif", counts())
+    with serving(folder) as files:
+        assert {"d.mrc", "d.mrc.tif"} <= set(names(files, "/"))
+        assert content(files, "/d.mrc") == as_mrc(path)
+        assert content(files, "/d.mrc.tif") == path.read_bytes()
+
+
+def test_a_cut_movie_is_listed_and_cannot_be_read(folder: Path) -> None:
+    path = folder / "Movies" / "b.tif"
+    path.write_bytes(path.read_bytes()[:-700])
+    with serving(folder) as files:
+        assert "b.mrc" in names(files, "/Movies")
+        with pytest.raises(DamagedError, match=r"Movies/b\.tif: .*copy the file again"):
+            files.attributes("/Movies/b.mrc")
+        assert content(files, "/Movies/b.tif") == path.read_bytes()
+        assert content(files, "/Movies/a.mrc") == as_mrc(folder / "Movies" / "a.tif")
+
+
+def test_pieces_of_a_mounted_movie(folder: Path) -> None:
+    whole = as_mrc(folder / "Movies" / "b.tif")
+    with serving(folder) as files:
+        handle = files.open("/Movies/b.mrc")
+        for offset, size in [(0, 10), (1000, 100), (1023, 3361), (4001, 7), (len(whole) - 5, 100), (len(whole), 1)]:
+            assert bytes(files.read(handle, size, offset)) == whole[offset : offset + size]
+        files.release(handle)
+
+
+def test_a_folder_that_may_not_be_read_hides_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # sorted before the folder of the movies, so it is looked at first
+    (folder / "Locked").mkdir()
+    names_in = Root.names
+
+    def refusing(root: Root, place: Path) -> list[str]:
+        if place.name == "Locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return names_in(root, place)
+
+    monkeypatch.setattr(Root, "names", refusing)
+    with serving(folder) as files:
+        assert {"Locked", "Movies", "gain-reference.mrc"} <= set(names(files, "/"))
