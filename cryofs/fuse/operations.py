@@ -23,6 +23,7 @@ from cryofs.vfs.pages import Pages
 _BLOCK_SIZE = 1 << 20
 # Reads ahead that the kernel may have under way; its default of 12 is soon taken by one file.
 _REQUESTS_AT_ONCE = 64
+_USER_NAMESPACE = "user."
 # Exceptions that carry no errno of their own; the first row that matches counts.
 _ERRNO: tuple[tuple[type[Exception], int], ...] = (
     (ChangedError, errno.ESTALE),
@@ -149,7 +150,9 @@ class Operations(mfusepy.Operations):
     @_with_errno
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
         """The facts of the mount, on its root, and of EER movies: all of them as JSON, or one."""
-        # listings ask every file for attributes of others
+        if not name.startswith(_USER_NAMESPACE):
+            # `ls` asks for access lists and labels: for those of every file, unless it hears that there are none here
+            raise OSError(errno.EOPNOTSUPP, "no attributes of this kind", path)
         facts = (self._facts(path) or {}) if name.startswith(ATTRIBUTE_PREFIX) else {}
         if name == FACTS_ATTRIBUTE and facts:
             return json.dumps(facts).encode()

@@ -91,6 +91,8 @@ class FileSystem:
         self._pool = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="decode")
         self._background = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="read-ahead")
         self._store = FrameStore(self._settings.cache_size, self._background)
+        # whoever had it mounted may have something to ask
+        self._last_asked = time.monotonic()
         self._preparing.start()
         self._surveyor.start()
 

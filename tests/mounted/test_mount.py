@@ -83,6 +83,8 @@ def test_figures_for_prometheus_and_as_attributes(session: Path, tmp_path: Path)
         names = os.listxattr(place)
         assert {name.removeprefix("user.cryofs.") for name in names} == {"facts", *facts_of(place)}
         assert os.getxattr(place, "user.cryofs.decodes") == b"20"
+        with pytest.raises(OSError, match="not supported"):
+            os.getxattr(place / "Movies" / "0.mrc", "security.selinux")
         with pytest.raises(OSError, match="No data"):
             os.getxattr(place, "user.cryofs.nothing")
         places = [connection.laddr for connection in psutil.net_connections()]
