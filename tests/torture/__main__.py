@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.corpus.run import damage_run
 from tests.torture.disk import fill_disk
-from tests.torture.figures import Figures, table, write_into
+from tests.torture.figures import Figures, row, table, write_into
 from tests.torture.kills import kill_compress, kill_estimation, kill_mount
 from tests.torture.readers import read_while_replaced
 
@@ -40,6 +40,7 @@ def run(kills: int, damaged: int, minutes: float, readers: int, seed: int, folde
         (folder / name).mkdir()
         print(f"torture: {name}", file=sys.stderr)
         found.append(part(folder / name))
+        print(f"torture: {row(found[-1])}", file=sys.stderr)
     return found
 
 

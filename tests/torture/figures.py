@@ -30,11 +30,12 @@ def table(parts: list[Figures]) -> str:
         "| Part | Done | Wrong bytes | Lost or half-written files | Crashes | Hung requests |",
         "|---|---|---|---|---|---|",
     ]
-    for one in parts:
-        lines.append(
-            f"| {one.part} | {one.done:,} {one.unit} | {one.wrong_bytes} | {one.lost} | {one.crashes} | {one.hung} |"
-        )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *map(row, parts)]) + "\n"
+
+
+def row(one: Figures) -> str:
+    """What a part found, as a row of the table."""
+    return f"| {one.part} | {one.done:,} {one.unit} | {one.wrong_bytes} | {one.lost} | {one.crashes} | {one.hung} |"
 
 
 def write_into(page: Path, text: str) -> None:
