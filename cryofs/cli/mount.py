@@ -1,6 +1,7 @@
 """`cryofs mount`: an archive as its original files."""
 
 import os
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cryofs.cli import eer
+from cryofs.movies.names import printable
 from cryofs.resources import default_cache_size
 from cryofs.units import size_text
 
@@ -69,17 +71,22 @@ def command(
 ) -> None:
     """Mount an archive: every tool reads the original MRC files, decoded on demand.
 
-    Returns when the mount is live. Each EER movie X.eer appears besides as X.mrc, its frames grouped into fractions;
-    the folders @up2_gr8 and the like at the root show other upsamplings and groupings, @counts gain-normalised movies
-    as counts, @archive the archive itself.
+    Returns when the mount is live. A dead mount in its place, whose process was killed, is cleared first.
+
+    Each EER movie X.eer appears besides as X.mrc, its frames grouped into fractions; the folders @up2_gr8 and the like
+    at the root show other upsamplings and groupings, @counts gain-normalised movies as counts, @archive the archive
+    itself.
 
     Example: cryofs mount /archive/session /mnt/movies
     """
+    from cryofs.fuse.control import clear_dead_mount
     from cryofs.fuse.mounting import check_mountpoint, serve, serve_in_background
     from cryofs.logs import set_up
     from cryofs.settings import load_settings
 
     archive, mountpoint = archive.absolute(), mountpoint.absolute()
+    if clear_dead_mount(mountpoint):
+        print(printable(f"cryofs: {mountpoint}: a dead mount was in the way, and is cleared"), file=sys.stderr)
     check_mountpoint(archive, mountpoint)
     chosen: dict[str, Any] = {
         "cache_size": cache_size,

@@ -20,6 +20,8 @@ FILE_SYSTEM_TYPE = "fuse.cryofs"
 ATTRIBUTE_PREFIX = "user.cryofs."
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 _UNMOUNT_SECONDS = 30.0
+# What a mount without a process answers, and a request that it was killed under.
+_DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 
 
 def is_mounted(mountpoint: Path) -> bool:
@@ -49,11 +51,29 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
     try:
         return dict(json.loads(os.getxattr(path, FACTS_ATTRIBUTE)))
     except OSError as error:
-        if error.errno == errno.ENOTCONN:
+        if error.errno in _DEAD:
             raise MountError(
                 f"{path}: a dead mount, its process is gone; clear it with cryofs umount {path}"
             ) from error
         return None
+
+
+def clear_dead_mount(mountpoint: Path) -> bool:
+    """Take a dead mount of cryofs away from this path, where there is one; programs that stand in it do not matter.
+
+    Raises
+    ------
+    MountError
+        It cannot be removed, for example because another user mounted it.
+    """
+    if not is_mounted(mountpoint):
+        return False
+    try:
+        mount_facts(mountpoint)
+    except MountError:
+        unmount(mountpoint, lazy=True)
+        return True
+    return False
 
 
 def unmount(mountpoint: Path, *, lazy: bool = False) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryofs.errors import MountError
-from cryofs.fuse.control import device_number, is_mounted, mount_facts
+from cryofs.fuse.control import device_number, is_mounted
 from cryofs.settings import Settings
 from cryofs.vfs.filesystem import FileSystem
 
@@ -36,8 +36,6 @@ def check_mountpoint(archive: Path, mountpoint: Path) -> None:
         No archive, no mountpoint, something of ours mounted there already, or FUSE not usable.
     """
     if is_mounted(mountpoint):
-        # a dead one tells so
-        mount_facts(mountpoint)
         raise MountError(f"{mountpoint}: mounted already; cryofs umount {mountpoint} clears it")
     for path, what in ((archive, "archive"), (mountpoint, "mountpoint")):
         if not path.is_dir():

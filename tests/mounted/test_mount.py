@@ -320,6 +320,14 @@ def test_a_dead_mount_is_told_and_cleared(session: Path, tmp_path: Path) -> None
     assert not list((tmp_path / "mnt").iterdir())
 
 
+def test_mounting_clears_a_dead_mount_that_somebody_stands_in(session: Path, tmp_path: Path) -> None:
+    with mounted(session.with_name("archive"), tmp_path / "mnt") as mount, (mount / "notes.txt").open():
+        os.kill(facts_of(mount)["pid"], signal.SIGKILL)
+        done = cryofs("mount", session.with_name("archive"), mount, "--log-file", tmp_path / "log")
+        assert "a dead mount" in done.stderr
+        assert (mount / "notes.txt").read_text() == "300 kV"
+
+
 def test_sigterm_unmounts(session: Path, tmp_path: Path) -> None:
     place = tmp_path / "mnt"
     place.mkdir()

@@ -131,7 +131,7 @@ def kill_estimation(folder: Path, kills: int, seed: int) -> Figures:
 
 
 def kill_mount(folder: Path, kills: int, seed: int) -> Figures:
-    """Kill a mount under readers, clear it and mount again, by one command each."""
+    """Kill a mount under readers, and clear it and mount again by one command."""
     figures = Figures("mount killed under 4 readers", unit="kills")
     rng = np.random.default_rng(seed)
     originals = make_session(folder / "session", movies=2)
@@ -154,8 +154,8 @@ def kill_mount(folder: Path, kills: int, seed: int) -> Figures:
             except subprocess.TimeoutExpired:
                 figures.hung += 1
                 reader.kill()
-        figures.crashes += cryofs("umount", mount, check=False).returncode != 0
-        figures.crashes += is_mounted(mount)
         figures.done += 1
+    figures.crashes += cryofs("umount", mount, check=False).returncode != 0
+    figures.crashes += is_mounted(mount)
     figures.lost += contents(archive) != stored
     return figures
