@@ -1,5 +1,6 @@
 """Adopted TIFF movies: the TIFF stays as it was, and whatever changes in it afterwards is found."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -264,17 +265,17 @@ def test_a_program_that_opens_a_movie_meanwhile_does_not_end_the_run(
 ) -> None:
     """It breaks the lease by which writers are found, which the kernel tells by a signal."""
     path = folder / "Movies" / "RELION.tif"
-    lease = adopting.fcntl.fcntl
+    lease = fcntl.fcntl
 
     def meeting(descriptor: int, command: int, argument: int) -> int:
-        result = lease(descriptor, command, argument)
-        if (command, argument) == (adopting.fcntl.F_SETLEASE, adopting.fcntl.F_RDLCK):
+        result: int = lease(descriptor, command, argument)
+        if (command, argument) == (fcntl.F_SETLEASE, fcntl.F_RDLCK):
             # without waiting for the lease to be given back
             with pytest.raises(BlockingIOError):
                 os.open(path, os.O_WRONLY | os.O_NONBLOCK)
         return result
 
-    monkeypatch.setattr(adopting.fcntl, "fcntl", meeting)
+    monkeypatch.setattr(fcntl, "fcntl", meeting)
     assert adopted(path)[0].movies == 1
 
 

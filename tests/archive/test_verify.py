@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_figures_go_on_behind_a_file_that_cannot_be_read(made: Path, monkeypatch
     (made / "c.mrc.tif").write_bytes((made / "Movies" / "a.mrc.tif").read_bytes())
     opening = Path.open
 
-    def broken(self: Path, *arguments: str) -> object:
+    def broken(self: Path, *arguments: Any) -> Any:
         if self.name == "c.mrc.tif":
             raise OSError(5, "Input/output error", str(self))
         return opening(self, *arguments)
