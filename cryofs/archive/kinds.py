@@ -7,7 +7,7 @@ from pathlib import Path
 from cryofs.errors import DamagedError
 from cryofs.formats.directories import MAGICS
 from cryofs.formats.foreign_tiff import NoMovieError, TiffFacts, read_index
-from cryofs.formats.record import Record, is_archived, read_record
+from cryofs.formats.record import HEAD_BYTES, Record, is_archived, read_record
 from cryofs.movies.names import TIFF_SUFFIXES, original_name
 
 
@@ -68,7 +68,8 @@ def classify(path: Path) -> Archived | Foreign | Damaged | Other:
         try:
             return Foreign(read_index(descriptor, size, str(path)).facts, size)
         except DamagedError as error:
-            return Damaged(error, foreign=not named_as_ours)
+            # a file of ours would have its mark there
+            return Damaged(error, foreign=not named_as_ours or size >= HEAD_BYTES)
         except NoMovieError:
             if not named_as_ours or os.pread(descriptor, len(MAGICS[0]), 0) in MAGICS:
                 return Other()
