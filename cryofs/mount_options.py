@@ -13,7 +13,7 @@ import msgspec
 
 from cryofs.errors import UsageError
 from cryofs.logs import Format, Level
-from cryofs.settings import Settings
+from cryofs.settings import Settings, readable
 
 # One id less: the last stands for none (chown(2)).
 _LARGEST_ID = 2**32 - 2
@@ -103,7 +103,7 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def __post_init__(self) -> None:
         if self.log_file is not None and not self.log_file.startswith("/"):
-            raise ValueError(f"log_file={self.log_file}: write an absolute path")
+            raise ValueError(f"log_file={self.log_file}: write an absolute path, as the mount leaves this folder")
 
 
 _OURS = ("uid", "gid", "umask", "log_file", "log_level", "log_format", "fsname")
@@ -146,7 +146,7 @@ def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
     try:
         return msgspec.convert(options, MountOptions, strict=False, dec_hook=_decode), settings
     except msgspec.ValidationError as error:
-        raise UsageError(f"-o {text}: {error}") from error
+        raise UsageError(f"-o {readable(error)}") from error
 
 
 def fuse_options(options: MountOptions) -> dict[str, str | bool]:
@@ -188,12 +188,12 @@ def _decode(kind: type, value: object) -> object:
     if kind is Umask:
         if re.fullmatch("0?[0-7]{1,3}", text):
             return Umask(text, 8)
-        raise ValueError(f"umask={text}: write permissions in octal, as in 027")
+        raise ValueError(f"{text!r} is no umask; write permissions in octal, as in 027")
     what, find = ("user", _user_id) if kind is UserId else ("group", _group_id)
     try:
         number = int(text) if text.isdecimal() else find(text)
     except KeyError:
-        raise ValueError(f"there is no {what} {text!r} here; write a name of {what}s, or a number") from None
+        raise ValueError(f"there is no {what} {text!r} on this machine; write another name, or a number") from None
     if number > _LARGEST_ID:
         raise ValueError(f"{number} is no number of a {what}")
     return kind(number)

@@ -147,7 +147,12 @@ def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:
     try:
         return msgspec.convert(values, Settings, strict=strict, dec_hook=_decode_size)
     except msgspec.ValidationError as error:
-        raise SettingsError(str(error)) from error
+        raise SettingsError(readable(error)) from error
+
+
+def readable(error: msgspec.ValidationError) -> str:
+    """What is wrong, with the name of the setting in front of it."""
+    return re.sub(r"(.*) - at `\$\.(\w+)`", r"\2: \1", str(error), flags=re.DOTALL)
 
 
 def _check_names(values: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """`mount.cryofs` and `mount.fuse.cryofs`: how mount(8), /etc/fstab and systemd mount an archive.
 
-mount(8) waits for it with every mount at boot, and may start it without PATH and HOME; so it imports only what it needs,
-and parses by itself what mount(8) says, which never changes.
+A boot waits for it, and may start it without PATH and HOME. So it imports only what it needs, and parses by itself what
+mount(8) says, which never changes.
 """
 
 import ctypes

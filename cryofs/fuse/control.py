@@ -38,6 +38,17 @@ def device_number(mountpoint: Path) -> str | None:
     return found
 
 
+def is_dead(mountpoint: Path) -> bool:
+    """Whether a mount of cryofs is at this path whose process is gone."""
+    if not is_mounted(mountpoint.absolute()):
+        return False
+    try:
+        mount_facts(mountpoint)
+    except MountError:
+        return True
+    return False
+
+
 def mount_facts(path: Path) -> dict[str, Any] | None:
     """What the mount at this path says of itself, None where none of ours is there.
 
@@ -49,7 +60,7 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
     try:
         return dict(json.loads(os.getxattr(path, FACTS_ATTRIBUTE)))
     except OSError as error:
-        if error.errno == errno.ENOTCONN:
+        if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
             raise MountError(
                 f"{path}: a dead mount, its process is gone; clear it with cryofs umount {path}"
             ) from error

@@ -10,7 +10,7 @@ log = logging.getLogger("cryofs")
 
 
 def tell(*assignments: str) -> None:
-    """Tell the service manager, in words as ``READY=1`` and ``STATUS=...``. Its absence is no error, nor is its deafness."""
+    """Tell the service manager, in words as ``READY=1`` and ``STATUS=...``; one that does not hear stops no mount."""
     address = os.environ.get(VARIABLE, "")
     if not address.startswith(("/", "@")):
         return
