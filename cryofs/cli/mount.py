@@ -1,6 +1,5 @@
 """`cryofs mount`: an archive as its original files."""
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,7 +90,7 @@ def command(
 
     Example: cryofs mount /archive/session /mnt/movies
     """
-    from cryofs.fuse.background import check_mountpoint, default_log, serve_in_background
+    from cryofs.fuse.background import check_mountpoint, default_log, leave, serve_in_background
     from cryofs.mount_options import parse_options
     from cryofs.settings import load_settings
 
@@ -124,7 +123,7 @@ def command(
         level = log_level or LogLevel(by_list.log_level or LogLevel.INFO)
         layout = log_format or LogFormat(by_list.log_format or LogFormat.TEXT)
         set_up(level.value, layout.value)
-        serve(archive, mountpoint, settings, by_list, lambda: _tell_parent(ready_fd))
+        serve(archive, mountpoint, settings, by_list, lambda: None if ready_fd is None else leave(ready_fd))
         return
     arguments = ["-o", options] if options else []
     for name, value in {**given, **logging}.items():
@@ -141,9 +140,3 @@ def _check_once(options: dict[str, Any], by_list: dict[str, Any]) -> None:
     for name, value in options.items():
         if value is not None and by_list.get(name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} and -o {name} say the same in two ways; keep one of them")
-
-
-def _tell_parent(descriptor: int | None) -> None:
-    if descriptor is not None:
-        os.write(descriptor, b"1")
-        os.close(descriptor)

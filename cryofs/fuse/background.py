@@ -64,7 +64,6 @@ def serve_in_background(arguments: list[str], archive: Path, mountpoint: Path, l
             stdout=output,
             stderr=output,
             pass_fds=[ready_writer],
-            start_new_session=True,
             cwd="/",
             # a service manager waits for the command that it started, not for this process
             env={name: value for name, value in os.environ.items() if name != VARIABLE},
@@ -77,6 +76,16 @@ def serve_in_background(arguments: list[str], archive: Path, mountpoint: Path, l
     reason = "; ".join(line.removeprefix("cryofs: ") for line in said if line)
     reason = reason or f"its process ended with code {process.returncode}"
     raise MountError(f"{mountpoint}: not mounted: {reason} (log: {log_file})")
+
+
+def leave(ready_descriptor: int) -> None:
+    """Let go of the command that started this process, and tell it that the mount is live.
+
+    Not before: what mounts on demand (autofs) lets the process group of mount(8) alone touch the mountpoint meanwhile.
+    """
+    os.setsid()
+    os.write(ready_descriptor, b"1")
+    os.close(ready_descriptor)
 
 
 def default_log(mountpoint: Path) -> Path:
