@@ -346,7 +346,11 @@ def test_a_foreground_mount_ends_well_on_sigterm(session: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["nowhere", "mnt"], "nowhere"), (["archive", "nowhere"], "nowhere"), (["archive", "mnt", "--eer-gain", "none"], "none")],
+    [
+        (["nowhere", "mnt"], "nowhere"),
+        (["archive", "nowhere"], "nowhere"),
+        (["archive", "mnt", "--metrics", "x"], "x"),
+    ],
 )
 def test_what_cannot_be_mounted_is_told(
     session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str

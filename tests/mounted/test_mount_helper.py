@@ -47,7 +47,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def linked() -> Iterator[None]:
-    """The helper where mount(8) finds it. One test at a time, of all processes that test; what is there is left alone."""
+    """The helper where mount(8) finds it, for one test at a time, whoever tests; what is there is left alone."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to link the helper into /sbin")
     made = []
