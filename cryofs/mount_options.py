@@ -88,10 +88,8 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     allow_root: bool = False
     auto_unmount: bool = False
     noexec: bool = False
-    exec: bool = False
     debug: bool = False
     clone_fd: bool = False
-    max_read: Annotated[int, msgspec.Meta(ge=4096)] | None = None
     max_idle_threads: Annotated[int, msgspec.Meta(gt=0)] | None = None
     attr_timeout: Seconds | None = None
     entry_timeout: Seconds | None = None
@@ -102,6 +100,8 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     rootcontext: str | None = None
 
     def __post_init__(self) -> None:
+        if self.allow_other and self.allow_root:
+            raise ValueError("allow_other and allow_root exclude each other; keep one of them")
         if self.log_file is not None and not self.log_file.startswith("/"):
             raise ValueError(f"log_file={self.log_file}: write an absolute path, as the mount leaves this folder")
 
@@ -138,6 +138,9 @@ def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
         if name in _REFUSED:
             raise UsageError(f"-o {written}: mounts of cryofs {_REFUSED[name]}; leave this option out")
         if name in _GIVEN:
+            continue
+        if name == "exec":
+            options["noexec"] = False
             continue
         chosen = settings if name in Settings.__struct_fields__ else options
         if chosen is options and name not in MountOptions.__struct_fields__:

@@ -36,6 +36,7 @@ def test_each_kind() -> None:
 def test_the_last_of_two_counts_as_for_mount() -> None:
     options, settings = parse_options("umask=1,jobs=1,umask=2,jobs=2")
     assert (options.umask, settings) == (2, {"jobs": "2"})
+    assert [parse_options(text)[0].noexec for text in ("noexec,exec", "exec,noexec")] == [False, True]
 
 
 def test_fuse_gets_what_is_its_own() -> None:
@@ -63,7 +64,8 @@ def test_fuse_gets_what_is_its_own() -> None:
         ("allow_other=perhaps", "allow_other: Expected `bool`"),
         ("log_level=loud", "log_level: Invalid enum value"),
         ("log_file=here.log", "write an absolute path"),
-        ("max_read=1", "max_read: Expected `int` >= 4096"),
+        ("allow_root,allow_other", "allow_other and allow_root exclude each other"),
+        ("max_idle_threads=0", "max_idle_threads: Expected `int` >= 1"),
         ("attr_timeout=nan", "attr_timeout"),
     ],
 )
