@@ -1,7 +1,8 @@
 """`make package`: the wheel in a throw-away environment of each Python that is here.
 
 `python -m release.try_wheel WHEEL` installs it, and has the installed command say its version, archive a tiny movie and
-verify it; what administrators link and copy has to be there. It needs nothing but the standard library, and leaves nothing behind.
+verify it; what administrators link and copy has to be there. It needs nothing but the standard library, and leaves
+nothing behind.
 """
 
 import glob
