@@ -18,7 +18,7 @@ from cryofs.settings import Settings, readable
 # One id less: the last stands for none (chown(2)).
 _LARGEST_ID = 2**32 - 2
 # a piece between commas, where a backslash takes the meaning from the next character
-_PIECE = re.compile(r"(?:[^,\\]|\\.)+", re.DOTALL)
+_PIECE = re.compile(r"(?:[^,\\]|\\.?)+", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 # What would undo something that is promised, and what is so instead.
 _REFUSED = {

@@ -132,12 +132,13 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
     if any(name in given for name in _EITHER):
         values = {name: value for name, value in values.items() if name not in _EITHER}
     values |= given
-    if values.get("eer_gain"):
-        values["eer_gain"] = str(archive / values["eer_gain"])
     try:
-        return _convert(values, strict=False)
+        settings = _convert(values, strict=False)
     except SettingsError as error:
         raise UsageError(str(error)) from error
+    if settings.eer_gain is None:
+        return settings
+    return msgspec.structs.replace(settings, eer_gain=str(archive / settings.eer_gain))
 
 
 def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:

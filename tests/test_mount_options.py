@@ -87,6 +87,10 @@ def test_any_text_is_options_or_refused(text: str) -> None:
         parse_options(text)
 
 
+def test_a_backslash_at_the_end_is_one() -> None:
+    assert parse_options("log_file=/a\\")[0].log_file == "/a\\"
+
+
 def test_words_of_mount_and_systemd_are_none_of_ours() -> None:
     theirs = "rw,defaults,noauto,nofail,_netdev,user,x-systemd.automount,X-a=b,comment=c,x-systemd.idle-timeout=5min"
     assert without_words_of_mount(f"{theirs},allow_other,{theirs}") == "allow_other"

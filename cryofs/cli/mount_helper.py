@@ -83,7 +83,10 @@ def _mount(archive: Path, mountpoint: Path, lists: str, options: dict[str, str])
 
 def _enter(namespace: str) -> None:
     """Enter a mount namespace; os.setns came with Python 3.12."""
-    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise MountError(f"{namespace}: no mount namespace ({error.strerror}); name one as /proc/PID/ns/mnt") from error
     try:
         c_library = ctypes.CDLL(None, use_errno=True)
         if c_library.setns(descriptor, _CLONE_NEWNS):

@@ -170,6 +170,7 @@ def test_a_fake_mount_mounts_nothing(session: Path, place: Path) -> None:
         (["archive", "mnt", "-o", "log_file=/proc/nowhere/log"], 32, "choose another place by -o log_file"),
         (["archive", "mnt", "-o", "metrics=x", "-o", "log_file=/dev/null"], 32, "mnt: not mounted"),
         (["archive", "mnt", "-N", "/proc/self/ns/net"], 32, "cannot be entered"),
+        (["archive", "mnt", "-N", "/nowhere"], 32, "/nowhere: no mount namespace"),
     ],
 )
 def test_what_cannot_be_mounted_is_one_line(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
