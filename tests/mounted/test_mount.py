@@ -387,6 +387,7 @@ def test_settings_behind_o(session: Path, tmp_path: Path) -> None:
     try:
         facts = facts_of(tmp_path / "mnt")
         assert (facts["budget_bytes"], facts["readahead"]) == (64 << 20, 2 << 20)
+        assert os.getsid(facts["pid"]) == facts["pid"], "no terminal or job takes it along"
         line = next(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{tmp_path}/mnt" in line)
         assert " - fuse.cryofs a,b " in line
         assert "index:" not in (tmp_path / "x.log").read_text(), "only errors are logged"
