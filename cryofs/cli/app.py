@@ -25,7 +25,7 @@ from cryofs.cli import (
     verify,
 )
 from cryofs.cli.output import one_line
-from cryofs.errors import CryofsError
+from cryofs.errors import CryofsError, UsageError
 from cryofs.version import VERSION
 
 app = typer.Typer(
@@ -82,5 +82,5 @@ def run(arguments: list[str]) -> int:
         if debug:
             raise
         print(f"cryofs: {one_line(error)}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     return 0

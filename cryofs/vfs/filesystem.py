@@ -32,7 +32,7 @@ from cryofs.movies.movie import Movie
 from cryofs.movies.names import is_file
 from cryofs.movies.rendering import Rendering, gain_header
 from cryofs.settings import Settings
-from cryofs.vfs.attributes import Attributes
+from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
 from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.index import index_path
 from cryofs.vfs.pages import PageKeeper, Pages
@@ -59,11 +59,14 @@ class FileSystem:
     ----------
     archive : Path
         The archive's folder; opened here and reached through this descriptor from then on.
+    ownership : Ownership
+        Whose the files appear to be. Nothing that is kept depends on it.
     """
 
-    def __init__(self, archive: Path, settings: Settings):
+    def __init__(self, archive: Path, settings: Settings, ownership: Ownership = AS_ARCHIVED):
         self.archive = archive.absolute()
         self._settings = settings
+        self._ownership = ownership
         self._root = root = Root(archive)
         self._patience = Patience(settings.request_timeout)
         rendering = _rendering(settings, self.archive, root.path)
@@ -124,7 +127,7 @@ class FileSystem:
         # a file that hangs while it is opened may well tell its attributes
         self._last_asked = time.monotonic()
         place = f"{self.archive}{path}, its attributes"
-        return self._of_names.run(place, lambda: self._tree.lookup(path).attributes)
+        return self._of_names.run(place, lambda: self._tree.lookup(path).attributes).owned(self._ownership)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
         """Names in a folder, with attributes of which type and inode are right."""
