@@ -45,8 +45,10 @@ def load_reference(path: Path) -> GainReference:
                 if movie.mrc_header.extended_type == extended_type:
                     return GainReference(gain, arithmetic, _detail(movie))
             return GainReference(gain)
-    except (OSError, FormatError) as error:
-        raise GainError(f"{path}: the gain reference cannot be read ({error}); give an intact one") from error
+    except FormatError as error:
+        raise GainError(f"{error}; it is to be a gain reference, so give an intact one") from error
+    except OSError as error:
+        raise GainError(f"{path}: the gain reference cannot be read ({error.strerror}); give another") from error
 
 
 def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
