@@ -125,7 +125,8 @@ def _restore(movie: ArchivedMovie, target: Path, on_frame: OnFrame) -> None:
         else:
             _feed(movie, made.write, on_frame)
         os.fchmod(made.file.fileno(), original.mode)
-        made.sync()
+        with durable.naming(target):
+            made.file.flush()
         os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
         made.sync()
         made.publish()

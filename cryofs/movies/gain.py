@@ -63,7 +63,9 @@ def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
 def _detail(movie: MrcMovie) -> NDArray[np.float32]:
     detail = movie.header[mrc.MAIN_HEADER_BYTES :]
     if len(detail) != movie.layout.frame_bytes:
-        raise FormatError(f"its extended header has {len(detail)} bytes instead of {movie.layout.frame_bytes}")
+        raise FormatError(
+            f"{movie.name}: its extended header has {len(detail)} bytes instead of {movie.layout.frame_bytes}"
+        )
     return np.frombuffer(detail, "<f4").astype(np.float32).reshape(movie.shape[1:])
 
 
