@@ -345,7 +345,7 @@ def test_a_mount_that_is_in_use(mount: Path) -> None:
 
 
 @needs_fuse
-@pytest.mark.parametrize("command", ["mount archive mnt", "stats mnt", "verify mnt", "info mnt/0.mrc", "mount mnt eer"])
+@pytest.mark.parametrize("command", ["stats mnt", "verify mnt", "info mnt/0.mrc", "mount mnt eer"])
 def test_a_dead_mount(mount: Path, command: str) -> None:
     os.kill(int(os.getxattr(mount, "user.cryofs.pid")), signal.SIGKILL)
     wait_for(lambda: cryofs("stats", mount, check=False).returncode)
