@@ -31,6 +31,7 @@ from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import TIFF_SUFFIXES, foreign_name, printable
+from cryofs.remedies import explain
 from cryofs.version import VERSION
 
 _CHUNK = 8 << 20
@@ -82,7 +83,7 @@ def adopt(
                 on_file(path, error)
             except OSError as error:
                 done.failed += 1
-                on_file(path, ArchiveError(f"{error.filename or path}: {error.strerror}"))
+                on_file(path, ArchiveError(explain(error, path)))
             else:
                 if stored is None:
                     done.skipped += 1

@@ -19,6 +19,7 @@ from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.names import TIFF_SUFFIXES, is_reference_name, original_name
+from cryofs.remedies import explain
 
 OnFrame = Callable[[int], None]
 Begin = Callable[[str, int], None]
@@ -122,9 +123,10 @@ def _restore(movie: ArchivedMovie, target: Path, on_frame: OnFrame) -> None:
             restore_adopted(movie, made.file)
             on_frame(movie.layout.frames)
         else:
-            _feed(movie, made.file.write, on_frame)
+            _feed(movie, made.write, on_frame)
         os.fchmod(made.file.fileno(), original.mode)
-        made.file.flush()
+        with durable.naming(target):
+            made.file.flush()
         os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
         made.sync()
         made.publish()
@@ -209,7 +211,7 @@ def _told(source: Path, checked: Checked, on_file: OnFile) -> Iterator[None]:
         on_file(source, error)
     except OSError as error:
         checked.failed += 1
-        on_file(source, ArchiveError(f"{error.filename or source}: {error.strerror}"))
+        on_file(source, ArchiveError(explain(error, source)))
 
 
 def _count(checked: Checked, movie: ArchivedMovie) -> None:

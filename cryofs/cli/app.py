@@ -53,6 +53,10 @@ for module in COMMANDS:
     app.command(name=module.NAME)(module.command)
 
 
+# what shells call a command that Ctrl-C ended
+_INTERRUPTED = 130
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"cryofs {VERSION}")
@@ -77,6 +81,9 @@ def run(arguments: list[str]) -> int:
     try:
         app([argument for argument in arguments if argument != "--debug"])
     except SystemExit as finished:
+        if finished.code == _INTERRUPTED:
+            text = "interrupted; what is done is kept, and compress goes on by --only-do-unfinished"
+            print(f"cryofs: {text}", file=sys.stderr)
         return finished.code if isinstance(finished.code, int) else 0
     except (CryofsError, OSError) as error:
         if debug:

@@ -24,10 +24,26 @@ def check_mountpoint(archive: Path, mountpoint: Path) -> None:
     if is_mounted(mountpoint):
         raise MountError(f"{mountpoint}: mounted already; cryofs umount {mountpoint} clears it")
     for path, what in ((archive, "archive"), (mountpoint, "mountpoint")):
+        if path.exists() and not path.is_dir():
+            raise MountError(f"{path}: a file, and the {what} has to be a folder; name one")
         if not path.is_dir():
             raise MountError(f"{path}: no such folder, it is to be the {what}; create it first")
+    _check_places(archive.resolve(), mountpoint.resolve())
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         raise MountError("/dev/fuse: missing or not accessible; see cryofs doctor")
+
+
+def _check_places(archive: Path, mountpoint: Path) -> None:
+    """Refuse a mount that would wait for itself, or hide its own archive; only over the archive itself it may be."""
+    if archive in mountpoint.parents:
+        raise MountError(f"{mountpoint}: lies inside the archive {archive}, which it would show; mount elsewhere")
+    if mountpoint in archive.parents:
+        raise MountError(f"{mountpoint}: holds the archive {archive}, which it would hide; mount elsewhere")
+    if any(mountpoint.iterdir()) and not any(archive.iterdir()):
+        raise MountError(
+            f"{archive}: empty, and the mountpoint {mountpoint} is not; the archive comes first: "
+            f"cryofs mount {mountpoint} {archive}"
+        )
 
 
 def serve_in_background(arguments: list[str], archive: Path, mountpoint: Path, log_file: Path) -> None:

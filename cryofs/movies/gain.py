@@ -45,8 +45,10 @@ def load_reference(path: Path) -> GainReference:
                 if movie.mrc_header.extended_type == extended_type:
                     return GainReference(gain, arithmetic, _detail(movie))
             return GainReference(gain)
-    except (OSError, FormatError) as error:
-        raise GainError(f"{path}: the gain reference cannot be read ({error}); give an intact one") from error
+    except FormatError as error:
+        raise GainError(f"{error}; it is to be a gain reference, so give an intact one") from error
+    except OSError as error:
+        raise GainError(f"{path}: the gain reference cannot be read ({error.strerror}); give another") from error
 
 
 def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
@@ -61,7 +63,9 @@ def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
 def _detail(movie: MrcMovie) -> NDArray[np.float32]:
     detail = movie.header[mrc.MAIN_HEADER_BYTES :]
     if len(detail) != movie.layout.frame_bytes:
-        raise FormatError(f"its extended header has {len(detail)} bytes instead of {movie.layout.frame_bytes}")
+        raise FormatError(
+            f"{movie.name}: its extended header has {len(detail)} bytes instead of {movie.layout.frame_bytes}"
+        )
     return np.frombuffer(detail, "<f4").astype(np.float32).reshape(movie.shape[1:])
 
 

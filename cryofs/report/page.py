@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
+from cryofs.archive.durable import naming
 from cryofs.archive.estimate import RELIABILITY_NAME
 from cryofs.errors import CryofsError
 from cryofs.movies.gain import load_reference, reference_sha256
@@ -74,24 +75,23 @@ def write_report(archive: Path, target: Path, previews: int, jobs: int, tell: Ca
             if all(path != movie.path for path, _ in found.problems):
                 found.problems.append((movie.path, str(error)))
     page = _environment().from_string(resources.files(__package__).joinpath("report.html.j2").read_text("utf-8"))
-    target.write_text(
-        page.render(
-            name=archive.absolute().name,
-            place=str(archive.absolute()),
-            made=datetime.datetime.now().astimezone(),
-            version=VERSION,
-            whole=Saved.of("", found.movies),
-            survey=found,
-            folders=by_folder(found.movies, _FOLDERS),
-            kinds=by_kind(found.movies),
-            course=_course(found.movies),
-            references=[_reference(path, found) for path in found.references],
-            previews=looks,
-            problems=_problems(found),
-            most_paths=_PATHS,
-        ),
-        "utf-8",
+    html = page.render(
+        name=archive.absolute().name,
+        place=str(archive.absolute()),
+        made=datetime.datetime.now().astimezone(),
+        version=VERSION,
+        whole=Saved.of("", found.movies),
+        survey=found,
+        folders=by_folder(found.movies, _FOLDERS),
+        kinds=by_kind(found.movies),
+        course=_course(found.movies),
+        references=[_reference(path, found) for path in found.references],
+        previews=looks,
+        problems=_problems(found),
+        most_paths=_PATHS,
     )
+    with naming(target):
+        target.write_text(html, "utf-8")
     return found
 
 

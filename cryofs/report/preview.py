@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from cryofs.archive.durable import naming
 from cryofs.errors import SettingsError
 from cryofs.report.look import Look, limits
 
@@ -29,7 +30,8 @@ def save_preview(look: Look, target: Path) -> None:
         raise SettingsError(f"{target}: pictures are written as {', '.join(sorted(known))}; name one of these")
     drawn = io.BytesIO()
     figure.savefig(drawn, format=kind)
-    target.write_bytes(drawn.getvalue())
+    with naming(target):
+        target.write_bytes(drawn.getvalue())
 
 
 def draw(look: Look) -> Figure:

@@ -329,7 +329,7 @@ def _rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
     """How EER movies appear by default; a gain reference inside the archive is reached past any mount."""
     gain = Path(settings.eer_gain).absolute() if settings.eer_gain else None
     if gain is not None and not is_file(gain):
-        raise GainError(f"{gain}: there is no such gain reference; give another by --eer-gain")
+        raise GainError(f"{gain}: there is no such gain reference; correct --eer-gain, or eer_gain in cryofs.toml")
     if gain is not None and gain.is_relative_to(archive):
         gain = root / gain.relative_to(archive)
     return Rendering(
