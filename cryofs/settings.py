@@ -125,6 +125,7 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text()) if path.is_file() else {}
         _convert(values)
+        _check_inside(archive, values.get("eer_gain"))
     except (ValueError, RecursionError, OSError) as error:
         # besides errors of its own, tomllib raises what Python says of numbers too long and arrays too deep
         raise SettingsError(f"{path}: {error}; known settings are {', '.join(Settings.__struct_fields__)}") from error
@@ -139,6 +140,17 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
     if settings.eer_gain is None:
         return settings
     return msgspec.structs.replace(settings, eer_gain=str(archive / settings.eer_gain))
+
+
+def _check_inside(archive: Path, gain: str | None) -> None:
+    """Refuse what looks like a file of the archive and is none: an archive may come from anywhere."""
+    if gain is not None and not Path(gain).is_absolute():
+        place = (archive / gain).resolve()
+        if not place.is_relative_to(archive.resolve()):
+            raise SettingsError(
+                f"eer_gain = {gain!r} leads out of the archive, to {place}; put the file into the archive, or write this "
+                "path if it is meant"
+            )
 
 
 def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:

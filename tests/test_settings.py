@@ -78,6 +78,18 @@ def test_options_without_a_usable_value_are_named(tmp_path: Path, name: str, val
         load_settings(tmp_path, {name: value})
 
 
+@pytest.mark.parametrize("gain", ["link.gain", "../other.gain", "sub/../../other.gain"])
+def test_a_gain_that_the_file_names_does_not_lead_out_of_the_archive(tmp_path: Path, gain: str) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (tmp_path / "other.gain").touch()
+    (archive / "link.gain").symlink_to(tmp_path / "other.gain")
+    with pytest.raises(SettingsError, match=r"cryofs\.toml: eer_gain = .* leads out of the archive"):
+        load(archive, f'eer_gain = "{gain}"')
+    # who writes the whole path means it
+    assert load(archive, f'eer_gain = "{tmp_path}/other.gain"').eer_gain == f"{tmp_path}/other.gain"
+
+
 def test_defaults(tmp_path: Path) -> None:
     found = load_settings(tmp_path, {})
     assert (found.cache_size, found.readahead) == (default_cache_size(), 1 << 20)
