@@ -148,8 +148,8 @@ def _check_inside(archive: Path, gain: str | None) -> None:
         place = (archive / gain).resolve()
         if not place.is_relative_to(archive.resolve()):
             raise SettingsError(
-                f"eer_gain = {gain!r} leads out of the archive, to {place}; put the file into the archive, or write this "
-                "path if it is meant"
+                f"eer_gain = {gain!r} leads out of the archive, to {place}; put the file into the archive, or write "
+                "this path if it is meant"
             )
 
 
