@@ -67,6 +67,6 @@ def read_page(path: Path) -> Page:
         indented = line.startswith(("    ", "\t")) and prose and not prose[-1]
         if not comment and (indented or re.match(r"\s*(~~~|<pre|\s+```)", line)):
             faults.append(f"{path.name}:{number}: blocks of code are fenced by ``` at the start of the line")
-        comment = (comment or "<!--" in line) and not line.rstrip().endswith(("-->", "--> |"))
+        comment = line.rfind("<!--") > line.rfind("-->") or (comment and "-->" not in line)
         prose.append(line)
     return Page(blocks, "\n".join(prose), faults)

@@ -6,6 +6,7 @@ written before what comes after them is run.
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.docs.pages import PAGES, Block, read_page
 RUN = {"sh": "{text}", "python": "python - <<'END-OF-BLOCK'\n{text}\nEND-OF-BLOCK"}
 # settings, listings and what programs print
 NOT_RUN = {"toml", "ini", "text", "json"}
-TOOLS = ("relion_import", "relion_convert_to_tiff", "relion_run_motioncorr", "tiffinfo", "getfattr")
+TOOLS = ("relion_import", "relion_convert_to_tiff", "relion_run_motioncorr", "tiffinfo", "getfattr", "curl")
 BLOCKS = {path: read_page(path).blocks for path in PAGES}
 TO_RUN = {
     path: [block for block in BLOCKS[path] if not block.reason and (block.title or block.language in RUN)]
@@ -24,10 +25,10 @@ TO_RUN = {
 }
 # what is done before a page is read; all others begin with a session, and an archive of it that is not mounted
 BEGINNINGS = {
-    "README.md": 'ln -s "$(dirname "$(dirname "$(command -v cryofs)")")" .venv; rm -r /archive/session',
-    "install.md": 'ln -s "$(dirname "$(dirname "$(command -v cryofs)")")" /opt/cryofs; rm -r /archive/session',
-    "start.md": "rm -r /archive/session",
-    "index.md": "rm -r /archive/session; mkdir /mnt/movies",
+    "README.md": f"ln -s {sys.prefix} .venv; rm -r /archive/session",
+    "install.md": f"ln -s {sys.prefix} /opt/cryofs; rm -r /archive/session",
+    "start.md": f"ln -s {sys.prefix} /opt/cryofs; rm -r /archive/session",
+    "index.md": "rm -r /archive/session",
     "archive-a-session.md": "rm -r /archive/session",
     "session-in-progress.md": "rm -r /archive/session",
     "eer.md": "mkdir /mnt/movies",
