@@ -78,10 +78,11 @@ def commands(block: Block) -> str:
 
 @pytest.mark.parametrize("path", [path for path in PAGES if TO_RUN[path]], ids=lambda path: path.name)
 def test_blocks_do_what_they_say(path: Path, tmp_path: Path, trees: list[Path]) -> None:
-    script = "\n".join([BEGINNINGS.get(path.name, ""), *map(commands, TO_RUN[path])])
+    script = "\n".join([BEGINNINGS.get(path.name, ""), *map(commands, TO_RUN[path]), "echo '--- end'"])
     if missing := [tool for tool in TOOLS if tool in script and shutil.which(tool) is None]:
         pytest.skip(f"needs {', '.join(missing)}")
     if "cryofs mount" in script and not (Path("/dev/fuse").exists() and shutil.which("fusermount3")):
         pytest.skip("needs fuse3 and /dev/fuse")
     done = world.run(script, tmp_path, trees)
-    assert done.returncode == 0, f"{path.name}, after the last line named:\n{done.stdout}\n{done.stderr}"
+    ended = done.returncode == 0 and done.stdout.endswith("--- end\n")
+    assert ended, f"{path.name}, after the last line named:\n{done.stdout}\n{done.stderr}"

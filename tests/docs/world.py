@@ -19,6 +19,10 @@ mount -t tmpfs cryofs-docs "$world"
 mkdir "$world/upper" "$world/work" "$world/root"
 mount -t overlay -o "lowerdir=/,upperdir=$world/upper,workdir=$world/work" cryofs-docs "$world/root"
 for each in dev proc sys; do mount --rbind "/$each" "$world/root/$each"; done
+for each in $MOUNTS; do
+    mount --bind "$each" "$world/root$each"
+    mount -o remount,bind,ro "$world/root$each"
+done
 for each in data archive mnt; do
     mkdir -p "$world/root/$each"
     mount -t tmpfs cryofs-docs "$world/root/$each"
@@ -27,6 +31,11 @@ mkdir -p "$world/root$HOME"
 for each in "$@"; do cp -a "$each/." "$world/root/"; done
 exec chroot "$world/root" bash -c 'cd "$HOME" && exec bash -e -c "$0"' "$script"
 """
+
+
+def _mount_of(path: Path) -> Path:
+    absolute = path.absolute()
+    return next(folder for folder in (absolute, *absolute.parents) if folder.is_mount())
 
 
 def run(script: str, place: Path, trees: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
@@ -43,6 +52,9 @@ def run(script: str, place: Path, trees: Sequence[Path] = ()) -> subprocess.Comp
         "HOME": str(HOME),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin",
         "LANG": "C.UTF-8",
+        "MOUNTS": " ".join(
+            sorted({str(_mount_of(Path(each))) for each in (__file__, sys.prefix, sys.base_prefix)} - {"/"})
+        ),
     }
     unshare = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"]
     command = [*unshare, "bash", "-c", _BUILD, "bash", str(place), script, *map(str, trees)]
