@@ -14,7 +14,7 @@ from cryofs.cli.app import app
 from tests.docs.pages import PAGES, ROOT, read_page
 
 LONG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
-# an invocation ends where the line, a comment, or a command of the shell does; in a line of fstab options follow, by commas
+# an invocation ends where the line, a comment, or a command of the shell does; in a line of fstab other words follow
 INVOCATION = re.compile(r"(?:^|[\s/])cryofs (?P<command>[a-z][a-z-]*)(?=[\s;|&)]|$)(?P<rest>[^\n#|;&]*)", re.MULTILINE)
 # options of others, in pages that are about cryofs
 OTHERS = {"--cpus"}
