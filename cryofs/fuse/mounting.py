@@ -126,6 +126,8 @@ def _mount_options(archive: Path, options: MountOptions) -> dict[str, str | bool
         # what an archive holds must not make anybody root
         "nosuid": True,
         "nodev": True,
+        # libfuse complains of its own default, which means as much
+        "max_idle_threads": str(_MAX_THREADS),
         **fuse_options(options),
     }
 
