@@ -22,7 +22,8 @@ $(BENCH_READY): $(READY)
 	$(BIN)/pip install --quiet --editable '.[bench]' && touch $@ || echo "missing: ratarmount"
 
 # Packages that are missing are installed where that is possible; tests that need them are skipped, with a reason, where not.
-system: PACKAGES = fusermount3:fuse3 tiffinfo:libtiff-tools relion_convert_to_tiff:relion chromium:chromium
+system: PACKAGES = fusermount3:fuse3 tiffinfo:libtiff-tools relion_convert_to_tiff:relion chromium:chromium \
+	systemd-analyze:systemd getfattr:attr curl:curl
 bench-system: PACKAGES = mpirun:openmpi-bin zstd:zstd pzstd:zstd bzip2:bzip2 mksquashfs:squashfs-tools squashfuse:squashfuse
 system bench-system:
 	@missing=""; \

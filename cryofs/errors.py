@@ -48,5 +48,9 @@ class SettingsError(CryofsError, ValueError):
     """An option or a line of cryofs.toml has no usable value."""
 
 
+class UsageError(SettingsError):
+    """There is no such option, or it cannot be had with the others."""
+
+
 class MountError(CryofsError):
     """A mount could not be made or removed."""

@@ -28,9 +28,13 @@ def mount_table(table: Path = MOUNT_TABLE) -> list[Mount]:
     for line in table.read_bytes().splitlines():
         fields, _, kind = line.partition(b" - ")
         _, _, device, _, place, *_ = fields.split(b" ")
-        where = Path(os.fsdecode(_OCTAL.sub(_unescape, place)))
-        mounts.append(Mount(where, device.decode(), kind.split(b" ")[0].decode()))
+        mounts.append(Mount(Path(unescaped(place)), device.decode(), kind.split(b" ")[0].decode()))
     return mounts
+
+
+def unescaped(field: bytes) -> str:
+    """A field of the table, or of /etc/fstab, with its spaces and the like."""
+    return os.fsdecode(_OCTAL.sub(_unescape, field))
 
 
 def mount_of(path: Path, mounts: Iterable[Mount]) -> Mount | None:

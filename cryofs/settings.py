@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from cryofs.errors import SettingsError
+from cryofs.errors import SettingsError, UsageError
 from cryofs.resources import default_cache_size, usable_cores
 
 FILE_NAME = "cryofs.toml"
@@ -108,34 +108,64 @@ def parse_size(text: str | int) -> Size:
 def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
     """Settings for a mount of an archive; options that are None are taken from the file, or else the defaults.
 
+    Parameters
+    ----------
+    options : dict
+        Settings by their names, as values or as text. A gain reference is looked for in the archive, unless its path is
+        absolute.
+
     Raises
     ------
     SettingsError
-        The file or an option has no usable value.
+        The file has no usable value.
+    UsageError
+        An option has none.
     """
     path = archive / FILE_NAME
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text()) if path.is_file() else {}
         _convert(values)
+        _check_inside(archive, values.get("eer_gain"))
     except (ValueError, RecursionError, OSError) as error:
         # besides errors of its own, tomllib raises what Python says of numbers too long and arrays too deep
         raise SettingsError(f"{path}: {error}; known settings are {', '.join(Settings.__struct_fields__)}") from error
-    if "eer_gain" in values:
-        values["eer_gain"] = str(archive / values["eer_gain"])
     given = {name: value for name, value in options.items() if value is not None}
     if any(name in given for name in _EITHER):
         values = {name: value for name, value in values.items() if name not in _EITHER}
-    return _convert(values | given)
+    values |= given
+    try:
+        settings = _convert(values, strict=False)
+    except SettingsError as error:
+        raise UsageError(str(error)) from error
+    if settings.eer_gain is None:
+        return settings
+    return msgspec.structs.replace(settings, eer_gain=str(archive / settings.eer_gain))
 
 
-def _convert(values: dict[str, Any]) -> Settings:
+def _check_inside(archive: Path, gain: str | None) -> None:
+    """Refuse what looks like a file of the archive and is none: an archive may come from anywhere."""
+    if gain is not None and not Path(gain).is_absolute():
+        place = (archive / gain).resolve()
+        if not place.is_relative_to(archive.resolve()):
+            raise SettingsError(
+                f"eer_gain = {gain!r} leads out of the archive, to {place}; put the file into the archive, or write "
+                "this path if it is meant"
+            )
+
+
+def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:
     if all(name in values for name in _EITHER):
         raise SettingsError(f"{' and '.join(_EITHER)} say the same in two ways; keep one of them")
     _check_names(values)
     try:
-        return msgspec.convert(values, Settings, dec_hook=_decode_size)
+        return msgspec.convert(values, Settings, strict=strict, dec_hook=_decode_size)
     except msgspec.ValidationError as error:
-        raise SettingsError(str(error)) from error
+        raise SettingsError(readable(error)) from error
+
+
+def readable(error: msgspec.ValidationError) -> str:
+    """What is wrong, with the name of the setting in front of it."""
+    return re.sub(r"(.*) - at `\$\.(\w+)`", r"\2: \1", str(error), flags=re.DOTALL)
 
 
 def _check_names(values: dict[str, Any]) -> None:

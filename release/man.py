@@ -1,6 +1,6 @@
 """`make man`: a manual page for each command, from the text that `--help` shows.
 
-`python -m release.man FOLDER` writes cryofs.1, cryofs-mount.1 and so on.
+`python -m release.man FOLDER` writes cryofs.1, cryofs-mount.1 and so on, and mount.cryofs.8.
 """
 
 import re
@@ -11,9 +11,11 @@ from typing import Any
 from typer.main import get_command
 
 from cryofs.cli.app import app
+from cryofs.cli.mount_helper import HELP
 from cryofs.version import VERSION
 
 _EXIT_STATUS = (("0", "Done."), ("1", "Some files failed; the others are done."), ("2", "Usage."))
+_HELPER_STATUS = (("0", "Mounted."), ("1", "Usage."), ("32", "Not mounted."))
 _EXAMPLE = re.compile(r"Example: (.+)")
 
 
@@ -23,6 +25,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (folder / f"{name}.1").write_text(text, "utf-8")
+    (folder / "mount.cryofs.8").write_text(helper_page(), "utf-8")
+    (folder / "mount.fuse.cryofs.8").write_text(".so man8/mount.cryofs.8\n", "utf-8")
     print(f"{folder}: {len(pages())} pages; man -l {folder}/cryofs.1 shows the first")
 
 
@@ -34,6 +38,29 @@ def pages() -> dict[str, str]:
     for name, command in group.commands.items():
         made[f"cryofs-{name}"] = _page(command, f"cryofs {name}", ["cryofs"])
     return made
+
+
+def helper_page() -> str:
+    """Page of the helper of mount(8)."""
+    usage, *paragraphs = _EXAMPLE.sub("", HELP).strip().split("\n\n")
+    described = [_one_line(paragraph) for paragraph in paragraphs if not paragraph.startswith("Options:")]
+    options = re.findall(r"^  (-.+?)  +(.+)$", HELP, re.MULTILINE)
+    lines = [
+        f'.TH "MOUNT.CRYOFS" "8" "" "cryofs {VERSION}" "cryofs manual"',
+        ".SH NAME",
+        _roff("mount.cryofs, mount.fuse.cryofs") + f" \\- {_roff(described[0].partition(';')[0])}",
+        ".SH SYNOPSIS",
+        _roff(usage.removeprefix("Usage: ")),
+        ".SH DESCRIPTION",
+    ]
+    for paragraph in described:
+        lines += [".PP", _roff(paragraph)] if paragraph is not described[0] else [_roff(paragraph)]
+    lines.append(".SH OPTIONS")
+    for names, explained in options:
+        lines += [".TP", f"\\fB{_roff(names)}\\fR", _roff(explained)]
+    lines += [".SH EXAMPLE", ".nf", *map(_roff, _EXAMPLE.findall(HELP)), ".fi", *_status(_HELPER_STATUS)]
+    lines += [".SH SEE ALSO", "\\fBcryofs\\-mount\\fR(1), \\fBmount\\fR(8), \\fBfstab\\fR(5)"]
+    return "\n".join(lines) + "\n"
 
 
 def _page(command: Any, called: str, others: list[str]) -> str:
@@ -66,11 +93,16 @@ def _page(command: Any, called: str, others: list[str]) -> str:
         lines += [".TP", f"\\fB{_roff(name)}\\fR", _roff(_one_line((inner.help or "").partition("\n\n")[0]))]
     if examples := _EXAMPLE.findall(text):
         lines += [".SH EXAMPLE", ".nf", *map(_roff, examples), ".fi"]
-    lines.append(".SH EXIT STATUS")
-    for code, meaning in _EXIT_STATUS:
-        lines += [".TP", code, meaning]
+    lines += _status(_EXIT_STATUS)
     lines += [".SH SEE ALSO", ", ".join(f"\\fB{_roff(other)}\\fR(1)" for other in others)]
     return "\n".join(lines) + "\n"
+
+
+def _status(codes: tuple[tuple[str, str], ...]) -> list[str]:
+    lines = [".SH EXIT STATUS"]
+    for code, meaning in codes:
+        lines += [".TP", code, meaning]
+    return lines
 
 
 def _one_line(text: str) -> str:

@@ -1,7 +1,8 @@
 """`make package`: the wheel in a throw-away environment of each Python that is here.
 
 `python -m release.try_wheel WHEEL` installs it, and has the installed command say its version, archive a tiny movie and
-verify it. It needs nothing but the standard library, and leaves nothing behind.
+verify it; what administrators link and copy has to be there. It needs nothing but the standard library, and leaves
+nothing behind.
 """
 
 import glob
@@ -52,6 +53,9 @@ def _try(wheel: Path, python: str) -> None:
             _run(cryofs, "verify", archive),
         ]
         _run(cryofs, "extract", archive, "-o", folder / "restored")
+        _run(folder / "env/bin/mount.fuse.cryofs", "--help")
+        if not (folder / "env/share/cryofs/systemd/cryofs@.service").is_file():
+            raise SystemExit(f"{python}: the wheel has no unit files")
         if (folder / "restored/tiny.mrc").read_bytes() != movie.read_bytes():
             raise SystemExit(f"{python}: the movie did not come back")
         print(f"{python}: " + "; ".join(line.strip() for line in said), flush=True)

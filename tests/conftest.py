@@ -14,10 +14,11 @@ settings.load_profile("cryofs")
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Mounts of tests, in processes of their own too, keep nothing in the user's cache folder."""
+    """Mounts of tests, in processes of their own too, keep nothing in the user's folders."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.setenv("XDG_STATE_HOME", str(folder))
         yield folder
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryofs.errors import SettingsError
+from cryofs.errors import SettingsError, UsageError
 from cryofs.resources import default_cache_size, usable_cores
 from cryofs.settings import FILE_NAME, Settings, load_settings, parse_size
 
@@ -57,6 +57,37 @@ def test_any_text_is_a_size_or_refused(text: str) -> None:
 def load(folder: Path, text: str, **options: Any) -> Settings:
     (folder / FILE_NAME).write_text(text)
     return load_settings(folder, options)
+
+
+def test_options_as_text(tmp_path: Path) -> None:
+    texts = {"jobs": "3", "readahead": "1MiB", "eer_upsampling": "2", "request_timeout": "1.5", "eer_gain": "a.gain"}
+    found = load(tmp_path, "jobs = 1", **texts, eer_apply_gain="true", metrics="9555")
+    assert (found.jobs, found.readahead, found.eer_upsampling, found.request_timeout) == (3, 1 << 20, 2, 1.5)
+    assert (found.eer_apply_gain, found.metrics, found.eer_gain) == (True, "9555", str(tmp_path / "a.gain"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("jobs", "0"), ("jobs", "many"), ("jobs", True), ("metrics", True), ("readahead", True), ("eer_gain", True)),
+        *(("eer_upsampling", "3"), ("request_timeout", "nan"), ("eer_apply_gain", "maybe"), ("eer_dtype", "int32")),
+    ],
+)
+def test_options_without_a_usable_value_are_named(tmp_path: Path, name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"^{name}: "):
+        load_settings(tmp_path, {name: value})
+
+
+@pytest.mark.parametrize("gain", ["link.gain", "../other.gain", "sub/../../other.gain"])
+def test_a_gain_that_the_file_names_does_not_lead_out_of_the_archive(tmp_path: Path, gain: str) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (tmp_path / "other.gain").touch()
+    (archive / "link.gain").symlink_to(tmp_path / "other.gain")
+    with pytest.raises(SettingsError, match=r"cryofs\.toml: eer_gain = .* leads out of the archive"):
+        load(archive, f'eer_gain = "{gain}"')
+    # who writes the whole path means it
+    assert load(archive, f'eer_gain = "{tmp_path}/other.gain"').eer_gain == f"{tmp_path}/other.gain"
 
 
 def test_defaults(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.rendering import Rendering
 from cryofs.movies.source import SourceMovie
+from cryofs.remedies import explain
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Archiver:
         except CryofsError:
             raise
         except OSError as error:
-            raise ArchiveError(f"{job.source}: {error}") from error
+            raise ArchiveError(f"{job.source}: not stored: {explain(error)}") from error
         except MemoryError as error:
             raise ArchiveError(f"{job.source}: memory is short ({error}); try fewer --jobs") from error
         except Exception as error:
@@ -93,9 +94,18 @@ class Archiver:
                     reference = self._given
                 else:
                     reference = self.references.fitting(movie.shape[1:], samples)
-                if self._given not in (None, reference):
-                    note = f"{job.source}: the gain reference given is of another size, so it is not used"
             plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
+            if self._given is not None and job.kind is Kind.MOVIE and plan.reference is not self._given:
+                note = _not_used(job.source, self._given, movie)
             target = self._archive / job.target
             stored = archive_movie(movie, target, plan, self._workers, on_frame)
             return Stored(movie.stat.st_size, stored, note)
+
+
+def _not_used(source: Path, given: Reference, movie: SourceMovie) -> str | None:
+    """What to tell of a movie that a given gain reference did not serve."""
+    if movie.mrc_header.mode != MODE_FLOAT32:
+        return None
+    size, needed = (f"{ny} x {nx}" for ny, nx in (given.gain.shape, movie.shape[1:]))
+    why = "it gives no counts" if size == needed else f"of another size ({size}, its frames are {needed})"
+    return f"{source}: the gain reference given is not used: {why}; give the right one, or --gain auto"

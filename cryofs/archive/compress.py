@@ -32,6 +32,7 @@ from cryofs.movies.eer_gain import EerGainMovie
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import original_name
 from cryofs.movies.rendering import gain_header
+from cryofs.remedies import explain
 
 # With fewer frames than this, a gain reference would hold as much as the movies.
 _MIN_FRAMES_TO_ESTIMATE = 3
@@ -195,7 +196,7 @@ class _Run:
             except CryofsError as error:
                 self.fail(job.source, error)
             except OSError as error:
-                self.fail(job.source, ArchiveError(f"{job.source}: not copied ({error})"))
+                self.fail(job.source, ArchiveError(f"{job.source}: not copied: {explain(error)}"))
 
     def date_folders(self, jobs: list[Job]) -> None:
         """Give folders the times and modes of their originals, the deepest first."""
@@ -203,7 +204,7 @@ class _Run:
             try:
                 durable.copy_times(job.source, self._archive / job.target)
             except OSError as error:
-                self.fail(job.source, ArchiveError(f"{job.source}: its times and mode were not kept ({error})"))
+                self.fail(job.source, ArchiveError(f"{job.source}: its times and mode were not kept: {explain(error)}"))
 
     def _keep_eer_gain(self, movie: EerMovie) -> None:
         """Put the gain reference of a movie to be rendered into the archive, to be multiplied, on the movie's grid."""

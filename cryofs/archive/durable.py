@@ -26,22 +26,30 @@ class Draft:
 
     def __init__(self, target: Path):
         self.target = target
-        self.path, self.file = _create(target.parent)
+        with naming(target):
+            self.path, self.file = _create(target.parent)
 
     def clear(self) -> None:
         """Start the file anew."""
         self.file.seek(0)
         self.file.truncate()
 
+    def write(self, data: bytes | memoryview) -> int:
+        """Append to the file."""
+        with naming(self.target):
+            return self.file.write(data)
+
     def sync(self) -> None:
         """Bring all that was written onto the disk."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        with naming(self.target):
+            self.file.flush()
+            os.fsync(self.file.fileno())
 
     def publish(self) -> None:
         """Give the file its final name, replacing what is there; durable on return."""
-        self.path.replace(self.target)
-        sync_folder(self.target.parent)
+        with naming(self.target):
+            self.path.replace(self.target)
+            sync_folder(self.target.parent)
 
     def publish_new(self) -> None:
         """Give the file its final name, but replace nothing; FileExistsError where the name is taken."""
@@ -123,11 +131,12 @@ def write_file(target: Path, data: bytes, *, new: bool = False) -> None:
 
 @contextlib.contextmanager
 def naming(target: Path) -> Iterator[None]:
-    """Name the file in errors of the system that do not: a full disk says only that it is full."""
+    """Name the file in errors of the system that name its draft, or none: a full disk says only that it is full."""
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno is not None:
+        unnamed = error.filename is None or DRAFT_PREFIX in str(error.filename)
+        if unnamed and error.errno is not None:
             raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
         raise
 
@@ -142,7 +151,7 @@ def copy_file(source: Path, target: Path) -> None:
     """
     with draft(target) as made, source.open("rb") as original:
         before = os.fstat(original.fileno())
-        shutil.copyfileobj(original, made.file, _COPY_CHUNK)
+        shutil.copyfileobj(original, made, _COPY_CHUNK)
         made.sync()
         after = os.fstat(original.fileno())
         unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)

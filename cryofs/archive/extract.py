@@ -40,6 +40,8 @@ def extract(
     items = _without_clashes(_needed(_items(paths, checked, on_file)), folder, checked, on_file)
     begin("restoring", sum(item.frames or 0 for item in items))
     gains = GainLibrary()
+    # where this cannot be made, nothing can be restored
+    durable.make_folders(folder)
 
     @cache
     def ready(below: Path) -> Path:
@@ -138,9 +140,10 @@ def _restore(movie: ArchivedMovie, target: Path, on_frame: OnFrame) -> None:
             restore_adopted(movie, made.file)
             on_frame(movie.layout.frames)
         else:
-            feed(movie, made.file.write, on_frame)
+            feed(movie, made.write, on_frame)
         os.fchmod(made.file.fileno(), original.mode)
-        made.file.flush()
+        with durable.naming(target):
+            made.file.flush()
         os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
         made.sync()
         made.publish()

@@ -5,12 +5,14 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cryofs.archive.durable import write_file
 from cryofs.archive.estimate import Estimation, FrameRow, Limits
 from cryofs.archive.fitting import exception_share, fits
 from cryofs.archive.samples import Sample
 from cryofs.detector.values import GainReference
-from cryofs.errors import CryofsError
+from cryofs.errors import CryofsError, GainError
 from cryofs.formats.record import Gain
 from cryofs.movies import gain
 from cryofs.movies.gain import GainLibrary
@@ -57,12 +59,14 @@ class References:
 
     def adopt(self, path: Path) -> Reference:
         """Take a gain reference file into the archive, unless its content is there."""
+        given = gain.load_reference(path).gain
+        if not (np.isfinite(given) & (given > 0)).any():
+            raise GainError(f"{path}: no value of this gain reference is above 0; give the right one, or --gain auto")
         data = path.read_bytes()
         sha256 = gain.bytes_sha256(data)
         for reference in self._known:
             if reference.record.sha256 == sha256:
                 return reference
-        gain.load_reference(path)
         return self._store(data)
 
     def add(self, reference: GainReference, pixel_size: float | None) -> Reference:

@@ -1,5 +1,6 @@
 """What a run is asked to archive: movies, folders, lists -> jobs, each with its place in the archive."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,16 @@ from pathlib import Path
 
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats import lists
-from cryofs.movies.names import DRAFT_PREFIX, EER_SUFFIX, MOVIE_SUFFIXES, archived_name, fractions_name, is_file
+from cryofs.formats.record import is_archived
+from cryofs.movies.names import (
+    DRAFT_PREFIX,
+    EER_SUFFIX,
+    MOVIE_SUFFIXES,
+    archived_name,
+    fractions_name,
+    is_file,
+    original_name,
+)
 
 
 class Kind(Enum):
@@ -48,7 +58,7 @@ def collect(sources: Iterable[Path], archive: Path, *, render_eer: bool = False)
     """
     jobs: dict[Path, Job] = {}
     problems = []
-    for item in chain.from_iterable(_items_of(source, archive) for source in sources):
+    for item in chain.from_iterable(_originals_of(source, archive) for source in sources):
         if isinstance(item, Problem):
             problems.append(item)
             continue
@@ -76,6 +86,25 @@ def collect_archived(paths: Iterable[Path]) -> tuple[list[Job], list[Problem]]:
     return jobs, problems
 
 
+def _originals_of(source: Path, archive: Path) -> Iterable[Job | Problem]:
+    """What a source stands for; an archive is refused, as its gain references would become movies of another."""
+    items = list(_items_of(source, archive))
+    stored = next((item.source for item in items if isinstance(item, Job) and _is_stored(item)), None)
+    if stored is None:
+        return items
+    text = f"{stored}: archived already, so {source} is not archived again; copy an archive by cp -a, or take "
+    return [Problem(stored, ArchiveError(f"{text}the originals out first: cryofs extract {source} -o FOLDER"))]
+
+
+def _is_stored(job: Job) -> bool:
+    """Whether a file is an archived movie."""
+    if job.kind is not Kind.FILE or original_name(job.source.name) is None:
+        return False
+    with contextlib.suppress(CryofsError, OSError), job.source.open("rb") as file:
+        return is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(job.source))
+    return False
+
+
 def _items_of(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
     """What a source stands for; where `archive` is None, files keep their names."""
     if source.is_dir() and archive is not None and _same_folder(source, archive):
@@ -85,7 +114,7 @@ def _items_of(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
     elif source.is_dir():
         yield from _walk(source, archive)
     elif not source.is_file():
-        yield Problem(source, ArchiveError(f"{source}: no such file or folder"))
+        yield Problem(source, ArchiveError(f"{source}: no such file or folder; check the path"))
     elif source.suffix in lists.SUFFIXES:
         yield from _listed(source, archive)
     else:
@@ -111,7 +140,8 @@ def _listed(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
         if places:
             yield _job(places[0], _inside(Path(name)).with_name(places[0].name), archive)
         else:
-            yield Problem(Path(name), ArchiveError(f"{name}: listed in {source}, but there is no such file"))
+            text = f"{name}: listed in {source}, but not there; run in the folder where its names begin, or correct it"
+            yield Problem(Path(name), ArchiveError(text))
 
 
 def _walk(folder: Path, archive: Path | None) -> Iterator[Job | Problem]:

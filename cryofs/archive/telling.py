@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cryofs.errors import ArchiveError, CryofsError
-from cryofs.movies.names import DRAFT_PREFIX
+from cryofs.remedies import explain
 
 # Called with each file that is done, and the error of one that failed.
 OnFile = Callable[[Path, Exception | None], None]
@@ -33,10 +33,4 @@ def told(source: Path, figures: Counting, on_file: OnFile) -> Iterator[None]:
 
 def as_told(error: CryofsError | OSError, source: Path) -> CryofsError:
     """An error of the system as one of ours, which names the file that it is about."""
-    if isinstance(error, CryofsError):
-        return error
-    # of a renaming, what was to be replaced; a draft is known to nobody
-    place = Path(error.filename2 or error.filename or source)
-    if place.name.startswith(DRAFT_PREFIX):
-        place = place.parent
-    return ArchiveError(f"{place}: {error.strerror or error}")
+    return error if isinstance(error, CryofsError) else ArchiveError(explain(error, source))

@@ -13,7 +13,9 @@ NAME = "adopt"
 
 
 def command(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="TIFF movies, lists, or whole folders.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", readable=False, help="TIFF movies, lists, or whole folders.")
+    ],
     jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:

@@ -26,7 +26,7 @@ from cryofs.cli import (
     verify,
 )
 from cryofs.cli.output import one_line
-from cryofs.errors import CryofsError
+from cryofs.errors import CryofsError, UsageError
 from cryofs.version import VERSION
 
 app = typer.Typer(
@@ -52,6 +52,10 @@ COMMANDS = (
 )
 for module in COMMANDS:
     app.command(name=module.NAME)(module.command)
+
+
+# what shells call a command that Ctrl-C ended
+_INTERRUPTED = 130
 
 
 def _print_version(wanted: bool) -> None:
@@ -82,10 +86,13 @@ def run(arguments: list[str]) -> int:
     try:
         app([argument for argument in arguments if argument != "--debug"])
     except SystemExit as finished:
+        if finished.code == _INTERRUPTED:
+            text = "interrupted; what is done is kept, and compress goes on by --only-do-unfinished"
+            print(f"cryofs: {text}", file=sys.stderr)
         return finished.code if isinstance(finished.code, int) else 0
     except (CryofsError, OSError) as error:
         if debug:
             raise
         print(f"cryofs: {one_line(error)}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     return 0

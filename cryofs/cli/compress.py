@@ -42,7 +42,9 @@ class Eer(StrEnum):
 
 
 def command(
-    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Movies, folders, .star or .lst lists.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE...", readable=False, help="Movies, folders, .star or .lst lists.")
+    ],
     archive: Annotated[Path, typer.Option("-o", "--output", metavar="ARCHIVE", help="Folder of the archive.")],
     gain: Annotated[
         str, typer.Option(metavar="auto|none|FILE", help="Gain reference: estimate it where needed, none, or a file.")

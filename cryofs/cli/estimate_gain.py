@@ -16,7 +16,9 @@ NAME = "estimate-gain"
 
 
 def command(
-    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Movies, folders, .star or .lst lists.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE...", readable=False, help="Movies, folders, .star or .lst lists.")
+    ],
     folder: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the estimate is kept.")],
     thresh: Annotated[int, typer.Option(min=1, help="Agreeing values after which a pixel counts as reliable.")] = 50,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames in all.")] = None,

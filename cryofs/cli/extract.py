@@ -13,7 +13,9 @@ NAME = "extract"
 
 
 def command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Archived movies, lists, or whole archives.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", readable=False, help="Archived movies, lists, or whole archives.")
+    ],
     folder: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the originals go.")],
     jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
 ) -> None:

@@ -14,7 +14,7 @@ NAME = "info"
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A movie, archived or plain.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="A movie, archived or plain.")],
     pixel_size: eer.PixelSizeOption = None,
     dose: eer.TotalDoseOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),

@@ -1,11 +1,11 @@
 """`cryofs mount`: an archive as its original files."""
 
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from cryofs.cli import eer
@@ -37,7 +37,15 @@ def command(
     archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.")],
     mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", help="Empty folder to mount on.")],
     foreground: Annotated[bool, typer.Option("-f", "--foreground", help="Serve in this process.")] = False,
-    options: Annotated[str, typer.Option("-o", metavar="OPTIONS", help="Mount options, as in allow_other.")] = "",
+    options: Annotated[
+        str,
+        typer.Option(
+            "-o",
+            metavar="OPTIONS",
+            help="Mount options, separated by commas: allow_other, uid=, gid=, umask=, others of FUSE, "
+            "and each of the options below by its name, as in cache_size=8GiB.",
+        ),
+    ] = "",
     cache_size: Annotated[
         str | None,
         typer.Option(metavar="SIZE", help="Decoded frames kept in memory.", show_default=_CACHE_DEFAULT),
@@ -63,10 +71,17 @@ def command(
         bool | None, typer.Option("--eer-apply-gain", help="Multiply fractions with the gain, as float32.")
     ] = None,
     log_file: Annotated[
-        Path | None, typer.Option(help="Log of a background mount.", show_default="~/.local/state/cryofs/*.log")
+        Path | None,
+        typer.Option(
+            help="Log of a background mount.", show_default="~/.local/state/cryofs/*.log, of root /var/log/cryofs/*.log"
+        ),
     ] = None,
-    log_level: Annotated[LogLevel, typer.Option(help="Least important events that are logged.")] = LogLevel.INFO,
-    log_format: Annotated[LogFormat, typer.Option(help="Lines of text, or a JSON object a line.")] = LogFormat.TEXT,
+    log_level: Annotated[
+        LogLevel | None, typer.Option(help="Least important events that are logged.", show_default="info")
+    ] = None,
+    log_format: Annotated[
+        LogFormat | None, typer.Option(help="Lines of text, or a JSON object a line.", show_default="text")
+    ] = None,
     ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Mount an archive: every tool reads the original MRC files, decoded on demand.
@@ -79,15 +94,13 @@ def command(
 
     Example: cryofs mount /archive/session /mnt/movies
     """
+    from cryofs.fuse.background import check_mountpoint, default_log, leave, serve_in_background
     from cryofs.fuse.control import clear_dead_mount
-    from cryofs.fuse.mounting import check_mountpoint, serve, serve_in_background
-    from cryofs.logs import set_up
+    from cryofs.mount_options import parse_options
     from cryofs.settings import load_settings
 
     archive, mountpoint = archive.absolute(), mountpoint.absolute()
-    if clear_dead_mount(mountpoint):
-        print(printable(f"cryofs: {mountpoint}: a dead mount was in the way, and is cleared"), file=sys.stderr)
-    check_mountpoint(archive, mountpoint)
+    by_list, settings_by_list = parse_options(options)
     chosen: dict[str, Any] = {
         "cache_size": cache_size,
         "jobs": jobs,
@@ -102,26 +115,35 @@ def command(
         "eer_gain": str(eer_gain.absolute()) if eer_gain else None,
         "eer_apply_gain": eer_apply_gain,
     }
-    settings = load_settings(archive, chosen)
+    given = {name: value for name, value in chosen.items() if value is not None}
+    logging = {"log_level": log_level and log_level.value, "log_format": log_format and log_format.value}
+    _check_once(given, settings_by_list)
+    _check_once({**logging, "log_file": log_file}, msgspec.structs.asdict(by_list))
+    if clear_dead_mount(mountpoint):
+        print(printable(f"cryofs: {mountpoint}: a dead mount was in the way, and is cleared"), file=sys.stderr)
+    check_mountpoint(archive, mountpoint)
+    settings = load_settings(archive, settings_by_list | given)
     if foreground:
-        set_up(log_level.value, log_format.value)
-        serve(archive, mountpoint, settings, options, lambda: _tell_parent(ready_fd))
+        from cryofs.fuse.mounting import serve
+        from cryofs.logs import set_up
+
+        level = log_level or LogLevel(by_list.log_level or LogLevel.INFO)
+        layout = log_format or LogFormat(by_list.log_format or LogFormat.TEXT)
+        set_up(level.value, layout.value)
+        serve(archive, mountpoint, settings, by_list, lambda: None if ready_fd is None else leave(ready_fd))
         return
-    arguments = ["mount", str(archive), str(mountpoint), "--foreground"]
-    arguments += ["-o", options] if options else []
-    arguments += ["--log-level", log_level.value, "--log-format", log_format.value]
-    for name, value in chosen.items():
+    arguments = ["-o", options] if options else []
+    for name, value in {**given, **logging}.items():
         if value is not None:
             arguments += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
-    serve_in_background([*arguments, "--ready-fd"], mountpoint, log_file or _default_log(mountpoint))
+    log = log_file or by_list.log_file
+    serve_in_background(arguments, archive, mountpoint, Path(log).absolute() if log else default_log(mountpoint))
 
 
-def _tell_parent(descriptor: int | None) -> None:
-    if descriptor is not None:
-        os.write(descriptor, b"1")
-        os.close(descriptor)
+def _check_once(options: dict[str, Any], by_list: dict[str, Any]) -> None:
+    """Refuse what is said in both ways, because nobody can tell which of them is meant."""
+    from cryofs.errors import UsageError
 
-
-def _default_log(mountpoint: Path) -> Path:
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return state / "cryofs" / (str(mountpoint).strip("/").replace("/", "-") + ".log")
+    for name, value in options.items():
+        if value is not None and by_list.get(name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} and -o {name} say the same in two ways; keep one of them")

@@ -6,22 +6,28 @@ object and nothing else.
 
 import json
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from cryofs.errors import SettingsError
 from cryofs.movies.names import printable
+from cryofs.remedies import explain
 
 
 def one_line(error: Exception) -> str:
     """An error as one line that names the file."""
-    text = str(error)
-    if isinstance(error, OSError) and error.strerror:
-        name = error.filename2 or error.filename
-        text = f"{name}: {error.strerror}" if name else error.strerror
+    text = explain(error) if isinstance(error, OSError) and error.strerror else str(error)
     return printable(" ".join(text.split()))
+
+
+def check_folder_of(file: Path) -> None:
+    """Tell before long work that the folder of its result is missing."""
+    if not file.parent.is_dir():
+        raise SettingsError(f"{file}: its folder is missing; create it first (mkdir -p {file.parent})")
 
 
 def print_json(facts: dict[str, Any]) -> None:

@@ -5,13 +5,16 @@ from typing import Annotated
 
 import typer
 
+from cryofs.cli.output import check_folder_of
 from cryofs.resources import usable_cores
 
 NAME = "preview"
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A movie: MRC, TIFF, EER, archived or not.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", readable=False, help="A movie: MRC, TIFF, EER, archived or not.")
+    ],
     picture: Annotated[Path, typer.Option("-o", "--output", metavar="PICTURE", help="Where: .png, .svg or .pdf.")],
     jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
 ) -> None:
@@ -19,6 +22,7 @@ def command(
 
     Example: cryofs preview /archive/session/movie.mrc.tif -o movie.png
     """
+    check_folder_of(picture)
     from cryofs.report.look import look_at
     from cryofs.report.preview import save_preview
 

@@ -16,7 +16,7 @@ NAME = "stats"
 
 
 def command(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="An archive or a mountpoint.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", readable=False, help="An archive or a mountpoint.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Show the savings of an archive; for a mountpoint also cache and read figures.

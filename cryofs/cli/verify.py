@@ -12,7 +12,9 @@ NAME = "verify"
 
 
 def command(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Archived movies, lists, or whole archives.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", readable=False, help="Archived movies, lists, or whole archives.")
+    ],
     jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
@@ -35,6 +37,8 @@ def command(
         print_json(vars(checked))
     else:
         print(f"{checked.movies} movies good, {checked.failed} failed")
+        if not checked.movies + checked.failed + checked.without_record:
+            print("no archived movie was found; name the folder that cryofs compress was given by -o, not a mount")
         if checked.without_record:
             print(
                 f"{checked.without_record} TIFF movies without a record were not checked; cryofs adopt gives them one"

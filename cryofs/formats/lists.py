@@ -40,5 +40,7 @@ def _star_names(path: Path, text: str) -> list[str]:
     try:
         document = gemmi.cif.read_string(text)
     except (ValueError, RuntimeError) as error:
-        raise FormatError(f"{path}: no valid STAR file ({error})") from error
+        raise FormatError(
+            f"{path}: no valid STAR file ({error}); export it again, or write a name a line into a .lst file"
+        ) from error
     return [gemmi.cif.as_string(value) for block in document for value in block.find_values(_COLUMN)]

@@ -109,7 +109,9 @@ def read_header(descriptor: int, size: int, name: str, max_extended: int = MAX_E
     """
     main = read_up_to(descriptor, MAIN_HEADER_BYTES, 0)
     if len(main) < MAIN_HEADER_BYTES:
-        raise FormatError(f"{name}: {len(main)} bytes are too few for an MRC header; the file is truncated or no MRC")
+        raise FormatError(
+            f"{name}: {len(main)} bytes are too few for an MRC header; truncated or no MRC; copy it again or remove it"
+        )
     problems = {}
     for byte_order in _byte_orders(main):
         try:
@@ -144,12 +146,16 @@ def _fields(main: bytes, byte_order: ByteOrder, name: str, max_extended: int) ->
     nx, ny, nz, mode = struct.unpack_from(byte_order + "4i", main, 0)
     (nsymbt,) = struct.unpack_from(byte_order + "i", main, 92)
     if min(nx, ny, nz) < 1:
-        raise FormatError(f"{name}: no MRC movie, its header says {nz} frames of {ny} x {nx}")
+        raise FormatError(
+            f"{name}: no MRC movie, its header says {nz} frames of {ny} x {nx}; copy it again or remove it"
+        )
     if mode not in MODE_DTYPES:
         known = ", ".join(map(str, MODE_DTYPES))
         raise FormatError(f"{name}: MRC mode {mode} is not supported ({known} are); keep this file outside the archive")
     if not 0 <= nsymbt <= max_extended:
-        raise FormatError(f"{name}: an extended header of {nsymbt} bytes is absurd; the header is damaged")
+        raise FormatError(
+            f"{name}: an extended header of {nsymbt} bytes is absurd, the header is damaged; copy it again or remove it"
+        )
     return nx, ny, nz, mode, nsymbt
 
 

@@ -40,6 +40,17 @@ def device_number(mountpoint: Path) -> str | None:
     return found
 
 
+def is_dead(mountpoint: Path) -> bool:
+    """Whether a mount of cryofs is at this path whose process is gone."""
+    if not is_mounted(mountpoint.absolute()):
+        return False
+    try:
+        mount_facts(mountpoint)
+    except MountError:
+        return True
+    return False
+
+
 def mount_facts(path: Path) -> dict[str, Any] | None:
     """What the mount at this path says of itself, None where none of ours is there.
 
@@ -66,14 +77,10 @@ def clear_dead_mount(mountpoint: Path) -> bool:
     MountError
         It cannot be removed, for example because another user mounted it.
     """
-    if not is_mounted(mountpoint):
-        return False
-    try:
-        mount_facts(mountpoint)
-    except MountError:
+    dead = is_dead(mountpoint)
+    if dead:
         unmount(mountpoint, lazy=True)
-        return True
-    return False
+    return dead
 
 
 def unmount(mountpoint: Path, *, lazy: bool = False) -> None:

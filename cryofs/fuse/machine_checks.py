@@ -102,12 +102,17 @@ def check_device(root: Path = ROOT) -> Finding:
 
 def check_other_users(as_root: bool, root: Path = ROOT) -> Finding:
     """Whether a mount may be opened to other users."""
-    if as_root or re.search(r"^user_allow_other\s*$", _fuse_conf(root), re.MULTILINE):
+    if as_root or users_may_allow_others(root):
         return ok("-o allow_other: may be used")
     return warning(
         "-o allow_other: only root may open mounts to other users",
         "if other users shall read your mounts, have root put the line user_allow_other into /etc/fuse.conf",
     )
+
+
+def users_may_allow_others(root: Path = ROOT) -> bool:
+    """Whether users other than root may mount with allow_other."""
+    return re.search(r"^user_allow_other\s*$", _fuse_conf(root), re.MULTILINE) is not None
 
 
 def check_number_of_mounts(as_root: bool, root: Path = ROOT) -> Finding:

@@ -24,6 +24,7 @@ from cryofs.resources import ROOT
 
 # A busy mount answers within milliseconds, as no decode holds up the facts.
 PATIENCE = 10.0
+_MOMENT = 0.1
 # Frames that one program alone keeps in use: those decoded at a time, and the one ahead.
 _FEW_FRAMES = 4
 # Frames decoded ahead from which on a mount can be judged.
@@ -70,7 +71,8 @@ def ask(mountpoints: Sequence[Path], patience: float = PATIENCE) -> list[Answer]
 
 def _answer(process: subprocess.Popen[bytes], deadline: float) -> Answer:
     try:
-        said, _ = process.communicate(timeout=max(0, deadline - time.monotonic()))
+        # those that have answered while one before them took all the time are heard all the same
+        said, _ = process.communicate(timeout=max(_MOMENT, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         process.kill()
         # it may be waiting for the mount in a way that nothing ends

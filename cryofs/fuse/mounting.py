@@ -1,19 +1,20 @@
-"""Making a mount: in this process until it is unmounted, or in a process of its own that outlives the command."""
+"""Making a mount, and serving it in this process until it is unmounted."""
 
 import contextlib
 import ctypes
 import logging
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from cryofs.errors import MountError
-from cryofs.fuse.control import device_number, is_mounted
+from cryofs.fuse.control import FILE_SYSTEM_TYPE, device_number
+from cryofs.fuse.notify import tell
+from cryofs.mount_options import MountOptions, escaped, fuse_options
 from cryofs.settings import Settings
+from cryofs.vfs.attributes import Ownership
 from cryofs.vfs.filesystem import FileSystem
 
 # what libfuse's main function returns when a signal ended its loop
@@ -21,36 +22,19 @@ _ENDED_BY_SIGNAL = 8
 _MAX_THREADS = 256
 # from malloc.h
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
-# mount options that would undo what protects archive and machine
-_REFUSED = {"rw": "read-only", "suid": "nosuid", "dev": "nodev"}
 
 log = logging.getLogger("cryofs")
 
 
-def check_mountpoint(archive: Path, mountpoint: Path) -> None:
-    """Check what can be checked before mounting.
-
-    Raises
-    ------
-    MountError
-        No archive, no mountpoint, something of ours mounted there already, or FUSE not usable.
-    """
-    if is_mounted(mountpoint):
-        raise MountError(f"{mountpoint}: mounted already; cryofs umount {mountpoint} clears it")
-    for path, what in ((archive, "archive"), (mountpoint, "mountpoint")):
-        if not path.is_dir():
-            raise MountError(f"{path}: no such folder, it is to be the {what}; create it first")
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        raise MountError("/dev/fuse: missing or not accessible; see cryofs doctor")
-
-
-def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_live: Callable[[], None]) -> None:
+def serve(
+    archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, on_live: Callable[[], None]
+) -> None:
     """Mount, and serve until unmounted.
 
     Parameters
     ----------
-    options : str
-        More mount options, as after ``-o``.
+    options : MountOptions
+        What stands behind ``-o`` besides settings.
     on_live : callable
         Called once when the mount is live.
 
@@ -69,10 +53,14 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
         nonlocal was_live
         was_live = True
         _set_readahead(mountpoint, settings.readahead)
+        tell("READY=1", f"STATUS=Shows {archive} at {mountpoint}")
         on_live()
 
+    def end() -> None:
+        tell("STOPPING=1", "STATUS=Unmounted; what was begun is being finished")
+
     _give_memory_back()
-    files = FileSystem(archive, settings)
+    files = FileSystem(archive, settings, Ownership(options.uid, options.gid, options.umask))
     if settings.metrics is not None:
         from cryofs.fuse.metrics import serve_metrics
 
@@ -80,7 +68,7 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
     _look_again_on_hangup(files)
     try:
         mfusepy.FUSE(
-            Operations(files, settings.readahead, live),
+            Operations(files, settings.readahead, live, end),
             str(mountpoint.absolute()),
             foreground=True,
             # what is opened comes as a structure, in which the kernel is told how to treat its pages
@@ -92,43 +80,6 @@ def serve(archive: Path, mountpoint: Path, settings: Settings, options: str, on_
         if was_live and error.args == (_ENDED_BY_SIGNAL,):
             return
         raise MountError(f"{mountpoint}: mounting failed (code {error} of libfuse); see cryofs doctor") from error
-
-
-def serve_in_background(command: list[str], mountpoint: Path, log_file: Path) -> None:
-    """Run a mount command in a process of its own; return when the mount is live.
-
-    Parameters
-    ----------
-    command : list of str
-        Arguments of cryofs that mount in the foreground; the number of a file descriptor is appended, into which the
-        process writes a byte once the mount is live.
-
-    Raises
-    ------
-    MountError
-        The process ended before.
-    """
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    ready, ready_writer = os.pipe()
-    with log_file.open("ab") as output, os.fdopen(ready, "rb") as reader:
-        start = output.tell()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cryofs", *command, str(ready_writer)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=[ready_writer],
-            start_new_session=True,
-            cwd="/",
-        )
-        os.close(ready_writer)
-        if reader.read(1):
-            return
-    process.wait()
-    said = log_file.read_bytes()[start:].decode(errors="replace").split("\n")
-    reason = "; ".join(line.removeprefix("cryofs: ") for line in said if line)
-    reason = reason or f"its process ended with code {process.returncode}"
-    raise MountError(f"{mountpoint}: not mounted: {reason} (log: {log_file})")
 
 
 def _give_memory_back() -> None:
@@ -165,23 +116,20 @@ def _look_again_on_hangup(files: FileSystem) -> None:
     threading.Thread(target=listen, name="hangup", daemon=True).start()
 
 
-def _mount_options(archive: Path, options: str) -> dict[str, str | bool]:
-    chosen: dict[str, str | bool] = {
-        "fsname": str(archive.absolute()).replace(",", "_"),
-        "subtype": "cryofs",
+def _mount_options(archive: Path, options: MountOptions) -> dict[str, str | bool]:
+    return {
+        "fsname": escaped(options.fsname or str(archive.absolute())),
+        "subtype": FILE_SYSTEM_TYPE.partition(".")[2],
         "ro": True,
         # with allow_other, permissions must be checked for each user by the kernel
         "default_permissions": True,
         # what an archive holds must not make anybody root
         "nosuid": True,
         "nodev": True,
+        # libfuse complains of its own default, which means as much
+        "max_idle_threads": str(_MAX_THREADS),
+        **fuse_options(options),
     }
-    for option in filter(None, options.split(",")):
-        name, equals, value = option.partition("=")
-        if name in _REFUSED:
-            raise MountError(f"-o {name}: mounts of cryofs are always {_REFUSED[name]}; leave this option out")
-        chosen[name] = value if equals else True
-    return chosen
 
 
 def _threads(major: int, minor: int) -> dict[str, int]:

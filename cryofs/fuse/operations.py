@@ -70,14 +70,17 @@ class Operations(mfusepy.Operations):
         Bytes that the kernel may read ahead.
     on_live : callable
         Called once the kernel has taken the mount.
+    on_end : callable
+        Called once it is unmounted.
     """
 
     use_ns = True
 
-    def __init__(self, files: FileSystem, readahead: int, on_live: Callable[[], None]):
+    def __init__(self, files: FileSystem, readahead: int, on_live: Callable[[], None], on_end: Callable[[], None]):
         self._files = files
         self._readahead = readahead
         self._on_live = on_live
+        self._on_end = on_end
 
     def init_with_config(self, conn_info: Any, config_3: Any) -> None:
         """Start threads, which must wait for the process to have daemonised, and tune the connection."""
@@ -93,6 +96,7 @@ class Operations(mfusepy.Operations):
     @_with_errno
     def destroy(self, path: str) -> None:
         """Stop threads when the mount ends."""
+        self._on_end()
         self._files.stop()
 
     @_with_errno

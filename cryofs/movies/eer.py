@@ -21,7 +21,7 @@ from cryofs.errors import FormatError
 from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex, EventStreams
 from cryofs.formats.mrc import MrcHeader
-from cryofs.movies.eer_gain import EerGains
+from cryofs.movies.eer_gain import EerGain, EerGains
 from cryofs.movies.movie import Layout
 from cryofs.movies.rendering import Rendering, facts_of, fraction_header
 from cryofs.movies.source import ReadRows, SourceMovie
@@ -93,6 +93,8 @@ class EerMovie(SourceMovie):
     ------
     FormatError
         No readable EER file, or it cannot be rendered as wanted.
+    GainError, ChangedError
+        The gain reference to be applied cannot be had.
     """
 
     def __init__(
@@ -109,8 +111,6 @@ class EerMovie(SourceMovie):
         self.path = path
         self.rendering = rendering
         self.findings = findings or Findings(self.name)
-        self._gains = gains
-        self._gain: NDArray[np.float32] | None = None
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if descriptor is None else descriptor
         try:
             self.stat = os.fstat(self.descriptor)
@@ -119,6 +119,7 @@ class EerMovie(SourceMovie):
             self.grouping = self.facts.grouping(rendering, self.name)
             self.fractions = self.facts.fractions(rendering, self.name)
             self._header = fraction_header(self.facts, rendering, self.name)
+            self.gain = self._loaded_gain(gains) if rendering.apply_gain else None
         except BaseException:
             os.close(self.descriptor)
             raise
@@ -142,7 +143,7 @@ class EerMovie(SourceMovie):
         return ny * nx * np.min_scalar_type(len(self.fractions[0])).itemsize
 
     def stored_frame(self, index: int) -> EventStreams:
-        """Event streams of a fraction; its gain reference is in memory afterwards.
+        """Event streams of a fraction.
 
         Raises
         ------
@@ -152,8 +153,6 @@ class EerMovie(SourceMovie):
         streams = eer.read_streams(self.descriptor, self.index, self._intact(index), self.name)
         # an EER file has no sums that would tell frames of another file
         self.check_unchanged()
-        if self.rendering.apply_gain:
-            self._loaded_gain()
         return streams
 
     def _intact(self, index: int) -> list[int]:
@@ -182,8 +181,8 @@ class EerMovie(SourceMovie):
         item = self.dtype.itemsize
         first, end = start // item, -(-(start + size) // item)
         values = kept[first:end].astype(self.dtype)
-        if self.rendering.apply_gain:
-            values *= self._loaded_gain()[first:end]
+        if self.gain is not None:
+            values *= self.gain.values.reshape(-1)[first:end]
         return values.view(np.uint8)[start - first * item :][:size]
 
     def raw_frame(self, index: int) -> NDArray[np.uint8]:
@@ -211,7 +210,7 @@ class EerMovie(SourceMovie):
                 future.cancel()
 
     def _copy_rows(self, kept: NDArray[Any], first: int, raw: NDArray[np.uint8]) -> None:
-        if self.rendering.apply_gain:
+        if self.gain is not None:
             raw[:] = self.piece(kept, first * self._header.row_bytes, len(raw))
         else:
             values = raw.view(self.dtype)
@@ -231,9 +230,7 @@ class EerMovie(SourceMovie):
             image[over] = largest
             self.findings.add_saturated((self.rendering, index), self.dtype.name, count)
 
-    def _loaded_gain(self) -> NDArray[np.float32]:
-        if self._gain is None:
-            if self.rendering.gain is None:
-                raise FormatError(f"{self.name}: no gain reference to apply; give one by --eer-gain")
-            self._gain = self._gains.get(self.rendering.gain, self.shape[1:]).reshape(-1)
-        return self._gain
+    def _loaded_gain(self, gains: EerGains) -> EerGain:
+        if self.rendering.gain is None:
+            raise FormatError(f"{self.name}: no gain reference to apply; give one by --eer-gain")
+        return gains.get(self.rendering.gain, (self._header.ny, self._header.nx))

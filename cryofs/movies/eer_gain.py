@@ -7,6 +7,7 @@ Thread safety: an `EerGains` may be shared; one thread at a time loads a referen
 
 import threading
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.detector import eer_gain
-from cryofs.errors import CryofsError, GainError
+from cryofs.errors import ChangedError, CryofsError, GainError
+from cryofs.file_state import FileState, state_of
 from cryofs.formats import mrc, tiff
 from cryofs.formats.mrc import MrcHeader
 from cryofs.movies.gain import load_reference
@@ -23,35 +25,51 @@ from cryofs.movies.movie import Layout, Movie
 _TIFF_SUFFIX = ".gain"
 
 
+@dataclass(frozen=True, eq=False)
+class EerGain:
+    """A gain to be multiplied with counts, rows as the EER has them, and the state of the file behind it."""
+
+    values: NDArray[np.float32]
+    state: FileState
+
+
 class EerGains:
     """Gain references of EER movies, each loaded once for a grid while it is in use."""
 
     def __init__(self) -> None:
         self._loading = threading.Lock()
-        self._loaded: weakref.WeakValueDictionary[tuple[object, ...], NDArray[np.float32]]
+        self._loaded: weakref.WeakValueDictionary[tuple[Path, FileState, tuple[int, int]], EerGain]
         self._loaded = weakref.WeakValueDictionary()
         # keeps the last one alive until the next movie is opened
-        self._recent: NDArray[np.float32] | None = None
+        self._recent: EerGain | None = None
 
-    def get(self, path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Gain to be multiplied with counts of this shape, rows as the EER has them.
+    def get(self, path: Path, shape: tuple[int, int]) -> EerGain:
+        """Gain for counts of this shape.
 
         Raises
         ------
         GainError
             The file cannot be read, or is of another size than the image, its half, double, quarter or quadruple.
+        ChangedError
+            The file was written to while it was read.
         """
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise GainError(f"{path}: the gain reference cannot be read ({error.strerror}); give another") from error
-        key = (path, stat.st_ino, stat.st_size, stat.st_mtime_ns, shape)
+        state = _state(path)
         # whoever waits here needs the reference that is being loaded, and would load it once more
         with self._loading:
-            if (known := self._loaded.get(key)) is not None:
+            if (known := self._loaded.get((path, state, shape))) is not None:
                 return known
-            self._loaded[key] = self._recent = _load(path, shape)
-            return self._recent
+            gain = EerGain(_load(path, shape), state)
+            if _state(path) != state:
+                raise ChangedError(f"{path}: changed while it was read; try again once it is written")
+            self._loaded[path, state, shape] = self._recent = gain
+            return gain
+
+
+def _state(path: Path) -> FileState:
+    try:
+        return state_of(path.stat())
+    except OSError as error:
+        raise GainError(f"{path}: the gain reference cannot be read ({error.strerror}); give another") from error
 
 
 def _load(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -66,12 +84,17 @@ def _load(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
 
 
 class EerGainMovie(Movie):
-    """A gain reference on the grid of rendered fractions, as an MRC file of one frame to be multiplied with them."""
+    """A gain reference on the grid of rendered fractions, as an MRC file of one frame to be multiplied with them.
+
+    Raises
+    ------
+    GainError, ChangedError
+        See `EerGains.get`.
+    """
 
     def __init__(self, path: Path, header: MrcHeader, gains: EerGains):
         self.name = str(path)
-        self._path = path
-        self._gains = gains
+        self.gain = gains.get(path, (header.ny, header.nx))
         self._header = header
         self.layout = Layout.of(header)
 
@@ -81,20 +104,14 @@ class EerGainMovie(Movie):
         return self._header
 
     def raw_frame(self, index: int) -> NDArray[np.uint8]:
-        """Bytes of the reference.
-
-        Raises
-        ------
-        GainError
-            See `EerGains.get`.
-        """
+        """Bytes of the reference."""
         return self.kept_frame(index)
 
     def stored_frame(self, index: int) -> NDArray[np.float32]:
         """The reference on its grid."""
         if index != 0:
             raise IndexError(f"{self.name}: a gain reference has no frame {index}")
-        return self._gains.get(self._path, self.shape[1:])
+        return self.gain.values
 
     def kept_frame(
         self, index: int, memory: NDArray[Any] | None = None, stored: NDArray[np.float32] | None = None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cryofs.detector.values import Arithmetic, GainReference
 from cryofs.errors import CryofsError, FormatError, GainError
+from cryofs.file_state import FileState, state_of
 from cryofs.formats import mrc
 from cryofs.formats.sums import file_sha256
 from cryofs.movies.mrc import MrcMovie
@@ -25,9 +26,6 @@ from cryofs.movies.names import GAIN_REFERENCE, is_reference_name
 _MAX_DETAIL = 1 << 30
 # Type of the extended header of a reference whose arithmetic is not SINGLE: the detail, as little-endian float32.
 _EXTENDED_TYPES = {Arithmetic.DOUBLE: "CFGD", Arithmetic.RECIPROCAL: "CFGR"}
-
-# Inode, size and time of a file: tells this state of it from others.
-_State = tuple[int, int, int]
 
 
 def load_reference(path: Path) -> GainReference:
@@ -47,8 +45,10 @@ def load_reference(path: Path) -> GainReference:
                 if movie.mrc_header.extended_type == extended_type:
                     return GainReference(gain, arithmetic, _detail(movie))
             return GainReference(gain)
-    except (OSError, FormatError) as error:
-        raise GainError(f"{path}: the gain reference cannot be read ({error}); give an intact one") from error
+    except FormatError as error:
+        raise GainError(f"{error}; it is to be a gain reference, so give an intact one") from error
+    except OSError as error:
+        raise GainError(f"{path}: the gain reference cannot be read ({error.strerror}); give another") from error
 
 
 def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
@@ -63,7 +63,9 @@ def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
 def _detail(movie: MrcMovie) -> NDArray[np.float32]:
     detail = movie.header[mrc.MAIN_HEADER_BYTES :]
     if len(detail) != movie.layout.frame_bytes:
-        raise FormatError(f"its extended header has {len(detail)} bytes instead of {movie.layout.frame_bytes}")
+        raise FormatError(
+            f"{movie.name}: its extended header has {len(detail)} bytes instead of {movie.layout.frame_bytes}"
+        )
     return np.frombuffer(detail, "<f4").astype(np.float32).reshape(movie.shape[1:])
 
 
@@ -93,10 +95,10 @@ class GainLibrary:
     def __init__(self, root: Path | None = None):
         self._root = root
         self._lock = threading.Lock()
-        self._sums: dict[Path, tuple[_State, str]] = {}
+        self._sums: dict[Path, tuple[FileState, str]] = {}
         self._loaded: weakref.WeakValueDictionary[str, GainReference] = weakref.WeakValueDictionary()
         # by SHA-256: the file that a loaded reference came from, in its state of then
-        self._origins: dict[str, tuple[Path, _State]] = {}
+        self._origins: dict[str, tuple[Path, FileState]] = {}
         # keeps the reference of the last movie alive until the next one is opened
         self._recent: GainReference | None = None
 
@@ -126,7 +128,7 @@ class GainLibrary:
             return gain
         for path in self.paths(folder):
             try:
-                state = _state_of(path)
+                state = state_of(path.stat())
                 if self.sha256(path) != sha256:
                     continue
                 gain = load_reference(path)
@@ -151,7 +153,7 @@ class GainLibrary:
 
     def sha256(self, path: Path) -> str:
         """SHA-256 of a reference file, computed once for each state of it."""
-        state = _state_of(path)
+        state = state_of(path.stat())
         with self._lock:
             known = self._sums.get(path)
         if known and known[0] == state:
@@ -162,14 +164,9 @@ class GainLibrary:
         return digest
 
 
-def _state_of(path: Path) -> _State:
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _is_still(path: Path, state: _State) -> bool:
+def _is_still(path: Path, state: FileState) -> bool:
     try:
-        return _state_of(path) == state
+        return state_of(path.stat()) == state
     except OSError:
         return False
 

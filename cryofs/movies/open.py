@@ -28,8 +28,10 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
         An archived movie whose record is damaged.
     """
     path = path.absolute()
+    if path.is_dir():
+        raise FormatError(f"{path}: a folder; name a movie in it")
     if not path.is_file():
-        raise FormatError(f"{path}: no such file")
+        raise FormatError(f"{path}: no such file; check the path")
     if path.suffix == EER_SUFFIX:
         return EerMovie(path, Rendering(), EerGains())
     if path.suffix not in TIFF_SUFFIXES:

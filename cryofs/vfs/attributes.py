@@ -10,6 +10,18 @@ _INODE_SHIFT = 32
 
 
 @dataclass(frozen=True)
+class Ownership:
+    """Whose all files and folders appear to be, and the permissions that are taken away; None: as in the archive."""
+
+    uid: int | None = None
+    gid: int | None = None
+    umask: int = 0
+
+
+AS_ARCHIVED = Ownership()
+
+
+@dataclass(frozen=True)
 class Attributes:
     """What stat shows; times in nanoseconds."""
 
@@ -33,6 +45,15 @@ class Attributes:
         """Attributes of something made of the file, of another size, with an inode of its own."""
         inode = self.inode ^ (zlib.crc32(os.fsencode(what)) << _INODE_SHIFT)
         return replace(self, inode=inode, links=1, size=self.size if size is None else size)
+
+    def owned(self, by: Ownership) -> "Attributes":
+        """Attributes as they appear under another ownership; permissions of a link mean nothing, so it keeps them."""
+        return replace(
+            self,
+            uid=self.uid if by.uid is None else by.uid,
+            gid=self.gid if by.gid is None else by.gid,
+            mode=self.mode if stat.S_ISLNK(self.mode) else self.mode & ~by.umask,
+        )
 
 
 def attributes_of(found: os.stat_result) -> Attributes:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cryofs.errors import CryofsError, GainError
+from cryofs.file_state import FileState, state_of
 from cryofs.formats.record import is_archived
 from cryofs.frames.store import FrameStore
 from cryofs.mount_table import is_far, mount_of, mount_table
@@ -31,10 +32,9 @@ from cryofs.movies.movie import Movie
 from cryofs.movies.names import is_file
 from cryofs.movies.rendering import Rendering, gain_header
 from cryofs.settings import Settings
-from cryofs.vfs.attributes import Attributes
+from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
 from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.index import index_path
-from cryofs.vfs.known import Identity, identity_of
 from cryofs.vfs.pages import PageKeeper, Pages
 from cryofs.vfs.patience import Impatience, Patience
 from cryofs.vfs.root import Root
@@ -59,19 +59,24 @@ class FileSystem:
     ----------
     archive : Path
         The archive's folder; opened here and reached through this descriptor from then on.
+    ownership : Ownership
+        Whose the files appear to be. Nothing that is kept depends on it.
     """
 
-    def __init__(self, archive: Path, settings: Settings):
+    def __init__(self, archive: Path, settings: Settings, ownership: Ownership = AS_ARCHIVED):
         self.archive = archive.absolute()
         self._settings = settings
+        self._ownership = ownership
         self._root = root = Root(archive)
         self._patience = Patience(settings.request_timeout)
+        rendering = _rendering(settings, self.archive, root.path)
         # names and attributes: the machine's own disks give them from memory, or at once
-        self._of_names = self._patience if _is_far(self.archive) else Impatience()
-        self._tree = Tree(root, self._patience, _rendering(settings, self.archive, root.path))
+        asked = [self.archive, rendering.gain or self.archive]
+        self._of_names = self._patience if any(map(_is_far, asked)) else Impatience()
+        self._tree = Tree(root, self._patience, rendering)
         self._gains = GainLibrary(root.path)
         self._eer_gains = EerGains()
-        self._findings: dict[Identity, Findings] = {}
+        self._findings: dict[FileState, Findings] = {}
         self._handles = itertools.count(1)
         self._lock = threading.Lock()
         self._open: dict[int, tuple[str, OpenFile, Pages]] = {}
@@ -122,7 +127,7 @@ class FileSystem:
         # a file that hangs while it is opened may well tell its attributes
         self._last_asked = time.monotonic()
         place = f"{self.archive}{path}, its attributes"
-        return self._of_names.run(place, lambda: self._tree.lookup(path).attributes)
+        return self._of_names.run(place, lambda: self._tree.lookup(path).attributes).owned(self._ownership)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
         """Names in a folder, with attributes of which type and inode are right."""
@@ -208,7 +213,7 @@ class FileSystem:
         if node.kind is not Kind.FRACTIONS:
             return None
         facts, rendering = self._tree.eer_facts(node.path), node.view.rendering
-        findings = self._findings_of(identity_of(self._root.lstat(node.path)), self._name_of(node))
+        findings = self._findings_of(state_of(self._root.lstat(node.path)), self._name_of(node))
         return {
             "source": node.path.name,
             "source_frames": facts.frames,
@@ -229,12 +234,13 @@ class FileSystem:
         if node.kind is Kind.EER_GAIN:
             return self._open_eer_gain(node)
         descriptor = self._root.open(node.path)
-        identity = identity_of(os.fstat(descriptor))
+        identity = state_of(os.fstat(descriptor))
         if node.kind is Kind.PLAIN:
             return PlainFile(descriptor, identity, self._patience, self._name_of(node))
         if node.kind is Kind.FRACTIONS:
             movie = self._open_eer(node, descriptor, identity)
-            return MovieFile(movie, (*identity, node.view.rendering), self._frames(), self._patience)
+            state = identity, node.view.rendering, movie.gain and movie.gain.state
+            return MovieFile(movie, state, self._frames(), self._patience)
         if node.kind is Kind.FOREIGN:
             foreign = self._open_foreign(node, descriptor)
             return MovieFile(foreign, (*identity, node.kind), self._frames(), self._patience)
@@ -260,7 +266,7 @@ class FileSystem:
             return ArchivedMovie(node.path, self._gains, self._pool, descriptor, name)
         return ForeignMovie(node.path, index, descriptor, name)
 
-    def _open_eer(self, node: Node, descriptor: int, identity: Identity) -> EerMovie:
+    def _open_eer(self, node: Node, descriptor: int, identity: FileState) -> EerMovie:
         name = self._name_of(node)
         try:
             index = self._tree.eer_index(descriptor, name)
@@ -285,9 +291,9 @@ class FileSystem:
         if gain is None or facts is None:
             raise FileNotFoundError(node.path.name)
         movie = EerGainMovie(gain, gain_header(facts, node.view.rendering), self._eer_gains)
-        return MovieFile(movie, (*identity_of(gain.stat()), movie.shape), self._frames(), self._patience)
+        return MovieFile(movie, (movie.gain.state, movie.shape), self._frames(), self._patience)
 
-    def _findings_of(self, identity: Identity, name: str) -> Findings:
+    def _findings_of(self, identity: FileState, name: str) -> Findings:
         with self._lock:
             return self._findings.setdefault(identity, Findings(name))
 
@@ -308,8 +314,8 @@ class FileSystem:
         self._gains.preload(self._root.path)
 
 
-def _is_far(archive: Path) -> bool:
-    mount = mount_of(Path(os.path.realpath(archive)), mount_table())
+def _is_far(path: Path) -> bool:
+    mount = mount_of(Path(os.path.realpath(path)), mount_table())
     return mount is None or is_far(mount.kind)
 
 
@@ -323,7 +329,7 @@ def _rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
     """How EER movies appear by default; a gain reference inside the archive is reached past any mount."""
     gain = Path(settings.eer_gain).absolute() if settings.eer_gain else None
     if gain is not None and not is_file(gain):
-        raise GainError(f"{gain}: there is no such gain reference; give another by --eer-gain")
+        raise GainError(f"{gain}: there is no such gain reference; correct --eer-gain, or eer_gain in cryofs.toml")
     if gain is not None and gain.is_relative_to(archive):
         gain = root / gain.relative_to(archive)
     return Rendering(

@@ -1,8 +1,7 @@
 """What the records of an archive say, kept between mounts in a small SQLite file of the user's cache folder.
 
-It only saves reading. An entry counts for the very state of a file that it was made of (device, inode, size, time), and
-has a sum, because a wrong size would cut what readers get. A file that is damaged is made anew; one that cannot be
-used is done without.
+It only saves reading. An entry counts for the very state of a file that it was made of, and has a sum, because a wrong
+size would cut what readers get. A file that is damaged is made anew; one that cannot be used is done without.
 
 Threads: an index belongs to one thread.
 """
@@ -14,21 +13,24 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from cryofs.file_state import FileState
 from cryofs.formats.sums import quick_sum
-from cryofs.vfs.known import Identity
 
 # Tables of another layout are left alone, under another name.
-_LAYOUT = 1
+_LAYOUT = 2
 _SCHEMA = """
 create table if not exists entries (
-    kind text, device integer, inode integer, size integer, mtime_ns integer, value blob, sum text,
-    primary key (kind, device, inode, size, mtime_ns)
+    kind text, device integer, inode integer, size integer, mtime_ns integer, ctime_ns integer, value blob, sum text,
+    primary key (kind, device, inode, size, mtime_ns, ctime_ns)
 ) without rowid
 """
-_INSERT = "insert or replace into entries values (?, ?, ?, ?, ?, ?, ?)"
-_DELETE = "delete from entries where kind = ? and device = ? and inode = ? and size = ? and mtime_ns = ?"
+_INSERT = "insert or replace into entries values (?, ?, ?, ?, ?, ?, ?, ?)"
+_DELETE = """
+delete from entries
+where kind = ? and device = ? and inode = ? and size = ? and mtime_ns = ? and ctime_ns = ?
+"""
 
-Entry = tuple[str, Identity, bytes]
+Entry = tuple[str, FileState, bytes]
 
 log = logging.getLogger("cryofs")
 
@@ -71,22 +73,21 @@ class Index:
         """All entries whose sum is right: kind, state of the file, value."""
         try:
             if self._connection is not None:
-                for kind, *state, value, summed in self._connection.execute("select * from entries"):
-                    device, inode, size, mtime_ns = state
-                    identity = device, inode, size, mtime_ns
-                    if summed == _sum(kind, identity, value):
-                        yield kind, identity, value
+                for kind, *numbers, value, summed in self._connection.execute("select * from entries"):
+                    state = FileState(*numbers)
+                    if summed == _sum(kind, state, value):
+                        yield kind, state, value
         except (sqlite3.Error, ValueError) as error:
             self._give_up(error)
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Keep entries."""
-        rows = ((kind, *identity, value, _sum(kind, identity, value)) for kind, identity, value in entries)
+        rows = ((kind, *state, value, _sum(kind, state, value)) for kind, state, value in entries)
         self._change(_INSERT, rows)
 
-    def remove(self, entries: Iterable[tuple[str, Identity]]) -> None:
+    def remove(self, entries: Iterable[tuple[str, FileState]]) -> None:
         """Forget entries of files that are gone or changed."""
-        self._change(_DELETE, ((kind, *identity) for kind, identity in entries))
+        self._change(_DELETE, ((kind, *state) for kind, state in entries))
 
     def _change(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         try:
@@ -119,5 +120,5 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _sum(kind: str, identity: Identity, value: bytes) -> str:
-    return quick_sum(repr((kind, identity)).encode() + value)
+def _sum(kind: str, state: FileState, value: bytes) -> str:
+    return quick_sum(repr((kind, state)).encode() + value)

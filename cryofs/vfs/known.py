@@ -11,17 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from cryofs.file_state import FileState, state_of
 from cryofs.vfs.patience import Patience
 from cryofs.vfs.root import Root
 
 T = TypeVar("T")
-
-Identity = tuple[int, int, int, int]
-
-
-def identity_of(found: os.stat_result) -> Identity:
-    """Tells this state of a file from all others."""
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class Known(Generic[T]):
@@ -41,12 +35,12 @@ class Known(Generic[T]):
         self._read = read
         self._limit = limit
         self._lock = threading.Lock()
-        self._table: OrderedDict[Identity, T] = OrderedDict()
+        self._table: OrderedDict[FileState, T] = OrderedDict()
 
     def get(self, path: Path, found: os.stat_result) -> T:
         """What the file at `path`, in the state `found`, holds. Errors of reading are not remembered."""
         try:
-            return self._recall(identity_of(found))
+            return self._recall(state_of(found))
         except KeyError:
             descriptor = self._root.open(path)
         try:
@@ -57,22 +51,22 @@ class Known(Generic[T]):
     def get_open(self, descriptor: int, name: str) -> T:
         """What an open file holds, whichever file has its name by now."""
         found = os.fstat(descriptor)
-        identity = identity_of(found)
+        state = state_of(found)
         try:
-            return self._recall(identity)
+            return self._recall(state)
         except KeyError:
             value = self._patience.run(name, partial(self._read, descriptor, found.st_size, name))
-        self.remember(identity, value)
+        self.remember(state, value)
         return value
 
-    def remember(self, identity: Identity, value: T) -> None:
+    def remember(self, state: FileState, value: T) -> None:
         """Take over what is known of a file from elsewhere."""
         with self._lock:
-            self._table[identity] = value
+            self._table[state] = value
             if len(self._table) > self._limit:
                 self._table.popitem(last=False)
 
-    def _recall(self, identity: Identity) -> T:
+    def _recall(self, state: FileState) -> T:
         with self._lock:
-            self._table.move_to_end(identity)
-            return self._table[identity]
+            self._table.move_to_end(state)
+            return self._table[state]

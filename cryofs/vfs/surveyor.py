@@ -19,8 +19,9 @@ from typing import Any
 import msgspec
 
 from cryofs.errors import CryofsError
+from cryofs.file_state import FileState, state_of
 from cryofs.vfs.index import Entry, Index
-from cryofs.vfs.known import Identity, Known, identity_of
+from cryofs.vfs.known import Known
 from cryofs.vfs.root import Root
 
 _KEEP_EVERY = 1000
@@ -60,7 +61,7 @@ class Surveyor:
         self._is_asked = is_asked
         self._wake = threading.Event()
         self._stopped = False
-        self._kept: set[tuple[str, Identity]] = set()
+        self._kept: set[tuple[str, FileState]] = set()
         self._thread = threading.Thread(target=self._run, name="surveyor", daemon=True)
 
     def start(self) -> None:
@@ -88,21 +89,21 @@ class Surveyor:
 
     def _recall(self, index: Index) -> None:
         """Take over what an earlier mount learned."""
-        for suffix, identity, value in index.entries():
+        for suffix, state, value in index.entries():
             known, kind = self._tables.get(suffix, (None, None))
             if known is not None:
                 try:
-                    known.remember(identity, msgspec.msgpack.decode(value, type=kind))
+                    known.remember(state, msgspec.msgpack.decode(value, type=kind))
                 except msgspec.MsgspecError:
                     continue  # of another version; it is read again
-                self._kept.add((suffix, identity))
+                self._kept.add((suffix, state))
             if self._stopped:
                 return
 
     def _look(self, index: Index) -> None:
         """Learn of every movie, and forget what is gone from the index."""
         started = told = time.monotonic()
-        seen: set[tuple[str, Identity]] = set()
+        seen: set[tuple[str, FileState]] = set()
         new: list[Entry] = []
         for number, (path, found) in enumerate(_files(self._root)):
             if self._stopped:
@@ -112,7 +113,7 @@ class Surveyor:
             suffix = next((suffix for suffix in self._tables if path.name.endswith(suffix)), None)
             if suffix is None:
                 continue
-            key = suffix, identity_of(found)
+            key = suffix, state_of(found)
             seen.add(key)
             if key not in self._kept and (value := self._learn(suffix, path, found)) is not None:
                 new.append((*key, value))

@@ -96,7 +96,7 @@ class TestRelion:
         command += ["--eer_grouping", "3", "--eer_upsampling", str(upsampling)]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
         theirs = mrcfile.read(tmp_path / "gain-reference.mrc")
-        ours = EerGains().get(path, (4096 * upsampling, 4096 * upsampling))
+        ours = EerGains().get(path, (4096 * upsampling, 4096 * upsampling)).values
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
     @needs_fuse

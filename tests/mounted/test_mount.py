@@ -354,7 +354,11 @@ def test_a_foreground_mount_ends_well_on_sigterm(session: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["nowhere", "mnt"], "nowhere"), (["archive", "nowhere"], "nowhere"), (["archive", "mnt", "-o", "bad"], "mnt")],
+    [
+        (["nowhere", "mnt"], "nowhere"),
+        (["archive", "nowhere"], "nowhere"),
+        (["archive", "mnt", "--metrics", "x"], "x"),
+    ],
 )
 def test_what_cannot_be_mounted_is_told(
     session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
@@ -365,6 +369,38 @@ def test_what_cannot_be_mounted_is_told(
     assert done.returncode == 1
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "allow_othr"], "-o allow_othr: there is no such option; did you mean allow_other?"),
+        (["-o", "jobs=many"], "jobs: Expected `int`"),
+        (["-o", "jobs=2", "--jobs", "2"], "--jobs and -o jobs say the same in two ways"),
+        (["-o", "log_level=info", "--log-level", "info"], "--log-level and -o log_level say the same in two ways"),
+        (["-o", "eer_grouping=8", "--eer-dose-per-fraction", "1"], "say the same in two ways"),
+    ],
+)
+def test_options_that_cannot_be_are_usage(session: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+    done = cryofs("mount", session.with_name("archive"), tmp_path, *arguments, check=False)
+    assert (done.returncode, is_mounted(tmp_path)) == (2, False)
+    (line,) = done.stderr.strip().splitlines()
+    assert said in line
+
+
+def test_settings_behind_o(session: Path, tmp_path: Path) -> None:
+    options = r"cache-size=64MiB,readahead=2MiB,log_level=error,fsname=a\,b,log_file=" + str(tmp_path / "x.log")
+    (tmp_path / "mnt").mkdir()
+    cryofs("mount", session.with_name("archive"), tmp_path / "mnt", "-o", options)
+    try:
+        facts = facts_of(tmp_path / "mnt")
+        assert (facts["budget_bytes"], facts["readahead"]) == (64 << 20, 2 << 20)
+        assert os.getsid(facts["pid"]) == facts["pid"], "no terminal or job takes it along"
+        line = next(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{tmp_path}/mnt" in line)
+        assert " - fuse.cryofs a,b " in line
+        assert "index:" not in (tmp_path / "x.log").read_text(), "only errors are logged"
+    finally:
+        cryofs("umount", tmp_path / "mnt")
 
 
 def test_a_hangup_has_the_archive_looked_at_again_and_ends_nothing(session: Path, mount: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import grp
 import mmap
 import os
 import shutil
@@ -136,7 +137,7 @@ def test_the_kernel_guards_the_mount_and_nobody_can_ask_it_not_to(session: Path,
         done = cryofs(
             "mount", session.with_name("archive"), place, "-o", option, "--log-file", f"{place}.log", check=False
         )
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert "leave this option out" in done.stderr
         assert not is_mounted(place)
 
@@ -164,21 +165,96 @@ def test_other_users_do_not_get_in_without_being_allowed(session: Path, place: P
         assert "Permission denied" in as_nobody("cat", place / "notes.txt").stderr
 
 
+# Everybody may open /dev/fuse here; $C is the command of a user who mounts by fusermount3, and who may read an
+# installation wherever it is; $NOBODY makes a command that of one who has no privilege at all.
+OPEN_DEVICE = f"""
+set -e
+mount --bind "$NODE" /dev/fuse
+NOBODY="{" ".join(AS_NOBODY)}"
+READING="--inh-caps=+dac_read_search --ambient-caps=+dac_read_search"
+C="setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups $READING env HOME=$PLACE.home {sys.executable} -m cryofs"
+"""
+
+
+@pytest.fixture
+def as_user(session: Path, place: Path) -> Iterator[Callable[[str], subprocess.CompletedProcess[str]]]:
+    """Runs a script where /dev/fuse is open to all, with mounts that end with it and that nobody else sees."""
+    node, home = place.with_name("fuse"), Path(f"{place}.home")
+    try:
+        os.mknod(node, stat.S_IFCHR | 0o666, Path("/dev/fuse").stat().st_rdev)
+        node.chmod(0o666)
+    except PermissionError:
+        pytest.skip("no device may be made here")
+    home.mkdir()
+    for path in (place, home):
+        os.chown(path, NOBODY, NOBODY)
+    names = {"NODE": node, "PLACE": place, "ARCHIVE": session.with_name("archive"), "SESSION": session}
+    environment = os.environ | {name: str(path) for name, path in names.items()}
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        environment.pop(name, None)
+
+    def run(script: str) -> subprocess.CompletedProcess[str]:
+        command = ["unshare", "-m", "sh", "-c", OPEN_DEVICE + script]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    yield run
+    node.unlink()
+    shutil.rmtree(home)
+
+
 @needs_root
-@pytest.mark.skipif(stat.S_IMODE(Path("/dev/fuse").stat().st_mode) & 6 != 6, reason="/dev/fuse is for root alone here")
-def test_a_user_without_privileges_mounts(session: Path, place: Path) -> None:
-    if as_nobody("sh", "-c", f"'{sys.executable}' -c 'import cryofs'").returncode:
-        pytest.skip("another user cannot run this interpreter")
-    os.chown(place, NOBODY, NOBODY)
-    log = place.with_name("nobody.log")
-    log.touch()
-    os.chown(log, NOBODY, NOBODY)
-    command = [sys.executable, "-m", "cryofs"]
-    done = as_nobody(*command, "mount", session.with_name("archive"), place, "--log-file", log)
-    assert not done.stderr
-    assert as_nobody("cmp", place / "Movies" / "a.mrc", session / "Movies" / "a.mrc").returncode == 0
-    assert "Permission denied" in as_nobody("cat", place / "private.txt").stderr
-    assert not as_nobody(*command, "umount", place).stderr
+def test_an_owner_and_permissions_of_the_mount(session: Path, place: Path) -> None:
+    """Whose files are shown decides who may read them; the archive's own owner is none of their business."""
+    # a mount without them comes before and after, as nothing that is kept may depend on them
+    target = session.with_name("archive")
+    for options in ("allow_other", f"allow_other,uid={NOBODY},gid=daemon,umask=037", "allow_other"):
+        with mounted(target, place, "-o", options):
+            for name in ("", "Movies", "private.txt", "private.mrc", "@counts/private.mrc", "@archive/notes.txt"):
+                shown = (place / name).stat()
+                real = (target / name.replace("@counts/", "").replace("@archive/", "")) if name else target
+                mode = (real if real.exists() else session / real.name).stat().st_mode
+                owned = "uid" in options
+                assert (shown.st_uid, shown.st_gid) == ((NOBODY, grp.getgrnam("daemon").gr_gid) if owned else (0, 0))
+                assert shown.st_mode == (mode & ~0o037 if owned else mode), name
+            assert (place / "link").lstat().st_mode == (session / "link").lstat().st_mode
+            said = as_nobody("cat", place / "private.txt")
+            assert said.stdout == ("mine" if owned else "")
+    for options in ("allow_other,uid=1", "allow_other,umask=007"):
+        with mounted(target, place, "-o", options):
+            allowed = "umask" not in options
+            assert as_nobody("cat", place / "notes.txt").stdout == ("300 kV" if allowed else "")
+
+
+@needs_root
+def test_a_user_without_privileges_mounts(as_user: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+    done = as_user("""
+        $C mount "$ARCHIVE" "$PLACE"
+        grep " $PLACE " /proc/self/mountinfo
+        $NOBODY cmp "$PLACE/Movies/a.mrc" "$SESSION/Movies/a.mrc"
+        ! $NOBODY cat "$PLACE/private.txt"
+        ! ls "$PLACE"
+        $C umount "$PLACE"
+        ! grep " $PLACE " /proc/self/mountinfo
+    """)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert f"user_id={NOBODY}" in line
+    assert {"ro", "nosuid", "nodev"} <= set(line.split()[5].split(","))
+    # root itself does not get in without allow_other
+    assert done.stderr.count("Permission denied") == 2
+
+
+@needs_root
+def test_a_user_without_the_mount_program_is_told(as_user: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+    done = as_user("""
+        mount --bind /dev/null "$(realpath "$(command -v fusermount3)")"
+        $C mount "$ARCHIVE" "$PLACE"
+    """)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "not mounted: " in line
+    assert "fusermount3" in line
+    assert "see cryofs doctor" in line
 
 
 @contextlib.contextmanager

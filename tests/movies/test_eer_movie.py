@@ -223,7 +223,7 @@ def test_gain_references(tmp_path: Path, kind: str, scale: int, upsampling: int)
     gain = gain_values((SHAPE[0] * scale, SHAPE[1] * scale))
     path = write_gain(tmp_path, kind, gain)
     wanted = (SHAPE[0] * upsampling, SHAPE[1] * upsampling)
-    found = EerGains().get(path, wanted)
+    found = EerGains().get(path, wanted).values
     factor, divisor = max(1, upsampling // scale), max(1, scale // upsampling)
     np.testing.assert_allclose(found, expected_gain(gain, kind, factor, divisor), rtol=1e-5)
     assert (found == 0).any() == (divisor == 1 or bool((expected_gain(gain, kind, factor, divisor) == 0).any()))
@@ -258,7 +258,7 @@ def test_a_loaded_gain_is_shared_until_its_file_changes(tmp_path: Path) -> None:
     first = gains.get(path, SHAPE)
     assert gains.get(path, SHAPE) is first
     tifffile.imwrite(path, 2 * gain_values(SHAPE))
-    assert gains.get(path, SHAPE)[0, 0] == 2 * first[0, 0]
+    assert gains.get(path, SHAPE).values[0, 0] == 2 * first.values[0, 0]
 
 
 def test_renderings_are_told_apart() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from release.man import pages
+from cryofs.cli.mount_helper import HELP
+from release.man import helper_page, pages
 from tests.cli.test_command_line import COMMANDS
 from tests.support import cryofs
 
@@ -32,9 +33,16 @@ def test_a_page_says_what_help_says(command: str) -> None:
     assert re.search(r"\.SH EXAMPLE\n\.nf\ncryofs " + command, page)
 
 
+def test_the_page_of_the_helper_says_what_its_help_says() -> None:
+    page = " ".join(shown(helper_page()).split())
+    for words in re.findall(r"\S+", HELP.partition("\n\n")[2]):
+        assert words in page or words in ("Options:", "Example:")
+    assert ".SH EXAMPLE .nf mount -t fuse.cryofs " in page
+
+
 @pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
 def test_pages_are_valid() -> None:
-    for name, page in pages().items():
+    for name, page in {**pages(), "mount.cryofs": helper_page()}.items():
         command = ["groff", "-man", "-ww", "-Tutf8", "-rCHECKSTYLE=3"]
         done = subprocess.run(command, input=page, capture_output=True, text=True, check=True)
         assert not done.stderr, name

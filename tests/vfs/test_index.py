@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from cryofs.file_state import FileState
 from cryofs.vfs.index import Index, index_path
 
-ONE, TWO = (66, 1001, 5000, 10**18), (66, 1002, 2**62, -1)
+ONE, TWO = FileState(66, 1001, 5000, 10**18, 9), FileState(66, 1002, 2**62, -1, 9)
 
 
 def entries(path: Path | None) -> list[tuple[str, tuple[int, ...], bytes]]:
@@ -29,7 +30,8 @@ def test_what_was_added_is_there_next_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["value = x'00'", "size = size + 1", "inode = 7", "mtime_ns = 0", "kind = '.eer'", "sum = ''"]
+    "change",
+    ["value = x'00'", "size = size + 1", "inode = 7", "mtime_ns = 0", "ctime_ns = 0", "kind = '.eer'", "sum = ''"],
 )
 def test_an_entry_that_was_altered_is_passed_over(tmp_path: Path, change: str) -> None:
     path = tmp_path / "index.sqlite"
@@ -55,7 +57,7 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path, damage: bytes) -> None:
 
 def test_pages_that_are_damaged_end_the_list_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "index.sqlite"
-    many = [(".eer", (1, number, 2, 3), b"x" * 100) for number in range(2000)]
+    many = [(".eer", FileState(1, number, 2, 3, 4), b"x" * 100) for number in range(2000)]
     with closing(Index(path)) as index:
         index.add(many)
     with path.open("r+b") as file:

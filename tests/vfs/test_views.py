@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from cryofs.formats.record import read_record
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.rendering import Rendering
-from cryofs.settings import Settings
+from cryofs.settings import Settings, Size
 from cryofs.vfs.filesystem import FileSystem
+from cryofs.vfs.pages import Pages
 from tests.support import DETECTOR, archive, movie_values, simulated, wait_for
 
 SHAPE = (64, 48)
@@ -181,6 +183,27 @@ def test_fractions_multiplied_with_the_gain_need_no_reference(folder: Path) -> N
         assert "gain-reference.mrc" not in names(files, "/")
         choices = {"grouping": 4, "gain": folder / "falcon.gain", "apply_gain": True}
         assert content(files, "/c.mrc") == rendered(folder / "c.eer", **choices)
+
+
+def test_a_gain_that_is_replaced_counts_for_what_is_opened_from_then_on(folder: Path, tmp_path: Path) -> None:
+    gain, other = folder / "falcon.gain", tmp_path / "other.gain"
+    tifffile.imwrite(other, 2 * GAIN)
+    choices = {"grouping": 4, "gain": gain, "apply_gain": True}
+    movie, half = rendered(folder / "c.eer", **choices), 1024 + GAIN.nbytes // 2
+    for path, old, apply in (("/c.mrc", movie, True), ("/gain-reference.mrc", GAIN.tobytes(), False)):
+        tifffile.imwrite(gain, GAIN)
+        with serving(folder, eer_gain=str(gain), eer_apply_gain=apply, cache_size=Size(1)) as files:
+            before = files.open(path)
+            first = bytes(files.read(before, half, 0))
+            Path(shutil.copy(other, tmp_path / "copy.gain")).replace(gain)
+            after = files.open(path)
+            assert (first + bytes(files.read(before, len(movie), half))).endswith(old)
+            assert files.pages(after) is Pages.BYPASS
+            files.release(before)
+            files.release(after)
+            assert files.pages(files.open(path)) is Pages.DROP
+            new = rendered(folder / "c.eer", **choices) if apply else (2 * GAIN).tobytes()
+            assert content(files, path).endswith(new)
 
 
 def test_a_gain_reference_that_is_not_there(folder: Path) -> None:

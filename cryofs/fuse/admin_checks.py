@@ -1,0 +1,195 @@
+"""What an administrator has set up: helpers of mount(8), /etc/fstab, services. Checks of `cryofs doctor`.
+
+Each check is a function of what it looks at, so that tests can show it other machines. `root` is the folder that holds
+/etc, /sbin, archives and mountpoints.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+from cryofs.errors import SettingsError
+from cryofs.finding import Finding, ok, problem, warning
+from cryofs.fuse.machine_checks import users_may_allow_others
+from cryofs.mount_options import parse_options, split_options, without_words_of_mount
+from cryofs.mount_table import Mount, is_far, mount_of, mount_table, unescaped
+from cryofs.resources import ROOT
+from cryofs.settings import load_settings
+
+_TYPES = ("cryofs", "fuse.cryofs")
+# where mount(8) looks for helpers
+_HELPER_FOLDERS = ("sbin", "sbin/fs.d", "sbin/fs")
+_UNIT = "cryofs@.service"
+_UNIT_FOLDERS = (
+    *("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system"),
+    "lib/systemd/system",
+)
+# options by which mount(8) lets users mount
+_BY_USERS = {"user", "users", "owner", "group"}
+
+
+@dataclass(frozen=True)
+class FstabLine:
+    """A line of /etc/fstab that mounts an archive."""
+
+    archive: str
+    mountpoint: str
+    kind: str
+    options: str
+
+
+def check_administration(root: Path = ROOT, installed: Path = Path(sys.prefix)) -> list[Finding]:
+    """All checks of what mounts archives at boot or by mount(8).
+
+    Parameters
+    ----------
+    installed : Path
+        Folder of this installation, which holds bin and share.
+    """
+    lines = list(fstab_lines(root))
+    mounts = mount_table(root / "proc/self/mountinfo")
+    findings = check_helpers({line.kind for line in lines}, installed, root)
+    for line in lines:
+        findings += check_fstab_line(line, mounts, root)
+    return findings + check_services(mounts, installed, root)
+
+
+def fstab_lines(root: Path = ROOT) -> Iterator[FstabLine]:
+    """Lines of /etc/fstab that mount archives."""
+    try:
+        text = (root / "etc/fstab").read_bytes()
+    except OSError:
+        return
+    for line in text.splitlines():
+        fields = [unescaped(field) for field in line.split()]
+        if len(fields) >= 3 and not fields[0].startswith("#") and fields[2] in _TYPES:
+            archive, mountpoint, kind, *rest = fields
+            yield FstabLine(archive, mountpoint, kind, rest[0] if rest else "")
+
+
+def check_helpers(used: set[str], installed: Path, root: Path = ROOT) -> list[Finding]:
+    """Whether mount(8) finds the helpers, and those of this installation.
+
+    Parameters
+    ----------
+    used : set of str
+        Types of file system that /etc/fstab asks for.
+    """
+    findings = []
+    for kind in _TYPES:
+        name = f"mount.{kind}"
+        ours = installed / "bin" / name
+        remedy = f"as root: ln -sf {quote(str(ours))} /sbin/{name}"
+        places = [root / folder / name for folder in _HELPER_FOLDERS]
+        found = next((place for place in places if os.path.lexists(place)), None)
+        if found is None:
+            if kind in used:
+                findings.append(problem(f"/sbin/{name}: missing, so mount(8) cannot mount by /etc/fstab", remedy))
+        elif not os.access(found, os.X_OK):
+            findings.append(problem(f"{found}: leads to no program", remedy))
+        elif found.resolve() != ours.resolve():
+            findings.append(warning(f"{found}: is that of another installation, {found.resolve()}", remedy))
+        else:
+            findings.append(ok(f"{found}: there, mount(8) knows the type {kind}"))
+    return findings or [
+        ok("mount.cryofs: not linked, so mount(8) and /etc/fstab do not know cryofs", f"if they shall, {remedy}")
+    ]
+
+
+def check_fstab_line(line: FstabLine, mounts: list[Mount], root: Path = ROOT) -> list[Finding]:
+    """Whether a line of /etc/fstab can be mounted, at boot too."""
+    where = f"/etc/fstab, {line.mountpoint}"
+    words = set(split_options(line.options))
+    found = list(_check_places(where, line.archive, line.mountpoint, mounts, root))
+    try:
+        _, settings = parse_options(without_words_of_mount(line.options))
+        load_settings(_in(root, line.archive), settings)
+    except SettingsError as error:
+        found.append(problem(f"{where}: {error}", "correct the line; the options are in the documentation (Mount)"))
+    mount = mount_of(Path(line.archive), mounts)
+    if mount and is_far(mount.kind) and not words & {"_netdev", "noauto"}:
+        found.append(
+            warning(
+                f"{where}: its archive is on {mount.kind}, which may not be there yet when a boot comes to this line",
+                "add the option _netdev",
+            )
+        )
+    if "allow_other" not in words:
+        found.append(warning(f"{where}: only who mounts it, root as a rule, sees files", "add the option allow_other"))
+    elif words & _BY_USERS and not users_may_allow_others(root):
+        found.append(
+            warning(
+                f"{where}: users may mount it, but not with allow_other",
+                "put the line user_allow_other into /etc/fuse.conf",
+            )
+        )
+    return found or [ok(f"{where}: can be mounted, shows {line.archive}")]
+
+
+def check_services(mounts: list[Mount], installed: Path, root: Path = ROOT) -> list[Finding]:
+    """Whether the service cryofs@ and its configurations are fit; nothing where it is not installed."""
+    unit = next((root / folder / _UNIT for folder in _UNIT_FOLDERS if (root / folder / _UNIT).is_file()), None)
+    if unit is None:
+        return []
+    findings = [*_check_unit(unit, installed, root)]
+    for path in sorted((root / "etc/cryofs").glob("*.conf")):
+        findings += check_configuration(path, mounts, root)
+    return findings
+
+
+def _check_unit(unit: Path, installed: Path, root: Path) -> Iterator[Finding]:
+    text = unit.read_text(errors="replace")
+    commands = dict.fromkeys(re.findall(r"^Exec(?:Start|StartPre|Stop)=[-@:+!]*(/\S+)", text, re.MULTILINE))
+    missing = [command for command in commands if not os.access(_in(root, command), os.X_OK)]
+    for command in missing:
+        yield problem(
+            f"{unit}: starts {command}, which is not there", f"as root: ln -sf {installed}/bin/cryofs {command}"
+        )
+    shipped = installed / "share/cryofs/systemd" / _UNIT
+    if shipped.is_file() and shipped.read_text(errors="replace") != text:
+        yield warning(
+            f"{unit}: is not the one of this installation",
+            f"as root: cp {shipped} {unit} && systemctl daemon-reload; changes of yours belong into a drop-in "
+            "(systemctl edit cryofs@)",
+        )
+    elif not missing:
+        yield ok(f"{unit}: installed")
+
+
+def check_configuration(path: Path, mounts: list[Mount], root: Path = ROOT) -> list[Finding]:
+    """Whether a file of /etc/cryofs names an archive and a mountpoint that are there."""
+    try:
+        lines = re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", path.read_text(errors="replace"), re.MULTILINE)
+    except OSError as error:
+        return [warning(f"{path}: cannot be read by this user ({error.strerror})", f"as root: chmod a+r {path}")]
+    values = {name: re.sub(r"""^(["'])(.*)\1$""", r"\2", value) for name, value in lines}
+    missing = [name for name in ("ARCHIVE", "MOUNTPOINT") if not values.get(name, "").startswith("/")]
+    if missing:
+        return [
+            problem(f"{path}: names no {' and no '.join(missing)}", f"add lines as {missing[0]}=/..., absolute paths")
+        ]
+    found = list(_check_places(str(path), values["ARCHIVE"], values["MOUNTPOINT"], mounts, root))
+    return found or [ok(f"{path}: {values['ARCHIVE']} at {values['MOUNTPOINT']}, by cryofs@{path.stem}")]
+
+
+def _check_places(where: str, archive: str, mountpoint: str, mounts: list[Mount], root: Path) -> Iterator[Finding]:
+    if not _is_folder(_in(root, archive)):
+        yield problem(f"{where}: there is no archive {archive}", "correct it, or mount the storage that holds it")
+    # what is mounted there may be dead or stuck, so it is not looked at
+    if all(mount.place != Path(mountpoint) for mount in mounts) and not _is_folder(_in(root, mountpoint)):
+        yield problem(f"{where}: there is no mountpoint {mountpoint}", f"as root: mkdir -p {quote(mountpoint)}")
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _in(root: Path, path: str) -> Path:
+    return root / path.lstrip("/")

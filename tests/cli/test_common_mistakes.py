@@ -1,0 +1,356 @@
+"""What users get wrong again and again: one line that names the file, what is wrong, and what to do about it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.simulate_eer import Widths, random_frames, write_eer
+from cryofs.fuse.control import is_mounted
+from tests.support import SHAPE, cryofs, header, simulated, wait_for
+
+as_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
+needs_fuse = pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="needs /dev/fuse")
+# whom permissions stop, although the tests are run by root
+POWERLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session of two movies, its archive, an EER file, lists, and things that are none of these."""
+    base = tmp_path_factory.mktemp("mistakes")
+    for number in range(2):
+        simulated(base / "session" / f"{number}.mrc", seed=number)
+    cryofs("compress", "session", "-o", "archive", cwd=base)
+    (base / "notes.txt").write_text("300 kV")
+    (base / "eer").mkdir()
+    write_eer(base / "eer" / "x.eer", random_frames(20, (64, 80), 0.02, Widths()), (64, 80), Widths())
+    whole = (base / "session" / "0.mrc").read_bytes()
+    (base / "cut.mrc").write_bytes(whole[:-1000])
+    (base / "empty.mrc").write_bytes(b"")
+    (base / "mode.mrc").write_bytes(whole[:12] + b"\3" + whole[13:])
+    for name, gain in (("zeros", np.zeros(SHAPE)), ("nan", np.full(SHAPE, np.nan)), ("small", np.ones((5, 6)))):
+        (base / f"{name}.gain.mrc").write_bytes(header((1, *gain.shape), 2) + gain.astype("<f4").tobytes())
+    (base / "gone.star").write_text("data_\nloop_\n_rlnMicrographMovieName\nsession/9.mrc\n")
+    (base / "images.star").write_text("data_\nloop_\n_rlnMicrographName\nsession/0.mrc\n")
+    (base / "text.star").write_text("0.mrc\n")
+    return base
+
+
+@pytest.fixture
+def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to make mistakes in, where commands run."""
+    place = Path(shutil.copytree(made, tmp_path / "here"))
+    (place / "mnt").mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return place
+
+
+def told(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line by which a command that failed says why."""
+    # a library says once that it gets ready to draw
+    beside = (": good", ": restored", "building the font cache; this may take a moment.")
+    (line,) = [line for line in done.stderr.splitlines() if not line.endswith(beside)]
+    assert done.returncode == 1, done
+    assert line.startswith("cryofs: ")
+    return line
+
+
+def nothing() -> None:
+    """Nothing need be spoilt for a mistake."""
+
+
+def without_reference() -> None:
+    Path("archive/gain-reference.mrc").unlink()
+
+
+def other_reference() -> None:
+    shutil.copy("zeros.gain.mrc", "archive/gain-reference.mrc")
+
+
+def only(name: str) -> None:
+    """Leave one movie in the archive."""
+    for path in Path("archive").glob("*.tif"):
+        if path.name != name:
+            path.unlink()
+
+
+def damaged() -> None:
+    path = Path("archive/0.mrc.tif")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def long_name() -> None:
+    Path("long").mkdir()
+    shutil.copy("session/0.mrc", "long/" + 248 * "a" + ".mrc")
+
+
+def folder_in_the_way() -> None:
+    Path("out/0.mrc").mkdir(parents=True)
+    only("0.mrc.tif")
+
+
+def settings(line: str) -> Callable[[], object]:
+    """A line in the settings of the archive."""
+    return lambda: Path("archive/cryofs.toml").write_text(line)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A command line, what its one line says, and what is spoilt before."""
+
+    command: str
+    says: tuple[str, ...]
+    spoil: Callable[[], object] = nothing
+
+
+def lone(spoil: Callable[[], None]) -> Callable[[], None]:
+    """Spoil an archive of one movie."""
+
+    def do() -> None:
+        only("0.mrc.tif")
+        spoil()
+
+    return do
+
+
+GAIN = ("0.mrc.tif: its gain reference", "missing or changed", "put the right gain-reference.mrc back")
+DAMAGE = ("0.mrc.tif, frame ", "strip 0 has another sum than recorded", "restore the file from a backup")
+MISTAKES = {
+    "a source that is not there": Mistake("compress nowhere -o new", ("nowhere: no such file", "check the path")),
+    "an archive that is a file": Mistake("compress session -o notes.txt", ("notes.txt: ", "name another place")),
+    "an archive onto itself": Mistake("compress session -o session", ("session: source and archive", "with -o")),
+    "an archive archived again": Mistake(
+        "compress archive -o new", ("archive/0.mrc.tif: archived already", "cp -a", "cryofs extract archive")
+    ),
+    "an archived movie archived again": Mistake(
+        "compress archive/1.mrc.tif -o new", ("archive/1.mrc.tif: archived already", "cryofs extract")
+    ),
+    "a movie cut short": Mistake("compress cut.mrc -o new", ("cut.mrc: truncated, 1000 bytes", "copy it again")),
+    "an empty movie": Mistake("compress empty.mrc -o new", ("empty.mrc: 0 bytes are too few", "copy it again")),
+    "an unknown mode": Mistake("compress mode.mrc -o new", ("mode.mrc: MRC mode 3", "keep this file outside")),
+    "a long name": Mistake(
+        "compress long -o new --gain none", ("a.mrc.tif: File name too long", "251 bytes"), long_name
+    ),
+    "a list of movies that are gone": Mistake(
+        "compress gone.star -o new", ("session/9.mrc: listed in gone.star", "run in the folder")
+    ),
+    "a list of something else": Mistake(
+        "compress images.star -o new", ("images.star: names no movie", "_rlnMicrographMovieName")
+    ),
+    "a list that is none": Mistake("compress text.star -o new", ("text.star: no valid STAR file", ".lst")),
+    "a gain that is not there": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "give another")),
+    "a gain of zeros": Mistake(
+        "compress session -o new --gain zeros.gain.mrc", ("zeros.gain.mrc: no value", "--gain auto")
+    ),
+    "a gain of NaN": Mistake("compress session -o new --gain nan.gain.mrc", ("nan.gain.mrc: no value", "--gain auto")),
+    "a gain that is a movie": Mistake(
+        "compress session -o new --gain session/0.mrc", ("session/0.mrc: no gain reference", "single frame of mode 2")
+    ),
+    "a gain that is no MRC": Mistake(
+        "compress session -o new --gain notes.txt", ("notes.txt: 6 bytes", "give an intact one")
+    ),
+    "an EER gain that is not there": Mistake(
+        "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain no.gain", ("no.gain: ", "give another")
+    ),
+    "an EER gain of another detector": Mistake(
+        "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain small.gain.mrc",
+        ("small.gain.mrc: a gain reference of 5 x 6 does not serve", "of this detector"),
+    ),
+    "an EER movie of few frames": Mistake(
+        "compress eer -o new --eer tiff", ("x.eer: 20 frames are fewer than a fraction of 40", "group fewer frames")
+    ),
+    "verifying an original": Mistake("verify session/0.mrc", ("session/0.mrc: no archived movie", "nothing to verify")),
+    "verifying without the gain": Mistake("verify archive", GAIN, lone(without_reference)),
+    "verifying with another gain": Mistake("verify archive", GAIN, lone(other_reference)),
+    "extracting without the gain": Mistake("extract archive -o out", GAIN, lone(without_reference)),
+    "verifying a damaged movie": Mistake("verify archive", DAMAGE, lone(damaged)),
+    "extracting a damaged movie": Mistake("extract archive -o out", DAMAGE, lone(damaged)),
+    "a preview of a damaged movie": Mistake("preview archive/0.mrc.tif -o x.png", DAMAGE, damaged),
+    "extracting onto a folder": Mistake(
+        "extract archive -o out", ("out/0.mrc: Is a directory", "move it"), folder_in_the_way
+    ),
+    "a page in no folder": Mistake("report archive -o no/x.html", ("no/x.html: its folder", "mkdir -p no")),
+    "a picture in no folder": Mistake("preview archive/0.mrc.tif -o no/x.png", ("no/x.png: its folder", "mkdir -p no")),
+    "facts of a folder": Mistake("info archive", ("archive: a folder", "name a movie in it")),
+    "an archive that is not there": Mistake("mount nowhere mnt", ("nowhere: no such folder", "create it")),
+    "a movie for an archive": Mistake("mount session/0.mrc mnt", ("0.mrc: a file", "archive has to be a folder")),
+    "no mountpoint": Mistake("mount archive nowhere", ("nowhere: no such folder", "create it first")),
+    "a file for a mountpoint": Mistake(
+        "mount archive notes.txt", ("notes.txt: a file", "mountpoint has to be a folder")
+    ),
+    "a mountpoint in the archive": Mistake(
+        "mount archive archive/mnt",
+        ("archive/mnt: lies inside the archive", "mount elsewhere"),
+        Path("archive/mnt").mkdir,
+    ),
+    "an archive in the mountpoint": Mistake("mount archive .", (": holds the archive", "mount elsewhere")),
+    "archive and mountpoint swapped": Mistake("mount mnt archive", ("mnt: empty", "cryofs mount ", "/archive ")),
+    "a size that is none": Mistake("mount archive mnt --cache-size 4GX", ("cache_size", "'4GX' is no size", "4GiB")),
+    "an unknown setting": Mistake(
+        "mount archive mnt", ("cryofs.toml: 'cache_sise'", "did you mean cache_size?"), settings("cache_sise = 4")
+    ),
+    "a setting of no use": Mistake("mount archive mnt", ("cryofs.toml: ", "jobs"), settings("jobs = 0")),
+    "unmounting what is not mounted": Mistake("umount mnt", ("mnt: no cryofs mount there", "findmnt")),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_told_with_its_remedy(here: Path, mistake: Mistake) -> None:
+    mistake.spoil()
+    line = told(cryofs(*mistake.command.split(), check=False))
+    for part in mistake.says:
+        assert part in line
+    assert not any(is_mounted(here / place) for place in ("mnt", "archive", "archive/mnt", "."))
+
+
+def test_a_gain_of_another_size_or_of_no_use_is_told_of_each_movie(here: Path) -> None:
+    ones = header((1, *SHAPE), 2) + np.ones(SHAPE, "<f4").tobytes()
+    Path("ones.gain.mrc").write_bytes(ones)
+    for name, why in (("small", "of another size (5 x 6, its frames are 300 x 257)"), ("ones", "it gives no counts")):
+        done = cryofs("compress", "session", "-o", name, "--gain", f"{name}.gain.mrc")
+        (line, *_) = [line for line in done.stderr.splitlines() if "gain reference given" in line]
+        assert "session/0.mrc" in line
+        assert why in line
+        assert "--gain auto" in line
+
+
+def test_verifying_where_nothing_is_archived_says_so(here: Path) -> None:
+    done = cryofs("verify", "session")
+    assert "no archived movie was found; name the folder that cryofs compress was given by -o" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["comprss session -o new", "compress session -o new --gian auto"])
+def test_the_nearest_name_is_told(here: Path, command: str) -> None:
+    done = cryofs(*command.split(), check=False)
+    assert done.returncode == 2
+    assert ("compress" if "comprss" in command else "--gain") in done.stderr.splitlines()[-1]
+
+
+def test_ctrl_c_ends_with_one_line(here: Path) -> None:
+    command = [sys.executable, "-m", "cryofs", "compress", "session", "-o", "new", "--jobs", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: Path("new").is_dir())
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("cryofs: interrupted; ")
+    assert "Traceback" not in said
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (
+            "compress session/0.mrc session/1.mrc -o new",
+            ("session/0.mrc: ", "Permission denied", "have its owner permit"),
+        ),
+        ("compress session/1.mrc -o closed", ("closed/1.mrc.tif: Permission denied", "name another place")),
+        ("compress session/1.mrc -o closed/new", ("closed/new: Permission denied", "name another place")),
+        ("verify session/0.mrc.tif", ("session/0.mrc.tif: Permission denied", "have its owner permit")),
+        ("info session/0.mrc", ("session/0.mrc: Permission denied", "have its owner permit")),
+    ],
+)
+def test_what_a_user_may_not(here: Path, command: str, says: tuple[str, ...]) -> None:
+    shutil.copy("archive/0.mrc.tif", "session/0.mrc.tif")
+    for name in ("session/0.mrc", "session/0.mrc.tif"):
+        Path(name).chmod(0)
+    Path("closed").mkdir(mode=0o500)
+    line = told(run([*POWERLESS, *PYTHON, *command.split(), *(["--gain", "none"] if "compress" in command else [])]))
+    for part in says:
+        assert part in line
+
+
+PYTHON = (sys.executable, "-m", "cryofs")
+
+
+def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command, its progress left out."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+    done.stderr = "".join(line for line in done.stderr.splitlines(keepends=True) if line.startswith("cryofs: "))
+    return done
+
+
+def apart(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell script with mounts that nobody else sees; `$C` is the command."""
+    return run(["unshare", "-m", "sh", "-c", f'C="{" ".join(PYTHON)}"; {script}'], **environment)
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        (
+            "mount -t tmpfs -o size=64k none mnt; $C extract archive/0.mrc.tif -o mnt",
+            ("mnt/0.mrc: No space", "make room"),
+        ),
+        (
+            "mount -t tmpfs -o size=64k none mnt; $C compress session -o mnt/a --gain none >/dev/null 2>mnt.log; "
+            "tail -n 1 mnt.log >&2; exit 1",
+            ("session/1.mrc: not stored: ", "No space", "make room"),
+        ),
+        ("mount -t tmpfs -o ro none mnt; $C compress session -o mnt/a", ("mnt/a: Read-only", "may be written to")),
+        ("mount -t tmpfs -o ro none mnt; $C extract archive -o mnt/a", ("mnt/a: Read-only", "may be written to")),
+        ("mount -t tmpfs none /dev; $C mount archive mnt", ("/dev/fuse: missing or not accessible", "cryofs doctor")),
+        ("mount --bind /dev/null /dev/fuse; $C mount archive mnt", ("mnt: not mounted: ", "cryofs doctor")),
+    ],
+)
+def test_a_machine_that_cannot(here: Path, script: str, says: tuple[str, ...]) -> None:
+    line = told(apart(script))
+    for part in says:
+        assert part in line
+
+
+@needs_fuse
+def test_a_mount_that_fails_in_the_background_says_why(here: Path) -> None:
+    for options, says in (
+        ({"FUSE_LIBRARY_PATH": "/nowhere.so"}, ("libfuse 3 is missing", "apt-get install fuse3")),
+        ({}, ("no.gain: there is no such gain reference", "correct --eer-gain")),
+    ):
+        line = told(run([*PYTHON, "mount", "archive", "mnt", "--eer-gain", "no.gain"], **options))
+        assert line.startswith(f"cryofs: {here}/mnt: not mounted: ")
+        for part in says:
+            assert part in line
+        assert not is_mounted(here / "mnt")
+
+
+@pytest.fixture
+def mount(here: Path) -> Iterator[Path]:
+    """The archive, mounted."""
+    cryofs("mount", "archive", "mnt")
+    yield here / "mnt"
+    if is_mounted(here / "mnt"):
+        cryofs("umount", "--lazy", here / "mnt")
+
+
+@needs_fuse
+def test_a_mount_that_is_in_use(mount: Path) -> None:
+    assert "mnt: mounted already; cryofs umount " in told(cryofs("mount", "archive", "mnt", check=False))
+    with subprocess.Popen(["sleep", "60"], cwd=mount) as inside:
+        line = told(cryofs("umount", "mnt", check=False))
+        inside.kill()
+    for part in (f"{mount}: ", "busy", f"fuser -vm {mount}", "--lazy"):
+        assert part in line
+
+
+@needs_fuse
+@pytest.mark.parametrize("command", ["stats mnt", "verify mnt", "info mnt/0.mrc", "mount mnt eer"])
+def test_a_dead_mount(mount: Path, command: str) -> None:
+    os.kill(int(os.getxattr(mount, "user.cryofs.pid")), signal.SIGKILL)
+    wait_for(lambda: cryofs("stats", mount, check=False).returncode)
+    line = told(cryofs(*command.split(), check=False))
+    assert "mnt" in line
+    assert "a dead mount" in line
+    assert "cryofs umount" in line
+    cryofs("umount", mount)

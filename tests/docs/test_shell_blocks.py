@@ -1,0 +1,88 @@
+"""Whoever types what the documentation says gets what it says: its blocks are run, page by page.
+
+A block is run, or the line before it tells why not: `<!-- not run: REASON -->`. Blocks with a title are files; they are
+written before what comes after them is run.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs import session, world
+from tests.docs.pages import PAGES, Block, read_page
+
+RUN = {"sh": "{text}", "python": "python - <<'END-OF-BLOCK'\n{text}\nEND-OF-BLOCK"}
+# settings, listings and what programs print
+NOT_RUN = {"toml", "ini", "text", "json"}
+TOOLS = ("relion_import", "relion_convert_to_tiff", "relion_run_motioncorr", "tiffinfo", "getfattr", "curl")
+BLOCKS = {path: read_page(path).blocks for path in PAGES}
+TO_RUN = {
+    path: [block for block in BLOCKS[path] if not block.reason and (block.title or block.language in RUN)]
+    for path in PAGES
+}
+# what is done before a page is read; all others begin with a session, and an archive of it that is not mounted
+BEGINNINGS = {
+    "README.md": f"ln -s {sys.prefix} .venv; rm -r /archive/session",
+    "install.md": f"ln -s {sys.prefix} /opt/cryofs; rm -r /archive/session",
+    "start.md": f"ln -s {sys.prefix} /opt/cryofs; rm -r /archive/session",
+    "index.md": "rm -r /archive/session",
+    "archive-a-session.md": "rm -r /archive/session",
+    "session-in-progress.md": "rm -r /archive/session",
+    "eer.md": "mkdir /mnt/movies",
+    "operations.md": f"ln -s {sys.prefix} /opt/cryofs; mkdir /mnt/movies; cryofs mount /archive/session /mnt/movies",
+}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_nothing_escapes(path: Path) -> None:
+    """Every block has a language, and those that are not run a reason."""
+    page = read_page(path)
+    assert not page.faults
+    for block in page.blocks:
+        assert block.language in RUN or block.language in NOT_RUN, f"{path.name}:{block.line}: {block.language}"
+        if block.language == "text":
+            told = [line for line in block.text.splitlines() if line.startswith(("cryofs ", "make ", "relion_"))]
+            assert not told, f"{path.name}:{block.line}: commands are in ```sh, or marked as not run"
+
+
+def test_every_mark_belongs_to_a_block() -> None:
+    for path in PAGES:
+        marked = [block for block in BLOCKS[path] if block.reason]
+        assert len(re.findall(r"^<!-- not run", path.read_text(), re.MULTILINE)) == len(marked), path.name
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The session, its archive and the rest, to be laid over the root of a world."""
+    folder = tmp_path_factory.mktemp("docs")
+    made = session.make_session(folder / "session")
+    trees = [made, session.make_archive(folder / "archive", made), session.make_others(folder / "others")]
+    trial = folder / "trial"
+    trial.mkdir()
+    if (done := world.run("cryofs --version", trial)).returncode:
+        pytest.skip(f"needs root, mount namespaces and overlays: {done.stderr.strip()}")
+    return trees
+
+
+def commands(block: Block) -> str:
+    """A block as shell commands that tell where they stand."""
+    if block.title:
+        written = f"cat > '{block.title}' <<'END-OF-FILE'\n{block.text}\nEND-OF-FILE"
+    else:
+        written = RUN[block.language].format(text=block.text)
+    return f"echo '--- line {block.line}'; echo '--- line {block.line}' >&2\n{written}"
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if TO_RUN[path]], ids=lambda path: path.name)
+def test_blocks_do_what_they_say(path: Path, tmp_path: Path, trees: list[Path]) -> None:
+    script = "\n".join([BEGINNINGS.get(path.name, ""), *map(commands, TO_RUN[path]), "echo '--- end'"])
+    if missing := [tool for tool in TOOLS if tool in script and shutil.which(tool) is None]:
+        pytest.skip(f"needs {', '.join(missing)}")
+    if "cryofs mount" in script and not (Path("/dev/fuse").exists() and shutil.which("fusermount3")):
+        pytest.skip("needs fuse3 and /dev/fuse")
+    done = world.run(script, tmp_path, trees)
+    ended = done.returncode == 0 and done.stdout.endswith("--- end\n")
+    assert ended, f"{path.name}, after the last line named:\n{done.stdout}\n{done.stderr}"

@@ -1,0 +1,61 @@
+"""A world of its own for the commands of the documentation.
+
+It looks like this machine and forgets what is done to it: an overlay of the whole file tree with a layer in memory on
+top, in a private mount namespace, with processes of its own that end with it. `/data`, `/archive` and `/mnt` are empty
+but for what a test puts there.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+HOME = Path("/home/reader")
+_BUILD = """
+set -e
+world=$1 script=$2; shift 2
+mount -t tmpfs cryofs-docs "$world"
+mkdir "$world/upper" "$world/work" "$world/root"
+mount -t overlay -o "lowerdir=/,upperdir=$world/upper,workdir=$world/work" cryofs-docs "$world/root"
+for each in dev proc sys; do mount --rbind "/$each" "$world/root/$each"; done
+for each in $MOUNTS; do
+    mount --bind "$each" "$world/root$each"
+    mount -o remount,bind,ro "$world/root$each"
+done
+for each in data archive mnt; do
+    mkdir -p "$world/root/$each"
+    mount -t tmpfs cryofs-docs "$world/root/$each"
+done
+mkdir -p "$world/root$HOME"
+for each in "$@"; do cp -a "$each/." "$world/root/"; done
+exec chroot "$world/root" bash -c 'cd "$HOME" && exec bash -e -c "$0"' "$script"
+"""
+
+
+def _mount_of(path: Path) -> Path:
+    absolute = path.absolute()
+    return next(folder for folder in (absolute, *absolute.parents) if folder.is_mount())
+
+
+def run(script: str, place: Path, trees: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
+    """Run shell commands in a new world, up to the first that fails.
+
+    Parameters
+    ----------
+    place : Path
+        An empty folder of this machine, which the world is built upon.
+    trees : sequence of Path
+        Folders whose content is copied to the root of the world.
+    """
+    environment = {
+        "HOME": str(HOME),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin",
+        "LANG": "C.UTF-8",
+        "MOUNTS": " ".join(
+            sorted({str(_mount_of(Path(each))) for each in (__file__, sys.prefix, sys.base_prefix)} - {"/"})
+        ),
+    }
+    unshare = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command = [*unshare, "bash", "-c", _BUILD, "bash", str(place), script, *map(str, trees)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -1,0 +1,195 @@
+"""Mounting as administrators do it: mount(8), lines of fstab, a bare environment, another namespace."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cryofs.fuse.control import is_mounted
+from tests.support import archive, cryofs, same_tree, simulated
+
+HELPER = Path(sys.executable).with_name("mount.cryofs")
+LINKS = (Path("/sbin/mount.cryofs"), Path("/sbin/mount.fuse.cryofs"))
+pytestmark = [
+    pytest.mark.mounted,
+    pytest.mark.skipif(
+        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
+        reason="needs fuse3 and /dev/fuse",
+    ),
+    pytest.mark.skipif(not HELPER.exists(), reason="needs cryofs installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session folder, and its archive beside it, both called as nobody should call them."""
+    folder = tmp_path_factory.mktemp("helper") / "session"
+    simulated(folder / "a.mrc")
+    archive(folder, folder.with_name("an archive, ö"))
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A mountpoint."""
+    folder = tmp_path / "mnt point"
+    folder.mkdir()
+    yield folder
+    if is_mounted(folder):
+        cryofs("umount", folder)
+
+
+@pytest.fixture
+def linked() -> Iterator[None]:
+    """The helper where mount(8) finds it, for one test at a time, whoever tests; what is there is left alone."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to link the helper into /sbin")
+    made = []
+    with contextlib.ExitStack() as stack:
+        descriptor = os.open("/sbin", os.O_RDONLY)
+        stack.callback(os.close, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for link in LINKS:
+            if not os.path.lexists(link):
+                link.symlink_to(HELPER.with_name(link.name))
+                made.append(link)
+            elif link.resolve() != HELPER.with_name(link.name).resolve():
+                pytest.skip(f"{link} is there, and not that of these tests")
+        try:
+            yield
+        finally:
+            for link in made:
+                link.unlink()
+
+
+def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]:
+    words = list(map(str, command))
+    return subprocess.run(words, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def options_shown(place: Path) -> set[str]:
+    done = run("findmnt", "--noheadings", "--output", "FSTYPE,OPTIONS", "--mountpoint", place)
+    kind, _, options = done.stdout.strip().partition(" ")
+    return {kind, *options.strip().split(",")}
+
+
+@pytest.mark.usefixtures("linked")
+@pytest.mark.parametrize("kind", ["cryofs", "fuse.cryofs"])
+def test_mount_and_umount(session: Path, place: Path, kind: str) -> None:
+    options = "allow_other,noauto,_netdev,x-systemd.automount,cache_size=64MiB,uid=1"
+    done = run("mount", "-v", "-t", kind, session.with_name("an archive, ö"), place, "-o", options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"mounted on {place}" in done.stdout
+    assert {"fuse.cryofs", "ro", "nosuid", "nodev", "default_permissions", "allow_other"} <= options_shown(place)
+    assert ((place / "a.mrc").stat().st_uid, os.getxattr(place, "user.cryofs.budget_bytes")) == (1, b"%d" % (64 << 20))
+    same_tree(session, place)
+    again = run("mount", "-t", kind, session.with_name("an archive, ö"), place)
+    assert again.returncode == 32
+    assert run("umount", place).returncode == 0
+    assert not is_mounted(place)
+
+
+@pytest.mark.usefixtures("linked")
+def test_lines_of_fstab(session: Path, place: Path, tmp_path: Path) -> None:
+    def escaped(path: Path) -> str:
+        return str(path).replace(" ", r"\040")
+
+    (tmp_path / "other").mkdir()
+    archived = escaped(session.with_name("an archive, ö"))
+    fstab = tmp_path / "fstab"
+    fstab.write_text(
+        f"{archived} {escaped(place)} fuse.cryofs allow_other,_netdev 0 0\n"
+        f"{archived} {tmp_path}/other cryofs defaults,noauto,umask=077 0 0\n"
+    )
+    for _ in range(2):
+        # what is mounted already is passed over
+        assert run("mount", "--fstab", fstab, "-a").returncode == 0
+        assert is_mounted(place)
+        assert not is_mounted(tmp_path / "other")
+    assert run("mount", "-T", fstab, tmp_path / "other").returncode == 0
+    assert (tmp_path / "other" / "a.mrc").stat().st_mode & 0o777 == 0o600
+    same_tree(session, place)
+    assert run("umount", tmp_path / "other", place).returncode == 0
+
+
+@pytest.mark.usefixtures("linked")
+def test_a_mount_in_another_namespace(session: Path, place: Path) -> None:
+    with subprocess.Popen(["unshare", "-m", "sh", "-c", "echo; read x"], stdin=-1, stdout=-1) as inside:
+        assert inside.stdin
+        assert inside.stdout
+        inside.stdout.readline()
+        done = run("mount", "-N", inside.pid, "-t", "cryofs", session.with_name("an archive, ö"), place)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not is_mounted(place)
+        table = Path(f"/proc/{inside.pid}/mountinfo").read_text()
+        assert f"{str(place).replace(' ', chr(92) + '040')} " in table
+        assert run("nsenter", f"--mount=/proc/{inside.pid}/ns/mnt", "umount", place).returncode == 0
+        inside.stdin.write(b"\n")
+
+
+def test_a_bare_environment(session: Path, place: Path) -> None:
+    """As at boot: no PATH, no HOME, no folder to stand in."""
+    log = Path(f"/var/log/cryofs/{str(place).strip('/').replace('/', '-')}.log")
+    if os.geteuid() != 0:
+        pytest.skip("logs of root are looked for")
+    was_there = log.parent.is_dir()
+    done = run("/usr/bin/env", "-i", HELPER, session.with_name("an archive, ö"), place, "-o", "rw", cwd="/")
+    try:
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        same_tree(session, place)
+        assert "index" in log.read_text()
+        cryofs("umount", place)
+    finally:
+        log.unlink(missing_ok=True)
+        if not was_there and log.parent.is_dir():
+            log.parent.rmdir()
+
+
+def test_a_fake_mount_mounts_nothing(session: Path, place: Path) -> None:
+    done = run(HELPER, session.with_name("an archive, ö"), place, "-fnsv", "-t", "fuse.cryofs", "-o", "ro")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not is_mounted(place)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 1, "name an archive and a mountpoint"),
+        (["archive"], 1, "name an archive and a mountpoint"),
+        (["archive", "mnt", "-q"], 1, "option -q not recognized"),
+        (["archive", "mnt", "-o", "rw,allow_othr"], 1, "did you mean allow_other?"),
+        (["archive", "mnt", "-o", "jobs=0"], 1, "jobs: Expected `int` >= 1"),
+        (["nowhere", "mnt"], 32, "/nowhere: no such folder, it is to be the archive"),
+        (["archive", "nowhere"], 32, "/nowhere: no such folder, it is to be the mountpoint"),
+        (["archive", "mnt", "-o", "log_file=/proc/nowhere/log"], 32, "choose another place by -o log_file"),
+        (["archive", "mnt", "-o", "metrics=x", "-o", "log_file=/dev/null"], 32, "mnt: not mounted"),
+        (["archive", "mnt", "-N", "/proc/self/ns/net"], 32, "cannot be entered"),
+        (["archive", "mnt", "-N", "/nowhere"], 32, "/nowhere: no mount namespace"),
+    ],
+)
+def test_what_cannot_be_mounted_is_one_line(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "mnt").mkdir()
+    done = run(HELPER, *arguments, cwd=tmp_path)
+    assert done.returncode == code
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("mount.cryofs: ")
+    assert said in line
+
+
+def test_the_helper_loads_little() -> None:
+    """A boot waits for it."""
+    program = "import sys; from cryofs.cli.mount_helper import run; run(['/', '/', '-f']); print(*sys.modules)"
+    loaded = run(sys.executable, "-c", program).stdout.split()
+    assert "cryofs.mount_options" in loaded
+    assert not {"numpy", "numba", "mfusepy", "typer", "rich", "tifffile"} & set(loaded)
+
+
+def test_help_names_an_example() -> None:
+    assert "Example: mount -t fuse.cryofs " in run(HELPER, "--help").stdout
