@@ -29,7 +29,6 @@ MAGIC = b"\x89cryofs\n"
 MARK = "archived by cryofs; record at the end of this file"
 
 _FOOTER = struct.Struct("<8sIIQQ16s")
-# The mark lies within so many bytes.
 HEAD_BYTES = 4096
 _MAX_RECORD_BYTES = 1 << 30
 # Characters of a record for each byte of the file, at most: what it says of a strip or a frame takes a tag or an image

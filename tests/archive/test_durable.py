@@ -14,7 +14,7 @@ def test_each_folder_that_is_made_is_durable(tmp_path: Path, monkeypatch: pytest
     fsync = os.fsync
 
     def noting(descriptor: int) -> None:
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noting)
@@ -42,6 +42,6 @@ def test_a_folder_is_made_of_nothing_else(tmp_path: Path, points_to: str | None)
         (root / "Movies").touch()
     else:
         (root / "Movies").symlink_to(tmp_path / points_to)
-    with pytest.raises(ArchiveError, match="Movies: .* rename or remove it"):
+    with pytest.raises(ArchiveError, match=r"Movies: .* rename or remove it"):
         make_folders(root, Path("Movies/Grid1"))
     assert not list((tmp_path / "elsewhere").iterdir())

@@ -78,7 +78,7 @@ def half_written(target: Path, originals: dict[Path, bytes]) -> tuple[int, set[P
 
 
 def kill_compress(folder: Path, kills: int, seed: int) -> Figures:
-    """Kill compress again and again, in half of the runs with processes of its own; archives are finished and checked."""
+    """Kill compress again and again, half of the runs with processes; archives are finished, checked, begun anew."""
     figures = Figures("compress killed", unit="kills")
     rng = np.random.default_rng(seed)
     originals = make_session(folder / "session", movies=3)
