@@ -14,7 +14,8 @@ from benchmarks.simulate import Detector, header, write_movie
 from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.compress import Summary, compress
 from cryofs.archive.estimate import FrameRow
-from cryofs.archive.verify import extract, verify
+from cryofs.archive.extract import extract
+from cryofs.archive.verify import verify
 
 SHAPE = (300, 257)
 DETECTOR = Detector.make(SHAPE, defects=20)

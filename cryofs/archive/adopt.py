@@ -5,11 +5,14 @@ use, and takes the place of the TIFF in one step. The bytes of the TIFF stay as 
 """
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import io
 import os
+import signal
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +22,11 @@ import msgspec
 from cryofs.archive import durable
 from cryofs.archive.check import original_bytes
 from cryofs.archive.durable import Draft, draft
+from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
 from cryofs.archive.sources import Job, Kind, collect_archived
+from cryofs.archive.telling import Begin, OnFile, OnFrame, told
 from cryofs.errors import ArchiveError, ChangedError, CryofsError, DamagedError, FormatError
 from cryofs.formats import record
-from cryofs.formats.foreign_tiff import NoMovieError
 from cryofs.formats.reading import read_up_to
 from cryofs.formats.record import Adopted, Frame, Gain, Original, Record
 from cryofs.formats.sums import file_sha256, quick_sum
@@ -31,13 +35,9 @@ from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import TIFF_SUFFIXES, foreign_name, printable
-from cryofs.remedies import explain
 from cryofs.version import VERSION
 
 _CHUNK = 8 << 20
-
-OnFile = Callable[[Path, Exception | None], None]
-OnFrame = Callable[[int], None]
 
 
 @dataclass
@@ -51,9 +51,7 @@ class Adoption:
     stored_bytes: int = 0
 
 
-def adopt(
-    paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Callable[[str, int], None], on_frame: OnFrame
-) -> Adoption:
+def adopt(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_frame: OnFrame) -> Adoption:
     """Adopt all TIFF movies of some files, lists or folders that have no record yet.
 
     Other files are passed over, unless they were named. Links are not followed.
@@ -72,60 +70,104 @@ def adopt(
             durable.remove_stale_drafts(folder)
     with ThreadPoolExecutor(jobs) as pool:
         for path in wanted:
-            try:
-                stored = _adopt(path, gains, pool)
-            except NoMovieError as error:
-                if path in paths:
-                    done.failed += 1
-                    on_file(path, error)
-            except CryofsError as error:
-                done.failed += 1
-                on_file(path, error)
-            except OSError as error:
-                done.failed += 1
-                on_file(path, ArchiveError(explain(error, path)))
-            else:
-                if stored is None:
+            with told(path, done, on_file):
+                what = classify(path)
+                if isinstance(what, Damaged):
+                    raise what.error
+                if isinstance(what, Archived):
                     done.skipped += 1
-                else:
+                elif isinstance(what, Foreign) or path in paths:
+                    before, after = _adopt(path, gains, pool)
                     done.movies += 1
-                    done.tiff_bytes += stored[0]
-                    done.stored_bytes += stored[1]
+                    done.tiff_bytes += before
+                    done.stored_bytes += after
                     on_file(path, None)
             on_frame(1)
     return done
 
 
 def _is_wanted(job: Job, paths: list[Path]) -> bool:
-    if job.kind is not Kind.FILE or job.source.is_symlink():
+    if job.kind is not Kind.FILE:
         return False
-    return job.source.name.endswith(TIFF_SUFFIXES) or job.source in paths
+    return job.source in paths or (job.source.name.endswith(TIFF_SUFFIXES) and not job.source.is_symlink())
 
 
-def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[int, int] | None:
-    """Give a movie its record; its size before and after, None where it has one."""
-    with path.open("rb") as file:
-        if record.is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(path)):
-            return None
-    with ForeignMovie(path) as movie, draft(path) as made:
+def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[int, int]:
+    """Give a movie its record; its size before and after."""
+    if path.is_symlink():
+        raise ArchiveError(f"{path}: a symbolic link, which is not replaced by a file; name the file that it leads to")
+    with path.open("rb") as file, ForeignMovie(path, descriptor=os.dup(file.fileno())) as movie, draft(path) as made:
         _check_adoptable(movie)
         before = movie.stat
-        sha256 = _copy(path, made)
+        _check_no_writer(file.fileno(), path)
+        _copy_attributes(file.fileno(), before, made)
+        sha256 = _copy(file, made)
         if made.file.tell() != before.st_size:
             raise ChangedError(f"{path}: changed while it was copied; try again once it is written")
         contents = _append_record(movie, made, sha256, _reference(movie, gains), pool)
-        os.fchmod(made.file.fileno(), stat.S_IMODE(before.st_mode))
-        with contextlib.suppress(PermissionError):
-            # only root may give files away
-            os.fchown(made.file.fileno(), before.st_uid, before.st_gid)
         # what is still to be written would change the times
         made.file.flush()
         os.utime(made.file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
         made.sync()
         _check(made, contents, pool)
-        movie.check_unchanged()
+        _check_no_writer(file.fileno(), path)
+        _check_in_place(path, before)
         made.publish()
         return before.st_size, os.fstat(made.file.fileno()).st_size
+
+
+def _check_no_writer(descriptor: int, path: Path) -> None:
+    """Raise ArchiveError where a program of this machine has a file open for writing: what follows would be lost.
+
+    The kernel leases a file for reading to nobody while there is a writer. Not every file system knows leases.
+    """
+    try:
+        # a program that opens the file at this very moment is announced by a signal, which must not end this one
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        if error.errno == errno.EAGAIN:
+            text = f"{path}: a program has it open for writing; adopt it once that is done"
+            raise ArchiveError(text) from error
+    else:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def _check_in_place(path: Path, before: os.stat_result) -> None:
+    """Raise ChangedError where a path no longer leads to the file, in the state, that was copied."""
+    try:
+        now = path.lstat()
+    except FileNotFoundError as error:
+        raise ChangedError(f"{path}: removed while it was adopted; it is not brought back") from error
+    if _state_of(now) != _state_of(before):
+        raise ChangedError(f"{path}: replaced or changed while it was adopted; try again once it is written")
+
+
+def _state_of(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> None:
+    """Give the copy owner, mode and extended attributes of the TIFF; ArchiveError where a copy cannot stand for it."""
+    if before.st_nlink > 1:
+        text = f"{made.target}: has {before.st_nlink} names (hard links), and would be apart from the others then"
+        raise ArchiveError(f"{text}; copy it first")
+    copy = made.file.fileno()
+    if (before.st_uid, before.st_gid) != ((now := os.fstat(copy)).st_uid, now.st_gid):
+        try:
+            os.fchown(copy, before.st_uid, before.st_gid)
+        except PermissionError as error:
+            text = f"{made.target}: belongs to another user or group, to whom its copy cannot be given"
+            raise ArchiveError(f"{text}; adopt it as its owner or as root") from error
+    os.fchmod(copy, stat.S_IMODE(before.st_mode))
+    try:
+        names = os.listxattr(descriptor)
+    except OSError:
+        return  # a file system without any
+    # the others belong to the machine and to the file system
+    for name in names:
+        if name.startswith(("user.", "system.")):
+            os.setxattr(copy, name, os.getxattr(descriptor, name))
 
 
 def _check_adoptable(movie: ForeignMovie) -> None:
@@ -137,13 +179,12 @@ def _check_adoptable(movie: ForeignMovie) -> None:
         )
 
 
-def _copy(path: Path, made: Draft) -> str:
+def _copy(source: io.BufferedReader, made: Draft) -> str:
     """Copy the TIFF; SHA-256 of what was read."""
     digest = hashlib.sha256()
-    with path.open("rb") as source:
-        while piece := source.read(_CHUNK):
-            digest.update(piece)
-            made.file.write(piece)
+    while piece := source.read(_CHUNK):
+        digest.update(piece)
+        made.file.write(piece)
     return digest.hexdigest()
 
 

@@ -13,12 +13,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryofs.errors import CryofsError, SettingsError
+from cryofs.archive.kinds import Archived, Damaged, classify
+from cryofs.errors import SettingsError
 from cryofs.finding import Finding, ok, problem, warning
-from cryofs.formats.record import Gain, Record, is_archived, read_record
+from cryofs.formats.record import Gain, Record
 from cryofs.mount_table import MOUNT_TABLE, is_far, mount_of, mount_table
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import DRAFT_PREFIX, TIFF_SUFFIXES, is_reference_name
+from cryofs.movies.names import DRAFT_PREFIX, is_reference_name
 from cryofs.settings import FILE_NAME, load_settings
 
 FOLDERS = 1000
@@ -105,7 +106,7 @@ def check_records(archive: Path, seen: Survey) -> Finding:
     """Whether the records of archived movies are whole."""
     if seen.damaged:
         return problem(
-            f"{_several(seen.damaged, 'movies')} with a damaged record",
+            f"{_several(seen.damaged, 'movies')}: damaged",
             f"restore from a backup; cryofs verify {archive} names all of them",
         )
     if not seen.records:
@@ -188,20 +189,22 @@ def check_file_system(archive: Path, table: Path = MOUNT_TABLE) -> Finding:
 
 def _look_at(path: Path, seen: Survey) -> None:
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
             return
         seen.looked_at += 1
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            seen.largest_file = max(seen.largest_file, size)
-            if path.name.endswith(TIFF_SUFFIXES) and is_archived(file.fileno(), size, str(path)):
-                seen.records[path] = read_record(file.fileno(), size, str(path))
-    except CryofsError:
-        seen.damaged.append(path)
+        seen.largest_file = max(seen.largest_file, found.st_size)
+        path.open("rb").close()
+        what = classify(path)
     except FileNotFoundError:
-        pass  # removed meanwhile
+        return  # removed meanwhile
     except OSError:
         seen.unreadable.append(path)
+        return
+    if isinstance(what, Archived):
+        seen.records[path] = what.record
+    elif isinstance(what, Damaged):
+        seen.damaged.append(path)
 
 
 def _is_left(draft: Path) -> bool:

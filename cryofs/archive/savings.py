@@ -1,30 +1,30 @@
 """What an archive saves, and what a file holds: figures for `cryofs info` and `cryofs stats`."""
 
-import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from cryofs.archive.kinds import Archived, Damaged, classify
 from cryofs.archive.sources import Kind, collect_archived
+from cryofs.archive.telling import as_told
 from cryofs.errors import CryofsError
-from cryofs.formats.record import is_archived, read_record
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.foreign import ForeignMovie
-from cryofs.movies.names import TIFF_SUFFIXES
 from cryofs.movies.open import open_movie
 
 
 @dataclass
 class Savings:
-    """Figures of an archive."""
+    """Figures of an archive; `unread` is what they say nothing about, as it could not be read."""
 
     movies: int = 0
     damaged: int = 0
     original_bytes: int = 0
     stored_bytes: int = 0
+    unread: list[CryofsError] = field(default_factory=list)
 
     @property
     def ratio(self) -> float | None:
@@ -34,22 +34,22 @@ class Savings:
 
 def savings(paths: Iterable[Path]) -> Savings:
     """Figures of all archived movies below these paths, from their records."""
-    total = Savings()
-    for job in collect_archived(paths)[0]:
-        if job.kind is not Kind.FILE or not job.source.name.endswith(TIFF_SUFFIXES):
+    found, problems = collect_archived(paths)
+    total = Savings(unread=[problem.error for problem in problems])
+    for job in found:
+        if job.kind is not Kind.FILE:
             continue
-        with job.source.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            try:
-                if not is_archived(file.fileno(), size, str(job.source)):
-                    continue
-                record = read_record(file.fileno(), size, str(job.source))
-            except CryofsError:
-                total.damaged += 1
-                continue
-        total.movies += 1
-        total.original_bytes += record.source_bytes
-        total.stored_bytes += size
+        try:
+            what = classify(job.source)
+        except OSError as error:
+            total.unread.append(as_told(error, job.source))
+            continue
+        if isinstance(what, Damaged):
+            total.damaged += 1
+        elif isinstance(what, Archived):
+            total.movies += 1
+            total.original_bytes += what.record.source_bytes
+            total.stored_bytes += what.size
     return total
 
 

@@ -122,16 +122,21 @@ def _items_of(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
 
 
 def _listed(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
-    """Movies in a list, relative to where the command runs, as RELION has it, or else to the list."""
+    """Movies in a list, relative to where the command runs, as RELION has it, or else to the list.
+
+    In an archive a list of originals serves for their archived movies, and those beside the list come first: the
+    command may run where the originals are.
+    """
     try:
         names = lists.read_list(source)
     except CryofsError as error:
         yield Problem(source, error)
         return
     for name in names:
-        # a list of originals serves for their archived movies too
-        written = [name] if archive is not None else [name, archived_name(name)]
-        places = [path for one in written for path in (Path(one), source.parent / one) if is_file(path)]
+        places = [Path(name), source.parent / name]
+        if archive is None:
+            places = [place for one in (archived_name(name), name) for place in (source.parent / one, Path(one))]
+        places = [path for path in places if is_file(path)]
         if places:
             yield _job(places[0], _inside(Path(name)).with_name(places[0].name), archive)
         else:

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 some files failed (the others are done), 2 usage. Modules 
 when they run, so that `cryofs umount` does not wait for numba.
 """
 
+import io
 import sys
 from typing import Annotated
 
@@ -78,6 +79,10 @@ def options(
 def run(arguments: list[str]) -> int:
     """Run a command line; return its exit code."""
     debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # names of files may be no text, or none that the terminal knows
+            stream.reconfigure(errors="backslashreplace")
     try:
         app([argument for argument in arguments if argument != "--debug"])
     except SystemExit as finished:

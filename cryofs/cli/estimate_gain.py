@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cryofs.cli.output import Reporter
+from cryofs.movies.names import printable
 from cryofs.resources import usable_cores
 
 NAME = "estimate-gain"
@@ -30,9 +31,12 @@ def command(
 
     Example: cryofs estimate-gain movies.star -o Gain
     """
+    from cryofs.archive.durable import remove_stale_drafts
     from cryofs.archive.estimate import Limits, continue_estimation
     from cryofs.archive.sources import Kind, collect
 
+    if folder.is_dir():
+        remove_stale_drafts(folder)
     stop = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     found, problems = collect(sources, folder)
@@ -49,7 +53,7 @@ def command(
         movies = [job.source for job in found if job.kind is Kind.MOVIE]
         limits = Limits(max_frames, stop.is_set)
         for row in continue_estimation(movies, folder, thresh, limits, pool, on_error=tell):
-            print(row, flush=True)
+            print(printable(str(row)), flush=True)
         if stop.is_set():
             reporter.line(f"interrupted; run the same command to go on from {folder}")
     raise typer.Exit(1 if failed else 0)

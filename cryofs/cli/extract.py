@@ -23,7 +23,7 @@ def command(
 
     Example: cryofs extract /archive/session -o /data/session
     """
-    from cryofs.archive.verify import extract
+    from cryofs.archive.extract import extract
 
     with Reporter() as reporter:
 

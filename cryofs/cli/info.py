@@ -24,7 +24,7 @@ def command(
 
     Example: cryofs info /archive/session/movie.mrc.tif
     """
-    from cryofs.movies.names import EER_SUFFIX
+    from cryofs.movies.names import EER_SUFFIX, printable
 
     if file.suffix == EER_SUFFIX:
         from cryofs.archive.eer_facts import describe_eer
@@ -39,7 +39,7 @@ def command(
         return
     width = max(map(len, facts))
     for name, value in facts.items():
-        print(f"{name:{width}} {_text(name, value)}")
+        print(printable(f"{name:{width}} {_text(name, value)}"))
 
 
 def _text(name: str, value: Any) -> str:

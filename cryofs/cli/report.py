@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cryofs.cli.output import Reporter, check_folder_of
+from cryofs.movies.names import printable
 from cryofs.resources import usable_cores
 
 NAME = "report"
@@ -30,5 +31,5 @@ def command(
 
     with Reporter() as reporter:
         found = write_report(archive, page, previews, jobs, reporter.line)
-    print(f"{page}: {len(found.movies)} movies, {len(found.problems)} with something wrong")
+    print(printable(f"{page}: {len(found.movies)} movies, {len(found.problems)} with something wrong"))
     raise typer.Exit(1 if found.problems else 0)

@@ -1,13 +1,16 @@
 """`cryofs stats`: what an archive saves, what a mount has done."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryofs.cli.output import print_json
+from cryofs.cli.output import Reporter, print_json
 from cryofs.errors import ArchiveError
 from cryofs.units import percent, size_text
+
+if TYPE_CHECKING:
+    from cryofs.archive.savings import Savings
 
 NAME = "stats"
 
@@ -27,17 +30,25 @@ def command(
     if mounted is None and not path.exists():
         raise ArchiveError(f"{path}: no such archive or mountpoint")
     saved = savings([Path(mounted["archive"]) if mounted else path])
-    facts = {**vars(saved), "ratio": saved.ratio}
+    facts = {**vars(saved), "unread": len(saved.unread), "ratio": saved.ratio}
+    with Reporter() as reporter:
+        for error in saved.unread:
+            reporter.error(error)
     if mounted:
         facts["mount"] = mounted
     if as_json:
         print_json(facts)
-        return
+    else:
+        _print(saved, mounted or {})
+    raise typer.Exit(1 if saved.unread else 0)
+
+
+def _print(saved: "Savings", mounted: dict[str, Any]) -> None:
     print(
         f"{saved.movies} movies: {size_text(saved.original_bytes)} -> {size_text(saved.stored_bytes)} "
         f"({percent(saved.ratio)})"
     )
     if saved.damaged:
-        print(f"{saved.damaged} movies with a damaged record; cryofs verify names them")
-    for name, value in (mounted or {}).items():
+        print(f"{saved.damaged} damaged movies; cryofs verify names them")
+    for name, value in mounted.items():
         print(f"{name:16} {value}")

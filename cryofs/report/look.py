@@ -16,6 +16,7 @@ from cryofs.formats import mrc
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.movie import Movie
+from cryofs.movies.names import printable
 from cryofs.movies.open import open_movie
 
 # Pixels a side that a picture has at most, and tiles whose spectra are averaged have.
@@ -119,7 +120,7 @@ def look_at(path: Path, jobs: int) -> Look:
         pixel_size = header.pixel_size if _tells_pixel_size(header) else None
         binning = -(-max(total.shape) // _PICTURE)
         return Look(
-            name=path.name,
+            name=printable(path.name),
             shape=movie.shape,
             unit=f"fractions of {movie.grouping} frames" if isinstance(movie, EerMovie) else "frames",
             dtype=movie.dtype.name,

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from cryofs.archive.durable import naming
+from cryofs.archive import durable
 from cryofs.archive.estimate import RELIABILITY_NAME
 from cryofs.errors import CryofsError
 from cryofs.movies.gain import load_reference, reference_sha256
 from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.names import printable
 from cryofs.report import survey as surveys
 from cryofs.report.images import data_url
 from cryofs.report.look import limits, look_at
@@ -75,7 +76,7 @@ def write_report(archive: Path, target: Path, previews: int, jobs: int, tell: Ca
             if all(path != movie.path for path, _ in found.problems):
                 found.problems.append((movie.path, str(error)))
     page = _environment().from_string(resources.files(__package__).joinpath("report.html.j2").read_text("utf-8"))
-    html = page.render(
+    text = page.render(
         name=archive.absolute().name,
         place=str(archive.absolute()),
         made=datetime.datetime.now().astimezone(),
@@ -90,8 +91,7 @@ def write_report(archive: Path, target: Path, previews: int, jobs: int, tell: Ca
         problems=_problems(found),
         most_paths=_PATHS,
     )
-    with naming(target):
-        target.write_text(html, "utf-8")
+    durable.write_file(target, printable(text).encode())
     return found
 
 

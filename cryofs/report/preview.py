@@ -7,12 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from cryofs.archive.durable import naming
+from cryofs.archive import durable
 from cryofs.errors import SettingsError
 from cryofs.report.look import Look, limits
 
 _INK, _QUIET, _BAR = "#1b2733", "#5b6875", "#2f6f8f"
 _FONT = 10
+# Matplotlib knows more; among them TIFF, and archived movies are called so.
+_KINDS = ("png", "svg", "pdf")
 
 
 def save_preview(look: Look, target: Path) -> None:
@@ -23,15 +25,12 @@ def save_preview(look: Look, target: Path) -> None:
     SettingsError
         There is no such format.
     """
-    figure = draw(look)
-    known = figure.canvas.get_supported_filetypes()
     kind = target.suffix.removeprefix(".").lower()
-    if kind not in known:
-        raise SettingsError(f"{target}: pictures are written as {', '.join(sorted(known))}; name one of these")
+    if kind not in _KINDS:
+        raise SettingsError(f"{target}: pictures are written as {', '.join(_KINDS)}; name one of these")
     drawn = io.BytesIO()
-    figure.savefig(drawn, format=kind)
-    with naming(target):
-        target.write_bytes(drawn.getvalue())
+    draw(look).savefig(drawn, format=kind)
+    durable.write_file(target, drawn.getvalue())
 
 
 def draw(look: Look) -> Figure:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
 from cryofs.archive.sources import Kind, collect_archived
 from cryofs.errors import CryofsError
 from cryofs.formats import eer, mrc
-from cryofs.formats.foreign_tiff import NoMovieError
-from cryofs.formats.record import Record, is_archived, read_record
-from cryofs.movies.foreign import ForeignMovie
+from cryofs.formats.record import Record
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import EER_SUFFIX, TIFF_SUFFIXES, original_name
+from cryofs.movies.names import EER_SUFFIX
 
 # Columns and rows of an image, in either orientation, and the cameras that give them.
 _CAMERAS = {
@@ -164,23 +163,29 @@ def _grouped(named: Iterable[tuple[str, MovieFacts]]) -> list[Saved]:
 
 def _movie(path: Path, folder: Path) -> MovieFacts | None:
     """Facts of a movie, None of another file."""
-    if path.suffix not in (*TIFF_SUFFIXES, EER_SUFFIX):
-        return None
+    if path.suffix == EER_SUFFIX:
+        return _eer(path, folder)
+    what = classify(path)
+    if isinstance(what, Damaged):
+        raise what.error
+    if isinstance(what, Archived):
+        return _archived(path, folder, what.size, what.record)
+    if isinstance(what, Foreign):
+        frames, ny, nx = what.facts.shape
+        kind = f"TIFF of another program, {_size(nx, ny)}, {np.dtype(what.facts.dtype).name}"
+        return MovieFacts(path, folder, kind, path.stat().st_mtime, frames, what.size, what.size)
+    return None
+
+
+def _eer(path: Path, folder: Path) -> MovieFacts:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         stat = os.fstat(descriptor)
-        if path.suffix == EER_SUFFIX:
-            index = eer.read_index(descriptor, stat.st_size, str(path))
-            kind = f"EER, {_size(index.nx, index.ny)}"
-            return MovieFacts(path, folder, kind, stat.st_mtime, index.frames, stat.st_size, stat.st_size)
-        if is_archived(descriptor, stat.st_size, str(path)):
-            record = read_record(descriptor, stat.st_size, str(path))
-            return _archived(path, folder, stat.st_size, record)
+        index = eer.read_index(descriptor, stat.st_size, str(path))
     finally:
         os.close(descriptor)
-    if original_name(path.name) is None:
-        return _foreign(path, folder)
-    return None
+    kind = f"EER, {_size(index.nx, index.ny)}"
+    return MovieFacts(path, folder, kind, stat.st_mtime, index.frames, stat.st_size, stat.st_size)
 
 
 def _archived(path: Path, folder: Path, size: int, record: Record) -> MovieFacts:
@@ -201,17 +206,6 @@ def _archived(path: Path, folder: Path, size: int, record: Record) -> MovieFacts
         exceptions=sum(frame.exceptions.count for frame in record.frames if frame.exceptions),
         values=frames * ny * nx,
     )
-
-
-def _foreign(path: Path, folder: Path) -> MovieFacts | None:
-    try:
-        with ForeignMovie(path) as movie:
-            frames, ny, nx = movie.shape
-            kind = f"TIFF of another program, {_size(nx, ny)}, {movie.index.layout.dtype.name}"
-            size = movie.stored_bytes
-            return MovieFacts(path, folder, kind, movie.stat.st_mtime, frames, size, size)
-    except NoMovieError:
-        return None
 
 
 def _size(nx: int, ny: int) -> str:

@@ -1,9 +1,11 @@
 """Adopted TIFF movies: the TIFF stays as it was, and whatever changes in it afterwards is found."""
 
+import fcntl
 import json
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import mrcfile
@@ -213,18 +215,110 @@ def test_a_copy_that_does_not_come_back_replaces_nothing(folder: Path, monkeypat
     assert not list(folder.rglob(".cryofs-draft-*"))
 
 
-def test_a_movie_that_changes_meanwhile_is_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def overwritten(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"II*\0")
+
+
+def replaced(path: Path) -> None:
+    serialem(path.with_name("new"), counts(seed=9)).replace(path)
+
+
+@pytest.mark.parametrize("meddle", [overwritten, replaced, lambda path: os.utime(path, ns=(0, 0)), Path.unlink])
+def test_a_movie_that_changes_meanwhile_is_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, meddle: Callable[[Path], None]
+) -> None:
     path = folder / "Movies" / "RELION.tif"
-    check = adopting._check
+    check, there = adopting._check, []
 
     def meddling(*arguments: object) -> None:
         check(*arguments)  # type: ignore[arg-type]
-        os.utime(path, ns=(0, 0))
+        meddle(path)
+        there.append(path.exists() and path.read_bytes())
 
     monkeypatch.setattr(adopting, "_check", meddling)
     done, errors = adopted(path)
     assert (done.movies, done.failed) == (0, 1)
-    assert "changed while it was read" in str(errors[0]) or "overwritten while it was open" in str(errors[0])
+    assert "while it was adopted" in str(errors[0])
+    assert there == [path.exists() and path.read_bytes()]
+
+
+def test_a_movie_that_a_program_still_writes_is_left_alone(folder: Path) -> None:
+    path = folder / "Movies" / "RELION.tif"
+    frames = counts(seed=1)
+    with tifffile.TiffWriter(path) as camera:
+        for frame in frames[:3]:
+            camera.write(frame, contiguous=False)
+        camera._fh.flush()
+        done, errors = adopted(path)
+        assert (done.movies, done.failed) == (0, 1)
+        assert "open for writing" in str(errors[0])
+        for frame in frames[3:]:
+            camera.write(frame, contiguous=False)
+    assert adopted(path)[0].movies == 1
+    with tifffile.TiffFile(path) as found:
+        assert np.array_equal([page.asarray() for page in found.pages], frames)
+
+
+def test_a_program_that_opens_a_movie_meanwhile_does_not_end_the_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It breaks the lease by which writers are found, which the kernel tells by a signal."""
+    path = folder / "Movies" / "RELION.tif"
+    lease = fcntl.fcntl
+
+    def meeting(descriptor: int, command: int, argument: int) -> int:
+        result: int = lease(descriptor, command, argument)
+        if (command, argument) == (fcntl.F_SETLEASE, fcntl.F_RDLCK):
+            # without waiting for the lease to be given back
+            with pytest.raises(BlockingIOError):
+                os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        return result
+
+    monkeypatch.setattr(fcntl, "fcntl", meeting)
+    assert adopted(path)[0].movies == 1
+
+
+def test_extended_attributes_stay(folder: Path) -> None:
+    path = folder / "Movies" / "RELION.tif"
+    os.setxattr(path, "user.origin", b"session 7")
+    assert adopted(path)[0].movies == 1
+    assert os.getxattr(path, "user.origin") == b"session 7"
+
+
+def test_one_of_several_names_is_not_adopted(folder: Path) -> None:
+    path = folder / "Movies" / "RELION.tif"
+    (folder / "second").hardlink_to(path)
+    done, errors = adopted(path)
+    assert (done.movies, done.failed) == (0, 1)
+    assert "2 names (hard links)" in str(errors[0])
+    assert path.samefile(folder / "second")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file away")
+def test_the_owner_does_not_change(folder: Path) -> None:
+    path = folder / "Movies" / "RELION.tif"
+    os.chown(path, 1234, 1234)
+    path.chmod(0o644)
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fchown", forbidden)
+        done, errors = adopted(path)
+    assert (done.movies, done.failed) == (0, 1)
+    assert "belongs to another user" in str(errors[0])
+    assert adopted(path)[0].movies == 1
+    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 1234)
+
+
+def test_a_link_that_was_named_is_told(folder: Path) -> None:
+    (folder / "link.tif").symlink_to("Movies/RELION.tif")
+    done, errors = adopted(folder / "link.tif")
+    assert (done.movies, done.failed) == (0, 1)
+    assert "link.tif: a symbolic link" in str(errors[0])
+    assert (folder / "link.tif").is_symlink()
 
 
 def test_a_damaged_movie_gets_no_record(folder: Path) -> None:

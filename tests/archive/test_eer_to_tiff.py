@@ -12,8 +12,9 @@ import tifffile
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
 from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.eer_facts import describe_eer
+from cryofs.archive.extract import extract
 from cryofs.archive.savings import describe, savings
-from cryofs.archive.verify import extract, verify
+from cryofs.archive.verify import verify
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.rendering import Rendering

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 import cryofs
 from benchmarks.simulate import header
 from cryofs.archive.archiver import CompressOptions
+from cryofs.archive.extract import extract
 from cryofs.archive.plan import Coding
-from cryofs.archive.verify import extract, verify
+from cryofs.archive.verify import verify
 from tests.support import DETECTOR, REAL_DATA, archive, movie_values, same_tree
 
 RNG = np.random.default_rng(0)

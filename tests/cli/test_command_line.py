@@ -1,6 +1,7 @@
 """What users type: help, exit codes, errors in one line, JSON alone on standard output."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,29 @@ def test_facts_and_fractions_of_an_eer_file(tmp_path: Path) -> None:
     facts = json.loads(cryofs("info", tmp_path / "archive" / "x.mrc.tif", "--json").stdout)
     assert (facts["shape"], facts["mode"]) == ([4, 128, 160], 6)
     assert json.loads(cryofs("verify", tmp_path / "archive", "--json").stdout)["movies"] == 1
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"bad\xff.mrc")
+    session, archive = tmp_path / "session", tmp_path / "archive"
+    simulated(session / "ok.mrc", frames=4)
+    simulated(session / name, frames=4, seed=1)
+    strict = os.environ | {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict"}
+    (tmp_path / "page.html").write_text("old")
+    (tmp_path / "gain").mkdir()
+    (tmp_path / "gain" / ".cryofs-draft-dead").write_bytes(b"left")
+    for arguments in (
+        ["compress", session, "-o", archive],
+        ["info", session / name],
+        ["info", archive / f"{name}.tif", "--json"],
+        ["estimate-gain", session, "-o", tmp_path / "gain"],
+        ["preview", archive / f"{name}.tif", "-o", tmp_path / "x.png"],
+        ["report", archive, "-o", tmp_path / "page.html"],
+        ["verify", archive],
+        ["extract", archive, "-o", tmp_path / "restored"],
+    ):
+        done = cryofs(*arguments, check=False, env=strict)
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), (arguments, done.stderr)
+    assert "bad\\xff.mrc" in (tmp_path / "page.html").read_text()
+    assert not list((tmp_path / "gain").glob(".cryofs-draft-*"))
+    assert (tmp_path / "restored" / name).read_bytes() == (session / name).read_bytes()

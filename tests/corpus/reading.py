@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import shutil
+import struct
 import threading
 import time
 import traceback
@@ -22,7 +23,7 @@ import numpy as np
 
 from cryofs.cli.app import run
 from cryofs.errors import CryofsError
-from cryofs.formats.record import MAGIC, MARK
+from cryofs.formats.record import HEAD_BYTES, MAGIC, MARK, VERSION
 from cryofs.movies.names import original_name
 from cryofs.settings import Settings, Size, load_settings
 from cryofs.vfs.filesystem import FileSystem
@@ -234,7 +235,12 @@ def _others_are_whole(files: FileSystem, specimen: Specimen, finding: Finding, t
 
 def _is_ours(data: bytes | None) -> bool:
     """Whether a file still tells that cryofs wrote it."""
-    return data is not None and (data[-48:].startswith(MAGIC) or MARK.encode() in data[:4096])
+    if data is None:
+        return False
+    # a damaged magic is told by the version and the zero behind it, and by where the record lies
+    version, zero, offset, length = struct.unpack("<IIQQ", data[-40:-16].rjust(24, b"\0"))
+    footer = (version, zero, offset + length + 48) == (VERSION, 0, len(data))
+    return footer or data[-48:].startswith(MAGIC) or MARK.encode() in data[:HEAD_BYTES]
 
 
 def _read_victim(files: FileSystem, specimen: Specimen, finding: Finding, named: str) -> bool:
@@ -279,6 +285,7 @@ def _archived(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None
     if described:
         json.loads(text)
     good, _ = _one_command(finding, ["verify", path, "--jobs", 1], r"movie\.mrc\.tif")
+    _verify_folder(folder, good, finding)
     finding.expect(whole or not good, "verify says that it is good, but not all of it can be read")
     extracted, _ = _one_command(finding, ["extract", path, "-o", out, "--jobs", 1], r"movie\.mrc\.tif")
     finding.expect(whole or not extracted, "extract restored what cannot be read")
@@ -287,6 +294,14 @@ def _archived(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None
         finding.expect_bytes((out / "movie.mrc").read_bytes(), specimen.shown[specimen.victim], "extracted")
     elif out.exists():
         finding.expect(not list(out.iterdir()), f"extract left {list(out.iterdir())}")
+
+
+def _verify_folder(folder: Path, good: bool, finding: Finding) -> None:
+    """Whoever verifies a folder is told what one is told who names the movie."""
+    found, _ = _command(finding, ["verify", folder, "--jobs", 1], *([] if good else [r"movie\."]))
+    finding.expect(
+        found == good, f"verify of the folder says {'good' if found else 'damaged'}, unlike that of the movie"
+    )
 
 
 def _foreign(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
@@ -308,7 +323,13 @@ def _foreign(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
         finding.expect(json.loads(text)["format"] == "tiff", "info takes it for an archived movie")
     done, _ = _one_command(finding, ["verify", path, "--jobs", 1], named)
     finding.expect(not done, "verify takes it for an archived movie")
-    _extracted(path, data, out / "extracted", finding)
+    if specimen.kind == "archived":
+        # its name tells that it was one
+        _verify_folder(folder, False, finding)
+        done, _ = _one_command(finding, ["extract", path, "-o", out / "extracted", "--jobs", 1], named)
+        finding.expect(not done, "extract gives it out as a file")
+    elif original_name(specimen.file) is None or len(data) >= HEAD_BYTES:
+        _extracted(path, data, out / "extracted", finding)
     _adopt(path, data, out, finding)
 
 

@@ -88,8 +88,11 @@ def test_pictures_of_several_formats(look: Look, tmp_path: Path, suffix: str, ma
 
 
 def test_an_unknown_format_names_those_that_there_are(look: Look, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"y\.doc: .*png"):
-        save_preview(look, tmp_path / "y.doc")
+    # a TIFF of this name would be an archived movie
+    for name in ("y.doc", "y.mrc.tif"):
+        with pytest.raises(SettingsError, match=rf"{name}: .*png"):
+            save_preview(look, tmp_path / name)
+        assert not (tmp_path / name).exists()
 
 
 def test_a_damaged_movie_has_no_preview(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The report of an archive: its figures are those of the archive, and a browser shows it whole on any screen."""
 
+import errno
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import pytest
 
 from benchmarks.simulate import header, write_counts
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
+from cryofs.archive.durable import Draft
 from cryofs.archive.savings import savings
 from cryofs.cli.output import Reporter
 from cryofs.report.page import write_report
@@ -172,6 +174,22 @@ def test_the_command(damaged: Path, whole: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "5 movies, 4 with something wrong" in done.stdout
     assert cryofs("report", "nowhere", "-o", "x.html", check=False).returncode == 2
+
+
+def test_a_page_that_cannot_be_made_leaves_the_one_before(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "x.html"
+    page.write_text("old")
+
+    def full(_: Draft) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(Draft, "sync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(whole, page, 0, 1, lambda _: None)
+    assert page.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.html"]
 
 
 FRAMES = """<!doctype html>

@@ -19,6 +19,13 @@ from tests.support import cryofs, simulated
 from tests.torture.figures import Figures
 
 _SECONDS_TO_END = 60
+_CRYOFS = (sys.executable, "-m", "cryofs")
+# Sessions of a torture are small; this stores them in several processes, as large ones are.
+_IN_PROCESSES = (
+    sys.executable,
+    "-c",
+    "from cryofs.archive import compress; compress._WORTH_PROCESSES = 0; from cryofs.cli import main; main()",
+)
 
 
 def make_session(folder: Path, movies: int, frames: int = 30) -> dict[Path, bytes]:
@@ -71,18 +78,20 @@ def half_written(target: Path, originals: dict[Path, bytes]) -> tuple[int, set[P
 
 
 def kill_compress(folder: Path, kills: int, seed: int) -> Figures:
-    """Kill compress again and again; archives are finished, checked, and begun anew."""
+    """Kill compress again and again, half of the runs with processes; archives are finished, checked, begun anew."""
     figures = Figures("compress killed", unit="kills")
     rng = np.random.default_rng(seed)
     originals = make_session(folder / "session", movies=3)
     target = folder / "archive"
-    base = [sys.executable, "-m", "cryofs", "compress", str(folder / "session"), "-o"]
-    usual = usual_seconds([*base, str(folder / "unhurried")])
+    ways = [[*way, "compress", str(folder / "session"), "--jobs", "2", "-o"] for way in (_CRYOFS, _IN_PROCESSES)]
+    usual = [usual_seconds([*way, str(folder / f"unhurried {number}")]) for number, way in enumerate(ways)]
     whole_before: set[Path] = set()
     for number in range(kills):
         # without the option, movies that are there are replaced
         again = ["--only-do-unfinished"] if number % 4 else []
-        run_and_kill([*base, str(target), *again], rng.uniform(0.2, 1.0) * usual)
+        # pairs of runs, so that each way meets the option and its lack
+        way = number // 2 % 2
+        run_and_kill([*ways[way], str(target), *again], rng.uniform(0.2, 1.0) * usual[way])
         bad, whole = half_written(target, originals)
         figures.lost += bad + len(whole_before - whole)
         figures.done += 1
@@ -108,7 +117,7 @@ def kill_estimation(folder: Path, kills: int, seed: int) -> Figures:
     rng = np.random.default_rng(seed)
     originals = make_session(folder / "session", movies=2)
     gain = folder / "gain"
-    base = [sys.executable, "-m", "cryofs", "estimate-gain", str(folder / "session" / "Movies"), "-o"]
+    base = [*_CRYOFS, "estimate-gain", str(folder / "session" / "Movies"), "-o"]
     usual = usual_seconds([*base, str(folder / "unhurried")])
     right = load_reference(folder / "unhurried" / "gain-reference.mrc")
     for number in range(kills):

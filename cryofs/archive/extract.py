@@ -1,0 +1,149 @@
+"""Taking originals out of archives."""
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from cryofs.archive import durable
+from cryofs.archive.adopt import restore_adopted
+from cryofs.archive.kinds import Archived, Damaged, Foreign, Other, classify
+from cryofs.archive.sources import Job, Kind, collect_archived
+from cryofs.archive.telling import Begin, OnFile, OnFrame, told
+from cryofs.archive.verify import Checked, feed
+from cryofs.errors import ArchiveError
+from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.gain import GainLibrary
+from cryofs.movies.names import is_reference_name, original_name
+
+
+@dataclass(frozen=True)
+class _Item:
+    """What is to be restored, with the target that it gets; `frames` is None for what is no archived movie."""
+
+    job: Job
+    frames: int | None = None
+    is_tiff: bool = False
+
+
+def extract(
+    paths: Iterable[Path], folder: Path, jobs: int, on_file: OnFile, begin: Begin, on_frame: OnFrame
+) -> Checked:
+    """Restore originals below a folder: movies from archived ones, with times and mode; other files are copied.
+
+    The archive's own gain references are left out, unless TIFF movies of other programs need them.
+    An existing file is replaced only once the restored one is complete and has the recorded SHA-256.
+    """
+    checked = Checked()
+    items = _without_clashes(_needed(_items(paths, checked, on_file)), folder, checked, on_file)
+    begin("restoring", sum(item.frames or 0 for item in items))
+    gains = GainLibrary()
+    # where this cannot be made, nothing can be restored
+    durable.make_folders(folder)
+
+    @cache
+    def ready(below: Path) -> Path:
+        """A folder for what is restored, cleared of what killed runs left."""
+        place = durable.make_folders(folder, below)
+        if below != Path() and not os.access(place, os.W_OK | os.X_OK):
+            # an earlier run gave it the mode of a folder that cannot be written; in the end it gets that again
+            place.chmod(place.stat().st_mode | 0o700)
+        durable.remove_stale_drafts(place)
+        return place
+
+    made: list[Job] = []
+    with ThreadPoolExecutor(jobs) as pool:
+        for item in items:
+            job = item.job
+            with told(job.source, checked, on_file):
+                if job.kind is Kind.FOLDER:
+                    ready(job.target)
+                    made.append(job)
+                    continue
+                target = ready(job.target.parent) / job.target.name
+                if job.kind is Kind.LINK:
+                    durable.copy_link(job.source, target)
+                elif item.frames is None:
+                    durable.copy_file(job.source, target)
+                    checked.files += 1
+                else:
+                    with ArchivedMovie(job.source.absolute(), gains, pool) as movie:
+                        _restore(movie, target, on_frame)
+                        checked.count(movie)
+                on_file(job.source, None)
+    for job in reversed(made):
+        # the folder that was named keeps its own mode
+        if job.target != Path():
+            with told(job.source, checked, on_file):
+                durable.copy_times(job.source, folder / job.target)
+    return checked
+
+
+def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_Item]:
+    """All that is in the archives, but for damaged movies and what cannot be read, which are told."""
+    jobs, problems = collect_archived(paths)
+    for problem in problems:
+        checked.failed += 1
+        on_file(problem.source, problem.error)
+    items = []
+    for job in jobs:
+        with told(job.source, checked, on_file):
+            what = classify(job.source) if job.kind is Kind.FILE else Other()
+            if isinstance(what, Damaged) and not what.foreign:
+                raise what.error
+            if not isinstance(what, Archived):
+                items.append(_Item(job, is_tiff=isinstance(what, Foreign | Damaged)))
+            elif what.record.adopted is not None:
+                items.append(_Item(job, what.record.shape[0], is_tiff=True))
+            else:
+                name = original_name(job.target.name) or job.target.name
+                items.append(_Item(replace(job, target=job.target.with_name(name)), what.record.shape[0]))
+    return items
+
+
+def _needed(items: list[_Item]) -> list[_Item]:
+    """Without the archive's own gain references, unless there are TIFF movies of other programs, which need them."""
+    if any(item.is_tiff for item in items):
+        return items
+    return [item for item in items if item.job.kind is not Kind.FILE or not is_reference_name(item.job.source.name)]
+
+
+def _without_clashes(items: list[_Item], folder: Path, checked: Checked, on_file: OnFile) -> list[_Item]:
+    """Each target once; of files that would become one, the first is kept and the others are told."""
+    kept: dict[Path, _Item] = {}
+    for item in items:
+        job = item.job
+        twin = kept.setdefault(job.target, item).job
+        if twin is job or twin.kind is job.kind is Kind.FOLDER:
+            continue
+        with told(job.source, checked, on_file):
+            if not _same(twin, job):
+                place = folder / job.target
+                text = f"{job.source}: {twin.source} already becomes {place}; extract it into another folder"
+                raise ArchiveError(text)
+    return list(kept.values())
+
+
+def _same(one: Job, other: Job) -> bool:
+    """Whether both restore the same: a file by two names, links that say the same."""
+    if Kind.LINK in (one.kind, other.kind):
+        return one.kind is other.kind and one.source.readlink() == other.source.readlink()
+    return one.source.samefile(other.source)
+
+
+def _restore(movie: ArchivedMovie, target: Path, on_frame: OnFrame) -> None:
+    original = movie.record.original
+    with durable.draft(target) as made:
+        if movie.record.adopted is not None:
+            restore_adopted(movie, made.file)
+            on_frame(movie.layout.frames)
+        else:
+            feed(movie, made.write, on_frame)
+        os.fchmod(made.file.fileno(), original.mode)
+        with durable.naming(target):
+            made.file.flush()
+        os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
+        made.sync()
+        made.publish()

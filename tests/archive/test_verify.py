@@ -1,0 +1,84 @@
+"""Verify takes nothing for good that it has not checked, or that a mount would not show."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cryofs.archive.savings import savings
+from cryofs.archive.verify import Checked, verify
+from tests.support import archive, cryofs, movies_star, restored, simulated
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """An archive of a movie and of a list that names it, with its session beside it."""
+    simulated(tmp_path / "session" / "Movies" / "a.mrc", frames=4)
+    (tmp_path / "session" / "movies.star").write_text(movies_star("Movies/a.mrc", 1.0))
+    archive(tmp_path / "session", tmp_path / "archive")
+    return tmp_path / "archive"
+
+
+def verified(*paths: Path) -> tuple[Checked, list[str]]:
+    errors: list[Exception] = []
+    done = verify(paths, 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
+    return done, [str(error) for error in errors]
+
+
+@pytest.mark.parametrize("place", ["session", "archive", "."])
+def test_a_list_in_an_archive_means_the_archived_movies(
+    made: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.chdir(made.parent / place)
+    assert verified(made / "movies.star")[0].movies == 1
+    movie = made / "Movies" / "a.mrc.tif"
+    data = bytearray(movie.read_bytes())
+    data[3000] ^= 255
+    movie.write_bytes(data)
+    assert verified(made / "movies.star")[0].failed == 1
+
+
+def test_a_listed_file_that_is_no_archived_movie(made: Path) -> None:
+    done, (error,) = verified(made.parent / "session" / "movies.star")
+    assert (done.movies, done.failed) == (0, 1)
+    assert "no archived movie" in error
+
+
+def test_a_gain_reference_above_the_archive(made: Path, tmp_path: Path) -> None:
+    (made / "gain-reference.mrc").rename(tmp_path / "gain-reference.mrc")
+    done, (error,) = verified(made)
+    assert done.failed == 1
+    assert f"lies above {made}, where a mount" in error
+    # what can be restored is restored, and a movie that was named is nobody's mount
+    assert verified(made / "Movies" / "a.mrc.tif")[0].movies == 1
+    restored(made, tmp_path / "restored")
+    (tmp_path / "gain-reference.mrc").unlink()
+    assert "missing or changed" in verified(made)[1][0]
+
+
+def test_figures_tell_what_they_leave_out(made: Path) -> None:
+    os.mkfifo(made / "pipe.mrc.tif")
+    done = cryofs("stats", made, check=False)
+    assert done.returncode == 1
+    assert "pipe.mrc.tif" in done.stderr
+    assert done.stdout.startswith("1 movies")
+    assert json.loads(cryofs("stats", made, "--json", check=False).stdout)["unread"] == 1
+
+
+def test_figures_go_on_behind_a_file_that_cannot_be_read(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = savings([made])
+    (made / "c.mrc.tif").write_bytes((made / "Movies" / "a.mrc.tif").read_bytes())
+    opening = Path.open
+
+    def broken(self: Path, *arguments: Any) -> Any:
+        if self.name == "c.mrc.tif":
+            raise OSError(5, "Input/output error", str(self))
+        return opening(self, *arguments)
+
+    monkeypatch.setattr(Path, "open", broken)
+    found = savings([made])
+    assert (found.movies, found.stored_bytes) == (1, before.stored_bytes)
+    (error,) = found.unread
+    assert str(error).startswith(f"{made / 'c.mrc.tif'}: Input/output error")
