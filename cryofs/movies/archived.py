@@ -332,6 +332,6 @@ def check_pages(movie: ArchivedMovie) -> None:
     else:
         index = foreign_tiff.read_index(movie.descriptor, movie.record.adopted.bytes, movie.name)
         pages = index.pages if index.layout == movie.page_layout else []
-    recorded: list[Any] = [(tuple(frame.offsets), tuple(frame.byte_counts)) for frame in movie.record.frames]
-    if [(page.offsets, page.byte_counts) for page in pages] != recorded:
+    recorded = [(frame.offsets, frame.byte_counts) for frame in movie.record.frames]
+    if [page.lists() for page in pages] != recorded:
         raise DamagedError(f"{movie.name}: its TIFF pages are not those of its record; restore it from a backup")

@@ -134,13 +134,14 @@ def test_the_index_finds_the_strips(tmp_path: Path, shape: tuple[int, int, int],
     data = path.read_bytes()
     index = read_pages(path, layout, 3)
     with tifffile.TiffFile(path) as tiff:
-        assert [(page.offsets, page.byte_counts) for page in index] == [
-            (tuple(page.dataoffsets), tuple(page.databytecounts)) for page in tiff.pages
+        assert [page.lists() for page in index] == [
+            (list(page.dataoffsets), list(page.databytecounts)) for page in tiff.pages
         ]
     for start, found, page in zip(starts, index, pages, strict=True):
-        places = zip(found.offsets, found.byte_counts, strict=True)
+        offsets, byte_counts = found.lists()
+        places = zip(offsets, byte_counts, strict=True)
         assert [data[offset : offset + count] for offset, count in places] == strips_of(page, layout, LZW)
-        assert found.offsets == tuple(accumulate(found.byte_counts[:-1], initial=start)), "one strip behind another"
+        assert offsets == list(accumulate(byte_counts[:-1], initial=start)), "one strip behind another"
 
 
 @pytest.mark.parametrize(
