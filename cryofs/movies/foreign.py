@@ -153,7 +153,7 @@ class ForeignMovie(Movie):
         """Name file, frame and remedy in what goes wrong with a frame."""
         try:
             yield
-        except DamagedError as error:
+        except (DamagedError, OSError) as error:
             self.check_unchanged()
             damaged = DamagedError(f"{self.name}, frame {index}: damaged ({error}); copy the file again")
             damaged.facts["frame"] = index
