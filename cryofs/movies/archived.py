@@ -322,6 +322,10 @@ def _absurd_claim(record: Record, header: MrcHeader) -> str | None:
     """What no writer writes, and a reader would take memory for."""
     if not 0 <= record.header.size - mrc.MAIN_HEADER_BYTES <= mrc.MAX_EXTENDED_HEADER_BYTES:
         return f"a header of {record.header.size} bytes"
+    if record.source_bytes < 1 or (record.adopted and record.adopted.bytes > record.header.offset):
+        return f"to be made from a file of {record.source_bytes} bytes"
+    if record.adopted and (record.header.size > mrc.MAIN_HEADER_BYTES or record.trailing):
+        return "more around the frames of a TIFF than a header"
     if (longest := max((blob.size for blob in record.trailing), default=0)) > TRAILING_PIECE_BYTES:
         return f"a piece of trailing bytes of {longest} bytes"
     # pixels are at most twice as wide as values: those of 4-bit values, and float32 for float16

@@ -12,7 +12,7 @@ from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.plan import Coding
 from cryofs.errors import DamagedError
 from cryofs.formats import record as record_format
-from cryofs.formats.record import FrameExceptions, Record
+from cryofs.formats.record import Adopted, FrameExceptions, Record
 from cryofs.movies.archived import ArchivedMovie, layout_of
 from cryofs.movies.gain import GainLibrary
 from tests.support import archive
@@ -94,6 +94,32 @@ def test_sizes_that_writers_write(record: Record) -> None:
 def test_claims_that_no_writer_makes(record: Record, change: Callable[[Record], Record], claim: str) -> None:
     with pytest.raises(DamagedError, match=rf"^x\.mrc\.tif: its record claims .*{claim}.*, which is absurd; {REMEDY}"):
         layout_of(change(record), "x.mrc.tif")
+
+
+ADOPTED = Adopted("movie.tif", 100, "0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("adopted", "change", "claim"),
+    [
+        (replace(ADOPTED, bytes=0), lambda record: record, "made from a file of 0 bytes"),
+        (replace(ADOPTED, bytes=1 << 40), lambda record: record, f"made from a file of {1 << 40} bytes"),
+        (ADOPTED, lambda record: with_header(record, 1025), "more around the frames"),
+        (ADOPTED, lambda record: replace(record, trailing=[record.header]), "more around the frames"),
+    ],
+)
+def test_claims_of_adopted_movies(
+    record: Record, adopted: Adopted, change: Callable[[Record], Record], claim: str
+) -> None:
+    plain = with_header(record, 1024)
+    size = plain.original.bytes - record.trailing[0].size
+    plain = replace(plain, trailing=[], original=replace(plain.original, bytes=size), adopted=ADOPTED)
+    assert layout_of(plain, "x").total_bytes == size
+    changed = change(replace(plain, adopted=adopted))
+    size = changed.header.size + 2 * 4 * 20 * 31 + sum(blob.size for blob in changed.trailing)
+    changed = replace(changed, original=replace(changed.original, bytes=size))
+    with pytest.raises(DamagedError, match=rf"^x\.tif: its record claims .*{claim}"):
+        layout_of(changed, "x.tif")
 
 
 def written(path: Path, record: Record, target: Path) -> Path:
