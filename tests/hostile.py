@@ -60,15 +60,18 @@ def overlapping_directories(count: int = 400) -> bytes:
     return b"II*\0" + struct.pack("<IH", _HEAD_BYTES, ENTRIES) + units
 
 
-def zeros(size: int) -> bytes:
-    """A zlib stream of so many zeros, whole mebibytes."""
-    deflate = zlib.compressobj(9)
-    return b"".join(deflate.compress(bytes(1 << 20)) for _ in range(size >> 20)) + deflate.flush()
+def bomb(size: int) -> bytes:
+    """A zlib stream of so many zeros, made of one block over and over."""
+    deflate = zlib.compressobj(9, wbits=-15)
+    block = deflate.compress(bytes(1 << 20)) + deflate.flush(zlib.Z_FULL_FLUSH)
+    # of zeros, Adler's first sum stays 1 and the second counts them
+    adler = size % 65521 << 16 | 1
+    return b"\x78\x9c" + block * (size >> 20) + b"\x03\0" + adler.to_bytes(4, "big")
 
 
 def large_frames(ny: int, nx: int) -> bytes:
     """Two images that share a deflated strip of zeros."""
-    stream = zeros(ny * nx)
+    stream = bomb(ny * nx)
     place = directories_bytes(2, 7)
     return tiff(2, image_tags(ny, nx, (place, len(stream)), compression=8), stream)
 
