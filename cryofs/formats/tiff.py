@@ -191,5 +191,5 @@ def _check_page(path: Path, number: int, page: Any, layout: PageLayout) -> None:
     )
     if found != wanted:
         raise DamagedError(
-            f"{path}, frame {number}: the TIFF page has another layout than recorded ({found}, {wanted})"
+            f"{path}, frame {number}: the TIFF page has another layout than recorded ({str(found)[:200]}, {wanted})"
         )

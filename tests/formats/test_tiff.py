@@ -164,6 +164,20 @@ def test_pages_of_another_layout_are_damaged(tmp_path: Path, change: dict[str, A
         read_pages(path, replace(layout, **change), 3)
 
 
+def test_a_tag_of_many_values_makes_no_long_message(tmp_path: Path) -> None:
+    path = tmp_path / "movie.tif"
+    layout = make_layout(90, 80, 30, LZW.codec, np.dtype("u2"))
+    write(path, layout, some_pages(layout), LZW)
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages[0].aspage().tags["ImageWidth"].offset
+    struct.pack_into("<HHII", data, place, 256, 3, 900, 8)
+    path.write_bytes(data)
+    with pytest.raises(DamagedError, match="another layout") as told:
+        read_pages(path, layout, 3)
+    assert len(str(told.value)) < 1000
+
+
 def test_a_single_page_of_another_layout_is_found(tmp_path: Path) -> None:
     path = tmp_path / "movie.tif"
     layout = make_layout(4, 5, 4)
