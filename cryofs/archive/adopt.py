@@ -235,11 +235,11 @@ def _append_record(
 
 
 def _frame(movie: ForeignMovie, index: int) -> Frame:
-    page = movie.index.pages[index]
+    offsets, byte_counts = movie.index.pages[index].lists()
     strips = movie.stored_frame(index)
     raw = movie.piece(movie.kept_frame(index, stored=strips), 0, movie.layout.frame_bytes)
     strip_sums = [quick_sum(strip) for strip in strips.values()]
-    return Frame(quick_sum(raw), list(page.offsets), list(page.byte_counts), strip_sums)
+    return Frame(quick_sum(raw), offsets, byte_counts, strip_sums)
 
 
 def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from cryofs.formats.record import TRAILING_PIECE_BYTES
 from cryofs.formats.sums import RunningSum
 from cryofs.formats.tiff import PageLayout
 from cryofs.movies.source import ReadRows, SourceMovie
-
-_TRAILING_PIECE = 16 << 20
 
 
 class Scratch(threading.local):
@@ -154,7 +153,7 @@ def read_frames(
 def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
     """Bytes behind the last frame."""
     offset = 0
-    while piece := movie.read_trailing(_TRAILING_PIECE, offset):
+    while piece := movie.read_trailing(TRAILING_PIECE_BYTES, offset):
         yield piece
         offset += len(piece)
 

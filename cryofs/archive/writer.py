@@ -220,9 +220,7 @@ def _append_record(
     file = made.file
     file.flush()
     pages = tiff.read_pages(made.path, plan.layout, len(frames))
-    if [(list(page.offsets), list(page.byte_counts)) for page in pages] != [
-        (frame.offsets, frame.byte_counts) for frame in frames
-    ]:
+    if [page.lists() for page in pages] != [(frame.offsets, frame.byte_counts) for frame in frames]:
         raise ArchiveError(f"{made.target}: its TIFF pages came back changed from the disk; check the disk")
     file.seek(0, os.SEEK_END)
     head = _store(file, *record.deflate_blob(movie.header))

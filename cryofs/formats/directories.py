@@ -8,6 +8,9 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cryofs.formats.reading import read_up_to
 
 MAGICS = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+")
@@ -30,10 +33,19 @@ class BrokenError(Exception):
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory: of each tag type, number of values, and the eight (or four) bytes of its value field."""
+    """A directory: of each tag type, number of values, and the eight (or four) bytes of its value field.
+
+    Attributes
+    ----------
+    next : int
+        Place of the next directory, 0 behind the last one.
+    size : int
+        Bytes of the directory.
+    """
 
     entries: dict[int, tuple[int, int, bytes]]
     next: int
+    size: int
 
 
 class TiffDirectories:
@@ -60,6 +72,7 @@ class TiffDirectories:
         """All directories, in order; BrokenError where the chain is."""
         (place,) = self._link.unpack(self._read(self._first_link, self._link.size))
         seen: set[int] = set()
+        taken = 0
         while place:
             if place in seen:
                 raise BrokenError(f"its image directories lead in a circle (byte {place})")
@@ -67,6 +80,10 @@ class TiffDirectories:
                 raise BrokenError(f"it claims more than {MAX_IMAGES} images, which is absurd")
             seen.add(place)
             directory = self._directory(place)
+            # those that overlap would keep a reader busy for hours
+            taken += directory.size
+            if taken > self._size:
+                raise BrokenError("its image directories take more bytes than it has")
             yield directory
             place = directory.next
 
@@ -84,17 +101,23 @@ class TiffDirectories:
             tag: (kind, number, value)
             for tag, kind, number, value in self._entry.iter_unpack(data[self._count.size : end])
         }
-        return Directory(entries, self._link.unpack_from(data, end)[0])
+        return Directory(entries, self._link.unpack_from(data, end)[0], end + self._link.size)
 
     def one(self, directory: Directory, tag: int) -> int:
         """The one whole number of a tag."""
-        values = self.integers(directory, tag)
-        if len(values) != 1:
-            raise BrokenError(f"tag {tag} of an image has {len(values)} values")
-        return values[0]
+        letter, count, value = self._integers(directory, tag)
+        if count != 1:
+            raise BrokenError(f"tag {tag} of an image has {count} values")
+        number: int = struct.unpack_from(letter, value)[0]
+        return number
 
-    def integers(self, directory: Directory, tag: int) -> list[int]:
+    def integers(self, directory: Directory, tag: int) -> NDArray[np.uint64]:
         """The whole numbers of a tag."""
+        letter, count, value = self._integers(directory, tag)
+        return np.frombuffer(value, letter, count).astype(np.uint64)
+
+    def _integers(self, directory: Directory, tag: int) -> tuple[str, int, bytes]:
+        """Type, number and bytes of the whole numbers of a tag."""
         if tag not in directory.entries:
             raise BrokenError(f"an image lacks the tag {tag}")
         kind, count, value = directory.entries[tag]
@@ -102,11 +125,9 @@ class TiffDirectories:
             raise BrokenError(f"tag {tag} of an image is of type {kind}, not whole numbers")
         if count > MAX_VALUES:
             raise BrokenError(f"tag {tag} of an image has {count} values, which is absurd")
-        letter = _INTEGER_TYPES[kind]
-        need = struct.calcsize(self._order + letter) * count
-        if need > len(value):
-            value = self._outside(value, need, tag)
-        return list(struct.unpack_from(f"{self._order}{count}{letter}", value))
+        letter = self._order + _INTEGER_TYPES[kind]
+        need = struct.calcsize(letter) * count
+        return letter, count, value if need <= len(value) else self._outside(value, need, tag)
 
     def text(self, directory: Directory, tag: int, most: int) -> bytes:
         """The bytes of a tag, none where they are more than `most`."""
@@ -134,3 +155,15 @@ class TiffDirectories:
         if len(data) < count:
             raise BrokenError(f"it ends at byte {place + len(data)} within an image directory, it is truncated")
         return data
+
+
+def check_strip_count(strips: int, images: int, size: int) -> None:
+    """Refuse more strips than a file of this size could list: lists that images share would take much memory."""
+    # strips of their own are listed by four bytes at least, but for those of images of one strip
+    if strips > size // 4 + images:
+        raise BrokenError("it claims more strips than it could list")
+
+
+def strips_inside(offsets: NDArray[np.uint64], byte_counts: NDArray[np.uint64], size: int) -> NDArray[np.bool_]:
+    """Which strips lie in a file of this size; their ends may exceed what an integer holds."""
+    return (byte_counts <= size) & (offsets <= size - np.minimum(byte_counts, size))

@@ -37,13 +37,22 @@ def unpack(
     data: bytes, far: int, near: int, dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64], NDArray[np.int8]]:
     """Positions, original bits (of unsigned type `dtype`), near positions and steps, the inverse of `pack`."""
-    sizes = [far * _GAP_BYTES, far * dtype.itemsize, near * _GAP_BYTES, near]
+    sizes = _part_bytes(far, near, dtype.itemsize)
     if len(data) != sum(sizes):
         raise DamagedError(f"{len(data)} bytes cannot be {far} far and {near} near exceptions")
     ends = np.cumsum(sizes).tolist()
     parts = [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
     originals = _bytes_together(parts[1], dtype.newbyteorder("<")).astype(dtype)
     return _positions(parts[0]), originals, _positions(parts[2]), np.frombuffer(parts[3], np.int8)
+
+
+def packed_bytes(far: int, near: int, itemsize: int) -> int:
+    """Bytes of so many exceptions, whose values have so many bytes each."""
+    return sum(_part_bytes(far, near, itemsize))
+
+
+def _part_bytes(far: int, near: int, itemsize: int) -> list[int]:
+    return [far * _GAP_BYTES, far * itemsize, near * _GAP_BYTES, near]
 
 
 def _gaps(positions: NDArray[np.int64]) -> bytes:

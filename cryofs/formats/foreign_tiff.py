@@ -10,17 +10,31 @@ import numpy as np
 
 from cryofs.errors import DamagedError, FormatError
 from cryofs.formats.codecs import MOST_EXPANSION, Codec, Compression, Predictor
-from cryofs.formats.directories import MAGICS, BrokenError, Directory, TiffDirectories
+from cryofs.formats.directories import (
+    MAGICS,
+    BrokenError,
+    Directory,
+    TiffDirectories,
+    check_strip_count,
+    strips_inside,
+)
 from cryofs.formats.reading import read_up_to
 from cryofs.formats.tiff import ANGSTROM_PER_CM, Page, PageLayout
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259
+_PHOTOMETRIC, _FILL_ORDER = 262, 266
 _OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _BYTE_COUNTS = 273, 277, 278, 279
 _RESOLUTION, _RESOLUTION_UNIT, _PREDICTOR, _FORMAT = 282, 296, 317, 339
 
 _COMPRESSIONS: dict[int, Compression] = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate"}
 _PREDICTORS: dict[int, Predictor] = {1: "none", 2: "horizontal", 3: "float"}
+# White or black is zero: readers of movies take the numbers as they are. All others are no intensities.
+_INTENSITIES = (0, 1)
 _DTYPES = {(1, 8): "u1", (2, 8): "i1", (1, 16): "u2", (2, 16): "i2", (3, 32): "f4"}
+# Far more than any camera has, and the pixels of 16384 x 16384 in float32: what is larger is no movie, or made to take
+# memory.
+_MAX_SIDE = 1 << 16
+_MAX_FRAME_BYTES = 1 << 30
 # What a microscope can have; resolutions of scanners and screens lie far outside.
 _PIXEL_SIZES = (0.01, 1000.0)
 _CM_PER_UNIT = {2: 2.54, 3: 1.0}
@@ -96,6 +110,7 @@ def read_index(descriptor: int, size: int, name: str) -> TiffIndex:
                 )
             first = layout
             pages.append(_page(directories, directory, number, layout, size))
+            check_strip_count(layout.strips * len(pages), len(pages), size)
     except BrokenError as error:
         raise DamagedError(f"{name}: {error}; copy the file again") from error
     if first is None or len(pages) < 2:
@@ -111,6 +126,12 @@ def _layout(directories: TiffDirectories, directory: Directory, order: str, name
         raise NoMovieError(f"{name}: an image in tiles, which movies are not; only strips are read")
     if one(_SAMPLES, 1) != 1:
         raise NoMovieError(f"{name}: an image of {one(_SAMPLES)} values a pixel is no frame of a movie")
+    if one(_FILL_ORDER, 1) != 1:
+        raise NoMovieError(
+            f"{name}: the bits of each byte are reversed (FillOrder {one(_FILL_ORDER)}), which is not read"
+        )
+    if one(_PHOTOMETRIC, 1) not in _INTENSITIES:
+        raise NoMovieError(f"{name}: pixels of photometric interpretation {one(_PHOTOMETRIC)} are no intensities")
     kind = _DTYPES.get((one(_FORMAT, 1), one(_BITS, 1)))
     if kind is None:
         raise NoMovieError(f"{name}: pixels of {one(_BITS, 1)} bits, format {one(_FORMAT, 1)}, are none of a movie's")
@@ -127,6 +148,8 @@ def _layout(directories: TiffDirectories, directory: Directory, order: str, name
     ny, nx = one(_HEIGHT), one(_WIDTH)
     if min(ny, nx) < 1:
         raise BrokenError(f"images of {ny} x {nx} are absurd")
+    if max(ny, nx) > _MAX_SIDE or ny * nx * dtype.itemsize > _MAX_FRAME_BYTES:
+        raise NoMovieError(f"{name}: images of {ny} x {nx}, {dtype.name}, are larger than the frames of any camera")
     rows = min(one(_ROWS_PER_STRIP, ny), ny)
     if rows < 1:
         raise BrokenError(f"strips of {rows} rows are absurd")
@@ -137,12 +160,15 @@ def _page(directories: TiffDirectories, directory: Directory, number: int, layou
     offsets, byte_counts = (directories.integers(directory, tag) for tag in (_OFFSETS, _BYTE_COUNTS))
     if not len(offsets) == len(byte_counts) == layout.strips:
         raise BrokenError(f"frame {number} has {len(offsets)} strips of {len(byte_counts)} sizes")
-    if any(offset + count > size for offset, count in zip(offsets, byte_counts, strict=True)):
+    if not strips_inside(offsets, byte_counts, size).all():
         raise BrokenError(f"frame {number} lies beyond the end of the file, it is truncated")
+    stored = sum(byte_counts.tolist())
+    if stored > min(size, layout.most_stored_bytes):
+        raise BrokenError(f"frame {number} has strips of {stored} bytes, more than it can have")
     most = 1 if layout.codec.compression == "none" else MOST_EXPANSION
-    if layout.page_bytes > most * sum(byte_counts):
-        raise BrokenError(f"frame {number} of {layout.ny} x {layout.nx} cannot come from {sum(byte_counts)} bytes")
-    return Page(tuple(offsets), tuple(byte_counts))
+    if layout.page_bytes > most * stored:
+        raise BrokenError(f"frame {number} of {layout.ny} x {layout.nx} cannot come from {stored} bytes")
+    return Page(offsets, byte_counts)
 
 
 def _pixel_size(directories: TiffDirectories, directory: Directory) -> float | None:

@@ -19,6 +19,8 @@ MAIN_HEADER_BYTES = 1024
 # Real extended headers reach about 1 MB; a claim far beyond that is a damaged header, and is refused before
 # anything of that size is read.
 MAX_EXTENDED_HEADER_BYTES = 64 << 20
+# 32768 x 32768 pixels in float32, as no camera has them; a frame is decoded whole, so larger ones only take memory.
+MAX_FRAME_BYTES = 1 << 32
 # Longest cell edge that a float32 of the header holds.
 _MAX_CELL = 3e38
 MODE_FLOAT32 = 2
@@ -57,6 +59,11 @@ class MrcHeader:
     def dtype(self) -> np.dtype[Any]:
         """Type of a value in native byte order; a 4-bit value takes a uint8."""
         return np.dtype(MODE_DTYPES[self.mode])
+
+    @property
+    def columns(self) -> int:
+        """Values of a row with the padding of an odd row of 4-bit values."""
+        return 2 * self.row_bytes if self.mode == MODE_4BIT else self.nx
 
     @property
     def row_bytes(self) -> int:
@@ -105,7 +112,8 @@ def read_header(descriptor: int, size: int, name: str, max_extended: int = MAX_E
     Raises
     ------
     FormatError
-        No MRC file, an unsupported mode, or fewer bytes than the header promises. Nothing large is allocated before.
+        No MRC file, an unsupported mode, absurdly large frames, or fewer bytes than the header promises. Nothing large
+        is allocated before.
     """
     main = read_up_to(descriptor, MAIN_HEADER_BYTES, 0)
     if len(main) < MAIN_HEADER_BYTES:
@@ -122,6 +130,11 @@ def read_header(descriptor: int, size: int, name: str, max_extended: int = MAX_E
                 raise FormatError(
                     f"{name}: truncated, {missing} bytes fewer than its header promises "
                     f"({nz} frames of {ny} x {nx}, mode {mode}); copy it again or remove it"
+                )
+            if header.frame_bytes > MAX_FRAME_BYTES:
+                raise FormatError(
+                    f"{name}: frames of {ny} x {nx}, {header.frame_bytes} bytes each, are larger than those of any "
+                    "camera; keep this file outside the archive"
                 )
         except FormatError as error:
             problems[byte_order] = error

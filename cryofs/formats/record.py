@@ -30,10 +30,15 @@ MARK = "archived by cryofs; record at the end of this file"
 
 _FOOTER = struct.Struct("<8sIIQQ16s")
 HEAD_BYTES = 4096
-_MAX_RECORD_BYTES = 1 << 30
+# The bytes behind the last frame are stored in pieces of so many; none is longer.
+TRAILING_PIECE_BYTES = 16 << 20
 # Characters of a record for each byte of the file, at most: what it says of a strip or a frame takes a tag or an image
 # directory of the TIFF, too.
 _MOST_TEXT = 16
+# And of any record, as a file may be sparse: those of four million strips.
+_MAX_TEXT_BYTES = 256 << 20
+# Bytes that deflate adds to a blob that it cannot make shorter, at most: as many again, and some.
+_BLOB_OVERHEAD = 1024
 
 
 # What a file can hold of anything, and permission bits.
@@ -212,6 +217,8 @@ def read_blob(descriptor: int, blob: Blob, name: str) -> bytes:
     """
     if blob.offset + blob.stored > os.fstat(descriptor).st_size:
         raise DamagedError(f"{name}: a part of its record lies beyond its end; restore it from a backup")
+    if blob.stored > 2 * blob.size + _BLOB_OVERHEAD:
+        raise DamagedError(f"{name}: a part of its record is longer than it can be; restore it from a backup")
     try:
         # max_length bounds what a damaged stream may allocate
         stored = read_exactly(descriptor, blob.stored, blob.offset, f"{name}, a part of its record")
@@ -266,13 +273,13 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
         raise DamagedError(
             f"{name}: its record has version {version}, this cryofs reads {VERSION}; use {remedy} cryofs"
         )
-    if zero or length > min(size, _MAX_RECORD_BYTES) or offset + length + _FOOTER.size != size:
+    if zero or length > min(size, _MAX_TEXT_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: its footer is damaged; restore it from a backup")
     body = read_exactly(descriptor, length, offset, f"{name}, its record")
     if quick_sum(body) != digest.hex():
         raise DamagedError(f"{name}: its record is damaged; restore it from a backup")
     try:
-        text = zlib.decompressobj().decompress(body, _MOST_TEXT * size)
+        text = zlib.decompressobj().decompress(body, min(_MOST_TEXT * size, _MAX_TEXT_BYTES))
         return msgspec.json.decode(text, type=Record)
     except (zlib.error, msgspec.MsgspecError, RecursionError) as error:
         raise DamagedError(

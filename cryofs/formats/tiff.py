@@ -26,6 +26,8 @@ ANGSTROM_PER_CM = 1e8
 # Resolutions are stored as a quotient of two uint32; a movie with smaller pixels (below 0.024 A) has none.
 _MAX_RATIONAL = 2**32 - 1
 WORK_ROWS = 256
+# More than any codec adds to a strip, however short it is.
+_STRIP_OVERHEAD = 1024
 
 _COMPRESSION_TAGS: dict[Compression, int] = {"none": 1, "lzw": 5, "deflate": 8}
 _PREDICTOR_TAGS: dict[Predictor, int] = {"none": 1, "horizontal": 2, "float": 3}
@@ -52,6 +54,11 @@ class PageLayout:
         """Bytes of the pixels of a page."""
         return self.ny * self.nx * self.dtype.itemsize
 
+    @property
+    def most_stored_bytes(self) -> int:
+        """Bytes that the strips of a page take, encoded, at most: LZW makes them longer by half where it is bad."""
+        return 2 * self.page_bytes + _STRIP_OVERHEAD * self.strips
+
     def strip_groups(self) -> list[range]:
         """Numbers of the strips, divided into pieces of work of about 256 rows."""
         size = self._strips_of_group
@@ -73,12 +80,16 @@ class PageLayout:
         return slice(max(self.ny - strips.stop * self.rows_per_strip, 0), last)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Page:
-    """Where the strips of a page lie in the file."""
+    """Where the strips of a page lie in the file; arrays, because a page may have thousands."""
 
-    offsets: tuple[int, ...]
-    byte_counts: tuple[int, ...]
+    offsets: NDArray[np.uint64]
+    byte_counts: NDArray[np.uint64]
+
+    def lists(self) -> tuple[list[int], list[int]]:
+        """Offsets and sizes as numbers that records hold."""
+        return self.offsets.tolist(), self.byte_counts.tolist()
 
 
 class TiffMovieWriter:
@@ -138,7 +149,7 @@ def read_pages(path: Path, layout: PageLayout, frames: int) -> list[Page]:
             # one more tells that there are too many; tifffile follows directories that lead in a circle for ever
             for number, page in enumerate(itertools.islice(tiff.pages, frames + 1)):
                 _check_page(path, number, page, layout)
-                pages.append(Page(tuple(page.dataoffsets), tuple(page.databytecounts)))
+                pages.append(Page(np.array(page.dataoffsets, np.uint64), np.array(page.databytecounts, np.uint64)))
     except DamagedError:
         raise
     except Exception as error:
@@ -180,5 +191,5 @@ def _check_page(path: Path, number: int, page: Any, layout: PageLayout) -> None:
     )
     if found != wanted:
         raise DamagedError(
-            f"{path}, frame {number}: the TIFF page has another layout than recorded ({found}, {wanted})"
+            f"{path}, frame {number}: the TIFF page has another layout than recorded ({str(found)[:200]}, {wanted})"
         )

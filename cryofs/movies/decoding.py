@@ -64,7 +64,7 @@ class FrameDecoder:
         """Room for the values of some rows, in `memory` if given."""
         header = self.header
         if header.mode == mrc.MODE_4BIT:
-            return np.empty((rows, 2 * header.row_bytes), header.dtype)
+            return np.empty((rows, header.columns), header.dtype)
         if memory is not None:
             return memory.reshape(-1).view(header.dtype).reshape(rows, header.nx)
         return np.empty((rows, header.nx), header.dtype)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.errors import FormatError
+from cryofs.errors import DamagedError, FormatError
 from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex, EventStreams
 from cryofs.formats.mrc import MrcHeader
@@ -149,8 +149,16 @@ class EerMovie(SourceMovie):
         ------
         ChangedError
             The file was written to since it was opened.
+        DamagedError
+            The storage gives an error.
         """
-        streams = eer.read_streams(self.descriptor, self.index, self._intact(index), self.name)
+        try:
+            streams = eer.read_streams(self.descriptor, self.index, self._intact(index), self.name)
+        except OSError as error:
+            self.check_unchanged()
+            damaged = DamagedError(f"{self.name}, frame {index}: damaged ({error}); copy the file again")
+            damaged.facts["frame"] = index
+            raise damaged from error
         # an EER file has no sums that would tell frames of another file
         self.check_unchanged()
         return streams

@@ -63,12 +63,12 @@ class ForeignMovie(Movie):
         try:
             self.stat = os.fstat(self._descriptor)
             self.index = index or foreign_tiff.read_index(self._descriptor, self.stat.st_size, self.name)
+            self._header = foreign_header(self.index.facts)
+            self._decoder = FrameDecoder(self.index.layout, self._header, None)
+            self.layout = Layout.of(self._header)
         except BaseException:
             os.close(self._descriptor)
             raise
-        self._header = foreign_header(self.index.facts)
-        self._decoder = FrameDecoder(self.index.layout, self._header, None)
-        self.layout = Layout.of(self._header)
 
     @property
     def mrc_header(self) -> MrcHeader:
@@ -92,11 +92,11 @@ class ForeignMovie(Movie):
 
     def stored_frame(self, index: int) -> dict[int, bytes]:
         """Strips of a frame by their numbers, encoded; errors as those of `kept_frame`."""
-        page = self.index.pages[index]
+        offsets, byte_counts = self.index.pages[index].lists()
         with self._telling(index):
             strips = {
                 number: read_exactly(self._descriptor, size, offset, f"strip {number}")
-                for number, (size, offset) in enumerate(zip(page.byte_counts, page.offsets, strict=True))
+                for number, (size, offset) in enumerate(zip(byte_counts, offsets, strict=True))
             }
         # such a file has no sums that would tell strips of another file
         self.check_unchanged()
@@ -153,7 +153,7 @@ class ForeignMovie(Movie):
         """Name file, frame and remedy in what goes wrong with a frame."""
         try:
             yield
-        except DamagedError as error:
+        except (DamagedError, OSError) as error:
             self.check_unchanged()
             damaged = DamagedError(f"{self.name}, frame {index}: damaged ({error}); copy the file again")
             damaged.facts["frame"] = index

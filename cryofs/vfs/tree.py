@@ -15,6 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cryofs.errors import CryofsError, DamagedError
 from cryofs.formats import eer, foreign_tiff
 from cryofs.formats.eer import EerIndex
@@ -175,6 +177,12 @@ class Tree:
         return facts_of(self.eer_index(descriptor, name))
 
     def _read_tiff_facts(self, descriptor: int, size: int, name: str) -> TiffFacts | None:
+        if is_archived(descriptor, size, name):
+            record = read_record(descriptor, size, name)
+            if record.adopted is not None:
+                # its frames are those of the record, however damaged the pages are
+                layout_of(record, name)
+                return TiffFacts(record.shape, np.dtype(record.stored_dtype).str, False, record.pixel_size)
         try:
             return self.tiff_index(descriptor, name).facts
         except NoMovieError:

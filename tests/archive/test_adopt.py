@@ -141,6 +141,25 @@ def test_a_movie_whose_end_is_missing_has_no_record(folder: Path) -> None:
     assert_verified(folder, 3)
 
 
+def test_frames_of_an_adopted_movie_do_not_depend_on_its_pages(folder: Path) -> None:
+    with serving(folder) as files:
+        shown = content(files, "/Movies/SerialEM.mrc")
+    adopted(folder)
+    path = folder / "Movies" / "SerialEM.tif"
+    with tifffile.TiffFile(path) as tiff:
+        places = [page.aspage().tags["ImageWidth"].offset for page in tiff.pages]
+    data = bytearray(path.read_bytes())
+    for damaged in (places[1:2], places):
+        for place in damaged:
+            data[place + 9] ^= 0xFF
+        path.write_bytes(data)
+        with serving(folder) as files:
+            assert "SerialEM.mrc" in listed(files, "/Movies")
+            assert content(files, "/Movies/SerialEM.mrc") == shown
+        _, errors = verified(path)
+        assert len(errors) == 1
+
+
 def test_an_adopted_movie_called_like_an_archived_one(folder: Path) -> None:
     path = serialem(folder / "d.mrc.tif", counts())
     with serving(folder) as files:

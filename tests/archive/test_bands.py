@@ -87,7 +87,7 @@ def test_sums_of_any_division(head: bytes, frames: list[list[bytes]]) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 32, 45])
 def test_trailing_bytes_come_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(bands, "_TRAILING_PIECE", 16)
+    monkeypatch.setattr(bands, "TRAILING_PIECE_BYTES", 16)
     tail = os.urandom(size)
     write(tmp_path / "movie.mrc", 2, 0, tail)
     with MrcMovie(tmp_path / "movie.mrc") as movie:

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from cryofs.formats.record import MAGIC, VERSION, Record, read_record
-from cryofs.formats.sums import quick_sum
+from cryofs.formats.sums import RunningSum, quick_sum
+from tests import hostile
 from tests.conftest import open_bytes
 from tests.corpus.specimens import Kind, Specimen
 from tests.corpus.walker import Directory, Form, NoTiffError, directories
+from tests.hostile import bomb
 
 Change = Callable[[bytes], bytes | None]
 
@@ -80,7 +83,7 @@ def thought_out(specimen: Specimen) -> Iterator[_Idea]:
 
 def _random(specimens: list[Specimen], rng: random.Random) -> _Idea:
     # half of them are of archived movies
-    archived = [specimen for specimen in specimens if specimen.kind == "archived"]
+    archived = [specimen for specimen in specimens if specimen.kind in ("archived", "adopted")]
     specimen = rng.choice(archived if rng.random() < 0.5 else specimens)
     label, change = rng.choice(_RANDOM)(specimen, random.Random(rng.random()))
     return _Idea(specimen, "random", label, change)
@@ -98,7 +101,7 @@ def places_of(specimen: Specimen) -> list[int]:
             found |= {place for offset, size in directory.strips for place in (offset, offset + size)}
     except NoTiffError:
         pass
-    if specimen.kind == "archived":
+    if specimen.kind in ("archived", "adopted"):
         record, start = _record_of(data)
         blobs = [record.header, *record.trailing, *(one.exceptions.blob for one in record.frames if one.exceptions)]
         found |= {place for blob in blobs for place in (blob.offset, blob.offset + blob.stored)}
@@ -245,6 +248,32 @@ def _bombs(_: Specimen) -> Iterator[tuple[str, Change]]:
     yield "a strip of random bytes", lambda data: _with_strip(data, random.Random(0).randbytes(5000))
 
 
+def _claims(_: Specimen) -> Iterator[tuple[str, Change]]:
+    """Sizes that add up, and for which memory would be taken; the sums of what they are of are right."""
+    yield "a header of two gigabytes", lambda data: _with_header(data, bomb(BOMB_BYTES), BOMB_BYTES)
+    yield "a header of ten bytes", lambda data: _with_header(data, zlib.compress(bytes(10)), 10)
+    yield "trailing bytes of two gigabytes", lambda data: _with_trailing(data, bomb(BOMB_BYTES), BOMB_BYTES)
+    for size in (BOMB_BYTES, 2**63 - 1):
+        yield f"exceptions of {size} bytes", lambda data, size=size: _with_exceptions(data, bomb(BOMB_BYTES), size)  # type: ignore[misc]
+    yield "strips that overlap", lambda data: with_record(data, lambda plain: _overlap(plain, len(data)))
+
+
+def _hostile_tiffs(_: Specimen) -> Iterator[tuple[str, Change]]:
+    """TIFF movies that are made to take memory, or to be misread."""
+    yield "images share their lists of strips", lambda _: hostile.shared_lists()
+    yield "directories overlap", lambda _: hostile.overlapping_directories()
+    yield "strips overlap", lambda _: hostile.overlapping_strips()
+    yield "frames of two gigabytes", lambda _: hostile.large_frames(1 << 15, 1 << 16)
+    yield "two billion columns", lambda _: hostile.wide_frames()
+    yield "bits are reversed", lambda _: hostile.tagged((266, hostile.SHORT, 1, 2))
+
+
+def _hostile_eers(_: Specimen) -> Iterator[tuple[str, Change]]:
+    """EER files that are made to take memory or time."""
+    yield "directories overlap", lambda _: hostile.overlapping_directories(200_000)
+    yield "frames share their lists of strips", lambda _: hostile.shared_lists(20, compression=65001)
+
+
 def _short(value: Any) -> str:
     return f"{type(value).__name__} of {len(value)}" if isinstance(value, (str, list)) else str(value)
 
@@ -261,15 +290,6 @@ def _wrong_values(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return [{}, None]
     return [1e308, -5.0, "x"]
-
-
-def bomb(size: int) -> bytes:
-    """A zlib stream of so many zeros, made of one block over and over."""
-    deflate = zlib.compressobj(9, wbits=-15)
-    block = deflate.compress(bytes(1 << 20)) + deflate.flush(zlib.Z_FULL_FLUSH)
-    # of zeros, Adler's first sum stays 1 and the second counts them
-    adler = size % 65521 << 16 | 1
-    return b"\x78\x9c" + block * (size >> 20) + b"\x03\0" + adler.to_bytes(4, "big")
 
 
 def lzw_bomb() -> bytes:
@@ -298,6 +318,46 @@ def _with_blob(data: bytes, stored: bytes) -> bytes:
     body = json.loads(msgspec.json.encode(_record_of(data)[0]))
     body["header"] |= {"offset": place, "stored": len(stored)}
     return _resigned(moved, place + len(stored), body)
+
+
+def _with_header(data: bytes, stored: bytes, size: int) -> bytes:
+    """A file with a header of another size."""
+    place = _record_of(data)[1]
+    body = json.loads(msgspec.json.encode(_record_of(data)[0]))
+    body["original"]["bytes"] += size - body["header"]["size"]
+    body["header"] = _zeros_blob(place, stored, size)
+    return _resigned(data[:place] + stored, place + len(stored), body)
+
+
+def _with_trailing(data: bytes, stored: bytes, size: int) -> bytes:
+    """A file with more bytes behind the last frame."""
+    place = _record_of(data)[1]
+    body = json.loads(msgspec.json.encode(_record_of(data)[0]))
+    body["original"]["bytes"] += size
+    body["trailing"].append(_zeros_blob(place, stored, size))
+    return _resigned(data[:place] + stored, place + len(stored), body)
+
+
+def _with_exceptions(data: bytes, stored: bytes, size: int) -> bytes:
+    """A file whose last frame has one exception of many bytes."""
+    place = _record_of(data)[1]
+    body = json.loads(msgspec.json.encode(_record_of(data)[0]))
+    body["frames"][-1]["exceptions"] = {"count": 1, "near": 0, "blob": _zeros_blob(place, stored, size)}
+    return _resigned(data[:place] + stored, place + len(stored), body)
+
+
+def _zeros_blob(place: int, stored: bytes, size: int) -> dict[str, Any]:
+    total = RunningSum()
+    for _ in range(size >> 20 if size <= BOMB_BYTES else 0):
+        total.add(np.zeros(1 << 20, np.uint8))
+    total.add(np.zeros(size % (1 << 20), np.uint8))
+    return {"offset": place, "stored": len(stored), "size": size, "sum": total.result()}
+
+
+def _overlap(plain: dict[str, Any], size: int) -> None:
+    frame = plain["frames"][-1]
+    frame["offsets"] = [0] * len(frame["offsets"])
+    frame["byte_counts"] = [size] * len(frame["offsets"])
 
 
 def _with_strip(data: bytes, stored: bytes) -> bytes:
@@ -438,12 +498,13 @@ def _anywhere(specimen: Specimen, rng: random.Random) -> int:
 _RANDOM = (_flips, _flips, _flips, _flips, _overwritten, _overwritten, _shifted, _swapped, _cut)
 
 _FAMILIES: dict[Kind, tuple[Callable[[Specimen], Iterator[tuple[str, Change]]], ...]] = {
-    "archived": (_truncations, _tags, _records, _bombs, _footers),
+    "archived": (_truncations, _tags, _records, _bombs, _footers, _claims),
+    "adopted": (_truncations, _tags, _records, _bombs, _footers, _claims),
     "gain": (_truncations, _mrc_headers, _removed),
-    "eer": (_truncations, _tags),
+    "eer": (_truncations, _tags, _hostile_eers),
     "footer eer": (_truncations, _frame_footers),
     "eer gain": (_truncations, _tags, _removed),
-    "foreign": (_truncations, _tags),
+    "foreign": (_truncations, _tags, _hostile_tiffs),
     "source": (_truncations, _mrc_headers),
     "settings": (_truncations, _texts),
     "list": (_truncations, _texts),

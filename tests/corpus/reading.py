@@ -24,11 +24,13 @@ import numpy as np
 from cryofs.cli.app import run
 from cryofs.errors import CryofsError
 from cryofs.formats.record import HEAD_BYTES, MAGIC, MARK, VERSION
+from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.gain import GainLibrary
 from cryofs.movies.names import original_name
 from cryofs.settings import Settings, Size, load_settings
 from cryofs.vfs.filesystem import FileSystem
 from tests import plain_eer
-from tests.corpus.mutants import Mutant
+from tests.corpus.mutants import FOOTER_BYTES, Mutant
 from tests.corpus.specimens import EER_GROUPING, EER_SHAPE, EER_WIDTHS, Specimen
 from tests.corpus.walker import Directory, NoTiffError, directories
 
@@ -235,12 +237,7 @@ def _others_are_whole(files: FileSystem, specimen: Specimen, finding: Finding, t
 
 def _is_ours(data: bytes | None) -> bool:
     """Whether a file still tells that cryofs wrote it."""
-    if data is None:
-        return False
-    # a damaged magic is told by the version and the zero behind it, and by where the record lies
-    version, zero, offset, length = struct.unpack("<IIQQ", data[-40:-16].rjust(24, b"\0"))
-    footer = (version, zero, offset + length + 48) == (VERSION, 0, len(data))
-    return footer or data[-48:].startswith(MAGIC) or MARK.encode() in data[:HEAD_BYTES]
+    return data is not None and (_has_footer(data) or MARK.encode() in data[:HEAD_BYTES])
 
 
 def _read_victim(files: FileSystem, specimen: Specimen, finding: Finding, named: str) -> bool:
@@ -302,6 +299,50 @@ def _verify_folder(folder: Path, good: bool, finding: Finding) -> None:
     finding.expect(
         found == good, f"verify of the folder says {'good' if found else 'damaged'}, unlike that of the movie"
     )
+
+
+def _adopted(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
+    """A TIFF movie with a record: its frames, and the TIFF as it was."""
+    specimen, data = mutant.specimen, mutant.data
+    assert data is not None
+    if not _has_footer(data):
+        _foreign(mutant, folder, out, finding)
+        return
+    path, named = folder / specimen.file, re.escape(specimen.file)
+    with _mounted(folder, _settings()) as files:
+        whole = _read_victim(files, specimen, finding, named)
+        finding.expect_bytes(_read_whole(files, f"/{specimen.file}"), data, specimen.file)
+        _others_are_whole(files, specimen, finding, {specimen.victim})
+    described, text = _one_command(finding, ["info", path, "--json"], named)
+    if described:
+        json.loads(text)
+    good, _ = _one_command(finding, ["verify", path, "--jobs", 1], named)
+    finding.expect(whole or not good, "verify says that it is good, but not all of it can be read")
+    extracted, _ = _one_command(finding, ["extract", path, "-o", out, "--jobs", 1], named)
+    finding.expect(extracted or not good, "verify says that it is good, but it cannot be extracted")
+    if extracted:
+        right = [_tiff_of(specimen)]
+        if "adopted" in mutant.label:
+            # a record that does not tell of the TIFF is one of an MRC file
+            right.append(specimen.shown[specimen.victim])
+        found = (out / specimen.file).read_bytes()
+        finding.expect_bytes(found, found if found in right else right[0], "extracted")
+
+
+def _has_footer(data: bytes) -> bool:
+    """Whether a file still ends as one with a record, be it damaged."""
+    if len(data) < FOOTER_BYTES:
+        return False
+    # a damaged magic is told by the version and the zero behind it, and by where the record lies
+    magic, version, zero, offset, length = struct.unpack_from("<8sIIQQ", data, len(data) - FOOTER_BYTES)
+    return magic == MAGIC or (version, zero, offset + length + FOOTER_BYTES) == (VERSION, 0, len(data))
+
+
+def _tiff_of(specimen: Specimen) -> bytes:
+    """The TIFF that was adopted: all before the record's header."""
+    with ArchivedMovie(specimen.folder / specimen.file, GainLibrary()) as movie:
+        assert movie.record.adopted is not None
+        return specimen.data[: movie.record.adopted.bytes]
 
 
 def _foreign(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
@@ -402,7 +443,8 @@ def _eer(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
             size = files.attributes("/movie.mrc").size
             count = (size - specimen.header_bytes) // specimen.frame_bytes
             handle = files.open("/movie.mrc")
-            if specimen.kind == "eer":
+            # frames that are all said to be of another size are a file of that size
+            if specimen.kind == "eer" and "everywhere" not in mutant.label:
                 finding.expect(expected is not None and count == len(expected.images), f"{count} fractions")
             finding.expect(len(files.read(handle, 1024, 0)) == 1024, "a short header")
             for index in range(min(count, _MOST_FRAMES)):
@@ -492,6 +534,7 @@ def _state(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
 
 _WAYS: dict[str, Callable[[Mutant, Path, Path, Finding], None]] = {
     "archived": _archived,
+    "adopted": _adopted,
     "gain": _gain,
     "eer": _eer,
     "footer eer": _eer,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.simulate import Detector, header
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
 from cryofs.archive import writer
+from cryofs.archive.adopt import adopt
 from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.estimate import STATE_NAME, Estimation
 from cryofs.archive.plan import Coding
@@ -26,9 +27,22 @@ from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.open import open_movie
 from cryofs.movies.rendering import Rendering
+from tests.foreign import serialem
 from tests.support import Heard, archive
 
-Kind = Literal["archived", "gain", "eer", "footer eer", "eer gain", "foreign", "source", "settings", "list", "state"]
+Kind = Literal[
+    "archived",
+    "adopted",
+    "gain",
+    "eer",
+    "footer eer",
+    "eer gain",
+    "foreign",
+    "source",
+    "settings",
+    "list",
+    "state",
+]
 
 # two strips a frame, the second one short; an odd width
 SHAPE = (260, 37)
@@ -38,6 +52,7 @@ EER_FRAMES = 6
 EER_GROUPING = 2
 EER_WIDTHS = Widths()
 ARCHIVED = "movie.mrc.tif"
+ADOPTED = "movie.tif"
 GAIN = "gain-reference.mrc"
 _TIME_NS = 1_700_000_000_123_456_789
 # in the year 2100, so that reading a file does not change it
@@ -81,6 +96,7 @@ def make_specimens(folder: Path) -> list[Specimen]:
     found += [_gain(one) for one in found if one.name in ("huffman", "double")]
     found += [_eer(folder / "eer"), _single_eer(folder / "single-eer"), _footer_eer(folder / "footer-eer")]
     found += [_rendered(folder / "rendered"), _eer_gain(folder / "eer-gain"), _foreign(folder / "foreign")]
+    found += [_adopted(folder / "adopted")]
     found += [_source(folder, name, data) for name, data in _sources().items()]
     found += [_settings(folder / "settings"), _state(folder / "state")]
     found += [_list(folder / f"list{suffix}", suffix, text) for suffix, text in _LISTS.items()]
@@ -276,6 +292,19 @@ def _foreign(folder: Path) -> Specimen:
     _write(folder / "notes.txt", b"300 kV")
     shown = {f"/{path.name}": path.read_bytes() for path in folder.iterdir()}
     return Specimen("foreign", "foreign", folder, ARCHIVED, shown, f"/{ARCHIVED}")
+
+
+def _adopted(folder: Path) -> Specimen:
+    """A TIFF movie of another program that was given a record."""
+    path = serialem(folder / ADOPTED, _counts().astype("u1"))
+    _write(folder / "notes.txt", b"300 kV")
+    errors: list[Exception] = []
+    adopt([path], 1, lambda _, error: errors.append(error) if error else None, lambda *_: None, lambda _: None)
+    if errors:
+        raise RuntimeError(f"a specimen could not be adopted: {errors}")
+    with ArchivedMovie(path, GainLibrary()) as movie:
+        shown, layout = {"/movie.mrc": whole(movie), "/notes.txt": b"300 kV"}, movie.layout
+    return Specimen("adopted", "adopted", folder, ADOPTED, shown, "/movie.mrc", layout.header_bytes, layout.frame_bytes)
 
 
 def _sources() -> dict[str, bytes]:

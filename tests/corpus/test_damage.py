@@ -69,7 +69,7 @@ def test_the_same_seed_makes_the_same_mutants(specimens: list[Specimen]) -> None
     assert all(mutant.data != mutant.specimen.data for mutant in mutants(specimens, 40, 3))
 
 
-@pytest.mark.parametrize("kind", ["archived", "eer", "foreign", "source"])
+@pytest.mark.parametrize("kind", ["archived", "adopted", "eer", "foreign", "source"])
 def test_specimens_are_whole(specimens: list[Specimen], tmp_path: Path, kind: str) -> None:
     for specimen in specimens:
         if specimen.kind == kind:
@@ -111,6 +111,10 @@ FOUND = [
     ("list.lst", "a long name"),
     ("source", "nsymbt = 2 (<)"),
     ("eer-gain", "type 99"),
+    ("adopted", "tag 257, value 7"),
+    ("adopted", "tag 256 is 1 everywhere"),
+    ("adopted", "adopted.bytes = "),
+    ("rendered", "rendered.bytes = 0"),
 ]
 
 
@@ -122,6 +126,25 @@ def test_what_was_found_stays_mended(specimens: list[Specimen], tmp_path: Path, 
     for mutant in tried[:8]:
         finding = examine(mutant, tmp_path)
         assert finding.wrong_bytes + finding.broken == [], mutant
+
+
+def test_what_is_made_to_take_memory_or_time_takes_little(
+    specimens: list[Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process that may take a gigabyte for each, and a minute."""
+    families = {"adopted": ["claims"], "none": ["claims"], "eer": ["hostile_eers"], "foreign": ["hostile_tiffs"]}
+    made = [
+        idea.mutant()
+        for specimen in specimens
+        for idea in thought_out(specimen)
+        if idea.family in families.get(specimen.name, [])
+    ]
+    monkeypatch.setattr(run, "make_specimens", lambda _: [])
+    monkeypatch.setattr(run, "mutants", lambda *_: iter(made))
+    damage = damage_run(len(made), 0, tmp_path)
+    assert damage.problems == []
+    assert damage.files == len(made) == 20
+    assert damage.peak_bytes < MEMORY
 
 
 def test_wrong_bytes_are_noticed(specimens: list[Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

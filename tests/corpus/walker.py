@@ -77,6 +77,8 @@ def directories(data: bytes) -> list[Directory]:
                 raise NoTiffError("a circle")
             directory = _directory(data, form, place)
             found.append(directory)
+            if sum(one.link - one.place for one in found) > len(data):
+                raise NoTiffError("directories that overlap")
             (place,) = struct.unpack_from(form.word, data, directory.link)
     except (struct.error, KeyError, OverflowError, ValueError) as error:
         raise NoTiffError(str(error)) from error

@@ -16,6 +16,7 @@ from benchmarks.simulate_eer import Events, Widths, encode, metadata, random_fra
 from cryofs.errors import FormatError
 from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex, EventCode
+from tests import hostile
 from tests.conftest import open_bytes
 
 SHAPE = (40, 52)
@@ -192,6 +193,16 @@ def test_a_circle_of_directories_is_refused(movie: Path) -> None:
     (first,) = struct.unpack_from("<Q", movie.read_bytes(), 8)
     with pytest.raises(FormatError, match="circle"):
         index_of_bytes(patched(movie, 0, first, number=4))
+
+
+def test_directories_that_overlap_are_refused() -> None:
+    with pytest.raises(FormatError, match=r"x\.eer: its image directories take more bytes than it has; copy"):
+        index_of_bytes(hostile.overlapping_directories())
+
+
+def test_lists_of_strips_that_frames_share_are_refused() -> None:
+    with pytest.raises(FormatError, match="more strips than it could list"):
+        index_of_bytes(hostile.shared_lists(compression=65001))
 
 
 @pytest.mark.parametrize(("tag", "value"), [(273, 1 << 40), (273, 2**64 - 1), (279, 1 << 60), (279, 0), (279, 1)])

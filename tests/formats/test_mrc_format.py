@@ -140,6 +140,16 @@ def test_absurd_extended_headers(nsymbt: int) -> None:
         parse(patched(92, "i", nsymbt), size=1 << 40)
 
 
+@pytest.mark.parametrize(("nx", "fits"), [(1 << 15, True), ((1 << 15) + 1, False)])
+def test_frames_larger_than_those_of_any_camera(nx: int, fits: bool) -> None:
+    data = patched(0, "3i", nx, 1 << 15, 1)
+    if fits:
+        assert parse(data, 1 << 40).frame_bytes == 1 << 32
+    else:
+        with pytest.raises(FormatError, match=r"movie\.mrc: frames of 32768 x 32769, .*keep this file outside"):
+            parse(data, 1 << 40)
+
+
 def test_extended_header_of_a_file_that_shrinks() -> None:
     with pytest.raises(FormatError, match="ends early"):
         parse(patched(92, "i", 1 << 20), size=1 << 40)

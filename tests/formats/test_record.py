@@ -210,6 +210,36 @@ def test_a_record_that_would_take_much_memory(body: bytes) -> None:
     assert peak < 4 << 20
 
 
+def test_a_record_of_a_sparse_file_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of a file may be holes, so what it could hold tells nothing."""
+    monkeypatch.setattr(record, "_MAX_TEXT_BYTES", 1 << 20)
+    text = msgspec.json.encode(EXAMPLE)
+    body = zlib.compress(text[:-1] + b" " * (64 << 20) + text[-1:])
+    place = 1 << 34
+    footer = struct.pack(
+        "<8sIIQQ16s", record.MAGIC, record.VERSION, 0, place, len(body), bytes.fromhex(quick_sum(body))
+    )
+    with open_bytes(TIFF) as descriptor:
+        os.pwrite(descriptor, body + footer, place)
+        tracemalloc.start()
+        try:
+            with pytest.raises(DamagedError, match=r"movie\.mrc\.tif: its record is not readable"):
+                record.read_record(descriptor, place + len(body) + len(footer), "movie.mrc.tif")
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+def test_a_record_that_is_stored_long_is_not_even_read() -> None:
+    place, length = 1000, 1 << 33
+    footer = struct.pack("<8sIIQQ16s", record.MAGIC, record.VERSION, 0, place, length, bytes(16))
+    with open_bytes(TIFF) as descriptor:
+        os.pwrite(descriptor, footer, place + length)
+        with pytest.raises(DamagedError, match=r"movie\.mrc\.tif: its footer is damaged"):
+            record.read_record(descriptor, place + length + len(footer), "movie.mrc.tif")
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -275,12 +305,19 @@ def test_flipped_bits_of_a_blob_never_change_what_it_holds() -> None:
                 continue
 
 
+def test_a_blob_that_is_stored_long_is_not_even_read() -> None:
+    with open_bytes(b"") as descriptor:
+        os.truncate(descriptor, 1 << 40)
+        with pytest.raises(DamagedError, match=r"movie\.mrc\.tif: .* longer than it can be; restore"):
+            record.read_blob(descriptor, Blob(0, 1 << 40, 1024, "0" * 32), "movie.mrc.tif")
+
+
 def test_a_blob_cannot_claim_memory() -> None:
     stored = zlib.compress(bytes(32 << 20))
     tracemalloc.start()
     try:
         with open_bytes(stored) as descriptor, pytest.raises(DamagedError):
-            record.read_blob(descriptor, Blob(0, len(stored), 10, "0" * 32), "")
+            record.read_blob(descriptor, Blob(0, len(stored), len(stored), "0" * 32), "")
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -1,5 +1,6 @@
 """EER movies as MRC movies of fractions."""
 
+import errno
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,11 @@ import tifffile
 from numpy.typing import NDArray
 
 from benchmarks.simulate_eer import Events, Widths, encode, metadata, random_frames, write_eer
-from cryofs.errors import ChangedError, FormatError, GainError
+from cryofs.errors import ChangedError, DamagedError, FormatError, GainError
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.rendering import Rendering
-from tests import plain_eer
+from tests import faults, plain_eer
 
 SHAPE = (48, 64)
 FALCON = Widths()
@@ -190,6 +191,16 @@ def test_a_file_written_to_while_open_gives_no_more_fractions(path: Path) -> Non
             file.write(b"x")
         with pytest.raises(ChangedError, match=r"x\.eer: changed while it was read"):
             movie.frame(1)
+
+
+def test_an_error_of_the_storage_names_file_frame_and_remedy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(path, grouping=4) as movie:
+        with monkeypatch.context() as patch:
+            faults.inject(patch, faults.error_at(0, errno.ENXIO))
+            with pytest.raises(DamagedError, match=r"x\.eer, frame 1: .*copy the file again") as found:
+                movie.raw_frame(1)
+        assert found.value.facts["frame"] == 1
+        np.testing.assert_array_equal(movie.frame(1), plain_sum(range(4, 8)))
 
 
 def gain_values(shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """TIFF movies of other programs as MRC movies: every pixel, rows from the bottom; what is no movie is refused."""
 
+import errno
 import os
 import struct
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from cryofs.formats import mrc
 from cryofs.formats.foreign_tiff import NoMovieError
 from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.names import foreign_name, foreign_names
+from tests import faults
 from tests.foreign import PIXEL_SIZE, WRITERS, counts, write_tiff
 
 
@@ -131,7 +133,7 @@ def test_a_claim_that_the_file_cannot_bear_out(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     with tifffile.TiffFile(path) as tiff:
         for page in tiff.pages:
-            for name, value in (("ImageWidth", 2**31 - 1), ("ImageLength", 2**31 - 1), ("RowsPerStrip", 2**31 - 1)):
+            for name, value in (("ImageWidth", 2**15), ("ImageLength", 2**15), ("RowsPerStrip", 2**15)):
                 tag = page.aspage().tags[name]
                 struct.pack_into("<HHII", data, tag.offset, tag.code, 4, 1, value)
     path.write_bytes(data)
@@ -171,6 +173,30 @@ def test_a_damaged_strip_names_the_frame(tmp_path: Path) -> None:
         movie.raw_frame(2)
         with pytest.raises(DamagedError, match=r"x\.tif, frame 3: damaged .*copy the file again"):
             movie.raw_frame(3)
+
+
+def test_an_error_of_the_storage_names_file_frame_and_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = counts()
+    with ForeignMovie(write_tiff(tmp_path / "x.tif", frames)) as movie:
+        with monkeypatch.context() as patch:
+            faults.inject(patch, faults.error_at(0, errno.ENXIO))
+            with pytest.raises(DamagedError, match=r"x\.tif, frame 2: .*copy the file again") as found:
+                movie.raw_frame(2)
+        assert found.value.facts["frame"] == 2
+        assert np.array_equal(movie.frame(2), frames[2]), "nothing of it is remembered"
+
+
+def test_a_movie_that_cannot_be_opened_leaves_no_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    path = write_tiff(tmp_path / "x.tif", counts())
+    descriptor = os.open(path, os.O_RDONLY)
+    monkeypatch.setattr("cryofs.movies.foreign.foreign_header", fail)
+    with pytest.raises(ZeroDivisionError):
+        ForeignMovie(path, descriptor=descriptor)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 def test_a_file_that_is_overwritten_while_open(tmp_path: Path) -> None:

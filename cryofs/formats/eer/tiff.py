@@ -8,8 +8,9 @@ from xml.etree.ElementTree import ParseError
 import defusedxml.ElementTree
 import numpy as np
 from defusedxml import DefusedXmlException
+from numpy.typing import NDArray
 
-from cryofs.formats.directories import BrokenError, Directory, TiffDirectories
+from cryofs.formats.directories import BrokenError, Directory, TiffDirectories, check_strip_count, strips_inside
 from cryofs.formats.eer.index import CODE_7BIT, CODE_8BIT, EerIndex, EventCode
 
 _MAX_METADATA_BYTES = 16 << 20
@@ -32,8 +33,8 @@ class TiffContainer:
     def index(self) -> EerIndex:
         """Index of the frames; images of other compressions are passed over."""
         geometry: tuple[int, int, EventCode] | None = None
-        offsets: list[int] = []
-        byte_counts: list[int] = []
+        offsets: list[NDArray[np.uint64]] = []
+        byte_counts: list[NDArray[np.uint64]] = []
         first_strips = [0]
         metadata: dict[str, str] = {}
         wanted = {_ACQUISITION_METADATA, _FINAL_METADATA}
@@ -51,15 +52,14 @@ class TiffContainer:
             places, counts = (self._directories.integers(directory, tag) for tag in (_OFFSETS, _BYTE_COUNTS))
             if len(places) != len(counts):
                 raise BrokenError(f"image {number} has {len(places)} strips of {len(counts)} sizes")
-            offsets += places
-            byte_counts += counts
-            # strips of their own are listed by four bytes at least, but for those of frames of one strip
-            if len(offsets) > self._size // 4 + number + 1:
-                raise BrokenError("it claims more strips than it could list")
-            first_strips.append(len(offsets))
+            offsets.append(places)
+            byte_counts.append(counts)
+            first_strips.append(first_strips[-1] + len(places))
+            check_strip_count(first_strips[-1], number + 1, self._size)
         if geometry is None:
             raise BrokenError("a TIFF file without images of electron events, so no EER")
-        return _make_index(geometry, offsets, byte_counts, first_strips, metadata, self._size)
+        places, counts = np.concatenate(offsets), np.concatenate(byte_counts)
+        return _make_index(geometry, places, counts, first_strips, metadata, self._size)
 
     def _code(self, directory: Directory) -> EventCode | None:
         """How events are laid out in an image, None where it holds none."""
@@ -74,21 +74,20 @@ class TiffContainer:
 
 def _make_index(
     geometry: tuple[int, int, EventCode],
-    offsets: list[int],
-    byte_counts: list[int],
+    offsets: NDArray[np.uint64],
+    byte_counts: NDArray[np.uint64],
     first_strips: list[int],
     metadata: dict[str, str],
     size: int,
 ) -> EerIndex:
     ny, nx, code = geometry
-    inside = np.array([place + count <= size for place, count in zip(offsets, byte_counts, strict=True)], bool)
+    inside = strips_inside(offsets, byte_counts, size)
     bounds = np.array(first_strips, np.int64)
     outside_before = np.concatenate([[0], np.cumsum(~inside)])
     intact = outside_before[bounds[1:]] == outside_before[bounds[:-1]]
     # claims of strips outside the file may exceed what an int64 holds; they are never read
-    places = np.array([place if good else 0 for place, good in zip(offsets, inside, strict=True)], np.int64)
-    counts = np.array([count if good else 0 for count, good in zip(byte_counts, inside, strict=True)], np.int64)
-    if sum(counts.tolist()) > size:
+    places, counts = (np.where(inside, values, 0).astype(np.int64) for values in (offsets, byte_counts))
+    if counts.sum(dtype=np.float64) > size:
         raise BrokenError("its strips take more bytes than it has")
     return EerIndex(ny, nx, code, places, counts, bounds, intact, metadata)
 

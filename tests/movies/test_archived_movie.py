@@ -1,0 +1,163 @@
+"""Archived movies whose records claim what no writer writes: refused before memory is taken for it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from benchmarks.simulate import header
+from cryofs.archive.archiver import CompressOptions
+from cryofs.archive.plan import Coding
+from cryofs.errors import DamagedError
+from cryofs.formats import record as record_format
+from cryofs.formats.record import Adopted, FrameExceptions, Record
+from cryofs.movies.archived import ArchivedMovie, layout_of
+from cryofs.movies.gain import GainLibrary
+from tests.support import archive
+
+SHAPE = (2, 20, 31)
+REMEDY = "restore it from a backup"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A movie with exceptions, an extended header and trailing bytes."""
+    folder = tmp_path_factory.mktemp("archived")
+    values = np.random.default_rng(0).poisson(1.4, SHAPE).astype("f4")
+    values[:, 3, 4] = np.nan
+    source = folder / "movie.mrc"
+    source.write_bytes(header(SHAPE, 2, extended=bytes(64), kind=b"FEI1") + values.tobytes() + b"trailing")
+    archive(source, folder / "archive", CompressOptions(coding=Coding("lzw"), gain="none", jobs=1))
+    return folder / "archive" / "movie.mrc.tif"
+
+
+@pytest.fixture(name="record", scope="module")
+def whole_record(path: Path) -> Record:
+    with ArchivedMovie(path, GainLibrary()) as movie:
+        found = movie.record
+    assert [frame.exceptions is not None for frame in found.frames] == [True, True]
+    return found
+
+
+def with_header(record: Record, size: int) -> Record:
+    """One of another size of the header, whose sizes add up."""
+    original = replace(record.original, bytes=record.original.bytes - record.header.size + size)
+    return replace(record, header=replace(record.header, size=size), original=original)
+
+
+def with_trailing(record: Record, size: int) -> Record:
+    (blob,) = record.trailing
+    original = replace(record.original, bytes=record.original.bytes - blob.size + size)
+    return replace(record, trailing=[replace(blob, size=size)], original=original)
+
+
+def with_shape(record: Record, ny: int, nx: int) -> Record:
+    original = replace(record.original, bytes=record.header.size + 2 * 4 * ny * nx + record.trailing[0].size)
+    return replace(record, shape=(2, ny, nx), original=original)
+
+
+def with_frame(record: Record, **changes: object) -> Record:
+    return replace(record, frames=[record.frames[0], replace(record.frames[1], **changes)])
+
+
+def with_exceptions(record: Record, count: int, near: int, size: int) -> Record:
+    found = record.frames[1].exceptions
+    assert found is not None
+    return with_frame(record, exceptions=FrameExceptions(count, replace(found.blob, size=size), near))
+
+
+def test_sizes_that_writers_write(record: Record) -> None:
+    assert layout_of(record, "x").header_bytes == 1024 + 64
+    assert layout_of(with_header(record, 1024), "x").header_bytes == 1024
+    assert layout_of(with_header(record, 1024 + (64 << 20)), "x").header_bytes == 1024 + (64 << 20)
+    assert layout_of(with_trailing(record, 16 << 20), "x").frames == 2
+    assert layout_of(with_shape(record, 1 << 15, 1 << 15), "x").frame_bytes == 1 << 32
+    assert layout_of(with_exceptions(record, 20 * 31, 20, 600 * 8 + 20 * 5), "x").frames == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "claim"),
+    [
+        (lambda record: with_header(record, 10), "a header of 10 bytes"),
+        (lambda record: with_header(record, 1023), "a header of 1023 bytes"),
+        (lambda record: with_header(record, 2 << 30), "a header of 2147483648 bytes"),
+        (lambda record: with_trailing(record, (16 << 20) + 1), "trailing bytes of 16777217 bytes"),
+        (lambda record: with_shape(record, 1 << 15, (1 << 15) + 1), "frames of 32768 x 32769"),
+        (lambda record: with_exceptions(record, 20 * 31 + 1, 0, 621 * 8), "621 exceptions, 0 of them near, in frame 1"),
+        (lambda record: with_exceptions(record, 1, 2, 2), "1 exceptions, 2 of them near, in frame 1"),
+        (lambda record: with_exceptions(record, 1, 0, 9), "1 exceptions of 9 bytes in frame 1"),
+        (lambda record: with_exceptions(record, 1, 0, 2**63 - 1), "exceptions of 9223372036854775807 bytes"),
+    ],
+)
+def test_claims_that_no_writer_makes(record: Record, change: Callable[[Record], Record], claim: str) -> None:
+    with pytest.raises(DamagedError, match=rf"^x\.mrc\.tif: its record claims .*{claim}.*, which is absurd; {REMEDY}"):
+        layout_of(change(record), "x.mrc.tif")
+
+
+ADOPTED = Adopted("movie.tif", 100, "0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("adopted", "change", "claim"),
+    [
+        (replace(ADOPTED, bytes=0), lambda record: record, "made from a file of 0 bytes"),
+        (replace(ADOPTED, bytes=1 << 40), lambda record: record, f"made from a file of {1 << 40} bytes"),
+        (ADOPTED, lambda record: with_header(record, 1025), "more around the frames"),
+        (ADOPTED, lambda record: replace(record, trailing=[record.header]), "more around the frames"),
+    ],
+)
+def test_claims_of_adopted_movies(
+    record: Record, adopted: Adopted, change: Callable[[Record], Record], claim: str
+) -> None:
+    plain = with_header(record, 1024)
+    size = plain.original.bytes - record.trailing[0].size
+    plain = replace(plain, trailing=[], original=replace(plain.original, bytes=size), adopted=ADOPTED)
+    assert layout_of(plain, "x").total_bytes == size
+    changed = change(replace(plain, adopted=adopted))
+    size = changed.header.size + 2 * 4 * 20 * 31 + sum(blob.size for blob in changed.trailing)
+    changed = replace(changed, original=replace(changed.original, bytes=size))
+    with pytest.raises(DamagedError, match=rf"^x\.tif: its record claims .*{claim}"):
+        layout_of(changed, "x.tif")
+
+
+def written(path: Path, record: Record, target: Path) -> Path:
+    """The same file with another record."""
+    data = path.read_bytes()
+    target.write_bytes(data + record_format.encode_record(record, len(data)))
+    return target
+
+
+def test_strips_that_overlap(path: Path, tmp_path: Path) -> None:
+    """A page of many strips that are the same bytes, nearly all of the file."""
+    archive(
+        path.parents[1] / "movie.mrc",
+        tmp_path,
+        CompressOptions(coding=Coding("deflate", None, True), gain="none", jobs=1),
+    )
+    lines = tmp_path / "movie.mrc.tif"
+    with ArchivedMovie(lines, GainLibrary()) as movie:
+        record = movie.record
+    strips, size = SHAPE[1], lines.stat().st_size
+    frame = {"offsets": [0] * strips, "byte_counts": [size] * strips}
+    copy = written(lines, with_frame(record, **frame), lines)
+    with ArchivedMovie(copy, GainLibrary()) as movie:
+        movie.raw_frame(0)
+        with pytest.raises(DamagedError, match=rf"frame 1: damaged \(its strips take {size * strips} bytes, more"):
+            movie.raw_frame(1)
+
+
+def test_a_strip_that_is_longer_than_any_codec_makes_it(path: Path, record: Record, tmp_path: Path) -> None:
+    data, size = path.read_bytes(), 1 << 20
+    changed = with_frame(record, offsets=[len(data)], byte_counts=[size])
+    copy = tmp_path / "movie.mrc.tif"
+    with copy.open("wb") as file:
+        file.write(data)
+        file.seek(len(data) + size)
+        file.write(record_format.encode_record(changed, len(data) + size))
+    with (
+        ArchivedMovie(copy, GainLibrary()) as movie,
+        pytest.raises(DamagedError, match=rf"frame 1: damaged \(its strips take {size} bytes, more than they can"),
+    ):
+        movie.raw_frame(1)
