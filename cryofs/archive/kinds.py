@@ -7,6 +7,7 @@ from pathlib import Path
 from cryofs.errors import DamagedError
 from cryofs.formats.directories import MAGICS
 from cryofs.formats.foreign_tiff import NoMovieError, TiffFacts, read_index
+from cryofs.formats.reading import read_up_to
 from cryofs.formats.record import HEAD_BYTES, Record, is_archived, read_record
 from cryofs.movies.names import TIFF_SUFFIXES, original_name
 
@@ -71,7 +72,7 @@ def classify(path: Path) -> Archived | Foreign | Damaged | Other:
             # a file of ours would have its mark there
             return Damaged(error, foreign=not named_as_ours or size >= HEAD_BYTES)
         except NoMovieError:
-            if not named_as_ours or os.pread(descriptor, len(MAGICS[0]), 0) in MAGICS:
+            if not named_as_ours or read_up_to(descriptor, len(MAGICS[0]), 0) in MAGICS:
                 return Other()
     text = f"{path}: neither an archived movie nor a TIFF, it was emptied or overwritten; restore it from a backup"
     return Damaged(DamagedError(text), foreign=False)
