@@ -207,7 +207,7 @@ def test_a_gain_that_is_replaced_counts_for_what_is_opened_from_then_on(folder: 
 
 
 def test_a_gain_reference_that_is_not_there(folder: Path) -> None:
-    with pytest.raises(GainError, match=r"nowhere\.gain: there is no such gain reference; give another by --eer-gain"):
+    with pytest.raises(GainError, match=r"nowhere\.gain: there is no such gain reference; correct --eer-gain"):
         FileSystem(folder, Settings(eer_gain="/nowhere.gain"))
 
 
