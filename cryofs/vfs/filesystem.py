@@ -37,6 +37,7 @@ from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.index import index_path
 from cryofs.vfs.pages import PageKeeper, Pages
 from cryofs.vfs.patience import Impatience, Patience
+from cryofs.vfs.pools import started_pool
 from cryofs.vfs.root import Root
 from cryofs.vfs.surveyor import Surveyor
 from cryofs.vfs.tree import Kind, Node, Tree
@@ -93,8 +94,8 @@ class FileSystem:
 
     def start(self) -> None:
         """Start the threads; they load what readers should not have to wait for, and look at the archive."""
-        self._pool = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="decode")
-        self._background = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="read-ahead")
+        self._pool = started_pool(self._settings.jobs, "decode")
+        self._background = started_pool(self._settings.jobs, "read-ahead")
         self._store = FrameStore(self._settings.cache_size, self._background)
         # whoever had it mounted may have something to ask
         self._last_asked = time.monotonic()
