@@ -47,6 +47,8 @@ T = TypeVar("T")
 # After so long without a request there is a pause, for what is done in the background.
 _PAUSE_SECONDS = 0.05
 _LONGEST_PUT_OFF = 5.0
+# Threads that read storage without anybody's waiting are given so long to end; what hangs ends with the process.
+_ENDING_SECONDS = 5.0
 # A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
 _SLOW_SECONDS = 5.0
 
@@ -108,9 +110,9 @@ class FileSystem:
 
     def stop(self) -> None:
         """Stop the threads and release everything."""
-        self._surveyor.stop()
+        self._surveyor.stop(_ENDING_SECONDS)
         if self._preparing.is_alive():
-            self._preparing.join()
+            self._preparing.join(_ENDING_SECONDS)
         for pool in (self._background, self._pool):
             if pool is not None:
                 # nothing is cancelled: closing a file waits for what was begun for it
