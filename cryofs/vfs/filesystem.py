@@ -82,7 +82,7 @@ class FileSystem:
         self._findings: dict[FileState, Findings] = {}
         self._handles = itertools.count(1)
         self._lock = threading.Lock()
-        self._open: dict[int, tuple[str, OpenFile, Pages]] = {}
+        self._open: dict[int, tuple[str, OpenFile, Pages, Attributes]] = {}
         self._pages = PageKeeper()
         self._pool: ThreadPoolExecutor | None = None
         self._background: ThreadPoolExecutor | None = None
@@ -120,7 +120,7 @@ class FileSystem:
         with self._lock:
             files = list(self._open.values())
             self._open.clear()
-        for _, file, _ in files:
+        for _, file, _, _ in files:
             file.close()
         self._patience.end()
         self._root.close()
@@ -130,7 +130,19 @@ class FileSystem:
         # a file that hangs while it is opened may well tell its attributes
         self._last_asked = time.monotonic()
         place = f"{self.archive}{path}, its attributes"
-        return self._of_names.run(place, lambda: self._tree.lookup(path).attributes).owned(self._ownership)
+        found = self._of_names.run(place, lambda: self._tree.lookup(path).attributes)
+        with self._lock:
+            self._pages.told(path, found.size)
+        return found.owned(self._ownership)
+
+    def open_attributes(self, handle: int) -> Attributes:
+        """Attributes of an open file, whatever has its name by now."""
+        with self._lock:
+            path, file, _, found = self._open[handle]
+        now = self._of_names.run(f"{self.archive}{path}, its attributes", lambda: file.attributes(found))
+        with self._lock:
+            self._pages.told(path, now.size)
+        return now.owned(self._ownership)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
         """Names in a folder, with attributes of which type and inode are right."""
@@ -144,10 +156,10 @@ class FileSystem:
     def open(self, path: str) -> int:
         """Open a file; the handle is for `read` and `release`."""
         self._last_asked = time.monotonic()
-        file = self._within_time(path, lambda: self._open_node(self._tree.lookup(path)), lambda late: late.close())
+        file, found = self._within_time(path, lambda: self._opened(path), lambda late: late[0].close())
         with self._lock:
             handle = next(self._handles)
-            self._open[handle] = path, file, self._pages.opened(path, file.identity)
+            self._open[handle] = path, file, self._pages.opened(path, file.identity, found.size), found
         return handle
 
     def pages(self, handle: int) -> Pages:
@@ -159,7 +171,7 @@ class FileSystem:
         """`size` bytes of an open file at `offset`, fewer only where the file ends."""
         self._last_asked = time.monotonic()
         with self._lock:
-            path, file, pages = self._open[handle]
+            path, file, pages, _ = self._open[handle]
             if pages is Pages.DROP:
                 self._pages.heard_of(path, file.identity)
         began = time.monotonic()
@@ -177,12 +189,14 @@ class FileSystem:
         with self._lock:
             self._reads += 1
             self._bytes_read += len(data)
+            if len(data) < size:
+                self._pages.ended(path, offset + len(data))
         return data
 
     def release(self, handle: int) -> None:
         """Close an open file."""
         with self._lock:
-            path, file, pages = self._open.pop(handle)
+            path, file, pages, _ = self._open.pop(handle)
             if pages is Pages.DROP:
                 self._pages.heard_of(path, file.identity)
             self._pages.closed(path, file.identity)
@@ -230,6 +244,12 @@ class FileSystem:
     def _within_time(self, path: str, call: Callable[[], T], drop: Callable[[T], None] | None = None) -> T:
         """What a request for a path gives, of which it is not known yet which file is behind it."""
         return self._patience.run(f"{self.archive}{path}", call, drop=drop)
+
+    def _opened(self, path: str) -> tuple[OpenFile, Attributes]:
+        """A file just opened, with its attributes."""
+        node = self._tree.lookup(path)
+        file = self._open_node(node)
+        return file, file.attributes(node.attributes)
 
     def _open_node(self, node: Node) -> OpenFile:
         if stat.S_ISDIR(node.attributes.mode):
