@@ -68,11 +68,11 @@ class GainReference:
                 np.multiply(values, self.gain[rows], out=values)
 
 
-def array_in(memory: NDArray[np.uint8] | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An array of any contents, at the beginning of memory if that is given."""
+def array_in(memory: NDArray[Any] | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array of any contents, at the beginning of memory if that is given, whatever its shape and type."""
     if memory is None:
         return np.empty(shape, dtype)
-    return memory[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+    return memory.reshape(-1).view(np.uint8)[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
 
 
 def widen(stored: NDArray[Any], values: NDArray[Any]) -> None:

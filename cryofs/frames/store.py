@@ -160,26 +160,36 @@ class FrameStore:
     def _fulfil(
         self, future: Future[Frame], key: Hashable, size: int, decode: Decode, at_once: int, read: Read
     ) -> None:
-        """Decode a frame, hand it to all who wait, and keep it."""
+        """Hand a frame to all who wait for it, or the error, whatever that is."""
+        with self._lock:
+            # a pool may keep what it has refused, and run it when others decode the frame
+            if self._under_way.get(key, (None, None))[0] is not future:
+                return
+        try:
+            frame = self._decoded(key, size, decode, at_once, read)
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the frame gets it
+            future.set_exception(error)
+        else:
+            future.set_result(frame)
+
+    def _decoded(self, key: Hashable, size: int, decode: Decode, at_once: int, read: Read) -> Frame:
+        """A frame, decoded when it has its turn, and kept."""
         try:
             read()
-        except BaseException as error:  # noqa: BLE001 - whoever waits for the frame gets the error, whatever it is
+        except BaseException:
             with self._lock:
                 del self._under_way[key]
                 self._figures.failures += 1
-            future.set_exception(error)
-            return
+            raise
         # what is dropped is given back to the system here, without the lock
         spare = reuse(self._make_room(size, at_once), size)
         started = time.monotonic()
+        frame = None
         try:
             frame = decode(spare)
-        except BaseException as error:  # noqa: BLE001 - whoever waits for the frame gets the error, whatever it is
-            self._finish(key, size, None, started)
-            future.set_exception(error)
-        else:
+        finally:
             self._finish(key, size, frame, started)
-            future.set_result(frame)
+        return frame
 
     def _make_room(self, size: int, at_once: int) -> list[Frame]:
         """Wait until a frame of this size may be decoded, and set its room aside; return the frames dropped for it."""

@@ -101,8 +101,8 @@ class Operations(mfusepy.Operations):
 
     @_with_errno
     def getattr(self, path: str, info: Any = None) -> dict[str, int]:
-        """Attributes as stat shows them."""
-        return _stat(self._files.attributes(path))
+        """Attributes as stat shows them; of an open file where a reader of it has come to the end that is known."""
+        return _stat(self._files.attributes(path) if info is None else self._files.open_attributes(info.fh))
 
     @_with_errno
     def readdir(self, path: str, fh: int) -> list[tuple[str, dict[str, int], int]]:
@@ -163,7 +163,7 @@ class Operations(mfusepy.Operations):
         fact = name.removeprefix(ATTRIBUTE_PREFIX)
         if fact not in facts:
             raise OSError(mfusepy.ENOATTR, "no such attribute", path)
-        return str(facts[fact]).encode()
+        return os.fsencode(str(facts[fact]))
 
     @_with_errno
     def listxattr(self, path: str) -> list[str]:

@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from cryofs.formats.reading import read_up_to
 from cryofs.frames.store import Decode, FrameStore, Read
 from cryofs.movies.movie import Movie
 from cryofs.resources import usable_cores
+from cryofs.vfs.attributes import Attributes, attributes_of
 from cryofs.vfs.patience import Patience
 
 Bytes = bytes | NDArray[np.uint8]
@@ -40,6 +42,9 @@ class OpenFile(Protocol):
 
     identity: tuple[object, ...]
 
+    def attributes(self, found: Attributes) -> Attributes:
+        """What stat shows of it now, whoever has its name; `found` when it was opened."""
+
     def read(self, size: int, offset: int) -> Bytes:
         """`size` bytes at `offset`, fewer only where the file ends."""
 
@@ -55,6 +60,10 @@ class PlainFile:
         self._descriptor = descriptor
         self._patience = patience
         self._name = name
+
+    def attributes(self, found: Attributes) -> Attributes:
+        """Those of the file, which may have grown."""
+        return attributes_of(os.fstat(self._descriptor))
 
     def read(self, size: int, offset: int) -> Bytes:
         """Bytes of the file."""
@@ -93,6 +102,10 @@ class MovieFile:
         self._kept: tuple[int, NDArray[Any] | None] = (-1, None)
         self._steps = 0
         self._coming: deque[Future[None]] = deque()
+
+    def attributes(self, found: Attributes) -> Attributes:
+        """Those it was found with, and its size, which nothing changes."""
+        return replace(found, size=self._movie.layout.total_bytes)
 
     def read(self, size: int, offset: int) -> Bytes:
         """Bytes of the MRC file; a view of a cached frame where one frame holds them all."""

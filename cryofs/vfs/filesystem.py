@@ -37,6 +37,7 @@ from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.index import index_path
 from cryofs.vfs.pages import PageKeeper, Pages
 from cryofs.vfs.patience import Impatience, Patience
+from cryofs.vfs.pools import started_pool
 from cryofs.vfs.root import Root
 from cryofs.vfs.surveyor import Surveyor
 from cryofs.vfs.tree import Kind, Node, Tree
@@ -46,6 +47,8 @@ T = TypeVar("T")
 # After so long without a request there is a pause, for what is done in the background.
 _PAUSE_SECONDS = 0.05
 _LONGEST_PUT_OFF = 5.0
+# Threads that read storage without anybody's waiting are given so long to end; what hangs ends with the process.
+_ENDING_SECONDS = 5.0
 # A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
 _SLOW_SECONDS = 5.0
 
@@ -79,7 +82,7 @@ class FileSystem:
         self._findings: dict[FileState, Findings] = {}
         self._handles = itertools.count(1)
         self._lock = threading.Lock()
-        self._open: dict[int, tuple[str, OpenFile, Pages]] = {}
+        self._open: dict[int, tuple[str, OpenFile, Pages, Attributes]] = {}
         self._pages = PageKeeper()
         self._pool: ThreadPoolExecutor | None = None
         self._background: ThreadPoolExecutor | None = None
@@ -93,8 +96,8 @@ class FileSystem:
 
     def start(self) -> None:
         """Start the threads; they load what readers should not have to wait for, and look at the archive."""
-        self._pool = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="decode")
-        self._background = ThreadPoolExecutor(self._settings.jobs, thread_name_prefix="read-ahead")
+        self._pool = started_pool(self._settings.jobs, "decode")
+        self._background = started_pool(self._settings.jobs, "read-ahead")
         self._store = FrameStore(self._settings.cache_size, self._background)
         # whoever had it mounted may have something to ask
         self._last_asked = time.monotonic()
@@ -107,9 +110,9 @@ class FileSystem:
 
     def stop(self) -> None:
         """Stop the threads and release everything."""
-        self._surveyor.stop()
+        self._surveyor.stop(_ENDING_SECONDS)
         if self._preparing.is_alive():
-            self._preparing.join()
+            self._preparing.join(_ENDING_SECONDS)
         for pool in (self._background, self._pool):
             if pool is not None:
                 # nothing is cancelled: closing a file waits for what was begun for it
@@ -117,7 +120,7 @@ class FileSystem:
         with self._lock:
             files = list(self._open.values())
             self._open.clear()
-        for _, file, _ in files:
+        for _, file, _, _ in files:
             file.close()
         self._patience.end()
         self._root.close()
@@ -127,7 +130,19 @@ class FileSystem:
         # a file that hangs while it is opened may well tell its attributes
         self._last_asked = time.monotonic()
         place = f"{self.archive}{path}, its attributes"
-        return self._of_names.run(place, lambda: self._tree.lookup(path).attributes).owned(self._ownership)
+        found = self._of_names.run(place, lambda: self._tree.lookup(path).attributes)
+        with self._lock:
+            self._pages.told(path, found.size)
+        return found.owned(self._ownership)
+
+    def open_attributes(self, handle: int) -> Attributes:
+        """Attributes of an open file, whatever has its name by now."""
+        with self._lock:
+            path, file, _, found = self._open[handle]
+        now = self._of_names.run(f"{self.archive}{path}, its attributes", lambda: file.attributes(found))
+        with self._lock:
+            self._pages.told(path, now.size)
+        return now.owned(self._ownership)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
         """Names in a folder, with attributes of which type and inode are right."""
@@ -141,10 +156,10 @@ class FileSystem:
     def open(self, path: str) -> int:
         """Open a file; the handle is for `read` and `release`."""
         self._last_asked = time.monotonic()
-        file = self._within_time(path, lambda: self._open_node(self._tree.lookup(path)), lambda late: late.close())
+        file, found = self._within_time(path, lambda: self._opened(path), lambda late: late[0].close())
         with self._lock:
             handle = next(self._handles)
-            self._open[handle] = path, file, self._pages.opened(path, file.identity)
+            self._open[handle] = path, file, self._pages.opened(path, file.identity, found.size), found
         return handle
 
     def pages(self, handle: int) -> Pages:
@@ -156,7 +171,7 @@ class FileSystem:
         """`size` bytes of an open file at `offset`, fewer only where the file ends."""
         self._last_asked = time.monotonic()
         with self._lock:
-            path, file, pages = self._open[handle]
+            path, file, pages, _ = self._open[handle]
             if pages is Pages.DROP:
                 self._pages.heard_of(path, file.identity)
         began = time.monotonic()
@@ -174,12 +189,14 @@ class FileSystem:
         with self._lock:
             self._reads += 1
             self._bytes_read += len(data)
+            if len(data) < size:
+                self._pages.ended(path, offset + len(data))
         return data
 
     def release(self, handle: int) -> None:
         """Close an open file."""
         with self._lock:
-            path, file, pages = self._open.pop(handle)
+            path, file, pages, _ = self._open.pop(handle)
             if pages is Pages.DROP:
                 self._pages.heard_of(path, file.identity)
             self._pages.closed(path, file.identity)
@@ -227,6 +244,12 @@ class FileSystem:
     def _within_time(self, path: str, call: Callable[[], T], drop: Callable[[T], None] | None = None) -> T:
         """What a request for a path gives, of which it is not known yet which file is behind it."""
         return self._patience.run(f"{self.archive}{path}", call, drop=drop)
+
+    def _opened(self, path: str) -> tuple[OpenFile, Attributes]:
+        """A file just opened, with its attributes."""
+        node = self._tree.lookup(path)
+        file = self._open_node(node)
+        return file, file.attributes(node.attributes)
 
     def _open_node(self, node: Node) -> OpenFile:
         if stat.S_ISDIR(node.attributes.mode):

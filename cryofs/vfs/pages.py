@@ -3,6 +3,10 @@
 The kernel has one set of pages for a name, whichever file is behind it. So when a file was replaced and somebody still
 reads the old one, whoever opens the new one reads past these pages, and nobody gets bytes of both.
 
+The kernel also has one size for a name, which it believes for a second. It reads no further, be the file that is
+opened meanwhile larger, and takes zeros for what is missing, be it smaller. So a file of another size than the kernel
+was told is read past its pages too, for which sizes do not count.
+
 The kernel drops pages when it hears the answer to an open. Answers may overtake one another: so pages count as dropped
 only once a request came by the file that was opened.
 
@@ -22,7 +26,9 @@ class Pages(Enum):
 
     KEEP = "they are of this very state"
     DROP = "they may be of another state"
-    BYPASS = "somebody reads another state: leave theirs alone, and keep none of this one"
+    BYPASS = (
+        "they, or the size that the kernel knows, are of another state: leave them alone, and keep none of this one"
+    )
 
 
 class PageKeeper:
@@ -32,12 +38,25 @@ class PageKeeper:
         self._open: dict[str, Counter[Hashable]] = {}
         # with whether those of other states are gone for certain
         self._kept: OrderedDict[str, tuple[Hashable, bool]] = OrderedDict()
+        self._sizes: OrderedDict[str, int] = OrderedDict()
 
-    def opened(self, name: str, state: Hashable) -> Pages:
-        """A state of the file `name` is open once more."""
+    def told(self, name: str, size: int) -> None:
+        """The kernel is told how large the file `name` is."""
+        self._sizes[name] = size
+        self._sizes.move_to_end(name)
+        if len(self._sizes) > _KNOWN_NAMES:
+            self._sizes.popitem(last=False)
+
+    def ended(self, name: str, end: int) -> None:
+        """The kernel gets less than it asked for: it takes a file for no larger from then on."""
+        if self._sizes.get(name, end) > end:
+            self._sizes[name] = end
+
+    def opened(self, name: str, state: Hashable, size: int) -> Pages:
+        """A state of the file `name` is open once more, which is so large."""
         states = self._open.setdefault(name, Counter())
         states[state] += 1
-        if len(states) > 1:
+        if len(states) > 1 or self._sizes.get(name, size) != size:
             return Pages.BYPASS
         same = self._kept.pop(name, None) == (state, True)
         self._kept[name] = state, same

@@ -6,16 +6,38 @@ stops waiting after a while. Until the read returns, nobody else waits for the s
 Threads: any thread may call `run`. A thread that got stuck ends with its read, or with the process.
 """
 
+import logging
 import queue
 import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from cryofs.errors import StuckError
 
 T = TypeVar("T")
+
+# Threads that may be stuck at the same time. So many files do not hang by themselves: the archive cannot be reached.
+_MOST_STUCK = 256
+
+log = logging.getLogger("cryofs")
+
+
+@dataclass(eq=False)
+class _Task:
+    """Something to be done for one who waits; the lock guards what changes."""
+
+    name: str
+    call: Callable[[], Any]
+    drop: Callable[[Any], None] | None
+    future: Future[Any] = field(default_factory=Future)
+    is_given_up: bool = False
+    is_done: bool = False
+
+
+_Tasks = queue.SimpleQueue[_Task | None]
 
 
 class Patience:
@@ -30,8 +52,10 @@ class Patience:
     def __init__(self, seconds: float):
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._idle: list[queue.SimpleQueue[_Task | None]] = []
+        self._idle: list[_Tasks] = []
         self._stuck: Counter[str] = Counter()
+        # threads that do what was given up, or drop what came of it
+        self._lost = 0
 
     def run(self, name: str, call: Callable[[], T], what: str = "", drop: Callable[[T], None] | None = None) -> T:
         """What a call gives that reads the file `name`; `what` is added to the name in messages.
@@ -44,26 +68,25 @@ class Patience:
         Raises
         ------
         StuckError
-            It takes too long, or one before it did and has not returned.
+            It takes too long, or one before it did and has not returned, or very many others have not.
         """
-        future: Future[T] = Future()
+        task = _Task(name, call, drop)
         with self._lock:
-            if self._stuck[name]:
+            if self._stuck[name] or self._lost >= _MOST_STUCK:
                 raise self._error(name + what)
             tasks = self._idle.pop() if self._idle else None
         if tasks is None:
-            tasks = queue.SimpleQueue()
+            tasks = _Tasks()
             threading.Thread(target=self._work, args=(tasks,), name="reading", daemon=True).start()
-        tasks.put((future, call))
+        tasks.put(task)
         try:
-            return future.result(self._seconds)
+            result: T = task.future.result(self._seconds)
         except TimeoutError:
-            if future.done():
-                return future.result()
-        with self._lock:
-            self._stuck[name] += 1
-        future.add_done_callback(lambda late: self._returned(name, late, drop))
-        raise self._error(name + what)
+            if not self._give_up(task):
+                # it has just come, or the error is that of the call
+                return task.future.result()  # type: ignore[no-any-return]
+            raise self._error(name + what) from None
+        return result
 
     def end(self) -> None:
         """Have threads end that have nothing to do."""
@@ -72,31 +95,51 @@ class Patience:
                 tasks.put(None)
             self._idle.clear()
 
-    def _work(self, tasks: "queue.SimpleQueue[_Task | None]") -> None:
-        while (task := tasks.get()) is not None:
-            future, call = task
-            try:
-                result = call()
-            except BaseException as error:  # noqa: BLE001 - whoever asked gets the error, whatever it is
-                self._rest(tasks)
-                future.set_exception(error)
-            else:
-                self._rest(tasks)
-                future.set_result(result)
-            del task, future, call
-
-    def _rest(self, tasks: "queue.SimpleQueue[_Task | None]") -> None:
-        """Be there for the next call before anybody can make it."""
+    def _give_up(self, task: _Task) -> bool:
+        """Wait no longer, unless it is done."""
         with self._lock:
+            if not task.is_done:
+                task.is_given_up = True
+                self._stuck[task.name] += 1
+                self._lost += 1
+        return task.is_given_up
+
+    def _work(self, tasks: _Tasks) -> None:
+        while (task := tasks.get()) is not None:
+            self._do(task, tasks)
+            # a thread that waits for its next task holds nothing of the last one
+            del task
+
+    def _do(self, task: _Task, tasks: _Tasks) -> None:
+        try:
+            result = task.call()
+        except BaseException as error:  # noqa: BLE001 - whoever asked gets the error, whatever it is
+            if self._is_in_time(task, tasks):
+                task.future.set_exception(error)
+                return
+        else:
+            if self._is_in_time(task, tasks):
+                task.future.set_result(result)
+                return
+            _drop(task, result)
+        with self._lock:
+            self._lost -= 1
             self._idle.append(tasks)
 
-    def _returned(self, name: str, late: Future[T], drop: Callable[[T], None] | None) -> None:
-        if drop is not None and late.exception() is None:
-            drop(late.result())
+    def _is_in_time(self, task: _Task, tasks: _Tasks) -> bool:
+        """Whether somebody waits for a task that is done; the thread is there for the next one before that one knows.
+
+        Otherwise the file is no longer stuck; but dropping what came may take long, so the thread is not there yet.
+        """
         with self._lock:
-            self._stuck[name] -= 1
-            if not self._stuck[name]:
-                del self._stuck[name]
+            task.is_done = True
+            if not task.is_given_up:
+                self._idle.append(tasks)
+                return True
+            self._stuck[task.name] -= 1
+            if not self._stuck[task.name]:
+                del self._stuck[task.name]
+        return False
 
     def _error(self, name: str) -> StuckError:
         return StuckError(
@@ -105,12 +148,18 @@ class Patience:
         )
 
 
+def _drop(task: _Task, result: Any) -> None:
+    """Drop what came too late."""
+    try:
+        if task.drop is not None:
+            task.drop(result)
+    except Exception as error:  # noqa: BLE001 - nobody is there to get it
+        log.warning("%s: what was read too late could not be released (%s)", task.name, error)
+
+
 class Impatience:
     """Runs at once what does not get stuck; to hand it to another thread would cost more than what it does."""
 
     def run(self, name: str, call: Callable[[], T], what: str = "", drop: Callable[[T], None] | None = None) -> T:
         """What a call gives; all else as for those who wait."""
         return call()
-
-
-_Task = tuple[Future[Any], Callable[[], Any]]

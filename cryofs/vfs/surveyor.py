@@ -72,12 +72,12 @@ class Surveyor:
         """Look at all files once more, when the present look has ended."""
         self._wake.set()
 
-    def stop(self) -> None:
-        """End, and wait until that is done."""
+    def stop(self, seconds: float) -> None:
+        """End, and wait for that, but not longer than this: storage that hangs may keep the thread for ever."""
         self._stopped = True
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         with contextlib.closing(Index(self._index_path)) as index:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cryofs.detector.values import Arithmetic, Exceptions, GainReference
+from cryofs.detector.values import Arithmetic, Exceptions, GainReference, array_in
 
 WIDTH = 7
 BITS = [np.dtype(name) for name in ("u1", "u2", "u4")]
@@ -130,3 +130,12 @@ def test_every_arithmetic_restores_as_it_says(dtype: str) -> None:
         found = np.empty((3, 5), np.float32)
         reference.restore(counts[rows][::-1], rows, found)
         assert found.tobytes() == values.astype(np.float32)[rows].tobytes(), reference.arithmetic
+
+
+@pytest.mark.parametrize("memory", [np.zeros((4, 3), "i2"), np.zeros((8, 3), "i1"), np.zeros(6, "f4")])
+def test_an_array_takes_memory_of_any_shape(memory: NDArray[Any]) -> None:
+    made = array_in(memory, (2, 3), np.dtype("f4"))
+    made[:] = 1.5
+    assert made.shape == (2, 3)
+    assert memory.tobytes() == made.tobytes(), "it is the memory that was given"
+    assert array_in(memory, (3,), np.dtype("u1")).tobytes() == memory.tobytes()[:3]

@@ -1,11 +1,13 @@
 """The frame store: one decode for all who ask, memory within its budget, errors for those who wait alone."""
 
+import functools
 import random
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -340,6 +342,35 @@ def test_a_prefetch_that_cannot_start_harms_no_reader(decoder: Decoder) -> None:
     reader.start()
     reader.join(2)
     assert len(found) == 1, "the reader waits for a decode that never began"
+
+
+class RefusingPool(ThreadPoolExecutor):
+    """A pool that is to have no thread, once: it says so, and keeps the task for later, as those of Python do."""
+
+    refused: Callable[[], None] | None = None
+
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        if self.refused is None:
+            self.refused = functools.partial(call, *arguments, **options)
+            raise RuntimeError("can't start new thread")
+        return super().submit(call, *arguments, **options)
+
+
+def test_a_refused_prefetch_that_runs_later_takes_nothing_from_readers() -> None:
+    with RefusingPool(1) as pool, ThreadPoolExecutor(2) as readers:
+        store = FrameStore(100, pool)
+        with pytest.raises(RuntimeError, match="new thread"):
+            store.prefetch(1, 10, never)
+        gate = Gate()
+        first = readers.submit(store.get, 1, 10, gate)
+        assert gate.begun.wait(SECONDS)
+        second = readers.submit(store.get, 1, 10, never)
+        assert pool.refused is not None
+        pool.refused()
+        gate.open.set()
+        assert first.result(SECONDS) is second.result(SECONDS)
+        pool.refused()
+    assert store.figures().failures == 0
 
 
 def test_frames_given_away_whole_keep_a_small_part_of_the_budget(decoder: Decoder) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cryofs.fuse.control import is_mounted
-from tests.support import archive, cryofs, same_tree, simulated
+from tests.support import archive, cryofs, same_tree, simulated, wait_for
 
 HELPER = Path(sys.executable).with_name("mount.cryofs")
 LINKS = (Path("/sbin/mount.cryofs"), Path("/sbin/mount.fuse.cryofs"))

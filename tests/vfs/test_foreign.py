@@ -10,6 +10,7 @@ import pytest
 from benchmarks.simulate import header
 from cryofs.errors import DamagedError
 from cryofs.movies.foreign import ForeignMovie
+from cryofs.settings import Size
 from cryofs.vfs.root import Root
 from tests.foreign import counts, epu, relion, serialem, write_tiff
 from tests.support import archive, simulated
@@ -127,3 +128,14 @@ def test_a_folder_that_may_not_be_read_hides_no_other(folder: Path, monkeypatch:
     monkeypatch.setattr(Root, "names", refusing)
     with serving(folder) as files:
         assert {"Locked", "Movies", "gain-reference.mrc"} <= set(names(files, "/"))
+
+
+def test_memory_of_a_frame_of_another_shape_is_used_again(tmp_path: Path) -> None:
+    one, other = counts((2, 50, 33), "int16"), counts((2, 25, 33), "float32")
+    write_tiff(tmp_path / "one.tif", one)
+    write_tiff(tmp_path / "other.tif", other)
+    # room for one frame of either
+    with serving(tmp_path, cache_size=Size(3500)) as files:
+        for _ in range(2):
+            assert content(files, "/one.mrc").endswith(one.tobytes())
+            assert content(files, "/other.mrc").endswith(other.tobytes())

@@ -2,11 +2,13 @@
 
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cryofs.errors import StuckError
@@ -54,6 +56,66 @@ def test_who_waits_for_a_stuck_file_is_told_and_others_go_on(free: threading.Eve
     free.set()
     wait_for(lambda: not patience._stuck)
     assert patience.run("a.tif", lambda: "fine") == "fine"
+    patience.end()
+
+
+def give_up(patience: Patience, name: str, late: threading.Event, **options: Any) -> None:
+    with pytest.raises(StuckError):
+        patience.run(name, late.wait, **options)
+
+
+def test_what_comes_too_late_and_cannot_be_released_leaves_nothing_stuck(
+    free: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(late: bool) -> None:
+        raise OSError("close failed")
+
+    patience = Patience(SOON)
+    give_up(patience, "a.tif", free, drop=fail)
+    free.set()
+    wait_for(lambda: not patience._lost)
+    assert "a.tif: what was read too late could not be released (close failed)" in caplog.text
+    assert patience.run("a.tif", lambda: "fine") == "fine"
+    patience.end()
+
+
+def test_nobody_waits_until_what_came_too_late_is_released(free: threading.Event) -> None:
+    patience, releasing, released = Patience(SOON), threading.Event(), threading.Event()
+
+    def hang(late: bool) -> None:
+        releasing.set()
+        released.wait()
+
+    give_up(patience, "a.tif", free, drop=hang)
+    free.set()
+    assert releasing.wait(20)
+    assert [patience.run(name, lambda: "fine") for name in ("a.tif", "b.tif")] == ["fine"] * 2
+    released.set()
+    patience.end()
+
+
+def test_threads_that_wait_hold_nothing_of_what_they_read() -> None:
+    patience = Patience(60)
+    found = weakref.ref(patience.run("a.tif", lambda: np.zeros(10)))
+    wait_for(lambda: found() is None)
+    patience.end()
+
+
+def test_not_more_than_some_threads_get_stuck(free: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cryofs.vfs.patience._MOST_STUCK", 3)
+    patience, threads = Patience(SOON), set()
+
+    def hang() -> None:
+        threads.add(threading.get_ident())
+        free.wait()
+
+    for number in range(6):
+        with pytest.raises(StuckError):
+            patience.run(f"{number}.tif", hang)
+    assert len(threads) == 3
+    free.set()
+    wait_for(lambda: not patience._lost)
+    assert patience.run("0.tif", lambda: "fine") == "fine"
     patience.end()
 
 

@@ -1,6 +1,8 @@
 """The archive is looked at in the background; a second mount opens no file that the first one knew."""
 
+import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -8,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
+from cryofs.movies.gain import GainLibrary
 from cryofs.settings import Settings, Size
 from cryofs.vfs import tree
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.filesystem import FileSystem
 from cryofs.vfs.index import Index, index_path
+from cryofs.vfs.root import Root
 from tests.support import archive, simulated, wait_for
 
 FALCON = Widths()
@@ -68,8 +72,7 @@ def test_a_second_mount_reads_no_record(target: Path, monkeypatch: pytest.Monkey
     def never(*arguments: object) -> None:
         raise AssertionError(f"read again: {arguments}")
 
-    monkeypatch.setattr(tree, "read_record", never)
-    monkeypatch.setattr(tree, "is_archived", never)
+    monkeypatch.setattr(tree, "_read_original", never)
     monkeypatch.setattr("cryofs.formats.eer.read_index", never)
     with mounted(target) as files:
         wait_for(lambda: len(files._surveyor._kept) == MOVIES + 2)
@@ -110,3 +113,26 @@ def test_it_ends_with_the_mount_however_much_there_is_to_do(target: Path) -> Non
         pass
     with mounted(target):
         wait_for(lambda: kept(target) == MOVIES + 2 + 2000)
+
+
+def test_storage_that_hangs_keeps_no_mount_from_ending(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where folders are listed, nor where a gain reference is loaded."""
+    free, hanging = threading.Event(), [threading.Event(), threading.Event()]
+
+    def hang(what: threading.Event) -> Iterator[tuple[str, os.stat_result]]:
+        what.set()
+        free.wait()
+        return iter(())
+
+    monkeypatch.setattr("cryofs.vfs.filesystem._ENDING_SECONDS", 0.1)
+    monkeypatch.setattr(Root, "entries", lambda *_: hang(hanging[0]))
+    monkeypatch.setattr(GainLibrary, "preload", lambda *_: hang(hanging[1]))
+    files = FileSystem(target, Settings(jobs=1))
+    files.start()
+    wait_for(lambda: all(each.is_set() for each in hanging))
+    stopping = threading.Thread(target=files.stop, daemon=True)
+    stopping.start()
+    stopping.join(20)
+    ended = not stopping.is_alive()
+    free.set()
+    assert ended
