@@ -66,6 +66,40 @@ def draft(target: Path) -> Iterator[Draft]:
         made.path.unlink(missing_ok=True)
 
 
+def make_folders(root: Path, below: Path = Path()) -> Path:
+    """Make a folder below a root, and the root, durably; a link may lead to the root, but none on from there.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ArchiveError
+        A link or a file is in the way.
+    """
+    for folder in reversed((root, *root.parents)):
+        if not folder.is_dir():
+            _make_folder(folder)
+    for part in below.parts:
+        root /= part
+        if root.is_symlink() or not root.is_dir():
+            _make_folder(root)
+    return root
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir()
+    except FileExistsError as error:
+        if folder.is_dir() and not folder.is_symlink():
+            return  # another run made it just now
+        what = "a symbolic link" if folder.is_symlink() else "a file"
+        raise ArchiveError(f"{folder}: {what} is where a folder is needed; rename or remove it") from error
+    sync_folder(folder.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
