@@ -29,7 +29,7 @@ MAGIC = b"\x89cryofs\n"
 MARK = "archived by cryofs; record at the end of this file"
 
 _FOOTER = struct.Struct("<8sIIQQ16s")
-_HEAD_BYTES = 4096
+HEAD_BYTES = 4096
 _MAX_RECORD_BYTES = 1 << 30
 # Characters of a record for each byte of the file, at most: what it says of a strip or a frame takes a tag or an image
 # directory of the TIFF, too.
@@ -244,7 +244,7 @@ def is_archived(descriptor: int, size: int, name: str) -> bool:
         # an adopted TIFF has no mark at its start; a damaged magic is told by what follows it
         if magic == MAGIC or (version, zero, offset + length + _FOOTER.size) == (VERSION, 0, size):
             return True
-    return MARK.encode() in read_exactly(descriptor, min(size, _HEAD_BYTES), 0, name)
+    return MARK.encode() in read_exactly(descriptor, min(size, HEAD_BYTES), 0, name)
 
 
 def read_record(descriptor: int, size: int, name: str) -> Record:
