@@ -4,7 +4,6 @@ The order is what makes a kill harmless: a gain reference is durable before any 
 and a movie has its final name only once the file was read back and compared.
 """
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,15 @@ from typing import Protocol
 from cryofs.archive import durable, processes, sources
 from cryofs.archive.archiver import Archiver, CompressOptions, Stored
 from cryofs.archive.bands import Workers
-from cryofs.archive.done import MovieInfo, held_movie, is_copy, is_done, look_at, replaced_text
+from cryofs.archive.done import (
+    MovieInfo,
+    is_copy,
+    is_done,
+    look_at,
+    refuse_clash,
+    refuse_without_gain,
+    replaced_text,
+)
 from cryofs.archive.estimate import FrameRow
 from cryofs.archive.fitting import fits
 from cryofs.archive.folders import Folders
@@ -27,11 +34,9 @@ from cryofs.archive.sources import Job, Kind
 from cryofs.detector.values import GainReference
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.mrc import MODE_FLOAT32
-from cryofs.formats.record import is_archived
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGainMovie
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import TIFF_SUFFIXES, original_name
 from cryofs.movies.rendering import gain_header
 
 # With fewer frames than this, a gain reference would hold as much as the movies.
@@ -231,8 +236,8 @@ class _Run:
                 self.fail(job.source, ArchiveError(f"{job.source}: not copied ({error})"))
 
     def _copy(self, job: Job, target: Path) -> None:
-        _refuse_clash(job, target)
-        _refuse_without_gain(job.source)
+        refuse_clash(job.source, target)
+        refuse_without_gain(job.source)
         durable.copy_file(job.source, target)
 
     def date_folders(self, jobs: list[Job]) -> None:
@@ -292,22 +297,3 @@ class _Run:
 def _folder_of(job: Job) -> Path:
     """The folder that a job writes into, relative to the root."""
     return job.target if job.kind is Kind.FOLDER else job.target.parent
-
-
-def _refuse_clash(job: Job, target: Path) -> None:
-    """Refuse to overwrite an archived movie by a file of the same name."""
-    if original_name(target.name) is None or not target.is_file():
-        return
-    with target.open("rb") as file:
-        if is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(target)):
-            raise ArchiveError(f"{job.source}: the archive keeps a movie under this name ({target}); rename the file")
-
-
-def _refuse_without_gain(source: Path) -> None:
-    """Refuse an archived movie that needs a gain reference: that one would not come along."""
-    record = held_movie(source.resolve()) if source.name.endswith(TIFF_SUFFIXES) else None
-    if record is not None and record.needed_gain is not None:
-        raise ArchiveError(
-            f"{source}: an archived movie, unreadable without {record.needed_gain.name} of its archive; "
-            "copy archives as a whole (cp -a, rsync), or compress from a mount"
-        )

@@ -1,4 +1,4 @@
-"""What an archive holds already: whether a movie or a file of a run has been done before."""
+"""What an archive holds already: whether a movie or a file has been done before, and what it may not overwrite."""
 
 import os
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import numpy as np
 
 from cryofs.archive.durable import regular_file
 from cryofs.archive.references import References
-from cryofs.errors import CryofsError
+from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.record import HEAD_BYTES, MARK, Record, Rendered, is_archived, read_record
 from cryofs.movies.eer import EerMovie
-from cryofs.movies.names import printable
+from cryofs.movies.names import TIFF_SUFFIXES, original_name, printable
 from cryofs.movies.source import SourceMovie
 
 
@@ -101,3 +101,22 @@ def replaced_text(target: Path, size: int, mtime_ns: int) -> str:
     """What the user is told of an original that the archive holds no longer."""
     time = np.datetime64(mtime_ns, "ns").astype("datetime64[s]")
     return f"{target}: the archive held another original of this name ({size} bytes, {time} UTC): replaced"
+
+
+def refuse_clash(source: Path, target: Path) -> None:
+    """Refuse to overwrite an archived movie by a file of the same name."""
+    if original_name(target.name) is None or not target.is_file():
+        return
+    with target.open("rb") as file:
+        if is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(target)):
+            raise ArchiveError(f"{source}: the archive keeps a movie under this name ({target}); rename the file")
+
+
+def refuse_without_gain(source: Path) -> None:
+    """Refuse an archived movie that needs a gain reference: that one would not come along."""
+    record = held_movie(source.resolve()) if source.name.endswith(TIFF_SUFFIXES) else None
+    if record is not None and record.needed_gain is not None:
+        raise ArchiveError(
+            f"{source}: an archived movie, unreadable without {record.needed_gain.name} of its archive; "
+            "copy archives as a whole (cp -a, rsync), or compress from a mount"
+        )

@@ -74,7 +74,10 @@ def collect(
 
 def lies_in(source: Path, archive: Path) -> bool:
     """Whether a folder lies in the archive, where what it becomes would be put among its own files."""
-    return source.is_dir() and any(_same_folder(place, archive) for place in source.resolve().parents)
+    try:
+        return source.is_dir() and any(_same_folder(place, archive) for place in source.resolve().parents)
+    except OSError:
+        return False  # what cannot be looked at is told of when it is collected
 
 
 def collect_archived(paths: Iterable[Path]) -> tuple[list[Job], list[Problem]]:
