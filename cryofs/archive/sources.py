@@ -178,7 +178,10 @@ def _is_same(one: Job, other: Job) -> bool:
         return False
     if one.kind is other.kind is Kind.FOLDER:
         return True
-    return one.source == other.source or os.path.samestat(one.source.lstat(), other.source.lstat())
+    try:
+        return one.source == other.source or os.path.samestat(one.source.lstat(), other.source.lstat())
+    except OSError:
+        return False
 
 
 def _same_folder(one: Path, other: Path) -> bool:
