@@ -1,16 +1,18 @@
 """Storing the movies of a run one after the other: what belongs to one process of it."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from cryofs.archive.bands import Workers
+from cryofs.archive.done import held_movie, is_marked, replaced_text
 from cryofs.archive.plan import Coding, make_plan
 from cryofs.archive.references import Reference, References
 from cryofs.archive.samples import take_samples
 from cryofs.archive.sources import Job, Kind
 from cryofs.archive.writer import OnFrame, archive_movie
-from cryofs.errors import ArchiveError, CryofsError
+from cryofs.errors import ArchiveError, CryofsError, DamagedError
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
@@ -33,11 +35,18 @@ class CompressOptions:
 
 @dataclass(frozen=True)
 class Stored:
-    """A movie in the archive: sizes of its source and its file, and what the user may want to know."""
+    """A movie in the archive: sizes of its source and its file, and what the user may want to know.
+
+    Attributes
+    ----------
+    replaced : str or None
+        What is said of another original that the archive held under this name.
+    """
 
     source_bytes: int
     stored_bytes: int
     note: str | None = None
+    replaced: str | None = None
 
 
 class Archiver:
@@ -85,7 +94,9 @@ class Archiver:
             raise ArchiveError(f"{job.source}: not stored, by a fault of cryofs ({what}); please report it") from error
 
     def _store(self, job: Job, on_frame: OnFrame) -> Stored:
+        target = self._archive / job.target
         with self.open(job) as movie:
+            replaced = _replaced(movie, job.source, target)
             samples = take_samples(movie)
             reference: Reference | None = None
             note = None
@@ -97,9 +108,33 @@ class Archiver:
             plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
             if self._given is not None and job.kind is Kind.MOVIE and plan.reference is not self._given:
                 note = _not_used(job.source, self._given, movie)
-            target = self._archive / job.target
             stored = archive_movie(movie, target, plan, self._workers, on_frame)
-            return Stored(movie.stat.st_size, stored, note)
+            return Stored(movie.stat.st_size, stored, note, replaced)
+
+
+def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
+    """What is said of another original under this name, which this one replaces.
+
+    Raises
+    ------
+    ArchiveError
+        No movie that compress wrote has the name, but another file, which would be lost.
+    """
+    if not os.path.lexists(target):
+        return None
+    try:
+        held = held_movie(target)
+    except DamagedError:
+        if is_marked(target):
+            return f"{target}: the archive held a damaged movie of this name: replaced"
+        held = None
+    if held is None or held.adopted is not None:
+        raise ArchiveError(
+            f"{source}: the archive keeps another file under this name ({target}); rename the movie, or remove the file"
+        )
+    original = held.rendered or held.original
+    known = original.bytes, original.mtime_ns
+    return None if known == movie.state else replaced_text(target, *known)
 
 
 def _not_used(source: Path, given: Reference, movie: SourceMovie) -> str | None:

@@ -4,7 +4,6 @@ The order is what makes a kill harmless: a gain reference is durable before any 
 and a movie has its final name only once the file was read back and compared.
 """
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -16,9 +15,18 @@ from typing import Protocol
 from cryofs.archive import durable, processes, sources
 from cryofs.archive.archiver import Archiver, CompressOptions, Stored
 from cryofs.archive.bands import Workers
-from cryofs.archive.done import MovieInfo, is_copy, is_done, look_at
+from cryofs.archive.done import (
+    MovieInfo,
+    is_copy,
+    is_done,
+    look_at,
+    refuse_clash,
+    refuse_without_gain,
+    replaced_text,
+)
 from cryofs.archive.estimate import FrameRow
 from cryofs.archive.fitting import fits
+from cryofs.archive.folders import Folders
 from cryofs.archive.processes import Outcome
 from cryofs.archive.references import estimate_from
 from cryofs.archive.samples import take_samples
@@ -26,11 +34,9 @@ from cryofs.archive.sources import Job, Kind
 from cryofs.detector.values import GainReference
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.mrc import MODE_FLOAT32
-from cryofs.formats.record import is_archived
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGainMovie
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import original_name
 from cryofs.movies.rendering import gain_header
 from cryofs.remedies import explain
 
@@ -43,11 +49,15 @@ _MAX_PROCESSES = 16
 
 @dataclass
 class Summary:
-    """Figures of a run; bytes are those of the movies done, of EER files where fractions were made."""
+    """Figures of a run; bytes are those of the movies done, of EER files where fractions were made.
+
+    `replaced` counts movies and files that took the place of others of their name.
+    """
 
     movies: int = 0
     failed: int = 0
     skipped: int = 0
+    replaced: int = 0
     original_bytes: int = 0
     stored_bytes: int = 0
     seconds: float = 0.0
@@ -89,16 +99,20 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
         The gain reference given cannot be used.
     """
     started = time.monotonic()
-    jobs, problems = sources.collect(paths, archive, render_eer=options.rendering is not None)
-    archive.mkdir(parents=True, exist_ok=True)
+    paths = list(paths)
+    durable.make_folders(archive)
+    inside = [path for path in paths if sources.lies_in(path, archive)]
     with ThreadPoolExecutor(options.jobs) as pool:
         run = _Run(archive, options, listener, pool)
-        for problem in problems:
-            run.fail(problem.source, problem.error)
-        run.make_folders(jobs)
-        run.archive_movies([job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)])
-        run.copy_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)])
-        run.date_folders(jobs)
+        for path in inside:
+            run.fail(path, ArchiveError(f"{path}: lies in the archive; name another archive with -o"))
+        jobs = run.collect([path for path in paths if path not in inside])
+        walked = [job for job in jobs if job.kind is Kind.FOLDER]
+        with Folders(archive, [job.source for job in walked]) as folders:
+            jobs = run.make_folders(jobs, folders)
+            run.archive_movies([job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)])
+            run.copy_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)])
+        run.date_folders([job for job in jobs if job.kind is Kind.FOLDER and job.target != Path()])
     run.summary.seconds = time.monotonic() - started
     return run.summary
 
@@ -119,13 +133,25 @@ class _Run:
         self._several: bool | None = None
         self.summary = Summary()
 
-    def make_folders(self, jobs: list[Job]) -> None:
-        """Make the folders that targets need, and clear them of what killed runs left."""
-        targets = [(job.kind, self._archive / job.target) for job in jobs]
-        for folder in sorted({target if kind is Kind.FOLDER else target.parent for kind, target in targets}):
-            if folder.is_dir():
-                durable.remove_stale_drafts(folder)
-            folder.mkdir(parents=True, exist_ok=True)
+    def collect(self, paths: list[Path]) -> list[Job]:
+        render_eer, folds_case = self._options.rendering is not None, durable.folds_case(self._archive)
+        jobs, problems = sources.collect(paths, self._archive, render_eer=render_eer, folds_case=folds_case)
+        for problem in problems:
+            self.fail(problem.source, problem.error)
+        return jobs
+
+    def make_folders(self, jobs: list[Job], folders: Folders) -> list[Job]:
+        """Make the folders that targets need; the jobs whose folder is there."""
+        errors: dict[Path, Exception] = {}
+        for folder in sorted({Path(), *map(_folder_of, jobs)}):
+            try:
+                folders.make(folder)
+            except (CryofsError, OSError) as error:
+                errors[folder] = error
+        for job in jobs:
+            if _folder_of(job) in errors:
+                self.fail(job.source, errors[_folder_of(job)])
+        return [job for job in jobs if _folder_of(job) not in errors]
 
     def archive_movies(self, jobs: list[Job]) -> None:
         usable: list[tuple[Job, MovieInfo]] = []
@@ -136,7 +162,7 @@ class _Run:
                     info = look_at(movie, job.source)
                     if isinstance(movie, EerMovie):
                         self._keep_eer_gain(movie)
-                if self._options.only_do_unfinished and is_done(self._archive / job.target, info):
+                if self._options.only_do_unfinished and is_done(self._archive / job.target, info, self._references):
                     self.summary.skipped += 1
                 else:
                     usable.append((job, info))
@@ -147,6 +173,8 @@ class _Run:
         self._listener.begin(len(usable), 2 * sum(info.shape[0] for _, info in usable))
         if self._options.gain == "auto":
             self._estimate_missing([info for job, info in usable if job.kind is Kind.MOVIE])
+        for damaged in self._references.damaged:
+            self._listener.note(f"{damaged}; no movie of this run uses it")
         for job, outcome in self._store_all([job for job, _ in usable]):
             if isinstance(outcome, Stored):
                 self._note_stored(job, outcome)
@@ -182,7 +210,13 @@ class _Run:
         self.summary.stored_bytes += stored.stored_bytes
         if stored.note:
             self._listener.note(stored.note)
+        if stored.replaced:
+            self._note_replaced(stored.replaced)
         self._listener.movie_done(job.target, stored.source_bytes, stored.stored_bytes)
+
+    def _note_replaced(self, text: str) -> None:
+        self.summary.replaced += 1
+        self._listener.note(text)
 
     def copy_others(self, jobs: list[Job]) -> None:
         for job in jobs:
@@ -190,17 +224,26 @@ class _Run:
             try:
                 if job.kind is Kind.LINK:
                     durable.copy_link(job.source, target)
-                elif not (self._options.only_do_unfinished and is_copy(job.source, target)):
-                    _refuse_clash(job, target)
-                    durable.copy_file(job.source, target)
+                elif not is_copy(job.source, target):
+                    held = durable.regular_file(target)
+                    self._copy(job, target)
+                    if held is not None:
+                        self._note_replaced(replaced_text(target, held.st_size, held.st_mtime_ns))
+                elif not self._options.only_do_unfinished:
+                    self._copy(job, target)
             except CryofsError as error:
                 self.fail(job.source, error)
             except OSError as error:
                 self.fail(job.source, ArchiveError(f"{job.source}: not copied: {explain(error)}"))
 
+    def _copy(self, job: Job, target: Path) -> None:
+        refuse_clash(job.source, target)
+        refuse_without_gain(job.source)
+        durable.copy_file(job.source, target)
+
     def date_folders(self, jobs: list[Job]) -> None:
         """Give folders the times and modes of their originals, the deepest first."""
-        for job in reversed([job for job in jobs if job.kind is Kind.FOLDER and job.target != Path()]):
+        for job in reversed(jobs):
             try:
                 durable.copy_times(job.source, self._archive / job.target)
             except OSError as error:
@@ -252,10 +295,6 @@ class _Run:
         self._listener.failed(source, error)
 
 
-def _refuse_clash(job: Job, target: Path) -> None:
-    """Refuse to overwrite an archived movie by a file of the same name."""
-    if original_name(target.name) is None or not target.is_file():
-        return
-    with target.open("rb") as file:
-        if is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(target)):
-            raise ArchiveError(f"{job.source}: the archive keeps a movie under this name ({target}); rename the file")
+def _folder_of(job: Job) -> Path:
+    """The folder that a job writes into, relative to the root."""
+    return job.target if job.kind is Kind.FOLDER else job.target.parent

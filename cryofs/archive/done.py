@@ -1,15 +1,18 @@
-"""What an archive holds already: whether a movie or a file of a run has been done before."""
+"""What an archive holds already: whether a movie or a file has been done before, and what it may not overwrite."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
-from cryofs.errors import CryofsError
-from cryofs.formats.record import Rendered, is_archived, read_record
+from cryofs.archive.durable import regular_file
+from cryofs.archive.references import References
+from cryofs.errors import ArchiveError, CryofsError
+from cryofs.formats.record import HEAD_BYTES, MARK, Record, Rendered, is_archived, read_record
 from cryofs.movies.eer import EerMovie
-from cryofs.movies.names import printable
+from cryofs.movies.names import TIFF_SUFFIXES, original_name, printable
 from cryofs.movies.source import SourceMovie
 
 
@@ -49,18 +52,37 @@ def rendered_from(movie: EerMovie) -> Rendered:
     )
 
 
-def is_done(target: Path, info: MovieInfo) -> bool:
-    """Whether the archive holds this very movie; a target of that name that holds another is done again."""
-    if not target.is_file():
-        return False
+def held_movie(target: Path) -> Record | None:
+    """The record of the archived movie that has a name in the archive; None where nothing has it, or something else.
+
+    Raises
+    ------
+    DamagedError
+        It is damaged.
+    """
+    if regular_file(target) is None:
+        return None
     with target.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        try:
-            if not is_archived(file.fileno(), size, str(target)):
-                return False
-            record = read_record(file.fileno(), size, str(target))
-        except CryofsError:
-            return False
+        if not is_archived(file.fileno(), size, str(target)):
+            return None
+        return read_record(file.fileno(), size, str(target))
+
+
+def is_marked(target: Path) -> bool:
+    """Whether compress wrote an archived movie, however damaged it is; one that was adopted has no mark."""
+    with target.open("rb") as file:
+        return MARK.encode() in file.read(HEAD_BYTES)
+
+
+def is_done(target: Path, info: MovieInfo, references: References) -> bool:
+    """Whether the archive holds this very movie and what it needs; another one of that name is done again."""
+    try:
+        record = held_movie(target)
+    except CryofsError:
+        return False
+    if record is None or (record.needed_gain and not references.serve(target.parent, record.needed_gain)):
+        return False
     if record.rendered is not None and info.rendered is not None:
         same_source = msgspec.structs.replace(record.rendered, damaged_frames=[]) == info.rendered
         return same_source and (record.shape, record.mrc_mode) == (info.shape, info.mode)
@@ -70,7 +92,31 @@ def is_done(target: Path, info: MovieInfo) -> bool:
 
 def is_copy(source: Path, target: Path) -> bool:
     """Whether a file of the archive is a copy of a source, by size and time."""
-    if not target.is_file():
-        return False
-    here, there = source.stat(), target.stat()
-    return (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+    there = regular_file(target)
+    here = source.stat()
+    return there is not None and (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+
+
+def replaced_text(target: Path, size: int, mtime_ns: int) -> str:
+    """What the user is told of an original that the archive holds no longer."""
+    time = np.datetime64(mtime_ns, "ns").astype("datetime64[s]")
+    return f"{target}: the archive held another original of this name ({size} bytes, {time} UTC): replaced"
+
+
+def refuse_clash(source: Path, target: Path) -> None:
+    """Refuse to overwrite an archived movie by a file of the same name."""
+    if original_name(target.name) is None or not target.is_file():
+        return
+    with target.open("rb") as file:
+        if is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(target)):
+            raise ArchiveError(f"{source}: the archive keeps a movie under this name ({target}); rename the file")
+
+
+def refuse_without_gain(source: Path) -> None:
+    """Refuse an archived movie that needs a gain reference: that one would not come along."""
+    record = held_movie(source.resolve()) if source.name.endswith(TIFF_SUFFIXES) else None
+    if record is not None and record.needed_gain is not None:
+        raise ArchiveError(
+            f"{source}: an archived movie, unreadable without {record.needed_gain.name} of its archive; "
+            "copy archives as a whole (cp -a, rsync), or compress from a mount"
+        )

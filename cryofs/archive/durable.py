@@ -3,22 +3,26 @@
 A draft is written under a hidden name in the folder of its target, fsynced, checked by its maker, renamed onto the
 target, and the folder fsynced. A kill at any moment leaves the old state or the new one, and perhaps a draft that the
 next run removes. A draft is locked while its maker lives, so that two runs into one archive leave each other's drafts
-alone.
+alone. Where a file system has no locks, drafts that are left behind stay.
 """
 
 import contextlib
+import errno
 import fcntl
 import io
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from cryofs.errors import ArchiveError
 from cryofs.movies.names import DRAFT_PREFIX
+from cryofs.movies.source import is_still
 
 _COPY_CHUNK = 8 << 20
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Draft:
@@ -108,6 +112,23 @@ def _make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
+def regular_file(path: Path) -> os.stat_result | None:
+    """The inode of a file; None where there is none, or a link."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def folds_case(folder: Path) -> bool:
+    """Whether names in a folder that differ by case only are one name."""
+    # where nothing can be written, whoever writes next will say so
+    with contextlib.suppress(OSError), draft(folder / "probe") as made:
+        return made.path.with_name(made.path.name.upper()).exists()
+    return False
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -131,12 +152,12 @@ def write_file(target: Path, data: bytes, *, new: bool = False) -> None:
 
 @contextlib.contextmanager
 def naming(target: Path) -> Iterator[None]:
-    """Name the file in errors of the system that name its draft, or none: a full disk says only that it is full."""
+    """Name the file in errors of the system that name none, as a full disk does, or name its draft."""
     try:
         yield
     except OSError as error:
-        unnamed = error.filename is None or DRAFT_PREFIX in str(error.filename)
-        if unnamed and error.errno is not None:
+        named = error.filename is not None and DRAFT_PREFIX not in str(error.filename)
+        if not named and error.errno is not None:
             raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
         raise
 
@@ -153,10 +174,8 @@ def copy_file(source: Path, target: Path) -> None:
         before = os.fstat(original.fileno())
         shutil.copyfileobj(original, made, _COPY_CHUNK)
         made.sync()
-        after = os.fstat(original.fileno())
-        unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-        if not unchanged or not _same_bytes(original, made.file):
-            raise ArchiveError(f"{source}: changed while it was copied; try again once it is written")
+        if not _same_bytes(original, made.file) or not is_still(source, before):
+            raise ArchiveError(f"{source}: changed or replaced while it was copied; try again once it is written")
         os.fchmod(made.file.fileno(), before.st_mode & 0o7777)
         os.utime(made.file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
         made.sync()
@@ -191,20 +210,41 @@ def remove_stale_drafts(folder: Path) -> None:
         if path.is_symlink():
             path.unlink(missing_ok=True)
             continue
-        with contextlib.suppress(OSError), path.open("rb") as file:
+        with contextlib.suppress(OSError), _opened(path) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
+
+
+def _opened(path: Path) -> io.BufferedReader | io.BufferedRandom:
+    """A draft of another run; NFS locks only what is open for writing, which one about to be published need not be."""
+    try:
+        return path.open("r+b")
+    except PermissionError:
+        return path.open("rb")
 
 
 def _create(folder: Path) -> tuple[Path, io.BufferedRandom]:
     while True:
         path = folder / (DRAFT_PREFIX + secrets.token_hex(8))
         file = path.open("x+b")
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            _lock(file)
+        except BaseException:
+            file.close()
+            path.unlink(missing_ok=True)
+            raise
         # another run may have taken the new file for a stale one before it was locked
         if path.exists():
             return path, file
         file.close()
+
+
+def _lock(file: io.BufferedRandom) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
 
 
 def _same_bytes(one: io.BufferedReader, other: io.BufferedRandom) -> bool:

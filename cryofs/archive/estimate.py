@@ -11,10 +11,10 @@ from typing import Any, Self
 import numpy as np
 
 from cryofs.archive.arithmetic import find_arithmetic
-from cryofs.archive.durable import draft, naming, write_file
+from cryofs.archive.durable import draft, make_folders, naming, remove_stale_drafts, write_file
 from cryofs.detector.gain import BECAME_RELIABLE, CHANGED, MISMATCH, NEGATIVE, GainEstimate
 from cryofs.detector.values import GainReference
-from cryofs.errors import CryofsError, GainError
+from cryofs.errors import ArchiveError, CryofsError, GainError
 from cryofs.formats.mrc import MODE_FLOAT32, new_header
 from cryofs.movies.gain import reference_file
 from cryofs.movies.mrc import MrcMovie
@@ -216,7 +216,8 @@ def continue_estimation(
     GainError
         No movie could be used, or the state in the folder is not readable.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folders(folder)
+    remove_stale_drafts(folder)
     estimation = Estimation.load(folder) if (folder / STATE_NAME).exists() else None
     saved = time.monotonic()
     try:
@@ -226,12 +227,14 @@ def continue_estimation(
                     estimation = estimation or Estimation.for_movie(movie, thresh)
                     estimation.set_thresh(thresh)
                     yield from estimation.add_movie(movie, pool, limits)
-                if time.monotonic() - saved > _SAVE_SECONDS:
-                    estimation.save(folder)
-                    estimation.save_reference(folder, GainReference(estimation.estimate.reference()))
-                    saved = time.monotonic()
             except CryofsError as error:
                 on_error(error)
+            except OSError as error:
+                on_error(ArchiveError(f"{path}: cannot be read ({error.strerror}); check its permissions and the disk"))
+            if estimation is not None and time.monotonic() - saved > _SAVE_SECONDS:
+                estimation.save(folder)
+                estimation.save_reference(folder, GainReference(estimation.estimate.reference()))
+                saved = time.monotonic()
             if limits.stop() or (estimation is not None and estimation.stable):
                 return
     finally:

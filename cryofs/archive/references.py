@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from cryofs.archive.durable import write_file
+from cryofs.archive.durable import regular_file, write_file
 from cryofs.archive.estimate import Estimation, FrameRow, Limits
 from cryofs.archive.fitting import exception_share, fits
 from cryofs.archive.samples import Sample
@@ -46,11 +47,30 @@ class References:
     def __init__(self, root: Path):
         self._root = root
         self._library = GainLibrary(root)
-        self._known = [self._load(path) for path in self._library.paths(root)]
+        # what paths(folder) hold, by folder
+        self._sums: dict[Path, set[str]] = {}
+        self.damaged: list[CryofsError] = []
+
+    @cached_property
+    def _known(self) -> list[Reference]:
+        """Loaded only once a movie may need one; a damaged one serves no movie, and is no reason to store none."""
+        known = []
+        for path in self._library.paths(self._root):
+            try:
+                known.append(self._load(path))
+            except CryofsError as error:
+                self.damaged.append(error)
+        return known
 
     def of_size(self, shape: tuple[int, int]) -> list[Reference]:
         """The references for frames of a size."""
         return [one for one in self._known if one.gain.shape == shape]
+
+    def serve(self, folder: Path, needed: Gain) -> bool:
+        """Whether movies in a folder of the archive, read there, find the reference that they need."""
+        if folder not in self._sums:
+            self._sums[folder] = {self._library.sha256(path) for path in self._library.paths(folder)}
+        return needed.sha256 in self._sums[folder]
 
     def fitting(self, shape: tuple[int, int], samples: list[Sample]) -> Reference | None:
         """The reference that leaves the fewest exceptions in the samples, None where all leave too many."""
@@ -75,32 +95,38 @@ class References:
 
     def keep_eer(self, data: bytes) -> None:
         """Write the gain reference of rendered EER movies, under a longer name where another has the plain one."""
-        target = self._root / EER_GAIN_REFERENCE
-        if target.exists() and target.read_bytes() != data:
-            target = self._root / later_eer_reference_name(gain.bytes_sha256(data))
-        if not target.exists():
-            write_file(target, data)
+        self._write(data, EER_GAIN_REFERENCE, later_eer_reference_name)
 
     def _store(self, data: bytes) -> Reference:
-        """Write a reference under a free name; another run may take one at the same time."""
-        target = self._root / GAIN_REFERENCE
-        try:
-            write_file(target, data, new=True)
-        except FileExistsError:
-            # another run may have come to the same reference
-            if target.read_bytes() != data:
-                target = self._root / later_reference_name(gain.bytes_sha256(data))
-                write_file(target, data)
-        return self._remember(target)
-
-    def _remember(self, path: Path) -> Reference:
-        reference = self._load(path)
+        reference = self._load(self._write(data, GAIN_REFERENCE, later_reference_name))
         self._known.append(reference)
         return reference
 
+    def _write(self, data: bytes, first: str, later: Callable[[str], str]) -> Path:
+        """Write a reference under a free name, unless it is there; another run may do so at the same time."""
+        target = self._root / first
+        try:
+            if not _has(target, data):
+                write_file(target, data, new=True)
+        except FileExistsError:
+            if not _has(target, data):
+                target = self._root / later(gain.bytes_sha256(data))
+                # what has the name of this content and is not it was damaged
+                if not _has(target, data):
+                    write_file(target, data)
+        return target
+
     def _load(self, path: Path) -> Reference:
-        reference = gain.load_reference(path)
-        return Reference(Gain(self._library.sha256(path), path.name, reference.arithmetic.value), reference)
+        try:
+            reference = gain.load_reference(path)
+            return Reference(Gain(self._library.sha256(path), path.name, reference.arithmetic.value), reference)
+        except OSError as error:
+            raise GainError(f"{path}: the gain reference cannot be read ({error.strerror})") from error
+
+
+def _has(target: Path, data: bytes) -> bool:
+    """Whether a file of the archive has this content; a link is none of its files."""
+    return regular_file(target) is not None and target.read_bytes() == data
 
 
 def estimate_from(

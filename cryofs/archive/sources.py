@@ -1,6 +1,5 @@
 """What a run is asked to archive: movies, folders, lists -> jobs, each with its place in the archive."""
 
-import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from pathlib import Path
 
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats import lists
-from cryofs.formats.record import is_archived
 from cryofs.movies.names import (
     DRAFT_PREFIX,
     EER_SUFFIX,
@@ -18,8 +16,8 @@ from cryofs.movies.names import (
     archived_name,
     fractions_name,
     is_file,
-    original_name,
 )
+from cryofs.remedies import explain
 
 
 class Kind(Enum):
@@ -49,29 +47,45 @@ class Problem:
     error: CryofsError
 
 
-def collect(sources: Iterable[Path], archive: Path, *, render_eer: bool = False) -> tuple[list[Job], list[Problem]]:
+def collect(
+    sources: Iterable[Path], archive: Path, *, render_eer: bool = False, folds_case: bool = False
+) -> tuple[list[Job], list[Problem]]:
     """Jobs for all sources, sorted by target, and what cannot be done.
 
     A folder's tree is kept below the root of the archive. A movie given by itself goes to the root; a movie in a list
     goes where the list says, relative to the root (without the leading ``/`` of an absolute path). With `render_eer`,
-    EER files become movies of their fractions.
+    EER files become movies of their fractions. With `folds_case`, names that differ by case only are one name.
     """
-    jobs: dict[Path, Job] = {}
+    jobs: dict[str, Job] = {}
     problems = []
-    for item in chain.from_iterable(_originals_of(source, archive) for source in sources):
+    for item in chain.from_iterable(_items_of(source, archive) for source in sources):
         if isinstance(item, Problem):
             problems.append(item)
             continue
+        if any(part.startswith(DRAFT_PREFIX) for part in item.target.parts):
+            text = f"{item.source}: called like an unfinished file of cryofs; rename it, or remove it if it is one"
+            problems.append(Problem(item.source, ArchiveError(text)))
+            continue
         if render_eer and item.kind is Kind.FILE and item.source.suffix == EER_SUFFIX:
             item = _rendered(item)
-        twin = jobs.setdefault(item.target, item)
+        name = str(item.target)
+        key = name.casefold() if folds_case else name
+        twin = jobs.setdefault(key, item)
         if (twin.kind, item.kind) == (Kind.EER, Kind.MOVIE):
             # a movie that is there wins over one that would be made
-            jobs[item.target], item, twin = item, twin, item
-        if twin.source != item.source and not twin.kind is item.kind is Kind.FOLDER:
-            text = f"{item.source}: {twin.source} already becomes {item.target} in the archive; rename one of them"
+            jobs[key], item, twin = item, twin, item
+        if not _is_same(twin, item):
+            text = f"{item.source}: {twin.source} already becomes {twin.target} in the archive; rename one of them"
             problems.append(Problem(item.source, ArchiveError(text)))
     return sorted(jobs.values(), key=lambda job: job.target), problems
+
+
+def lies_in(source: Path, archive: Path) -> bool:
+    """Whether a folder lies in the archive, where what it becomes would be put among its own files."""
+    try:
+        return source.is_dir() and any(_same_folder(place, archive) for place in source.resolve().parents)
+    except OSError:
+        return False  # what cannot be looked at is told of when it is collected
 
 
 def collect_archived(paths: Iterable[Path]) -> tuple[list[Job], list[Problem]]:
@@ -86,39 +100,22 @@ def collect_archived(paths: Iterable[Path]) -> tuple[list[Job], list[Problem]]:
     return jobs, problems
 
 
-def _originals_of(source: Path, archive: Path) -> Iterable[Job | Problem]:
-    """What a source stands for; an archive is refused, as its gain references would become movies of another."""
-    items = list(_items_of(source, archive))
-    stored = next((item.source for item in items if isinstance(item, Job) and _is_stored(item)), None)
-    if stored is None:
-        return items
-    text = f"{stored}: archived already, so {source} is not archived again; copy an archive by cp -a, or take "
-    return [Problem(stored, ArchiveError(f"{text}the originals out first: cryofs extract {source} -o FOLDER"))]
-
-
-def _is_stored(job: Job) -> bool:
-    """Whether a file is an archived movie."""
-    if job.kind is not Kind.FILE or original_name(job.source.name) is None:
-        return False
-    with contextlib.suppress(CryofsError, OSError), job.source.open("rb") as file:
-        return is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(job.source))
-    return False
-
-
 def _items_of(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
     """What a source stands for; where `archive` is None, files keep their names."""
-    if source.is_dir() and archive is not None and _same_folder(source, archive):
-        yield Problem(
-            source, ArchiveError(f"{source}: source and archive are one folder; name another archive with -o")
-        )
-    elif source.is_dir():
-        yield from _walk(source, archive)
-    elif not source.is_file():
-        yield Problem(source, ArchiveError(f"{source}: no such file or folder; check the path"))
-    elif source.suffix in lists.SUFFIXES:
-        yield from _listed(source, archive)
-    else:
-        yield _job(source, Path(source.name), archive)
+    try:
+        if source.is_dir() and archive is not None and _same_folder(source, archive):
+            text = f"{source}: source and archive are one folder; name another archive with -o"
+            yield Problem(source, ArchiveError(text))
+        elif source.is_dir():
+            yield from _walk(source, archive)
+        elif not source.is_file():
+            yield Problem(source, ArchiveError(f"{source}: no such file or folder; check the path"))
+        elif source.suffix in lists.SUFFIXES:
+            yield from _listed(source, archive)
+        else:
+            yield _job(source, Path(source.name), archive)
+    except OSError as error:
+        yield _unreadable(source, error)
 
 
 def _listed(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
@@ -145,7 +142,7 @@ def _listed(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
 
 
 def _walk(folder: Path, archive: Path | None) -> Iterator[Job | Problem]:
-    """Everything below a folder, but for the archive itself and drafts of other runs."""
+    """Everything below a folder, but for the archive itself."""
     unreadable: list[OSError] = []
     for place, names, files in os.walk(folder, onerror=unreadable.append):
         here = Path(place)
@@ -153,18 +150,24 @@ def _walk(folder: Path, archive: Path | None) -> Iterator[Job | Problem]:
         yield Job(Kind.FOLDER, here, below)
         for name in sorted([*names, *files]):
             path = here / name
-            if path.is_symlink() and not path.is_file():
-                yield Job(Kind.LINK, path, below / name)
-            elif name in names or name.startswith(DRAFT_PREFIX):
-                continue
-            elif path.is_file():
-                yield _job(path, below / name, archive)
-            else:
-                yield Problem(path, ArchiveError(f"{path}: neither file nor folder; leave it out of the archive"))
+            try:
+                if path.is_symlink() and not is_file(path):
+                    yield Job(Kind.LINK, path, below / name)
+                elif name in names or (archive is None and name.startswith(DRAFT_PREFIX)):
+                    continue
+                elif path.is_file():
+                    yield _job(path, below / name, archive)
+                else:
+                    yield Problem(path, ArchiveError(f"{path}: neither file nor folder; leave it out of the archive"))
+            except OSError as error:
+                yield _unreadable(path, error)
         names[:] = [name for name in names if archive is None or not _same_folder(here / name, archive)]
-    for error in unreadable:
-        text = f"{error.filename}: cannot be listed ({error.strerror}); check its permissions"
-        yield Problem(Path(error.filename), ArchiveError(text))
+    for found in unreadable:
+        yield _unreadable(Path(found.filename), found)
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    return Problem(path, ArchiveError(explain(error, path)))
 
 
 def _job(source: Path, target: Path, archive: Path | None) -> Job:
@@ -183,5 +186,21 @@ def _inside(name: Path) -> Path:
     return path.relative_to(path.anchor) if path.is_absolute() else Path(*(part for part in path.parts if part != ".."))
 
 
+def _is_same(one: Job, other: Job) -> bool:
+    """Whether two jobs for one name are one: the same file by two spellings, or folders whose contents go together."""
+    if one.target != other.target:
+        return False
+    if one.kind is other.kind is Kind.FOLDER:
+        return True
+    try:
+        return one.source == other.source or os.path.samestat(one.source.lstat(), other.source.lstat())
+    except OSError:
+        return False
+
+
 def _same_folder(one: Path, other: Path) -> bool:
-    return other.exists() and one.samefile(other)
+    """Whether two paths lead to one folder; none that cannot be looked at does."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

@@ -34,6 +34,7 @@ class MrcMovie(SourceMovie):
 
     def __init__(self, path: Path, max_extended_header: int = mrc.MAX_EXTENDED_HEADER_BYTES):
         self.name = str(path)
+        self.path = path
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self.stat = os.fstat(self.descriptor)

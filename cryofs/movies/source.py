@@ -4,6 +4,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,33 @@ from cryofs.movies.movie import Movie
 ReadRows = Callable[[int, NDArray[np.uint8]], None]
 
 
+def is_still(path: Path, known: os.stat_result) -> bool:
+    """Whether a path leads to the file that it led to, and nobody wrote to it; its times alone can be put back."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return False
+    return _state(found) == _state(known)
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 class SourceMovie(Movie):
     """A movie in a file of its own.
 
     Attributes
     ----------
+    path : Path
+        The file.
     descriptor : int
         The open file.
     stat : os.stat_result
         What it was when it was opened.
     """
 
+    path: Path
     descriptor: int
     stat: os.stat_result
 
@@ -62,6 +79,13 @@ class SourceMovie(Movie):
         now = os.fstat(self.descriptor)
         if (now.st_size, now.st_mtime_ns) != self.state:
             raise ChangedError(f"{self.name}: changed while it was read; wait until it is written, then try again")
+
+    def check_in_place(self) -> None:
+        """Raise ChangedError where the file was written to since it was opened, or another one has its name."""
+        if not is_still(self.path, self.stat):
+            raise ChangedError(
+                f"{self.name}: changed, replaced or removed while it was read; wait until it is written, then try again"
+            )
 
     def close(self) -> None:
         """Release the file."""

@@ -12,18 +12,20 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.simulate import Detector, header, write_movie
-from cryofs.archive import compress
+from cryofs.archive import compress, durable, references
 from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.bands import OriginalSums
 from cryofs.archive.estimate import Limits, continue_estimation
 from cryofs.archive.plan import Coding, NarrowChoice
+from cryofs.archive.references import References
 from cryofs.archive.savings import describe
 from cryofs.errors import ArchiveError
 from cryofs.movies.mrc import MrcMovie
-from tests.support import SHAPE, archive, assert_verified, names, restored, same_tree, simulated
+from tests.support import SHAPE, Heard, archive, assert_verified, names, restored, same_tree, simulated
 
 pytestmark = pytest.mark.timeout(60)
 FRAMES = 40
+PLAIN = CompressOptions(gain="none", jobs=1)
 DOUBLE = Detector.make(SHAPE, defects=20, arithmetic="double")
 ReadRows = Callable[[MrcMovie, int, int, NDArray[np.uint8]], None]
 
@@ -165,3 +167,117 @@ def test_movies_of_floats_that_are_no_counts_are_looked_at_a_few_times(
     summary, _ = archive(session, tmp_path / "archive")
     assert summary.movies == movies
     assert len(opened) <= 8 * movies
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, method: str, refused: Path) -> None:
+    """Let a method of paths fail for one of them, as it would for users who are not root."""
+    real = getattr(Path, method)
+
+    def may_fail(self: Path, *arguments: Any, **options: Any) -> Any:
+        if self == refused:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, method, may_fail)
+
+
+@pytest.mark.parametrize("method", ["is_symlink", "is_file", "is_dir"])
+def test_what_may_not_be_looked_at_does_not_end_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    session = tmp_path / "session"
+    session.mkdir()
+    for name in ("bad.txt", "good.txt"):
+        (session / name).write_text(name)
+    bad = session / "bad.txt"
+    refusing(monkeypatch, method, bad)
+    heard = Heard()
+    compress.compress([bad, session / "good.txt"] if method == "is_dir" else [session], tmp_path / "a", PLAIN, heard)
+    assert "Permission denied" in str(heard.errors[bad])
+    assert names(tmp_path / "a") == ["good.txt"]
+
+
+def test_a_movie_that_may_not_be_read_does_not_end_an_estimate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    movies = [simulated(tmp_path / f"{number}.mrc", 4, seed=number) for number in range(3)]
+    start = MrcMovie.__init__
+
+    def may_fail(self: MrcMovie, path: Path, *arguments: Any) -> None:
+        if path == movies[1]:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        start(self, path, *arguments)
+
+    monkeypatch.setattr(MrcMovie, "__init__", may_fail)
+    (tmp_path / "gain").mkdir()
+    (tmp_path / "gain" / ".cryofs-draft-0123").write_bytes(b"left behind")
+    errors: list[Exception] = []
+    with ThreadPoolExecutor(2) as pool:
+        rows = list(continue_estimation(movies, tmp_path / "gain", 50, Limits(), pool, errors.append))
+    assert len(rows) == 8
+    assert [str(movies[1]) in str(error) for error in errors] == [True]
+    assert names(tmp_path / "gain") == ["gain-estimate.npz", "gain-reference.mrc", "gain-reliability.mrc"]
+
+
+def test_a_damaged_reference_serves_no_movie_and_ends_no_run(tmp_path: Path) -> None:
+    target = tmp_path / "archive"
+    target.mkdir()
+    (target / "gain-reference.mrc").write_bytes(b"cut")
+    simulated(tmp_path / "session" / "a.mrc", 4)
+    summary, heard = archive(tmp_path / "session", target, PLAIN)
+    assert (summary.movies, heard.notes) == (1, [])
+    summary, heard = archive(tmp_path / "session", target)
+    assert summary.movies == 1
+    assert ["it is to be a gain reference, so give an intact one" in note for note in heard.notes] == [True]
+    assert (target / "gain-reference.mrc").read_bytes() == b"cut"
+    assert_verified(target, 1)
+
+
+def test_a_folder_called_like_a_gain_reference(tmp_path: Path) -> None:
+    session = tmp_path / "session"
+    simulated(session / "a.mrc", 4)
+    (session / "gain-reference.mrc").mkdir()
+    (session / "gain-reference.mrc" / "old.txt").write_text("old")
+    _, heard = archive(session, tmp_path / "archive")
+    assert not heard.errors
+    assert_verified(tmp_path / "archive", 1)
+    assert len(list((tmp_path / "archive").glob("gain-reference-*.mrc"))) == 1
+
+
+def test_two_runs_with_two_references_of_eer_movies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = durable.write_file
+
+    def meanwhile(*arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(references, "write_file", real)
+        References(tmp_path).keep_eer(b"of another run")
+        real(*arguments, **options)
+
+    monkeypatch.setattr(references, "write_file", meanwhile)
+    References(tmp_path).keep_eer(b"of this run")
+    assert (tmp_path / "gain-reference-eer.mrc").read_bytes() == b"of another run"
+    assert [path.read_bytes() for path in tmp_path.glob("gain-reference-eer-*.mrc")] == [b"of this run"]
+
+
+def test_originals_called_like_drafts_are_told(tmp_path: Path) -> None:
+    session = tmp_path / "session"
+    (session / ".cryofs-draft-folder").mkdir(parents=True)
+    (session / ".cryofs-draft-notes").write_text("precious")
+    (session / ".cryofs-draft-link").symlink_to("nowhere")
+    _, heard = archive(session, tmp_path / "archive")
+    assert set(heard.errors) == set(session.iterdir())
+    assert not names(tmp_path / "archive")
+
+
+def test_drafts_at_the_root_are_removed_by_a_run_from_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    simulated(tmp_path / "Movies" / "a.mrc", 3)
+    Path("movies.lst").write_text("Movies/a.mrc\n")
+    Path("archive").mkdir()
+    Path("archive", ".cryofs-draft-0123").write_bytes(b"left behind")
+    archive(Path("movies.lst"), Path("archive"), PLAIN)
+    assert names(Path("archive")) == ["Movies/a.mrc.tif"]
+
+
+def test_one_movie_by_two_spellings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    movie, heard = simulated(tmp_path / "Movies" / "a.mrc", 3), Heard()
+    summary = compress.compress([movie, Path("Movies/a.mrc")], tmp_path / "archive", PLAIN, heard)
+    assert (summary.movies, heard.errors) == (1, {})

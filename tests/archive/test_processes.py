@@ -213,7 +213,7 @@ def test_bad_movies_fail_in_their_process_and_the_rest_is_stored(
     summary, heard = archive(session, target, TWO)
     assert (summary.movies, summary.failed) == (3, 2)
     assert isinstance(heard.errors[cut], FormatError)
-    assert "directory" in str(heard.errors[blocked])
+    assert "another file under this name" in str(heard.errors[blocked])
     assert names(target) == ["gain-reference.mrc", *(f"good-{number}.mrc.tif" for number in range(3))]
     assert_verified(target, 3)
 

@@ -89,7 +89,8 @@ def test_json_stands_alone_on_standard_output(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "bad.mrc" in done.stderr
     summary = json.loads(done.stdout)
-    assert set(summary) == {"movies", "failed", "skipped", "original_bytes", "stored_bytes", "ratio", "seconds"}
+    figures = {"movies", "failed", "skipped", "replaced", "original_bytes", "stored_bytes", "ratio", "seconds"}
+    assert set(summary) == figures
     assert (summary["movies"], summary["failed"], summary["skipped"]) == (1, 1, 0)
     assert summary["ratio"] == summary["stored_bytes"] / summary["original_bytes"]
 

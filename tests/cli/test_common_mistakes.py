@@ -129,13 +129,12 @@ GAIN = ("0.mrc.tif: its gain reference", "missing or changed", "put the right ga
 DAMAGE = ("0.mrc.tif, frame ", "strip 0 has another sum than recorded", "restore the file from a backup")
 MISTAKES = {
     "a source that is not there": Mistake("compress nowhere -o new", ("nowhere: no such file", "check the path")),
-    "an archive that is a file": Mistake("compress session -o notes.txt", ("notes.txt: ", "name another place")),
-    "an archive onto itself": Mistake("compress session -o session", ("session: source and archive", "with -o")),
-    "an archive archived again": Mistake(
-        "compress archive -o new", ("archive/0.mrc.tif: archived already", "cp -a", "cryofs extract archive")
+    "an archive that is a file": Mistake(
+        "compress session -o notes.txt", ("notes.txt: a file is where a folder is needed", "rename or remove it")
     ),
+    "an archive onto itself": Mistake("compress session -o session", ("session: source and archive", "with -o")),
     "an archived movie archived again": Mistake(
-        "compress archive/1.mrc.tif -o new", ("archive/1.mrc.tif: archived already", "cryofs extract")
+        "compress archive/1.mrc.tif -o new", ("archive/1.mrc.tif: an archived movie", "cp -a", "from a mount")
     ),
     "a movie cut short": Mistake("compress cut.mrc -o new", ("cut.mrc: truncated, 1000 bytes", "copy it again")),
     "an empty movie": Mistake("compress empty.mrc -o new", ("empty.mrc: 0 bytes are too few", "copy it again")),

@@ -143,7 +143,7 @@ def test_a_bare_environment(session: Path, place: Path) -> None:
     try:
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         same_tree(session, place)
-        assert "index" in log.read_text()
+        wait_for(lambda: "index" in log.read_text())
         cryofs("umount", place)
     finally:
         log.unlink(missing_ok=True)
