@@ -5,6 +5,7 @@ Threads: an open file may be read by any number of threads; it keeps no position
 
 import functools
 import os
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -92,6 +93,9 @@ class MovieFile:
         self._at_once = max(2, movie.decodes_at_once)
         # a band is decoded by the thread that asks
         self._bands_at_once = usable_cores() + 1
+        # what is begun ahead, which closing waits for
+        self._coming: deque[Future[None]] = deque()
+        self._coming_lock = threading.Lock()
         # what a reader did so far: hints for read-ahead and for the store, so they need no lock
         self._end = 0
         self._in_order = 0
@@ -101,7 +105,6 @@ class MovieFile:
         self._crowded = False
         self._kept: tuple[int, NDArray[Any] | None] = (-1, None)
         self._steps = 0
-        self._coming: deque[Future[None]] = deque()
 
     def attributes(self, found: Attributes) -> Attributes:
         """Those it was found with, and its size, which nothing changes."""
@@ -225,10 +228,12 @@ class MovieFile:
         """Have the next frames decoded, the more of them the longer a reader goes on in order."""
         if self._crowded:
             return
-        while self._coming and self._coming[0].done():
-            self._coming.popleft()
+        with self._coming_lock:
+            while self._coming and self._coming[0].done():
+                self._coming.popleft()
         movie = self._movie
         ahead = min(2 * self._steps - 1, movie.decodes_at_once)
         for coming in range(index + 1, min(index + 1 + ahead, movie.layout.frames)):
             if begun := self._store.prefetch((*self.identity, coming), movie.kept_bytes, *self._decode(coming)):
-                self._coming.append(begun)
+                with self._coming_lock:
+                    self._coming.append(begun)

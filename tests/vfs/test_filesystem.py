@@ -2,7 +2,9 @@
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -127,3 +129,26 @@ def test_opening_what_is_no_file(files: FileSystem) -> None:
         files.open("/Movies")
     with pytest.raises(FileNotFoundError):
         files.open("/nothing")
+
+
+def test_many_threads_read_one_open_file(tmp_path: Path) -> None:
+    """The kernel sends reads of one reader to several threads; none of them trips over what another began."""
+    movie = simulated(tmp_path / "session" / "0.mrc", frames=100)
+    archive(movie.parent, tmp_path / "archive")
+    original, piece = movie.read_bytes(), 1 << 17
+    files = FileSystem(tmp_path / "archive", Settings(cache_size=Size(4 << 20), jobs=2))
+    files.start()
+    handle = files.open("/0.mrc")
+    offsets = iter([offset for _ in range(10) for offset in range(0, len(original), piece)])
+    interval = sys.getswitchinterval()
+    # threads change places as often as they can
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as readers:
+            read = [(offset, readers.submit(files.read, handle, piece, offset)) for offset in offsets]
+            for offset, data in read:
+                assert bytes(data.result()) == original[offset : offset + piece]
+    finally:
+        sys.setswitchinterval(interval)
+        files.release(handle)
+        files.stop()
