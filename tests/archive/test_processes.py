@@ -25,12 +25,9 @@ from cryofs.movies.names import DRAFT_PREFIX
 from tests.support import SHAPE, Heard, archive, assert_verified, names, restored, same_tree, simulated, wait_for
 
 # `cryofs` as it is for large runs
-# Ctrl-C is heard even where a shell started the tests in its background, and so ignored it for them
 COMMAND = """
-import signal
 from cryofs.archive import compress
 from cryofs.cli import main
-signal.signal(signal.SIGINT, signal.default_int_handler)
 compress._WORTH_PROCESSES = 0
 main()
 """

@@ -240,6 +240,8 @@ def test_the_nearest_name_is_told(here: Path, command: str) -> None:
 
 
 def test_ctrl_c_ends_with_one_line(here: Path) -> None:
+    for number in range(40):
+        shutil.copy("session/0.mrc", f"session/more-{number}.mrc")
     command = [sys.executable, "-m", "cryofs", "compress", "session", "-o", "new", "--jobs", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         wait_for(lambda: Path("new").is_dir())
