@@ -1,6 +1,7 @@
 """The state of a file: what is known of one state counts for no other."""
 
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -21,3 +22,11 @@ class FileState(NamedTuple):
 def state_of(found: os.stat_result) -> FileState:
     """The state that a file was found in."""
     return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def is_still(path: Path, state: FileState) -> bool:
+    """Whether a path leads to a file in this state; not where that cannot be looked at."""
+    try:
+        return state_of(path.stat()) == state
+    except OSError:
+        return False

@@ -26,6 +26,7 @@ from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
 from cryofs.archive.sources import Job, Kind, collect_archived
 from cryofs.archive.telling import Begin, OnFile, OnFrame, told
 from cryofs.errors import ArchiveError, ChangedError, CryofsError, DamagedError, FormatError
+from cryofs.file_state import state_of
 from cryofs.formats import record
 from cryofs.formats.reading import read_up_to
 from cryofs.formats.record import Adopted, Frame, Gain, Original, Record
@@ -139,12 +140,8 @@ def _check_in_place(path: Path, before: os.stat_result) -> None:
         now = path.lstat()
     except FileNotFoundError as error:
         raise ChangedError(f"{path}: removed while it was adopted; it is not brought back") from error
-    if _state_of(now) != _state_of(before):
+    if state_of(now) != state_of(before):
         raise ChangedError(f"{path}: replaced or changed while it was adopted; try again once it is written")
-
-
-def _state_of(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> None:

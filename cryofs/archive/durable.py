@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryofs.errors import ArchiveError
+from cryofs.file_state import is_still, state_of
 from cryofs.movies.names import DRAFT_PREFIX
-from cryofs.movies.source import is_still
 
 _COPY_CHUNK = 8 << 20
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP)
@@ -174,7 +174,7 @@ def copy_file(source: Path, target: Path) -> None:
         before = os.fstat(original.fileno())
         shutil.copyfileobj(original, made, _COPY_CHUNK)
         made.sync()
-        if not _same_bytes(original, made.file) or not is_still(source, before):
+        if not _same_bytes(original, made.file) or not is_still(source, state_of(before)):
             raise ArchiveError(f"{source}: changed or replaced while it was copied; try again once it is written")
         os.fchmod(made.file.fileno(), before.st_mode & 0o7777)
         os.utime(made.file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cryofs.detector.values import Arithmetic, GainReference
 from cryofs.errors import CryofsError, FormatError, GainError
-from cryofs.file_state import FileState, state_of
+from cryofs.file_state import FileState, is_still, state_of
 from cryofs.formats import mrc
 from cryofs.formats.sums import file_sha256
 from cryofs.movies.mrc import MrcMovie
@@ -124,7 +124,7 @@ class GainLibrary:
         """
         with self._lock:
             gain, origin = self._loaded.get(sha256), self._origins.get(sha256)
-        if gain is not None and origin is not None and _is_still(*origin):
+        if gain is not None and origin is not None and is_still(*origin):
             return gain
         for path in self.paths(folder):
             try:
@@ -134,7 +134,7 @@ class GainLibrary:
                 gain = load_reference(path)
             except (CryofsError, OSError):
                 continue  # a damaged reference may have an intact copy further up
-            if not _is_still(path, state):
+            if not is_still(path, state):
                 continue  # what was loaded may not be what the sum was taken of
             with self._lock:
                 self._loaded[sha256] = self._recent = gain
@@ -162,13 +162,6 @@ class GainLibrary:
         with self._lock:
             self._sums[path] = (state, digest)
         return digest
-
-
-def _is_still(path: Path, state: FileState) -> bool:
-    try:
-        return state_of(path.stat()) == state
-    except OSError:
-        return False
 
 
 def _is_reference(path: Path) -> bool:

@@ -11,23 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError
+from cryofs.file_state import is_still, state_of
 from cryofs.formats import mrc
 from cryofs.movies.movie import Movie
 
 ReadRows = Callable[[int, NDArray[np.uint8]], None]
-
-
-def is_still(path: Path, known: os.stat_result) -> bool:
-    """Whether a path leads to the file that it led to, and nobody wrote to it; its times alone can be put back."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return False
-    return _state(found) == _state(known)
-
-
-def _state(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 class SourceMovie(Movie):
@@ -82,7 +70,7 @@ class SourceMovie(Movie):
 
     def check_in_place(self) -> None:
         """Raise ChangedError where the file was written to since it was opened, or another one has its name."""
-        if not is_still(self.path, self.stat):
+        if not is_still(self.path, state_of(self.stat)):
             raise ChangedError(
                 f"{self.name}: changed, replaced or removed while it was read; wait until it is written, then try again"
             )
