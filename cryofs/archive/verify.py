@@ -77,7 +77,7 @@ def _movies(path: Path, checked: Checked, on_file: OnFile) -> list[_Found]:
     for problem in problems:
         checked.failed += 1
         on_file(problem.source, problem.error)
-    root = path.absolute() if path.is_dir() else None
+    root = path.absolute() if any(job.kind is Kind.FOLDER for job in jobs) else None
     found = []
     for job in jobs:
         if job.kind is not Kind.FILE:
