@@ -17,8 +17,8 @@ from cryofs.movies.gain import load_reference, reference_sha256
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import printable
 from cryofs.report import survey as surveys
-from cryofs.report.images import data_url
-from cryofs.report.look import limits, look_at
+from cryofs.report.images import Picture, draw
+from cryofs.report.look import look_at
 from cryofs.report.preview import histogram_caption
 from cryofs.report.survey import MovieFacts, Saved, Survey, by_folder, by_kind, chosen, survey
 from cryofs.units import size_text
@@ -36,9 +36,11 @@ class ReferencePicture:
 
     Attributes
     ----------
+    low, high : float
+        Least and greatest gain of a pixel.
     without : int
         Pixels that have no gain of their own: exactly 1, 0 or no number.
-    reliability : str or None
+    reliability : Picture or None
         Picture of how many values agreed with the estimate.
     """
 
@@ -51,8 +53,8 @@ class ReferencePicture:
     movies: int
     frames: int
     exceptions: float | None
-    picture: str
-    reliability: str | None
+    picture: Picture
+    reliability: Picture | None
 
 
 def write_report(archive: Path, target: Path, previews: int, jobs: int, tell: Callable[[str], None]) -> Survey:
@@ -107,15 +109,12 @@ def _problems(found: Survey) -> list[tuple[str, list[str]]]:
 
 def _preview(movie: MovieFacts, jobs: int) -> dict[str, Any]:
     look = look_at(movie.path, jobs)
-    low, high = limits(look.total)
     tallest = float(look.histogram.shares.max()) or 1.0
     return {
         "look": look,
         "movie": movie,
-        "low": low,
-        "high": high,
-        "total": data_url(look.total, _PICTURE),
-        "spectrum": data_url(look.spectrum, _PICTURE),
+        "total": draw(look.total, _PICTURE),
+        "spectrum": draw(look.spectrum, _PICTURE),
         "caption": histogram_caption(look),
         "tallest": tallest,
         "bars": [
@@ -149,18 +148,18 @@ def _reference(path: Path, found: Survey) -> ReferencePicture | str:
         movies=len(served),
         frames=sum(movie.frames for movie in served),
         exceptions=sum(movie.exceptions for movie in served) / values if values else None,
-        picture=data_url(reference.gain, _PICTURE, without, (low, max(high, low + 1e-6))),
+        picture=draw(reference.gain, _PICTURE, without),
         reliability=_reliability(path.with_name(RELIABILITY_NAME), reference.shape),
     )
 
 
-def _reliability(path: Path, shape: tuple[int, int]) -> str | None:
+def _reliability(path: Path, shape: tuple[int, int]) -> Picture | None:
     try:
         with MrcMovie(path) as movie:
             values = movie.frame(0).astype(np.float32)
     except (CryofsError, OSError):
         return None
-    return data_url(values, _PICTURE, values <= 0) if values.shape == shape else None
+    return draw(values, _PICTURE, values <= 0) if values.shape == shape else None
 
 
 def _course(movies: list[MovieFacts]) -> dict[str, Any] | None:
@@ -206,6 +205,7 @@ def _environment() -> Environment:
         "length": len,
         "span": _span,
         "plain": _plain,
+        "mean": _mean,
     }
     return made
 
@@ -228,6 +228,10 @@ def _span(seconds: float) -> str:
 
 def _plain(number: float) -> str:
     return f"{number:,}".replace(",", "\u202f") if isinstance(number, int) else f"{number:.3g}"
+
+
+def _mean(step: int) -> str:
+    return "" if step == 1 else f", mean of {step} \u00d7 {step} pixels"
 
 
 def _inside(path: Path, root: Path) -> str:
