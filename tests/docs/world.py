@@ -27,6 +27,10 @@ for each in data archive mnt; do
     mkdir -p "$world/root/$each"
     mount -t tmpfs cryofs-docs "$world/root/$each"
 done
+# what an installation of cryofs on this machine has put there
+rm -rf "$world/root"/{,usr/}sbin/mount{,.fuse}.cryofs "$world/root"/etc/{cryofs,systemd/system/cryofs@.service} \
+    "$world/root/usr/local/bin/cryofs"
+[ ! -e "$world/root/etc/fstab" ] || sed -i /cryofs/d "$world/root/etc/fstab"
 mkdir -p "$world/root$HOME"
 for each in "$@"; do cp -a "$each/." "$world/root/"; done
 exec chroot "$world/root" bash -c 'cd "$HOME" && exec bash -e -c "$0"' "$script"
