@@ -88,7 +88,7 @@ def test_unreliable_pixels_are_those_below_the_threshold(movies: list[Path], tmp
 def test_ctrl_c_keeps_what_is_known(tmp_path: Path) -> None:
     detector = Detector.make((1500, 1500), defects=100)
     for number in range(3):
-        simulated(tmp_path / "session" / f"{number}.mrc", frames=40, seed=number, detector=detector)
+        simulated(tmp_path / "session" / f"{number}.mrc", frames=20, seed=number, detector=detector)
     command = [sys.executable, "-m", "cryofs", "estimate-gain", str(tmp_path / "session"), "-o", str(tmp_path / "gain")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
