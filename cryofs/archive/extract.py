@@ -16,7 +16,7 @@ from cryofs.archive.verify import Checked, feed
 from cryofs.errors import ArchiveError
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import is_reference_name, original_name
+from cryofs.movies.names import foreign_name, is_reference_name
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_It
             elif what.record.adopted is not None:
                 items.append(_Item(job, what.record.shape[0], is_tiff=True))
             else:
-                name = original_name(job.target.name) or job.target.name
+                # one that was renamed has a name of the original no more
+                name = foreign_name(job.target.name) or job.target.name
                 items.append(_Item(replace(job, target=job.target.with_name(name)), what.record.shape[0]))
     return items
 

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 from cryofs.errors import ChangedError, CryofsError, StuckError
 from cryofs.fuse.binding import mfusepy
 from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE
+from cryofs.remedies import explain
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.filesystem import FileSystem
 from cryofs.vfs.pages import Pages
@@ -50,6 +51,9 @@ def _with_errno(operation: Callable[P, R]) -> Callable[P, R]:
                 log.error("%s", error, extra={"facts": error.facts})
             elif not isinstance(error, OSError):
                 log.exception("unexpected error in %s", operation.__name__)
+            elif error.errno == errno.EIO:
+                # the storage fails, which concerns more than the program that reads
+                log.error("%s: %s", args[1], explain(error), extra={"facts": {"file": args[1]}})
             raise mfusepy.FuseOSError(_errno_of(error)) from error
 
     return guarded

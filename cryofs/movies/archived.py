@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, DamagedError
+from cryofs.file_state import is_open_still
 from cryofs.formats import codecs, exceptions, foreign_tiff, mrc, tiff
 from cryofs.formats.codecs import Codec
 from cryofs.formats.mrc import MrcHeader
@@ -209,8 +210,7 @@ class ArchivedMovie(Movie):
             raise
 
     def _check_unchanged(self) -> None:
-        now = os.fstat(self._descriptor)
-        if (now.st_size, now.st_mtime_ns) != (self._stat.st_size, self._stat.st_mtime_ns):
+        if not is_open_still(self._descriptor, self._stat):
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
     def _decode(self, stored: StoredFrame, memory: NDArray[Any] | None) -> NDArray[np.uint8]:

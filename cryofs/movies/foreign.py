@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cryofs.detector.values import array_in
 from cryofs.errors import ChangedError, DamagedError
+from cryofs.file_state import is_open_still
 from cryofs.formats import foreign_tiff, mrc
 from cryofs.formats.foreign_tiff import TiffFacts, TiffIndex
 from cryofs.formats.mrc import MrcHeader
@@ -144,8 +145,7 @@ class ForeignMovie(Movie):
 
     def check_unchanged(self) -> None:
         """Raise ChangedError where the file was written to since it was opened."""
-        now = os.fstat(self._descriptor)
-        if (now.st_size, now.st_mtime_ns) != (self.stat.st_size, self.stat.st_mtime_ns):
+        if not is_open_still(self._descriptor, self.stat):
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
     @contextlib.contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError
-from cryofs.file_state import is_still, state_of
+from cryofs.file_state import is_open_still, is_still, state_of
 from cryofs.formats import mrc
 from cryofs.movies.movie import Movie
 
@@ -64,8 +64,7 @@ class SourceMovie(Movie):
 
     def check_unchanged(self) -> None:
         """Raise ChangedError where the file was written to since it was opened."""
-        now = os.fstat(self.descriptor)
-        if (now.st_size, now.st_mtime_ns) != self.state:
+        if not is_open_still(self.descriptor, self.stat):
             raise ChangedError(f"{self.name}: changed while it was read; wait until it is written, then try again")
 
     def check_in_place(self) -> None:

@@ -1,8 +1,9 @@
 """Names and attributes: which file of the archive stands behind which name of the mount.
 
 `X.mrc.tif` appears as `X.mrc`, beside `X.eer` its fractions as `X.mrc`, and beside a TIFF movie `X.tif` of another
-program its frames as `X.mrc`; the archive's own gain references and drafts do not appear; everything else appears as it
-is. Views change some of this. Symbolic links are shown as links, never followed.
+program its frames as `X.mrc`, or the original if it is an archived movie that was renamed; the archive's own gain
+references and drafts do not appear; everything else appears as it is. Views change some of this. Symbolic links are
+shown as links, never followed.
 
 Threads: any thread may call anything; what is known of files has locks of its own.
 """
@@ -49,6 +50,7 @@ from cryofs.vfs.views import View, view_called
 _KNOWN_FILES = 1 << 18
 # an index holds the offsets of all frames
 _KNOWN_INDEXES = 64
+_LONGEST_NAME = 255
 
 
 class Kind(Enum):
@@ -120,6 +122,8 @@ class Tree:
         ------
         FileNotFoundError
             There is none.
+        OSError
+            The name is too long for any file.
         DamagedError, FormatError
             It is a movie whose record or index is damaged, or which cannot be rendered as wanted.
         """
@@ -129,7 +133,8 @@ class Tree:
             return Node(place, Kind.PLAIN, attributes.made_into(view.name) if view.name else attributes, view)
         node = self._node(place, view)
         if node is None:
-            raise FileNotFoundError(path)
+            code = errno.ENAMETOOLONG if len(os.fsencode(place.name)) > _LONGEST_NAME else errno.ENOENT
+            raise OSError(code, os.strerror(code), path)
         return node
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
@@ -183,6 +188,8 @@ class Tree:
                 # its frames are those of the record, however damaged the pages are
                 layout_of(record, name)
                 return TiffFacts(record.shape, np.dtype(record.stored_dtype).str, False, record.pixel_size)
+            # an archived movie that was renamed: its pixels are only a part of the original
+            return None
         try:
             return self.tiff_index(descriptor, name).facts
         except NoMovieError:
@@ -212,7 +219,10 @@ class Tree:
     def _movie(self, place: Path, view: View) -> Node | None:
         if not place.name.endswith(MOVIE_SUFFIXES):
             return None
-        path = place.with_name(archived_name(place.name))
+        return self._archived(place.with_name(archived_name(place.name)), view)
+
+    def _archived(self, path: Path, view: View) -> Node | None:
+        """An archived movie, whatever its file is called."""
         found = self._lstat(path)
         original = self._original(path, found) if found else None
         if found is None or original is None:
@@ -273,6 +283,9 @@ class Tree:
                 size = foreign_header(facts).data_end
                 attributes = attributes_of(self.root.lstat(path)).made_into(Kind.FOREIGN.name, size)
                 return Node(path, Kind.FOREIGN, attributes, view)
+            if self._is_renamed(path) and (node := self._archived(path, view)):
+                # the file appears besides
+                return replace(node, attributes=node.attributes.made_into(Kind.FOREIGN.name))
         return None
 
     def _foreign_facts(self, path: Path) -> TiffFacts | None:
@@ -285,6 +298,13 @@ class Tree:
         if original_name(path.name) is not None and self._original(path, found) is not None:
             return None
         return self._tiff_facts.get(path, found)
+
+    def _is_renamed(self, path: Path) -> bool:
+        """Whether a file is an archived movie that is called like a TIFF movie of another program."""
+        if not path.name.endswith(TIFF_SUFFIXES) or path.name.startswith(DRAFT_PREFIX):
+            return False
+        found = self._lstat(path)
+        return found is not None and self._original(path, found) is not None
 
     def _holds_foreign(self, folder: Path) -> bool:
         """Whether a folder has TIFF movies of other programs; those called like archived movies do not count."""
@@ -312,7 +332,7 @@ class Tree:
         for name, attributes in list(shown.items()):
             if name.endswith(EER_SUFFIX) and attributes.is_file:
                 shown.setdefault(fractions_name(name), attributes.made_into(folder.view.name + Kind.FRACTIONS.name))
-            elif attributes.is_file and self._is_foreign(folder.path / name):
+            elif attributes.is_file and (self._is_foreign(folder.path / name) or self._is_renamed(folder.path / name)):
                 shown.setdefault(foreign_name(name) or name, attributes.made_into(Kind.FOREIGN.name))
         references = {GAIN_REFERENCE}
         if not folder.view.counts or any(name.endswith(MOVIE_SUFFIXES) for name in shown):

@@ -1,6 +1,7 @@
 """Originals come out where they belong: nothing is overwritten unasked, and what stands in the way is told."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def test_a_movie_that_was_named_twice_is_restored_once(made: Path, tmp_path: Pat
     movie = made / "g1" / "m.mrc.tif"
     done, errors = extracted(movie, made / "g2" / ".." / "g1" / "m.mrc.tif", to=tmp_path)
     assert (done.movies, errors) == (1, [])
+
+
+@pytest.mark.parametrize("name", ["y.tif", "y.mrc.tiff"])
+def test_a_movie_that_was_renamed(made: Path, tmp_path: Path, name: str) -> None:
+    shutil.copy(made / "g1" / "m.mrc.tif", tmp_path / name)
+    shutil.copy(made / "gain-reference.mrc", tmp_path)
+    done, errors = extracted(tmp_path / name, to=tmp_path / "out")
+    assert (done.movies, errors) == (1, [])
+    assert (tmp_path / "out" / "y.mrc").read_bytes() == (made.parent / "session" / "g1" / "m.mrc").read_bytes()
 
 
 @pytest.mark.parametrize("way", ["a file", "a symbolic link"])

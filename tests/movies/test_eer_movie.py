@@ -17,6 +17,7 @@ from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.rendering import Rendering
 from tests import faults, plain_eer
+from tests.support import put_back
 
 SHAPE = (48, 64)
 FALCON = Widths()
@@ -189,6 +190,15 @@ def test_a_file_written_to_while_open_gives_no_more_fractions(path: Path) -> Non
         with path.open("r+b") as file:
             file.seek(0, 2)
             file.write(b"x")
+        with pytest.raises(ChangedError, match=r"x\.eer: changed while it was read"):
+            movie.frame(1)
+
+
+def test_a_file_put_back_in_place_while_open_gives_no_more_fractions(path: Path) -> None:
+    other = path.read_bytes()[:-1] + b"x"
+    with opened(path, grouping=4) as movie:
+        movie.frame(0)
+        put_back(path, other)
         with pytest.raises(ChangedError, match=r"x\.eer: changed while it was read"):
             movie.frame(1)
 

@@ -22,6 +22,7 @@ from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.names import foreign_name, foreign_names
 from tests import faults
 from tests.foreign import PIXEL_SIZE, WRITERS, counts, write_tiff
+from tests.support import put_back
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -205,6 +206,16 @@ def test_a_file_that_is_overwritten_while_open(tmp_path: Path) -> None:
         os.utime(path, ns=(0, 0))
         with pytest.raises(ChangedError, match="open it again"):
             movie.raw_frame(0)
+
+
+def test_a_file_put_back_in_place_while_open_gives_no_more_frames(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "x.tif", counts())
+    other = path.read_bytes()[:-1] + b"x"
+    with ForeignMovie(path) as movie:
+        movie.raw_frame(0)
+        put_back(path, other)
+        with pytest.raises(ChangedError, match="open it again"):
+            movie.raw_frame(1)
 
 
 def test_opening_what_is_no_file(tmp_path: Path) -> None:

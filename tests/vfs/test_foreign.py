@@ -1,6 +1,7 @@
 """TIFF movies of other programs in the file system: beside each its frames as MRC, and the gain reference they need."""
 
 import errno
+import shutil
 from pathlib import Path
 
 import mrcfile
@@ -93,6 +94,27 @@ def test_a_tiff_called_like_an_archived_movie(folder: Path) -> None:
         assert {"d.mrc", "d.mrc.tif"} <= set(names(files, "/"))
         assert content(files, "/d.mrc") == as_mrc(path)
         assert content(files, "/d.mrc.tif") == path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["y.tif", "y.tiff", "y.mrc.tiff"])
+def test_an_archived_movie_that_was_renamed(tmp_path: Path, name: str) -> None:
+    original = simulated(tmp_path / "session" / "x.mrc").read_bytes()
+    archive(tmp_path / "session", tmp_path / "archive")
+    path = (tmp_path / "archive" / "x.mrc.tif").rename(tmp_path / "archive" / name)
+    (tmp_path / "session" / "y.mrc").write_bytes(original)
+    archive(tmp_path / "session" / "y.mrc", tmp_path / "other")
+    shutil.copy(tmp_path / "archive" / "gain-reference.mrc", tmp_path / "other")
+    with serving(tmp_path / "archive") as files, serving(tmp_path / "other") as others:
+        assert sorted(names(files, "/")) == sorted([name, "y.mrc"])
+        assert content(files, "/y.mrc") == original
+        assert content(files, f"/{name}") == path.read_bytes()
+        assert content(files, "/@counts/y.mrc") == content(others, "/@counts/y.mrc")
+        assert files.attributes("/y.mrc").inode == dict(files.names("/"))["y.mrc"].inode
+        assert files.attributes("/y.mrc").inode != files.attributes(f"/{name}").inode
+        path.write_bytes(path.read_bytes()[:-700])
+        assert {name, "y.mrc"} <= set(names(files, "/"))
+        with pytest.raises(DamagedError):
+            files.attributes("/y.mrc")
 
 
 def test_a_cut_movie_is_listed_and_cannot_be_read(folder: Path) -> None:

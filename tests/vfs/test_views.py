@@ -1,6 +1,7 @@
 """EER movies and views in the file system, without FUSE."""
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -316,6 +317,11 @@ def test_names_as_long_as_they_may_be(folder: Path) -> None:
         assert content(files, f"/{long}.mrc") == b"a file of its own"
         shown = content(files, f"/{'e' * 251}.mrc")
         assert shown == rendered(folder / f"{'e' * 251}.eer", grouping=4)
+        for length, code in ((252, errno.ENOENT), (255, errno.ENOENT), (256, errno.ENAMETOOLONG)):
+            for place in ("/", "/@counts/"):
+                with pytest.raises(OSError, match=r".") as found:
+                    files.attributes(place + "n" * (length - 4) + ".mrc")
+                assert found.value.errno == code
 
 
 def test_what_cannot_be_opened_leaves_nothing_open(counted: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,53 @@
+"""What the kernel and the log hear of errors."""
+
+import errno
+import logging
+import os
+import shutil
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cryofs.errors import DamagedError
+
+pytestmark = pytest.mark.skipif(shutil.which("fusermount3") is None, reason="needs libfuse 3")
+
+
+def answer(error: Exception) -> int:
+    """The number by which opening a file fails where the file system raises an error."""
+    # the import loads libfuse
+    from cryofs.fuse.operations import Operations
+
+    def fail(_: str) -> int:
+        raise error
+
+    files: Any = SimpleNamespace(open=fail)
+    operations = Operations(files, 0, lambda: None, lambda: None)
+    with pytest.raises(OSError, match=r".") as found:
+        operations.open("/Movies/x.mrc", SimpleNamespace(flags=os.O_RDONLY))
+    assert found.value.errno is not None
+    return found.value.errno
+
+
+def test_an_error_of_the_storage_is_passed_on_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    assert answer(OSError(errno.EIO, os.strerror(errno.EIO), "x.mrc.tif")) == errno.EIO
+    (line,) = caplog.records
+    assert line.levelno == logging.ERROR
+    for part in ("/Movies/x.mrc: ", os.strerror(errno.EIO), "the disk may be failing"):
+        assert part in line.getMessage()
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.EACCES, errno.ENAMETOOLONG])
+def test_what_a_program_may_well_expect_is_no_event(caplog: pytest.LogCaptureFixture, code: int) -> None:
+    assert answer(OSError(code, os.strerror(code), "x.mrc.tif")) == code
+    assert not caplog.records
+
+
+def test_errors_of_ours_and_those_that_nobody_foresaw(caplog: pytest.LogCaptureFixture) -> None:
+    assert answer(DamagedError("x.mrc.tif, frame 3: damaged")) == errno.EIO
+    assert answer(ZeroDivisionError("division")) == errno.EIO
+    assert [line.getMessage() for line in caplog.records] == [
+        "x.mrc.tif, frame 3: damaged",
+        "unexpected error in open",
+    ]
