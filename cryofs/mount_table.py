@@ -9,26 +9,42 @@ from pathlib import Path
 MOUNT_TABLE = Path("/proc/self/mountinfo")
 # File systems that ask over a network, or another process: small reads take long, and any of them may get stuck.
 _FAR = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse", "virtiofs")
+_USER = re.compile(rb"\buser_id=(\d+)")
 # how the table writes spaces and the like in paths
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(frozen=True)
 class Mount:
-    """A line of the table: where it is mounted, the device number (``major:minor``), the type of file system."""
+    """A line of the table.
+
+    Attributes
+    ----------
+    place : Path
+        Where it is mounted.
+    device : str
+        Number of the device (``major:minor``).
+    kind : str
+        Type of file system.
+    user : int or None
+        Who mounted it, of file systems in a process.
+    """
 
     place: Path
     device: str
     kind: str
+    user: int | None = None
 
 
 def mount_table(table: Path = MOUNT_TABLE) -> list[Mount]:
     """All mounts, the later ones on top of the earlier."""
     mounts = []
     for line in table.read_bytes().splitlines():
-        fields, _, kind = line.partition(b" - ")
+        fields, _, of_kind = line.partition(b" - ")
         _, _, device, _, place, *_ = fields.split(b" ")
-        mounts.append(Mount(Path(unescaped(place)), device.decode(), kind.split(b" ")[0].decode()))
+        kind, _, options = of_kind.split(b" ")
+        user = _USER.search(options)
+        mounts.append(Mount(Path(unescaped(place)), device.decode(), kind.decode(), int(user[1]) if user else None))
     return mounts
 
 

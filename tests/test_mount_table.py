@@ -15,7 +15,8 @@ TABLE = rb"""22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 def test_lines_of_the_table(tmp_path: Path) -> None:
     (tmp_path / "mountinfo").write_bytes(TABLE)
     mounts = mount_table(tmp_path / "mountinfo")
-    assert mounts[1] == Mount(Path("/mnt/with space\tand\\"), "0:21", "fuse.cryofs")
+    assert mounts[1] == Mount(Path("/mnt/with space\tand\\"), "0:21", "fuse.cryofs", user=0)
+    assert mounts[0].user is None
     assert mounts[5].place == Path("/mnt/ümlaut")
 
     def kind(path: str) -> str:

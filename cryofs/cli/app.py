@@ -5,12 +5,14 @@ when they run, so that `cryofs umount` does not wait for numba.
 """
 
 import io
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 from cryofs.cli import (
+    INTERRUPTED,
     adopt,
     compress,
     config,
@@ -54,10 +56,6 @@ for module in COMMANDS:
     app.command(name=module.NAME)(module.command)
 
 
-# what shells call a command that Ctrl-C ended
-_INTERRUPTED = 130
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"cryofs {VERSION}")
@@ -84,15 +82,27 @@ def run(arguments: list[str]) -> int:
             # names of files may be no text, or none that the terminal knows
             stream.reconfigure(errors="backslashreplace")
     try:
-        app([argument for argument in arguments if argument != "--debug"])
-    except SystemExit as finished:
-        if finished.code == _INTERRUPTED:
-            text = "interrupted; what is done is kept, and compress goes on by --only-do-unfinished"
-            print(f"cryofs: {text}", file=sys.stderr)
-        return finished.code if isinstance(finished.code, int) else 0
+        return _run([argument for argument in arguments if argument != "--debug"])
+    except BrokenPipeError:
+        # whoever read the output has heard enough; nothing more goes there, at the end of the process neither
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (CryofsError, OSError) as error:
         if debug:
             raise
         print(f"cryofs: {one_line(error)}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
-    return 0
+
+
+def _run(arguments: list[str]) -> int:
+    code = 0
+    try:
+        app(arguments)
+    except SystemExit as finished:
+        code = finished.code if isinstance(finished.code, int) else 0
+    if code == INTERRUPTED:
+        goes_on = "; what is done is kept, and --only-do-unfinished goes on" if compress.NAME in arguments[:1] else ""
+        print(f"cryofs: interrupted{goes_on}", file=sys.stderr)
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    return code

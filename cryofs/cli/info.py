@@ -58,5 +58,7 @@ def _text(name: str, value: Any) -> str:
     if name == "electrons_per_pixel_per_frame" and value:
         return f"{value:.5f}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {part}" for key, part in value.items())
+        return ", ".join(f"{key} {_text(key, part)}" for key, part in value.items())
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "-" if value is None else str(value)

@@ -95,11 +95,11 @@ def command(
     Example: cryofs mount /archive/session /mnt/movies
     """
     from cryofs.fuse.background import check_mountpoint, default_log, leave, serve_in_background
-    from cryofs.fuse.control import clear_dead_mount
+    from cryofs.fuse.control import clear_dead_mount, place_of
     from cryofs.mount_options import parse_options
     from cryofs.settings import load_settings
 
-    archive, mountpoint = archive.absolute(), mountpoint.absolute()
+    archive, mountpoint = archive.absolute(), place_of(mountpoint.absolute())
     by_list, settings_by_list = parse_options(options)
     chosen: dict[str, Any] = {
         "cache_size": cache_size,

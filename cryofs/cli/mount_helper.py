@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+from cryofs.cli import open_standard_streams
 from cryofs.errors import CryofsError, MountError, UsageError
 
 # mount(8)
@@ -41,6 +42,7 @@ Example: mount -t fuse.cryofs /archive/session /mnt/movies -o allow_other
 
 def main() -> None:
     """Entry point of the helper."""
+    open_standard_streams()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -64,12 +66,13 @@ def run(arguments: list[str]) -> int:
 
 def _mount(archive: Path, mountpoint: Path, lists: str, options: dict[str, str]) -> None:
     from cryofs.fuse.background import check_mountpoint, default_log, serve_in_background
-    from cryofs.fuse.control import clear_dead_mount
+    from cryofs.fuse.control import clear_dead_mount, place_of
     from cryofs.mount_options import parse_options, without_words_of_mount
     from cryofs.settings import load_settings
 
     if "-N" in options:
         _enter(options["-N"])
+    mountpoint = place_of(mountpoint)
     ours = without_words_of_mount(lists)
     parsed, settings = parse_options(ours)
     if "-f" not in options and clear_dead_mount(mountpoint):

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cryofs.errors import MountError
-from cryofs.mount_table import mount_table
+from cryofs.mount_table import Mount, mount_table
 
 FILE_SYSTEM_TYPE = "fuse.cryofs"
 ATTRIBUTE_PREFIX = "user.cryofs."
@@ -31,13 +32,22 @@ def is_mounted(mountpoint: Path) -> bool:
 
 def device_number(mountpoint: Path) -> str | None:
     """Device number (``major:minor``) of the cryofs mount at this path, None where there is none."""
-    # resolving the folder alone does not touch the mount, which may be dead
-    wanted = Path(os.path.realpath(mountpoint.parent)) / mountpoint.name
-    found = None
-    for mount in mount_table():
-        if mount.kind == FILE_SYSTEM_TYPE and mount.place == wanted:
-            found = mount.device
-    return found
+    mount = _mount_at(mountpoint)
+    return mount.device if mount else None
+
+
+def place_of(mountpoint: Path) -> Path:
+    """A mountpoint as the table of mounts has it, links followed; a mount there, which may be dead, is not touched."""
+    place = Path(os.path.realpath(mountpoint.parent)) / mountpoint.name
+    return place if _mount_at(place) or not place.is_symlink() else Path(os.path.realpath(place))
+
+
+def _mount_at(mountpoint: Path) -> Mount | None:
+    # resolving the folder alone does not touch the mount
+    place = Path(os.path.realpath(mountpoint.parent)) / mountpoint.name
+    ours = [mount for mount in mount_table() if mount.kind == FILE_SYSTEM_TYPE and mount.place == place]
+    # the last is on top
+    return ours[-1] if ours else None
 
 
 def is_dead(mountpoint: Path) -> bool:
@@ -45,9 +55,9 @@ def is_dead(mountpoint: Path) -> bool:
     if not is_mounted(mountpoint.absolute()):
         return False
     try:
-        mount_facts(mountpoint)
-    except MountError:
-        return True
+        os.getxattr(mountpoint, FACTS_ATTRIBUTE)
+    except OSError as error:
+        return error.errno in _DEAD
     return False
 
 
@@ -57,7 +67,7 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
     Raises
     ------
     MountError
-        The mount is dead.
+        The mount is dead, or closed to this user.
     """
     try:
         return dict(json.loads(os.getxattr(path, FACTS_ATTRIBUTE)))
@@ -65,6 +75,10 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
         if error.errno in _DEAD:
             raise MountError(
                 f"{path}: a dead mount, its process is gone; clear it with cryofs umount {path}"
+            ) from error
+        if error.errno == errno.EACCES and is_mounted(path.absolute()):
+            raise MountError(
+                f"{path}: a mount of another user, which is closed to others; have it mounted with -o allow_other"
             ) from error
         return None
 
@@ -97,9 +111,13 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     MountError
         Nothing of ours is mounted there, or it is in use.
     """
-    mountpoint = mountpoint.absolute()
-    if not is_mounted(mountpoint):
+    mountpoint = place_of(mountpoint.absolute())
+    mount = _mount_at(mountpoint)
+    if mount is None:
         raise MountError(f"{mountpoint}: no cryofs mount there; see the mounts with findmnt -t {FILE_SYSTEM_TYPE}")
+    if mount.user not in (None, os.geteuid()) and os.geteuid() != 0:
+        owner = _user_name(mount.user)
+        raise MountError(f"{mountpoint}: mounted by another user ({owner}); let that user or root unmount it")
     facts = None
     if not lazy:
         with contextlib.suppress(MountError):
@@ -119,6 +137,13 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
         if time.monotonic() > deadline:
             raise MountError(f"{mountpoint}: unmounted, but its process {facts and facts['pid']} is still there")
         time.sleep(0.01)
+
+
+def _user_name(number: int | None) -> str:
+    try:
+        return pwd.getpwuid(number or 0).pw_name
+    except KeyError:
+        return str(number)
 
 
 def _runs(pid: int) -> bool:

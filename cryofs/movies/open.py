@@ -13,7 +13,7 @@ from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import EER_SUFFIX, TIFF_SUFFIXES
+from cryofs.movies.names import EER_SUFFIX, MOVIE_SUFFIXES, TIFF_SUFFIXES
 from cryofs.movies.rendering import Rendering
 
 
@@ -35,7 +35,13 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
     if path.suffix == EER_SUFFIX:
         return EerMovie(path, Rendering(), EerGains())
     if path.suffix not in TIFF_SUFFIXES:
-        return MrcMovie(path)
+        try:
+            return MrcMovie(path)
+        except FormatError as error:
+            if path.suffix in MOVIE_SUFFIXES:
+                raise
+            known = ", ".join((*MOVIE_SUFFIXES, *TIFF_SUFFIXES, EER_SUFFIX))
+            raise FormatError(f"{path}: no MRC movie, and its name is not one of another kind ({known})") from error
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         archived = is_archived(descriptor, os.fstat(descriptor).st_size, str(path))

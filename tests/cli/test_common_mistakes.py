@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
+from cryofs.cli import main
 from cryofs.fuse.control import is_mounted
 from tests.support import SHAPE, cryofs, header, simulated, wait_for
 
@@ -136,6 +137,9 @@ MISTAKES = {
     "an archived movie archived again": Mistake(
         "compress archive/1.mrc.tif -o new", ("archive/1.mrc.tif: an archived movie", "cp -a", "from a mount")
     ),
+    "what is no movie": Mistake(
+        "info notes.txt", ("notes.txt: no MRC movie, and its name is not one of another kind", ".mrc", ".eer")
+    ),
     "a movie cut short": Mistake("compress cut.mrc -o new", ("cut.mrc: truncated, 1000 bytes", "copy it again")),
     "an empty movie": Mistake("compress empty.mrc -o new", ("empty.mrc: 0 bytes are too few", "copy it again")),
     "an unknown mode": Mistake("compress mode.mrc -o new", ("mode.mrc: MRC mode 3", "keep this file outside")),
@@ -248,8 +252,35 @@ def test_ctrl_c_ends_with_one_line(here: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, said = process.communicate()
     assert process.returncode == 130
-    assert said.splitlines()[-1].startswith("cryofs: interrupted; ")
+    assert said.splitlines()[-1] == "cryofs: interrupted; what is done is kept, and --only-do-unfinished goes on"
     assert "Traceback" not in said
+
+
+def test_ctrl_c_while_the_program_starts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cryofs.cli.app.run", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "cryofs: interrupted\n"
+
+
+@pytest.mark.parametrize("script", ["$C verify archive | true", "$C info archive/0.mrc.tif --json | true"])
+def test_a_reader_that_has_heard_enough(here: Path, script: str) -> None:
+    done = run(["sh", "-c", f'C="{" ".join(PYTHON)}"; {script}'])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_output_that_cannot_be_written(here: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*PYTHON, "stats", "archive"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "No space left on device" in line
 
 
 @as_root
@@ -346,6 +377,26 @@ def test_a_mount_that_is_in_use(mount: Path) -> None:
         inside.kill()
     for part in (f"{mount}: ", "busy", f"fuser -vm {mount}", "--lazy"):
         assert part in line
+
+
+@needs_fuse
+def test_a_mountpoint_behind_a_link(here: Path) -> None:
+    Path("link").symlink_to("mnt")
+    cryofs("mount", "archive", "link")
+    assert "mnt: mounted already" in told(cryofs("mount", "archive", "link", check=False))
+    os.kill(int(os.getxattr("link", "user.cryofs.pid")), signal.SIGKILL)
+    wait_for(lambda: cryofs("stats", "link", check=False).returncode)
+    assert "a dead mount was in the way" in cryofs("mount", "archive", "link").stderr
+    cryofs("umount", "link")
+    assert not is_mounted(here / "mnt")
+
+
+@needs_fuse
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_a_mount_by_a_daemon_that_closed_its_streams(here: Path, closed: str) -> None:
+    subprocess.run(f"{' '.join(PYTHON)} mount archive mnt {closed}", shell=True, check=True, timeout=60)
+    assert (here / "mnt" / "0.mrc").read_bytes() == (here / "session" / "0.mrc").read_bytes()
+    cryofs("umount", "mnt")
 
 
 @needs_fuse

@@ -245,6 +245,21 @@ def test_a_user_without_privileges_mounts(as_user: Callable[[str], subprocess.Co
 
 
 @needs_root
+def test_a_mount_of_another_user(as_user: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+    done = as_user(f"""
+        {sys.executable} -m cryofs mount "$ARCHIVE" "$PLACE"
+        ! $C umount "$PLACE"
+        ! $C stats "$PLACE"
+        {sys.executable} -m cryofs umount "$PLACE"
+    """)
+    assert done.returncode == 0, done.stderr
+    by_umount, by_stats = done.stderr.splitlines()
+    assert by_umount.endswith("mounted by another user (root); let that user or root unmount it")
+    assert "a mount of another user" in by_stats
+    assert "-o allow_other" in by_stats
+
+
+@needs_root
 def test_a_user_without_the_mount_program_is_told(as_user: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
     done = as_user("""
         mount --bind /dev/null "$(realpath "$(command -v fusermount3)")"
