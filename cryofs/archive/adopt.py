@@ -20,9 +20,9 @@ from pathlib import Path
 import msgspec
 
 from cryofs.archive import durable
-from cryofs.archive.check import original_bytes
 from cryofs.archive.durable import Draft, draft
 from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
+from cryofs.archive.originals import original_bytes
 from cryofs.archive.sources import Job, Kind, collect_archived
 from cryofs.archive.telling import Begin, OnFile, OnFrame, told
 from cryofs.errors import ArchiveError, ChangedError, CryofsError, DamagedError, FormatError

@@ -63,7 +63,7 @@ class Archiver:
         self._options = options
         self._workers = workers
         self.references = References(archive)
-        self._given = self.references.adopt(options.gain) if isinstance(options.gain, Path) else None
+        self._given = self.references.take_in(options.gain) if isinstance(options.gain, Path) else None
         self.eer_gains = EerGains()
 
     def open(self, job: Job) -> SourceMovie:

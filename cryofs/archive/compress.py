@@ -27,7 +27,7 @@ from cryofs.archive.done import (
 from cryofs.archive.estimate import FrameRow
 from cryofs.archive.fitting import fits
 from cryofs.archive.folders import Folders
-from cryofs.archive.processes import Outcome
+from cryofs.archive.processes import NoProcessError, Outcome
 from cryofs.archive.references import estimate_from
 from cryofs.archive.samples import take_samples
 from cryofs.archive.sources import Job, Kind
@@ -196,13 +196,17 @@ class _Run:
     def _store_all(self, jobs: list[Job]) -> Iterator[Outcome]:
         if self._several:
             count = min(self._options.jobs, len(jobs), _MAX_PROCESSES)
-            yield from processes.store_all(jobs, self._archive, self._options, count, self._listener.frames)
+            for job, outcome in processes.store_all(jobs, self._archive, self._options, count, self._listener.frames):
+                yield job, self._store(job) if isinstance(outcome, NoProcessError) else outcome
             return
         for job in jobs:
-            try:
-                yield job, self._archiver.store(job, self._listener.frames)
-            except CryofsError as error:
-                yield job, error
+            yield job, self._store(job)
+
+    def _store(self, job: Job) -> Stored | CryofsError:
+        try:
+            return self._archiver.store(job, self._listener.frames)
+        except CryofsError as error:
+            return error
 
     def _note_stored(self, job: Job, stored: Stored) -> None:
         self.summary.movies += 1

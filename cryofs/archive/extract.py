@@ -1,5 +1,6 @@
 """Taking originals out of archives."""
 
+import contextlib
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from pathlib import Path
 from cryofs.archive import durable
 from cryofs.archive.adopt import restore_adopted
 from cryofs.archive.kinds import Archived, Damaged, Foreign, Other, classify
-from cryofs.archive.sources import Job, Kind, collect_archived
+from cryofs.archive.sources import Job, Kind, collect_archived, is_below
 from cryofs.archive.telling import Begin, OnFile, OnFrame, told
 from cryofs.archive.verify import Checked, feed
 from cryofs.errors import ArchiveError
@@ -34,10 +35,21 @@ def extract(
     """Restore originals below a folder: movies from archived ones, with times and mode; other files are copied.
 
     The archive's own gain references are left out, unless TIFF movies of other programs need them.
-    An existing file is replaced only once the restored one is complete and has the recorded SHA-256.
+    An existing file is replaced only once the restored one is complete and has the recorded SHA-256; one that is
+    archived never is.
+
+    Raises
+    ------
+    ArchiveError
+        The folder lies in one that is to be extracted, so that it would be taken for a part of it the next time.
     """
+    paths = list(paths)
+    for path in paths:
+        if is_below(folder, path):
+            raise ArchiveError(f"{folder}: lies in {path}, which is extracted; name another folder with -o")
     checked = Checked()
-    items = _without_clashes(_needed(_items(paths, checked, on_file)), folder, checked, on_file)
+    found = _items(paths, checked, on_file)
+    items = _without_clashes(_needed(_beside_archived(found, folder, checked, on_file)), folder, checked, on_file)
     begin("restoring", sum(item.frames or 0 for item in items))
     gains = GainLibrary()
     # where this cannot be made, nothing can be restored
@@ -111,10 +123,49 @@ def _needed(items: list[_Item]) -> list[_Item]:
     return [item for item in items if item.job.kind is not Kind.FILE or not is_reference_name(item.job.source.name)]
 
 
-def _without_clashes(items: list[_Item], folder: Path, checked: Checked, on_file: OnFile) -> list[_Item]:
-    """Each target once; of files that would become one, the first is kept and the others are told."""
-    kept: dict[Path, _Item] = {}
+def _beside_archived(items: list[_Item], folder: Path, checked: Checked, on_file: OnFile) -> list[_Item]:
+    """Without what would overwrite an archived file, which is told, and copies of what is in its place already."""
+    read = {name for item in items if item.job.kind is not Kind.FOLDER for name in _names(item.job.source)}
+    kept = []
     for item in items:
+        job, target = item.job, folder / item.job.target
+        if job.kind is Kind.FOLDER:
+            kept.append(item)
+        elif item.frames is None and _name(target) == _name(job.source):
+            continue
+        else:
+            with told(job.source, checked, on_file):
+                if _name(target) in read or _is_archived(target):
+                    text = f"{target}: is archived, so {job.source} is not restored over it"
+                    raise ArchiveError(f"{text}; name another folder with -o")
+                kept.append(item)
+    return kept
+
+
+def _name(path: Path) -> Path:
+    """The one name of what may be reached by links of folders; a link by itself is not followed."""
+    return Path(os.path.realpath(path.parent)) / path.name
+
+
+def _names(source: Path) -> tuple[Path, Path]:
+    """Names that a source would be lost by: its own, and that of the file that it leads to."""
+    return _name(source), Path(os.path.realpath(source))
+
+
+def _is_archived(path: Path) -> bool:
+    """Whether a file has a record; none that cannot be looked at does."""
+    with contextlib.suppress(OSError):
+        return path.is_file() and isinstance(classify(path), Archived)
+    return False
+
+
+def _without_clashes(items: list[_Item], folder: Path, checked: Checked, on_file: OnFile) -> list[_Item]:
+    """Each target once; of files that would become one, the first is kept and the others are told.
+
+    Movies come before files, as in a mount, which shows the movie where both have the name.
+    """
+    kept: dict[Path, _Item] = {}
+    for item in sorted(items, key=lambda item: item.frames is None):
         job = item.job
         twin = kept.setdefault(job.target, item).job
         if twin is job or twin.kind is job.kind is Kind.FOLDER:

@@ -34,6 +34,10 @@ _PRELOADED = ["cryofs.archive.preloaded"]
 Outcome = tuple[Job, Stored | Exception]
 
 
+class NoProcessError(ArchiveError):
+    """There is no worker to store a movie, and none can be started."""
+
+
 class _StoppedError(BaseException):
     """The run has ended, by Ctrl-C say; the movie that is under way is given up."""
 
@@ -75,7 +79,10 @@ def prepare() -> None:
 def store_all(
     jobs: Sequence[Job], archive: Path, options: CompressOptions, processes: int, on_frame: OnFrame
 ) -> Iterator[Outcome]:
-    """Store movies, several at a time; each outcome as soon as it is known."""
+    """Store movies, several at a time; each outcome as soon as it is known.
+
+    While a movie's outcome is NoProcessError, no other is being stored, so that the run may store it by itself.
+    """
     unlucky = []
     for job, outcome in _run(jobs, archive, options, processes, on_frame):
         if outcome is None:
@@ -91,15 +98,24 @@ def store_all(
 def _run(
     jobs: Sequence[Job], archive: Path, options: CompressOptions, processes: int, on_frame: OnFrame
 ) -> Iterator[tuple[Job, Stored | Exception | None]]:
-    """Store movies by so many workers; None for a movie whose worker died."""
+    """Store movies by so many workers, or by fewer where no more can be had; None for a movie whose worker died."""
     threads = max(1, options.jobs // processes)
     waiting = deque(jobs)
     workers: dict[object, _Worker] = {}
     try:
         while waiting or workers:
             while waiting and len(workers) < processes:
-                worker = _start(waiting.popleft(), archive, options, threads)
-                workers[worker.pipe] = worker
+                try:
+                    worker = _start(waiting[0], archive, options, threads)
+                except (OSError, EOFError) as error:
+                    if workers:
+                        processes = len(workers)
+                    else:
+                        job = waiting.popleft()
+                        yield job, NoProcessError(f"{job.source}: no process can be started to store it ({error})")
+                else:
+                    waiting.popleft()
+                    workers[worker.pipe] = worker
             for pipe in wait([worker.pipe for worker in workers.values()]):
                 worker = workers[pipe]
                 answer = _answer(worker)
@@ -123,11 +139,15 @@ def _run(
 
 
 def _start(job: Job, archive: Path, options: CompressOptions, threads: int) -> _Worker:
+    """Start a worker with its first movie; EOFError where the process that it is forked from died of it."""
     ours, theirs = _CONTEXT.Pipe()
     process = _CONTEXT.Process(target=_work, args=(theirs, archive, options, threads))
-    with _interrupts_held():
-        process.start()
-    theirs.close()
+    try:
+        with theirs, _interrupts_held():
+            process.start()
+    except (OSError, EOFError):
+        ours.close()
+        raise
     worker = _Worker(process, ours, job)
     worker.give(job)
     return worker
@@ -147,13 +167,15 @@ def _interrupts_held() -> Iterator[None]:
     heard: list[int] = []
     in_main = threading.current_thread() is threading.main_thread()
     handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number)) if in_main else None
-    # the library's helper process, which would come with the first process and unblock the signal
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        yield
+        # the library's helper process, which would come with the first process and unblock the signal
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if in_main:
             signal.signal(signal.SIGINT, handler)
     if heard:

@@ -77,7 +77,7 @@ class References:
         serving = [one for one in self.of_size(shape) if fits(one.gain, samples)]
         return min(serving, key=lambda one: exception_share(one.gain, samples), default=None)
 
-    def adopt(self, path: Path) -> Reference:
+    def take_in(self, path: Path) -> Reference:
         """Take a gain reference file into the archive, unless its content is there."""
         given = gain.load_reference(path).gain
         if not (np.isfinite(given) & (given > 0)).any():

@@ -83,9 +83,14 @@ def collect(
 def lies_in(source: Path, archive: Path) -> bool:
     """Whether a folder lies in the archive, where what it becomes would be put among its own files."""
     try:
-        return source.is_dir() and any(_same_folder(place, archive) for place in source.resolve().parents)
+        return source.is_dir() and is_below(source, archive)
     except OSError:
         return False  # what cannot be looked at is told of when it is collected
+
+
+def is_below(place: Path, folder: Path) -> bool:
+    """Whether a place, which need not be there, lies in a folder or deeper."""
+    return any(_same_folder(parent, folder) for parent in Path(os.path.realpath(place)).parents)
 
 
 def collect_archived(paths: Iterable[Path]) -> tuple[list[Job], list[Problem]]:

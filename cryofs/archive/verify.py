@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryofs.archive.adopt import check_adopted
-from cryofs.archive.check import original_bytes
 from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
+from cryofs.archive.originals import original_bytes
 from cryofs.archive.sources import Kind, collect_archived
 from cryofs.archive.telling import Begin, OnFile, OnFrame, told
 from cryofs.errors import DamagedError, GainError

@@ -51,7 +51,7 @@ def _machine() -> "list[Finding]":
 
 
 def _of(path: Path) -> "list[Finding]":
-    from cryofs.archive.checks import check_archive, survey
+    from cryofs.archive.archive_checks import check_archive, survey
     from cryofs.fuse.control import is_mounted
     from cryofs.fuse.mount_checks import check_figures, check_mount
 

@@ -29,7 +29,8 @@ def command(
     mounted = mount_facts(path)
     if mounted is None and not path.exists():
         raise ArchiveError(f"{path}: no such archive or mountpoint")
-    saved = savings([Path(mounted["archive"]) if mounted else path])
+    # its own path may not lead to the archive: the mount may lie over it, or show it to who cannot reach it
+    saved = savings([path / "@archive" if mounted else path])
     facts = {**vars(saved), "unread": len(saved.unread), "ratio": saved.ratio}
     with Reporter() as reporter:
         for error in saved.unread:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.archive.check import checked_frames
+from cryofs.archive.originals import checked_frames
 from cryofs.formats import mrc
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.eer import EerMovie

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from cryofs.archive.adopt import adopt
+from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.extract import extract
 from cryofs.archive.verify import Checked
-from tests.support import archive, names, same_tree, simulated
+from cryofs.errors import ArchiveError
+from tests.foreign import counts, serialem
+from tests.support import archive, assert_verified, names, same_tree, simulated
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +118,73 @@ def test_folders_that_cannot_be_written_are_restored_twice(made: Path, tmp_path:
     for _ in range(2):
         assert extracted(tmp_path / "archive", to=tmp_path / "out")[1] == []
         same_tree(session, tmp_path / "out")
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """An archive of a movie, an adopted TIFF movie in a folder, and another file."""
+    place = tmp_path / "archive"
+    session = simulated(tmp_path / "session" / "m.mrc", frames=3).parent
+    (session / "notes.txt").write_text("300 kV")
+    archive(session, place, CompressOptions(gain="none", jobs=1))
+    serialem(place / "g1" / "a.tif", counts())
+    assert adopt([place], 1, lambda *_: None, lambda *_: None, lambda _: None).movies == 1
+    return place
+
+
+@pytest.mark.parametrize("through_link", [False, True])
+def test_originals_come_out_beside_what_is_archived(mixed: Path, through_link: bool) -> None:
+    before = {name: ((mixed / name).read_bytes(), (mixed / name).stat().st_ino) for name in names(mixed)}
+    out = mixed
+    if through_link:
+        out = mixed.parent / "link"
+        out.symlink_to(mixed)
+    done, (error,) = extracted(mixed, to=out)
+    assert (done.movies, done.files) == (1, 0)
+    assert error.startswith(f"{out / 'g1' / 'a.tif'}: is archived")
+    assert error.endswith("name another folder with -o")
+    assert {name: ((mixed / name).read_bytes(), (mixed / name).stat().st_ino) for name in before} == before
+    assert (mixed / "m.mrc").read_bytes() == (mixed.parent / "session" / "m.mrc").read_bytes()
+    # it is a file of the archive now
+    _, errors = extracted(mixed, to=out)
+    assert any(error.startswith(f"{out / 'm.mrc'}: is archived") for error in errors)
+    assert_verified(mixed, 2)
+
+
+@pytest.mark.parametrize("by", ["itself", "a link to it", "another archive"])
+def test_an_adopted_movie_is_not_overwritten(mixed: Path, by: str) -> None:
+    source = held = mixed / "g1" / "a.tif"
+    if by == "a link to it":
+        source = mixed / "a.tif"
+        source.symlink_to(held)
+    elif by == "another archive":
+        source = serialem(mixed.parent / "other" / "a.tif", counts(seed=1))
+    before = held.read_bytes()
+    done, (error,) = extracted(source, to=held.parent)
+    assert (done.movies, done.files) == (0, 0)
+    assert error.startswith(f"{held}: is archived")
+    assert held.read_bytes() == before
+
+
+def test_files_of_the_run_are_not_overwritten_by_one_another(mixed: Path) -> None:
+    (mixed / "g1" / "notes.txt").write_text("of g1")
+    done, errors = extracted(mixed / "g1" / "notes.txt", mixed / "notes.txt", to=mixed)
+    assert done.files == 0
+    assert [error.partition(": is archived")[0] for error in errors] == [str(mixed / "notes.txt")]
+    assert (mixed / "notes.txt").read_text() == "300 kV"
+
+
+@pytest.mark.parametrize("out", ["new", "g1"])
+def test_no_folder_of_an_archive_takes_what_comes_out_of_it(mixed: Path, out: str) -> None:
+    before = names(mixed)
+    with pytest.raises(ArchiveError, match=r"lies in .* name another folder with -o"):
+        extracted(mixed, to=mixed / out)
+    assert names(mixed) == before
+
+
+def test_a_movie_comes_before_a_file_of_its_name_as_in_a_mount(mixed: Path, tmp_path: Path) -> None:
+    (mixed / "m.mrc").write_text("no movie")
+    done, (error,) = extracted(mixed, to=tmp_path / "out")
+    assert done.movies == 2
+    assert error.startswith(f"{mixed / 'm.mrc'}: {mixed / 'm.mrc.tif'} already becomes {tmp_path / 'out' / 'm.mrc'}")
+    assert (tmp_path / "out" / "m.mrc").read_bytes() == (tmp_path / "session" / "m.mrc").read_bytes()

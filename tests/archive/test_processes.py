@@ -1,12 +1,15 @@
 """Runs of several processes: the archive that one makes, whatever happens to a process, and none that stays behind."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import msgspec
@@ -14,7 +17,7 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import Detector, header
-from cryofs.archive import compress
+from cryofs.archive import compress, processes
 from cryofs.archive.archiver import Archiver, CompressOptions
 from cryofs.archive.plan import Coding
 from cryofs.errors import FormatError
@@ -26,7 +29,7 @@ from tests.support import SHAPE, Heard, archive, assert_verified, names, restore
 
 # `cryofs` as it is for large runs
 COMMAND = """
-from cryofs.archive import compress
+from cryofs.archive import compress, processes
 from cryofs.cli import main
 compress._WORTH_PROCESSES = 0
 main()
@@ -288,3 +291,59 @@ def test_two_runs_into_one_archive_leave_each_other_whole(
     assert_verified(tmp_path / "archive", 3)
     assert not list((tmp_path / "archive").rglob(DRAFT_PREFIX + "*"))
     same_tree(session, restored(tmp_path / "archive", tmp_path / "restored"))
+
+
+class Refusals:
+    """Starts of processes that the system refuses, told by their numbers."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, refused: Callable[[int], bool], error: Exception):
+        self.started = 0
+        really = ForkServerProcess.start
+
+        def start(process: ForkServerProcess) -> None:
+            self.started += 1
+            if refused(self.started):
+                raise error
+            really(process)
+
+        monkeypatch.setattr(ForkServerProcess, "start", start)
+
+
+# the second is what is heard where the process that others are forked from died of it
+@pytest.mark.parametrize("error", [BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), EOFError()])
+@pytest.mark.usefixtures("several")
+def test_a_run_goes_on_with_the_processes_that_it_has(
+    tmp_path: Path, session: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    (session / "notes.txt").write_text("300 kV")
+    refusals = Refusals(monkeypatch, lambda number: number > 1, error)
+    summary, heard = archive(session, tmp_path / "archive", TWO)
+    assert not heard.errors
+    assert (summary.movies, refusals.started) == (3, 2)
+    assert heard.counted_frames == heard.expected_frames
+    same_tree(session, restored(tmp_path / "archive", tmp_path / "restored"))
+
+
+def test_a_run_without_any_process_stores_movies_itself(
+    tmp_path: Path, session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compress, "_WORTH_PROCESSES", 0)
+    handler = signal.getsignal(signal.SIGINT)
+    refusals = Refusals(monkeypatch, lambda number: number < 3, BlockingIOError(errno.EAGAIN, "not now"))
+    summary, heard = archive(session, tmp_path / "archive", TWO)
+    assert not heard.errors
+    assert summary.movies == 3
+    assert refusals.started >= 3
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert_verified(tmp_path / "archive", 3)
+
+
+def test_ctrl_c_is_heard_again_where_no_process_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise BlockingIOError(errno.EAGAIN, "not now")
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(resource_tracker, "ensure_running", refuse)
+    with pytest.raises(BlockingIOError):
+        processes.prepare()
+    assert signal.getsignal(signal.SIGINT) is handler

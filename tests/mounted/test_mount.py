@@ -120,6 +120,16 @@ def facts_of(mount: Path) -> dict[str, int]:
     return figures
 
 
+def test_figures_of_an_archive_below_its_own_mount(session: Path, tmp_path: Path) -> None:
+    place = copy_of_archive(session, tmp_path)
+    expected = json.loads(cryofs("stats", place, "--json").stdout)
+    with mounted(place, place):
+        found = json.loads(cryofs("stats", place, "--json").stdout)
+    del found["mount"]
+    assert found == expected
+    assert found["movies"] > 0
+
+
 def test_every_file_is_the_original(session: Path, mount: Path) -> None:
     (session / "outside").unlink()
     assert (mount / "outside").readlink() == Path("/etc")
