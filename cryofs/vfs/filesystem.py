@@ -11,10 +11,9 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from cryofs.errors import CryofsError, GainError
 from cryofs.file_state import FileState, state_of
@@ -41,8 +40,6 @@ from cryofs.vfs.pools import started_pool
 from cryofs.vfs.root import Root
 from cryofs.vfs.surveyor import Surveyor
 from cryofs.vfs.tree import Kind, Node, Tree
-
-T = TypeVar("T")
 
 # After so long without a request there is a pause, for what is done in the background.
 _PAUSE_SECONDS = 0.05
@@ -127,10 +124,8 @@ class FileSystem:
 
     def attributes(self, path: str) -> Attributes:
         """Attributes of a name."""
-        # a file that hangs while it is opened may well tell its attributes
         self._last_asked = time.monotonic()
-        place = f"{self.archive}{path}, its attributes"
-        found = self._of_names.run(place, lambda: self._tree.lookup(path).attributes)
+        found = self._lookup(path).attributes
         with self._lock:
             self._pages.told(path, found.size)
         return found.owned(self._ownership)
@@ -139,7 +134,7 @@ class FileSystem:
         """Attributes of an open file, whatever has its name by now."""
         with self._lock:
             path, file, _, found = self._open[handle]
-        now = self._of_names.run(f"{self.archive}{path}, its attributes", lambda: file.attributes(found))
+        now = self._of_names.run(self._name_for_attributes(path), lambda: file.attributes(found))
         with self._lock:
             self._pages.told(path, now.size)
         return now.owned(self._ownership)
@@ -147,16 +142,20 @@ class FileSystem:
     def names(self, path: str) -> list[tuple[str, Attributes]]:
         """Names in a folder, with attributes of which type and inode are right."""
         self._last_asked = time.monotonic()
-        return self._of_names.run(f"{self.archive}{path}", lambda: self._tree.names(path))
+        return self._of_names.run(self._root.name_of(self._tree.place(path)), lambda: self._tree.names(path))
 
     def read_link(self, path: str) -> str:
         """Where a symbolic link points."""
-        return self._of_names.run(f"{self.archive}{path}", lambda: self._root.read_link(self._tree.lookup(path).path))
+        node = self._lookup(path)
+        return self._of_names.run(self._name_of(node), lambda: self._root.read_link(node.path))
 
     def open(self, path: str) -> int:
         """Open a file; the handle is for `read` and `release`."""
         self._last_asked = time.monotonic()
-        file, found = self._within_time(path, lambda: self._opened(path), lambda late: late[0].close())
+        node = self._lookup(path)
+        file, found = self._patience.run(
+            self._name_of(node), lambda: self._opened(node), drop=lambda late: late[0].close()
+        )
         with self._lock:
             handle = next(self._handles)
             self._open[handle] = path, file, self._pages.opened(path, file.identity, found.size), found
@@ -224,7 +223,8 @@ class FileSystem:
 
     def file_facts(self, path: str) -> dict[str, Any] | None:
         """How an EER movie is rendered and what was found wrong with it so far; None of other files."""
-        return self._within_time(path, lambda: self._file_facts(self._tree.lookup(path)))
+        node = self._lookup(path)
+        return self._of_names.run(self._name_for_attributes(path), lambda: self._file_facts(node))
 
     def _file_facts(self, node: Node) -> dict[str, Any] | None:
         if node.kind is not Kind.FRACTIONS:
@@ -241,13 +241,16 @@ class FileSystem:
             "saturated_values": findings.saturated_values,
         }
 
-    def _within_time(self, path: str, call: Callable[[], T], drop: Callable[[T], None] | None = None) -> T:
-        """What a request for a path gives, of which it is not known yet which file is behind it."""
-        return self._patience.run(f"{self.archive}{path}", call, drop=drop)
+    def _lookup(self, path: str) -> Node:
+        """What a path stands for."""
+        return self._of_names.run(self._name_for_attributes(path), lambda: self._tree.lookup(path))
 
-    def _opened(self, path: str) -> tuple[OpenFile, Attributes]:
+    def _name_for_attributes(self, path: str) -> str:
+        """What those wait for who ask for attributes: a file that hangs while it is read may well tell these."""
+        return f"{self._root.name_of(self._tree.place(path))}, its attributes"
+
+    def _opened(self, node: Node) -> tuple[OpenFile, Attributes]:
         """A file just opened, with its attributes."""
-        node = self._tree.lookup(path)
         file = self._open_node(node)
         return file, file.attributes(node.attributes)
 
@@ -305,8 +308,8 @@ class FileSystem:
         return self._store
 
     def _name_of(self, node: Node) -> str:
-        """How messages call a file of the archive."""
-        return str(self.archive / node.path.relative_to(self._root.path))
+        """The one name of a file of the archive, in messages and for those who wait for it, whatever is made of it."""
+        return self._root.name_of(node.path)
 
     def _open_eer_gain(self, node: Node) -> OpenFile:
         gain = node.view.rendering.gain

@@ -19,8 +19,10 @@ from cryofs.errors import StuckError
 
 T = TypeVar("T")
 
-# Threads that may be stuck at the same time. So many files do not hang by themselves: the archive cannot be reached.
+# Files that may be stuck at the same time. So many do not hang by themselves: the archive cannot be reached.
 _MOST_STUCK = 256
+# Threads that may be; one file takes as many as had asked for it before the first of them was given up.
+_MOST_LOST = 1024
 
 log = logging.getLogger("cryofs")
 
@@ -62,6 +64,8 @@ class Patience:
 
         Parameters
         ----------
+        name : str
+            The same for all who read the file, whatever for.
         drop : callable
             Gets what comes when nobody waits for it any more.
 
@@ -72,7 +76,7 @@ class Patience:
         """
         task = _Task(name, call, drop)
         with self._lock:
-            if self._stuck[name] or self._lost >= _MOST_STUCK:
+            if name in self._stuck or len(self._stuck) >= _MOST_STUCK or self._lost >= _MOST_LOST:
                 raise self._error(name + what)
             tasks = self._idle.pop() if self._idle else None
         if tasks is None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.simulate_eer import Widths, random_frames, write_eer
 from cryofs.errors import StuckError
 from cryofs.settings import Settings, Size
 from cryofs.vfs.filesystem import FileSystem
@@ -119,6 +120,17 @@ def test_not_more_than_some_threads_get_stuck(free: threading.Event, monkeypatch
     patience.end()
 
 
+def test_a_file_that_is_stuck_with_many_readers_is_one_file(
+    free: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cryofs.vfs.patience._MOST_STUCK", 3)
+    patience = Patience(SOON)
+    with ThreadPoolExecutor(6) as readers:
+        list(readers.map(lambda _: give_up(patience, "a.tif", free), range(6)))
+    assert patience.run("b.tif", lambda: "fine") == "fine"
+    patience.end()
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     for number in range(4):
@@ -169,6 +181,63 @@ def test_files_that_are_stuck_keep_no_other_one_waiting(
         wait_for(lambda: not files._patience._stuck)
         for name, data in originals.items():
             assert content(files, "/" + name) == data
+    finally:
+        free.set()
+        files.stop()
+
+
+ALL_VIEWS = ["/rays.mrc", "/rays.eer", "/@archive/rays.eer", "/@counts/rays.mrc"]
+ALL_VIEWS += [f"/@up{upsampling}_gr{grouping}/rays.mrc" for upsampling in (1, 2, 4) for grouping in (5, 6)]
+
+
+@pytest.mark.parametrize(
+    ("stuck", "names"),
+    [("0.mrc.tif", ["/0.mrc", "/@counts/0.mrc", "/@up1_gr5/0.mrc", "/@archive/0.mrc.tif"]), ("rays.eer", ALL_VIEWS)],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_a_stuck_file_is_one_file_in_all_views(
+    place: Path, monkeypatch: pytest.MonkeyPatch, free: threading.Event, stuck: str, names: list[str], known: bool
+) -> None:
+    """Whether its index or record is known or not: who opens or reads it, whatever for, hears of it at once."""
+    shape = (64, 64)
+    write_eer(place / "rays.eer", list(random_frames(45, shape, 0.02, Widths())), shape, Widths())
+    inode, hanging = (place / stuck).stat().st_ino, threading.Event()
+
+    def hang(call: Any, number: int, arguments: tuple[Any, ...]) -> Any:
+        if hanging.is_set() and os.fstat(arguments[0]).st_ino == inode:
+            free.wait()
+        return call(*arguments)
+
+    faults.inject(monkeypatch, hang)
+    monkeypatch.setattr("cryofs.vfs.surveyor.Surveyor._run", lambda _: None)
+    files = FileSystem(place, Settings(cache_size=Size(64 << 20), jobs=1, request_timeout=1.0))
+    files.start()
+    if known:
+        content(files, names[0])
+    hanging.set()
+
+    def read(name: str) -> None:
+        handle = files.open(name)
+        try:
+            files.read(handle, 100, 5000)
+        finally:
+            files.release(handle)
+
+    with pytest.raises(StuckError):
+        read(names[-1])
+    waited: list[str] = []
+
+    def give_up(task: Any) -> bool:
+        waited.append(task.name)
+        return True
+
+    monkeypatch.setattr(files._patience, "_give_up", give_up)
+    try:
+        for name in names:
+            with pytest.raises(StuckError, match=stuck.partition(".")[0]):
+                read(name)
+        assert not waited
+        content(files, "/3.mrc")
     finally:
         free.set()
         files.stop()
