@@ -72,7 +72,7 @@ class FileSystem:
         rendering = _rendering(settings, self.archive, root.path)
         # names and attributes: the machine's own disks give them from memory, or at once
         asked = [self.archive, rendering.gain or self.archive]
-        self._of_names = self._patience if any(map(_is_far, asked)) else Impatience()
+        self._of_names = self._patience if any(map(_is_far, asked)) else Impatience(self._patience)
         self._tree = Tree(root, self._patience, rendering)
         self._gains = GainLibrary(root.path)
         self._eer_gains = EerGains()
@@ -140,7 +140,10 @@ class FileSystem:
         return now.owned(self._ownership)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
-        """Names in a folder, with attributes of which type and inode are right."""
+        """Names in a folder, with attributes of which type and inode are right.
+
+        Movies that are still unknown when too much time has passed are listed like damaged ones.
+        """
         self._last_asked = time.monotonic()
         return self._of_names.run(self._root.name_of(self._tree.place(path)), lambda: self._tree.names(path))
 
@@ -152,10 +155,11 @@ class FileSystem:
     def open(self, path: str) -> int:
         """Open a file; the handle is for `read` and `release`."""
         self._last_asked = time.monotonic()
-        node = self._lookup(path)
-        file, found = self._patience.run(
-            self._name_of(node), lambda: self._opened(node), drop=lambda late: late[0].close()
-        )
+        with self._patience.in_all():
+            node = self._lookup(path)
+            file, found = self._patience.run(
+                self._name_of(node), lambda: self._opened(node), drop=lambda late: late[0].close()
+            )
         with self._lock:
             handle = next(self._handles)
             self._open[handle] = path, file, self._pages.opened(path, file.identity, found.size), found

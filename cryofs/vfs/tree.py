@@ -141,7 +141,10 @@ class Tree:
         return self.root.path / (rest if view_called(first, self._rendering) else path.lstrip("/"))
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
-        """Names in a folder, with attributes of which type and inode are right."""
+        """Names in a folder, with attributes of which type and inode are right.
+
+        Files that cannot be asked what they are, as their storage gives no answer, are taken for what they are called.
+        """
         folder = self.lookup(path)
         shown: dict[str, Attributes] = {}
         for name, found in self.root.entries(folder.path):

@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,29 @@ def test_a_file_that_is_stuck_with_many_readers_is_one_file(
     patience.end()
 
 
+def test_who_waits_for_several_things_waits_no_longer(free: threading.Event) -> None:
+    patience, asked = Patience(SOON), []
+
+    def hang(number: int) -> None:
+        asked.append(number)
+        free.wait()
+
+    def several() -> str:
+        for number in range(5):
+            with pytest.raises(StuckError):
+                patience.run(f"{number}.tif", partial(hang, number))
+        return "in time"
+
+    assert patience.run("folder", several) == "in time", "it has time left to make something of it"
+    with patience.in_all():
+        give_up(patience, "5.tif", free)
+        with pytest.raises(StuckError):
+            patience.run("6.tif", partial(hang, 6))
+    assert asked == [0]
+    assert patience.run("6.tif", lambda: "fine") == "fine", "it was not given up: nobody had asked it"
+    patience.end()
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     for number in range(4):
@@ -238,6 +262,37 @@ def test_a_stuck_file_is_one_file_in_all_views(
                 read(name)
         assert not waited
         content(files, "/3.mrc")
+    finally:
+        free.set()
+        files.stop()
+
+
+@pytest.mark.parametrize("is_far", [False, True])
+def test_a_listing_waits_once_however_many_records_hang(
+    place: Path, monkeypatch: pytest.MonkeyPatch, free: threading.Event, is_far: bool
+) -> None:
+    stuck = {(place / name).stat().st_ino for name in ("0.mrc.tif", "1.mrc.tif", "2.mrc.tif")}
+    (place / "foreign.mrc.tif").write_bytes(b"no movie of ours")
+
+    def hang(call: Any, number: int, arguments: tuple[Any, ...]) -> Any:
+        if os.fstat(arguments[0]).st_ino in stuck:
+            free.wait()
+        return call(*arguments)
+
+    faults.inject(monkeypatch, hang)
+    monkeypatch.setattr("cryofs.vfs.surveyor.Surveyor._run", lambda _: None)
+    monkeypatch.setattr("cryofs.vfs.filesystem._is_far", lambda _: is_far)
+    files = FileSystem(place, Settings(jobs=1, request_timeout=1.0))
+    files.start()
+    originals = [f"{number}.mrc" for number in range(4)]
+    try:
+        for hanging in range(1, 4):
+            assert [name for name, _ in files.names("/")] == [*originals, "foreign.mrc", "notes.txt"]
+            assert len(files._patience._stuck) == hanging, "one more that it waited for"
+        assert [name for name, _ in files.names("/")] == [*originals, "foreign.mrc.tif", "notes.txt"]
+        assert files.attributes("/3.mrc").size == (place.with_name("session") / "3.mrc").stat().st_size
+        with pytest.raises(StuckError):
+            files.attributes("/0.mrc")
     finally:
         free.set()
         files.stop()
