@@ -46,6 +46,8 @@ _PAUSE_SECONDS = 0.05
 _LONGEST_PUT_OFF = 5.0
 # Threads that read storage without anybody's waiting are given so long to end; what hangs ends with the process.
 _ENDING_SECONDS = 5.0
+# EER files, those used last, of which it is remembered what was found wrong with them.
+_KNOWN_FINDINGS = 1 << 16
 # A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
 _SLOW_SECONDS = 5.0
 
@@ -76,7 +78,7 @@ class FileSystem:
         self._tree = Tree(root, self._patience, rendering)
         self._gains = GainLibrary(root.path)
         self._eer_gains = EerGains()
-        self._findings: dict[FileState, Findings] = {}
+        self._findings: dict[str, tuple[FileState, Findings]] = {}
         self._handles = itertools.count(1)
         self._lock = threading.Lock()
         self._open: dict[int, tuple[str, OpenFile, Pages, Attributes]] = {}
@@ -213,7 +215,7 @@ class FileSystem:
         """Who serves this mount, and what was read, decoded and found in the cache."""
         figures = vars(self._store.figures()) if self._store is not None else {}
         with self._lock:
-            findings = list(self._findings.values())
+            findings = [found for _, found in self._findings.values()]
             served = {"reads": self._reads, "bytes_read": self._bytes_read, "open_files": len(self._open)}
         return {
             "archive": str(self.archive),
@@ -324,8 +326,15 @@ class FileSystem:
         return MovieFile(movie, (movie.gain.state, movie.shape), self._frames(), self._patience)
 
     def _findings_of(self, identity: FileState, name: str) -> Findings:
+        """Those of the state that a file is in; whoever has it open in an earlier one keeps what was found in that."""
         with self._lock:
-            return self._findings.setdefault(identity, Findings(name))
+            known = self._findings.pop(name, None)
+            if known is None or known[0] != identity:
+                known = identity, Findings(name)
+            self._findings[name] = known
+            if len(self._findings) > _KNOWN_FINDINGS:
+                del self._findings[next(iter(self._findings))]
+        return known[1]
 
     def _is_asked(self) -> bool:
         """Whether somebody has just asked for something, and will again."""
