@@ -11,10 +11,9 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from cryofs.errors import CryofsError, GainError
 from cryofs.file_state import FileState, state_of
@@ -42,13 +41,13 @@ from cryofs.vfs.root import Root
 from cryofs.vfs.surveyor import Surveyor
 from cryofs.vfs.tree import Kind, Node, Tree
 
-T = TypeVar("T")
-
 # After so long without a request there is a pause, for what is done in the background.
 _PAUSE_SECONDS = 0.05
 _LONGEST_PUT_OFF = 5.0
 # Threads that read storage without anybody's waiting are given so long to end; what hangs ends with the process.
 _ENDING_SECONDS = 5.0
+# EER files, those used last, of which it is remembered what was found wrong with them.
+_KNOWN_FINDINGS = 1 << 16
 # A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
 _SLOW_SECONDS = 5.0
 
@@ -75,11 +74,11 @@ class FileSystem:
         rendering = _rendering(settings, self.archive, root.path)
         # names and attributes: the machine's own disks give them from memory, or at once
         asked = [self.archive, rendering.gain or self.archive]
-        self._of_names = self._patience if any(map(_is_far, asked)) else Impatience()
+        self._of_names = self._patience if any(map(_is_far, asked)) else Impatience(self._patience)
         self._tree = Tree(root, self._patience, rendering)
         self._gains = GainLibrary(root.path)
         self._eer_gains = EerGains()
-        self._findings: dict[FileState, Findings] = {}
+        self._findings: dict[str, tuple[FileState, Findings]] = {}
         self._handles = itertools.count(1)
         self._lock = threading.Lock()
         self._open: dict[int, tuple[str, OpenFile, Pages, Attributes]] = {}
@@ -127,10 +126,8 @@ class FileSystem:
 
     def attributes(self, path: str) -> Attributes:
         """Attributes of a name."""
-        # a file that hangs while it is opened may well tell its attributes
         self._last_asked = time.monotonic()
-        place = f"{self.archive}{path}, its attributes"
-        found = self._of_names.run(place, lambda: self._tree.lookup(path).attributes)
+        found = self._lookup(path).attributes
         with self._lock:
             self._pages.told(path, found.size)
         return found.owned(self._ownership)
@@ -139,24 +136,32 @@ class FileSystem:
         """Attributes of an open file, whatever has its name by now."""
         with self._lock:
             path, file, _, found = self._open[handle]
-        now = self._of_names.run(f"{self.archive}{path}, its attributes", lambda: file.attributes(found))
+        now = self._of_names.run(self._name_for_attributes(path), lambda: file.attributes(found))
         with self._lock:
             self._pages.told(path, now.size)
         return now.owned(self._ownership)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
-        """Names in a folder, with attributes of which type and inode are right."""
+        """Names in a folder, with attributes of which type and inode are right.
+
+        Movies that are still unknown when too much time has passed are listed like damaged ones.
+        """
         self._last_asked = time.monotonic()
-        return self._of_names.run(f"{self.archive}{path}", lambda: self._tree.names(path))
+        return self._of_names.run(self._root.name_of(self._tree.place(path)), lambda: self._tree.names(path))
 
     def read_link(self, path: str) -> str:
         """Where a symbolic link points."""
-        return self._of_names.run(f"{self.archive}{path}", lambda: self._root.read_link(self._tree.lookup(path).path))
+        node = self._lookup(path)
+        return self._of_names.run(self._name_of(node), lambda: self._root.read_link(node.path))
 
     def open(self, path: str) -> int:
         """Open a file; the handle is for `read` and `release`."""
         self._last_asked = time.monotonic()
-        file, found = self._within_time(path, lambda: self._opened(path), lambda late: late[0].close())
+        with self._patience.in_all():
+            node = self._lookup(path)
+            file, found = self._patience.run(
+                self._name_of(node), lambda: self._opened(node), drop=lambda late: late[0].close()
+            )
         with self._lock:
             handle = next(self._handles)
             self._open[handle] = path, file, self._pages.opened(path, file.identity, found.size), found
@@ -210,7 +215,7 @@ class FileSystem:
         """Who serves this mount, and what was read, decoded and found in the cache."""
         figures = vars(self._store.figures()) if self._store is not None else {}
         with self._lock:
-            findings = list(self._findings.values())
+            findings = [found for _, found in self._findings.values()]
             served = {"reads": self._reads, "bytes_read": self._bytes_read, "open_files": len(self._open)}
         return {
             "archive": str(self.archive),
@@ -224,7 +229,8 @@ class FileSystem:
 
     def file_facts(self, path: str) -> dict[str, Any] | None:
         """How an EER movie is rendered and what was found wrong with it so far; None of other files."""
-        return self._within_time(path, lambda: self._file_facts(self._tree.lookup(path)))
+        node = self._lookup(path)
+        return self._of_names.run(self._name_for_attributes(path), lambda: self._file_facts(node))
 
     def _file_facts(self, node: Node) -> dict[str, Any] | None:
         if node.kind is not Kind.FRACTIONS:
@@ -241,13 +247,16 @@ class FileSystem:
             "saturated_values": findings.saturated_values,
         }
 
-    def _within_time(self, path: str, call: Callable[[], T], drop: Callable[[T], None] | None = None) -> T:
-        """What a request for a path gives, of which it is not known yet which file is behind it."""
-        return self._patience.run(f"{self.archive}{path}", call, drop=drop)
+    def _lookup(self, path: str) -> Node:
+        """What a path stands for."""
+        return self._of_names.run(self._name_for_attributes(path), lambda: self._tree.lookup(path))
 
-    def _opened(self, path: str) -> tuple[OpenFile, Attributes]:
+    def _name_for_attributes(self, path: str) -> str:
+        """What those wait for who ask for attributes: a file that hangs while it is read may well tell these."""
+        return f"{self._root.name_of(self._tree.place(path))}, its attributes"
+
+    def _opened(self, node: Node) -> tuple[OpenFile, Attributes]:
         """A file just opened, with its attributes."""
-        node = self._tree.lookup(path)
         file = self._open_node(node)
         return file, file.attributes(node.attributes)
 
@@ -305,8 +314,8 @@ class FileSystem:
         return self._store
 
     def _name_of(self, node: Node) -> str:
-        """How messages call a file of the archive."""
-        return str(self.archive / node.path.relative_to(self._root.path))
+        """The one name of a file of the archive, in messages and for those who wait for it, whatever is made of it."""
+        return self._root.name_of(node.path)
 
     def _open_eer_gain(self, node: Node) -> OpenFile:
         gain = node.view.rendering.gain
@@ -317,8 +326,15 @@ class FileSystem:
         return MovieFile(movie, (movie.gain.state, movie.shape), self._frames(), self._patience)
 
     def _findings_of(self, identity: FileState, name: str) -> Findings:
+        """Those of the state that a file is in; whoever has it open in an earlier one keeps what was found in that."""
         with self._lock:
-            return self._findings.setdefault(identity, Findings(name))
+            known = self._findings.pop(name, None)
+            if known is None or known[0] != identity:
+                known = identity, Findings(name)
+            self._findings[name] = known
+            if len(self._findings) > _KNOWN_FINDINGS:
+                del self._findings[next(iter(self._findings))]
+        return known[1]
 
     def _is_asked(self) -> bool:
         """Whether somebody has just asked for something, and will again."""

@@ -1,7 +1,8 @@
 """What the records of an archive say, kept between mounts in a small SQLite file of the user's cache folder.
 
 It only saves reading. An entry counts for the very state of a file that it was made of, and has a sum, because a wrong
-size would cut what readers get. A file that is damaged is made anew; one that cannot be used is done without.
+size would cut what readers get. A file that is damaged is made anew; one that cannot be used, as while another mount
+keeps it locked, is left alone and done without.
 
 Threads: an index belongs to one thread.
 """
@@ -24,11 +25,27 @@ create table if not exists entries (
     primary key (kind, device, inode, size, mtime_ns, ctime_ns)
 ) without rowid
 """
+_SELECT = "select kind, device, inode, size, mtime_ns, ctime_ns, value, sum from entries"
 _INSERT = "insert or replace into entries values (?, ?, ?, ?, ?, ?, ?, ?)"
 _DELETE = """
 delete from entries
 where kind = ? and device = ? and inode = ? and size = ? and mtime_ns = ? and ctime_ns = ?
 """
+
+# What SQLite says where a file may be as it should be: it is in use, or the disk, the memory or the rights forbid it.
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_INTERRUPT,
+}
+# What comes of a damaged file; text that is none is a ValueError.
+_ERRORS = (sqlite3.Error, ValueError)
 
 Entry = tuple[str, FileState, bytes]
 
@@ -61,24 +78,20 @@ class Index:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._connection = _connect(path)
-            except sqlite3.DatabaseError:
-                path.unlink()
-                self._connection = _connect(path)
-        except (OSError, sqlite3.Error) as error:
-            self._give_up(error)
+            self._connection = _connect(path)
+        except (OSError, *_ERRORS) as error:
+            self._mend(error)
 
     def entries(self) -> Iterator[Entry]:
         """All entries whose sum is right: kind, state of the file, value."""
         try:
             if self._connection is not None:
-                for kind, *numbers, value, summed in self._connection.execute("select * from entries"):
+                for kind, *numbers, value, summed in self._connection.execute(_SELECT):
                     state = FileState(*numbers)
-                    if summed == _sum(kind, state, value):
+                    if isinstance(value, bytes) and summed == _sum(kind, state, value):
                         yield kind, state, value
-        except (sqlite3.Error, ValueError) as error:
-            self._give_up(error)
+        except _ERRORS as error:
+            self._mend(error)
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Keep entries."""
@@ -94,8 +107,22 @@ class Index:
             if self._connection is not None:
                 with self._connection:
                     self._connection.executemany(statement, rows)
-        except (sqlite3.Error, OverflowError) as error:
+        except (OverflowError, *_ERRORS) as error:
+            self._mend(error)
+
+    def _mend(self, error: Exception) -> None:
+        """Make a damaged file anew; one that is not, or cannot be made, is done without."""
+        if self._path is None or not _is_damage(error):
             self._give_up(error)
+            return
+        self.close()
+        try:
+            self._path.unlink()
+            self._connection = _connect(self._path)
+        except (OSError, *_ERRORS) as worse:
+            self._give_up(worse)
+        else:
+            log.warning("%s: index damaged (%s), made anew", self._path, error)
 
     def _give_up(self, error: Exception) -> None:
         log.warning("%s: index not usable (%s); listings read the archive's files instead", self._path, error)
@@ -118,6 +145,13 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether an error tells that the file holds what nobody wrote."""
+    # extended codes have the plain one in their last byte; errors of Python's module about a file's content have none
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    return isinstance(error, _ERRORS) and code not in _PASSING
 
 
 def _sum(kind: str, state: FileState, value: bytes) -> str:

@@ -24,7 +24,7 @@ class Known(Generic[T]):
     Parameters
     ----------
     root : Root
-        Where files are; messages name them relative to it.
+        Where files are.
     read : callable
         Called with an open file, its size, and its name for messages.
     """
@@ -44,7 +44,7 @@ class Known(Generic[T]):
         except KeyError:
             descriptor = self._root.open(path)
         try:
-            return self.get_open(descriptor, str(path.relative_to(self._root.path)))
+            return self.get_open(descriptor, self._root.name_of(path))
         finally:
             os.close(descriptor)
 

@@ -1,16 +1,20 @@
 """Waiting for storage, but not for ever.
 
 A read of a disk or a network that hangs cannot be broken off. So it is done by a thread of its own, and whoever asked
-stops waiting after a while. Until the read returns, nobody else waits for the same file: they hear of it at once.
+stops waiting after a while. Until the read returns, nobody else waits for the same file: they hear of it at once. Who
+has to wait for several things in turn waits no longer for all of them.
 
 Threads: any thread may call `run`. A thread that got stuck ends with its read, or with the process.
 """
 
+import contextlib
 import logging
+import math
 import queue
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -19,8 +23,12 @@ from cryofs.errors import StuckError
 
 T = TypeVar("T")
 
-# Threads that may be stuck at the same time. So many files do not hang by themselves: the archive cannot be reached.
+# Files that may be stuck at the same time. So many do not hang by themselves: the archive cannot be reached.
 _MOST_STUCK = 256
+# Threads that may be; one file takes as many as had asked for it before the first of them was given up.
+_MOST_LOST = 1024
+# Part of its time that a call may wait for others; the rest is for what it makes of those that gave no answer.
+_FOR_OTHERS = 0.9
 
 log = logging.getLogger("cryofs")
 
@@ -32,6 +40,7 @@ class _Task:
     name: str
     call: Callable[[], Any]
     drop: Callable[[Any], None] | None
+    until: float
     future: Future[Any] = field(default_factory=Future)
     is_given_up: bool = False
     is_done: bool = False
@@ -46,7 +55,7 @@ class Patience:
     Parameters
     ----------
     seconds : float
-        How long anybody waits.
+        How long anybody waits, in all: a call waits for others within the time of whoever waits for it.
     """
 
     def __init__(self, seconds: float):
@@ -56,23 +65,41 @@ class Patience:
         self._stuck: Counter[str] = Counter()
         # threads that do what was given up, or drop what came of it
         self._lost = 0
+        # until when the present call of a thread may wait for others
+        self._own = threading.local()
+
+    @contextlib.contextmanager
+    def in_all(self) -> Iterator[None]:
+        """What the thread waits for meanwhile takes no longer in all than one thing might."""
+        before = self._until()
+        self._own.until = min(before, time.monotonic() + self._seconds)
+        try:
+            yield
+        finally:
+            self._own.until = before
 
     def run(self, name: str, call: Callable[[], T], what: str = "", drop: Callable[[T], None] | None = None) -> T:
         """What a call gives that reads the file `name`; `what` is added to the name in messages.
 
         Parameters
         ----------
+        name : str
+            The same for all who read the file, whatever for.
         drop : callable
             Gets what comes when nobody waits for it any more.
 
         Raises
         ------
         StuckError
-            It takes too long, or one before it did and has not returned, or very many others have not.
+            It takes too long, or one before it did and has not returned, or very many others have not; or the time
+            of whoever asked has passed.
         """
-        task = _Task(name, call, drop)
+        now = time.monotonic()
+        seconds = min(self._seconds, self._until() - now)
+        task = _Task(name, call, drop, now + _FOR_OTHERS * seconds)
         with self._lock:
-            if self._stuck[name] or self._lost >= _MOST_STUCK:
+            # with no time left nothing is begun: nobody could tell whether it hangs
+            if seconds <= 0 or self._is_stuck(name):
                 raise self._error(name + what)
             tasks = self._idle.pop() if self._idle else None
         if tasks is None:
@@ -80,7 +107,7 @@ class Patience:
             threading.Thread(target=self._work, args=(tasks,), name="reading", daemon=True).start()
         tasks.put(task)
         try:
-            result: T = task.future.result(self._seconds)
+            result: T = task.future.result(seconds)
         except TimeoutError:
             if not self._give_up(task):
                 # it has just come, or the error is that of the call
@@ -94,6 +121,13 @@ class Patience:
             for tasks in self._idle:
                 tasks.put(None)
             self._idle.clear()
+
+    def _until(self) -> float:
+        until: float = getattr(self._own, "until", math.inf)
+        return until
+
+    def _is_stuck(self, name: str) -> bool:
+        return name in self._stuck or len(self._stuck) >= _MOST_STUCK or self._lost >= _MOST_LOST
 
     def _give_up(self, task: _Task) -> bool:
         """Wait no longer, unless it is done."""
@@ -111,6 +145,7 @@ class Patience:
             del task
 
     def _do(self, task: _Task, tasks: _Tasks) -> None:
+        self._own.until = task.until
         try:
             result = task.call()
         except BaseException as error:  # noqa: BLE001 - whoever asked gets the error, whatever it is
@@ -158,8 +193,18 @@ def _drop(task: _Task, result: Any) -> None:
 
 
 class Impatience:
-    """Runs at once what does not get stuck; to hand it to another thread would cost more than what it does."""
+    """Runs at once what does not get stuck itself; to hand it to another thread would cost more than what it does.
+
+    Parameters
+    ----------
+    patience : Patience
+        With which it waits for what may.
+    """
+
+    def __init__(self, patience: Patience):
+        self._patience = patience
 
     def run(self, name: str, call: Callable[[], T], what: str = "", drop: Callable[[T], None] | None = None) -> T:
         """What a call gives; all else as for those who wait."""
-        return call()
+        with self._patience.in_all():
+            return call()

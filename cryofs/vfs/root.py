@@ -29,8 +29,13 @@ class Root:
     """
 
     def __init__(self, folder: Path):
+        self._folder_name = folder.absolute()
         self.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.path = Path(f"/proc/self/fd/{self.descriptor}")
+
+    def name_of(self, place: Path) -> str:
+        """How messages call a place, and by which all tell it from others who wait for its storage."""
+        return str(self._folder_name / place.relative_to(self.path))
 
     def lstat(self, place: Path) -> os.stat_result:
         """Attributes of what has this name, be it a link."""

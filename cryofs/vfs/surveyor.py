@@ -81,11 +81,18 @@ class Surveyor:
 
     def _run(self) -> None:
         with contextlib.closing(Index(self._index_path)) as index:
-            self._recall(index)
+            self._attempt(self._recall, index)
             while not self._stopped:
                 self._wake.clear()
-                self._look(index)
+                self._attempt(self._look, index)
                 self._wake.wait()
+
+    def _attempt(self, step: Callable[[Index], None], index: Index) -> None:
+        """Do one step; whatever ends it, the thread is there for the next one."""
+        try:
+            step(index)
+        except Exception:
+            log.exception("index: unexpected error; the archive is looked at again after SIGHUP")
 
     def _recall(self, index: Index) -> None:
         """Take over what an earlier mount learned."""

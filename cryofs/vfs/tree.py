@@ -137,8 +137,19 @@ class Tree:
             raise OSError(code, os.strerror(code), path)
         return node
 
+    def place(self, path: str) -> Path:
+        """Place in the archive that a path of the mount means, by the path alone.
+
+        It is another one where the archive has an entry called like a view: `lookup` looks, and may wait for that.
+        """
+        first, _, rest = path.lstrip("/").partition("/")
+        return self.root.path / (rest if view_called(first, self._rendering) else path.lstrip("/"))
+
     def names(self, path: str) -> list[tuple[str, Attributes]]:
-        """Names in a folder, with attributes of which type and inode are right."""
+        """Names in a folder, with attributes of which type and inode are right.
+
+        Files that cannot be asked what they are, as their storage gives no answer, are taken for what they are called.
+        """
         folder = self.lookup(path)
         shown: dict[str, Attributes] = {}
         for name, found in self.root.entries(folder.path):
@@ -269,8 +280,8 @@ class Tree:
             path = place.with_name(name)
             found = self._lstat(path)
             if found and stat.S_ISREG(found.st_mode) and not name.startswith(DRAFT_PREFIX):
-                message_name = str(path.relative_to(self.root.path))
-                size = fraction_header(self._eer_facts.get(path, found), view.rendering, message_name).data_end
+                facts = self._eer_facts.get(path, found)
+                size = fraction_header(facts, view.rendering, self.root.name_of(path)).data_end
                 attributes = attributes_of(found).made_into(view.name + Kind.FRACTIONS.name, size)
                 return Node(path, Kind.FRACTIONS, attributes, view)
         return None

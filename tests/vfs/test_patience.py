@@ -5,12 +5,14 @@ import threading
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.simulate_eer import Widths, random_frames, write_eer
 from cryofs.errors import StuckError
 from cryofs.settings import Settings, Size
 from cryofs.vfs.filesystem import FileSystem
@@ -119,6 +121,40 @@ def test_not_more_than_some_threads_get_stuck(free: threading.Event, monkeypatch
     patience.end()
 
 
+def test_a_file_that_is_stuck_with_many_readers_is_one_file(
+    free: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cryofs.vfs.patience._MOST_STUCK", 3)
+    patience = Patience(SOON)
+    with ThreadPoolExecutor(6) as readers:
+        list(readers.map(lambda _: give_up(patience, "a.tif", free), range(6)))
+    assert patience.run("b.tif", lambda: "fine") == "fine"
+    patience.end()
+
+
+def test_who_waits_for_several_things_waits_no_longer(free: threading.Event) -> None:
+    patience, asked = Patience(SOON), []
+
+    def hang(number: int) -> None:
+        asked.append(number)
+        free.wait()
+
+    def several() -> str:
+        for number in range(5):
+            with pytest.raises(StuckError):
+                patience.run(f"{number}.tif", partial(hang, number))
+        return "in time"
+
+    assert patience.run("folder", several) == "in time", "it has time left to make something of it"
+    with patience.in_all():
+        give_up(patience, "5.tif", free)
+        with pytest.raises(StuckError):
+            patience.run("6.tif", partial(hang, 6))
+    assert asked == [0]
+    assert patience.run("6.tif", lambda: "fine") == "fine", "it was not given up: nobody had asked it"
+    patience.end()
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     for number in range(4):
@@ -169,6 +205,94 @@ def test_files_that_are_stuck_keep_no_other_one_waiting(
         wait_for(lambda: not files._patience._stuck)
         for name, data in originals.items():
             assert content(files, "/" + name) == data
+    finally:
+        free.set()
+        files.stop()
+
+
+ALL_VIEWS = ["/rays.mrc", "/rays.eer", "/@archive/rays.eer", "/@counts/rays.mrc"]
+ALL_VIEWS += [f"/@up{upsampling}_gr{grouping}/rays.mrc" for upsampling in (1, 2, 4) for grouping in (5, 6)]
+
+
+@pytest.mark.parametrize(
+    ("stuck", "names"),
+    [("0.mrc.tif", ["/0.mrc", "/@counts/0.mrc", "/@up1_gr5/0.mrc", "/@archive/0.mrc.tif"]), ("rays.eer", ALL_VIEWS)],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_a_stuck_file_is_one_file_in_all_views(
+    place: Path, monkeypatch: pytest.MonkeyPatch, free: threading.Event, stuck: str, names: list[str], known: bool
+) -> None:
+    """Whether its index or record is known or not: who opens or reads it, whatever for, hears of it at once."""
+    shape = (64, 64)
+    write_eer(place / "rays.eer", list(random_frames(45, shape, 0.02, Widths())), shape, Widths())
+    inode, hanging = (place / stuck).stat().st_ino, threading.Event()
+
+    def hang(call: Any, number: int, arguments: tuple[Any, ...]) -> Any:
+        if hanging.is_set() and os.fstat(arguments[0]).st_ino == inode:
+            free.wait()
+        return call(*arguments)
+
+    faults.inject(monkeypatch, hang)
+    monkeypatch.setattr("cryofs.vfs.surveyor.Surveyor._run", lambda _: None)
+    files = FileSystem(place, Settings(cache_size=Size(64 << 20), jobs=1, request_timeout=1.0))
+    files.start()
+    if known:
+        content(files, names[0])
+    hanging.set()
+
+    def read(name: str) -> None:
+        handle = files.open(name)
+        try:
+            files.read(handle, 100, 5000)
+        finally:
+            files.release(handle)
+
+    with pytest.raises(StuckError):
+        read(names[-1])
+    waited: list[str] = []
+
+    def give_up(task: Any) -> bool:
+        waited.append(task.name)
+        return True
+
+    monkeypatch.setattr(files._patience, "_give_up", give_up)
+    try:
+        for name in names:
+            with pytest.raises(StuckError, match=stuck.partition(".")[0]):
+                read(name)
+        assert not waited
+        content(files, "/3.mrc")
+    finally:
+        free.set()
+        files.stop()
+
+
+@pytest.mark.parametrize("is_far", [False, True])
+def test_a_listing_waits_once_however_many_records_hang(
+    place: Path, monkeypatch: pytest.MonkeyPatch, free: threading.Event, is_far: bool
+) -> None:
+    stuck = {(place / name).stat().st_ino for name in ("0.mrc.tif", "1.mrc.tif", "2.mrc.tif")}
+    (place / "foreign.mrc.tif").write_bytes(b"no movie of ours")
+
+    def hang(call: Any, number: int, arguments: tuple[Any, ...]) -> Any:
+        if os.fstat(arguments[0]).st_ino in stuck:
+            free.wait()
+        return call(*arguments)
+
+    faults.inject(monkeypatch, hang)
+    monkeypatch.setattr("cryofs.vfs.surveyor.Surveyor._run", lambda _: None)
+    monkeypatch.setattr("cryofs.vfs.filesystem._is_far", lambda _: is_far)
+    files = FileSystem(place, Settings(jobs=1, request_timeout=1.0))
+    files.start()
+    originals = [f"{number}.mrc" for number in range(4)]
+    try:
+        for hanging in range(1, 4):
+            assert [name for name, _ in files.names("/")] == [*originals, "foreign.mrc", "notes.txt"]
+            assert len(files._patience._stuck) == hanging, "one more that it waited for"
+        assert [name for name, _ in files.names("/")] == [*originals, "foreign.mrc.tif", "notes.txt"]
+        assert files.attributes("/3.mrc").size == (place.with_name("session") / "3.mrc").stat().st_size
+        with pytest.raises(StuckError):
+            files.attributes("/0.mrc")
     finally:
         free.set()
         files.stop()

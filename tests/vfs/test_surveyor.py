@@ -115,6 +115,20 @@ def test_it_ends_with_the_mount_however_much_there_is_to_do(target: Path) -> Non
         wait_for(lambda: kept(target) == MOVIES + 2 + 2000)
 
 
+def test_it_survives_whatever_happens_to_it(
+    target: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Index, "entries", lambda _: 1 / 0)
+        patch.setattr(Root, "entries", lambda *_: 1 / 0)
+        with mounted(target) as files:
+            wait_for(lambda: caplog.text.count("ZeroDivisionError") == 2)
+            assert [line.levelname for line in caplog.records if line.exc_info] == ["ERROR"] * 2
+            patch.undo()
+            files.look_again()
+            wait_for(lambda: kept(target) == MOVIES + 2)
+
+
 def test_storage_that_hangs_keeps_no_mount_from_ending(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither where folders are listed, nor where a gain reference is loaded."""
     free, hanging = threading.Event(), [threading.Event(), threading.Event()]

@@ -14,6 +14,7 @@ import tifffile
 
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
 from cryofs.errors import DamagedError, FormatError, GainError
+from cryofs.file_state import state_of
 from cryofs.formats.record import read_record
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
@@ -236,6 +237,25 @@ def test_damage_is_told_by_the_mount_and_by_the_file(folder: Path) -> None:
         assert (facts["damaged_frames"], facts["source_frames"], facts["fractions"]) == ([5], 10, 2)
         assert files.facts()["eer_damaged_frames"] == 1
         assert files.file_facts("/notes.txt") is None
+
+
+def test_what_was_found_wrong_is_kept_for_the_last_state_of_each_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(folder) as files:
+        kept = files._findings_of(state_of((folder / "c.eer").stat()), str(folder / "c.eer"))
+        content(files, "/c.mrc")
+        assert [found for _, found in files._findings.values()] == [kept]
+        for second in range(5):
+            os.utime(folder / "c.eer", (second, second))
+            content(files, "/c.mrc")
+        assert list(files._findings) == [str(folder / "c.eer")]
+        assert files._findings[str(folder / "c.eer")][1] is not kept
+        monkeypatch.setattr("cryofs.vfs.filesystem._KNOWN_FINDINGS", 3)
+        for number in range(5):
+            write_movie(folder / f"{number}.eer", seed=number)
+            content(files, f"/{number}.mrc")
+        assert list(files._findings) == [str(folder / f"{number}.eer") for number in (2, 3, 4)]
 
 
 def test_fractions_of_a_replaced_file(folder: Path) -> None:
