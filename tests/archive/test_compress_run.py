@@ -470,8 +470,14 @@ def test_folder_times_and_modes_are_kept(tmp_path: Path) -> None:
     (session / "deep" / "er" / "notes.txt").write_text("x")
     (session / "deep" / "er").chmod(0o750)
     os.utime(session / "deep", ns=(10**18, 10**18 + 123456789))
+    session.chmod(0o750)
+    os.utime(session, ns=(10**18, 10**18))
+    target.mkdir(0o701)
     archive(session, target)
     same_tree(session, target)
+    # the folder that was named keeps its own
+    assert target.stat().st_mode & 0o777 == 0o701
+    assert target.stat().st_mtime_ns > 10**18
 
 
 def test_a_link_that_changed_is_changed_in_the_archive(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Promises of docs/semantics.md that no other test has as its subject."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,17 @@ from cryofs.vfs.filesystem import FileSystem
 from tests.corpus.mutants import with_record
 from tests.foreign import counts, serialem
 from tests.support import archive, simulated
+from tests.vfs.test_views import write_movie
+
+# a file that was read in the future is not marked as read today
+READ, MODIFIED = 2 * 10**18 + 1, 10**18 + 7
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     with simulated(tmp_path / "session" / "a.mrc", frames=20).open("ab") as file:
         file.write(b"behind the last frame")
+    os.utime(tmp_path / "session" / "a.mrc", ns=(READ, MODIFIED))
     archive(tmp_path / "session", tmp_path / "archive")
     return tmp_path / "archive"
 
@@ -47,12 +54,15 @@ def test_an_archived_movie_wins_over_a_file_of_its_name(place: Path, files: File
 
 
 def test_drafts_and_references_are_hidden(place: Path, files: FileSystem) -> None:
+    """And with the drafts of EER and TIFF movies what is made of such movies."""
     hidden = ["gain-reference.mrc", "gain-reference-0123abcd.mrc", ".cryofs-draft-1"]
+    write_movie(place / ".cryofs-draft-2.eer")
+    serialem(place / ".cryofs-draft-3.tif", counts())
     shown = ["a.mrc", "gain-reference-0123abcg.mrc", "gain-reference-eer.mrc"]
     for name in {*hidden, *shown} - {"a.mrc"}:
         (place / name).write_bytes(b"x")
     assert [name for name, _ in files.names("/")] == shown
-    for name in hidden:
+    for name in (*hidden, ".cryofs-draft-2.eer", ".cryofs-draft-2.mrc", ".cryofs-draft-3.tif", ".cryofs-draft-3.mrc"):
         with pytest.raises(FileNotFoundError):
             files.attributes("/" + name)
 
@@ -69,7 +79,7 @@ def test_what_the_archive_tells_of_a_movie(place: Path, files: FileSystem) -> No
         expected.st_gid,
         expected.st_blocks,
     )
-    assert found.mode == original.stat().st_mode
+    assert (found.mode, found.mtime_ns, found.atime_ns) == (original.stat().st_mode, MODIFIED, READ)
 
 
 def test_links_are_no_movies(place: Path, files: FileSystem) -> None:
@@ -136,3 +146,16 @@ def test_what_lies_around_the_frames_is_compared_with_its_sum(
     with pytest.raises(DamagedError, match=r"a\.mrc"):
         files.read(handle, 10, offset)
     files.release(handle)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="acts as another user")
+def test_who_mounted_may_not_read_what_all_others_may(place: Path, files: FileSystem) -> None:
+    (place / "a.mrc.tif").chmod(0o600)
+    assert files.attributes("/a.mrc").mode & 0o444 == 0o444
+    os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionError) as caught:
+            files.open("/a.mrc")
+    finally:
+        os.seteuid(0)
+    assert caught.value.errno == errno.EACCES
