@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from benchmarks.simulate import Detector, header, write_movie
 from cryofs.archive.archiver import CompressOptions
@@ -100,6 +102,17 @@ def assert_verified(folder: Path, movies: int) -> None:
     assert checked.movies == movies
 
 
+def keep_group_out(path: Path) -> None:
+    """Give a file or folder an access list: user 1 may read it, its group may not; so its mode says that both may."""
+    # tag, permissions, id: owner, user 1, group, mask, others
+    entries = [(1, 7, -1), (2, 5, 1), (4, 0, -1), (16, 5, -1), (32, 0, -1)]
+    packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    try:
+        os.setxattr(path, "system.posix_acl_access", packed)
+    except OSError as error:
+        pytest.skip(f"no access lists here ({error.strerror})")
+
+
 def restored(target: Path, folder: Path) -> Path:
     """A folder with the originals of an archive."""
     errors: list[object] = []
@@ -181,6 +194,7 @@ __all__ = [
     "assert_verified",
     "cryofs",
     "header",
+    "keep_group_out",
     "mounted",
     "movie_values",
     "movies_star",

@@ -1,5 +1,6 @@
 """Adopted TIFF movies: the TIFF stays as it was, and whatever changes in it afterwards is found."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -277,6 +278,25 @@ def test_a_movie_that_a_program_still_writes_is_left_alone(folder: Path) -> None
     assert adopted(path)[0].movies == 1
     with tifffile.TiffFile(path) as found:
         assert np.array_equal([page.asarray() for page in found.pages], frames)
+
+
+def test_a_movie_that_a_program_begins_to_write_meanwhile_is_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has written nothing yet, so no time tells of it."""
+    path = folder / "Movies" / "RELION.tif"
+    before, check = path.read_bytes(), adopting._check
+    with contextlib.ExitStack() as writers:
+
+        def meeting(*arguments: object) -> None:
+            check(*arguments)  # type: ignore[arg-type]
+            writers.enter_context(path.open("r+b"))
+
+        monkeypatch.setattr(adopting, "_check", meeting)
+        done, errors = adopted(path)
+    assert (done.movies, done.failed) == (0, 1)
+    assert "open for writing" in str(errors[0])
+    assert path.read_bytes() == before
 
 
 def test_a_program_that_opens_a_movie_meanwhile_does_not_end_the_run(

@@ -4,9 +4,10 @@ import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from cryofs.archive.bands import BandMemory, OriginalSums, Workers, largest_band
 from cryofs.formats.codecs import Codec
 from cryofs.formats.tiff import PageLayout
 from cryofs.movies.mrc import MrcMovie
+from tests import faults
 
 # mode, bytes of a row of 7 columns
 MODES = {0: 7, 2: 28, 6: 14, 101: 4}
@@ -68,6 +70,24 @@ def test_bands_are_the_frames(tmp_path: Path, workers: Workers, mode: int, ny: i
     assert number == FRAMES - 1
     assert sums.frames == [xxhash.xxh3_128_hexdigest(frame) for frame in frames]
     assert sums.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_every_byte_is_read_once_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: Workers) -> None:
+    path, layout, reads = tmp_path / "movie.mrc", make_layout(600, 256), []
+
+    def noting(call: Callable[..., int], number: int, arguments: tuple[Any, ...]) -> int:
+        count = call(*arguments)
+        reads.append(range(arguments[2], arguments[2] + count))
+        return count
+
+    write(path, 600, 2)
+    with MrcMovie(path) as movie:
+        faults.inject(monkeypatch, noting)
+        memory = BandMemory(1, largest_band(movie, layout))
+        for frame in read_frames(movie, layout, OriginalSums(), memory, workers):
+            for band in frame:
+                band.done()
+    assert list(itertools.chain(*reads)) == list(range(1024, path.stat().st_size - len(TAIL)))
 
 
 @given(

@@ -34,6 +34,7 @@ from tests.support import (
     SHAPE,
     archive,
     assert_verified,
+    keep_group_out,
     movie_values,
     names,
     same_tree,
@@ -470,8 +471,25 @@ def test_folder_times_and_modes_are_kept(tmp_path: Path) -> None:
     (session / "deep" / "er" / "notes.txt").write_text("x")
     (session / "deep" / "er").chmod(0o750)
     os.utime(session / "deep", ns=(10**18, 10**18 + 123456789))
+    session.chmod(0o750)
+    os.utime(session, ns=(10**18, 10**18))
+    target.mkdir(0o701)
     archive(session, target)
     same_tree(session, target)
+    # the folder that was named keeps its own
+    assert target.stat().st_mode & 0o777 == 0o701
+    assert target.stat().st_mtime_ns > 10**18
+
+
+def test_folders_keep_their_access_lists_and_files_do_not(tmp_path: Path) -> None:
+    session, target = tmp_path / "session", tmp_path / "archive"
+    movie = simulated(session / "Movies" / "a.mrc", frames=4)
+    (session / "Movies" / "notes.txt").write_text("x")
+    for path in (movie, movie.with_name("notes.txt"), movie.parent):
+        keep_group_out(path)
+    archive(session, target)
+    listed = [path for path in (target, *target.rglob("*")) if "system.posix_acl_access" in os.listxattr(path)]
+    assert listed == [target / "Movies"]
 
 
 def test_a_link_that_changed_is_changed_in_the_archive(tmp_path: Path) -> None:

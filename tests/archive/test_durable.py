@@ -3,14 +3,19 @@
 import errno
 import fcntl
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
+from cryofs.archive.adopt import adopt
 from cryofs.archive.durable import make_folders, remove_stale_drafts, write_file
 from cryofs.archive.folders import Folders
 from cryofs.errors import ArchiveError
+from tests.foreign import counts, serialem
+from tests.support import archive, restored, simulated
 
 
 def test_each_folder_that_is_made_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,3 +111,59 @@ def test_a_folder_is_writable_during_a_run_only(tmp_path: Path, monkeypatch: pyt
         folders.make(Path("Movies"))
         assert folder.stat().st_mode & 0o777 == 0o755
     assert folder.stat().st_mode & 0o777 == 0o555
+
+
+class Disk:
+    """What a power cut would leave: files that were synced before they got their names, their folder at once after."""
+
+    def __init__(self, patch: pytest.MonkeyPatch):
+        self.kept: list[str] = []
+        self._synced: dict[int, tuple[int, int]] = {}
+        self._named: Path | None = None
+        fsync = os.fsync
+
+        def noting(descriptor: int) -> None:
+            fsync(descriptor)
+            found = os.fstat(descriptor)
+            self._synced[found.st_ino] = (found.st_size, found.st_ctime_ns)
+            place = Path(f"/proc/self/fd/{descriptor}").readlink()
+            if self._named is not None and self._named.parent == place:
+                self.kept.append(self._named.name)
+                self._named = None
+
+        patch.setattr(os, "fsync", noting)
+        for name in ("link", "rename", "replace"):
+            patch.setattr(os, name, self._naming(getattr(os, name)))
+
+    def _naming(self, call: Callable[..., None]) -> Callable[..., None]:
+        def named(source: Path, target: Path) -> None:
+            found = os.lstat(source)
+            call(source, target)
+            # a link has nothing to be synced; all that is done to a file after its sync moves its time of change
+            is_synced = self._synced.get(found.st_ino) == (found.st_size, found.st_ctime_ns)
+            self._named = Path(target) if is_synced or stat.S_ISLNK(found.st_mode) else None
+
+        return named
+
+
+def test_files_are_on_the_disk_before_they_get_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a gain reference before the movies that name it."""
+    simulated(tmp_path / "session" / "a.mrc", frames=20)
+    simulated(tmp_path / "session" / "b.mrc", frames=20, seed=1)
+    (tmp_path / "session" / "notes.txt").write_text("300 kV")
+    (tmp_path / "session" / "link").symlink_to("a.mrc")
+    disk = Disk(monkeypatch)
+    archive(tmp_path / "session", tmp_path / "archive")
+    assert disk.kept == ["gain-reference.mrc", "a.mrc.tif", "b.mrc.tif", "link", "notes.txt"]
+    disk.kept.clear()
+    restored(tmp_path / "archive", tmp_path / "restored")
+    assert disk.kept == ["a.mrc", "b.mrc", "link", "notes.txt"]
+
+
+def test_an_adopted_movie_is_on_the_disk_before_it_replaces_the_tiff(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = serialem(tmp_path / "a.tif", counts())
+    disk = Disk(monkeypatch)
+    assert adopt([path], 1, lambda *_: None, lambda *_: None, lambda _: None).movies == 1
+    assert disk.kept == ["a.tif"]

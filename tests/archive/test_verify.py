@@ -9,7 +9,9 @@ import pytest
 
 from cryofs.archive.savings import savings
 from cryofs.archive.verify import Checked, verify
-from tests.support import archive, cryofs, movies_star, restored, simulated
+from tests.archive.test_extract import extracted
+from tests.corpus.mutants import with_record
+from tests.support import archive, cryofs, movies_star, names, restored, simulated
 
 
 @pytest.fixture
@@ -82,3 +84,13 @@ def test_figures_go_on_behind_a_file_that_cannot_be_read(made: Path, monkeypatch
     assert (found.movies, found.stored_bytes) == (1, before.stored_bytes)
     (error,) = found.unread
     assert str(error).startswith(f"{made / 'c.mrc.tif'}: Input/output error")
+
+
+def test_an_original_of_another_sum(made: Path, tmp_path: Path) -> None:
+    """All frames have their sums, and so has the record: only the sum of the whole tells."""
+    movie = made / "Movies" / "a.mrc.tif"
+    movie.write_bytes(with_record(movie.read_bytes(), lambda plain: plain["original"].update(sha256="0" * 64)))
+    for done, (error,) in (verified(movie), extracted(movie, to=tmp_path / "restored")):
+        assert (done.movies, done.failed) == (0, 1)
+        assert "another SHA-256 than recorded" in error
+    assert names(tmp_path / "restored") == []

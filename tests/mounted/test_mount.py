@@ -49,7 +49,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "empty").write_bytes(b"")
     (folder / "link").symlink_to("Movies/0.mrc")
     (folder / "notes.txt").chmod(0o640)
-    os.utime(folder / "special.mrcs", ns=(10**18 + 1, 10**18 + 987654321))
+    # a file that was read in the future is not marked as read today
+    os.utime(folder / "special.mrcs", ns=(2 * 10**18 + 1, 10**18 + 987654321))
     (folder / "outside").symlink_to("/etc")
     archive(folder, folder.with_name("archive"))
     return folder
@@ -87,6 +88,10 @@ def test_figures_for_prometheus_and_as_attributes(session: Path, tmp_path: Path)
             os.getxattr(place / "Movies" / "0.mrc", "security.selinux")
         with pytest.raises(OSError, match="No data"):
             os.getxattr(place, "user.cryofs.nothing")
+        os.setxattr(session.with_name("archive") / "notes.txt", "user.origin", b"session 7")
+        assert [os.listxattr(place / name) for name in ("notes.txt", "Movies", "Movies/0.mrc")] == [[]] * 3
+        with pytest.raises(OSError, match="No data"):
+            os.getxattr(place / "notes.txt", "user.origin")
         places = [connection.laddr for connection in psutil.net_connections()]
         assert {place.ip for place in places if place and place.port == port} == {"127.0.0.1"}
 
@@ -136,6 +141,7 @@ def test_every_file_is_the_original(session: Path, mount: Path) -> None:
     names = sorted(path.name for path in mount.iterdir())
     assert names == ["Movies", "empty", "link", "notes.txt", "outside", "spaces and ümlauts.mrc", "special.mrcs"]
     (session / "outside").symlink_to("/etc")
+    assert (mount / "special.mrcs").stat().st_atime_ns == 2 * 10**18 + 1
     same_tree(session, mount)
 
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from cryofs.fuse.control import is_mounted
-from tests.support import archive, cryofs, mounted, same_tree, simulated, wait_for
+from tests.support import archive, cryofs, keep_group_out, mounted, same_tree, simulated, wait_for
 
 pytestmark = [
     pytest.mark.mounted,
@@ -226,6 +226,23 @@ def test_an_owner_and_permissions_of_the_mount(session: Path, place: Path) -> No
 
 
 @needs_root
+def test_a_group_that_an_access_list_keeps_out_gets_in(session: Path, place: Path) -> None:
+    target = copy_of_archive(session, session.parent)
+    secret = target / "notes.txt"
+    os.chown(secret, 0, NOBODY)
+    keep_group_out(secret)
+    try:
+        assert "Permission denied" in as_nobody("cat", secret).stderr
+        for options, said in (("allow_other", "300 kV"), ("allow_other,umask=077", "")):
+            with mounted(target, place, "-o", options):
+                assert as_nobody("cat", place / "notes.txt").stdout == said
+                with pytest.raises(OSError, match="not supported"):
+                    os.getxattr(place / "notes.txt", "system.posix_acl_access")
+    finally:
+        shutil.rmtree(target)
+
+
+@needs_root
 def test_a_user_without_privileges_mounts(as_user: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
     done = as_user("""
         $C mount "$ARCHIVE" "$PLACE"
@@ -382,8 +399,8 @@ def test_blocks_are_those_of_the_archive(session: Path, place: Path) -> None:
         assert shown.st_size > 512 * shown.st_blocks
 
 
-def copy_of_archive(session: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(session.with_name("archive"), tmp_path / "archive", symlinks=True))
+def copy_of_archive(session: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(session.with_name("archive"), folder / "copy", symlinks=True))
 
 
 def test_an_error_under_a_map_is_a_signal(session: Path, place: Path, tmp_path: Path) -> None:

@@ -75,6 +75,18 @@ def test_gain_references_of_archived_movies_stay_hidden(tmp_path: Path) -> None:
                 files.attributes(place)
 
 
+def test_tiff_files_called_like_archived_movies_need_no_gain_reference(folder: Path) -> None:
+    place = folder / "other"
+    serialem(place / "d.mrc.tif", counts())
+    (folder / "gain-reference.mrc").rename(place / "gain-reference.mrc")
+    with serving(folder) as files:
+        assert sorted(names(files, "/other")) == ["d.mrc", "d.mrc.tif"]
+        with pytest.raises(FileNotFoundError):
+            files.attributes("/other/gain-reference.mrc")
+        serialem(place / "e.tif", counts())
+        assert "gain-reference.mrc" in names(files, "/other")
+
+
 def test_real_files_and_archived_movies_win(folder: Path) -> None:
     frames = counts(shape=(4, 20, 30))
     original = header(frames.shape, 0) + frames.astype(np.int8).tobytes()

@@ -1,7 +1,9 @@
 """Readers of a few bytes get bands of a frame, those in order whole frames: the original's bytes, or an error."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.settings import Settings, Size
 from cryofs.vfs.filesystem import FileSystem
+from tests.corpus.mutants import with_record
 from tests.support import archive
 
 # frames of five bands, the last of them a few rows
@@ -95,12 +98,35 @@ def test_a_few_bytes_cost_a_band_and_reading_on_whole_frames(session: Path, file
     assert files.facts()["decodes"] == facts["decodes"]
 
 
+def copy_of_archive(session: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(session.with_name("archive"), tmp_path / "archive"))
+
+
+@pytest.mark.parametrize("what", ["strip", "exceptions"])
+def test_all_that_a_band_is_made_of_is_compared_with_its_sum(session: Path, tmp_path: Path, what: str) -> None:
+    """What is stored stays as it is, and decodes; only its sum in the record is another."""
+
+    def change(plain: dict[str, Any]) -> None:
+        frame = plain["frames"][1]
+        if what == "strip":
+            # that of the first rows
+            frame["strip_sums"][-1] = "0" * 32
+        else:
+            frame["exceptions"]["blob"]["sum"] = "0" * 32
+
+    path = copy_of_archive(session, tmp_path) / "normalised.mrc.tif"
+    path.write_bytes(with_record(path.read_bytes(), change))
+    with ArchivedMovie(path, GainLibrary()) as movie:
+        band = movie.band(0)
+        assert band is not None
+        assert movie.kept_band(0, band).size == len(band)
+        with pytest.raises(DamagedError, match=r"frame 1: damaged"):
+            movie.kept_band(1, band)
+
+
 def test_a_damaged_strip_costs_its_band_alone(session: Path, tmp_path: Path) -> None:
     original = (session / "normalised.mrc").read_bytes()
-    place = tmp_path / "archive"
-    place.mkdir()
-    for path in session.with_name("archive").iterdir():
-        (place / path.name).write_bytes(path.read_bytes())
+    place = copy_of_archive(session, tmp_path)
     path = place / "normalised.mrc.tif"
     with path.open("r+b") as file:
         frame = read_record(file.fileno(), path.stat().st_size, "").frames[1]

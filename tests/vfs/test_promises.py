@@ -1,20 +1,32 @@
 """Promises of docs/semantics.md that no other test has as its subject."""
 
-from collections.abc import Iterator
+import errno
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cryofs.archive.adopt import adopt
 from cryofs.errors import DamagedError
 from cryofs.formats.record import read_record
 from cryofs.settings import Settings
 from cryofs.vfs.filesystem import FileSystem
+from tests.corpus.mutants import with_record
+from tests.foreign import counts, serialem
 from tests.support import archive, simulated
+from tests.vfs.test_views import write_movie
+
+# a file that was read in the future is not marked as read today
+READ, MODIFIED = 2 * 10**18 + 1, 10**18 + 7
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    simulated(tmp_path / "session" / "a.mrc", frames=20)
+    with simulated(tmp_path / "session" / "a.mrc", frames=20).open("ab") as file:
+        file.write(b"behind the last frame")
+    os.utime(tmp_path / "session" / "a.mrc", ns=(READ, MODIFIED))
     archive(tmp_path / "session", tmp_path / "archive")
     return tmp_path / "archive"
 
@@ -42,12 +54,15 @@ def test_an_archived_movie_wins_over_a_file_of_its_name(place: Path, files: File
 
 
 def test_drafts_and_references_are_hidden(place: Path, files: FileSystem) -> None:
+    """And with the drafts of EER and TIFF movies what is made of such movies."""
     hidden = ["gain-reference.mrc", "gain-reference-0123abcd.mrc", ".cryofs-draft-1"]
+    write_movie(place / ".cryofs-draft-2.eer")
+    serialem(place / ".cryofs-draft-3.tif", counts())
     shown = ["a.mrc", "gain-reference-0123abcg.mrc", "gain-reference-eer.mrc"]
     for name in {*hidden, *shown} - {"a.mrc"}:
         (place / name).write_bytes(b"x")
     assert [name for name, _ in files.names("/")] == shown
-    for name in hidden:
+    for name in (*hidden, ".cryofs-draft-2.eer", ".cryofs-draft-2.mrc", ".cryofs-draft-3.tif", ".cryofs-draft-3.mrc"):
         with pytest.raises(FileNotFoundError):
             files.attributes("/" + name)
 
@@ -64,7 +79,7 @@ def test_what_the_archive_tells_of_a_movie(place: Path, files: FileSystem) -> No
         expected.st_gid,
         expected.st_blocks,
     )
-    assert found.mode == original.stat().st_mode
+    assert (found.mode, found.mtime_ns, found.atime_ns) == (original.stat().st_mode, MODIFIED, READ)
 
 
 def test_links_are_no_movies(place: Path, files: FileSystem) -> None:
@@ -82,3 +97,65 @@ def test_counts_of_damaged_strips_are_not_given(place: Path, files: FileSystem) 
         file.write(b"damaged")
     with pytest.raises(DamagedError, match="frame 0"):
         content(files, "/@counts/a.mrc")
+
+
+def with_other_sums(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """What is stored stays as it is, and decodes; only sums of the record, its own aside, are others."""
+    path.write_bytes(with_record(path.read_bytes(), change))
+
+
+def test_counts_are_compared_with_the_sums_of_their_strips(place: Path, files: FileSystem) -> None:
+    with_other_sums(place / "a.mrc.tif", lambda plain: plain["frames"][1]["strip_sums"].__setitem__(0, "0" * 32))
+    handle = files.open("/@counts/a.mrc")
+    frame = 2 * 300 * 257
+    assert len(files.read(handle, frame, 1024)) == frame
+    with pytest.raises(DamagedError, match="frame 1: damaged"):
+        files.read(handle, 10, 1024 + frame)
+    files.release(handle)
+
+
+def test_frames_are_compared_with_their_sums(place: Path, files: FileSystem) -> None:
+    adopted = serialem(place / "b.tif", counts())
+    assert adopt([adopted], 1, lambda *_: None, lambda *_: None, lambda _: None).movies == 1
+    for path, name, frame in ((place / "a.mrc.tif", "a.mrc", 4 * 300 * 257), (adopted, "b.mrc", 2 * 48 * 35)):
+        with_other_sums(path, lambda plain: plain["frames"][1].update(sum="0" * 32))
+        handle = files.open(f"/{name}")
+        for index in (0, 2):
+            assert len(files.read(handle, frame, 1024 + index * frame)) == frame
+        with pytest.raises(DamagedError, match="frame 1: damaged"):
+            files.read(handle, 10, 1024 + frame)
+        files.release(handle)
+
+
+@pytest.mark.parametrize(
+    ("part", "offset"), [("header", 0), ("trailing", 1024 + 20 * 4 * 300 * 257), ("exceptions", 1024)]
+)
+def test_what_lies_around_the_frames_is_compared_with_its_sum(
+    place: Path, files: FileSystem, part: str, offset: int
+) -> None:
+    def change(plain: dict[str, Any]) -> None:
+        blobs = {
+            "header": plain["header"],
+            "trailing": plain["trailing"][0],
+            "exceptions": plain["frames"][0]["exceptions"]["blob"],
+        }
+        blobs[part]["sum"] = "0" * 32
+
+    with_other_sums(place / "a.mrc.tif", change)
+    handle = files.open("/a.mrc")
+    with pytest.raises(DamagedError, match=r"a\.mrc"):
+        files.read(handle, 10, offset)
+    files.release(handle)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="acts as another user")
+def test_who_mounted_may_not_read_what_all_others_may(place: Path, files: FileSystem) -> None:
+    (place / "a.mrc.tif").chmod(0o600)
+    assert files.attributes("/a.mrc").mode & 0o444 == 0o444
+    os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionError) as caught:
+            files.open("/a.mrc")
+    finally:
+        os.seteuid(0)
+    assert caught.value.errno == errno.EACCES

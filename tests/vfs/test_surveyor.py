@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
+from cryofs.errors import DamagedError
 from cryofs.movies.gain import GainLibrary
 from cryofs.settings import Settings, Size
 from cryofs.vfs import tree
@@ -97,8 +98,26 @@ def test_what_is_gone_or_changed_is_forgotten_and_what_is_new_is_learned(target:
         files.look_again()
         wait_for(lambda: kept(target) == MOVIES + 2 and "a.eer" not in shown_names(files))
     with mounted(target) as files:
-        assert files.attributes("/new.mrc") == files.attributes("/new.mrc")
+        original = (target.parent / "session" / "Movies" / "0.mrc").stat()
+        shown = files.attributes("/new.mrc")
+        assert (shown.size, shown.mtime_ns) == (original.st_size, original.st_mtime_ns)
         wait_for(lambda: len(files._surveyor._kept) == MOVIES + 2)
+
+
+def test_what_changed_in_place_between_mounts_counts_no_more(target: Path) -> None:
+    """Its size and time are those of the index still, as where a backup was put back; its time of change is not."""
+    movie = target / "Movies" / "0.mrc.tif"
+    with mounted(target):
+        wait_for(lambda: kept(target) == MOVIES + 2)
+    before = movie.stat()
+    with movie.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([movie.read_bytes()[-1] ^ 1]))
+    os.utime(movie, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with mounted(target) as files:
+        wait_for(lambda: kept(target) == MOVIES + 1)
+        with pytest.raises(DamagedError):
+            files.attributes("/Movies/0.mrc")
 
 
 def shown_names(files: FileSystem) -> set[str]:
