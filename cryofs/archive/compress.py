@@ -51,13 +51,14 @@ _MAX_PROCESSES = 16
 class Summary:
     """Figures of a run; bytes are those of the movies done, of EER files where fractions were made.
 
-    `replaced` counts movies and files that took the place of others of their name.
+    `replaced` counts movies and files that took the place of others of their name, `copied` all files that were copied.
     """
 
     movies: int = 0
     failed: int = 0
     skipped: int = 0
     replaced: int = 0
+    copied: int = 0
     original_bytes: int = 0
     stored_bytes: int = 0
     seconds: float = 0.0
@@ -244,6 +245,7 @@ class _Run:
         refuse_clash(job.source, target)
         refuse_without_gain(job.source)
         durable.copy_file(job.source, target)
+        self.summary.copied += 1
 
     def date_folders(self, jobs: list[Job]) -> None:
         """Give folders the times and modes of their originals, the deepest first."""

@@ -114,7 +114,8 @@ def _items_of(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
         elif source.is_dir():
             yield from _walk(source, archive)
         elif not source.is_file():
-            yield Problem(source, ArchiveError(f"{source}: no such file or folder; check the path"))
+            what = "neither file nor folder" if source.exists() else "no such file or folder"
+            yield Problem(source, ArchiveError(f"{source}: {what}; check the path"))
         elif source.suffix in lists.SUFFIXES:
             yield from _listed(source, archive)
         else:

@@ -14,11 +14,15 @@ from cryofs.archive.telling import Begin, OnFile, OnFrame, told
 from cryofs.errors import DamagedError, GainError
 from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain import GainLibrary
+from cryofs.movies.names import EER_SUFFIX
 
 
 @dataclass
 class Checked:
-    """Figures of a run over archived files; `without_record` are TIFF movies of other programs."""
+    """Figures of a run over archived files.
+
+    `without_record` are TIFF movies of other programs, `eer` are EER movies, which nothing is recorded of.
+    """
 
     movies: int = 0
     failed: int = 0
@@ -26,6 +30,7 @@ class Checked:
     original_bytes: int = 0
     stored_bytes: int = 0
     without_record: int = 0
+    eer: int = 0
 
     def count(self, movie: ArchivedMovie) -> None:
         """Add a movie that is good."""
@@ -92,6 +97,7 @@ def _movies(path: Path, checked: Checked, on_file: OnFile) -> list[_Found]:
                 raise DamagedError(f"{job.source}: no archived movie, so there is nothing to verify it against")
             else:
                 checked.without_record += isinstance(what, Foreign)
+                checked.eer += job.source.suffix == EER_SUFFIX
     return found
 
 

@@ -82,6 +82,9 @@ def run(arguments: list[str]) -> int:
             # names of files may be no text, or none that the terminal knows
             stream.reconfigure(errors="backslashreplace")
     try:
+        if "" in arguments and mount.NAME not in arguments:
+            # as a path it would be the folder that the command runs in; a list of mount options may be empty
+            raise UsageError("an argument is empty; is a variable of the shell not set?")
         return _run([argument for argument in arguments if argument != "--debug"])
     except BrokenPipeError:
         # whoever read the output has heard enough; nothing more goes there, at the end of the process neither

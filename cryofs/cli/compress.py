@@ -118,9 +118,9 @@ def command(
     if as_json:
         print_json(facts)
     else:
-        replaced = f", {summary.replaced} replaced" if summary.replaced else ""
+        others = "".join(f", {vars(summary)[name]} {name}" for name in ("replaced", "copied") if vars(summary)[name])
         print(
-            f"{summary.movies} movies, {summary.failed} failed, {summary.skipped} skipped{replaced}: "
+            f"{summary.movies} movies, {summary.failed} failed, {summary.skipped} skipped{others}: "
             f"{size_text(summary.original_bytes)} -> {size_text(summary.stored_bytes)} "
             f"({percent(summary.ratio)}) in {summary.seconds:.1f} s"
         )

@@ -24,8 +24,13 @@ def one_line(error: Exception) -> str:
     return printable(" ".join(text.split()))
 
 
-def check_folder_of(file: Path) -> None:
-    """Tell before long work that the folder of its result is missing."""
+def check_result(file: Path) -> None:
+    """Tell before long work that its result cannot be put there: something that is no file, or a missing folder.
+
+    A result takes its name by a rename, which would put a file in the place of a device, as /dev/stdout.
+    """
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise SettingsError(f"{file}: a link, a folder or a device; name a file, which may be new")
     if not file.parent.is_dir():
         raise SettingsError(f"{file}: its folder is missing; create it first (mkdir -p {file.parent})")
 

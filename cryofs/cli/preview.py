@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cryofs.cli.output import check_folder_of
+from cryofs.cli.output import check_result
 from cryofs.resources import usable_cores
 
 NAME = "preview"
@@ -22,7 +22,7 @@ def command(
 
     Example: cryofs preview /archive/session/movie.mrc.tif -o movie.png
     """
-    check_folder_of(picture)
+    check_result(picture)
     from cryofs.report.look import look_at
     from cryofs.report.preview import save_preview
 

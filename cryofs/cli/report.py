@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cryofs.cli.output import Reporter, check_folder_of
+from cryofs.cli.output import Reporter, check_result
 from cryofs.movies.names import printable
 from cryofs.resources import usable_cores
 
@@ -26,7 +26,7 @@ def command(
 
     Example: cryofs report /archive/session -o session.html
     """
-    check_folder_of(page)
+    check_result(page)
     from cryofs.report.page import write_report
 
     with Reporter() as reporter:

@@ -49,6 +49,8 @@ def _print(saved: "Savings", mounted: dict[str, Any]) -> None:
         f"{saved.movies} movies: {size_text(saved.original_bytes)} -> {size_text(saved.stored_bytes)} "
         f"({percent(saved.ratio)})"
     )
+    if not saved.movies + saved.damaged + len(saved.unread):
+        print("no archived movie was found; name the folder that cryofs compress was given by -o, or a mountpoint")
     if saved.damaged:
         print(f"{saved.damaged} damaged movies; cryofs verify names them")
     for name, value in mounted.items():

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cryofs.cli.output import Reporter, print_json
+from cryofs.errors import ArchiveError
 from cryofs.resources import usable_cores
 
 NAME = "verify"
@@ -37,10 +38,15 @@ def command(
         print_json(vars(checked))
     else:
         print(f"{checked.movies} movies good, {checked.failed} failed")
-        if not checked.movies + checked.failed + checked.without_record:
-            print("no archived movie was found; name the folder that cryofs compress was given by -o, not a mount")
+        if checked.eer:
+            print(f"{checked.eer} EER movies were not checked; they are copies, of which there are no sums")
         if checked.without_record:
             print(
                 f"{checked.without_record} TIFF movies without a record were not checked; cryofs adopt gives them one"
             )
+    if not checked.movies + checked.failed + checked.without_record + checked.eer:
+        # a path that is wrong must not pass for an archive that is right
+        raise ArchiveError(
+            "no archived movie was found; name the folder that cryofs compress was given by -o, not a mount"
+        )
     raise typer.Exit(1 if checked.failed else 0)

@@ -232,8 +232,50 @@ def test_a_gain_of_another_size_or_of_no_use_is_told_of_each_movie(here: Path) -
 
 
 def test_verifying_where_nothing_is_archived_says_so(here: Path) -> None:
-    done = cryofs("verify", "session")
-    assert "no archived movie was found; name the folder that cryofs compress was given by -o" in done.stdout
+    for command in (["verify", "session"], ["verify", "session", "--json"], ["verify", "mnt"]):
+        line = told(cryofs(*command, check=False))
+        assert "no archived movie was found; name the folder that cryofs compress was given by -o" in line
+
+
+def test_a_session_of_files_that_stay_as_they_are(here: Path) -> None:
+    assert "0 movies, 0 failed, 0 skipped, 1 copied" in cryofs("compress", "eer", "-o", "new").stdout
+    assert "copied" not in cryofs("compress", "eer", "-o", "new", "--only-do-unfinished").stdout
+    assert "1 EER movies were not checked; they are copies" in cryofs("verify", "new").stdout
+
+
+def test_figures_where_nothing_is_archived_say_so(here: Path) -> None:
+    assert "no archived movie was found; name the folder" in cryofs("stats", "session").stdout
+
+
+@pytest.mark.parametrize("command", ["report archive -o", "preview session/0.mrc -o"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link"])
+def test_a_result_takes_the_place_of_files_alone(here: Path, command: str, kind: str) -> None:
+    result = here / "result.png"
+    if kind == "folder":
+        result.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(result)
+    else:
+        result.symlink_to("pipe")
+        os.mkfifo(here / "pipe")
+    before = result.lstat()
+    line = told(cryofs(*command.split(), result, check=False))
+    assert "name a file" in line
+    assert str(result) in line
+    assert (result.lstat().st_mode, result.lstat().st_ino) == (before.st_mode, before.st_ino)
+
+
+@pytest.mark.parametrize("arguments", [["verify", ""], ["compress", "", "-o", "new"], ["extract", "archive", "-o", ""]])
+def test_a_variable_that_is_not_set_is_no_folder(here: Path, arguments: list[str]) -> None:
+    line = told(cryofs(*arguments, check=False), code=2)
+    assert "an argument is empty" in line
+    assert not (here / "new").exists()
+
+
+@pytest.mark.parametrize("command", ["verify", "stats", "adopt"])
+def test_what_is_neither_file_nor_folder_is_told_so(here: Path, command: str) -> None:
+    os.mkfifo("pipe.tif")
+    assert "pipe.tif: neither file nor folder" in cryofs(command, "pipe.tif", check=False).stderr
 
 
 @pytest.mark.parametrize("command", ["comprss session -o new", "compress session -o new --gian auto"])
