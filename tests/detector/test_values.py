@@ -148,7 +148,7 @@ class SlowDetail(np.ndarray[Any, Any]):
 
     let, asked = threading.Event(), threading.Event()
 
-    def __radd__(self, other: NDArray[Any]) -> Any:
+    def __radd__(self, other: NDArray[Any]) -> Any:  # type: ignore[override]
         self.asked.set()
         assert self.let.wait(20)
         return np.add(other, np.asarray(self))
