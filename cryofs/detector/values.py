@@ -4,10 +4,10 @@ Plain NumPy: it is as fast here as compiled loops, and a mount need not load a c
 """
 
 import math
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,9 @@ class GainReference:
     gain: NDArray[np.float32]
     arithmetic: Arithmetic = Arithmetic.SINGLE
     detail: NDArray[np.float32] | None = None
+    # the gain in DOUBLE, once it is needed; and a lock, as all who need it at first would take its memory otherwise
+    _doubles: list[NDArray[np.float64]] = field(default_factory=list, init=False, repr=False)
+    _doubling: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -44,10 +47,12 @@ class GainReference:
         ny, nx = self.gain.shape
         return ny, nx
 
-    @cached_property
     def _double(self) -> NDArray[np.float64]:
         assert self.detail is not None
-        return self.gain.astype(np.float64) + self.detail
+        with self._doubling:
+            if not self._doubles:
+                self._doubles.append(self.gain.astype(np.float64) + self.detail)
+        return self._doubles[0]
 
     def restore(self, stored: NDArray[Any], rows: slice, values: NDArray[np.float32]) -> None:
         """Fill `values`, frame rows `rows` of a frame, from the page rows that hold them.
@@ -58,7 +63,7 @@ class GainReference:
         # references may hold anything, NaN and infinities too
         with np.errstate(all="ignore"):
             if self.arithmetic is Arithmetic.DOUBLE:
-                np.multiply(counts, self._double[rows], out=values, casting="same_kind")
+                np.multiply(counts, self._double()[rows], out=values, casting="same_kind")
                 return
             values[...] = counts
             if self.arithmetic is Arithmetic.RECIPROCAL:

@@ -1,5 +1,7 @@
 """Exceptions of rows: joined, cut out of a frame and put back, far and near ones alike."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -139,3 +141,38 @@ def test_an_array_takes_memory_of_any_shape(memory: NDArray[Any]) -> None:
     assert made.shape == (2, 3)
     assert memory.tobytes() == made.tobytes(), "it is the memory that was given"
     assert array_in(memory, (3,), np.dtype("u1")).tobytes() == memory.tobytes()[:3]
+
+
+class SlowDetail(np.ndarray[Any, Any]):
+    """An array that cannot be added before it is let."""
+
+    let, asked = threading.Event(), threading.Event()
+
+    def __radd__(self, other: NDArray[Any]) -> Any:  # type: ignore[override]
+        self.asked.set()
+        assert self.let.wait(20)
+        return np.add(other, np.asarray(self))
+
+    __array_ufunc__ = None  # type: ignore[assignment]
+
+
+def test_references_do_not_wait_for_one_another() -> None:
+    """While the gain of one is made for its first rows, those of another are restored; all get the same gain."""
+    gain, counts = np.full((4, 4), 1.5, np.float32), np.full((2, 4), 3, np.uint8)
+    slow = GainReference(gain, Arithmetic.DOUBLE, np.zeros((4, 4), np.float32).view(SlowDetail))
+    other = GainReference(gain, Arithmetic.DOUBLE, np.zeros((4, 4), np.float32))
+
+    def restored(reference: GainReference) -> NDArray[np.float32]:
+        values = np.empty((2, 4), np.float32)
+        reference.restore(counts, slice(2, 4), values)
+        return values
+
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(restored, slow) for _ in range(2)]
+        try:
+            assert SlowDetail.asked.wait(20)
+            assert (pool.submit(restored, other).result(10) == 4.5).all()
+            assert not any(one.done() for one in waiting)
+        finally:
+            SlowDetail.let.set()
+        assert all((one.result() == 4.5).all() for one in waiting)

@@ -1,7 +1,6 @@
 """What is known of an EER file before any event is decoded."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +69,7 @@ class EerIndex:
         """Frames as the camera took them."""
         return len(self.intact)
 
-    @cached_property
+    @property
     def frame_bytes(self) -> NDArray[np.int64]:
         """Bytes of the stream of each frame."""
         ends_of_strips = np.concatenate([[0], np.cumsum(self.byte_counts)])
