@@ -50,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Threads that decode.
     readahead : Size
         Bytes that the kernel reads ahead of a sequential reader, where it may be set.
-    metrics : str or None
+    metrics : str, int or None
         Where figures for Prometheus are served: ``HOST:PORT``, or a port of this machine alone.
     request_timeout : float
         Seconds after which a reader no longer waits for storage that gives no answer.
@@ -73,7 +73,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     cache_size: Size = msgspec.field(default_factory=lambda: Size(default_cache_size()))
     jobs: Positive = msgspec.field(default_factory=usable_cores)
     readahead: Size = Size(1 << 20)
-    metrics: str | None = None
+    metrics: str | int | None = None
     request_timeout: Seconds = 60.0
     eer_grouping: Positive = 40
     eer_dose_per_fraction: Dose | None = None

@@ -115,6 +115,16 @@ def test_figures_need_a_free_port(session: Path, tmp_path: Path) -> None:
     assert not is_mounted(tmp_path / "mnt")
 
 
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_port_for_figures_is_a_number_or_text_in_the_file(session: Path, tmp_path: Path, quote: str) -> None:
+    place = copy_of_archive(session, tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    (place / "cryofs.toml").write_text(f"metrics = {quote}{port}{quote}\n")
+    with mounted(place, tmp_path / "mnt"), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        assert b"cryofs_" in answer.read()
+
+
 def copy_of_archive(session: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(session.with_name("archive"), tmp_path / "archive", symlinks=True))
 
