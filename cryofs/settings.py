@@ -10,6 +10,7 @@ The file's keys are the names of `Settings`, for example::
 
 import difflib
 import re
+import stat
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -121,14 +122,13 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
     UsageError
         An option has none.
     """
-    path = archive / FILE_NAME
+    text = read_file(archive)
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_text()) if path.is_file() else {}
+        values = _parsed(text)
         _convert(values)
         _check_inside(archive, values.get("eer_gain"))
-    except (ValueError, RecursionError, OSError) as error:
-        # besides errors of its own, tomllib raises what Python says of numbers too long and arrays too deep
-        raise SettingsError(f"{path}: {error}; known settings are {', '.join(Settings.__struct_fields__)}") from error
+    except SettingsError as error:
+        raise SettingsError(f"{archive / FILE_NAME}: {error}") from error
     given = {name: value for name, value in options.items() if value is not None}
     if any(name in given for name in _EITHER):
         values = {name: value for name, value in values.items() if name not in _EITHER}
@@ -140,6 +140,42 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
     if settings.eer_gain is None:
         return settings
     return msgspec.structs.replace(settings, eer_gain=str(archive / settings.eer_gain))
+
+
+def read_file(archive: Path) -> str:
+    """Text of the file of an archive; empty where there is none.
+
+    Raises
+    ------
+    SettingsError
+        Something of that name is there, and is no text that can be read.
+    """
+    path = archive / FILE_NAME
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SettingsError(f"{path}: this is no file; put a file of settings there, or remove it")
+        # some editors begin a file with a mark of its encoding
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            target = path.readlink()
+            raise SettingsError(f"{path}: a link to {target}, which is not there; correct or remove it") from error
+        return ""
+    except OSError as error:
+        remedy = "have its owner permit it" if isinstance(error, PermissionError) else "see that it can be read"
+        raise SettingsError(f"{path}: {error.strerror}; {remedy}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: this is no text in UTF-8; save it as such") from error
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        # besides errors of its own, tomllib raises what Python says of numbers too long and arrays too deep
+        raise SettingsError(
+            f'{error}; write lines as jobs = 4, and what is no number in quotes, as in cache_size = "8GiB"'
+        ) from error
 
 
 def _check_inside(archive: Path, gain: str | None) -> None:
@@ -174,7 +210,8 @@ def _check_names(values: dict[str, Any]) -> None:
         if name not in Settings.__struct_fields__:
             near = difflib.get_close_matches(name.replace("-", "_"), Settings.__struct_fields__, 1)
             meant = f"; did you mean {near[0]}?" if near else ""
-            raise SettingsError(f"{name!r} is no setting{meant}")
+            known = ", ".join(Settings.__struct_fields__)
+            raise SettingsError(f"{name!r} is no setting{meant}; known settings are {known}")
 
 
 def _decode_size(kind: type, value: object) -> object:

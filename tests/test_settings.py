@@ -1,6 +1,8 @@
 """Settings: sizes as people write them, the file of an archive, options that override it."""
 
 import contextlib
+import errno
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -129,7 +131,46 @@ def test_unusable_files_are_named_with_a_remedy(tmp_path: Path, text: str) -> No
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, text)
     assert str(tmp_path / FILE_NAME) in str(caught.value)
-    assert "known settings are cache_size, jobs, readahead" in str(caught.value)
+    # all names there are help who has written an unknown one
+    unknown = "is no setting" in str(caught.value)
+    assert unknown == (text.startswith(("cache_sise", "[mount]")))
+    assert unknown == ("known settings are cache_size, jobs, readahead" in str(caught.value))
+
+
+def test_a_size_without_quotes(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r'line 1.*; write .* in quotes, as in cache_size = "8GiB"'):
+        load(tmp_path, "cache_size = 8GiB")
+
+
+def test_a_mark_of_the_encoding_is_no_part_of_the_text(tmp_path: Path) -> None:
+    assert load(tmp_path, "\ufeffjobs = 3\n").jobs == 3
+
+
+def test_only_a_name_that_is_not_there_means_no_settings(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    path.mkdir()
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: this is no file; .* remove it"):
+        load_settings(tmp_path, {})
+    path.rmdir()
+    os.mkfifo(path)
+    with pytest.raises(SettingsError, match="this is no file"):
+        load_settings(tmp_path, {})
+    path.unlink()
+    path.symlink_to("nowhere")
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: a link to nowhere, which is not there; correct"):
+        load_settings(tmp_path, {})
+    (tmp_path / "nowhere").write_text("jobs = 3")
+    assert load_settings(tmp_path, {}).jobs == 3
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    (tmp_path / FILE_NAME).touch()
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: Permission denied; have its owner permit it$"):
+        load_settings(tmp_path, {})
 
 
 @pytest.mark.parametrize(
@@ -147,7 +188,7 @@ def test_a_name_like_no_other(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"jobs = \xff")
-    with pytest.raises(SettingsError, match=FILE_NAME):
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: this is no text in UTF-8; save it as such"):
         load_settings(tmp_path, {})
 
 

@@ -47,11 +47,10 @@ def command(
 
 
 def _in_force(archive: Path) -> dict[str, _InForce]:
-    from cryofs.settings import FILE_NAME, Settings, load_settings
+    from cryofs.settings import FILE_NAME, Settings, load_settings, read_file
 
-    path = archive / FILE_NAME
     settings = load_settings(archive, {})
-    text = path.read_text() if path.is_file() else ""
+    text = read_file(archive)
     found = {}
     for name in Settings.__struct_fields__:
         # settings stand at the top level of the file, so each has a line that begins with its name

@@ -165,7 +165,7 @@ def _state_finding(place: Path, answer: Answer) -> Finding:
         case State.FAILING:
             return problem(
                 f"{place}: a mount that gives an error ({answer.reason})",
-                f"see its log, and whether its archive can be read; else cryofs umount {quote(str(place))}, and mount again",
+                f"see its log, and whether its archive can be read; else cryofs umount {quote(str(place))}, then mount",
             )
 
 
