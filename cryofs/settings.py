@@ -25,6 +25,7 @@ FILE_NAME = "cryofs.toml"
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _LARGEST = 2**63 - 1
+_LOCAL = "127.0.0.1"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
@@ -40,6 +41,10 @@ class Size(int):
     """Bytes, written as a number or with a unit: 500MB, 4GiB."""
 
 
+class Address(str):
+    """Where something is served: ``HOST:PORT``, or a port of this machine alone."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of a mount.
 
@@ -51,8 +56,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Threads that decode.
     readahead : Size
         Bytes that the kernel reads ahead of a sequential reader, where it may be set.
-    metrics : str or None
-        Where figures for Prometheus are served: ``HOST:PORT``, or a port of this machine alone.
+    metrics : Address or None
+        Where figures for Prometheus are served.
     request_timeout : float
         Seconds after which a reader no longer waits for storage that gives no answer.
     eer_grouping : int
@@ -74,7 +79,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     cache_size: Size = msgspec.field(default_factory=lambda: Size(default_cache_size()))
     jobs: Positive = msgspec.field(default_factory=usable_cores)
     readahead: Size = Size(1 << 20)
-    metrics: str | None = None
+    metrics: Address | None = None
     request_timeout: Seconds = 60.0
     eer_grouping: Positive = 40
     eer_dose_per_fraction: Dose | None = None
@@ -104,6 +109,20 @@ def parse_size(text: str | int) -> Size:
     if size > _LARGEST:
         raise SettingsError(f"{text!r} is no size that a machine could have")
     return size
+
+
+def parse_address(text: str | int) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT``, or of a port alone, which is then reached from this machine only.
+
+    Raises
+    ------
+    SettingsError
+        Not an address.
+    """
+    host, _, port = str(text).rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise SettingsError(f"{text!r} is no address; write a port up to 65535, as 9555, or HOST:PORT")
+    return host.strip("[]") or _LOCAL, int(port)
 
 
 def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
@@ -194,7 +213,7 @@ def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:
         raise SettingsError(f"{' and '.join(_EITHER)} say the same in two ways; keep one of them")
     _check_names(values)
     try:
-        return msgspec.convert(values, Settings, strict=strict, dec_hook=_decode_size)
+        return msgspec.convert(values, Settings, strict=strict, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise SettingsError(readable(error)) from error
 
@@ -214,7 +233,11 @@ def _check_names(values: dict[str, Any]) -> None:
             raise SettingsError(f"{name!r} is no setting{meant}; known settings are {known}")
 
 
-def _decode_size(kind: type, value: object) -> object:
-    if kind is Size and isinstance(value, (str, int)):
+def _decode(kind: type, value: object) -> object:
+    what = "size" if kind is Size else "address"
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError(f"{value!r} is no {what}")
+    if kind is Size:
         return parse_size(value)
-    raise ValueError(f"{value!r} is no size")
+    parse_address(value)
+    return Address(value)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cryofs.errors import SettingsError, UsageError
 from cryofs.resources import default_cache_size, usable_cores
-from cryofs.settings import FILE_NAME, Settings, load_settings, parse_size
+from cryofs.settings import FILE_NAME, Settings, load_settings, parse_address, parse_size
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,20 @@ def test_a_gain_that_the_file_names_does_not_lead_out_of_the_archive(tmp_path: P
         load(archive, f'eer_gain = "{gain}"')
     # who writes the whole path means it
     assert load(archive, f'eer_gain = "{tmp_path}/other.gain"').eer_gain == f"{tmp_path}/other.gain"
+
+
+@pytest.mark.parametrize("text", ["9555", '"9555"', '"localhost:9555"', '"[::1]:9555"'])
+def test_addresses(tmp_path: Path, text: str) -> None:
+    found = load(tmp_path, f"metrics = {text}").metrics
+    assert found == text.strip('"')
+    hosts = {"localhost:9555": "localhost", "[::1]:9555": "::1"}
+    assert parse_address(found) == (hosts.get(found, "127.0.0.1"), 9555)
+
+
+@pytest.mark.parametrize("value", ["abc", "99999", 99999, 0, -1, "host:", "", True, 1.5])
+def test_what_is_no_address_is_told_before_mounting(tmp_path: Path, value: object) -> None:
+    with pytest.raises(UsageError, match=r"^metrics: .* is no address"):
+        load_settings(tmp_path, {"metrics": value})
 
 
 def test_defaults(tmp_path: Path) -> None:

@@ -199,6 +199,9 @@ MISTAKES = {
     "a size that is none": Mistake(
         "mount archive mnt --cache-size 4GX", ("cache_size", "'4GX' is no size", "4GiB"), code=2
     ),
+    "an address that is none": Mistake(
+        "mount archive mnt --metrics 99999", ("metrics: '99999' is no address", "HOST:PORT"), code=2
+    ),
     "an unknown setting": Mistake(
         "mount archive mnt", ("cryofs.toml: 'cache_sise'", "did you mean cache_size?"), settings("cache_sise = 4")
     ),
