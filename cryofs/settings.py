@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+import msgspec.inspect
 
 from cryofs.errors import SettingsError, UsageError
 from cryofs.resources import default_cache_size, usable_cores
@@ -25,6 +26,8 @@ FILE_NAME = "cryofs.toml"
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _LARGEST = 2**63 - 1
+# Less holds no frame of any detector; who writes it has forgotten the unit.
+_SMALLEST_CACHE = 10**6
 _LOCAL = "127.0.0.1"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 
@@ -213,14 +216,50 @@ def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:
         raise SettingsError(f"{' and '.join(_EITHER)} say the same in two ways; keep one of them")
     _check_names(values)
     try:
-        return msgspec.convert(values, Settings, strict=strict, dec_hook=_decode)
+        settings = msgspec.convert(values, Settings, strict=strict, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise SettingsError(readable(error)) from error
+        raise SettingsError(readable(error, Settings, values)) from error
+    if "cache_size" in values and settings.cache_size < _SMALLEST_CACHE:
+        raise SettingsError(
+            f"cache_size: {settings.cache_size} bytes hold no frame; write at least 1MB, and a unit, as in 8GiB"
+        )
+    return settings
 
 
-def readable(error: msgspec.ValidationError) -> str:
-    """What is wrong, with the name of the setting in front of it."""
-    return re.sub(r"(.*) - at `\$\.(\w+)`", r"\2: \1", str(error), flags=re.DOTALL)
+def readable(error: msgspec.ValidationError, kind: type[msgspec.Struct], values: dict[str, Any]) -> str:
+    """What is wrong with which value, and what may stand there, with its name in front.
+
+    Parameters
+    ----------
+    kind : type
+        What the values should have become.
+    """
+    found = re.fullmatch(r"(.*) - at `\$\.(\w+)`", str(error), flags=re.DOTALL)
+    if found is None:
+        return str(error)
+    said, name = found.groups()
+    if not said.startswith(("Expected", "Invalid enum value")):
+        return f"{name}: {said}"
+    field = next(field for field in msgspec.inspect.type_info(kind).fields if field.name == name)  # type: ignore[attr-defined]
+    return f"{name}: {values[name]!r} cannot be; write {_wanted(field.type)}"
+
+
+def _wanted(kind: msgspec.inspect.Type) -> str:
+    """What may stand for a value, in words."""
+    match kind:
+        case msgspec.inspect.UnionType():
+            return next(_wanted(one) for one in kind.types if not isinstance(one, msgspec.inspect.NoneType))
+        case msgspec.inspect.LiteralType():
+            *most, last = map(str, kind.values)
+            return f"{', '.join(most)} or {last}"
+        case msgspec.inspect.BoolType():
+            return "true or false"
+        case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
+            bounds = ((kind.gt, "above"), (kind.ge, "from"), (kind.le, "up to"))
+            said = [f"{word} {bound:g}" for bound, word in bounds if bound is not None]
+            return " ".join(["a whole number" if isinstance(kind, msgspec.inspect.IntType) else "a number", *said])
+        case _:
+            return "text"
 
 
 def _check_names(values: dict[str, Any]) -> None:

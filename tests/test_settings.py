@@ -80,6 +80,32 @@ def test_options_without_a_usable_value_are_named(tmp_path: Path, name: str, val
         load_settings(tmp_path, {name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("jobs", "0", "'0' cannot be; write a whole number above 0"),
+        ("eer_upsampling", 3, "3 cannot be; write 1, 2 or 4"),
+        ("eer_dtype", "int32", "'int32' cannot be; write float32, int16, int8 or uint16"),
+        ("eer_apply_gain", "maybe", "'maybe' cannot be; write true or false"),
+        ("request_timeout", "0", "'0' cannot be; write a number above 0 up to 86400"),
+        ("eer_dose_per_fraction", -1, "-1 cannot be; write a number above 0 up to 1e+06"),
+        ("eer_gain", 1, "1 cannot be; write text"),
+        ("cache_size", "8", "8 bytes hold no frame; write at least 1MB, and a unit, as in 8GiB"),
+        ("cache_size", 0, "0 bytes hold no frame"),
+        ("cache_size", 999_999, "999999 bytes hold no frame"),
+    ],
+)
+def test_what_may_stand_there_is_told(tmp_path: Path, name: str, value: object, wanted: str) -> None:
+    with pytest.raises(UsageError, match=f"^{name}: {re.escape(wanted)}"):
+        load_settings(tmp_path, {name: value})
+
+
+def test_the_smallest_cache(tmp_path: Path) -> None:
+    assert load(tmp_path, 'cache_size = "1MB"').cache_size == 10**6
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: cache_size: 8 bytes hold no frame"):
+        load(tmp_path, "cache_size = 8")
+
+
 @pytest.mark.parametrize("gain", ["link.gain", "../other.gain", "sub/../../other.gain"])
 def test_a_gain_that_the_file_names_does_not_lead_out_of_the_archive(tmp_path: Path, gain: str) -> None:
     archive = tmp_path / "archive"
