@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from cryofs.errors import SettingsError
+from cryofs.errors import SettingsError, UsageError
 from cryofs.finding import Finding, ok, problem, warning
 from cryofs.fuse.machine_checks import users_may_allow_others
 from cryofs.mount_options import parse_options, split_options, without_words_of_mount
@@ -104,12 +104,15 @@ def check_fstab_line(line: FstabLine, mounts: list[Mount], root: Path = ROOT) ->
     """Whether a line of /etc/fstab can be mounted, at boot too."""
     where = f"/etc/fstab, {line.mountpoint}"
     words = set(split_options(line.options))
+    if not line.archive.startswith("/"):
+        return [
+            problem(
+                f"{where}: its archive {line.archive} is looked for in the folder where mount(8) is run",
+                "write its absolute path",
+            )
+        ]
     found = list(_check_places(where, line.archive, line.mountpoint, mounts, root))
-    try:
-        _, settings = parse_options(without_words_of_mount(line.options))
-        load_settings(_in(root, line.archive), settings)
-    except SettingsError as error:
-        found.append(problem(f"{where}: {error}", "correct the line; the options are in the documentation (Mount)"))
+    found += _check_values(where, line, root)
     mount = mount_of(Path(line.archive), mounts)
     if mount and is_far(mount.kind) and not words & {"_netdev", "noauto"}:
         found.append(
@@ -128,6 +131,20 @@ def check_fstab_line(line: FstabLine, mounts: list[Mount], root: Path = ROOT) ->
             )
         )
     return found or [ok(f"{where}: can be mounted, shows {line.archive}")]
+
+
+def _check_values(where: str, line: FstabLine, root: Path) -> Iterator[Finding]:
+    """Whether the options have values that a mount takes: they are read as it reads them."""
+    try:
+        _, given = parse_options(without_words_of_mount(line.options))
+        gain = load_settings(_in(root, line.archive), given).eer_gain
+    except UsageError as error:
+        yield problem(f"{where}: {error}", "correct the line; the options are in the documentation (Mount)")
+    except SettingsError as error:
+        yield problem(f"{where}: {error}", "correct this file of the archive")
+    else:
+        if gain is not None and not _in(root, gain.removeprefix(str(root))).exists():
+            yield problem(f"{where}: its eer_gain {gain} is missing", "correct the path, or put it back")
 
 
 def check_services(mounts: list[Mount], installed: Path, root: Path = ROOT) -> list[Finding]:
