@@ -63,6 +63,7 @@ class State(Enum):
     STUCK = "stuck"
     CLOSED = "closed to this user"
     FAILING = "failing"
+    UNASKED = "not asked"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Answer:
     lost : str
         What became of its archive, where that is no longer in its place.
     reason : str
-        The error that it gives, where it is failing.
+        The error that it gives, where it is failing; what keeps it from being asked.
     """
 
     state: State
@@ -96,19 +97,22 @@ _STATES = {
 
 def ask(mountpoints: Sequence[Path], patience: float = PATIENCE) -> list[Answer]:
     """Ask mounts how they are, all at the same time, and wait no longer than `patience` seconds."""
-    asking = [
-        subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _ASK, str(place), FACTS_ATTRIBUTE],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        for place in mountpoints
-    ]
+    asking = [_asked(place) for place in mountpoints]
     deadline = time.monotonic() + patience
     return [_answer(process, deadline) for process in asking]
 
 
-def _answer(process: subprocess.Popen[bytes], deadline: float) -> Answer:
+def _asked(mountpoint: Path) -> subprocess.Popen[bytes] | Answer:
+    command = [sys.executable, "-I", "-S", "-c", _ASK, str(mountpoint), FACTS_ATTRIBUTE]
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except OSError as error:
+        return Answer(State.UNASKED, reason=f"{sys.executable}: {error.strerror}")
+
+
+def _answer(process: subprocess.Popen[bytes] | Answer, deadline: float) -> Answer:
+    if isinstance(process, Answer):
+        return process
     try:
         # those that have answered while one before them took all the time are heard all the same
         said, _ = process.communicate(timeout=max(_MOMENT, deadline - time.monotonic()))
@@ -162,6 +166,11 @@ def _state_finding(place: Path, answer: Answer) -> Finding:
             )
         case State.CLOSED:
             return ok(f"{place}: mounted, but closed to this user", "its user may mount with -o allow_other")
+        case State.UNASKED:
+            return problem(
+                f"{place}: a mount that this user cannot ask how it is ({answer.reason})",
+                "run cryofs doctor as one who may run that program",
+            )
         case State.FAILING:
             return problem(
                 f"{place}: a mount that gives an error ({answer.reason})",

@@ -202,3 +202,16 @@ def test_a_configuration_that_cannot_be_read(root: Path, monkeypatch: pytest.Mon
         path.mkdir()
     assert only(root).level is Level.WARNING
     assert "cannot be read" in only(root).what
+
+
+@pytest.mark.parametrize("name", ["etc/fstab", "etc/cryofs", "proc/self/mountinfo"])
+def test_what_cannot_be_looked_at_is_one_finding_and_the_others_go_on(root: Path, name: str) -> None:
+    well = len(checks.check_administration(root, root / "opt"))
+    (root / name).rename(root / "kept")
+    # reading it fails for root, too
+    (root / name).symlink_to(root / name)
+    findings = checks.check_administration(root, root / "opt")
+    (told,) = [finding for finding in findings if "cannot be checked by this user" in finding.what]
+    assert told.level is Level.WARNING
+    assert name in told.what
+    assert len(findings) >= well - 1
