@@ -17,7 +17,10 @@ NAME = "doctor"
 
 def command(
     path: Annotated[
-        Path | None, typer.Argument(metavar="[ARCHIVE|MOUNTPOINT]", help="What to look at; without it, this machine.")
+        Path | None,
+        typer.Argument(
+            metavar="[ARCHIVE|MOUNTPOINT]", help="What to look at; without it, this machine.", readable=False
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:

@@ -237,6 +237,7 @@ def test_frames_that_could_not_be_decoded(made: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "mode", "unread"),
     [
+        ("", 0o300, ""),
         ("Movies", 0o000, "Movies"),
         # listed, but not entered
         ("Movies", 0o400, "Movies/0.mrc.tif"),
@@ -254,7 +255,7 @@ def test_what_a_user_may_not_read(made: Path, open_folder: Path, name: str, mode
             (closed / name).chmod(0o755)
         assert code == 1
         remedies = {finding["what"]: finding["remedy"] for finding in findings if finding["level"] == "problem"}
-        assert str(closed) in remedies[f"{closed}/{unread} cannot be read by this user"]
+        assert str(closed) in remedies[f"{closed / unread} cannot be read by this user"]
         code, findings = doctor(closed, by=powerless())
         assert code == 0
 

@@ -165,7 +165,7 @@ def test_a_fake_mount_mounts_nothing(session: Path, place: Path) -> None:
         (["archive", "mnt", "-q"], 1, "option -q not recognized"),
         (["archive", "mnt", "-o", "rw,allow_othr"], 1, "did you mean allow_other?"),
         (["archive", "mnt", "-o", "jobs=0"], 1, "jobs: '0' cannot be; write a whole number"),
-        (["nowhere", "mnt"], 32, "/nowhere: no such folder, it is to be the archive"),
+        (["nowhere", "mnt"], 32, "/nowhere: No such file or directory; check the path"),
         (["archive", "nowhere"], 32, "/nowhere: no such folder, it is to be the mountpoint"),
         (["archive", "mnt", "-o", "log_file=/proc/nowhere/log"], 32, "choose another place by -o log_file"),
         (["archive", "mnt", "-o", "metrics=x"], 1, "metrics: 'x' is no address"),
