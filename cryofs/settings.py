@@ -196,7 +196,7 @@ def _parsed(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         # besides errors of its own, tomllib raises what Python says of numbers too long and arrays too deep
         raise SettingsError(
-            f'{error}; write lines as jobs = 4, and what is no number in quotes, as in cache_size = "8GiB"'
+            f'{error}; write lines as jobs = 4, and text and sizes with a unit in quotes, as in cache_size = "8GiB"'
         ) from error
 
 
