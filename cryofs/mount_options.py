@@ -7,7 +7,7 @@ import difflib
 import grp
 import pwd
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
@@ -25,6 +25,7 @@ _REFUSED = {
     "rw": "are always read-only",
     "suid": "are always nosuid",
     "dev": "are always nodev",
+    "remount": "keep their options until they are unmounted",
     "subtype": "are always of the type fuse.cryofs",
     "kernel_cache": "say of each file which of its pages may be kept",
     "auto_cache": "say of each file which of its pages may be kept",
@@ -106,6 +107,9 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError(f"log_file={self.log_file}: write an absolute path, as the mount leaves this folder")
 
 
+# What is meant by its name alone.
+_SWITCHES = {name for kind in (MountOptions, Settings) for name, of in get_type_hints(kind).items() if of is bool}
+_EXAMPLES = {"cache_size": "8GiB", "readahead": "4MiB", "umask": "027", "metrics": "9555", "log_file": "/var/log/x.log"}
 _OURS = ("uid", "gid", "umask", "log_file", "log_level", "log_format", "fsname")
 _OF_FUSE = tuple(name for name in MountOptions.__struct_fields__ if name not in _OURS)
 
@@ -132,11 +136,14 @@ def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
     """
     options: dict[str, Any] = {}
     settings: dict[str, Any] = {}
-    for piece in split_options(text):
+    for piece in filter(str.strip, split_options(text)):
         written, equals, value = piece.partition("=")
+        written = written.strip()
         name = written.replace("-", "_")
         if name in _REFUSED:
             raise UsageError(f"-o {written}: mounts of cryofs {_REFUSED[name]}; leave this option out")
+        if equals and name in {*_GIVEN, "exec"}:
+            raise UsageError(f"-o {written}: takes no value; write {written} alone, or leave this option out")
         if name in _GIVEN:
             continue
         if name == "exec":
@@ -145,11 +152,13 @@ def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
         chosen = settings if name in Settings.__struct_fields__ else options
         if chosen is options and name not in MountOptions.__struct_fields__:
             raise UsageError(f"-o {written}: there is no such option{_near(name)}")
+        if not equals and name not in _SWITCHES:
+            raise UsageError(f"-o {written}: has no value; write {written}={_EXAMPLES.get(name, '...')}")
         chosen[name] = _plain(value) if equals else True
     try:
         return msgspec.convert(options, MountOptions, strict=False, dec_hook=_decode), settings
     except msgspec.ValidationError as error:
-        raise UsageError(f"-o {readable(error)}") from error
+        raise UsageError(f"-o {readable(error, MountOptions, options)}") from error
 
 
 def fuse_options(options: MountOptions) -> dict[str, str | bool]:
@@ -167,7 +176,9 @@ def split_options(text: str) -> list[str]:
 def without_words_of_mount(text: str) -> str:
     """A list without what belongs to mount(8), fstab and systemd."""
     return ",".join(
-        piece for piece in split_options(text) if piece not in _OF_MOUNT and not piece.startswith(_OF_OTHERS)
+        piece
+        for piece in split_options(text)
+        if piece.strip() not in _OF_MOUNT and not piece.strip().startswith(_OF_OTHERS)
     )
 
 
@@ -181,13 +192,13 @@ def _plain(value: str) -> str:
 
 
 def _near(name: str) -> str:
-    known = [*MountOptions.__struct_fields__, *Settings.__struct_fields__, *_GIVEN]
-    near = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {near[0]}?" if near else "; cryofs mount --help names the page that lists them"
+    known = [*MountOptions.__struct_fields__, *Settings.__struct_fields__]
+    near = difflib.get_close_matches(name, [*known, *_GIVEN], 1)
+    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
 
 
 def _decode(kind: type, value: object) -> object:
-    text = str(value)
+    text = str(value).strip()
     if kind is Umask:
         if re.fullmatch("0?[0-7]{1,3}", text):
             return Umask(text, 8)

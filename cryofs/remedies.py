@@ -1,6 +1,10 @@
 """Errors of the system as a user needs them: the file, what happened, and what to do about it."""
 
 import errno
+import os
+from pathlib import Path
+
+from cryofs.errors import ArchiveError
 
 _CHECK_PATH = "check the path"
 _MAKE_ROOM = "make room there, then run the same command again"
@@ -34,3 +38,17 @@ def explain(error: OSError, place: object = None) -> str:
     name = error.filename2 or error.filename or place
     remedy = _REMEDIES.get(error.errno or 0)
     return ("" if name is None else f"{name}: ") + (error.strerror or str(error)) + (f"; {remedy}" if remedy else "")
+
+
+def check_archive(folder: Path) -> None:
+    """Tell at once that an archive is no folder, or none that this user may list.
+
+    Raises
+    ------
+    ArchiveError
+        It is so.
+    """
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise ArchiveError(explain(error, folder)) from error

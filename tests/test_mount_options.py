@@ -33,6 +33,11 @@ def test_each_kind() -> None:
     assert settings == {"cache_size": "8GiB", "jobs": "4", "eer_apply_gain": True}
 
 
+def test_spaces_around_names_mean_nothing() -> None:
+    assert parse_options("allow_other, umask=027 , ,ro ") == parse_options("allow_other,umask=027")
+    assert without_words_of_mount("noauto, _netdev , x-systemd.automount") == ""
+
+
 def test_the_last_of_two_counts_as_for_mount() -> None:
     options, settings = parse_options("umask=1,jobs=1,umask=2,jobs=2")
     assert (options.umask, settings) == (2, {"jobs": "2"})
@@ -53,19 +58,23 @@ def test_fuse_gets_what_is_its_own() -> None:
         ("rw", "always read-only; leave this option out"),
         ("kernel_cache", "leave this option out"),
         ("umask=9", "umask: '9' is no umask; write permissions in octal"),
-        ("umask", "octal"),
+        ("umask", "-o umask: has no value; write umask=027"),
+        ("cache_size", "-o cache_size: has no value; write cache_size=8GiB"),
         ("umask=0o7", "octal"),
         ("uid=nobody-of-this-name", "there is no user 'nobody-of-this-name'"),
         ("gid=nobody-of-this-name", "there is no group"),
         ("uid=", "there is no user ''"),
         ("uid=-1", "there is no user"),
         ("uid=4294967295", "is no number of a user"),
-        ("uid", "there is no user"),
-        ("allow_other=perhaps", "allow_other: Expected `bool`"),
-        ("log_level=loud", "log_level: Invalid enum value"),
+        ("uid", "-o uid: has no value; write uid=..."),
+        ("ro=1", "-o ro: takes no value; write ro alone"),
+        ("remount", "keep their options until they are unmounted"),
+        ("zzzzz", "-o zzzzz: there is no such option; there are uid, gid, umask"),
+        ("allow_other=perhaps", "allow_other: 'perhaps' cannot be; write true or false"),
+        ("log_level=warn", "log_level: 'warn' cannot be; write debug, error, info or warning"),
         ("log_file=here.log", "write an absolute path"),
         ("allow_root,allow_other", "allow_other and allow_root exclude each other"),
-        ("max_idle_threads=0", "max_idle_threads: Expected `int` >= 1"),
+        ("max_idle_threads=0", "max_idle_threads: '0' cannot be; write a whole number above 0"),
         ("attr_timeout=nan", "attr_timeout"),
     ],
 )

@@ -1,6 +1,8 @@
 """Settings: sizes as people write them, the file of an archive, options that override it."""
 
 import contextlib
+import errno
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from cryofs.errors import SettingsError, UsageError
 from cryofs.resources import default_cache_size, usable_cores
-from cryofs.settings import FILE_NAME, Settings, load_settings, parse_size
+from cryofs.settings import FILE_NAME, Settings, load_settings, parse_address, parse_size
 
 
 @pytest.mark.parametrize(
@@ -78,6 +80,32 @@ def test_options_without_a_usable_value_are_named(tmp_path: Path, name: str, val
         load_settings(tmp_path, {name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("jobs", "0", "'0' cannot be; write a whole number above 0"),
+        ("eer_upsampling", 3, "3 cannot be; write 1, 2 or 4"),
+        ("eer_dtype", "int32", "'int32' cannot be; write float32, int16, int8 or uint16"),
+        ("eer_apply_gain", "maybe", "'maybe' cannot be; write true or false"),
+        ("request_timeout", "0", "'0' cannot be; write a number above 0 up to 86400"),
+        ("eer_dose_per_fraction", -1, "-1 cannot be; write a number above 0 up to 1e+06"),
+        ("eer_gain", 1, "1 cannot be; write text"),
+        ("cache_size", "8", "8 bytes hold no frame; write at least 1MB, and a unit, as in 8GiB"),
+        ("cache_size", 0, "0 bytes hold no frame"),
+        ("cache_size", 999_999, "999999 bytes hold no frame"),
+    ],
+)
+def test_what_may_stand_there_is_told(tmp_path: Path, name: str, value: object, wanted: str) -> None:
+    with pytest.raises(UsageError, match=f"^{name}: {re.escape(wanted)}"):
+        load_settings(tmp_path, {name: value})
+
+
+def test_the_smallest_cache(tmp_path: Path) -> None:
+    assert load(tmp_path, 'cache_size = "1MB"').cache_size == 10**6
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: cache_size: 8 bytes hold no frame"):
+        load(tmp_path, "cache_size = 8")
+
+
 @pytest.mark.parametrize("gain", ["link.gain", "../other.gain", "sub/../../other.gain"])
 def test_a_gain_that_the_file_names_does_not_lead_out_of_the_archive(tmp_path: Path, gain: str) -> None:
     archive = tmp_path / "archive"
@@ -88,6 +116,20 @@ def test_a_gain_that_the_file_names_does_not_lead_out_of_the_archive(tmp_path: P
         load(archive, f'eer_gain = "{gain}"')
     # who writes the whole path means it
     assert load(archive, f'eer_gain = "{tmp_path}/other.gain"').eer_gain == f"{tmp_path}/other.gain"
+
+
+@pytest.mark.parametrize("text", ["9555", '"9555"', '"localhost:9555"', '"[::1]:9555"'])
+def test_addresses(tmp_path: Path, text: str) -> None:
+    found = load(tmp_path, f"metrics = {text}").metrics
+    assert found == text.strip('"')
+    hosts = {"localhost:9555": "localhost", "[::1]:9555": "::1"}
+    assert parse_address(found) == (hosts.get(found, "127.0.0.1"), 9555)
+
+
+@pytest.mark.parametrize("value", ["abc", "99999", 99999, 0, -1, "host:", "", True, 1.5])
+def test_what_is_no_address_is_told_before_mounting(tmp_path: Path, value: object) -> None:
+    with pytest.raises(UsageError, match=r"^metrics: .* is no address"):
+        load_settings(tmp_path, {"metrics": value})
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -129,7 +171,46 @@ def test_unusable_files_are_named_with_a_remedy(tmp_path: Path, text: str) -> No
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, text)
     assert str(tmp_path / FILE_NAME) in str(caught.value)
-    assert "known settings are cache_size, jobs, readahead" in str(caught.value)
+    # all names there are help who has written an unknown one
+    unknown = "is no setting" in str(caught.value)
+    assert unknown == (text.startswith(("cache_sise", "[mount]")))
+    assert unknown == ("known settings are cache_size, jobs, readahead" in str(caught.value))
+
+
+def test_a_size_without_quotes(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r'line 1.*; write .* in quotes, as in cache_size = "8GiB"'):
+        load(tmp_path, "cache_size = 8GiB")
+
+
+def test_a_mark_of_the_encoding_is_no_part_of_the_text(tmp_path: Path) -> None:
+    assert load(tmp_path, "\ufeffjobs = 3\n").jobs == 3
+
+
+def test_only_a_name_that_is_not_there_means_no_settings(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    path.mkdir()
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: this is no file; .* remove it"):
+        load_settings(tmp_path, {})
+    path.rmdir()
+    os.mkfifo(path)
+    with pytest.raises(SettingsError, match="this is no file"):
+        load_settings(tmp_path, {})
+    path.unlink()
+    path.symlink_to("nowhere")
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: a link to nowhere, which is not there; correct"):
+        load_settings(tmp_path, {})
+    (tmp_path / "nowhere").write_text("jobs = 3")
+    assert load_settings(tmp_path, {}).jobs == 3
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    (tmp_path / FILE_NAME).touch()
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: Permission denied; have its owner permit it$"):
+        load_settings(tmp_path, {})
 
 
 @pytest.mark.parametrize(
@@ -147,7 +228,7 @@ def test_a_name_like_no_other(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"jobs = \xff")
-    with pytest.raises(SettingsError, match=FILE_NAME):
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: this is no text in UTF-8; save it as such"):
         load_settings(tmp_path, {})
 
 

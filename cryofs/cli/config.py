@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cryofs.cli.output import print_json
+from cryofs.remedies import check_archive
 from cryofs.units import size_text
 
 NAME = "config"
@@ -23,9 +24,7 @@ class _InForce:
 
 
 def command(
-    archive: Annotated[
-        Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.", exists=True, file_okay=False)
-    ],
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.", readable=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print the settings as JSON.")] = False,
 ) -> None:
     """Show each setting of an archive's mounts: what is in force, and whether by default or by cryofs.toml.
@@ -34,6 +33,7 @@ def command(
 
     Example: cryofs config /archive/session
     """
+    check_archive(archive)
     found = _in_force(archive)
     if as_json:
         print_json({name: asdict(one) for name, one in found.items()})
@@ -47,11 +47,10 @@ def command(
 
 
 def _in_force(archive: Path) -> dict[str, _InForce]:
-    from cryofs.settings import FILE_NAME, Settings, load_settings
+    from cryofs.settings import FILE_NAME, Settings, load_settings, read_file
 
-    path = archive / FILE_NAME
     settings = load_settings(archive, {})
-    text = path.read_text() if path.is_file() else ""
+    text = read_file(archive)
     found = {}
     for name in Settings.__struct_fields__:
         # settings stand at the top level of the file, so each has a line that begins with its name

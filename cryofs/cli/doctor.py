@@ -17,7 +17,10 @@ NAME = "doctor"
 
 def command(
     path: Annotated[
-        Path | None, typer.Argument(metavar="[ARCHIVE|MOUNTPOINT]", help="What to look at; without it, this machine.")
+        Path | None,
+        typer.Argument(
+            metavar="[ARCHIVE|MOUNTPOINT]", help="What to look at; without it, this machine.", readable=False
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
@@ -43,11 +46,12 @@ def command(
 
 
 def _machine() -> "list[Finding]":
+    from cryofs.finding import tried
     from cryofs.fuse.admin_checks import check_administration
     from cryofs.fuse.machine_checks import check_machine
     from cryofs.fuse.mount_checks import check_mounts
 
-    return [*check_machine(), *check_administration(), *check_mounts()]
+    return [*check_machine(), *check_administration(), *tried("mounts", check_mounts)]
 
 
 def _of(path: Path) -> "list[Finding]":

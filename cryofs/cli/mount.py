@@ -10,6 +10,7 @@ import typer
 
 from cryofs.cli import eer
 from cryofs.movies.names import printable
+from cryofs.remedies import check_archive
 from cryofs.resources import default_cache_size
 from cryofs.units import size_text
 
@@ -34,8 +35,8 @@ class LogFormat(StrEnum):
 
 
 def command(
-    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.")],
-    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", help="Empty folder to mount on.")],
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.", readable=False)],
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", help="Empty folder to mount on.", readable=False)],
     foreground: Annotated[bool, typer.Option("-f", "--foreground", help="Serve in this process.")] = False,
     options: Annotated[
         str,
@@ -121,6 +122,7 @@ def command(
     _check_once({**logging, "log_file": log_file}, msgspec.structs.asdict(by_list))
     if clear_dead_mount(mountpoint):
         print(printable(f"cryofs: {mountpoint}: a dead mount was in the way, and is cleared"), file=sys.stderr)
+    check_archive(archive)
     check_mountpoint(archive, mountpoint)
     settings = load_settings(archive, settings_by_list | given)
     if foreground:

@@ -68,6 +68,7 @@ def _mount(archive: Path, mountpoint: Path, lists: str, options: dict[str, str])
     from cryofs.fuse.background import check_mountpoint, default_log, serve_in_background
     from cryofs.fuse.control import clear_dead_mount, place_of
     from cryofs.mount_options import parse_options, without_words_of_mount
+    from cryofs.remedies import check_archive
     from cryofs.settings import load_settings
 
     if "-N" in options:
@@ -77,6 +78,7 @@ def _mount(archive: Path, mountpoint: Path, lists: str, options: dict[str, str])
     parsed, settings = parse_options(ours)
     if "-f" not in options and clear_dead_mount(mountpoint):
         print(f"mount.cryofs: {mountpoint}: a dead mount was in the way, and is cleared", file=sys.stderr)
+    check_archive(archive)
     check_mountpoint(archive, mountpoint)
     load_settings(archive, settings)
     if "-f" in options:

@@ -7,15 +7,14 @@ import typer
 
 from cryofs.cli.output import Reporter, check_result
 from cryofs.movies.names import printable
+from cryofs.remedies import check_archive
 from cryofs.resources import usable_cores
 
 NAME = "report"
 
 
 def command(
-    archive: Annotated[
-        Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.", exists=True, file_okay=False)
-    ],
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.", readable=False)],
     page: Annotated[Path, typer.Option("-o", "--output", metavar="PAGE", help="The page, an HTML file.")],
     previews: Annotated[int, typer.Option(min=0, help="How many movies to decode and show.")] = 6,
     jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
@@ -26,6 +25,7 @@ def command(
 
     Example: cryofs report /archive/session -o session.html
     """
+    check_archive(archive)
     check_result(page)
     from cryofs.report.page import write_report
 

@@ -9,11 +9,12 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shlex import quote
 
-from cryofs.errors import SettingsError
-from cryofs.finding import Finding, ok, problem, warning
+from cryofs.errors import SettingsError, UsageError
+from cryofs.finding import Finding, ok, problem, tried, warning
 from cryofs.fuse.machine_checks import users_may_allow_others
 from cryofs.mount_options import parse_options, split_options, without_words_of_mount
 from cryofs.mount_table import Mount, is_far, mount_of, mount_table, unescaped
@@ -50,19 +51,21 @@ def check_administration(root: Path = ROOT, installed: Path = Path(sys.prefix)) 
     installed : Path
         Folder of this installation, which holds bin and share.
     """
-    lines = list(fstab_lines(root))
-    mounts = mount_table(root / "proc/self/mountinfo")
-    findings = check_helpers({line.kind for line in lines}, installed, root)
+    mounts: list[Mount] = []
+    lines: list[FstabLine] = []
+    findings = tried("table of mounts", lambda: mounts.extend(mount_table(root / "proc/self/mountinfo")))
+    findings += tried("/etc/fstab", lambda: lines.extend(fstab_lines(root)))
+    findings += tried("helpers of mount(8)", lambda: check_helpers({line.kind for line in lines}, installed, root))
     for line in lines:
-        findings += check_fstab_line(line, mounts, root)
-    return findings + check_services(mounts, installed, root)
+        findings += tried(f"/etc/fstab, {line.mountpoint}", partial(check_fstab_line, line, mounts, root))
+    return findings + tried(f"service {_UNIT}", lambda: check_services(mounts, installed, root))
 
 
 def fstab_lines(root: Path = ROOT) -> Iterator[FstabLine]:
     """Lines of /etc/fstab that mount archives."""
     try:
         text = (root / "etc/fstab").read_bytes()
-    except OSError:
+    except FileNotFoundError:
         return
     for line in text.splitlines():
         fields = [unescaped(field) for field in line.split()]
@@ -104,12 +107,15 @@ def check_fstab_line(line: FstabLine, mounts: list[Mount], root: Path = ROOT) ->
     """Whether a line of /etc/fstab can be mounted, at boot too."""
     where = f"/etc/fstab, {line.mountpoint}"
     words = set(split_options(line.options))
+    if not line.archive.startswith("/"):
+        return [
+            problem(
+                f"{where}: its archive {line.archive} is looked for in the folder where mount(8) is run",
+                "write its absolute path",
+            )
+        ]
     found = list(_check_places(where, line.archive, line.mountpoint, mounts, root))
-    try:
-        _, settings = parse_options(without_words_of_mount(line.options))
-        load_settings(_in(root, line.archive), settings)
-    except SettingsError as error:
-        found.append(problem(f"{where}: {error}", "correct the line; the options are in the documentation (Mount)"))
+    found += _check_values(where, line, root)
     mount = mount_of(Path(line.archive), mounts)
     if mount and is_far(mount.kind) and not words & {"_netdev", "noauto"}:
         found.append(
@@ -130,15 +136,38 @@ def check_fstab_line(line: FstabLine, mounts: list[Mount], root: Path = ROOT) ->
     return found or [ok(f"{where}: can be mounted, shows {line.archive}")]
 
 
+def _check_values(where: str, line: FstabLine, root: Path) -> Iterator[Finding]:
+    """Whether the options have values that a mount takes: they are read as it reads them."""
+    try:
+        _, given = parse_options(without_words_of_mount(line.options))
+        gain = load_settings(_in(root, line.archive), given).eer_gain
+    except UsageError as error:
+        yield problem(f"{where}: {error}", "correct the line; the options are in the documentation (Mount)")
+    except SettingsError as error:
+        yield problem(f"{where}: {error}", "correct this file of the archive")
+    else:
+        if gain is not None and not _in(root, gain.removeprefix(str(root))).exists():
+            yield problem(f"{where}: its eer_gain {gain} is missing", "correct the path, or put it back")
+
+
 def check_services(mounts: list[Mount], installed: Path, root: Path = ROOT) -> list[Finding]:
     """Whether the service cryofs@ and its configurations are fit; nothing where it is not installed."""
     unit = next((root / folder / _UNIT for folder in _UNIT_FOLDERS if (root / folder / _UNIT).is_file()), None)
     if unit is None:
         return []
-    findings = [*_check_unit(unit, installed, root)]
-    for path in sorted((root / "etc/cryofs").glob("*.conf")):
-        findings += check_configuration(path, mounts, root)
+    findings = tried(str(unit), lambda: _check_unit(unit, installed, root))
+    paths: list[Path] = []
+    findings += tried(str(root / "etc/cryofs"), lambda: paths.extend(sorted(_configurations(root))))
+    for path in paths:
+        findings += tried(str(path), partial(check_configuration, path, mounts, root))
     return findings
+
+
+def _configurations(root: Path) -> list[Path]:
+    try:
+        return [path for path in (root / "etc/cryofs").iterdir() if path.suffix == ".conf"]
+    except FileNotFoundError:
+        return []
 
 
 def _check_unit(unit: Path, installed: Path, root: Path) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryofs.errors import MountError
-from cryofs.finding import Finding, ok, problem, warning
+from cryofs.finding import Finding, ok, problem, tried, warning
 from cryofs.fuse.control import FILE_SYSTEM_TYPE
 from cryofs.mount_table import mount_table
 from cryofs.resources import ROOT, default_cache_size, memory_limits, process_limit, usable_cores
@@ -28,20 +28,20 @@ _OPEN_FILES = 1024
 def check_machine(root: Path = ROOT) -> list[Finding]:
     """All checks of this machine, as the user who runs this."""
     as_root = os.geteuid() == 0
-    found = [
-        check_mount_command(shutil.which("fusermount3"), as_root, root),
-        check_library(),
-        check_device(root),
-        check_other_users(as_root, root),
-        check_number_of_mounts(as_root, root),
-        check_readahead_rights(root),
-        check_updatedb(root),
-        check_index_folder(index_path(root)),
-        check_memory(root),
-        check_cores(root),
-        check_open_files(root),
-    ]
-    return [finding for finding in found if finding is not None]
+    checks: dict[str, Callable[[], Finding | None]] = {
+        "fusermount3": lambda: check_mount_command(shutil.which("fusermount3"), as_root, root),
+        "libfuse 3": check_library,
+        "/dev/fuse": lambda: check_device(root),
+        "-o allow_other": lambda: check_other_users(as_root, root),
+        "number of mounts": lambda: check_number_of_mounts(as_root, root),
+        "read-ahead of mounts": lambda: check_readahead_rights(root),
+        "updatedb": lambda: check_updatedb(root),
+        "index": lambda: check_index_folder(index_path(root)),
+        "memory": lambda: check_memory(root),
+        "cores": lambda: check_cores(root),
+        "open files": lambda: check_open_files(root),
+    }
+    return [finding for name, check in checks.items() for finding in tried(name, check)]
 
 
 def check_mount_command(tool: str | None, as_root: bool, root: Path = ROOT) -> Finding:

@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from cryofs.errors import MountError, SettingsError
+from cryofs.errors import MountError
+from cryofs.settings import Address, parse_address
 
-_LOCAL = "127.0.0.1"
 # by the name of a figure: what it is
 _COUNTERS = {
     "reads": "Requests of the kernel for bytes.",
@@ -34,37 +34,28 @@ _GAUGES = {
 }
 
 
-def serve_metrics(address: str, facts: Callable[[], dict[str, Any]]) -> None:
+def serve_metrics(address: Address, facts: Callable[[], dict[str, Any]]) -> None:
     """Serve figures at ``http://ADDRESS/metrics`` until the process ends.
 
     Parameters
     ----------
-    address : str
-        ``HOST:PORT``, or a port alone, which is then reached from this machine only.
+    address : Address
+        Where.
     facts : callable
         The figures as of now.
 
     Raises
     ------
-    SettingsError
-        No such address.
     MountError
         It cannot be used.
     """
-    host, port = _parse(address)
+    host, port = parse_address(address)
     registry = CollectorRegistry()
     registry.register(_Figures(facts))
     try:
         start_http_server(port, host, registry)
     except OSError as error:
         raise MountError(f"{address}: no metrics can be served there ({error}); choose another --metrics") from error
-
-
-def _parse(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise SettingsError(f"{address!r} is no address; write a port, as in 9555, or HOST:PORT")
-    return host.strip("[]") or _LOCAL, int(port)
 
 
 class _Figures(Collector):

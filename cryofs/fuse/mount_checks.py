@@ -7,6 +7,7 @@ waits for it may not even be killed.
 import contextlib
 import errno
 import json
+import os
 import subprocess
 import sys
 import time
@@ -29,10 +30,26 @@ _MOMENT = 0.1
 _FEW_FRAMES = 4
 # Frames decoded ahead from which on a mount can be judged.
 _SOME_FRAMES = 16
+# Over its own archive a mount hides it, and can be told from a deleted one only by what it shows.
 _ASK = """
-import os, sys
+import json, os, sys
+
+def lost(place, archive):
+    shown = os.stat(place)
+    try:
+        there = os.stat(archive)
+    except (FileNotFoundError, NotADirectoryError):
+        return "is not there any more"
+    except OSError:
+        return ""
+    if there.st_dev == shown.st_dev:
+        return "" if shown.st_nlink or os.listdir(place) else "was deleted"
+    return "" if there.st_ino == shown.st_ino else "is another folder now"
+
 try:
-    sys.stdout.buffer.write(os.getxattr(sys.argv[1], sys.argv[2]))
+    place, attribute = sys.argv[1:]
+    facts = json.loads(os.getxattr(place, attribute))
+    print(json.dumps([facts, lost(place, facts["archive"])]))
 except OSError as error:
     sys.exit(error.errno)
 """
@@ -45,31 +62,57 @@ class State(Enum):
     DEAD = "dead"
     STUCK = "stuck"
     CLOSED = "closed to this user"
+    FAILING = "failing"
+    UNASKED = "not asked"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """How a mount answers, and what it says of itself where it is alive."""
+    """How a mount answers.
+
+    Attributes
+    ----------
+    facts : dict
+        What it says of itself, where it is alive.
+    lost : str
+        What became of its archive, where that is no longer in its place.
+    reason : str
+        The error that it gives, where it is failing; what keeps it from being asked.
+    """
 
     state: State
     facts: dict[str, Any] = field(default_factory=dict)
+    lost: str = ""
+    reason: str = ""
+
+
+# by the error that a mount gives
+_STATES = {
+    errno.ENOTCONN: State.DEAD,
+    errno.ECONNABORTED: State.DEAD,
+    errno.EACCES: State.CLOSED,
+    errno.EPERM: State.CLOSED,
+}
 
 
 def ask(mountpoints: Sequence[Path], patience: float = PATIENCE) -> list[Answer]:
     """Ask mounts how they are, all at the same time, and wait no longer than `patience` seconds."""
-    asking = [
-        subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _ASK, str(place), FACTS_ATTRIBUTE],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        for place in mountpoints
-    ]
+    asking = [_asked(place) for place in mountpoints]
     deadline = time.monotonic() + patience
     return [_answer(process, deadline) for process in asking]
 
 
-def _answer(process: subprocess.Popen[bytes], deadline: float) -> Answer:
+def _asked(mountpoint: Path) -> subprocess.Popen[bytes] | Answer:
+    command = [sys.executable, "-I", "-S", "-c", _ASK, str(mountpoint), FACTS_ATTRIBUTE]
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except OSError as error:
+        return Answer(State.UNASKED, reason=f"{sys.executable}: {error.strerror}")
+
+
+def _answer(process: subprocess.Popen[bytes] | Answer, deadline: float) -> Answer:
+    if isinstance(process, Answer):
+        return process
     try:
         # those that have answered while one before them took all the time are heard all the same
         said, _ = process.communicate(timeout=max(_MOMENT, deadline - time.monotonic()))
@@ -80,8 +123,9 @@ def _answer(process: subprocess.Popen[bytes], deadline: float) -> Answer:
             process.communicate(timeout=1)
         return Answer(State.STUCK)
     if process.returncode == 0:
-        return Answer(State.ALIVE, json.loads(said))
-    return Answer(State.DEAD if process.returncode in (errno.ENOTCONN, errno.ECONNABORTED) else State.CLOSED)
+        return Answer(State.ALIVE, *json.loads(said))
+    state = _STATES.get(process.returncode, State.FAILING)
+    return Answer(state, reason=os.strerror(process.returncode) if state is State.FAILING else "")
 
 
 def check_mounts(table: Path = MOUNT_TABLE, patience: float = PATIENCE) -> list[Finding]:
@@ -91,10 +135,10 @@ def check_mounts(table: Path = MOUNT_TABLE, patience: float = PATIENCE) -> list[
 
 
 def check_mount(mountpoint: Path, patience: float = PATIENCE) -> tuple[list[Finding], dict[str, Any] | None]:
-    """How the mount at this path is; also what it says of itself, None where it does not answer."""
+    """How the mount at this path is; also what it says of itself, None where it does not answer or has no archive."""
     (answer,) = ask([mountpoint], patience)
     found = [_state_finding(mountpoint, answer)]
-    if answer.state is not State.ALIVE:
+    if answer.state is not State.ALIVE or answer.lost:
         return found, None
     device = device_number(mountpoint)
     if device is not None:
@@ -104,6 +148,12 @@ def check_mount(mountpoint: Path, patience: float = PATIENCE) -> tuple[list[Find
 
 def _state_finding(place: Path, answer: Answer) -> Finding:
     match answer.state:
+        case State.ALIVE if answer.lost:
+            archive, mountpoint = quote(answer.facts["archive"]), quote(str(place))
+            return problem(
+                f"{place}: alive, but its archive {answer.facts['archive']} {answer.lost}",
+                f"put the archive back, then cryofs umount {mountpoint} && cryofs mount {archive} {mountpoint}",
+            )
         case State.ALIVE:
             return ok(f"{place}: alive, shows {answer.facts['archive']} (process {answer.facts['pid']})")
         case State.DEAD:
@@ -116,6 +166,16 @@ def _state_finding(place: Path, answer: Answer) -> Finding:
             )
         case State.CLOSED:
             return ok(f"{place}: mounted, but closed to this user", "its user may mount with -o allow_other")
+        case State.UNASKED:
+            return problem(
+                f"{place}: a mount that this user cannot ask how it is ({answer.reason})",
+                "run cryofs doctor as one who may run that program",
+            )
+        case State.FAILING:
+            return problem(
+                f"{place}: a mount that gives an error ({answer.reason})",
+                f"see its log, and whether its archive can be read; else cryofs umount {quote(str(place))}, then mount",
+            )
 
 
 def check_readahead(device: str, wanted: int, root: Path = ROOT) -> Finding:

@@ -64,7 +64,7 @@ def serve(
     if settings.metrics is not None:
         from cryofs.fuse.metrics import serve_metrics
 
-        serve_metrics(str(settings.metrics), files.facts)
+        serve_metrics(settings.metrics, files.facts)
     _look_again_on_hangup(files)
     try:
         mfusepy.FUSE(

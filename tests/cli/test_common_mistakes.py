@@ -187,8 +187,13 @@ MISTAKES = {
     "a page in no folder": Mistake("report archive -o no/x.html", ("no/x.html: its folder", "mkdir -p no")),
     "a picture in no folder": Mistake("preview archive/0.mrc.tif -o no/x.png", ("no/x.png: its folder", "mkdir -p no")),
     "facts of a folder": Mistake("info archive", ("archive: a folder", "name a movie in it")),
-    "an archive that is not there": Mistake("mount nowhere mnt", ("nowhere: no such folder", "create it")),
-    "a movie for an archive": Mistake("mount session/0.mrc mnt", ("0.mrc: a file", "archive has to be a folder")),
+    "an archive that is not there": Mistake("mount nowhere mnt", ("nowhere: No such file", "check the path")),
+    "settings of an archive that is not there": Mistake("config nowhere", ("nowhere: No such file", "check the path")),
+    "a report of an archive that is not there": Mistake(
+        "report nowhere -o x.html", ("nowhere: No such file", "check the path")
+    ),
+    "settings of a file": Mistake("config notes.txt", ("notes.txt: Not a directory", "name a folder")),
+    "a movie for an archive": Mistake("mount session/0.mrc mnt", ("0.mrc: Not a directory", "name a folder")),
     "no mountpoint": Mistake("mount archive nowhere", ("nowhere: no such folder", "create it first")),
     "a file for a mountpoint": Mistake(
         "mount archive notes.txt", ("notes.txt: a file", "mountpoint has to be a folder")
@@ -202,6 +207,9 @@ MISTAKES = {
     "archive and mountpoint swapped": Mistake("mount mnt archive", ("mnt: empty", "cryofs mount ", "/archive ")),
     "a size that is none": Mistake(
         "mount archive mnt --cache-size 4GX", ("cache_size", "'4GX' is no size", "4GiB"), code=2
+    ),
+    "an address that is none": Mistake(
+        "mount archive mnt --metrics 99999", ("metrics: '99999' is no address", "HOST:PORT"), code=2
     ),
     "an unknown setting": Mistake(
         "mount archive mnt", ("cryofs.toml: 'cache_sise'", "did you mean cache_size?"), settings("cache_sise = 4")
@@ -337,6 +345,10 @@ def test_output_that_cannot_be_written(here: Path) -> None:
         ("compress session/1.mrc -o closed/new", ("closed/new: Permission denied", "name another place")),
         ("verify session/0.mrc.tif", ("session/0.mrc.tif: Permission denied", "have its owner permit")),
         ("info session/0.mrc", ("session/0.mrc: Permission denied", "have its owner permit")),
+        ("config unread", ("unread: Permission denied", "have its owner permit")),
+        ("report unread -o x.html", ("unread: Permission denied", "have its owner permit")),
+        ("mount unread mnt", ("unread: Permission denied", "have its owner permit")),
+        ("mount archive unread", ("unread: Permission denied", "have its owner permit")),
     ],
 )
 def test_what_a_user_may_not(here: Path, command: str, says: tuple[str, ...]) -> None:
@@ -344,6 +356,7 @@ def test_what_a_user_may_not(here: Path, command: str, says: tuple[str, ...]) ->
     for name in ("session/0.mrc", "session/0.mrc.tif"):
         Path(name).chmod(0)
     Path("closed").mkdir(mode=0o500)
+    Path("unread").mkdir(mode=0o300)
     line = told(run([*POWERLESS, *PYTHON, *command.split(), *(["--gain", "none"] if "compress" in command else [])]))
     for part in says:
         assert part in line

@@ -88,8 +88,27 @@ def test_a_helper_that_leads_elsewhere(root: Path) -> None:
         ("/nowhere", "/mnt/movies", "allow_other", "problem", "there is no archive /nowhere", "mount the storage"),
         ("/archive/session", "/no", "allow_other", "problem", "there is no mountpoint /no", "mkdir -p /no"),
         ("/archive/session", "/mnt/movies", "allow_othr,allow_other", "problem", "did you mean allow_other", "correct"),
-        ("/archive/session", "/mnt/movies", "allow_other,jobs=0", "problem", "jobs: Expected", "correct the line"),
+        (
+            "/archive/session",
+            "/mnt/movies",
+            "allow_other,jobs=0",
+            "problem",
+            "jobs: '0' cannot be; write a",
+            "correct the line",
+        ),
         ("/archive/session", "/mnt/movies", "allow_other,uid=no-such-user", "problem", "there is no user", "correct"),
+        ("archive/session", "/mnt/movies", "allow_other", "problem", "is looked for in the folder where", "absolute"),
+        ("/archive/session", "/mnt/movies", "allow_other,metrics=abc", "problem", "metrics: 'abc' is no", "correct"),
+        ("/archive/session", "/mnt/movies", "allow_other,cache_size=8", "problem", "cache_size: ", "correct the line"),
+        ("/archive/session", "/mnt/movies", "allow_other,eer_gain=no.gain", "problem", "no.gain is missing", "correct"),
+        (
+            "/archive/session",
+            "/mnt/movies",
+            "allow_other,eer_gain=/no.gain",
+            "problem",
+            "no.gain is missing",
+            "correct",
+        ),
         ("/far/session", "/mnt/movies", "allow_other", "warning", "its archive is on nfs4", "_netdev"),
         ("/archive/session", "/mnt/movies", "", "warning", "only who mounts it", "allow_other"),
         ("/archive/session", "/mnt/movies", "allow_other,user", "warning", "users may mount it", "/etc/fuse.conf"),
@@ -116,6 +135,20 @@ def test_lines_of_fstab_that_are_well(root: Path, line: str) -> None:
     (root / "archive/my session").mkdir()
     fake(root, "etc/fstab", line + "\n")
     assert found(root) == []
+
+
+def test_a_line_of_fstab_whose_archive_has_settings_of_no_use(root: Path) -> None:
+    fake(root, "archive/session/cryofs.toml", "jobs = 0")
+    assert f"/etc/fstab, /mnt/movies: {root}/archive/session/cryofs.toml: jobs: " in only(root).what
+    assert only(root).remedy == "correct this file of the archive"
+
+
+def test_a_line_of_fstab_with_a_gain_that_is_there(root: Path) -> None:
+    fake(root, "falcon.gain", "")
+    fake(root, "archive/session/falcon.gain", "")
+    for gain in ("falcon.gain", "/falcon.gain"):
+        fake(root, "etc/fstab", LINE.replace("uid=1", f"eer_gain={gain}"))
+        assert found(root) == []
 
 
 def test_users_may_mount_where_they_may(root: Path) -> None:
@@ -169,3 +202,16 @@ def test_a_configuration_that_cannot_be_read(root: Path, monkeypatch: pytest.Mon
         path.mkdir()
     assert only(root).level is Level.WARNING
     assert "cannot be read" in only(root).what
+
+
+@pytest.mark.parametrize("name", ["etc/fstab", "etc/cryofs", "proc/self/mountinfo"])
+def test_what_cannot_be_looked_at_is_one_finding_and_the_others_go_on(root: Path, name: str) -> None:
+    well = len(checks.check_administration(root, root / "opt"))
+    (root / name).rename(root / "kept")
+    # reading it fails for root, too
+    (root / name).symlink_to(root / name)
+    findings = checks.check_administration(root, root / "opt")
+    (told,) = [finding for finding in findings if "cannot be checked by this user" in finding.what]
+    assert told.level is Level.WARNING
+    assert name in told.what
+    assert len(findings) >= well - 1

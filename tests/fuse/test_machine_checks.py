@@ -50,6 +50,16 @@ def test_a_machine_that_is_well(root: Path) -> None:
     assert {finding.level for finding in findings if "fusermount3" not in finding.what} == {Level.OK}
 
 
+def test_what_cannot_be_looked_at_is_one_finding_and_the_others_go_on(root: Path) -> None:
+    well = checks.check_machine(root)
+    (root / "proc/self/mountinfo").unlink()
+    findings = checks.check_machine(root)
+    assert len(findings) == len(well)
+    (told,) = [finding for finding in findings if "cannot be checked by this user" in finding.what]
+    assert told.level is Level.WARNING
+    assert told.what.startswith("number of mounts: ")
+
+
 def test_the_mount_command_has_to_be_there(root: Path) -> None:
     assert checks.check_mount_command(None, as_root=False, root=root).level is Level.PROBLEM
     found = checks.check_mount_command(None, as_root=True, root=root)

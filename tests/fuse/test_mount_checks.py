@@ -1,5 +1,6 @@
 """Checks of mounts whose answers are made up; real mounts are in tests/mounted."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,18 @@ def test_a_cache_of_less_than_a_few_frames() -> None:
 )
 def test_frames_dropped_before_they_are_read(others: dict[str, int], level: Level) -> None:
     assert figures(**others)["level"] is level
+
+
+def test_mounts_that_cannot_be_asked_are_told_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text("".join(f"2{n} 1 0:2{n} / /mnt/{n} ro - fuse.cryofs /archive ro\n" for n in range(2)))
+    program = tmp_path / "python"
+    program.touch()
+    monkeypatch.setattr(sys, "executable", str(program))
+    found = checks.check_mounts(table)
+    assert [finding.level for finding in found] == [Level.PROBLEM] * 2
+    for number, finding in enumerate(found):
+        assert f"/mnt/{number}: a mount that this user cannot ask how it is ({program}: Permission" in finding.what
 
 
 def test_readahead_is_what_the_kernel_has(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -119,6 +119,50 @@ def test_a_dead_mount_and_its_remedy(made: Path, tmp_path: Path) -> None:
         cryofs("mount", made, place, "--log-file", tmp_path / "log")
 
 
+def gone(place: Path) -> None:
+    shutil.rmtree(place)
+
+
+def moved(place: Path) -> None:
+    place.rename(place.with_name("elsewhere"))
+
+
+def replaced(place: Path) -> None:
+    moved(place)
+    shutil.copytree(place.with_name("elsewhere"), place)
+
+
+@pytest.mark.parametrize(
+    ("lose", "said"),
+    [(gone, "is not there any more"), (moved, "is not there any more"), (replaced, "is another folder now")],
+)
+def test_a_mount_whose_archive_is_not_in_its_place(
+    made: Path, tmp_path: Path, lose: Callable[[Path], None], said: str
+) -> None:
+    shown = Path(shutil.copytree(made, tmp_path / "archive"))
+    with mounted(shown, tmp_path / "mnt") as place:
+        lose(shown)
+        for arguments in ((), (place,)):
+            code, findings = doctor(*arguments)
+            assert code == 1
+            (found,) = [finding for finding in findings if f"{place}: alive" in finding["what"]]
+            assert (found["level"], f"its archive {shown} {said}" in found["what"]) == ("problem", True)
+            assert f"cryofs mount {shown} {place}" in found["remedy"]
+        assert not any("no trouble" in finding["what"] for finding in doctor(place)[1])
+
+
+def test_a_mount_over_its_own_archive_that_was_deleted(made: Path, tmp_path: Path) -> None:
+    shown = Path(shutil.copytree(made, tmp_path / "archive"))
+    folder = os.open(shown, os.O_RDONLY)
+    with mounted(shown, shown) as place:
+        assert doctor(place)[0] == 0
+        for path in (f"/proc/self/fd/{folder}/Movies/0.mrc.tif", f"/proc/self/fd/{folder}/gain-reference.mrc"):
+            Path(path).unlink()
+        # an empty archive is one all the same
+        assert doctor(place)[0] == 0
+    os.close(folder)
+
+
 def test_a_stuck_mount_holds_nobody_up(made: Path, tmp_path: Path) -> None:
     with mounted(made, tmp_path / "mnt") as place, mounted(made, tmp_path / "well") as well:
         facts = mount_facts(place)
@@ -193,6 +237,7 @@ def test_frames_that_could_not_be_decoded(made: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "mode", "unread"),
     [
+        ("", 0o300, ""),
         ("Movies", 0o000, "Movies"),
         # listed, but not entered
         ("Movies", 0o400, "Movies/0.mrc.tif"),
@@ -210,7 +255,7 @@ def test_what_a_user_may_not_read(made: Path, open_folder: Path, name: str, mode
             (closed / name).chmod(0o755)
         assert code == 1
         remedies = {finding["what"]: finding["remedy"] for finding in findings if finding["level"] == "problem"}
-        assert str(closed) in remedies[f"{closed}/{unread} cannot be read by this user"]
+        assert str(closed) in remedies[f"{closed / unread} cannot be read by this user"]
         code, findings = doctor(closed, by=powerless())
         assert code == 0
 
