@@ -89,7 +89,17 @@ def test_json_stands_alone_on_standard_output(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "bad.mrc" in done.stderr
     summary = json.loads(done.stdout)
-    figures = {"movies", "failed", "skipped", "replaced", "original_bytes", "stored_bytes", "ratio", "seconds"}
+    figures = {
+        "movies",
+        "failed",
+        "skipped",
+        "replaced",
+        "copied",
+        "original_bytes",
+        "stored_bytes",
+        "ratio",
+        "seconds",
+    }
     assert set(summary) == figures
     assert (summary["movies"], summary["failed"], summary["skipped"]) == (1, 1, 0)
     assert summary["ratio"] == summary["stored_bytes"] / summary["original_bytes"]
