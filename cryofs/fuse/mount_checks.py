@@ -22,6 +22,7 @@ from cryofs.finding import Finding, ok, problem, warning
 from cryofs.fuse.control import FACTS_ATTRIBUTE, FILE_SYSTEM_TYPE, device_number
 from cryofs.mount_table import MOUNT_TABLE, mount_table
 from cryofs.resources import ROOT
+from cryofs.units import size_text
 
 # A busy mount answers within milliseconds, as no decode holds up the facts.
 PATIENCE = 10.0
@@ -219,7 +220,7 @@ def check_figures(facts: dict[str, Any], frame_bytes: int) -> list[Finding]:
     if budget < _FEW_FRAMES * frame_bytes:
         found.append(
             warning(
-                f"cache: {budget >> 20} MiB hold fewer than {_FEW_FRAMES} frames of {frame_bytes >> 20} MiB, "
+                f"cache: {size_text(budget)} hold fewer than {_FEW_FRAMES} frames of {size_text(frame_bytes)}, "
                 "so frames are decoded again and again",
                 f"mount with --cache-size {(_FEW_FRAMES * frame_bytes >> 20) + 1}MiB or more",
             )

@@ -44,6 +44,11 @@ def test_a_cache_of_less_than_a_few_frames() -> None:
     assert "--cache-size 229MiB" in found["remedy"]
 
 
+def test_small_caches_and_frames_are_told_with_their_sizes() -> None:
+    found = figures(frame_bytes=300_000, budget_bytes=10**6)
+    assert "0 MiB" not in found["what"]
+
+
 @pytest.mark.parametrize(
     ("others", "level"),
     [
@@ -68,6 +73,12 @@ def test_mounts_that_cannot_be_asked_are_told_one_by_one(tmp_path: Path, monkeyp
     assert [finding.level for finding in found] == [Level.PROBLEM] * 2
     for number, finding in enumerate(found):
         assert f"/mnt/{number}: a mount that this user cannot ask how it is ({program}: Permission" in finding.what
+
+
+def test_a_mount_that_gives_an_error_is_a_problem(tmp_path: Path) -> None:
+    (found, *_), facts = checks.check_mount(tmp_path)
+    assert (found.level, facts) == (Level.PROBLEM, None)
+    assert f"{tmp_path}: a mount that gives an error (" in found.what
 
 
 def test_readahead_is_what_the_kernel_has(tmp_path: Path) -> None:
