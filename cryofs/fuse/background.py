@@ -14,20 +14,19 @@ from cryofs.fuse.notify import VARIABLE
 
 
 def check_mountpoint(archive: Path, mountpoint: Path) -> None:
-    """Check what can be checked before mounting.
+    """Check what can be checked before mounting an archive, which is there.
 
     Raises
     ------
     MountError
-        No archive, no mountpoint, something of ours mounted there already, or FUSE not usable.
+        No mountpoint, something of ours mounted there already, a place that would do harm, or FUSE not usable.
     """
     if is_mounted(mountpoint):
         raise MountError(f"{mountpoint}: mounted already; cryofs umount {mountpoint} clears it")
-    for path, what in ((archive, "archive"), (mountpoint, "mountpoint")):
-        if path.exists() and not path.is_dir():
-            raise MountError(f"{path}: a file, and the {what} has to be a folder; name one")
-        if not path.is_dir():
-            raise MountError(f"{path}: no such folder, it is to be the {what}; create it first")
+    if mountpoint.exists() and not mountpoint.is_dir():
+        raise MountError(f"{mountpoint}: a file, and the mountpoint has to be a folder; name one")
+    if not mountpoint.is_dir():
+        raise MountError(f"{mountpoint}: no such folder, it is to be the mountpoint; create it first")
     _check_places(archive.resolve(), mountpoint.resolve())
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         raise MountError("/dev/fuse: missing or not accessible; see cryofs doctor")
