@@ -173,7 +173,9 @@ def test_the_command(damaged: Path, whole: Path, tmp_path: Path) -> None:
     done = cryofs("report", damaged, "-o", tmp_path / "x.html", "--previews", 0, check=False)
     assert done.returncode == 1
     assert "5 movies, 4 with something wrong" in done.stdout
-    assert cryofs("report", "nowhere", "-o", "x.html", check=False).returncode == 2
+    done = cryofs("report", "nowhere", "-o", "x.html", check=False)
+    assert done.returncode == 1
+    assert "nowhere: No such file or directory; check the path" in done.stderr
 
 
 def test_a_page_that_cannot_be_made_leaves_the_one_before(
