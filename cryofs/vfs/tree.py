@@ -289,33 +289,31 @@ class Tree:
     def _foreign(self, place: Path, view: View) -> Node | None:
         for name in foreign_names(place.name):
             path = place.with_name(name)
-            facts = self._foreign_facts(path)
+            found = self._tiff(path)
+            if found is None:
+                continue
+            facts = self._foreign_facts(path, found)
             if facts is not None:
                 size = foreign_header(facts).data_end
-                attributes = attributes_of(self.root.lstat(path)).made_into(Kind.FOREIGN.name, size)
+                attributes = attributes_of(found).made_into(Kind.FOREIGN.name, size)
                 return Node(path, Kind.FOREIGN, attributes, view)
-            if self._is_renamed(path) and (node := self._archived(path, view)):
+            if node := self._archived(path, view):
                 # the file appears besides
                 return replace(node, attributes=node.attributes.made_into(Kind.FOREIGN.name))
         return None
 
-    def _foreign_facts(self, path: Path) -> TiffFacts | None:
-        """What a file says of itself as a TIFF movie of another program, None where it is none."""
+    def _tiff(self, path: Path) -> os.stat_result | None:
+        """State of a file that is called like a TIFF movie, None of all others and where there is none."""
         if not path.name.endswith(TIFF_SUFFIXES) or path.name.startswith(DRAFT_PREFIX):
             return None
         found = self._lstat(path)
-        if found is None or not stat.S_ISREG(found.st_mode):
-            return None
+        return found if found and stat.S_ISREG(found.st_mode) else None
+
+    def _foreign_facts(self, path: Path, found: os.stat_result) -> TiffFacts | None:
+        """What a file says of itself as a TIFF movie of another program, None where it is none."""
         if original_name(path.name) is not None and self._original(path, found) is not None:
             return None
         return self._tiff_facts.get(path, found)
-
-    def _is_renamed(self, path: Path) -> bool:
-        """Whether a file is an archived movie that is called like a TIFF movie of another program."""
-        if not path.name.endswith(TIFF_SUFFIXES) or path.name.startswith(DRAFT_PREFIX):
-            return False
-        found = self._lstat(path)
-        return found is not None and self._original(path, found) is not None
 
     def _holds_foreign(self, folder: Path) -> bool:
         """Whether a folder has TIFF movies of other programs; those called like archived movies do not count."""
@@ -343,7 +341,7 @@ class Tree:
         for name, attributes in list(shown.items()):
             if name.endswith(EER_SUFFIX) and attributes.is_file:
                 shown.setdefault(fractions_name(name), attributes.made_into(folder.view.name + Kind.FRACTIONS.name))
-            elif attributes.is_file and (self._is_foreign(folder.path / name) or self._is_renamed(folder.path / name)):
+            elif attributes.is_file and self._is_foreign(folder.path / name, renamed=True):
                 shown.setdefault(foreign_name(name) or name, attributes.made_into(Kind.FOREIGN.name))
         references = {GAIN_REFERENCE}
         if not folder.view.counts or any(name.endswith(MOVIE_SUFFIXES) for name in shown):
@@ -355,10 +353,17 @@ class Tree:
             ):
                 shown[name] = node.attributes
 
-    def _is_foreign(self, path: Path) -> bool:
-        """Whether a file is a TIFF movie of another program, be it damaged: its loss is to be seen."""
+    def _is_foreign(self, path: Path, *, renamed: bool = False) -> bool:
+        """Whether a file is a TIFF movie of another program, be it damaged: its loss is to be seen.
+
+        With `renamed`, archived movies that are called like one count, too.
+        """
         try:
-            return self._foreign_facts(path) is not None
+            found = self._tiff(path)
+            if found is None:
+                return False
+            # what surveys have learned of TIFF movies comes first, so that the records of few files are read
+            return self._foreign_facts(path, found) is not None or (renamed and self._original(path, found) is not None)
         except (CryofsError, OSError):
             return True
 
