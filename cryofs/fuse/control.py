@@ -38,13 +38,17 @@ def device_number(mountpoint: Path) -> str | None:
 
 def place_of(mountpoint: Path) -> Path:
     """A mountpoint as the table of mounts has it, links followed; a mount there, which may be dead, is not touched."""
-    place = Path(os.path.realpath(mountpoint.parent)) / mountpoint.name
+    place = _in_real_folder(mountpoint)
     return place if _mount_at(place) or not place.is_symlink() else Path(os.path.realpath(place))
 
 
+def _in_real_folder(mountpoint: Path) -> Path:
+    """Resolving the folder alone does not touch the mount."""
+    return Path(os.path.realpath(mountpoint.parent)) / mountpoint.name
+
+
 def _mount_at(mountpoint: Path) -> Mount | None:
-    # resolving the folder alone does not touch the mount
-    place = Path(os.path.realpath(mountpoint.parent)) / mountpoint.name
+    place = _in_real_folder(mountpoint)
     ours = [mount for mount in mount_table() if mount.kind == FILE_SYSTEM_TYPE and mount.place == place]
     # the last is on top
     return ours[-1] if ours else None
