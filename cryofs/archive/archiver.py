@@ -24,7 +24,7 @@ from cryofs.remedies import explain
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """What the user chose; `gain` is a file or one of two words, `rendering` is for EER files that become TIFF."""
+    """What the user chose; `gain` is a file, a folder of references, or one of two words; `rendering` is for EER files."""
 
     gain: Path | Literal["auto", "none"] = "auto"
     coding: Coding = field(default_factory=Coding)
@@ -63,7 +63,10 @@ class Archiver:
         self._options = options
         self._workers = workers
         self.references = References(archive)
-        self._given = self.references.take_in(options.gain) if isinstance(options.gain, Path) else None
+        self._given: list[Reference] = []
+        if isinstance(options.gain, Path):
+            given = options.gain
+            self._given = self.references.take_in_all(given) if given.is_dir() else [self.references.take_in(given)]
         self.eer_gains = EerGains()
 
     def open(self, job: Job) -> SourceMovie:
@@ -101,15 +104,19 @@ class Archiver:
             reference: Reference | None = None
             note = None
             if job.kind is Kind.MOVIE and movie.mrc_header.mode == MODE_FLOAT32 and self._options.gain != "none":
-                if self._given is not None and self._given.gain.shape == movie.shape[1:]:
-                    reference = self._given
+                if len(self._given) == 1 and self._given[0].gain.shape == movie.shape[1:]:
+                    (reference,) = self._given
                 else:
                     reference = self.references.fitting(movie.shape[1:], samples)
             plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
-            if self._given is not None and job.kind is Kind.MOVIE and plan.reference is not self._given:
+            if self._given and job.kind is Kind.MOVIE and not self._is_served(plan.reference):
                 note = _not_used(job.source, self._given, movie)
             stored = archive_movie(movie, target, plan, self._workers, on_frame)
             return Stored(movie.stat.st_size, stored, note, replaced)
+
+    def _is_served(self, used: Reference | None) -> bool:
+        """Whether a movie uses what the user gave: this reference, or any where a folder of several was given."""
+        return used is self._given[0] if len(self._given) == 1 else used is not None
 
 
 def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
@@ -137,10 +144,12 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
     return None if known == movie.state else replaced_text(target, *known)
 
 
-def _not_used(source: Path, given: Reference, movie: SourceMovie) -> str | None:
-    """What to tell of a movie that a given gain reference did not serve."""
+def _not_used(source: Path, given: list[Reference], movie: SourceMovie) -> str | None:
+    """Return what the log says about a movie that no given gain reference served."""
     if movie.mrc_header.mode != MODE_FLOAT32:
         return None
-    size, needed = (f"{ny} x {nx}" for ny, nx in (given.gain.shape, movie.shape[1:]))
+    if len(given) > 1:
+        return f"{source}: none of the gain references given is used: none gives counts; give its own, or --gain auto"
+    size, needed = (f"{ny} x {nx}" for ny, nx in (given[0].gain.shape, movie.shape[1:]))
     why = "it gives no counts" if size == needed else f"of another size ({size}, its frames are {needed})"
     return f"{source}: the gain reference given is not used: {why}; give the right one, or --gain auto"

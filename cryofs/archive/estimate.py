@@ -1,36 +1,34 @@
-"""Gain estimation over movies: frames in, a row of figures for each, a state that survives between runs."""
+"""A gain estimate in progress: frames in, a row of figures for each, and when it may end."""
 
-import json
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from pathlib import Path
+from enum import Enum
 from typing import Any, Self
 
 import numpy as np
 
 from cryofs.archive.arithmetic import find_arithmetic
-from cryofs.archive.durable import draft, make_folders, naming, remove_stale_drafts, write_file
+from cryofs.archive.fitting import belongs
+from cryofs.archive.samples import Sample
 from cryofs.detector.gain import BECAME_RELIABLE, CHANGED, MISMATCH, NEGATIVE, GainEstimate
 from cryofs.detector.values import GainReference
-from cryofs.errors import ArchiveError, CryofsError, GainError
-from cryofs.formats.mrc import MODE_FLOAT32, new_header
-from cryofs.movies.gain import reference_file
+from cryofs.errors import GainError
+from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import GAIN_REFERENCE
 
-RELIABILITY_NAME = "gain-reliability.mrc"
-STATE_NAME = "gain-estimate.npz"
 DEFAULT_THRESH = 50
+# The estimate is settled once #Unreliable has not changed over this many frames.
+SETTLED_FRAMES = 10
+# Fewer frames do not show whether the values of a movie have a common gain.
+MIN_FRAMES_TO_JUDGE = 3
 
 # One piece of work: these rows of these frames, a few megabytes, so that the state of the pixels stays in cache.
 _BATCH_FRAMES = 8
 _BAND_ROWS = 32
-# The estimate no longer changes: at most one pixel in a million over this many frames.
+# The gain no longer changes: at most one pixel in a million over this many frames.
 _QUIET_FRAMES = 16
 _QUIET_SHARE = 1e-6
-_SAVE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -52,34 +50,95 @@ class FrameRow:
         )
 
 
+class Goal(Enum):
+    """How far an estimate is taken if no limit ends it."""
+
+    STABLE = "until the gain no longer changes"
+    SETTLED = "until the number of unreliable pixels no longer changes, too"
+    ALL = "until all frames were read"
+
+
+class Ending(Enum):
+    """Why an estimate takes no further frames."""
+
+    STABLE = "the gain no longer changes"
+    SETTLED = f"#Unreliable has not changed for {SETTLED_FRAMES} frames"
+    MAX_FRAMES = "the number of frames given by --max-frames is reached"
+    INTERRUPTED = "interrupted"
+    HOPELESS = "the values have no common gain"
+    READ = "all frames were read"
+
+
 @dataclass(frozen=True)
 class Limits:
-    """When to stop before the estimate is stable: after so many frames in all, or once `stop` says so."""
+    """When to end an estimate.
+
+    Attributes
+    ----------
+    frames : int or None
+        Take at most this many frames, those of earlier runs included.
+    stop : callable
+        End as soon as this returns True.
+    goal : Goal
+        How far to go otherwise.
+    min_frames : int
+        Take at least this many frames, those of earlier runs included, before the goal counts as reached.
+    """
 
     frames: int | None = None
     stop: Callable[[], bool] = lambda: False
+    goal: Goal = Goal.SETTLED
+    min_frames: int = 0
 
 
 @dataclass
 class Estimation:
-    """An estimate in progress: what is known of the pixels, and which movies told it."""
+    """An estimate in progress.
+
+    Attributes
+    ----------
+    estimate : GainEstimate
+        What is known of the pixels.
+    thresh : int
+        Reliability from which a pixel counts as reliable.
+    reliable : int
+        Number of reliable pixels.
+    changes, unreliable : list of int
+        #Changed and #Unreliable after each frame; the latter only as far back as is known for this threshold.
+    frames_done : dict
+        Movies with this gain, by absolute path, and how many of their frames were taken in; 0 if only sampled.
+    stamps : dict
+        Size and mtime_ns of these movies.
+    tolerance : float
+        See `GainEstimate.update`.
+    number : int
+        Which estimate of its folder this is, from 1.
+    names : list of str
+        Names that reference files of this estimate had or have; empty for the first estimate, whose name is fixed.
+    """
 
     estimate: GainEstimate
     thresh: int = DEFAULT_THRESH
     reliable: int = 0
     changes: list[int] = field(default_factory=list)
+    unreliable: list[int] = field(default_factory=list)
     frames_done: dict[str, int] = field(default_factory=dict)
+    stamps: dict[str, tuple[int, int]] = field(default_factory=dict)
     pixel_size: float | None = None
     tolerance: float = 0.0
+    number: int = 1
+    names: list[str] = field(default_factory=list)
 
     @classmethod
-    def for_movie(cls, movie: MrcMovie, thresh: int = DEFAULT_THRESH, tolerance: float = 0.0) -> Self:
-        """Nothing known yet, of frames as large as this movie's; `tolerance` as in `GainEstimate.update`."""
+    def for_movie(
+        cls, movie: MrcMovie, thresh: int = DEFAULT_THRESH, tolerance: float = 0.0, number: int = 1
+    ) -> Self:
+        """Return an empty estimate for frames of this movie's size."""
         if movie.mrc_header.mode != MODE_FLOAT32:
-            raise GainError(f"{movie.name}: its values are no float32, so not gain-normalised; leave it out")
+            raise GainError(f"{movie.name}: not a float32 movie, so not gain-normalised; leave it out")
         _, ny, nx = movie.shape
         empty = GainEstimate.empty(ny, nx)
-        return cls(empty, thresh, pixel_size=movie.mrc_header.pixel_size, tolerance=tolerance)
+        return cls(empty, thresh, pixel_size=movie.mrc_header.pixel_size, tolerance=tolerance, number=number)
 
     @property
     def pixels(self) -> int:
@@ -87,32 +146,77 @@ class Estimation:
         return self.estimate.gain.size
 
     @property
+    def pixels_without_gain(self) -> int:
+        """Pixels that the reference has no gain for: defects, and those that never showed a count."""
+        return self.pixels - int(np.count_nonzero(self.estimate.reliability > 0))
+
+    @property
+    def movies_used(self) -> list[str]:
+        """Movies of which frames were taken in."""
+        return [name for name, frames in self.frames_done.items() if frames]
+
+    @property
+    def frames_used(self) -> int:
+        """Number of frames taken in."""
+        return len(self.changes)
+
+    @property
     def stable(self) -> bool:
-        """Whether further frames no longer change the estimate."""
+        """Whether further frames no longer change the gain."""
         recent = self.changes[-_QUIET_FRAMES:]
         return len(recent) == _QUIET_FRAMES and sum(recent) <= self.pixels * _QUIET_SHARE
 
     @property
+    def settled(self) -> bool:
+        """Whether further frames change neither the gain nor which pixels are reliable.
+
+        Before the first pixels have enough counts, #Unreliable stays at its maximum; that does not count.
+        """
+        recent = self.unreliable[-SETTLED_FRAMES - 1 :]
+        if len(recent) <= SETTLED_FRAMES or len(set(recent)) > 1 or not self.stable:
+            return False
+        return self.reliable > 0.5 * (self.pixels - self.pixels_without_gain)
+
+    @property
     def hopeless(self) -> bool:
         """Whether most pixels show values without a common divisor: the movies are not gain-normalised counts."""
-        if len(self.changes) < _BATCH_FRAMES:
+        if len(self.changes) < MIN_FRAMES_TO_JUDGE:
             return False
         seen = np.count_nonzero(self.estimate.gain)
         return bool(np.count_nonzero(self.estimate.reliability < 0) > 0.5 * seen)
 
+    def ending(self, limits: Limits) -> Ending | None:
+        """Return why the estimate takes no further frames, or None if it does."""
+        if limits.stop():
+            return Ending.INTERRUPTED
+        # the first frames tell; a look at all pixels after each batch would take time
+        if len(self.changes) <= _BATCH_FRAMES and self.hopeless:
+            return Ending.HOPELESS
+        if limits.frames is not None and len(self.changes) >= limits.frames:
+            return Ending.MAX_FRAMES
+        if len(self.changes) < limits.min_frames:
+            return None
+        if limits.goal is Goal.STABLE and self.stable:
+            return Ending.STABLE
+        return Ending.SETTLED if limits.goal is Goal.SETTLED and self.settled else None
+
+    def fits(self, samples: list[Sample]) -> bool:
+        """Whether a movie, of which these are samples, has the gain estimated here."""
+        return belongs(self.estimate, samples, self.tolerance)
+
     def add_movie(self, movie: MrcMovie, pool: Executor, limits: Limits) -> Iterator[FrameRow]:
-        """Take in the frames of a movie that were not taken in before, until the estimate is stable or limits are met.
+        """Take in the frames of a movie that were not taken in before, until the estimate ends.
 
         Raises
         ------
         GainError
             The movie is not of float32 frames of the size of this estimate.
         """
-        frames, ny, nx = movie.shape
-        if movie.mrc_header.mode != MODE_FLOAT32 or (ny, nx) != self.estimate.gain.shape:
-            raise GainError(f"{movie.name}: its frames are not float32 of {self.estimate.gain.shape}; leave it out")
-        first = self.frames_done.get(movie.name, 0)
-        while not (self.stable or limits.stop() or (len(self.changes) == _BATCH_FRAMES and self.hopeless)):
+        self.check_frames(movie)
+        frames = movie.shape[0]
+        self.stamps[movie.name] = movie.state
+        first = self.frames_done.setdefault(movie.name, 0)
+        while self.ending(limits) is None:
             end = min(first + _BATCH_FRAMES, frames)
             if limits.frames is not None:
                 end = min(end, first + limits.frames - len(self.changes))
@@ -120,6 +224,17 @@ class Estimation:
                 return
             yield from self._add_batch(movie, range(first, end), pool)
             first = end
+
+    def check_frames(self, movie: MrcMovie) -> None:
+        """Raise GainError if the frames of a movie are of another type or size."""
+        ny, nx = self.estimate.gain.shape
+        if movie.mrc_header.mode != MODE_FLOAT32 or movie.shape[1:] != (ny, nx):
+            raise GainError(f"{movie.name}: its frames are not float32 of {ny} x {nx}; leave it out")
+
+    def forget(self, name: str) -> None:
+        """Drop a movie from the list because another one has its name now; its frames stay in the estimate."""
+        self.frames_done.pop(name, None)
+        self.stamps.pop(name, None)
 
     def _add_batch(self, movie: MrcMovie, batch: range, pool: Executor) -> list[FrameRow]:
         ny = self.estimate.gain.shape[0]
@@ -133,6 +248,7 @@ class Estimation:
         for frame, figures in zip(batch, statistics, strict=True):
             self.reliable += int(figures[BECAME_RELIABLE])
             self.changes.append(int(figures[CHANGED]))
+            self.unreliable.append(self.pixels - self.reliable)
             rows.append(
                 FrameRow(
                     movie=movie.name,
@@ -152,96 +268,9 @@ class Estimation:
         if thresh != self.thresh:
             self.thresh = thresh
             self.reliable = int(np.count_nonzero(self.estimate.reliability >= thresh))
+            self.unreliable.clear()
 
     def reference(self, pool: Executor) -> GainReference:
-        """The gain reference that the estimate makes, by the arithmetic that serves the movies best."""
-        return find_arithmetic(self.estimate.reference(), self.frames_done, pool)
-
-    def save(self, folder: Path) -> None:
-        """Write reliability, and the state to go on from."""
-        ny, nx = self.estimate.gain.shape
-        header = new_header((1, ny, nx), 2, self.pixel_size, "cryofs gain reliability: agreeing values less mismatches")
-        write_file(folder / RELIABILITY_NAME, header + self.estimate.reliability.astype("<f4").tobytes())
-        state = {
-            "thresh": self.thresh,
-            "reliable": self.reliable,
-            "changes": self.changes,
-            "frames_done": self.frames_done,
-            "pixel_size": self.pixel_size,
-            "tolerance": self.tolerance,
-        }
-        with naming(folder / STATE_NAME), draft(folder / STATE_NAME) as made:
-            arrays: dict[str, Any] = vars(self.estimate)
-            np.savez(made.file, allow_pickle=False, state=np.array(json.dumps(state)), **arrays)
-            made.sync()
-            made.publish()
-
-    def save_reference(self, folder: Path, reference: GainReference) -> None:
-        """Write the gain reference."""
-        write_file(folder / GAIN_REFERENCE, reference_file(reference, self.pixel_size))
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """State that `save` left in a folder.
-
-        Raises
-        ------
-        GainError
-            It is not readable.
-        """
-        path = folder / STATE_NAME
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-                arrays = {name: saved[name] for name in ("gain", "low", "high", "reliability")}
-                return cls(GainEstimate(**arrays), **json.loads(str(saved["state"])))
-        except Exception as error:
-            # a damaged archive of arrays raises errors of zipfile, zlib, NumPy and others
-            raise GainError(f"{path}: not readable ({error}); remove it to start anew") from error
-
-
-def continue_estimation(
-    paths: Iterable[Path],
-    folder: Path,
-    thresh: int,
-    limits: Limits,
-    pool: Executor,
-    on_error: Callable[[Exception], None],
-) -> Iterator[FrameRow]:
-    """Estimate the gain of movies, from where a run into the same folder ended; a row a frame.
-
-    The state is saved between movies every minute or so, and at the end, however it comes.
-
-    Raises
-    ------
-    GainError
-        No movie could be used, or the state in the folder is not readable.
-    """
-    make_folders(folder)
-    remove_stale_drafts(folder)
-    estimation = Estimation.load(folder) if (folder / STATE_NAME).exists() else None
-    saved = time.monotonic()
-    try:
-        for path in paths:
-            try:
-                with MrcMovie(path.absolute()) as movie:
-                    estimation = estimation or Estimation.for_movie(movie, thresh)
-                    estimation.set_thresh(thresh)
-                    yield from estimation.add_movie(movie, pool, limits)
-            except CryofsError as error:
-                on_error(error)
-            except OSError as error:
-                on_error(ArchiveError(f"{path}: cannot be read ({error.strerror}); check its permissions and the disk"))
-            if estimation is not None and time.monotonic() - saved > _SAVE_SECONDS:
-                estimation.save(folder)
-                estimation.save_reference(folder, GainReference(estimation.estimate.reference()))
-                saved = time.monotonic()
-            if limits.stop() or (estimation is not None and estimation.stable):
-                return
-    finally:
-        if estimation is not None and estimation.changes:
-            # whatever comes of the reference, the state is kept
-            saving = pool.submit(estimation.save, folder)
-            estimation.save_reference(folder, estimation.reference(pool))
-            saving.result()
-    if estimation is None or not estimation.changes:
-        raise GainError(f"{folder}: no gain-normalised movie among the sources; float32 MRC movies are needed")
+        """Return the gain reference, of the arithmetic that serves the movies best."""
+        used = {name: self.frames_done[name] for name in self.movies_used}
+        return find_arithmetic(self.estimate.reference(), used, pool)

@@ -4,6 +4,7 @@ import numpy as np
 
 from cryofs.archive.samples import Sample
 from cryofs.detector import counts
+from cryofs.detector.gain import GainEstimate
 from cryofs.detector.values import GainReference
 
 # A reference serves a movie when no more than this share of its counts are exceptions: far above defects, far below
@@ -14,6 +15,24 @@ _FITTING_SHARE = 0.25
 def fits(reference: GainReference, samples: list[Sample]) -> bool:
     """Whether a reference serves the movie that the samples are of."""
     return exception_share(reference, samples, near=False) <= _FITTING_SHARE
+
+
+def belongs(estimate: GainEstimate, samples: list[Sample], tolerance: float) -> bool:
+    """Whether the values of the samples are multiples of the gain that an estimate, however early, is of.
+
+    After a few frames an estimate is a multiple of the gain for many pixels, so a value has to have a common divisor
+    with it, and no more. Values that were rounded more than once have none; then it counts that the reference nearly
+    restores them.
+    """
+    mismatches = counted = 0
+    for sample in samples:
+        part = estimate.rows(sample.rows)
+        before = part.reliability.copy()
+        part.update(0, np.ascontiguousarray(sample.values[np.newaxis], np.float32), 1, tolerance)
+        known = (before > 0) & (sample.values != 0)
+        mismatches += np.count_nonzero(known & (part.reliability < before))
+        counted += np.count_nonzero(known)
+    return mismatches <= _FITTING_SHARE * counted or fits(GainReference(estimate.reference()), samples)
 
 
 def exception_share(reference: GainReference, samples: list[Sample], *, near: bool = True) -> float:

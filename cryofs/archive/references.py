@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cryofs.archive.durable import regular_file, write_file
-from cryofs.archive.estimate import Estimation, FrameRow, Limits
+from cryofs.archive.estimate import Estimation, FrameRow, Goal, Limits
 from cryofs.archive.fitting import exception_share, fits
 from cryofs.archive.samples import Sample
 from cryofs.detector.values import GainReference
@@ -21,6 +21,7 @@ from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import (
     EER_GAIN_REFERENCE,
     GAIN_REFERENCE,
+    is_reference_name,
     later_eer_reference_name,
     later_reference_name,
 )
@@ -79,15 +80,21 @@ class References:
 
     def take_in(self, path: Path) -> Reference:
         """Take a gain reference file into the archive, unless its content is there."""
-        given = gain.load_reference(path).gain
-        if not (np.isfinite(given) & (given > 0)).any():
+        given, data = gain.load_given(path)
+        if not (np.isfinite(given.gain) & (given.gain > 0)).any():
             raise GainError(f"{path}: no value of this gain reference is above 0; give the right one, or --gain auto")
-        data = path.read_bytes()
         sha256 = gain.bytes_sha256(data)
         for reference in self._known:
             if reference.record.sha256 == sha256:
                 return reference
         return self._store(data)
+
+    def take_in_all(self, folder: Path) -> list[Reference]:
+        """Take the gain references of a folder into the archive, as estimate-gain leaves them for several gains."""
+        paths = sorted(path for path in folder.glob("gain-reference*.mrc") if is_reference_name(path.name))
+        if not paths:
+            raise GainError(f"{folder}: no gain reference in this folder; run cryofs estimate-gain, or give a file")
+        return [self.take_in(path) for path in paths]
 
     def add(self, reference: GainReference, pixel_size: float | None) -> Reference:
         """Write an estimated reference into the archive."""
@@ -161,6 +168,7 @@ def _estimate(
     on_row: Callable[[FrameRow], None],
 ) -> Estimation | None:
     estimation: Estimation | None = None
+    limits = Limits(_MAX_FRAMES, goal=Goal.STABLE)
     for path in movies:
         try:
             with MrcMovie(path) as movie:
@@ -168,7 +176,7 @@ def _estimate(
                     estimation = Estimation.for_movie(movie, tolerance=tolerance)
                 elif not fits(GainReference(estimation.estimate.reference()), samples(movie)):
                     continue
-                for row in estimation.add_movie(movie, pool, Limits(_MAX_FRAMES)):
+                for row in estimation.add_movie(movie, pool, limits):
                     on_row(row)
         except (CryofsError, OSError):
             continue  # archiving this movie will say what is wrong with it

@@ -41,6 +41,9 @@ _SETTLED = 16
 # Adding and subtracting 1.5 * 2**23 rounds a float32 below 2**22 to the nearest integer.
 _ROUND = np.float32(12582912.0)
 
+# By how much a value may miss count x gain in RELION, which reads the reference as float32.
+_RELION_TOLERANCE = np.float32(1e-4)
+
 CHANGED, MISMATCH, NEGATIVE, BECAME_RELIABLE = range(4)
 
 
@@ -57,22 +60,41 @@ class GainEstimate:
         the only value seen.
     reliability : ndarray of int16
         Agreeing values seen, less mismatches; 0 never seen, positive for a usable estimate.
+    mismatched : ndarray of bool
+        Pixels that ever showed a value farther than 1e-4 from all multiples of their estimate and without a common
+        divisor with it, or a negative one. RELION calls these unreliable for good, and stops when it meets another.
     """
 
     gain: NDArray[np.float32]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
     reliability: NDArray[np.int16]
+    mismatched: NDArray[np.bool_]
 
     @classmethod
     def empty(cls, ny: int, nx: int) -> "GainEstimate":
         """An estimate that has seen nothing."""
         gain, low, high = (np.zeros((ny, nx), np.float32) for _ in range(3))
-        return cls(gain, low, high, np.zeros((ny, nx), np.int16))
+        return cls(gain, low, high, np.zeros((ny, nx), np.int16), np.zeros((ny, nx), np.bool_))
+
+    def rows(self, rows: slice) -> "GainEstimate":
+        """Return a copy of some rows, to try values on."""
+        parts = (self.gain, self.low, self.high, self.reliability, self.mismatched)
+        gain, low, high, reliability, mismatched = (part[rows].copy() for part in parts)
+        return GainEstimate(gain, low, high, reliability, mismatched)  # type: ignore[arg-type]
 
     def reference(self) -> NDArray[np.float32]:
         """Gain reference, to be multiplied with counts; 1.0 at defects and where nothing was seen."""
         return np.where(self.reliability > 0, self.gain, np.float32(1))
+
+    def relion_reliability(self) -> NDArray[np.int16]:
+        """Return a reliability map as RELION's converter reads it.
+
+        It divides the values of a pixel of 50 or more by the gain, and stops on one that is no multiple of it. Values
+        of the other pixels it keeps as they are.
+        """
+        usable = (self.reliability > 0) & ~self.mismatched
+        return np.where(usable, self.reliability, np.int16(-1))
 
     @property
     def share_without_gain(self) -> float:
@@ -103,20 +125,20 @@ class GainEstimate:
         """
         statistics = np.zeros((len(values), 4), np.int64)
         band = slice(first_row, first_row + values.shape[1])
-        state = self.gain[band], self.low[band], self.high[band], self.reliability[band]
+        state = self.gain[band], self.low[band], self.high[band], self.reliability[band], self.mismatched[band]
         _update(values, *state, thresh, tolerance, statistics)
         return statistics
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _update(values, gain, low, high, reliability, thresh, tolerance, statistics):  # type: ignore[no-untyped-def]
+def _update(values, gain, low, high, reliability, mismatched, thresh, tolerance, statistics):  # type: ignore[no-untyped-def]
     frames, rows, nx = values.shape
     odd = np.empty(nx, np.bool_)
     for row in range(rows):
         for frame in range(frames):
             line = values[frame, row]
             if _count_agreeing(line, gain[row], reliability[row], odd, thresh, statistics[frame]):
-                state = gain[row], low[row], high[row], reliability[row]
+                state = gain[row], low[row], high[row], reliability[row], mismatched[row]
                 _update_odd(line, odd, *state, thresh, tolerance, statistics[frame])
 
 
@@ -141,7 +163,9 @@ def _count_agreeing(values, gain, reliability, odd, thresh, statistics):  # type
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _update_odd(values, odd, gain, low, high, reliability, thresh, tolerance, statistics):  # type: ignore[no-untyped-def]
+def _update_odd(  # type: ignore[no-untyped-def]
+    values, odd, gain, low, high, reliability, mismatched, thresh, tolerance, statistics
+):
     """Deal with the marked pixels: first values, larger multiples that narrow the interval, mismatches."""
     for x in range(len(values)):
         if not odd[x]:
@@ -170,6 +194,9 @@ def _update_odd(values, odd, gain, low, high, reliability, thresh, tolerance, st
         else:
             statistics[MISMATCH] += 1
             statistics[NEGATIVE] += value < 0
+            missed = np.abs(np.rint(value / gain[x]) * gain[x] - value)
+            # not above 1e-4, which NaN and infinity are not either
+            mismatched[x] |= value < 0 or not missed <= _RELION_TOLERANCE
             reliability[x] = max(before - _MISMATCH_COST, -_MISMATCH_COST)
             if positive and reliability[x] <= 0:
                 gain[x], low[x], high[x] = value, np.nan, np.nan

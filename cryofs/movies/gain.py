@@ -27,6 +27,10 @@ _MAX_DETAIL = 1 << 30
 # Type of the extended header of a reference whose arithmetic is not SINGLE: the detail, as little-endian float32.
 _EXTENDED_TYPES = {Arithmetic.DOUBLE: "CFGD", Arithmetic.RECIPROCAL: "CFGR"}
 
+# From so many agreeing values on RELION's converter uses the gain of a pixel, unless told otherwise.
+_RELION_THRESH = 50
+_LABEL = "cryofs gain reference"
+
 
 def load_reference(path: Path) -> GainReference:
     """Gain reference of an MRC file, to be multiplied with counts.
@@ -51,9 +55,60 @@ def load_reference(path: Path) -> GainReference:
         raise GainError(f"{path}: the gain reference cannot be read ({error.strerror}); give another") from error
 
 
+def load_given(path: Path) -> tuple[GainReference, bytes]:
+    """Return a gain reference that the user named, and the bytes that an archive keeps of it.
+
+    RELION's converter writes a reliability map beside its estimate (`gain_estimate.bin`,
+    `gain_estimate_reliablity.bin`). Pixels that this map rules out have gain 1 here, as in RELION. A reference that
+    cryofs wrote needs no map.
+
+    Raises
+    ------
+    GainError
+        The reference or the map is not usable.
+    """
+    reference, data = load_reference(path), path.read_bytes()
+    map_path = relion_reliability_path(path)
+    if _LABEL.encode() in data[: mrc.MAIN_HEADER_BYTES] or not map_path.is_file():
+        return reference, data
+    usable = _reliable(map_path, reference.shape)
+    if (usable | (reference.gain == 1)).all():
+        return reference, data
+    masked = GainReference(np.where(usable, reference.gain, np.float32(1)))
+    return masked, reference_file(masked, None)
+
+
+def _reliable(map_path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return which pixels a map of RELION calls reliable.
+
+    By default RELION wants 50 agreeing values. Where most pixels have fewer because few frames were seen, one is
+    enough: compress checks each value in any case.
+    """
+    try:
+        with MrcMovie(map_path) as movie:
+            if movie.shape != (1, *shape):
+                ny, nx = shape
+                raise GainError(
+                    f"{map_path}: not the reliability map of the gain reference (expected one frame of {ny} x {nx}); "
+                    "remove or replace it"
+                )
+            reliability = movie.frame(0)
+    except FormatError as error:
+        raise GainError(f"{error}; remove or replace this reliability map") from error
+    except OSError as error:
+        raise GainError(f"{map_path}: the reliability map cannot be read ({error.strerror})") from error
+    reliable: NDArray[np.bool_] = reliability >= _RELION_THRESH
+    return reliable if np.count_nonzero(reliable) > 0.5 * reliable.size else reliability >= 1
+
+
+def relion_reliability_path(reference: Path) -> Path:
+    """Return where RELION's converter looks for the reliability map of a gain reference (RELION's spelling)."""
+    return reference.with_name(f"{reference.stem}_reliablity{reference.suffix}")
+
+
 def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
     """Bytes of an MRC file that holds a gain reference; any reader finds the gain as its one frame."""
-    header = mrc.new_header((1, *reference.shape), 2, pixel_size, "cryofs gain reference, to be multiplied with counts")
+    header = mrc.new_header((1, *reference.shape), 2, pixel_size, f"{_LABEL}, to be multiplied with counts")
     if reference.detail is not None:
         detail = reference.detail.astype("<f4").tobytes()
         header = mrc.with_extended_header(header, _EXTENDED_TYPES[reference.arithmetic], detail)

@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from cryofs.archive import durable
-from cryofs.archive.estimate import RELIABILITY_NAME
+from cryofs.archive.gain_files import reliability_path
 from cryofs.errors import CryofsError
 from cryofs.movies.gain import load_reference, reference_sha256
 from cryofs.movies.mrc import MrcMovie
@@ -149,7 +149,7 @@ def _reference(path: Path, found: Survey) -> ReferencePicture | str:
         frames=sum(movie.frames for movie in served),
         exceptions=sum(movie.exceptions for movie in served) / values if values else None,
         picture=draw(reference.gain, _PICTURE, without),
-        reliability=_reliability(path.with_name(RELIABILITY_NAME), reference.shape),
+        reliability=_reliability(reliability_path(path), reference.shape),
     )
 
 

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import Detector
-from cryofs.archive.estimate import RELIABILITY_NAME, STATE_NAME, FrameRow, Limits, continue_estimation
+from cryofs.archive.estimate import FrameRow, Limits
+from cryofs.archive.estimate_run import EstimationRun
+from cryofs.archive.estimation_state import STATE_NAME
+from cryofs.archive.gain_files import RELIABILITY_NAME
 from cryofs.errors import GainError
 from tests.support import DETECTOR, cryofs, simulated
 
@@ -32,7 +35,7 @@ def run(
 ) -> list[FrameRow]:
     report = (errors if errors is not None else []).append
     with ThreadPoolExecutor(2) as pool:
-        return list(continue_estimation(movies, folder, thresh, limits, pool, report))
+        return list(EstimationRun(folder, thresh, limits, pool, report).rows(movies))
 
 
 def reference(folder: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from cryofs.archive.archiver import CompressOptions
-from cryofs.archive.estimate import Estimation, Limits, continue_estimation
+from cryofs.archive.estimate import Limits
+from cryofs.archive.estimate_run import EstimationRun
+from cryofs.archive.estimation_state import load
 from cryofs.archive.verify import verify
 from cryofs.cli.output import one_line
 from cryofs.errors import CryofsError
@@ -115,7 +117,8 @@ def test_estimate_gain(tmp_path: Path) -> None:
 
     def estimate(folder: Path) -> None:
         with ThreadPoolExecutor(1) as pool:
-            assert len(list(continue_estimation(movies, folder, 50, Limits(), pool, unexpected))) in (0, 12)
+            run = EstimationRun(folder, 50, Limits(), pool, unexpected)
+            assert len(list(run.rows(movies))) in (0, 6, 12)
 
     estimate(tmp_path / "right")
     right = {path.name: path.read_bytes() for path in (tmp_path / "right").iterdir()}
@@ -136,7 +139,7 @@ def test_estimate_gain(tmp_path: Path) -> None:
             for path in folder.iterdir():
                 assert path.name.endswith(".npz") or path.read_bytes() == right[path.name]
             if (folder / "gain-estimate.npz").exists():
-                assert len(Estimation.load(folder).changes) == 12
+                assert len(load(folder).changes) in (6, 12)
         estimate(folder)
         assert (folder / "gain-reference.mrc").read_bytes() == right["gain-reference.mrc"]
         return disk.steps

@@ -15,7 +15,8 @@ from benchmarks.simulate import Detector, header, write_movie
 from cryofs.archive import compress, durable, references
 from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.bands import OriginalSums
-from cryofs.archive.estimate import Limits, continue_estimation
+from cryofs.archive.estimate import Limits
+from cryofs.archive.estimate_run import EstimationRun
 from cryofs.archive.plan import Coding, NarrowChoice
 from cryofs.archive.references import References
 from cryofs.archive.savings import describe
@@ -130,7 +131,7 @@ def test_an_infinity_among_large_counts(tmp_path: Path) -> None:
 def estimate(movie: Path, folder: Path) -> list[Any]:
     errors: list[Exception] = []
     with ThreadPoolExecutor(2) as pool:
-        rows = list(continue_estimation([movie], folder, 50, Limits(), pool, errors.append))
+        rows = list(EstimationRun(folder, 50, Limits(), pool, errors.append).rows([movie]))
     return rows + errors
 
 
@@ -211,10 +212,15 @@ def test_a_movie_that_may_not_be_read_does_not_end_an_estimate(tmp_path: Path, m
     (tmp_path / "gain" / ".cryofs-draft-0123").write_bytes(b"left behind")
     errors: list[Exception] = []
     with ThreadPoolExecutor(2) as pool:
-        rows = list(continue_estimation(movies, tmp_path / "gain", 50, Limits(), pool, errors.append))
+        rows = list(EstimationRun(tmp_path / "gain", 50, Limits(), pool, errors.append).rows(movies))
     assert len(rows) == 8
     assert [str(movies[1]) in str(error) for error in errors] == [True]
-    assert names(tmp_path / "gain") == ["gain-estimate.npz", "gain-reference.mrc", "gain-reliability.mrc"]
+    assert names(tmp_path / "gain") == [
+        "gain-estimate.npz",
+        "gain-reference.mrc",
+        "gain-reference_reliablity.mrc",
+        "gain-reliability.mrc",
+    ]
 
 
 def test_a_damaged_reference_serves_no_movie_and_ends_no_run(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
 from cryofs.archive import writer
 from cryofs.archive.adopt import adopt
 from cryofs.archive.archiver import CompressOptions
-from cryofs.archive.estimate import STATE_NAME, Estimation
+from cryofs.archive.estimate import Estimation
+from cryofs.archive.estimation_state import STATE_NAME, save
 from cryofs.archive.plan import Coding
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.counts import CountsMovie, counts_bytes
@@ -364,5 +365,5 @@ def _state(folder: Path) -> Specimen:
     """Where a run of estimate-gain left off."""
     source = _write(folder / "movie.mrc", _mrc(_normalised(), 2))
     with MrcMovie(source) as movie:
-        Estimation.for_movie(movie).save(folder)
+        save(Estimation.for_movie(movie), folder)
     return Specimen("state", "state", folder, STATE_NAME, {})

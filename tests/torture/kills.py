@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cryofs.archive.estimate import STATE_NAME, Estimation
+from cryofs.archive import estimation_state
+from cryofs.archive.estimation_state import STATE_NAME
 from cryofs.archive.verify import verify
 from cryofs.errors import CryofsError
 from cryofs.fuse.control import is_mounted
@@ -125,7 +126,7 @@ def kill_estimation(folder: Path, kills: int, seed: int) -> Figures:
         figures.done += 1
         try:
             if (gain / STATE_NAME).exists():
-                Estimation.load(gain)
+                estimation_state.load(gain)
             if (gain / "gain-reference.mrc").exists():
                 load_reference(gain / "gain-reference.mrc")
         except CryofsError:
