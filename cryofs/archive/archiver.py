@@ -24,7 +24,15 @@ from cryofs.remedies import explain
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """What the user chose; `gain` is a file, a folder of references, or one of two words; `rendering` is for EER files."""
+    """What the user chose.
+
+    Attributes
+    ----------
+    gain : Path or str
+        A gain reference, a folder of references, or one of two words.
+    rendering : Rendering or None
+        For EER files that become TIFF.
+    """
 
     gain: Path | Literal["auto", "none"] = "auto"
     coding: Coding = field(default_factory=Coding)

@@ -130,9 +130,7 @@ class Estimation:
     names: list[str] = field(default_factory=list)
 
     @classmethod
-    def for_movie(
-        cls, movie: MrcMovie, thresh: int = DEFAULT_THRESH, tolerance: float = 0.0, number: int = 1
-    ) -> Self:
+    def for_movie(cls, movie: MrcMovie, thresh: int = DEFAULT_THRESH, tolerance: float = 0.0, number: int = 1) -> Self:
         """Return an empty estimate for frames of this movie's size."""
         if movie.mrc_header.mode != MODE_FLOAT32:
             raise GainError(f"{movie.name}: not a float32 movie, so not gain-normalised; leave it out")

@@ -84,7 +84,8 @@ class EstimationRun:
         for estimation in self._estimations:
             estimation.set_thresh(thresh)
         self._frames_before = {one.number: one.frames_used for one in self._estimations}
-        # estimates that know more than their saved state: frames or names of movies
+        # estimates that took frames, or only noted movies, since their state was saved
+        self._grown: set[int] = set()
         self._unsaved: set[int] = set()
         # movies of few frames that fit no estimate so far
         self._deferred: list[Path] = []
@@ -104,7 +105,7 @@ class EstimationRun:
             yield from self._take_all(self._deferred, last=True)
         finally:
             self._finish()
-        if not self.results:
+        if not self.results and not self._limits.stop():
             raise GainError(
                 f"{self._folder}: no gain-normalised movie among the sources; float32 MRC movies are needed"
             )
@@ -140,16 +141,17 @@ class EstimationRun:
             number = next(free for free in range(1, len(numbers) + 2) if free not in numbers)
             estimation = Estimation.for_movie(movie, self._thresh, number=number)
             self._estimations.append(estimation)
-        known = estimation.stamps.get(movie.name), estimation.frames_used
-        yield from estimation.add_movie(movie, self._pool, self._limits)
+        if estimation.stamps.get(movie.name) != movie.state:
+            self._unsaved.add(estimation.number)
+        for row in estimation.add_movie(movie, self._pool, self._limits):
+            self._grown.add(estimation.number)
+            yield row
         if estimation.ending(self._limits) is Ending.HOPELESS:
             self._drop(estimation)
             raise GainError(
                 f"{movie.name}: its values have no common gain; leave it out, or use cryofs compress --gain auto, "
                 "which allows for values that were rounded twice"
             )
-        if known != (movie.state, estimation.frames_used):
-            self._unsaved.add(estimation.number)
 
     def _owner(self, movie: MrcMovie) -> Estimation | None:
         """Return the estimate that a movie belongs to, or None if it shows another gain."""
@@ -168,33 +170,29 @@ class EstimationRun:
 
     def _drop(self, estimation: Estimation) -> None:
         self._estimations.remove(estimation)
-        self._unsaved.discard(estimation.number)
+        self._saved(estimation)
         state_path(self._folder, estimation.number).unlink(missing_ok=True)
 
     def _save_progress(self) -> None:
         """Save estimates that took frames, and now and then write what their references are so far."""
-        for estimation in self._estimations:
-            grown = estimation.frames_used > self._frames_before.get(estimation.number, 0)
-            if estimation.number not in self._unsaved or not grown:
-                continue
+        for estimation in [one for one in self._estimations if one.number in self._grown]:
             save(estimation, self._folder)
-            self._unsaved.discard(estimation.number)
+            self._saved(estimation)
             if time.monotonic() - self._written > _WRITE_SECONDS:
                 write_reference(estimation, self._folder, GainReference(estimation.estimate.reference()))
                 self._written = time.monotonic()
 
+    def _saved(self, estimation: Estimation) -> None:
+        self._grown.discard(estimation.number)
+        self._unsaved.discard(estimation.number)
+
     def _finish(self) -> None:
         """Save states, write references and lists."""
         used = [estimation for estimation in self._estimations if estimation.frames_used]
-        saving = [
-            self._pool.submit(save, estimation, self._folder)
-            for estimation in used
-            if estimation.number in self._unsaved
-        ]
-        self._unsaved.clear()
         # whatever comes of the references, the states are kept
-        for one in saving:
-            one.result()
+        for estimation in [one for one in used if one.number in self._grown | self._unsaved]:
+            save(estimation, self._folder)
+            self._saved(estimation)
         for estimation in used:
             reference = current_reference(estimation, self._folder)
             if reference is None:

@@ -30,8 +30,8 @@ def belongs(estimate: GainEstimate, samples: list[Sample], tolerance: float) -> 
         before = part.reliability.copy()
         part.update(0, np.ascontiguousarray(sample.values[np.newaxis], np.float32), 1, tolerance)
         known = (before > 0) & (sample.values != 0)
-        mismatches += np.count_nonzero(known & (part.reliability < before))
-        counted += np.count_nonzero(known)
+        mismatches += int(np.count_nonzero(known & (part.reliability < before)))
+        counted += int(np.count_nonzero(known))
     return mismatches <= _FITTING_SHARE * counted or fits(GainReference(estimate.reference()), samples)
 
 

@@ -1,7 +1,7 @@
 """What estimate-gain writes for people and other programs: gain references, reliability maps, lists of movies.
 
-The files of one estimate share the stem of the reference: `gain-reference.mrc` for the first, `gain-reference-` with the
-start of the SHA-256 for the others, whose names change with their contents.
+The files of one estimate share the stem of the reference: `gain-reference.mrc` for the first, `gain-reference-` with
+the start of the SHA-256 for the others, whose names change with their contents.
 """
 
 from pathlib import Path
@@ -69,7 +69,9 @@ def write_reference(estimation: Estimation, folder: Path, reference: GainReferen
     relion = estimation.estimate.relion_reliability()
     header = new_header((1, ny, nx), 1, estimation.pixel_size, "cryofs gain reliability for RELION's converter")
     write_file(relion_reliability_path(path), header + relion.astype("<i2").tobytes())
-    header = new_header((1, ny, nx), 2, estimation.pixel_size, "cryofs gain reliability: agreeing values less mismatches")
+    header = new_header(
+        (1, ny, nx), 2, estimation.pixel_size, "cryofs gain reliability: agreeing values less mismatches"
+    )
     write_file(reliability_path(path), header + estimation.estimate.reliability.astype("<f4").tobytes())
     for name in stale:
         for old in [*files_of(folder / name), list_path(folder / name)]:

@@ -91,10 +91,11 @@ class References:
 
     def take_in_all(self, folder: Path) -> list[Reference]:
         """Take the gain references of a folder into the archive, as estimate-gain leaves them for several gains."""
-        paths = sorted(path for path in folder.glob("gain-reference*.mrc") if is_reference_name(path.name))
+        paths = [path for path in folder.glob("gain-reference*.mrc") if is_reference_name(path.name)]
         if not paths:
             raise GainError(f"{folder}: no gain reference in this folder; run cryofs estimate-gain, or give a file")
-        return [self.take_in(path) for path in paths]
+        # the plain name first, so that the archive gives the same names
+        return [self.take_in(path) for path in sorted(paths, key=lambda path: (len(path.name), path.name))]
 
     def add(self, reference: GainReference, pixel_size: float | None) -> Reference:
         """Write an estimated reference into the archive."""

@@ -47,7 +47,11 @@ def command(
     ],
     archive: Annotated[Path, typer.Option("-o", "--output", metavar="ARCHIVE", help="Folder of the archive.")],
     gain: Annotated[
-        str, typer.Option(metavar="auto|none|FILE", help="Gain reference: estimate it where needed, none, or a file.")
+        str,
+        typer.Option(
+            metavar="auto|none|FILE",
+            help="Gain reference: estimate it where needed (auto), none, a file, or a folder of several from estimate-gain.",
+        ),
     ] = "auto",
     compression: Annotated[
         Compression, typer.Option(help="TIFF codec; auto takes the fastest of those that are smallest within 1 %.")

@@ -37,8 +37,8 @@ def command(
 ) -> None:
     """Estimate the gain reference that movies were multiplied with.
 
-    Prints a row for each frame and stops once #Unreliable has not changed for 10 frames. Further movies are sampled; for
-    those with another gain a further reference is estimated. Ctrl-C keeps what is known; the same command goes on from
+    Prints a row for each frame and stops once #Unreliable has not changed for 10 frames. Further movies are sampled;
+    those with another gain get a reference of their own. Ctrl-C keeps what is known; the same command goes on from
     there. Writes gain-reference.mrc, to be multiplied with counts, and reliability maps for cryofs and RELION.
 
     Example: cryofs estimate-gain movies.star -o Gain
@@ -76,14 +76,15 @@ def command(
 
 def _summary(results: "list[Estimated]", sources: list[Path], folder: Path) -> Iterator[str]:
     """Return the lines that end a run: for each gain why it ended and what was written, and the next command."""
+    if not results:
+        return
     for result in results:
         yield _ending(result)
         names = ", ".join(path.name for path in result.files[1:])
-        yield (
-            f"{result.reference}: {result.without_gain} of {result.pixels} pixels have no gain; with it {names}"
-        )
+        yield (f"{result.reference}: {result.without_gain} of {result.pixels} pixels have no gain; with it {names}")
     for result in results[1:]:
-        yield f"{len(result.movies)} movies do not fit {results[0].reference.name}, but {result.reference.name}:"
+        name = results[0].reference.name
+        yield f"another gain than {name} ({_count(len(result.movies), 'movie')}, {result.reference.name}):"
         yield from (f"  {name}" for name in result.movies[:_NAMED])
         if len(result.movies) > _NAMED:
             yield f"  and {len(result.movies) - _NAMED} more in {result.movie_list}"
@@ -97,13 +98,16 @@ def _summary(results: "list[Estimated]", sources: list[Path], folder: Path) -> I
     yield f"next: cryofs compress {what} -o ARCHIVE --gain {shlex.quote(str(gain))}"
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _ending(result: "Estimated") -> str:
     from cryofs.archive.estimate import Ending
 
-    used = f"{result.frames} frames of {result.movies_used} movies"
-    sampled = len(result.movies) - result.movies_used
-    if sampled:
-        used += f", and {sampled} more movies fit"
+    used = f"{result.frames} frames of {_count(result.movies_used, 'movie')}"
+    if sampled := len(result.movies) - result.movies_used:
+        used += f"; {_count(sampled, 'further movie')} sampled, with the same gain"
     why = result.ending.value
     if result.ending is Ending.SETTLED:
         why += "; --all or --min-frames N go on"
