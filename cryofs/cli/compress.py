@@ -50,7 +50,7 @@ def command(
         str,
         typer.Option(
             metavar="auto|none|FILE",
-            help="Gain reference: estimate it where needed (auto), none, a file, or a folder of several from estimate-gain.",
+            help="Gain reference: estimate it where needed, none, a file, or a folder of references.",
         ),
     ] = "auto",
     compression: Annotated[

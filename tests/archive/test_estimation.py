@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import Detector
-from cryofs.archive.estimate import FrameRow, Limits
+from cryofs.archive.estimate import FrameRow, Goal, Limits
 from cryofs.archive.estimate_run import EstimationRun
-from cryofs.archive.estimation_state import STATE_NAME
+from cryofs.archive.estimation_state import STATE_NAME, load
 from cryofs.archive.gain_files import RELIABILITY_NAME
 from cryofs.errors import GainError
 from tests.support import DETECTOR, cryofs, simulated
@@ -50,9 +50,10 @@ def good_pixels() -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
 
 
 def test_it_finds_the_gain_and_stops_by_itself(movies: list[Path], tmp_path: Path) -> None:
-    rows = run(movies, tmp_path / "gain")
+    rows = run(movies, tmp_path / "gain", thresh=10)
     assert 16 <= len(rows) < 80
     assert sum(row.changed for row in rows[-16:]) == 0
+    assert {row.unreliable for row in rows[-11:]} == {20}
     found = reference(tmp_path / "gain")
     good = good_pixels()
     assert np.array_equal(found[good], DETECTOR.gain[good])
@@ -86,6 +87,55 @@ def test_unreliable_pixels_are_those_below_the_threshold(movies: list[Path], tmp
     with mrcfile.open(tmp_path / "gain" / RELIABILITY_NAME) as reliability:
         assert rows[-1].unreliable == np.count_nonzero(reliability.data < 5)
     assert rows[-1].unreliable < 100
+
+
+def test_it_does_not_stop_while_the_number_of_unreliable_pixels_changes(movies: list[Path], tmp_path: Path) -> None:
+    rows = run(movies, tmp_path / "gain", thresh=40)
+    # the gain has been stable for long, but not all pixels have shown 40 counts
+    assert sum(row.changed for row in rows[30:46]) == 0
+    assert len(rows) == 80
+    assert rows[-1].unreliable != rows[-9].unreliable
+
+
+@pytest.mark.parametrize(
+    ("limits", "frames"),
+    [
+        (Limits(goal=Goal.ALL), {80}),
+        # frames are taken in up to eight at a time
+        (Limits(min_frames=70), set(range(70, 78))),
+        (Limits(50, min_frames=50), {50}),
+    ],
+)
+def test_it_goes_on_if_told_so(movies: list[Path], tmp_path: Path, limits: Limits, frames: set[int]) -> None:
+    assert len(run(movies, tmp_path / "gain", thresh=10)) < 50
+    run(movies, tmp_path / "gain", limits, thresh=10)
+    assert load(tmp_path / "gain").frames_used in frames
+
+
+def test_the_end_names_what_was_done_and_what_comes_next(movies: list[Path], tmp_path: Path) -> None:
+    command = ["estimate-gain", tmp_path / "session", "-o", tmp_path / "gain", "--thresh", 10]
+    first, again = cryofs(*command), cryofs(*command)
+    reference_path = tmp_path / "gain" / "gain-reference.mrc"
+    assert first.stdout
+    assert again.stdout == ""
+    for done, begun in ((first, "stopped"), (again, "nothing to do")):
+        ending, files, following = done.stderr.splitlines()
+        assert ending.startswith(f"{begun}: #Unreliable has not changed for 10 frames; --all or --min-frames N go on")
+        assert "#Unreliable 20 / 77100" in ending
+        assert files.startswith(f"{reference_path}: 20 of 77100 pixels have no gain")
+        for name in ("gain-reliability.mrc", "gain-reference_reliablity.mrc", "gain-estimate.npz"):
+            assert name in files
+            assert (tmp_path / "gain" / name).is_file()
+        assert following == f"next: cryofs compress {tmp_path}/session -o ARCHIVE --gain {reference_path}"
+    (tmp_path / "gain" / "gain-reliability.mrc").unlink()
+    assert run(movies, tmp_path / "gain", thresh=10) == []
+    assert (tmp_path / "gain" / "gain-reliability.mrc").is_file()
+
+
+def test_contradicting_limits_are_refused(tmp_path: Path) -> None:
+    done = cryofs("estimate-gain", tmp_path, "-o", tmp_path / "gain", "--min-frames", 9, "--max-frames", 8, check=False)
+    assert done.returncode == 2
+    assert "--min-frames is above --max-frames" in done.stderr.replace("\n", " ")
 
 
 def test_ctrl_c_keeps_what_is_known(tmp_path: Path) -> None:

@@ -170,3 +170,25 @@ def test_bands_of_rows_are_independent() -> None:
     assert np.array_equal(found, expected)
     for name in ("gain", "low", "high", "reliability"):
         assert getattr(banded, name).tobytes() == getattr(whole, name).tobytes(), name
+
+
+def test_a_pixel_that_ever_mismatched_is_not_for_relion() -> None:
+    odd = [*shown(GAIN, GOOD * 5), 1.5, *shown(GAIN, GOOD * 5)]
+    estimate = estimate_of(odd)
+    assert estimate.reliability[0, 0] > 50
+    assert estimate.relion_reliability()[0, 0] == -1
+    assert estimate_of([*shown(GAIN, GOOD), -1.0, *shown(GAIN, GOOD)]).relion_reliability()[0, 0] == -1
+    # RELION allows for rounding, and Euclid's algorithm needs no mismatch
+    nearly = [*shown(GAIN, GOOD), float(np.nextafter(GAIN, np.float32(2))), *shown(GAIN, GOOD)]
+    for values in (shown(GAIN, [3, 2, *GOOD]), nearly):
+        estimate = estimate_of(values)
+        assert estimate.relion_reliability()[0, 0] == estimate.reliability[0, 0] > 0
+    assert GainEstimate.empty(1, 1).relion_reliability()[0, 0] == -1
+
+
+def test_values_are_tried_on_a_copy() -> None:
+    estimate = estimate_of(shown(GAIN, GOOD))
+    before = {name: array.copy() for name, array in vars(estimate).items()}
+    estimate.rows(slice(0, 1)).update(0, np.full((1, 1, 1), 1.5, np.float32), 1)
+    for name, array in before.items():
+        assert np.array_equal(array, vars(estimate)[name], equal_nan=True)
