@@ -103,7 +103,7 @@ FOUND = [
     ("none", "header.stored = 9223372036854775807"),
     ("none", "stored_dtype = str of 100000"),
     ("state", "cut at 0"),
-    ("state", "cut at 136375"),
+    ("state", "cut at 146483"),
     ("settings", "nested"),
     ("settings", "a long number"),
     ("settings", "a gain with a long name"),
