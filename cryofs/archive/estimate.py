@@ -175,10 +175,12 @@ class Estimation:
             return False
         return self.reliable > 0.5 * (self.pixels - self.pixels_without_gain)
 
-    @property
-    def hopeless(self) -> bool:
-        """Whether most pixels show values without a common divisor: the movies are not gain-normalised counts."""
-        if len(self.changes) < MIN_FRAMES_TO_JUDGE:
+    def is_hopeless(self, frames: int = _BATCH_FRAMES) -> bool:
+        """Whether most pixels show values without a common divisor: the movies are not gain-normalised counts.
+
+        Fewer `frames` than these are not judged.
+        """
+        if len(self.changes) < frames:
             return False
         seen = np.count_nonzero(self.estimate.gain)
         return bool(np.count_nonzero(self.estimate.reliability < 0) > 0.5 * seen)
@@ -187,8 +189,9 @@ class Estimation:
         """Return why the estimate takes no further frames, or None if it does."""
         if limits.stop():
             return Ending.INTERRUPTED
-        # the first frames tell; a look at all pixels after each batch would take time
-        if len(self.changes) <= _BATCH_FRAMES and self.hopeless:
+        # the first frames show it; a look at all pixels after each batch would take time
+        judged = _BATCH_FRAMES if limits.goal is Goal.STABLE else MIN_FRAMES_TO_JUDGE
+        if len(self.changes) <= _BATCH_FRAMES and self.is_hopeless(judged):
             return Ending.HOPELESS
         if limits.frames is not None and len(self.changes) >= limits.frames:
             return Ending.MAX_FRAMES

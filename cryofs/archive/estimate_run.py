@@ -71,7 +71,13 @@ class EstimationRun:
     """
 
     def __init__(
-        self, folder: Path, thresh: int, limits: Limits, pool: Executor, on_error: Callable[[Exception], None]
+        self,
+        folder: Path,
+        thresh: int,
+        limits: Limits,
+        pool: Executor,
+        on_error: Callable[[Exception], None],
+        on_sampling: Callable[[], None] = lambda: None,
     ):
         make_folders(folder)
         remove_stale_drafts(folder)
@@ -80,6 +86,9 @@ class EstimationRun:
         self._limits = limits
         self._pool = pool
         self._on_error = on_error
+        # called once, before the first movie that is only sampled
+        self._on_sampling = on_sampling
+        self._sampling = False
         self._estimations = load_all(folder)
         for estimation in self._estimations:
             estimation.set_thresh(thresh)
@@ -160,6 +169,9 @@ class EstimationRun:
                 return estimation
         for estimation in self._estimations[:1]:
             estimation.check_frames(movie)
+        if not self._sampling and any(one.ending(self._limits) for one in self._estimations):
+            self._sampling = True
+            self._on_sampling()
         samples = take_samples(movie) if self._estimations else []
         fitting = next((one for one in self._estimations if one.fits(samples)), None)
         for estimation in self._estimations:

@@ -181,7 +181,7 @@ def _estimate(
                     on_row(row)
         except (CryofsError, OSError):
             continue  # archiving this movie will say what is wrong with it
-        if estimation.hopeless:
+        if estimation.is_hopeless():
             return None
         if estimation.stable:
             break

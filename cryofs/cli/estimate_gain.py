@@ -64,7 +64,9 @@ def command(
             reporter.error(problem.error)
         movies = [job.source for job in found if job.kind is Kind.MOVIE]
         limits = Limits(max_frames, stop.is_set, Goal.ALL if all_frames else Goal.SETTLED, min_frames)
-        run = EstimationRun(folder, thresh, limits, pool, report)
+        run = EstimationRun(
+            folder, thresh, limits, pool, report, lambda: reporter.line("looking for movies with another gain ...")
+        )
         for row in run.rows(movies):
             print(printable(str(row)), flush=True)
         for line in _summary(run.results, sources, folder):
