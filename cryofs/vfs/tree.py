@@ -3,7 +3,7 @@
 `X.mrc.tif` appears as `X.mrc`, beside `X.eer` its fractions as `X.mrc`, and beside a TIFF movie `X.tif` of another
 program its frames as `X.mrc`, or the original if it is an archived movie that was renamed; the archive's own gain
 references and drafts do not appear; everything else appears as it is. Views change some of this. Symbolic links are
-shown as links, never followed.
+shown as links; those called like EER and TIFF files are resolved beneath the archive for the `X.mrc` beside them.
 
 Threads: any thread may call anything; what is known of files has locks of its own.
 """
@@ -14,7 +14,7 @@ import stat
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,10 +42,12 @@ from cryofs.movies.names import (
 )
 from cryofs.movies.rendering import EerFacts, Rendering, facts_of, fraction_header, gain_header
 from cryofs.vfs.attributes import Attributes, attributes_of
+from cryofs.vfs.inodes import FolderInodes, made_of
 from cryofs.vfs.known import Known
+from cryofs.vfs.links import target_beneath
 from cryofs.vfs.patience import Patience
 from cryofs.vfs.root import Root
-from cryofs.vfs.views import View, view_called
+from cryofs.vfs.views import View, fingerprint, view_called
 
 _KNOWN_FILES = 1 << 18
 # an index holds the offsets of all frames
@@ -61,6 +63,7 @@ class Kind(Enum):
     COUNTS = "an archived movie as counts"
     FRACTIONS = "an EER movie as fractions"
     FOREIGN = "a TIFF movie of another program as MRC"
+    REFERENCE = "a gain reference of a folder above, as it is"
     EER_GAIN = "the gain reference of EER movies"
 
 
@@ -76,12 +79,23 @@ class Node:
         What is made of that file.
     view : View
         Where the name was found.
+    stored : os.stat_result or None
+        State in which the archive's file was found; None for a file outside the archive.
     """
 
     path: Path
     kind: Kind
     attributes: Attributes
     view: View
+    stored: os.stat_result | None
+
+
+class _Source(NamedTuple):
+    """A file of the archive of which something is made, and whether it is found through a symbolic link."""
+
+    path: Path
+    found: os.stat_result
+    linked: bool
 
 
 @dataclass(frozen=True)
@@ -129,8 +143,7 @@ class Tree:
         """
         view, place = self._view_of(path)
         if place == self.root.path:
-            attributes = attributes_of(self.root.lstat(place))
-            return Node(place, Kind.PLAIN, attributes.made_into(view.name) if view.name else attributes, view)
+            return self._plain_node(place, self.root.lstat(place), view)
         node = self._node(place, view)
         if node is None:
             code = errno.ENAMETOOLONG if len(os.fsencode(place.name)) > _LONGEST_NAME else errno.ENOENT
@@ -151,11 +164,16 @@ class Tree:
         Files that cannot be asked what they are, as their storage gives no answer, are taken for what they are called.
         """
         folder = self.lookup(path)
+        inodes = FolderInodes(self.root, folder.path)
         shown: dict[str, Attributes] = {}
         for name, found in self.root.entries(folder.path):
-            appears_as = self._shown_name(folder.path / name, found, folder.view)
-            if appears_as is not None:
-                shown[appears_as] = attributes_of(found)
+            appears = self._appears(folder.path / name, found, folder.view)
+            if appears is not None:
+                appears_as, kind = appears
+                attributes = inodes.attributes(name, found, folder.view.name)
+                if kind is not Kind.PLAIN:
+                    attributes = self._made(folder.path / appears_as, attributes, kind, folder.view)
+                shown[appears_as] = attributes
         if not folder.view.archive:
             self._add_made_up(folder, shown)
         return list(shown.items())
@@ -175,9 +193,10 @@ class Tree:
     def first_eer(self, folder: Path) -> EerFacts | None:
         """What the first readable EER file of a folder says of itself."""
         for name, found in self.root.entries(folder):
-            if name.endswith(EER_SUFFIX) and stat.S_ISREG(found.st_mode):
+            if name.endswith(EER_SUFFIX):
                 try:
-                    return self._eer_facts.get(folder / name, found)
+                    if source := self._behind(folder / name, found):
+                        return self._eer_facts.get(source.path, source.found)
                 except (CryofsError, OSError):
                     continue
         return None
@@ -230,31 +249,55 @@ class Tree:
     def _movie(self, place: Path, view: View) -> Node | None:
         if not place.name.endswith(MOVIE_SUFFIXES):
             return None
-        return self._archived(place.with_name(archived_name(place.name)), view)
-
-    def _archived(self, path: Path, view: View) -> Node | None:
-        """An archived movie, whatever its file is called."""
+        path = place.with_name(archived_name(place.name))
         found = self._lstat(path)
-        original = self._original(path, found) if found else None
-        if found is None or original is None:
+        return self._archived(place, _Source(path, found, False), view) if found else None
+
+    def _archived(self, place: Path, source: _Source, view: View, shown_as: Kind | None = None) -> Node | None:
+        """An archived movie, whatever its file is called."""
+        original = self._original(source.path, source.found)
+        if original is None:
             return None
-        if view.counts and original.counts_bytes is not None:
-            attributes = _of_original(found, original).made_into(Kind.COUNTS.name, original.counts_bytes)
-            return Node(path, Kind.COUNTS, attributes, view)
-        return Node(path, Kind.MOVIE, _of_original(found, original), view)
+        kind = _kind_of(original, view)
+        made = self._made_of(place, source, shown_as or kind, view)
+        size = original.size if original.counts_bytes is None or kind is Kind.MOVIE else original.counts_bytes
+        return Node(source.path, kind, _of_original(made, original, size), view, source.found)
 
     def _plain(self, place: Path, view: View) -> Node | None:
         found = self._lstat(place)
-        if found is None or self._shown_name(place, found, view) != place.name:
+        if found is None or self._appears(place, found, view) != (place.name, Kind.PLAIN):
             return None
-        return Node(place, Kind.PLAIN, attributes_of(found), view)
+        return self._plain_node(place, found, view)
+
+    def _plain_node(self, place: Path, found: os.stat_result, view: View) -> Node:
+        attributes = FolderInodes(self.root, place.parent).attributes(place.name, found, view.name)
+        return Node(place, Kind.PLAIN, attributes, view, found)
+
+    def _made(self, place: Path, stored: Attributes, kind: Kind, view: View, *, by_place: bool = False) -> Attributes:
+        """Attributes of what a stored file is shown as at a place; `by_place` if it may be shown at several.
+
+        Each of several has one link and so an inode of its own. Otherwise the place does not count, so that a file
+        keeps its inode when it is renamed.
+        """
+        where = str(place.relative_to(self.root.path)) if by_place or stored.links > 1 else ""
+        rendering = fingerprint(view.rendering) if kind in (Kind.FRACTIONS, Kind.EER_GAIN) else ""
+        return made_of(stored, kind.name, view.name, rendering, where)
+
+    def _made_of(self, place: Path, source: _Source, kind: Kind, view: View) -> Attributes:
+        """Attributes of what a source is shown as at a place."""
+        stored = FolderInodes(self.root, source.path.parent).attributes(source.path.name, source.found)
+        return self._made(place, stored, kind, view, by_place=source.linked)
 
     def _reference_above(self, place: Path, view: View) -> Node | None:
         """A gain reference of the archive, where it appears."""
         if is_reference_name(place.name) and self.root.is_folder(place.parent):
             for folder in self._reference_folders(place.parent, view):
                 if found := self._lstat(folder / place.name):
-                    return Node(folder / place.name, Kind.PLAIN, attributes_of(found), view)
+                    node = self._plain_node(folder / place.name, found, view)
+                    if folder == place.parent:
+                        return node
+                    attributes = self._made(place, node.attributes, Kind.REFERENCE, view, by_place=True)
+                    return replace(node, kind=Kind.REFERENCE, attributes=attributes)
         return None
 
     def _reference_folders(self, folder: Path, view: View) -> list[Path]:
@@ -277,37 +320,49 @@ class Tree:
 
     def _fractions(self, place: Path, view: View) -> Node | None:
         for name in eer_names(place.name):
-            path = place.with_name(name)
-            found = self._lstat(path)
-            if found and stat.S_ISREG(found.st_mode) and not name.startswith(DRAFT_PREFIX):
-                facts = self._eer_facts.get(path, found)
-                size = fraction_header(facts, view.rendering, self.root.name_of(path)).data_end
-                attributes = attributes_of(found).made_into(view.name + Kind.FRACTIONS.name, size)
-                return Node(path, Kind.FRACTIONS, attributes, view)
+            if (source := self._source(place.with_name(name))) and not name.startswith(DRAFT_PREFIX):
+                facts = self._eer_facts.get(source.path, source.found)
+                size = fraction_header(facts, view.rendering, self.root.name_of(source.path)).data_end
+                attributes = replace(self._made_of(place, source, Kind.FRACTIONS, view), size=size)
+                return Node(source.path, Kind.FRACTIONS, attributes, view, source.found)
         return None
 
     def _foreign(self, place: Path, view: View) -> Node | None:
         for name in foreign_names(place.name):
-            path = place.with_name(name)
-            found = self._tiff(path)
-            if found is None:
+            source = self._tiff(place.with_name(name))
+            if source is None:
                 continue
-            facts = self._foreign_facts(path, found)
+            facts = self._foreign_facts(source.path, source.found)
             if facts is not None:
-                size = foreign_header(facts).data_end
-                attributes = attributes_of(found).made_into(Kind.FOREIGN.name, size)
-                return Node(path, Kind.FOREIGN, attributes, view)
-            if node := self._archived(path, view):
-                # the file appears besides
-                return replace(node, attributes=node.attributes.made_into(Kind.FOREIGN.name))
+                attributes = self._made_of(place, source, Kind.FOREIGN, view)
+                attributes = replace(attributes, size=foreign_header(facts).data_end)
+                return Node(source.path, Kind.FOREIGN, attributes, view, source.found)
+            # the file appears besides
+            if node := self._archived(place, source, view, shown_as=Kind.FOREIGN):
+                return node
         return None
 
-    def _tiff(self, path: Path) -> os.stat_result | None:
-        """State of a file that is called like a TIFF movie, None of all others and where there is none."""
+    def _source(self, path: Path) -> _Source | None:
+        """The file under a name, or behind a link of that name, None if there is none."""
+        found = self._lstat(path)
+        return self._behind(path, found) if found else None
+
+    def _behind(self, path: Path, found: os.stat_result) -> _Source | None:
+        """The file itself or, for a link, the one that it leads to, if the mount shows that as it is."""
+        if stat.S_ISREG(found.st_mode):
+            return _Source(path, found, False)
+        target = target_beneath(self.root, path) if stat.S_ISLNK(found.st_mode) else None
+        if target is None or target == self.root.path:
+            return None
+        at_target = self.root.lstat(target)
+        is_plain = self._appears(target, at_target, View("", self._rendering)) == (target.name, Kind.PLAIN)
+        return _Source(target, at_target, True) if is_plain and stat.S_ISREG(at_target.st_mode) else None
+
+    def _tiff(self, path: Path) -> _Source | None:
+        """A file that is called like a TIFF movie, None of all others and where there is none."""
         if not path.name.endswith(TIFF_SUFFIXES) or path.name.startswith(DRAFT_PREFIX):
             return None
-        found = self._lstat(path)
-        return found if found and stat.S_ISREG(found.st_mode) else None
+        return self._source(path)
 
     def _foreign_facts(self, path: Path, found: os.stat_result) -> TiffFacts | None:
         """What a file says of itself as a TIFF movie of another program, None where it is none."""
@@ -333,16 +388,16 @@ class Tree:
         if facts is None or not gain.is_file():
             return None
         size = gain_header(facts, view.rendering).data_end
-        attributes = attributes_of(gain.stat()).made_into(view.name + str(place), size)
-        return Node(place, Kind.EER_GAIN, attributes, view)
+        attributes = self._made(place, attributes_of(gain.stat()), Kind.EER_GAIN, view, by_place=True)
+        return Node(place, Kind.EER_GAIN, replace(attributes, size=size), view, None)
 
     def _add_made_up(self, folder: Node, shown: dict[str, Attributes]) -> None:
         """Add names to a listing that no entry of the folder stands for: fractions and gain references."""
-        for name, attributes in list(shown.items()):
-            if name.endswith(EER_SUFFIX) and attributes.is_file:
-                shown.setdefault(fractions_name(name), attributes.made_into(folder.view.name + Kind.FRACTIONS.name))
-            elif attributes.is_file and self._is_foreign(folder.path / name, renamed=True):
-                shown.setdefault(foreign_name(name) or name, attributes.made_into(Kind.FOREIGN.name))
+        for name in list(shown):
+            if name.endswith(EER_SUFFIX):
+                self._add_made(folder, shown, name, fractions_name(name), Kind.FRACTIONS)
+            elif name.endswith(TIFF_SUFFIXES) and self._is_foreign(folder.path / name, renamed=True):
+                self._add_made(folder, shown, name, foreign_name(name) or name, Kind.FOREIGN)
         references = {GAIN_REFERENCE}
         if not folder.view.counts or any(name.endswith(MOVIE_SUFFIXES) for name in shown):
             for place in self._reference_folders(folder.path, folder.view):
@@ -353,33 +408,54 @@ class Tree:
             ):
                 shown[name] = node.attributes
 
+    def _add_made(self, folder: Node, shown: dict[str, Attributes], name: str, made_name: str, kind: Kind) -> None:
+        """Add what is made of a listed file, or of the one that a listed link leads to."""
+        attributes, place = shown[name], folder.path / made_name
+        if attributes.is_file:
+            made = self._made(place, attributes, kind, folder.view)
+        elif not stat.S_ISLNK(attributes.mode):
+            return
+        else:
+            try:
+                source = self._source(folder.path / name)
+                if source is None:
+                    return
+                made = self._made_of(place, source, kind, folder.view)
+            except OSError:
+                # listed, so that its loss is seen
+                made = replace(self._made(place, attributes, kind, folder.view), mode=stat.S_IFREG)
+        shown.setdefault(made_name, made)
+
     def _is_foreign(self, path: Path, *, renamed: bool = False) -> bool:
         """Whether a file is a TIFF movie of another program, be it damaged: its loss is to be seen.
 
         With `renamed`, archived movies that are called like one count, too.
         """
         try:
-            found = self._tiff(path)
-            if found is None:
+            source = self._tiff(path)
+            if source is None:
                 return False
+            path, found, _ = source
             # what surveys have learned of TIFF movies comes first, so that the records of few files are read
             return self._foreign_facts(path, found) is not None or (renamed and self._original(path, found) is not None)
         except (CryofsError, OSError):
             return True
 
-    def _shown_name(self, path: Path, found: os.stat_result, view: View) -> str | None:
-        """Name under which a file of the archive appears, None where it does not."""
+    def _appears(self, path: Path, found: os.stat_result, view: View) -> tuple[str, Kind] | None:
+        """Name under which a file of the archive appears, and as what; None where it does not."""
+        as_it_is = path.name, Kind.PLAIN
         if view.archive:
-            return path.name
+            return as_it_is
         if path.name.startswith(DRAFT_PREFIX) or (is_reference_name(path.name) and not view.counts):
             return None
         movie = original_name(path.name)
         if movie is None:
-            return path.name
+            return as_it_is
         try:
-            return movie if self._original(path, found) else path.name
+            original = self._original(path, found)
+            return (movie, _kind_of(original, view)) if original else as_it_is
         except (DamagedError, OSError):
-            return movie  # listed, so that its loss is seen; opening it tells what is wrong
+            return movie, Kind.MOVIE  # listed, so that its loss is seen; opening it tells what is wrong
 
     def _lstat(self, place: Path) -> os.stat_result | None:
         try:
@@ -412,11 +488,17 @@ def _read_original(descriptor: int, size: int, name: str) -> _Original | None:
     return _Original(layout.total_bytes, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record))
 
 
-def _of_original(found: os.stat_result, original: _Original) -> Attributes:
+def _kind_of(original: _Original, view: View) -> Kind:
+    """As what an archived movie is shown."""
+    return Kind.COUNTS if view.counts and original.counts_bytes is not None else Kind.MOVIE
+
+
+def _of_original(made: Attributes, original: _Original, size: int) -> Attributes:
+    """Attributes of an archived movie with what its record says of the original."""
     return replace(
-        attributes_of(found),
+        made,
         mode=stat.S_IFREG | original.mode,
-        size=original.size,
+        size=size,
         mtime_ns=original.mtime_ns,
         atime_ns=original.atime_ns,
     )
