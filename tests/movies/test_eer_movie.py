@@ -61,7 +61,8 @@ def test_leftover_frames_make_a_shorter_fraction_if_wanted(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "choices", [{"grouping": 40}, {"grouping": 12}, {"dose_per_fraction": 100.0}, {"grouping": 12, "keep_leftover": True}]
+    "choices",
+    [{"grouping": 40}, {"grouping": 12}, {"dose_per_fraction": 100.0}, {"grouping": 12, "keep_leftover": True}],
 )
 def test_a_file_of_fewer_frames_than_the_grouping_is_one_fraction(path: Path, choices: dict[str, object]) -> None:
     with opened(path, **choices) as movie:
