@@ -3,6 +3,7 @@
 Threads: any thread may call anything; the lock guards the table, never a read.
 """
 
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -12,14 +13,18 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from cryofs.file_state import FileState, state_of
+from cryofs.vfs.damage import Damage, is_settled
 from cryofs.vfs.patience import Patience
 from cryofs.vfs.root import Root
 
+log = logging.getLogger("cryofs")
 T = TypeVar("T")
 
 
 class Known(Generic[T]):
-    """What `read` gives for files, remembered for the `limit` files that were asked for last.
+    """What `read` returns for files, remembered for the `limit` files that were asked for last.
+
+    Damage is remembered once a file has settled, and logged once for each state of the file.
 
     Parameters
     ----------
@@ -36,17 +41,22 @@ class Known(Generic[T]):
         self._limit = limit
         self._lock = threading.Lock()
         self._table: OrderedDict[FileState, T] = OrderedDict()
+        # states of damaged files, and names of those that are still changing
+        self._logged: OrderedDict[FileState | str, None] = OrderedDict()
 
     def get(self, path: Path, found: os.stat_result) -> T:
         """What the file at `path`, in the state `found`, holds. Errors of reading are not remembered."""
         try:
-            return self._recall(state_of(found))
+            value = self._recall(state_of(found))
         except KeyError:
             descriptor = self._root.open(path)
-        try:
-            return self.get_open(descriptor, self._root.name_of(path))
-        finally:
-            os.close(descriptor)
+            try:
+                return self.get_open(descriptor, self._root.name_of(path))
+            finally:
+                os.close(descriptor)
+        if isinstance(value, Damage):
+            self._log_once(value, found, self._root.name_of(path))
+        return value
 
     def get_open(self, descriptor: int, name: str) -> T:
         """What an open file holds, whichever file has its name by now."""
@@ -56,8 +66,17 @@ class Known(Generic[T]):
             return self._recall(state)
         except KeyError:
             value = self._patience.run(name, partial(self._read, descriptor, found.st_size, name))
+        if isinstance(value, Damage):
+            self._log_once(value, found, name)
+            if not is_settled(found):
+                return value
         self.remember(state, value)
         return value
+
+    def knows(self, state: FileState) -> bool:
+        """Return True if what a file in this state holds is remembered."""
+        with self._lock:
+            return state in self._table
 
     def remember(self, state: FileState, value: T) -> None:
         """Take over what is known of a file from elsewhere."""
@@ -65,6 +84,16 @@ class Known(Generic[T]):
             self._table[state] = value
             if len(self._table) > self._limit:
                 self._table.popitem(last=False)
+
+    def _log_once(self, damage: Damage, found: os.stat_result, name: str) -> None:
+        key = state_of(found) if is_settled(found) else name
+        with self._lock:
+            logged = key in self._logged
+            self._logged[key] = None
+            if len(self._logged) > self._limit:
+                self._logged.popitem(last=False)
+        if not logged:
+            log.warning("%s: %s", name, damage.reason, extra={"facts": {"file": name}})
 
     def _recall(self, state: FileState) -> T:
         with self._lock:

@@ -69,6 +69,18 @@ class Root:
                 with contextlib.suppress(FileNotFoundError):
                     yield entry.name, entry.stat(follow_symlinks=False)
 
+    def files_below(self, place: Path) -> Iterator[tuple[Path, os.stat_result]]:
+        """All regular files in a folder and deeper; a folder that cannot be read holds none."""
+        folders = [place]
+        while folders:
+            folder = folders.pop()
+            with contextlib.suppress(OSError):
+                for name, found in self.entries(folder):
+                    if stat.S_ISDIR(found.st_mode):
+                        folders.append(folder / name)
+                    elif stat.S_ISREG(found.st_mode):
+                        yield folder / name, found
+
     def names(self, place: Path) -> list[str]:
         """Names in a folder, sorted."""
         with self._folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:

@@ -14,20 +14,19 @@ import stat
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from cryofs.errors import CryofsError, DamagedError
+from cryofs.errors import CryofsError, FormatError
 from cryofs.formats import eer, foreign_tiff
 from cryofs.formats.eer import EerIndex
-from cryofs.formats.foreign_tiff import NoMovieError, TiffFacts, TiffIndex
+from cryofs.formats.foreign_tiff import NoFramesError, NoMovieError, TiffFacts, TiffIndex
 from cryofs.formats.record import is_archived, read_record
 from cryofs.movies.archived import layout_of
 from cryofs.movies.counts import counts_bytes
 from cryofs.movies.foreign import foreign_header
 from cryofs.movies.names import (
-    DRAFT_PREFIX,
     EER_SUFFIX,
     GAIN_REFERENCE,
     MOVIE_SUFFIXES,
@@ -37,22 +36,33 @@ from cryofs.movies.names import (
     foreign_name,
     foreign_names,
     fractions_name,
+    is_eer_name,
+    is_movie_name,
+    is_own_name,
     is_reference_name,
+    is_tiff_name,
     original_name,
 )
 from cryofs.movies.rendering import EerFacts, Rendering, facts_of, fraction_header, gain_header
 from cryofs.vfs.attributes import Attributes, attributes_of
+from cryofs.vfs.damage import Damage, damage_of, or_damage
 from cryofs.vfs.inodes import FolderInodes, made_of
 from cryofs.vfs.known import Known
 from cryofs.vfs.links import target_beneath
 from cryofs.vfs.patience import Patience
+from cryofs.vfs.references import GainReferences
 from cryofs.vfs.root import Root
 from cryofs.vfs.views import View, fingerprint, view_called
+
+T = TypeVar("T")
 
 _KNOWN_FILES = 1 << 18
 # an index holds the offsets of all frames
 _KNOWN_INDEXES = 64
 _LONGEST_NAME = 255
+# Size of a movie whose size cannot be known: not 0, because programs that copy files may skip reading empty ones and
+# report success, and not that of the stored file, which a program could take for the size of the movie.
+_UNKNOWN_SIZE = 1
 
 
 class Kind(Enum):
@@ -100,13 +110,17 @@ class _Source(NamedTuple):
 
 @dataclass(frozen=True)
 class _Original:
-    """What a record says: of the original, and how large the movie is as counts (None where it holds no counts)."""
+    """What a record says: of the original, the size of the movie as counts, the SHA-256 of its gain reference.
+
+    None: the movie holds no counts, or needs no reference.
+    """
 
     size: int
     mtime_ns: int
     atime_ns: int
     mode: int
     counts_bytes: int | None
+    gain: str | None
 
 
 class Tree:
@@ -123,11 +137,14 @@ class Tree:
     def __init__(self, root: Root, patience: Patience, rendering: Rendering):
         self.root = root
         self._rendering = rendering
-        self._originals = Known(root, patience, _read_original, _KNOWN_FILES)
+        self._originals = Known(root, patience, or_damage(_read_original), _KNOWN_FILES)
         self._eer_indexes = Known(root, patience, eer.read_index, _KNOWN_INDEXES)
-        self._eer_facts = Known(root, patience, self._read_eer_facts, _KNOWN_FILES)
+        self._eer_facts = Known(root, patience, or_damage(self._read_eer_facts, listed=False), _KNOWN_FILES)
         self._tiff_indexes = Known(root, patience, foreign_tiff.read_index, _KNOWN_INDEXES)
-        self._tiff_facts = Known(root, patience, self._read_tiff_facts, _KNOWN_FILES)
+        self._tiff_facts = Known(root, patience, or_damage(self._read_tiff_facts), _KNOWN_FILES)
+        self._references = GainReferences(root, patience, self._holds_foreign, self._gain_of)
+        # EER files that a listing had to take for movies, because it could not wait for them
+        self._taken_for_movies: set[Path] = set()
 
     def lookup(self, path: str) -> Node:
         """Node behind an absolute path of the mount.
@@ -137,11 +154,13 @@ class Tree:
         FileNotFoundError
             There is none.
         OSError
-            The name is too long for any file.
-        DamagedError, FormatError
-            It is a movie whose record or index is damaged, or which cannot be rendered as wanted.
+            The name is too long for any file, or its attributes cannot be read.
+        StuckError
+            Storage did not respond.
         """
         view, place = self._view_of(path)
+        if not view.archive and any(map(is_own_name, place.relative_to(self.root.path).parts)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if place == self.root.path:
             return self._plain_node(place, self.root.lstat(place), view)
         node = self._node(place, view)
@@ -161,21 +180,25 @@ class Tree:
     def names(self, path: str) -> list[tuple[str, Attributes]]:
         """Names in a folder, with attributes of which type and inode are right.
 
-        Files that cannot be asked what they are, as their storage gives no answer, are taken for what they are called.
+        If storage does not respond, the type of a file is inferred from its name.
         """
         folder = self.lookup(path)
         inodes = FolderInodes(self.root, folder.path)
         shown: dict[str, Attributes] = {}
+        files: list[tuple[Path, os.stat_result]] = []
         for name, found in self.root.entries(folder.path):
             appears = self._appears(folder.path / name, found, folder.view)
-            if appears is not None:
-                appears_as, kind = appears
-                attributes = inodes.attributes(name, found, folder.view.name)
-                if kind is not Kind.PLAIN:
-                    attributes = self._made(folder.path / appears_as, attributes, kind, folder.view)
-                shown[appears_as] = attributes
+            if appears is None:
+                continue
+            appears_as, kind = appears
+            attributes = inodes.attributes(name, found, folder.view.name)
+            if kind is Kind.PLAIN:
+                files.append((folder.path / name, found))
+            else:
+                attributes = self._made(folder.path / appears_as, attributes, kind, folder.view)
+            shown[appears_as] = attributes
         if not folder.view.archive:
-            self._add_made_up(folder, shown)
+            self._add_made_up(folder, shown, files)
         return list(shown.items())
 
     def eer_index(self, descriptor: int, name: str) -> EerIndex:
@@ -187,31 +210,36 @@ class Tree:
         return self._tiff_indexes.get_open(descriptor, name)
 
     def eer_facts(self, path: Path) -> EerFacts:
-        """What an EER file of the archive says of itself."""
-        return self._eer_facts.get(path, self.root.lstat(path))
+        """What an EER file of the archive says of itself; FormatError if it is damaged."""
+        facts = self._eer_facts.get(path, self.root.lstat(path))
+        if isinstance(facts, Damage):
+            raise FormatError(f"{self.root.name_of(path)}: {facts.reason}")
+        return facts
 
     def first_eer(self, folder: Path) -> EerFacts | None:
         """What the first readable EER file of a folder says of itself."""
         for name, found in self.root.entries(folder):
-            if name.endswith(EER_SUFFIX):
+            if is_eer_name(name):
                 try:
-                    if source := self._behind(folder / name, found):
-                        return self._eer_facts.get(source.path, source.found)
+                    source = self._behind(folder / name, found)
+                    facts = self._facts(self._eer_facts, source.path, source.found) if source else None
                 except (CryofsError, OSError):
                     continue
+                if facts is not None and not isinstance(facts, Damage):
+                    return facts
         return None
 
     def surveyed(self) -> dict[str, tuple[Known[Any], Any]]:
         """By the end of a file's name: what listings have to know of such files, and the type of it."""
-        originals = {archived_name(suffix): (self._originals, _Original | None) for suffix in MOVIE_SUFFIXES}
-        foreign = dict.fromkeys(TIFF_SUFFIXES, (self._tiff_facts, TiffFacts | None))
+        originals = {archived_name(suffix): (self._originals, _Original | Damage | None) for suffix in MOVIE_SUFFIXES}
+        foreign = dict.fromkeys(TIFF_SUFFIXES, (self._tiff_facts, TiffFacts | Damage | None))
         # the first that fits counts, and every name of an original ends in a TIFF suffix
-        return {**originals, EER_SUFFIX: (self._eer_facts, EerFacts), **foreign}
+        return {**originals, EER_SUFFIX: (self._eer_facts, EerFacts | Damage), **foreign}
 
     def _read_eer_facts(self, descriptor: int, size: int, name: str) -> EerFacts:
         return facts_of(self.eer_index(descriptor, name))
 
-    def _read_tiff_facts(self, descriptor: int, size: int, name: str) -> TiffFacts | None:
+    def _read_tiff_facts(self, descriptor: int, size: int, name: str) -> TiffFacts | Damage | None:
         if is_archived(descriptor, size, name):
             record = read_record(descriptor, size, name)
             if record.adopted is not None:
@@ -224,6 +252,8 @@ class Tree:
             return self.tiff_index(descriptor, name).facts
         except NoMovieError:
             return None
+        except NoFramesError as error:
+            return Damage(str(error).removeprefix(f"{name}: "), listed=False)
 
     def _view_of(self, path: str) -> tuple[View, Path]:
         """View that a path of the mount leads into, and the place in the archive that it stands for."""
@@ -240,14 +270,14 @@ class Tree:
         return (
             self._movie(place, view)
             or self._plain(place, view)
-            or self._reference_above(place, view)
+            or self._reference(place, view)
             or self._fractions(place, view)
             or self._foreign(place, view)
             or self._eer_gain(place, view)
         )
 
     def _movie(self, place: Path, view: View) -> Node | None:
-        if not place.name.endswith(MOVIE_SUFFIXES):
+        if not is_movie_name(place.name):
             return None
         path = place.with_name(archived_name(place.name))
         found = self._lstat(path)
@@ -260,6 +290,8 @@ class Tree:
             return None
         kind = _kind_of(original, view)
         made = self._made_of(place, source, shown_as or kind, view)
+        if isinstance(original, Damage):
+            return Node(source.path, kind, replace(made, size=_UNKNOWN_SIZE), view, source.found)
         size = original.size if original.counts_bytes is None or kind is Kind.MOVIE else original.counts_bytes
         return Node(source.path, kind, _of_original(made, original, size), view, source.found)
 
@@ -288,43 +320,31 @@ class Tree:
         stored = FolderInodes(self.root, source.path.parent).attributes(source.path.name, source.found)
         return self._made(place, stored, kind, view, by_place=source.linked)
 
-    def _reference_above(self, place: Path, view: View) -> Node | None:
+    def _reference(self, place: Path, view: View) -> Node | None:
         """A gain reference of the archive, where it appears."""
-        if is_reference_name(place.name) and self.root.is_folder(place.parent):
-            for folder in self._reference_folders(place.parent, view):
-                if found := self._lstat(folder / place.name):
-                    node = self._plain_node(folder / place.name, found, view)
-                    if folder == place.parent:
-                        return node
-                    attributes = self._made(place, node.attributes, Kind.REFERENCE, view, by_place=True)
-                    return replace(node, kind=Kind.REFERENCE, attributes=attributes)
+        if reference := self._references.find(place, view.counts):
+            path, found = reference
+            node = self._plain_node(path, found, view)
+            if path == place:
+                return node
+            attributes = self._made(place, node.attributes, Kind.REFERENCE, view, by_place=True)
+            return replace(node, kind=Kind.REFERENCE, attributes=attributes)
         return None
-
-    def _reference_folders(self, folder: Path, view: View) -> list[Path]:
-        """Folders whose gain references appear in a folder.
-
-        Beside counts and TIFF movies of other programs, which need them, those of all folders above. Above a folder of
-        such TIFF movies those of the folder itself, which is where RELION puts them.
-        """
-        if view.counts or self._holds_foreign(folder):
-            return _upwards(folder, self.root.path)
-        if self._references(folder):
-            below = (folder / name for name, found in self.root.entries(folder) if stat.S_ISDIR(found.st_mode))
-            if any(map(self._holds_foreign, below)):
-                return [folder]
-        return []
-
-    def _references(self, folder: Path) -> set[str]:
-        """Names of the gain references in a folder."""
-        return {name for name in self.root.names(folder) if is_reference_name(name)}
 
     def _fractions(self, place: Path, view: View) -> Node | None:
         for name in eer_names(place.name):
-            if (source := self._source(place.with_name(name))) and not name.startswith(DRAFT_PREFIX):
-                facts = self._eer_facts.get(source.path, source.found)
-                size = fraction_header(facts, view.rendering, self.root.name_of(source.path)).data_end
-                attributes = replace(self._made_of(place, source, Kind.FRACTIONS, view), size=size)
-                return Node(source.path, Kind.FRACTIONS, attributes, view, source.found)
+            source = self._source(place.with_name(name))
+            facts = self._facts(self._eer_facts, source.path, source.found) if source else None
+            if source is None or facts is None:
+                continue
+            if isinstance(facts, Damage):
+                if not facts.listed and source.path not in self._taken_for_movies:
+                    continue
+                size = _UNKNOWN_SIZE
+            else:
+                size = _size_of_fractions(facts, view.rendering)
+            attributes = replace(self._made_of(place, source, Kind.FRACTIONS, view), size=size)
+            return Node(source.path, Kind.FRACTIONS, attributes, view, source.found)
         return None
 
     def _foreign(self, place: Path, view: View) -> Node | None:
@@ -334,8 +354,10 @@ class Tree:
                 continue
             facts = self._foreign_facts(source.path, source.found)
             if facts is not None:
-                attributes = self._made_of(place, source, Kind.FOREIGN, view)
-                attributes = replace(attributes, size=foreign_header(facts).data_end)
+                if isinstance(facts, Damage) and not facts.listed:
+                    continue
+                size = _UNKNOWN_SIZE if isinstance(facts, Damage) else foreign_header(facts).data_end
+                attributes = replace(self._made_of(place, source, Kind.FOREIGN, view), size=size)
                 return Node(source.path, Kind.FOREIGN, attributes, view, source.found)
             # the file appears besides
             if node := self._archived(place, source, view, shown_as=Kind.FOREIGN):
@@ -352,7 +374,7 @@ class Tree:
         if stat.S_ISREG(found.st_mode):
             return _Source(path, found, False)
         target = target_beneath(self.root, path) if stat.S_ISLNK(found.st_mode) else None
-        if target is None or target == self.root.path:
+        if target is None or any(map(is_own_name, target.relative_to(self.root.path).parts)):
             return None
         at_target = self.root.lstat(target)
         is_plain = self._appears(target, at_target, View("", self._rendering)) == (target.name, Kind.PLAIN)
@@ -360,15 +382,15 @@ class Tree:
 
     def _tiff(self, path: Path) -> _Source | None:
         """A file that is called like a TIFF movie, None of all others and where there is none."""
-        if not path.name.endswith(TIFF_SUFFIXES) or path.name.startswith(DRAFT_PREFIX):
+        if not is_tiff_name(path.name):
             return None
         return self._source(path)
 
-    def _foreign_facts(self, path: Path, found: os.stat_result) -> TiffFacts | None:
-        """What a file says of itself as a TIFF movie of another program, None where it is none."""
+    def _foreign_facts(self, path: Path, found: os.stat_result) -> TiffFacts | Damage | None:
+        """What a file says of itself as a TIFF movie of another program, None if it is not one."""
         if original_name(path.name) is not None and self._original(path, found) is not None:
             return None
-        return self._tiff_facts.get(path, found)
+        return self._facts(self._tiff_facts, path, found)
 
     def _holds_foreign(self, folder: Path) -> bool:
         """Whether a folder has TIFF movies of other programs; those called like archived movies do not count."""
@@ -376,7 +398,7 @@ class Tree:
             names = self.root.names(folder)
         except OSError:
             return False  # one that may not be read shows nothing anyway
-        tiffs = (name for name in names if name.endswith(TIFF_SUFFIXES) and original_name(name) is None)
+        tiffs = (name for name in names if is_tiff_name(name) and original_name(name) is None)
         return any(self._is_foreign(folder / name) for name in tiffs)
 
     def _eer_gain(self, place: Path, view: View) -> Node | None:
@@ -385,49 +407,62 @@ class Tree:
         if place.name != GAIN_REFERENCE or gain is None or view.rendering.apply_gain:
             return None
         facts = self.first_eer(place.parent) if self.root.is_folder(place.parent) else None
-        if facts is None or not gain.is_file():
+        try:
+            found = gain.stat()
+        except OSError:
+            return None  # opening a movie that is multiplied with it reports the error
+        if facts is None or not stat.S_ISREG(found.st_mode):
             return None
         size = gain_header(facts, view.rendering).data_end
-        attributes = self._made(place, attributes_of(gain.stat()), Kind.EER_GAIN, view, by_place=True)
+        attributes = self._made(place, attributes_of(found), Kind.EER_GAIN, view, by_place=True)
         return Node(place, Kind.EER_GAIN, replace(attributes, size=size), view, None)
 
-    def _add_made_up(self, folder: Node, shown: dict[str, Attributes]) -> None:
-        """Add names to a listing that no entry of the folder stands for: fractions and gain references."""
-        for name in list(shown):
-            if name.endswith(EER_SUFFIX):
-                self._add_made(folder, shown, name, fractions_name(name), Kind.FRACTIONS)
-            elif name.endswith(TIFF_SUFFIXES) and self._is_foreign(folder.path / name, renamed=True):
-                self._add_made(folder, shown, name, foreign_name(name) or name, Kind.FOREIGN)
+    def _add_made_up(
+        self, folder: Node, shown: dict[str, Attributes], files: list[tuple[Path, os.stat_result]]
+    ) -> None:
+        """Add the names of movies that are made of files of the folder, and of gain references."""
+        for path, found in files:
+            if is_eer_name(path.name):
+                self._add_made(folder, shown, path, found, fractions_name(path.name), Kind.FRACTIONS)
+            elif self._is_foreign(path, renamed=True):
+                self._add_made(folder, shown, path, found, foreign_name(path.name) or path.name, Kind.FOREIGN)
         references = {GAIN_REFERENCE}
-        if not folder.view.counts or any(name.endswith(MOVIE_SUFFIXES) for name in shown):
-            for place in self._reference_folders(folder.path, folder.view):
-                references |= self._references(place)
+        if not folder.view.counts or any(map(is_movie_name, shown)):
+            references |= self._references.names(folder.path, folder.view.counts)
         for name in sorted(references - shown.keys()):
-            if node := self._reference_above(folder.path / name, folder.view) or self._eer_gain(
-                folder.path / name, folder.view
-            ):
+            place = folder.path / name
+            if node := self._reference(place, folder.view) or self._eer_gain(place, folder.view):
                 shown[name] = node.attributes
 
-    def _add_made(self, folder: Node, shown: dict[str, Attributes], name: str, made_name: str, kind: Kind) -> None:
-        """Add what is made of a listed file, or of the one that a listed link leads to."""
-        attributes, place = shown[name], folder.path / made_name
-        if attributes.is_file:
-            made = self._made(place, attributes, kind, folder.view)
-        elif not stat.S_ISLNK(attributes.mode):
-            return
-        else:
-            try:
-                source = self._source(folder.path / name)
-                if source is None:
-                    return
-                made = self._made_of(place, source, kind, folder.view)
-            except OSError:
-                # listed, so that its loss is seen
-                made = replace(self._made(place, attributes, kind, folder.view), mode=stat.S_IFREG)
-        shown.setdefault(made_name, made)
+    def _add_made(
+        self,
+        folder: Node,
+        shown: dict[str, Attributes],
+        path: Path,
+        found: os.stat_result,
+        made_name: str,
+        kind: Kind,
+    ) -> None:
+        """Add the name of a movie that is made of a listed file, or of the one that a listed link leads to."""
+        try:
+            source = self._behind(path, found)
+        except OSError:
+            source = _Source(path, found, True)  # listed, so that its loss is seen
+        if source and (kind is not Kind.FRACTIONS or self._is_eer(source.path, source.found)):
+            made = self._made_of(folder.path / made_name, source, kind, folder.view)
+            shown.setdefault(made_name, replace(made, mode=stat.S_IFREG | stat.S_IMODE(made.mode)))
+
+    def _is_eer(self, path: Path, found: os.stat_result) -> bool:
+        """Return True if an EER file has frames, or if storage does not respond."""
+        try:
+            facts = self._facts(self._eer_facts, path, found)
+        except (CryofsError, OSError):
+            self._taken_for_movies.add(path)
+            return True
+        return not isinstance(facts, Damage) or facts.listed
 
     def _is_foreign(self, path: Path, *, renamed: bool = False) -> bool:
-        """Whether a file is a TIFF movie of another program, be it damaged: its loss is to be seen.
+        """Return True if a file is a TIFF movie of another program, or a damaged one, whose loss is to be seen.
 
         With `renamed`, archived movies that are called like one count, too.
         """
@@ -437,7 +472,10 @@ class Tree:
                 return False
             path, found, _ = source
             # what surveys have learned of TIFF movies comes first, so that the records of few files are read
-            return self._foreign_facts(path, found) is not None or (renamed and self._original(path, found) is not None)
+            facts = self._foreign_facts(path, found)
+            if isinstance(facts, Damage):
+                return facts.listed
+            return facts is not None or (renamed and self._original(path, found) is not None)
         except (CryofsError, OSError):
             return True
 
@@ -446,7 +484,9 @@ class Tree:
         as_it_is = path.name, Kind.PLAIN
         if view.archive:
             return as_it_is
-        if path.name.startswith(DRAFT_PREFIX) or (is_reference_name(path.name) and not view.counts):
+        if is_own_name(path.name):
+            return None
+        if is_reference_name(path.name) and stat.S_ISREG(found.st_mode) and not view.counts:
             return None
         movie = original_name(path.name)
         if movie is None:
@@ -454,8 +494,8 @@ class Tree:
         try:
             original = self._original(path, found)
             return (movie, _kind_of(original, view)) if original else as_it_is
-        except (DamagedError, OSError):
-            return movie, Kind.MOVIE  # listed, so that its loss is seen; opening it tells what is wrong
+        except OSError:
+            return movie, Kind.MOVIE  # listed, so that its loss is seen; opening it reports the error
 
     def _lstat(self, place: Path) -> os.stat_result | None:
         try:
@@ -468,15 +508,33 @@ class Tree:
                 return None
             raise
 
-    def _original(self, path: Path, found: os.stat_result) -> _Original | None:
-        """What the record says of the original; None where the file is no archived movie."""
-        return self._originals.get(path, found) if stat.S_ISREG(found.st_mode) else None
+    def _original(self, path: Path, found: os.stat_result) -> _Original | Damage | None:
+        """What the record says of the original; None if the file is not an archived movie."""
+        return self._facts(self._originals, path, found)
+
+    def _gain_of(self, path: Path, found: os.stat_result) -> str | None:
+        """SHA-256 of the gain reference that a file called like an archived movie needs, None if it needs none."""
+        original = self._original(path, found) if original_name(path.name) else None
+        return original.gain if isinstance(original, _Original) else None
+
+    def _facts(self, known: Known[T | Damage], path: Path, found: os.stat_result) -> T | Damage | None:
+        """What is known of a file, or why it cannot be read; None of what is not a regular file."""
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        try:
+            return known.get(path, found)
+        except OSError as error:
+            if damage := damage_of(error):
+                return damage
+            raise
 
 
-def _upwards(folder: Path, root: Path) -> list[Path]:
-    """Folders from one up to the root of the archive."""
-    below = folder.relative_to(root)
-    return [root / part for part in (below, *below.parents)]
+def _size_of_fractions(facts: EerFacts, rendering: Rendering) -> int:
+    """Size of an EER file as fractions; opening one that cannot be rendered as wanted reports why."""
+    try:
+        return fraction_header(facts, rendering, "").data_end
+    except FormatError:
+        return _UNKNOWN_SIZE
 
 
 def _read_original(descriptor: int, size: int, name: str) -> _Original | None:
@@ -485,12 +543,16 @@ def _read_original(descriptor: int, size: int, name: str) -> _Original | None:
     record = read_record(descriptor, size, name)
     original = record.original
     layout = layout_of(record, name)
-    return _Original(layout.total_bytes, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record))
+    gain = record.gain.sha256 if record.gain else None
+    return _Original(
+        layout.total_bytes, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record), gain
+    )
 
 
-def _kind_of(original: _Original, view: View) -> Kind:
+def _kind_of(original: _Original | Damage, view: View) -> Kind:
     """As what an archived movie is shown."""
-    return Kind.COUNTS if view.counts and original.counts_bytes is not None else Kind.MOVIE
+    has_counts = isinstance(original, _Original) and original.counts_bytes is not None
+    return Kind.COUNTS if view.counts and has_counts else Kind.MOVIE
 
 
 def _of_original(made: Attributes, original: _Original, size: int) -> Attributes:
