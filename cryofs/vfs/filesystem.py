@@ -36,12 +36,13 @@ from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
 from cryofs.vfs.change_times import ChangeTimes
 from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.index import index_path
+from cryofs.vfs.nodes import Kind, Node
 from cryofs.vfs.pages import PageKeeper, Pages
 from cryofs.vfs.patience import Impatience, Patience
 from cryofs.vfs.pools import started_pool
 from cryofs.vfs.root import Root
 from cryofs.vfs.surveyor import Surveyor
-from cryofs.vfs.tree import Kind, Node, Tree
+from cryofs.vfs.tree import Tree
 
 # After so long without a request there is a pause, for what is done in the background.
 _PAUSE_SECONDS = 0.05

@@ -12,9 +12,8 @@ import errno
 import os
 import stat
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -46,13 +45,14 @@ from cryofs.movies.names import (
 from cryofs.movies.rendering import EerFacts, Rendering, facts_of, fraction_header, gain_header
 from cryofs.vfs.attributes import Attributes, attributes_of
 from cryofs.vfs.damage import Damage, damage_of, or_damage
-from cryofs.vfs.inodes import FolderInodes, made_of
+from cryofs.vfs.inodes import FolderInodes
 from cryofs.vfs.known import Known
 from cryofs.vfs.links import target_beneath
+from cryofs.vfs.nodes import Kind, Node, Source, made_at, made_of_source, plain_node
 from cryofs.vfs.patience import Patience
 from cryofs.vfs.references import GainReferences
 from cryofs.vfs.root import Root
-from cryofs.vfs.views import View, fingerprint, view_called
+from cryofs.vfs.views import View, view_called
 
 T = TypeVar("T")
 
@@ -63,49 +63,6 @@ _LONGEST_NAME = 255
 # Size of a movie whose size cannot be known: not 0, because programs that copy files may skip reading empty ones and
 # report success, and not that of the stored file, which a program could take for the size of the movie.
 _UNKNOWN_SIZE = 1
-
-
-class Kind(Enum):
-    """What is shown under a name."""
-
-    PLAIN = "a file, folder or link as it is"
-    MOVIE = "an archived movie as its original"
-    COUNTS = "an archived movie as counts"
-    FRACTIONS = "an EER movie as fractions"
-    FOREIGN = "a TIFF movie of another program as MRC"
-    REFERENCE = "a gain reference of a folder above, as it is"
-    EER_GAIN = "the gain reference of EER movies"
-
-
-@dataclass(frozen=True)
-class Node:
-    """A name of the mount.
-
-    Attributes
-    ----------
-    path : Path
-        The archive's file behind it.
-    kind : Kind
-        What is made of that file.
-    view : View
-        Where the name was found.
-    stored : os.stat_result or None
-        State in which the archive's file was found; None for a file outside the archive.
-    """
-
-    path: Path
-    kind: Kind
-    attributes: Attributes
-    view: View
-    stored: os.stat_result | None
-
-
-class _Source(NamedTuple):
-    """A file of the archive of which something is made, and whether it is found through a symbolic link."""
-
-    path: Path
-    found: os.stat_result
-    linked: bool
 
 
 @dataclass(frozen=True)
@@ -162,7 +119,7 @@ class Tree:
         if not view.archive and any(map(is_own_name, place.relative_to(self.root.path).parts)):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if place == self.root.path:
-            return self._plain_node(place, self.root.lstat(place), view)
+            return plain_node(self.root, place, self.root.lstat(place), view)
         node = self._node(place, view)
         if node is None:
             code = errno.ENAMETOOLONG if len(os.fsencode(place.name)) > _LONGEST_NAME else errno.ENOENT
@@ -195,7 +152,7 @@ class Tree:
             if kind is Kind.PLAIN:
                 files.append((folder.path / name, found))
             else:
-                attributes = self._made(folder.path / appears_as, attributes, kind, folder.view)
+                attributes = made_at(self.root, folder.path / appears_as, attributes, kind, folder.view)
             shown[appears_as] = attributes
         if not folder.view.archive:
             self._add_made_up(folder, shown, files)
@@ -281,15 +238,15 @@ class Tree:
             return None
         path = place.with_name(archived_name(place.name))
         found = self._lstat(path)
-        return self._archived(place, _Source(path, found, False), view) if found else None
+        return self._archived(place, Source(path, found), view) if found else None
 
-    def _archived(self, place: Path, source: _Source, view: View, shown_as: Kind | None = None) -> Node | None:
+    def _archived(self, place: Path, source: Source, view: View, shown_as: Kind | None = None) -> Node | None:
         """An archived movie, whatever its file is called."""
         original = self._original(source.path, source.found)
         if original is None:
             return None
         kind = _kind_of(original, view)
-        made = self._made_of(place, source, shown_as or kind, view)
+        made = made_of_source(self.root, place, source, shown_as or kind, view)
         if isinstance(original, Damage):
             return Node(source.path, kind, replace(made, size=_UNKNOWN_SIZE), view, source.found)
         size = original.size if original.counts_bytes is None or kind is Kind.MOVIE else original.counts_bytes
@@ -299,35 +256,16 @@ class Tree:
         found = self._lstat(place)
         if found is None or self._appears(place, found, view) != (place.name, Kind.PLAIN):
             return None
-        return self._plain_node(place, found, view)
-
-    def _plain_node(self, place: Path, found: os.stat_result, view: View) -> Node:
-        attributes = FolderInodes(self.root, place.parent).attributes(place.name, found, view.name)
-        return Node(place, Kind.PLAIN, attributes, view, found)
-
-    def _made(self, place: Path, stored: Attributes, kind: Kind, view: View, *, by_place: bool = False) -> Attributes:
-        """Attributes of what a stored file is shown as at a place; `by_place` if it may be shown at several.
-
-        Each of several has one link and so an inode of its own. Otherwise the place does not count, so that a file
-        keeps its inode when it is renamed.
-        """
-        where = str(place.relative_to(self.root.path)) if by_place or stored.links > 1 else ""
-        rendering = fingerprint(view.rendering) if kind in (Kind.FRACTIONS, Kind.EER_GAIN) else ""
-        return made_of(stored, kind.name, view.name, rendering, where)
-
-    def _made_of(self, place: Path, source: _Source, kind: Kind, view: View) -> Attributes:
-        """Attributes of what a source is shown as at a place."""
-        stored = FolderInodes(self.root, source.path.parent).attributes(source.path.name, source.found)
-        return self._made(place, stored, kind, view, by_place=source.linked)
+        return plain_node(self.root, place, found, view)
 
     def _reference(self, place: Path, view: View) -> Node | None:
         """A gain reference of the archive, where it appears."""
         if reference := self._references.find(place, view.counts):
             path, found = reference
-            node = self._plain_node(path, found, view)
+            node = plain_node(self.root, path, found, view)
             if path == place:
                 return node
-            attributes = self._made(place, node.attributes, Kind.REFERENCE, view, by_place=True)
+            attributes = made_at(self.root, place, node.attributes, Kind.REFERENCE, view, by_place=True)
             return replace(node, kind=Kind.REFERENCE, attributes=attributes)
         return None
 
@@ -343,7 +281,7 @@ class Tree:
                 size = _UNKNOWN_SIZE
             else:
                 size = _size_of_fractions(facts, view.rendering)
-            attributes = replace(self._made_of(place, source, Kind.FRACTIONS, view), size=size)
+            attributes = replace(made_of_source(self.root, place, source, Kind.FRACTIONS, view), size=size)
             return Node(source.path, Kind.FRACTIONS, attributes, view, source.found)
         return None
 
@@ -357,30 +295,30 @@ class Tree:
                 if isinstance(facts, Damage) and not facts.listed:
                     continue
                 size = _UNKNOWN_SIZE if isinstance(facts, Damage) else foreign_header(facts).data_end
-                attributes = replace(self._made_of(place, source, Kind.FOREIGN, view), size=size)
+                attributes = replace(made_of_source(self.root, place, source, Kind.FOREIGN, view), size=size)
                 return Node(source.path, Kind.FOREIGN, attributes, view, source.found)
             # the file appears besides
             if node := self._archived(place, source, view, shown_as=Kind.FOREIGN):
                 return node
         return None
 
-    def _source(self, path: Path) -> _Source | None:
+    def _source(self, path: Path) -> Source | None:
         """The file under a name, or behind a link of that name, None if there is none."""
         found = self._lstat(path)
         return self._behind(path, found) if found else None
 
-    def _behind(self, path: Path, found: os.stat_result) -> _Source | None:
+    def _behind(self, path: Path, found: os.stat_result) -> Source | None:
         """The file itself or, for a link, the one that it leads to, if the mount shows that as it is."""
         if stat.S_ISREG(found.st_mode):
-            return _Source(path, found, False)
+            return Source(path, found)
         target = target_beneath(self.root, path) if stat.S_ISLNK(found.st_mode) else None
         if target is None or any(map(is_own_name, target.relative_to(self.root.path).parts)):
             return None
         at_target = self.root.lstat(target)
         is_plain = self._appears(target, at_target, View("", self._rendering)) == (target.name, Kind.PLAIN)
-        return _Source(target, at_target, True) if is_plain and stat.S_ISREG(at_target.st_mode) else None
+        return Source(target, at_target, True) if is_plain and stat.S_ISREG(at_target.st_mode) else None
 
-    def _tiff(self, path: Path) -> _Source | None:
+    def _tiff(self, path: Path) -> Source | None:
         """A file that is called like a TIFF movie, None of all others and where there is none."""
         if not is_tiff_name(path.name):
             return None
@@ -414,7 +352,7 @@ class Tree:
         if facts is None or not stat.S_ISREG(found.st_mode):
             return None
         size = gain_header(facts, view.rendering).data_end
-        attributes = self._made(place, attributes_of(found), Kind.EER_GAIN, view, by_place=True)
+        attributes = made_at(self.root, place, attributes_of(found), Kind.EER_GAIN, view, by_place=True)
         return Node(place, Kind.EER_GAIN, replace(attributes, size=size), view, None)
 
     def _add_made_up(
@@ -447,9 +385,9 @@ class Tree:
         try:
             source = self._behind(path, found)
         except OSError:
-            source = _Source(path, found, True)  # listed, so that its loss is seen
+            source = Source(path, found, True)  # listed, so that its loss is seen
         if source and (kind is not Kind.FRACTIONS or self._is_eer(source.path, source.found)):
-            made = self._made_of(folder.path / made_name, source, kind, folder.view)
+            made = made_of_source(self.root, folder.path / made_name, source, kind, folder.view)
             shown.setdefault(made_name, replace(made, mode=stat.S_IFREG | stat.S_IMODE(made.mode)))
 
     def _is_eer(self, path: Path, found: os.stat_result) -> bool:
