@@ -133,10 +133,10 @@ class FileSystem:
     def attributes(self, path: str) -> Attributes:
         """Attributes of a name."""
         self._last_asked = time.monotonic()
-        found = self._lookup(path).attributes
+        node = self._lookup(path)
         with self._lock:
+            found = self._change_times.by_name(path, node)
             self._pages.told(path, found.size)
-            found = self._change_times.shown(path, found)
         return found.owned(self._ownership)
 
     def inode(self, path: str) -> int:
@@ -150,7 +150,7 @@ class FileSystem:
         now = self._of_names.run(self._name_for_attributes(path), lambda: file.attributes(found))
         with self._lock:
             self._pages.told(path, now.size)
-            now = self._change_times.shown(path, now)
+            now = self._change_times.of_open(handle, now)
         return now.owned(self._ownership)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
@@ -172,8 +172,8 @@ class FileSystem:
         with self._patience.in_all():
             node, file, found = self._looked_up_and_opened(path)
         with self._lock:
-            self._change_times.opened(path, found, is_made=node.kind is not Kind.PLAIN)
             handle = next(self._handles)
+            self._change_times.opened(handle, path, node, found)
             self._open[handle] = path, file, self._pages.opened(path, file.identity, found.size), found
         return handle
 
@@ -211,8 +211,8 @@ class FileSystem:
     def release(self, handle: int) -> None:
         """Close an open file."""
         with self._lock:
-            path, file, pages, found = self._open.pop(handle)
-            self._change_times.closed(path, found)
+            path, file, pages, _ = self._open.pop(handle)
+            self._change_times.closed(handle)
             if pages is Pages.DROP:
                 self._pages.heard_of(path, file.identity)
             self._pages.closed(path, file.identity)
