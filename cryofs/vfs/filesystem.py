@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cryofs.errors import CryofsError, GainError
+from cryofs.errors import ChangedError, CryofsError, GainError
 from cryofs.file_state import FileState, state_of
 from cryofs.formats.record import is_archived
 from cryofs.frames.store import FrameStore
@@ -28,8 +28,8 @@ from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Movie
-from cryofs.movies.names import is_file
-from cryofs.movies.rendering import Rendering, gain_header
+from cryofs.movies.names import is_file, printable
+from cryofs.movies.rendering import Rendering, fraction_header, gain_header
 from cryofs.settings import Settings
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
 from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
@@ -127,10 +127,10 @@ class FileSystem:
     def attributes(self, path: str) -> Attributes:
         """Attributes of a name."""
         self._last_asked = time.monotonic()
-        found = self._lookup(path).attributes
+        node = self._lookup(path)
         with self._lock:
-            self._pages.told(path, found.size)
-        return found.owned(self._ownership)
+            self._pages.told(path, node.attributes.size if node.has_size else None)
+        return node.attributes.owned(self._ownership)
 
     def open_attributes(self, handle: int) -> Attributes:
         """Attributes of an open file, whatever has its name by now."""
@@ -162,6 +162,12 @@ class FileSystem:
             file, found = self._patience.run(
                 self._name_of(node), lambda: self._opened(node), drop=lambda late: late[0].close()
             )
+        with self._lock:
+            lacks_size = self._pages.lacks_size(path)
+        if lacks_size:
+            file.close()
+            # programs would take the placeholder for the size; the kernel looks the name up again, then opens it again
+            raise ChangedError(f"{path}: readable again since it was looked up; open it again")
         with self._lock:
             handle = next(self._handles)
             self._open[handle] = path, file, self._pages.opened(path, file.identity, found.size), found
@@ -235,13 +241,19 @@ class FileSystem:
     def _file_facts(self, node: Node) -> dict[str, Any] | None:
         if node.kind is not Kind.FRACTIONS:
             return None
-        facts, rendering = self._tree.eer_facts(node.path), node.view.rendering
+        rendering = node.view.rendering
+        try:
+            facts = self._tree.eer_facts(node.path)
+            fractions = fraction_header(facts, rendering, self._name_of(node)).nz
+        except (CryofsError, OSError) as error:
+            # programs that copy extended attributes must not fail on what only reading the file has to report
+            return {"source": node.path.name, "error": printable(str(error))}
         findings = self._findings_of(state_of(self._root.lstat(node.path)), self._name_of(node))
         return {
             "source": node.path.name,
             "source_frames": facts.frames,
-            "fractions": facts.fraction_count(rendering, node.path.name),
-            "grouping": facts.grouping(rendering, node.path.name),
+            "fractions": fractions,
+            "grouping": facts.grouping(rendering, self._name_of(node)),
             "upsampling": rendering.upsampling,
             "damaged_frames": findings.damaged_frames,
             "saturated_values": findings.saturated_values,

@@ -55,7 +55,7 @@ class Known(Generic[T]):
             finally:
                 os.close(descriptor)
         if isinstance(value, Damage):
-            self._log_once(value, found, self._root.name_of(path))
+            self.log_once(value, found, self._root.name_of(path))
         return value
 
     def get_open(self, descriptor: int, name: str) -> T:
@@ -67,7 +67,7 @@ class Known(Generic[T]):
         except KeyError:
             value = self._patience.run(name, partial(self._read, descriptor, found.st_size, name))
         if isinstance(value, Damage):
-            self._log_once(value, found, name)
+            self.log_once(value, found, name)
             if not is_settled(found):
                 return value
         self.remember(state, value)
@@ -85,7 +85,8 @@ class Known(Generic[T]):
             if len(self._table) > self._limit:
                 self._table.popitem(last=False)
 
-    def _log_once(self, damage: Damage, found: os.stat_result, name: str) -> None:
+    def log_once(self, damage: Damage, found: os.stat_result, name: str) -> None:
+        """Log the damage of a file, unless that is done for this state of it."""
         key = state_of(found) if is_settled(found) else name
         with self._lock:
             logged = key in self._logged

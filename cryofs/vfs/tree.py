@@ -86,12 +86,15 @@ class Node:
         What is made of that file.
     view : View
         Where the name was found.
+    has_size : bool
+        Whether the size is that of what can be read; otherwise it is a placeholder.
     """
 
     path: Path
     kind: Kind
     attributes: Attributes
     view: View
+    has_size: bool = True
 
 
 @dataclass(frozen=True)
@@ -268,7 +271,7 @@ class Tree:
         if found is None or original is None:
             return None
         if isinstance(original, Damage):
-            return Node(path, Kind.MOVIE, replace(attributes_of(found), size=_UNKNOWN_SIZE), view)
+            return Node(path, Kind.MOVIE, replace(attributes_of(found), size=_UNKNOWN_SIZE), view, has_size=False)
         if view.counts and original.counts_bytes is not None:
             attributes = _of_original(found, original).made_into(Kind.COUNTS.name, original.counts_bytes)
             return Node(path, Kind.COUNTS, attributes, view)
@@ -293,13 +296,11 @@ class Tree:
             facts = self._facts(self._eer_facts, path, found) if found else None
             if found is None or facts is None:
                 continue
-            if isinstance(facts, Damage):
-                if not facts.listed and path not in self._taken_for_movies:
-                    continue
-                size = _UNKNOWN_SIZE
-            else:
-                size = _size_of_fractions(facts, view.rendering)
-            return Node(path, Kind.FRACTIONS, _fraction_attributes(found, view, size), view)
+            if isinstance(facts, Damage) and not facts.listed and path not in self._taken_for_movies:
+                continue
+            size = None if isinstance(facts, Damage) else _size_of_fractions(facts, view.rendering)
+            attributes = _fraction_attributes(found, view, size or _UNKNOWN_SIZE)
+            return Node(path, Kind.FRACTIONS, attributes, view, has_size=size is not None)
         return None
 
     def _foreign(self, place: Path, view: View) -> Node | None:
@@ -312,9 +313,9 @@ class Tree:
             if facts is not None:
                 if isinstance(facts, Damage) and not facts.listed:
                     continue
-                size = _UNKNOWN_SIZE if isinstance(facts, Damage) else foreign_header(facts).data_end
-                attributes = attributes_of(found).made_into(Kind.FOREIGN.name, size)
-                return Node(path, Kind.FOREIGN, attributes, view)
+                size = None if isinstance(facts, Damage) else foreign_header(facts).data_end
+                attributes = attributes_of(found).made_into(Kind.FOREIGN.name, size or _UNKNOWN_SIZE)
+                return Node(path, Kind.FOREIGN, attributes, view, has_size=size is not None)
             if node := self._archived(path, view):
                 # the file appears besides
                 return replace(node, attributes=node.attributes.made_into(Kind.FOREIGN.name))
@@ -446,21 +447,22 @@ class Tree:
         try:
             return known.get(path, found)
         except OSError as error:
-            if damage := damage_of(error):
-                return damage
-            raise
+            if (damage := damage_of(error)) is None:
+                raise
+            known.log_once(damage, found, self.root.name_of(path))
+            return damage
 
 
 def _fraction_attributes(found: os.stat_result, view: View, size: int | None = None) -> Attributes:
     return attributes_of(found).made_into(view.name + Kind.FRACTIONS.name, size)
 
 
-def _size_of_fractions(facts: EerFacts, rendering: Rendering) -> int:
-    """Size of an EER file as fractions; opening one that cannot be rendered as wanted reports why."""
+def _size_of_fractions(facts: EerFacts, rendering: Rendering) -> int | None:
+    """Size of an EER file as fractions, None if it cannot be rendered as wanted; opening it reports why."""
     try:
         return fraction_header(facts, rendering, "").data_end
     except FormatError:
-        return _UNKNOWN_SIZE
+        return None
 
 
 def _read_original(descriptor: int, size: int, name: str) -> _Original | None:
