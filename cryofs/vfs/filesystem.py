@@ -48,6 +48,8 @@ _LONGEST_PUT_OFF = 5.0
 _ENDING_SECONDS = 5.0
 # EER files, those used last, of which it is remembered what was found wrong with them.
 _KNOWN_FINDINGS = 1 << 16
+# So many damaged files are named in the facts of a mount; the log names all.
+_MOST_TOLD = 20
 # A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
 _SLOW_SECONDS = 5.0
 
@@ -220,6 +222,7 @@ class FileSystem:
     def facts(self) -> dict[str, Any]:
         """Who serves this mount, and what was read, decoded and found in the cache."""
         figures = vars(self._store.figures()) if self._store is not None else {}
+        damaged = self._tree.damaged()
         with self._lock:
             findings = [found for _, found in self._findings.values()]
             served = {"reads": self._reads, "bytes_read": self._bytes_read, "open_files": len(self._open)}
@@ -231,6 +234,8 @@ class FileSystem:
             **figures,
             "eer_damaged_frames": sum(len(found.damaged_frames) for found in findings),
             "eer_saturated_values": sum(found.saturated_values for found in findings),
+            "damaged_files": len(damaged),
+            "damaged": [printable(line) for line in damaged[:_MOST_TOLD]],
         }
 
     def file_facts(self, path: str) -> dict[str, Any] | None:

@@ -212,6 +212,10 @@ class Tree:
                     return facts
         return None
 
+    def damaged(self) -> list[str]:
+        """Damaged files that were met so far, each as a line with name, problem and remedy."""
+        return [line for known in (self._originals, self._eer_facts, self._tiff_facts) for line in known.damaged()]
+
     def surveyed(self) -> dict[str, tuple[Known[Any], Any]]:
         """By the end of a file's name: what listings have to know of such files, and the type of it."""
         originals = {archived_name(suffix): (self._originals, _Original | Damage | None) for suffix in MOVIE_SUFFIXES}
@@ -449,7 +453,7 @@ class Tree:
         except OSError as error:
             if (damage := damage_of(error)) is None:
                 raise
-            known.log_once(damage, found, self.root.name_of(path))
+            known.note(damage, found, self.root.name_of(path))
             return damage
 
 

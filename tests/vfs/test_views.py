@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
-from cryofs.errors import DamagedError, FormatError, GainError
+from cryofs.errors import DamagedError, GainError
 from cryofs.file_state import state_of
 from cryofs.formats.record import read_record
 from cryofs.movies.eer import EerMovie
