@@ -4,6 +4,7 @@ Threads: any thread may call anything after `start`, which must come after daemo
 fork. The lock guards the tables of open files and of findings, and the counts of reads.
 """
 
+import functools
 import importlib
 import itertools
 import logging
@@ -32,14 +33,16 @@ from cryofs.movies.names import is_file, printable
 from cryofs.movies.rendering import Rendering, fraction_header, gain_header
 from cryofs.settings import Settings
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
+from cryofs.vfs.change_times import ChangeTimes
 from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.index import index_path
+from cryofs.vfs.nodes import Kind, Node
 from cryofs.vfs.pages import PageKeeper, Pages
 from cryofs.vfs.patience import Impatience, Patience
 from cryofs.vfs.pools import started_pool
 from cryofs.vfs.root import Root
 from cryofs.vfs.surveyor import Surveyor
-from cryofs.vfs.tree import Kind, Node, Tree
+from cryofs.vfs.tree import Tree
 
 # After so long without a request there is a pause, for what is done in the background.
 _PAUSE_SECONDS = 0.05
@@ -52,6 +55,8 @@ _KNOWN_FINDINGS = 1 << 16
 _MOST_TOLD = 20
 # A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
 _SLOW_SECONDS = 5.0
+# A file that is replaced between lookup and open is looked up again.
+_OPEN_ATTEMPTS = 5
 
 log = logging.getLogger("cryofs")
 
@@ -85,6 +90,7 @@ class FileSystem:
         self._lock = threading.Lock()
         self._open: dict[int, tuple[str, OpenFile, Pages, Attributes]] = {}
         self._pages = PageKeeper()
+        self._change_times = ChangeTimes()
         self._pool: ThreadPoolExecutor | None = None
         self._background: ThreadPoolExecutor | None = None
         self._store: FrameStore | None = None
@@ -132,7 +138,12 @@ class FileSystem:
         node = self._lookup(path)
         with self._lock:
             self._pages.told(path, node.attributes.size if node.has_size else None)
-        return node.attributes.owned(self._ownership)
+            found = self._change_times.shown(path, node.attributes)
+        return found.owned(self._ownership)
+
+    def inode(self, path: str) -> int:
+        """Return the inode number of a name."""
+        return self._lookup(path).attributes.inode
 
     def open_attributes(self, handle: int) -> Attributes:
         """Attributes of an open file, whatever has its name by now."""
@@ -141,6 +152,7 @@ class FileSystem:
         now = self._of_names.run(self._name_for_attributes(path), lambda: file.attributes(found))
         with self._lock:
             self._pages.told(path, now.size)
+            now = self._change_times.shown(path, now)
         return now.owned(self._ownership)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
@@ -160,10 +172,7 @@ class FileSystem:
         """Open a file; the handle is for `read` and `release`."""
         self._last_asked = time.monotonic()
         with self._patience.in_all():
-            node = self._lookup(path)
-            file, found = self._patience.run(
-                self._name_of(node), lambda: self._opened(node), drop=lambda late: late[0].close()
-            )
+            node, file, found = self._looked_up_and_opened(path)
         with self._lock:
             lacks_size = self._pages.lacks_size(path)
         if lacks_size:
@@ -171,6 +180,7 @@ class FileSystem:
             # programs would take the placeholder for the size; the kernel looks the name up again, then opens it again
             raise ChangedError(f"{path}: readable again since it was looked up; open it again")
         with self._lock:
+            self._change_times.opened(path, found, is_made=node.kind is not Kind.PLAIN)
             handle = next(self._handles)
             self._open[handle] = path, file, self._pages.opened(path, file.identity, found.size), found
         return handle
@@ -209,7 +219,8 @@ class FileSystem:
     def release(self, handle: int) -> None:
         """Close an open file."""
         with self._lock:
-            path, file, pages, _ = self._open.pop(handle)
+            path, file, pages, found = self._open.pop(handle)
+            self._change_times.closed(path, found)
             if pages is Pages.DROP:
                 self._pages.heard_of(path, file.identity)
             self._pages.closed(path, file.identity)
@@ -272,6 +283,21 @@ class FileSystem:
         """What those wait for who ask for attributes: a file that hangs while it is read may well tell these."""
         return f"{self._root.name_of(self._tree.place(path))}, its attributes"
 
+    def _looked_up_and_opened(self, path: str) -> tuple[Node, OpenFile, Attributes]:
+        """Open the file that a path stands for, such that its attributes are of the very file that is open."""
+        attempts_left = _OPEN_ATTEMPTS
+        while True:
+            attempts_left -= 1
+            node = self._lookup(path)
+            opened = functools.partial(self._opened, node)
+            try:
+                file, found = self._patience.run(self._name_of(node), opened, drop=lambda late: late[0].close())
+            except ChangedError:
+                if not attempts_left:
+                    raise
+            else:
+                return node, file, found
+
     def _opened(self, node: Node) -> tuple[OpenFile, Attributes]:
         """A file just opened, with its attributes."""
         file = self._open_node(node)
@@ -283,9 +309,14 @@ class FileSystem:
         if node.kind is Kind.EER_GAIN:
             return self._open_eer_gain(node)
         descriptor = self._root.open(node.path)
-        identity = state_of(os.fstat(descriptor))
-        if node.kind is Kind.PLAIN:
-            return PlainFile(descriptor, identity, self._patience, self._name_of(node))
+        opened = os.fstat(descriptor)
+        if node.stored is not None and not os.path.samestat(opened, node.stored):
+            os.close(descriptor)
+            raise ChangedError(f"{self._name_of(node)}: replaced while it was being opened; open it again")
+        identity = state_of(opened)
+        if node.kind in (Kind.PLAIN, Kind.REFERENCE):
+            is_made = node.kind is Kind.REFERENCE
+            return PlainFile(descriptor, identity, self._patience, self._name_of(node), is_made=is_made)
         if node.kind is Kind.FRACTIONS:
             movie = self._open_eer(node, descriptor, identity)
             state = identity, node.view.rendering, movie.gain and movie.gain.state

@@ -3,7 +3,7 @@
 `X.mrc.tif` appears as `X.mrc`, beside `X.eer` its fractions as `X.mrc`, and beside a TIFF movie `X.tif` of another
 program its frames as `X.mrc`, or the original if it is an archived movie that was renamed; the archive's own gain
 references and drafts do not appear; everything else appears as it is. Views change some of this. Symbolic links are
-shown as links, never followed.
+shown as links; those called like EER and TIFF files are resolved beneath the archive for the `X.mrc` beside them.
 
 Threads: any thread may call anything; what is known of files has locks of its own.
 """
@@ -12,7 +12,6 @@ import errno
 import os
 import stat
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,7 +45,10 @@ from cryofs.movies.names import (
 from cryofs.movies.rendering import EerFacts, Rendering, facts_of, fraction_header, gain_header
 from cryofs.vfs.attributes import Attributes, attributes_of
 from cryofs.vfs.damage import Damage, damage_of, or_damage
+from cryofs.vfs.inodes import FolderInodes
 from cryofs.vfs.known import Known
+from cryofs.vfs.links import target_beneath
+from cryofs.vfs.nodes import Kind, Node, Source, made_at, made_of_source, plain_node
 from cryofs.vfs.patience import Patience
 from cryofs.vfs.references import GainReferences
 from cryofs.vfs.root import Root
@@ -61,40 +63,6 @@ _LONGEST_NAME = 255
 # Size of a movie whose size cannot be known: not 0, because programs that copy files may skip reading empty ones and
 # report success, and not that of the stored file, which a program could take for the size of the movie.
 _UNKNOWN_SIZE = 1
-
-
-class Kind(Enum):
-    """What is shown under a name."""
-
-    PLAIN = "a file, folder or link as it is"
-    MOVIE = "an archived movie as its original"
-    COUNTS = "an archived movie as counts"
-    FRACTIONS = "an EER movie as fractions"
-    FOREIGN = "a TIFF movie of another program as MRC"
-    EER_GAIN = "the gain reference of EER movies"
-
-
-@dataclass(frozen=True)
-class Node:
-    """A name of the mount.
-
-    Attributes
-    ----------
-    path : Path
-        The archive's file behind it.
-    kind : Kind
-        What is made of that file.
-    view : View
-        Where the name was found.
-    has_size : bool
-        Whether the size is that of what can be read; otherwise it is a placeholder.
-    """
-
-    path: Path
-    kind: Kind
-    attributes: Attributes
-    view: View
-    has_size: bool = True
 
 
 @dataclass(frozen=True)
@@ -151,8 +119,7 @@ class Tree:
         if not view.archive and any(map(is_own_name, place.relative_to(self.root.path).parts)):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if place == self.root.path:
-            attributes = attributes_of(self.root.lstat(place))
-            return Node(place, Kind.PLAIN, attributes.made_into(view.name) if view.name else attributes, view)
+            return plain_node(self.root, place, self.root.lstat(place), view)
         node = self._node(place, view)
         if node is None:
             code = errno.ENAMETOOLONG if len(os.fsencode(place.name)) > _LONGEST_NAME else errno.ENOENT
@@ -173,14 +140,20 @@ class Tree:
         If storage does not respond, the type of a file is inferred from its name.
         """
         folder = self.lookup(path)
+        inodes = FolderInodes(self.root, folder.path)
         shown: dict[str, Attributes] = {}
         files: list[tuple[Path, os.stat_result]] = []
         for name, found in self.root.entries(folder.path):
-            appears_as = self._shown_name(folder.path / name, found, folder.view)
-            if appears_as is not None:
-                shown[appears_as] = attributes_of(found)
-            if appears_as == name and stat.S_ISREG(found.st_mode):
+            appears = self._appears(folder.path / name, found, folder.view)
+            if appears is None:
+                continue
+            appears_as, kind = appears
+            attributes = inodes.attributes(name, found, folder.view.name)
+            if kind is Kind.PLAIN:
                 files.append((folder.path / name, found))
+            else:
+                attributes = made_at(self.root, folder.path / appears_as, attributes, kind, folder.view)
+            shown[appears_as] = attributes
         if not folder.view.archive:
             self._add_made_up(folder, shown, files)
         return list(shown.items())
@@ -203,12 +176,13 @@ class Tree:
     def first_eer(self, folder: Path) -> EerFacts | None:
         """What the first readable EER file of a folder says of itself."""
         for name, found in self.root.entries(folder):
-            if is_eer_name(name) and stat.S_ISREG(found.st_mode):
+            if is_eer_name(name):
                 try:
-                    facts = self._eer_facts.get(folder / name, found)
+                    source = self._behind(folder / name, found)
+                    facts = self._facts(self._eer_facts, source.path, source.found) if source else None
                 except (CryofsError, OSError):
                     continue
-                if not isinstance(facts, Damage):
+                if facts is not None and not isinstance(facts, Damage):
                     return facts
         return None
 
@@ -266,71 +240,96 @@ class Tree:
     def _movie(self, place: Path, view: View) -> Node | None:
         if not is_movie_name(place.name):
             return None
-        return self._archived(place.with_name(archived_name(place.name)), view)
-
-    def _archived(self, path: Path, view: View) -> Node | None:
-        """An archived movie, whatever its file is called."""
+        path = place.with_name(archived_name(place.name))
         found = self._lstat(path)
-        original = self._original(path, found) if found else None
-        if found is None or original is None:
+        return self._archived(place, Source(path, found), view) if found else None
+
+    def _archived(self, place: Path, source: Source, view: View, shown_as: Kind | None = None) -> Node | None:
+        """An archived movie, whatever its file is called."""
+        original = self._original(source.path, source.found)
+        if original is None:
             return None
+        kind = _kind_of(original, view)
+        made = made_of_source(self.root, place, source, shown_as or kind, view)
         if isinstance(original, Damage):
-            return Node(path, Kind.MOVIE, replace(attributes_of(found), size=_UNKNOWN_SIZE), view, has_size=False)
-        if view.counts and original.counts_bytes is not None:
-            attributes = _of_original(found, original).made_into(Kind.COUNTS.name, original.counts_bytes)
-            return Node(path, Kind.COUNTS, attributes, view)
-        return Node(path, Kind.MOVIE, _of_original(found, original), view)
+            return Node(source.path, kind, replace(made, size=_UNKNOWN_SIZE), view, source.found, has_size=False)
+        size = original.size if original.counts_bytes is None or kind is Kind.MOVIE else original.counts_bytes
+        return Node(source.path, kind, _of_original(made, original, size), view, source.found)
 
     def _plain(self, place: Path, view: View) -> Node | None:
         found = self._lstat(place)
-        if found is None or self._shown_name(place, found, view) != place.name:
+        if found is None or self._appears(place, found, view) != (place.name, Kind.PLAIN):
             return None
-        return Node(place, Kind.PLAIN, attributes_of(found), view)
+        return plain_node(self.root, place, found, view)
 
     def _reference(self, place: Path, view: View) -> Node | None:
         """A gain reference of the archive, where it appears."""
         if reference := self._references.find(place, view.counts):
-            return Node(reference[0], Kind.PLAIN, attributes_of(reference[1]), view)
+            path, found = reference
+            node = plain_node(self.root, path, found, view)
+            if path == place:
+                return node
+            attributes = made_at(self.root, place, node.attributes, Kind.REFERENCE, view, by_place=True)
+            return replace(node, kind=Kind.REFERENCE, attributes=attributes)
         return None
 
     def _fractions(self, place: Path, view: View) -> Node | None:
         for name in eer_names(place.name):
-            path = place.with_name(name)
-            found = self._lstat(path)
-            facts = self._facts(self._eer_facts, path, found) if found else None
-            if found is None or facts is None:
+            source = self._source(place.with_name(name))
+            facts = self._facts(self._eer_facts, source.path, source.found) if source else None
+            if source is None or facts is None:
                 continue
-            if isinstance(facts, Damage) and not facts.listed and path not in self._taken_for_movies:
+            if isinstance(facts, Damage) and not facts.listed and source.path not in self._taken_for_movies:
                 continue
             size = None if isinstance(facts, Damage) else _size_of_fractions(facts, view.rendering)
-            attributes = _fraction_attributes(found, view, size or _UNKNOWN_SIZE)
-            return Node(path, Kind.FRACTIONS, attributes, view, has_size=size is not None)
+            return self._made_of(place, source, Kind.FRACTIONS, view, size)
         return None
 
     def _foreign(self, place: Path, view: View) -> Node | None:
         for name in foreign_names(place.name):
-            path = place.with_name(name)
-            found = self._tiff(path)
-            if found is None:
+            source = self._tiff(place.with_name(name))
+            if source is None:
                 continue
-            facts = self._foreign_facts(path, found)
+            facts = self._foreign_facts(source.path, source.found)
             if facts is not None:
                 if isinstance(facts, Damage) and not facts.listed:
                     continue
                 size = None if isinstance(facts, Damage) else foreign_header(facts).data_end
-                attributes = attributes_of(found).made_into(Kind.FOREIGN.name, size or _UNKNOWN_SIZE)
-                return Node(path, Kind.FOREIGN, attributes, view, has_size=size is not None)
-            if node := self._archived(path, view):
-                # the file appears besides
-                return replace(node, attributes=node.attributes.made_into(Kind.FOREIGN.name))
+                return self._made_of(place, source, Kind.FOREIGN, view, size)
+            # the file appears besides
+            if node := self._archived(place, source, view, shown_as=Kind.FOREIGN):
+                return node
         return None
 
-    def _tiff(self, path: Path) -> os.stat_result | None:
-        """State of a file that is called like a TIFF movie, None of all others and where there is none."""
+    def _made_of(self, place: Path, source: Source, kind: Kind, view: View, size: int | None) -> Node:
+        """What a source is shown as; None: its size cannot be known."""
+        made = replace(made_of_source(self.root, place, source, kind, view), size=size or _UNKNOWN_SIZE)
+        return Node(source.path, kind, made, view, source.found, has_size=size is not None)
+
+    def _source(self, path: Path) -> Source | None:
+        """The file under a name, or behind a link of that name, None if there is none."""
+        found = self._lstat(path)
+        return self._behind(path, found) if found else None
+
+    def _behind(self, path: Path, found: os.stat_result) -> Source | None:
+        """The file itself or, for a link, the one that it leads to, if the mount shows that as it is."""
+        if stat.S_ISREG(found.st_mode):
+            return Source(path, found)
+        try:
+            target = target_beneath(self.root, path) if stat.S_ISLNK(found.st_mode) else None
+            if target is None or any(map(is_own_name, target.relative_to(self.root.path).parts)):
+                return None
+            at_target = self.root.lstat(target)
+        except OSError:
+            return None  # a link that cannot be followed is shown as a link only
+        is_plain = self._appears(target, at_target, View("", self._rendering)) == (target.name, Kind.PLAIN)
+        return Source(target, at_target, True) if is_plain and stat.S_ISREG(at_target.st_mode) else None
+
+    def _tiff(self, path: Path) -> Source | None:
+        """A file that is called like a TIFF movie, None of all others and where there is none."""
         if not is_tiff_name(path.name):
             return None
-        found = self._lstat(path)
-        return found if found and stat.S_ISREG(found.st_mode) else None
+        return self._source(path)
 
     def _foreign_facts(self, path: Path, found: os.stat_result) -> TiffFacts | Damage | None:
         """What a file says of itself as a TIFF movie of another program, None if it is not one."""
@@ -360,8 +359,8 @@ class Tree:
         if facts is None or not stat.S_ISREG(found.st_mode):
             return None
         size = gain_header(facts, view.rendering).data_end
-        attributes = attributes_of(found).made_into(view.name + str(place), size)
-        return Node(place, Kind.EER_GAIN, attributes, view)
+        attributes = made_at(self.root, place, attributes_of(found), Kind.EER_GAIN, view, by_place=True)
+        return Node(place, Kind.EER_GAIN, replace(attributes, size=size), view, None)
 
     def _add_made_up(
         self, folder: Node, shown: dict[str, Attributes], files: list[tuple[Path, os.stat_result]]
@@ -369,11 +368,9 @@ class Tree:
         """Add the names of movies that are made of files of the folder, and of gain references."""
         for path, found in files:
             if is_eer_name(path.name):
-                if self._is_eer(path, found):
-                    shown.setdefault(fractions_name(path.name), _fraction_attributes(found, folder.view))
+                self._add_made(folder, shown, path, found, fractions_name(path.name), Kind.FRACTIONS)
             elif self._is_foreign(path, renamed=True):
-                made = attributes_of(found).made_into(Kind.FOREIGN.name)
-                shown.setdefault(foreign_name(path.name) or path.name, made)
+                self._add_made(folder, shown, path, found, foreign_name(path.name) or path.name, Kind.FOREIGN)
         references = {GAIN_REFERENCE}
         if not folder.view.counts or any(map(is_movie_name, shown)):
             references |= self._references.names(folder.path, folder.view.counts)
@@ -381,6 +378,21 @@ class Tree:
             place = folder.path / name
             if node := self._reference(place, folder.view) or self._eer_gain(place, folder.view):
                 shown[name] = node.attributes
+
+    def _add_made(
+        self,
+        folder: Node,
+        shown: dict[str, Attributes],
+        path: Path,
+        found: os.stat_result,
+        made_name: str,
+        kind: Kind,
+    ) -> None:
+        """Add the name of a movie that is made of a listed file, or of the one that a listed link leads to."""
+        source = self._behind(path, found)
+        if source and (kind is not Kind.FRACTIONS or self._is_eer(source.path, source.found)):
+            made = made_of_source(self.root, folder.path / made_name, source, kind, folder.view)
+            shown.setdefault(made_name, replace(made, mode=stat.S_IFREG | stat.S_IMODE(made.mode)))
 
     def _is_eer(self, path: Path, found: os.stat_result) -> bool:
         """Return True if an EER file has frames, or if storage does not respond."""
@@ -397,9 +409,10 @@ class Tree:
         With `renamed`, archived movies that are called like one count, too.
         """
         try:
-            found = self._tiff(path)
-            if found is None:
+            source = self._tiff(path)
+            if source is None:
                 return False
+            path, found, _ = source
             # what surveys have learned of TIFF movies comes first, so that the records of few files are read
             facts = self._foreign_facts(path, found)
             if isinstance(facts, Damage):
@@ -408,21 +421,23 @@ class Tree:
         except (CryofsError, OSError):
             return True
 
-    def _shown_name(self, path: Path, found: os.stat_result, view: View) -> str | None:
-        """Name under which a file of the archive appears, None where it does not."""
+    def _appears(self, path: Path, found: os.stat_result, view: View) -> tuple[str, Kind] | None:
+        """Name under which a file of the archive appears, and as what; None where it does not."""
+        as_it_is = path.name, Kind.PLAIN
         if view.archive:
-            return path.name
+            return as_it_is
         if is_own_name(path.name):
             return None
         if is_reference_name(path.name) and stat.S_ISREG(found.st_mode) and not view.counts:
             return None
         movie = original_name(path.name)
         if movie is None:
-            return path.name
+            return as_it_is
         try:
-            return movie if self._original(path, found) else path.name
+            original = self._original(path, found)
+            return (movie, _kind_of(original, view)) if original else as_it_is
         except OSError:
-            return movie  # listed, so that its loss is seen; opening it reports the error
+            return movie, Kind.MOVIE  # listed, so that its loss is seen; opening it reports the error
 
     def _lstat(self, place: Path) -> os.stat_result | None:
         try:
@@ -457,10 +472,6 @@ class Tree:
             return damage
 
 
-def _fraction_attributes(found: os.stat_result, view: View, size: int | None = None) -> Attributes:
-    return attributes_of(found).made_into(view.name + Kind.FRACTIONS.name, size)
-
-
 def _size_of_fractions(facts: EerFacts, rendering: Rendering) -> int | None:
     """Size of an EER file as fractions, None if it cannot be rendered as wanted; opening it reports why."""
     try:
@@ -481,11 +492,18 @@ def _read_original(descriptor: int, size: int, name: str) -> _Original | None:
     )
 
 
-def _of_original(found: os.stat_result, original: _Original) -> Attributes:
+def _kind_of(original: _Original | Damage, view: View) -> Kind:
+    """As what an archived movie is shown."""
+    has_counts = isinstance(original, _Original) and original.counts_bytes is not None
+    return Kind.COUNTS if view.counts and has_counts else Kind.MOVIE
+
+
+def _of_original(made: Attributes, original: _Original, size: int) -> Attributes:
+    """Attributes of an archived movie with what its record says of the original."""
     return replace(
-        attributes_of(found),
+        made,
         mode=stat.S_IFREG | original.mode,
-        size=original.size,
+        size=size,
         mtime_ns=original.mtime_ns,
         atime_ns=original.atime_ns,
     )
