@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from cryofs.errors import DamagedError, FormatError
+from cryofs.formats.reading import read_up_to
 from cryofs.remedies import explain
 
 T = TypeVar("T")
@@ -33,12 +34,17 @@ class Damage(NamedTuple):
 
 
 def or_damage(read: Callable[[int, int, str], T], listed: bool = True) -> Callable[[int, int, str], T | Damage]:
-    """Return a function that does what `read` does, but returns the damage that `read` raises as an error."""
+    """Return a function that does what `read` does, but returns the damage that `read` raises as an error.
+
+    Damage of a file whose last byte cannot be read is an error of the storage: it may be gone at the next read.
+    """
 
     def reading(descriptor: int, size: int, name: str) -> T | Damage:
         try:
             return read(descriptor, size, name)
         except (DamagedError, FormatError) as error:
+            if size and not read_up_to(descriptor, 1, size - 1):
+                raise OSError(errno.EIO, "the file ends before its size") from error
             return Damage(str(error).removeprefix(f"{name}: "), listed)
 
     return reading

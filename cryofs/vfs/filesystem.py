@@ -29,8 +29,8 @@ from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Movie
-from cryofs.movies.names import is_file
-from cryofs.movies.rendering import Rendering, gain_header
+from cryofs.movies.names import is_file, printable
+from cryofs.movies.rendering import Rendering, fraction_header, gain_header
 from cryofs.settings import Settings
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
 from cryofs.vfs.change_times import ChangeTimes
@@ -51,6 +51,8 @@ _LONGEST_PUT_OFF = 5.0
 _ENDING_SECONDS = 5.0
 # EER files, those used last, of which it is remembered what was found wrong with them.
 _KNOWN_FINDINGS = 1 << 16
+# So many damaged files are named in the facts of a mount; the log names all.
+_MOST_TOLD = 20
 # A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
 _SLOW_SECONDS = 5.0
 # A file that is replaced between lookup and open is looked up again.
@@ -135,8 +137,8 @@ class FileSystem:
         self._last_asked = time.monotonic()
         node = self._lookup(path)
         with self._lock:
+            self._pages.told(path, node.attributes.size if node.has_size else None)
             found = self._change_times.by_name(path, node)
-            self._pages.told(path, found.size)
         return found.owned(self._ownership)
 
     def inode(self, path: str) -> int:
@@ -171,6 +173,12 @@ class FileSystem:
         self._last_asked = time.monotonic()
         with self._patience.in_all():
             node, file, found = self._looked_up_and_opened(path)
+        with self._lock:
+            lacks_size = self._pages.lacks_size(path)
+        if lacks_size:
+            file.close()
+            # programs would take the placeholder for the size; the kernel looks the name up again, then opens it again
+            raise ChangedError(f"{path}: readable again since it was looked up; open it again")
         with self._lock:
             handle = next(self._handles)
             self._change_times.opened(handle, path, node, found)
@@ -225,6 +233,7 @@ class FileSystem:
     def facts(self) -> dict[str, Any]:
         """Who serves this mount, and what was read, decoded and found in the cache."""
         figures = vars(self._store.figures()) if self._store is not None else {}
+        damaged = self._tree.damaged()
         with self._lock:
             findings = [found for _, found in self._findings.values()]
             served = {"reads": self._reads, "bytes_read": self._bytes_read, "open_files": len(self._open)}
@@ -236,6 +245,8 @@ class FileSystem:
             **figures,
             "eer_damaged_frames": sum(len(found.damaged_frames) for found in findings),
             "eer_saturated_values": sum(found.saturated_values for found in findings),
+            "damaged_files": len(damaged),
+            "damaged": [printable(line) for line in damaged[:_MOST_TOLD]],
         }
 
     def file_facts(self, path: str) -> dict[str, Any] | None:
@@ -246,13 +257,19 @@ class FileSystem:
     def _file_facts(self, node: Node) -> dict[str, Any] | None:
         if node.kind is not Kind.FRACTIONS:
             return None
-        facts, rendering = self._tree.eer_facts(node.path), node.view.rendering
+        rendering = node.view.rendering
+        try:
+            facts = self._tree.eer_facts(node.path)
+            fractions = fraction_header(facts, rendering, self._name_of(node)).nz
+        except (CryofsError, OSError) as error:
+            # programs that copy extended attributes must not fail on what only reading the file has to report
+            return {"source": node.path.name, "error": printable(str(error))}
         findings = self._findings_of(state_of(self._root.lstat(node.path)), self._name_of(node))
         return {
             "source": node.path.name,
             "source_frames": facts.frames,
-            "fractions": facts.fraction_count(rendering, node.path.name),
-            "grouping": facts.grouping(rendering, node.path.name),
+            "fractions": fractions,
+            "grouping": facts.grouping(rendering, self._name_of(node)),
             "upsampling": rendering.upsampling,
             "damaged_frames": findings.damaged_frames,
             "saturated_values": findings.saturated_values,
@@ -272,7 +289,8 @@ class FileSystem:
         while True:
             attempts_left -= 1
             node = self._lookup(path)
-            opened = functools.partial(self._opened, node)
+            # storage whose inodes are never the same is taken as it is
+            opened = functools.partial(self._opened, node, must_be_found=attempts_left > 0)
             try:
                 file, found = self._patience.run(self._name_of(node), opened, drop=lambda late: late[0].close())
             except ChangedError:
@@ -281,19 +299,19 @@ class FileSystem:
             else:
                 return node, file, found
 
-    def _opened(self, node: Node) -> tuple[OpenFile, Attributes]:
-        """A file just opened, with its attributes."""
-        file = self._open_node(node)
+    def _opened(self, node: Node, must_be_found: bool) -> tuple[OpenFile, Attributes]:
+        """A file just opened, with its attributes; ChangedError if it must be the file found, and is another."""
+        file = self._open_node(node, must_be_found)
         return file, file.attributes(node.attributes)
 
-    def _open_node(self, node: Node) -> OpenFile:
+    def _open_node(self, node: Node, must_be_found: bool) -> OpenFile:
         if stat.S_ISDIR(node.attributes.mode):
             raise IsADirectoryError(node.path.name)
         if node.kind is Kind.EER_GAIN:
             return self._open_eer_gain(node)
         descriptor = self._root.open(node.path)
         opened = os.fstat(descriptor)
-        if node.stored is not None and not os.path.samestat(opened, node.stored):
+        if must_be_found and node.stored and not os.path.samestat(opened, node.stored):
             os.close(descriptor)
             raise ChangedError(f"{self._name_of(node)}: replaced while it was being opened; open it again")
         identity = state_of(opened)

@@ -20,6 +20,9 @@ from cryofs.vfs.root import Root
 log = logging.getLogger("cryofs")
 T = TypeVar("T")
 
+# Damaged files, those met last, of which it is remembered that they were logged.
+_MOST_DAMAGED = 1 << 16
+
 
 class Known(Generic[T]):
     """What `read` returns for files, remembered for the `limit` files that were asked for last.
@@ -41,8 +44,8 @@ class Known(Generic[T]):
         self._limit = limit
         self._lock = threading.Lock()
         self._table: OrderedDict[FileState, T] = OrderedDict()
-        # states of damaged files, and names of those that are still changing
-        self._logged: OrderedDict[FileState | str, None] = OrderedDict()
+        # by name: the state of a damaged file, None while it may still be changing, and what is wrong with it
+        self._damaged: dict[str, tuple[FileState | None, str]] = {}
 
     def get(self, path: Path, found: os.stat_result) -> T:
         """What the file at `path`, in the state `found`, holds. Errors of reading are not remembered."""
@@ -54,8 +57,8 @@ class Known(Generic[T]):
                 return self.get_open(descriptor, self._root.name_of(path))
             finally:
                 os.close(descriptor)
-        if isinstance(value, Damage):
-            self._log_once(value, found, self._root.name_of(path))
+        if self._damaged or isinstance(value, Damage):
+            self.note(value, found, self._root.name_of(path))
         return value
 
     def get_open(self, descriptor: int, name: str) -> T:
@@ -66,11 +69,9 @@ class Known(Generic[T]):
             return self._recall(state)
         except KeyError:
             value = self._patience.run(name, partial(self._read, descriptor, found.st_size, name))
-        if isinstance(value, Damage):
-            self._log_once(value, found, name)
-            if not is_settled(found):
-                return value
-        self.remember(state, value)
+        self.note(value, found, name)
+        if is_settled(found) or not isinstance(value, Damage):
+            self.remember(state, value)
         return value
 
     def knows(self, state: FileState) -> bool:
@@ -78,22 +79,30 @@ class Known(Generic[T]):
         with self._lock:
             return state in self._table
 
+    def note(self, value: T | Damage, found: os.stat_result, name: str) -> None:
+        """Note what a file holds: damage is logged, once for each state of the file."""
+        with self._lock:
+            before = self._damaged.pop(name, None)
+            if not isinstance(value, Damage):
+                return
+            noted = state_of(found) if is_settled(found) else None, value.reason
+            self._damaged[name] = noted
+            if len(self._damaged) > _MOST_DAMAGED:
+                del self._damaged[next(iter(self._damaged))]
+        if before is None or before[0] != noted[0]:
+            log.warning("%s: %s", name, value.reason, extra={"facts": {"file": name}})
+
+    def damaged(self) -> list[str]:
+        """Damaged files that were met, each as a line with name, problem and remedy."""
+        with self._lock:
+            return [f"{name}: {reason}" for name, (_, reason) in self._damaged.items()]
+
     def remember(self, state: FileState, value: T) -> None:
         """Take over what is known of a file from elsewhere."""
         with self._lock:
             self._table[state] = value
             if len(self._table) > self._limit:
                 self._table.popitem(last=False)
-
-    def _log_once(self, damage: Damage, found: os.stat_result, name: str) -> None:
-        key = state_of(found) if is_settled(found) else name
-        with self._lock:
-            logged = key in self._logged
-            self._logged[key] = None
-            if len(self._logged) > self._limit:
-                self._logged.popitem(last=False)
-        if not logged:
-            log.warning("%s: %s", name, damage.reason, extra={"facts": {"file": name}})
 
     def _recall(self, state: FileState) -> T:
         with self._lock:

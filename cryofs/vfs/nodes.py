@@ -38,6 +38,8 @@ class Node:
         Where the name was found.
     stored : os.stat_result or None
         State in which the archive's file was found; None for a file outside the archive.
+    has_size : bool
+        Whether the size is that of what can be read; otherwise it is a placeholder.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class Node:
     attributes: Attributes
     view: View
     stored: os.stat_result | None
+    has_size: bool = True
 
 
 class Source(NamedTuple):

@@ -186,6 +186,10 @@ class Tree:
                     return facts
         return None
 
+    def damaged(self) -> list[str]:
+        """Damaged files that were met so far, each as a line with name, problem and remedy."""
+        return [line for known in (self._originals, self._eer_facts, self._tiff_facts) for line in known.damaged()]
+
     def surveyed(self) -> dict[str, tuple[Known[Any], Any]]:
         """By the end of a file's name: what listings have to know of such files, and the type of it."""
         originals = {archived_name(suffix): (self._originals, _Original | Damage | None) for suffix in MOVIE_SUFFIXES}
@@ -248,7 +252,7 @@ class Tree:
         kind = _kind_of(original, view)
         made = made_of_source(self.root, place, source, shown_as or kind, view)
         if isinstance(original, Damage):
-            return Node(source.path, kind, replace(made, size=_UNKNOWN_SIZE), view, source.found)
+            return Node(source.path, kind, replace(made, size=_UNKNOWN_SIZE), view, source.found, has_size=False)
         size = original.size if original.counts_bytes is None or kind is Kind.MOVIE else original.counts_bytes
         return Node(source.path, kind, _of_original(made, original, size), view, source.found)
 
@@ -275,14 +279,10 @@ class Tree:
             facts = self._facts(self._eer_facts, source.path, source.found) if source else None
             if source is None or facts is None:
                 continue
-            if isinstance(facts, Damage):
-                if not facts.listed and source.path not in self._taken_for_movies:
-                    continue
-                size = _UNKNOWN_SIZE
-            else:
-                size = _size_of_fractions(facts, view.rendering)
-            attributes = replace(made_of_source(self.root, place, source, Kind.FRACTIONS, view), size=size)
-            return Node(source.path, Kind.FRACTIONS, attributes, view, source.found)
+            if isinstance(facts, Damage) and not facts.listed and source.path not in self._taken_for_movies:
+                continue
+            size = None if isinstance(facts, Damage) else _size_of_fractions(facts, view.rendering)
+            return self._made_of(place, source, Kind.FRACTIONS, view, size)
         return None
 
     def _foreign(self, place: Path, view: View) -> Node | None:
@@ -294,13 +294,17 @@ class Tree:
             if facts is not None:
                 if isinstance(facts, Damage) and not facts.listed:
                     continue
-                size = _UNKNOWN_SIZE if isinstance(facts, Damage) else foreign_header(facts).data_end
-                attributes = replace(made_of_source(self.root, place, source, Kind.FOREIGN, view), size=size)
-                return Node(source.path, Kind.FOREIGN, attributes, view, source.found)
+                size = None if isinstance(facts, Damage) else foreign_header(facts).data_end
+                return self._made_of(place, source, Kind.FOREIGN, view, size)
             # the file appears besides
             if node := self._archived(place, source, view, shown_as=Kind.FOREIGN):
                 return node
         return None
+
+    def _made_of(self, place: Path, source: Source, kind: Kind, view: View, size: int | None) -> Node:
+        """What a source is shown as; None: its size cannot be known."""
+        made = replace(made_of_source(self.root, place, source, kind, view), size=size or _UNKNOWN_SIZE)
+        return Node(source.path, kind, made, view, source.found, has_size=size is not None)
 
     def _source(self, path: Path) -> Source | None:
         """The file under a name, or behind a link of that name, None if there is none."""
@@ -311,10 +315,13 @@ class Tree:
         """The file itself or, for a link, the one that it leads to, if the mount shows that as it is."""
         if stat.S_ISREG(found.st_mode):
             return Source(path, found)
-        target = target_beneath(self.root, path) if stat.S_ISLNK(found.st_mode) else None
-        if target is None or any(map(is_own_name, target.relative_to(self.root.path).parts)):
-            return None
-        at_target = self.root.lstat(target)
+        try:
+            target = target_beneath(self.root, path) if stat.S_ISLNK(found.st_mode) else None
+            if target is None or any(map(is_own_name, target.relative_to(self.root.path).parts)):
+                return None
+            at_target = self.root.lstat(target)
+        except OSError:
+            return None  # a link that cannot be followed is shown as a link only
         is_plain = self._appears(target, at_target, View("", self._rendering)) == (target.name, Kind.PLAIN)
         return Source(target, at_target, True) if is_plain and stat.S_ISREG(at_target.st_mode) else None
 
@@ -382,10 +389,7 @@ class Tree:
         kind: Kind,
     ) -> None:
         """Add the name of a movie that is made of a listed file, or of the one that a listed link leads to."""
-        try:
-            source = self._behind(path, found)
-        except OSError:
-            source = Source(path, found, True)  # listed, so that its loss is seen
+        source = self._behind(path, found)
         if source and (kind is not Kind.FRACTIONS or self._is_eer(source.path, source.found)):
             made = made_of_source(self.root, folder.path / made_name, source, kind, folder.view)
             shown.setdefault(made_name, replace(made, mode=stat.S_IFREG | stat.S_IMODE(made.mode)))
@@ -462,17 +466,18 @@ class Tree:
         try:
             return known.get(path, found)
         except OSError as error:
-            if damage := damage_of(error):
-                return damage
-            raise
+            if (damage := damage_of(error)) is None:
+                raise
+            known.note(damage, found, self.root.name_of(path))
+            return damage
 
 
-def _size_of_fractions(facts: EerFacts, rendering: Rendering) -> int:
-    """Size of an EER file as fractions; opening one that cannot be rendered as wanted reports why."""
+def _size_of_fractions(facts: EerFacts, rendering: Rendering) -> int | None:
+    """Size of an EER file as fractions, None if it cannot be rendered as wanted; opening it reports why."""
     try:
         return fraction_header(facts, rendering, "").data_end
     except FormatError:
-        return _UNKNOWN_SIZE
+        return None
 
 
 def _read_original(descriptor: int, size: int, name: str) -> _Original | None:
