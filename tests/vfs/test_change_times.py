@@ -120,3 +120,18 @@ def test_a_file_that_is_replaced_while_it_is_opened_has_the_attributes_of_the_ne
     assert bytes(files.read(handle, 100, 0)) == b"another microscope"
     assert files.open_attributes(handle).inode == (place / "notes.txt").stat().st_ino
     files.release(handle)
+
+
+def test_storage_whose_inodes_are_never_the_same_is_taken_as_it_is(
+    place: Path, files: FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = files._root.open
+
+    def replaced_first(path: Path) -> int:
+        replace(place / "notes.txt")
+        return real(path)
+
+    monkeypatch.setattr(files._root, "open", replaced_first)
+    handle = files.open("/notes.txt")
+    assert bytes(files.read(handle, 100, 0)) == b"300 kV"
+    files.release(handle)
