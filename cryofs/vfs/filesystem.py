@@ -95,7 +95,7 @@ class FileSystem:
         self._background: ThreadPoolExecutor | None = None
         self._store: FrameStore | None = None
         self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
-        self._surveyor = Surveyor(root, index_path(self.archive), self._tree.surveyed(), self._is_asked)
+        self._surveyor = Surveyor(root, index_path(self.archive), self._tree.facts.surveyed(), self._is_asked)
         self._started = time.time()
         self._last_asked = 0.0
         self._bytes_read = 0
@@ -233,7 +233,7 @@ class FileSystem:
     def facts(self) -> dict[str, Any]:
         """Who serves this mount, and what was read, decoded and found in the cache."""
         figures = vars(self._store.figures()) if self._store is not None else {}
-        damaged = self._tree.damaged()
+        damaged = self._tree.facts.damaged()
         with self._lock:
             findings = [found for _, found in self._findings.values()]
             served = {"reads": self._reads, "bytes_read": self._bytes_read, "open_files": len(self._open)}
@@ -259,7 +259,7 @@ class FileSystem:
             return None
         rendering = node.view.rendering
         try:
-            facts = self._tree.eer_facts(node.path)
+            facts = self._tree.facts.readable_eer(node.path)
             fractions = fraction_header(facts, rendering, self._name_of(node)).nz
         except (CryofsError, OSError) as error:
             # programs that copy extended attributes must not fail on what only reading the file has to report
@@ -338,7 +338,7 @@ class FileSystem:
         name = self._name_of(node)
         try:
             adopted = is_archived(descriptor, os.fstat(descriptor).st_size, name)
-            index = None if adopted else self._tree.tiff_index(descriptor, name)
+            index = None if adopted else self._tree.facts.tiff_index(descriptor, name)
         except BaseException:
             os.close(descriptor)
             raise
@@ -350,7 +350,7 @@ class FileSystem:
     def _open_eer(self, node: Node, descriptor: int, identity: FileState) -> EerMovie:
         name = self._name_of(node)
         try:
-            index = self._tree.eer_index(descriptor, name)
+            index = self._tree.facts.eer_index(descriptor, name)
         except BaseException:
             os.close(descriptor)
             raise
