@@ -18,6 +18,7 @@ from cryofs.detector.values import Arithmetic, GainReference
 from cryofs.errors import CryofsError, FormatError, GainError
 from cryofs.file_state import FileState, is_still, state_of
 from cryofs.formats import mrc
+from cryofs.formats.reading import read_up_to
 from cryofs.formats.sums import file_sha256
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import GAIN_REFERENCE, is_reference_name
@@ -26,6 +27,9 @@ from cryofs.movies.names import GAIN_REFERENCE, is_reference_name
 _MAX_DETAIL = 1 << 30
 # Type of the extended header of a reference whose arithmetic is not SINGLE: the detail, as little-endian float32.
 _EXTENDED_TYPES = {Arithmetic.DOUBLE: "CFGD", Arithmetic.RECIPROCAL: "CFGR"}
+# How the first label of an estimated reference begins, and where that label is.
+_LABEL = "cryofs gain reference"
+_LABEL_PLACE = 224
 
 # From so many agreeing values on RELION's converter uses the gain of a pixel, unless told otherwise.
 _RELION_THRESH = 50
@@ -113,6 +117,11 @@ def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
         detail = reference.detail.astype("<f4").tobytes()
         header = mrc.with_extended_header(header, _EXTENDED_TYPES[reference.arithmetic], detail)
     return header + reference.gain.astype("<f4").tobytes()
+
+
+def is_estimated(descriptor: int) -> bool:
+    """Return True if an open file is a gain reference that cryofs estimated, by the label of its header."""
+    return read_up_to(descriptor, len(_LABEL), _LABEL_PLACE) == _LABEL.encode()
 
 
 def _detail(movie: MrcMovie) -> NDArray[np.float32]:

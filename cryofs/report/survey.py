@@ -14,7 +14,7 @@ from cryofs.errors import CryofsError
 from cryofs.formats import eer, mrc
 from cryofs.formats.record import Record
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import EER_SUFFIX
+from cryofs.movies.names import is_eer_name
 
 # Columns and rows of an image, in either orientation, and the cameras that give them.
 _CAMERAS = {
@@ -163,7 +163,7 @@ def _grouped(named: Iterable[tuple[str, MovieFacts]]) -> list[Saved]:
 
 def _movie(path: Path, folder: Path) -> MovieFacts | None:
     """Facts of a movie, None of another file."""
-    if path.suffix == EER_SUFFIX:
+    if is_eer_name(path.name):
         return _eer(path, folder)
     what = classify(path)
     if isinstance(what, Damaged):
