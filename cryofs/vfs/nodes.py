@@ -69,11 +69,11 @@ def made_at(
 ) -> Attributes:
     """Return the attributes of what a stored file is shown as at a place, with the size of the stored file.
 
-    A stored file that may be shown at several places (`by_place`, or because it has several links) is as many files,
-    each with one link and so with an inode of its own. Otherwise the place does not count, so that a file keeps its
-    inode when it is renamed.
+    What is found through a symbolic link (`by_place`) is a file of its own at each place. Otherwise the place does not
+    count, so that a file keeps its inode when it is renamed; movies whose stored files are hard links of each other
+    share an inode and show the same bytes.
     """
-    where = str(place.relative_to(root.path)) if by_place or stored.links > 1 else ""
+    where = str(place.relative_to(root.path)) if by_place else ""
     rendering = fingerprint(view.rendering) if kind in (Kind.FRACTIONS, Kind.EER_GAIN) else ""
     return made_of(stored, kind.name, view.name, rendering, where)
 
