@@ -21,6 +21,9 @@ FILE_SYSTEM_TYPE = "fuse.cryofs"
 ATTRIBUTE_PREFIX = "user.cryofs."
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 _UNMOUNT_SECONDS = 30.0
+# Has an entry for each FUSE file system as long as it is mounted in any mount namespace; it may take a moment to go.
+_BDI = "/sys/class/bdi"
+_NAMESPACE_SECONDS = 0.5
 # What a mount without a process answers, and a request that it was killed under.
 _DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 
@@ -102,13 +105,13 @@ def clear_dead_mount(mountpoint: Path) -> bool:
 
 
 def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
-    """Unmount, and wait until mount and process are gone.
+    """Unmount, and wait until the mount is gone, and its process if that serves nothing else.
 
     Parameters
     ----------
     lazy : bool
-        Take the mount away from its place even if it is in use, and wait for that alone: its process ends when the last
-        program that uses it does.
+        Detach the mount from its place even if it is in use, and do not wait for the process, which ends when the last
+        program that uses the mount does.
 
     Raises
     ------
@@ -122,25 +125,59 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     if mount.user not in (None, os.geteuid()) and os.geteuid() != 0:
         owner = _user_name(mount.user)
         raise MountError(f"{mountpoint}: mounted by another user ({owner}); let that user or root unmount it")
-    facts = None
-    if not lazy:
-        with contextlib.suppress(MountError):
-            facts = mount_facts(mountpoint)
+    process = None if lazy else _only_serving(mountpoint)
+    _remove(mountpoint, lazy)
+    _wait_until_gone(mount, process)
+
+
+def _wait_until_gone(mount: Mount, process: int | None) -> None:
+    """Wait for a removed mount, and for its process unless the file system is mounted elsewhere too."""
+    began = time.monotonic()
+    while (seconds := time.monotonic() - began) < _UNMOUNT_SECONDS:
+        mounts = mount_table()
+        if all(other.number != mount.number for other in mounts) and (
+            process is None
+            or not _runs(process)
+            or any(other.device == mount.device for other in mounts)
+            or (seconds > _NAMESPACE_SECONDS and Path(_BDI, mount.device).exists())
+        ):
+            return
+        time.sleep(0.002)
+    raise MountError(f"{mount.place}: unmounted, but its process {process or ''} is still there")
+
+
+def _remove(mountpoint: Path, lazy: bool) -> None:
+    """Have the system remove the topmost mount at a place."""
     tool = shutil.which("fusermount3")
     command = [tool, "-u", *(["-z"] if lazy else [])] if tool else ["umount", *(["-l"] if lazy else [])]
     command += ["--", str(mountpoint)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="backslashreplace", check=False)
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or ["unmounting failed"]
         raise MountError(
             f"{mountpoint}: {reason[0]}; close what uses it (fuser -vm {mountpoint}), then try again, "
-            "or have it vanish for all but those (--lazy)"
+            "or detach it now and let open files finish (--lazy)"
         )
-    deadline = time.monotonic() + _UNMOUNT_SECONDS
-    while is_mounted(mountpoint) or (facts is not None and _runs(facts["pid"])):
-        if time.monotonic() > deadline:
-            raise MountError(f"{mountpoint}: unmounted, but its process {facts and facts['pid']} is still there")
-        time.sleep(0.01)
+
+
+def _only_serving(mountpoint: Path) -> int | None:
+    """Return the process of a mount, None if it does not respond, or serves other mounts too."""
+    with contextlib.suppress(MountError):
+        facts = mount_facts(mountpoint)
+        if facts is not None and _connections(facts["pid"]) == 1:
+            return int(facts["pid"])
+    return None
+
+
+def _connections(pid: int) -> int:
+    """Return how many connections to the kernel's FUSE a process has open; 0 for a process of another PID namespace."""
+    count = 0
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            # a descriptor may have been closed since the folder was read
+            with contextlib.suppress(OSError):
+                count += os.readlink(entry.path) == "/dev/fuse"
+    return count
 
 
 def _user_name(number: int | None) -> str:
@@ -152,7 +189,8 @@ def _user_name(number: int | None) -> str:
 
 def _runs(pid: int) -> bool:
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return False
-    return state != "Z"
+    # the name of the program, in parentheses, may hold any bytes
+    return not status.rpartition(b") ")[2].startswith(b"Z")
