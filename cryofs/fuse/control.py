@@ -21,9 +21,8 @@ FILE_SYSTEM_TYPE = "fuse.cryofs"
 ATTRIBUTE_PREFIX = "user.cryofs."
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 _UNMOUNT_SECONDS = 30.0
-# Has an entry for each FUSE file system as long as it is mounted in any mount namespace; it may take a moment to go.
-_BDI = "/sys/class/bdi"
-_NAMESPACE_SECONDS = 0.5
+# A mount namespace that is made for a short command has copies of all mounts, and should not be taken for a container.
+_NAMESPACE_SECONDS = 5.0
 # What a mount without a process answers, and a request that it was killed under.
 _DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 
@@ -125,25 +124,40 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     if mount.user not in (None, os.geteuid()) and os.geteuid() != 0:
         owner = _user_name(mount.user)
         raise MountError(f"{mountpoint}: mounted by another user ({owner}); let that user or root unmount it")
-    process = None if lazy else _only_serving(mountpoint)
+    process = None if lazy or _is_elsewhere(mount) else _only_serving(mountpoint)
+    entry = _bdi_entry(mount)
     _remove(mountpoint, lazy)
-    _wait_until_gone(mount, process)
-
-
-def _wait_until_gone(mount: Mount, process: int | None) -> None:
-    """Wait for a removed mount, and for its process unless the file system is mounted elsewhere too."""
     began = time.monotonic()
-    while (seconds := time.monotonic() - began) < _UNMOUNT_SECONDS:
-        mounts = mount_table()
-        if all(other.number != mount.number for other in mounts) and (
-            process is None
-            or not _runs(process)
-            or any(other.device == mount.device for other in mounts)
-            or (seconds > _NAMESPACE_SECONDS and Path(_BDI, mount.device).exists())
-        ):
-            return
+    while _is_there(mount) or (process is not None and _runs(process)):
+        seconds = time.monotonic() - began
+        if seconds > _NAMESPACE_SECONDS and entry is not None and _bdi_entry(mount) == entry:
+            # mounted in another mount namespace too, so its process goes on
+            process = None
+        if seconds > _UNMOUNT_SECONDS:
+            raise MountError(f"{mountpoint}: unmounted, but its process {process or ''} is still there")
         time.sleep(0.002)
-    raise MountError(f"{mount.place}: unmounted, but its process {process or ''} is still there")
+
+
+def _is_there(mount: Mount) -> bool:
+    # numbers of mounts are used again, so all else has to be equal too
+    return any(other == mount and other.number == mount.number for other in mount_table())
+
+
+def _is_elsewhere(mount: Mount) -> bool:
+    """Return True if the file system of a mount is mounted at other places too (bind mounts)."""
+    return any(other.device == mount.device and other.number != mount.number for other in mount_table())
+
+
+def _bdi_entry(mount: Mount) -> int | None:
+    """Return what identifies the kernel's entry of a file system, None if there is none.
+
+    FUSE file systems have one as long as they are mounted in any mount namespace. Device numbers are used again at
+    once, inodes of such entries are not.
+    """
+    try:
+        return Path("/sys/class/bdi", mount.device).stat().st_ino
+    except OSError:
+        return None
 
 
 def _remove(mountpoint: Path, lazy: bool) -> None:
@@ -176,7 +190,7 @@ def _connections(pid: int) -> int:
         for entry in os.scandir(f"/proc/{pid}/fd"):
             # a descriptor may have been closed since the folder was read
             with contextlib.suppress(OSError):
-                count += os.readlink(entry.path) == "/dev/fuse"
+                count += Path(entry.path).readlink() == Path("/dev/fuse")
     return count
 
 

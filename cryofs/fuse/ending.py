@@ -10,9 +10,10 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
-_DEVICE = "/dev/fuse"
+_DEVICE = Path("/dev/fuse")
 
 
 def watch_connection(end: Callable[[], None]) -> None:
@@ -35,11 +36,11 @@ def watch_connection(end: Callable[[], None]) -> None:
 
 def _connections() -> list[int]:
     found = []
-    for name in os.listdir("/proc/self/fd"):
+    for path in Path("/proc/self/fd").iterdir():
         # the descriptor of the listing itself is closed by now
         with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{name}") == _DEVICE:
-                found.append(int(name))
+            if path.readlink() == _DEVICE:
+                found.append(int(path.name))
     return found
 
 

@@ -180,7 +180,7 @@ def check_cores(root: Path = ROOT) -> Finding:
 
 
 def check_open_files(root: Path = ROOT) -> Finding:
-    """Check the hard limit of open files, to which a mount raises its soft one; an open movie takes one in the mount."""
+    """Check the hard limit of open files, to which a mount raises its soft one; each open movie takes one."""
     limit = process_limit("Max open files", root, hard=True)
     if limit is not None and limit < _OPEN_FILES:
         return warning(
