@@ -143,10 +143,10 @@ def _defects_text(path: Path, gain: NDArray[np.float32]) -> str:
         return ""
     listed = ", ".join(f"row {row} column {column}" for row, column in places[:_LISTED].tolist())
     more = f", and {len(places) - _LISTED} more" if len(places) > _LISTED else ""
-    pixels = "1 pixel is" if len(places) == 1 else f"{len(places)} pixels are"
+    pixels, defects = ("1 pixel", "a defect") if len(places) == 1 else (f"{len(places)} pixels", "defects")
     return (
-        f"{_name(path)}: {pixels} not a valid gain (NaN, infinite, negative or too small to divide by), "
-        f"used as defects with gain 0: {listed}{more}"
+        f"{_name(path)}: {pixels} without a valid gain (NaN, infinite, negative or too small to divide by), "
+        f"counted as {defects}: {listed}{more}"
     )
 
 

@@ -99,7 +99,7 @@ def test_the_gain_reference_of_eer_movies_has_to_be_usable(place: Path) -> None:
     tifffile.imwrite(place / "falcon.gain", gain)
     found = trouble(place)
     assert found.level is Level.WARNING
-    assert "1 pixel is not a valid gain" in found.what
+    assert "1 pixel without a valid gain" in found.what
     assert "row 1 column 2" in found.what
     tifffile.imwrite(place / "falcon.gain", -np.ones((4, 4), np.float32))
     assert trouble(place).level is Level.PROBLEM

@@ -162,7 +162,7 @@ def test_defects_of_the_gain_reference_are_noted(session: Path, tmp_path: Path) 
     target = tmp_path / "archive"
     _, heard = archive(session, target, options(Rendering(grouping=5, gain=tmp_path / "falcon.mrc")))
     (note,) = heard.notes
-    assert "1 pixel is not a valid gain" in note
+    assert "1 pixel without a valid gain" in note
     assert note.endswith("row 4 column 5")
     gain[4, 5] = 0
     with mrcfile.open(target / "gain-reference-eer.mrc") as written:

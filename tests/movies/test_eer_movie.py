@@ -275,7 +275,7 @@ def test_values_that_cannot_be_a_gain_are_defects(
     # as in a reference that has zeros there, also for the mean
     np.testing.assert_allclose(gains.get(path, wanted).values, expected_gain(gain, kind, upsampling, 1), rtol=1e-5)
     (line,) = caplog.messages
-    assert line.startswith(f"{path}: 4 pixels are not a valid gain")
+    assert line.startswith(f"{path}: 4 pixels without a valid gain")
     assert line.endswith("row 3 column 5, row 3 column 6, row 20 column 0, row 47 column 63")
     gains.get(path, SHAPE)
     assert len(caplog.messages) == 1
@@ -312,11 +312,11 @@ def test_many_defects_are_counted_and_some_are_listed(tmp_path: Path) -> None:
     gain = gain_values(SHAPE)
     gain[30, :50] = np.nan
     (line,) = defects_of(write_gain(tmp_path, "gain", gain)).splitlines()
-    assert "50 pixels are" in line
+    assert "50 pixels " in line
     assert line.endswith("row 30 column 9, and 40 more")
     gain[30] = 1
     gain[7, 8] = -1
-    assert "1 pixel is" in defects_of(write_gain(tmp_path, "gain", gain))
+    assert "1 pixel " in defects_of(write_gain(tmp_path, "gain", gain))
     assert defects_of(write_gain(tmp_path, "mrc", gain_values(SHAPE))) == ""
 
 

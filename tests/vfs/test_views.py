@@ -197,8 +197,8 @@ def test_values_that_cannot_be_a_gain_are_logged_with_the_name_of_the_file(
         for view in ("/", "/Movies/", "/@up2_gr8/"):
             shown = np.frombuffer(content(files, f"{view}gain-reference.mrc")[1024:], np.float32)
             assert np.isfinite(shown).all()
-    (line,) = [message for message in caplog.messages if "not a valid gain" in message]
-    assert line.startswith(f"{folder}/falcon.gain: 1 pixel is")
+    (line,) = [message for message in caplog.messages if "without a valid gain" in message]
+    assert line.startswith(f"{folder}/falcon.gain: 1 pixel without")
     assert line.endswith(": row 2 column 3")
 
 
