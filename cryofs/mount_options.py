@@ -73,6 +73,8 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Least important events that are logged, and how.
     fsname : str or None
         What the table of mounts shows as the source; else the archive.
+    nonempty : bool
+        Whether the mountpoint may hold files, which the mount then hides.
 
     The others are those of mount.fuse3(8), fuse(4) and mount(8) of the same name.
     """
@@ -83,6 +85,7 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     log_file: str | None = None
     log_level: Level | None = None
     log_format: Format | None = None
+    nonempty: bool = False
 
     fsname: str | None = None
     allow_other: bool = False
@@ -110,7 +113,7 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 # What is meant by its name alone.
 _SWITCHES = {name for kind in (MountOptions, Settings) for name, of in get_type_hints(kind).items() if of is bool}
 _EXAMPLES = {"cache_size": "8GiB", "readahead": "4MiB", "umask": "027", "metrics": "9555", "log_file": "/var/log/x.log"}
-_OURS = ("uid", "gid", "umask", "log_file", "log_level", "log_format", "fsname")
+_OURS = ("uid", "gid", "umask", "log_file", "log_level", "log_format", "fsname", "nonempty")
 _OF_FUSE = tuple(name for name in MountOptions.__struct_fields__ if name not in _OURS)
 
 

@@ -120,9 +120,54 @@ def test_parts_of_a_core_count_as_one(tmp_path: Path, monkeypatch: pytest.Monkey
     assert usable_cores(machine(tmp_path, "0::/\n", {"cpu.max": "250000 100000\n"})) == 3
 
 
+ODD_LINES = "\n:\nMemTotal\nMemTotal: 0 kB\nMax address space\nMax address space  x\n0:\n1:cpu\n0::a\n\udcff\n"
+
+
+@pytest.mark.parametrize("table", ["proc/meminfo", "proc/self/cgroup", "proc/self/limits"])
+def test_lines_that_do_not_parse_are_skipped(tmp_path: Path, table: str) -> None:
+    root = machine(tmp_path, "0::/a\n", {"a/memory.max": str(GIB), "a/cpu.max": "1 1\n"}, str(2 * GIB))
+    (root / table).write_bytes(os.fsencode(ODD_LINES) + (root / table).read_bytes())
+    assert memory_limits(root) == {
+        "the machine": MACHINE,
+        "its control group": GIB,
+        "its limit of address space": 2 * GIB,
+    }
+    assert usable_cores(root) == 1
+
+
+@pytest.mark.parametrize("content", ["", "0\n", "-1\n", "0 0\n", "1\n2\n3\n", "\udcff"])
+def test_limits_of_control_groups_that_do_not_parse(tmp_path: Path, content: str) -> None:
+    root = machine(tmp_path, "0::/\n3:cpu:/\n")
+    for name in ("memory.max", "cpu.max", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"):
+        path = root / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.fsencode(content))
+    assert usable_memory(root) == MACHINE
+    assert usable_cores(root) == len(os.sched_getaffinity(0))
+
+
+def test_without_tables_the_system_is_asked(tmp_path: Path) -> None:
+    real = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert memory_limits(tmp_path) == {"the machine": real}
+    assert usable_cores(tmp_path) == len(os.sched_getaffinity(0))
+
+
+def test_the_limit_of_open_files_is_raised() -> None:
+    program = """
+import resource
+from cryofs.resources import process_limit, raise_open_files
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, 600))
+raise_open_files()
+print(process_limit("Max open files"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "600\n"
+
+
 def test_limits_of_the_process(tmp_path: Path) -> None:
     root = machine(tmp_path)
     assert process_limit("Max open files", root) == 1024
+    assert process_limit("Max open files", root, hard=True) == 4096
     assert process_limit("Max address space", root) is None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert process_limit("Max open files") == soft

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from cryofs.archive.eer_checks import EerCheck, check_eers
 from cryofs.archive.kinds import Archived, Damaged, classify
-from cryofs.errors import SettingsError
+from cryofs.errors import GainError, SettingsError
 from cryofs.finding import Finding, ok, problem, warning
 from cryofs.formats.record import Gain, Record
 from cryofs.mount_table import MOUNT_TABLE, is_far, mount_of, mount_table
+from cryofs.movies.eer_gain import defects_of
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.names import DRAFT_PREFIX, is_eer_name, is_own_name, is_reference_name
 from cryofs.settings import FILE_NAME, load_settings
@@ -170,6 +171,12 @@ def check_settings(archive: Path) -> Finding:
         return problem(str(error), f"correct {path}")
     if gain is not None and not os.access(gain, os.R_OK, effective_ids=True):
         return problem(f"{path}: its eer_gain {gain} is missing or not readable", "correct the path, or put it back")
+    try:
+        defects = defects_of(Path(gain)) if gain is not None else ""
+    except GainError as error:
+        return problem(str(error), f"correct eer_gain in {path}")
+    if defects:
+        return warning(defects, "give another gain reference, unless these pixels are known defects")
     return ok(f"{path}: valid" if path.exists() else f"{path}: none, so settings are the defaults")
 
 

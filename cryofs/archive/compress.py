@@ -127,6 +127,7 @@ class _Run:
         self._listener = listener
         self._pool = pool
         self._archiver = Archiver(archive, options, Workers(pool, options.jobs))
+        self._archiver.eer_gains.report = listener.note
         self._references = self._archiver.references
         # sizes of images for which the gain reference of EER movies is in the archive
         self._eer_grids: set[tuple[int, int]] = set()

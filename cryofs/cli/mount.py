@@ -43,8 +43,8 @@ def command(
         typer.Option(
             "-o",
             metavar="OPTIONS",
-            help="Mount options, separated by commas: allow_other, uid=, gid=, umask=, others of FUSE, "
-            "and each of the options below by its name, as in cache_size=8GiB.",
+            help="Mount options, separated by commas: allow_other, uid=, gid=, umask=, nonempty, others of "
+            "FUSE, and each of the options below by its name, as in cache_size=8GiB.",
         ),
     ] = "",
     cache_size: Annotated[
@@ -123,7 +123,7 @@ def command(
     if clear_dead_mount(mountpoint):
         print(printable(f"cryofs: {mountpoint}: a dead mount was in the way, and is cleared"), file=sys.stderr)
     check_archive(archive)
-    check_mountpoint(archive, mountpoint)
+    check_mountpoint(archive, mountpoint, nonempty=by_list.nonempty)
     settings = load_settings(archive, settings_by_list | given)
     if foreground:
         from cryofs.fuse.mounting import serve

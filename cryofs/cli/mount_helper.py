@@ -79,7 +79,7 @@ def _mount(archive: Path, mountpoint: Path, lists: str, options: dict[str, str])
     if "-f" not in options and clear_dead_mount(mountpoint):
         print(f"mount.cryofs: {mountpoint}: a dead mount was in the way, and is cleared", file=sys.stderr)
     check_archive(archive)
-    check_mountpoint(archive, mountpoint)
+    check_mountpoint(archive, mountpoint, nonempty=parsed.nonempty)
     load_settings(archive, settings)
     if "-f" in options:
         return

@@ -14,7 +14,7 @@ def command(
         bool, typer.Option("--lazy", help="Even if it is in use: programs that have files open go on with them.")
     ] = False,
 ) -> None:
-    """Unmount; returns when the mount and its process are gone.
+    """Unmount; returns when the mount is gone, and its process unless that serves other mounts.
 
     Example: cryofs umount /mnt/movies
     """

@@ -2,6 +2,9 @@
 
 As RELION does it (EERRenderer::loadEERGain): a coarser reference is repeated, a finer one is summed up pixel by pixel,
 and one that is to be divided by becomes mean / value after that. A gain of zero marks a defect and stays zero.
+
+RELION has no rule for values that cannot be a gain; here they are defects too. They are NaN until the gain is on its
+grid, so that a sum with such a value is a defect, and then become zero.
 """
 
 import numpy as np
@@ -32,8 +35,33 @@ def resample(gain: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.fl
     raise ValueError(f"a gain reference of {ny} x {nx} does not serve an image of {rows} x {columns}")
 
 
-def to_multiply(gain: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Gain to be multiplied with, from one to be divided by: mean / value, 0 where it is 0."""
+def without_defects(gain: NDArray[np.float32], *, divided: bool) -> NDArray[np.float32]:
+    """Return a gain whose values that cannot be one are NaN: infinities, and negative values.
+
+    Parameters
+    ----------
+    divided : bool
+        Whether counts are to be divided by the gain; values so small that mean / value is infinite are then NaN too.
+    """
+    valid = np.isfinite(gain) & (gain >= 0)
+    if divided and valid.any():
+        smallest = gain.mean(dtype=np.float64, where=valid) / np.finfo(np.float32).max
+        valid &= (gain == 0) | (gain > smallest)
+    return np.where(valid, gain, np.float32(np.nan))
+
+
+def to_multiply(gain: NDArray[np.float32], *, divided: bool) -> NDArray[np.float32]:
+    """Return the gain to be multiplied with, 0 where it is 0 or NaN.
+
+    Parameters
+    ----------
+    divided : bool
+        Whether counts are to be divided by `gain`; it then becomes mean / value. As in RELION, defects are part of the
+        mean as zeros.
+    """
+    gain = np.nan_to_num(gain, nan=0, posinf=0)
+    if not divided:
+        return gain
     inverse = np.zeros_like(gain)
     np.divide(np.float32(gain.mean(dtype=np.float64)), gain, out=inverse, where=gain != 0)
     return inverse

@@ -175,7 +175,9 @@ def read_image(path: Path) -> NDArray[np.float32]:
         raise FormatError(f"no readable TIFF image ({error})") from error
     if values.ndim != 2 or values.dtype.kind not in "uif":
         raise FormatError(f"an image of shape {values.shape} and type {values.dtype} is no gain reference")
-    return np.ascontiguousarray(values, np.float32)
+    # what is too large becomes infinite
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, np.float32)
 
 
 def _check_page(path: Path, number: int, page: Any, layout: PageLayout) -> None:

@@ -4,6 +4,7 @@ Each check is a function of what it looks at, so that tests can show it other ma
 /etc, /sbin, archives and mountpoints.
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -115,6 +116,7 @@ def check_fstab_line(line: FstabLine, mounts: list[Mount], root: Path = ROOT) ->
             )
         ]
     found = list(_check_places(where, line.archive, line.mountpoint, mounts, root))
+    found += _check_empty(where, line.archive, line.mountpoint, line.options, mounts, root)
     found += _check_values(where, line, root)
     mount = mount_of(Path(line.archive), mounts)
     if mount and is_far(mount.kind) and not words & {"_netdev", "noauto"}:
@@ -201,8 +203,10 @@ def check_configuration(path: Path, mounts: list[Mount], root: Path = ROOT) -> l
         return [
             problem(f"{path}: names no {' and no '.join(missing)}", f"add lines as {missing[0]}=/..., absolute paths")
         ]
-    found = list(_check_places(str(path), values["ARCHIVE"], values["MOUNTPOINT"], mounts, root))
-    return found or [ok(f"{path}: {values['ARCHIVE']} at {values['MOUNTPOINT']}, by cryofs@{path.stem}")]
+    archive, mountpoint, options = values["ARCHIVE"], values["MOUNTPOINT"], values.get("OPTIONS", "")
+    found = list(_check_places(str(path), archive, mountpoint, mounts, root))
+    found += _check_empty(str(path), archive, mountpoint, options, mounts, root)
+    return found or [ok(f"{path}: {archive} at {mountpoint}, by cryofs@{path.stem}")]
 
 
 def _check_places(where: str, archive: str, mountpoint: str, mounts: list[Mount], root: Path) -> Iterator[Finding]:
@@ -211,6 +215,21 @@ def _check_places(where: str, archive: str, mountpoint: str, mounts: list[Mount]
     # what is mounted there may be dead or stuck, so it is not looked at
     if all(mount.place != Path(mountpoint) for mount in mounts) and not _is_folder(_in(root, mountpoint)):
         yield problem(f"{where}: there is no mountpoint {mountpoint}", f"as root: mkdir -p {quote(mountpoint)}")
+
+
+def _check_empty(
+    where: str, archive: str, mountpoint: str, options: str, mounts: list[Mount], root: Path
+) -> Iterator[Finding]:
+    """Report a mountpoint that holds files, on which nothing is mounted yet."""
+    is_free = all(mount.place != Path(mountpoint) for mount in mounts)
+    if archive == mountpoint or not is_free or re.search(r"\bnonempty\b", options):
+        return
+    with contextlib.suppress(OSError), os.scandir(_in(root, mountpoint)) as entries:
+        if next(entries, None) is not None:
+            yield problem(
+                f"{where}: its mountpoint {mountpoint} is not empty, so mounting is refused",
+                "name an empty folder, or add the option nonempty if what it holds may be hidden",
+            )
 
 
 def _is_folder(path: Path) -> bool:

@@ -6,15 +6,28 @@ Loads nothing that serves, so that commands and the helper of mount(8) refuse at
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from cryofs.errors import MountError
 from cryofs.fuse.control import is_mounted
 from cryofs.fuse.notify import VARIABLE
+from cryofs.mount_table import mount_table
+
+# How long the storage of a mountpoint may take to respond.
+_SECONDS = 20.0
 
 
-def check_mountpoint(archive: Path, mountpoint: Path) -> None:
+def check_mountpoint(archive: Path, mountpoint: Path, *, nonempty: bool = False, seconds: float = _SECONDS) -> None:
     """Check what can be checked before mounting an archive, which is there.
+
+    Parameters
+    ----------
+    nonempty : bool
+        Accept a mountpoint that holds files, which the mount hides.
+    seconds : float
+        How long the storage of the mountpoint may take to respond.
 
     Raises
     ------
@@ -22,14 +35,54 @@ def check_mountpoint(archive: Path, mountpoint: Path) -> None:
         No mountpoint, something of ours mounted there already, a place that would do harm, or FUSE not usable.
     """
     if is_mounted(mountpoint):
-        raise MountError(f"{mountpoint}: mounted already; cryofs umount {mountpoint} clears it")
+        raise _mounted_already(mountpoint)
+    _in_time(lambda: _check_folder(archive, mountpoint, nonempty), mountpoint, seconds)
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        raise MountError("/dev/fuse: missing or not accessible; see cryofs doctor")
+
+
+def _mounted_already(mountpoint: Path) -> MountError:
+    return MountError(f"{mountpoint}: mounted already; cryofs umount {mountpoint} clears it")
+
+
+def _in_time(check: Callable[[], None], mountpoint: Path, seconds: float) -> None:
+    """Run a check in a thread of its own, because nothing can interrupt a call to storage that hangs."""
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            check()
+        except Exception as error:  # noqa: BLE001 - raised by the thread that waits
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="mountpoint", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise MountError(f"{mountpoint}: its storage did not respond within {seconds:g} s; mount elsewhere")
+    if errors:
+        raise errors[0]
+
+
+def _check_folder(archive: Path, mountpoint: Path, nonempty: bool) -> None:
     if mountpoint.exists() and not mountpoint.is_dir():
         raise MountError(f"{mountpoint}: a file, and the mountpoint has to be a folder; name one")
     if not mountpoint.is_dir():
         raise MountError(f"{mountpoint}: no such folder, it is to be the mountpoint; create it first")
     _check_places(archive.resolve(), mountpoint.resolve())
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        raise MountError("/dev/fuse: missing or not accessible; see cryofs doctor")
+    if nonempty or mountpoint.samefile(archive) or not _has_entries(mountpoint):
+        return
+    if is_mounted(mountpoint):
+        # listing the folder had it mounted (autofs)
+        raise _mounted_already(mountpoint)
+    if not _has_entries(archive):
+        raise MountError(
+            f"{archive}: empty, and the mountpoint {mountpoint} is not; the archive comes first: "
+            f"cryofs mount {mountpoint} {archive}"
+        )
+    raise MountError(
+        f"{mountpoint}: not empty, and the mount would hide what it holds; name an empty folder, or add -o nonempty"
+    )
 
 
 def _check_places(archive: Path, mountpoint: Path) -> None:
@@ -38,11 +91,20 @@ def _check_places(archive: Path, mountpoint: Path) -> None:
         raise MountError(f"{mountpoint}: lies inside the archive {archive}, which it would show; mount elsewhere")
     if mountpoint in archive.parents:
         raise MountError(f"{mountpoint}: holds the archive {archive}, which it would hide; mount elsewhere")
-    if any(mountpoint.iterdir()) and not any(archive.iterdir()):
+
+
+def _has_entries(folder: Path) -> bool:
+    """Return True if a folder holds anything but places where something is mounted on demand."""
+    place = folder.resolve()
+    on_demand = {mount.place for mount in mount_table() if mount.kind == "autofs"}
+    try:
+        with os.scandir(folder) as entries:
+            return any(place / entry.name not in on_demand for entry in entries)
+    except PermissionError as error:
         raise MountError(
-            f"{archive}: empty, and the mountpoint {mountpoint} is not; the archive comes first: "
-            f"cryofs mount {mountpoint} {archive}"
-        )
+            f"{folder}: cannot be listed ({error.strerror}), so it may hold files that the mount would hide; "
+            "name an empty folder, or add -o nonempty"
+        ) from error
 
 
 def serve_in_background(arguments: list[str], archive: Path, mountpoint: Path, log_file: Path) -> None:

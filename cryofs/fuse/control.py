@@ -21,6 +21,8 @@ FILE_SYSTEM_TYPE = "fuse.cryofs"
 ATTRIBUTE_PREFIX = "user.cryofs."
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 _UNMOUNT_SECONDS = 30.0
+# A mount namespace that is made for a short command has copies of all mounts, and should not be taken for a container.
+_NAMESPACE_SECONDS = 5.0
 # What a mount without a process answers, and a request that it was killed under.
 _DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 
@@ -102,13 +104,13 @@ def clear_dead_mount(mountpoint: Path) -> bool:
 
 
 def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
-    """Unmount, and wait until mount and process are gone.
+    """Unmount, and wait until the mount is gone, and its process if that serves nothing else.
 
     Parameters
     ----------
     lazy : bool
-        Take the mount away from its place even if it is in use, and wait for that alone: its process ends when the last
-        program that uses it does.
+        Detach the mount from its place even if it is in use, and do not wait for the process, which ends when the last
+        program that uses the mount does.
 
     Raises
     ------
@@ -122,25 +124,74 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     if mount.user not in (None, os.geteuid()) and os.geteuid() != 0:
         owner = _user_name(mount.user)
         raise MountError(f"{mountpoint}: mounted by another user ({owner}); let that user or root unmount it")
-    facts = None
-    if not lazy:
-        with contextlib.suppress(MountError):
-            facts = mount_facts(mountpoint)
+    process = None if lazy or _is_elsewhere(mount) else _only_serving(mountpoint)
+    entry = _bdi_entry(mount)
+    _remove(mountpoint, lazy)
+    began = time.monotonic()
+    while _is_there(mount) or (process is not None and _runs(process)):
+        seconds = time.monotonic() - began
+        if seconds > _NAMESPACE_SECONDS and entry is not None and _bdi_entry(mount) == entry:
+            # mounted in another mount namespace too, so its process goes on
+            process = None
+        if seconds > _UNMOUNT_SECONDS:
+            raise MountError(f"{mountpoint}: unmounted, but its process {process or ''} is still there")
+        time.sleep(0.002)
+
+
+def _is_there(mount: Mount) -> bool:
+    # numbers of mounts are used again, so all else has to be equal too
+    return any(other == mount and other.number == mount.number for other in mount_table())
+
+
+def _is_elsewhere(mount: Mount) -> bool:
+    """Return True if the file system of a mount is mounted at other places too (bind mounts)."""
+    return any(other.device == mount.device and other.number != mount.number for other in mount_table())
+
+
+def _bdi_entry(mount: Mount) -> int | None:
+    """Return what identifies the kernel's entry of a file system, None if there is none.
+
+    FUSE file systems have one as long as they are mounted in any mount namespace. Device numbers are used again at
+    once, inodes of such entries are not.
+    """
+    try:
+        return Path("/sys/class/bdi", mount.device).stat().st_ino
+    except OSError:
+        return None
+
+
+def _remove(mountpoint: Path, lazy: bool) -> None:
+    """Have the system remove the topmost mount at a place."""
     tool = shutil.which("fusermount3")
     command = [tool, "-u", *(["-z"] if lazy else [])] if tool else ["umount", *(["-l"] if lazy else [])]
     command += ["--", str(mountpoint)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="backslashreplace", check=False)
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or ["unmounting failed"]
         raise MountError(
             f"{mountpoint}: {reason[0]}; close what uses it (fuser -vm {mountpoint}), then try again, "
-            "or have it vanish for all but those (--lazy)"
+            "or detach it now and let open files finish (--lazy)"
         )
-    deadline = time.monotonic() + _UNMOUNT_SECONDS
-    while is_mounted(mountpoint) or (facts is not None and _runs(facts["pid"])):
-        if time.monotonic() > deadline:
-            raise MountError(f"{mountpoint}: unmounted, but its process {facts and facts['pid']} is still there")
-        time.sleep(0.01)
+
+
+def _only_serving(mountpoint: Path) -> int | None:
+    """Return the process of a mount, None if it does not respond, or serves other mounts too."""
+    with contextlib.suppress(MountError):
+        facts = mount_facts(mountpoint)
+        if facts is not None and _connections(facts["pid"]) == 1:
+            return int(facts["pid"])
+    return None
+
+
+def _connections(pid: int) -> int:
+    """Return how many connections to the kernel's FUSE a process has open; 0 for a process of another PID namespace."""
+    count = 0
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            # a descriptor may have been closed since the folder was read
+            with contextlib.suppress(OSError):
+                count += Path(entry.path).readlink() == Path("/dev/fuse")
+    return count
 
 
 def _user_name(number: int | None) -> str:
@@ -152,7 +203,8 @@ def _user_name(number: int | None) -> str:
 
 def _runs(pid: int) -> bool:
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return False
-    return state != "Z"
+    # the name of the program, in parentheses, may hold any bytes
+    return not status.rpartition(b") ")[2].startswith(b"Z")

@@ -15,7 +15,7 @@ from cryofs.errors import MountError
 from cryofs.finding import Finding, ok, problem, tried, warning
 from cryofs.fuse.control import FILE_SYSTEM_TYPE
 from cryofs.mount_table import mount_table
-from cryofs.resources import ROOT, default_cache_size, memory_limits, process_limit, usable_cores
+from cryofs.resources import ROOT, default_cache_size, memory_limits, process_limit, system_text, usable_cores
 from cryofs.vfs.index import index_path
 
 _INSTALL = "install FUSE 3 as root (Debian: apt-get install fuse3)"
@@ -55,7 +55,7 @@ def check_mount_command(tool: str | None, as_root: bool, root: Path = ROOT) -> F
         what = f"{tool}: does not run as root, so only root can mount"
         remedy = f"as root: chown root {tool} && chmod u+s {tool}, on a file system mounted without nosuid"
         return warning(what, remedy) if as_root else problem(what, remedy)
-    if not as_root and re.search(r"^NoNewPrivs:\s*1", (root / "proc/self/status").read_text(), re.MULTILINE):
+    if not as_root and re.search(r"^NoNewPrivs:\s*1", system_text(root / "proc/self/status"), re.MULTILINE):
         return problem(
             f"{tool}: this process and what it starts may not become root (no_new_privs)",
             "allow it where the service or container is started (NoNewPrivileges=no, allowPrivilegeEscalation: true)",
@@ -86,7 +86,7 @@ def check_device(root: Path = ROOT) -> Finding:
     try:
         os.close(os.open(root / "dev/fuse", os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
-        if not re.search(r"\sfuse$", (root / "proc/filesystems").read_text(), re.MULTILINE):
+        if not re.search(r"\sfuse$", system_text(root / "proc/filesystems"), re.MULTILINE):
             return problem("/dev/fuse: the kernel has no FUSE", "load its module as root: modprobe fuse")
         if isinstance(error, FileNotFoundError):
             return problem(
@@ -142,7 +142,7 @@ def check_readahead_rights(root: Path = ROOT) -> Finding:
 def check_updatedb(root: Path = ROOT) -> Finding | None:
     """Whether updatedb walks mounts; nothing where there is no updatedb."""
     try:
-        said = (root / "etc/updatedb.conf").read_text()
+        said = system_text(root / "etc/updatedb.conf")
     except OSError:
         return None
     pruned = re.search(r"^\s*PRUNEFS\s*=\s*\"([^\"]*)\"", said, re.MULTILINE)
@@ -180,19 +180,19 @@ def check_cores(root: Path = ROOT) -> Finding:
 
 
 def check_open_files(root: Path = ROOT) -> Finding:
-    """The limit of open files; every movie that a program has open takes one in the mount, too."""
-    limit = process_limit("Max open files", root)
+    """Check the hard limit of open files, to which a mount raises its soft one; each open movie takes one."""
+    limit = process_limit("Max open files", root, hard=True)
     if limit is not None and limit < _OPEN_FILES:
         return warning(
-            f"open files: at most {limit} in a process, and every movie that is open takes one",
-            f"before mounting: ulimit -n {_OPEN_FILES}, or more (LimitNOFILE= of a service)",
+            f"open files: a mount may open at most {limit}, and every movie that is open takes one",
+            f"before mounting, as root: ulimit -n {_OPEN_FILES}, or more (limits.conf(5), LimitNOFILE= of a service)",
         )
-    return ok(f"open files: {'any number' if limit is None else limit} in a process")
+    return ok(f"open files: {'any number' if limit is None else limit} in a mount")
 
 
 def _fuse_conf(root: Path) -> str:
     try:
-        return (root / "etc/fuse.conf").read_text()
+        return system_text(root / "etc/fuse.conf")
     except OSError:
         return ""
 

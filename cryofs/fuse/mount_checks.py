@@ -190,8 +190,9 @@ def check_readahead(device: str, wanted: int, root: Path = ROOT) -> Finding:
     path = root / f"sys/class/bdi/{device}/read_ahead_kb"
     try:
         has = int(path.read_text()) << 10
-    except OSError as error:
-        return warning(f"read-ahead: cannot be told ({path}: {error.strerror})", "mount /sys, then try again")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a number"
+        return warning(f"read-ahead: cannot be told ({path}: {reason})", "mount /sys, then try again")
     if has >= wanted:
         return ok(f"read-ahead: {has >> 10} KiB")
     return warning(

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from cryofs.errors import MountError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE, device_number
+from cryofs.fuse.ending import end_process, watch_connection
 from cryofs.fuse.notify import tell
 from cryofs.mount_options import MountOptions, escaped, fuse_options
+from cryofs.resources import raise_open_files
 from cryofs.settings import Settings
 from cryofs.vfs.attributes import Ownership
 from cryofs.vfs.filesystem import FileSystem
 
-# what libfuse's main function returns when a signal ended its loop
-_ENDED_BY_SIGNAL = 8
 _MAX_THREADS = 256
 # from malloc.h
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
@@ -29,7 +29,7 @@ log = logging.getLogger("cryofs")
 def serve(
     archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, on_live: Callable[[], None]
 ) -> None:
-    """Mount, and serve until unmounted.
+    """Mount, and serve until unmounted; then end the process.
 
     Parameters
     ----------
@@ -53,12 +53,17 @@ def serve(
         nonlocal was_live
         was_live = True
         _set_readahead(mountpoint, settings.readahead)
+        watch_connection(end)
         tell("READY=1", f"STATUS=Shows {archive} at {mountpoint}")
         on_live()
 
     def end() -> None:
-        tell("STOPPING=1", "STATUS=Unmounted; what was begun is being finished")
+        if was_live:
+            tell("STOPPING=1", "STATUS=Unmounted")
+            files.abandon()
+            end_process()
 
+    raise_open_files()
     _give_memory_back()
     files = FileSystem(archive, settings, Ownership(options.uid, options.gid, options.umask))
     if settings.metrics is not None:
@@ -77,8 +82,6 @@ def serve(
             **_threads(mfusepy.fuse_version_major, mfusepy.fuse_version_minor),
         )
     except RuntimeError as error:
-        if was_live and error.args == (_ENDED_BY_SIGNAL,):
-            return
         raise MountError(f"{mountpoint}: mounting failed (code {error} of libfuse); see cryofs doctor") from error
 
 

@@ -76,7 +76,7 @@ class Operations(mfusepy.Operations):
     on_live : callable
         Called once the kernel has taken the mount.
     on_end : callable
-        Called once it is unmounted.
+        Called when it is unmounted, or could not be started.
     """
 
     use_ns = True
@@ -100,9 +100,8 @@ class Operations(mfusepy.Operations):
 
     @_with_errno
     def destroy(self, path: str) -> None:
-        """Stop threads when the mount ends."""
+        """Stop when the mount ends."""
         self._on_end()
-        self._files.stop()
 
     @_with_errno
     def getattr(self, path: str, info: Any = None) -> dict[str, int]:

@@ -1,12 +1,15 @@
 """Gain references of EER movies: files of two conventions, shown as the one that MRC movies have.
 
 A `.gain` file is a TIFF to be multiplied with, its rows as they are stored; any other is an MRC file to be divided by.
+Values that cannot be a gain make defects, which are reported.
 
 Thread safety: an `EerGains` may be shared; one thread at a time loads a reference.
 """
 
+import logging
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,11 @@ from cryofs.movies.gain import load_reference
 from cryofs.movies.movie import Layout, Movie
 
 _TIFF_SUFFIX = ".gain"
+_DESCRIPTORS = Path("/proc/self/fd")
+# Defects whose places are listed.
+_LISTED = 10
+
+log = logging.getLogger("cryofs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +42,17 @@ class EerGain:
 
 
 class EerGains:
-    """Gain references of EER movies, each loaded once for a grid while it is in use."""
+    """Gain references of EER movies, each loaded once for a grid while it is in use.
+
+    Attributes
+    ----------
+    report : callable
+        Gets a line of text about the defects of a reference, once for each state of its file.
+    """
 
     def __init__(self) -> None:
+        self.report: Callable[[str], None] = log.warning
+        self._reported: dict[Path, FileState] = {}
         self._loading = threading.Lock()
         self._loaded: weakref.WeakValueDictionary[tuple[Path, FileState, tuple[int, int]], EerGain]
         self._loaded = weakref.WeakValueDictionary()
@@ -58,29 +74,80 @@ class EerGains:
         with self._loading:
             if (known := self._loaded.get((path, state, shape))) is not None:
                 return known
-            gain = EerGain(_load(path, shape), state)
+            stored = _load(path)
+            gain = EerGain(_on_grid(path, stored, shape), state)
             if _state(path) != state:
-                raise ChangedError(f"{path}: changed while it was read; try again once it is written")
+                raise ChangedError(f"{_name(path)}: changed while it was read; try again once it is written")
             self._loaded[path, state, shape] = self._recent = gain
+            if self._reported.get(path) != state:
+                self._reported[path] = state
+                if defects := _defects_text(path, stored):
+                    self.report(defects)
             return gain
+
+
+def defects_of(path: Path) -> str:
+    """Return a line of text about the values of a gain reference that make defects, empty if there are none.
+
+    Raises
+    ------
+    GainError
+        The file cannot be read, or has no usable value.
+    """
+    return _defects_text(path, _load(path))
 
 
 def _state(path: Path) -> FileState:
     try:
         return state_of(path.stat())
     except OSError as error:
-        raise GainError(f"{path}: the gain reference cannot be read ({error.strerror}); give another") from error
+        raise GainError(f"{_name(path)}: the gain reference cannot be read ({error.strerror}); give another") from error
 
 
-def _load(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+def _load(path: Path) -> NDArray[np.float32]:
+    """Return a reference as it is stored, with NaN for each value that makes a defect."""
     try:
-        if path.suffix == _TIFF_SUFFIX:
-            return eer_gain.resample(tiff.read_image(path), shape)
-        return eer_gain.to_multiply(eer_gain.resample(load_reference(path).gain, shape))
+        stored = load_reference(path).gain if _is_divided(path) else tiff.read_image(path)
     except GainError:
         raise
     except (ValueError, CryofsError, OSError) as error:
-        raise GainError(f"{path}: {error}; give the gain reference of this detector") from error
+        raise GainError(f"{_name(path)}: {error}; give the gain reference of this detector") from error
+    gain = eer_gain.without_defects(stored, divided=_is_divided(path))
+    if not (gain > 0).any():
+        raise GainError(f"{_name(path)}: no value is a finite number above 0; give the gain reference of this detector")
+    return gain
+
+
+def _on_grid(path: Path, gain: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    try:
+        return eer_gain.to_multiply(eer_gain.resample(gain, shape), divided=_is_divided(path))
+    except ValueError as error:
+        raise GainError(f"{_name(path)}: {error}; give the gain reference of this detector") from error
+
+
+def _is_divided(path: Path) -> bool:
+    return path.suffix != _TIFF_SUFFIX
+
+
+def _name(path: Path) -> str:
+    """Return how messages call a file that is reached by the descriptor of its archive."""
+    above, below = path.parts[:5], path.parts[5:]
+    if above[:-1] == _DESCRIPTORS.parts and below:
+        return str(Path(*above).readlink().joinpath(*below))
+    return str(path)
+
+
+def _defects_text(path: Path, gain: NDArray[np.float32]) -> str:
+    places = np.argwhere(np.isnan(gain))
+    if not len(places):
+        return ""
+    listed = ", ".join(f"row {row} column {column}" for row, column in places[:_LISTED].tolist())
+    more = f", and {len(places) - _LISTED} more" if len(places) > _LISTED else ""
+    pixels, defects = ("1 pixel", "a defect") if len(places) == 1 else (f"{len(places)} pixels", "defects")
+    return (
+        f"{_name(path)}: {pixels} without a valid gain (NaN, infinite, negative or too small to divide by), "
+        f"counted as {defects}: {listed}{more}"
+    )
 
 
 class EerGainMovie(Movie):

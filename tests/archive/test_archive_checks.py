@@ -5,7 +5,9 @@ import shutil
 from collections import namedtuple
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from cryofs.archive import archive_checks
 from cryofs.archive.durable import draft
@@ -86,6 +88,21 @@ def test_settings_have_to_be_valid(place: Path, text: str) -> None:
     found = trouble(place)
     assert found.level is Level.PROBLEM
     assert str(place / FILE_NAME) in found.what
+
+
+def test_the_gain_reference_of_eer_movies_has_to_be_usable(place: Path) -> None:
+    gain = np.ones((4, 4), np.float32)
+    (place / FILE_NAME).write_text('eer_gain = "falcon.gain"\n')
+    tifffile.imwrite(place / "falcon.gain", gain)
+    assert not troubles(place)
+    gain[1, 2] = np.nan
+    tifffile.imwrite(place / "falcon.gain", gain)
+    found = trouble(place)
+    assert found.level is Level.WARNING
+    assert "1 pixel without a valid gain" in found.what
+    assert "row 1 column 2" in found.what
+    tifffile.imwrite(place / "falcon.gain", -np.ones((4, 4), np.float32))
+    assert trouble(place).level is Level.PROBLEM
 
 
 def test_unfinished_files_of_a_run_that_is_gone(place: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from benchmarks.simulate import header
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
 from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.eer_facts import describe_eer
@@ -152,6 +153,21 @@ def test_the_gain_reference_comes_along_to_be_multiplied(session: Path, tmp_path
     archive(session, tmp_path / "archive", options(Rendering(grouping=5, gain=tmp_path / "falcon.mrc")))
     with mrcfile.open(tmp_path / "archive" / "gain-reference-eer.mrc") as written:
         np.testing.assert_allclose(written.data, gain.mean() / gain, rtol=1e-5)
+
+
+def test_defects_of_the_gain_reference_are_noted(session: Path, tmp_path: Path) -> None:
+    gain = np.random.default_rng(0).uniform(0.5, 2, SHAPE).astype(np.float32)
+    gain[4, 5] = np.nan
+    (tmp_path / "falcon.mrc").write_bytes(header((1, *SHAPE), 2) + gain.tobytes())
+    target = tmp_path / "archive"
+    _, heard = archive(session, target, options(Rendering(grouping=5, gain=tmp_path / "falcon.mrc")))
+    (note,) = heard.notes
+    assert "1 pixel without a valid gain" in note
+    assert note.endswith("row 4 column 5")
+    gain[4, 5] = 0
+    with mrcfile.open(target / "gain-reference-eer.mrc") as written:
+        expected = np.divide(gain.mean(), gain, out=np.zeros_like(gain), where=gain != 0)
+        np.testing.assert_allclose(written.data, expected, rtol=1e-5)
 
 
 def test_facts_of_an_eer_file(session: Path) -> None:

@@ -73,6 +73,31 @@ def test_a_line_of_fstab_needs_its_helper(root: Path) -> None:
     assert found(root) == []
 
 
+def test_a_mountpoint_that_is_not_empty(root: Path) -> None:
+    fake(root, "mnt/movies/notes.txt", "")
+    findings = found(root)
+    assert [finding.level for finding in findings] == [Level.PROBLEM] * 2
+    assert all("is not empty" in finding.what and "nonempty" in finding.remedy for finding in findings)
+    fake(root, "etc/fstab", LINE.replace("uid=1", "nonempty"))
+    fake(root, "etc/cryofs/session.conf", CONF.replace("allow_other", "allow_other,nonempty"))
+    assert found(root) == []
+    # what is mounted there already is not looked at
+    fake(root, "etc/fstab", LINE)
+    fake(root, "etc/cryofs/session.conf", CONF)
+    fake(root, "proc/self/mountinfo", MOUNTS + "24 22 0:23 / /mnt/movies ro - fuse.cryofs /archive/session ro\n")
+    assert found(root) == []
+
+
+@pytest.mark.parametrize(
+    "line", ["\\", r"/a\777 /b\000 fuse.cryofs", "/a /b", "fuse.cryofs", "/a /b ext4 \udcff", "\t"]
+)
+def test_lines_of_fstab_that_do_not_parse(root: Path, line: str) -> None:
+    well = checks.check_administration(root, root / "opt")
+    fstab = root / "etc/fstab"
+    fstab.write_bytes(os.fsencode(f"{line}\n") + fstab.read_bytes())
+    assert [finding for finding in checks.check_administration(root, root / "opt") if finding in well] == well
+
+
 def test_a_helper_that_leads_elsewhere(root: Path) -> None:
     (root / "sbin/mount.cryofs").unlink()
     (root / "sbin/mount.cryofs").symlink_to("nowhere")

@@ -2,12 +2,15 @@
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from cryofs.errors import MountError
-from cryofs.fuse.background import default_log, serve_in_background
+from cryofs.fuse import background
+from cryofs.fuse.background import check_mountpoint, default_log, serve_in_background
+from cryofs.mount_table import Mount
 
 
 def test_until_it_is_live_a_mount_belongs_to_the_group_of_its_command(
@@ -22,6 +25,88 @@ def test_until_it_is_live_a_mount_belongs_to_the_group_of_its_command(
     with pytest.raises(MountError) as caught:
         serve_in_background([], tmp_path, tmp_path, tmp_path / "new" / "log")
     assert f"not mounted: {os.getpgrp()}; nobody to tell (log: {tmp_path}/new/log)" in str(caught.value)
+
+
+@pytest.fixture
+def mountpoint(tmp_path: Path) -> Path:
+    """An empty folder beside an archive that is not."""
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "notes.txt").touch()
+    (tmp_path / "mnt").mkdir()
+    return tmp_path / "mnt"
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that can mount."""
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, *rest, **more: path == "/dev/fuse" or real(path, *rest, **more))
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("name", ["file", ".hidden", "folder/"])
+def test_a_mountpoint_that_is_not_empty_is_refused(mountpoint: Path, name: str) -> None:
+    archive = mountpoint.with_name("archive")
+    check_mountpoint(archive, mountpoint)
+    (mountpoint / name).mkdir() if name.endswith("/") else (mountpoint / name).touch()
+    with pytest.raises(MountError, match=f"{mountpoint}: not empty, .*; name an empty folder, or add -o nonempty"):
+        check_mountpoint(archive, mountpoint)
+    check_mountpoint(archive, mountpoint, nonempty=True)
+
+
+@pytest.mark.usefixtures("device")
+def test_an_archive_may_be_mounted_over_itself(mountpoint: Path) -> None:
+    archive = mountpoint.with_name("archive")
+    check_mountpoint(archive, archive)
+    mountpoint.rmdir()
+    mountpoint.symlink_to(archive)
+    check_mountpoint(archive, mountpoint)
+
+
+def test_an_empty_archive_is_taken_for_the_mountpoint(mountpoint: Path) -> None:
+    archive = mountpoint.with_name("archive")
+    with pytest.raises(MountError, match=f"cryofs mount {archive} {mountpoint}"):
+        check_mountpoint(mountpoint, archive)
+
+
+@pytest.mark.usefixtures("device")
+def test_places_to_mount_on_demand_are_not_files(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (mountpoint / "session").mkdir()
+    archive = mountpoint.with_name("archive")
+    on_demand = [Mount(mountpoint / "session", "0:1", "autofs")]
+    monkeypatch.setattr(background, "mount_table", lambda: on_demand)
+    check_mountpoint(archive, mountpoint)
+    (mountpoint / "other").mkdir()
+    with pytest.raises(MountError, match="not empty"):
+        check_mountpoint(archive, mountpoint)
+
+
+def test_a_mountpoint_that_is_mounted_when_it_is_listed(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by an automount unit of systemd."""
+    (mountpoint / "a.mrc").touch()
+    answers = [False, True]
+    monkeypatch.setattr(background, "is_mounted", lambda _: answers.pop(0))
+    with pytest.raises(MountError, match="mounted already"):
+        check_mountpoint(mountpoint.with_name("archive"), mountpoint)
+
+
+def test_a_mountpoint_that_cannot_be_listed(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(MountError, match=f"{mountpoint}: cannot be listed .*-o nonempty"):
+        check_mountpoint(mountpoint.with_name("archive"), mountpoint)
+
+
+def test_a_mountpoint_whose_storage_hangs(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    back = threading.Event()
+    monkeypatch.setattr(os, "scandir", lambda _: back.wait())
+    try:
+        with pytest.raises(MountError, match=f"{mountpoint}: its storage did not respond"):
+            check_mountpoint(mountpoint.with_name("archive"), mountpoint, seconds=0.05)
+    finally:
+        back.set()
 
 
 def test_where_logs_go(monkeypatch: pytest.MonkeyPatch) -> None:

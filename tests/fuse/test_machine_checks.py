@@ -17,24 +17,24 @@ MOUNTS = "22 1 0:21 / /proc rw - proc proc rw\n" + "".join(
 BDI = "sys/class/bdi/0:30/read_ahead_kb"
 
 
+TABLES = {
+    "dev/fuse": "",
+    "etc/fuse.conf": "# user_allow_other - a comment\nuser_allow_other\nmount_max = 5\n",
+    "etc/updatedb.conf": 'PRUNE_BIND_MOUNTS = "yes"\nPRUNEFS = "NFS proc fuse.cryofs"\n',
+    "proc/filesystems": "nodev\tfuse\nnodev\tfusectl\n",
+    "proc/meminfo": "MemTotal: 16777216 kB\n",
+    "proc/self/cgroup": "0::/\n",
+    "proc/self/limits": "Max open files            1024                 4096                 files     \n",
+    "proc/self/mountinfo": MOUNTS,
+    "proc/self/status": "Name:\tpython\nNoNewPrivs:\t0\n",
+    BDI: "128\n",
+}
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A machine that is well."""
-    return fake(
-        tmp_path,
-        {
-            "dev/fuse": "",
-            "etc/fuse.conf": "# user_allow_other - a comment\nuser_allow_other\nmount_max = 5\n",
-            "etc/updatedb.conf": 'PRUNE_BIND_MOUNTS = "yes"\nPRUNEFS = "NFS proc fuse.cryofs"\n',
-            "proc/filesystems": "nodev\tfuse\nnodev\tfusectl\n",
-            "proc/meminfo": "MemTotal: 16777216 kB\n",
-            "proc/self/cgroup": "0::/\n",
-            "proc/self/limits": "Max open files            1024                 4096                 files     \n",
-            "proc/self/mountinfo": MOUNTS,
-            "proc/self/status": "Name:\tpython\nNoNewPrivs:\t0\n",
-            BDI: "128\n",
-        },
-    )
+    return fake(tmp_path, TABLES)
 
 
 def fake(root: Path, files: dict[str, str]) -> Path:
@@ -192,7 +192,27 @@ def test_memory_names_what_bounds_it(root: Path) -> None:
 
 
 def test_few_open_files(root: Path) -> None:
-    fake(root, {"proc/self/limits": "Max open files            256                  4096                 files     \n"})
+    limits = "Max open files            256                  {}                 files     \n"
+    fake(root, {"proc/self/limits": limits.format(256)})
     found = checks.check_open_files(root)
     assert found.level is Level.WARNING
+    assert "at most 256" in found.what
     assert "ulimit -n" in found.remedy
+    # a mount raises its limit to the hard one
+    fake(root, {"proc/self/limits": limits.format(4096)})
+    assert checks.check_open_files(root).level is Level.OK
+
+
+@pytest.mark.parametrize(
+    "table", [name for name in TABLES if name not in ("dev/fuse", BDI)] + ["sys/fs/cgroup/memory.max"]
+)
+@pytest.mark.parametrize("content", [b"", b"\xff\n", b"a line\n:\n \n", b"Max open files\nmount_max = many\n0::\n0:\n"])
+def test_tables_of_the_system_that_do_not_parse(root: Path, table: str, content: bytes) -> None:
+    well = checks.check_machine(root)
+    path = root / table
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content + (path.read_bytes() if path.exists() else b""))
+    # lines that mean nothing change nothing
+    assert checks.check_machine(root) == well
+    path.write_bytes(content)
+    assert len(checks.check_machine(root)) == len(well)

@@ -125,6 +125,11 @@ def test_a_port_for_figures_is_a_number_or_text_in_the_file(session: Path, tmp_p
         assert b"cryofs_" in answer.read()
 
 
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; nobody may have taken note of it yet."""
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
 def copy_of_archive(session: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(session.with_name("archive"), tmp_path / "archive", symlinks=True))
 
@@ -320,10 +325,77 @@ def test_mounting_over_the_archive_itself(session: Path, tmp_path: Path) -> None
     assert (place / "Movies" / "0.mrc.tif").is_file()
 
 
+def test_a_folder_that_is_not_empty_is_not_hidden(session: Path, tmp_path: Path) -> None:
+    place = tmp_path / "mnt"
+    place.mkdir()
+    (place / "mine.txt").write_text("mine")
+    source, log = session.with_name("archive"), ("--log-file", tmp_path / "log")
+    done = cryofs("mount", source, place, *log, check=False)
+    assert (done.returncode, is_mounted(place)) == (1, False)
+    assert done.stderr.startswith(f"cryofs: {place}: not empty")
+    with mounted(source, place, "-o", "nonempty"):
+        same_tree(session, place)
+        # a dead mount is cleared before the folder below it is looked at
+        os.kill(facts_of(place)["pid"], signal.SIGKILL)
+        done = cryofs("mount", source, place, *log, check=False)
+        assert (done.returncode, is_mounted(place)) == (1, False)
+        assert "a dead mount" in done.stderr
+        assert "not empty" in done.stderr
+        cryofs("mount", source, place, *log, "-o", "nonempty")
+        same_tree(session, place)
+    assert (place / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to bind mounts")
+def test_unmounting_one_of_several_mounts(session: Path, tmp_path: Path) -> None:
+    """Bind mounts of one mount, and a mount on top of another, are served by processes that go on."""
+    source, other = session.with_name("archive"), tmp_path / "other"
+    other.mkdir()
+    with mounted(source, tmp_path / "mnt") as place:
+        subprocess.run(["mount", "--bind", place, other], check=True)
+        cryofs("umount", other)
+        assert not is_mounted(other)
+        assert (place / "notes.txt").read_text() == "300 kV"
+        subprocess.run(["mount", "--bind", place, other], check=True)
+        pid = facts_of(place)["pid"]
+        cryofs("umount", place)
+        assert not is_mounted(place)
+        assert (other / "notes.txt").read_text() == "300 kV"
+        subprocess.run(["mount", "--bind", other, place], check=True)
+        subprocess.run(["mount", "--bind", other, place], check=True)
+        cryofs("umount", place)
+        assert is_mounted(place)
+        cryofs("umount", other)
+    assert is_gone(pid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a mount namespace")
+def test_unmounting_what_another_namespace_shows_too(session: Path, tmp_path: Path) -> None:
+    with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
+        command = ["unshare", "-m", "sh", "-c", "echo; read x; exec cat notes.txt"]
+        inside = subprocess.Popen(command, stdin=-1, stdout=-1, cwd=place)
+        assert inside.stdout
+        inside.stdout.readline()
+        # a program that stands in the mount of this namespace would keep it busy
+        cryofs("umount", place)
+        assert not is_mounted(place)
+        assert inside.communicate(b"\n")[0] == b"300 kV"
+        cryofs("mount", session.with_name("archive"), place, "--log-file", tmp_path / "log")
+
+
+def test_unmounting_right_after_mounting(session: Path, tmp_path: Path) -> None:
+    """The index is valid whatever the process was doing."""
+    for _ in range(3):
+        with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
+            pid = int(os.getxattr(place, "user.cryofs.pid"))
+        assert is_gone(pid)
+        assert "WARNING" not in (tmp_path / "mnt.log").read_text()
+
+
 def test_unmounting_waits_until_the_process_is_gone(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as mount:
         pid = facts_of(mount)["pid"]
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert is_gone(pid)
     assert not list((tmp_path / "mnt").iterdir())
 
 

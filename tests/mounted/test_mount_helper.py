@@ -151,6 +151,16 @@ def test_a_bare_environment(session: Path, place: Path) -> None:
             log.parent.rmdir()
 
 
+def test_a_folder_that_is_not_empty_needs_an_option(session: Path, place: Path) -> None:
+    (place / "mine.txt").write_text("mine")
+    command = (HELPER, session.with_name("an archive, ö"), place)
+    done = run(*command)
+    assert (done.returncode, is_mounted(place)) == (32, False)
+    assert done.stderr.startswith(f"mount.cryofs: {place}: not empty")
+    assert run(*command, "-o", "rw,nonempty").returncode == 0
+    same_tree(session, place)
+
+
 def test_a_fake_mount_mounts_nothing(session: Path, place: Path) -> None:
     done = run(HELPER, session.with_name("an archive, ö"), place, "-fnsv", "-t", "fuse.cryofs", "-o", "ro")
     assert (done.returncode, done.stderr) == (0, "")

@@ -293,13 +293,22 @@ def test_a_user_without_the_mount_program_is_told(as_user: Callable[[str], subpr
 def readers(place: Path, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Programs that read a movie again and again, past the kernel's pages, until that fails."""
     endless = f"while dd if='{place}/Movies/a.mrc' of=/dev/null bs=64K iflag=direct; do :; done"
-    running = [subprocess.Popen(["sh", "-c", endless], stderr=subprocess.DEVNULL) for _ in range(count)]
+    alive, held = os.pipe()
+    running = [
+        subprocess.Popen(["sh", "-c", endless], stderr=subprocess.DEVNULL, pass_fds=[held], start_new_session=True)
+        for _ in range(count)
+    ]
+    os.close(held)
     try:
         yield running
     finally:
         for process in running:
-            process.kill()
-            process.communicate()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        # a dd that outlives its shell for a moment would keep the mount busy
+        with os.fdopen(alive, "rb") as pipe:
+            pipe.read()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

@@ -18,6 +18,7 @@ from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.filesystem import FileSystem
 from cryofs.vfs.index import Index, index_path
 from cryofs.vfs.root import Root
+from cryofs.vfs.surveyor import Surveyor
 from tests.support import archive, simulated, wait_for
 
 FALCON = Widths()
@@ -147,6 +148,30 @@ def test_it_survives_whatever_happens_to_it(
             patch.undo()
             files.look_again()
             wait_for(lambda: kept(target) == MOVIES + 2)
+
+
+def test_what_was_learned_is_kept_when_a_process_ends_in_the_midst_of_a_look(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, go_on, real = threading.Event(), threading.Event(), Surveyor._learn
+
+    def learn(surveyor: Surveyor, suffix: str, path: Path, found: os.stat_result) -> bytes | None:
+        value = real(surveyor, suffix, path, found)
+        if not reading.is_set():
+            reading.set()
+            go_on.wait()
+        return value
+
+    monkeypatch.setattr(Surveyor, "_learn", learn)
+    monkeypatch.setattr("cryofs.vfs.filesystem._LAST_SECONDS", 20)
+    with mounted(target) as files:
+        wait_for(reading.is_set)
+        ending = threading.Thread(target=files.abandon)
+        ending.start()
+        wait_for(lambda: files._surveyor._stopped)
+        go_on.set()
+        ending.join()
+        assert kept(target) == 1
 
 
 def test_storage_that_hangs_keeps_no_mount_from_ending(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,6 +187,21 @@ def test_fractions_multiplied_with_the_gain_need_no_reference(folder: Path) -> N
         assert content(files, "/c.mrc") == rendered(folder / "c.eer", **choices)
 
 
+def test_values_that_cannot_be_a_gain_are_logged_with_the_name_of_the_file(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gain = GAIN.copy()
+    gain[2, 3] = np.nan
+    tifffile.imwrite(folder / "falcon.gain", gain)
+    with serving(folder, eer_gain=str(folder / "falcon.gain")) as files:
+        for view in ("/", "/Movies/", "/@up2_gr8/"):
+            shown = np.frombuffer(content(files, f"{view}gain-reference.mrc")[1024:], np.float32)
+            assert np.isfinite(shown).all()
+    (line,) = [message for message in caplog.messages if "without a valid gain" in message]
+    assert line.startswith(f"{folder}/falcon.gain: 1 pixel without")
+    assert line.endswith(": row 2 column 3")
+
+
 def test_a_gain_that_is_replaced_counts_for_what_is_opened_from_then_on(folder: Path, tmp_path: Path) -> None:
     gain, other = folder / "falcon.gain", tmp_path / "other.gain"
     tifffile.imwrite(other, 2 * GAIN)
