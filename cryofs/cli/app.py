@@ -14,6 +14,7 @@ import typer
 from cryofs.cli import (
     INTERRUPTED,
     adopt,
+    compare,
     compress,
     config,
     doctor,
@@ -44,6 +45,7 @@ COMMANDS = (
     adopt,
     estimate_gain,
     verify,
+    compare,
     extract,
     info,
     preview,
