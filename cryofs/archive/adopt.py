@@ -12,7 +12,7 @@ import io
 import os
 import signal
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -263,13 +263,13 @@ def check_adopted(movie: ArchivedMovie) -> None:
         raise DamagedError(f"{movie.name}: the TIFF has another SHA-256 than recorded; restore it from a backup")
 
 
-def restore_adopted(movie: ArchivedMovie, file: io.BufferedRandom) -> None:
-    """Write the TIFF as it was before it was adopted; errors as those of `check_adopted`."""
+def restore_adopted(movie: ArchivedMovie, write: Callable[[bytes], object]) -> None:
+    """Write the TIFF as it was before it was adopted, piece by piece; errors as those of `check_adopted`."""
     assert movie.record.adopted is not None
     digest, left, offset = hashlib.sha256(), movie.record.adopted.bytes, 0
     while left and (piece := read_up_to(movie.descriptor, min(left, _CHUNK), offset)):
         digest.update(piece)
-        file.write(piece)
+        write(piece)
         left, offset = left - len(piece), offset + len(piece)
     if digest.hexdigest() != movie.record.adopted.sha256:
         raise DamagedError(f"{movie.name}: the TIFF has another SHA-256 than recorded; restore it from a backup")

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cryofs.archive.adopt import check_adopted
+from cryofs.archive.adopt import check_adopted, restore_adopted
+from cryofs.archive.telling import OnFrame
 from cryofs.archive.verify import feed
 from cryofs.formats.reading import fill
 from cryofs.movies.archived import ArchivedMovie, check_pages
@@ -13,6 +14,10 @@ from cryofs.movies.archived import ArchivedMovie, check_pages
 _CHUNK = 4 << 20
 # Called with how many bytes more were compared; what it raises ends the comparison.
 OnBytes = Callable[[int], None]
+
+
+def _ignore(_: int) -> None:
+    """Ignore progress."""
 
 
 class _UnequalError(Exception):
@@ -53,7 +58,9 @@ class _Reader:
         self._on_bytes(size)
 
 
-def movie_difference(source: int, movie: ArchivedMovie, on_bytes: OnBytes) -> int | None:
+def movie_difference(
+    source: int, movie: ArchivedMovie, on_bytes: OnBytes = _ignore, on_frame: OnFrame = _ignore
+) -> int | None:
     """Return the offset of the first byte in which a source differs from an archived movie, None if it is equal.
 
     The movie is decoded with all checks of `cryofs verify`: strips, frames, the whole, and the TIFF structure.
@@ -67,10 +74,15 @@ def movie_difference(source: int, movie: ArchivedMovie, on_bytes: OnBytes) -> in
         check_adopted(movie)
     else:
         check_pages(movie)
-    return _difference(source, lambda take: feed(movie, take, lambda _: None), on_bytes)
+    return _difference(source, lambda take: feed(movie, take, on_frame), on_bytes)
 
 
-def file_difference(source: int, stored: int, on_bytes: OnBytes) -> int | None:
+def tiff_difference(source: int, movie: ArchivedMovie) -> int | None:
+    """Return the offset of the first byte in which a source differs from an adopted TIFF as it was before, or None."""
+    return _difference(source, lambda take: restore_adopted(movie, lambda piece: take(memoryview(piece))), _ignore)
+
+
+def file_difference(source: int, stored: int, on_bytes: OnBytes = _ignore) -> int | None:
     """Return the offset of the first byte in which two open files differ, None if they are equal."""
 
     def feed_file(take: Callable[[memoryview], object]) -> None:
