@@ -228,7 +228,7 @@ def _create(folder: Path) -> tuple[Path, io.BufferedRandom]:
         path = folder / (DRAFT_PREFIX + secrets.token_hex(8))
         file = path.open("x+b")
         try:
-            _lock(file)
+            lock(file)
         except BaseException:
             file.close()
             path.unlink(missing_ok=True)
@@ -239,7 +239,8 @@ def _create(folder: Path) -> tuple[Path, io.BufferedRandom]:
         file.close()
 
 
-def _lock(file: io.BufferedRandom) -> None:
+def lock(file: io.BufferedIOBase) -> None:
+    """Wait for the lock of a file; there is none where the file system has no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
