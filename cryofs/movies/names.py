@@ -11,10 +11,37 @@ TIFF_SUFFIXES = (SUFFIX, ".tiff")
 GAIN_REFERENCE = "gain-reference.mrc"
 # An ordinary file, shown by mounts: fractions are counts, which a program has to multiply with it.
 EER_GAIN_REFERENCE = "gain-reference-eer.mrc"
-# Files on their way into the archive; no original is ever called so.
-DRAFT_PREFIX = ".cryofs-draft-"
+# Files that cryofs keeps for itself: drafts, checksums, journals, locks, indexes. Mounts hide them.
+OWN_PREFIX = ".cryofs-"
+# Files that are being written; each gets its final name when it is complete.
+DRAFT_PREFIX = OWN_PREFIX + "draft-"
 
 _GAIN_PATTERN = re.compile(r"gain-reference(-[0-9a-f]{8})?\.mrc")
+
+
+def is_own_name(name: str) -> bool:
+    """Return True if a file or folder of this name belongs to cryofs; mounts hide it everywhere but in `@archive`."""
+    return name.startswith(OWN_PREFIX)
+
+
+def is_dot_name(name: str) -> bool:
+    """Return True if a name begins with a dot: a plain file, whatever its suffix (`._x.mrc` of macOS, drafts)."""
+    return name.startswith(".")
+
+
+def is_movie_name(name: str) -> bool:
+    """Return True if a file of this name may be an MRC movie."""
+    return name.endswith(MOVIE_SUFFIXES) and not is_dot_name(name)
+
+
+def is_eer_name(name: str) -> bool:
+    """Return True if a file of this name may be an EER movie."""
+    return name.endswith(EER_SUFFIX) and not is_dot_name(name)
+
+
+def is_tiff_name(name: str) -> bool:
+    """Return True if a file of this name may be a TIFF movie, archived or not."""
+    return name.endswith(TIFF_SUFFIXES) and not is_dot_name(name)
 
 
 def archived_name(name: str) -> str:
@@ -23,9 +50,9 @@ def archived_name(name: str) -> str:
 
 
 def original_name(name: str) -> str | None:
-    """Name of the movie that a file of this name would hold, None where it is no archived movie's."""
+    """Name of the movie that a file of this name would hold, None if it is not the name of an archived movie."""
     stem = name.removesuffix(SUFFIX)
-    return stem if stem != name and stem.endswith(MOVIE_SUFFIXES) else None
+    return stem if stem != name and is_movie_name(stem) else None
 
 
 def fractions_name(eer_name: str) -> str:
@@ -46,7 +73,7 @@ def is_file(path: Path) -> bool:
 
 def eer_names(movie_name: str) -> list[str]:
     """Names that an EER file shown as this movie may have, the likelier first."""
-    if not movie_name.endswith(MOVIE_SUFFIXES):
+    if not is_movie_name(movie_name):
         return []
     names = [movie_name.removesuffix(MOVIE_SUFFIXES[0]) + EER_SUFFIX, movie_name + EER_SUFFIX]
     return [name for name in names if fractions_name(name) == movie_name]
@@ -54,16 +81,16 @@ def eer_names(movie_name: str) -> list[str]:
 
 def foreign_name(tiff_name: str) -> str | None:
     """Name of the MRC movie that a TIFF of another program is shown as: X.tif -> X.mrc, X.mrc.tif -> X.mrc."""
-    suffix = next((suffix for suffix in TIFF_SUFFIXES if tiff_name.endswith(suffix)), None)
-    if suffix is None:
+    if not is_tiff_name(tiff_name):
         return None
+    suffix = next(suffix for suffix in TIFF_SUFFIXES if tiff_name.endswith(suffix))
     stem = tiff_name.removesuffix(suffix)
     return stem if stem.endswith(MOVIE_SUFFIXES) else stem + MOVIE_SUFFIXES[0]
 
 
 def foreign_names(movie_name: str) -> list[str]:
     """Names that a TIFF of another program shown as this movie may have, the likelier first."""
-    if not movie_name.endswith(MOVIE_SUFFIXES):
+    if not is_movie_name(movie_name):
         return []
     stems = (movie_name.removesuffix(MOVIE_SUFFIXES[0]), movie_name)
     names = [stem + suffix for stem in stems for suffix in TIFF_SUFFIXES]
