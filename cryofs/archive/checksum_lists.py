@@ -83,7 +83,12 @@ def replacing(target: Path, sha256: str | None = None) -> Iterator[None]:
     sha256 : str or None
         Checksum of the new bytes; None removes the line whatever it says.
     """
-    lines = load(target.parent)
+    with _replacing(target, sha256, load(target.parent)):
+        yield
+
+
+@contextlib.contextmanager
+def _replacing(target: Path, sha256: str | None, lines: Lines) -> Iterator[None]:
     is_bad = any(line.name == target.name for line in lines.bad)
     if not is_bad and lines.sums.get(target.name) in (None, sha256):
         yield
@@ -128,11 +133,18 @@ class ChecksumLists:
         self.flush()
 
     def recorded(self, target: Path) -> str | None:
-        """Return the checksum that is recorded for a file, None if there is none; cheap in one folder."""
-        state = _list_state(target.parent)
-        if self._last is None or self._last[:2] != (target.parent, state):
-            self._last = target.parent, state, load(target.parent)
-        return self._last[2].sums.get(target.name)
+        """Return the checksum that is recorded for a file, None if there is none; reads each list once."""
+        return self._lines(target.parent).sums.get(target.name)
+
+    def replacing(self, target: Path, sha256: str) -> contextlib.AbstractContextManager[None]:
+        """Remove the line of a file that is replaced within the context, as `replacing` does; reads each list once."""
+        return _replacing(target, sha256, self._lines(target.parent))
+
+    def _lines(self, folder: Path) -> Lines:
+        state = _list_state(folder)
+        if self._last is None or self._last[:2] != (folder, state):
+            self._last = folder, state, load(folder)
+        return self._last[2]
 
     def add(self, target: Path, sha256: str, found: os.stat_result | None = None) -> None:
         """Have a line written with one of the next batches.
