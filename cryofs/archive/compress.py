@@ -33,6 +33,7 @@ from cryofs.archive.references import estimate_from
 from cryofs.archive.samples import take_samples
 from cryofs.archive.sources import Job, Kind
 from cryofs.archive.suspects import damage_of
+from cryofs.archive.telling import as_told
 from cryofs.detector.values import GainReference
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.mrc import MODE_FLOAT32
@@ -116,6 +117,7 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
         with Folders(archive, [job.source for job in walked]) as folders:
             jobs = run.make_folders(jobs, folders)
             run.archive_movies([job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)])
+            run.record_references()
             run.copy_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)])
         run.date_folders([job for job in jobs if job.kind is Kind.FOLDER and job.target != Path()])
     run.summary.seconds = time.monotonic() - started
@@ -185,6 +187,13 @@ class _Run:
                 self._note_stored(job, outcome)
             else:
                 self.fail(job.source, outcome)
+
+    def record_references(self) -> None:
+        """Record the checksums of the gain references that movies of this run need."""
+        try:
+            self._references.record_checksums()
+        except (CryofsError, OSError) as error:
+            self.fail(self._archive, as_told(error, self._archive))
 
     def _prepare_processes(self, movies: int, original_bytes: int) -> None:
         """Have processes made ready as soon as so many movies are worth it."""
