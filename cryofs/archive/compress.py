@@ -15,6 +15,7 @@ from typing import Protocol
 from cryofs.archive import durable, processes, sources
 from cryofs.archive.archiver import Archiver, CompressOptions, Stored
 from cryofs.archive.bands import Workers
+from cryofs.archive.copies import Copies
 from cryofs.archive.done import (
     MovieInfo,
     is_copy,
@@ -31,6 +32,8 @@ from cryofs.archive.processes import NoProcessError, Outcome
 from cryofs.archive.references import estimate_from
 from cryofs.archive.samples import take_samples
 from cryofs.archive.sources import Job, Kind
+from cryofs.archive.suspects import damage_of
+from cryofs.archive.telling import as_told
 from cryofs.detector.values import GainReference
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.mrc import MODE_FLOAT32
@@ -51,7 +54,8 @@ _MAX_PROCESSES = 16
 class Summary:
     """Figures of a run; bytes are those of the movies done, of EER files where fractions were made.
 
-    `replaced` counts movies and files that took the place of others of their name, `copied` all files that were copied.
+    `replaced` counts movies and files that took the place of others of their name, `copied` all files that were copied,
+    `suspect` those of them that look damaged.
     """
 
     movies: int = 0
@@ -59,6 +63,7 @@ class Summary:
     skipped: int = 0
     replaced: int = 0
     copied: int = 0
+    suspect: int = 0
     original_bytes: int = 0
     stored_bytes: int = 0
     seconds: float = 0.0
@@ -112,6 +117,7 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
         with Folders(archive, [job.source for job in walked]) as folders:
             jobs = run.make_folders(jobs, folders)
             run.archive_movies([job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)])
+            run.record_references()
             run.copy_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)])
         run.date_folders([job for job in jobs if job.kind is Kind.FOLDER and job.target != Path()])
     run.summary.seconds = time.monotonic() - started
@@ -182,6 +188,13 @@ class _Run:
             else:
                 self.fail(job.source, outcome)
 
+    def record_references(self) -> None:
+        """Record the checksums of the gain references that movies of this run need."""
+        try:
+            self._references.record_checksums()
+        except (CryofsError, OSError) as error:
+            self.fail(self._archive, as_told(error, self._archive))
+
     def _prepare_processes(self, movies: int, original_bytes: int) -> None:
         """Have processes made ready as soon as so many movies are worth it."""
         too_few = min(movies, self._options.jobs) < 2 or original_bytes < _WORTH_PROCESSES
@@ -224,27 +237,33 @@ class _Run:
         self._listener.note(text)
 
     def copy_others(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            target = self._archive / job.target
-            try:
-                if job.kind is Kind.LINK:
-                    durable.copy_link(job.source, target)
-                elif not is_copy(job.source, target):
-                    held = durable.regular_file(target)
-                    self._copy(job, target)
-                    if held is not None:
-                        self._note_replaced(replaced_text(target, held.st_size, held.st_mtime_ns))
-                elif not self._options.only_do_unfinished:
-                    self._copy(job, target)
-            except CryofsError as error:
-                self.fail(job.source, error)
-            except OSError as error:
-                self.fail(job.source, ArchiveError(f"{job.source}: not copied: {explain(error)}"))
+        with Copies(self._archive, self._count_copy, self.fail) as copies:
+            for job in jobs:
+                try:
+                    if job.kind is Kind.LINK:
+                        durable.copy_link(job.source, self._archive / job.target)
+                    else:
+                        self._copy(job.source, self._archive / job.target, copies)
+                except CryofsError as error:
+                    self.fail(job.source, error)
+                except OSError as error:
+                    self.fail(job.source, ArchiveError(f"{job.source}: not copied: {explain(error)}"))
 
-    def _copy(self, job: Job, target: Path) -> None:
-        refuse_clash(job.source, target)
-        refuse_without_gain(job.source)
-        durable.copy_file(job.source, target)
+    def _copy(self, source: Path, target: Path, copies: Copies) -> None:
+        if self._options.only_do_unfinished and copies.is_done(source, target):
+            return
+        held = None if is_copy(source, target) else durable.regular_file(target)
+        refuse_clash(source, target)
+        refuse_without_gain(source)
+        damage = damage_of(source)
+        copies.copy(source, target)
+        if held is not None:
+            self._note_replaced(replaced_text(target, held.st_size, held.st_mtime_ns))
+        if damage is not None:
+            self.summary.suspect += 1
+            self._listener.note(f"{source}: looks damaged ({damage}); kept as it is")
+
+    def _count_copy(self, _: Path) -> None:
         self.summary.copied += 1
 
     def date_folders(self, jobs: list[Job]) -> None:

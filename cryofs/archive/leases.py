@@ -1,47 +1,25 @@
-"""Write leases: the kernel's promise that no other program has a file open, and its notice when one opens it.
-
-Leases cover the programs of this machine. A file system over a network has none, or grants them by rules of its own, so
-they are not asked for there (`cryofs.mount_table.is_far`).
-"""
+"""Leases: what the kernel knows of other programs that have a file open."""
 
 import errno
 import fcntl
 import signal
+from pathlib import Path
 
-from cryofs.errors import ChangedError
-
-_IN_USE = (errno.EAGAIN, errno.EBUSY)
+from cryofs.errors import ArchiveError
 
 
-def take_write_lease(descriptor: int) -> bool:
-    """Take a write lease on an open file, which ends when the file is closed.
+def check_no_writer(descriptor: int, path: Path) -> None:
+    """Raise ArchiveError if a program of this machine has a file open for writing.
 
-    Returns
-    -------
-    bool
-        True if the lease is held, False if the file system or the user cannot have one.
-
-    Raises
-    ------
-    ChangedError
-        Another program has the file open.
+    The kernel grants no read lease while a file has a writer. Not every file system has leases.
     """
     try:
-        # the signal that announces another program; the default one would end this process
+        # a program that opens the file at this very moment is announced by a signal, which must not end this one
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
-        if error.errno in _IN_USE:
-            raise ChangedError("another program has it open") from error
-        return False
-    return True
-
-
-def is_held(descriptor: int) -> bool:
-    """Return True if a lease is still held and no other program waits for its end."""
-    return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == fcntl.F_WRLCK
-
-
-def release(descriptor: int) -> None:
-    """End a lease before the file is closed, so that programs that wait to open it go on."""
-    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        if error.errno == errno.EAGAIN:
+            text = f"{path}: a program has it open for writing; adopt it once that is done"
+            raise ArchiveError(text) from error
+    else:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cryofs.archive import leases
+from cryofs.archive import write_lease
 from cryofs.archive.pairs import Pair, identity
 from cryofs.archive.shown import Shown
 from cryofs.errors import ChangedError
@@ -43,13 +43,13 @@ class Guard:
     def take_lease(self) -> None:
         """Take a write lease on the source; NotRemovedError if another program has the file open."""
         try:
-            self._leased = leases.take_write_lease(self.source)
+            self._leased = write_lease.take(self.source)
         except ChangedError as error:
             raise NotRemovedError(f"in use: {error}") from error
 
     def check_lease(self) -> None:
         """Raise NotRemovedError if another program opens the source; it does not wait any longer then."""
-        if self._leased and not leases.is_held(self.source):
+        if self._leased and not write_lease.is_held(self.source):
             self._end_lease()
             raise NotRemovedError("in use: another program opened it meanwhile")
 
@@ -70,7 +70,7 @@ class Guard:
     def _end_lease(self) -> None:
         if self._leased:
             self._leased = False
-            leases.release(self.source)
+            write_lease.release(self.source)
 
     def __enter__(self) -> Self:
         return self

@@ -1,14 +1,17 @@
 """Restoring one original: nothing is replaced unless the user asked for it."""
 
+import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cryofs.archive import durable
 from cryofs.archive.adopt import restore_adopted
+from cryofs.archive.checksum_lists import ListReader, mismatch_error
 from cryofs.archive.same_bytes import file_difference, movie_difference, tiff_difference
 from cryofs.archive.telling import OnFrame
 from cryofs.archive.verify import Checked, feed
@@ -39,6 +42,7 @@ class Restorer:
         self._figures = figures
         self._on_frame = on_frame
         self._overwrite = overwrite
+        self._lists = ListReader()
 
     def link(self, source: Path, target: Path) -> bool:
         """Restore a symbolic link; result and errors as those of `file`."""
@@ -71,7 +75,7 @@ class Restorer:
         if self._exists(target, source.stat().st_size, difference):
             self._figures.unchanged += 1
             return False
-        durable.copy_file(source, target)
+        durable.copy_file(source, target, partial(self._replacing, source))
         self._figures.files += 1
         return True
 
@@ -90,7 +94,7 @@ class Restorer:
             if self._exists(target, adopted.bytes if adopted else movie.layout.total_bytes, difference):
                 self._figures.unchanged += 1
                 return False
-            _restore(movie, target, self._on_frame)
+            self._restore(movie, target)
             self._figures.count(movie)
             return True
 
@@ -114,22 +118,31 @@ class Restorer:
             raise _refused(target, f"it differs from the archive from byte {offset} on")
         return True
 
+    def _restore(self, movie: ArchivedMovie, target: Path) -> None:
+        original = movie.record.original
+        with durable.draft(target) as made:
+            if movie.record.adopted is not None:
+                restore_adopted(movie, made.file.write)
+                self._on_frame(movie.layout.frames)
+            else:
+                feed(movie, made.write, self._on_frame)
+            os.fchmod(made.file.fileno(), original.mode)
+            with durable.naming(target):
+                made.file.flush()
+            os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
+            made.sync()
+            with self._lists.replacing(target):
+                made.publish()
+
+    @contextlib.contextmanager
+    def _replacing(self, source: Path, target: Path, sha256: str) -> Iterator[None]:
+        """Surround the step that gives a restored copy its name, which needs the checksum that the archive has."""
+        expected = self._lists.recorded(source)
+        if expected not in (None, sha256):
+            raise mismatch_error(source, expected, sha256)
+        with self._lists.replacing(target, sha256):
+            yield
+
 
 def _refused(target: Path, reason: str) -> ArchiveError:
     return ArchiveError(f"{target}: exists, and {reason}; rename it, or pass --overwrite to replace it")
-
-
-def _restore(movie: ArchivedMovie, target: Path, on_frame: OnFrame) -> None:
-    original = movie.record.original
-    with durable.draft(target) as made:
-        if movie.record.adopted is not None:
-            restore_adopted(movie, made.file.write)
-            on_frame(movie.layout.frames)
-        else:
-            feed(movie, made.write, on_frame)
-        os.fchmod(made.file.fileno(), original.mode)
-        with durable.naming(target):
-            made.file.flush()
-        os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
-        made.sync()
-        made.publish()

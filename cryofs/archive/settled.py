@@ -6,11 +6,10 @@ import os
 import threading
 from pathlib import Path
 
+from cryofs.archive.checksum_lists import LIST_NAME
 from cryofs.errors import ArchiveError
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import OWN_PREFIX
 
-CHECKSUM_LIST = OWN_PREFIX + "sha256"
 _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -46,7 +45,7 @@ class Settled:
         with self._lock:
             if folder in self._done:
                 return
-            for path in (folder / CHECKSUM_LIST, *self._gains.paths(folder)):
+            for path in (folder / LIST_NAME, *self._gains.paths(folder)):
                 if path not in self._done and path.is_file():
                     self.path(path)
                     self._done.add(path)

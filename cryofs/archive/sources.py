@@ -10,12 +10,12 @@ from pathlib import Path
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats import lists
 from cryofs.movies.names import (
-    DRAFT_PREFIX,
     EER_SUFFIX,
     MOVIE_SUFFIXES,
     archived_name,
     fractions_name,
     is_file,
+    is_own_name,
 )
 from cryofs.remedies import explain
 
@@ -62,7 +62,7 @@ def collect(
         if isinstance(item, Problem):
             problems.append(item)
             continue
-        if any(part.startswith(DRAFT_PREFIX) for part in item.target.parts):
+        if any(map(is_own_name, item.target.parts)):
             text = f"{item.source}: called like an unfinished file of cryofs; rename it, or remove it if it is one"
             problems.append(Problem(item.source, ArchiveError(text)))
             continue
@@ -159,7 +159,7 @@ def _walk(folder: Path, archive: Path | None) -> Iterator[Job | Problem]:
             try:
                 if path.is_symlink() and not is_file(path):
                     yield Job(Kind.LINK, path, below / name)
-                elif name in names or (archive is None and name.startswith(DRAFT_PREFIX)):
+                elif name in names or (archive is None and is_own_name(name)):
                     continue
                 elif path.is_file():
                     yield _job(path, below / name, archive)
