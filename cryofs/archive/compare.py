@@ -109,7 +109,7 @@ def compare(source: Path, archive: Path, options: CompareOptions, listener: List
         refusals.check_links(found)
         remover = Remover(found.source_folders, lambda folder: refusals.leases_hold(folder, mounts))
     with ThreadPoolExecutor(options.jobs) as pool, ThreadPoolExecutor(options.jobs) as workers:
-        comparer = Comparer(archive, gains, pool, listener.advance, settled, remover)
+        comparer = Comparer(source, archive, gains, pool, listener.advance, settled, remover)
         return _Run(found, comparer, remover, listener).run(workers)
 
 

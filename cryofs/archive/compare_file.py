@@ -62,6 +62,7 @@ class Comparer:
 
     def __init__(
         self,
+        source: Path,
         archive: Path,
         gains: GainLibrary,
         pool: Executor,
@@ -69,6 +70,7 @@ class Comparer:
         settled: Settled | None = None,
         remover: Remover | None = None,
     ):
+        self._source = source
         self._archive = archive
         self._gains = gains
         self._pool = pool
@@ -86,34 +88,40 @@ class Comparer:
         return self._compare(pair, pair.shown)
 
     def compare_link(self, pair: Pair) -> Outcome:
-        """Compare a link by its target, or by the file that it leads to where the archive has a file or another link.
+        """Compare a link by its target, or by what it leads to if the archive has a file or another link.
 
-        Compress archives the file behind a link under the link's name, or under the name of another link to it.
+        Compress archives the file behind a link under the link's name, or as a link to another name of it.
         """
-        outcome = self._compare_link(pair)
+        try:
+            outcome = self._compare_link(pair)
+        except OSError as error:
+            outcome = Outcome(pair, error=as_told(error, pair.source))
         if self._remover is not None and not outcome.removed:
             self._remover.hold(pair.source)
         return outcome
 
     def _compare_link(self, pair: Pair) -> Outcome:
-        try:
-            here = pair.source.readlink()
-            if pair.shown.kind is not ShownKind.LINK:
-                return self._compare(pair, pair.shown)
-            there = pair.shown.path.readlink()
-            if here == there:
+        if pair.shown.kind is not ShownKind.LINK:
+            return self._compare(pair, pair.shown)
+        there = pair.shown.path.readlink()
+        here = pair.source.readlink() if pair.source.is_symlink() else None
+        if here == there:
+            return self._remove_link(pair, Outcome(pair, equal=True))
+        place = Path(os.path.normpath(pair.shown.path.parent / there))
+        if not there.is_absolute() and place.is_relative_to(self._archive):
+            # the other name is compared by itself
+            twin = os.path.realpath(self._source / place.relative_to(self._archive))
+            if os.path.realpath(pair.source) == twin and Path(twin).exists():
                 return self._remove_link(pair, Outcome(pair, equal=True))
-            stored = self._leads_to(pair.shown.path.parent, there)
-            if stored is None or not pair.source.is_file():
-                return Outcome(pair, differences=[f"link to {here}, in the archive to {there}"])
-        except OSError as error:
-            return Outcome(pair, error=as_told(error, pair.source))
-        return self._compare(pair, stored)
+            stored = self._shown_at(place)
+            if stored is not None and pair.source.is_file():
+                return self._compare(pair, stored)
+        what = "file or folder" if here is None else f"link to {here}"
+        return Outcome(pair, differences=[f"{what}, in the archive a link to {there}"])
 
-    def _leads_to(self, folder: Path, target: Path) -> Shown | None:
-        """The file that a mount shows where a link of this folder leads to; None if it is not in the archive."""
-        place = Path(os.path.normpath(folder / target))
-        if target.is_absolute() or not place.is_relative_to(self._archive) or place == self._archive:
+    def _shown_at(self, place: Path) -> Shown | None:
+        """The file that a mount shows at a place of the archive, None if there is none."""
+        if place == self._archive:
             return None
         try:
             found = shown_in(place.parent, self._archive).get(place.name)

@@ -57,6 +57,8 @@ class Scan:
     ----------
     folders : list of Pair
         Folders that both sides have, each before those in it.
+    links : list of Pair
+        Links on the side of SOURCE, and what a link leads to if the archive has a link.
     unlike : list of Pair
         Names that stand for something of another kind on the other side.
     followed : list of Pair
@@ -169,13 +171,15 @@ class _Scanner:
     def _both(self, pair: Pair) -> Iterator[_Folders]:
         kind, shown = kind_of(pair.state), pair.shown.kind
         is_file = shown in (ShownKind.FILE, ShownKind.MOVIE)
+        # behind a link, compress stores a link for what the archive has already
+        is_link = kind is ShownKind.LINK or (pair.behind_link and shown is ShownKind.LINK)
         if kind is ShownKind.FOLDER and shown is ShownKind.FOLDER:
             self._found.folders.append(pair)
             yield _Folders(pair.name, pair.source, pair.shown.path, pair.behind_link)
         elif kind is ShownKind.LINK and shown is ShownKind.FOLDER and pair.source.is_dir():
             self._found.followed.append(pair)
             yield _Folders(pair.name, pair.source, pair.shown.path, behind_link=True)
-        elif kind is ShownKind.LINK and (is_file or shown is ShownKind.LINK):
+        elif is_link and (is_file or shown is ShownKind.LINK):
             self._found.links.append(pair)
         elif kind is ShownKind.FILE and is_file:
             self._found.files.append(pair)

@@ -96,7 +96,7 @@ def shown_in(folder: Path, root: Path) -> dict[str, Shown]:
         movie = _movie(path, state)
         if is_own_name(name):
             continue
-        if is_reference_name(name):
+        if is_reference_name(name) and stat.S_ISREG(state.st_mode):
             if references_shown is None:
                 references_shown = _shows_references(folder, found)
             if references_shown:
