@@ -16,7 +16,7 @@ from cryofs.archive.compare_file import Comparer, Outcome, attribute_differences
 from cryofs.archive.pairs import Missing, Pair, Scan, Side, identity, scan
 from cryofs.archive.remove_source import NotRemovedError, Remover
 from cryofs.archive.settled import Settled
-from cryofs.archive.shown import kind_of
+from cryofs.archive.shown import ShownKind, kind_of
 from cryofs.archive.telling import as_told
 from cryofs.errors import CryofsError
 from cryofs.mount_table import mount_table
@@ -215,6 +215,9 @@ class _Run:
 
 
 def _size(pair: Pair) -> int:
+    """Bytes to compare; most links need none."""
+    if pair.shown.kind is ShownKind.LINK:
+        return 0
     try:
         return pair.source.stat().st_size
     except OSError:
