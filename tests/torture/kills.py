@@ -1,4 +1,4 @@
-"""Kills at random moments: of compress, of estimate-gain, of a mount under readers."""
+"""Kills at random moments: of compress, of compare, of estimate-gain, of a mount under readers."""
 
 import os
 import signal
@@ -108,6 +108,43 @@ def kill_compress(folder: Path, kills: int, seed: int) -> Figures:
                 subprocess.run(["rm", "-r", str(place)], check=True)
             whole_before = set()
     figures.lost += contents(folder / "session") != originals
+    return figures
+
+
+def kill_compare(folder: Path, kills: int, seed: int, files: int = 200) -> Figures:
+    """Kill `compare --remove-source` again and again; what is gone is in the archive, what is left is whole."""
+    figures = Figures("compare --remove-source killed", unit="kills")
+    rng = np.random.default_rng(seed)
+    make_session(folder / "session", movies=3)
+    for number in range(files):
+        path = folder / "session" / "files" / str(number % 10) / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"file {number}\n" * 100)
+    originals = contents(folder / "session")
+    target, source = folder / "archive", folder / "source"
+    cryofs("compress", folder / "session", "-o", target)
+    held = contents(target)
+    base = [*_CRYOFS, "compare", "--remove-source", "--jobs", "2"]
+    copy = ["cp", "-a", str(folder / "session"), str(source)]
+    subprocess.run(copy, check=True)
+    usual = usual_seconds([*base, str(source), str(target)])
+    figures.lost += contents(source) != {}
+    finished = True
+    for number in range(kills):
+        if finished:
+            subprocess.run(["rm", "-r", str(source)], check=True)
+            subprocess.run(copy, check=True)
+        finished = run_and_kill([*base, str(source), str(target)], rng.uniform(0.2, 1.0) * usual)
+        left = contents(source)
+        # nothing of the archive changes, so what is gone from the source is still held
+        figures.lost += contents(target) != held
+        figures.wrong_bytes += sum(originals[name] != data for name, data in left.items())
+        figures.done += 1
+        if number == kills - 1:
+            figures.crashes += cryofs(*base[3:], source, target, check=False).returncode != 0
+            figures.lost += contents(source) != {}
+    cryofs("extract", target, "-o", folder / "restored")
+    figures.wrong_bytes += contents(folder / "restored") != originals
     return figures
 
 
