@@ -12,8 +12,9 @@ from cryofs.archive.references import References
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.record import HEAD_BYTES, MARK, Record, Rendered, is_archived, read_record
 from cryofs.movies.eer import EerMovie
-from cryofs.movies.names import TIFF_SUFFIXES, original_name, printable
+from cryofs.movies.names import TIFF_SUFFIXES, original_name
 from cryofs.movies.source import SourceMovie
+from cryofs.text import as_unicode
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def look_at(movie: SourceMovie, path: Path) -> MovieInfo:
 def rendered_from(movie: EerMovie) -> Rendered:
     """What the record says of the EER file that a movie is rendered from."""
     return Rendered(
-        name=printable(movie.path.name),
+        name=as_unicode(movie.path.name),
         bytes=movie.stat.st_size,
         mtime_ns=movie.stat.st_mtime_ns,
         frames=movie.index.frames,

@@ -31,8 +31,9 @@ from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import CLASSIC_LIMIT, TiffMovieWriter
 from cryofs.movies.decoding import FrameDecoder, StoredFrame
 from cryofs.movies.eer import EerMovie
-from cryofs.movies.names import original_name, printable
+from cryofs.movies.names import original_name
 from cryofs.movies.source import SourceMovie
+from cryofs.text import as_unicode
 from cryofs.version import VERSION
 
 # Frames written whose check may be outstanding.
@@ -234,7 +235,7 @@ def _append_record(
     header, layout = movie.mrc_header, plan.layout
     contents = Record(
         original=Original(
-            name=printable(original_name(made.target.name) or made.target.name),
+            name=as_unicode(original_name(made.target.name) or made.target.name),
             bytes=movie.layout.total_bytes,
             sha256=sums.sha256,
             mtime_ns=movie.stat.st_mtime_ns,
