@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.simulate import Detector, header, write_movie
 from cryofs.archive.archiver import CompressOptions
+from cryofs.archive.checksum_lists import LIST_NAME
 from cryofs.archive.compress import Summary, compress
 from cryofs.archive.estimate import FrameRow
 from cryofs.archive.extract import extract
@@ -90,8 +91,9 @@ def same_tree(originals: Path, shown: Path) -> None:
 
 
 def names(folder: Path) -> list[str]:
-    """Files below a folder."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+    """Files below a folder, without the checksum lists of an archive."""
+    paths = [path for path in folder.rglob("*") if not path.is_dir() and path.name != LIST_NAME]
+    return sorted(str(path.relative_to(folder)) for path in paths)
 
 
 def assert_verified(folder: Path, movies: int) -> None:

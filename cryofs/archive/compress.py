@@ -15,6 +15,7 @@ from typing import Protocol
 from cryofs.archive import durable, processes, sources
 from cryofs.archive.archiver import Archiver, CompressOptions, Stored
 from cryofs.archive.bands import Workers
+from cryofs.archive.copies import Copies
 from cryofs.archive.done import (
     MovieInfo,
     is_copy,
@@ -31,6 +32,7 @@ from cryofs.archive.processes import NoProcessError, Outcome
 from cryofs.archive.references import estimate_from
 from cryofs.archive.samples import take_samples
 from cryofs.archive.sources import Job, Kind
+from cryofs.archive.suspects import damage_of
 from cryofs.detector.values import GainReference
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.mrc import MODE_FLOAT32
@@ -51,7 +53,8 @@ _MAX_PROCESSES = 16
 class Summary:
     """Figures of a run; bytes are those of the movies done, of EER files where fractions were made.
 
-    `replaced` counts movies and files that took the place of others of their name, `copied` all files that were copied.
+    `replaced` counts movies and files that took the place of others of their name, `copied` all files that were copied,
+    `suspect` those of them that look damaged.
     """
 
     movies: int = 0
@@ -59,6 +62,7 @@ class Summary:
     skipped: int = 0
     replaced: int = 0
     copied: int = 0
+    suspect: int = 0
     original_bytes: int = 0
     stored_bytes: int = 0
     seconds: float = 0.0
@@ -224,27 +228,33 @@ class _Run:
         self._listener.note(text)
 
     def copy_others(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            target = self._archive / job.target
-            try:
-                if job.kind is Kind.LINK:
-                    durable.copy_link(job.source, target)
-                elif not is_copy(job.source, target):
-                    held = durable.regular_file(target)
-                    self._copy(job, target)
-                    if held is not None:
-                        self._note_replaced(replaced_text(target, held.st_size, held.st_mtime_ns))
-                elif not self._options.only_do_unfinished:
-                    self._copy(job, target)
-            except CryofsError as error:
-                self.fail(job.source, error)
-            except OSError as error:
-                self.fail(job.source, ArchiveError(f"{job.source}: not copied: {explain(error)}"))
+        with Copies(self._archive, self._count_copy, self.fail) as copies:
+            for job in jobs:
+                try:
+                    if job.kind is Kind.LINK:
+                        durable.copy_link(job.source, self._archive / job.target)
+                    else:
+                        self._copy(job.source, self._archive / job.target, copies)
+                except CryofsError as error:
+                    self.fail(job.source, error)
+                except OSError as error:
+                    self.fail(job.source, ArchiveError(f"{job.source}: not copied: {explain(error)}"))
 
-    def _copy(self, job: Job, target: Path) -> None:
-        refuse_clash(job.source, target)
-        refuse_without_gain(job.source)
-        durable.copy_file(job.source, target)
+    def _copy(self, source: Path, target: Path, copies: Copies) -> None:
+        if self._options.only_do_unfinished and copies.is_done(source, target):
+            return
+        held = None if is_copy(source, target) else durable.regular_file(target)
+        refuse_clash(source, target)
+        refuse_without_gain(source)
+        damage = damage_of(source)
+        copies.copy(source, target)
+        if held is not None:
+            self._note_replaced(replaced_text(target, held.st_size, held.st_mtime_ns))
+        if damage is not None:
+            self.summary.suspect += 1
+            self._listener.note(f"{source}: looks damaged ({damage}); kept as it is")
+
+    def _count_copy(self, _: Path) -> None:
         self.summary.copied += 1
 
     def date_folders(self, jobs: list[Job]) -> None:

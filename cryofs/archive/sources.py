@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from cryofs.archive.checksum_lists import LIST_NAME
 from cryofs.archive.jobs import Job as Job
 from cryofs.archive.jobs import Kind as Kind
 from cryofs.archive.jobs import Problem as Problem
@@ -14,10 +15,6 @@ from cryofs.archive.links import LinkChoice, resolved
 from cryofs.archive.walking import Link, Places, items_of, same_folder
 from cryofs.errors import ArchiveError
 from cryofs.movies.names import archived_name, fractions_name, is_eer_name, is_file, is_own_name, is_tiff_name
-
-# Lists of checksums: the archive keeps its own.
-LIST_NAME = ".cryofs-sha256"
-
 
 def collect(
     sources: Iterable[Path],
@@ -43,6 +40,7 @@ def collect(
             problems.append(item)
             continue
         if own := next((part for part in item.target.parts if is_own_name(part)), None):
+            # the archive keeps lists of checksums of its own
             if own != LIST_NAME:
                 text = f"{item.source}: named like a file of cryofs ({own}); rename it, or remove it if a run left it"
                 problems.append(Problem(item.source, ArchiveError(text)))
