@@ -9,7 +9,7 @@ import numpy as np
 
 from cryofs.archive.durable import regular_file
 from cryofs.archive.references import References
-from cryofs.errors import ArchiveError, CryofsError
+from cryofs.errors import ArchiveError, CryofsError, DamagedError
 from cryofs.formats.record import HEAD_BYTES, MARK, Record, Rendered, is_archived, read_record
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.names import TIFF_SUFFIXES, original_name
@@ -74,6 +74,15 @@ def is_marked(target: Path) -> bool:
     """Whether compress wrote an archived movie, however damaged it is; one that was adopted has no mark."""
     with target.open("rb") as file:
         return MARK.encode() in file.read(HEAD_BYTES)
+
+
+def holds_movie(target: Path) -> bool:
+    """Return True if compress wrote the archived movie that has this name, even if it is damaged."""
+    try:
+        held = held_movie(target)
+    except DamagedError:
+        return is_marked(target)
+    return held is not None and held.adopted is None
 
 
 def is_done(target: Path, info: MovieInfo, references: References) -> bool:

@@ -16,6 +16,7 @@ from cryofs.archive.walking import Link, Places, items_of, same_folder
 from cryofs.errors import ArchiveError
 from cryofs.movies.names import archived_name, fractions_name, is_eer_name, is_file, is_own_name, is_tiff_name
 
+
 def collect(
     sources: Iterable[Path],
     archive: Path,

@@ -181,7 +181,7 @@ def test_a_reference_of_another_run_is_never_replaced(tmp_path: Path, monkeypatc
         (tmp_path / "archive" / "gain-reference.mrc").write_bytes(theirs)
         return original(*arguments)
 
-    monkeypatch.setattr("cryofs.archive.compress.estimate_from", meanwhile)
+    monkeypatch.setattr("cryofs.archive.session_gains.estimate_from", meanwhile)
     archive(simulated(tmp_path / "movie.mrc"), tmp_path / "archive")
     assert (tmp_path / "archive" / "gain-reference.mrc").read_bytes() == theirs
     assert_verified(tmp_path / "archive", 1)
