@@ -26,6 +26,8 @@ LIST_NAME = ".cryofs-sha256"
 # A run writes its lines after this many files or bytes.
 _BATCH_FILES = 256
 _BATCH_BYTES = 256 << 20
+# Lists in memory: that of a folder that is read, that of one that is written, and those above them.
+_LISTS_KEPT = 8
 
 
 def load(folder: Path) -> Lines:
@@ -41,6 +43,14 @@ def bad_line_error(folder: Path, line: BadLine) -> DamagedError:
     """Return the error that reports a bad line."""
     place = f"{folder / LIST_NAME}, line {line.number}"
     return DamagedError(f"{place}: invalid ({line.problem}); remove the line, then run cryofs adopt {folder}")
+
+
+def mismatch_error(path: Path, expected: str, found: str) -> DamagedError:
+    """Return the error for a file that does not have its recorded checksum."""
+    return DamagedError(
+        f"{path}: checksum mismatch (expected SHA-256 {expected[:16]}..., got {found[:16]}...); restore it from a "
+        f"backup, or remove its line from {LIST_NAME} and run cryofs adopt if it was changed on purpose"
+    )
 
 
 def read_list(folder: Path) -> dict[str, str]:
@@ -97,13 +107,38 @@ def _replacing(target: Path, sha256: str | None, lines: Lines) -> Iterator[None]
         yield
 
 
+class ListReader:
+    """Reads each list once, and again after it changed; for runs over many files."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, tuple[tuple[int, ...] | None, Lines]] = {}
+
+    def recorded(self, target: Path) -> str | None:
+        """Return the checksum that is recorded for a file, None if there is none."""
+        return self._lines(target.parent).sums.get(target.name)
+
+    def replacing(self, target: Path, sha256: str | None = None) -> contextlib.AbstractContextManager[None]:
+        """Remove the line of a file that is replaced within the context, as the function `replacing` does."""
+        return _replacing(target, sha256, self._lines(target.parent))
+
+    def _lines(self, folder: Path) -> Lines:
+        state = _list_state(folder)
+        known = self._read.pop(folder, None)
+        if known is None or known[0] != state:
+            known = state, load(folder)
+        self._read[folder] = known
+        if len(self._read) > _LISTS_KEPT:
+            self._read.pop(next(iter(self._read)))
+        return known[1]
+
+
 @dataclass(frozen=True)
 class _Entry:
     sha256: str
     file: tuple[int, int, int, int] | None
 
 
-class ChecksumLists:
+class ChecksumLists(ListReader):
     """Lines of a run, written in batches; as a context manager it writes what is left on leaving, after errors too.
 
     Parameters
@@ -117,34 +152,19 @@ class ChecksumLists:
     def __init__(
         self,
         on_written: Callable[[Path], object] = lambda _: None,
-        on_error: Callable[[Path, Exception], object] | None = None,
+        on_error: Callable[[Path, CryofsError | OSError], object] | None = None,
     ):
+        super().__init__()
         self._on_written = on_written
         self._on_error = on_error
         self._waiting: dict[Path, dict[str, _Entry]] = {}
         self._files = self._bytes = 0
-        # content of the list that was read last, with the state that it was read in
-        self._last: tuple[Path, tuple[int, ...] | None, Lines] | None = None
 
     def __enter__(self) -> "ChecksumLists":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.flush()
-
-    def recorded(self, target: Path) -> str | None:
-        """Return the checksum that is recorded for a file, None if there is none; reads each list once."""
-        return self._lines(target.parent).sums.get(target.name)
-
-    def replacing(self, target: Path, sha256: str) -> contextlib.AbstractContextManager[None]:
-        """Remove the line of a file that is replaced within the context, as `replacing` does; reads each list once."""
-        return _replacing(target, sha256, self._lines(target.parent))
-
-    def _lines(self, folder: Path) -> Lines:
-        state = _list_state(folder)
-        if self._last is None or self._last[:2] != (folder, state):
-            self._last = folder, state, load(folder)
-        return self._last[2]
 
     def add(self, target: Path, sha256: str, found: os.stat_result | None = None) -> None:
         """Have a line written with one of the next batches.

@@ -23,6 +23,7 @@ from cryofs.archive.processes import NoProcessError, Outcome
 from cryofs.archive.session_gains import SessionGains
 from cryofs.archive.sources import Job, Kind
 from cryofs.archive.summary import Listener, Summary
+from cryofs.archive.telling import as_told
 from cryofs.errors import ArchiveError, CryofsError, FormatError, FullDiskError, NotSmallerError
 from cryofs.movies.eer import EerMovie
 from cryofs.remedies import explain
@@ -127,6 +128,7 @@ class _Run:
         try:
             jobs = self.make_folders(jobs, folders)
             self.archive_movies([job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)])
+            self.record_references()
             self.copy_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)])
         except FullDiskError as error:
             self._end(str(error))
@@ -239,6 +241,15 @@ class _Run:
     def _remove_plain_copy(self, job: Job) -> None:
         if job.kind is Kind.MOVIE:
             remove_plain_copy(self._archive / job.target, self._archive / plain_target(job), self._lists)
+
+    def record_references(self) -> None:
+        """Record the checksums of the gain references that movies of this run need."""
+        try:
+            self._references.record_checksums()
+        except (CryofsError, OSError) as error:
+            if isinstance(error, OSError) and is_full(error):
+                raise
+            self.fail(self._archive, as_told(error, self._archive))
 
     def _prepare_processes(self, movies: int, original_bytes: int) -> None:
         """Have processes made ready as soon as so many movies are worth it."""

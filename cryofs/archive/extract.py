@@ -2,14 +2,15 @@
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from cryofs.archive import durable
 from cryofs.archive.adopt import restore_adopted
+from cryofs.archive.checksum_lists import ListReader, mismatch_error
 from cryofs.archive.kinds import Archived, Damaged, Foreign, Other, classify
 from cryofs.archive.sources import Job, Kind, collect_archived, is_below
 from cryofs.archive.telling import Begin, OnFile, OnFrame, told
@@ -65,6 +66,7 @@ def extract(
         durable.remove_stale_drafts(place)
         return place
 
+    lists = ListReader()
     made: list[Job] = []
     with ThreadPoolExecutor(jobs) as pool:
         for item in items:
@@ -78,11 +80,11 @@ def extract(
                 if job.kind is Kind.LINK:
                     durable.copy_link(job.source, target)
                 elif item.frames is None:
-                    durable.copy_file(job.source, target)
+                    durable.copy_file(job.source, target, partial(_replacing, lists, job.source))
                     checked.files += 1
                 else:
                     with ArchivedMovie(job.source.absolute(), gains, pool) as movie:
-                        _restore(movie, target, on_frame)
+                        _restore(movie, target, lists, on_frame)
                         checked.count(movie)
                 on_file(job.source, None)
     for job in reversed(made):
@@ -95,7 +97,7 @@ def extract(
 
 def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_Item]:
     """All that is in the archives, but for damaged movies and what cannot be read, which are told."""
-    jobs, problems = collect_archived(paths)
+    jobs, problems = collect_archived(paths, keep_links=True)
     for problem in problems:
         checked.failed += 1
         on_file(problem.source, problem.error)
@@ -185,7 +187,7 @@ def _same(one: Job, other: Job) -> bool:
     return one.source.samefile(other.source)
 
 
-def _restore(movie: ArchivedMovie, target: Path, on_frame: OnFrame) -> None:
+def _restore(movie: ArchivedMovie, target: Path, lists: ListReader, on_frame: OnFrame) -> None:
     original = movie.record.original
     with durable.draft(target) as made:
         if movie.record.adopted is not None:
@@ -198,4 +200,15 @@ def _restore(movie: ArchivedMovie, target: Path, on_frame: OnFrame) -> None:
             made.file.flush()
         os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
         made.sync()
-        made.publish()
+        with lists.replacing(target):
+            made.publish()
+
+
+@contextlib.contextmanager
+def _replacing(lists: ListReader, source: Path, target: Path, sha256: str) -> Iterator[None]:
+    """Surround the step that gives a restored copy its name, which it gets only with the checksum of the archive."""
+    expected = lists.recorded(source)
+    if expected not in (None, sha256):
+        raise mismatch_error(source, expected, sha256)
+    with lists.replacing(target, sha256):
+        yield

@@ -18,6 +18,7 @@ from typing import Self
 import msgspec
 
 from cryofs.archive.bands import OriginalSums, Workers, trailing_pieces
+from cryofs.archive.checksum_lists import replacing
 from cryofs.archive.done import rendered_from
 from cryofs.archive.durable import Draft, draft
 from cryofs.archive.encode import EncodedFrame, StoredExceptions, encode_frames
@@ -145,7 +146,9 @@ def archive_movie(
         made.sync()
         _check_record(made, contents)
         movie.check_in_place()
-        made.publish()
+        # a plain copy that had the name, whose line must not stay
+        with replacing(target):
+            made.publish()
         return made.file.tell()
 
 
