@@ -73,7 +73,8 @@ def _collect(
     for job in jobs:
         if job.outside is not None:
             summary.links_outside += 1
-            listener.note(f"{job.source}: {job.outside}; --follow-links archives it, --keep-links accepts the link")
+            choice = "kept as it is" if options.links == "keep" else "use --follow-links or --keep-links"
+            listener.note(f"{job.source}: a symbolic link that {job.outside}; {choice}")
     return jobs
 
 

@@ -12,7 +12,7 @@ from cryofs.archive.references import References
 from cryofs.errors import ArchiveError, CryofsError, DamagedError
 from cryofs.formats.record import HEAD_BYTES, MARK, Record, Rendered, is_archived, read_record
 from cryofs.movies.eer import EerMovie
-from cryofs.movies.names import TIFF_SUFFIXES, original_name
+from cryofs.movies.names import is_tiff_name, original_name
 from cryofs.movies.source import SourceMovie
 from cryofs.text import as_unicode
 
@@ -124,7 +124,7 @@ def refuse_clash(source: Path, target: Path) -> None:
 
 def refuse_without_gain(source: Path) -> None:
     """Refuse an archived movie that needs a gain reference: that one would not come along."""
-    record = held_movie(source.resolve()) if source.name.endswith(TIFF_SUFFIXES) else None
+    record = held_movie(source.resolve()) if is_tiff_name(source.name) else None
     if record is not None and record.needed_gain is not None:
         raise ArchiveError(
             f"{source}: an archived movie, unreadable without {record.needed_gain.name} of its archive; "

@@ -11,6 +11,7 @@ from cryofs.archive.copies import Copies
 from cryofs.archive.done import held_movie, holds_movie, is_copy, refuse_clash, refuse_without_gain, replaced_text
 from cryofs.archive.full_disk import is_full
 from cryofs.archive.jobs import Job, Kind
+from cryofs.archive.plain_copies import reason_of
 from cryofs.archive.summary import Listener, Summary
 from cryofs.archive.suspects import damage_of
 from cryofs.errors import ArchiveError, CryofsError, FullDiskError
@@ -106,7 +107,7 @@ class Others:
             self._listener.note(f"{source}: looks damaged ({damage}); kept as it is")
         if reason is not None:
             self._summary.kept_plain += 1
-            self._listener.note(f"{source}: kept as a plain copy ({_without_name(reason, source)})")
+            self._listener.note(f"{source}: kept as a plain copy ({reason_of(reason, source)})")
 
     def _first_name(self, source: Path, target: Path) -> Path | None:
         """Return the copy of a file with several names that was made under another of its names."""
@@ -161,8 +162,3 @@ def _is_original_of(movie: Path, source: Path) -> bool:
     except (CryofsError, OSError):
         return False
     return held is not None and (held.original.bytes, held.original.mtime_ns) == (found.st_size, found.st_mtime_ns)
-
-
-def _without_name(error: Exception, path: Path) -> str:
-    """Return the reason alone: without the file name before it and the remedy behind it."""
-    return str(error).removeprefix(f"{path}: ").partition("; ")[0]

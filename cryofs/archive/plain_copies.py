@@ -10,9 +10,10 @@ from cryofs.archive import durable
 from cryofs.archive.checksum_lists import ChecksumLists, update
 from cryofs.archive.done import held_movie, holds_movie
 from cryofs.archive.jobs import Job, Kind
-from cryofs.errors import ArchiveError, CryofsError
+from cryofs.errors import ArchiveError, CryofsError, FormatError
 from cryofs.formats.sums import file_sha256
-from cryofs.movies.names import is_reference_name, original_name
+from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.names import is_movie_name, is_reference_name, original_name
 
 
 def plain_target(job: Job) -> Path:
@@ -35,6 +36,28 @@ def plain_job(job: Job, archive: Path, reason: CryofsError) -> Job:
         text = f"{reason}; {archive / job.target}, archived before, stays as it is"
         raise ArchiveError(text) from reason
     return Job(Kind.FILE, job.source, target)
+
+
+def why_plain(path: Path) -> str | None:
+    """Return why an archive holds a plain file called like a movie; None if the file is not called so.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    if not is_movie_name(path.name) or is_reference_name(path.name):
+        return None
+    try:
+        MrcMovie(path).close()
+    except FormatError as error:
+        return reason_of(error, path)
+    return "a movie that does not become smaller, or that no run has archived yet"
+
+
+def reason_of(error: Exception, path: Path) -> str:
+    """Return the reason alone: without the file name before it and the remedy behind it."""
+    return str(error).removeprefix(f"{path}: ").partition("; ")[0]
 
 
 def remove_plain_copy(archived: Path, plain: Path, lists: ChecksumLists) -> None:

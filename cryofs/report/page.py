@@ -90,19 +90,20 @@ def write_report(archive: Path, target: Path, previews: int, jobs: int, tell: Ca
         course=_course(found.movies),
         references=[_reference(path, found) for path in found.references],
         previews=looks,
-        problems=_problems(found),
+        problems=_by_text(found.problems, found.root),
+        kept_plain=_by_text(found.kept_plain, found.root),
         most_paths=_PATHS,
     )
     durable.write_file(target, as_unicode(text).encode())
     return found
 
 
-def _problems(found: Survey) -> list[tuple[str, list[str]]]:
-    """What is wrong, each with the files that it is wrong with."""
+def _by_text(found: list[tuple[Path, str]], root: Path) -> list[tuple[str, list[str]]]:
+    """Return what was found, each with the files that it was found of."""
     grouped: dict[str, list[str]] = {}
-    for path, text in found.problems:
+    for path, text in found:
         problem = printable(text.removeprefix(f"{path}: ").removeprefix(f"{path}, "))
-        grouped.setdefault(problem, []).append(_inside(path, found.root))
+        grouped.setdefault(problem, []).append(_inside(path, root))
     return list(grouped.items())
 
 
