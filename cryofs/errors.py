@@ -44,6 +44,14 @@ class ArchiveError(CryofsError):
     """A file could not be put into the archive, or taken out of it."""
 
 
+class NotSmallerError(ArchiveError):
+    """A movie would take nearly as much space in the archive as its original does."""
+
+
+class FullDiskError(ArchiveError):
+    """The storage of the archive has no space left."""
+
+
 class SettingsError(CryofsError, ValueError):
     """An option or a line of cryofs.toml has no usable value."""
 

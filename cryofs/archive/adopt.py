@@ -37,8 +37,9 @@ from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import foreign_name, is_own_name, printable
+from cryofs.movies.names import foreign_name, is_own_name
 from cryofs.settings import FILE_NAME
+from cryofs.text import as_unicode
 from cryofs.version import VERSION
 
 _CHUNK = 8 << 20
@@ -202,7 +203,7 @@ def _reference(movie: ForeignMovie, gains: GainLibrary) -> Gain | None:
     for path in gains.paths(movie.path.absolute().parent):
         with contextlib.suppress(CryofsError, OSError), MrcMovie(path) as reference:
             if reference.shape == (1, *movie.shape[1:]):
-                return Gain(gains.sha256(path), printable(path.name))
+                return Gain(gains.sha256(path), as_unicode(path.name))
     return None
 
 
@@ -217,7 +218,7 @@ def _append_record(
     layout, found = movie.index.layout, movie.stat
     contents = Record(
         original=Original(
-            name=printable(foreign_name(movie.path.name) or movie.path.name),
+            name=as_unicode(foreign_name(movie.path.name) or movie.path.name),
             bytes=movie.layout.total_bytes,
             sha256=None,
             mtime_ns=found.st_mtime_ns,
@@ -237,7 +238,7 @@ def _append_record(
         gain=None,
         frames=frames,
         writer=f"cryofs {VERSION}",
-        adopted=Adopted(printable(movie.path.name), found.st_size, sha256, reference),
+        adopted=Adopted(as_unicode(movie.path.name), found.st_size, sha256, reference),
     )
     made.file.write(record.encode_record(contents, made.file.tell()))
     return contents

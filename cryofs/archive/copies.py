@@ -6,8 +6,6 @@ from pathlib import Path
 from cryofs.archive import durable
 from cryofs.archive.checksum_lists import ChecksumLists
 from cryofs.archive.done import is_copy
-from cryofs.errors import ArchiveError
-from cryofs.remedies import explain
 from cryofs.settings import FILE_NAME
 
 
@@ -29,8 +27,8 @@ class Copies:
         self._on_copied = on_copied
         self._on_error = on_error
         self._lists = ChecksumLists(self._recorded, self._not_recorded)
-        # sources of the copies whose checksum is not durable yet, and whether this run made the copy
-        self._waiting: dict[Path, tuple[Path, bool]] = {}
+        # copies whose checksum is not durable yet: their sources, whether this run made the copy, the checksum
+        self._waiting: dict[Path, tuple[Path, bool, str]] = {}
 
     def __enter__(self) -> "Copies":
         return self
@@ -61,20 +59,30 @@ class Copies:
         else:
             self._record(source, target, copied, is_new=True)
 
+    def link(self, source: Path, first: Path, target: Path) -> bool:
+        """Give a copy a second name, as its source has; False if that cannot be done here."""
+        sha256 = self._waiting[first][2] if first in self._waiting else self._lists.recorded(first)
+        if sha256 is None or not has_line(self._root, target):
+            return False
+        try:
+            with self._lists.replacing(target, sha256):
+                durable.link_file(first, target)
+        except OSError:
+            return False
+        self._record(source, target, durable.Copied(sha256, target.lstat()), is_new=True)
+        return True
+
     def _record(self, source: Path, target: Path, copied: durable.Copied, *, is_new: bool) -> None:
-        self._waiting[target] = source, is_new
+        self._waiting[target] = source, is_new, copied.sha256
         self._lists.add(target, copied.sha256, copied.found)
 
     def _recorded(self, target: Path) -> None:
-        source, is_new = self._waiting.pop(target)
+        source, is_new, _ = self._waiting.pop(target)
         if is_new:
             self._on_copied(source)
 
     def _not_recorded(self, target: Path, error: Exception) -> None:
-        source, _ = self._waiting.pop(target)
-        if isinstance(error, OSError):
-            error = ArchiveError(f"{source}: copied, but its checksum was not recorded: {explain(error)}")
-        self._on_error(source, error)
+        self._on_error(self._waiting.pop(target)[0], error)
 
 
 def has_line(root: Path, target: Path) -> bool:

@@ -82,8 +82,13 @@ def draft(target: Path) -> Iterator[Draft]:
         made.path.unlink(missing_ok=True)
 
 
-def make_folders(root: Path, below: Path = Path()) -> Path:
+def make_folders(root: Path, below: Path = Path(), on_made: Callable[[Path], object] = lambda _: None) -> Path:
     """Make a folder below a root, and the root, durably; a link may lead to the root, but none on from there.
+
+    Parameters
+    ----------
+    on_made : callable
+        Called with each folder that did not exist before.
 
     Returns
     -------
@@ -97,15 +102,15 @@ def make_folders(root: Path, below: Path = Path()) -> Path:
     """
     for folder in reversed((root, *root.parents)):
         if not folder.is_dir():
-            _make_folder(folder)
+            _make_folder(folder, on_made)
     for part in below.parts:
         root /= part
         if root.is_symlink() or not root.is_dir():
-            _make_folder(root)
+            _make_folder(root, on_made)
     return root
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder(folder: Path, on_made: Callable[[Path], object]) -> None:
     try:
         folder.mkdir()
     except FileExistsError as error:
@@ -113,6 +118,7 @@ def _make_folder(folder: Path) -> None:
             return  # another run made it just now
         what = "a symbolic link" if folder.is_symlink() else "a file"
         raise ArchiveError(f"{folder}: {what} is where a folder is needed; rename or remove it") from error
+    on_made(folder)
     sync_folder(folder.parent)
 
 
@@ -217,17 +223,43 @@ def compare_copy(source: Path, target: Path) -> Copied | None:
         return Copied(digest.hexdigest(), os.fstat(copy.fileno()))
 
 
-def copy_link(source: Path, target: Path) -> None:
-    """Make a symbolic link like another, in place of one that points elsewhere."""
-    if target.is_symlink() and target.readlink() == source.readlink():
-        return
+def make_link(target: Path, text: Path) -> bool:
+    """Make a symbolic link, in place of one that leads elsewhere; False if it is there already."""
+    if target.is_symlink() and target.readlink() == text:
+        return False
     if target.exists() and not target.is_symlink():
-        raise FileExistsError(f"{target}: no symbolic link, so it is not replaced by one; remove it")
+        raise FileExistsError(f"{target}: not a symbolic link, so it is not replaced by one; remove it")
     made = target.with_name(DRAFT_PREFIX + secrets.token_hex(8))
-    made.symlink_to(source.readlink())
+    with naming(target):
+        made.symlink_to(text)
+    _rename(made, target)
+    return True
+
+
+def copy_link(source: Path, target: Path) -> None:
+    """Make a symbolic link like another, in place of one that leads elsewhere."""
+    make_link(target, source.readlink())
+
+
+def link_file(first: Path, target: Path) -> None:
+    """Give a file a second name, in place of what has that name.
+
+    Raises
+    ------
+    OSError
+        The file system has no hard links, or the file has as many as it may.
+    """
+    made = target.with_name(DRAFT_PREFIX + secrets.token_hex(8))
+    made.hardlink_to(first)
+    _rename(made, target)
+
+
+def _rename(made: Path, target: Path) -> None:
     try:
-        made.rename(target)
+        with naming(target):
+            made.rename(target)
     finally:
+        # renaming a file onto another of its names leaves both
         made.unlink(missing_ok=True)
     sync_folder(target.parent)
 

@@ -97,7 +97,7 @@ def extract(
 
 def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_Item]:
     """All that is in the archives, but for damaged movies and what cannot be read, which are told."""
-    jobs, problems = collect_archived(paths)
+    jobs, problems = collect_archived(paths, keep_links=True)
     for problem in problems:
         checked.failed += 1
         on_file(problem.source, problem.error)

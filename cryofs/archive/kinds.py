@@ -9,7 +9,7 @@ from cryofs.formats.directories import MAGICS
 from cryofs.formats.foreign_tiff import NoMovieError, TiffFacts, read_index
 from cryofs.formats.reading import read_up_to
 from cryofs.formats.record import HEAD_BYTES, Record, is_archived, read_record
-from cryofs.movies.names import TIFF_SUFFIXES, original_name
+from cryofs.movies.names import is_tiff_name, original_name
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def classify(path: Path) -> Archived | Foreign | Damaged | Other:
     OSError
         It cannot be read.
     """
-    if not path.name.endswith(TIFF_SUFFIXES):
+    if not is_tiff_name(path.name):
         return Other()
     named_as_ours = original_name(path.name) is not None
     with path.open("rb") as file:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from cryofs.cli.output import Reporter
-from cryofs.movies.names import printable
 from cryofs.resources import usable_cores
+from cryofs.text import printable
 
 NAME = "estimate-gain"
 

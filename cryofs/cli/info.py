@@ -8,6 +8,7 @@ import typer
 from cryofs.cli import eer
 from cryofs.cli.output import print_json
 from cryofs.resources import usable_cores
+from cryofs.text import printable
 from cryofs.units import percent, size_text
 
 NAME = "info"
@@ -24,7 +25,7 @@ def command(
 
     Example: cryofs info /archive/session/movie.mrc.tif
     """
-    from cryofs.movies.names import EER_SUFFIX, printable
+    from cryofs.movies.names import EER_SUFFIX
 
     if file.suffix == EER_SUFFIX:
         from cryofs.archive.eer_facts import describe_eer

@@ -7,6 +7,7 @@ import typer
 
 from cryofs.cli.output import Reporter, print_json
 from cryofs.errors import ArchiveError
+from cryofs.text import printable
 from cryofs.units import percent, size_text
 
 if TYPE_CHECKING:
@@ -54,4 +55,4 @@ def _print(saved: "Savings", mounted: dict[str, Any]) -> None:
     if saved.damaged:
         print(f"{saved.damaged} damaged movies; cryofs verify names them")
     for name, value in mounted.items():
-        print(f"{name:16} {value}")
+        print(printable(f"{name:16} {value}"))

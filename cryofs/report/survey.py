@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
+from cryofs.archive.plain_copies import why_plain
 from cryofs.archive.sources import Kind, collect_archived
 from cryofs.errors import CryofsError
 from cryofs.formats import eer, mrc
 from cryofs.formats.record import Record
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import EER_SUFFIX
+from cryofs.movies.names import is_eer_name
 
 # Columns and rows of an image, in either orientation, and the cameras that give them.
 _CAMERAS = {
@@ -61,12 +62,19 @@ class MovieFacts:
 
 @dataclass
 class Survey:
-    """An archive: its movies, what else is in it, and what is wrong, each with the file."""
+    """An archive: its movies, what else is in it, and what is wrong, each with the file.
+
+    Attributes
+    ----------
+    kept_plain : list
+        Files called like movies that are plain copies, with the reasons.
+    """
 
     root: Path
     movies: list[MovieFacts] = field(default_factory=list)
     other_files: int = 0
     other_bytes: int = 0
+    kept_plain: list[tuple[Path, str]] = field(default_factory=list)
     problems: list[tuple[Path, str]] = field(default_factory=list)
     references: list[Path] = field(default_factory=list)
 
@@ -110,6 +118,8 @@ def survey(root: Path) -> Survey:
             if movie is None:
                 found.other_files += 1
                 found.other_bytes += job.source.stat().st_size
+                if (reason := why_plain(job.source)) is not None:
+                    found.kept_plain.append((job.source, reason))
                 continue
             found.movies.append(movie)
             if movie.gain is not None:
@@ -163,7 +173,7 @@ def _grouped(named: Iterable[tuple[str, MovieFacts]]) -> list[Saved]:
 
 def _movie(path: Path, folder: Path) -> MovieFacts | None:
     """Facts of a movie, None of another file."""
-    if path.suffix == EER_SUFFIX:
+    if is_eer_name(path.name):
         return _eer(path, folder)
     what = classify(path)
     if isinstance(what, Damaged):
