@@ -2,16 +2,17 @@
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cryofs.cli.output import Reporter, print_json
-from cryofs.movies.names import printable
 from cryofs.resources import usable_cores
+from cryofs.text import as_unicode
 
 if TYPE_CHECKING:
-    from cryofs.archive.compare import Comparison
+    from cryofs.archive.compare import Comparison, Finding
+    from cryofs.archive.pairs import Missing
 
 NAME = "compare"
 _MB = 10**6
@@ -54,31 +55,27 @@ def command(
     with Reporter(unit="MB") as reporter:
         done = compare(source, archive, options, _Listener(reporter))
     if as_json:
-        print_json(
-            {
-                "equal": done.equal,
-                "differing": len(done.differing),
-                "missing": len(done.missing),
-                "removed": done.removed,
-                "not_removed": len(done.not_removed),
-                "failed": len(done.failed),
-                "not_in_source": done.not_in_source,
-                "files": {
-                    "differing": [{"path": printable(str(one.path)), "reason": one.reason} for one in done.differing],
-                    "missing": [
-                        {"path": printable(str(one.path)), "side": one.side.value, "reason": one.reason}
-                        for one in done.missing
-                    ],
-                    "not_removed": [
-                        {"path": printable(str(one.path)), "reason": one.reason} for one in done.not_removed
-                    ],
-                    "failed": [{"path": printable(str(one.path)), "reason": one.reason} for one in done.failed],
-                },
-            }
-        )
+        print_json(_facts(done))
     else:
         print(_summary(done, remove_source))
     raise typer.Exit(0 if done.all_equal else 1)
+
+
+def _facts(done: "Comparison") -> dict[str, Any]:
+    """Return figures, and lists of what they count unless that is as it should be."""
+    lists: dict[str, list[Any]] = {
+        "differing": done.differing,
+        "missing": done.missing,
+        "not_removed": done.not_removed,
+        "failed": done.failed,
+    }
+    figures = {"equal": done.equal, "removed": done.removed, "not_in_source": done.not_in_source}
+    files = {name: [_entry(one) for one in found] for name, found in lists.items()}
+    return {**figures, **{name: len(found) for name, found in lists.items()}, "files": files}
+
+
+def _entry(one: "Finding | Missing") -> dict[str, str]:
+    return {name: as_unicode(str(value)) for name, value in vars(one).items()}
 
 
 def _summary(done: "Comparison", remove_source: bool) -> str:

@@ -122,6 +122,11 @@ def retarget(path: Path) -> None:
     path.symlink_to("elsewhere")
 
 
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 CHANGES: list[tuple[str, Callable[[Path], object], str]] = [
     ("Movies/a.mrc", flip_last_byte, "other bytes from byte 13311 on"),
     ("notes.txt", flip_last_byte, "other bytes from byte 5 on"),
@@ -131,7 +136,7 @@ CHANGES: list[tuple[str, Callable[[Path], object], str]] = [
     ("empty", lambda path: path.chmod(0o700), "mode 0700, in the archive 0755"),
     ("empty/inner", lambda path: os.utime(path, ns=(5, 5)), "modified 1970"),
     ("dangling", retarget, "link to elsewhere, in the archive a link to nowhere"),
-    ("folder", lambda path: (path.unlink(), path.mkdir()), "a folder, but a symbolic link in the archive"),
+    ("folder", replace_by_folder, "a folder, but a symbolic link in the archive"),
 ]
 
 

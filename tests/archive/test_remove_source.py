@@ -158,7 +158,7 @@ def test_a_file_that_changes_meanwhile_stays(
 def test_a_file_that_a_program_has_open_stays(small: tuple[Path, Path], mode: str) -> None:
     source, target = small
     script = "import sys; f = open(sys.argv[1], sys.argv[2]); print(flush=True); sys.stdin.read()"
-    command = ["python3", "-c", script, source / "notes.txt", mode]
+    command = ["python3", "-c", script, str(source / "notes.txt"), mode]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
         assert program.stdout is not None
         program.stdout.readline()

@@ -104,11 +104,11 @@ def _add_plain_files(folder: Path) -> None:
     write_counts(folder / ".folder" / "counts.mrc", 3, (24, 32), seed=20)
     odd = folder / "odd names"
     odd.mkdir()
-    for name in (b"two\nlines", b"not UTF-8 \xe9\xff", "ümläut 微".encode()):
-        _named(odd, name + b".txt").write_bytes(b"content of " + name)
-        write_counts(_named(odd, name + b".mrc"), 3, (24, 32), seed=len(name))
-    for name in (b"-dash", b"\\back \"quote'", b" "):
-        _named(odd, name).write_bytes(b"content of " + name)
+    for stem in (b"two\nlines", b"not UTF-8 \xe9\xff", "ümläut 微".encode()):
+        _named(odd, stem + b".txt").write_bytes(b"content of " + stem)
+        write_counts(_named(odd, stem + b".mrc"), 3, (24, 32), seed=len(stem))
+    for other in (b"-dash", b"\\back \"quote'", b" "):
+        _named(odd, other).write_bytes(b"content of " + other)
 
 
 def _named(folder: Path, name: bytes) -> Path:

@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import mrcfile
@@ -125,8 +126,9 @@ def test_an_archived_movie_that_was_renamed(tmp_path: Path, name: str) -> None:
         assert files.attributes("/y.mrc").inode != files.attributes(f"/{name}").inode
         path.write_bytes(path.read_bytes()[:-700])
         assert {name, "y.mrc"} <= set(names(files, "/"))
+        assert files.attributes("/y.mrc").size == 1
         with pytest.raises(DamagedError):
-            files.attributes("/y.mrc")
+            files.open("/y.mrc")
 
 
 def test_a_cut_movie_is_listed_and_cannot_be_read(folder: Path) -> None:
@@ -134,10 +136,23 @@ def test_a_cut_movie_is_listed_and_cannot_be_read(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-700])
     with serving(folder) as files:
         assert "b.mrc" in names(files, "/Movies")
+        found, stored = files.attributes("/Movies/b.mrc"), path.stat()
+        assert (found.mode, found.mtime_ns, found.size) == (stored.st_mode, stored.st_mtime_ns, 1)
         with pytest.raises(DamagedError, match=r"Movies/b\.tif: .*copy the file again"):
-            files.attributes("/Movies/b.mrc")
+            files.open("/Movies/b.mrc")
         assert content(files, "/Movies/b.tif") == path.read_bytes()
         assert content(files, "/Movies/a.mrc") == as_mrc(folder / "Movies" / "a.tif")
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:9], lambda data: data[:4] + b"\xff" * 4 + data[8:]])
+def test_a_tiff_file_without_a_frame_has_no_movie(folder: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = folder / "Movies" / "b.tif"
+    path.write_bytes(damage(path.read_bytes()))
+    with serving(folder) as files:
+        assert "b.mrc" not in names(files, "/Movies")
+        with pytest.raises(FileNotFoundError):
+            files.attributes("/Movies/b.mrc")
+        assert content(files, "/Movies/b.tif") == path.read_bytes()
 
 
 def test_pieces_of_a_mounted_movie(folder: Path) -> None:

@@ -116,8 +116,9 @@ def test_what_changed_in_place_between_mounts_counts_no_more(target: Path) -> No
     os.utime(movie, ns=(before.st_atime_ns, before.st_mtime_ns))
     with mounted(target) as files:
         wait_for(lambda: kept(target) == MOVIES + 1)
+        assert files.attributes("/Movies/0.mrc").size == 1
         with pytest.raises(DamagedError):
-            files.attributes("/Movies/0.mrc")
+            files.open("/Movies/0.mrc")
 
 
 def shown_names(files: FileSystem) -> set[str]:
