@@ -5,6 +5,7 @@ file back is brought onto the disk and read from there, not from the page cache.
 is gone from SOURCE by then is in the archive, and the next run goes on with the rest.
 """
 
+import errno
 from collections import defaultdict
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -13,11 +14,13 @@ from typing import Protocol
 
 from cryofs.archive import refusals
 from cryofs.archive.compare_file import Comparer, Outcome, attribute_differences
+from cryofs.archive.links import stays_inside
 from cryofs.archive.pairs import Missing, Pair, Scan, Side, identity, scan
 from cryofs.archive.remove_source import NotRemovedError, Remover
 from cryofs.archive.settled import Settled
 from cryofs.archive.shown import ShownKind, kind_of
 from cryofs.archive.telling import as_told
+from cryofs.archive.walking import Link
 from cryofs.errors import CryofsError
 from cryofs.mount_table import mount_table
 from cryofs.movies.gain import GainLibrary
@@ -50,6 +53,8 @@ class Comparison:
         Files and links found equal, whether they were removed or not.
     not_removed : list of Finding
         What was to be removed and was not, although it does not differ.
+    links_outside : int
+        Links of the archive that lead out of it; the archive does not hold what they lead to.
     not_in_source : int
         Files of the archive that SOURCE lacks; with `remove_source` these are expected and not counted as missing.
     """
@@ -57,6 +62,7 @@ class Comparison:
     equal: int = 0
     removed: int = 0
     not_in_source: int = 0
+    links_outside: int = 0
     differing: list[Finding] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
     not_removed: list[Finding] = field(default_factory=list)
@@ -110,7 +116,9 @@ def compare(source: Path, archive: Path, options: CompareOptions, listener: List
         remover = Remover(found.source_folders, lambda folder: refusals.leases_hold(folder, mounts))
     with ThreadPoolExecutor(options.jobs) as pool, ThreadPoolExecutor(options.jobs) as workers:
         comparer = Comparer(source, archive, gains, pool, listener.advance, settled, remover)
-        return _Run(found, comparer, remover, listener).run(workers)
+        result = _Run(found, comparer, remover, listener).run(workers)
+    result.links_outside = sum(_leads_out(link, archive) for link in found.archive_links)
+    return result
 
 
 class _Run:
@@ -212,6 +220,16 @@ class _Run:
     def _fail(self, path: Path, error: CryofsError) -> None:
         self._result.failed.append(Finding(path, str(error)))
         self._listener.failed(error)
+
+
+def _leads_out(link: Path, archive: Path) -> bool:
+    """Return True if a link leads out of the archive, even if nothing is there; a loop leads nowhere."""
+    try:
+        link.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+    return not stays_inside(Link(link, link.relative_to(archive), archive))
 
 
 def _size(pair: Pair) -> int:

@@ -70,6 +70,7 @@ def _facts(done: "Comparison") -> dict[str, Any]:
         "failed": done.failed,
     }
     figures = {"equal": done.equal, "removed": done.removed, "not_in_source": done.not_in_source}
+    figures["links_outside"] = done.links_outside
     files = {name: [_entry(one) for one in found] for name, found in lists.items()}
     return {**figures, **{name: len(found) for name, found in lists.items()}, "files": files}
 
@@ -85,6 +86,8 @@ def _summary(done: "Comparison", remove_source: bool) -> str:
         parts += [f"{done.removed} removed", f"{len(done.not_removed)} not removed"]
         if done.not_in_source:
             parts.append(f"{done.not_in_source} only in the archive")
+    if done.links_outside:
+        parts.append(f"{done.links_outside} links lead out of the archive, which does not hold what they lead to")
     return ", ".join(parts)
 
 

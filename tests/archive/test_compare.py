@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.compare import CompareOptions, Comparison, compare
+from cryofs.archive.links import LinkChoice
 from cryofs.archive.pairs import Side
 from cryofs.archive.same_bytes import file_difference
 from cryofs.archive.shown import shown_in
@@ -44,6 +45,10 @@ class Watcher:
 
     def failed(self, error: Exception) -> None:
         self.errors.append(str(error))
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
 def compared(source: Path, target: Path, **choices: bool) -> tuple[Comparison, Watcher]:
@@ -252,13 +257,25 @@ def test_names_are_those_of_a_mount(tmp_path: Path) -> None:
         assert shown - own <= derived, folder
 
 
-def test_the_session_of_all_tests(tmp_path: Path) -> None:
+@pytest.mark.parametrize("links", ["report", "follow", "keep"])
+def test_the_session_of_all_tests(tmp_path: Path, links: LinkChoice) -> None:
     source, target = make_session(tmp_path / "session"), tmp_path / "archive"
-    _, heard = archive(source, target, CompressOptions(jobs=2))
+    _, heard = archive(source, target, CompressOptions(jobs=2, links=links))
     done, _ = compared(source, target)
     # what compress could not store is missing, and nothing else
     assert {one.path for one in done.missing} == set(heard.errors)
     assert (done.differing, done.failed) == ([], [])
+    assert done.links_outside == (0 if links == "follow" else 4)
+
+
+def test_the_session_of_all_tests_is_removed(tmp_path: Path) -> None:
+    source, target = make_session(tmp_path / "session"), tmp_path / "archive"
+    outside = entries(tmp_path / "session-outside")
+    archive(source, target, CompressOptions(jobs=2))
+    done, watcher = compared(source, target, remove_source=True)
+    assert (watcher.notes, watcher.errors) == ([], [])
+    assert (done.all_equal, entries(source)) == (True, [])
+    assert entries(tmp_path / "session-outside") == outside
 
 
 @pytest.mark.parametrize("inside", ["archive", "source", "same"])

@@ -16,7 +16,7 @@ from cryofs.archive.extract import extract
 from cryofs.errors import ArchiveError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE
 from cryofs.mount_table import Mount, mount_table
-from tests.archive.test_compare import compared, flip_last_byte, make_small, write_integers
+from tests.archive.test_compare import compared, entries, flip_last_byte, make_small, write_integers
 from tests.support import archive, names, same_tree, simulated, wait_for
 
 
@@ -32,10 +32,6 @@ def small(kept: Path, tmp_path: Path) -> tuple[Path, Path]:
     """A session of few files, and its archive, both to be changed."""
     shutil.copytree(kept, tmp_path / "made", symlinks=True)
     return tmp_path / "made" / "session", tmp_path / "made" / "archive"
-
-
-def entries(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
 def test_all_that_is_equal_is_removed_and_comes_back(small: tuple[Path, Path], tmp_path: Path) -> None:
