@@ -1,10 +1,13 @@
 """Kills at random moments: of compress, of compare, of estimate-gain, of a mount under readers."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +54,16 @@ def run_and_kill(command: list[str], seconds: float) -> bool:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         return False
+
+
+def run_and_kill_when(command: list[str], reached: Callable[[], bool]) -> bool:
+    """Start a command and kill it as soon as something is reached; whether it ended by itself before, and well."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while process.poll() is None and not reached():
+        pass
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.wait() == 0
 
 
 def usual_seconds(command: list[str]) -> float:
@@ -111,6 +124,11 @@ def kill_compress(folder: Path, kills: int, seed: int) -> Figures:
     return figures
 
 
+def has_files_left(folder: Path, count: int) -> bool:
+    """Whether a folder has no more files than this."""
+    return sum(len(files) for _, _, files in os.walk(folder)) <= count
+
+
 def kill_compare(folder: Path, kills: int, seed: int, files: int = 200) -> Figures:
     """Kill `compare --remove-source` again and again; what is gone is in the archive, what is left is whole."""
     figures = Figures("compare --remove-source killed", unit="kills")
@@ -126,15 +144,14 @@ def kill_compare(folder: Path, kills: int, seed: int, files: int = 200) -> Figur
     held = contents(target)
     base = [*_CRYOFS, "compare", "--remove-source", "--jobs", "2"]
     copy = ["cp", "-a", str(folder / "session"), str(source)]
-    subprocess.run(copy, check=True)
-    usual = usual_seconds([*base, str(source), str(target)])
-    figures.lost += contents(source) != {}
     finished = True
     for number in range(kills):
         if finished:
-            subprocess.run(["rm", "-r", str(source)], check=True)
+            subprocess.run(["rm", "-rf", str(source)], check=True)
             subprocess.run(copy, check=True)
-        finished = run_and_kill([*base, str(source), str(target)], rng.uniform(0.2, 1.0) * usual)
+        # each a few files later than the one before, so that several runs have to do with one source
+        wanted = len(contents(source)) - int(rng.integers(1, 40))
+        finished = run_and_kill_when([*base, str(source), str(target)], partial(has_files_left, source, wanted))
         left = contents(source)
         # nothing of the archive changes, so what is gone from the source is still held
         figures.lost += contents(target) != held
