@@ -170,9 +170,10 @@ class _Run:
 
     def _compare_files(self, workers: Executor) -> None:
         """Compare files, names of one inode one after the other: removing one changes the state of the others."""
-        groups: dict[object, list[Pair]] = defaultdict(list)
-        for number, pair in enumerate(self._found.files):
-            groups[identity(pair.state) if pair.state.st_nlink > 1 else number].append(pair)
+        groups: dict[tuple[int, int], list[Pair]] = defaultdict(list)
+        # a file behind a link may be one of SOURCE, too, and is compared before that one is removed
+        for pair in sorted(self._found.files, key=lambda pair: not pair.behind_link):
+            groups[identity(pair.state)].append(pair)
         futures = [workers.submit(self._compare_group, group) for group in groups.values()]
         try:
             for done in as_completed(futures):

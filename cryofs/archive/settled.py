@@ -73,8 +73,6 @@ class Settled:
             if not self._trusted:
                 text = f"{path}: its storage does not support fsync, so it may not be on the disk"
                 raise ArchiveError(f"{text}; pass --trust-storage if you know that it is") from error
-        try:
+        # storage without a page cache has nothing to drop
+        with contextlib.suppress(OSError):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        except OSError as error:
-            if error.errno not in (*_NOT_SUPPORTED, errno.ESPIPE):
-                raise

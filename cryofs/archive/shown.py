@@ -17,6 +17,7 @@ from cryofs.archive.done import held_movie
 from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
 from cryofs.errors import CryofsError
 from cryofs.formats.record import Record
+from cryofs.movies.gain import is_estimated
 from cryofs.movies.names import (
     foreign_name,
     foreign_names,
@@ -99,7 +100,7 @@ def shown_in(folder: Path, root: Path) -> dict[str, Shown]:
         if is_reference_name(name) and stat.S_ISREG(state.st_mode):
             if references_shown is None:
                 references_shown = _shows_references(folder, found)
-            if references_shown:
+            if references_shown and not _is_estimated(path):
                 others[name] = Shown(kind_of(state), path, state, optional=True)
         elif movie is not None:
             movies[original_name(name) or name] = movie
@@ -164,9 +165,17 @@ def _movie(path: Path, state: os.stat_result) -> Shown | None:
 
 
 def _shows_references(folder: Path, found: dict[str, os.stat_result]) -> bool:
-    """Return True if gain references appear in a folder: it, or a folder in it, has TIFF movies of other programs."""
+    """Return True if gain references of other programs appear: the folder, or one in it, has TIFF movies of theirs."""
     below = [folder / name for name, state in found.items() if stat.S_ISDIR(state.st_mode)]
     return any(map(_holds_foreign, [folder, *below]))
+
+
+def _is_estimated(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return is_estimated(file.fileno())
+    except OSError:
+        return False  # shown; reading it returns the error
 
 
 def _holds_foreign(folder: Path) -> bool:
