@@ -17,7 +17,7 @@ from cryofs.archive.verify import verify
 from cryofs.errors import CryofsError
 from cryofs.fuse.control import is_mounted
 from cryofs.movies.gain import load_reference
-from cryofs.movies.names import DRAFT_PREFIX
+from cryofs.movies.names import DRAFT_PREFIX, OWN_PREFIX
 from tests.support import cryofs, simulated
 from tests.torture.figures import Figures
 
@@ -84,7 +84,7 @@ def half_written(target: Path, originals: dict[Path, bytes]) -> tuple[int, set[P
     if target.is_dir():
         verify([target], 2, told, lambda *_: None, lambda _: None)
         for name, data in contents(target).items():
-            if name.name.startswith((DRAFT_PREFIX, "gain-reference")) or name.suffix == ".tif":
+            if name.name.startswith((OWN_PREFIX, "gain-reference")) or name.suffix == ".tif":
                 continue
             (whole.add if originals[name] == data else bad.append)(name)
     return len(bad), whole
