@@ -81,8 +81,8 @@ def movie_values(frames: int = 12, seed: int = 0) -> np.ndarray[tuple[int, ...],
 def same_tree(originals: Path, shown: Path) -> None:
     """Assert that two folders hold the same files, byte for byte, with the same sizes, times and modes."""
     names = sorted(path.relative_to(originals) for path in originals.rglob("*"))
-    found = (path.relative_to(shown) for path in shown.rglob("*") if path.name != LIST_NAME)
-    assert sorted(found) == names
+    there = (path.relative_to(shown) for path in shown.rglob("*") if path.name != LIST_NAME)
+    assert sorted(there) == names
     for name in names:
         one, other = originals / name, shown / name
         if one.is_symlink():
