@@ -71,10 +71,13 @@ def nothing() -> None:
 
 def without_reference() -> None:
     Path("archive/gain-reference.mrc").unlink()
+    # which would report the missing file as well
+    Path("archive/.cryofs-sha256").unlink()
 
 
 def other_reference() -> None:
     shutil.copy("zeros.gain.mrc", "archive/gain-reference.mrc")
+    Path("archive/.cryofs-sha256").unlink()
 
 
 def only(name: str) -> None:
