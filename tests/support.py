@@ -78,11 +78,13 @@ def movie_values(frames: int = 12, seed: int = 0) -> np.ndarray[tuple[int, ...],
     return np.stack(list(DETECTOR.frames(frames, seed=seed)))
 
 
-def same_tree(originals: Path, shown: Path) -> None:
-    """Assert that two folders hold the same files, byte for byte, with the same sizes, times and modes."""
+def same_tree(originals: Path, shown: Path, *, ignore: str = "") -> None:
+    """Assert that two folders hold the same files, byte for byte, with the same sizes, times and modes.
+
+    Files of the second that are called `ignore`, as the checksum lists of an archive, need not be in the first.
+    """
     names = sorted(path.relative_to(originals) for path in originals.rglob("*"))
-    there = (path.relative_to(shown) for path in shown.rglob("*") if path.name != LIST_NAME)
-    assert sorted(there) == names
+    assert sorted(path.relative_to(shown) for path in shown.rglob("*") if path.name != ignore) == names
     for name in names:
         one, other = originals / name, shown / name
         if one.is_symlink():
@@ -101,12 +103,13 @@ def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in paths)
 
 
-def assert_verified(folder: Path, movies: int) -> None:
-    """Assert that an archive holds so many movies, all of them whole."""
+def assert_verified(folder: Path, movies: int, *, all_have_checksums: bool = False) -> None:
+    """Assert that an archive holds so many movies, all of them whole, and no file that fails."""
     errors: list[object] = []
     checked = verify([folder], 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
     assert not errors
     assert checked.movies == movies
+    assert not (all_have_checksums and checked.without_checksum)
 
 
 def keep_group_out(path: Path) -> None:

@@ -94,6 +94,7 @@ def test_json_stands_alone_on_standard_output(tmp_path: Path) -> None:
         "failed",
         "skipped",
         "replaced",
+        "suspect",
         "copied",
         "up_to_date",
         "kept_plain",

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
+from cryofs.archive.checksum_lists import update
 from cryofs.cli import main
 from cryofs.fuse.control import is_mounted
+from cryofs.movies.gain import reference_sha256
 from tests.support import SHAPE, cryofs, header, simulated, wait_for
 
 as_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
@@ -71,10 +73,14 @@ def nothing() -> None:
 
 def without_reference() -> None:
     Path("archive/gain-reference.mrc").unlink()
+    # which would report the missing file as well
+    Path("archive/.cryofs-sha256").unlink()
 
 
 def other_reference() -> None:
     shutil.copy("zeros.gain.mrc", "archive/gain-reference.mrc")
+    # or the checksum list would report the file as well
+    update(Path("archive"), {"gain-reference.mrc": reference_sha256(Path("zeros.gain.mrc"))})
 
 
 def only(name: str) -> None:
@@ -174,7 +180,9 @@ MISTAKES = {
     "an EER movie of few frames": Mistake(
         "compress eer -o new --eer tiff", ("x.eer: 20 frames are fewer than a fraction of 40", "group fewer frames")
     ),
-    "verifying an original": Mistake("verify session/0.mrc", ("session/0.mrc: no archived movie", "nothing to verify")),
+    "verifying an original": Mistake(
+        "verify session/0.mrc", ("session/0.mrc: not an archived movie", "no checksum is recorded", "cryofs adopt")
+    ),
     "verifying without the gain": Mistake("verify archive", GAIN, lone(without_reference)),
     "verifying with another gain": Mistake("verify archive", GAIN, lone(other_reference)),
     "extracting without the gain": Mistake("extract archive -o out", GAIN, lone(without_reference)),
@@ -242,13 +250,13 @@ def test_a_gain_of_another_size_or_of_no_use_is_told_of_each_movie(here: Path) -
 def test_verifying_where_nothing_is_archived_says_so(here: Path) -> None:
     for command in (["verify", "session"], ["verify", "session", "--json"], ["verify", "mnt"]):
         line = told(cryofs(*command, check=False))
-        assert "no archived movie was found; name the folder that cryofs compress was given by -o" in line
+        assert "nothing in it has a checksum; name the folder that cryofs compress was given by -o" in line
 
 
 def test_a_session_of_files_that_stay_as_they_are(here: Path) -> None:
     assert "0 movies, 0 failed, 0 skipped, 1 copied" in cryofs("compress", "eer", "-o", "new").stdout
     assert "copied" not in cryofs("compress", "eer", "-o", "new", "--only-do-unfinished").stdout
-    assert "1 EER movies were not checked; they are copies" in cryofs("verify", "new").stdout
+    assert "0 movies good, 0 failed, 1 other files good" in cryofs("verify", "new").stdout
 
 
 def test_figures_where_nothing_is_archived_say_so(here: Path) -> None:
