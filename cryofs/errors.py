@@ -24,6 +24,10 @@ class FormatError(CryofsError, ValueError):
     """A file is not of the format it claims, is truncated, or declares absurd sizes."""
 
 
+class UnsupportedError(FormatError):
+    """An intact file of a kind that cryofs does not read."""
+
+
 class DamagedError(CryofsError):
     """An archived movie does not give back the original bytes that its record promises."""
 

@@ -193,6 +193,7 @@ class _Run:
             if self._options.only_do_unfinished and self._is_kept_plain(job):
                 self._waiting.discard(job)
                 self.summary.kept_plain += 1
+                self.summary.up_to_date += 1
                 return None
             return info
         except FormatError as error:

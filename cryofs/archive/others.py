@@ -14,7 +14,7 @@ from cryofs.archive.jobs import Job, Kind
 from cryofs.archive.plain_copies import reason_of
 from cryofs.archive.summary import Listener, Summary
 from cryofs.archive.suspects import damage_of
-from cryofs.errors import ArchiveError, CryofsError, FullDiskError
+from cryofs.errors import ArchiveError, CryofsError, FormatError, FullDiskError, UnsupportedError
 from cryofs.movies.names import archived_name, is_movie_name
 from cryofs.remedies import explain
 
@@ -107,6 +107,7 @@ class Others:
             self._listener.note(f"{source}: looks damaged ({damage}); kept as it is")
         if reason is not None:
             self._summary.kept_plain += 1
+            self._summary.suspect += isinstance(reason, FormatError) and not isinstance(reason, UnsupportedError)
             self._listener.note(f"{source}: kept as a plain copy ({reason_of(reason, source)})")
 
     def _first_name(self, source: Path, target: Path) -> Path | None:

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
+from cryofs.archive.checksum_lists import update
 from cryofs.cli import main
 from cryofs.fuse.control import is_mounted
+from cryofs.movies.gain import reference_sha256
 from tests.support import SHAPE, cryofs, header, simulated, wait_for
 
 as_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
@@ -71,10 +73,14 @@ def nothing() -> None:
 
 def without_reference() -> None:
     Path("archive/gain-reference.mrc").unlink()
+    # which would report the missing file as well
+    Path("archive/.cryofs-sha256").unlink()
 
 
 def other_reference() -> None:
     shutil.copy("zeros.gain.mrc", "archive/gain-reference.mrc")
+    # or the checksum list would report the file as well
+    update(Path("archive"), {"gain-reference.mrc": reference_sha256(Path("zeros.gain.mrc"))})
 
 
 def only(name: str) -> None:
@@ -140,9 +146,9 @@ MISTAKES = {
     "what is no movie": Mistake(
         "info notes.txt", ("notes.txt: no MRC movie, and its name is not one of another kind", ".mrc", ".eer")
     ),
-    "a movie cut short": Mistake("compress cut.mrc -o new", ("cut.mrc: truncated, 1000 bytes", "copy it again")),
-    "an empty movie": Mistake("compress empty.mrc -o new", ("empty.mrc: 0 bytes are too few", "copy it again")),
-    "an unknown mode": Mistake("compress mode.mrc -o new", ("mode.mrc: MRC mode 3", "keep this file outside")),
+    "a movie cut short": Mistake("compress cut.mrc -o new --strict", ("cut.mrc: truncated, 1000 bytes", "copy it again")),
+    "an empty movie": Mistake("compress empty.mrc -o new --strict", ("empty.mrc: 0 bytes are too few", "copy it again")),
+    "an unknown mode": Mistake("compress mode.mrc -o new --strict", ("mode.mrc: MRC mode 3", "keep this file outside")),
     "a long name": Mistake(
         "compress long -o new --gain none", ("a.mrc.tif: File name too long", "251 bytes"), long_name
     ),
@@ -390,7 +396,7 @@ def apart(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
         (
             "mount -t tmpfs -o size=64k none mnt; $C compress session -o mnt/a --gain none >/dev/null 2>mnt.log; "
             "tail -n 1 mnt.log >&2; exit 1",
-            ("session/1.mrc: not stored: ", "No space", "make room"),
+            ("mnt/a: No space", "2 files are not done", "make room", "--gain none --only-do-unfinished"),
         ),
         ("mount -t tmpfs -o ro none mnt; $C compress session -o mnt/a", ("mnt/a: Read-only", "may be written to")),
         ("mount -t tmpfs -o ro none mnt; $C extract archive -o mnt/a", ("mnt/a: Read-only", "may be written to")),
