@@ -95,7 +95,7 @@ class FileSystem:
         self._background: ThreadPoolExecutor | None = None
         self._store: FrameStore | None = None
         self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
-        self._surveyor = Surveyor(root, index_path(self.archive), self._tree.surveyed(), self._is_asked)
+        self._surveyor = Surveyor(root, index_path(self.archive), self._tree.facts.surveyed(), self._is_asked)
         self._started = time.time()
         self._last_asked = 0.0
         self._bytes_read = 0
@@ -138,7 +138,7 @@ class FileSystem:
         node = self._lookup(path)
         with self._lock:
             self._pages.told(path, node.attributes.size if node.has_size else None)
-            found = self._change_times.shown(path, node.attributes)
+            found = self._change_times.by_name(path, node)
         return found.owned(self._ownership)
 
     def inode(self, path: str) -> int:
@@ -152,7 +152,7 @@ class FileSystem:
         now = self._of_names.run(self._name_for_attributes(path), lambda: file.attributes(found))
         with self._lock:
             self._pages.told(path, now.size)
-            now = self._change_times.shown(path, now)
+            now = self._change_times.of_open(handle, now)
         return now.owned(self._ownership)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
@@ -180,8 +180,8 @@ class FileSystem:
             # programs would take the placeholder for the size; the kernel looks the name up again, then opens it again
             raise ChangedError(f"{path}: readable again since it was looked up; open it again")
         with self._lock:
-            self._change_times.opened(path, found, is_made=node.kind is not Kind.PLAIN)
             handle = next(self._handles)
+            self._change_times.opened(handle, path, node, found)
             self._open[handle] = path, file, self._pages.opened(path, file.identity, found.size), found
         return handle
 
@@ -219,8 +219,8 @@ class FileSystem:
     def release(self, handle: int) -> None:
         """Close an open file."""
         with self._lock:
-            path, file, pages, found = self._open.pop(handle)
-            self._change_times.closed(path, found)
+            path, file, pages, _ = self._open.pop(handle)
+            self._change_times.closed(handle)
             if pages is Pages.DROP:
                 self._pages.heard_of(path, file.identity)
             self._pages.closed(path, file.identity)
@@ -233,7 +233,7 @@ class FileSystem:
     def facts(self) -> dict[str, Any]:
         """Who serves this mount, and what was read, decoded and found in the cache."""
         figures = vars(self._store.figures()) if self._store is not None else {}
-        damaged = self._tree.damaged()
+        damaged = self._tree.facts.damaged()
         with self._lock:
             findings = [found for _, found in self._findings.values()]
             served = {"reads": self._reads, "bytes_read": self._bytes_read, "open_files": len(self._open)}
@@ -259,7 +259,7 @@ class FileSystem:
             return None
         rendering = node.view.rendering
         try:
-            facts = self._tree.eer_facts(node.path)
+            facts = self._tree.facts.readable_eer(node.path)
             fractions = fraction_header(facts, rendering, self._name_of(node)).nz
         except (CryofsError, OSError) as error:
             # programs that copy extended attributes must not fail on what only reading the file has to report
@@ -289,7 +289,8 @@ class FileSystem:
         while True:
             attempts_left -= 1
             node = self._lookup(path)
-            opened = functools.partial(self._opened, node)
+            # storage whose inodes are never the same is taken as it is
+            opened = functools.partial(self._opened, node, must_be_found=attempts_left > 0)
             try:
                 file, found = self._patience.run(self._name_of(node), opened, drop=lambda late: late[0].close())
             except ChangedError:
@@ -298,19 +299,19 @@ class FileSystem:
             else:
                 return node, file, found
 
-    def _opened(self, node: Node) -> tuple[OpenFile, Attributes]:
-        """A file just opened, with its attributes."""
-        file = self._open_node(node)
+    def _opened(self, node: Node, must_be_found: bool) -> tuple[OpenFile, Attributes]:
+        """A file just opened, with its attributes; ChangedError if it must be the file found, and is another."""
+        file = self._open_node(node, must_be_found)
         return file, file.attributes(node.attributes)
 
-    def _open_node(self, node: Node) -> OpenFile:
+    def _open_node(self, node: Node, must_be_found: bool) -> OpenFile:
         if stat.S_ISDIR(node.attributes.mode):
             raise IsADirectoryError(node.path.name)
         if node.kind is Kind.EER_GAIN:
             return self._open_eer_gain(node)
         descriptor = self._root.open(node.path)
         opened = os.fstat(descriptor)
-        if node.stored is not None and not os.path.samestat(opened, node.stored):
+        if must_be_found and node.stored and not os.path.samestat(opened, node.stored):
             os.close(descriptor)
             raise ChangedError(f"{self._name_of(node)}: replaced while it was being opened; open it again")
         identity = state_of(opened)
@@ -337,7 +338,7 @@ class FileSystem:
         name = self._name_of(node)
         try:
             adopted = is_archived(descriptor, os.fstat(descriptor).st_size, name)
-            index = None if adopted else self._tree.tiff_index(descriptor, name)
+            index = None if adopted else self._tree.facts.tiff_index(descriptor, name)
         except BaseException:
             os.close(descriptor)
             raise
@@ -349,7 +350,7 @@ class FileSystem:
     def _open_eer(self, node: Node, descriptor: int, identity: FileState) -> EerMovie:
         name = self._name_of(node)
         try:
-            index = self._tree.eer_index(descriptor, name)
+            index = self._tree.facts.eer_index(descriptor, name)
         except BaseException:
             os.close(descriptor)
             raise

@@ -5,31 +5,19 @@ program its frames as `X.mrc`, or the original if it is an archived movie that w
 references and drafts do not appear; everything else appears as it is. Views change some of this. Symbolic links are
 shown as links; those called like EER and TIFF files are resolved beneath the archive for the `X.mrc` beside them.
 
-Threads: any thread may call anything; what is known of files has locks of its own.
+Threads: any thread may call anything; what is known of files (`cryofs.vfs.facts`) has locks of its own.
 """
 
 import errno
 import os
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
 
 from cryofs.errors import CryofsError, FormatError
-from cryofs.formats import eer, foreign_tiff
-from cryofs.formats.eer import EerIndex
-from cryofs.formats.foreign_tiff import NoFramesError, NoMovieError, TiffFacts, TiffIndex
-from cryofs.formats.record import is_archived, read_record
-from cryofs.movies.archived import layout_of
-from cryofs.movies.counts import counts_bytes
 from cryofs.movies.foreign import foreign_header
 from cryofs.movies.names import (
-    EER_SUFFIX,
     GAIN_REFERENCE,
-    MOVIE_SUFFIXES,
-    TIFF_SUFFIXES,
     archived_name,
     eer_names,
     foreign_name,
@@ -42,11 +30,11 @@ from cryofs.movies.names import (
     is_tiff_name,
     original_name,
 )
-from cryofs.movies.rendering import EerFacts, Rendering, facts_of, fraction_header, gain_header
+from cryofs.movies.rendering import EerFacts, Rendering, fraction_header, gain_header
 from cryofs.vfs.attributes import Attributes, attributes_of
-from cryofs.vfs.damage import Damage, damage_of, or_damage
+from cryofs.vfs.damage import Damage
+from cryofs.vfs.facts import Facts, Original
 from cryofs.vfs.inodes import FolderInodes
-from cryofs.vfs.known import Known
 from cryofs.vfs.links import target_beneath
 from cryofs.vfs.nodes import Kind, Node, Source, made_at, made_of_source, plain_node
 from cryofs.vfs.patience import Patience
@@ -54,30 +42,10 @@ from cryofs.vfs.references import GainReferences
 from cryofs.vfs.root import Root
 from cryofs.vfs.views import View, view_called
 
-T = TypeVar("T")
-
-_KNOWN_FILES = 1 << 18
-# an index holds the offsets of all frames
-_KNOWN_INDEXES = 64
 _LONGEST_NAME = 255
 # Size of a movie whose size cannot be known: not 0, because programs that copy files may skip reading empty ones and
 # report success, and not that of the stored file, which a program could take for the size of the movie.
 _UNKNOWN_SIZE = 1
-
-
-@dataclass(frozen=True)
-class _Original:
-    """What a record says: of the original, the size of the movie as counts, the SHA-256 of its gain reference.
-
-    None: the movie holds no counts, or needs no reference.
-    """
-
-    size: int
-    mtime_ns: int
-    atime_ns: int
-    mode: int
-    counts_bytes: int | None
-    gain: str | None
 
 
 class Tree:
@@ -94,12 +62,8 @@ class Tree:
     def __init__(self, root: Root, patience: Patience, rendering: Rendering):
         self.root = root
         self._rendering = rendering
-        self._originals = Known(root, patience, or_damage(_read_original), _KNOWN_FILES)
-        self._eer_indexes = Known(root, patience, eer.read_index, _KNOWN_INDEXES)
-        self._eer_facts = Known(root, patience, or_damage(self._read_eer_facts, listed=False), _KNOWN_FILES)
-        self._tiff_indexes = Known(root, patience, foreign_tiff.read_index, _KNOWN_INDEXES)
-        self._tiff_facts = Known(root, patience, or_damage(self._read_tiff_facts), _KNOWN_FILES)
-        self._references = GainReferences(root, patience, self._holds_foreign, self._gain_of)
+        self.facts = Facts(root, patience)
+        self._references = GainReferences(root, patience, self._holds_foreign, self.facts.gain)
         # EER files that a listing had to take for movies, because it could not wait for them
         self._taken_for_movies: set[Path] = set()
 
@@ -158,63 +122,18 @@ class Tree:
             self._add_made_up(folder, shown, files)
         return list(shown.items())
 
-    def eer_index(self, descriptor: int, name: str) -> EerIndex:
-        """Index of an open EER file."""
-        return self._eer_indexes.get_open(descriptor, name)
-
-    def tiff_index(self, descriptor: int, name: str) -> TiffIndex:
-        """Index of an open TIFF movie of another program."""
-        return self._tiff_indexes.get_open(descriptor, name)
-
-    def eer_facts(self, path: Path) -> EerFacts:
-        """What an EER file of the archive says of itself; FormatError if it is damaged."""
-        facts = self._eer_facts.get(path, self.root.lstat(path))
-        if isinstance(facts, Damage):
-            raise FormatError(f"{self.root.name_of(path)}: {facts.reason}")
-        return facts
-
     def first_eer(self, folder: Path) -> EerFacts | None:
         """What the first readable EER file of a folder says of itself."""
         for name, found in self.root.entries(folder):
             if is_eer_name(name):
                 try:
                     source = self._behind(folder / name, found)
-                    facts = self._facts(self._eer_facts, source.path, source.found) if source else None
+                    facts = self.facts.eer(source.path, source.found) if source else None
                 except (CryofsError, OSError):
                     continue
                 if facts is not None and not isinstance(facts, Damage):
                     return facts
         return None
-
-    def damaged(self) -> list[str]:
-        """Damaged files that were met so far, each as a line with name, problem and remedy."""
-        return [line for known in (self._originals, self._eer_facts, self._tiff_facts) for line in known.damaged()]
-
-    def surveyed(self) -> dict[str, tuple[Known[Any], Any]]:
-        """By the end of a file's name: what listings have to know of such files, and the type of it."""
-        originals = {archived_name(suffix): (self._originals, _Original | Damage | None) for suffix in MOVIE_SUFFIXES}
-        foreign = dict.fromkeys(TIFF_SUFFIXES, (self._tiff_facts, TiffFacts | Damage | None))
-        # the first that fits counts, and every name of an original ends in a TIFF suffix
-        return {**originals, EER_SUFFIX: (self._eer_facts, EerFacts | Damage), **foreign}
-
-    def _read_eer_facts(self, descriptor: int, size: int, name: str) -> EerFacts:
-        return facts_of(self.eer_index(descriptor, name))
-
-    def _read_tiff_facts(self, descriptor: int, size: int, name: str) -> TiffFacts | Damage | None:
-        if is_archived(descriptor, size, name):
-            record = read_record(descriptor, size, name)
-            if record.adopted is not None:
-                # its frames are those of the record, however damaged the pages are
-                layout_of(record, name)
-                return TiffFacts(record.shape, np.dtype(record.stored_dtype).str, False, record.pixel_size)
-            # an archived movie that was renamed: its pixels are only a part of the original
-            return None
-        try:
-            return self.tiff_index(descriptor, name).facts
-        except NoMovieError:
-            return None
-        except NoFramesError as error:
-            return Damage(str(error).removeprefix(f"{name}: "), listed=False)
 
     def _view_of(self, path: str) -> tuple[View, Path]:
         """View that a path of the mount leads into, and the place in the archive that it stands for."""
@@ -246,7 +165,7 @@ class Tree:
 
     def _archived(self, place: Path, source: Source, view: View, shown_as: Kind | None = None) -> Node | None:
         """An archived movie, whatever its file is called."""
-        original = self._original(source.path, source.found)
+        original = self.facts.original(source.path, source.found)
         if original is None:
             return None
         kind = _kind_of(original, view)
@@ -276,7 +195,7 @@ class Tree:
     def _fractions(self, place: Path, view: View) -> Node | None:
         for name in eer_names(place.name):
             source = self._source(place.with_name(name))
-            facts = self._facts(self._eer_facts, source.path, source.found) if source else None
+            facts = self.facts.eer(source.path, source.found) if source else None
             if source is None or facts is None:
                 continue
             if isinstance(facts, Damage) and not facts.listed and source.path not in self._taken_for_movies:
@@ -290,7 +209,7 @@ class Tree:
             source = self._tiff(place.with_name(name))
             if source is None:
                 continue
-            facts = self._foreign_facts(source.path, source.found)
+            facts = self.facts.tiff(source.path, source.found)
             if facts is not None:
                 if isinstance(facts, Damage) and not facts.listed:
                     continue
@@ -330,12 +249,6 @@ class Tree:
         if not is_tiff_name(path.name):
             return None
         return self._source(path)
-
-    def _foreign_facts(self, path: Path, found: os.stat_result) -> TiffFacts | Damage | None:
-        """What a file says of itself as a TIFF movie of another program, None if it is not one."""
-        if original_name(path.name) is not None and self._original(path, found) is not None:
-            return None
-        return self._facts(self._tiff_facts, path, found)
 
     def _holds_foreign(self, folder: Path) -> bool:
         """Whether a folder has TIFF movies of other programs; those called like archived movies do not count."""
@@ -397,7 +310,7 @@ class Tree:
     def _is_eer(self, path: Path, found: os.stat_result) -> bool:
         """Return True if an EER file has frames, or if storage does not respond."""
         try:
-            facts = self._facts(self._eer_facts, path, found)
+            facts = self.facts.eer(path, found)
         except (CryofsError, OSError):
             self._taken_for_movies.add(path)
             return True
@@ -414,10 +327,10 @@ class Tree:
                 return False
             path, found, _ = source
             # what surveys have learned of TIFF movies comes first, so that the records of few files are read
-            facts = self._foreign_facts(path, found)
+            facts = self.facts.tiff(path, found)
             if isinstance(facts, Damage):
                 return facts.listed
-            return facts is not None or (renamed and self._original(path, found) is not None)
+            return facts is not None or (renamed and self.facts.original(path, found) is not None)
         except (CryofsError, OSError):
             return True
 
@@ -434,7 +347,7 @@ class Tree:
         if movie is None:
             return as_it_is
         try:
-            original = self._original(path, found)
+            original = self.facts.original(path, found)
             return (movie, _kind_of(original, view)) if original else as_it_is
         except OSError:
             return movie, Kind.MOVIE  # listed, so that its loss is seen; opening it reports the error
@@ -450,27 +363,6 @@ class Tree:
                 return None
             raise
 
-    def _original(self, path: Path, found: os.stat_result) -> _Original | Damage | None:
-        """What the record says of the original; None if the file is not an archived movie."""
-        return self._facts(self._originals, path, found)
-
-    def _gain_of(self, path: Path, found: os.stat_result) -> str | None:
-        """SHA-256 of the gain reference that a file called like an archived movie needs, None if it needs none."""
-        original = self._original(path, found) if original_name(path.name) else None
-        return original.gain if isinstance(original, _Original) else None
-
-    def _facts(self, known: Known[T | Damage], path: Path, found: os.stat_result) -> T | Damage | None:
-        """What is known of a file, or why it cannot be read; None of what is not a regular file."""
-        if not stat.S_ISREG(found.st_mode):
-            return None
-        try:
-            return known.get(path, found)
-        except OSError as error:
-            if (damage := damage_of(error)) is None:
-                raise
-            known.note(damage, found, self.root.name_of(path))
-            return damage
-
 
 def _size_of_fractions(facts: EerFacts, rendering: Rendering) -> int | None:
     """Size of an EER file as fractions, None if it cannot be rendered as wanted; opening it reports why."""
@@ -480,25 +372,13 @@ def _size_of_fractions(facts: EerFacts, rendering: Rendering) -> int | None:
         return None
 
 
-def _read_original(descriptor: int, size: int, name: str) -> _Original | None:
-    if not is_archived(descriptor, size, name):
-        return None
-    record = read_record(descriptor, size, name)
-    original = record.original
-    layout = layout_of(record, name)
-    gain = record.gain.sha256 if record.gain else None
-    return _Original(
-        layout.total_bytes, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record), gain
-    )
-
-
-def _kind_of(original: _Original | Damage, view: View) -> Kind:
+def _kind_of(original: Original | Damage, view: View) -> Kind:
     """As what an archived movie is shown."""
-    has_counts = isinstance(original, _Original) and original.counts_bytes is not None
+    has_counts = isinstance(original, Original) and original.counts_bytes is not None
     return Kind.COUNTS if view.counts and has_counts else Kind.MOVIE
 
 
-def _of_original(made: Attributes, original: _Original, size: int) -> Attributes:
+def _of_original(made: Attributes, original: Original, size: int) -> Attributes:
     """Attributes of an archived movie with what its record says of the original."""
     return replace(
         made,
