@@ -24,6 +24,10 @@ class FormatError(CryofsError, ValueError):
     """A file is not of the format it claims, is truncated, or declares absurd sizes."""
 
 
+class UnsupportedError(FormatError):
+    """An intact file of a kind that cryofs does not read."""
+
+
 class DamagedError(CryofsError):
     """An archived movie does not give back the original bytes that its record promises."""
 
@@ -42,6 +46,14 @@ class StuckError(CryofsError, TimeoutError):
 
 class ArchiveError(CryofsError):
     """A file could not be put into the archive, or taken out of it."""
+
+
+class NotSmallerError(ArchiveError):
+    """A movie would take nearly as much space in the archive as its original does."""
+
+
+class FullDiskError(ArchiveError):
+    """The storage of the archive has no space left."""
 
 
 class SettingsError(CryofsError, ValueError):

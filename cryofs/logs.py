@@ -8,6 +8,8 @@ import sys
 import traceback
 from typing import Literal, TextIO
 
+from cryofs.text import printable
+
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
 
@@ -76,4 +78,4 @@ def _message(record: logging.LogRecord) -> str:
         frames = traceback.extract_tb(error.__traceback__)
         places = [f"{place.name} ({place.filename}:{place.lineno})" for place in frames]
         text += f": {type(error).__name__}: {error}; in {' > '.join(places)}"
-    return " ".join(text.split())
+    return printable(text)

@@ -27,6 +27,17 @@ class FullDisk:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *names)
 
 
+class Kill(FullDisk):
+    """Ends the process at a step, as SIGKILL would: nothing is cleaned up, and what is in buffers is lost."""
+
+    def step(self, *names: str) -> None:
+        """Take a step, or none ever again."""
+        try:
+            super().step(*names)
+        except OSError:
+            os._exit(9)
+
+
 class _Raw(io.FileIO):
     """A file on a full disk."""
 
@@ -39,10 +50,23 @@ class _Raw(io.FileIO):
         return super().write(data)
 
 
+def killed_at(step: int, call: Callable[[], object]) -> bool:
+    """Call a function in a process that is killed at a step of writing; False if it was done before."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException), full_disk(step, Kill):
+            call()
+            os._exit(0)
+        os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 9)
+    return code == 9
+
+
 @contextlib.contextmanager
-def full_disk(full_at: int) -> Iterator[FullDisk]:
+def full_disk(full_at: int, kind: type[FullDisk] = FullDisk) -> Iterator[FullDisk]:
     """Have all files that are made from now on lie on a disk that is full from a step on."""
-    disk = FullDisk(full_at)
+    disk = kind(full_at)
     with pytest.MonkeyPatch.context() as patch:
         open_path = Path.open
 

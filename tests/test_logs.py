@@ -45,8 +45,8 @@ def test_every_event_is_one_line(said: io.StringIO, layout: Format) -> None:
     log.error("x.mrc, frame 3: damaged", extra={"facts": {"file": "/x.mrc", "frame": 3, "seconds": 0.25}})
     first, second, third = said.getvalue().splitlines()
     if layout == "text":
-        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d cryofs INFO: a b c d", first)
-        assert re.search(r"ERROR: unexpected: ValueError: two lines; in .*fail \(.*test_logs\.py:\d+\)$", second)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d cryofs INFO: a\\nb c\\r\\nd", first)
+        assert re.search(r"ERROR: unexpected: ValueError: two\\nlines; in .*fail \(.*test_logs\.py:\d+\)$", second)
         assert third.endswith("cryofs ERROR: x.mrc, frame 3: damaged (after 0.25 s)")
     else:
         events = [json.loads(line) for line in (first, second, third)]

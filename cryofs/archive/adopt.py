@@ -1,31 +1,33 @@
-"""Adopting TIFF movies of other programs: each gets a record behind its last byte, so that it can be verified.
+"""Adopting files that cryofs did not archive, so that they can be verified.
+
+A TIFF movie of another program gets a record behind its last byte, every other file a line in a checksum list.
 
 The TIFF is copied, never written to: the copy gets the record, is read back whole, decoded by the code that readers
 use, and takes the place of the TIFF in one step. The bytes of the TIFF stay as they were at the beginning of the file.
 """
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import io
 import os
-import signal
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from cryofs.archive import durable
+from cryofs.archive import checksum_lists, durable
+from cryofs.archive.checksum_lists import ListReader
 from cryofs.archive.durable import Draft, draft
 from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
+from cryofs.archive.leases import check_no_writer
 from cryofs.archive.originals import original_bytes
+from cryofs.archive.record_checksums import record_checksums
 from cryofs.archive.sources import Job, Kind, collect_archived
 from cryofs.archive.telling import Begin, OnFile, OnFrame, told
-from cryofs.errors import ArchiveError, ChangedError, CryofsError, DamagedError, FormatError
+from cryofs.errors import ArchiveError, ChangedError, CryofsError, DamagedError
 from cryofs.file_state import state_of
 from cryofs.formats import record
 from cryofs.formats.reading import read_up_to
@@ -35,7 +37,9 @@ from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import TIFF_SUFFIXES, foreign_name, printable
+from cryofs.movies.names import foreign_name, is_own_name
+from cryofs.settings import FILE_NAME
+from cryofs.text import as_unicode
 from cryofs.version import VERSION
 
 _CHUNK = 8 << 20
@@ -43,19 +47,25 @@ _CHUNK = 8 << 20
 
 @dataclass
 class Adoption:
-    """Figures of a run; bytes are those of the movies adopted, before and after."""
+    """Figures of a run; bytes are those of the movies adopted, before and after, `files` got a checksum."""
 
     movies: int = 0
+    files: int = 0
     skipped: int = 0
     failed: int = 0
     tiff_bytes: int = 0
     stored_bytes: int = 0
 
 
-def adopt(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_frame: OnFrame) -> Adoption:
-    """Adopt all TIFF movies of some files, lists or folders that have no record yet.
+def adopt(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_done: OnFrame) -> Adoption:
+    """Give TIFF movies their record, and all other files a checksum, unless they have one.
 
-    Other files are passed over, unless they were named. Links are not followed.
+    Links are not followed. A checksum that is recorded is never replaced.
+
+    Parameters
+    ----------
+    on_done : callable
+        Called with the number of files that are done; `begin` gets their number.
     """
     done = Adoption()
     paths = list(paths)
@@ -65,73 +75,85 @@ def adopt(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_fr
         on_file(problem.source, problem.error)
     wanted = [job.source for job in found if _is_wanted(job, paths)]
     begin("adopting", len(wanted))
-    gains = GainLibrary()
-    for folder in {path.parent for path in wanted}:
+    times = {folder: folder.stat() for folder in {path.parent for path in wanted}}
+    for folder in times:
         with contextlib.suppress(OSError):
             durable.remove_stale_drafts(folder)
+    others = list(_adopt_movies(wanted, jobs, done, on_file, on_done))
+    record_checksums(others, jobs, done, on_file, on_done)
+    for folder, before in times.items():
+        # what a mount shows of a folder are the times of the original
+        with contextlib.suppress(OSError):
+            os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return done
+
+
+def _is_wanted(job: Job, paths: list[Path]) -> bool:
+    if job.kind is not Kind.FILE or is_own_name(job.source.name):
+        return False
+    # settings of the archive may be edited
+    return job.source in paths or not (job.source.is_symlink() or job.target == Path(FILE_NAME))
+
+
+def _adopt_movies(paths: list[Path], jobs: int, done: Adoption, on_file: OnFile, on_done: OnFrame) -> Iterator[Path]:
+    """Adopt the TIFF movies among some files, and yield the files that need a checksum instead."""
+    gains = GainLibrary()
+    lists = ListReader()
     with ThreadPoolExecutor(jobs) as pool:
-        for path in wanted:
+        for path in paths:
             with told(path, done, on_file):
+                _refuse_link(path)
                 what = classify(path)
-                if isinstance(what, Damaged):
-                    raise what.error
                 if isinstance(what, Archived):
                     done.skipped += 1
-                elif isinstance(what, Foreign) or path in paths:
+                elif isinstance(what, Foreign) and _can_be_adopted(path):
                     before, after = _adopt(path, gains, pool)
                     done.movies += 1
                     done.tiff_bytes += before
                     done.stored_bytes += after
                     on_file(path, None)
-            on_frame(1)
-    return done
+                elif lists.recorded(path) is None:
+                    if isinstance(what, Damaged):
+                        raise what.error
+                    yield path
+                    continue
+            on_done(1)
 
 
-def _is_wanted(job: Job, paths: list[Path]) -> bool:
-    if job.kind is not Kind.FILE:
-        return False
-    return job.source in paths or (job.source.name.endswith(TIFF_SUFFIXES) and not job.source.is_symlink())
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise ArchiveError(f"{path}: a symbolic link, which is not replaced by a file; name the file that it leads to")
+
+
+def _can_be_adopted(path: Path) -> bool:
+    """Return True if a record can describe a TIFF movie; otherwise the file gets a checksum, as other files do."""
+    with ForeignMovie(path) as movie:
+        return not movie.index.facts.packed and movie.index.layout.dtype.byteorder != ">"
 
 
 def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[int, int]:
     """Give a movie its record; its size before and after."""
-    if path.is_symlink():
-        raise ArchiveError(f"{path}: a symbolic link, which is not replaced by a file; name the file that it leads to")
     with path.open("rb") as file, ForeignMovie(path, descriptor=os.dup(file.fileno())) as movie, draft(path) as made:
-        _check_adoptable(movie)
         before = movie.stat
-        _check_no_writer(file.fileno(), path)
+        check_no_writer(file.fileno(), path)
         _copy_attributes(file.fileno(), before, made)
         sha256 = _copy(file, made)
         if made.file.tell() != before.st_size:
             raise ChangedError(f"{path}: changed while it was copied; try again once it is written")
+        if (known := checksum_lists.recorded(path)) not in (None, sha256):
+            raise checksum_lists.mismatch_error(path, known, sha256)
         contents = _append_record(movie, made, sha256, _reference(movie, gains), pool)
         # what is still to be written would change the times
         made.file.flush()
         os.utime(made.file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
         made.sync()
         _check(made, contents, pool)
-        _check_no_writer(file.fileno(), path)
+        check_no_writer(file.fileno(), path)
         _check_in_place(path, before)
-        made.publish()
+        # the record takes the place of the line
+        with checksum_lists.replacing(path):
+            made.publish()
         return before.st_size, os.fstat(made.file.fileno()).st_size
-
-
-def _check_no_writer(descriptor: int, path: Path) -> None:
-    """Raise ArchiveError where a program of this machine has a file open for writing: what follows would be lost.
-
-    The kernel leases a file for reading to nobody while there is a writer. Not every file system knows leases.
-    """
-    try:
-        # a program that opens the file at this very moment is announced by a signal, which must not end this one
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except OSError as error:
-        if error.errno == errno.EAGAIN:
-            text = f"{path}: a program has it open for writing; adopt it once that is done"
-            raise ArchiveError(text) from error
-    else:
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
 def _check_in_place(path: Path, before: os.stat_result) -> None:
@@ -167,15 +189,6 @@ def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> No
             os.setxattr(copy, name, os.getxattr(descriptor, name))
 
 
-def _check_adoptable(movie: ForeignMovie) -> None:
-    layout, facts = movie.index.layout, movie.index.facts
-    if facts.packed or layout.dtype.byteorder == ">":
-        what = "two values a byte" if facts.packed else "big-endian pixels"
-        raise FormatError(
-            f"{movie.name}: {what}, which records do not describe; it is shown by mounts without a record"
-        )
-
-
 def _copy(source: io.BufferedReader, made: Draft) -> str:
     """Copy the TIFF; SHA-256 of what was read."""
     digest = hashlib.sha256()
@@ -190,7 +203,7 @@ def _reference(movie: ForeignMovie, gains: GainLibrary) -> Gain | None:
     for path in gains.paths(movie.path.absolute().parent):
         with contextlib.suppress(CryofsError, OSError), MrcMovie(path) as reference:
             if reference.shape == (1, *movie.shape[1:]):
-                return Gain(gains.sha256(path), printable(path.name))
+                return Gain(gains.sha256(path), as_unicode(path.name))
     return None
 
 
@@ -205,7 +218,7 @@ def _append_record(
     layout, found = movie.index.layout, movie.stat
     contents = Record(
         original=Original(
-            name=printable(foreign_name(movie.path.name) or movie.path.name),
+            name=as_unicode(foreign_name(movie.path.name) or movie.path.name),
             bytes=movie.layout.total_bytes,
             sha256=None,
             mtime_ns=found.st_mtime_ns,
@@ -225,7 +238,7 @@ def _append_record(
         gain=None,
         frames=frames,
         writer=f"cryofs {VERSION}",
-        adopted=Adopted(printable(movie.path.name), found.st_size, sha256, reference),
+        adopted=Adopted(as_unicode(movie.path.name), found.st_size, sha256, reference),
     )
     made.file.write(record.encode_record(contents, made.file.tell()))
     return contents
@@ -263,13 +276,13 @@ def check_adopted(movie: ArchivedMovie) -> None:
         raise DamagedError(f"{movie.name}: the TIFF has another SHA-256 than recorded; restore it from a backup")
 
 
-def restore_adopted(movie: ArchivedMovie, file: io.BufferedRandom) -> None:
-    """Write the TIFF as it was before it was adopted; errors as those of `check_adopted`."""
+def restore_adopted(movie: ArchivedMovie, write: Callable[[bytes], object]) -> None:
+    """Write the TIFF as it was before it was adopted, piece by piece; errors as those of `check_adopted`."""
     assert movie.record.adopted is not None
     digest, left, offset = hashlib.sha256(), movie.record.adopted.bytes, 0
     while left and (piece := read_up_to(movie.descriptor, min(left, _CHUNK), offset)):
         digest.update(piece)
-        file.write(piece)
+        write(piece)
         left, offset = left - len(piece), offset + len(piece)
     if digest.hexdigest() != movie.record.adopted.sha256:
         raise DamagedError(f"{movie.name}: the TIFF has another SHA-256 than recorded; restore it from a backup")

@@ -7,16 +7,19 @@ from typing import Literal
 
 from cryofs.archive.bands import Workers
 from cryofs.archive.done import held_movie, is_marked, replaced_text
+from cryofs.archive.full_disk import is_full
+from cryofs.archive.links import LinkChoice
 from cryofs.archive.plan import Coding, make_plan
 from cryofs.archive.references import Reference, References
 from cryofs.archive.samples import take_samples
 from cryofs.archive.sources import Job, Kind
 from cryofs.archive.writer import OnFrame, archive_movie
-from cryofs.errors import ArchiveError, CryofsError, DamagedError
+from cryofs.errors import ArchiveError, CryofsError, DamagedError, FullDiskError
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.names import is_reference_name, original_name
 from cryofs.movies.rendering import Rendering
 from cryofs.movies.source import SourceMovie
 from cryofs.remedies import explain
@@ -29,9 +32,15 @@ class CompressOptions:
     Attributes
     ----------
     gain : Path or str
-        A gain reference, a folder of references, or one of two words.
+        A gain reference, a folder of references, "auto" or "none".
     rendering : Rendering or None
         For EER files that become TIFF.
+    links : str
+        What becomes of links that lead out of the sources.
+    strict : bool
+        Whether files called like movies that cannot be archived as such are failures.
+    least_saving : float
+        Share of its size that a movie has to save; one that saves less is kept as a plain copy.
     """
 
     gain: Path | Literal["auto", "none"] = "auto"
@@ -39,6 +48,9 @@ class CompressOptions:
     rendering: Rendering | None = None
     only_do_unfinished: bool = False
     jobs: int = 1
+    links: LinkChoice = "report"
+    strict: bool = False
+    least_saving: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,8 @@ class Archiver:
         except CryofsError:
             raise
         except OSError as error:
+            if is_full(error):
+                raise FullDiskError(error.strerror) from error
             raise ArchiveError(f"{job.source}: not stored: {explain(error)}") from error
         except MemoryError as error:
             raise ArchiveError(f"{job.source}: memory is short ({error}); try fewer --jobs") from error
@@ -119,12 +133,20 @@ class Archiver:
             plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
             if self._given and job.kind is Kind.MOVIE and not self._is_served(plan.reference):
                 note = _not_used(job.source, self._given, movie)
-            stored = archive_movie(movie, target, plan, self._workers, on_frame)
+            stored = archive_movie(movie, target, plan, self._workers, on_frame, self._limit(job, movie))
             return Stored(movie.stat.st_size, stored, note, replaced)
 
     def _is_served(self, used: Reference | None) -> bool:
         """Whether a movie uses what the user gave: this reference, or any where a folder of several was given."""
         return used is self._given[0] if len(self._given) == 1 else used is not None
+
+    def _limit(self, job: Job, movie: SourceMovie) -> float | None:
+        """Return how many bytes a stored movie may take; None for one that is stored whatever its size."""
+        target = self._archive / job.target
+        asked_for = job.kind is Kind.EER or self._options.coding.compression == "none"
+        if asked_for or os.path.lexists(target) or is_reference_name(original_name(target.name) or ""):
+            return None
+        return (1 - self._options.least_saving) * movie.stat.st_size
 
 
 def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:

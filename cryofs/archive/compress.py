@@ -1,94 +1,36 @@
-"""A run of `cryofs compress`: sources -> an archive, movie by movie; what fails is told and the rest is done.
+"""A run of `cryofs compress`: sources -> an archive, movie by movie; failures are reported and the rest is done.
 
 The order is what makes a kill harmless: a gain reference is durable before any movie that names it gets its final name,
 and a movie has its final name only once the file was read back and compared.
 """
 
+import contextlib
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from cryofs.archive import durable, processes, sources
 from cryofs.archive.archiver import Archiver, CompressOptions, Stored
 from cryofs.archive.bands import Workers
-from cryofs.archive.done import (
-    MovieInfo,
-    is_copy,
-    is_done,
-    look_at,
-    refuse_clash,
-    refuse_without_gain,
-    replaced_text,
-)
-from cryofs.archive.estimate import FrameRow
-from cryofs.archive.fitting import fits
+from cryofs.archive.checksum_lists import ChecksumLists
+from cryofs.archive.done import MovieInfo, is_copy, is_done, look_at
 from cryofs.archive.folders import Folders
+from cryofs.archive.full_disk import full_disk, is_full
+from cryofs.archive.others import Others
+from cryofs.archive.plain_copies import plain_job, plain_target, remove_plain_copy
 from cryofs.archive.processes import NoProcessError, Outcome
-from cryofs.archive.references import estimate_from
-from cryofs.archive.samples import take_samples
+from cryofs.archive.session_gains import SessionGains
 from cryofs.archive.sources import Job, Kind
-from cryofs.detector.values import GainReference
-from cryofs.errors import ArchiveError, CryofsError
-from cryofs.formats.mrc import MODE_FLOAT32
+from cryofs.archive.summary import Listener, Summary
+from cryofs.archive.telling import as_told
+from cryofs.errors import ArchiveError, CryofsError, FormatError, FullDiskError, NotSmallerError
 from cryofs.movies.eer import EerMovie
-from cryofs.movies.eer_gain import EerGainMovie
-from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.rendering import gain_header
 from cryofs.remedies import explain
 
-# With fewer frames than this, a gain reference would hold as much as the movies.
-_MIN_FRAMES_TO_ESTIMATE = 3
 # Processes take as long to start as a gigabyte takes to store. With many cores, each of these has several.
 _WORTH_PROCESSES = 1 << 30
 _MAX_PROCESSES = 16
-
-
-@dataclass
-class Summary:
-    """Figures of a run; bytes are those of the movies done, of EER files where fractions were made.
-
-    `replaced` counts movies and files that took the place of others of their name, `copied` all files that were copied.
-    """
-
-    movies: int = 0
-    failed: int = 0
-    skipped: int = 0
-    replaced: int = 0
-    copied: int = 0
-    original_bytes: int = 0
-    stored_bytes: int = 0
-    seconds: float = 0.0
-
-    @property
-    def ratio(self) -> float | None:
-        """Stored size as a share of the original one."""
-        return self.stored_bytes / self.original_bytes if self.original_bytes else None
-
-
-class Listener(Protocol):
-    """Who is told how a run goes."""
-
-    def begin(self, movies: int, frames: int) -> None:
-        """The run is about to write this many movies; each frame counts twice, written and checked."""
-
-    def frame_row(self, row: FrameRow) -> None:
-        """A frame went into a gain estimate."""
-
-    def frames(self, count: int) -> None:
-        """So many frames more (or less) are done."""
-
-    def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
-        """A movie is in the archive."""
-
-    def note(self, text: str) -> None:
-        """Something the user may want to know."""
-
-    def failed(self, name: Path, error: Exception) -> None:
-        """A source could not be archived."""
 
 
 def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, listener: Listener) -> Summary:
@@ -100,88 +42,217 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
         The gain reference given cannot be used.
     """
     started = time.monotonic()
-    paths = list(paths)
-    durable.make_folders(archive)
+    summary = Summary()
+    jobs = _collect(list(paths), archive, options, listener, summary)
+    if jobs:
+        _archive(jobs, archive, options, listener, summary)
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _collect(
+    paths: list[Path], archive: Path, options: CompressOptions, listener: Listener, summary: Summary
+) -> list[Job]:
+    """Return the jobs for all sources; report those that cannot be archived and links that lead out."""
     inside = [path for path in paths if sources.lies_in(path, archive)]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        run = _Run(archive, options, listener, pool)
-        for path in inside:
-            run.fail(path, ArchiveError(f"{path}: lies in the archive; name another archive with -o"))
-        jobs = run.collect([path for path in paths if path not in inside])
-        walked = [job for job in jobs if job.kind is Kind.FOLDER]
-        with Folders(archive, [job.source for job in walked]) as folders:
-            jobs = run.make_folders(jobs, folders)
-            run.archive_movies([job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)])
-            run.copy_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)])
-        run.date_folders([job for job in jobs if job.kind is Kind.FOLDER and job.target != Path()])
-    run.summary.seconds = time.monotonic() - started
-    return run.summary
+    existing = next((folder for folder in (archive, *archive.absolute().parents) if folder.is_dir()), archive)
+    jobs, problems = sources.collect(
+        [path for path in paths if path not in inside],
+        archive,
+        render_eer=options.rendering is not None,
+        folds_case=durable.folds_case(existing),
+        links=options.links,
+    )
+    problems += [
+        sources.Problem(path, ArchiveError(f"{path}: lies in the archive; name another archive with -o"))
+        for path in inside
+    ]
+    for problem in problems:
+        summary.failed += 1
+        listener.failed(problem.source, problem.error)
+    for job in jobs:
+        if job.outside is not None:
+            summary.links_outside += 1
+            choice = "kept as it is" if options.links == "keep" else "use --follow-links or --keep-links"
+            listener.note(f"{job.source}: a symbolic link that {job.outside}; {choice}")
+    return jobs
+
+
+def _archive(jobs: list[Job], archive: Path, options: CompressOptions, listener: Listener, summary: Summary) -> None:
+    """Do all jobs; a full disk ends the run, and a failed run leaves no empty folders."""
+    walked = [job for job in jobs if job.kind is Kind.FOLDER]
+    with Folders(archive, [job.source for job in walked]) as folders:
+        try:
+            folders.make(Path())
+            with ThreadPoolExecutor(options.jobs) as pool:
+                _Run(archive, options, listener, pool, summary).do(jobs, folders)
+        except BaseException:
+            folders.remove_empty(jobs)
+            raise
+        if summary.failed:
+            folders.remove_empty(jobs)
+    for job in reversed(walked):
+        # the deepest first; the root keeps its own times and mode
+        target = archive / job.target
+        if job.target == Path() or not target.is_dir():
+            continue
+        try:
+            durable.copy_times(job.source, target)
+        except OSError as error:
+            summary.failed += 1
+            text = f"{job.source}: its times and mode were not kept: {explain(error)}"
+            listener.failed(job.source, ArchiveError(text))
 
 
 class _Run:
     """The state of one run: its gain references, its figures."""
 
-    def __init__(self, archive: Path, options: CompressOptions, listener: Listener, pool: Executor):
+    def __init__(self, archive: Path, options: CompressOptions, listener: Listener, pool: Executor, summary: Summary):
         self._archive = archive
         self._options = options
         self._listener = listener
-        self._pool = pool
         self._archiver = Archiver(archive, options, Workers(pool, options.jobs))
         self._archiver.eer_gains.report = listener.note
         self._references = self._archiver.references
-        # sizes of images for which the gain reference of EER movies is in the archive
-        self._eer_grids: set[tuple[int, int]] = set()
+        self._gains = SessionGains(self._archiver, pool, listener.frame_row, listener.note)
         # whether processes are ready that store several movies at a time; None while that is open
         self._several: bool | None = None
-        self.summary = Summary()
+        self._lists = ChecksumLists()
+        # movies that are kept as plain copies, with the reasons
+        self._plain: dict[Job, CryofsError] = {}
+        # jobs that are neither done nor failed
+        self._waiting: set[Job] = set()
+        self.summary = summary
 
-    def collect(self, paths: list[Path]) -> list[Job]:
-        render_eer, folds_case = self._options.rendering is not None, durable.folds_case(self._archive)
-        jobs, problems = sources.collect(paths, self._archive, render_eer=render_eer, folds_case=folds_case)
-        for problem in problems:
-            self.fail(problem.source, problem.error)
-        return jobs
+    def do(self, jobs: list[Job], folders: Folders) -> None:
+        """Do all jobs; if the disk is full, report what is not done."""
+        self._waiting = {job for job in jobs if job.kind is not Kind.FOLDER}
+        try:
+            jobs = self.make_folders(jobs, folders)
+            self.archive_movies([job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)])
+            self.record_references()
+            self.copy_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)])
+        except FullDiskError as error:
+            self._end(str(error))
+        except OSError as error:
+            if not is_full(error):
+                raise
+            self._end(str(error.strerror))
+
+    def _end(self, reason: str) -> None:
+        self.summary.unfinished = len(self._waiting)
+        self.fail(self._archive, full_disk(self._archive, reason, self._waiting, self.summary.ratio))
 
     def make_folders(self, jobs: list[Job], folders: Folders) -> list[Job]:
         """Make the folders that targets need; the jobs whose folder is there."""
         errors: dict[Path, Exception] = {}
+        linked = {job.target: job.source for job in jobs if job.kind is Kind.FOLDER and job.source.is_symlink()}
         for folder in sorted({Path(), *map(_folder_of, jobs)}):
             try:
+                if folder in linked:
+                    folders.remove_link(folder, linked[folder])
                 folders.make(folder)
             except (CryofsError, OSError) as error:
+                if isinstance(error, OSError) and is_full(error):
+                    raise
                 errors[folder] = error
         for job in jobs:
             if _folder_of(job) in errors:
-                self.fail(job.source, errors[_folder_of(job)])
+                self.fail(job.source, errors[_folder_of(job)], job)
         return [job for job in jobs if _folder_of(job) not in errors]
 
     def archive_movies(self, jobs: list[Job]) -> None:
+        """Store all movies that are not in the archive yet, after the gain references that they need."""
         usable: list[tuple[Job, MovieInfo]] = []
         original_bytes = 0
         for job in jobs:
-            try:
-                with self._archiver.open(job) as movie:
-                    info = look_at(movie, job.source)
-                    if isinstance(movie, EerMovie):
-                        self._keep_eer_gain(movie)
-                if self._options.only_do_unfinished and is_done(self._archive / job.target, info, self._references):
-                    self.summary.skipped += 1
-                else:
-                    usable.append((job, info))
-                    original_bytes += info.original_bytes
-                    self._prepare_processes(len(usable), original_bytes)
-            except (CryofsError, OSError) as error:
-                self.fail(job.source, error)
-        self._listener.begin(len(usable), 2 * sum(info.shape[0] for _, info in usable))
+            if (info := self._look_at(job)) is not None:
+                usable.append((job, info))
+                original_bytes += info.original_bytes
+                self._prepare_processes(len(usable), original_bytes)
+        self._listener.begin(len(usable), sum(info.shape[0] for _, info in usable))
         if self._options.gain == "auto":
-            self._estimate_missing([info for job, info in usable if job.kind is Kind.MOVIE])
+            self._gains.estimate_missing([info for job, info in usable if job.kind is Kind.MOVIE])
         for damaged in self._references.damaged:
             self._listener.note(f"{damaged}; no movie of this run uses it")
-        for job, outcome in self._store_all([job for job, _ in usable]):
-            if isinstance(outcome, Stored):
-                self._note_stored(job, outcome)
-            else:
-                self.fail(job.source, outcome)
+        with contextlib.closing(self._store_all([job for job, _ in usable])) as outcomes:
+            for job, outcome in outcomes:
+                self._take(job, outcome)
+
+    def _look_at(self, job: Job) -> MovieInfo | None:
+        """Return what is known of a movie that is to be stored; None if it is done, or kept plain, or failed."""
+        try:
+            with self._archiver.open(job) as movie:
+                info = look_at(movie, job.source)
+                if isinstance(movie, EerMovie):
+                    self._gains.keep_for(movie)
+            if self._options.only_do_unfinished and is_done(self._archive / job.target, info, self._references):
+                self.summary.skipped += 1
+                self._waiting.discard(job)
+                self._remove_plain_copy(job)
+                return None
+            if self._options.only_do_unfinished and self._is_kept_plain(job):
+                self._waiting.discard(job)
+                self.summary.kept_plain += 1
+                self.summary.up_to_date += 1
+                return None
+            return info
+        except FormatError as error:
+            self._keep_plain(job, error)
+        except (CryofsError, OSError) as error:
+            if isinstance(error, OSError) and is_full(error):
+                raise
+            self.fail(job.source, error, job)
+        return None
+
+    def _take(self, job: Job, outcome: Stored | Exception) -> None:
+        """Take note of what became of a movie."""
+        if isinstance(outcome, Stored):
+            self._waiting.discard(job)
+            self._note_stored(job, outcome)
+            try:
+                self._remove_plain_copy(job)
+            except (CryofsError, OSError) as error:
+                self.fail(job.source, error)
+        elif isinstance(outcome, FullDiskError):
+            raise outcome
+        elif isinstance(outcome, NotSmallerError):
+            self._keep_plain(job, outcome)
+        else:
+            self.fail(job.source, outcome, job)
+
+    def _keep_plain(self, job: Job, reason: CryofsError) -> None:
+        """Have a file copied that cannot be archived as a movie, unless that is to be a failure."""
+        self._waiting.discard(job)
+        if self._options.strict or job.kind is not Kind.MOVIE:
+            self.fail(job.source, reason)
+            return
+        try:
+            copy = plain_job(job, self._archive, reason)
+        except CryofsError as error:
+            self.fail(job.source, error)
+        else:
+            self._plain[copy] = reason
+            self._waiting.add(copy)
+
+    def _is_kept_plain(self, job: Job) -> bool:
+        """Return True if the archive has an intact-looking plain copy of a movie, with its checksum."""
+        plain = self._archive / plain_target(job)
+        strict = self._options.strict or job.kind is not Kind.MOVIE
+        return not strict and is_copy(job.source, plain) and self._lists.recorded(plain) is not None
+
+    def _remove_plain_copy(self, job: Job) -> None:
+        if job.kind is Kind.MOVIE:
+            remove_plain_copy(self._archive / job.target, self._archive / plain_target(job), self._lists)
+
+    def record_references(self) -> None:
+        """Record the checksums of the gain references that movies of this run need."""
+        try:
+            self._references.record_checksums()
+        except (CryofsError, OSError) as error:
+            if isinstance(error, OSError) and is_full(error):
+                raise
+            self.fail(self._archive, as_told(error, self._archive))
 
     def _prepare_processes(self, movies: int, original_bytes: int) -> None:
         """Have processes made ready as soon as so many movies are worth it."""
@@ -195,7 +266,7 @@ class _Run:
             self._several = False
             self._listener.note(f"storing one movie at a time, as no processes can be started ({error})")
 
-    def _store_all(self, jobs: list[Job]) -> Iterator[Outcome]:
+    def _store_all(self, jobs: list[Job]) -> Generator[Outcome, None, None]:
         if self._several:
             count = min(self._options.jobs, len(jobs), _MAX_PROCESSES)
             for job, outcome in processes.store_all(jobs, self._archive, self._options, count, self._listener.frames):
@@ -225,79 +296,20 @@ class _Run:
         self._listener.note(text)
 
     def copy_others(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            target = self._archive / job.target
-            try:
-                if job.kind is Kind.LINK:
-                    durable.copy_link(job.source, target)
-                elif not is_copy(job.source, target):
-                    held = durable.regular_file(target)
-                    self._copy(job, target)
-                    if held is not None:
-                        self._note_replaced(replaced_text(target, held.st_size, held.st_mtime_ns))
-                elif not self._options.only_do_unfinished:
-                    self._copy(job, target)
-            except CryofsError as error:
-                self.fail(job.source, error)
-            except OSError as error:
-                self.fail(job.source, ArchiveError(f"{job.source}: not copied: {explain(error)}"))
-
-    def _copy(self, job: Job, target: Path) -> None:
-        refuse_clash(job.source, target)
-        refuse_without_gain(job.source)
-        durable.copy_file(job.source, target)
-        self.summary.copied += 1
-
-    def date_folders(self, jobs: list[Job]) -> None:
-        """Give folders the times and modes of their originals, the deepest first."""
-        for job in reversed(jobs):
-            try:
-                durable.copy_times(job.source, self._archive / job.target)
-            except OSError as error:
-                self.fail(job.source, ArchiveError(f"{job.source}: its times and mode were not kept: {explain(error)}"))
-
-    def _keep_eer_gain(self, movie: EerMovie) -> None:
-        """Put the gain reference of a movie to be rendered into the archive, to be multiplied, on the movie's grid."""
-        rendering = movie.rendering
-        if rendering.gain is None or movie.shape[1:] in self._eer_grids:
-            return
-        with EerGainMovie(rendering.gain, gain_header(movie.facts, rendering), self._archiver.eer_gains) as reference:
-            self._references.keep_eer(reference.header + reference.raw_frame(0).tobytes())
-        self._eer_grids.add(movie.shape[1:])
-
-    def _estimate_missing(self, infos: list[MovieInfo]) -> None:
-        """Estimate gain references until every gain-normalised movie has one that fits."""
-        by_size = defaultdict(list)
-        for info in infos:
-            if info.mode == MODE_FLOAT32:
-                by_size[info.shape[1:]].append(info)
-        # the reference of the largest part of the run gets the plain name
-        for same_size in sorted(by_size.values(), key=lambda infos: -sum(info.bytes for info in infos)):
-            waiting = [info for info in same_size if not self._fits(info)]
-            while sum(info.shape[0] for info in waiting) >= _MIN_FRAMES_TO_ESTIMATE:
-                paths = [info.path for info in waiting]
-                estimation = estimate_from(paths, take_samples, self._pool, self._listener.frame_row)
-                reference = estimation and estimation.reference(self._pool)
-                # the first movie has had its chance, fitting or not
-                first, *waiting = waiting
-                if estimation and reference and self._fits(first, reference):
-                    self._references.add(reference, estimation.pixel_size)
-                    waiting = [info for info in waiting if not self._fits(info)]
-
-    def _fits(self, info: MovieInfo, reference: GainReference | None = None) -> bool:
-        """Whether a reference, or any of the archive's, serves a movie."""
-        if reference is None and not self._references.of_size(info.shape[1:]):
-            return False
+        """Copy the files that are not movies, and those that are kept plain; store links."""
+        others = Others(self._archive, self._options, self.summary, self._listener, self._plain)
         try:
-            with MrcMovie(info.path) as movie:
-                samples = take_samples(movie)
-        except (CryofsError, OSError):
-            return False  # archiving this movie will say what is wrong with it
-        if reference is None:
-            return self._references.fitting(info.shape[1:], samples) is not None
-        return fits(reference, samples)
+            with others:
+                for job in sorted([*jobs, *self._plain], key=lambda job: job.target):
+                    others.store(job)
+                    self._waiting.discard(job)
+        finally:
+            self._waiting |= others.undone
 
-    def fail(self, source: Path, error: Exception) -> None:
+    def fail(self, source: Path, error: Exception, job: Job | None = None) -> None:
+        """Report a source that cannot be archived."""
+        if job is not None:
+            self._waiting.discard(job)
         self.summary.failed += 1
         self._listener.failed(source, error)
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from cryofs.archive.durable import regular_file
 from cryofs.archive.references import References
-from cryofs.errors import ArchiveError, CryofsError
+from cryofs.errors import ArchiveError, CryofsError, DamagedError
 from cryofs.formats.record import HEAD_BYTES, MARK, Record, Rendered, is_archived, read_record
 from cryofs.movies.eer import EerMovie
-from cryofs.movies.names import TIFF_SUFFIXES, original_name, printable
+from cryofs.movies.names import is_tiff_name, original_name
 from cryofs.movies.source import SourceMovie
+from cryofs.text import as_unicode
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def look_at(movie: SourceMovie, path: Path) -> MovieInfo:
 def rendered_from(movie: EerMovie) -> Rendered:
     """What the record says of the EER file that a movie is rendered from."""
     return Rendered(
-        name=printable(movie.path.name),
+        name=as_unicode(movie.path.name),
         bytes=movie.stat.st_size,
         mtime_ns=movie.stat.st_mtime_ns,
         frames=movie.index.frames,
@@ -73,6 +74,15 @@ def is_marked(target: Path) -> bool:
     """Whether compress wrote an archived movie, however damaged it is; one that was adopted has no mark."""
     with target.open("rb") as file:
         return MARK.encode() in file.read(HEAD_BYTES)
+
+
+def holds_movie(target: Path) -> bool:
+    """Return True if compress wrote the archived movie that has this name, even if it is damaged."""
+    try:
+        held = held_movie(target)
+    except DamagedError:
+        return is_marked(target)
+    return held is not None and held.adopted is None
 
 
 def is_done(target: Path, info: MovieInfo, references: References) -> bool:
@@ -114,7 +124,7 @@ def refuse_clash(source: Path, target: Path) -> None:
 
 def refuse_without_gain(source: Path) -> None:
     """Refuse an archived movie that needs a gain reference: that one would not come along."""
-    record = held_movie(source.resolve()) if source.name.endswith(TIFF_SUFFIXES) else None
+    record = held_movie(source.resolve()) if is_tiff_name(source.name) else None
     if record is not None and record.needed_gain is not None:
         raise ArchiveError(
             f"{source}: an archived movie, unreadable without {record.needed_gain.name} of its archive; "

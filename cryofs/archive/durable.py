@@ -9,12 +9,16 @@ alone. Where a file system has no locks, drafts that are left behind stay.
 import contextlib
 import errno
 import fcntl
+import hashlib
 import io
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryofs.errors import ArchiveError
@@ -78,8 +82,13 @@ def draft(target: Path) -> Iterator[Draft]:
         made.path.unlink(missing_ok=True)
 
 
-def make_folders(root: Path, below: Path = Path()) -> Path:
+def make_folders(root: Path, below: Path = Path(), on_made: Callable[[Path], object] = lambda _: None) -> Path:
     """Make a folder below a root, and the root, durably; a link may lead to the root, but none on from there.
+
+    Parameters
+    ----------
+    on_made : callable
+        Called with each folder that did not exist before.
 
     Returns
     -------
@@ -93,15 +102,15 @@ def make_folders(root: Path, below: Path = Path()) -> Path:
     """
     for folder in reversed((root, *root.parents)):
         if not folder.is_dir():
-            _make_folder(folder)
+            _make_folder(folder, on_made)
     for part in below.parts:
         root /= part
         if root.is_symlink() or not root.is_dir():
-            _make_folder(root)
+            _make_folder(root, on_made)
     return root
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder(folder: Path, on_made: Callable[[Path], object]) -> None:
     try:
         folder.mkdir()
     except FileExistsError as error:
@@ -109,6 +118,7 @@ def _make_folder(folder: Path) -> None:
             return  # another run made it just now
         what = "a symbolic link" if folder.is_symlink() else "a file"
         raise ArchiveError(f"{folder}: {what} is where a folder is needed; rename or remove it") from error
+    on_made(folder)
     sync_folder(folder.parent)
 
 
@@ -162,7 +172,23 @@ def naming(target: Path) -> Iterator[None]:
         raise
 
 
-def copy_file(source: Path, target: Path) -> None:
+@dataclass(frozen=True)
+class Copied:
+    """A copy: SHA-256 of its bytes, and the file that has them."""
+
+    sha256: str
+    found: os.stat_result
+
+
+# Given a target and the SHA-256 of its new bytes, surrounds the step that gives the target its new file.
+Replacing = Callable[[Path, str], AbstractContextManager[None]]
+
+
+def _as_it_is(_target: Path, _sha256: str) -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+def copy_file(source: Path, target: Path, replacing: Replacing = _as_it_is) -> Copied:
     """Copy a file with its times and mode, durably, and compare the copy with the source.
 
     Raises
@@ -172,27 +198,68 @@ def copy_file(source: Path, target: Path) -> None:
     """
     with draft(target) as made, source.open("rb") as original:
         before = os.fstat(original.fileno())
-        shutil.copyfileobj(original, made, _COPY_CHUNK)
+        sha256 = _copy_bytes(original, made)
         made.sync()
         if not _same_bytes(original, made.file) or not is_still(source, state_of(before)):
             raise ArchiveError(f"{source}: changed or replaced while it was copied; try again once it is written")
         os.fchmod(made.file.fileno(), before.st_mode & 0o7777)
         os.utime(made.file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
         made.sync()
-        made.publish()
+        with replacing(target, sha256):
+            made.publish()
+        return Copied(sha256, os.fstat(made.file.fileno()))
+
+
+def compare_copy(source: Path, target: Path) -> Copied | None:
+    """Compare an existing copy with its source and make it durable; None if they differ or the source changed."""
+    with source.open("rb") as original, target.open("rb") as copy:
+        before = os.fstat(original.fileno())
+        digest = hashlib.sha256()
+        if not _same_bytes(original, copy, digest.update) or not is_still(source, state_of(before)):
+            return None
+        with naming(target):
+            os.fsync(copy.fileno())
+        sync_folder(target.parent)
+        return Copied(digest.hexdigest(), os.fstat(copy.fileno()))
+
+
+def make_link(target: Path, text: Path) -> bool:
+    """Make a symbolic link, in place of one that leads elsewhere; False if it is there already."""
+    if target.is_symlink() and target.readlink() == text:
+        return False
+    if target.exists() and not target.is_symlink():
+        raise FileExistsError(f"{target}: not a symbolic link, so it is not replaced by one; remove it")
+    made = target.with_name(DRAFT_PREFIX + secrets.token_hex(8))
+    with naming(target):
+        made.symlink_to(text)
+    _rename(made, target)
+    return True
 
 
 def copy_link(source: Path, target: Path) -> None:
-    """Make a symbolic link like another, in place of one that points elsewhere."""
-    if target.is_symlink() and target.readlink() == source.readlink():
-        return
-    if target.exists() and not target.is_symlink():
-        raise FileExistsError(f"{target}: no symbolic link, so it is not replaced by one; remove it")
+    """Make a symbolic link like another, in place of one that leads elsewhere."""
+    make_link(target, source.readlink())
+
+
+def link_file(first: Path, target: Path) -> None:
+    """Give a file a second name, in place of what has that name.
+
+    Raises
+    ------
+    OSError
+        The file system has no hard links, or the file has as many as it may.
+    """
     made = target.with_name(DRAFT_PREFIX + secrets.token_hex(8))
-    made.symlink_to(source.readlink())
+    made.hardlink_to(first)
+    _rename(made, target)
+
+
+def _rename(made: Path, target: Path) -> None:
     try:
-        made.rename(target)
+        with naming(target):
+            made.rename(target)
     finally:
+        # renaming a file onto another of its names leaves both
         made.unlink(missing_ok=True)
     sync_folder(target.parent)
 
@@ -228,7 +295,7 @@ def _create(folder: Path) -> tuple[Path, io.BufferedRandom]:
         path = folder / (DRAFT_PREFIX + secrets.token_hex(8))
         file = path.open("x+b")
         try:
-            _lock(file)
+            lock(file)
         except BaseException:
             file.close()
             path.unlink(missing_ok=True)
@@ -239,7 +306,8 @@ def _create(folder: Path) -> tuple[Path, io.BufferedRandom]:
         file.close()
 
 
-def _lock(file: io.BufferedRandom) -> None:
+def lock(file: io.BufferedIOBase) -> None:
+    """Wait for the lock of a file; there is none where the file system has no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
@@ -247,7 +315,27 @@ def _lock(file: io.BufferedRandom) -> None:
             raise
 
 
-def _same_bytes(one: io.BufferedReader, other: io.BufferedRandom) -> bool:
+def _copy_bytes(source: io.BufferedReader, made: Draft) -> str:
+    """Copy a file into a draft, and return the SHA-256 of what was read; large files are hashed beside the writing."""
+    digest = hashlib.sha256()
+    piece = source.read(_COPY_CHUNK)
+    if len(piece) < _COPY_CHUNK:
+        made.write(piece)
+        digest.update(piece)
+        return digest.hexdigest()
+    with ThreadPoolExecutor(1, "sums") as beside:
+        while piece:
+            hashed = beside.submit(digest.update, piece)
+            made.write(piece)
+            hashed.result()
+            piece = source.read(_COPY_CHUNK)
+    return digest.hexdigest()
+
+
+def _same_bytes(
+    one: io.BufferedIOBase, other: io.BufferedIOBase, take: Callable[[bytes], object] = lambda _: None
+) -> bool:
+    """Return True if two files have the same bytes; `take` gets these, piece by piece."""
     one.seek(0)
     other.seek(0)
     while True:
@@ -256,3 +344,4 @@ def _same_bytes(one: io.BufferedReader, other: io.BufferedRandom) -> bool:
             return False
         if not expected:
             return True
+        take(expected)

@@ -9,15 +9,15 @@ from functools import cache
 from pathlib import Path
 
 from cryofs.archive import durable
-from cryofs.archive.adopt import restore_adopted
 from cryofs.archive.kinds import Archived, Damaged, Foreign, Other, classify
+from cryofs.archive.restore import Extracted, Restorer
+from cryofs.archive.shown import restored_name
 from cryofs.archive.sources import Job, Kind, collect_archived, is_below
 from cryofs.archive.telling import Begin, OnFile, OnFrame, told
-from cryofs.archive.verify import Checked, feed
+from cryofs.archive.verify import Checked
 from cryofs.errors import ArchiveError
-from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import foreign_name, is_reference_name
+from cryofs.movies.names import is_reference_name
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,21 @@ class _Item:
 
 
 def extract(
-    paths: Iterable[Path], folder: Path, jobs: int, on_file: OnFile, begin: Begin, on_frame: OnFrame
-) -> Checked:
+    paths: Iterable[Path],
+    folder: Path,
+    jobs: int,
+    on_file: OnFile,
+    begin: Begin,
+    on_frame: OnFrame,
+    *,
+    overwrite: bool = False,
+) -> Extracted:
     """Restore originals below a folder: movies from archived ones, with times and mode; other files are copied.
 
     The archive's own gain references are left out, unless TIFF movies of other programs need them.
-    An existing file is replaced only once the restored one is complete and has the recorded SHA-256; one that is
-    archived never is.
+    A file or link that exists already is left as it is if it is equal, and reported as failed if it is not. With
+    `overwrite` it is replaced, once the restored file is complete and has the recorded SHA-256. An archived file is
+    never replaced.
 
     Raises
     ------
@@ -47,7 +55,7 @@ def extract(
     for path in paths:
         if is_below(folder, path):
             raise ArchiveError(f"{folder}: lies in {path}, which is extracted; name another folder with -o")
-    checked = Checked()
+    checked = Extracted()
     found = _items(paths, checked, on_file)
     items = _without_clashes(_needed(_beside_archived(found, folder, checked, on_file)), folder, checked, on_file)
     begin("restoring", sum(item.frames or 0 for item in items))
@@ -67,6 +75,7 @@ def extract(
 
     made: list[Job] = []
     with ThreadPoolExecutor(jobs) as pool:
+        restorer = Restorer(gains, pool, checked, on_frame, overwrite=overwrite)
         for item in items:
             job = item.job
             with told(job.source, checked, on_file):
@@ -75,16 +84,9 @@ def extract(
                     made.append(job)
                     continue
                 target = ready(job.target.parent) / job.target.name
-                if job.kind is Kind.LINK:
-                    durable.copy_link(job.source, target)
-                elif item.frames is None:
-                    durable.copy_file(job.source, target)
-                    checked.files += 1
-                else:
-                    with ArchivedMovie(job.source.absolute(), gains, pool) as movie:
-                        _restore(movie, target, on_frame)
-                        checked.count(movie)
-                on_file(job.source, None)
+                restore = restorer.link if job.kind is Kind.LINK else restorer.file
+                if (restore if item.frames is None else restorer.movie)(job.source, target):
+                    on_file(job.source, None)
     for job in reversed(made):
         # the folder that was named keeps its own mode
         if job.target != Path():
@@ -95,7 +97,7 @@ def extract(
 
 def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_Item]:
     """All that is in the archives, but for damaged movies and what cannot be read, which are told."""
-    jobs, problems = collect_archived(paths)
+    jobs, problems = collect_archived(paths, keep_links=True)
     for problem in problems:
         checked.failed += 1
         on_file(problem.source, problem.error)
@@ -107,12 +109,10 @@ def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_It
                 raise what.error
             if not isinstance(what, Archived):
                 items.append(_Item(job, is_tiff=isinstance(what, Foreign | Damaged)))
-            elif what.record.adopted is not None:
-                items.append(_Item(job, what.record.shape[0], is_tiff=True))
             else:
-                # one that was renamed has a name of the original no more
-                name = foreign_name(job.target.name) or job.target.name
-                items.append(_Item(replace(job, target=job.target.with_name(name)), what.record.shape[0]))
+                target = job.target.with_name(restored_name(job.target.name, what.record))
+                is_tiff = what.record.adopted is not None
+                items.append(_Item(replace(job, target=target), what.record.shape[0], is_tiff))
     return items
 
 
@@ -183,19 +183,3 @@ def _same(one: Job, other: Job) -> bool:
     if Kind.LINK in (one.kind, other.kind):
         return one.kind is other.kind and one.source.readlink() == other.source.readlink()
     return one.source.samefile(other.source)
-
-
-def _restore(movie: ArchivedMovie, target: Path, on_frame: OnFrame) -> None:
-    original = movie.record.original
-    with durable.draft(target) as made:
-        if movie.record.adopted is not None:
-            restore_adopted(movie, made.file)
-            on_frame(movie.layout.frames)
-        else:
-            feed(movie, made.write, on_frame)
-        os.fchmod(made.file.fileno(), original.mode)
-        with durable.naming(target):
-            made.file.flush()
-        os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
-        made.sync()
-        made.publish()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cryofs.archive import durable
+from cryofs.archive.jobs import Job, Kind
 from cryofs.errors import ArchiveError
 
 
@@ -17,6 +18,7 @@ class Folders:
         self._root = root
         self._sources = {_identity(path) for path in sources}
         self._modes: dict[Path, int] = {}
+        self._made: list[Path] = []
 
     def __enter__(self) -> "Folders":
         return self
@@ -34,7 +36,7 @@ class Folders:
         ArchiveError
             Something else has its name, or it is a source.
         """
-        folder = durable.make_folders(self._root, below)
+        folder = durable.make_folders(self._root, below, self._made.append)
         if _identity(folder) in self._sources:
             raise ArchiveError(f"{folder}: is a source and would be written into; name another archive with -o")
         # the root's mode is its owner's own wish
@@ -45,6 +47,22 @@ class Folders:
                 folder.chmod(mode | stat.S_IRWXU)
                 self._modes[folder] = mode
         durable.remove_stale_drafts(folder)
+
+    def remove_link(self, below: Path, source: Path) -> None:
+        """Make room for a folder where an earlier run stored the link that leads to it, like the one at `source`."""
+        place = self._root / below
+        if place.is_symlink() and place.readlink() == source.readlink():
+            place.unlink()
+            durable.sync_folder(place.parent)
+
+    def remove_empty(self, jobs: Iterable[Job]) -> None:
+        """Remove the folders that were made here and are empty, unless their originals are."""
+        originals = {self._root / job.target: job.source for job in jobs if job.kind is Kind.FOLDER}
+        for folder in reversed(self._made):
+            original = originals.get(folder)
+            with contextlib.suppress(OSError):
+                if original is None or any(original.iterdir()):
+                    folder.rmdir()
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cryofs.archive import checksum_lists
 from cryofs.archive.durable import regular_file, write_file
 from cryofs.archive.estimate import Estimation, FrameRow, Goal, Limits
 from cryofs.archive.fitting import exception_share, fits
@@ -48,8 +49,10 @@ class References:
     def __init__(self, root: Path):
         self._root = root
         self._library = GainLibrary(root)
-        # what paths(folder) hold, by folder
-        self._sums: dict[Path, set[str]] = {}
+        # what paths(folder) hold, by folder: the file by its checksum
+        self._sums: dict[Path, dict[str, Path]] = {}
+        # files that are known to be intact, with their checksums
+        self._intact: dict[Path, str] = {}
         self.damaged: list[CryofsError] = []
 
     @cached_property
@@ -70,8 +73,11 @@ class References:
     def serve(self, folder: Path, needed: Gain) -> bool:
         """Whether movies in a folder of the archive, read there, find the reference that they need."""
         if folder not in self._sums:
-            self._sums[folder] = {self._library.sha256(path) for path in self._library.paths(folder)}
-        return needed.sha256 in self._sums[folder]
+            self._sums[folder] = {self._library.sha256(path): path for path in self._library.paths(folder)}
+        path = self._sums[folder].get(needed.sha256)
+        if path is not None:
+            self._intact[path] = needed.sha256
+        return path is not None
 
     def fitting(self, shape: tuple[int, int], samples: list[Sample]) -> Reference | None:
         """The reference that leaves the fewest exceptions in the samples, None where all leave too many."""
@@ -105,6 +111,12 @@ class References:
         """Write the gain reference of rendered EER movies, under a longer name where another has the plain one."""
         self._write(data, EER_GAIN_REFERENCE, later_eer_reference_name)
 
+    def record_checksums(self) -> None:
+        """Enter the references that this run wrote or used into checksum lists, unless they are there."""
+        for path, sha256 in self._intact.items():
+            if checksum_lists.recorded(path) is None:
+                checksum_lists.update(path.parent, {path.name: sha256})
+
     def _store(self, data: bytes) -> Reference:
         reference = self._load(self._write(data, GAIN_REFERENCE, later_reference_name))
         self._known.append(reference)
@@ -112,22 +124,26 @@ class References:
 
     def _write(self, data: bytes, first: str, later: Callable[[str], str]) -> Path:
         """Write a reference under a free name, unless it is there; another run may do so at the same time."""
-        target = self._root / first
+        target, sha256 = self._root / first, gain.bytes_sha256(data)
         try:
             if not _has(target, data):
-                write_file(target, data, new=True)
+                with checksum_lists.replacing(target, sha256):
+                    write_file(target, data, new=True)
         except FileExistsError:
             if not _has(target, data):
-                target = self._root / later(gain.bytes_sha256(data))
+                target = self._root / later(sha256)
                 # what has the name of this content and is not it was damaged
                 if not _has(target, data):
-                    write_file(target, data)
+                    with checksum_lists.replacing(target, sha256):
+                        write_file(target, data)
+        self._intact[target] = sha256
         return target
 
     def _load(self, path: Path) -> Reference:
         try:
             reference = gain.load_reference(path)
-            return Reference(Gain(self._library.sha256(path), path.name, reference.arithmetic.value), reference)
+            self._intact[path] = self._library.sha256(path)
+            return Reference(Gain(self._intact[path], path.name, reference.arithmetic.value), reference)
         except OSError as error:
             raise GainError(f"{path}: the gain reference cannot be read ({error.strerror})") from error
 

@@ -1,72 +1,52 @@
 """What a run is asked to archive: movies, folders, lists -> jobs, each with its place in the archive."""
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from cryofs.errors import ArchiveError, CryofsError
-from cryofs.formats import lists
-from cryofs.movies.names import (
-    DRAFT_PREFIX,
-    EER_SUFFIX,
-    MOVIE_SUFFIXES,
-    archived_name,
-    fractions_name,
-    is_file,
-)
-from cryofs.remedies import explain
-
-
-class Kind(Enum):
-    """What becomes of a source."""
-
-    MOVIE = "movie"
-    EER = "EER movie to be rendered"
-    FILE = "file"
-    LINK = "link"
-    FOLDER = "folder"
-
-
-@dataclass(frozen=True)
-class Job:
-    """A source and its target, relative to the root of the archive."""
-
-    kind: Kind
-    source: Path
-    target: Path
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A source that cannot be archived; the others can."""
-
-    source: Path
-    error: CryofsError
+from cryofs.archive.checksum_lists import LIST_NAME
+from cryofs.archive.jobs import Job as Job
+from cryofs.archive.jobs import Kind as Kind
+from cryofs.archive.jobs import Problem as Problem
+from cryofs.archive.links import LinkChoice, resolved
+from cryofs.archive.walking import Link, Places, items_of, same_folder
+from cryofs.errors import ArchiveError
+from cryofs.movies.names import archived_name, fractions_name, is_eer_name, is_file, is_own_name, is_tiff_name
 
 
 def collect(
-    sources: Iterable[Path], archive: Path, *, render_eer: bool = False, folds_case: bool = False
+    sources: Iterable[Path],
+    archive: Path,
+    *,
+    render_eer: bool = False,
+    folds_case: bool = False,
+    links: LinkChoice = "follow",
 ) -> tuple[list[Job], list[Problem]]:
-    """Jobs for all sources, sorted by target, and what cannot be done.
+    """Return the jobs for all sources, sorted by target, and the problems with sources that cannot be archived.
 
     A folder's tree is kept below the root of the archive. A movie given by itself goes to the root; a movie in a list
     goes where the list says, relative to the root (without the leading ``/`` of an absolute path). With `render_eer`,
     EER files become movies of their fractions. With `folds_case`, names that differ by case only are one name.
+
+    A symbolic link in a folder stays a link if it leads to the same place in the archive; `links` says what becomes of
+    the others. A movie that several links lead to is archived once.
     """
     jobs: dict[str, Job] = {}
     problems = []
-    for item in chain.from_iterable(_items_of(source, archive) for source in sources):
+    for item in _all_items(sources, archive, links):
         if isinstance(item, Problem):
             problems.append(item)
             continue
-        if any(part.startswith(DRAFT_PREFIX) for part in item.target.parts):
-            text = f"{item.source}: called like an unfinished file of cryofs; rename it, or remove it if it is one"
-            problems.append(Problem(item.source, ArchiveError(text)))
+        if own := next((part for part in item.target.parts if is_own_name(part)), None):
+            # the archive keeps lists of checksums of its own
+            if own != LIST_NAME:
+                text = f"{item.source}: named like a file of cryofs ({own}); rename it, or remove it if a run left it"
+                problems.append(Problem(item.source, ArchiveError(text)))
             continue
-        if render_eer and item.kind is Kind.FILE and item.source.suffix == EER_SUFFIX:
+        if render_eer and is_eer_name(item.target.name):
             item = _rendered(item)
         name = str(item.target)
         key = name.casefold() if folds_case else name
@@ -77,7 +57,32 @@ def collect(
         if not _is_same(twin, item):
             text = f"{item.source}: {twin.source} already becomes {twin.target} in the archive; rename one of them"
             problems.append(Problem(item.source, ArchiveError(text)))
-    return sorted(jobs.values(), key=lambda job: job.target), problems
+    # a movie that is named by itself or in a list needs no link of its name
+    movies = {job.target for job in jobs.values() if job.kind is not Kind.LINK}
+    kept = [
+        job
+        for job in jobs.values()
+        if job.kind is not Kind.LINK or job.target.with_name(archived_name(job.target.name)) not in movies
+    ]
+    return sorted(kept, key=lambda job: job.target), problems
+
+
+def _all_items(sources: Iterable[Path], archive: Path, links: LinkChoice) -> Iterator[Job | Problem]:
+    """Yield what all sources stand for; links last, when it is known where everything else goes."""
+    places = Places()
+    found: list[Link] = []
+    for item in chain.from_iterable(items_of(source, archive, places) for source in sources):
+        if isinstance(item, Link):
+            found.append(item)
+        else:
+            yield item
+    waiting = deque(sorted(found, key=lambda link: link.target))
+    while waiting:
+        for item in resolved(waiting.popleft(), archive, places, links):
+            if isinstance(item, Link):
+                waiting.append(item)
+            else:
+                yield item
 
 
 def lies_in(source: Path, archive: Path) -> bool:
@@ -90,106 +95,40 @@ def lies_in(source: Path, archive: Path) -> bool:
 
 def is_below(place: Path, folder: Path) -> bool:
     """Whether a place, which need not be there, lies in a folder or deeper."""
-    return any(_same_folder(parent, folder) for parent in Path(os.path.realpath(place)).parents)
+    return any(same_folder(parent, folder) for parent in Path(os.path.realpath(place)).parents)
 
 
-def collect_archived(paths: Iterable[Path]) -> tuple[list[Job], list[Problem]]:
-    """Files to verify or extract, all of kind FILE, with targets below the folder, file or list that names them."""
+def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tuple[list[Job], list[Problem]]:
+    """Return jobs for files to verify or extract, with targets below the folder, file or list that names them.
+
+    Files are all of kind FILE. A link to a TIFF file counts as a file unless `keep_links`; other links in folders are
+    links, because the file that they lead to has a name of its own.
+    """
     jobs: list[Job] = []
     problems = []
-    for item in chain.from_iterable(_items_of(path, None) for path in paths):
+    for item in chain.from_iterable(items_of(path, None, Places()) for path in paths):
         if isinstance(item, Problem):
             problems.append(item)
-        else:
+        elif isinstance(item, Job):
             jobs.append(item)
+        elif not keep_links and is_tiff_name(item.path.name) and is_file(item.path):
+            jobs.append(Job(Kind.FILE, item.path, item.target))
+        else:
+            jobs.append(Job(Kind.LINK, item.path, item.target))
     return jobs, problems
 
 
-def _items_of(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
-    """What a source stands for; where `archive` is None, files keep their names."""
-    try:
-        if source.is_dir() and archive is not None and _same_folder(source, archive):
-            text = f"{source}: source and archive are one folder; name another archive with -o"
-            yield Problem(source, ArchiveError(text))
-        elif source.is_dir():
-            yield from _walk(source, archive)
-        elif not source.is_file():
-            what = "neither file nor folder" if source.exists() else "no such file or folder"
-            yield Problem(source, ArchiveError(f"{source}: {what}; check the path"))
-        elif source.suffix in lists.SUFFIXES:
-            yield from _listed(source, archive)
-        else:
-            yield _job(source, Path(source.name), archive)
-    except OSError as error:
-        yield _unreadable(source, error)
-
-
-def _listed(source: Path, archive: Path | None) -> Iterator[Job | Problem]:
-    """Movies in a list, relative to where the command runs, as RELION has it, or else to the list.
-
-    In an archive a list of originals serves for their archived movies, and those beside the list come first: the
-    command may run where the originals are.
-    """
-    try:
-        names = lists.read_list(source)
-    except CryofsError as error:
-        yield Problem(source, error)
-        return
-    for name in names:
-        places = [Path(name), source.parent / name]
-        if archive is None:
-            places = [place for one in (archived_name(name), name) for place in (source.parent / one, Path(one))]
-        places = [path for path in places if is_file(path)]
-        if places:
-            yield _job(places[0], _inside(Path(name)).with_name(places[0].name), archive)
-        else:
-            text = f"{name}: listed in {source}, but not there; run in the folder where its names begin, or correct it"
-            yield Problem(Path(name), ArchiveError(text))
-
-
-def _walk(folder: Path, archive: Path | None) -> Iterator[Job | Problem]:
-    """Everything below a folder, but for the archive itself."""
-    unreadable: list[OSError] = []
-    for place, names, files in os.walk(folder, onerror=unreadable.append):
-        here = Path(place)
-        below = here.relative_to(folder)
-        yield Job(Kind.FOLDER, here, below)
-        for name in sorted([*names, *files]):
-            path = here / name
-            try:
-                if path.is_symlink() and not is_file(path):
-                    yield Job(Kind.LINK, path, below / name)
-                elif name in names or (archive is None and name.startswith(DRAFT_PREFIX)):
-                    continue
-                elif path.is_file():
-                    yield _job(path, below / name, archive)
-                else:
-                    yield Problem(path, ArchiveError(f"{path}: neither file nor folder; leave it out of the archive"))
-            except OSError as error:
-                yield _unreadable(path, error)
-        names[:] = [name for name in names if archive is None or not _same_folder(here / name, archive)]
-    for found in unreadable:
-        yield _unreadable(Path(found.filename), found)
-
-
-def _unreadable(path: Path, error: OSError) -> Problem:
-    return Problem(path, ArchiveError(explain(error, path)))
-
-
-def _job(source: Path, target: Path, archive: Path | None) -> Job:
-    if archive is not None and source.suffix in MOVIE_SUFFIXES:
-        return Job(Kind.MOVIE, source, target.with_name(archived_name(target.name)))
-    return Job(Kind.FILE, source, target)
-
-
 def _rendered(job: Job) -> Job:
-    return Job(Kind.EER, job.source, job.target.with_name(archived_name(fractions_name(job.target.name))))
-
-
-def _inside(name: Path) -> Path:
-    """A listed path as a path below the archive's root."""
-    path = Path(os.path.normpath(name))
-    return path.relative_to(path.anchor) if path.is_absolute() else Path(*(part for part in path.parts if part != ".."))
+    """Return a job for the fractions of an EER file, and for a link to one, a job for a link to its fractions."""
+    target = job.target.with_name(fractions_name(job.target.name))
+    if job.kind is Kind.FILE:
+        return Job(Kind.EER, job.source, job.target.with_name(archived_name(target.name)))
+    if job.kind is not Kind.LINK or job.outside or not is_file(job.source):
+        return job
+    text = job.link or job.source.readlink()
+    if not is_eer_name(text.name):
+        return job
+    return replace(job, target=target, link=text.with_name(fractions_name(text.name)))
 
 
 def _is_same(one: Job, other: Job) -> bool:
@@ -200,13 +139,5 @@ def _is_same(one: Job, other: Job) -> bool:
         return True
     try:
         return one.source == other.source or os.path.samestat(one.source.lstat(), other.source.lstat())
-    except OSError:
-        return False
-
-
-def _same_folder(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one folder; none that cannot be looked at does."""
-    try:
-        return one.samefile(other)
     except OSError:
         return False

@@ -1,27 +1,38 @@
-"""Verifying archives: does every archived movie still give back its original."""
+"""Verifying archives: archived movies against their records, all other files against the checksum lists."""
 
 import hashlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from cryofs.archive.adopt import check_adopted
-from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
+from cryofs.archive.hashing import each
+from cryofs.archive.inventory import Inventory, StoredMovie, is_intact, take_inventory
 from cryofs.archive.originals import original_bytes
-from cryofs.archive.sources import Kind, collect_archived
 from cryofs.archive.telling import Begin, OnFile, OnFrame, told
 from cryofs.errors import DamagedError, GainError
 from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import EER_SUFFIX
 
 
 @dataclass
 class Checked:
     """Figures of a run over archived files.
 
-    `without_record` are TIFF movies of other programs, `eer` are EER movies, which nothing is recorded of.
+    Attributes
+    ----------
+    files : int
+        Files that are not archived movies: intact ones of a verification, restored ones of an extraction.
+    without_checksum : int
+        Files that could not be checked, because neither a record nor a checksum list covers them.
+    without_record : int
+        TIFF movies of other programs among them.
+    without_file : int
+        Lines of checksum lists whose file is missing; each counts as failed as well.
+    without_anything : list of Path
+        Folders that were named and in which nothing has a checksum.
     """
 
     movies: int = 0
@@ -29,8 +40,10 @@ class Checked:
     files: int = 0
     original_bytes: int = 0
     stored_bytes: int = 0
+    without_checksum: int = 0
     without_record: int = 0
-    eer: int = 0
+    without_file: int = 0
+    without_anything: list[Path] = field(default_factory=list)
 
     def count(self, movie: ArchivedMovie) -> None:
         """Add a movie that is good."""
@@ -39,28 +52,47 @@ class Checked:
         self.stored_bytes += movie.stored_bytes
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A movie to be verified; `root` is the folder that was named, None where the movie itself was."""
+def verify(
+    paths: Iterable[Path],
+    jobs: int,
+    on_file: OnFile,
+    begin: Begin,
+    on_bytes: OnFrame,
+    on_unchecked: Callable[[Path], object] = lambda _: None,
+) -> Checked:
+    """Check everything in some files, lists or archives, as far as it has a checksum.
 
-    path: Path
-    frames: int
-    root: Path | None
+    Archived movies are decoded, and every frame, the whole file and the TIFF structure are checked against the record.
+    All other files are checked against the checksum list of their folder. A file without a checksum is a failure if it
+    was named, by itself or in a list; otherwise it is counted. A checksum whose file is missing is a failure.
 
-
-def verify(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_frame: OnFrame) -> Checked:
-    """Decode archived movies and check every frame, the whole file and the TIFF structure against the record.
-
-    Files that are no archived movies have nothing to be checked against and are passed over, unless they were named,
-    by themselves or in a list; TIFF movies of other programs among them are counted. What can be told to be damaged
-    without a record is told.
+    Parameters
+    ----------
+    on_bytes : callable
+        Called with the number of stored bytes that were checked; `begin` gets their sum.
+    on_unchecked : callable
+        Called with each file that has no checksum.
     """
     checked = Checked()
-    found = [one for path in paths for one in _movies(path, checked, on_file)]
-    begin("verifying", sum(one.frames for one in found))
-    gains = {root: GainLibrary(root) for root in {None, *(one.root for one in found)}}
+    inventories = [take_inventory(path, checked, on_file) for path in paths]
+    for found in inventories:
+        checked.without_checksum += len(found.unchecked)
+        checked.without_record += found.without_record
+        if found.has_nothing:
+            checked.without_anything.append(found.path)
+            continue
+        for path in found.unchecked:
+            on_unchecked(path)
+    begin("verifying", sum(found.bytes for found in inventories))
+    _verify_movies([movie for found in inventories for movie in found.movies], jobs, checked, on_file, on_bytes)
+    _verify_files(inventories, jobs, checked, on_file, on_bytes, on_unchecked)
+    return checked
+
+
+def _verify_movies(movies: list[StoredMovie], jobs: int, checked: Checked, on_file: OnFile, on_bytes: OnFrame) -> None:
+    gains = {root: GainLibrary(root) for root in {None, *(movie.root for movie in movies)}}
     with ThreadPoolExecutor(jobs) as pool:
-        for one in found:
+        for one in movies:
             with (
                 told(one.path, checked, on_file),
                 ArchivedMovie(one.path.absolute(), gains[one.root], pool) as movie,
@@ -70,35 +102,32 @@ def verify(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_f
                 else:
                     check_pages(movie)
                 _check_reference(movie, one.root, gains)
-                feed(movie, lambda _: None, on_frame)
+                feed(movie, lambda _: None, partial(_tell_frames, on_bytes, one.bytes // movie.layout.frames))
                 checked.count(movie)
                 on_file(one.path, None)
-    return checked
 
 
-def _movies(path: Path, checked: Checked, on_file: OnFile) -> list[_Found]:
-    """Archived movies that a path stands for; what is damaged at first sight is told."""
-    jobs, problems = collect_archived([path])
-    for problem in problems:
-        checked.failed += 1
-        on_file(problem.source, problem.error)
-    root = path.absolute() if any(job.kind is Kind.FOLDER for job in jobs) else None
-    found = []
-    for job in jobs:
-        if job.kind is not Kind.FILE:
-            continue
-        with told(job.source, checked, on_file):
-            what = classify(job.source)
-            if isinstance(what, Archived):
-                found.append(_Found(job.source, what.record.shape[0], root))
-            elif isinstance(what, Damaged):
-                raise what.error
-            elif root is None:
-                raise DamagedError(f"{job.source}: no archived movie, so there is nothing to verify it against")
+def _tell_frames(on_bytes: OnFrame, frame_bytes: int, count: int) -> None:
+    on_bytes(count * frame_bytes)
+
+
+def _verify_files(
+    inventories: list[Inventory],
+    jobs: int,
+    checked: Checked,
+    on_file: OnFile,
+    on_bytes: OnFrame,
+    on_unchecked: Callable[[Path], object],
+) -> None:
+    files = (file for found in inventories for file in found.files)
+    for file, outcome in each(is_intact, files, jobs, on_bytes):
+        with told(file.path, checked, on_file):
+            if outcome.result():
+                checked.files += 1
+                on_file(file.path, None)
             else:
-                checked.without_record += isinstance(what, Foreign)
-                checked.eer += job.source.suffix == EER_SUFFIX
-    return found
+                checked.without_checksum += 1
+                on_unchecked(file.path)
 
 
 def _check_reference(movie: ArchivedMovie, root: Path | None, gains: dict[Path | None, GainLibrary]) -> None:

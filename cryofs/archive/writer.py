@@ -18,12 +18,13 @@ from typing import Self
 import msgspec
 
 from cryofs.archive.bands import OriginalSums, Workers, trailing_pieces
+from cryofs.archive.checksum_lists import replacing
 from cryofs.archive.done import rendered_from
 from cryofs.archive.durable import Draft, draft
 from cryofs.archive.encode import EncodedFrame, StoredExceptions, encode_frames
 from cryofs.archive.plan import Plan
 from cryofs.archive.samples import take_samples
-from cryofs.errors import ArchiveError, CryofsError
+from cryofs.errors import ArchiveError, CryofsError, NotSmallerError
 from cryofs.formats import record, tiff
 from cryofs.formats.reading import read_exactly
 from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
@@ -31,8 +32,10 @@ from cryofs.formats.sums import quick_sum
 from cryofs.formats.tiff import CLASSIC_LIMIT, TiffMovieWriter
 from cryofs.movies.decoding import FrameDecoder, StoredFrame
 from cryofs.movies.eer import EerMovie
-from cryofs.movies.names import original_name, printable
+from cryofs.movies.names import original_name
 from cryofs.movies.source import SourceMovie
+from cryofs.text import as_unicode
+from cryofs.units import percent
 from cryofs.version import VERSION
 
 # Frames written whose check may be outstanding.
@@ -90,7 +93,9 @@ class _Written:
         self.narrowing_bytes += frame.narrowing_bytes
 
 
-def archive_movie(movie: SourceMovie, target: Path, plan: Plan, workers: Workers, on_frame: OnFrame) -> int:
+def archive_movie(
+    movie: SourceMovie, target: Path, plan: Plan, workers: Workers, on_frame: OnFrame, limit: float | None = None
+) -> int:
     """Store a movie.
 
     Parameters
@@ -98,7 +103,10 @@ def archive_movie(movie: SourceMovie, target: Path, plan: Plan, workers: Workers
     target : Path
         Final name of the TIFF file, replaced if it exists.
     on_frame : callable
-        Called with 1 for each frame written and each checked, and with less than 0 when frames are to be done again.
+        Called with 1 for each frame that was written and checked, and with less than 0 when frames are to be done
+        again.
+    limit : float, optional
+        Bytes that the stored file may take.
 
     Returns
     -------
@@ -109,6 +117,8 @@ def archive_movie(movie: SourceMovie, target: Path, plan: Plan, workers: Workers
     ------
     ChangedError
         The movie changed while it was read.
+    NotSmallerError
+        The stored file would be larger than the limit. No file stays behind.
     ArchiveError
         What was written does not give the movie back. No file stays behind.
     """
@@ -129,11 +139,16 @@ def archive_movie(movie: SourceMovie, target: Path, plan: Plan, workers: Workers
                 on_frame(-written.told)
                 made.clear()
         contents = _append_record(movie, made, plan, written.frames, sums)
+        if limit is not None and made.file.tell() > limit:
+            share = percent(made.file.tell() / movie.stat.st_size)
+            raise NotSmallerError(f"{movie.name}: would take {share} of its size as an archived movie")
         os.fchmod(made.file.fileno(), mode)
         made.sync()
         _check_record(made, contents)
         movie.check_in_place()
-        made.publish()
+        # a plain copy that had the name, whose line must not stay
+        with replacing(target):
+            made.publish()
         return made.file.tell()
 
 
@@ -150,14 +165,11 @@ def _write_frames(
     decoder = FrameDecoder(plan.layout, movie.mrc_header, plan.reference.gain if plan.reference else None)
     checks: deque[Future[None]] = deque()
 
-    def tell() -> None:
-        written.told += 1
-        on_frame(1)
-
     def finish_checks(ahead: int) -> None:
         while len(checks) > ahead:
             checks.popleft().result()
-            tell()
+            written.told += 1
+            on_frame(1)
 
     software = f"cryofs {VERSION}"
     writer = TiffMovieWriter(made.file, plan.layout, big=plan.big, description=record.MARK, software=software)
@@ -173,7 +185,6 @@ def _write_frames(
                 checks.append(
                     workers.pool.submit(_check_frame, made, decoder, stored, sums.frames[index], workers, place)
                 )
-                tell()
                 finish_checks(_CHECKS_AHEAD)
         finish_checks(0)
     finally:
@@ -234,7 +245,7 @@ def _append_record(
     header, layout = movie.mrc_header, plan.layout
     contents = Record(
         original=Original(
-            name=printable(original_name(made.target.name) or made.target.name),
+            name=as_unicode(original_name(made.target.name) or made.target.name),
             bytes=movie.layout.total_bytes,
             sha256=sums.sha256,
             mtime_ns=movie.stat.st_mtime_ns,

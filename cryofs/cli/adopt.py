@@ -1,4 +1,4 @@
-"""`cryofs adopt`: records for TIFF movies of other programs."""
+"""`cryofs adopt`: records for TIFF movies of other programs, checksums for all other files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,21 +14,23 @@ NAME = "adopt"
 
 def command(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", readable=False, help="TIFF movies, lists, or whole folders.")
+        list[Path],
+        typer.Argument(metavar="PATH...", readable=False, help="Files, lists, or whole folders and archives."),
     ],
     jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Give TIFF movies of other programs a record, so that they can be verified.
+    """Record checksums for files that cryofs did not archive, so that cryofs verify can check them.
 
-    The record goes behind the last byte of each TIFF, where TIFF readers do not look; the pixels stay as they are. A
-    file is replaced in one step by its copy with the record, once that was read back whole.
+    Every file without a checksum gets a line in the checksum list of its folder, .cryofs-sha256. TIFF movies of other
+    programs get a record instead, behind the last byte of the file, where TIFF readers do not look; the pixels stay as
+    they are. Such a file is replaced in one step by its copy with the record, once that was read back whole.
 
     Example: cryofs adopt /archive/relion
     """
     from cryofs.archive.adopt import adopt
 
-    with Reporter(unit="movies") as reporter:
+    with Reporter(unit="files") as reporter:
 
         def tell(path: Path, error: Exception | None) -> None:
             if error is None:
@@ -41,6 +43,7 @@ def command(
         print_json(vars(done))
     else:
         print(
-            f"{done.movies} movies adopted ({size_text(done.tiff_bytes)}), {done.skipped} skipped, {done.failed} failed"
+            f"{done.movies} movies adopted ({size_text(done.tiff_bytes)}), {done.skipped} skipped, "
+            f"{done.failed} failed, {done.files} checksums recorded"
         )
     raise typer.Exit(1 if done.failed else 0)

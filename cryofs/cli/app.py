@@ -14,6 +14,7 @@ import typer
 from cryofs.cli import (
     INTERRUPTED,
     adopt,
+    compare,
     compress,
     config,
     doctor,
@@ -44,6 +45,7 @@ COMMANDS = (
     adopt,
     estimate_gain,
     verify,
+    compare,
     extract,
     info,
     preview,
@@ -100,7 +102,8 @@ def run(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     code = 0
     try:
-        app(arguments)
+        # compress prints the command that goes on with its work
+        app(arguments, obj=arguments)
     except SystemExit as finished:
         code = finished.code if isinstance(finished.code, int) else 0
     if code == INTERRUPTED:

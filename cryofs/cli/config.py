@@ -9,6 +9,7 @@ import typer
 
 from cryofs.cli.output import print_json
 from cryofs.remedies import check_archive
+from cryofs.text import printable
 from cryofs.units import size_text
 
 NAME = "config"
@@ -43,7 +44,7 @@ def command(
     widest = max(map(len, values.values()))
     for name, one in found.items():
         place = f"{one.origin}, line {one.line}" if one.line else one.origin
-        print(f"{name:{width}}  {values[name]:{widest}}  {place}")
+        print(printable(f"{name:{width}}  {values[name]:{widest}}  {place}"))
 
 
 def _in_force(archive: Path) -> dict[str, _InForce]:

@@ -7,7 +7,7 @@ import typer
 
 from cryofs.cli.output import print_json
 from cryofs.errors import ArchiveError
-from cryofs.movies.names import printable
+from cryofs.text import as_unicode, printable
 
 if TYPE_CHECKING:
     from cryofs.finding import Finding
@@ -36,12 +36,12 @@ def command(
     problems = sum(finding.level is Level.PROBLEM for finding in findings)
     if as_json:
         warnings = sum(finding.level is Level.WARNING for finding in findings)
-        lines = [{name: printable(text) for name, text in vars(finding).items()} for finding in findings]
+        lines = [{name: as_unicode(text) for name, text in vars(finding).items()} for finding in findings]
         print_json({"problems": problems, "warnings": warnings, "findings": lines})
     else:
         for finding in findings:
             remedy = f" -> {finding.remedy}" if finding.remedy else ""
-            print(printable(f"{finding.level:8} {' '.join(finding.what.split())}{remedy}"))
+            print(printable(f"{finding.level:8} {finding.what}{remedy}"))
     raise typer.Exit(1 if problems else 0)
 
 

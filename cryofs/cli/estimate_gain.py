@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cryofs.cli.output import Reporter
-from cryofs.movies.names import printable
 from cryofs.resources import usable_cores
+from cryofs.text import printable
 
 if TYPE_CHECKING:
     from cryofs.archive.estimate_run import Estimated

@@ -18,8 +18,13 @@ def command(
     ],
     folder: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the originals go.")],
     jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist in FOLDER, also those that differ.")
+    ] = False,
 ) -> None:
     """Restore original files, byte for byte, with their times and modes.
+
+    A file that FOLDER has already is left as it is if its bytes are equal, and reported as failed if they differ.
 
     Example: cryofs extract /archive/session -o /data/session
     """
@@ -33,6 +38,10 @@ def command(
             else:
                 reporter.error(error)
 
-        done = extract(files, folder, jobs, tell, reporter.begin, reporter.advance)
-    print(f"{done.movies} movies ({size_text(done.original_bytes)}) and {done.files} other files, {done.failed} failed")
+        done = extract(files, folder, jobs, tell, reporter.begin, reporter.advance, overwrite=overwrite)
+    unchanged = f", {done.unchanged} unchanged" if done.unchanged else ""
+    print(
+        f"{done.movies} movies ({size_text(done.original_bytes)}) and {done.files} other files{unchanged}, "
+        f"{done.failed} failed"
+    )
     raise typer.Exit(1 if done.failed else 0)

@@ -8,6 +8,7 @@ import typer
 from cryofs.cli import eer
 from cryofs.cli.output import print_json
 from cryofs.resources import usable_cores
+from cryofs.text import printable
 from cryofs.units import percent, size_text
 
 NAME = "info"
@@ -24,7 +25,7 @@ def command(
 
     Example: cryofs info /archive/session/movie.mrc.tif
     """
-    from cryofs.movies.names import is_eer_name, printable
+    from cryofs.movies.names import is_eer_name
 
     if is_eer_name(file.name):
         from cryofs.archive.eer_facts import describe_eer

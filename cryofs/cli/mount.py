@@ -9,9 +9,9 @@ import msgspec
 import typer
 
 from cryofs.cli import eer
-from cryofs.movies.names import printable
 from cryofs.remedies import check_archive
 from cryofs.resources import default_cache_size
+from cryofs.text import printable
 from cryofs.units import size_text
 
 NAME = "mount"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryofs.cli import open_standard_streams
 from cryofs.errors import CryofsError, MountError, UsageError
+from cryofs.text import printable
 
 # mount(8)
 _DONE, _USAGE, _FAILED = 0, 1, 32
@@ -59,7 +60,7 @@ def run(arguments: list[str]) -> int:
         lists = ",".join(value for name, value in chosen if name == "-o")
         _mount(Path(places[0]).absolute(), Path(places[1]).absolute(), lists, options)
     except (CryofsError, OSError, getopt.GetoptError) as error:
-        print(f"mount.cryofs: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"mount.cryofs: {printable(str(error))}", file=sys.stderr)
         return _USAGE if isinstance(error, (UsageError, getopt.GetoptError)) else _FAILED
     return _DONE
 
@@ -77,7 +78,7 @@ def _mount(archive: Path, mountpoint: Path, lists: str, options: dict[str, str])
     ours = without_words_of_mount(lists)
     parsed, settings = parse_options(ours)
     if "-f" not in options and clear_dead_mount(mountpoint):
-        print(f"mount.cryofs: {mountpoint}: a dead mount was in the way, and is cleared", file=sys.stderr)
+        print(printable(f"mount.cryofs: {mountpoint}: removed a stale mount"), file=sys.stderr)
     check_archive(archive)
     check_mountpoint(archive, mountpoint, nonempty=parsed.nonempty)
     load_settings(archive, settings)
@@ -86,7 +87,7 @@ def _mount(archive: Path, mountpoint: Path, lists: str, options: dict[str, str])
     log = Path(parsed.log_file) if parsed.log_file else default_log(mountpoint)
     serve_in_background(["-o", ours] if ours else [], archive, mountpoint, log)
     if "-v" in options:
-        print(f"mount.cryofs: {archive} mounted on {mountpoint} (log: {log})")
+        print(printable(f"mount.cryofs: {archive} mounted on {mountpoint} (log: {log})"))
 
 
 def _enter(namespace: str) -> None:

@@ -11,17 +11,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from cryofs.errors import SettingsError
-from cryofs.movies.names import printable
 from cryofs.remedies import explain
+from cryofs.text import printable
 
 
 def one_line(error: Exception) -> str:
-    """An error as one line that names the file."""
+    """Return an error as one line that names the file; control characters are escaped."""
     text = explain(error) if isinstance(error, OSError) and error.strerror else str(error)
-    return printable(" ".join(text.split()))
+    return printable(text)
 
 
 def check_result(file: Path) -> None:
@@ -49,7 +49,7 @@ class Reporter:
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
+            DownloadColumn() if unit == "bytes" else TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
             TimeRemainingColumn(),
         )
         self._progress = Progress(*columns, console=self._console, disable=not self._console.is_terminal)

@@ -7,7 +7,7 @@ import typer
 
 from cryofs.cli.output import Reporter, print_json
 from cryofs.errors import ArchiveError
-from cryofs.movies.names import printable
+from cryofs.text import printable
 from cryofs.units import percent, size_text
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _print(saved: "Savings", mounted: dict[str, Any]) -> None:
         print(f"{eers.files} EER files{sampled}: {len(eers.damaged) or 'none'} damaged")
     named = mounted.pop("damaged", [])
     for name, value in mounted.items():
-        print(f"{name:16} {value}")
+        print(printable(f"{name:16} {value}"))
     for line in [*eers.damaged.values(), *named]:
         print(printable(line))
     if mounted.get("damaged_files", 0) > len(named):

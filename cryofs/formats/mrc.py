@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.errors import FormatError
+from cryofs.errors import FormatError, UnsupportedError
 from cryofs.formats.reading import read_up_to
 
 MAIN_HEADER_BYTES = 1024
@@ -26,6 +26,8 @@ _MAX_CELL = 3e38
 MODE_FLOAT32 = 2
 MODE_4BIT = 101
 ByteOrder = Literal["<", ">"]
+# Modes of the standard that no camera writes.
+_OTHER_MODES = (3, 4, 16)
 MODE_DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", MODE_4BIT: "u1"}
 
 
@@ -132,7 +134,7 @@ def read_header(descriptor: int, size: int, name: str, max_extended: int = MAX_E
                     f"({nz} frames of {ny} x {nx}, mode {mode}); copy it again or remove it"
                 )
             if header.frame_bytes > MAX_FRAME_BYTES:
-                raise FormatError(
+                raise UnsupportedError(
                     f"{name}: frames of {ny} x {nx}, {header.frame_bytes} bytes each, are larger than those of any "
                     "camera; keep this file outside the archive"
                 )
@@ -164,7 +166,8 @@ def _fields(main: bytes, byte_order: ByteOrder, name: str, max_extended: int) ->
         )
     if mode not in MODE_DTYPES:
         known = ", ".join(map(str, MODE_DTYPES))
-        raise FormatError(f"{name}: MRC mode {mode} is not supported ({known} are); keep this file outside the archive")
+        kind = UnsupportedError if mode in _OTHER_MODES else FormatError
+        raise kind(f"{name}: MRC mode {mode} is not supported ({known} are); keep this file outside the archive")
     if not 0 <= nsymbt <= max_extended:
         raise FormatError(
             f"{name}: an extended header of {nsymbt} bytes is absurd, the header is damaged; copy it again or remove it"

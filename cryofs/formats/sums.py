@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from typing import Any
 
 import xxhash
@@ -33,8 +34,13 @@ class RunningSum:
         return self._sum.hexdigest()
 
 
-def file_sha256(descriptor: int, end: int | None = None) -> str:
+def file_sha256(descriptor: int, end: int | None = None, on_bytes: Callable[[int], object] = lambda _: None) -> str:
     """SHA-256 of an open file, from its start to its end or the byte `end`, as 64 hexadecimal digits.
+
+    Parameters
+    ----------
+    on_bytes : callable
+        Called with the size of each piece that was hashed.
 
     Raises
     ------
@@ -42,11 +48,12 @@ def file_sha256(descriptor: int, end: int | None = None) -> str:
         It ended before, so this would not be its sum.
     """
     whole = hashlib.sha256()
-    buffer = memoryview(bytearray(_CHUNK))
+    buffer = memoryview(bytearray(min(_CHUNK, os.fstat(descriptor).st_size + 1)))
     offset = 0
     while count := fill(descriptor, buffer if end is None else buffer[: end - offset], offset):
         whole.update(buffer[:count])
         offset += count
+        on_bytes(count)
     size = os.fstat(descriptor).st_size if end is None else end
     if offset < size:
         raise ChangedError(f"a file of {size} bytes ended at byte {offset} while its sum was taken; try again")

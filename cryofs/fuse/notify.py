@@ -4,6 +4,8 @@ import logging
 import os
 import socket
 
+from cryofs.text import printable
+
 VARIABLE = "NOTIFY_SOCKET"
 
 log = logging.getLogger("cryofs")
@@ -14,7 +16,7 @@ def tell(*assignments: str) -> None:
     address = os.environ.get(VARIABLE, "")
     if not address.startswith(("/", "@")):
         return
-    message = "\n".join(" ".join(each.split()) for each in assignments)
+    message = "\n".join(printable(each) for each in assignments)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
             # an address in the abstract namespace begins with a zero byte

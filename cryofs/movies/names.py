@@ -4,6 +4,8 @@ import errno
 import re
 from pathlib import Path
 
+from cryofs.text import printable as printable
+
 SUFFIX = ".tif"
 MOVIE_SUFFIXES = (".mrc", ".mrcs")
 EER_SUFFIX = ".eer"
@@ -110,8 +112,3 @@ def later_reference_name(sha256: str) -> str:
 def later_eer_reference_name(sha256: str) -> str:
     """Name of a further gain reference of EER movies."""
     return f"gain-reference-eer-{sha256[:8]}.mrc"
-
-
-def printable(name: str) -> str:
-    """A name as valid Unicode; bytes of file names that are no UTF-8 become escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

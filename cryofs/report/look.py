@@ -16,8 +16,8 @@ from cryofs.formats import mrc
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.movie import Movie
-from cryofs.movies.names import printable
 from cryofs.movies.open import open_movie
+from cryofs.text import printable
 
 # Pixels a side that a picture has at most, and tiles whose spectra are averaged have.
 _PICTURE = 1024

@@ -15,12 +15,12 @@ from cryofs.archive.gain_files import reliability_path
 from cryofs.errors import CryofsError
 from cryofs.movies.gain import load_reference, reference_sha256
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import printable
 from cryofs.report import survey as surveys
 from cryofs.report.images import Picture, draw
 from cryofs.report.look import look_at
 from cryofs.report.preview import histogram_caption
 from cryofs.report.survey import MovieFacts, Saved, Survey, by_folder, by_kind, chosen, survey
+from cryofs.text import as_unicode, printable
 from cryofs.units import size_text
 from cryofs.version import VERSION
 
@@ -79,8 +79,8 @@ def write_report(archive: Path, target: Path, previews: int, jobs: int, tell: Ca
                 found.problems.append((movie.path, str(error)))
     page = _environment().from_string(resources.files(__package__).joinpath("report.html.j2").read_text("utf-8"))
     text = page.render(
-        name=archive.absolute().name,
-        place=str(archive.absolute()),
+        name=printable(archive.absolute().name),
+        place=printable(str(archive.absolute())),
         made=datetime.datetime.now().astimezone(),
         version=VERSION,
         whole=Saved.of("", found.movies),
@@ -90,20 +90,20 @@ def write_report(archive: Path, target: Path, previews: int, jobs: int, tell: Ca
         course=_course(found.movies),
         references=[_reference(path, found) for path in found.references],
         previews=looks,
-        problems=_problems(found),
+        problems=_by_text(found.problems, found.root),
+        kept_plain=_by_text(found.kept_plain, found.root),
         most_paths=_PATHS,
     )
-    durable.write_file(target, printable(text).encode())
+    durable.write_file(target, as_unicode(text).encode())
     return found
 
 
-def _problems(found: Survey) -> list[tuple[str, list[str]]]:
-    """What is wrong, each with the files that it is wrong with."""
+def _by_text(found: list[tuple[Path, str]], root: Path) -> list[tuple[str, list[str]]]:
+    """Return what was found, each with the files that it was found of."""
     grouped: dict[str, list[str]] = {}
-    for path, text in found.problems:
-        grouped.setdefault(text.removeprefix(f"{path}: ").removeprefix(f"{path}, "), []).append(
-            _inside(path, found.root)
-        )
+    for path, text in found:
+        problem = printable(text.removeprefix(f"{path}: ").removeprefix(f"{path}, "))
+        grouped.setdefault(problem, []).append(_inside(path, root))
     return list(grouped.items())
 
 
@@ -236,4 +236,5 @@ def _mean(step: int) -> str:
 
 def _inside(path: Path, root: Path) -> str:
     absolute = path.absolute()
-    return str(absolute.relative_to(root.absolute())) if absolute.is_relative_to(root.absolute()) else str(path)
+    inside = absolute.is_relative_to(root.absolute())
+    return printable(str(absolute.relative_to(root.absolute()) if inside else path))

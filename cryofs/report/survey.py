@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
+from cryofs.archive.plain_copies import why_plain
 from cryofs.archive.sources import Kind, collect_archived
 from cryofs.errors import CryofsError
 from cryofs.formats import eer, mrc
@@ -61,12 +62,19 @@ class MovieFacts:
 
 @dataclass
 class Survey:
-    """An archive: its movies, what else is in it, and what is wrong, each with the file."""
+    """An archive: its movies, what else is in it, and what is wrong, each with the file.
+
+    Attributes
+    ----------
+    kept_plain : list
+        Files called like movies that are plain copies, with the reasons.
+    """
 
     root: Path
     movies: list[MovieFacts] = field(default_factory=list)
     other_files: int = 0
     other_bytes: int = 0
+    kept_plain: list[tuple[Path, str]] = field(default_factory=list)
     problems: list[tuple[Path, str]] = field(default_factory=list)
     references: list[Path] = field(default_factory=list)
 
@@ -110,6 +118,8 @@ def survey(root: Path) -> Survey:
             if movie is None:
                 found.other_files += 1
                 found.other_bytes += job.source.stat().st_size
+                if (reason := why_plain(job.source)) is not None:
+                    found.kept_plain.append((job.source, reason))
                 continue
             found.movies.append(movie)
             if movie.gain is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import tifffile
 import cryofs
 from cryofs.archive import adopt as adopting
 from cryofs.archive.adopt import Adoption, adopt
+from cryofs.archive.checksum_lists import LIST_NAME, recorded, update
 from cryofs.archive.verify import Checked, verify
 from cryofs.errors import ArchiveError, DamagedError, FormatError, GainError
 from cryofs.movies.archived import ArchivedMovie
@@ -193,8 +195,9 @@ def test_a_missing_gain_reference_is_told(folder: Path) -> None:
     adopted(folder)
     (folder / "gain-reference.mrc").unlink()
     done, errors = verified(folder)
-    assert done.failed == 3
-    assert all(isinstance(error, GainError) for error in errors)
+    # the file itself, and each movie that needs it
+    assert (done.failed, done.without_file) == (4, 1)
+    assert sum(isinstance(error, GainError) for error in errors) == 3
     with cryofs.open(folder / "Movies" / "RELION.tif") as movie:
         assert movie.raw_frame(0).size == movie.layout.frame_bytes
 
@@ -202,23 +205,77 @@ def test_a_missing_gain_reference_is_told(folder: Path) -> None:
 def test_what_is_not_adopted(folder: Path) -> None:
     big = write_tiff(folder / "big.tif", counts(dtype="uint16"), byteorder=">")
     (folder / "link.tif").symlink_to("Movies/RELION.tif")
+    checked, errors = verified(folder)
+    # of the movies, three could have a record; the link is not counted
+    assert (checked.movies, checked.without_record, checked.without_checksum, errors) == (0, 4, 7, [])
     done, errors = adopted(folder)
-    assert (done.movies, done.failed) == (3, 1)
-    assert str(big) in str(errors[0])
-    assert "big-endian" in str(errors[0])
+    assert (done.movies, done.files, errors) == (3, 4, [])
+    assert recorded(big) is not None
     assert (folder / "link.tif").is_symlink()
     checked, errors = verified(folder)
     # the link leads to an adopted movie
-    assert (checked.movies, checked.without_record, errors) == (4, 1, [])
-    assert "1 TIFF movies without a record" in command("verify", folder).stdout
+    assert (checked.movies, checked.files, checked.without_checksum, errors) == (4, 4, 0, [])
+    serialem(folder / "new.tif", counts())
+    assert "1 of them are TIFF movies without a record" in command("verify", folder).stdout
 
 
-@pytest.mark.parametrize("name", ["photo.tif", "notes.txt", "nowhere.tif"])
+@pytest.mark.parametrize("name", ["photo.tif", "notes.txt"])
+def test_other_files_get_a_checksum(folder: Path, name: str) -> None:
+    before = (folder / name).read_bytes()
+    assert "0 movies adopted (0 B), 0 skipped, 0 failed, 1 checksums recorded" in command("adopt", folder / name).stdout
+    assert recorded(folder / name) == hashlib.sha256(before).hexdigest()
+    assert (folder / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["nowhere.tif", "link.tif"])
 def test_files_that_were_named_are_not_passed_over(folder: Path, name: str) -> None:
+    (folder / "link.tif").symlink_to("photo.tif")
     done = command("adopt", folder / name, check=False)
     assert done.returncode == 1
     assert name in done.stderr
     assert "0 movies adopted" in done.stdout
+
+
+def test_a_checksum_that_does_not_match_is_never_replaced(folder: Path) -> None:
+    movie, notes = folder / "Movies" / "RELION.tif", folder / "notes.txt"
+    before = movie.read_bytes()
+    for path in (movie, notes):
+        update(path.parent, {path.name: "0" * 64})
+    done, errors = adopted(folder)
+    assert (done.movies, done.failed) == (2, 1)
+    assert f"{movie}: checksum mismatch" in str(errors[0])
+    assert movie.read_bytes() == before
+    assert (recorded(movie), recorded(notes)) == ("0" * 64, "0" * 64)
+    assert verified(folder)[0].failed == 2
+
+
+def test_an_adopted_movie_needs_no_line(folder: Path) -> None:
+    movie = folder / "Movies" / "RELION.tif"
+    update(movie.parent, {movie.name: hashlib.sha256(movie.read_bytes()).hexdigest()})
+    assert adopted(folder)[1] == []
+    assert not (movie.parent / LIST_NAME).exists() or recorded(movie) is None
+    done, errors = verified(folder)
+    assert (done.movies, done.files, errors) == (3, 3, [])
+
+
+def test_a_file_that_a_program_still_writes_gets_no_checksum(folder: Path) -> None:
+    with (folder / "notes.txt").open("a"):
+        done, errors = adopted(folder)
+    assert (done.files, done.failed) == (2, 1)
+    assert "has it open for writing" in str(errors[0])
+    assert recorded(folder / "notes.txt") is None
+
+
+def test_folders_keep_their_times_and_settings_get_no_checksum(folder: Path) -> None:
+    (folder / "cryofs.toml").touch()
+    os.utime(folder / "Movies", ns=(10**18, 10**18))
+    (folder / "Movies" / "cryofs.toml").touch()
+    os.utime(folder / "Movies", ns=(10**18, 10**18))
+    adopted(folder)
+    assert (folder / "Movies").stat().st_mtime_ns == 10**18
+    assert recorded(folder / "cryofs.toml") is None
+    assert recorded(folder / "Movies" / "cryofs.toml") is not None
+    assert verified(folder)[0].without_checksum == 0
 
 
 def test_a_copy_that_does_not_come_back_replaces_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import pytest
 
 from cryofs.archive.adopt import adopt
+from cryofs.archive.checksum_lists import LIST_NAME
 from cryofs.archive.durable import make_folders, remove_stale_drafts, write_file
 from cryofs.archive.folders import Folders
 from cryofs.errors import ArchiveError
@@ -154,7 +155,7 @@ def test_files_are_on_the_disk_before_they_get_their_names(tmp_path: Path, monke
     (tmp_path / "session" / "link").symlink_to("a.mrc")
     disk = Disk(monkeypatch)
     archive(tmp_path / "session", tmp_path / "archive")
-    assert disk.kept == ["gain-reference.mrc", "a.mrc.tif", "b.mrc.tif", "link", "notes.txt"]
+    assert disk.kept == ["gain-reference.mrc", "a.mrc.tif", "b.mrc.tif", LIST_NAME, "link", "notes.txt", LIST_NAME]
     disk.kept.clear()
     restored(tmp_path / "archive", tmp_path / "restored")
     assert disk.kept == ["a.mrc", "b.mrc", "link", "notes.txt"]

@@ -19,7 +19,7 @@ from cryofs.archive.verify import verify
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.rendering import Rendering
-from tests.support import Heard, archive, simulated
+from tests.support import Heard, archive, names, simulated
 
 SHAPE = (600, 280)
 FALCON = Widths()
@@ -58,8 +58,7 @@ def test_fractions_come_back(session: Path, tmp_path: Path, rendering: Rendering
     target = tmp_path / "archive"
     summary, heard = archive(session, target, options(rendering))
     assert not heard.errors
-    names = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
-    assert names == ["Movies/b.mrc.tif", "a.mrc.tif", "notes.txt"]
+    assert names(target) == ["Movies/b.mrc.tif", "a.mrc.tif", "notes.txt"]
     assert summary.movies == 2
     assert summary.original_bytes == sum(path.stat().st_size for path in session.rglob("*.eer"))
     assert heard.counted_frames == heard.expected_frames > 0

@@ -9,7 +9,7 @@ import pytest
 from cryofs.archive.adopt import adopt
 from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.extract import extract
-from cryofs.archive.verify import Checked
+from cryofs.archive.restore import Extracted
 from cryofs.errors import ArchiveError
 from tests.foreign import counts, serialem
 from tests.support import archive, assert_verified, names, same_tree, simulated
@@ -25,9 +25,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "archive"
 
 
-def extracted(*paths: Path, to: Path) -> tuple[Checked, list[str]]:
+def extracted(*paths: Path, to: Path, overwrite: bool = False) -> tuple[Extracted, list[str]]:
     errors: list[Exception] = []
-    done = extract(paths, to, 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
+
+    def on_file(_: Path, error: Exception | None) -> None:
+        if error is not None:
+            errors.append(error)
+
+    done = extract(paths, to, 2, on_file, lambda *_: None, lambda _: None, overwrite=overwrite)
     assert done.failed == len(errors)
     return done, [str(error) for error in errors]
 
@@ -188,3 +193,58 @@ def test_a_movie_comes_before_a_file_of_its_name_as_in_a_mount(mixed: Path, tmp_
     assert done.movies == 2
     assert error.startswith(f"{mixed / 'm.mrc'}: {mixed / 'm.mrc.tif'} already becomes {tmp_path / 'out' / 'm.mrc'}")
     assert (tmp_path / "out" / "m.mrc").read_bytes() == (tmp_path / "session" / "m.mrc").read_bytes()
+
+
+@pytest.fixture
+def restored(mixed: Path, tmp_path: Path) -> Path:
+    """The originals of an archive, with a link, in a folder."""
+    (mixed / "link").symlink_to("notes.txt")
+    out = tmp_path / "out"
+    assert extracted(mixed, to=out)[1] == []
+    return out
+
+
+def inodes(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).lstat().st_ino for name in names(folder)}
+
+
+def test_files_that_are_equal_are_left(mixed: Path, restored: Path) -> None:
+    before = inodes(restored)
+    os.utime(restored / "notes.txt", ns=(1, 1))
+    done, errors = extracted(mixed, to=restored)
+    assert errors == []
+    assert (done.movies, done.files, done.unchanged) == (0, 0, 3)
+    assert inodes(restored) == before
+    assert (restored / "notes.txt").stat().st_mtime_ns == 1
+
+
+@pytest.mark.parametrize("name", ["m.mrc", "g1/a.tif", "notes.txt", "link"])
+@pytest.mark.parametrize("change", ["other bytes", "longer", "a link", "removed"])
+def test_files_that_differ_are_refused_unless_asked(mixed: Path, restored: Path, name: str, change: str) -> None:
+    path = restored / name
+    data = path.read_bytes()
+    right = data if name != "link" else path.readlink()
+    path.unlink()
+    if change == "a link":
+        path.symlink_to("elsewhere")
+    elif change != "removed":
+        path.write_bytes(bytes([data[0] ^ 1]) + data[1:] + (b"+" if change == "longer" else b""))
+    before = inodes(restored)
+    done, errors = extracted(mixed, to=restored)
+    if change == "removed":
+        assert (errors, done.unchanged) == ([], 3 if name == "link" else 2)
+    else:
+        assert [error.partition(": exists, and it ")[0] for error in errors] == [str(path)]
+        assert "--overwrite" in errors[0]
+        assert done.movies + done.files == 0
+        assert inodes(restored) == before
+    if name == "link" and change != "a link":
+        path.unlink()
+    assert extracted(mixed, to=restored, overwrite=True)[1] == []
+    assert (path.readlink() if name == "link" else path.read_bytes()) == right
+
+
+def test_a_fresh_folder_is_not_compared(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("file_difference", "movie_difference", "tiff_difference"):
+        monkeypatch.setattr(f"cryofs.archive.restore.{name}", lambda *_, **__: pytest.fail("compared"))
+    assert extracted(mixed, to=tmp_path / "new")[1] == []

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from cryofs.archive import full_disk as full_disk_module
 from cryofs.archive.archiver import CompressOptions
+from cryofs.archive.checksum_lists import LIST_NAME
+from cryofs.archive.durable import Draft
 from cryofs.archive.estimate import Limits
 from cryofs.archive.estimate_run import EstimationRun
 from cryofs.archive.estimation_state import load
@@ -16,6 +19,7 @@ from cryofs.archive.verify import verify
 from cryofs.cli.output import one_line
 from cryofs.errors import CryofsError
 from cryofs.movies.names import DRAFT_PREFIX
+from cryofs.units import size_text
 from tests.full_disk import full_disk
 from tests.support import archive, names, restored, same_tree, simulated
 
@@ -88,6 +92,60 @@ def test_compress(session: Path, tmp_path: Path) -> None:
     assert each_step(attempt) > 15
     for path, found in sources.items():
         assert (path.lstat().st_mtime_ns, path.lstat().st_size) == (found.st_mtime_ns, found.st_size)
+
+
+def test_a_run_ends_at_a_full_disk_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, target = tmp_path / "session", tmp_path / "archive"
+    for number in range(5):
+        simulated(session / "Movies" / f"{number}.mrc", frames=6, seed=number)
+    size = (session / "Movies" / "0.mrc").stat().st_size
+    (session / "Movies" / "z.bin").write_bytes(bytes(1000))
+    (session / "Later" / "deep").mkdir(parents=True)
+    (session / "Later" / "deep" / "notes.txt").write_text("x" * 500)
+    (session / "Empty").mkdir()
+    monkeypatch.setattr(full_disk_module, "_free_bytes", lambda _: 1000)
+    publish = Draft.publish
+
+    def full_from_the_third_on(made: Draft) -> None:
+        if made.target.name in ("2.mrc.tif", "z.bin", "notes.txt"):
+            raise OSError(errno.ENOSPC, NO_SPACE, str(made.target))
+        publish(made)
+
+    monkeypatch.setattr(Draft, "publish", full_from_the_third_on)
+    summary, heard = archive(session, target, CompressOptions(jobs=1))
+    assert (summary.movies, summary.failed, summary.unfinished) == (2, 1, 5)
+    ((place, error),) = heard.errors.items()
+    assert place == target
+    assert summary.ratio is not None
+    needed = size_text(3 * size * summary.ratio + 1500 - 1000)
+    assert f"{target}: {NO_SPACE}; 5 files are not done, about {needed} more space is needed" in str(error)
+    # folders that nothing came into are gone, apart from one whose original is empty
+    assert sorted(path.name for path in target.iterdir() if path.is_dir()) == ["Empty", "Movies"]
+    monkeypatch.undo()
+    summary, _ = archive(session, target, CompressOptions(only_do_unfinished=True, jobs=1))
+    assert (summary.movies, summary.skipped, summary.failed, summary.unfinished) == (3, 2, 0, 0)
+    same_tree(session, restored(target, tmp_path / "restored"))
+
+
+def test_a_full_disk_while_checksums_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, target = tmp_path / "session", tmp_path / "archive"
+    session.mkdir()
+    for number in range(3):
+        (session / f"{number}.txt").write_text("x" * 100)
+    publish = Draft.publish
+
+    def full(made: Draft) -> None:
+        if made.target.name == LIST_NAME:
+            raise OSError(errno.ENOSPC, NO_SPACE, str(made.target))
+        publish(made)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Draft, "publish", full)
+        summary, heard = archive(session, target, CompressOptions(jobs=1))
+    assert (summary.failed, summary.unfinished, list(heard.errors)) == (1, 3, [target])
+    summary, heard = archive(session, target, CompressOptions(only_do_unfinished=True, jobs=1))
+    assert (summary.failed, heard.errors) == (0, {})
+    assert len((target / LIST_NAME).read_text().splitlines()) == 3
 
 
 def test_an_old_movie_stays_until_the_new_one_is_there(session: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ COMMANDS = (
     "adopt",
     "estimate-gain",
     "verify",
+    "compare",
     "extract",
     "info",
     "preview",
@@ -43,7 +44,15 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["unknown"], ["compress"], ["compress", "x"], ["mount", "only-one"], ["compress", "x", "-o", "y", "--jobs", "0"]]
+    [
+        ["unknown"],
+        ["compare", "x"],
+        ["compare", "x", "y", "--trust-storage"],
+        ["compress"],
+        ["compress", "x"],
+        ["mount", "only-one"],
+        ["compress", "x", "-o", "y", "--jobs", "0"],
+    ]
     + [["compress", "x", "-o", "y", *options.split()] for options in EER_MISUSES]
     + [["mount", "x", "y", "--eer-upsampling", "3"], ["mount", "x", "y", "--eer-dtype", "int32"]],
 )
@@ -59,6 +68,7 @@ def test_usage_errors_exit_with_2(arguments: list[str]) -> None:
         ["compress", "nowhere.mrc", "-o", "archive"],
         ["info", "nowhere"],
         ["verify", "nowhere"],
+        ["compare", "nowhere", "."],
         ["umount", "x"],
         ["stats", "nowhere"],
         ["doctor", "nowhere"],
@@ -85,7 +95,7 @@ def test_json_stands_alone_on_standard_output(tmp_path: Path) -> None:
     simulated(tmp_path / "session" / "movie.mrc", frames=20)
     (tmp_path / "session" / "bad.mrc").write_bytes(b"no movie")
     archive = tmp_path / "archive"
-    done = cryofs("compress", tmp_path / "session", "-o", archive, "--json", check=False)
+    done = cryofs("compress", tmp_path / "session", "-o", archive, "--json", "--strict", check=False)
     assert done.returncode == 1
     assert "bad.mrc" in done.stderr
     summary = json.loads(done.stdout)
@@ -94,7 +104,12 @@ def test_json_stands_alone_on_standard_output(tmp_path: Path) -> None:
         "failed",
         "skipped",
         "replaced",
+        "suspect",
         "copied",
+        "up_to_date",
+        "kept_plain",
+        "links_outside",
+        "unfinished",
         "original_bytes",
         "stored_bytes",
         "ratio",
@@ -199,3 +214,49 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert "bad\\xff.mrc" in (tmp_path / "page.html").read_text()
     assert not list((tmp_path / "gain").glob(".cryofs-draft-*"))
     assert (tmp_path / "restored" / name).read_bytes() == (session / name).read_bytes()
+
+
+def test_compare_prints_figures_and_lists(tmp_path: Path) -> None:
+    source, archive = tmp_path / "session", tmp_path / "archive"
+    simulated(source / "m.mrc", frames=4)
+    for name in ("equal", "edited", "line\nbreak"):
+        (source / name).write_text("300 kV")
+    cryofs("compress", source, "-o", archive)
+    assert cryofs("compare", source, archive).stdout == "4 equal, 0 differing, 0 missing, 0 failed\n"
+    (source / "edited").write_text("200 kV")
+    (source / "new").touch()
+    (source / "line\nbreak").unlink()
+    done = cryofs("compare", source, archive, "--json", check=False)
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert {name: found[name] for name in ("equal", "differing", "missing", "removed", "failed")} == {
+        "equal": 2,
+        "differing": 1,
+        "missing": 2,
+        "removed": 0,
+        "failed": 0,
+    }
+    assert found["files"]["missing"] == [
+        {"path": str(archive / "line\nbreak"), "side": "source", "reason": ""},
+        {"path": str(source / "new"), "side": "archive", "reason": ""},
+    ]
+    lines = done.stderr.splitlines()
+    assert lines[:2] == [f"{archive}/line\\nbreak: not in SOURCE", f"{source / 'new'}: not in the archive"]
+    assert lines[2].startswith(f"{source / 'edited'}: differs from the archive (")
+    done = cryofs("compare", source, archive, "--remove-source", check=False)
+    assert done.returncode == 1
+    assert done.stdout == "2 equal, 1 differing, 1 missing, 0 failed, 2 removed, 0 not removed, 1 only in the archive\n"
+    assert sorted(path.name for path in source.iterdir()) == ["edited", "new"]
+
+
+def test_extract_overwrites_when_asked(tmp_path: Path) -> None:
+    (tmp_path / "session").mkdir()
+    (tmp_path / "session" / "notes.txt").write_text("300 kV")
+    cryofs("compress", tmp_path / "session", "-o", tmp_path / "archive")
+    (tmp_path / "session" / "notes.txt").write_text("edited")
+    done = cryofs("extract", tmp_path / "archive", "-o", tmp_path / "session", check=False)
+    assert done.returncode == 1
+    assert "notes.txt: exists, and it differs" in done.stderr
+    assert (tmp_path / "session" / "notes.txt").read_text() == "edited"
+    cryofs("extract", tmp_path / "archive", "-o", tmp_path / "session", "--overwrite")
+    assert (tmp_path / "session" / "notes.txt").read_text() == "300 kV"

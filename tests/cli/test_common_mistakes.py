@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
+from cryofs.archive.checksum_lists import update
 from cryofs.cli import main
 from cryofs.fuse.control import is_mounted
+from cryofs.movies.gain import reference_sha256
 from tests.support import SHAPE, cryofs, header, simulated, wait_for
 
 as_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
@@ -71,10 +73,14 @@ def nothing() -> None:
 
 def without_reference() -> None:
     Path("archive/gain-reference.mrc").unlink()
+    # which would report the missing file as well
+    Path("archive/.cryofs-sha256").unlink()
 
 
 def other_reference() -> None:
     shutil.copy("zeros.gain.mrc", "archive/gain-reference.mrc")
+    # or the checksum list would report the file as well
+    update(Path("archive"), {"gain-reference.mrc": reference_sha256(Path("zeros.gain.mrc"))})
 
 
 def only(name: str) -> None:
@@ -140,9 +146,13 @@ MISTAKES = {
     "what is no movie": Mistake(
         "info notes.txt", ("notes.txt: no MRC movie, and its name is not one of another kind", ".mrc", ".eer")
     ),
-    "a movie cut short": Mistake("compress cut.mrc -o new", ("cut.mrc: truncated, 1000 bytes", "copy it again")),
-    "an empty movie": Mistake("compress empty.mrc -o new", ("empty.mrc: 0 bytes are too few", "copy it again")),
-    "an unknown mode": Mistake("compress mode.mrc -o new", ("mode.mrc: MRC mode 3", "keep this file outside")),
+    "a movie cut short": Mistake(
+        "compress cut.mrc -o new --strict", ("cut.mrc: truncated, 1000 bytes", "copy it again")
+    ),
+    "an empty movie": Mistake(
+        "compress empty.mrc -o new --strict", ("empty.mrc: 0 bytes are too few", "copy it again")
+    ),
+    "an unknown mode": Mistake("compress mode.mrc -o new --strict", ("mode.mrc: MRC mode 3", "keep this file outside")),
     "a long name": Mistake(
         "compress long -o new --gain none", ("a.mrc.tif: File name too long", "251 bytes"), long_name
     ),
@@ -174,7 +184,9 @@ MISTAKES = {
     "an EER movie without a noted dose": Mistake(
         "compress eer -o new --eer tiff --eer-dose-per-fraction 1", ("x.eer: ", "use --eer-grouping")
     ),
-    "verifying an original": Mistake("verify session/0.mrc", ("session/0.mrc: no archived movie", "nothing to verify")),
+    "verifying an original": Mistake(
+        "verify session/0.mrc", ("session/0.mrc: not an archived movie", "no checksum is recorded", "cryofs adopt")
+    ),
     "verifying without the gain": Mistake("verify archive", GAIN, lone(without_reference)),
     "verifying with another gain": Mistake("verify archive", GAIN, lone(other_reference)),
     "extracting without the gain": Mistake("extract archive -o out", GAIN, lone(without_reference)),
@@ -242,13 +254,13 @@ def test_a_gain_of_another_size_or_of_no_use_is_told_of_each_movie(here: Path) -
 def test_verifying_where_nothing_is_archived_says_so(here: Path) -> None:
     for command in (["verify", "session"], ["verify", "session", "--json"], ["verify", "mnt"]):
         line = told(cryofs(*command, check=False))
-        assert "no archived movie was found; name the folder that cryofs compress was given by -o" in line
+        assert "nothing in it has a checksum; name the folder that cryofs compress was given by -o" in line
 
 
 def test_a_session_of_files_that_stay_as_they_are(here: Path) -> None:
     assert "0 movies, 0 failed, 0 skipped, 1 copied" in cryofs("compress", "eer", "-o", "new").stdout
     assert "copied" not in cryofs("compress", "eer", "-o", "new", "--only-do-unfinished").stdout
-    assert "1 EER movies were not checked; they are copies" in cryofs("verify", "new").stdout
+    assert "0 movies good, 0 failed, 1 other files good" in cryofs("verify", "new").stdout
 
 
 def test_figures_where_nothing_is_archived_say_so(here: Path) -> None:
@@ -388,7 +400,7 @@ def apart(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
         (
             "mount -t tmpfs -o size=64k none mnt; $C compress session -o mnt/a --gain none >/dev/null 2>mnt.log; "
             "tail -n 1 mnt.log >&2; exit 1",
-            ("session/1.mrc: not stored: ", "No space", "make room"),
+            ("mnt/a: No space", "2 files are not done", "make room", "--gain none --only-do-unfinished"),
         ),
         ("mount -t tmpfs -o ro none mnt; $C compress session -o mnt/a", ("mnt/a: Read-only", "may be written to")),
         ("mount -t tmpfs -o ro none mnt; $C extract archive -o mnt/a", ("mnt/a: Read-only", "may be written to")),

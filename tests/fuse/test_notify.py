@@ -17,7 +17,7 @@ def test_the_service_manager_hears(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         manager.settimeout(30)
         monkeypatch.setenv(VARIABLE, "@" + name if abstract else name)
         tell("READY=1", "STATUS=Shows /a\nREADY=0 at /ü")
-        assert manager.recv(1000).decode() == "READY=1\nSTATUS=Shows /a READY=0 at /ü"
+        assert manager.recv(1000).decode() == "READY=1\nSTATUS=Shows /a\\nREADY=0 at /ü"
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/nowhere/at/all", "@cryofs-nobody-listens", "/" + "x" * 300])

@@ -14,20 +14,23 @@ from pathlib import Path
 from tests.corpus.run import damage_run
 from tests.torture.disk import fill_disk
 from tests.torture.figures import Figures, row, table, write_into
-from tests.torture.kills import kill_compress, kill_estimation, kill_mount
+from tests.torture.kills import kill_compare, kill_compress, kill_estimation, kill_mount
 from tests.torture.readers import read_while_replaced
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 # Shares of the kills; compress has the most moments to be killed at.
-_OF_COMPRESS, _OF_ESTIMATION = 0.6, 0.25
+_OF_COMPRESS, _OF_COMPARE, _OF_ESTIMATION = 0.5, 0.15, 0.2
 
 
 def run(kills: int, damaged: int, minutes: float, readers: int, seed: int, folder: Path) -> list[Figures]:
     """All parts, one after the other; another part is one more line here."""
-    of_compress, of_estimation = round(_OF_COMPRESS * kills), round(_OF_ESTIMATION * kills)
-    of_mount = kills - of_compress - of_estimation
+    of_compress, of_compare, of_estimation = (
+        round(share * kills) for share in (_OF_COMPRESS, _OF_COMPARE, _OF_ESTIMATION)
+    )
+    of_mount = kills - of_compress - of_compare - of_estimation
     parts: list[tuple[str, Callable[[Path], Figures]]] = [
         ("compress", lambda place: kill_compress(place, of_compress, seed)),
+        ("compare", lambda place: kill_compare(place, of_compare, seed)),
         ("estimate", lambda place: kill_estimation(place, of_estimation, seed)),
         ("mount", lambda place: kill_mount(place, of_mount, seed)),
         # a movie has a step or two for each frame
@@ -62,7 +65,9 @@ def read_damaged(folder: Path, count: int, seed: int) -> Figures:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture")
-    parser.add_argument("--kills", type=int, default=500, help="of compress, estimate-gain and mounts together")
+    parser.add_argument(
+        "--kills", type=int, default=500, help="of compress, compare, estimate-gain and mounts together"
+    )
     parser.add_argument("--damaged", type=int, default=1000, help="files")
     parser.add_argument("--minutes", type=float, default=20, help="of reading while files are replaced")
     parser.add_argument("--readers", type=int, default=16)

@@ -1,10 +1,13 @@
-"""Kills at random moments: of compress, of estimate-gain, of a mount under readers."""
+"""Kills at random moments: of compress, of compare, of estimate-gain, of a mount under readers."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ from cryofs.archive.verify import verify
 from cryofs.errors import CryofsError
 from cryofs.fuse.control import is_mounted
 from cryofs.movies.gain import load_reference
-from cryofs.movies.names import DRAFT_PREFIX
+from cryofs.movies.names import DRAFT_PREFIX, OWN_PREFIX
 from tests.support import cryofs, simulated
 from tests.torture.figures import Figures
 
@@ -54,6 +57,16 @@ def run_and_kill(command: list[str], seconds: float) -> bool:
         return False
 
 
+def run_and_kill_when(command: list[str], reached: Callable[[], bool]) -> bool:
+    """Start a command and kill it as soon as something is reached; whether it ended by itself before, and well."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while process.poll() is None and not reached():
+        pass
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.wait() == 0
+
+
 def usual_seconds(command: list[str]) -> float:
     """How long a command takes that nobody kills."""
     started = time.monotonic()
@@ -72,7 +85,7 @@ def half_written(target: Path, originals: dict[Path, bytes]) -> tuple[int, set[P
     if target.is_dir():
         verify([target], 2, told, lambda *_: None, lambda _: None)
         for name, data in contents(target).items():
-            if name.name.startswith((DRAFT_PREFIX, "gain-reference")) or name.suffix == ".tif":
+            if name.name.startswith((OWN_PREFIX, "gain-reference")) or name.suffix == ".tif":
                 continue
             (whole.add if originals[name] == data else bad.append)(name)
     return len(bad), whole
@@ -109,6 +122,47 @@ def kill_compress(folder: Path, kills: int, seed: int) -> Figures:
                 subprocess.run(["rm", "-r", str(place)], check=True)
             whole_before = set()
     figures.lost += contents(folder / "session") != originals
+    return figures
+
+
+def has_files_left(folder: Path, count: int) -> bool:
+    """Whether a folder has no more files than this."""
+    return sum(len(files) for _, _, files in os.walk(folder)) <= count
+
+
+def kill_compare(folder: Path, kills: int, seed: int, files: int = 200) -> Figures:
+    """Kill `compare --remove-source` again and again; what is gone is in the archive, what is left is whole."""
+    figures = Figures("compare --remove-source killed", unit="kills")
+    rng = np.random.default_rng(seed)
+    make_session(folder / "session", movies=3)
+    for number in range(files):
+        path = folder / "session" / "files" / str(number % 10) / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"file {number}\n" * 100)
+    originals = contents(folder / "session")
+    target, source = folder / "archive", folder / "source"
+    cryofs("compress", folder / "session", "-o", target)
+    held = contents(target)
+    base = [*_CRYOFS, "compare", "--remove-source", "--jobs", "2"]
+    copy = ["cp", "-a", str(folder / "session"), str(source)]
+    finished = True
+    for number in range(kills):
+        if finished:
+            subprocess.run(["rm", "-rf", str(source)], check=True)
+            subprocess.run(copy, check=True)
+        # each a few files later than the one before, so that several runs have to do with one source
+        wanted = len(contents(source)) - int(rng.integers(1, 40))
+        finished = run_and_kill_when([*base, str(source), str(target)], partial(has_files_left, source, wanted))
+        left = contents(source)
+        # nothing of the archive changes, so what is gone from the source is still held
+        figures.lost += contents(target) != held
+        figures.wrong_bytes += sum(originals[name] != data for name, data in left.items())
+        figures.done += 1
+        if number == kills - 1:
+            figures.crashes += cryofs(*base[3:], source, target, check=False).returncode != 0
+            figures.lost += contents(source) != {}
+    cryofs("extract", target, "-o", folder / "restored")
+    figures.wrong_bytes += contents(folder / "restored") != originals
     return figures
 
 

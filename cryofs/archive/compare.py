@@ -1,0 +1,243 @@
+"""A run of `cryofs compare`: every file of SOURCE against what a mount of the archive would show for it.
+
+With `remove_source`, a file is removed directly after it was found equal. Before that, all that it takes to give the
+file back is brought onto the disk and read from there, not from the page cache. A run may be killed at any moment: what
+is gone from SOURCE by then is in the archive, and the next run goes on with the rest.
+"""
+
+import errno
+from collections import defaultdict
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from cryofs.archive import refusals
+from cryofs.archive.compare_file import Comparer, Outcome, attribute_differences
+from cryofs.archive.links import stays_inside
+from cryofs.archive.pairs import Missing, Pair, Scan, Side, identity, scan
+from cryofs.archive.remove_source import NotRemovedError, Remover
+from cryofs.archive.settled import Settled
+from cryofs.archive.shown import ShownKind, kind_of
+from cryofs.archive.telling import as_told
+from cryofs.archive.walking import Link
+from cryofs.errors import CryofsError
+from cryofs.mount_table import mount_table
+from cryofs.movies.gain import GainLibrary
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Choices of a run."""
+
+    jobs: int = 1
+    remove_source: bool = False
+    trust_storage: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A file that is not as it should be, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass
+class Comparison:
+    """Figures of a run; files and links count, and folders where they differ or are missing.
+
+    Attributes
+    ----------
+    equal : int
+        Files and links found equal, whether they were removed or not.
+    not_removed : list of Finding
+        What was to be removed and was not, although it does not differ.
+    links_outside : int
+        Links of the archive that lead out of it; the archive does not hold what they lead to.
+    not_in_source : int
+        Files of the archive that SOURCE lacks; with `remove_source` these are expected and not counted as missing.
+    """
+
+    equal: int = 0
+    removed: int = 0
+    not_in_source: int = 0
+    links_outside: int = 0
+    differing: list[Finding] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+    not_removed: list[Finding] = field(default_factory=list)
+    failed: list[Finding] = field(default_factory=list)
+
+    @property
+    def all_equal(self) -> bool:
+        """True if nothing differs, is missing, failed or was left behind."""
+        return not (self.differing or self.missing or self.not_removed or self.failed)
+
+
+class Listener(Protocol):
+    """Receives the progress of a run; `advance` is called by several threads."""
+
+    def begin(self, total_bytes: int) -> None:
+        """The run is about to compare so many bytes of SOURCE."""
+
+    def advance(self, count: int) -> None:
+        """So many bytes more are compared."""
+
+    def note(self, text: str) -> None:
+        """A file differs, is missing or was not removed."""
+
+    def failed(self, error: Exception) -> None:
+        """A file could not be compared."""
+
+
+def compare(source: Path, archive: Path, options: CompareOptions, listener: Listener) -> Comparison:
+    """Compare a folder with an archive made of it; remove what is equal if the options say so.
+
+    Raises
+    ------
+    ArchiveError
+        SOURCE and ARCHIVE overlap, SOURCE is a mount of cryofs, or the storage of the archive is not to be relied on.
+    """
+    source, archive = source.absolute(), archive.absolute()
+    mounts = mount_table()
+    refusals.check_folders(source, archive, mounts)
+    checks_storage = options.remove_source and not options.trust_storage
+    if checks_storage:
+        refusals.check_storage(archive, [], mounts)
+    gains = GainLibrary(archive)
+    settled = Settled(archive, gains, trusted=options.trust_storage) if options.remove_source else None
+    found = scan(source, archive, settled.folder if settled else lambda _: None)
+    refusals.check_scan(found, mounts)
+    if checks_storage:
+        refusals.check_storage(archive, found.archive_folders.values(), mounts)
+    remover = None
+    if options.remove_source:
+        refusals.check_links(found)
+        remover = Remover(found.source_folders, lambda folder: refusals.leases_hold(folder, mounts))
+    with ThreadPoolExecutor(options.jobs) as pool, ThreadPoolExecutor(options.jobs) as workers:
+        comparer = Comparer(source, archive, gains, pool, listener.advance, settled, remover)
+        result = _Run(found, comparer, remover, listener).run(workers)
+    result.links_outside = sum(_leads_out(link, archive) for link in found.archive_links)
+    return result
+
+
+class _Run:
+    """One run over what a scan found."""
+
+    def __init__(self, found: Scan, comparer: Comparer, remover: Remover | None, listener: Listener):
+        self._found = found
+        self._comparer = comparer
+        self._remover = remover
+        self._listener = listener
+        self._result = Comparison()
+
+    def run(self, workers: Executor) -> Comparison:
+        self._note_scan()
+        pairs = [*self._found.links, *self._found.files]
+        self._listener.begin(sum(map(_size, pairs)))
+        # while the files that they lead to are there
+        for pair in self._found.links:
+            self._note(self._comparer.compare_link(pair))
+        self._compare_files(workers)
+        if self._remover is not None:
+            self._remove_folders(self._remover)
+        return self._result
+
+    def _note_scan(self) -> None:
+        for error in self._found.failed:
+            self._fail(Path(), error)
+        for missing in self._found.missing:
+            if self._remover is not None and missing.side is Side.SOURCE:
+                self._result.not_in_source += 1
+                continue
+            self._result.missing.append(missing)
+            where = "the archive" if missing.side is Side.ARCHIVE else "SOURCE"
+            self._listener.note(f"{missing.path}: not in {where}" + (f" ({missing.reason})" if missing.reason else ""))
+        for pair in self._found.unlike:
+            self._differ(pair, f"{kind_of(pair.state).value}, but {pair.shown.kind.value} in the archive")
+        for pair in self._found.folders:
+            if reasons := self._folder_differences(pair):
+                self._differ(pair, "; ".join(reasons))
+        for pair in self._found.followed:
+            if self._remover is not None:
+                self._leave(pair, "a link to a folder; what it leads to was compared and stays")
+
+    def _folder_differences(self, pair: Pair) -> list[str]:
+        here, there = pair.state, pair.shown.found
+        # each file that is removed changes the time of its folder
+        mtime = there.st_mtime_ns if self._remover is None else here.st_mtime_ns
+        return attribute_differences(here, there.st_mode, mtime)
+
+    def _compare_files(self, workers: Executor) -> None:
+        """Compare files, names of one inode one after the other: removing one changes the state of the others."""
+        groups: dict[tuple[int, int], list[Pair]] = defaultdict(list)
+        # a file behind a link may be one of SOURCE, too, and is compared before that one is removed
+        for pair in sorted(self._found.files, key=lambda pair: not pair.behind_link):
+            groups[identity(pair.state)].append(pair)
+        futures = [workers.submit(self._compare_group, group) for group in groups.values()]
+        try:
+            for done in as_completed(futures):
+                for outcome in done.result():
+                    self._note(outcome)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            self._comparer.stop()
+            raise
+
+    def _compare_group(self, group: list[Pair]) -> list[Outcome]:
+        return [self._comparer.compare_file(pair) for pair in group]
+
+    def _remove_folders(self, remover: Remover) -> None:
+        for pair in reversed(self._found.folders):
+            if pair.behind_link or self._folder_differences(pair):
+                continue
+            try:
+                remover.remove_folder(pair.source, pair.state)
+            except NotRemovedError as error:
+                self._leave(pair, str(error))
+            except OSError as error:
+                self._fail(pair.source, as_told(error, pair.source))
+
+    def _note(self, outcome: Outcome) -> None:
+        pair = outcome.pair
+        self._result.equal += outcome.equal
+        self._result.removed += outcome.removed
+        if outcome.differences:
+            self._differ(pair, "; ".join(outcome.differences))
+        if outcome.not_removed:
+            self._leave(pair, outcome.not_removed)
+        if outcome.error is not None:
+            self._fail(pair.source, outcome.error)
+
+    def _differ(self, pair: Pair, reason: str) -> None:
+        self._result.differing.append(Finding(pair.source, reason))
+        self._listener.note(f"{pair.source}: differs from the archive ({reason})")
+
+    def _leave(self, pair: Pair, reason: str) -> None:
+        self._result.not_removed.append(Finding(pair.source, reason))
+        self._listener.note(f"{pair.source}: not removed ({reason})")
+
+    def _fail(self, path: Path, error: CryofsError) -> None:
+        self._result.failed.append(Finding(path, str(error)))
+        self._listener.failed(error)
+
+
+def _leads_out(link: Path, archive: Path) -> bool:
+    """Return True if a link leads out of the archive, even if nothing is there; a loop leads nowhere."""
+    try:
+        link.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+    return not stays_inside(Link(link, link.relative_to(archive), archive))
+
+
+def _size(pair: Pair) -> int:
+    """Bytes to compare; most links need none."""
+    if pair.shown.kind is ShownKind.LINK:
+        return 0
+    try:
+        return pair.source.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,264 @@
+"""One source file or link against what a mount would show for it, and its removal if that is wanted."""
+
+import contextlib
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from cryofs.archive.pairs import Pair
+from cryofs.archive.remove_source import Guard, NotRemovedError, Remover
+from cryofs.archive.same_bytes import file_difference, movie_difference
+from cryofs.archive.settled import Settled
+from cryofs.archive.shown import Shown, ShownKind, shown_in
+from cryofs.archive.telling import as_told
+from cryofs.errors import ChangedError, CryofsError
+from cryofs.file_state import state_of
+from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.gain import GainLibrary
+
+_SAFE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+@dataclass
+class Outcome:
+    """What became of a pair.
+
+    Attributes
+    ----------
+    not_removed : str
+        Why a source that does not differ was left where it is.
+    """
+
+    pair: Pair
+    equal: bool = False
+    removed: bool = False
+    differences: list[str] = field(default_factory=list)
+    not_removed: str = ""
+    error: CryofsError | None = None
+
+
+class _StoppedError(Exception):
+    """The run was interrupted."""
+
+
+class Comparer:
+    """Compares pairs; threads may share it.
+
+    Parameters
+    ----------
+    on_bytes : callable
+        Called with how many bytes of SOURCE more are done.
+    settled : Settled or None
+        Brings files of the archive onto the disk before they are read.
+    remover : Remover or None
+        Removes what is equal.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        archive: Path,
+        gains: GainLibrary,
+        pool: Executor,
+        on_bytes: Callable[[int], None],
+        settled: Settled | None = None,
+        remover: Remover | None = None,
+    ):
+        self._source = source
+        self._archive = archive
+        self._gains = gains
+        self._pool = pool
+        self._on_bytes = on_bytes
+        self._settled = settled
+        self._remover = remover
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End all comparisons."""
+        self._stopped.set()
+
+    def compare_file(self, pair: Pair) -> Outcome:
+        """Compare a file, and remove it if that is wanted."""
+        return self._compare(pair, pair.shown)
+
+    def compare_link(self, pair: Pair) -> Outcome:
+        """Compare a link by its target, or by what it leads to if the archive has a file or another link.
+
+        Compress archives the file behind a link under the link's name, or as a link to another name of it.
+        """
+        try:
+            outcome = self._compare_link(pair)
+        except OSError as error:
+            outcome = Outcome(pair, error=as_told(error, pair.source))
+        if self._remover is not None and not outcome.removed:
+            self._remover.hold(pair.source)
+        return outcome
+
+    def _compare_link(self, pair: Pair) -> Outcome:
+        if pair.shown.kind is not ShownKind.LINK:
+            return self._compare(pair, pair.shown)
+        there = pair.shown.path.readlink()
+        here = pair.source.readlink() if pair.source.is_symlink() else None
+        if here == there:
+            return self._remove_link(pair, Outcome(pair, equal=True))
+        place = Path(os.path.normpath(pair.shown.path.parent / there))
+        if not there.is_absolute() and place.is_relative_to(self._archive):
+            # the other name is compared by itself
+            twin = os.path.realpath(self._source / place.relative_to(self._archive))
+            if os.path.realpath(pair.source) == twin and Path(twin).exists():
+                return self._remove_link(pair, Outcome(pair, equal=True))
+            stored = self._shown_at(place)
+            if stored is not None and pair.source.is_file():
+                return self._compare(pair, stored)
+        what = "file or folder" if here is None else f"link to {here}"
+        return Outcome(pair, differences=[f"{what}, in the archive a link to {there}"])
+
+    def _shown_at(self, place: Path) -> Shown | None:
+        """The file that a mount shows at a place of the archive, None if there is none."""
+        if place == self._archive:
+            return None
+        try:
+            found = shown_in(place.parent, self._archive).get(place.name)
+        except OSError:
+            return None
+        return found if found is not None and found.kind in (ShownKind.FILE, ShownKind.MOVIE) else None
+
+    def _compare(self, pair: Pair, stored: Shown) -> Outcome:
+        """Compare a source, followed if it is a link, with a stored file."""
+        outcome = Outcome(pair)
+        progress = _Progress(self._on_bytes)
+        try:
+            with self._opened(pair, stored) as guard:
+                progress.total = guard.before.st_size
+                outcome.differences = self._differences(guard, progress)
+                if not outcome.differences:
+                    guard.check_unchanged()
+                    outcome.equal = True
+                    self._remove(pair, guard, outcome)
+        except NotRemovedError as error:
+            outcome.not_removed = str(error)
+        except (CryofsError, OSError) as error:
+            outcome.error = as_told(error, pair.source)
+        finally:
+            progress.finish()
+        return outcome
+
+    @contextlib.contextmanager
+    def _opened(self, pair: Pair, stored: Shown) -> Iterator[Guard]:
+        if stored.error is not None:
+            raise stored.error
+        follows = stat.S_ISLNK(pair.state.st_mode) or pair.behind_link
+        with (
+            _open(pair.source, _SAFE if follows else _SAFE | os.O_NOFOLLOW) as source,
+            _open(stored.path, _SAFE | os.O_NOFOLLOW) as there,
+        ):
+            if state_of(os.fstat(there)) != state_of(stored.found):
+                raise ChangedError(f"{stored.path}: changed or replaced since the run began; compare again")
+            guard = Guard(pair, source, stored, there)
+            if self._remover is None or self._settled is None:
+                yield guard
+                return
+            if not follows:
+                self._remover.prepare(guard)
+            self._settled.beside(stored.path.parent)
+            self._settled.file(there, stored.path)
+            with guard:
+                yield guard
+
+    def _differences(self, guard: Guard, progress: "_Progress") -> list[str]:
+        def on_bytes(count: int) -> None:
+            if self._stopped.is_set():
+                raise _StoppedError
+            guard.check_lease()
+            progress.advance(count)
+
+        here, stored = guard.before, guard.stored
+        if stored.kind is not ShownKind.MOVIE:
+            found = stored.found
+            reasons = attribute_differences(here, found.st_mode, found.st_mtime_ns, found.st_size)
+            if here.st_size == found.st_size:
+                reasons += _at(file_difference(guard.source, guard.there, on_bytes))
+            return reasons
+        with ArchivedMovie(stored.path, self._gains, self._pool, descriptor=os.dup(guard.there)) as movie:
+            original, size = movie.record.original, movie.layout.total_bytes
+            reasons = attribute_differences(here, original.mode, original.mtime_ns, size)
+            if here.st_size == size:
+                reasons += _at(movie_difference(guard.source, movie, on_bytes))
+            return reasons
+
+    def _remove(self, pair: Pair, guard: Guard, outcome: Outcome) -> None:
+        if self._remover is None:
+            return
+        if stat.S_ISLNK(pair.state.st_mode):
+            self._remove_link(pair, outcome)
+        elif pair.behind_link:
+            pass  # the link is reported as not removed
+        else:
+            self._remover.remove_file(guard)
+            outcome.removed = True
+
+    def _remove_link(self, pair: Pair, outcome: Outcome) -> Outcome:
+        if self._remover is None or pair.behind_link:
+            return outcome
+        try:
+            self._remover.remove_link(pair.source, pair.state)
+            outcome.removed = True
+        except NotRemovedError as error:
+            outcome.not_removed = str(error)
+        except OSError as error:
+            outcome.error = as_told(error, pair.source)
+        return outcome
+
+
+class _Progress:
+    """Bytes of one file; those that were not compared count in the end, so that the sum is right."""
+
+    def __init__(self, on_bytes: Callable[[int], None]):
+        self._on_bytes = on_bytes
+        self._done = 0
+        self.total = 0
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        self._on_bytes(count)
+
+    def finish(self) -> None:
+        self._on_bytes(max(self.total - self._done, 0))
+
+
+def attribute_differences(here: os.stat_result, mode: int, mtime_ns: int, size: int | None = None) -> list[str]:
+    """Return what differs in mode, modification time and, if given, size."""
+    reasons = []
+    if size is not None and here.st_size != size:
+        reasons.append(f"{here.st_size} bytes, in the archive {size}")
+    if stat.S_IMODE(here.st_mode) != stat.S_IMODE(mode):
+        reasons.append(f"mode {stat.S_IMODE(here.st_mode):04o}, in the archive {stat.S_IMODE(mode):04o}")
+    if here.st_mtime_ns != mtime_ns:
+        reasons.append(f"modified {_time(here.st_mtime_ns)}, in the archive {_time(mtime_ns)}")
+    return reasons
+
+
+def _time(ns: int) -> str:
+    return f"{np.datetime64(ns, 'ns')} UTC"
+
+
+def _at(offset: int | None) -> list[str]:
+    return [] if offset is None else [f"other bytes from byte {offset} on"]
+
+
+@contextlib.contextmanager
+def _open(path: Path, flags: int) -> Iterator[int]:
+    """An open regular file."""
+    descriptor = os.open(path, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ChangedError(f"{path}: not a regular file any more; compare again")
+        yield descriptor
+    finally:
+        os.close(descriptor)

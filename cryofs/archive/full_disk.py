@@ -1,0 +1,64 @@
+"""A run whose storage has no space left: how much is missing, and what is not done."""
+
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from cryofs.archive.jobs import Job, Kind
+from cryofs.errors import FullDiskError
+from cryofs.units import size_text
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_full(error: OSError) -> bool:
+    """Return True if an error of the system means that storage, or the share of a user, has no space left."""
+    return error.errno in _FULL
+
+
+def full_disk(archive: Path, reason: str, jobs: Iterable[Job], ratio: float | None) -> FullDiskError:
+    """Return the error that ends a run: how many of its sources are not done, and an estimate of what they need.
+
+    Parameters
+    ----------
+    jobs : iterable of Job
+        Sources that are not done.
+    ratio : float or None
+        Stored size of the movies so far as a share of their originals; None if there are none.
+    """
+    waiting = list(jobs)
+    need = sum(_size(job) * (_share(job, ratio)) for job in waiting)
+    free = _free_bytes(archive)
+    files = "1 file is" if len(waiting) == 1 else f"{len(waiting)} files are"
+    about = "about" if ratio is not None else "at most"
+    if free is not None and need > free:
+        what = f"{about} {size_text(need - free)} more space is needed (estimated)"
+    else:
+        # a quota, or space that is reserved for root
+        what = f"{about} {size_text(need)} are needed (estimated), and not all free space may be used"
+    return FullDiskError(f"{archive}: {reason}; {files} not done, {what}")
+
+
+def _share(job: Job, ratio: float | None) -> float:
+    is_movie = job.kind in (Kind.MOVIE, Kind.EER)
+    return ratio if is_movie and ratio is not None else 1.0
+
+
+def _size(job: Job) -> int:
+    if job.kind is Kind.LINK:
+        return 0
+    try:
+        return job.source.stat().st_size
+    except OSError:
+        return 0
+
+
+def _free_bytes(archive: Path) -> int | None:
+    for folder in (archive, *archive.absolute().parents):
+        try:
+            found = os.statvfs(folder)
+        except OSError:
+            continue
+        return found.f_bavail * found.f_frsize
+    return None

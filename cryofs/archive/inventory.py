@@ -1,0 +1,154 @@
+"""What a verification checks: the archived movies below a path, and the other files with their recorded checksums."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from cryofs.archive import checksum_lists
+from cryofs.archive.checksum_lists import LIST_NAME
+from cryofs.archive.copies import has_line
+from cryofs.archive.hashing import OnBytes, hash_file
+from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
+from cryofs.archive.sources import Job, Kind, collect_archived
+from cryofs.archive.telling import Counting, OnFile, told
+from cryofs.errors import DamagedError
+from cryofs.formats.checksum_lines import Lines
+
+
+class Figures(Counting, Protocol):
+    """Figures of a verification."""
+
+    without_file: int
+
+
+@dataclass(frozen=True)
+class StoredMovie:
+    """An archived movie; `root` is the folder that was named, None if the movie itself was."""
+
+    path: Path
+    bytes: int
+    root: Path | None
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file and its recorded checksum."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass
+class Inventory:
+    """What a path stands for; `root` is the path if that is a folder, otherwise None."""
+
+    path: Path
+    root: Path | None = None
+    movies: list[StoredMovie] = field(default_factory=list)
+    files: list[StoredFile] = field(default_factory=list)
+    unchecked: list[Path] = field(default_factory=list)
+    without_record: int = 0
+    failed: int = 0
+    bytes: int = 0
+
+    @property
+    def has_nothing(self) -> bool:
+        """True for a folder in which no file has a checksum, not even one that failed."""
+        return self.root is not None and not (self.movies or self.files or self.failed)
+
+
+def take_inventory(path: Path, figures: Figures, on_file: OnFile) -> Inventory:
+    """Find what a path stands for; what is damaged at first sight, or missing, is reported."""
+    failed_before = figures.failed
+    jobs, problems = collect_archived([path])
+    for problem in problems:
+        figures.failed += 1
+        on_file(problem.source, problem.error)
+    root = path.absolute() if any(job.kind is Kind.FOLDER for job in jobs) else None
+    found = Inventory(path, root)
+    lists: dict[Path, Lines] = {}
+    for job in jobs:
+        with told(job.source, figures, on_file):
+            if job.kind is Kind.FOLDER:
+                lists[job.source] = _list_of(job.source, figures, on_file)
+            elif job.kind is Kind.FILE:
+                _sort(job, lists, found)
+    found.failed = figures.failed - failed_before
+    return found
+
+
+def is_intact(file: StoredFile, on_bytes: OnBytes) -> bool:
+    """Check a file against its checksum.
+
+    Returns
+    -------
+    bool
+        False if the file lost its checksum meanwhile, because a run is about to replace it.
+
+    Raises
+    ------
+    DamagedError
+        It has another checksum.
+    """
+    expected: str | None = file.sha256
+    while True:
+        found = hash_file(file.path, on_bytes).sha256
+        if found == expected:
+            return True
+        # a run may have replaced the file and its line since the list was read
+        recorded = checksum_lists.recorded(_real(file.path))
+        if recorded is None:
+            return False
+        if recorded == expected:
+            raise checksum_lists.mismatch_error(file.path, expected, found)
+        expected = recorded
+
+
+def _list_of(folder: Path, figures: Figures, on_file: OnFile) -> Lines:
+    """Return the checksum list of a folder; its invalid lines and missing files are reported."""
+    lines = checksum_lists.load(folder)
+    for line in lines.bad:
+        figures.failed += 1
+        on_file(folder / LIST_NAME, checksum_lists.bad_line_error(folder, line))
+    for name in lines.sums:
+        path = folder / name
+        # a run may have removed the file and its line since the list was read
+        if not os.path.lexists(path) and checksum_lists.recorded(path) is not None:
+            figures.failed += 1
+            figures.without_file += 1
+            text = f"{path}: missing, but {LIST_NAME} lists it; restore it from a backup, or remove its line"
+            on_file(path, DamagedError(text))
+    return lines
+
+
+def _sort(job: Job, lists: dict[Path, Lines], found: Inventory) -> None:
+    """Add a file to an inventory."""
+    path, what = job.source, classify(job.source)
+    sha256 = _recorded(path, lists)
+    if isinstance(what, Archived):
+        found.movies.append(StoredMovie(path, what.size, found.root))
+        found.bytes += what.size
+    if sha256 is not None:
+        found.files.append(StoredFile(path, sha256))
+        found.bytes += path.stat().st_size
+    elif isinstance(what, Damaged):
+        raise what.error
+    elif not isinstance(what, Archived):
+        if found.root is None:
+            text = f"{path}: not an archived movie, and no checksum is recorded for it"
+            raise DamagedError(f"{text}; name the archive, or run cryofs adopt to record one")
+        # links are not followed: a file that they lead to is checked under its own name
+        if not path.is_symlink() and has_line(found.root, path.absolute()):
+            found.unchecked.append(path)
+            found.without_record += isinstance(what, Foreign)
+
+
+def _recorded(path: Path, lists: dict[Path, Lines]) -> str | None:
+    if path.parent in lists:
+        return lists[path.parent].sums.get(path.name)
+    return checksum_lists.recorded(_real(path))
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))

@@ -1,0 +1,92 @@
+"""Symbolic links in sources: where they lead, and what the archive holds in their place."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from cryofs.archive.jobs import Job, Kind, Problem
+from cryofs.archive.walking import Link, Places, job_of, named, relative_link, unreadable, walk
+from cryofs.errors import ArchiveError
+from cryofs.movies.names import is_reference_name
+
+# What becomes of a link that would lead out of the archive: it is stored and reported as left out, what it leads to is
+# archived under its name, or it is stored and accepted.
+LinkChoice = Literal["report", "follow", "keep"]
+
+# As many links as Linux follows in one path.
+_MAX_HOPS = 40
+
+
+def stays_inside(link: Link) -> bool:
+    """Return True if a link, followed step by step, leads to a place beneath its root and never leaves it.
+
+    Only such a link leads to the same place in an archive or a mount; an absolute one would lead to the original.
+    """
+    rest = list(reversed(link.path.relative_to(link.root).parts))
+    here: list[str] = []
+    hops = 0
+    while rest:
+        part = rest.pop()
+        if part == "..":
+            if not here:
+                return False
+            here.pop()
+            continue
+        place = link.root.joinpath(*here, part)
+        if not place.is_symlink():
+            here.append(part)
+            continue
+        text = place.readlink()
+        hops += 1
+        if text.is_absolute() or hops > _MAX_HOPS:
+            return False
+        rest.extend(reversed(text.parts))
+    return True
+
+
+def holds(folder: str, place: str) -> bool:
+    """Return True if a real path is a folder or lies beneath it."""
+    return place == folder or place.startswith(folder.rstrip("/") + "/")
+
+
+def resolved(link: Link, archive: Path, places: Places, choice: LinkChoice) -> Iterator[Job | Problem | Link]:
+    """Yield what becomes of a symbolic link."""
+    path, target = link.path, link.target
+    try:
+        real, own = os.path.realpath(path), os.path.realpath(archive)
+        if not path.exists():
+            yield Job(Kind.LINK, path, target)
+        elif is_reference_name(target.name) and path.is_file():
+            # mounts hide this name, unless an archived movie has it
+            yield job_of(path, target, archive)
+        elif stays_inside(link) and not holds(own, real):
+            yield Job(Kind.LINK, path, target)
+        elif choice == "follow":
+            yield from _followed(link, real, own, archive, places)
+        elif holds(own, real):
+            yield Job(Kind.LINK, path, target, outside="leads into the archive")
+        elif places.name_of(real) is not None:
+            yield Job(Kind.LINK, path, target, outside=f"leads to the original {real}, not to its copy in the archive")
+        else:
+            yield Job(Kind.LINK, path, target, outside=f"leads to {real}, which is not among the sources")
+    except OSError as error:
+        yield unreadable(path, error)
+
+
+def _followed(link: Link, real: str, own: str, archive: Path, places: Places) -> Iterator[Job | Problem | Link]:
+    """Yield what a link leads to, under the name of the link; a relative link if the archive has it already."""
+    path, target = link.path, link.target
+    name = places.name_of(real)
+    if holds(own, real):
+        yield Problem(path, ArchiveError(f"{path}: leads into the archive; remove the link, or use --keep-links"))
+    elif holds(real, os.path.realpath(path.parent)):
+        yield Problem(path, ArchiveError(f"{path}: leads to a folder that holds it; remove it, or use --keep-links"))
+    elif name is not None:
+        yield Job(Kind.LINK, path, target, relative_link(target, name))
+    elif path.is_dir():
+        yield from walk(path, archive, places, target, once=True)
+    elif path.is_file():
+        yield named(path, target, archive, places)
+    else:
+        yield Problem(path, ArchiveError(f"{path}: neither file nor folder; leave it out of the archive"))

@@ -1,0 +1,192 @@
+"""Pairs of names: each source file, link and folder beside what a mount of the archive shows under its name."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from cryofs.archive.shown import Shown, ShownKind, is_renamed_movie, kind_of, renamed_movie, shown_in, states_in
+from cryofs.archive.telling import as_told
+from cryofs.errors import CryofsError
+from cryofs.movies.names import is_own_name
+
+
+class Side(StrEnum):
+    """Where a name is missing."""
+
+    SOURCE = "source"
+    ARCHIVE = "archive"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A name that one side lacks; `path` is its file on the other side."""
+
+    path: Path
+    side: Side
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A source and what a mount shows under its name.
+
+    Attributes
+    ----------
+    name : Path
+        Relative to SOURCE.
+    state : os.stat_result
+        Inode of the source, of a link that of the link itself.
+    behind_link : bool
+        Whether a link to a folder leads to the source, which is then not a part of SOURCE.
+    """
+
+    name: Path
+    source: Path
+    state: os.stat_result
+    shown: Shown
+    behind_link: bool = False
+
+
+@dataclass
+class Scan:
+    """Everything below SOURCE and ARCHIVE.
+
+    Attributes
+    ----------
+    folders : list of Pair
+        Folders that both sides have, each before those in it.
+    links : list of Pair
+        Links on the side of SOURCE, and what a link leads to if the archive has a link.
+    unlike : list of Pair
+        Names that stand for something of another kind on the other side.
+    followed : list of Pair
+        Links to folders whose content the archive holds in a folder of this name.
+    archive_links : list of Path
+        All symbolic links of the archive.
+    """
+
+    files: list[Pair] = field(default_factory=list)
+    links: list[Pair] = field(default_factory=list)
+    folders: list[Pair] = field(default_factory=list)
+    unlike: list[Pair] = field(default_factory=list)
+    followed: list[Pair] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+    failed: list[CryofsError] = field(default_factory=list)
+    archive_links: list[Path] = field(default_factory=list)
+    source_folders: dict[tuple[int, int], Path] = field(default_factory=dict)
+    archive_folders: dict[tuple[int, int], Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Folders:
+    """A folder of SOURCE and its counterpart; None on the side that lacks it."""
+
+    name: Path
+    source: Path | None
+    shown: Path | None
+    behind_link: bool = False
+
+
+def scan(source: Path, archive: Path, listed: Callable[[Path], None]) -> Scan:
+    """Pair everything below two folders; `listed` is called with each folder of the archive after it was listed."""
+    return _Scanner(archive, listed).run(source)
+
+
+class _Scanner:
+    def __init__(self, archive: Path, listed: Callable[[Path], None]):
+        self._archive = archive
+        self._listed = listed
+        self._found = Scan()
+
+    def run(self, source: Path) -> Scan:
+        waiting = [_Folders(Path(), source, self._archive)]
+        while waiting:
+            waiting += reversed(list(self._folders(waiting.pop())))
+        return self._found
+
+    def _folders(self, place: _Folders) -> Iterator[_Folders]:
+        """Pair the names of two folders; yield the folders in them."""
+        try:
+            sources = self._sources(place.source, place.behind_link) if place.source else {}
+            shown = self._shown(place.shown) if place.shown else {}
+        except OSError as error:
+            self._found.failed.append(as_told(error, place.source or place.shown or Path()))
+            return
+        if place.name != Path() and not sources and not shown:
+            # an empty folder is missing by itself, others by what is in them
+            if place.shown is None and place.source is not None:
+                self._found.missing.append(Missing(place.source, Side.ARCHIVE))
+            elif place.source is None and place.shown is not None:
+                self._found.missing.append(Missing(place.shown, Side.SOURCE))
+        for name in sorted(sources | shown):
+            yield from self._name(place, name, sources.get(name), shown.get(name))
+
+    def _sources(self, folder: Path, behind_link: bool) -> dict[str, os.stat_result]:
+        if not behind_link:
+            self._found.source_folders[identity(folder.stat())] = folder
+        return dict(states_in(folder))
+
+    def _shown(self, folder: Path) -> dict[str, Shown]:
+        self._found.archive_folders[identity(folder.stat())] = folder
+        shown = shown_in(folder, self._archive)
+        self._listed(folder)
+        self._found.archive_links += [each.path for each in shown.values() if each.kind is ShownKind.LINK]
+        return shown
+
+    def _name(
+        self, place: _Folders, name: str, state: os.stat_result | None, shown: Shown | None
+    ) -> Iterator[_Folders]:
+        below = place.name / name
+        if state is None or place.source is None:
+            if shown is not None:
+                yield from self._only_in_archive(below, shown)
+            return
+        source = place.source / name
+        if shown is None and place.shown is not None:
+            shown = renamed_movie(place.shown, name)
+        if is_own_name(name):
+            reason = "names that begin with .cryofs- belong to cryofs and are not archived"
+            self._found.missing.append(Missing(source, Side.ARCHIVE, reason))
+        elif shown is None:
+            yield from self._only_in_source(below, source, state, place.behind_link)
+        else:
+            yield from self._both(Pair(below, source, state, shown, place.behind_link))
+
+    def _only_in_archive(self, name: Path, shown: Shown) -> Iterator[_Folders]:
+        if shown.kind is ShownKind.FOLDER:
+            yield _Folders(name, None, shown.path)
+        elif not shown.optional and not is_renamed_movie(shown):
+            self._found.missing.append(Missing(shown.path, Side.SOURCE))
+
+    def _only_in_source(self, name: Path, source: Path, state: os.stat_result, behind_link: bool) -> Iterator[_Folders]:
+        kind = kind_of(state)
+        if kind is ShownKind.FOLDER:
+            yield _Folders(name, source, None, behind_link)
+        else:
+            reason = "neither a file nor a folder" if kind is ShownKind.SPECIAL else ""
+            self._found.missing.append(Missing(source, Side.ARCHIVE, reason))
+
+    def _both(self, pair: Pair) -> Iterator[_Folders]:
+        kind, shown = kind_of(pair.state), pair.shown.kind
+        is_file = shown in (ShownKind.FILE, ShownKind.MOVIE)
+        # behind a link, compress stores a link for what the archive has already
+        is_link = kind is ShownKind.LINK or (pair.behind_link and shown is ShownKind.LINK)
+        if kind is ShownKind.FOLDER and shown is ShownKind.FOLDER:
+            self._found.folders.append(pair)
+            yield _Folders(pair.name, pair.source, pair.shown.path, pair.behind_link)
+        elif kind is ShownKind.LINK and shown is ShownKind.FOLDER and pair.source.is_dir():
+            self._found.followed.append(pair)
+            yield _Folders(pair.name, pair.source, pair.shown.path, behind_link=True)
+        elif is_link and (is_file or shown is ShownKind.LINK):
+            self._found.links.append(pair)
+        elif kind is ShownKind.FILE and is_file:
+            self._found.files.append(pair)
+        else:
+            self._found.unlike.append(pair)
+
+
+def identity(found: os.stat_result) -> tuple[int, int]:
+    """Return device and inode."""
+    return found.st_dev, found.st_ino

@@ -1,0 +1,42 @@
+"""Checksums for files that are in an archive without one."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from cryofs.archive.checksum_lists import ChecksumLists
+from cryofs.archive.hashing import Hashed, OnBytes, each, hash_file
+from cryofs.archive.leases import check_no_writer
+from cryofs.archive.telling import Counting, OnFile, OnFrame, as_told, told
+from cryofs.errors import CryofsError
+
+
+class Figures(Counting, Protocol):
+    """Figures of a run; `files` got a checksum."""
+
+    files: int
+
+
+def record_checksums(paths: Iterable[Path], jobs: int, done: Figures, on_file: OnFile, on_done: OnFrame) -> None:
+    """Hash some files, and enter them into the checksum lists of their folders."""
+
+    def recorded(path: Path) -> None:
+        done.files += 1
+        on_file(path, None)
+
+    def failed(path: Path, error: CryofsError | OSError) -> None:
+        done.failed += 1
+        on_file(path, as_told(error, path))
+
+    with ChecksumLists(recorded, failed) as lists:
+        for path, outcome in each(_hash_finished, paths, jobs, lambda _: None):
+            with told(path, done, on_file):
+                hashed = outcome.result()
+                lists.add(path, hashed.sha256, hashed.found)
+            on_done(1)
+
+
+def _hash_finished(path: Path, on_bytes: OnBytes) -> Hashed:
+    with path.open("rb") as file:
+        check_no_writer(file.fileno(), path)
+    return hash_file(path, on_bytes)

@@ -1,0 +1,114 @@
+"""Why a comparison is refused before anything is removed: the sources and the archive are not two things."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from cryofs.archive.pairs import Scan, identity
+from cryofs.errors import ArchiveError
+from cryofs.mount_table import Mount, is_far, mount_of
+from cryofs.remedies import explain
+
+MOUNT_TYPE = "fuse.cryofs"
+# file systems in a process that write to a disk of this machine
+_LOCAL_FUSE = ("fuseblk",)
+_OTHER_FOLDER = "name the folder that the archive was made from"
+
+
+def check_folders(source: Path, archive: Path, mounts: list[Mount]) -> None:
+    """Check what can be checked before SOURCE and ARCHIVE are listed.
+
+    Raises
+    ------
+    ArchiveError
+        One of them is not a folder or is on a mount of cryofs, or one lies in the other.
+    """
+    for folder in (source, archive):
+        try:
+            os.scandir(folder).close()
+        except OSError as error:
+            raise ArchiveError(explain(error, folder)) from error
+    if _is_on_cryofs(archive, mounts):
+        raise ArchiveError(f"{archive}: a cryofs mount, not an archive; pass the folder given to compress as -o")
+    inside = [mount.place for mount in mounts if mount.kind == MOUNT_TYPE and mount.place.is_relative_to(_real(source))]
+    if _is_on_cryofs(source, mounts) or inside:
+        place = inside[0] if inside else source
+        raise ArchiveError(f"{place}: a cryofs mount shows an archive, not originals; {_OTHER_FOLDER}")
+    for one, other in ((source, archive), (archive, source)):
+        places = [_real(one), *_real(one).parents]
+        if identity(other.stat()) in [identity(place.stat()) for place in places]:
+            raise ArchiveError(f"{one}: SOURCE and ARCHIVE overlap ({other}); {_OTHER_FOLDER}")
+
+
+def check_scan(found: Scan, mounts: list[Mount]) -> None:
+    """Check the folders that were found below SOURCE and ARCHIVE.
+
+    Raises
+    ------
+    ArchiveError
+        A folder belongs to both, as with bind mounts, or to a mount of cryofs.
+    """
+    cryofs_devices = {mount.device for mount in mounts if mount.kind == MOUNT_TYPE}
+    for key, folder in found.source_folders.items():
+        if key in found.archive_folders:
+            other = found.archive_folders[key]
+            raise ArchiveError(f"{folder}: SOURCE and ARCHIVE overlap, {other} is the same folder; {_OTHER_FOLDER}")
+        if device_name(key[0]) in cryofs_devices:
+            raise ArchiveError(f"{folder}: a cryofs mount shows an archive, not originals; {_OTHER_FOLDER}")
+
+
+def check_links(found: Scan) -> None:
+    """Check that the archive does not depend on what is about to be removed.
+
+    Raises
+    ------
+    ArchiveError
+        A link of the archive leads into SOURCE.
+    """
+    for link in found.archive_links:
+        target = Path(os.path.realpath(link))
+        if any(_is_one_of(place, found.source_folders) for place in (target, *target.parents)):
+            text = f"{link}: this link of the archive leads into SOURCE ({target})"
+            raise ArchiveError(f"{text}; replace it by a copy, for example with cryofs compress --follow-links")
+
+
+def check_storage(archive: Path, folders: Iterable[Path], mounts: list[Mount]) -> None:
+    """Check that fsync means something where the archive is.
+
+    Raises
+    ------
+    ArchiveError
+        A part of it is on a FUSE file system, which may acknowledge data that it has not stored.
+    """
+    places = {_real(archive), *map(_real, folders)}
+    for mount in {mount_of(place, mounts) for place in places} - {None}:
+        if mount is not None and mount.kind.startswith("fuse") and mount.kind not in _LOCAL_FUSE:
+            text = f"{mount.place}: fsync on {mount.kind} does not guarantee that files are on a disk"
+            raise ArchiveError(f"{text}; pass --trust-storage if you know that this storage keeps them")
+
+
+def leases_hold(folder: Path, mounts: list[Mount]) -> bool:
+    """Return True if a lease on a file of this folder covers all programs that can open it."""
+    mount = mount_of(_real(folder), mounts)
+    return mount is not None and not is_far(mount.kind)
+
+
+def device_name(device: int) -> str:
+    """Return a device number as the table of mounts has it."""
+    return f"{os.major(device)}:{os.minor(device)}"
+
+
+def _is_on_cryofs(folder: Path, mounts: list[Mount]) -> bool:
+    mount = mount_of(_real(folder), mounts)
+    return mount is not None and mount.kind == MOUNT_TYPE
+
+
+def _is_one_of(place: Path, folders: dict[tuple[int, int], Path]) -> bool:
+    try:
+        return identity(place.stat()) in folders
+    except OSError:
+        return False
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))

@@ -1,0 +1,184 @@
+"""Removing sources that the archive holds: never one that changed, is in use, or is the archived file itself."""
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cryofs.archive import write_lease
+from cryofs.archive.pairs import Pair, identity
+from cryofs.archive.shown import Shown
+from cryofs.errors import ChangedError
+from cryofs.file_state import state_of
+
+_NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
+
+
+class NotRemovedError(Exception):
+    """Why a source stays although nothing differs."""
+
+
+class Guard:
+    """An open source and its open counterpart, in the state that they were found in.
+
+    Attributes
+    ----------
+    source, there : int
+        Descriptors of the source and of the stored file.
+    before : os.stat_result
+        State of the source when it was opened.
+    """
+
+    def __init__(self, pair: Pair, source: int, stored: Shown, there: int):
+        self.pair = pair
+        self.source = source
+        self.stored = stored
+        self.there = there
+        self.before = os.fstat(source)
+        self._leased = False
+
+    def take_lease(self) -> None:
+        """Take a write lease on the source; NotRemovedError if another program has the file open."""
+        try:
+            self._leased = write_lease.take(self.source)
+        except ChangedError as error:
+            raise NotRemovedError(f"in use: {error}") from error
+
+    def check_lease(self) -> None:
+        """Raise NotRemovedError if another program opens the source; it does not wait any longer then."""
+        if self._leased and not write_lease.is_held(self.source):
+            self._end_lease()
+            raise NotRemovedError("in use: another program opened it meanwhile")
+
+    def check_unchanged(self) -> None:
+        """Check that both files are as they were opened, and that the stored one still has its name.
+
+        Raises
+        ------
+        ChangedError
+            One of them is not.
+        """
+        if state_of(os.fstat(self.source)) != state_of(self.before):
+            raise ChangedError(f"{self.pair.source}: changed while it was compared; compare again")
+        found = state_of(self.stored.found)
+        if state_of(os.fstat(self.there)) != found or state_of(self.stored.path.lstat()) != found:
+            raise ChangedError(f"{self.stored.path}: changed or replaced while it was compared; compare again")
+
+    def _end_lease(self) -> None:
+        if self._leased:
+            self._leased = False
+            write_lease.release(self.source)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_lease()
+
+
+class Remover:
+    """Removes files, links and folders of SOURCE; threads may share it.
+
+    Parameters
+    ----------
+    folders : mapping
+        Folders of SOURCE by device and inode, as the run found them.
+    leases_hold : callable
+        Whether leases on files of a folder cover all programs that can open them.
+    """
+
+    def __init__(self, folders: Mapping[tuple[int, int], Path], leases_hold: Callable[[Path], bool]):
+        self._folders = folders
+        self._leases_hold = leases_hold
+        self._lock = threading.Lock()
+        self._by_device: dict[int, bool] = {}
+        self._held: dict[tuple[int, int], Path] = {}
+
+    def hold(self, link: Path) -> None:
+        """Keep the file that a link leads to, because the link stays."""
+        try:
+            found = link.stat()
+        except OSError:
+            return
+        with self._lock:
+            self._held[identity(found)] = link
+
+    def prepare(self, guard: Guard) -> None:
+        """Check that a file may be removed, before it is compared; it is under a lease afterwards where there is one.
+
+        Raises
+        ------
+        NotRemovedError
+            It is the stored file itself, a link that stays leads to it, or another program has it open.
+        """
+        if identity(guard.before) == identity(guard.stored.found):
+            raise NotRemovedError(f"one file (inode) with {guard.stored.path}, so it was compared with itself")
+        with self._lock:
+            link = self._held.get(identity(guard.before))
+        if link is not None:
+            raise NotRemovedError(f"the link {link} leads to it and was not removed")
+        if self._has_leases(guard.pair.source.parent, guard.before.st_dev):
+            guard.take_lease()
+
+    def remove_file(self, guard: Guard) -> None:
+        """Remove a file that was found equal.
+
+        Raises
+        ------
+        NotRemovedError
+            It changed meanwhile or is in use.
+        ChangedError
+            The stored file changed.
+        """
+        guard.check_lease()
+        guard.check_unchanged()
+        self._remove(guard.pair.source, guard.before)
+
+    def remove_link(self, link: Path, before: os.stat_result) -> None:
+        """Remove a symbolic link; errors as those of `remove_file`."""
+        self._remove(link, before)
+
+    def remove_folder(self, folder: Path, before: os.stat_result) -> None:
+        """Remove a folder if it is empty and still the one that was found."""
+        parent = self._opened_parent(folder)
+        try:
+            if identity(os.stat(folder.name, dir_fd=parent, follow_symlinks=False)) == identity(before):
+                os.rmdir(folder.name, dir_fd=parent)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno not in _NOT_EMPTY:
+                raise
+        finally:
+            os.close(parent)
+
+    def _remove(self, path: Path, before: os.stat_result) -> None:
+        parent = self._opened_parent(path)
+        try:
+            now = os.stat(path.name, dir_fd=parent, follow_symlinks=False)
+            if state_of(now) != state_of(before):
+                raise NotRemovedError("changed or replaced while it was compared")
+            os.unlink(path.name, dir_fd=parent)
+        except FileNotFoundError as error:
+            raise NotRemovedError("removed by another program") from error
+        finally:
+            os.close(parent)
+
+    def _opened_parent(self, path: Path) -> int:
+        """The folder of a path; NotRemovedError if another one has its name now."""
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if self._folders.get(identity(os.fstat(parent))) != path.parent:
+            os.close(parent)
+            raise NotRemovedError(f"{path.parent} was replaced by another folder meanwhile")
+        return parent
+
+    def _has_leases(self, folder: Path, device: int) -> bool:
+        with self._lock:
+            if device not in self._by_device:
+                self._by_device[device] = self._leases_hold(folder)
+            return self._by_device[device]

@@ -1,0 +1,148 @@
+"""Restoring one original: nothing is replaced unless the user asked for it."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from cryofs.archive import durable
+from cryofs.archive.adopt import restore_adopted
+from cryofs.archive.checksum_lists import ListReader, mismatch_error
+from cryofs.archive.same_bytes import file_difference, movie_difference, tiff_difference
+from cryofs.archive.telling import OnFrame
+from cryofs.archive.verify import Checked, feed
+from cryofs.errors import ArchiveError
+from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.gain import GainLibrary
+
+
+@dataclass
+class Extracted(Checked):
+    """Figures of a run; `unchanged` counts movies and files that existed already, with the same bytes."""
+
+    unchanged: int = 0
+
+
+class Restorer:
+    """Restores originals, one after the other.
+
+    Parameters
+    ----------
+    overwrite : bool
+        Whether to replace files that exist already.
+    """
+
+    def __init__(self, gains: GainLibrary, pool: Executor, figures: Extracted, on_frame: OnFrame, *, overwrite: bool):
+        self._gains = gains
+        self._pool = pool
+        self._figures = figures
+        self._on_frame = on_frame
+        self._overwrite = overwrite
+        self._lists = ListReader()
+
+    def link(self, source: Path, target: Path) -> bool:
+        """Restore a symbolic link; result and errors as those of `file`."""
+        exists = target.is_symlink() or target.exists()
+        if exists and not self._overwrite:
+            if not target.is_symlink() or target.readlink() != source.readlink():
+                raise _refused(target, f"it is not a link to {source.readlink()}")
+            return False
+        durable.copy_link(source, target)
+        return True
+
+    def file(self, source: Path, target: Path) -> bool:
+        """Restore a file that the archive keeps as it is.
+
+        Returns
+        -------
+        bool
+            False if it exists already, with the same bytes.
+
+        Raises
+        ------
+        ArchiveError
+            Another file has its name.
+        """
+
+        def difference(there: int) -> int | None:
+            with source.open("rb") as stored:
+                return file_difference(there, stored.fileno())
+
+        if self._exists(target, source.stat().st_size, difference):
+            self._figures.unchanged += 1
+            return False
+        durable.copy_file(source, target, partial(self._replacing, source))
+        self._figures.files += 1
+        return True
+
+    def movie(self, source: Path, target: Path) -> bool:
+        """Restore the original of an archived movie; result and errors as those of `file`."""
+        with ArchivedMovie(source.absolute(), self._gains, self._pool) as movie:
+            adopted = movie.record.adopted
+
+            def difference(there: int) -> int | None:
+                if adopted is None:
+                    return movie_difference(there, movie, on_frame=self._on_frame)
+                found = tiff_difference(there, movie)
+                self._on_frame(movie.layout.frames)
+                return found
+
+            if self._exists(target, adopted.bytes if adopted else movie.layout.total_bytes, difference):
+                self._figures.unchanged += 1
+                return False
+            self._restore(movie, target)
+            self._figures.count(movie)
+            return True
+
+    def _exists(self, target: Path, size: int, difference: Callable[[int], int | None]) -> bool:
+        """Return True if a file is there with the same bytes, False if it is to be restored; else ArchiveError."""
+        if self._overwrite:
+            return False
+        try:
+            found = target.lstat()
+        except FileNotFoundError:
+            return False
+        if stat.S_ISDIR(found.st_mode):
+            return False  # restoring reports it
+        if not stat.S_ISREG(found.st_mode):
+            raise _refused(target, "it is a symbolic link" if target.is_symlink() else "it is not a regular file")
+        if found.st_size != size:
+            raise _refused(target, f"it has {found.st_size} bytes, not {size}")
+        with target.open("rb") as there:
+            offset = difference(there.fileno())
+        if offset is not None:
+            raise _refused(target, f"it differs from the archive from byte {offset} on")
+        return True
+
+    def _restore(self, movie: ArchivedMovie, target: Path) -> None:
+        original = movie.record.original
+        with durable.draft(target) as made:
+            if movie.record.adopted is not None:
+                restore_adopted(movie, made.file.write)
+                self._on_frame(movie.layout.frames)
+            else:
+                feed(movie, made.write, self._on_frame)
+            os.fchmod(made.file.fileno(), original.mode)
+            with durable.naming(target):
+                made.file.flush()
+            os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
+            made.sync()
+            with self._lists.replacing(target):
+                made.publish()
+
+    @contextlib.contextmanager
+    def _replacing(self, source: Path, target: Path, sha256: str) -> Iterator[None]:
+        """Surround the step that gives a restored copy its name, which needs the checksum that the archive has."""
+        expected = self._lists.recorded(source)
+        if expected not in (None, sha256):
+            raise mismatch_error(source, expected, sha256)
+        with self._lists.replacing(target, sha256):
+            yield
+
+
+def _refused(target: Path, reason: str) -> ArchiveError:
+    return ArchiveError(f"{target}: exists, and {reason}; rename it, or pass --overwrite to replace it")

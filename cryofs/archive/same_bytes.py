@@ -1,0 +1,106 @@
+"""Byte for byte: an open source file against what a mount would show for it."""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+from cryofs.archive.adopt import check_adopted, restore_adopted
+from cryofs.archive.telling import OnFrame
+from cryofs.archive.verify import feed
+from cryofs.formats.reading import fill
+from cryofs.movies.archived import ArchivedMovie, check_pages
+
+_CHUNK = 4 << 20
+# Called with how many bytes more were compared; what it raises ends the comparison.
+OnBytes = Callable[[int], None]
+
+
+def _ignore(_: int) -> None:
+    """Ignore progress."""
+
+
+class _UnequalError(Exception):
+    """The first byte that differs."""
+
+    def __init__(self, offset: int):
+        super().__init__(offset)
+        self.offset = offset
+
+
+class _Reader:
+    """Compares pieces that come in order with an open file."""
+
+    def __init__(self, descriptor: int, on_bytes: OnBytes):
+        self._descriptor = descriptor
+        self._on_bytes = on_bytes
+        self._memory = memoryview(bytearray())
+        self.offset = 0
+
+    def take(self, piece: memoryview) -> None:
+        """Compare the next piece.
+
+        Raises
+        ------
+        _UnequalError
+            The file has other bytes there, or ends before.
+        """
+        size = piece.nbytes
+        if len(self._memory) < size:
+            self._memory = memoryview(bytearray(size))
+        count = fill(self._descriptor, self._memory[:size], self.offset)
+        here = np.frombuffer(self._memory, np.uint8, size)
+        there = np.frombuffer(piece, np.uint8)
+        if count < size or not np.array_equal(here, there):
+            unequal = np.flatnonzero(here[:count] != there[:count])
+            raise _UnequalError(self.offset + (int(unequal[0]) if unequal.size else count))
+        self.offset += size
+        self._on_bytes(size)
+
+
+def movie_difference(
+    source: int, movie: ArchivedMovie, on_bytes: OnBytes = _ignore, on_frame: OnFrame = _ignore
+) -> int | None:
+    """Return the offset of the first byte in which a source differs from an archived movie, None if it is equal.
+
+    The movie is decoded with all checks of `cryofs verify`: strips, frames, the whole, and the TIFF structure.
+
+    Raises
+    ------
+    DamagedError, GainError, ChangedError
+        The movie cannot be given back.
+    """
+    if movie.record.adopted is not None:
+        check_adopted(movie)
+    else:
+        check_pages(movie)
+    return _difference(source, lambda take: feed(movie, take, on_frame), on_bytes)
+
+
+def tiff_difference(source: int, movie: ArchivedMovie) -> int | None:
+    """Return the offset of the first byte in which a source differs from an adopted TIFF as it was before, or None."""
+    return _difference(source, lambda take: restore_adopted(movie, lambda piece: take(memoryview(piece))), _ignore)
+
+
+def file_difference(source: int, stored: int, on_bytes: OnBytes = _ignore) -> int | None:
+    """Return the offset of the first byte in which two open files differ, None if they are equal."""
+
+    def feed_file(take: Callable[[memoryview], object]) -> None:
+        memory = memoryview(bytearray(_CHUNK))
+        offset = 0
+        while count := fill(stored, memory, offset):
+            take(memory[:count])
+            offset += count
+
+    return _difference(source, feed_file, on_bytes)
+
+
+def _difference(
+    source: int, feed_to: Callable[[Callable[[memoryview], object]], None], on_bytes: OnBytes
+) -> int | None:
+    reader = _Reader(source, on_bytes)
+    try:
+        feed_to(reader.take)
+    except _UnequalError as unequal:
+        return unequal.offset
+    return reader.offset if reader.offset < os.fstat(source).st_size else None

@@ -1,0 +1,198 @@
+"""Original names: which file of an archive stands for which original, as the main view of a mount shows it.
+
+A mount looks names up one by one (`cryofs.vfs.tree`). This module lists whole folders, for runs that restore or
+compare originals. Names that a mount derives from a file that it shows as well, such as the `X.mrc` of an EER file, are
+not originals and not listed.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from cryofs.archive.done import held_movie
+from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
+from cryofs.errors import CryofsError
+from cryofs.formats.record import Record
+from cryofs.movies.gain import is_estimated
+from cryofs.movies.names import (
+    foreign_name,
+    foreign_names,
+    is_own_name,
+    is_reference_name,
+    is_tiff_name,
+    original_name,
+)
+from cryofs.settings import FILE_NAME
+
+
+class ShownKind(Enum):
+    """What a mount shows under a name."""
+
+    FOLDER = "a folder"
+    LINK = "a symbolic link"
+    FILE = "a file"
+    MOVIE = "an archived movie"
+    SPECIAL = "neither a file nor a folder"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A name that a mount shows.
+
+    Attributes
+    ----------
+    path : Path
+        The file of the archive behind it.
+    found : os.stat_result
+        Its inode, of a link that of the link itself.
+    record : Record or None
+        The record of an archived movie.
+    error : Exception or None
+        Why the record of an archived movie cannot be read.
+    optional : bool
+        True for what the archive holds besides originals.
+    """
+
+    kind: ShownKind
+    path: Path
+    found: os.stat_result
+    record: Record | None = None
+    error: CryofsError | OSError | None = None
+    optional: bool = False
+
+
+def restored_name(name: str, record: Record) -> str:
+    """Return the name of the original that an archived movie gives back; one that was adopted keeps its own."""
+    # foreign_name covers X.tif as well, an archived movie that was renamed
+    return name if record.adopted is not None else foreign_name(name) or name
+
+
+def kind_of(found: os.stat_result) -> ShownKind:
+    """Return what an inode is, by itself."""
+    if stat.S_ISDIR(found.st_mode):
+        return ShownKind.FOLDER
+    if stat.S_ISLNK(found.st_mode):
+        return ShownKind.LINK
+    return ShownKind.FILE if stat.S_ISREG(found.st_mode) else ShownKind.SPECIAL
+
+
+def shown_in(folder: Path, root: Path) -> dict[str, Shown]:
+    """Return what a mount of `root` shows in a folder of it, by name; only originals, no derived names.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be listed.
+    """
+    found = dict(states_in(folder))
+    movies: dict[str, Shown] = {}
+    others: dict[str, Shown] = {}
+    references_shown = None
+    for name, state in sorted(found.items()):
+        path = folder / name
+        movie = _movie(path, state)
+        if is_own_name(name):
+            continue
+        if is_reference_name(name) and stat.S_ISREG(state.st_mode):
+            if references_shown is None:
+                references_shown = _shows_references(folder, found)
+            if references_shown and not _is_estimated(path):
+                others[name] = Shown(kind_of(state), path, state, optional=True)
+        elif movie is not None:
+            movies[original_name(name) or name] = movie
+        else:
+            others[name] = Shown(kind_of(state), path, state, optional=folder == root and name == FILE_NAME)
+    return others | movies
+
+
+def states_in(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the names in a folder with their inodes, links not followed; names that are removed meanwhile are left out.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be listed.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                yield entry.name, entry.stat(follow_symlinks=False)
+
+
+def renamed_movie(folder: Path, name: str) -> Shown | None:
+    """Return the archived movie that was renamed `X.tif` and is therefore shown as `X.mrc` too, or None."""
+    for tiff in foreign_names(name):
+        path = folder / tiff
+        try:
+            state = path.lstat()
+            record = held_movie(path)
+        except (CryofsError, OSError):
+            continue
+        if record is not None and record.adopted is None:
+            return Shown(ShownKind.MOVIE, path, state, record)
+    return None
+
+
+def is_renamed_movie(shown: Shown) -> bool:
+    """Return True for an archived movie under another name: a mount shows the file itself and the original besides."""
+    if shown.kind is not ShownKind.FILE or not is_tiff_name(shown.path.name):
+        return False
+    try:
+        record = held_movie(shown.path)
+    except (CryofsError, OSError):
+        return False
+    return record is not None and record.adopted is None
+
+
+def _movie(path: Path, state: os.stat_result) -> Shown | None:
+    """An archived movie under the name that compress gave it."""
+    if original_name(path.name) is None or not stat.S_ISREG(state.st_mode):
+        return None
+    try:
+        record = held_movie(path)
+    except (CryofsError, OSError) as error:
+        # listed by mounts, too, so that the loss is seen
+        return Shown(ShownKind.MOVIE, path, state, error=error)
+    if record is None:
+        return None
+    # what was rendered from an EER file or adopted stands for no original of this name
+    optional = record.rendered is not None or record.adopted is not None
+    return Shown(ShownKind.MOVIE, path, state, record, optional=optional)
+
+
+def _shows_references(folder: Path, found: dict[str, os.stat_result]) -> bool:
+    """Return True if gain references of other programs appear: the folder, or one in it, has TIFF movies of theirs."""
+    below = [folder / name for name, state in found.items() if stat.S_ISDIR(state.st_mode)]
+    return any(map(_holds_foreign, [folder, *below]))
+
+
+def _is_estimated(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return is_estimated(file.fileno())
+    except OSError:
+        return False  # shown; reading it returns the error
+
+
+def _holds_foreign(folder: Path) -> bool:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    tiffs = (name for name in names if is_tiff_name(name) and original_name(name) is None)
+    return any(_is_foreign(folder / name) for name in tiffs)
+
+
+def _is_foreign(path: Path) -> bool:
+    try:
+        if path.is_symlink() or not path.is_file():
+            return False
+        what = classify(path)
+    except OSError:
+        return True
+    adopted = isinstance(what, Archived) and what.record.adopted is not None
+    return adopted or isinstance(what, Foreign | Damaged)

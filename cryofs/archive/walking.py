@@ -1,0 +1,173 @@
+"""Everything that a source stands for: files of a folder's tree, movies of a list, the links among them."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryofs.archive.jobs import Job, Kind, Problem
+from cryofs.errors import ArchiveError, CryofsError
+from cryofs.formats import lists
+from cryofs.movies.names import archived_name, is_file, is_movie_name, is_own_name
+from cryofs.remedies import explain
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link in a folder that is archived.
+
+    Attributes
+    ----------
+    target : Path
+        Its name in the archive.
+    root : Path
+        The folder whose tree is archived; a link that leads out of it leads out of the archive.
+    """
+
+    path: Path
+    target: Path
+    root: Path
+
+
+@dataclass
+class Places:
+    """Names in the archive of what is archived, by real paths."""
+
+    folders: dict[str, Path] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+
+    def known(self, real: str) -> Path | None:
+        """Return the name of a file or folder that was archived by itself or as the root of a tree."""
+        return self.files.get(real) or self.folders.get(real)
+
+    def name_of(self, real: str) -> Path | None:
+        """Return the original name under which the archive has a file or folder, None if it has none."""
+        folder, _, name = real.rpartition("/")
+        if (known := self.known(real)) is not None or folder not in self.folders:
+            return known
+        return self.folders[folder] / name
+
+
+def items_of(source: Path, archive: Path | None, places: Places) -> Iterator[Job | Problem | Link]:
+    """Yield what a source stands for; where `archive` is None, files keep their names."""
+    try:
+        if source.is_dir() and archive is not None and same_folder(source, archive):
+            text = f"{source}: source and archive are one folder; name another archive with -o"
+            yield Problem(source, ArchiveError(text))
+        elif source.is_dir():
+            yield from walk(source, archive, places)
+        elif not source.is_file():
+            what = "neither file nor folder" if source.exists() else "no such file or folder"
+            yield Problem(source, ArchiveError(f"{source}: {what}; check the path"))
+        elif source.suffix in lists.SUFFIXES:
+            yield from _listed(source, archive, places)
+        else:
+            yield named(source, Path(source.name), archive, places)
+    except OSError as error:
+        yield unreadable(source, error)
+
+
+def _listed(source: Path, archive: Path | None, places: Places) -> Iterator[Job | Problem]:
+    """Movies in a list, relative to where the command runs, as RELION has it, or else to the list.
+
+    In an archive a list of originals serves for their archived movies, and those beside the list come first: the
+    command may run where the originals are.
+    """
+    try:
+        names = lists.read_list(source)
+    except CryofsError as error:
+        yield Problem(source, error)
+        return
+    for name in names:
+        here = [Path(name), source.parent / name]
+        if archive is None:
+            here = [place for one in (archived_name(name), name) for place in (source.parent / one, Path(one))]
+        here = [path for path in here if is_file(path)]
+        if here:
+            yield named(here[0], _inside(Path(name)).with_name(here[0].name), archive, places)
+        else:
+            text = f"{name}: listed in {source}, but not there; run in the folder where its names begin, or correct it"
+            yield Problem(Path(name), ArchiveError(text))
+
+
+def walk(
+    folder: Path, archive: Path | None, places: Places, base: Path = Path(), *, once: bool = False
+) -> Iterator[Job | Problem | Link]:
+    """Yield everything below a folder apart from the archive itself.
+
+    Parameters
+    ----------
+    base : Path
+        Name of the folder in the archive.
+    once : bool
+        Whether what has a place in the archive already becomes a link to it.
+    """
+    errors: list[OSError] = []
+    for place, names, files in os.walk(folder, onerror=errors.append):
+        here, real = Path(place), os.path.realpath(place)
+        below = base / here.relative_to(folder)
+        places.folders.setdefault(real, below)
+        yield Job(Kind.FOLDER, here, below)
+        known = {name: places.known(f"{real}/{name}") for name in (*names, *files)} if once else {}
+        for name in sorted([*names, *files]):
+            path = here / name
+            try:
+                if archive is None and is_own_name(name):
+                    continue
+                elif path.is_symlink():
+                    yield Link(path, below / name, folder)
+                elif (other := known.get(name)) is not None:
+                    yield Job(Kind.LINK, path, below / name, relative_link(below / name, other))
+                elif name in names:
+                    continue
+                elif path.is_file():
+                    yield job_of(path, below / name, archive)
+                else:
+                    yield Problem(path, ArchiveError(f"{path}: neither file nor folder; leave it out of the archive"))
+            except OSError as error:
+                yield unreadable(path, error)
+        names[:] = [name for name in names if known.get(name) is None and not _is_passed_over(here / name, archive)]
+    for found in errors:
+        yield unreadable(Path(found.filename), found)
+
+
+def _is_passed_over(folder: Path, archive: Path | None) -> bool:
+    """Return True for the archive among the sources, and for cryofs's own folders in an archive."""
+    return is_own_name(folder.name) if archive is None else same_folder(folder, archive)
+
+
+def unreadable(path: Path, error: OSError) -> Problem:
+    """Return the problem with a source that cannot be read."""
+    return Problem(path, ArchiveError(explain(error, path)))
+
+
+def named(source: Path, target: Path, archive: Path | None, places: Places) -> Job:
+    """Return the job for a file that was named or linked, and note where it goes."""
+    places.files.setdefault(os.path.realpath(source), target)
+    return job_of(source, target, archive)
+
+
+def job_of(source: Path, target: Path, archive: Path | None) -> Job:
+    """Return the job for a file: a movie by its name, unless it is a file of an archive itself."""
+    if archive is not None and is_movie_name(target.name):
+        return Job(Kind.MOVIE, source, target.with_name(archived_name(target.name)))
+    return Job(Kind.FILE, source, target)
+
+
+def _inside(name: Path) -> Path:
+    """A listed path as a path below the archive's root."""
+    path = Path(os.path.normpath(name))
+    return path.relative_to(path.anchor) if path.is_absolute() else Path(*(part for part in path.parts if part != ".."))
+
+
+def same_folder(one: Path, other: Path) -> bool:
+    """Return True if two paths lead to one folder, False if either cannot be read."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def relative_link(name: Path, target: Path) -> Path:
+    """Return the text of a link of a name in the archive that leads to another name in it."""
+    return Path(os.path.relpath(target, name.parent))

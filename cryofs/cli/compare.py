@@ -1,0 +1,114 @@
+"""`cryofs compare`: a folder against the archive that was made of it."""
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cryofs.cli.output import Reporter, print_json
+from cryofs.resources import usable_cores
+from cryofs.text import as_unicode
+
+if TYPE_CHECKING:
+    from cryofs.archive.compare import Comparison, Finding
+    from cryofs.archive.pairs import Missing
+
+NAME = "compare"
+_MB = 10**6
+
+
+def command(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", readable=False, help="Folder that was archived, with its originals.")
+    ],
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", readable=False, help="Archive made of that folder.")],
+    remove_source: Annotated[
+        bool, typer.Option("--remove-source", help="Remove each source file that is equal and durable in the archive.")
+    ] = False,
+    trust_storage: Annotated[
+        bool,
+        typer.Option(
+            "--trust-storage", help="With --remove-source: accept storage whose fsync does not guarantee anything."
+        ),
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Files to compare at a time.", show_default="all cores")] = (
+        usable_cores()
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print figures and lists as JSON.")] = False,
+) -> None:
+    """Compare a folder with its archive, byte for byte.
+
+    Every file of SOURCE is compared with what a mount of ARCHIVE would show: content, size, time and mode, links,
+    empty folders. Archived movies are decoded with all checks. The exit code is 0 only if everything is equal.
+
+    With --remove-source, each file that is equal is removed from SOURCE, after its archived file is on the disk and was
+    read back from there. Files that differ, changed meanwhile or are in use stay. The run may be killed and repeated.
+
+    Example: cryofs compare /data/session /archive/session
+    """
+    from cryofs.archive.compare import CompareOptions, compare
+
+    if trust_storage and not remove_source:
+        raise typer.BadParameter("--trust-storage goes with --remove-source")
+    options = CompareOptions(jobs, remove_source, trust_storage)
+    with Reporter(unit="MB") as reporter:
+        done = compare(source, archive, options, _Listener(reporter))
+    if as_json:
+        print_json(_facts(done))
+    else:
+        print(_summary(done, remove_source))
+    raise typer.Exit(0 if done.all_equal else 1)
+
+
+def _facts(done: "Comparison") -> dict[str, Any]:
+    """Return figures, and lists of what they count unless that is as it should be."""
+    lists: dict[str, list[Any]] = {
+        "differing": done.differing,
+        "missing": done.missing,
+        "not_removed": done.not_removed,
+        "failed": done.failed,
+    }
+    figures = {"equal": done.equal, "removed": done.removed, "not_in_source": done.not_in_source}
+    figures["links_outside"] = done.links_outside
+    files = {name: [_entry(one) for one in found] for name, found in lists.items()}
+    return {**figures, **{name: len(found) for name, found in lists.items()}, "files": files}
+
+
+def _entry(one: "Finding | Missing") -> dict[str, str]:
+    return {name: as_unicode(str(value)) for name, value in vars(one).items()}
+
+
+def _summary(done: "Comparison", remove_source: bool) -> str:
+    parts = [f"{done.equal} equal", f"{len(done.differing)} differing", f"{len(done.missing)} missing"]
+    parts.append(f"{len(done.failed)} failed")
+    if remove_source:
+        parts += [f"{done.removed} removed", f"{len(done.not_removed)} not removed"]
+        if done.not_in_source:
+            parts.append(f"{done.not_in_source} only in the archive")
+    if done.links_outside:
+        parts.append(f"{done.links_outside} links lead out of the archive, which does not hold what they lead to")
+    return ", ".join(parts)
+
+
+class _Listener:
+    """Passes progress to a reporter, in whole megabytes."""
+
+    def __init__(self, reporter: Reporter):
+        self._reporter = reporter
+        self._lock = threading.Lock()
+        self._bytes = 0
+
+    def begin(self, total_bytes: int) -> None:
+        self._reporter.begin("comparing", total_bytes // _MB)
+
+    def advance(self, count: int) -> None:
+        with self._lock:
+            before, self._bytes = self._bytes, self._bytes + count
+            self._reporter.advance(self._bytes // _MB - before // _MB)
+
+    def note(self, text: str) -> None:
+        self._reporter.line(text)
+
+    def failed(self, error: Exception) -> None:
+        self._reporter.error(error)

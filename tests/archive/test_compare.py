@@ -1,0 +1,328 @@
+"""A folder against its archive: what is equal, what differs, what either side lacks."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cryofs.archive.archiver import CompressOptions
+from cryofs.archive.compare import CompareOptions, Comparison, compare
+from cryofs.archive.links import LinkChoice
+from cryofs.archive.pairs import Side
+from cryofs.archive.same_bytes import file_difference
+from cryofs.archive.shown import shown_in
+from cryofs.errors import ArchiveError
+from cryofs.movies.names import foreign_name, fractions_name, is_eer_name, is_own_name
+from cryofs.settings import Settings
+from cryofs.vfs.filesystem import FileSystem
+from tests.corpus.session_tree import make_session
+from tests.foreign import counts, serialem
+from tests.support import archive, header, simulated
+
+
+class Watcher:
+    """A listener that keeps what it receives."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.done = 0
+        self.notes: list[str] = []
+        self.errors: list[str] = []
+
+    def begin(self, total_bytes: int) -> None:
+        self.total = total_bytes
+
+    def advance(self, count: int) -> None:
+        self.done += count
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def failed(self, error: Exception) -> None:
+        self.errors.append(str(error))
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def compared(source: Path, target: Path, **choices: bool) -> tuple[Comparison, Watcher]:
+    watcher = Watcher()
+    return compare(source, target, CompareOptions(jobs=2, **choices), watcher), watcher
+
+
+def write_integers(path: Path, frames: int = 4, seed: int = 0) -> Path:
+    """A small movie that needs no gain reference."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(seed).poisson(2, (frames, 32, 48)).astype("<i2")
+    path.write_bytes(header((frames, 32, 48), 1) + values.tobytes())
+    return path
+
+
+def make_small(folder: Path) -> tuple[Path, Path]:
+    """A session of few files, and its archive."""
+    source, target = folder / "session", folder / "archive"
+    for name in ("a", "b"):
+        write_integers(source / "Movies" / f"{name}.mrc", seed=ord(name))
+    (source / "notes.txt").write_text("300 kV")
+    (source / "empty" / "inner").mkdir(parents=True)
+    (source / "other.txt").write_text("K3")
+    (source / "link").symlink_to("other.txt")
+    (source / "dangling").symlink_to("nowhere")
+    (source / "folder").symlink_to("Movies")
+    archive(source, target, CompressOptions(gain="none", jobs=2))
+    return source, target
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compare")
+    make_small(folder)
+    return folder
+
+
+@pytest.fixture
+def small(kept: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A session of few files, and its archive, both to be changed."""
+    shutil.copytree(kept, tmp_path / "made", symlinks=True)
+    return tmp_path / "made" / "session", tmp_path / "made" / "archive"
+
+
+def test_all_is_equal(small: tuple[Path, Path]) -> None:
+    done, watcher = compared(*small)
+    assert done.all_equal
+    assert done.equal == 7
+    assert (watcher.notes, watcher.errors) == ([], [])
+    assert watcher.done == watcher.total > 0
+
+
+def test_gain_normalised_movies(tmp_path: Path) -> None:
+    simulated(tmp_path / "session" / "sub" / "m.mrc", frames=4)
+    archive(tmp_path / "session", tmp_path / "archive")
+    # the archive's own reference and settings are not missing in the source
+    (tmp_path / "archive" / "cryofs.toml").write_text("jobs = 2\n")
+    done, _ = compared(tmp_path / "session", tmp_path / "archive")
+    assert (done.all_equal, done.equal) == (True, 1)
+    (tmp_path / "archive" / "gain-reference.mrc").unlink()
+    done, watcher = compared(tmp_path / "session", tmp_path / "archive")
+    assert (done.equal, len(done.failed)) == (0, 1)
+    assert "gain reference" in watcher.errors[0]
+
+
+def flip_last_byte(path: Path) -> None:
+    before = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def retarget(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("elsewhere")
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+CHANGES: list[tuple[str, Callable[[Path], object], str]] = [
+    ("Movies/a.mrc", flip_last_byte, "other bytes from byte 13311 on"),
+    ("notes.txt", flip_last_byte, "other bytes from byte 5 on"),
+    ("notes.txt", lambda path: path.write_text("200 kV, 1 A"), "11 bytes, in the archive 6"),
+    ("Movies/b.mrc", lambda path: path.chmod(0o600), "mode 0600, in the archive 0644"),
+    ("notes.txt", lambda path: os.utime(path, ns=(5, 5)), "modified 1970-01-01T00:00:00.000000005 UTC"),
+    ("empty", lambda path: path.chmod(0o700), "mode 0700, in the archive 0755"),
+    ("empty/inner", lambda path: os.utime(path, ns=(5, 5)), "modified 1970"),
+    ("dangling", retarget, "link to elsewhere, in the archive a link to nowhere"),
+    ("folder", replace_by_folder, "a folder, but a symbolic link in the archive"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "reason"), CHANGES)
+def test_what_differs(small: tuple[Path, Path], name: str, change: Callable[[Path], object], reason: str) -> None:
+    source, target = small
+    folder = (source / name).parent
+    before = folder.stat()
+    change(source / name)
+    os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+    done, watcher = compared(source, target)
+    assert [one.path for one in done.differing] == [source / name]
+    assert reason in done.differing[0].reason
+    assert watcher.notes == [f"{source / name}: differs from the archive ({done.differing[0].reason})"]
+    assert (done.missing, done.failed) == ([], [])
+    assert watcher.done == watcher.total
+
+
+def test_what_either_side_lacks(small: tuple[Path, Path]) -> None:
+    source, target = small
+    (source / "new").mkdir()
+    (source / "new" / "later.mrc").write_bytes(b"arriving")
+    (source / "new" / "none").mkdir()
+    os.mkfifo(source / "new" / "pipe")
+    (source / "new" / ".cryofs-draft-left").write_bytes(b"left")
+    (source / "notes.txt").unlink()
+    (source / "Movies" / "b.mrc").unlink()
+    shutil.rmtree(source / "empty")
+    done, _ = compared(source, target)
+    found = {(str(one.path.relative_to(source.parent)), one.side) for one in done.missing}
+    assert found == {
+        ("session/new/later.mrc", Side.ARCHIVE),
+        ("session/new/none", Side.ARCHIVE),
+        ("session/new/pipe", Side.ARCHIVE),
+        ("session/new/.cryofs-draft-left", Side.ARCHIVE),
+        ("archive/notes.txt", Side.SOURCE),
+        ("archive/Movies/b.mrc.tif", Side.SOURCE),
+        ("archive/empty/inner", Side.SOURCE),
+    }
+    assert not done.all_equal
+
+
+def test_a_damaged_movie_is_an_error_and_the_others_are_compared(small: tuple[Path, Path]) -> None:
+    source, target = small
+    damaged = target / "Movies" / "a.mrc.tif"
+    data = bytearray(damaged.read_bytes())
+    data[2000] ^= 1
+    damaged.write_bytes(data)
+    done, watcher = compared(source, target)
+    assert (done.equal, len(done.failed), done.differing) == (6, 1, [])
+    assert str(damaged) in watcher.errors[0]
+
+
+def test_a_movie_without_its_record_is_an_error(small: tuple[Path, Path]) -> None:
+    source, target = small
+    damaged = target / "Movies" / "a.mrc.tif"
+    os.truncate(damaged, damaged.stat().st_size - 20)
+    done, _ = compared(source, target)
+    assert (done.equal, len(done.failed), done.missing) == (6, 1, [])
+
+
+def test_a_file_behind_a_link_that_the_archive_holds(tmp_path: Path) -> None:
+    source, target = tmp_path / "session", tmp_path / "archive"
+    write_integers(source / "m.mrc")
+    archive(source, target, CompressOptions(gain="none", jobs=1))
+    (source / "m.mrc").rename(tmp_path / "raw.mrc")
+    (source / "m.mrc").symlink_to(tmp_path / "raw.mrc")
+    assert compared(source, target)[0].equal == 1
+    flip_last_byte(tmp_path / "raw.mrc")
+    assert len(compared(source, target)[0].differing) == 1
+
+
+def test_names_that_a_mount_derives_are_not_missing(tmp_path: Path) -> None:
+    source = tmp_path / "session"
+    serialem(source / "x.tif", counts())
+    (source / "y.eer").write_bytes(b"not read")
+    archive(source, tmp_path / "archive")
+    assert compared(source, tmp_path / "archive")[0].equal == 2
+    # a rendering is not an original
+    (source / "x.mrc").write_bytes(b"not archived")
+    done, _ = compared(source, tmp_path / "archive")
+    assert [(one.path, one.side) for one in done.missing] == [(source / "x.mrc", Side.ARCHIVE)]
+
+
+def test_a_gain_reference_beside_tiff_movies(tmp_path: Path) -> None:
+    source, target = tmp_path / "session", tmp_path / "archive"
+    serialem(source / "x.tif", counts())
+    archive(source, target)
+    for folder in (source, target):
+        (folder / "gain-reference.mrc").write_bytes(b"of another program")
+        os.utime(folder / "gain-reference.mrc", ns=(3, 3))
+    assert compared(source, target)[0].equal == 2
+    # without TIFF movies, mounts hide it
+    for folder in (source, target):
+        (folder / "x.tif").unlink()
+    done, _ = compared(source, target)
+    assert [(one.path, one.side) for one in done.missing] == [(source / "gain-reference.mrc", Side.ARCHIVE)]
+
+
+def test_a_movie_that_was_renamed_in_the_archive(small: tuple[Path, Path]) -> None:
+    source, target = small
+    (target / "Movies" / "a.mrc.tif").rename(target / "Movies" / "a.tif")
+    before = (source / "Movies").stat()
+    os.utime(target / "Movies", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert compared(source, target)[0].all_equal
+
+
+def names_in_mount(folder: Path, below: str) -> set[str]:
+    """Names that a mount shows in a folder."""
+    files = FileSystem(folder, Settings(jobs=1))
+    files.start()
+    try:
+        return {name for name, _ in files.names(below or "/") if not is_own_name(name)}
+    finally:
+        files.stop()
+
+
+def test_names_are_those_of_a_mount(tmp_path: Path) -> None:
+    target = tmp_path / "archive"
+    archive(make_session(tmp_path / "session"), target, CompressOptions(gain="none", jobs=2))
+    (target / ".cryofs-journal").write_bytes(b"")
+    folders = [path for path in target.rglob("*") if path.is_dir() and not path.is_symlink()]
+    for folder in (target, *folders):
+        shown = names_in_mount(target, f"/{folder.relative_to(target)}".removesuffix("/."))
+        own = set(shown_in(folder, target))
+        derived = {fractions_name(name) for name in own if is_eer_name(name)} | set(map(foreign_name, own))
+        assert own <= shown, folder
+        assert shown - own <= derived, folder
+
+
+@pytest.mark.parametrize("links", ["report", "follow", "keep"])
+def test_the_session_of_all_tests(tmp_path: Path, links: LinkChoice) -> None:
+    source, target = make_session(tmp_path / "session"), tmp_path / "archive"
+    _, heard = archive(source, target, CompressOptions(jobs=2, links=links))
+    done, _ = compared(source, target)
+    # what compress could not store is missing, and nothing else
+    assert {one.path for one in done.missing} == set(heard.errors)
+    assert (done.differing, done.failed) == ([], [])
+    assert done.links_outside == (0 if links == "follow" else 4)
+
+
+def test_the_session_of_all_tests_is_removed(tmp_path: Path) -> None:
+    source, target = make_session(tmp_path / "session"), tmp_path / "archive"
+    outside = entries(tmp_path / "session-outside")
+    archive(source, target, CompressOptions(jobs=2))
+    done, watcher = compared(source, target, remove_source=True)
+    assert (watcher.notes, watcher.errors) == ([], [])
+    assert (done.all_equal, entries(source)) == (True, [])
+    assert entries(tmp_path / "session-outside") == outside
+
+
+@pytest.mark.parametrize("inside", ["archive", "source", "same"])
+def test_folders_that_overlap_are_refused(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "one" / "two").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("one/two")
+    outer, inner = tmp_path / "one", tmp_path / "link"
+    one, other = {"archive": (outer, inner), "source": (inner, outer), "same": (inner, outer / "two")}[inside]
+    with pytest.raises(ArchiveError, match="overlap"):
+        compared(one, other)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "file"])
+def test_what_is_not_a_folder_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    for pair in ((tmp_path, tmp_path / name), (tmp_path / name, tmp_path)):
+        with pytest.raises(ArchiveError, match=name):
+            compared(*pair)
+
+
+@settings(max_examples=60, deadline=None)
+@given(one=st.binary(max_size=300), other=st.binary(max_size=300), equal=st.booleans())
+def test_the_first_difference_of_any_two_files(
+    tmp_path_factory: pytest.TempPathFactory, one: bytes, other: bytes, equal: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("bytes")
+    other = one if equal else other
+    (folder / "one").write_bytes(one)
+    (folder / "other").write_bytes(other)
+    with (folder / "one").open("rb") as here, (folder / "other").open("rb") as there:
+        found = file_difference(here.fileno(), there.fileno())
+    expected = next(
+        (at for at, (x, y) in enumerate(zip(one, other, strict=False)) if x != y), min(len(one), len(other))
+    )
+    assert found == (None if one == other else expected)

@@ -1,0 +1,33 @@
+"""compare and a real mount: it is refused as SOURCE, and shows what compare calls equal."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.archive.test_compare import make_small
+from tests.support import cryofs, mounted, same_tree
+
+pytestmark = [
+    pytest.mark.mounted,
+    pytest.mark.skipif(
+        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
+        reason="needs fuse3 and /dev/fuse",
+    ),
+]
+
+
+def test_a_mount_is_refused_as_source_and_as_archive(tmp_path: Path) -> None:
+    source, archive = make_small(tmp_path)
+    with mounted(archive, tmp_path / "mnt") as mount:
+        same_tree(source, mount)
+        for arguments in ((mount, archive), (mount / "Movies", archive / "Movies"), (source, mount)):
+            done = cryofs("compare", *arguments, "--remove-source", check=False)
+            assert done.returncode == 1
+            assert "a cryofs mount" in done.stderr
+        same_tree(source, mount)
+        # a mount of the archive is not in the way
+        assert cryofs("compare", source, archive, "--remove-source").returncode == 0
+        assert list(source.iterdir()) == []
+        assert (mount / "Movies" / "a.mrc").stat().st_size > 0
