@@ -78,14 +78,19 @@ def half_written(target: Path, originals: dict[Path, bytes]) -> tuple[int, set[P
     """How many files with a final name are not whole, and the names of those that are."""
     bad: list[Path] = []
     whole: set[Path] = set()
+    # what the archive has besides originals
+    besides = (OWN_PREFIX, "gain-reference")
 
     def told(path: Path, error: Exception | None) -> None:
-        bad.append(path) if error else whole.add(path.relative_to(target))
+        if error:
+            bad.append(path)
+        elif not path.name.startswith(besides):
+            whole.add(path.relative_to(target))
 
     if target.is_dir():
         verify([target], 2, told, lambda *_: None, lambda _: None)
         for name, data in contents(target).items():
-            if name.name.startswith((OWN_PREFIX, "gain-reference")) or name.suffix == ".tif":
+            if name.name.startswith(besides) or name.suffix == ".tif":
                 continue
             (whole.add if originals[name] == data else bad.append)(name)
     return len(bad), whole
