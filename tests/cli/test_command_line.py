@@ -98,7 +98,6 @@ def test_json_stands_alone_on_standard_output(tmp_path: Path) -> None:
         "copied",
         "up_to_date",
         "kept_plain",
-        "suspect",
         "links_outside",
         "unfinished",
         "original_bytes",

@@ -146,8 +146,12 @@ MISTAKES = {
     "what is no movie": Mistake(
         "info notes.txt", ("notes.txt: no MRC movie, and its name is not one of another kind", ".mrc", ".eer")
     ),
-    "a movie cut short": Mistake("compress cut.mrc -o new --strict", ("cut.mrc: truncated, 1000 bytes", "copy it again")),
-    "an empty movie": Mistake("compress empty.mrc -o new --strict", ("empty.mrc: 0 bytes are too few", "copy it again")),
+    "a movie cut short": Mistake(
+        "compress cut.mrc --strict -o new", ("cut.mrc: truncated, 1000 bytes", "copy it again")
+    ),
+    "an empty movie": Mistake(
+        "compress empty.mrc -o new --strict", ("empty.mrc: 0 bytes are too few", "copy it again")
+    ),
     "an unknown mode": Mistake("compress mode.mrc -o new --strict", ("mode.mrc: MRC mode 3", "keep this file outside")),
     "a long name": Mistake(
         "compress long -o new --gain none", ("a.mrc.tif: File name too long", "251 bytes"), long_name
