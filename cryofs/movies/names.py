@@ -4,8 +4,6 @@ import errno
 import re
 from pathlib import Path
 
-from cryofs.text import printable as printable
-
 SUFFIX = ".tif"
 MOVIE_SUFFIXES = (".mrc", ".mrcs")
 EER_SUFFIX = ".eer"
