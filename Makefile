@@ -23,7 +23,7 @@ $(BENCH_READY): $(READY)
 
 # Packages that are missing are installed where that is possible; tests that need them are skipped, with a reason, where not.
 system: PACKAGES = fusermount3:fuse3 tiffinfo:libtiff-tools relion_convert_to_tiff:relion chromium:chromium \
-	systemd-analyze:systemd getfattr:attr curl:curl
+	systemd-analyze:systemd getfattr:attr curl:curl rsync:rsync
 bench-system: PACKAGES = mpirun:openmpi-bin zstd:zstd pzstd:zstd bzip2:bzip2 mksquashfs:squashfs-tools squashfuse:squashfuse
 system bench-system:
 	@missing=""; \

@@ -168,6 +168,16 @@ def mounted(source: Path, mountpoint: Path, *options: object) -> Iterator[Path]:
         cryofs("umount", mountpoint)
 
 
+@contextlib.contextmanager
+def tmpfs(folder: Path) -> Iterator[Path]:
+    """Mount an empty file system on a folder, which takes root, and unmount it again."""
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
 def movies_star(name: str, pixel_size: float) -> str:
     """A STAR file of one movie, as RELION imports it."""
     return f"""
@@ -212,5 +222,6 @@ __all__ = [
     "restored",
     "same_tree",
     "simulated",
+    "tmpfs",
     "wait_for",
 ]

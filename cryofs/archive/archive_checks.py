@@ -13,13 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryofs.archive.eer_checks import EerCheck, check_eers
 from cryofs.archive.kinds import Archived, Damaged, classify
 from cryofs.errors import SettingsError
 from cryofs.finding import Finding, ok, problem, warning
 from cryofs.formats.record import Gain, Record
 from cryofs.mount_table import MOUNT_TABLE, is_far, mount_of, mount_table
 from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import DRAFT_PREFIX, is_reference_name
+from cryofs.movies.names import DRAFT_PREFIX, is_eer_name, is_own_name, is_reference_name
 from cryofs.settings import FILE_NAME, load_settings
 
 FOLDERS = 1000
@@ -45,6 +46,7 @@ class Survey:
     damaged: list[Path] = field(default_factory=list)
     drafts: list[Path] = field(default_factory=list)
     records: dict[Path, Record] = field(default_factory=dict)
+    eers: list[Path] = field(default_factory=list)
     largest_file: int = 0
 
     @property
@@ -65,7 +67,7 @@ def survey(archive: Path, folders: int = FOLDERS, files_of_a_folder: int = FILES
         paths = [Path(place) / name for name in sorted(names)]
         seen.drafts += [path for path in paths if path.name.startswith(DRAFT_PREFIX)]
         references = [path for path in paths if is_reference_name(path.name)]
-        others = [path for path in paths if path not in references and not path.name.startswith(DRAFT_PREFIX)]
+        others = [path for path in paths if path not in references and not is_own_name(path.name)]
         sample = _spread(others, files_of_a_folder)
         seen.more |= len(sample) < len(others)
         for path in [*references, *sample]:
@@ -81,6 +83,7 @@ def check_archive(archive: Path, table: Path = MOUNT_TABLE) -> list[Finding]:
     return [
         check_readable(archive, seen),
         check_records(archive, seen),
+        *check_eer_files(check_eers(seen.eers), seen.more),
         *check_references(archive, seen),
         check_settings(archive),
         check_drafts(seen),
@@ -107,9 +110,29 @@ def check_records(archive: Path, seen: Survey) -> Finding:
             f"{_several(seen.damaged, 'movies')}: damaged",
             f"restore from a backup; cryofs verify {archive} names all of them",
         )
+    if not seen.records and seen.eers:
+        return ok("no archived movie was found, only EER files")
     if not seen.records:
         return warning("no archived movie was found", "name the folder that cryofs compress was given by -o")
     return ok(f"records of {len(seen.records)} movies: whole")
+
+
+def check_eer_files(check: EerCheck, more: bool) -> list[Finding]:
+    """Whether frames can be found in the EER files, as far as these were looked at; nothing without EER files."""
+    if check.damaged:
+        first = next(iter(check.damaged.values()))
+        others = f"; {len(check.damaged) - 1} more EER files look damaged" if len(check.damaged) > 1 else ""
+        return [
+            warning(
+                f"{first}{others}",
+                "copy them again from their source or a backup; until then mounts show no X.mrc for them, and "
+                "cryofs stats names each",
+            )
+        ]
+    if not check.looked_at:
+        return []
+    sampled = " (a sample)" if more or check.looked_at < check.files else ""
+    return [ok(f"EER files: frames found in all {check.looked_at} that were looked at{sampled}")]
 
 
 def check_references(archive: Path, seen: Survey) -> list[Finding]:
@@ -193,6 +216,9 @@ def _look_at(path: Path, seen: Survey) -> None:
         seen.looked_at += 1
         seen.largest_file = max(seen.largest_file, found.st_size)
         path.open("rb").close()
+        if is_eer_name(path.name):
+            seen.eers.append(path)
+            return
         what = classify(path)
     except FileNotFoundError:
         return  # removed meanwhile

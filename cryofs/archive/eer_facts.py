@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cryofs.detector import events
 from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex
-from cryofs.movies.rendering import EerFacts, facts_of
+from cryofs.movies.rendering import EerFacts, Rendering, facts_of
 
 # Electrons per square angstrom that a fraction should have, by RELION's guide to movie compression.
 _FRACTION_DOSE = (0.5, 1.25)
@@ -62,6 +62,8 @@ def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | 
         "gain": index.metadata.get("eerGainReference"),
         "exceptions": 0,
         "frames": index.frames,
+        "grouping": facts.grouping(Rendering(), str(path)),
+        "fractions": facts.fraction_count(Rendering(), str(path)),
         "frames_in_metadata": int(noted) if re.fullmatch("[0-9]{1,12}", noted) else None,
         "damaged_frames": np.flatnonzero(counted < 0).tolist(),
         "electrons_per_pixel_per_frame": electrons,

@@ -7,12 +7,14 @@ from typing import Any
 
 import msgspec
 
+from cryofs.archive.eer_checks import SECONDS, EerCheck, check_eers
 from cryofs.archive.kinds import Archived, Damaged, classify
 from cryofs.archive.sources import Kind, collect_archived
 from cryofs.archive.telling import as_told
 from cryofs.errors import CryofsError
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.foreign import ForeignMovie
+from cryofs.movies.names import is_eer_name
 from cryofs.movies.open import open_movie
 
 
@@ -25,6 +27,7 @@ class Savings:
     original_bytes: int = 0
     stored_bytes: int = 0
     unread: list[CryofsError] = field(default_factory=list)
+    eers: EerCheck = field(default_factory=EerCheck)
 
     @property
     def ratio(self) -> float | None:
@@ -32,12 +35,22 @@ class Savings:
         return self.stored_bytes / self.original_bytes if self.original_bytes else None
 
 
-def savings(paths: Iterable[Path]) -> Savings:
-    """Figures of all archived movies below these paths, from their records."""
+def savings(paths: Iterable[Path], eer_seconds: float = SECONDS) -> Savings:
+    """Figures of all archived movies below these paths, from their records, and EER files that look damaged.
+
+    Parameters
+    ----------
+    eer_seconds : float
+        For how long EER files are looked at.
+    """
     found, problems = collect_archived(paths)
     total = Savings(unread=[problem.error for problem in problems])
+    eers = []
     for job in found:
         if job.kind is not Kind.FILE:
+            continue
+        if is_eer_name(job.source.name):
+            eers.append(job.source)
             continue
         try:
             what = classify(job.source)
@@ -50,6 +63,7 @@ def savings(paths: Iterable[Path]) -> Savings:
             total.movies += 1
             total.original_bytes += what.record.source_bytes
             total.stored_bytes += what.size
+    total.eers = check_eers(eers, eer_seconds)
     return total
 
 

@@ -25,9 +25,9 @@ def command(
 
     Example: cryofs info /archive/session/movie.mrc.tif
     """
-    from cryofs.movies.names import EER_SUFFIX
+    from cryofs.movies.names import is_eer_name
 
-    if file.suffix == EER_SUFFIX:
+    if is_eer_name(file.name):
         from cryofs.archive.eer_facts import describe_eer
 
         facts = describe_eer(file, jobs, pixel_size, dose)

@@ -24,6 +24,7 @@ def command(
 
     Example: cryofs stats /mnt/movies
     """
+    from cryofs.archive.eer_checks import SECONDS
     from cryofs.archive.savings import savings
     from cryofs.fuse.control import mount_facts
 
@@ -31,8 +32,10 @@ def command(
     if mounted is None and not path.exists():
         raise ArchiveError(f"{path}: no such archive or mountpoint")
     # its own path may not lead to the archive: the mount may lie over it, or show it to who cannot reach it
-    saved = savings([path / "@archive" if mounted else path])
-    facts = {**vars(saved), "unread": len(saved.unread), "ratio": saved.ratio}
+    # a mount has looked at its EER files already
+    saved = savings([path / "@archive" if mounted else path], 0 if mounted else SECONDS)
+    figures = {name: value for name, value in vars(saved).items() if name != "eers"}
+    facts = {**figures, "unread": len(saved.unread), "ratio": saved.ratio, "eer": _eer_facts(saved)}
     with Reporter() as reporter:
         for error in saved.unread:
             reporter.error(error)
@@ -45,6 +48,11 @@ def command(
     raise typer.Exit(1 if saved.unread else 0)
 
 
+def _eer_facts(saved: "Savings") -> dict[str, Any]:
+    damaged = {printable(str(path)): printable(text) for path, text in saved.eers.damaged.items()}
+    return {"files": saved.eers.files, "looked_at": saved.eers.looked_at, "damaged": damaged}
+
+
 def _print(saved: "Savings", mounted: dict[str, Any]) -> None:
     print(
         f"{saved.movies} movies: {size_text(saved.original_bytes)} -> {size_text(saved.stored_bytes)} "
@@ -54,5 +62,14 @@ def _print(saved: "Savings", mounted: dict[str, Any]) -> None:
         print("no archived movie was found; name the folder that cryofs compress was given by -o, or a mountpoint")
     if saved.damaged:
         print(f"{saved.damaged} damaged movies; cryofs verify names them")
+    eers = saved.eers
+    if eers.looked_at:
+        sampled = f", {eers.looked_at} of them looked at" if eers.looked_at < eers.files else ""
+        print(f"{eers.files} EER files{sampled}: {len(eers.damaged) or 'none'} damaged")
+    named = mounted.pop("damaged", [])
     for name, value in mounted.items():
         print(printable(f"{name:16} {value}"))
+    for line in [*eers.damaged.values(), *named]:
+        print(printable(line))
+    if mounted.get("damaged_files", 0) > len(named):
+        print("the log of the mount names all damaged files")

@@ -47,6 +47,10 @@ class NoMovieError(FormatError):
     """A file that is no TIFF movie of a kind that can be shown as MRC."""
 
 
+class NoFramesError(DamagedError):
+    """A damaged TIFF file of which not even the first image can be found."""
+
+
 class TiffFacts(msgspec.Struct, frozen=True):
     """What a listing has to know of a TIFF movie.
 
@@ -92,15 +96,15 @@ def read_index(descriptor: int, size: int, name: str) -> TiffIndex:
     NoMovieError
         No TIFF, a single image, or pages, pixels or codecs that movies do not have.
     DamagedError
-        A TIFF that is cut short or contradicts itself.
+        A TIFF that is cut short or contradicts itself; NoFramesError if that is so before its first image.
     """
     head = read_up_to(descriptor, len(MAGICS[0]), 0)
     if head not in MAGICS:
         raise NoMovieError(f"{name}: no TIFF file; give a movie")
+    pages: list[Page] = []
     try:
         directories = TiffDirectories(descriptor, size, head)
         order = "<" if head.startswith(b"II") else ">"
-        pages: list[Page] = []
         first: PageLayout | None = None
         for number, directory in enumerate(directories):
             layout = _layout(directories, directory, order, name)
@@ -112,7 +116,8 @@ def read_index(descriptor: int, size: int, name: str) -> TiffIndex:
             pages.append(_page(directories, directory, number, layout, size))
             check_strip_count(layout.strips * len(pages), len(pages), size)
     except BrokenError as error:
-        raise DamagedError(f"{name}: {error}; copy the file again") from error
+        kind = DamagedError if pages else NoFramesError
+        raise kind(f"{name}: {error}; copy the file again") from error
     if first is None or len(pages) < 2:
         raise NoMovieError(f"{name}: a TIFF of {len(pages)} images is no movie")
     return TiffIndex(first, pages)

@@ -28,6 +28,7 @@ _COUNTERS = {
 }
 _GAUGES = {
     "open_files": "Open files.",
+    "damaged_files": "Files called like movies that look damaged.",
     "cached_bytes": "Bytes of the frames in the cache.",
     "budget_bytes": "Bytes that the cache may take.",
     "seconds": "Time since the mount was made.",

@@ -217,6 +217,15 @@ def check_figures(facts: dict[str, Any], frame_bytes: int) -> list[Finding]:
                 f"the log names each; cryofs verify {facts['archive']}",
             )
         )
+    # a mount that an older version serves does not report them
+    if damaged := facts.get("damaged"):
+        found.append(
+            warning(
+                f"{facts['damaged_files']} files look damaged: {damaged[0]}",
+                "copy them again from their source or a backup; the log names each, and cryofs stats up to "
+                f"{len(damaged)} of them",
+            )
+        )
     if budget < _FEW_FRAMES * frame_bytes:
         found.append(
             warning(

@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
@@ -114,8 +115,9 @@ class Operations(mfusepy.Operations):
         return list(self._entries(path))
 
     def _entries(self, path: str) -> Iterator[tuple[str, dict[str, int], int]]:
-        for name in (".", ".."):
-            yield name, {}, 0
+        parent = os.path.dirname(path)  # noqa: PTH120 - a path of the mount
+        for name, place in ((".", path), ("..", parent)):
+            yield name, {"st_mode": stat.S_IFDIR, "st_ino": self._files.inode(place)}, 0
         for name, attributes in self._files.names(path):
             yield name, {"st_mode": attributes.mode, "st_ino": attributes.inode}, 0
 

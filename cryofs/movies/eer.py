@@ -150,15 +150,16 @@ class EerMovie(SourceMovie):
         ChangedError
             The file was written to since it was opened.
         DamagedError
-            The storage gives an error.
+            None of its frames is in the file, or the storage returns an error.
         """
+        frames = self._intact(index)
+        if not frames:
+            raise self._damaged(index, self._none_intact(index))
         try:
-            streams = eer.read_streams(self.descriptor, self.index, self._intact(index), self.name)
+            streams = eer.read_streams(self.descriptor, self.index, frames, self.name)
         except OSError as error:
             self.check_unchanged()
-            damaged = DamagedError(f"{self.name}, frame {index}: damaged ({error}); copy the file again")
-            damaged.facts["frame"] = index
-            raise damaged from error
+            raise self._damaged(index, error) from error
         # an EER file has no sums that would tell frames of another file
         self.check_unchanged()
         return streams
@@ -170,7 +171,13 @@ class EerMovie(SourceMovie):
     def kept_frame(
         self, index: int, memory: NDArray[Any] | None = None, stored: EventStreams | None = None
     ) -> NDArray[Any]:
-        """Counts of a fraction, shape (ny * nx,), in an unsigned type that holds them; errors of `stored_frame`."""
+        """Counts of a fraction, shape (ny * nx,), in an unsigned type that holds them.
+
+        Raises
+        ------
+        DamagedError
+            The events of none of its frames end at the last pixel; otherwise as `stored_frame`.
+        """
         streams = stored or self.stored_frame(index)
         frames = self._intact(index)
         # compiled code takes a third of a second to load, which only those who render should wait for
@@ -181,6 +188,8 @@ class EerMovie(SourceMovie):
         )
         whole = {frame for frame, count in zip(frames, added.events.tolist(), strict=True) if count >= 0}
         self.findings.add_damaged([frame for frame in self.fractions[index] if frame not in whole])
+        if not whole:
+            raise self._damaged(index, self._none_intact(index))
         self._saturate(added.image, index)
         return added.image.reshape(-1)
 
@@ -228,6 +237,16 @@ class EerMovie(SourceMovie):
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Nothing follows the fractions."""
         return b""
+
+    def _none_intact(self, index: int) -> str:
+        frames = self.fractions[index]
+        return f"none of the EER frames {frames[0]} to {frames[-1]} is intact"
+
+    def _damaged(self, index: int, reason: object) -> DamagedError:
+        """Error for a fraction that cannot be rendered."""
+        damaged = DamagedError(f"{self.name}, frame {index}: damaged ({reason}); copy the file again")
+        damaged.facts["frame"] = index
+        return damaged
 
     def _saturate(self, image: NDArray[Any], index: int) -> None:
         """Cut counts that the pixel type cannot hold."""

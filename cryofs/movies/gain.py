@@ -18,6 +18,7 @@ from cryofs.detector.values import Arithmetic, GainReference
 from cryofs.errors import CryofsError, FormatError, GainError
 from cryofs.file_state import FileState, is_still, state_of
 from cryofs.formats import mrc
+from cryofs.formats.reading import read_up_to
 from cryofs.formats.sums import file_sha256
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.names import GAIN_REFERENCE, is_reference_name
@@ -26,6 +27,9 @@ from cryofs.movies.names import GAIN_REFERENCE, is_reference_name
 _MAX_DETAIL = 1 << 30
 # Type of the extended header of a reference whose arithmetic is not SINGLE: the detail, as little-endian float32.
 _EXTENDED_TYPES = {Arithmetic.DOUBLE: "CFGD", Arithmetic.RECIPROCAL: "CFGR"}
+# How the first label of an estimated reference begins, and where that label is.
+_LABEL = "cryofs gain reference"
+_LABEL_PLACE = 224
 
 
 def load_reference(path: Path) -> GainReference:
@@ -53,11 +57,16 @@ def load_reference(path: Path) -> GainReference:
 
 def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
     """Bytes of an MRC file that holds a gain reference; any reader finds the gain as its one frame."""
-    header = mrc.new_header((1, *reference.shape), 2, pixel_size, "cryofs gain reference, to be multiplied with counts")
+    header = mrc.new_header((1, *reference.shape), 2, pixel_size, f"{_LABEL}, to be multiplied with counts")
     if reference.detail is not None:
         detail = reference.detail.astype("<f4").tobytes()
         header = mrc.with_extended_header(header, _EXTENDED_TYPES[reference.arithmetic], detail)
     return header + reference.gain.astype("<f4").tobytes()
+
+
+def is_estimated(descriptor: int) -> bool:
+    """Return True if an open file is a gain reference that cryofs estimated, by the label of its header."""
+    return read_up_to(descriptor, len(_LABEL), _LABEL_PLACE) == _LABEL.encode()
 
 
 def _detail(movie: MrcMovie) -> NDArray[np.float32]:

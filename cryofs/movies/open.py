@@ -13,7 +13,15 @@ from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import EER_SUFFIX, MOVIE_SUFFIXES, TIFF_SUFFIXES
+from cryofs.movies.names import (
+    EER_SUFFIX,
+    MOVIE_SUFFIXES,
+    TIFF_SUFFIXES,
+    is_dot_name,
+    is_eer_name,
+    is_movie_name,
+    is_tiff_name,
+)
 from cryofs.movies.rendering import Rendering
 
 
@@ -23,7 +31,7 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
     Raises
     ------
     FormatError
-        None of them.
+        None of them, or a file whose name begins with a dot.
     DamagedError
         An archived movie whose record is damaged.
     """
@@ -32,13 +40,15 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
         raise FormatError(f"{path}: a folder; name a movie in it")
     if not path.is_file():
         raise FormatError(f"{path}: no such file; check the path")
-    if path.suffix == EER_SUFFIX:
+    if is_dot_name(path.name):
+        raise FormatError(f"{path}: not a movie (its name begins with a dot); rename a movie to open it")
+    if is_eer_name(path.name):
         return EerMovie(path, Rendering(), EerGains())
-    if path.suffix not in TIFF_SUFFIXES:
+    if not is_tiff_name(path.name):
         try:
             return MrcMovie(path)
         except FormatError as error:
-            if path.suffix in MOVIE_SUFFIXES:
+            if is_movie_name(path.name):
                 raise
             known = ", ".join((*MOVIE_SUFFIXES, *TIFF_SUFFIXES, EER_SUFFIX))
             raise FormatError(f"{path}: no MRC movie, and its name is not one of another kind ({known})") from error

@@ -23,7 +23,7 @@ class Rendering:
     Attributes
     ----------
     grouping : int
-        Frames in a fraction.
+        Frames in a fraction; a file of fewer frames is one fraction.
     dose_per_fraction : float or None
         Where given, the grouping follows from it, in electrons per square angstrom.
     upsampling : int
@@ -83,13 +83,16 @@ class EerFacts:
         return self.total_dose / self.frames / self.pixel_size**2
 
     def grouping(self, rendering: Rendering, name: str) -> int:
-        """Frames in a fraction.
+        """Frames in a fraction; those of a file that has fewer frames make one fraction.
 
         Raises
         ------
         FormatError
-            It should follow from the dose, which the file does not tell.
+            The grouping follows from the dose, which the metadata of the file do not contain.
         """
+        return min(self._wanted_grouping(rendering, name), self.frames)
+
+    def _wanted_grouping(self, rendering: Rendering, name: str) -> int:
         if rendering.dose_per_fraction is None:
             return rendering.grouping
         if self.frame_dose is None:
@@ -98,23 +101,12 @@ class EerFacts:
         return max(1, round(rendering.dose_per_fraction / self.frame_dose))
 
     def fraction_count(self, rendering: Rendering, name: str) -> int:
-        """Number of fractions.
-
-        Raises
-        ------
-        FormatError
-            There are too few frames for one fraction.
-        """
-        step = self.grouping(rendering, name)
-        count, leftover = divmod(self.frames, step)
-        if rendering.keep_leftover and leftover:
-            count += 1
-        if count == 0:
-            raise FormatError(f"{name}: {self.frames} frames are fewer than a fraction of {step}; group fewer frames")
-        return count
+        """Number of fractions, at least one; errors as those of `grouping`."""
+        count, leftover = divmod(self.frames, self.grouping(rendering, name))
+        return count + 1 if rendering.keep_leftover and leftover else count
 
     def fractions(self, rendering: Rendering, name: str) -> list[range]:
-        """Frames of each fraction; errors as those of `fraction_count`."""
+        """Frames of each fraction; errors as those of `grouping`."""
         step = self.grouping(rendering, name)
         starts = range(0, step * self.fraction_count(rendering, name), step)
         return [range(first, min(first + step, self.frames)) for first in starts]
@@ -137,7 +129,7 @@ def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHead
     Raises
     ------
     FormatError
-        See `EerFacts.fraction_count`; or events are not located finely enough for this upsampling.
+        See `EerFacts.grouping`; or events are not located finely enough for this upsampling.
     """
     if facts.sub_pixel_bits < rendering.upsampling.bit_length() - 1:
         needed = f"too few sub-pixel bits for upsampling {rendering.upsampling}; take a lower one"

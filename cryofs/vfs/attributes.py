@@ -2,11 +2,7 @@
 
 import os
 import stat
-import zlib
 from dataclasses import dataclass, replace
-
-# Inodes of what has no file of its own differ from those of the files behind them in bits that file systems leave zero.
-_INODE_SHIFT = 32
 
 
 @dataclass(frozen=True)
@@ -41,11 +37,6 @@ class Attributes:
         """Whether it is a regular file."""
         return stat.S_ISREG(self.mode)
 
-    def made_into(self, what: str, size: int | None = None) -> "Attributes":
-        """Attributes of something made of the file, of another size, with an inode of its own."""
-        inode = self.inode ^ (zlib.crc32(os.fsencode(what)) << _INODE_SHIFT)
-        return replace(self, inode=inode, links=1, size=self.size if size is None else size)
-
     def owned(self, by: Ownership) -> "Attributes":
         """Attributes as they appear under another ownership; permissions of a link mean nothing, so it keeps them."""
         return replace(
@@ -57,7 +48,7 @@ class Attributes:
 
 
 def attributes_of(found: os.stat_result) -> Attributes:
-    """Attributes of a file as it is."""
+    """Return the attributes of a file as its file system has them, with the inode number of that file system."""
     return Attributes(
         mode=found.st_mode,
         size=found.st_size,

@@ -54,17 +54,27 @@ class OpenFile(Protocol):
 
 
 class PlainFile:
-    """A file of the archive that is shown as it is."""
+    """A file of the archive whose bytes are shown as they are.
 
-    def __init__(self, descriptor: int, identity: tuple[object, ...], patience: Patience, name: str):
+    Parameters
+    ----------
+    is_made : bool
+        Whether it appears at another place than in the archive, so with one link.
+    """
+
+    def __init__(
+        self, descriptor: int, identity: tuple[object, ...], patience: Patience, name: str, *, is_made: bool = False
+    ):
         self.identity = identity
         self._descriptor = descriptor
         self._patience = patience
         self._name = name
+        self._is_made = is_made
 
     def attributes(self, found: Attributes) -> Attributes:
-        """Those of the file, which may have grown."""
-        return attributes_of(os.fstat(self._descriptor))
+        """Those of the file, which may have grown, with the inode number that it was found with."""
+        now = attributes_of(os.fstat(self._descriptor))
+        return replace(now, inode=found.inode, links=found.links if self._is_made else now.links)
 
     def read(self, size: int, offset: int) -> Bytes:
         """Bytes of the file."""

@@ -4,6 +4,7 @@ Threads: any thread may call anything after `start`, which must come after daemo
 fork. The lock guards the tables of open files and of findings, and the counts of reads.
 """
 
+import functools
 import importlib
 import itertools
 import logging
@@ -15,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cryofs.errors import CryofsError, GainError
+from cryofs.errors import ChangedError, CryofsError, GainError
 from cryofs.file_state import FileState, state_of
 from cryofs.formats.record import is_archived
 from cryofs.frames.store import FrameStore
@@ -28,18 +29,20 @@ from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Movie
-from cryofs.movies.names import is_file
-from cryofs.movies.rendering import Rendering, gain_header
+from cryofs.movies.names import is_file, printable
+from cryofs.movies.rendering import Rendering, fraction_header, gain_header
 from cryofs.settings import Settings
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
+from cryofs.vfs.change_times import ChangeTimes
 from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.index import index_path
+from cryofs.vfs.nodes import Kind, Node
 from cryofs.vfs.pages import PageKeeper, Pages
 from cryofs.vfs.patience import Impatience, Patience
 from cryofs.vfs.pools import started_pool
 from cryofs.vfs.root import Root
 from cryofs.vfs.surveyor import Surveyor
-from cryofs.vfs.tree import Kind, Node, Tree
+from cryofs.vfs.tree import Tree
 
 # After so long without a request there is a pause, for what is done in the background.
 _PAUSE_SECONDS = 0.05
@@ -48,8 +51,12 @@ _LONGEST_PUT_OFF = 5.0
 _ENDING_SECONDS = 5.0
 # EER files, those used last, of which it is remembered what was found wrong with them.
 _KNOWN_FINDINGS = 1 << 16
+# So many damaged files are named in the facts of a mount; the log names all.
+_MOST_TOLD = 20
 # A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
 _SLOW_SECONDS = 5.0
+# A file that is replaced between lookup and open is looked up again.
+_OPEN_ATTEMPTS = 5
 
 log = logging.getLogger("cryofs")
 
@@ -83,11 +90,12 @@ class FileSystem:
         self._lock = threading.Lock()
         self._open: dict[int, tuple[str, OpenFile, Pages, Attributes]] = {}
         self._pages = PageKeeper()
+        self._change_times = ChangeTimes()
         self._pool: ThreadPoolExecutor | None = None
         self._background: ThreadPoolExecutor | None = None
         self._store: FrameStore | None = None
         self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
-        self._surveyor = Surveyor(root, index_path(self.archive), self._tree.surveyed(), self._is_asked)
+        self._surveyor = Surveyor(root, index_path(self.archive), self._tree.facts.surveyed(), self._is_asked)
         self._started = time.time()
         self._last_asked = 0.0
         self._bytes_read = 0
@@ -127,10 +135,15 @@ class FileSystem:
     def attributes(self, path: str) -> Attributes:
         """Attributes of a name."""
         self._last_asked = time.monotonic()
-        found = self._lookup(path).attributes
+        node = self._lookup(path)
         with self._lock:
-            self._pages.told(path, found.size)
+            self._pages.told(path, node.attributes.size if node.has_size else None)
+            found = self._change_times.by_name(path, node)
         return found.owned(self._ownership)
+
+    def inode(self, path: str) -> int:
+        """Return the inode number of a name."""
+        return self._lookup(path).attributes.inode
 
     def open_attributes(self, handle: int) -> Attributes:
         """Attributes of an open file, whatever has its name by now."""
@@ -139,6 +152,7 @@ class FileSystem:
         now = self._of_names.run(self._name_for_attributes(path), lambda: file.attributes(found))
         with self._lock:
             self._pages.told(path, now.size)
+            now = self._change_times.of_open(handle, now)
         return now.owned(self._ownership)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
@@ -158,12 +172,16 @@ class FileSystem:
         """Open a file; the handle is for `read` and `release`."""
         self._last_asked = time.monotonic()
         with self._patience.in_all():
-            node = self._lookup(path)
-            file, found = self._patience.run(
-                self._name_of(node), lambda: self._opened(node), drop=lambda late: late[0].close()
-            )
+            node, file, found = self._looked_up_and_opened(path)
+        with self._lock:
+            lacks_size = self._pages.lacks_size(path)
+        if lacks_size:
+            file.close()
+            # programs would take the placeholder for the size; the kernel looks the name up again, then opens it again
+            raise ChangedError(f"{path}: readable again since it was looked up; open it again")
         with self._lock:
             handle = next(self._handles)
+            self._change_times.opened(handle, path, node, found)
             self._open[handle] = path, file, self._pages.opened(path, file.identity, found.size), found
         return handle
 
@@ -202,6 +220,7 @@ class FileSystem:
         """Close an open file."""
         with self._lock:
             path, file, pages, _ = self._open.pop(handle)
+            self._change_times.closed(handle)
             if pages is Pages.DROP:
                 self._pages.heard_of(path, file.identity)
             self._pages.closed(path, file.identity)
@@ -214,6 +233,7 @@ class FileSystem:
     def facts(self) -> dict[str, Any]:
         """Who serves this mount, and what was read, decoded and found in the cache."""
         figures = vars(self._store.figures()) if self._store is not None else {}
+        damaged = self._tree.facts.damaged()
         with self._lock:
             findings = [found for _, found in self._findings.values()]
             served = {"reads": self._reads, "bytes_read": self._bytes_read, "open_files": len(self._open)}
@@ -225,6 +245,8 @@ class FileSystem:
             **figures,
             "eer_damaged_frames": sum(len(found.damaged_frames) for found in findings),
             "eer_saturated_values": sum(found.saturated_values for found in findings),
+            "damaged_files": len(damaged),
+            "damaged": [printable(line) for line in damaged[:_MOST_TOLD]],
         }
 
     def file_facts(self, path: str) -> dict[str, Any] | None:
@@ -235,13 +257,19 @@ class FileSystem:
     def _file_facts(self, node: Node) -> dict[str, Any] | None:
         if node.kind is not Kind.FRACTIONS:
             return None
-        facts, rendering = self._tree.eer_facts(node.path), node.view.rendering
+        rendering = node.view.rendering
+        try:
+            facts = self._tree.facts.readable_eer(node.path)
+            fractions = fraction_header(facts, rendering, self._name_of(node)).nz
+        except (CryofsError, OSError) as error:
+            # programs that copy extended attributes must not fail on what only reading the file has to report
+            return {"source": node.path.name, "error": printable(str(error))}
         findings = self._findings_of(state_of(self._root.lstat(node.path)), self._name_of(node))
         return {
             "source": node.path.name,
             "source_frames": facts.frames,
-            "fractions": facts.fraction_count(rendering, node.path.name),
-            "grouping": facts.grouping(rendering, node.path.name),
+            "fractions": fractions,
+            "grouping": facts.grouping(rendering, self._name_of(node)),
             "upsampling": rendering.upsampling,
             "damaged_frames": findings.damaged_frames,
             "saturated_values": findings.saturated_values,
@@ -255,20 +283,41 @@ class FileSystem:
         """What those wait for who ask for attributes: a file that hangs while it is read may well tell these."""
         return f"{self._root.name_of(self._tree.place(path))}, its attributes"
 
-    def _opened(self, node: Node) -> tuple[OpenFile, Attributes]:
-        """A file just opened, with its attributes."""
-        file = self._open_node(node)
+    def _looked_up_and_opened(self, path: str) -> tuple[Node, OpenFile, Attributes]:
+        """Open the file that a path stands for, such that its attributes are of the very file that is open."""
+        attempts_left = _OPEN_ATTEMPTS
+        while True:
+            attempts_left -= 1
+            node = self._lookup(path)
+            # storage whose inodes are never the same is taken as it is
+            opened = functools.partial(self._opened, node, must_be_found=attempts_left > 0)
+            try:
+                file, found = self._patience.run(self._name_of(node), opened, drop=lambda late: late[0].close())
+            except ChangedError:
+                if not attempts_left:
+                    raise
+            else:
+                return node, file, found
+
+    def _opened(self, node: Node, must_be_found: bool) -> tuple[OpenFile, Attributes]:
+        """A file just opened, with its attributes; ChangedError if it must be the file found, and is another."""
+        file = self._open_node(node, must_be_found)
         return file, file.attributes(node.attributes)
 
-    def _open_node(self, node: Node) -> OpenFile:
+    def _open_node(self, node: Node, must_be_found: bool) -> OpenFile:
         if stat.S_ISDIR(node.attributes.mode):
             raise IsADirectoryError(node.path.name)
         if node.kind is Kind.EER_GAIN:
             return self._open_eer_gain(node)
         descriptor = self._root.open(node.path)
-        identity = state_of(os.fstat(descriptor))
-        if node.kind is Kind.PLAIN:
-            return PlainFile(descriptor, identity, self._patience, self._name_of(node))
+        opened = os.fstat(descriptor)
+        if must_be_found and node.stored and not os.path.samestat(opened, node.stored):
+            os.close(descriptor)
+            raise ChangedError(f"{self._name_of(node)}: replaced while it was being opened; open it again")
+        identity = state_of(opened)
+        if node.kind in (Kind.PLAIN, Kind.REFERENCE):
+            is_made = node.kind is Kind.REFERENCE
+            return PlainFile(descriptor, identity, self._patience, self._name_of(node), is_made=is_made)
         if node.kind is Kind.FRACTIONS:
             movie = self._open_eer(node, descriptor, identity)
             state = identity, node.view.rendering, movie.gain and movie.gain.state
@@ -289,7 +338,7 @@ class FileSystem:
         name = self._name_of(node)
         try:
             adopted = is_archived(descriptor, os.fstat(descriptor).st_size, name)
-            index = None if adopted else self._tree.tiff_index(descriptor, name)
+            index = None if adopted else self._tree.facts.tiff_index(descriptor, name)
         except BaseException:
             os.close(descriptor)
             raise
@@ -301,7 +350,7 @@ class FileSystem:
     def _open_eer(self, node: Node, descriptor: int, identity: FileState) -> EerMovie:
         name = self._name_of(node)
         try:
-            index = self._tree.eer_index(descriptor, name)
+            index = self._tree.facts.eer_index(descriptor, name)
         except BaseException:
             os.close(descriptor)
             raise

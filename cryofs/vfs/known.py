@@ -3,6 +3,7 @@
 Threads: any thread may call anything; the lock guards the table, never a read.
 """
 
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -12,14 +13,21 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from cryofs.file_state import FileState, state_of
+from cryofs.vfs.damage import Damage, is_settled
 from cryofs.vfs.patience import Patience
 from cryofs.vfs.root import Root
 
+log = logging.getLogger("cryofs")
 T = TypeVar("T")
+
+# Damaged files, those met last, of which it is remembered that they were logged.
+_MOST_DAMAGED = 1 << 16
 
 
 class Known(Generic[T]):
-    """What `read` gives for files, remembered for the `limit` files that were asked for last.
+    """What `read` returns for files, remembered for the `limit` files that were asked for last.
+
+    Damage is remembered once a file has settled, and logged once for each state of the file.
 
     Parameters
     ----------
@@ -36,17 +44,22 @@ class Known(Generic[T]):
         self._limit = limit
         self._lock = threading.Lock()
         self._table: OrderedDict[FileState, T] = OrderedDict()
+        # by name: the state of a damaged file, None while it may still be changing, and what is wrong with it
+        self._damaged: dict[str, tuple[FileState | None, str]] = {}
 
     def get(self, path: Path, found: os.stat_result) -> T:
         """What the file at `path`, in the state `found`, holds. Errors of reading are not remembered."""
         try:
-            return self._recall(state_of(found))
+            value = self._recall(state_of(found))
         except KeyError:
             descriptor = self._root.open(path)
-        try:
-            return self.get_open(descriptor, self._root.name_of(path))
-        finally:
-            os.close(descriptor)
+            try:
+                return self.get_open(descriptor, self._root.name_of(path))
+            finally:
+                os.close(descriptor)
+        if self._damaged or isinstance(value, Damage):
+            self.note(value, found, self._root.name_of(path))
+        return value
 
     def get_open(self, descriptor: int, name: str) -> T:
         """What an open file holds, whichever file has its name by now."""
@@ -56,8 +69,33 @@ class Known(Generic[T]):
             return self._recall(state)
         except KeyError:
             value = self._patience.run(name, partial(self._read, descriptor, found.st_size, name))
-        self.remember(state, value)
+        self.note(value, found, name)
+        if is_settled(found) or not isinstance(value, Damage):
+            self.remember(state, value)
         return value
+
+    def knows(self, state: FileState) -> bool:
+        """Return True if what a file in this state holds is remembered."""
+        with self._lock:
+            return state in self._table
+
+    def note(self, value: T | Damage, found: os.stat_result, name: str) -> None:
+        """Note what a file holds: damage is logged, once for each state of the file."""
+        with self._lock:
+            before = self._damaged.pop(name, None)
+            if not isinstance(value, Damage):
+                return
+            noted = state_of(found) if is_settled(found) else None, value.reason
+            self._damaged[name] = noted
+            if len(self._damaged) > _MOST_DAMAGED:
+                del self._damaged[next(iter(self._damaged))]
+        if before is None or before[0] != noted[0]:
+            log.warning("%s: %s", name, value.reason, extra={"facts": {"file": name}})
+
+    def damaged(self) -> list[str]:
+        """Damaged files that were met, each as a line with name, problem and remedy."""
+        with self._lock:
+            return [f"{name}: {reason}" for name, (_, reason) in self._damaged.items()]
 
     def remember(self, state: FileState, value: T) -> None:
         """Take over what is known of a file from elsewhere."""

@@ -38,18 +38,23 @@ class PageKeeper:
         self._open: dict[str, Counter[Hashable]] = {}
         # with whether those of other states are gone for certain
         self._kept: OrderedDict[str, tuple[Hashable, bool]] = OrderedDict()
-        self._sizes: OrderedDict[str, int] = OrderedDict()
+        self._sizes: OrderedDict[str, int | None] = OrderedDict()
 
-    def told(self, name: str, size: int) -> None:
-        """The kernel is told how large the file `name` is."""
+    def told(self, name: str, size: int | None) -> None:
+        """The kernel is told how large the file `name` is; None: it got a placeholder."""
         self._sizes[name] = size
         self._sizes.move_to_end(name)
         if len(self._sizes) > _KNOWN_NAMES:
             self._sizes.popitem(last=False)
 
+    def lacks_size(self, name: str) -> bool:
+        """Return True if the kernel has a placeholder for the size of the file `name`."""
+        return self._sizes.get(name, 0) is None
+
     def ended(self, name: str, end: int) -> None:
         """The kernel gets less than it asked for: it takes a file for no larger from then on."""
-        if self._sizes.get(name, end) > end:
+        size = self._sizes.get(name)
+        if size is not None and size > end:
             self._sizes[name] = end
 
     def opened(self, name: str, state: Hashable, size: int) -> Pages:

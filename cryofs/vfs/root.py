@@ -26,11 +26,17 @@ class Root:
     ----------
     path : Path
         The folder by its descriptor, which stays valid whatever is mounted or renamed.
+    device : int
+        Device number of the folder's file system.
+    known_as : set of Path
+        Absolute paths of the folder when it was opened, as given and without links.
     """
 
     def __init__(self, folder: Path):
         self._folder_name = folder.absolute()
+        self.known_as = {self._folder_name, Path(os.path.realpath(folder))}
         self.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.device = os.fstat(self.descriptor).st_dev
         self.path = Path(f"/proc/self/fd/{self.descriptor}")
 
     def name_of(self, place: Path) -> str:
@@ -63,6 +69,18 @@ class Root:
                 with contextlib.suppress(FileNotFoundError):
                     yield entry.name, entry.stat(follow_symlinks=False)
 
+    def files_below(self, place: Path) -> Iterator[tuple[Path, os.stat_result]]:
+        """All regular files in a folder and deeper; a folder that cannot be read holds none."""
+        folders = [place]
+        while folders:
+            folder = folders.pop()
+            with contextlib.suppress(OSError):
+                for name, found in self.entries(folder):
+                    if stat.S_ISDIR(found.st_mode):
+                        folders.append(folder / name)
+                    elif stat.S_ISREG(found.st_mode):
+                        yield folder / name, found
+
     def names(self, place: Path) -> list[str]:
         """Names in a folder, sorted."""
         with self._folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:
@@ -79,6 +97,16 @@ class Root:
             return stat.S_ISDIR(self.lstat(place).st_mode)
         except OSError:
             return False
+
+    def devices(self, folder: Path) -> list[tuple[Path, int]]:
+        """Return the folders on the way from the archive's folder to this one, with the device numbers of each."""
+        found = [(self.path, self.device)]
+        with contextlib.ExitStack() as above:
+            descriptor = self.descriptor
+            for name in folder.relative_to(self.path).parts:
+                descriptor = above.enter_context(_opened(name, os.O_PATH, descriptor))
+                found.append((found[-1][0] / name, os.fstat(descriptor).st_dev))
+        return found
 
     def close(self) -> None:
         """Release the descriptor."""

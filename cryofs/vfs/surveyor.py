@@ -9,10 +9,9 @@ Threads: the index and the figures belong to the surveyor's thread; what it lear
 import contextlib
 import logging
 import os
-import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ import msgspec
 
 from cryofs.errors import CryofsError
 from cryofs.file_state import FileState, state_of
+from cryofs.movies.names import is_dot_name
+from cryofs.vfs.damage import Damage
 from cryofs.vfs.index import Entry, Index
 from cryofs.vfs.known import Known
 from cryofs.vfs.root import Root
@@ -62,6 +63,8 @@ class Surveyor:
         self._wake = threading.Event()
         self._stopped = False
         self._kept: set[tuple[str, FileState]] = set()
+        # damage that an earlier mount found, which the log of this one does not name yet
+        self._unlogged: set[tuple[str, FileState]] = set()
         self._thread = threading.Thread(target=self._run, name="surveyor", daemon=True)
 
     def start(self) -> None:
@@ -100,10 +103,13 @@ class Surveyor:
             known, kind = self._tables.get(suffix, (None, None))
             if known is not None:
                 try:
-                    known.remember(state, msgspec.msgpack.decode(value, type=kind))
+                    facts = msgspec.msgpack.decode(value, type=kind)
                 except msgspec.MsgspecError:
                     continue  # of another version; it is read again
+                known.remember(state, facts)
                 self._kept.add((suffix, state))
+                if isinstance(facts, Damage):
+                    self._unlogged.add((suffix, state))
             if self._stopped:
                 return
 
@@ -112,19 +118,21 @@ class Surveyor:
         started = told = time.monotonic()
         seen: set[tuple[str, FileState]] = set()
         new: list[Entry] = []
-        for number, (path, found) in enumerate(_files(self._root)):
+        for number, (path, found) in enumerate(self._root.files_below(self._root.path)):
             if self._stopped:
                 break
             if number % _AT_ONCE == 0 and self._is_asked():
                 time.sleep(_STEP_ASIDE_SECONDS)
             suffix = next((suffix for suffix in self._tables if path.name.endswith(suffix)), None)
-            if suffix is None:
+            if suffix is None or is_dot_name(path.name):
                 continue
             key = suffix, state_of(found)
             seen.add(key)
-            if key not in self._kept and (value := self._learn(suffix, path, found)) is not None:
+            is_new = key not in self._kept or key in self._unlogged
+            if is_new and (value := self._learn(suffix, path, found)) is not None:
                 new.append((*key, value))
                 self._kept.add(key)
+                self._unlogged.discard(key)
             if len(new) >= _KEEP_EVERY:
                 index.add(new)
                 new.clear()
@@ -139,22 +147,11 @@ class Surveyor:
             log.info("index: %d movies, in %.1f s", len(seen), time.monotonic() - started)
 
     def _learn(self, suffix: str, path: Path, found: os.stat_result) -> bytes | None:
+        """What the index keeps of a file, None if nothing is to be kept: it could not be read, or may be changing."""
         known, _ = self._tables[suffix]
         try:
-            return msgspec.msgpack.encode(known.get(path, found))
+            value = known.get(path, found)
+            return msgspec.msgpack.encode(value) if known.knows(state_of(found)) else None
         except (CryofsError, OSError, OverflowError):
-            # whoever opens a damaged file hears what is wrong; times of other ages cannot be kept
+            # opening the file reports the error; the index cannot keep file times out of its range
             return None
-
-
-def _files(root: Root) -> Iterator[tuple[Path, os.stat_result]]:
-    """All regular files of an archive; a folder that cannot be read holds none."""
-    folders = [root.path]
-    while folders:
-        folder = folders.pop()
-        with contextlib.suppress(OSError):
-            for name, found in root.entries(folder):
-                if stat.S_ISDIR(found.st_mode):
-                    folders.append(folder / name)
-                elif stat.S_ISREG(found.st_mode):
-                    yield folder / name, found

@@ -3,96 +3,49 @@
 `X.mrc.tif` appears as `X.mrc`, beside `X.eer` its fractions as `X.mrc`, and beside a TIFF movie `X.tif` of another
 program its frames as `X.mrc`, or the original if it is an archived movie that was renamed; the archive's own gain
 references and drafts do not appear; everything else appears as it is. Views change some of this. Symbolic links are
-shown as links, never followed.
+shown as links; those called like EER and TIFF files are resolved beneath the archive for the `X.mrc` beside them.
 
-Threads: any thread may call anything; what is known of files has locks of its own.
+Threads: any thread may call anything; what is known of files (`cryofs.vfs.facts`) has locks of its own.
 """
 
 import errno
 import os
 import stat
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from cryofs.errors import CryofsError, DamagedError
-from cryofs.formats import eer, foreign_tiff
-from cryofs.formats.eer import EerIndex
-from cryofs.formats.foreign_tiff import NoMovieError, TiffFacts, TiffIndex
-from cryofs.formats.record import is_archived, read_record
-from cryofs.movies.archived import layout_of
-from cryofs.movies.counts import counts_bytes
+from cryofs.errors import CryofsError, FormatError
 from cryofs.movies.foreign import foreign_header
 from cryofs.movies.names import (
-    DRAFT_PREFIX,
-    EER_SUFFIX,
     GAIN_REFERENCE,
-    MOVIE_SUFFIXES,
-    TIFF_SUFFIXES,
     archived_name,
     eer_names,
     foreign_name,
     foreign_names,
     fractions_name,
+    is_eer_name,
+    is_movie_name,
+    is_own_name,
     is_reference_name,
+    is_tiff_name,
     original_name,
 )
-from cryofs.movies.rendering import EerFacts, Rendering, facts_of, fraction_header, gain_header
+from cryofs.movies.rendering import EerFacts, Rendering, fraction_header, gain_header
 from cryofs.vfs.attributes import Attributes, attributes_of
-from cryofs.vfs.known import Known
+from cryofs.vfs.damage import Damage
+from cryofs.vfs.facts import Facts, Original
+from cryofs.vfs.inodes import FolderInodes
+from cryofs.vfs.links import target_beneath
+from cryofs.vfs.nodes import Kind, Node, Source, made_at, made_of_source, plain_node
 from cryofs.vfs.patience import Patience
+from cryofs.vfs.references import GainReferences
 from cryofs.vfs.root import Root
 from cryofs.vfs.views import View, view_called
 
-_KNOWN_FILES = 1 << 18
-# an index holds the offsets of all frames
-_KNOWN_INDEXES = 64
 _LONGEST_NAME = 255
-
-
-class Kind(Enum):
-    """What is shown under a name."""
-
-    PLAIN = "a file, folder or link as it is"
-    MOVIE = "an archived movie as its original"
-    COUNTS = "an archived movie as counts"
-    FRACTIONS = "an EER movie as fractions"
-    FOREIGN = "a TIFF movie of another program as MRC"
-    EER_GAIN = "the gain reference of EER movies"
-
-
-@dataclass(frozen=True)
-class Node:
-    """A name of the mount.
-
-    Attributes
-    ----------
-    path : Path
-        The archive's file behind it.
-    kind : Kind
-        What is made of that file.
-    view : View
-        Where the name was found.
-    """
-
-    path: Path
-    kind: Kind
-    attributes: Attributes
-    view: View
-
-
-@dataclass(frozen=True)
-class _Original:
-    """What a record says: of the original, and how large the movie is as counts (None where it holds no counts)."""
-
-    size: int
-    mtime_ns: int
-    atime_ns: int
-    mode: int
-    counts_bytes: int | None
+# Size of a movie whose size cannot be known: not 0, because programs that copy files may skip reading empty ones and
+# report success, and not that of the stored file, which a program could take for the size of the movie.
+_UNKNOWN_SIZE = 1
 
 
 class Tree:
@@ -109,11 +62,10 @@ class Tree:
     def __init__(self, root: Root, patience: Patience, rendering: Rendering):
         self.root = root
         self._rendering = rendering
-        self._originals = Known(root, patience, _read_original, _KNOWN_FILES)
-        self._eer_indexes = Known(root, patience, eer.read_index, _KNOWN_INDEXES)
-        self._eer_facts = Known(root, patience, self._read_eer_facts, _KNOWN_FILES)
-        self._tiff_indexes = Known(root, patience, foreign_tiff.read_index, _KNOWN_INDEXES)
-        self._tiff_facts = Known(root, patience, self._read_tiff_facts, _KNOWN_FILES)
+        self.facts = Facts(root, patience)
+        self._references = GainReferences(root, patience, self._holds_foreign, self.facts.gain)
+        # EER files that a listing had to take for movies, because it could not wait for them
+        self._taken_for_movies: set[Path] = set()
 
     def lookup(self, path: str) -> Node:
         """Node behind an absolute path of the mount.
@@ -123,14 +75,15 @@ class Tree:
         FileNotFoundError
             There is none.
         OSError
-            The name is too long for any file.
-        DamagedError, FormatError
-            It is a movie whose record or index is damaged, or which cannot be rendered as wanted.
+            The name is too long for any file, or its attributes cannot be read.
+        StuckError
+            Storage did not respond.
         """
         view, place = self._view_of(path)
+        if not view.archive and any(map(is_own_name, place.relative_to(self.root.path).parts)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if place == self.root.path:
-            attributes = attributes_of(self.root.lstat(place))
-            return Node(place, Kind.PLAIN, attributes.made_into(view.name) if view.name else attributes, view)
+            return plain_node(self.root, place, self.root.lstat(place), view)
         node = self._node(place, view)
         if node is None:
             code = errno.ENAMETOOLONG if len(os.fsencode(place.name)) > _LONGEST_NAME else errno.ENOENT
@@ -148,63 +101,39 @@ class Tree:
     def names(self, path: str) -> list[tuple[str, Attributes]]:
         """Names in a folder, with attributes of which type and inode are right.
 
-        Files that cannot be asked what they are, as their storage gives no answer, are taken for what they are called.
+        If storage does not respond, the type of a file is inferred from its name.
         """
         folder = self.lookup(path)
+        inodes = FolderInodes(self.root, folder.path)
         shown: dict[str, Attributes] = {}
+        files: list[tuple[Path, os.stat_result]] = []
         for name, found in self.root.entries(folder.path):
-            appears_as = self._shown_name(folder.path / name, found, folder.view)
-            if appears_as is not None:
-                shown[appears_as] = attributes_of(found)
+            appears = self._appears(folder.path / name, found, folder.view)
+            if appears is None:
+                continue
+            appears_as, kind = appears
+            attributes = inodes.attributes(name, found, folder.view.name)
+            if kind is Kind.PLAIN:
+                files.append((folder.path / name, found))
+            else:
+                attributes = made_at(self.root, folder.path / appears_as, attributes, kind, folder.view)
+            shown[appears_as] = attributes
         if not folder.view.archive:
-            self._add_made_up(folder, shown)
+            self._add_made_up(folder, shown, files)
         return list(shown.items())
-
-    def eer_index(self, descriptor: int, name: str) -> EerIndex:
-        """Index of an open EER file."""
-        return self._eer_indexes.get_open(descriptor, name)
-
-    def tiff_index(self, descriptor: int, name: str) -> TiffIndex:
-        """Index of an open TIFF movie of another program."""
-        return self._tiff_indexes.get_open(descriptor, name)
-
-    def eer_facts(self, path: Path) -> EerFacts:
-        """What an EER file of the archive says of itself."""
-        return self._eer_facts.get(path, self.root.lstat(path))
 
     def first_eer(self, folder: Path) -> EerFacts | None:
         """What the first readable EER file of a folder says of itself."""
         for name, found in self.root.entries(folder):
-            if name.endswith(EER_SUFFIX) and stat.S_ISREG(found.st_mode):
+            if is_eer_name(name):
                 try:
-                    return self._eer_facts.get(folder / name, found)
+                    source = self._behind(folder / name, found)
+                    facts = self.facts.eer(source.path, source.found) if source else None
                 except (CryofsError, OSError):
                     continue
+                if facts is not None and not isinstance(facts, Damage):
+                    return facts
         return None
-
-    def surveyed(self) -> dict[str, tuple[Known[Any], Any]]:
-        """By the end of a file's name: what listings have to know of such files, and the type of it."""
-        originals = {archived_name(suffix): (self._originals, _Original | None) for suffix in MOVIE_SUFFIXES}
-        foreign = dict.fromkeys(TIFF_SUFFIXES, (self._tiff_facts, TiffFacts | None))
-        # the first that fits counts, and every name of an original ends in a TIFF suffix
-        return {**originals, EER_SUFFIX: (self._eer_facts, EerFacts), **foreign}
-
-    def _read_eer_facts(self, descriptor: int, size: int, name: str) -> EerFacts:
-        return facts_of(self.eer_index(descriptor, name))
-
-    def _read_tiff_facts(self, descriptor: int, size: int, name: str) -> TiffFacts | None:
-        if is_archived(descriptor, size, name):
-            record = read_record(descriptor, size, name)
-            if record.adopted is not None:
-                # its frames are those of the record, however damaged the pages are
-                layout_of(record, name)
-                return TiffFacts(record.shape, np.dtype(record.stored_dtype).str, False, record.pixel_size)
-            # an archived movie that was renamed: its pixels are only a part of the original
-            return None
-        try:
-            return self.tiff_index(descriptor, name).facts
-        except NoMovieError:
-            return None
 
     def _view_of(self, path: str) -> tuple[View, Path]:
         """View that a path of the mount leads into, and the place in the archive that it stands for."""
@@ -221,99 +150,105 @@ class Tree:
         return (
             self._movie(place, view)
             or self._plain(place, view)
-            or self._reference_above(place, view)
+            or self._reference(place, view)
             or self._fractions(place, view)
             or self._foreign(place, view)
             or self._eer_gain(place, view)
         )
 
     def _movie(self, place: Path, view: View) -> Node | None:
-        if not place.name.endswith(MOVIE_SUFFIXES):
+        if not is_movie_name(place.name):
             return None
-        return self._archived(place.with_name(archived_name(place.name)), view)
-
-    def _archived(self, path: Path, view: View) -> Node | None:
-        """An archived movie, whatever its file is called."""
+        path = place.with_name(archived_name(place.name))
         found = self._lstat(path)
-        original = self._original(path, found) if found else None
-        if found is None or original is None:
+        return self._archived(place, Source(path, found), view) if found else None
+
+    def _archived(self, place: Path, source: Source, view: View, shown_as: Kind | None = None) -> Node | None:
+        """An archived movie, whatever its file is called."""
+        original = self.facts.original(source.path, source.found)
+        if original is None:
             return None
-        if view.counts and original.counts_bytes is not None:
-            attributes = _of_original(found, original).made_into(Kind.COUNTS.name, original.counts_bytes)
-            return Node(path, Kind.COUNTS, attributes, view)
-        return Node(path, Kind.MOVIE, _of_original(found, original), view)
+        kind = _kind_of(original, view)
+        made = made_of_source(self.root, place, source, shown_as or kind, view)
+        if isinstance(original, Damage):
+            return Node(source.path, kind, replace(made, size=_UNKNOWN_SIZE), view, source.found, has_size=False)
+        size = original.size if original.counts_bytes is None or kind is Kind.MOVIE else original.counts_bytes
+        return Node(source.path, kind, _of_original(made, original, size), view, source.found)
 
     def _plain(self, place: Path, view: View) -> Node | None:
         found = self._lstat(place)
-        if found is None or self._shown_name(place, found, view) != place.name:
+        if found is None or self._appears(place, found, view) != (place.name, Kind.PLAIN):
             return None
-        return Node(place, Kind.PLAIN, attributes_of(found), view)
+        return plain_node(self.root, place, found, view)
 
-    def _reference_above(self, place: Path, view: View) -> Node | None:
+    def _reference(self, place: Path, view: View) -> Node | None:
         """A gain reference of the archive, where it appears."""
-        if is_reference_name(place.name) and self.root.is_folder(place.parent):
-            for folder in self._reference_folders(place.parent, view):
-                if found := self._lstat(folder / place.name):
-                    return Node(folder / place.name, Kind.PLAIN, attributes_of(found), view)
+        if reference := self._references.find(place, view.counts):
+            path, found = reference
+            node = plain_node(self.root, path, found, view)
+            if path == place:
+                return node
+            attributes = made_at(self.root, place, node.attributes, Kind.REFERENCE, view, by_place=True)
+            return replace(node, kind=Kind.REFERENCE, attributes=attributes)
         return None
-
-    def _reference_folders(self, folder: Path, view: View) -> list[Path]:
-        """Folders whose gain references appear in a folder.
-
-        Beside counts and TIFF movies of other programs, which need them, those of all folders above. Above a folder of
-        such TIFF movies those of the folder itself, which is where RELION puts them.
-        """
-        if view.counts or self._holds_foreign(folder):
-            return _upwards(folder, self.root.path)
-        if self._references(folder):
-            below = (folder / name for name, found in self.root.entries(folder) if stat.S_ISDIR(found.st_mode))
-            if any(map(self._holds_foreign, below)):
-                return [folder]
-        return []
-
-    def _references(self, folder: Path) -> set[str]:
-        """Names of the gain references in a folder."""
-        return {name for name in self.root.names(folder) if is_reference_name(name)}
 
     def _fractions(self, place: Path, view: View) -> Node | None:
         for name in eer_names(place.name):
-            path = place.with_name(name)
-            found = self._lstat(path)
-            if found and stat.S_ISREG(found.st_mode) and not name.startswith(DRAFT_PREFIX):
-                facts = self._eer_facts.get(path, found)
-                size = fraction_header(facts, view.rendering, self.root.name_of(path)).data_end
-                attributes = attributes_of(found).made_into(view.name + Kind.FRACTIONS.name, size)
-                return Node(path, Kind.FRACTIONS, attributes, view)
+            source = self._source(place.with_name(name))
+            facts = self.facts.eer(source.path, source.found) if source else None
+            if source is None or facts is None:
+                continue
+            if isinstance(facts, Damage) and not facts.listed and source.path not in self._taken_for_movies:
+                continue
+            size = None if isinstance(facts, Damage) else _size_of_fractions(facts, view.rendering)
+            return self._made_of(place, source, Kind.FRACTIONS, view, size)
         return None
 
     def _foreign(self, place: Path, view: View) -> Node | None:
         for name in foreign_names(place.name):
-            path = place.with_name(name)
-            found = self._tiff(path)
-            if found is None:
+            source = self._tiff(place.with_name(name))
+            if source is None:
                 continue
-            facts = self._foreign_facts(path, found)
+            facts = self.facts.tiff(source.path, source.found)
             if facts is not None:
-                size = foreign_header(facts).data_end
-                attributes = attributes_of(found).made_into(Kind.FOREIGN.name, size)
-                return Node(path, Kind.FOREIGN, attributes, view)
-            if node := self._archived(path, view):
-                # the file appears besides
-                return replace(node, attributes=node.attributes.made_into(Kind.FOREIGN.name))
+                if isinstance(facts, Damage) and not facts.listed:
+                    continue
+                size = None if isinstance(facts, Damage) else foreign_header(facts).data_end
+                return self._made_of(place, source, Kind.FOREIGN, view, size)
+            # the file appears besides
+            if node := self._archived(place, source, view, shown_as=Kind.FOREIGN):
+                return node
         return None
 
-    def _tiff(self, path: Path) -> os.stat_result | None:
-        """State of a file that is called like a TIFF movie, None of all others and where there is none."""
-        if not path.name.endswith(TIFF_SUFFIXES) or path.name.startswith(DRAFT_PREFIX):
-            return None
-        found = self._lstat(path)
-        return found if found and stat.S_ISREG(found.st_mode) else None
+    def _made_of(self, place: Path, source: Source, kind: Kind, view: View, size: int | None) -> Node:
+        """What a source is shown as; None: its size cannot be known."""
+        made = replace(made_of_source(self.root, place, source, kind, view), size=size or _UNKNOWN_SIZE)
+        return Node(source.path, kind, made, view, source.found, has_size=size is not None)
 
-    def _foreign_facts(self, path: Path, found: os.stat_result) -> TiffFacts | None:
-        """What a file says of itself as a TIFF movie of another program, None where it is none."""
-        if original_name(path.name) is not None and self._original(path, found) is not None:
+    def _source(self, path: Path) -> Source | None:
+        """The file under a name, or behind a link of that name, None if there is none."""
+        found = self._lstat(path)
+        return self._behind(path, found) if found else None
+
+    def _behind(self, path: Path, found: os.stat_result) -> Source | None:
+        """The file itself or, for a link, the one that it leads to, if the mount shows that as it is."""
+        if stat.S_ISREG(found.st_mode):
+            return Source(path, found)
+        try:
+            target = target_beneath(self.root, path) if stat.S_ISLNK(found.st_mode) else None
+            if target is None or any(map(is_own_name, target.relative_to(self.root.path).parts)):
+                return None
+            at_target = self.root.lstat(target)
+        except OSError:
+            return None  # a link that cannot be followed is shown as a link only
+        is_plain = self._appears(target, at_target, View("", self._rendering)) == (target.name, Kind.PLAIN)
+        return Source(target, at_target, True) if is_plain and stat.S_ISREG(at_target.st_mode) else None
+
+    def _tiff(self, path: Path) -> Source | None:
+        """A file that is called like a TIFF movie, None of all others and where there is none."""
+        if not is_tiff_name(path.name):
             return None
-        return self._tiff_facts.get(path, found)
+        return self._source(path)
 
     def _holds_foreign(self, folder: Path) -> bool:
         """Whether a folder has TIFF movies of other programs; those called like archived movies do not count."""
@@ -321,7 +256,7 @@ class Tree:
             names = self.root.names(folder)
         except OSError:
             return False  # one that may not be read shows nothing anyway
-        tiffs = (name for name in names if name.endswith(TIFF_SUFFIXES) and original_name(name) is None)
+        tiffs = (name for name in names if is_tiff_name(name) and original_name(name) is None)
         return any(self._is_foreign(folder / name) for name in tiffs)
 
     def _eer_gain(self, place: Path, view: View) -> Node | None:
@@ -330,56 +265,92 @@ class Tree:
         if place.name != GAIN_REFERENCE or gain is None or view.rendering.apply_gain:
             return None
         facts = self.first_eer(place.parent) if self.root.is_folder(place.parent) else None
-        if facts is None or not gain.is_file():
+        try:
+            found = gain.stat()
+        except OSError:
+            return None  # opening a movie that is multiplied with it reports the error
+        if facts is None or not stat.S_ISREG(found.st_mode):
             return None
         size = gain_header(facts, view.rendering).data_end
-        attributes = attributes_of(gain.stat()).made_into(view.name + str(place), size)
-        return Node(place, Kind.EER_GAIN, attributes, view)
+        attributes = made_at(self.root, place, attributes_of(found), Kind.EER_GAIN, view, by_place=True)
+        return Node(place, Kind.EER_GAIN, replace(attributes, size=size), view, None)
 
-    def _add_made_up(self, folder: Node, shown: dict[str, Attributes]) -> None:
-        """Add names to a listing that no entry of the folder stands for: fractions and gain references."""
-        for name, attributes in list(shown.items()):
-            if name.endswith(EER_SUFFIX) and attributes.is_file:
-                shown.setdefault(fractions_name(name), attributes.made_into(folder.view.name + Kind.FRACTIONS.name))
-            elif attributes.is_file and self._is_foreign(folder.path / name, renamed=True):
-                shown.setdefault(foreign_name(name) or name, attributes.made_into(Kind.FOREIGN.name))
+    def _add_made_up(
+        self, folder: Node, shown: dict[str, Attributes], files: list[tuple[Path, os.stat_result]]
+    ) -> None:
+        """Add the names of movies that are made of files of the folder, and of gain references."""
+        for path, found in files:
+            if is_eer_name(path.name):
+                self._add_made(folder, shown, path, found, fractions_name(path.name), Kind.FRACTIONS)
+            elif self._is_foreign(path, renamed=True):
+                self._add_made(folder, shown, path, found, foreign_name(path.name) or path.name, Kind.FOREIGN)
         references = {GAIN_REFERENCE}
-        if not folder.view.counts or any(name.endswith(MOVIE_SUFFIXES) for name in shown):
-            for place in self._reference_folders(folder.path, folder.view):
-                references |= self._references(place)
+        if not folder.view.counts or any(map(is_movie_name, shown)):
+            references |= self._references.names(folder.path, folder.view.counts)
         for name in sorted(references - shown.keys()):
-            if node := self._reference_above(folder.path / name, folder.view) or self._eer_gain(
-                folder.path / name, folder.view
-            ):
+            place = folder.path / name
+            if node := self._reference(place, folder.view) or self._eer_gain(place, folder.view):
                 shown[name] = node.attributes
 
+    def _add_made(
+        self,
+        folder: Node,
+        shown: dict[str, Attributes],
+        path: Path,
+        found: os.stat_result,
+        made_name: str,
+        kind: Kind,
+    ) -> None:
+        """Add the name of a movie that is made of a listed file, or of the one that a listed link leads to."""
+        source = self._behind(path, found)
+        if source and (kind is not Kind.FRACTIONS or self._is_eer(source.path, source.found)):
+            made = made_of_source(self.root, folder.path / made_name, source, kind, folder.view)
+            shown.setdefault(made_name, replace(made, mode=stat.S_IFREG | stat.S_IMODE(made.mode)))
+
+    def _is_eer(self, path: Path, found: os.stat_result) -> bool:
+        """Return True if an EER file has frames, or if storage does not respond."""
+        try:
+            facts = self.facts.eer(path, found)
+        except (CryofsError, OSError):
+            self._taken_for_movies.add(path)
+            return True
+        return not isinstance(facts, Damage) or facts.listed
+
     def _is_foreign(self, path: Path, *, renamed: bool = False) -> bool:
-        """Whether a file is a TIFF movie of another program, be it damaged: its loss is to be seen.
+        """Return True if a file is a TIFF movie of another program, or a damaged one, whose loss is to be seen.
 
         With `renamed`, archived movies that are called like one count, too.
         """
         try:
-            found = self._tiff(path)
-            if found is None:
+            source = self._tiff(path)
+            if source is None:
                 return False
+            path, found, _ = source
             # what surveys have learned of TIFF movies comes first, so that the records of few files are read
-            return self._foreign_facts(path, found) is not None or (renamed and self._original(path, found) is not None)
+            facts = self.facts.tiff(path, found)
+            if isinstance(facts, Damage):
+                return facts.listed
+            return facts is not None or (renamed and self.facts.original(path, found) is not None)
         except (CryofsError, OSError):
             return True
 
-    def _shown_name(self, path: Path, found: os.stat_result, view: View) -> str | None:
-        """Name under which a file of the archive appears, None where it does not."""
+    def _appears(self, path: Path, found: os.stat_result, view: View) -> tuple[str, Kind] | None:
+        """Name under which a file of the archive appears, and as what; None where it does not."""
+        as_it_is = path.name, Kind.PLAIN
         if view.archive:
-            return path.name
-        if path.name.startswith(DRAFT_PREFIX) or (is_reference_name(path.name) and not view.counts):
+            return as_it_is
+        if is_own_name(path.name):
+            return None
+        if is_reference_name(path.name) and stat.S_ISREG(found.st_mode) and not view.counts:
             return None
         movie = original_name(path.name)
         if movie is None:
-            return path.name
+            return as_it_is
         try:
-            return movie if self._original(path, found) else path.name
-        except (DamagedError, OSError):
-            return movie  # listed, so that its loss is seen; opening it tells what is wrong
+            original = self.facts.original(path, found)
+            return (movie, _kind_of(original, view)) if original else as_it_is
+        except OSError:
+            return movie, Kind.MOVIE  # listed, so that its loss is seen; opening it reports the error
 
     def _lstat(self, place: Path) -> os.stat_result | None:
         try:
@@ -392,31 +363,27 @@ class Tree:
                 return None
             raise
 
-    def _original(self, path: Path, found: os.stat_result) -> _Original | None:
-        """What the record says of the original; None where the file is no archived movie."""
-        return self._originals.get(path, found) if stat.S_ISREG(found.st_mode) else None
 
-
-def _upwards(folder: Path, root: Path) -> list[Path]:
-    """Folders from one up to the root of the archive."""
-    below = folder.relative_to(root)
-    return [root / part for part in (below, *below.parents)]
-
-
-def _read_original(descriptor: int, size: int, name: str) -> _Original | None:
-    if not is_archived(descriptor, size, name):
+def _size_of_fractions(facts: EerFacts, rendering: Rendering) -> int | None:
+    """Size of an EER file as fractions, None if it cannot be rendered as wanted; opening it reports why."""
+    try:
+        return fraction_header(facts, rendering, "").data_end
+    except FormatError:
         return None
-    record = read_record(descriptor, size, name)
-    original = record.original
-    layout = layout_of(record, name)
-    return _Original(layout.total_bytes, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record))
 
 
-def _of_original(found: os.stat_result, original: _Original) -> Attributes:
+def _kind_of(original: Original | Damage, view: View) -> Kind:
+    """As what an archived movie is shown."""
+    has_counts = isinstance(original, Original) and original.counts_bytes is not None
+    return Kind.COUNTS if view.counts and has_counts else Kind.MOVIE
+
+
+def _of_original(made: Attributes, original: Original, size: int) -> Attributes:
+    """Attributes of an archived movie with what its record says of the original."""
     return replace(
-        attributes_of(found),
+        made,
         mode=stat.S_IFREG | original.mode,
-        size=original.size,
+        size=size,
         mtime_ns=original.mtime_ns,
         atime_ns=original.atime_ns,
     )

@@ -1,7 +1,8 @@
 """Views: ways of showing the archive, each below a name at the root of the mount that is found but not listed."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 from cryofs.movies.rendering import Rendering
 
@@ -42,3 +43,14 @@ def view_called(name: str, rendering: Rendering) -> View | None:
         chosen = replace(rendering, upsampling=int(match[1]), grouping=int(match[2]), dose_per_fraction=None)
         return View(name, chosen)
     return None
+
+
+@lru_cache(maxsize=64)
+def fingerprint(rendering: Rendering) -> str:
+    """Return what tells the bytes of a rendering from those of others, the same for every mount.
+
+    Defaults are left out, so that a later option changes nothing for those who do not use it. So is the path of the
+    gain reference; whether it is applied counts.
+    """
+    chosen = ((field, getattr(rendering, field.name)) for field in fields(rendering) if field.name != "gain")
+    return " ".join(f"{field.name}={value!r}" for field, value in chosen if value != field.default)

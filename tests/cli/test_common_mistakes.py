@@ -177,8 +177,8 @@ MISTAKES = {
         "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain small.gain.mrc",
         ("small.gain.mrc: a gain reference of 5 x 6 does not serve", "of this detector"),
     ),
-    "an EER movie of few frames": Mistake(
-        "compress eer -o new --eer tiff", ("x.eer: 20 frames are fewer than a fraction of 40", "group fewer frames")
+    "an EER movie without a noted dose": Mistake(
+        "compress eer -o new --eer tiff --eer-dose-per-fraction 1", ("x.eer: ", "use --eer-grouping")
     ),
     "verifying an original": Mistake(
         "verify session/0.mrc", ("session/0.mrc: not an archived movie", "no checksum is recorded", "cryofs adopt")

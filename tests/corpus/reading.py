@@ -246,8 +246,11 @@ def _read_victim(files: FileSystem, specimen: Specimen, finding: Finding, named:
     before = len(finding.errors)
     handle = 0
     with finding.telling("open", named):
-        finding.expect(files.attributes(specimen.victim).size == len(right), "stat tells another size")
+        # whatever is damaged, a walk goes on
+        size = files.attributes(specimen.victim).size
+        finding.expect(size > 0, "stat shows an empty file")
         handle = files.open(specimen.victim)
+        finding.expect(size == len(right), "stat shows another size than that of what can be read")
     if not handle:
         return False
     frames = (len(right) - specimen.header_bytes) // specimen.frame_bytes
@@ -397,9 +400,9 @@ def _adopt(path: Path, data: bytes, out: Path, finding: Finding) -> None:
 
 @dataclass(frozen=True)
 class _Fractions:
-    """What a plain decoder makes of an EER file."""
+    """What a plain decoder makes of an EER file: an image, None if no frame of it is intact, and damaged frames."""
 
-    images: list[bytes]
+    images: list[bytes | None]
     damaged: list[list[int]]
 
 
@@ -419,11 +422,13 @@ def _plain_fractions(data: bytes) -> _Fractions | None:
         inside = all(offset + size <= len(data) for offset, size in places)
         stream = b"".join(data[offset : offset + size] for offset, size in places)
         frames.append(plain_eer.decode(stream, total, EER_WIDTHS) if inside else None)
-    images, damaged = [], []
-    for first in range(0, len(frames) - EER_GROUPING + 1, EER_GROUPING):
-        group = frames[first : first + EER_GROUPING]
+    images: list[bytes | None] = []
+    damaged = []
+    grouping = min(EER_GROUPING, len(frames))
+    for first in range(0, len(frames) - grouping + 1, grouping) if frames else ():
+        group = frames[first : first + grouping]
         parts = [plain_eer.image(events, EER_SHAPE, 1, EER_WIDTHS) for events in group if events is not None]
-        images.append(np.sum([np.zeros(EER_SHAPE, np.int64), *parts], axis=0).astype("<i2").tobytes())
+        images.append(np.sum(parts, axis=0, dtype=np.int64).astype("<i2").tobytes() if parts else None)
         damaged.append([first + index for index, events in enumerate(group) if events is None])
     return _Fractions(images, damaged)
 
@@ -433,37 +438,55 @@ def _value(directory: Directory, tag: int) -> int | None:
     return entry.values[0] if entry is not None and entry.values else None
 
 
+def _read_fractions(files: FileSystem, mutant: Mutant, expected: _Fractions | None, finding: Finding) -> None:
+    specimen = mutant.specimen
+    size = files.attributes("/movie.mrc").size
+    count = (size - specimen.header_bytes) // specimen.frame_bytes
+    handle = files.open("/movie.mrc")
+    # frames that are all said to be of another size are a file of that size
+    if specimen.kind == "eer" and "everywhere" not in mutant.label:
+        finding.expect(expected is not None and count == len(expected.images), f"{count} fractions")
+    finding.expect(len(files.read(handle, 1024, 0)) == 1024, "a short header")
+    images = expected.images if expected is not None else []
+    for index in range(min(count, _MOST_FRAMES)):
+        start = specimen.header_bytes + index * specimen.frame_bytes
+        with finding.telling(f"fraction {index}", r"movie\.eer"):
+            found = bytes(files.read(handle, specimen.frame_bytes, start))
+            if index < len(images):
+                # an image without an intact frame cannot be told from any bytes, so none are right
+                finding.expect_bytes(found, images[index] or b"", f"fraction {index}")
+    files.release(handle)
+    told = (files.file_facts("/movie.mrc") or {})["damaged_frames"]
+    if expected is not None:
+        left_out = {frame for frames in expected.damaged for frame in frames}
+        finding.expect(left_out <= set(told), f"left out {left_out}, told of {told}")
+
+
 def _eer(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
     specimen, data = mutant.specimen, mutant.data
     assert data is not None
     expected = _plain_fractions(data) if specimen.kind == "eer" else None
     with _mounted(folder, _settings()) as files:
         finding.expect_bytes(_read_whole(files, "/movie.eer"), data, "/movie.eer")
-        with finding.telling("fractions", r"movie\.eer"):
-            size = files.attributes("/movie.mrc").size
-            count = (size - specimen.header_bytes) // specimen.frame_bytes
-            handle = files.open("/movie.mrc")
-            # frames that are all said to be of another size are a file of that size
-            if specimen.kind == "eer" and "everywhere" not in mutant.label:
-                finding.expect(expected is not None and count == len(expected.images), f"{count} fractions")
-            finding.expect(len(files.read(handle, 1024, 0)) == 1024, "a short header")
-            for index in range(min(count, _MOST_FRAMES)):
-                start = specimen.header_bytes + index * specimen.frame_bytes
-                found = bytes(files.read(handle, specimen.frame_bytes, start))
-                if expected is not None and index < len(expected.images):
-                    finding.expect_bytes(found, expected.images[index], f"fraction {index}")
-            files.release(handle)
-            told = (files.file_facts("/movie.mrc") or {})["damaged_frames"]
-            if expected is not None:
-                left_out = {frame for frames in expected.damaged for frame in frames}
-                finding.expect(left_out <= set(told), f"left out {left_out}, told of {told}")
+        if "movie.mrc" in {name for name, _ in files.names("/")}:
+            with finding.telling("fractions", r"movie\.eer"):
+                _read_fractions(files, mutant, expected, finding)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                files.attributes("/movie.mrc")
+                finding.expect(False, "fractions that are not listed are found")
+            named = any("movie.eer: " in line for line in files.facts()["damaged"])
+            finding.expect(named, "there are no fractions, and the mount does not report why")
         _others_are_whole(files, specimen, finding, {"/movie.eer", "/movie.mrc"})
     _one_command(finding, ["info", folder / "movie.eer", "--json", "--jobs", 1], r"movie\.eer")
     arguments = ["compress", folder / "movie.eer", "-o", out, "--jobs", 1, "--eer", "tiff"]
     done, _ = _one_command(finding, [*arguments, "--eer-grouping", EER_GROUPING], r"movie\.eer")
     if done and expected is not None:
+        finding.expect(None not in expected.images, "stored a fraction without an intact frame")
         _one_command(finding, ["extract", out / "movie.mrc.tif", "-o", out / "back", "--jobs", 1])
-        finding.expect_bytes((out / "back" / "movie.mrc").read_bytes()[1024:], b"".join(expected.images), "stored")
+        finding.expect_bytes(
+            (out / "back" / "movie.mrc").read_bytes()[1024:], b"".join(filter(None, expected.images)), "stored"
+        )
 
 
 def _eer_gain(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:

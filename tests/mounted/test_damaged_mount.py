@@ -107,7 +107,7 @@ def test_a_damaged_record(specimens: dict[str, Specimen], tmp_path: Path, damage
     damage(target / specimen.file)
     with mounted(target, tmp_path / "mnt") as place:
         assert sorted(path.name for path in place.iterdir()) == ["movie.mrc", "notes.txt", "other.mrc"]
-        assert tell((place / "movie.mrc").stat) == errno.EIO
+        assert (place / "movie.mrc").stat().st_size == 1
         assert tell((place / "movie.mrc").read_bytes) == errno.EIO
         assert (place / "other.mrc").read_bytes() == specimen.shown["/other.mrc"]
         (line,) = errors_logged(place)

@@ -60,9 +60,15 @@ def test_leftover_frames_make_a_shorter_fraction_if_wanted(path: Path) -> None:
         np.testing.assert_array_equal(movie.frame(0), plain_sum(range(11)))
 
 
-def test_too_few_frames_for_a_fraction(path: Path) -> None:
-    with pytest.raises(FormatError, match=r"x\.eer: 11 frames are fewer than a fraction of 40; group fewer"):
-        opened(path)
+@pytest.mark.parametrize(
+    "choices",
+    [{"grouping": 40}, {"grouping": 12}, {"dose_per_fraction": 100.0}, {"grouping": 12, "keep_leftover": True}],
+)
+def test_a_file_of_fewer_frames_than_the_grouping_is_one_fraction(path: Path, choices: dict[str, object]) -> None:
+    with opened(path, **choices) as movie:
+        assert (movie.grouping, movie.shape[0], movie.fractions) == (11, 1, [range(11)])
+        np.testing.assert_array_equal(movie.frame(0), plain_sum(range(11)))
+        assert b"11 frames a fraction" in movie.header
 
 
 @pytest.mark.parametrize(("dtype", "mode"), [("int8", 0), ("int16", 1), ("uint16", 6), ("float32", 2)])
@@ -172,16 +178,35 @@ def test_frames_that_are_not_there_are_left_out(path: Path) -> None:
         assert movie.findings.damaged_frames == [2]
 
 
-def test_a_fraction_of_damaged_frames_alone_is_empty_and_told(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def without_strips(path: Path, frames: tuple[int, ...]) -> None:
+    """Move the strips of some frames far behind the end of the file."""
     data = path.read_bytes()
-    for frame in (2, 3):
+    for frame in frames:
         start = data.index(FRAMES[frame])
         data = data.replace(start.to_bytes(8, "little"), (1 << 50).to_bytes(8, "little"))
     path.write_bytes(data)
+
+
+@pytest.mark.parametrize("way", ["strips missing", "streams damaged", "one of each"])
+def test_a_fraction_without_an_intact_frame_is_an_error(path: Path, caplog: pytest.LogCaptureFixture, way: str) -> None:
+    if way != "streams damaged":
+        without_strips(path, (2, 3) if way == "strips missing" else (2,))
+    if way != "strips missing":
+        for frame in (2, 3) if way == "streams damaged" else (3,):
+            damaged(path, frame)
+    expected = r"x\.eer, frame 1: damaged \(none of the EER frames 2 to 3 is intact\); copy the file again"
     with opened(path, grouping=2) as movie:
-        assert not movie.frame(1).any()
+        for _ in range(2):
+            with pytest.raises(DamagedError, match=expected) as found:
+                movie.frame(1)
+            assert found.value.facts["frame"] == 1
+        np.testing.assert_array_equal(movie.frame(0), plain_sum([0, 1]))
         np.testing.assert_array_equal(movie.frame(2), plain_sum([4, 5]))
-    assert "frame 2, 3: damaged" in caplog.text
+        assert movie.findings.damaged_frames == [2, 3]
+    # a larger grouping has intact frames in the same fraction
+    with opened(path, grouping=4) as movie:
+        np.testing.assert_array_equal(movie.frame(0), plain_sum([0, 1]))
+    assert "damaged, left out of the fraction" in caplog.text
 
 
 def test_a_file_written_to_while_open_gives_no_more_fractions(path: Path) -> None:

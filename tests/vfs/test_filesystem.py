@@ -119,7 +119,8 @@ def test_a_damaged_record_is_an_error_for_its_movie_alone(session: Path, tmp_pat
     made.start()
     assert [name for name, _ in made.names("/")] == ["broken.mrc", "notes.txt"]
     with pytest.raises(DamagedError, match=r"broken\.mrc\.tif.*restore"):
-        made.attributes("/broken.mrc")
+        made.open("/broken.mrc")
+    assert made.attributes("/broken.mrc").size == 1
     assert read_all(made, "/notes.txt") == b"300 kV"
     made.stop()
 

@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import mrcfile
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import header
+from cryofs.archive.archiver import CompressOptions
 from cryofs.errors import DamagedError
 from cryofs.movies.foreign import ForeignMovie
 from cryofs.settings import Size
 from cryofs.vfs.root import Root
 from tests.foreign import counts, epu, relion, serialem, write_tiff
-from tests.support import archive, simulated
+from tests.support import DETECTOR, archive, simulated
 from tests.vfs.test_views import content, names, serving
 
 GAIN = np.random.default_rng(3).uniform(0.8, 1.2, (48, 35)).astype(np.float32)
@@ -75,6 +77,71 @@ def test_gain_references_of_archived_movies_stay_hidden(tmp_path: Path) -> None:
                 files.attributes(place)
 
 
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """An archive of TIFF movies and of movies that cryofs archived, each kind in a folder of its own."""
+    simulated(tmp_path / "session" / "Archived" / "x.mrc")
+    relion(tmp_path / "session" / "Movies" / "a.tif", counts())
+    return tmp_path
+
+
+def assert_hidden(target: Path) -> None:
+    assert (target / "gain-reference.mrc").exists()
+    with serving(target) as files:
+        for _ in range(2):
+            assert names(files, "/") == ["Archived", "Movies"]
+            assert names(files, "/Movies") == ["a.tif", "a.mrc"]
+            for place in ("/gain-reference.mrc", "/Movies/gain-reference.mrc"):
+                with pytest.raises(FileNotFoundError):
+                    files.attributes(place)
+        assert "gain-reference.mrc" in names(files, "/@counts/Archived")
+
+
+def test_an_estimated_gain_reference_does_not_appear_beside_tiff_movies(mixed: Path) -> None:
+    archive(mixed / "session", mixed / "archive")
+    assert_hidden(mixed / "archive")
+    # without a movie that needs it, its label alone tells it
+    shutil.rmtree(mixed / "archive" / "Archived")
+    with serving(mixed / "archive") as files:
+        assert names(files, "/Movies") == ["a.tif", "a.mrc"]
+
+
+def test_a_gain_reference_that_archived_movies_need_does_not_appear_beside_tiff_movies(mixed: Path) -> None:
+    """A file that a user gave, by the records that name it; without them it came with the TIFF movies."""
+    with mrcfile.new(mixed / "given.mrc") as reference:
+        reference.set_data(DETECTOR.gain.astype(np.float32))
+    archive(mixed / "session", mixed / "archive", CompressOptions(jobs=2, gain=mixed / "given.mrc"))
+    assert (mixed / "archive" / "gain-reference.mrc").read_bytes() == (mixed / "given.mrc").read_bytes()
+    assert_hidden(mixed / "archive")
+    shutil.rmtree(mixed / "archive" / "Archived")
+    with serving(mixed / "archive") as files:
+        for place in ("/", "/Movies/"):
+            assert content(files, place + "gain-reference.mrc") == (mixed / "given.mrc").read_bytes()
+
+
+def test_a_folder_above_that_cannot_be_listed_costs_no_listing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names_in = Root.names
+
+    def refusing(root: Root, place: Path) -> list[str]:
+        if place == root.path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return names_in(root, place)
+
+    monkeypatch.setattr(Root, "names", refusing)
+    with serving(folder) as files:
+        assert "a.mrc" in names(files, "/Movies")
+
+
+def test_links_and_folders_called_like_gain_references_appear(folder: Path) -> None:
+    (folder / "other").mkdir()
+    (folder / "other" / "gain-reference.mrc").symlink_to("../notes.txt")
+    (folder / "other" / "gain-reference-01234567.mrc").mkdir()
+    with serving(folder) as files:
+        assert names(files, "/other") == ["gain-reference-01234567.mrc", "gain-reference.mrc"]
+        assert files.read_link("/other/gain-reference.mrc") == "../notes.txt"
+        assert names(files, "/other/gain-reference-01234567.mrc") == []
+
+
 def test_tiff_files_called_like_archived_movies_need_no_gain_reference(folder: Path) -> None:
     place = folder / "other"
     serialem(place / "d.mrc.tif", counts())
@@ -125,8 +192,9 @@ def test_an_archived_movie_that_was_renamed(tmp_path: Path, name: str) -> None:
         assert files.attributes("/y.mrc").inode != files.attributes(f"/{name}").inode
         path.write_bytes(path.read_bytes()[:-700])
         assert {name, "y.mrc"} <= set(names(files, "/"))
+        assert files.attributes("/y.mrc").size == 1
         with pytest.raises(DamagedError):
-            files.attributes("/y.mrc")
+            files.open("/y.mrc")
 
 
 def test_a_cut_movie_is_listed_and_cannot_be_read(folder: Path) -> None:
@@ -134,10 +202,23 @@ def test_a_cut_movie_is_listed_and_cannot_be_read(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-700])
     with serving(folder) as files:
         assert "b.mrc" in names(files, "/Movies")
+        found, stored = files.attributes("/Movies/b.mrc"), path.stat()
+        assert (found.mode, found.mtime_ns, found.size) == (stored.st_mode, stored.st_mtime_ns, 1)
         with pytest.raises(DamagedError, match=r"Movies/b\.tif: .*copy the file again"):
-            files.attributes("/Movies/b.mrc")
+            files.open("/Movies/b.mrc")
         assert content(files, "/Movies/b.tif") == path.read_bytes()
         assert content(files, "/Movies/a.mrc") == as_mrc(folder / "Movies" / "a.tif")
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:9], lambda data: data[:4] + b"\xff" * 4 + data[8:]])
+def test_a_tiff_file_without_a_frame_has_no_movie(folder: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = folder / "Movies" / "b.tif"
+    path.write_bytes(damage(path.read_bytes()))
+    with serving(folder) as files:
+        assert "b.mrc" not in names(files, "/Movies")
+        with pytest.raises(FileNotFoundError):
+            files.attributes("/Movies/b.mrc")
+        assert content(files, "/Movies/b.tif") == path.read_bytes()
 
 
 def test_pieces_of_a_mounted_movie(folder: Path) -> None:

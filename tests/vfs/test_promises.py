@@ -71,10 +71,9 @@ def test_what_the_archive_tells_of_a_movie(place: Path, files: FileSystem) -> No
     stored, original = place / "a.mrc.tif", place.with_name("session") / "a.mrc"
     stored.chmod(0o600)
     found, expected = files.attributes("/a.mrc"), stored.stat()
-    assert (found.ctime_ns, found.inode, found.links, found.uid, found.gid, found.blocks) == (
+    assert (found.ctime_ns, found.links, found.uid, found.gid, found.blocks) == (
         expected.st_ctime_ns,
-        expected.st_ino,
-        expected.st_nlink,
+        1,
         expected.st_uid,
         expected.st_gid,
         expected.st_blocks,

@@ -13,7 +13,7 @@ from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
 from cryofs.errors import DamagedError
 from cryofs.movies.gain import GainLibrary
 from cryofs.settings import Settings, Size
-from cryofs.vfs import tree
+from cryofs.vfs import facts
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.filesystem import FileSystem
 from cryofs.vfs.index import Index, index_path
@@ -73,7 +73,7 @@ def test_a_second_mount_reads_no_record(target: Path, monkeypatch: pytest.Monkey
     def never(*arguments: object) -> None:
         raise AssertionError(f"read again: {arguments}")
 
-    monkeypatch.setattr(tree, "_read_original", never)
+    monkeypatch.setattr(facts, "_read_original", never)
     monkeypatch.setattr("cryofs.formats.eer.read_index", never)
     with mounted(target) as files:
         wait_for(lambda: len(files._surveyor._kept) == MOVIES + 2)
@@ -116,8 +116,9 @@ def test_what_changed_in_place_between_mounts_counts_no_more(target: Path) -> No
     os.utime(movie, ns=(before.st_atime_ns, before.st_mtime_ns))
     with mounted(target) as files:
         wait_for(lambda: kept(target) == MOVIES + 1)
+        assert files.attributes("/Movies/0.mrc").size == 1
         with pytest.raises(DamagedError):
-            files.attributes("/Movies/0.mrc")
+            files.open("/Movies/0.mrc")
 
 
 def shown_names(files: FileSystem) -> set[str]:

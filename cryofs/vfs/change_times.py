@@ -1,0 +1,87 @@
+"""Change times of open files: they stay as they were while a file is read, as programs that copy files expect.
+
+tar reports "file changed as we read it" when the change time moves. But it also moves when somebody links, renames or
+chmods the file in the archive, which changes no byte. So the time that the first reader got counts until the last one
+has closed the file. The kernel keeps one set of attributes for a name, so it counts for requests by name as well, and
+so does the inode number, which changes when a movie in the archive gets its second link.
+
+Threads: not locked; the file system calls it under its lock.
+"""
+
+from dataclasses import dataclass, replace
+
+from cryofs.vfs.attributes import Attributes
+from cryofs.vfs.nodes import Kind, Node
+
+# device and inode of the stored file, then size and time as shown: a file that differs in them has other content
+_Content = tuple[int, int, int, int]
+
+
+@dataclass
+class _AtOpen:
+    """A file that is open: its name and content, what the first reader got, and how many readers there are."""
+
+    name: str
+    content: _Content
+    attributes: Attributes
+    is_made: bool
+    readers: int = 0
+
+
+class ChangeTimes:
+    """Change times of open files, by handle and by name."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, dict[_Content, _AtOpen]] = {}
+        self._by_handle: dict[int, _AtOpen] = {}
+
+    def opened(self, handle: int, name: str, node: Node, found: Attributes) -> None:
+        """Note that a reader opened the file behind a node, which was found with these attributes."""
+        content = _content(node, found)
+        at_open = _AtOpen(name, content, found, is_made=node.kind is not Kind.PLAIN)
+        at_open = self._by_name.setdefault(name, {}).setdefault(content, at_open)
+        at_open.readers += 1
+        self._by_handle[handle] = at_open
+
+    def closed(self, handle: int) -> None:
+        """Note that a reader closed a file."""
+        at_open = self._by_handle.pop(handle)
+        at_open.readers -= 1
+        if not at_open.readers:
+            states = self._by_name[at_open.name]
+            del states[at_open.content]
+            if not states:
+                del self._by_name[at_open.name]
+
+    def of_open(self, handle: int, now: Attributes) -> Attributes:
+        """Return the attributes of an open file as its readers are to see them."""
+        at_open = self._by_handle[handle]
+        return _settled(at_open, now) if at_open.content[2:] == (now.size, now.mtime_ns) else now
+
+    def by_name(self, name: str, node: Node) -> Attributes:
+        """Return the attributes of a name as readers of the file are to see them."""
+        now = node.attributes
+        at_open = self._by_name.get(name, {}).get(_content(node, now))
+        return _settled(at_open, now) if at_open else now
+
+
+def _content(node: Node, found: Attributes) -> _Content:
+    device, inode = (node.stored.st_dev, node.stored.st_ino) if node.stored else (0, found.inode)
+    return device, inode, found.size, found.mtime_ns
+
+
+def _settled(at_open: _AtOpen, now: Attributes) -> Attributes:
+    """Return the present attributes with what stays as it was at open.
+
+    A plain file whose change time alone moved may have been overwritten and got its old time back, so this is shown.
+    What is made of a file is checked when it is read.
+    """
+    then = at_open.attributes
+    if at_open.is_made:
+        return replace(now, ctime_ns=then.ctime_ns, inode=then.inode)
+    return replace(now, ctime_ns=then.ctime_ns) if _besides(now) != _besides(then) else now
+
+
+def _besides(found: Attributes) -> tuple[int, int, int, int]:
+    """What else moves the change time."""
+    return found.links, found.mode, found.uid, found.gid

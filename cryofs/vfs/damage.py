@@ -1,0 +1,62 @@
+"""What is wrong with a file of the archive, as a value: listings remember it as they do what intact files hold."""
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from cryofs.errors import DamagedError, FormatError
+from cryofs.formats.reading import read_up_to
+from cryofs.remedies import explain
+
+T = TypeVar("T")
+
+# A file that changed within the last seconds may still be arriving, and a coarse clock may not show its next change.
+_SETTLED_SECONDS = 10.0
+# Errors of storage and permissions that reading a file returns again; others are of the moment, or of this process.
+_UNREADABLE = {errno.EIO, errno.EACCES, errno.EPERM, errno.EBADMSG, errno.EUCLEAN, errno.EREMOTEIO, errno.ENODATA}
+
+
+class Damage(NamedTuple):
+    """Why a file that is called like a movie cannot be shown as one.
+
+    Attributes
+    ----------
+    reason : str
+        Problem and remedy, without the name of the file.
+    listed : bool
+        Whether the movie is listed, so that its loss is seen; one of which no frame can be found is not.
+    """
+
+    reason: str
+    listed: bool = True
+
+
+def or_damage(read: Callable[[int, int, str], T], listed: bool = True) -> Callable[[int, int, str], T | Damage]:
+    """Return a function that does what `read` does, but returns the damage that `read` raises as an error.
+
+    Damage of a file whose last byte cannot be read is an error of the storage: it may be gone at the next read.
+    """
+
+    def reading(descriptor: int, size: int, name: str) -> T | Damage:
+        try:
+            return read(descriptor, size, name)
+        except (DamagedError, FormatError) as error:
+            if size and not read_up_to(descriptor, 1, size - 1):
+                raise OSError(errno.EIO, "the file ends before its size") from error
+            return Damage(str(error).removeprefix(f"{name}: "), listed)
+
+    return reading
+
+
+def damage_of(error: OSError) -> Damage | None:
+    """Damage of a file that its storage or its permissions keep from being read, None for errors of the moment."""
+    if error.errno not in _UNREADABLE:
+        return None
+    return Damage(explain(OSError(error.errno, error.strerror)))
+
+
+def is_settled(found: os.stat_result) -> bool:
+    """Return True if a file has not changed for a while, so that its damage may be remembered."""
+    return time.time() - found.st_ctime > _SETTLED_SECONDS

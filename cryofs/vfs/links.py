@@ -1,0 +1,79 @@
+"""Symbolic links of an archive that lead to files beneath it.
+
+A link is resolved name by name with the calls of `Root`, which follow no link. So a folder that is replaced by a link
+meanwhile leads nowhere, and never out of the archive.
+
+Threads: any thread may call anything.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path, PurePath
+
+from cryofs.vfs.root import Root
+
+# As many as the kernel follows before it gives ELOOP.
+_MOST_LINKS = 40
+_LEADS_NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG}
+
+
+def target_beneath(root: Root, link: Path) -> Path | None:
+    """Return the place beneath the archive to which a link leads, without links on the way.
+
+    An absolute target counts if it begins with the path of the archive's folder.
+
+    Returns
+    -------
+    Path or None
+        None if the target is missing or outside the archive, or if links form a loop.
+
+    Raises
+    ------
+    OSError
+        The storage failed.
+    """
+    try:
+        return _follow(root, link)
+    except OSError as error:
+        if error.errno in _LEADS_NOWHERE:
+            return None
+        raise
+
+
+def _follow(root: Root, link: Path) -> Path | None:
+    reached = list(link.parent.relative_to(root.path).parts)
+    # names still to be followed, the next one last
+    ahead = [link.name]
+    links = 0
+    while ahead:
+        name = ahead.pop()
+        if name in ("", os.curdir):
+            continue
+        if name == os.pardir:
+            if not reached:
+                return None
+            reached.pop()
+            continue
+        mode = root.lstat(root.path.joinpath(*reached, name)).st_mode
+        if stat.S_ISLNK(mode):
+            links += 1
+            target = root.read_link(root.path.joinpath(*reached, name))
+            names = _beneath(root, target) if target.startswith("/") else target.split("/")
+            if names is None or links > _MOST_LINKS:
+                return None
+            reached = [] if target.startswith("/") else reached
+            ahead.extend(reversed(names))
+        elif ahead and not stat.S_ISDIR(mode):
+            return None
+        else:
+            reached.append(name)
+    return root.path.joinpath(*reached)
+
+
+def _beneath(root: Root, target: str) -> list[str] | None:
+    """Return the names below the archive's folder that an absolute path consists of, None if it leads elsewhere."""
+    for folder in root.known_as:
+        if PurePath(target).is_relative_to(folder):
+            return [*PurePath(target).relative_to(folder).parts]
+    return None

@@ -1,0 +1,124 @@
+"""Gain references: in which folders of the mount the `gain-reference*.mrc` files of the archive appear.
+
+In `@counts` they appear with the counts of gain-normalised movies. Beside TIFF movies of other programs only those
+appear that came with such movies, not those that cryofs estimated or keeps for its own movies.
+
+Threads: any thread may call anything; the lock guards what is remembered.
+"""
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cryofs.errors import CryofsError
+from cryofs.file_state import FileState, state_of
+from cryofs.formats.sums import file_sha256
+from cryofs.movies.gain import is_estimated
+from cryofs.movies.names import is_reference_name
+from cryofs.vfs.known import Known
+from cryofs.vfs.patience import Patience
+from cryofs.vfs.root import Root
+
+_KNOWN_FILES = 1 << 10
+# That no movie needs a reference holds for so long, and for so many times as long as finding it out took.
+_FREE_SECONDS = 10.0
+_FREE_TIMES = 100
+
+
+class GainReferences:
+    """The gain references of an archive.
+
+    Parameters
+    ----------
+    holds_foreign : callable
+        Whether a folder has TIFF movies of other programs.
+    gain_of : callable
+        SHA-256 of the gain reference that a file needs as an archived movie, None if it needs none.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        patience: Patience,
+        holds_foreign: Callable[[Path], bool],
+        gain_of: Callable[[Path, os.stat_result], str | None],
+    ):
+        self._root = root
+        self._holds_foreign = holds_foreign
+        self._gain_of = gain_of
+        self._estimated = Known(root, patience, lambda descriptor, *_: is_estimated(descriptor), _KNOWN_FILES)
+        self._sums = Known(root, patience, lambda descriptor, *_: file_sha256(descriptor), _KNOWN_FILES)
+        self._lock = threading.Lock()
+        self._own: set[FileState] = set()
+        self._free_until: dict[FileState, float] = {}
+
+    def find(self, place: Path, counts: bool) -> tuple[Path, os.stat_result] | None:
+        """Find the reference that appears at a place, the nearest one from its folder upwards."""
+        if not is_reference_name(place.name) or not self._root.is_folder(place.parent):
+            return None
+        for folder in self._folders(place.parent, counts):
+            if found := self._shown(folder / place.name, counts):
+                return folder / place.name, found
+        return None
+
+    def names(self, folder: Path, counts: bool) -> set[str]:
+        """Names of the references that may appear in a folder."""
+        return {name for place in self._folders(folder, counts) for name in self._in(place)}
+
+    def _folders(self, folder: Path, counts: bool) -> list[Path]:
+        """Folders whose references appear in a folder.
+
+        Beside counts and TIFF movies of other programs, which need them, those of all folders above. Above a folder of
+        such TIFF movies those of the folder itself, which is where RELION puts them.
+        """
+        if counts or self._holds_foreign(folder):
+            below = folder.relative_to(self._root.path)
+            return [self._root.path / part for part in (below, *below.parents)]
+        if self._in(folder):
+            entries = self._root.entries(folder)
+            if any(stat.S_ISDIR(found.st_mode) and self._holds_foreign(folder / name) for name, found in entries):
+                return [folder]
+        return []
+
+    def _in(self, folder: Path) -> list[str]:
+        """Names of the references in a folder, none if it cannot be read."""
+        try:
+            return [name for name in self._root.names(folder) if is_reference_name(name)]
+        except OSError:
+            return []
+
+    def _shown(self, path: Path, counts: bool) -> os.stat_result | None:
+        try:
+            found = self._root.lstat(path)
+        except OSError:
+            return None
+        try:
+            is_shown = stat.S_ISREG(found.st_mode) and (counts or not self._is_own(path, found))
+        except (CryofsError, OSError):
+            is_shown = True  # reading it returns the error
+        return found if is_shown else None
+
+    def _is_own(self, path: Path, found: os.stat_result) -> bool:
+        """Return True if cryofs estimated a reference, or a movie that cryofs archived needs it."""
+        state = state_of(found)
+        with self._lock:
+            if state in self._own:
+                return True
+            if time.monotonic() < self._free_until.get(state, 0.0):
+                return False
+        began = time.monotonic()
+        own = self._estimated.get(path, found) or self._is_needed(path.parent, self._sums.get(path, found))
+        ended = time.monotonic()
+        with self._lock:
+            if own:
+                self._own.add(state)
+            else:
+                self._free_until[state] = ended + max(_FREE_SECONDS, _FREE_TIMES * (ended - began))
+        return own
+
+    def _is_needed(self, folder: Path, sha256: str) -> bool:
+        """Return True if an archived movie in a folder or deeper, where movies look for references, needs this one."""
+        return any(self._gain_of(path, found) == sha256 for path, found in self._root.files_below(folder))
