@@ -85,7 +85,7 @@ def test_json_stands_alone_on_standard_output(tmp_path: Path) -> None:
     simulated(tmp_path / "session" / "movie.mrc", frames=20)
     (tmp_path / "session" / "bad.mrc").write_bytes(b"no movie")
     archive = tmp_path / "archive"
-    done = cryofs("compress", tmp_path / "session", "-o", archive, "--json", check=False)
+    done = cryofs("compress", tmp_path / "session", "-o", archive, "--json", "--strict", check=False)
     assert done.returncode == 1
     assert "bad.mrc" in done.stderr
     summary = json.loads(done.stdout)
@@ -96,6 +96,10 @@ def test_json_stands_alone_on_standard_output(tmp_path: Path) -> None:
         "replaced",
         "suspect",
         "copied",
+        "up_to_date",
+        "kept_plain",
+        "links_outside",
+        "unfinished",
         "original_bytes",
         "stored_bytes",
         "ratio",

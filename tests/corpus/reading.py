@@ -37,7 +37,7 @@ from tests.corpus.walker import Directory, NoTiffError, directories
 # of a movie that claims more, so many frames are read
 _MOST_FRAMES = 12
 # lines of progress
-_USUAL = re.compile(r": good$|: restored$| -> ")
+_USUAL = re.compile(r": good$|: restored$|: no checksum$| -> ")
 _EER_COMPRESSIONS = (65000, 65001, 65002)
 
 

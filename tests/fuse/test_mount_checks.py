@@ -21,9 +21,15 @@ WELL = {
 }
 
 
-def figures(frame_bytes: int = 10 * MIB, **others: int) -> dict[str, Any]:
+def figures(frame_bytes: int = 10 * MIB, **others: Any) -> dict[str, Any]:
     (found,) = checks.check_figures(WELL | others, frame_bytes)
     return vars(found)
+
+
+def test_damaged_files_of_a_mount() -> None:
+    found = figures(damaged_files=3, damaged=["/a/x.eer: an empty file; copy the file again"])
+    assert found["level"] is Level.WARNING
+    assert found["what"].startswith("3 files look damaged: /a/x.eer: an empty file")
 
 
 def test_figures_without_trouble() -> None:
