@@ -29,9 +29,10 @@ from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.foreign import ForeignMovie
 from cryofs.movies.gain import GainLibrary
 from cryofs.movies.movie import Movie
-from cryofs.movies.names import is_file, printable
+from cryofs.movies.names import is_file
 from cryofs.movies.rendering import Rendering, fraction_header, gain_header
 from cryofs.settings import Settings
+from cryofs.text import printable
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
 from cryofs.vfs.change_times import ChangeTimes
 from cryofs.vfs.files import Bytes, MovieFile, OpenFile, PlainFile

@@ -226,3 +226,17 @@ def test_a_browser_shows_it_whole_on_any_screen(which: str, request: pytest.Fixt
     assert not sizes[:, 2].any()
     assert sizes[0, 0] > 350
     assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def test_plain_copies_are_listed_with_the_reason(tmp_path: Path) -> None:
+    session = tmp_path / "session"
+    session.mkdir()
+    for name in ("empty.mrc", "two\nlines.mrc"):
+        (session / name).write_bytes(b"")
+    archive(session, tmp_path / "archive")
+    found = write_report(tmp_path / "archive", tmp_path / "page.html", 0, 1, lambda _: None)
+    page = (tmp_path / "page.html").read_text()
+    assert (len(found.kept_plain), found.problems) == (2, [])
+    assert "2 files are called like a movie and kept as a plain copy" in page
+    assert "two\\nlines.mrc" in page
+    assert "0 bytes are too few for an MRC header" in page
