@@ -289,8 +289,9 @@ def test_a_truncated_movie_is_listed_and_its_reading_an_error(session: Path, tmp
     os.truncate(place / "Movies" / "0.mrc.tif", 100_000)
     with mounted(place, tmp_path / "mnt") as mount:
         assert sorted(os.listdir(mount / "Movies")) == ["0.mrc", "1.mrc"]
+        assert (mount / "Movies" / "0.mrc").stat().st_size == 1
         with pytest.raises(OSError, match="Input/output"):
-            (mount / "Movies" / "0.mrc").stat()
+            (mount / "Movies" / "0.mrc").read_bytes()
         assert (mount / "Movies" / "1.mrc").read_bytes() == (session / "Movies" / "1.mrc").read_bytes()
 
 

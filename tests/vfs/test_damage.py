@@ -42,7 +42,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def walk(files: FileSystem, folder: str = "") -> dict[str, int]:
     """All files, found as programs that walk a tree find them, with their sizes."""
-    found = {}
+    found: dict[str, int] = {}
     for name, _ in files.names("/" + folder):
         attributes = files.attributes(f"/{folder}{name}")
         if stat.S_ISDIR(attributes.mode):
