@@ -221,7 +221,8 @@ def test_a_damaged_line_is_a_failure_and_the_others_count(made: Path) -> None:
 def test_a_file_that_a_run_replaces_meanwhile(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The list was read before the run, the file after it."""
     target = made / "notes.txt"
-    load, replaced = checksum_lists.load, []
+    replaced: list[int] = []
+    load = checksum_lists.load
 
     def loading(folder: Path) -> object:
         lines = load(folder)

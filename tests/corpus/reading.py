@@ -37,7 +37,9 @@ from tests.corpus.walker import Directory, NoTiffError, directories
 # of a movie that claims more, so many frames are read
 _MOST_FRAMES = 12
 # lines of progress
-_USUAL = re.compile(r": good$|: restored$| -> |^looking for |^stopped: |^nothing to do: |pixels have no gain|^next: ")
+_USUAL = re.compile(
+    r": good$|: restored$|: no checksum$| -> |^looking for |^stopped: |^nothing to do: |pixels have no gain|^next: "
+)
 _EER_COMPRESSIONS = (65000, 65001, 65002)
 
 
