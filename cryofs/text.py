@@ -1,4 +1,4 @@
-"""Text for people: names of files may hold bytes that are not UTF-8, line breaks, or orders to a terminal."""
+"""Text for people: names of files, which may hold any bytes but NUL, and numbers."""
 
 import re
 
@@ -7,6 +7,7 @@ _LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 # C0, DEL and C1 controls, line and paragraph separators, and marks that reverse the direction of writing: printed as
 # they are, they break a line, hide a part of a name, or move the cursor.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def as_unicode(name: str) -> str:
@@ -21,3 +22,17 @@ def printable(text: str) -> str:
 
 def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
+
+
+def size_text(count: float) -> str:
+    """Bytes for people: 2.28 GB."""
+    for unit in _UNITS:
+        if count < 1000 or unit == _UNITS[-1]:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.2f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+def percent(ratio: float | None) -> str:
+    """A ratio as a percentage."""
+    return "-" if ratio is None else f"{100 * ratio:.2f} %"

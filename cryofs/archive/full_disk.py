@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryofs.archive.jobs import Job, Kind
 from cryofs.errors import FullDiskError
-from cryofs.units import size_text
+from cryofs.text import size_text
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -34,8 +34,7 @@ from cryofs.movies.decoding import FrameDecoder, StoredFrame
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.names import original_name
 from cryofs.movies.source import SourceMovie
-from cryofs.text import as_unicode
-from cryofs.units import percent
+from cryofs.text import as_unicode, percent
 from cryofs.version import VERSION
 
 # Frames written whose check may be outstanding.

@@ -7,7 +7,7 @@ import typer
 
 from cryofs.cli.output import Reporter, print_json
 from cryofs.resources import usable_cores
-from cryofs.units import size_text
+from cryofs.text import size_text
 
 NAME = "adopt"
 

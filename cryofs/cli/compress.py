@@ -13,8 +13,7 @@ from cryofs.cli import eer
 from cryofs.cli.output import Reporter, print_json
 from cryofs.errors import FullDiskError, UsageError
 from cryofs.resources import usable_cores
-from cryofs.text import printable
-from cryofs.units import percent, size_text
+from cryofs.text import percent, printable, size_text
 
 if TYPE_CHECKING:
     from cryofs.movies.rendering import Rendering

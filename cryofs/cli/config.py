@@ -9,8 +9,7 @@ import typer
 
 from cryofs.cli.output import print_json
 from cryofs.remedies import check_archive
-from cryofs.text import printable
-from cryofs.units import size_text
+from cryofs.text import printable, size_text
 
 NAME = "config"
 

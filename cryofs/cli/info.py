@@ -8,8 +8,7 @@ import typer
 from cryofs.cli import eer
 from cryofs.cli.output import print_json
 from cryofs.resources import usable_cores
-from cryofs.text import printable
-from cryofs.units import percent, size_text
+from cryofs.text import percent, printable, size_text
 
 NAME = "info"
 

@@ -11,8 +11,7 @@ import typer
 from cryofs.cli import eer
 from cryofs.remedies import check_archive
 from cryofs.resources import default_cache_size
-from cryofs.text import printable
-from cryofs.units import size_text
+from cryofs.text import printable, size_text
 
 NAME = "mount"
 _CACHE_DEFAULT = f"a quarter of the usable memory, up to 16GiB; here {size_text(default_cache_size())}"

@@ -7,8 +7,7 @@ import typer
 
 from cryofs.cli.output import Reporter, print_json
 from cryofs.errors import ArchiveError
-from cryofs.text import printable
-from cryofs.units import percent, size_text
+from cryofs.text import percent, printable, size_text
 
 if TYPE_CHECKING:
     from cryofs.archive.savings import Savings

@@ -22,7 +22,7 @@ from cryofs.finding import Finding, ok, problem, warning
 from cryofs.fuse.control import FACTS_ATTRIBUTE, FILE_SYSTEM_TYPE, device_number
 from cryofs.mount_table import MOUNT_TABLE, mount_table
 from cryofs.resources import ROOT
-from cryofs.units import size_text
+from cryofs.text import size_text
 
 # A busy mount answers within milliseconds, as no decode holds up the facts.
 PATIENCE = 10.0

@@ -20,8 +20,7 @@ from cryofs.report.images import Picture, draw
 from cryofs.report.look import look_at
 from cryofs.report.preview import histogram_caption
 from cryofs.report.survey import MovieFacts, Saved, Survey, by_folder, by_kind, chosen, survey
-from cryofs.text import as_unicode, printable
-from cryofs.units import size_text
+from cryofs.text import as_unicode, printable, size_text
 from cryofs.version import VERSION
 
 _FOLDERS = 40

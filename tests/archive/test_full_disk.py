@@ -19,7 +19,7 @@ from cryofs.archive.verify import verify
 from cryofs.cli.output import one_line
 from cryofs.errors import CryofsError
 from cryofs.movies.names import DRAFT_PREFIX
-from cryofs.units import size_text
+from cryofs.text import size_text
 from tests.full_disk import full_disk
 from tests.support import archive, names, restored, same_tree, simulated
 

@@ -18,7 +18,7 @@ from cryofs.archive.savings import savings
 from cryofs.cli.output import Reporter
 from cryofs.report.page import write_report
 from cryofs.report.survey import by_folder, by_kind, chosen, spans, survey
-from cryofs.units import size_text
+from cryofs.text import size_text
 from tests.foreign import counts, serialem
 from tests.support import archive, cryofs, simulated
 
