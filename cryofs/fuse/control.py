@@ -22,7 +22,7 @@ ATTRIBUTE_PREFIX = "user.cryofs."
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 _UNMOUNT_SECONDS = 30.0
 # A mount namespace that is made for a short command has copies of all mounts, and should not be taken for a container.
-_NAMESPACE_SECONDS = 5.0
+_NAMESPACE_SECONDS = 2.0
 # What a mount without a process answers, and a request that it was killed under.
 _DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 
