@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import Detector, header, write_movie
-from cryofs.archive.archiver import CompressOptions
-from cryofs.archive.checksum_lists import LIST_NAME
-from cryofs.archive.compress import compress
-from cryofs.archive.estimate import FrameRow
 from cryofs.archive.extract import extract
-from cryofs.archive.summary import Summary
 from cryofs.archive.verify import verify
+from cryofs.compress.movie_task import CompressOptions
+from cryofs.compress.run import compress
+from cryofs.compress.summary import Summary
+from cryofs.gain.estimation import FrameRow
+from cryofs.storage.checksum_lists import LIST_NAME
 
 SHAPE = (300, 257)
 DETECTOR = Detector.make(SHAPE, defects=20)

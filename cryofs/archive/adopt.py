@@ -18,27 +18,27 @@ from pathlib import Path
 
 import msgspec
 
-from cryofs.archive import checksum_lists, durable
-from cryofs.archive.checksum_lists import ListReader
-from cryofs.archive.durable import Draft, draft
-from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
-from cryofs.archive.leases import check_no_writer
-from cryofs.archive.originals import original_bytes
+from cryofs.archive.frame_stream import original_bytes
+from cryofs.archive.identify import Archived, Damaged, Foreign, classify
+from cryofs.archive.progress import Begin, OnFile, OnFrame, told
 from cryofs.archive.record_checksums import record_checksums
-from cryofs.archive.sources import Job, Kind, collect_archived
-from cryofs.archive.telling import Begin, OnFile, OnFrame, told
+from cryofs.archive.scan import Job, Kind, collect_archived
+from cryofs.config.settings import FILE_NAME
 from cryofs.errors import ArchiveError, ChangedError, CryofsError, DamagedError
-from cryofs.file_state import state_of
 from cryofs.formats import record
-from cryofs.formats.reading import read_up_to
+from cryofs.formats.archive_names import foreign_name, is_own_name
 from cryofs.formats.record import Adopted, Frame, Gain, Original, Record
-from cryofs.formats.sums import file_sha256, quick_sum
 from cryofs.movies.archived import ArchivedMovie, check_pages
-from cryofs.movies.foreign import ForeignMovie
-from cryofs.movies.gain import GainLibrary
+from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import foreign_name, is_own_name
-from cryofs.settings import FILE_NAME
+from cryofs.movies.tiff import ForeignMovie
+from cryofs.storage import atomic_file, checksum_lists
+from cryofs.storage.atomic_file import Draft, draft
+from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.checksum_lists import ListReader
+from cryofs.storage.checksums import file_sha256, quick_sum
+from cryofs.storage.file_state import state_of
+from cryofs.storage.leases import check_no_writer
 from cryofs.text import as_unicode
 from cryofs.version import VERSION
 
@@ -78,7 +78,7 @@ def adopt(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_do
     times = {folder: folder.stat() for folder in {path.parent for path in wanted}}
     for folder in times:
         with contextlib.suppress(OSError):
-            durable.remove_stale_drafts(folder)
+            atomic_file.remove_stale_drafts(folder)
     others = list(_adopt_movies(wanted, jobs, done, on_file, on_done))
     record_checksums(others, jobs, done, on_file, on_done)
     for folder, before in times.items():

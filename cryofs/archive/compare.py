@@ -16,14 +16,14 @@ from cryofs.archive import refusals
 from cryofs.archive.compare_file import Comparer, Outcome, attribute_differences
 from cryofs.archive.links import stays_inside
 from cryofs.archive.pairs import Missing, Pair, Scan, Side, identity, scan
+from cryofs.archive.progress import as_told
 from cryofs.archive.remove_source import NotRemovedError, Remover
 from cryofs.archive.settled import Settled
 from cryofs.archive.shown import ShownKind, kind_of
-from cryofs.archive.telling import as_told
 from cryofs.archive.walking import Link
 from cryofs.errors import CryofsError
-from cryofs.mount_table import mount_table
-from cryofs.movies.gain import GainLibrary
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.system.mount_table import mount_table
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from cryofs.archive.pairs import Pair
+from cryofs.archive.progress import as_told
 from cryofs.archive.remove_source import Guard, NotRemovedError, Remover
 from cryofs.archive.same_bytes import file_difference, movie_difference
 from cryofs.archive.settled import Settled
 from cryofs.archive.shown import Shown, ShownKind, shown_in
-from cryofs.archive.telling import as_told
 from cryofs.errors import ChangedError, CryofsError
-from cryofs.file_state import state_of
 from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.gain import GainLibrary
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.storage.file_state import state_of
 
 _SAFE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 

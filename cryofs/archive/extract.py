@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from cryofs.archive import durable
-from cryofs.archive.kinds import Archived, Damaged, Foreign, Other, classify
+from cryofs.archive.identify import Archived, Damaged, Foreign, Other, classify
+from cryofs.archive.progress import Begin, OnFile, OnFrame, told
 from cryofs.archive.restore import Extracted, Restorer
+from cryofs.archive.scan import Job, Kind, collect_archived, is_below
 from cryofs.archive.shown import restored_name
-from cryofs.archive.sources import Job, Kind, collect_archived, is_below
-from cryofs.archive.telling import Begin, OnFile, OnFrame, told
 from cryofs.archive.verify import Checked
 from cryofs.errors import ArchiveError
-from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import is_reference_name
+from cryofs.formats.archive_names import is_reference_name
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.storage import atomic_file
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,16 @@ def extract(
     begin("restoring", sum(item.frames or 0 for item in items))
     gains = GainLibrary()
     # where this cannot be made, nothing can be restored
-    durable.make_folders(folder)
+    atomic_file.make_folders(folder)
 
     @cache
     def ready(below: Path) -> Path:
         """A folder for what is restored, cleared of what killed runs left."""
-        place = durable.make_folders(folder, below)
+        place = atomic_file.make_folders(folder, below)
         if below != Path() and not os.access(place, os.W_OK | os.X_OK):
             # an earlier run gave it the mode of a folder that cannot be written; in the end it gets that again
             place.chmod(place.stat().st_mode | 0o700)
-        durable.remove_stale_drafts(place)
+        atomic_file.remove_stale_drafts(place)
         return place
 
     made: list[Job] = []
@@ -91,7 +91,7 @@ def extract(
         # the folder that was named keeps its own mode
         if job.target != Path():
             with told(job.source, checked, on_file):
-                durable.copy_times(job.source, folder / job.target)
+                atomic_file.copy_times(job.source, folder / job.target)
     return checked
 
 

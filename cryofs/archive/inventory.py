@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from cryofs.archive import checksum_lists
-from cryofs.archive.checksum_lists import LIST_NAME
-from cryofs.archive.copies import has_line
-from cryofs.archive.hashing import OnBytes, hash_file
-from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
-from cryofs.archive.sources import Job, Kind, collect_archived
-from cryofs.archive.telling import Counting, OnFile, told
+from cryofs.archive.identify import Archived, Damaged, Foreign, classify
+from cryofs.archive.progress import Counting, OnFile, told
+from cryofs.archive.scan import Job, Kind, collect_archived
+from cryofs.config.settings import FILE_NAME
 from cryofs.errors import DamagedError
-from cryofs.formats.checksum_lines import Lines
+from cryofs.storage import checksum_lists
+from cryofs.storage.checksum_lines import Lines
+from cryofs.storage.checksum_lists import LIST_NAME
+from cryofs.storage.hashing import OnBytes, hash_file
 
 
 class Figures(Counting, Protocol):
@@ -152,3 +152,8 @@ def _recorded(path: Path, lists: dict[Path, Lines]) -> str | None:
 
 def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
+
+
+def has_line(root: Path, target: Path) -> bool:
+    """Return True if a copied file of the archive at `root` gets a checksum; its settings, which users edit, do not."""
+    return target != root / FILE_NAME

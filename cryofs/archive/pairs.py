@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from cryofs.archive.progress import as_told
 from cryofs.archive.shown import Shown, ShownKind, is_renamed_movie, kind_of, renamed_movie, shown_in, states_in
-from cryofs.archive.telling import as_told
 from cryofs.errors import CryofsError
-from cryofs.movies.names import is_own_name
+from cryofs.formats.archive_names import is_own_name
 
 
 class Side(StrEnum):

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from cryofs.archive.checksum_lists import ChecksumLists
-from cryofs.archive.hashing import Hashed, OnBytes, each, hash_file
-from cryofs.archive.leases import check_no_writer
-from cryofs.archive.telling import Counting, OnFile, OnFrame, as_told, told
+from cryofs.archive.progress import Counting, OnFile, OnFrame, as_told, told
 from cryofs.errors import CryofsError
+from cryofs.storage.checksum_lists import ChecksumLists
+from cryofs.storage.hashing import Hashed, OnBytes, each, hash_file
+from cryofs.storage.leases import check_no_writer
 
 
 class Figures(Counting, Protocol):

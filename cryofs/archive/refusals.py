@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cryofs.archive.pairs import Scan, identity
+from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError
-from cryofs.mount_table import Mount, is_far, mount_of
-from cryofs.remedies import explain
+from cryofs.system.mount_table import Mount, is_far, mount_of
 
 MOUNT_TYPE = "fuse.cryofs"
 # file systems in a process that write to a disk of this machine

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cryofs.archive import write_lease
 from cryofs.archive.pairs import Pair, identity
 from cryofs.archive.shown import Shown
 from cryofs.errors import ChangedError
-from cryofs.file_state import state_of
+from cryofs.storage import write_lease
+from cryofs.storage.file_state import state_of
 
 _NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
 

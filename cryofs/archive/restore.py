@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cryofs.archive import durable
 from cryofs.archive.adopt import restore_adopted
-from cryofs.archive.checksum_lists import ListReader, mismatch_error
+from cryofs.archive.progress import OnFrame
 from cryofs.archive.same_bytes import file_difference, movie_difference, tiff_difference
-from cryofs.archive.telling import OnFrame
 from cryofs.archive.verify import Checked, feed
 from cryofs.errors import ArchiveError
 from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.gain import GainLibrary
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.storage import atomic_file
+from cryofs.storage.checksum_lists import ListReader, mismatch_error
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Restorer:
             if not target.is_symlink() or target.readlink() != source.readlink():
                 raise _refused(target, f"it is not a link to {source.readlink()}")
             return False
-        durable.copy_link(source, target)
+        atomic_file.copy_link(source, target)
         return True
 
     def file(self, source: Path, target: Path) -> bool:
@@ -75,7 +75,7 @@ class Restorer:
         if self._exists(target, source.stat().st_size, difference):
             self._figures.unchanged += 1
             return False
-        durable.copy_file(source, target, partial(self._replacing, source))
+        atomic_file.copy_file(source, target, partial(self._replacing, source))
         self._figures.files += 1
         return True
 
@@ -120,14 +120,14 @@ class Restorer:
 
     def _restore(self, movie: ArchivedMovie, target: Path) -> None:
         original = movie.record.original
-        with durable.draft(target) as made:
+        with atomic_file.draft(target) as made:
             if movie.record.adopted is not None:
                 restore_adopted(movie, made.file.write)
                 self._on_frame(movie.layout.frames)
             else:
                 feed(movie, made.write, self._on_frame)
             os.fchmod(made.file.fileno(), original.mode)
-            with durable.naming(target):
+            with atomic_file.naming(target):
                 made.file.flush()
             os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
             made.sync()

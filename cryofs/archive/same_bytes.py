@@ -6,10 +6,10 @@ from collections.abc import Callable
 import numpy as np
 
 from cryofs.archive.adopt import check_adopted, restore_adopted
-from cryofs.archive.telling import OnFrame
+from cryofs.archive.progress import OnFrame
 from cryofs.archive.verify import feed
-from cryofs.formats.reading import fill
 from cryofs.movies.archived import ArchivedMovie, check_pages
+from cryofs.storage.byte_source import fill
 
 _CHUNK = 4 << 20
 # Called with how many bytes more were compared; what it raises ends the comparison.

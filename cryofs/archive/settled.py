@@ -6,9 +6,9 @@ import os
 import threading
 from pathlib import Path
 
-from cryofs.archive.checksum_lists import LIST_NAME
 from cryofs.errors import ArchiveError
-from cryofs.movies.gain import GainLibrary
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.storage.checksum_lists import LIST_NAME
 
 _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 

@@ -1,6 +1,6 @@
 """Original names: which file of an archive stands for which original, as the main view of a mount shows it.
 
-A mount looks names up one by one (`cryofs.vfs.tree`). This module lists whole folders, for runs that restore or
+A mount looks names up one by one (`cryofs.vfs.namespace`). This module lists whole folders, for runs that restore or
 compare originals. Names that a mount derives from a file that it shows as well, such as the `X.mrc` of an EER file, are
 not originals and not listed.
 """
@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from cryofs.archive.done import held_movie
-from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
+from cryofs.archive.identify import Archived, Damaged, Foreign, classify, held_movie
+from cryofs.config.settings import FILE_NAME
 from cryofs.errors import CryofsError
-from cryofs.formats.record import Record
-from cryofs.movies.gain import is_estimated
-from cryofs.movies.names import (
+from cryofs.formats.archive_names import (
     foreign_name,
     foreign_names,
     is_own_name,
@@ -26,7 +24,8 @@ from cryofs.movies.names import (
     is_tiff_name,
     original_name,
 )
-from cryofs.settings import FILE_NAME
+from cryofs.formats.record import Record
+from cryofs.movies.gain_library import is_estimated
 
 
 class ShownKind(Enum):

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from cryofs.archive.adopt import check_adopted
-from cryofs.archive.hashing import each
+from cryofs.archive.frame_stream import original_bytes
 from cryofs.archive.inventory import Inventory, StoredMovie, is_intact, take_inventory
-from cryofs.archive.originals import original_bytes
-from cryofs.archive.telling import Begin, OnFile, OnFrame, told
+from cryofs.archive.progress import Begin, OnFile, OnFrame, told
 from cryofs.errors import DamagedError, GainError
 from cryofs.movies.archived import ArchivedMovie, check_pages
-from cryofs.movies.gain import GainLibrary
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.storage.hashing import each
 
 
 @dataclass

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryofs.archive.jobs import Job, Kind, Problem
+from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError
-from cryofs.formats import lists
-from cryofs.movies.names import archived_name, is_file, is_movie_name, is_own_name
-from cryofs.remedies import explain
+from cryofs.formats import movie_list
+from cryofs.formats.archive_names import archived_name, is_movie_name, is_own_name
+from cryofs.system.paths import is_file
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def items_of(source: Path, archive: Path | None, places: Places) -> Iterator[Job
         elif not source.is_file():
             what = "neither file nor folder" if source.exists() else "no such file or folder"
             yield Problem(source, ArchiveError(f"{source}: {what}; check the path"))
-        elif source.suffix in lists.SUFFIXES:
+        elif source.suffix in movie_list.SUFFIXES:
             yield from _listed(source, archive, places)
         else:
             yield named(source, Path(source.name), archive, places)
@@ -74,7 +75,7 @@ def _listed(source: Path, archive: Path | None, places: Places) -> Iterator[Job 
     command may run where the originals are.
     """
     try:
-        names = lists.read_list(source)
+        names = movie_list.read_list(source)
     except CryofsError as error:
         yield Problem(source, error)
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cryofs.cli.output import Reporter, print_json
-from cryofs.resources import usable_cores
+from cryofs.system.resources import usable_cores
 from cryofs.text import as_unicode
 
 if TYPE_CHECKING:

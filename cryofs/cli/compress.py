@@ -12,11 +12,11 @@ import typer
 from cryofs.cli import eer
 from cryofs.cli.output import Reporter, print_json
 from cryofs.errors import FullDiskError, UsageError
-from cryofs.resources import usable_cores
+from cryofs.system.resources import usable_cores
 from cryofs.text import percent, printable, size_text
 
 if TYPE_CHECKING:
-    from cryofs.movies.rendering import Rendering
+    from cryofs.movies.eer_rendering import Rendering
 
 NAME = "compress"
 _GO_ON = "--only-do-unfinished"
@@ -128,9 +128,9 @@ def command(
 
     Example: cryofs compress /data/session -o /archive/session
     """
-    from cryofs.archive.archiver import CompressOptions
-    from cryofs.archive.compress import compress
-    from cryofs.archive.plan import Coding
+    from cryofs.compress.movie_task import CompressOptions
+    from cryofs.compress.plan import Coding
+    from cryofs.compress.run import compress
 
     if follow_links and keep_links:
         raise UsageError("--follow-links and --keep-links are mutually exclusive; use only one")
@@ -190,7 +190,7 @@ def _quoted(argument: str) -> str:
 
 
 def _rendering(eer_files: Eer, choices: dict[str, Any]) -> "Rendering | None":
-    from cryofs.movies.rendering import Rendering
+    from cryofs.movies.eer_rendering import Rendering
 
     if eer_files is Eer.TIFF:
         if "grouping" in choices and "dose_per_fraction" in choices:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cryofs.cli.output import Reporter
-from cryofs.resources import usable_cores
+from cryofs.system.resources import usable_cores
 from cryofs.text import printable
 
 if TYPE_CHECKING:
-    from cryofs.archive.estimate_run import Estimated
+    from cryofs.gain.estimation_run import Estimated
 
 NAME = "estimate-gain"
 # Movies of a further gain that are named; the list file has all.
@@ -43,9 +43,9 @@ def command(
 
     Example: cryofs estimate-gain movies.star -o Gain
     """
-    from cryofs.archive.estimate import Goal, Limits
-    from cryofs.archive.estimate_run import EstimationRun
-    from cryofs.archive.sources import Kind, collect
+    from cryofs.archive.scan import Kind, collect
+    from cryofs.gain.estimation import Goal, Limits
+    from cryofs.gain.estimation_run import EstimationRun
 
     if max_frames is not None and max_frames < min_frames:
         raise typer.BadParameter("--min-frames is above --max-frames; set only one of them, or a smaller minimum")
@@ -105,7 +105,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _ending(result: "Estimated") -> str:
-    from cryofs.archive.estimate import Ending
+    from cryofs.gain.estimation import Ending
 
     used = f"{result.frames} frames of {_count(result.movies_used, 'movie')}"
     if sampled := len(result.movies) - result.movies_used:

@@ -7,7 +7,7 @@ import typer
 
 from cryofs.cli import eer
 from cryofs.cli.output import print_json
-from cryofs.resources import usable_cores
+from cryofs.system.resources import usable_cores
 from cryofs.text import percent, printable, size_text
 
 NAME = "info"
@@ -24,14 +24,14 @@ def command(
 
     Example: cryofs info /archive/session/movie.mrc.tif
     """
-    from cryofs.movies.names import is_eer_name
+    from cryofs.formats.archive_names import is_eer_name
 
     if is_eer_name(file.name):
-        from cryofs.archive.eer_facts import describe_eer
+        from cryofs.archive.eer_info import describe_eer
 
         facts = describe_eer(file, jobs, pixel_size, dose)
     else:
-        from cryofs.archive.savings import describe
+        from cryofs.archive.info import describe
 
         facts = describe(file)
     if as_json:

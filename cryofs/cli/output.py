@@ -13,8 +13,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from cryofs.error_hints import explain
 from cryofs.errors import SettingsError
-from cryofs.remedies import explain
 from cryofs.text import printable
 
 

@@ -10,7 +10,7 @@ from cryofs.errors import ArchiveError
 from cryofs.text import percent, printable, size_text
 
 if TYPE_CHECKING:
-    from cryofs.archive.savings import Savings
+    from cryofs.archive.info import Savings
 
 NAME = "stats"
 
@@ -24,7 +24,7 @@ def command(
     Example: cryofs stats /mnt/movies
     """
     from cryofs.archive.eer_checks import SECONDS
-    from cryofs.archive.savings import savings
+    from cryofs.archive.info import savings
     from cryofs.fuse.control import mount_facts
 
     mounted = mount_facts(path)

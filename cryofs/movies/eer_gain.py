@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.detector import eer_gain
 from cryofs.errors import ChangedError, CryofsError, GainError
-from cryofs.file_state import FileState, state_of
-from cryofs.formats import mrc, tiff
-from cryofs.formats.mrc import MrcHeader
-from cryofs.movies.gain import load_reference
-from cryofs.movies.movie import Layout, Movie
+from cryofs.formats import mrc, tiff_pages
+from cryofs.formats.mrc import Layout, MrcHeader
+from cryofs.kernels import eer_gain
+from cryofs.movies.gain_library import load_reference
+from cryofs.movies.movie import Movie
+from cryofs.storage.file_state import FileState, state_of
 
 _TIFF_SUFFIX = ".gain"
 _DESCRIPTORS = Path("/proc/self/fd")
@@ -107,7 +107,7 @@ def _state(path: Path) -> FileState:
 def _load(path: Path) -> NDArray[np.float32]:
     """Return a reference as it is stored, with NaN for each value that makes a defect."""
     try:
-        stored = load_reference(path).gain if _is_divided(path) else tiff.read_image(path)
+        stored = load_reference(path).gain if _is_divided(path) else tiff_pages.read_image(path)
     except GainError:
         raise
     except (ValueError, CryofsError, OSError) as error:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
+from cryofs.error_hints import explain
 from cryofs.errors import DamagedError, FormatError
-from cryofs.formats.reading import read_up_to
-from cryofs.remedies import explain
+from cryofs.storage.byte_source import read_up_to
 
 T = TypeVar("T")
 

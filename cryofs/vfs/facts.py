@@ -12,18 +12,18 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cryofs.errors import FormatError
-from cryofs.formats import eer, foreign_tiff
+from cryofs.formats import eer, tiff_movie
+from cryofs.formats.archive_names import EER_SUFFIX, MOVIE_SUFFIXES, TIFF_SUFFIXES, archived_name, original_name
 from cryofs.formats.eer import EerIndex
-from cryofs.formats.foreign_tiff import NoFramesError, NoMovieError, TiffFacts, TiffIndex
 from cryofs.formats.record import is_archived, read_record
-from cryofs.movies.archived import layout_of
-from cryofs.movies.counts import counts_bytes
-from cryofs.movies.names import EER_SUFFIX, MOVIE_SUFFIXES, TIFF_SUFFIXES, archived_name, original_name
-from cryofs.movies.rendering import EerFacts, facts_of
+from cryofs.formats.record_check import layout_of
+from cryofs.formats.tiff_movie import NoFramesError, NoMovieError, TiffFacts, TiffIndex
+from cryofs.movies.archived_counts import counts_bytes
+from cryofs.movies.eer_rendering import EerFacts, facts_of
+from cryofs.vfs.archive_root import Root
 from cryofs.vfs.damage import Damage, damage_of, or_damage
-from cryofs.vfs.known import Known
-from cryofs.vfs.patience import Patience
-from cryofs.vfs.root import Root
+from cryofs.vfs.io_executor import Patience
+from cryofs.vfs.metadata_cache import Known
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Facts:
         self._originals = Known(root, patience, or_damage(_read_original), _KNOWN_FILES)
         self._eer_indexes = Known(root, patience, eer.read_index, _KNOWN_INDEXES)
         self._eers = Known(root, patience, or_damage(self._read_eer, listed=False), _KNOWN_FILES)
-        self._tiff_indexes = Known(root, patience, foreign_tiff.read_index, _KNOWN_INDEXES)
+        self._tiff_indexes = Known(root, patience, tiff_movie.read_index, _KNOWN_INDEXES)
         self._tiffs = Known(root, patience, or_damage(self._read_tiff), _KNOWN_FILES)
 
     def original(self, path: Path, found: os.stat_result) -> Original | Damage | None:

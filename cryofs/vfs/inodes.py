@@ -17,8 +17,8 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import Attributes, attributes_of
-from cryofs.vfs.root import Root
 
 _HASHED = 1 << 62
 

@@ -11,7 +11,7 @@ import os
 import stat
 from pathlib import Path, PurePath
 
-from cryofs.vfs.root import Root
+from cryofs.vfs.archive_root import Root
 
 # As many as the kernel follows before it gives ELOOP.
 _MOST_LINKS = 40

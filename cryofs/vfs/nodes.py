@@ -6,9 +6,9 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
+from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.inodes import FolderInodes, made_of
-from cryofs.vfs.root import Root
 from cryofs.vfs.views import View, fingerprint
 
 

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryofs.errors import CryofsError
-from cryofs.file_state import FileState, state_of
-from cryofs.formats.sums import file_sha256
-from cryofs.movies.gain import is_estimated
-from cryofs.movies.names import is_reference_name
-from cryofs.vfs.known import Known
-from cryofs.vfs.patience import Patience
-from cryofs.vfs.root import Root
+from cryofs.formats.archive_names import is_reference_name
+from cryofs.movies.gain_library import is_estimated
+from cryofs.storage.checksums import file_sha256
+from cryofs.storage.file_state import FileState, state_of
+from cryofs.vfs.archive_root import Root
+from cryofs.vfs.io_executor import Patience
+from cryofs.vfs.metadata_cache import Known
 
 _KNOWN_FILES = 1 << 10
 # That no movie needs a reference holds for so long, and for so many times as long as finding it out took.

@@ -18,11 +18,11 @@ import tifffile
 import cryofs
 from cryofs.archive import adopt as adopting
 from cryofs.archive.adopt import Adoption, adopt
-from cryofs.archive.checksum_lists import LIST_NAME, recorded, update
 from cryofs.archive.verify import Checked, verify
 from cryofs.errors import ArchiveError, DamagedError, FormatError, GainError
 from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.foreign import ForeignMovie
+from cryofs.movies.tiff import ForeignMovie
+from cryofs.storage.checksum_lists import LIST_NAME, recorded, update
 from tests.foreign import WRITERS, counts, serialem, write_tiff
 from tests.support import assert_verified, names, restored
 from tests.support import cryofs as command

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.compare import CompareOptions, Comparison, compare
 from cryofs.archive.links import LinkChoice
 from cryofs.archive.pairs import Side
 from cryofs.archive.same_bytes import file_difference
 from cryofs.archive.shown import shown_in
+from cryofs.compress.movie_task import CompressOptions
+from cryofs.config.settings import Settings
 from cryofs.errors import ArchiveError
-from cryofs.movies.names import foreign_name, fractions_name, is_eer_name, is_own_name
-from cryofs.settings import Settings
-from cryofs.vfs.filesystem import FileSystem
+from cryofs.formats.archive_names import foreign_name, fractions_name, is_eer_name, is_own_name
+from cryofs.vfs.file_system import FileSystem
 from tests.corpus.session_tree import make_session
 from tests.foreign import counts, serialem
 from tests.support import archive, header, simulated

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
-from cryofs.archive.archive_checks import check_archive
 from cryofs.archive.eer_checks import check_eers, damage_of_eer
-from cryofs.archive.savings import savings
-from cryofs.finding import Level
+from cryofs.archive.info import savings
+from cryofs.doctor.archive import check_archive
+from cryofs.doctor.finding import Level
 from tests.support import cryofs
 
 SHAPE = (32, 48)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cryofs.archive.archiver import CompressOptions
-from cryofs.archive.checksum_lists import LIST_NAME, recorded
 from cryofs.archive.links import LinkChoice
-from cryofs.archive.summary import Summary
+from cryofs.compress.movie_task import CompressOptions
+from cryofs.compress.summary import Summary
+from cryofs.storage.checksum_lists import LIST_NAME, recorded
 from tests.support import Heard, archive, assert_verified, mounted, names, restored, same_tree, simulated
 
 pytestmark = pytest.mark.timeout(60)
@@ -177,7 +177,7 @@ def test_folders_that_link_to_each_other_are_followed_once(tmp_path: Path) -> No
 
 
 def test_eer_links_become_links_to_fractions(tmp_path: Path) -> None:
-    from cryofs.archive.sources import Kind, collect
+    from cryofs.archive.scan import Kind, collect
 
     session = tmp_path / "session"
     session.mkdir()

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from cryofs.archive import refusals, remove_source, same_bytes
-from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.extract import extract
+from cryofs.compress.movie_task import CompressOptions
 from cryofs.errors import ArchiveError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE
-from cryofs.mount_table import Mount, mount_table
+from cryofs.system.mount_table import Mount, mount_table
 from tests.archive.test_compare import compared, entries, flip_last_byte, make_small, write_integers
 from tests.support import archive, names, same_tree, simulated, wait_for
 
@@ -345,7 +345,7 @@ def test_storage_whose_fsync_counts(small: tuple[Path, Path], monkeypatch: pytes
 def test_sources_on_a_network_are_not_leased(small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     # NFS refuses a lease as if the file were in use
     mounted_as(monkeypatch, small[0], "nfs4")
-    monkeypatch.setattr("cryofs.archive.write_lease.take", lambda _: pytest.fail("asked for a lease"))
+    monkeypatch.setattr("cryofs.storage.write_lease.take", lambda _: pytest.fail("asked for a lease"))
     assert compared(*small, remove_source=True)[0].removed == 7
 
 

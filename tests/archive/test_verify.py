@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cryofs.archive.checksum_lists import update
-from cryofs.archive.savings import savings
+from cryofs.archive.info import savings
 from cryofs.archive.verify import Checked, verify
+from cryofs.storage.checksum_lists import update
 from tests.archive.test_extract import extracted
 from tests.corpus.mutants import with_record
 from tests.support import archive, cryofs, movies_star, names, restored, simulated

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
-from cryofs.archive.checksum_lists import update
 from cryofs.cli import main
 from cryofs.fuse.control import is_mounted
-from cryofs.movies.gain import reference_sha256
+from cryofs.movies.gain_library import reference_sha256
+from cryofs.storage.checksum_lists import update
 from tests.support import SHAPE, cryofs, header, simulated, wait_for
 
 as_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cryofs.archive.durable import Draft
 from cryofs.cli.app import run
+from cryofs.storage.atomic_file import Draft
 from tests.support import simulated
 
 pytestmark = pytest.mark.timeout(60)

@@ -10,9 +10,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from benchmarks.simulate import Arithmetic, Detector
-from cryofs.archive.archiver import CompressOptions
-from cryofs.archive.savings import describe
-from cryofs.movies.gain import load_reference
+from cryofs.archive.info import describe
+from cryofs.compress.movie_task import CompressOptions
+from cryofs.movies.gain_library import load_reference
 from tests.support import archive, cryofs, movies_star, restored, same_tree, simulated
 
 pytestmark = [

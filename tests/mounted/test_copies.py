@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.simulate import write_counts
-from cryofs.movies.names import MOVIE_SUFFIXES, archived_name
+from cryofs.formats.archive_names import MOVIE_SUFFIXES, archived_name
 from tests.corpus.session_tree import make_session
 from tests.support import archive, mounted, tmpfs
 

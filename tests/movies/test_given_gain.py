@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.simulate import header
-from cryofs.detector.values import GainReference
 from cryofs.errors import GainError
-from cryofs.movies.gain import load_given, reference_file
+from cryofs.kernels.from_counts import GainReference
+from cryofs.movies.gain_library import load_given, reference_file
 
 SHAPE = (6, 5)
 GAIN = np.linspace(0.9, 1.2, 30, dtype=np.float32).reshape(SHAPE)

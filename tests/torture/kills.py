@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cryofs.archive import estimation_state
-from cryofs.archive.estimation_state import STATE_NAME
 from cryofs.archive.verify import verify
 from cryofs.errors import CryofsError
 from cryofs.fuse.control import is_mounted
-from cryofs.movies.gain import load_reference
-from cryofs.movies.names import DRAFT_PREFIX, OWN_PREFIX
+from cryofs.gain import estimation_state
+from cryofs.gain.estimation_state import STATE_NAME
+from cryofs.movies.gain_library import load_reference
+from cryofs.storage.atomic_file import DRAFT_PREFIX, OWN_PREFIX
 from tests.support import cryofs, simulated
 from tests.torture.figures import Figures
 

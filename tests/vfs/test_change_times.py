@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cryofs.settings import Settings
-from cryofs.vfs.filesystem import FileSystem
+from cryofs.config.settings import Settings
+from cryofs.vfs.file_system import FileSystem
 from tests.support import archive, put_back, simulated
 from tests.vfs.test_views import write_movie
 

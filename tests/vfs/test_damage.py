@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.simulate_eer import metadata, random_frames, write_eer
+from cryofs.config.settings import Settings
 from cryofs.errors import ChangedError, CryofsError, DamagedError, FormatError
-from cryofs.settings import Settings
 from cryofs.vfs import damage
-from cryofs.vfs.filesystem import FileSystem
+from cryofs.vfs.file_system import FileSystem
 from tests import faults
 from tests.damaged_tree import SHAPE, WIDTHS, DamagedTree, make_damaged_tree
 from tests.support import wait_for
@@ -203,8 +203,8 @@ def test_a_movie_that_is_readable_again_is_not_opened_with_its_placeholder_size(
     tree: DamagedTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program that goes by the size that it was told would take the first byte for the whole movie."""
-    monkeypatch.setattr("cryofs.vfs.surveyor.Surveyor._run", lambda _: None)
-    monkeypatch.setattr("cryofs.vfs.filesystem.FileSystem._prepare", lambda _: None)
+    monkeypatch.setattr("cryofs.vfs.indexer.Surveyor._run", lambda _: None)
+    monkeypatch.setattr("cryofs.vfs.file_system.FileSystem._prepare", lambda _: None)
     right = tree.readable["Movies/good.mrc"]
     with serving(tree.folder) as files:
         with monkeypatch.context() as patch:
@@ -224,7 +224,7 @@ def test_links_into_folders_that_cannot_be_entered_are_links_only(
 
     (tmp_path / "a.eer").symlink_to("locked/a.eer")
     (tmp_path / "a.tif").symlink_to("locked/a.tif")
-    monkeypatch.setattr("cryofs.vfs.tree.target_beneath", refuse)
+    monkeypatch.setattr("cryofs.vfs.namespace.target_beneath", refuse)
     with serving(tmp_path) as files:
         assert list(dict(files.names("/"))) == ["a.eer", "a.tif"]
         with pytest.raises(FileNotFoundError):

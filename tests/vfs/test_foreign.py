@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import header
-from cryofs.archive.archiver import CompressOptions
+from cryofs.compress.movie_task import CompressOptions
+from cryofs.config.settings import Size
 from cryofs.errors import DamagedError
-from cryofs.movies.foreign import ForeignMovie
-from cryofs.settings import Size
-from cryofs.vfs.root import Root
+from cryofs.movies.tiff import ForeignMovie
+from cryofs.vfs.archive_root import Root
 from tests.foreign import counts, epu, relion, serialem, write_tiff
 from tests.support import DETECTOR, archive, simulated
 from tests.vfs.test_views import content, names, serving

@@ -16,9 +16,9 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryofs.settings import Settings
+from cryofs.config.settings import Settings
 from cryofs.vfs.attributes import Attributes
-from cryofs.vfs.filesystem import FileSystem
+from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.inodes import FolderInodes, hashed_inode
 from tests.corpus.session_tree import DETECTOR, EER_SHAPE
 from tests.foreign import counts, serialem

@@ -10,8 +10,8 @@ import pytest
 import tifffile
 
 from cryofs.archive.adopt import adopt
+from cryofs.vfs.archive_root import Root
 from cryofs.vfs.links import target_beneath
-from cryofs.vfs.root import Root
 from tests.foreign import counts, serialem
 from tests.support import archive, simulated
 from tests.vfs.test_views import content, names, rendered, serving, write_movie

@@ -1,0 +1,144 @@
+"""What a run is asked to archive: movies, folders, lists -> jobs, each with its place in the archive."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from cryofs.archive.jobs import Job as Job
+from cryofs.archive.jobs import Kind as Kind
+from cryofs.archive.jobs import Problem as Problem
+from cryofs.archive.links import LinkChoice, resolved
+from cryofs.archive.walking import Link, Places, items_of, same_folder
+from cryofs.errors import ArchiveError
+from cryofs.formats.archive_names import archived_name, fractions_name, is_eer_name, is_own_name, is_tiff_name
+from cryofs.storage.checksum_lists import LIST_NAME
+from cryofs.system.paths import is_file
+
+
+def collect(
+    sources: Iterable[Path],
+    archive: Path,
+    *,
+    render_eer: bool = False,
+    folds_case: bool = False,
+    links: LinkChoice = "follow",
+) -> tuple[list[Job], list[Problem]]:
+    """Return the jobs for all sources, sorted by target, and the problems with sources that cannot be archived.
+
+    A folder's tree is kept below the root of the archive. A movie given by itself goes to the root; a movie in a list
+    goes where the list says, relative to the root (without the leading ``/`` of an absolute path). With `render_eer`,
+    EER files become movies of their fractions. With `folds_case`, names that differ by case only are one name.
+
+    A symbolic link in a folder stays a link if it leads to the same place in the archive; `links` says what becomes of
+    the others. A movie that several links lead to is archived once.
+    """
+    jobs: dict[str, Job] = {}
+    problems = []
+    for item in _all_items(sources, archive, links):
+        if isinstance(item, Problem):
+            problems.append(item)
+            continue
+        if own := next((part for part in item.target.parts if is_own_name(part)), None):
+            # the archive keeps lists of checksums of its own
+            if own != LIST_NAME:
+                text = f"{item.source}: named like a file of cryofs ({own}); rename it, or remove it if a run left it"
+                problems.append(Problem(item.source, ArchiveError(text)))
+            continue
+        if render_eer and is_eer_name(item.target.name):
+            item = _rendered(item)
+        name = str(item.target)
+        key = name.casefold() if folds_case else name
+        twin = jobs.setdefault(key, item)
+        if (twin.kind, item.kind) == (Kind.EER, Kind.MOVIE):
+            # a movie that is there wins over one that would be made
+            jobs[key], item, twin = item, twin, item
+        if not _is_same(twin, item):
+            text = f"{item.source}: {twin.source} already becomes {twin.target} in the archive; rename one of them"
+            problems.append(Problem(item.source, ArchiveError(text)))
+    # a movie that is named by itself or in a list needs no link of its name
+    movies = {job.target for job in jobs.values() if job.kind is not Kind.LINK}
+    kept = [
+        job
+        for job in jobs.values()
+        if job.kind is not Kind.LINK or job.target.with_name(archived_name(job.target.name)) not in movies
+    ]
+    return sorted(kept, key=lambda job: job.target), problems
+
+
+def _all_items(sources: Iterable[Path], archive: Path, links: LinkChoice) -> Iterator[Job | Problem]:
+    """Yield what all sources stand for; links last, when it is known where everything else goes."""
+    places = Places()
+    found: list[Link] = []
+    for item in chain.from_iterable(items_of(source, archive, places) for source in sources):
+        if isinstance(item, Link):
+            found.append(item)
+        else:
+            yield item
+    waiting = deque(sorted(found, key=lambda link: link.target))
+    while waiting:
+        for item in resolved(waiting.popleft(), archive, places, links):
+            if isinstance(item, Link):
+                waiting.append(item)
+            else:
+                yield item
+
+
+def lies_in(source: Path, archive: Path) -> bool:
+    """Whether a folder lies in the archive, where what it becomes would be put among its own files."""
+    try:
+        return source.is_dir() and is_below(source, archive)
+    except OSError:
+        return False  # what cannot be looked at is told of when it is collected
+
+
+def is_below(place: Path, folder: Path) -> bool:
+    """Whether a place, which need not be there, lies in a folder or deeper."""
+    return any(same_folder(parent, folder) for parent in Path(os.path.realpath(place)).parents)
+
+
+def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tuple[list[Job], list[Problem]]:
+    """Return jobs for files to verify or extract, with targets below the folder, file or list that names them.
+
+    Files are all of kind FILE. A link to a TIFF file counts as a file unless `keep_links`; other links in folders are
+    links, because the file that they lead to has a name of its own.
+    """
+    jobs: list[Job] = []
+    problems = []
+    for item in chain.from_iterable(items_of(path, None, Places()) for path in paths):
+        if isinstance(item, Problem):
+            problems.append(item)
+        elif isinstance(item, Job):
+            jobs.append(item)
+        elif not keep_links and is_tiff_name(item.path.name) and is_file(item.path):
+            jobs.append(Job(Kind.FILE, item.path, item.target))
+        else:
+            jobs.append(Job(Kind.LINK, item.path, item.target))
+    return jobs, problems
+
+
+def _rendered(job: Job) -> Job:
+    """Return a job for the fractions of an EER file, and for a link to one, a job for a link to its fractions."""
+    target = job.target.with_name(fractions_name(job.target.name))
+    if job.kind is Kind.FILE:
+        return Job(Kind.EER, job.source, job.target.with_name(archived_name(target.name)))
+    if job.kind is not Kind.LINK or job.outside or not is_file(job.source):
+        return job
+    text = job.link or job.source.readlink()
+    if not is_eer_name(text.name):
+        return job
+    return replace(job, target=target, link=text.with_name(fractions_name(text.name)))
+
+
+def _is_same(one: Job, other: Job) -> bool:
+    """Whether two jobs for one name are one: the same file by two spellings, or folders whose contents go together."""
+    if one.target != other.target:
+        return False
+    if one.kind is other.kind is Kind.FOLDER:
+        return True
+    try:
+        return one.source == other.source or os.path.samestat(one.source.lstat(), other.source.lstat())
+    except OSError:
+        return False

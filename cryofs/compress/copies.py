@@ -1,0 +1,85 @@
+"""Files that are copied into an archive as they are; each is done once its checksum is on the disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cryofs.archive.inventory import has_line
+from cryofs.compress.existing import is_copy
+from cryofs.storage import atomic_file
+from cryofs.storage.checksum_lists import ChecksumLists
+
+
+class Copies:
+    """Copies of a run into the archive at `root`, to be used as a context manager.
+
+    Parameters
+    ----------
+    on_copied : callable
+        Called with the source of each copy, once its checksum is durable.
+    on_error : callable
+        Called with the source of each copy whose checksum could not be recorded, and the error.
+    """
+
+    def __init__(
+        self, root: Path, on_copied: Callable[[Path], object], on_error: Callable[[Path, Exception], object]
+    ) -> None:
+        self._root = root
+        self._on_copied = on_copied
+        self._on_error = on_error
+        self._lists = ChecksumLists(self._recorded, self._not_recorded)
+        # copies whose checksum is not durable yet: their sources, whether this run made the copy, the checksum
+        self._waiting: dict[Path, tuple[Path, bool, str]] = {}
+
+    def __enter__(self) -> "Copies":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lists.flush()
+
+    def is_done(self, source: Path, target: Path) -> bool:
+        """Return True if the archive has a copy of a source, by size and time, and its checksum.
+
+        A copy without a checksum, as a killed run leaves it, is compared with its source and gets one.
+        """
+        if not is_copy(source, target):
+            return False
+        if not has_line(self._root, target) or self._lists.recorded(target) is not None:
+            return True
+        same = atomic_file.compare_copy(source, target)
+        if same is None:
+            return False
+        self._record(source, target, same, is_new=False)
+        return True
+
+    def copy(self, source: Path, target: Path) -> None:
+        """Copy a file, and have its checksum recorded."""
+        copied = atomic_file.copy_file(source, target, self._lists.replacing)
+        if not has_line(self._root, target) or self._lists.recorded(target) == copied.sha256:
+            self._on_copied(source)
+        else:
+            self._record(source, target, copied, is_new=True)
+
+    def link(self, source: Path, first: Path, target: Path) -> bool:
+        """Give a copy a second name, as its source has; False if that cannot be done here."""
+        sha256 = self._waiting[first][2] if first in self._waiting else self._lists.recorded(first)
+        if sha256 is None or not has_line(self._root, target):
+            return False
+        try:
+            with self._lists.replacing(target, sha256):
+                atomic_file.link_file(first, target)
+        except OSError:
+            return False
+        self._record(source, target, atomic_file.Copied(sha256, target.lstat()), is_new=True)
+        return True
+
+    def _record(self, source: Path, target: Path, copied: atomic_file.Copied, *, is_new: bool) -> None:
+        self._waiting[target] = source, is_new, copied.sha256
+        self._lists.add(target, copied.sha256, copied.found)
+
+    def _recorded(self, target: Path) -> None:
+        source, is_new, _ = self._waiting.pop(target)
+        if is_new:
+            self._on_copied(source)
+
+    def _not_recorded(self, target: Path, error: Exception) -> None:
+        self._on_error(self._waiting.pop(target)[0], error)

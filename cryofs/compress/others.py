@@ -1,0 +1,165 @@
+"""What a run stores besides movies: files that stay as they are, their further names, and symbolic links."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cryofs.archive.identify import held_movie, holds_movie, reason_of
+from cryofs.archive.jobs import Job, Kind
+from cryofs.compress.copies import Copies
+from cryofs.compress.existing import is_copy, refuse_clash, refuse_without_gain, replaced_text
+from cryofs.compress.full_disk import is_full
+from cryofs.compress.movie_task import CompressOptions
+from cryofs.compress.summary import Listener, Summary
+from cryofs.compress.suspects import damage_of
+from cryofs.error_hints import explain
+from cryofs.errors import ArchiveError, CryofsError, FormatError, FullDiskError, UnsupportedError
+from cryofs.formats.archive_names import archived_name, is_movie_name
+from cryofs.storage import atomic_file
+
+
+class Others:
+    """Copies and links of a run into an archive, to be used as a context manager.
+
+    Parameters
+    ----------
+    plain : mapping
+        Jobs for files called like movies that are kept as copies, with the reasons.
+
+    Attributes
+    ----------
+    undone : set of Job
+        Files whose checksums could not be recorded because the disk is full.
+    """
+
+    def __init__(
+        self,
+        archive: Path,
+        options: CompressOptions,
+        summary: Summary,
+        listener: Listener,
+        plain: Mapping[Job, CryofsError],
+    ):
+        self._archive = archive
+        self._options = options
+        self._summary = summary
+        self._listener = listener
+        self._plain = plain
+        self._copies = Copies(archive, self._count_copy, self._not_recorded)
+        self._jobs: dict[Path, Job] = {}
+        # the first copy of each file that has several names, by device and inode
+        self._named_before: dict[tuple[int, int], Path] = {}
+        self._full: OSError | None = None
+        self.undone: set[Job] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._copies.__exit__(kind, error, trace)
+        if self._full is not None and error is None:
+            raise FullDiskError(self._full.strerror)
+
+    def store(self, job: Job) -> None:
+        """Copy a file or store a link, and report what goes wrong.
+
+        Raises
+        ------
+        OSError
+            The disk is full.
+        """
+        target = self._archive / job.target
+        try:
+            if job.kind is Kind.LINK:
+                self._store_link(job, target)
+            else:
+                self._store_file(job, target)
+        except CryofsError as error:
+            self._fail(job.source, error)
+        except OSError as error:
+            if is_full(error):
+                raise
+            self._fail(job.source, ArchiveError(f"{job.source}: not copied: {explain(error)}"))
+
+    def _store_file(self, job: Job, target: Path) -> None:
+        source = job.source
+        first = self._first_name(source, target)
+        if self._options.only_do_unfinished and self._copies.is_done(source, target):
+            self._summary.up_to_date += 1
+            self._summary.kept_plain += job in self._plain
+            return
+        held = None if is_copy(source, target) else atomic_file.regular_file(target)
+        refuse_clash(source, target)
+        refuse_without_gain(source)
+        reason = self._plain.get(job)
+        damage = damage_of(source) if reason is None else None
+        self._jobs[source] = job
+        if first is None or not self._copies.link(source, first, target):
+            self._copies.copy(source, target)
+        if held is not None:
+            self._summary.replaced += 1
+            self._listener.note(replaced_text(target, held.st_size, held.st_mtime_ns))
+        if damage is not None:
+            self._summary.suspect += 1
+            self._listener.note(f"{source}: looks damaged ({damage}); kept as it is")
+        if reason is not None:
+            self._summary.kept_plain += 1
+            self._summary.suspect += isinstance(reason, FormatError) and not isinstance(reason, UnsupportedError)
+            self._listener.note(f"{source}: kept as a plain copy ({reason_of(reason, source)})")
+
+    def _first_name(self, source: Path, target: Path) -> Path | None:
+        """Return the copy of a file with several names that was made under another of its names."""
+        found = source.lstat()
+        if found.st_nlink < 2 or source.is_symlink():
+            return None
+        first = self._named_before.setdefault((found.st_dev, found.st_ino), target)
+        return first if first != target and is_copy(source, first) else None
+
+    def _store_link(self, job: Job, target: Path) -> None:
+        if self._is_archived(job, target):
+            self._summary.up_to_date += 1
+            return
+        movie = target.with_name(archived_name(target.name))
+        if is_movie_name(target.name) and holds_movie(movie):
+            text = f"{job.source}: the archive keeps a movie under this name ({movie}); rename the link"
+            raise ArchiveError(f"{text}, or remove the movie")
+        atomic_file.make_link(target, job.link or job.source.readlink())
+
+    def _is_archived(self, job: Job, target: Path) -> bool:
+        """Return True if an earlier run archived what a link leads to under the name of the link."""
+        if target.is_symlink() or (job.outside is not None and self._options.links == "keep"):
+            return False
+        movie = target.with_name(archived_name(target.name))
+        if is_movie_name(target.name) and holds_movie(movie):
+            return _is_original_of(movie, job.source)
+        if not job.source.exists():
+            return False
+        return is_copy(job.source, target) or (job.outside is not None and target.is_dir() and job.source.is_dir())
+
+    def _count_copy(self, source: Path) -> None:
+        self._summary.copied += 1
+
+    def _not_recorded(self, source: Path, error: Exception) -> None:
+        if isinstance(error, OSError) and is_full(error):
+            self._full = error
+            self.undone.add(self._jobs[source])
+            return
+        if isinstance(error, OSError):
+            error = ArchiveError(f"{source}: copied, but its checksum was not recorded: {explain(error)}")
+        self._fail(source, error)
+
+    def _fail(self, source: Path, error: Exception) -> None:
+        self._summary.failed += 1
+        self._listener.failed(source, error)
+
+
+def _is_original_of(movie: Path, source: Path) -> bool:
+    """Return True if an archived movie was made of a file, by its size and time."""
+    try:
+        held, found = held_movie(movie), source.stat()
+    except (CryofsError, OSError):
+        return False
+    return held is not None and (held.original.bytes, held.original.mtime_ns) == (found.st_size, found.st_mtime_ns)

@@ -1,0 +1,64 @@
+"""Movies that are kept as plain copies: files called like movies that are not, and movies that would not get smaller.
+
+When a later run archives such a movie, its plain copy goes, but only after the archived movie has its final name, and
+only if it still has the bytes that were copied.
+"""
+
+from pathlib import Path
+
+from cryofs.archive.identify import held_movie, holds_movie
+from cryofs.archive.jobs import Job, Kind
+from cryofs.errors import ArchiveError, CryofsError
+from cryofs.formats.archive_names import is_reference_name, original_name
+from cryofs.storage import atomic_file
+from cryofs.storage.checksum_lists import ChecksumLists, update
+from cryofs.storage.checksums import file_sha256
+
+
+def plain_target(job: Job) -> Path:
+    """Return the name in the archive that the plain copy of a movie has: its own."""
+    return job.target.with_name(original_name(job.target.name) or job.target.name)
+
+
+def plain_job(job: Job, archive: Path, reason: CryofsError) -> Job:
+    """Return the job that copies a file which cannot be archived as a movie.
+
+    Raises
+    ------
+    CryofsError
+        The archive has a movie of this name, which stays; or the name is one that mounts hide.
+    """
+    target = plain_target(job)
+    if is_reference_name(target.name):
+        raise reason
+    if holds_movie(archive / job.target):
+        text = f"{reason}; {archive / job.target}, archived before, stays as it is"
+        raise ArchiveError(text) from reason
+    return Job(Kind.FILE, job.source, target)
+
+
+def remove_plain_copy(archived: Path, plain: Path, lists: ChecksumLists) -> None:
+    """Remove the plain copy of a movie that is archived now, together with its checksum.
+
+    Raises
+    ------
+    ArchiveError
+        It is not what was copied; it stays.
+    """
+    if plain.is_symlink():
+        # stored by a run before the movie was
+        plain.unlink()
+        atomic_file.sync_folder(plain.parent)
+    elif atomic_file.regular_file(plain) is not None:
+        held = held_movie(archived)
+        with plain.open("rb") as file:
+            sha256 = file_sha256(file.fileno())
+        if sha256 not in (lists.recorded(plain), held and held.original.sha256):
+            text = f"{plain}: changed since it was copied, so it stays; mounts show {archived.name} in its place"
+            raise ArchiveError(f"{text}; compare them, then remove or rename it")
+        plain.unlink()
+        atomic_file.sync_folder(plain.parent)
+        update(plain.parent, {plain.name: None})
+    elif lists.recorded(plain) is not None:
+        # a run was killed before it removed the line
+        update(plain.parent, {plain.name: None})

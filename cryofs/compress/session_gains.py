@@ -1,0 +1,97 @@
+"""Gain references of a run: estimated for the movies that none of the archive fits, written before any movie."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+
+import numpy as np
+
+from cryofs.compress.existing import MovieInfo
+from cryofs.compress.movie_task import Archiver
+from cryofs.errors import CryofsError
+from cryofs.formats.mrc import MODE_FLOAT32
+from cryofs.gain.estimation import Estimation, FrameRow
+from cryofs.gain.match import fits
+from cryofs.gain.references import References, estimate_from
+from cryofs.gain.samples import take_samples
+from cryofs.kernels.from_counts import GainReference
+from cryofs.movies.eer import EerMovie
+from cryofs.movies.eer_gain import EerGainMovie
+from cryofs.movies.eer_rendering import gain_header
+from cryofs.movies.mrc import MrcMovie
+
+# With fewer frames than this, a gain reference would hold as much as the movies.
+_MIN_FRAMES_TO_ESTIMATE = 3
+
+
+class SessionGains:
+    """Gain references that the movies of a run need.
+
+    Parameters
+    ----------
+    on_row : callable
+        Called with what each frame did to an estimate.
+    note : callable
+        Called with the result of each estimate.
+    """
+
+    def __init__(
+        self, archiver: Archiver, pool: Executor, on_row: Callable[[FrameRow], None], note: Callable[[str], None]
+    ):
+        self._archiver = archiver
+        self._references: References = archiver.references
+        self._pool = pool
+        self._on_row = on_row
+        self._note = note
+        # sizes of images for which the gain reference of EER movies is in the archive
+        self._eer_grids: set[tuple[int, int]] = set()
+
+    def keep_for(self, movie: EerMovie) -> None:
+        """Put the gain reference of a movie to be rendered into the archive, to be multiplied, on the movie's grid."""
+        rendering = movie.rendering
+        if rendering.gain is None or movie.shape[1:] in self._eer_grids:
+            return
+        with EerGainMovie(rendering.gain, gain_header(movie.facts, rendering), self._archiver.eer_gains) as reference:
+            self._references.keep_eer(reference.header + reference.raw_frame(0).tobytes())
+        self._eer_grids.add(movie.shape[1:])
+
+    def estimate_missing(self, infos: Iterable[MovieInfo]) -> None:
+        """Estimate gain references until every gain-normalised movie has one that fits."""
+        by_size = defaultdict(list)
+        for info in infos:
+            if info.mode == MODE_FLOAT32:
+                by_size[info.shape[1:]].append(info)
+        # the reference of the largest part of the run gets the plain name
+        for same_size in sorted(by_size.values(), key=lambda infos: -sum(info.bytes for info in infos)):
+            waiting = [info for info in same_size if not self._fits(info)]
+            while sum(info.shape[0] for info in waiting) >= _MIN_FRAMES_TO_ESTIMATE:
+                paths = [info.path for info in waiting]
+                estimation = estimate_from(paths, take_samples, self._pool, self._on_row)
+                reference = estimation and estimation.reference(self._pool)
+                # the first movie has had its chance, fitting or not
+                first, *waiting = waiting
+                if estimation and reference and self._fits(first, reference):
+                    added = self._references.add(reference, estimation.pixel_size)
+                    self._note(_result(estimation, added.record.name))
+                    waiting = [info for info in waiting if not self._fits(info)]
+
+    def _fits(self, info: MovieInfo, reference: GainReference | None = None) -> bool:
+        """Return True if a reference, or any of the archive's, serves a movie."""
+        if reference is None and not self._references.of_size(info.shape[1:]):
+            return False
+        try:
+            with MrcMovie(info.path) as movie:
+                samples = take_samples(movie)
+        except (CryofsError, OSError):
+            return False  # archiving this movie reports what is wrong with it
+        if reference is None:
+            return self._references.fitting(info.shape[1:], samples) is not None
+        return fits(reference, samples)
+
+
+def _result(estimation: Estimation, name: str) -> str:
+    """Return one line about an estimate."""
+    movies, frames = len(estimation.frames_done), len(estimation.changes)
+    without = int(np.count_nonzero(estimation.estimate.reliability <= 0))
+    source = f"{movies} movie{'s' if movies > 1 else ''}, {frames} frames"
+    return f"gain estimated from {source}: {name}, {without} pixels without a gain (defects)"

@@ -1,0 +1,73 @@
+"""Figures of a run of `cryofs compress`, and how it reports its progress."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cryofs.gain.estimation import FrameRow
+
+
+@dataclass
+class Summary:
+    """Figures of a run; bytes are those of the movies done, of EER files where fractions were made.
+
+    Attributes
+    ----------
+    failed : int
+        Sources that could not be archived.
+    skipped : int
+        Movies that the archive holds already.
+    replaced : int
+        Movies and files that took the place of others of their name.
+    copied, up_to_date : int
+        Files that were copied, and files whose copies the archive holds already.
+    kept_plain : int
+        Files called like movies that are copies in the archive, of this run or of an earlier one.
+    suspect : int
+        Copied files that look damaged.
+    links_outside : int
+        Links that lead out of the archive, so that what they lead to is not in it.
+    unfinished : int
+        Sources that were not done when the disk became full.
+    """
+
+    movies: int = 0
+    failed: int = 0
+    skipped: int = 0
+    replaced: int = 0
+    copied: int = 0
+    up_to_date: int = 0
+    kept_plain: int = 0
+    suspect: int = 0
+    links_outside: int = 0
+    unfinished: int = 0
+    original_bytes: int = 0
+    stored_bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def ratio(self) -> float | None:
+        """Stored size as a share of the original one."""
+        return self.stored_bytes / self.original_bytes if self.original_bytes else None
+
+
+class Listener(Protocol):
+    """Receives the progress of a run."""
+
+    def begin(self, movies: int, frames: int) -> None:
+        """The run is about to store this many movies, with so many frames in all."""
+
+    def frame_row(self, row: FrameRow) -> None:
+        """A frame went into a gain estimate."""
+
+    def frames(self, count: int) -> None:
+        """So many frames more (or less) are done."""
+
+    def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
+        """A movie is in the archive."""
+
+    def note(self, text: str) -> None:
+        """Something the user may want to know."""
+
+    def failed(self, name: Path, error: Exception) -> None:
+        """A source could not be archived, or the disk is full."""

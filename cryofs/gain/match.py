@@ -1,0 +1,62 @@
+"""Whether a gain reference serves a movie, judged by a few strips of it."""
+
+import numpy as np
+
+from cryofs.gain.samples import Sample
+from cryofs.kernels import to_counts
+from cryofs.kernels.from_counts import GainReference
+from cryofs.kernels.gain_estimate import GainEstimate
+
+# A reference serves a movie when no more than this share of its counts are exceptions: far above defects, far below
+# what another gain leaves (nearly all). Values that miss by their last bits only are rounding, of whatever kind.
+_FITTING_SHARE = 0.25
+
+
+def fits(reference: GainReference, samples: list[Sample]) -> bool:
+    """Whether a reference serves the movie that the samples are of."""
+    return exception_share(reference, samples, near=False) <= _FITTING_SHARE
+
+
+def belongs(estimate: GainEstimate, samples: list[Sample], tolerance: float) -> bool:
+    """Whether the values of the samples are multiples of the gain that an estimate, however early, is of.
+
+    After a few frames an estimate is a multiple of the gain for many pixels, so a value has to have a common divisor
+    with it, and no more. Values that were rounded more than once have none; then it counts that the reference nearly
+    restores them.
+    """
+    mismatches = counted = 0
+    for sample in samples:
+        part = estimate.rows(sample.rows)
+        before = part.reliability.copy()
+        part.update(0, np.ascontiguousarray(sample.values[np.newaxis], np.float32), 1, tolerance)
+        known = (before > 0) & (sample.values != 0)
+        mismatches += int(np.count_nonzero(known & (part.reliability < before)))
+        counted += int(np.count_nonzero(known))
+    return mismatches <= _FITTING_SHARE * counted or fits(GainReference(estimate.reference()), samples)
+
+
+def exception_share(reference: GainReference, samples: list[Sample], *, near: bool = True) -> float:
+    """Share of the sampled counts that the reference does not restore, where it knows a gain.
+
+    Zeros belong to any gain, and 1.0 stands for pixels that are defects or have shown nothing yet; where only such
+    pixels were sampled, they are what counts.
+
+    Parameters
+    ----------
+    near : bool
+        Whether values that miss by their last bits only count, too.
+    """
+    exceptions = np.zeros(2, int)
+    counted = np.zeros(2, int)
+    for sample in samples:
+        wrong = np.zeros(sample.values.size, bool)
+        found = to_counts.divide(sample.values, reference, sample.rows, np.dtype("u2")).exceptions
+        wrong[found.positions] = True
+        if near:
+            wrong[found.near] = True
+        shown = (sample.values != 0).reshape(-1)
+        known = (reference.gain[sample.rows] != 1).reshape(-1)
+        exceptions += np.count_nonzero(wrong & known), np.count_nonzero(wrong)
+        counted += np.count_nonzero(shown & known), np.count_nonzero(shown | wrong)
+    known_or_all = 0 if counted[0] else 1
+    return float(exceptions[known_or_all] / max(counted[known_or_all], 1))

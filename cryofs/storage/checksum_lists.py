@@ -1,0 +1,321 @@
+"""The checksum list of a folder: SHA-256 of its files, one line a file, as `sha256sum` writes them.
+
+A list is replaced by rename, never written to. The lock is on the list that has the name: a writer that waited for the
+lock of a list that was replaced meanwhile starts again with the new one. A new list is locked before it gets the name,
+so the lock passes from each list to the next.
+
+A file is replaced in three steps: its line is removed, the file is renamed, the new line is added. A kill in between
+leaves a file without a line, never a line that belongs to other bytes.
+"""
+
+import contextlib
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from cryofs.errors import ArchiveError, CryofsError, DamagedError
+from cryofs.storage import atomic_file
+from cryofs.storage.checksum_lines import BadLine, Lines, parse
+
+LIST_NAME = ".cryofs-sha256"
+
+# A run writes its lines after this many files or bytes.
+_BATCH_FILES = 256
+_BATCH_BYTES = 256 << 20
+# Lists in memory: that of a folder that is read, that of one that is written, and those above them.
+_LISTS_KEPT = 8
+
+
+def load(folder: Path) -> Lines:
+    """Return the content of the list of a folder, with its bad lines; empty if there is no list."""
+    try:
+        with _opened(folder / LIST_NAME, "rb") as file:
+            return parse(file.read())
+    except FileNotFoundError:
+        return Lines()
+
+
+def bad_line_error(folder: Path, line: BadLine) -> DamagedError:
+    """Return the error that reports a bad line."""
+    place = f"{folder / LIST_NAME}, line {line.number}"
+    return DamagedError(f"{place}: invalid ({line.problem}); remove the line, then run cryofs adopt {folder}")
+
+
+def mismatch_error(path: Path, expected: str, found: str) -> DamagedError:
+    """Return the error for a file that does not have its recorded checksum."""
+    return DamagedError(
+        f"{path}: checksum mismatch (expected SHA-256 {expected[:16]}..., got {found[:16]}...); restore it from a "
+        f"backup, or remove its line from {LIST_NAME} and run cryofs adopt if it was changed on purpose"
+    )
+
+
+def read_list(folder: Path) -> dict[str, str]:
+    """Return the checksums of a folder's files, by name; empty if there is no list.
+
+    Raises
+    ------
+    DamagedError
+        The list has a line that gives no checksum.
+    """
+    lines = load(folder)
+    if lines.bad:
+        raise bad_line_error(folder, lines.bad[0])
+    return lines.sums
+
+
+def recorded(path: Path) -> str | None:
+    """Return the checksum that is recorded for a file, None if there is none."""
+    return load(path.parent).sums.get(path.name)
+
+
+def update(folder: Path, changes: Mapping[str, str | None]) -> None:
+    """Add, replace or (None) remove the lines of some files of a folder; durable on return."""
+
+    def change(lines: Lines) -> None:
+        for name, sha256 in changes.items():
+            lines.set(name, sha256)
+
+    _rewrite(folder, change, create=any(changes.values()))
+
+
+@contextlib.contextmanager
+def replacing(target: Path, sha256: str | None = None) -> Iterator[None]:
+    """Remove the line of a file that is replaced within the context, unless it is of the new bytes.
+
+    The list stays locked for as long as the context lasts, so that no run records the replaced file after this.
+
+    Parameters
+    ----------
+    sha256 : str or None
+        Checksum of the new bytes; None removes the line whatever it says.
+    """
+    with _replacing(target, sha256, load(target.parent)):
+        yield
+
+
+@contextlib.contextmanager
+def _replacing(target: Path, sha256: str | None, lines: Lines) -> Iterator[None]:
+    is_bad = any(line.name == target.name for line in lines.bad)
+    if not is_bad and lines.sums.get(target.name) in (None, sha256):
+        yield
+        return
+    with _changed(target.parent, lambda lines: lines.set(target.name, None), create=False):
+        yield
+
+
+class ListReader:
+    """Reads each list once, and again after it changed; for runs over many files."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, tuple[tuple[int, ...] | None, Lines]] = {}
+
+    def recorded(self, target: Path) -> str | None:
+        """Return the checksum that is recorded for a file, None if there is none."""
+        return self._lines(target.parent).sums.get(target.name)
+
+    def replacing(self, target: Path, sha256: str | None = None) -> contextlib.AbstractContextManager[None]:
+        """Remove the line of a file that is replaced within the context, as the function `replacing` does."""
+        return _replacing(target, sha256, self._lines(target.parent))
+
+    def _lines(self, folder: Path) -> Lines:
+        state = _list_state(folder)
+        known = self._read.pop(folder, None)
+        if known is None or known[0] != state:
+            known = state, load(folder)
+        self._read[folder] = known
+        if len(self._read) > _LISTS_KEPT:
+            self._read.pop(next(iter(self._read)))
+        return known[1]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    sha256: str
+    file: tuple[int, int, int, int] | None
+
+
+class ChecksumLists(ListReader):
+    """Lines of a run, written in batches; as a context manager it writes what is left on leaving, after errors too.
+
+    Parameters
+    ----------
+    on_written : callable
+        Called with each file whose line is durable.
+    on_error : callable
+        Called with each file whose line could not be written, and the error.
+    """
+
+    def __init__(
+        self,
+        on_written: Callable[[Path], object] = lambda _: None,
+        on_error: Callable[[Path, CryofsError | OSError], object] | None = None,
+    ):
+        super().__init__()
+        self._on_written = on_written
+        self._on_error = on_error
+        self._waiting: dict[Path, dict[str, _Entry]] = {}
+        self._files = self._bytes = 0
+
+    def __enter__(self) -> "ChecksumLists":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+
+    def add(self, target: Path, sha256: str, found: os.stat_result | None = None) -> None:
+        """Have a line written with one of the next batches.
+
+        Parameters
+        ----------
+        found : os.stat_result, optional
+            The file that has the checksum. If another one has its name when the line is written, the line is left to
+            the run that made that one.
+        """
+        self._waiting.setdefault(target.parent, {})[target.name] = _Entry(sha256, found and _identity(found))
+        self._files += 1
+        self._bytes += found.st_size if found else 0
+        if self._files >= _BATCH_FILES or self._bytes >= _BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write all lines that wait; durable on return, apart from those that were reported as errors."""
+        self._files = self._bytes = 0
+        while self._waiting:
+            folder, entries = self._waiting.popitem()
+            gone: list[str] = []
+            try:
+                _rewrite(folder, partial(_enter, folder, entries, gone), create=True)
+            except (CryofsError, OSError) as error:
+                if self._on_error is None:
+                    raise
+                for name in entries:
+                    self._on_error(folder / name, error)
+                continue
+            for name in entries:
+                if name not in gone:
+                    self._on_written(folder / name)
+                elif self._on_error is not None:
+                    text = f"{folder / name}: removed before its checksum was recorded; run the same command again"
+                    self._on_error(folder / name, ArchiveError(text))
+
+
+def _enter(folder: Path, entries: Mapping[str, _Entry], gone: list[str], lines: Lines) -> None:
+    """Enter the lines of files that are still there, and note the names of those that are gone."""
+    for name, entry in entries.items():
+        if entry.file is not None:
+            try:
+                found = (folder / name).lstat()
+            except FileNotFoundError:
+                gone.append(name)
+                continue
+            if _identity(found) != entry.file:
+                continue
+        lines.set(name, entry.sha256)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _list_state(folder: Path) -> tuple[int, ...] | None:
+    try:
+        found = (folder / LIST_NAME).lstat()
+    except FileNotFoundError:
+        return None
+    return *_identity(found), found.st_ctime_ns
+
+
+def _rewrite(folder: Path, change: Callable[[Lines], object], *, create: bool) -> None:
+    with _changed(folder, change, create=create) as lines:
+        if lines is not None and not lines.encode():
+            (folder / LIST_NAME).unlink(missing_ok=True)
+            atomic_file.sync_folder(folder)
+
+
+@contextlib.contextmanager
+def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -> Iterator[Lines | None]:
+    """Replace a list by a changed one, durably; it is locked for as long as the context lasts.
+
+    Yields
+    ------
+    Lines or None
+        Its new content, None if there is no list and none is made.
+    """
+    path = folder / LIST_NAME
+    with _locked(path, create=create) as file:
+        if file is None:
+            yield None
+            return
+        old = file.read()
+        lines = parse(old)
+        change(lines)
+        new = lines.encode()
+        if new == old:
+            yield lines
+            return
+        try:
+            with atomic_file.naming(path), atomic_file.draft(path) as made:
+                made.write(new)
+                os.fchmod(made.file.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode))
+                made.sync()
+                made.publish()
+                yield lines
+        except BaseException:
+            # an empty list that was made for its lock alone
+            if not old and _has_name(path, file):
+                path.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _locked(path: Path, *, create: bool) -> Iterator[io.BufferedIOBase | None]:
+    """Lock the list that has the name; None if there is no list and none is made."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(_opened_for_lock(path, create=create))
+            except FileNotFoundError:
+                if create and path.parent.is_dir():
+                    continue
+                if create:
+                    raise
+                yield None
+                return
+            except FileExistsError:
+                continue
+            with atomic_file.naming(path):
+                atomic_file.lock(file)
+            if _has_name(path, file):
+                yield file
+                return
+
+
+def _opened_for_lock(path: Path, *, create: bool) -> io.BufferedIOBase:
+    """Open a list; NFS locks only files that are open for writing, which another user's list need not allow."""
+    try:
+        return _opened(path, "r+b")
+    except PermissionError:
+        return _opened(path, "rb")
+    except FileNotFoundError:
+        if not create:
+            raise
+    return path.open("x+b")
+
+
+def _opened(path: Path, mode: str) -> io.BufferedIOBase:
+    """Open a list that is there; one that is a link could lead anywhere."""
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ArchiveError(f"{path}: not a regular file; remove it, then run cryofs adopt {path.parent}")
+    return path.open(mode)  # type: ignore[return-value]
+
+
+def _has_name(path: Path, file: io.BufferedIOBase) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,157 @@
+"""The surveyor: a thread that learns of all movies of an archive in the background, so that listings need not wait.
+
+It begins with what the index of an earlier mount knows, then looks at every file once, reads the records that are new,
+and keeps them in the index. It does so again when it is asked to.
+
+Threads: the index and the figures belong to the surveyor's thread; what it learns goes into tables with locks.
+"""
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cryofs.errors import CryofsError
+from cryofs.formats.archive_names import is_dot_name
+from cryofs.storage.file_state import FileState, state_of
+from cryofs.vfs.archive_root import Root
+from cryofs.vfs.damage import Damage
+from cryofs.vfs.index_db import Entry, Index
+from cryofs.vfs.metadata_cache import Known
+
+_KEEP_EVERY = 1000
+_TELL_SECONDS = 10.0
+# While others have requests: so many files, then a pause.
+_AT_ONCE = 20
+_STEP_ASIDE_SECONDS = 0.01
+
+log = logging.getLogger("cryofs")
+
+
+class Surveyor:
+    """Looks at an archive until it is stopped.
+
+    Parameters
+    ----------
+    root : Root
+        The archive.
+    index_path : Path or None
+        File of the index.
+    tables : dict
+        By the end of a file's name: what is to be known of such files, and the type of it.
+    is_asked : callable
+        Whether others have requests, for which this thread then leaves most of the time.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        index_path: Path | None,
+        tables: dict[str, tuple[Known[Any], Any]],
+        is_asked: Callable[[], bool],
+    ):
+        self._root = root
+        self._index_path = index_path
+        self._tables = tables
+        self._is_asked = is_asked
+        self._wake = threading.Event()
+        self._stopped = False
+        self._kept: set[tuple[str, FileState]] = set()
+        # damage that an earlier mount found, which the log of this one does not name yet
+        self._unlogged: set[tuple[str, FileState]] = set()
+        self._thread = threading.Thread(target=self._run, name="surveyor", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look at the archive."""
+        self._thread.start()
+
+    def look_again(self) -> None:
+        """Look at all files once more, when the present look has ended."""
+        self._wake.set()
+
+    def stop(self, seconds: float) -> None:
+        """End, and wait for that, but not longer than this: storage that hangs may keep the thread for ever."""
+        self._stopped = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def _run(self) -> None:
+        with contextlib.closing(Index(self._index_path)) as index:
+            self._attempt(self._recall, index)
+            while not self._stopped:
+                self._wake.clear()
+                self._attempt(self._look, index)
+                self._wake.wait()
+
+    def _attempt(self, step: Callable[[Index], None], index: Index) -> None:
+        """Do one step; whatever ends it, the thread is there for the next one."""
+        try:
+            step(index)
+        except Exception:
+            log.exception("index: unexpected error; the archive is looked at again after SIGHUP")
+
+    def _recall(self, index: Index) -> None:
+        """Take over what an earlier mount learned."""
+        for suffix, state, value in index.entries():
+            known, kind = self._tables.get(suffix, (None, None))
+            if known is not None:
+                try:
+                    facts = msgspec.msgpack.decode(value, type=kind)
+                except msgspec.MsgspecError:
+                    continue  # of another version; it is read again
+                known.remember(state, facts)
+                self._kept.add((suffix, state))
+                if isinstance(facts, Damage):
+                    self._unlogged.add((suffix, state))
+            if self._stopped:
+                return
+
+    def _look(self, index: Index) -> None:
+        """Learn of every movie, and forget what is gone from the index."""
+        started = told = time.monotonic()
+        seen: set[tuple[str, FileState]] = set()
+        new: list[Entry] = []
+        for number, (path, found) in enumerate(self._root.files_below(self._root.path)):
+            if self._stopped:
+                break
+            if number % _AT_ONCE == 0 and self._is_asked():
+                time.sleep(_STEP_ASIDE_SECONDS)
+            suffix = next((suffix for suffix in self._tables if path.name.endswith(suffix)), None)
+            if suffix is None or is_dot_name(path.name):
+                continue
+            key = suffix, state_of(found)
+            seen.add(key)
+            is_new = key not in self._kept or key in self._unlogged
+            if is_new and (value := self._learn(suffix, path, found)) is not None:
+                new.append((*key, value))
+                self._kept.add(key)
+                self._unlogged.discard(key)
+            if len(new) >= _KEEP_EVERY:
+                index.add(new)
+                new.clear()
+            if time.monotonic() - told > _TELL_SECONDS:
+                told = time.monotonic()
+                log.info("index: %d movies so far", len(seen))
+        index.add(new)
+        if not self._stopped:
+            gone = self._kept - seen
+            index.remove(gone)
+            self._kept -= gone
+            log.info("index: %d movies, in %.1f s", len(seen), time.monotonic() - started)
+
+    def _learn(self, suffix: str, path: Path, found: os.stat_result) -> bytes | None:
+        """What the index keeps of a file, None if nothing is to be kept: it could not be read, or may be changing."""
+        known, _ = self._tables[suffix]
+        try:
+            value = known.get(path, found)
+            return msgspec.msgpack.encode(value) if known.knows(state_of(found)) else None
+        except (CryofsError, OSError, OverflowError):
+            # opening the file reports the error; the index cannot keep file times out of its range
+            return None

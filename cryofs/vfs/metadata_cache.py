@@ -1,0 +1,110 @@
+"""What was read from files of the archive, kept until they change.
+
+Threads: any thread may call anything; the lock guards the table, never a read.
+"""
+
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from cryofs.storage.file_state import FileState, state_of
+from cryofs.vfs.archive_root import Root
+from cryofs.vfs.damage import Damage, is_settled
+from cryofs.vfs.io_executor import Patience
+
+log = logging.getLogger("cryofs")
+T = TypeVar("T")
+
+# Damaged files, those met last, of which it is remembered that they were logged.
+_MOST_DAMAGED = 1 << 16
+
+
+class Known(Generic[T]):
+    """What `read` returns for files, remembered for the `limit` files that were asked for last.
+
+    Damage is remembered once a file has settled, and logged once for each state of the file.
+
+    Parameters
+    ----------
+    root : Root
+        Where files are.
+    read : callable
+        Called with an open file, its size, and its name for messages.
+    """
+
+    def __init__(self, root: Root, patience: Patience, read: Callable[[int, int, str], T], limit: int):
+        self._root = root
+        self._patience = patience
+        self._read = read
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._table: OrderedDict[FileState, T] = OrderedDict()
+        # by name: the state of a damaged file, None while it may still be changing, and what is wrong with it
+        self._damaged: dict[str, tuple[FileState | None, str]] = {}
+
+    def get(self, path: Path, found: os.stat_result) -> T:
+        """What the file at `path`, in the state `found`, holds. Errors of reading are not remembered."""
+        try:
+            value = self._recall(state_of(found))
+        except KeyError:
+            descriptor = self._root.open(path)
+            try:
+                return self.get_open(descriptor, self._root.name_of(path))
+            finally:
+                os.close(descriptor)
+        if self._damaged or isinstance(value, Damage):
+            self.note(value, found, self._root.name_of(path))
+        return value
+
+    def get_open(self, descriptor: int, name: str) -> T:
+        """What an open file holds, whichever file has its name by now."""
+        found = os.fstat(descriptor)
+        state = state_of(found)
+        try:
+            return self._recall(state)
+        except KeyError:
+            value = self._patience.run(name, partial(self._read, descriptor, found.st_size, name))
+        self.note(value, found, name)
+        if is_settled(found) or not isinstance(value, Damage):
+            self.remember(state, value)
+        return value
+
+    def knows(self, state: FileState) -> bool:
+        """Return True if what a file in this state holds is remembered."""
+        with self._lock:
+            return state in self._table
+
+    def note(self, value: T | Damage, found: os.stat_result, name: str) -> None:
+        """Note what a file holds: damage is logged, once for each state of the file."""
+        with self._lock:
+            before = self._damaged.pop(name, None)
+            if not isinstance(value, Damage):
+                return
+            noted = state_of(found) if is_settled(found) else None, value.reason
+            self._damaged[name] = noted
+            if len(self._damaged) > _MOST_DAMAGED:
+                del self._damaged[next(iter(self._damaged))]
+        if before is None or before[0] != noted[0]:
+            log.warning("%s: %s", name, value.reason, extra={"facts": {"file": name}})
+
+    def damaged(self) -> list[str]:
+        """Damaged files that were met, each as a line with name, problem and remedy."""
+        with self._lock:
+            return [f"{name}: {reason}" for name, (_, reason) in self._damaged.items()]
+
+    def remember(self, state: FileState, value: T) -> None:
+        """Take over what is known of a file from elsewhere."""
+        with self._lock:
+            self._table[state] = value
+            if len(self._table) > self._limit:
+                self._table.popitem(last=False)
+
+    def _recall(self, state: FileState) -> T:
+        with self._lock:
+            self._table.move_to_end(state)
+            return self._table[state]

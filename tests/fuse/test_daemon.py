@@ -1,0 +1,131 @@
+"""How a mount in the background is started, and where it logs."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from cryofs.errors import MountError
+from cryofs.fuse import daemon
+from cryofs.fuse.daemon import check_mountpoint, default_log, serve_in_background
+from cryofs.system.mount_table import Mount
+
+
+def test_until_it_is_live_a_mount_belongs_to_the_group_of_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever mounts on demand (autofs) keeps everybody else away from the mountpoint until then."""
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\ncut -d ' ' -f 5 /proc/self/stat\necho ${NOTIFY_SOCKET:-nobody to tell}\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    with pytest.raises(MountError) as caught:
+        serve_in_background([], tmp_path, tmp_path, tmp_path / "new" / "log")
+    assert f"not mounted: {os.getpgrp()}; nobody to tell (log: {tmp_path}/new/log)" in str(caught.value)
+
+
+@pytest.fixture
+def mountpoint(tmp_path: Path) -> Path:
+    """An empty folder beside an archive that is not."""
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "notes.txt").touch()
+    (tmp_path / "mnt").mkdir()
+    return tmp_path / "mnt"
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that can mount."""
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, *rest, **more: path == "/dev/fuse" or real(path, *rest, **more))
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("name", ["file", ".hidden", "folder/"])
+def test_a_mountpoint_that_is_not_empty_is_refused(mountpoint: Path, name: str) -> None:
+    archive = mountpoint.with_name("archive")
+    check_mountpoint(archive, mountpoint)
+    (mountpoint / name).mkdir() if name.endswith("/") else (mountpoint / name).touch()
+    with pytest.raises(MountError, match=f"{mountpoint}: not empty, .*; name an empty folder, or add -o nonempty"):
+        check_mountpoint(archive, mountpoint)
+    check_mountpoint(archive, mountpoint, nonempty=True)
+
+
+@pytest.mark.usefixtures("device")
+def test_an_archive_may_be_mounted_over_itself(mountpoint: Path) -> None:
+    archive = mountpoint.with_name("archive")
+    check_mountpoint(archive, archive)
+    mountpoint.rmdir()
+    mountpoint.symlink_to(archive)
+    check_mountpoint(archive, mountpoint)
+
+
+def test_an_empty_archive_is_taken_for_the_mountpoint(mountpoint: Path) -> None:
+    archive = mountpoint.with_name("archive")
+    with pytest.raises(MountError, match=f"cryofs mount {archive} {mountpoint}"):
+        check_mountpoint(mountpoint, archive)
+
+
+@pytest.mark.usefixtures("device")
+def test_places_to_mount_on_demand_are_not_files(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (mountpoint / "session").mkdir()
+    archive = mountpoint.with_name("archive")
+    on_demand = [Mount(mountpoint / "session", "0:1", "autofs")]
+    monkeypatch.setattr(daemon, "mount_table", lambda: on_demand)
+    check_mountpoint(archive, mountpoint)
+    (mountpoint / "other").mkdir()
+    with pytest.raises(MountError, match="not empty"):
+        check_mountpoint(archive, mountpoint)
+
+
+def test_a_mountpoint_that_is_mounted_when_it_is_listed(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by an automount unit of systemd."""
+    (mountpoint / "a.mrc").touch()
+    answers = [False, True]
+    monkeypatch.setattr(daemon, "is_mounted", lambda _: answers.pop(0))
+    with pytest.raises(MountError, match="mounted already"):
+        check_mountpoint(mountpoint.with_name("archive"), mountpoint)
+
+
+@pytest.mark.usefixtures("device")
+def test_a_mountpoint_that_cannot_be_listed(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: object) -> None:
+        raise PermissionError(13, "Permission denied", folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match=str(mountpoint)):
+        check_mountpoint(mountpoint.with_name("archive"), mountpoint)
+    check_mountpoint(mountpoint.with_name("archive"), mountpoint, nonempty=True)
+
+
+def test_a_mountpoint_whose_storage_hangs(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    back = threading.Event()
+    monkeypatch.setattr(os, "scandir", lambda _: back.wait())
+    try:
+        with pytest.raises(MountError, match=f"{mountpoint}: its storage did not respond"):
+            check_mountpoint(mountpoint.with_name("archive"), mountpoint, seconds=0.05)
+    finally:
+        back.set()
+
+
+def test_where_logs_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert default_log(Path("/mnt/movies")) == Path("/state/cryofs/mnt-movies.log")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert default_log(Path("/mnt/movies")) == Path("/home/me/.local/state/cryofs/mnt-movies.log")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert default_log(Path("/mnt/movies")) == Path("/var/log/cryofs/mnt-movies.log")
+
+
+def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "geteuid", lambda: 4294967)
+    monkeypatch.setattr(os, "getuid", lambda: 4294967)
+    with pytest.raises(MountError, match="log_file=FILE"):
+        default_log(Path("/mnt/movies"))
