@@ -25,7 +25,7 @@ from benchmarks.reading_loads import MOVIES
 from benchmarks.reading_memory import memory_under_load
 from benchmarks.reading_peers import Session
 from benchmarks.reading_relion import correct_motion, read_eer
-from benchmarks.report import read_results, write_report
+from benchmarks.report import read_figures, report_text, write_figures
 
 RESULTS = Path(__file__).parent / "results"
 GAIN, READING, NAMES, MEMORY = "gain", "reading", "names", "memory"
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the report is written")
     parser.add_argument("--keep", action="store_true", help="keep what the report there says of other cases")
     arguments = parser.parse_args()
-    before = read_results(arguments.results) if arguments.keep else None
+    before = read_figures(arguments.results) if arguments.keep else None
     chosen = arguments.cases.split(",")
     if unknown := set(chosen) - set(names):
         parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -109,10 +109,10 @@ def main() -> None:
         for name in chosen:
             bench.measure(name)
             results = bench.results.keep_others(before) if before else bench.results
-            apart(write_report, results, arguments.results)
+            apart(write_figures, results, arguments.results)
             if arguments.folder is None:
                 shutil.rmtree(folder)
-    print((arguments.results / "table.md").read_text())
+    print(report_text(read_figures(arguments.results)))
 
 
 if __name__ == "__main__":

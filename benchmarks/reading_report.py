@@ -9,29 +9,29 @@ from benchmarks.markdown import NOTHING, table
 from benchmarks.readings import EER, K2, MEMORY, NAMES, PROGRAMS
 
 _INTRODUCTION = """\
-Everybody reads the same movies in the same run, in turn; figures are medians, and of those that take long there is one
-run. In brackets: how many times as fast cryofs is. Cold: the mount is at rest, and the kernel has forgotten all pages
-(as root; otherwise those of the files that are read). Warm: the same again."""
+All ways of reading get the same movies in the same run, in turn; figures are medians, and what takes long ran once. In
+brackets: how many times as fast cryofs is. Cold: the mount is idle and the page cache is empty (as root; otherwise only
+the pages of the files read are dropped). Warm: the same read again."""
 _TEXTS = {
     K2: """\
-Movies of full size, four of them where there are four readers, a process each. squashfs is zstd at level 3 in blocks of
-128 KiB: its default level takes minutes a movie. The .zst files are made by pzstd -3, which makes frames among which
-one can be sought. The .bz2 file is the first quarter of a movie. In-process decoding is the same four movies by four
-threads without a mount. mmap touches every page in order; random reads are of one movie, at 100 places.""",
-    EER: "All fractions of a movie, read through the mount, against RELION making its TIFF file of the same fractions.",
+Full-size movies; four of them, with one process each, where there are four readers. squashfs is zstd at level 3 in
+blocks of 128 KiB, because its default level takes minutes per movie. The .zst files come from pzstd -3, which writes
+frames that can be sought. The .bz2 file is the first quarter of a movie. "In-process decoding" decodes the same four
+movies with four threads and no mount. mmap touches every page in order; random reads go to 100 places of one movie.""",
+    EER: "All fractions of a movie read through the mount, against RELION writing a TIFF file of the same fractions.",
     NAMES: """\
-Archived movies of a few kB. The kernel has forgotten all pages, names and attributes before (as root); once more: it
-has not. No index: this is the first mount of the archive, the listing begins as soon as it is there. Index: an earlier
-mount has left its index. Each stat is of another name.""",
-    PROGRAMS: "Nothing is in memory before. The program computes most of the time.",
+Archived movies of a few kB. The page cache and the caches of names and attributes are empty before each run (as root);
+"once more" leaves them full. Without index: the first mount of the archive, listed as soon as it is live. With index:
+an earlier mount left its index. Each stat asks for another name.""",
+    PROGRAMS: "Caches are empty at the start. The program computes most of the time.",
     MEMORY: """\
-Two readers in order, one at random, one that lists, one that opens and closes, without a pause, on four movies, which
-are more than the cache holds.""",
+Two sequential readers, one random reader, one that lists and one that opens and closes, without a pause, on four movies
+that exceed the cache.""",
 }
 
 
 def readings_text(readings: Sequence[Reading]) -> list[str]:
-    """The tables with their titles and texts."""
+    """Return the tables with their titles and texts."""
     parts = [_INTRODUCTION]
     for name in dict.fromkeys(reading.table for reading in readings):
         parts += [f"### {name}", _TEXTS[name], readings_table(readings, name)]

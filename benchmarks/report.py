@@ -1,7 +1,7 @@
-"""The report of the comparisons: `table.md` to read, `table.json` with all figures, `plot.svg` to look at.
+"""Reports of the comparisons: `table.json` with all figures, and the tables in Markdown.
 
-`python -m benchmarks.report FOLDER` writes table and plot of a folder anew from its figures, and with `--readme` the
-summary in README.md.
+`python -m benchmarks.report FOLDER` prints the tables of a folder. With `--pages` it replaces those in README.md and
+docs/benchmarks.md, and redraws docs/benchmarks.svg.
 """
 
 import argparse
@@ -17,43 +17,60 @@ from benchmarks.markdown import NOTHING, table
 from benchmarks.reading_report import readings_table, readings_text
 from benchmarks.readings import K2
 
+_ROOT = Path(__file__).parents[1]
+_FIGURES = "table.json"
 _PACKERS = ("zstd -3", "squashfs", "bzip2")
-_SUMMARY_BEGIN, _SUMMARY_END = "<!-- measured -->", "<!-- end of measured -->"
+_MEASURED_BEGIN, _MEASURED_END = "<!-- measured -->", "<!-- end of measured -->"
+# the rows of README.md: kinds of movies (with the EER grouping), and ways of reading
+_SUMMARY_GROUPINGS = (None, 24, 8)
+_SUMMARY_CASES = 6
+_SUMMARY_READINGS = (
+    "one reader, cold",
+    "four readers, a movie each, cold",
+    "one reader, warm",
+    "header only, each of four movies, cold",
+)
 _COMPRESSION = """\
-Size: share of the original. Alone: seconds of a run with one movie. Of many: seconds a movie of a run with several (in
-brackets: how many); RELION then runs under MPI with a rank a core, bzip2 with a process a movie. squashfs is zstd at
-its default level. Originals are in the page cache; seconds are medians. How many times longer others took: both with
-one movie; they with one against cryofs of many; both with many. Memory: of all processes together at its peak. cryofs
-decodes and compares what it wrote, which is in its seconds; the others do not."""
+Size is a share of the original. "Alone" is a run with one movie; "each of many" is the time per movie in a run with
+several (their number is in brackets), in which RELION runs under MPI with one rank per core and bzip2 with one process
+per movie. squashfs is zstd at its default level. Originals are in the page cache; times are medians. The columns of
+ratios give how many times longer the other program took: both with one movie; the other with one movie against cryofs
+with many; both with many. Memory is the peak over all processes together. cryofs decodes and compares what it wrote,
+which its times include; the others do not."""
 
 _GAINS = """\
-From one movie of 40 frames, and from three: cryofs stops by itself when the estimate no longer changes, RELION takes
-all frames that it is given. The seconds are those of the whole program, start and saving included."""
+From one movie of 40 frames, and from three. cryofs stops when the estimate no longer changes; RELION uses all frames.
+Times are those of the whole program, including start-up and saving."""
 
 _SUMMARY_READING = """\
-Reading gain-normalised K2 movies through the mount; in brackets, how many times as fast cryofs is. [All
-figures](benchmarks/results/table.md) come with what the rows and columns are."""
+Reading gain-normalised K2 movies through the mount, with the ratio to each other way of reading in brackets (above 1:
+cryofs is faster):"""
 
 
-def write_report(results: Results, folder: Path) -> None:
-    """Write the three files."""
-    # who only wants the table need not wait for matplotlib
+def write_figures(results: Results, folder: Path) -> None:
+    """Write `table.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _FIGURES).write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
+
+
+def read_figures(folder: Path) -> Results:
+    """Read `table.json`."""
+    return msgspec.json.decode((folder / _FIGURES).read_bytes(), type=Results)
+
+
+def write_pages(results: Results, root: Path) -> None:
+    """Replace the measured tables of README.md and docs/benchmarks.md below `root`, and redraw the plot."""
+    # matplotlib is slow to import, and printing needs only the tables
     from benchmarks.plot import write_plot
 
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "table.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
-    (folder / "table.md").write_text(report_text(results))
-    write_plot(results.figures, folder / "plot.svg")
-
-
-def read_results(folder: Path) -> Results:
-    """The figures of a report."""
-    return msgspec.json.decode((folder / "table.json").read_bytes(), type=Results)
+    write_measured(summary_text(results), root / "README.md")
+    write_measured(report_text(results), root / "docs" / "benchmarks.md")
+    write_plot(results.figures, root / "docs" / "benchmarks.svg")
 
 
 def report_text(results: Results) -> str:
     """The report in Markdown."""
-    parts = ["# Measured comparisons", _facts(results.machine), "Versions: " + _facts(results.versions)]
+    parts = ["Measured on: " + _facts(results.machine), "Versions: " + _facts(results.versions)]
     if results.figures:
         parts += ["## Compression", _COMPRESSION, _compression(results.figures)]
     if results.gains:
@@ -65,43 +82,42 @@ def report_text(results: Results) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def write_summary(results: Results, readme: Path) -> None:
-    """Put the summary between its two marks in a Markdown file."""
-    text = readme.read_text()
-    before, _, rest = text.partition(_SUMMARY_BEGIN)
-    _, end, after = rest.partition(_SUMMARY_END)
+def write_measured(text: str, page: Path) -> None:
+    """Put measured tables between the two marks of a Markdown file."""
+    before, _, rest = page.read_text().partition(_MEASURED_BEGIN)
+    _, end, after = rest.partition(_MEASURED_END)
     if not end:
-        raise SystemExit(f"{readme} has no place for the summary: {_SUMMARY_BEGIN} and {_SUMMARY_END}")
-    readme.write_text(f"{before}{_SUMMARY_BEGIN}\n{summary_text(results)}\n{end}{after}")
+        raise SystemExit(f"{page}: no place for measured tables (expected {_MEASURED_BEGIN} and {_MEASURED_END})")
+    page.write_text(f"{before}{_MEASURED_BEGIN}\n{text}\n{end}{after}")
 
 
 def summary_text(results: Results) -> str:
-    """What README.md shows: compression, and reading a K2 movie where that was measured."""
+    """Return what README.md shows: sizes and speed by kind of movie, and reading where it was measured."""
     parts = [_summary(results)]
-    if any(reading.table == K2 for reading in results.readings):
-        parts += [_SUMMARY_READING, readings_table(results.readings, K2)]
+    chosen = [reading for reading in results.readings if reading.table == K2 and reading.what in _SUMMARY_READINGS]
+    if chosen:
+        parts += [_SUMMARY_READING, readings_table(chosen, K2)]
     return "\n\n".join(parts)
 
 
 def _summary(results: Results) -> str:
-    """A row a case: sizes by everybody, and how much faster than RELION cryofs is."""
+    """A row a kind of movie: sizes by each program, and how much faster than RELION cryofs is."""
     by_case: dict[tuple[str, int | None], dict[tuple[str, bool], Figure]] = {}
     for figure in results.figures:
         by_case.setdefault((figure.case, figure.grouping), {})[figure.competitor, figure.movies > 1] = figure
     rows = []
     for (case, grouping), figures in by_case.items():
-        if (OURS, True) not in figures:
+        if (OURS, True) not in figures or grouping not in _SUMMARY_GROUPINGS:
             continue
-        one, ours, mpi = (figures.get(key) for key in ((RELION, False), (OURS, True), (RELION, True)))
+        ours, mpi = figures.get((OURS, True)), figures.get((RELION, True))
         sizes = [
             _of(figures.get((name, False)) or figures.get((name, True)), lambda figure: f"{figure.percent:.2f} %")
             for name in (OURS, RELION, *_PACKERS)
         ]
         title = case if grouping is None else f"{case}, grouping {grouping}"
-        rows.append([title, *sizes, _of(ours, lambda figure: f"{figure.seconds_each:.2f}"), _ratio(one, ours)])
-        rows[-1].append(_ratio(mpi, ours))
-    heads = ["movies", *(f"size, {name}" for name in (OURS, RELION, *_PACKERS))]
-    return table([*heads, "seconds a movie", "x RELION, one process", "x RELION, MPI"], rows)
+        rows.append([title, *sizes, _ratio(mpi, ours)])
+    heads = ["movies", OURS, RELION, *_PACKERS, "times as fast as RELION"]
+    return table(heads, rows[:_SUMMARY_CASES])
 
 
 def _compression(figures: Sequence[Figure]) -> str:
@@ -122,8 +138,8 @@ def _compression(figures: Sequence[Figure]) -> str:
                 *(_of(figure, lambda figure: f"{figure.peak_bytes / 1e9:.2f}") for figure in (alone, of_many)),
             ]
         )
-    heads = ["case", "competitor", "size", "alone, s", "of many, s"]
-    heads += ["both alone", "alone / many", "both many", "memory alone, GB", "memory of many, GB"]
+    heads = ["movies", "program", "size", "alone, s", "each of many, s"]
+    heads += ["ratio, both alone", "ratio, alone / many", "ratio, both many", "memory alone, GB", "memory of many, GB"]
     return table(heads, rows)
 
 
@@ -150,15 +166,15 @@ def _facts(facts: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Write table and plot anew."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--readme", type=Path, help="Markdown file that takes the summary")
+    parser.add_argument("--pages", action="store_true", help="update README.md and docs/benchmarks.md")
     arguments = parser.parse_args()
-    results = read_results(arguments.folder)
-    write_report(results, arguments.folder)
-    if arguments.readme:
-        write_summary(results, arguments.readme)
+    results = read_figures(arguments.folder)
+    print(report_text(results))
+    if arguments.pages:
+        write_pages(results, _ROOT)
 
 
 if __name__ == "__main__":

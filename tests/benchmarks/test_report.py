@@ -18,7 +18,7 @@ from benchmarks.pixels import compare
 from benchmarks.reading_peers import RAW, ZSTD
 from benchmarks.reading_report import readings_text
 from benchmarks.readings import EER, K2, MEMORY, NAMES, PROGRAMS
-from benchmarks.report import report_text, summary_text, write_report, write_summary
+from benchmarks.report import read_figures, report_text, summary_text, write_figures, write_measured, write_pages
 
 
 def figure(case: str, competitor: str, movies: int, percent: int, seconds: list[float], grouping: int = 0) -> Figure:
@@ -51,30 +51,52 @@ def results() -> Results:
     )
 
 
-def test_three_files(results: Results, tmp_path: Path) -> None:
-    write_report(results, tmp_path / "new")
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {"table.md", "table.json", "plot.svg"}
-    assert msgspec.json.decode((tmp_path / "new" / "table.json").read_bytes(), type=Results) == results
-    assert ET.parse(tmp_path / "new" / "plot.svg").getroot().tag.endswith("svg")
-    first = (tmp_path / "new" / "plot.svg").read_bytes()
-    write_report(results, tmp_path / "new")
-    assert (tmp_path / "new" / "plot.svg").read_bytes() == first
+def test_figures_come_back(results: Results, tmp_path: Path) -> None:
+    write_figures(results, tmp_path / "new")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["table.json"]
+    assert read_figures(tmp_path / "new") == results
+
+
+def test_pages_get_tables_and_plot(results: Results, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    for page in ("README.md", "docs/benchmarks.md"):
+        (tmp_path / page).write_text("<!-- measured -->\n<!-- end of measured -->\n")
+    write_pages(results, tmp_path)
+    assert summary_text(results) in (tmp_path / "README.md").read_text()
+    assert report_text(results) in (tmp_path / "docs" / "benchmarks.md").read_text()
+    plot = tmp_path / "docs" / "benchmarks.svg"
+    assert ET.parse(plot).getroot().tag.endswith("svg")
+    first = plot.read_bytes()
+    write_pages(results, tmp_path)
+    assert plot.read_bytes() == first
 
 
 def test_the_summary_takes_its_place(results: Results, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- measured -->\noutdated\n<!-- end of measured -->\nafter\n")
-    write_summary(results, readme)
+    write_measured(summary_text(results), readme)
     text = readme.read_text()
     assert text.startswith("before\n<!-- measured -->\n| movies |")
     assert text.endswith("\n<!-- end of measured -->\nafter\n")
-    assert "| K2 | 7.00 % | 12.00 % | - | - | 24.00 % | 1.00 | 20.0 | 6.0 |" in text
+    assert "| K2 | 7.00 % | 12.00 % | - | - | 24.00 % | 6.0 |" in text
     assert "outdated" not in text
-    write_summary(results, readme)
+    write_measured(summary_text(results), readme)
     assert readme.read_text() == text
     readme.write_text("nothing")
     with pytest.raises(SystemExit, match="no place"):
-        write_summary(results, readme)
+        write_measured(summary_text(results), readme)
+
+
+def test_the_summary_is_short(results: Results) -> None:
+    more = [figure(f"case {number}", OURS, 4, 7, [1.0]) for number in range(9)]
+    readings = [Reading(K2, f"load {number}, cold", OURS, RATE, [1.0]) for number in range(9)]
+    text = summary_text(
+        msgspec.structs.replace(results, figures=results.figures + more, readings=results.readings + readings)
+    )
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| ---")]
+    # six kinds of movies and one load, each table with a head
+    assert len(rows) == 6 + 1 + 2
+    assert "grouping 16" not in text
 
 
 def test_rows(results: Results) -> None:
@@ -98,8 +120,9 @@ def test_readings_have_a_row_a_load_and_a_column_a_way(results: Results) -> None
 
 def test_the_summary_has_the_readings_of_k2_only(results: Results) -> None:
     text = summary_text(results)
-    assert "| one reader, cold | GB/s | 2.00 | 1.00 (2.00) | - |" in text
+    assert "| one reader, cold | GB/s | 2.00 | 1.00 (2.00) |" in text
     assert "most memory" not in text
+    assert "header only, cold" not in text
     results.readings.clear()
     assert "cold" not in summary_text(results)
 
