@@ -66,3 +66,7 @@ class UsageError(SettingsError):
 
 class MountError(CryofsError):
     """A mount could not be made or removed."""
+
+
+class DependencyError(CryofsError, ImportError):
+    """An optional library is not installed."""

@@ -43,7 +43,7 @@ def _try(wheel: Path, python: str) -> None:
     with tempfile.TemporaryDirectory(prefix="cryofs-package-") as place:
         folder = Path(place)
         _run(python, "-m", "venv", folder / "env")
-        _run(folder / "env/bin/pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+        _run(folder / "env/bin/pip", "install", "--quiet", "--disable-pip-version-check", f"{wheel}[report,metrics]")
         cryofs = folder / "env/bin/cryofs"
         movie, archive = folder / "tiny.mrc", folder / "archive"
         _run(python, "-c", _TINY, movie)

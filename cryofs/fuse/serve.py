@@ -14,6 +14,7 @@ from cryofs.config.settings import Settings
 from cryofs.errors import MountError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE, device_number
 from cryofs.fuse.ending import end_process, watch_connection
+from cryofs.system import extras
 from cryofs.system.resources import raise_open_files
 from cryofs.system.sd_notify import tell
 from cryofs.vfs.attributes import Ownership
@@ -41,7 +42,9 @@ def serve(
     Raises
     ------
     MountError
-        The mount cannot be made, or figures cannot be served where they should be.
+        The mount cannot be made, or the address of the metrics is in use.
+    DependencyError
+        Metrics are wanted, and their library is not installed.
     """
     # loads libfuse, so only where it is needed
     from cryofs.fuse.libfuse import mfusepy
@@ -67,6 +70,7 @@ def serve(
     _give_memory_back()
     files = FileSystem(archive, settings, Ownership(options.uid, options.gid, options.umask))
     if settings.metrics is not None:
+        extras.require("metrics", "prometheus_client")
         from cryofs.fuse.metrics import serve_metrics
 
         serve_metrics(settings.metrics, files.facts)

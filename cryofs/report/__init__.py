@@ -1,1 +1,5 @@
-"""Pictures of movies, and the report of an archive: what people look at. The numbers come from the rooms below."""
+"""Pictures of movies, and the HTML report of an archive."""
+
+from cryofs.system import extras
+
+extras.require("report", "jinja2", "matplotlib", "PIL")
