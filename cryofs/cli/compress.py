@@ -194,7 +194,7 @@ def _rendering(eer_files: Eer, choices: dict[str, Any]) -> "Rendering | None":
 
     if eer_files is Eer.TIFF:
         if "grouping" in choices and "dose_per_fraction" in choices:
-            raise typer.BadParameter("--eer-grouping and --eer-dose-per-fraction say the same in two ways")
+            raise typer.BadParameter("--eer-grouping and --eer-dose-per-fraction are mutually exclusive")
         return Rendering(**choices)
     if choices:
         raise typer.BadParameter("the --eer-... options go with --eer tiff; a mount has the like for EER files kept")

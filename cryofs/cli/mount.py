@@ -147,4 +147,4 @@ def _check_once(options: dict[str, Any], by_list: dict[str, Any]) -> None:
 
     for name, value in options.items():
         if value is not None and by_list.get(name) is not None:
-            raise UsageError(f"--{name.replace('_', '-')} and -o {name} say the same in two ways; keep one of them")
+            raise UsageError(f"--{name.replace('_', '-')} and -o {name} are mutually exclusive; set only one")

@@ -1,6 +1,6 @@
-"""What stands behind `-o`: who owns what is shown, options of FUSE, and settings of ours by their keys.
+"""The options of `-o`, validated: ownership, options of FUSE, and settings by their keys.
 
-The same words serve `cryofs mount`, the helper of mount(8), and the check of /etc/fstab.
+The same parser serves `cryofs mount`, the helper of mount(8), and the check of /etc/fstab.
 """
 
 import difflib
@@ -15,28 +15,28 @@ from cryofs.config.settings import Settings, readable
 from cryofs.errors import UsageError
 from cryofs.system.logs import Format, Level
 
-# One id less: the last stands for none (chown(2)).
+# chown(2) reserves the largest id for "no change"
 _LARGEST_ID = 2**32 - 2
-# a piece between commas, where a backslash takes the meaning from the next character
+# a piece between commas; a backslash escapes the next character
 _PIECE = re.compile(r"(?:[^,\\]|\\.?)+", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-# What would undo something that is promised, and what is so instead.
+# Options that would break a promise of the mount, and what holds instead.
 _REFUSED = {
     "rw": "are always read-only",
     "suid": "are always nosuid",
     "dev": "are always nodev",
     "remount": "keep their options until they are unmounted",
     "subtype": "are always of the type fuse.cryofs",
-    "kernel_cache": "say of each file which of its pages may be kept",
-    "auto_cache": "say of each file which of its pages may be kept",
-    "direct_io": "say of each file which of its pages may be kept",
+    "kernel_cache": "decide for each file whether its pages stay cached",
+    "auto_cache": "decide for each file whether its pages stay cached",
+    "direct_io": "decide for each file whether its pages stay cached",
 }
-# What is so in any case, or means nothing where nobody writes.
+# Options that always hold, or have no effect on a read-only mount.
 _GIVEN = {
     *("ro", "nosuid", "nodev", "default_permissions", "async", "sync", "dirsync", "atime", "noatime", "diratime"),
     *("nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime"),
 }
-# Words that mount(8), fstab and systemd keep to themselves; rw is what mount(8) says where nobody says anything.
+# Options that mount(8), fstab and systemd handle themselves; mount(8) passes rw by default.
 _OF_MOUNT = {
     *("rw", "defaults", "auto", "noauto", "nofail", "_netdev", "comment", "user", "nouser", "users", "nousers"),
     *("owner", "noowner", "group", "nogroup"),
@@ -47,36 +47,36 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=86400 * 365)]
 
 
 class UserId(int):
-    """A user, written as number or name."""
+    """A user id, written as a number or a name."""
 
 
 class GroupId(int):
-    """A group, written as number or name."""
+    """A group id, written as a number or a name."""
 
 
 class Umask(int):
-    """Permissions that are taken away, written in octal."""
+    """Permission bits to clear, written in octal."""
 
 
 class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Options of a mount that are no settings.
+    """Options of a mount that are not settings.
 
     Attributes
     ----------
     uid, gid : int or None
-        Owner and group that all files and folders show; those of the archive where None.
+        Owner and group of all files and folders; None keeps those of the archive.
     umask : int
-        Permissions taken away from all files and folders.
+        Permission bits cleared on all files and folders.
     log_file : str or None
-        Where a mount in the background writes its log.
+        Log file of a mount in the background.
     log_level, log_format : str or None
-        Least important events that are logged, and how.
+        Lowest severity that is logged, and the format of a line.
     fsname : str or None
-        What the table of mounts shows as the source; else the archive.
+        Source shown in the mount table; by default the archive.
     nonempty : bool
-        Whether the mountpoint may hold files, which the mount then hides.
+        Mount over a folder that is not empty, which hides its files.
 
-    The others are those of mount.fuse3(8), fuse(4) and mount(8) of the same name.
+    All others are options of mount.fuse3(8), fuse(4) and mount(8) of the same name.
     """
 
     uid: UserId | None = None
@@ -105,12 +105,12 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def __post_init__(self) -> None:
         if self.allow_other and self.allow_root:
-            raise ValueError("allow_other and allow_root exclude each other; keep one of them")
+            raise ValueError("allow_other and allow_root are mutually exclusive; set only one")
         if self.log_file is not None and not self.log_file.startswith("/"):
-            raise ValueError(f"log_file={self.log_file}: write an absolute path, as the mount leaves this folder")
+            raise ValueError(f"log_file={self.log_file}: not an absolute path; write the full path")
 
 
-# What is meant by its name alone.
+# Options that need no value.
 _SWITCHES = {name for kind in (MountOptions, Settings) for name, of in get_type_hints(kind).items() if of is bool}
 _EXAMPLES = {"cache_size": "8GiB", "readahead": "4MiB", "umask": "027", "metrics": "9555", "log_file": "/var/log/x.log"}
 _OURS = ("uid", "gid", "umask", "log_file", "log_level", "log_format", "fsname", "nonempty")
@@ -118,7 +118,7 @@ _OF_FUSE = tuple(name for name in MountOptions.__struct_fields__ if name not in 
 
 
 def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
-    r"""Options and settings from a list separated by commas; of an option given twice the last counts.
+    r"""Parse a comma-separated list of options; the last of an option given twice counts.
 
     Parameters
     ----------
@@ -128,14 +128,14 @@ def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
     Returns
     -------
     options : MountOptions
-        Those that are no settings, validated.
+        Options that are not settings, validated.
     settings : dict
-        Settings by their names, as `cryofs.config.settings.load_settings` takes and validates them.
+        Settings by name, to be validated by `cryofs.config.settings.load_settings`.
 
     Raises
     ------
     UsageError
-        There is no such option, or it has no usable value.
+        An option is unknown or its value invalid.
     """
     options: dict[str, Any] = {}
     settings: dict[str, Any] = {}
@@ -144,9 +144,9 @@ def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
         written = written.strip()
         name = written.replace("-", "_")
         if name in _REFUSED:
-            raise UsageError(f"-o {written}: mounts of cryofs {_REFUSED[name]}; leave this option out")
+            raise UsageError(f"-o {written}: not supported, because cryofs mounts {_REFUSED[name]}; remove this option")
         if equals and name in {*_GIVEN, "exec"}:
-            raise UsageError(f"-o {written}: takes no value; write {written} alone, or leave this option out")
+            raise UsageError(f"-o {written}: unexpected value; write {written} alone, or remove this option")
         if name in _GIVEN:
             continue
         if name == "exec":
@@ -154,9 +154,9 @@ def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
             continue
         chosen = settings if name in Settings.__struct_fields__ else options
         if chosen is options and name not in MountOptions.__struct_fields__:
-            raise UsageError(f"-o {written}: there is no such option{_near(name)}")
+            raise UsageError(f"-o {written}: unknown option{_near(name)}")
         if not equals and name not in _SWITCHES:
-            raise UsageError(f"-o {written}: has no value; write {written}={_EXAMPLES.get(name, '...')}")
+            raise UsageError(f"-o {written}: missing value; write {written}={_EXAMPLES.get(name, '...')}")
         chosen[name] = _plain(value) if equals else True
     try:
         return msgspec.convert(options, MountOptions, strict=False, dec_hook=_decode), settings
@@ -165,19 +165,19 @@ def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
 
 
 def fuse_options(options: MountOptions) -> dict[str, str | bool]:
-    """Those that FUSE knows, as it takes them."""
+    """Return the options of libfuse, in its form."""
     values = {name: getattr(options, name) for name in _OF_FUSE}
     chosen = {name: value for name, value in values.items() if value is not None and value is not False}
     return {name: value if isinstance(value, bool) else escaped(str(value)) for name, value in chosen.items()}
 
 
 def split_options(text: str) -> list[str]:
-    """Pieces of a list, with escapes as they are."""
+    """Split a list at its commas; escapes stay as they are."""
     return _PIECE.findall(text)
 
 
 def without_words_of_mount(text: str) -> str:
-    """A list without what belongs to mount(8), fstab and systemd."""
+    """Remove the options of mount(8), fstab and systemd from a list."""
     return ",".join(
         piece
         for piece in split_options(text)
@@ -186,7 +186,7 @@ def without_words_of_mount(text: str) -> str:
 
 
 def escaped(value: str) -> str:
-    """A value such that its commas separate nothing."""
+    """Escape the commas and backslashes of a value."""
     return value.replace("\\", "\\\\").replace(",", "\\,")
 
 
@@ -197,7 +197,7 @@ def _plain(value: str) -> str:
 def _near(name: str) -> str:
     known = [*MountOptions.__struct_fields__, *Settings.__struct_fields__]
     near = difflib.get_close_matches(name, [*known, *_GIVEN], 1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+    return f"; did you mean {near[0]}?" if near else f"; valid options: {', '.join(known)}"
 
 
 def _decode(kind: type, value: object) -> object:
@@ -205,14 +205,14 @@ def _decode(kind: type, value: object) -> object:
     if kind is Umask:
         if re.fullmatch("0?[0-7]{1,3}", text):
             return Umask(text, 8)
-        raise ValueError(f"{text!r} is no umask; write permissions in octal, as in 027")
+        raise ValueError(f"invalid umask {text!r}; expected octal permission bits such as 027")
     what, find = ("user", _user_id) if kind is UserId else ("group", _group_id)
     try:
         number = int(text) if text.isdecimal() else find(text)
     except KeyError:
-        raise ValueError(f"there is no {what} {text!r} on this machine; write another name, or a number") from None
+        raise ValueError(f"unknown {what} {text!r}; use a name of this machine, or a number") from None
     if number > _LARGEST_ID:
-        raise ValueError(f"{number} is no number of a {what}")
+        raise ValueError(f"invalid {what} id {number}; expected at most {_LARGEST_ID}")
     return kind(number)
 
 

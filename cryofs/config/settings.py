@@ -26,7 +26,7 @@ FILE_NAME = "cryofs.toml"
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _LARGEST = 2**63 - 1
-# Less holds no frame of any detector; who writes it has forgotten the unit.
+# A smaller cache holds no frame of any detector; the unit was probably forgotten.
 _SMALLEST_CACHE = 10**6
 _LOCAL = "127.0.0.1"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
@@ -36,16 +36,16 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Dose = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 EerDtype = Literal["int8", "int16", "uint16", "float32"]
 Leftover = Literal["drop", "keep"]
-# Two ways of saying the same; one given on the command line replaces the other of the file.
+# Mutually exclusive; one given on the command line replaces the other of the file.
 _EITHER = ("eer_grouping", "eer_dose_per_fraction")
 
 
 class Size(int):
-    """Bytes, written as a number or with a unit: 500MB, 4GiB."""
+    """A number of bytes, written as a number or with a unit: 500MB, 4GiB."""
 
 
 class Address(str):
-    """Where something is served: ``HOST:PORT``, or a port of this machine alone."""
+    """An address to serve at: ``HOST:PORT``, or a port of the loopback interface."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -60,23 +60,23 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     readahead : Size
         Bytes that the kernel reads ahead of a sequential reader, where it may be set.
     metrics : Address or None
-        Where figures for Prometheus are served.
+        Address at which metrics for Prometheus are served.
     request_timeout : float
-        Seconds after which a reader no longer waits for storage that gives no answer.
+        Seconds after which a reader gets an error if storage does not respond.
     eer_grouping : int
         EER frames in a fraction.
     eer_dose_per_fraction : float or None
-        Electrons per square angstrom in a fraction, from which the grouping follows.
+        Electrons per square angstrom in a fraction; determines the grouping.
     eer_upsampling : int
-        Pixels of a rendered image a pixel of the detector.
+        Rendered pixels per detector pixel and axis.
     eer_dtype : str
         Pixel type of fractions.
     eer_leftover : str
-        What becomes of frames that fill no fraction.
+        What happens to the last frames, which do not fill a fraction.
     eer_gain : str or None
-        Gain reference of the EER movies; in the file, relative to the archive.
+        Gain reference of the EER movies; in `cryofs.toml`, relative to the archive.
     eer_apply_gain : bool
-        Whether fractions are multiplied with it.
+        Multiply fractions with the gain reference.
     """
 
     cache_size: Size = msgspec.field(default_factory=lambda: Size(default_cache_size()))
@@ -94,11 +94,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def __post_init__(self) -> None:
         if self.eer_apply_gain and self.eer_gain is None:
-            raise ValueError("eer_apply_gain needs a gain reference; name one by eer_gain")
+            raise ValueError("eer_apply_gain requires a gain reference; set eer_gain")
 
 
 def parse_size(text: str | int) -> Size:
-    """Bytes from 4GiB, 500MB, 1000.
+    """Parse a size such as 4GiB, 500MB or 1000.
 
     Raises
     ------
@@ -107,15 +107,15 @@ def parse_size(text: str | int) -> Size:
     """
     match = _SIZE.fullmatch(str(text).strip())
     if match is None or (unit := _UNITS.get(match[2].upper())) is None:
-        raise SettingsError(f"{text!r} is no size; write bytes, or a number with a unit, as in 500MB or 4GiB")
+        raise SettingsError(f"invalid size {text!r}; expected bytes, or a number with a unit such as 500MB or 4GiB")
     size = Size(Decimal(match[1]) * unit)
     if size > _LARGEST:
-        raise SettingsError(f"{text!r} is no size that a machine could have")
+        raise SettingsError(f"invalid size {text!r}; expected at most {_LARGEST} bytes")
     return size
 
 
 def parse_address(text: str | int) -> tuple[str, int]:
-    """Host and port of ``HOST:PORT``, or of a port alone, which is then reached from this machine only.
+    """Parse ``HOST:PORT``, or a port alone, which means the loopback interface.
 
     Raises
     ------
@@ -124,25 +124,25 @@ def parse_address(text: str | int) -> tuple[str, int]:
     """
     host, _, port = str(text).rpartition(":")
     if not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise SettingsError(f"{text!r} is no address; write a port up to 65535, as 9555, or HOST:PORT")
+        raise SettingsError(f"invalid address {text!r}; expected a port from 1 to 65535, such as 9555, or HOST:PORT")
     return host.strip("[]") or _LOCAL, int(port)
 
 
 def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
-    """Settings for a mount of an archive; options that are None are taken from the file, or else the defaults.
+    """Return the settings of a mount: the options, then `cryofs.toml`, then the defaults.
 
     Parameters
     ----------
     options : dict
-        Settings by their names, as values or as text. A gain reference is looked for in the archive, unless its path is
-        absolute.
+        Settings by name, as values or text; None where not given. A relative gain reference is looked up in the
+        archive.
 
     Raises
     ------
     SettingsError
-        The file has no usable value.
+        A value in the file is invalid.
     UsageError
-        An option has none.
+        An option is invalid.
     """
     text = read_file(archive)
     try:
@@ -165,55 +165,55 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
 
 
 def read_file(archive: Path) -> str:
-    """Text of the file of an archive; empty where there is none.
+    """Return the text of an archive's `cryofs.toml`, or an empty string if there is no such file.
 
     Raises
     ------
     SettingsError
-        Something of that name is there, and is no text that can be read.
+        It exists but is not a readable text file.
     """
     path = archive / FILE_NAME
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise SettingsError(f"{path}: this is no file; put a file of settings there, or remove it")
-        # some editors begin a file with a mark of its encoding
+            raise SettingsError(f"{path}: not a regular file; replace it with a settings file, or remove it")
+        # some editors begin files with a byte order mark
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         if path.is_symlink():
             target = path.readlink()
-            raise SettingsError(f"{path}: a link to {target}, which is not there; correct or remove it") from error
+            raise SettingsError(f"{path}: dangling link to {target}; correct or remove it") from error
         return ""
     except OSError as error:
-        remedy = "have its owner permit it" if isinstance(error, PermissionError) else "see that it can be read"
+        remedy = "grant read permission" if isinstance(error, PermissionError) else "make it readable"
         raise SettingsError(f"{path}: {error.strerror}; {remedy}") from error
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: this is no text in UTF-8; save it as such") from error
+        raise SettingsError(f"{path}: not valid UTF-8; save the file as UTF-8") from error
 
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        # besides errors of its own, tomllib raises what Python says of numbers too long and arrays too deep
+        # tomllib passes on Python's own errors for very long numbers and deeply nested arrays
         raise SettingsError(
-            f'{error}; write lines as jobs = 4, and text and sizes with a unit in quotes, as in cache_size = "8GiB"'
+            f'invalid TOML: {error}; write lines such as jobs = 4, and quote text and sizes: cache_size = "8GiB"'
         ) from error
 
 
 def _check_inside(archive: Path, gain: str | None) -> None:
-    """Refuse what looks like a file of the archive and is none: an archive may come from anywhere."""
+    """Refuse a relative path that leads out of the archive, which may come from an untrusted source."""
     if gain is not None and not Path(gain).is_absolute():
         place = (archive / gain).resolve()
         if not place.is_relative_to(archive.resolve()):
             raise SettingsError(
-                f"eer_gain = {gain!r} leads out of the archive, to {place}; put the file into the archive, or write "
-                "this path if it is meant"
+                f"eer_gain = {gain!r} leads out of the archive, to {place}; move the file into the archive, or write "
+                "the absolute path"
             )
 
 
 def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:
     if all(name in values for name in _EITHER):
-        raise SettingsError(f"{' and '.join(_EITHER)} say the same in two ways; keep one of them")
+        raise SettingsError(f"{' and '.join(_EITHER)} are mutually exclusive; set only one")
     _check_names(values)
     try:
         settings = msgspec.convert(values, Settings, strict=strict, dec_hook=_decode)
@@ -221,18 +221,18 @@ def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:
         raise SettingsError(readable(error, Settings, values)) from error
     if "cache_size" in values and settings.cache_size < _SMALLEST_CACHE:
         raise SettingsError(
-            f"cache_size: {settings.cache_size} bytes hold no frame; write at least 1MB, and a unit, as in 8GiB"
+            f"cache_size: {settings.cache_size} bytes hold no frame; expected at least 1MB, with a unit, such as 8GiB"
         )
     return settings
 
 
 def readable(error: msgspec.ValidationError, kind: type[msgspec.Struct], values: dict[str, Any]) -> str:
-    """What is wrong with which value, and what may stand there, with its name in front.
+    """Return a validation error as `name: invalid value; expected ...`.
 
     Parameters
     ----------
     kind : type
-        What the values should have become.
+        The type that the values were converted to.
     """
     found = re.fullmatch(r"(.*) - at `\$\.(\w+)`", str(error), flags=re.DOTALL)
     if found is None:
@@ -241,14 +241,14 @@ def readable(error: msgspec.ValidationError, kind: type[msgspec.Struct], values:
     if not said.startswith(("Expected", "Invalid enum value")):
         return f"{name}: {said}"
     field = next(field for field in msgspec.inspect.type_info(kind).fields if field.name == name)  # type: ignore[attr-defined]
-    return f"{name}: {values[name]!r} cannot be; write {_wanted(field.type)}"
+    return f"{name}: invalid value {values[name]!r}; expected {_expected(field.type)}"
 
 
-def _wanted(kind: msgspec.inspect.Type) -> str:
-    """What may stand for a value, in words."""
+def _expected(kind: msgspec.inspect.Type) -> str:
+    """Return the valid values of a type in words."""
     match kind:
         case msgspec.inspect.UnionType():
-            return next(_wanted(one) for one in kind.types if not isinstance(one, msgspec.inspect.NoneType))
+            return next(_expected(one) for one in kind.types if not isinstance(one, msgspec.inspect.NoneType))
         case msgspec.inspect.LiteralType():
             *most, last = map(str, kind.values)
             return f"{', '.join(most)} or {last}"
@@ -263,19 +263,19 @@ def _wanted(kind: msgspec.inspect.Type) -> str:
 
 
 def _check_names(values: dict[str, Any]) -> None:
-    """Refuse unknown settings, with the known one that was likely meant."""
+    """Refuse unknown settings and suggest the closest valid one."""
     for name in values:
         if name not in Settings.__struct_fields__:
             near = difflib.get_close_matches(name.replace("-", "_"), Settings.__struct_fields__, 1)
             meant = f"; did you mean {near[0]}?" if near else ""
             known = ", ".join(Settings.__struct_fields__)
-            raise SettingsError(f"{name!r} is no setting{meant}; known settings are {known}")
+            raise SettingsError(f"unknown setting {name!r}{meant}; valid settings: {known}")
 
 
 def _decode(kind: type, value: object) -> object:
     what = "size" if kind is Size else "address"
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise ValueError(f"{value!r} is no {what}")
+        raise ValueError(f"invalid {what} {value!r}")
     if kind is Size:
         return parse_size(value)
     parse_address(value)

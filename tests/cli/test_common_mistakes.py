@@ -218,13 +218,15 @@ MISTAKES = {
     "an archive in the mountpoint": Mistake("mount archive .", (": holds the archive", "mount elsewhere")),
     "archive and mountpoint swapped": Mistake("mount mnt archive", ("mnt: empty", "cryofs mount ", "/archive ")),
     "a size that is none": Mistake(
-        "mount archive mnt --cache-size 4GX", ("cache_size", "'4GX' is no size", "4GiB"), code=2
+        "mount archive mnt --cache-size 4GX", ("cache_size", "invalid size '4GX'", "4GiB"), code=2
     ),
     "an address that is none": Mistake(
-        "mount archive mnt --metrics 99999", ("metrics: '99999' is no address", "HOST:PORT"), code=2
+        "mount archive mnt --metrics 99999", ("metrics: invalid address '99999'", "HOST:PORT"), code=2
     ),
     "an unknown setting": Mistake(
-        "mount archive mnt", ("cryofs.toml: 'cache_sise'", "did you mean cache_size?"), settings("cache_sise = 4")
+        "mount archive mnt",
+        ("cryofs.toml: unknown setting 'cache_sise'", "did you mean cache_size?"),
+        settings("cache_sise = 4"),
     ),
     "a setting of no use": Mistake("mount archive mnt", ("cryofs.toml: ", "jobs"), settings("jobs = 0")),
     "unmounting what is not mounted": Mistake("umount mnt", ("mnt: no cryofs mount there", "findmnt")),

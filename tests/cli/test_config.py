@@ -26,4 +26,4 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cryofs.toml").write_text("cache_sise = 4\n")
     done = cryofs("config", tmp_path, check=False)
     assert done.returncode == 1
-    assert "cryofs.toml: 'cache_sise' is no setting; did you mean cache_size?" in done.stderr
+    assert "cryofs.toml: unknown setting 'cache_sise'; did you mean cache_size?" in done.stderr

@@ -472,12 +472,12 @@ def test_what_cannot_be_mounted_is_told(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-o", "allow_othr"], "-o allow_othr: there is no such option; did you mean allow_other?"),
-        (["-o", "jobs=many"], "jobs: 'many' cannot be; write a whole number"),
-        (["--metrics", "x"], "metrics: 'x' is no address"),
-        (["-o", "jobs=2", "--jobs", "2"], "--jobs and -o jobs say the same in two ways"),
-        (["-o", "log_level=info", "--log-level", "info"], "--log-level and -o log_level say the same in two ways"),
-        (["-o", "eer_grouping=8", "--eer-dose-per-fraction", "1"], "say the same in two ways"),
+        (["-o", "allow_othr"], "-o allow_othr: unknown option; did you mean allow_other?"),
+        (["-o", "jobs=many"], "jobs: invalid value 'many'; expected a whole number"),
+        (["--metrics", "x"], "metrics: invalid address 'x'"),
+        (["-o", "jobs=2", "--jobs", "2"], "--jobs and -o jobs are mutually exclusive"),
+        (["-o", "log_level=info", "--log-level", "info"], "--log-level and -o log_level are mutually exclusive"),
+        (["-o", "eer_grouping=8", "--eer-dose-per-fraction", "1"], "are mutually exclusive"),
     ],
 )
 def test_options_that_cannot_be_are_usage(session: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
