@@ -20,7 +20,7 @@ import msgspec
 
 from cryofs.archive.frame_stream import original_bytes
 from cryofs.archive.identify import Archived, Damaged, Foreign, classify
-from cryofs.archive.progress import Begin, OnFile, OnFrame, told
+from cryofs.archive.progress import Begin, OnFile, OnFrame, report_errors
 from cryofs.archive.record_checksums import record_checksums
 from cryofs.archive.scan import Job, Kind, collect_archived
 from cryofs.config.settings import FILE_NAME
@@ -101,7 +101,7 @@ def _adopt_movies(paths: list[Path], jobs: int, done: Adoption, on_file: OnFile,
     lists = ListReader()
     with ThreadPoolExecutor(jobs) as pool:
         for path in paths:
-            with told(path, done, on_file):
+            with report_errors(path, done, on_file):
                 _refuse_link(path)
                 what = classify(path)
                 if isinstance(what, Archived):

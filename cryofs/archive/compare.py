@@ -5,9 +5,10 @@ file back is brought onto the disk and read from there, not from the page cache.
 is gone from SOURCE by then is in the archive, and the next run goes on with the rest.
 """
 
+import contextlib
 import errno
 from collections import defaultdict
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,12 +17,15 @@ from cryofs.archive import refusals
 from cryofs.archive.compare_file import Comparer, Outcome, attribute_differences
 from cryofs.archive.links import stays_inside
 from cryofs.archive.pairs import Missing, Pair, Scan, Side, identity, scan
-from cryofs.archive.progress import as_told
+from cryofs.archive.progress import as_cryofs_error
 from cryofs.archive.remove_source import NotRemovedError, Remover
 from cryofs.archive.settled import Settled
 from cryofs.archive.shown import ShownKind, kind_of
 from cryofs.archive.walking import Link
 from cryofs.errors import CryofsError
+from cryofs.execution.executor import Executor, Report
+from cryofs.execution.messages import Done, Failed, Progress
+from cryofs.execution.threads import Threads
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.system.mount_table import mount_table
 
@@ -114,9 +118,9 @@ def compare(source: Path, archive: Path, options: CompareOptions, listener: List
     if options.remove_source:
         refusals.check_links(found)
         remover = Remover(found.source_folders, lambda folder: refusals.leases_hold(folder, mounts))
-    with ThreadPoolExecutor(options.jobs) as pool, ThreadPoolExecutor(options.jobs) as workers:
-        comparer = Comparer(source, archive, gains, pool, listener.advance, settled, remover)
-        result = _Run(found, comparer, remover, listener).run(workers)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        comparer = Comparer(source, archive, gains, pool, settled, remover)
+        result = _Run(found, comparer, remover, listener).run(Threads(options.jobs, in_order=False))
     result.links_outside = sum(_leads_out(link, archive) for link in found.archive_links)
     return result
 
@@ -131,14 +135,14 @@ class _Run:
         self._listener = listener
         self._result = Comparison()
 
-    def run(self, workers: Executor) -> Comparison:
+    def run(self, executor: Executor) -> Comparison:
         self._note_scan()
         pairs = [*self._found.links, *self._found.files]
         self._listener.begin(sum(map(_size, pairs)))
         # while the files that they lead to are there
         for pair in self._found.links:
-            self._note(self._comparer.compare_link(pair))
-        self._compare_files(workers)
+            self._note(self._comparer.compare_link(pair, self._listener.advance))
+        self._compare_files(executor)
         if self._remover is not None:
             self._remove_folders(self._remover)
         return self._result
@@ -168,25 +172,26 @@ class _Run:
         mtime = there.st_mtime_ns if self._remover is None else here.st_mtime_ns
         return attribute_differences(here, there.st_mode, mtime)
 
-    def _compare_files(self, workers: Executor) -> None:
+    def _compare_files(self, executor: Executor) -> None:
         """Compare files, names of one inode one after the other: removing one changes the state of the others."""
         groups: dict[tuple[int, int], list[Pair]] = defaultdict(list)
         # a file behind a link may be one of SOURCE, too, and is compared before that one is removed
         for pair in sorted(self._found.files, key=lambda pair: not pair.behind_link):
             groups[identity(pair.state)].append(pair)
-        futures = [workers.submit(self._compare_group, group) for group in groups.values()]
-        try:
-            for done in as_completed(futures):
-                for outcome in done.result():
-                    self._note(outcome)
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            self._comparer.stop()
-            raise
+        with contextlib.closing(executor.run(self._compare_group, groups.values(), self._on_progress)) as outcomes:
+            for group, outcome in outcomes:
+                match outcome:
+                    case Done(compared):
+                        for one in compared:
+                            self._note(one)
+                    case Failed(error):
+                        self._fail(group[0].source, as_cryofs_error(error, group[0].source))
 
-    def _compare_group(self, group: list[Pair]) -> list[Outcome]:
-        return [self._comparer.compare_file(pair) for pair in group]
+    def _compare_group(self, group: list[Pair], report: Report) -> list[Outcome]:
+        return [self._comparer.compare_file(pair, report) for pair in group]
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._listener.advance(progress.count)
 
     def _remove_folders(self, remover: Remover) -> None:
         for pair in reversed(self._found.folders):
@@ -197,7 +202,7 @@ class _Run:
             except NotRemovedError as error:
                 self._leave(pair, str(error))
             except OSError as error:
-                self._fail(pair.source, as_told(error, pair.source))
+                self._fail(pair.source, as_cryofs_error(error, pair.source))
 
     def _note(self, outcome: Outcome) -> None:
         pair = outcome.pair

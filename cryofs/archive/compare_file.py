@@ -3,8 +3,7 @@
 import contextlib
 import os
 import stat
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from cryofs.archive.pairs import Pair
-from cryofs.archive.progress import as_told
+from cryofs.archive.progress import as_cryofs_error
 from cryofs.archive.remove_source import Guard, NotRemovedError, Remover
 from cryofs.archive.same_bytes import file_difference, movie_difference
 from cryofs.archive.settled import Settled
 from cryofs.archive.shown import Shown, ShownKind, shown_in
 from cryofs.errors import ChangedError, CryofsError
+from cryofs.execution.executor import Report
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage.file_state import state_of
@@ -43,17 +43,11 @@ class Outcome:
     error: CryofsError | None = None
 
 
-class _StoppedError(Exception):
-    """The run was interrupted."""
-
-
 class Comparer:
     """Compares pairs; threads may share it.
 
     Parameters
     ----------
-    on_bytes : callable
-        Called with how many bytes of SOURCE more are done.
     settled : Settled or None
         Brings files of the archive onto the disk before they are read.
     remover : Remover or None
@@ -66,7 +60,6 @@ class Comparer:
         archive: Path,
         gains: GainLibrary,
         pool: Executor,
-        on_bytes: Callable[[int], None],
         settled: Settled | None = None,
         remover: Remover | None = None,
     ):
@@ -74,35 +67,29 @@ class Comparer:
         self._archive = archive
         self._gains = gains
         self._pool = pool
-        self._on_bytes = on_bytes
         self._settled = settled
         self._remover = remover
-        self._stopped = threading.Event()
 
-    def stop(self) -> None:
-        """End all comparisons."""
-        self._stopped.set()
+    def compare_file(self, pair: Pair, report: Report) -> Outcome:
+        """Compare a file, and remove it if that is wanted; `report` gets the bytes of SOURCE that are done."""
+        return self._compare(pair, pair.shown, report)
 
-    def compare_file(self, pair: Pair) -> Outcome:
-        """Compare a file, and remove it if that is wanted."""
-        return self._compare(pair, pair.shown)
-
-    def compare_link(self, pair: Pair) -> Outcome:
+    def compare_link(self, pair: Pair, report: Report) -> Outcome:
         """Compare a link by its target, or by what it leads to if the archive has a file or another link.
 
         Compress archives the file behind a link under the link's name, or as a link to another name of it.
         """
         try:
-            outcome = self._compare_link(pair)
+            outcome = self._compare_link(pair, report)
         except OSError as error:
-            outcome = Outcome(pair, error=as_told(error, pair.source))
+            outcome = Outcome(pair, error=as_cryofs_error(error, pair.source))
         if self._remover is not None and not outcome.removed:
             self._remover.hold(pair.source)
         return outcome
 
-    def _compare_link(self, pair: Pair) -> Outcome:
+    def _compare_link(self, pair: Pair, report: Report) -> Outcome:
         if pair.shown.kind is not ShownKind.LINK:
-            return self._compare(pair, pair.shown)
+            return self._compare(pair, pair.shown, report)
         there = pair.shown.path.readlink()
         here = pair.source.readlink() if pair.source.is_symlink() else None
         if here == there:
@@ -115,7 +102,7 @@ class Comparer:
                 return self._remove_link(pair, Outcome(pair, equal=True))
             stored = self._shown_at(place)
             if stored is not None and pair.source.is_file():
-                return self._compare(pair, stored)
+                return self._compare(pair, stored, report)
         what = "file or folder" if here is None else f"link to {here}"
         return Outcome(pair, differences=[f"{what}, in the archive a link to {there}"])
 
@@ -129,10 +116,10 @@ class Comparer:
             return None
         return found if found is not None and found.kind in (ShownKind.FILE, ShownKind.MOVIE) else None
 
-    def _compare(self, pair: Pair, stored: Shown) -> Outcome:
+    def _compare(self, pair: Pair, stored: Shown, report: Report) -> Outcome:
         """Compare a source, followed if it is a link, with a stored file."""
         outcome = Outcome(pair)
-        progress = _Progress(self._on_bytes)
+        progress = _Progress(report)
         try:
             with self._opened(pair, stored) as guard:
                 progress.total = guard.before.st_size
@@ -144,7 +131,7 @@ class Comparer:
         except NotRemovedError as error:
             outcome.not_removed = str(error)
         except (CryofsError, OSError) as error:
-            outcome.error = as_told(error, pair.source)
+            outcome.error = as_cryofs_error(error, pair.source)
         finally:
             progress.finish()
         return outcome
@@ -173,8 +160,6 @@ class Comparer:
 
     def _differences(self, guard: Guard, progress: "_Progress") -> list[str]:
         def on_bytes(count: int) -> None:
-            if self._stopped.is_set():
-                raise _StoppedError
             guard.check_lease()
             progress.advance(count)
 
@@ -212,24 +197,24 @@ class Comparer:
         except NotRemovedError as error:
             outcome.not_removed = str(error)
         except OSError as error:
-            outcome.error = as_told(error, pair.source)
+            outcome.error = as_cryofs_error(error, pair.source)
         return outcome
 
 
 class _Progress:
     """Bytes of one file; those that were not compared count in the end, so that the sum is right."""
 
-    def __init__(self, on_bytes: Callable[[int], None]):
-        self._on_bytes = on_bytes
+    def __init__(self, report: Report):
+        self._report = report
         self._done = 0
         self.total = 0
 
     def advance(self, count: int) -> None:
         self._done += count
-        self._on_bytes(count)
+        self._report(count)
 
     def finish(self) -> None:
-        self._on_bytes(max(self.total - self._done, 0))
+        self._report(max(self.total - self._done, 0))
 
 
 def attribute_differences(here: os.stat_result, mode: int, mtime_ns: int, size: int | None = None) -> list[str]:

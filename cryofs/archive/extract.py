@@ -5,16 +5,18 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from cryofs.archive.identify import Archived, Damaged, Foreign, Other, classify
-from cryofs.archive.progress import Begin, OnFile, OnFrame, told
+from cryofs.archive.progress import Begin, OnFile, OnFrame, report_errors, report_failure
 from cryofs.archive.restore import Extracted, Restorer
 from cryofs.archive.scan import Job, Kind, collect_archived, is_below
 from cryofs.archive.shown import restored_name
 from cryofs.archive.verify import Checked
 from cryofs.errors import ArchiveError
+from cryofs.execution.executor import Report
+from cryofs.execution.messages import Done, Failed
+from cryofs.execution.threads import InTurn
 from cryofs.formats.archive_names import is_reference_name
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage import atomic_file
@@ -59,40 +61,56 @@ def extract(
     found = _items(paths, checked, on_file)
     items = _without_clashes(_needed(_beside_archived(found, folder, checked, on_file)), folder, checked, on_file)
     begin("restoring", sum(item.frames or 0 for item in items))
-    gains = GainLibrary()
     # where this cannot be made, nothing can be restored
     atomic_file.make_folders(folder)
-
-    @cache
-    def ready(below: Path) -> Path:
-        """A folder for what is restored, cleared of what killed runs left."""
-        place = atomic_file.make_folders(folder, below)
-        if below != Path() and not os.access(place, os.W_OK | os.X_OK):
-            # an earlier run gave it the mode of a folder that cannot be written; in the end it gets that again
-            place.chmod(place.stat().st_mode | 0o700)
-        atomic_file.remove_stale_drafts(place)
-        return place
-
     made: list[Job] = []
     with ThreadPoolExecutor(jobs) as pool:
-        restorer = Restorer(gains, pool, checked, on_frame, overwrite=overwrite)
-        for item in items:
-            job = item.job
-            with told(job.source, checked, on_file):
-                if job.kind is Kind.FOLDER:
-                    ready(job.target)
-                    made.append(job)
-                    continue
-                target = ready(job.target.parent) / job.target.name
-                restore = restorer.link if job.kind is Kind.LINK else restorer.file
-                if (restore if item.frames is None else restorer.movie)(job.source, target):
-                    on_file(job.source, None)
+        restorer = Restorer(GainLibrary(), pool, checked, on_frame, overwrite=overwrite)
+        for item, outcome in InTurn().run(_Extraction(folder, restorer).restore, items):
+            match outcome:
+                case Done() if item.job.kind is Kind.FOLDER:
+                    made.append(item.job)
+                case Done(True):
+                    on_file(item.job.source, None)
+                case Failed(error):
+                    report_failure(item.job.source, error, checked, on_file)
     for job in reversed(made):
         # the folder that was named keeps its own mode
         if job.target != Path():
-            with told(job.source, checked, on_file):
+            with report_errors(job.source, checked, on_file):
                 atomic_file.copy_times(job.source, folder / job.target)
     return checked
+
+
+class _Extraction:
+    """Restores files below a folder, and prepares each folder in it once."""
+
+    def __init__(self, folder: Path, restorer: Restorer):
+        self._folder = folder
+        self._restorer = restorer
+        self._ready: dict[Path, Path] = {}
+
+    def restore(self, item: _Item, _: Report) -> bool:
+        """Restore a file, link or folder; False if no file or link had to be restored."""
+        job = item.job
+        if job.kind is Kind.FOLDER:
+            self._prepared(job.target)
+            return False
+        target = self._prepared(job.target.parent) / job.target.name
+        if item.frames is not None:
+            return self._restorer.movie(job.source, target)
+        return (self._restorer.link if job.kind is Kind.LINK else self._restorer.file)(job.source, target)
+
+    def _prepared(self, below: Path) -> Path:
+        """Return a folder that can be written to, without the drafts of killed runs."""
+        if below not in self._ready:
+            place = atomic_file.make_folders(self._folder, below)
+            if below != Path() and not os.access(place, os.W_OK | os.X_OK):
+                # an earlier run gave it the mode of a read-only folder, which it gets again in the end
+                place.chmod(place.stat().st_mode | 0o700)
+            atomic_file.remove_stale_drafts(place)
+            self._ready[below] = place
+        return self._ready[below]
 
 
 def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_Item]:
@@ -103,7 +121,7 @@ def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_It
         on_file(problem.source, problem.error)
     items = []
     for job in jobs:
-        with told(job.source, checked, on_file):
+        with report_errors(job.source, checked, on_file):
             what = classify(job.source) if job.kind is Kind.FILE else Other()
             if isinstance(what, Damaged) and not what.foreign:
                 raise what.error
@@ -134,7 +152,7 @@ def _beside_archived(items: list[_Item], folder: Path, checked: Checked, on_file
         elif item.frames is None and _name(target) == _name(job.source):
             continue
         else:
-            with told(job.source, checked, on_file):
+            with report_errors(job.source, checked, on_file):
                 if _name(target) in read or _is_archived(target):
                     text = f"{target}: is archived, so {job.source} is not restored over it"
                     raise ArchiveError(f"{text}; name another folder with -o")
@@ -170,7 +188,7 @@ def _without_clashes(items: list[_Item], folder: Path, checked: Checked, on_file
         twin = kept.setdefault(job.target, item).job
         if twin is job or twin.kind is job.kind is Kind.FOLDER:
             continue
-        with told(job.source, checked, on_file):
+        with report_errors(job.source, checked, on_file):
             if not _same(twin, job):
                 place = folder / job.target
                 text = f"{job.source}: {twin.source} already becomes {place}; extract it into another folder"

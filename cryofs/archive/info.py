@@ -9,7 +9,7 @@ import msgspec
 
 from cryofs.archive.eer_checks import SECONDS, EerCheck, check_eers
 from cryofs.archive.identify import Archived, Damaged, classify
-from cryofs.archive.progress import as_told
+from cryofs.archive.progress import as_cryofs_error
 from cryofs.archive.scan import Kind, collect_archived
 from cryofs.errors import CryofsError
 from cryofs.formats.archive_names import is_eer_name
@@ -55,7 +55,7 @@ def savings(paths: Iterable[Path], eer_seconds: float = SECONDS) -> Savings:
         try:
             what = classify(job.source)
         except OSError as error:
-            total.unread.append(as_told(error, job.source))
+            total.unread.append(as_cryofs_error(error, job.source))
             continue
         if isinstance(what, Damaged):
             total.damaged += 1

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cryofs.archive.identify import Archived, Damaged, Foreign, classify
-from cryofs.archive.progress import Counting, OnFile, told
+from cryofs.archive.progress import Counting, OnFile, report_errors
 from cryofs.archive.scan import Job, Kind, collect_archived
 from cryofs.config.settings import FILE_NAME
 from cryofs.errors import DamagedError
@@ -69,7 +69,7 @@ def take_inventory(path: Path, figures: Figures, on_file: OnFile) -> Inventory:
     found = Inventory(path, root)
     lists: dict[Path, Lines] = {}
     for job in jobs:
-        with told(job.source, figures, on_file):
+        with report_errors(job.source, figures, on_file):
             if job.kind is Kind.FOLDER:
                 lists[job.source] = _list_of(job.source, figures, on_file)
             elif job.kind is Kind.FILE:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from cryofs.archive.progress import as_told
+from cryofs.archive.progress import as_cryofs_error
 from cryofs.archive.shown import Shown, ShownKind, is_renamed_movie, kind_of, renamed_movie, shown_in, states_in
 from cryofs.errors import CryofsError
 from cryofs.formats.archive_names import is_own_name
@@ -112,7 +112,7 @@ class _Scanner:
             sources = self._sources(place.source, place.behind_link) if place.source else {}
             shown = self._shown(place.shown) if place.shown else {}
         except OSError as error:
-            self._found.failed.append(as_told(error, place.source or place.shown or Path()))
+            self._found.failed.append(as_cryofs_error(error, place.source or place.shown or Path()))
             return
         if place.name != Path() and not sources and not shown:
             # an empty folder is missing by itself, others by what is in them

@@ -22,15 +22,20 @@ class Counting(Protocol):
 
 
 @contextlib.contextmanager
-def told(source: Path, figures: Counting, on_file: OnFile) -> Iterator[None]:
-    """Turn errors into a failed file, so that the run goes on with the next."""
+def report_errors(source: Path, figures: Counting, on_file: OnFile) -> Iterator[None]:
+    """Turn an error into a failed file, so that the run continues with the next."""
     try:
         yield
     except (CryofsError, OSError) as error:
-        figures.failed += 1
-        on_file(source, as_told(error, source))
+        report_failure(source, error, figures, on_file)
 
 
-def as_told(error: CryofsError | OSError, source: Path) -> CryofsError:
-    """An error of the system as one of ours, which names the file that it is about."""
+def report_failure(source: Path, error: CryofsError | OSError, figures: Counting, on_file: OnFile) -> None:
+    """Count and report a file that failed."""
+    figures.failed += 1
+    on_file(source, as_cryofs_error(error, source))
+
+
+def as_cryofs_error(error: CryofsError | OSError, source: Path) -> CryofsError:
+    """Return an error of the system as an ArchiveError that names the file."""
     return error if isinstance(error, CryofsError) else ArchiveError(explain(error, source))

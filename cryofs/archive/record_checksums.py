@@ -4,10 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from cryofs.archive.progress import Counting, OnFile, OnFrame, as_told, told
+from cryofs.archive.progress import Counting, OnFile, OnFrame, as_cryofs_error, report_failure
 from cryofs.errors import CryofsError
+from cryofs.execution.executor import Report
+from cryofs.execution.messages import Done, Failed
+from cryofs.execution.threads import Threads
 from cryofs.storage.checksum_lists import ChecksumLists
-from cryofs.storage.hashing import Hashed, OnBytes, each, hash_file
+from cryofs.storage.hashing import Hashed, hash_file
 from cryofs.storage.leases import check_no_writer
 
 
@@ -26,17 +29,19 @@ def record_checksums(paths: Iterable[Path], jobs: int, done: Figures, on_file: O
 
     def failed(path: Path, error: CryofsError | OSError) -> None:
         done.failed += 1
-        on_file(path, as_told(error, path))
+        on_file(path, as_cryofs_error(error, path))
 
     with ChecksumLists(recorded, failed) as lists:
-        for path, outcome in each(_hash_finished, paths, jobs, lambda _: None):
-            with told(path, done, on_file):
-                hashed = outcome.result()
-                lists.add(path, hashed.sha256, hashed.found)
+        for path, outcome in Threads(jobs).run(_hash_finished, paths):
+            match outcome:
+                case Done(hashed):
+                    lists.add(path, hashed.sha256, hashed.found)
+                case Failed(error):
+                    report_failure(path, error, done, on_file)
             on_done(1)
 
 
-def _hash_finished(path: Path, on_bytes: OnBytes) -> Hashed:
+def _hash_finished(path: Path, on_bytes: Report) -> Hashed:
     with path.open("rb") as file:
         check_no_writer(file.fileno(), path)
     return hash_file(path, on_bytes)

@@ -4,17 +4,18 @@ import hashlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from cryofs.archive.adopt import check_adopted
 from cryofs.archive.frame_stream import original_bytes
 from cryofs.archive.inventory import Inventory, StoredMovie, is_intact, take_inventory
-from cryofs.archive.progress import Begin, OnFile, OnFrame, told
+from cryofs.archive.progress import Begin, OnFile, OnFrame, report_failure
 from cryofs.errors import DamagedError, GainError
+from cryofs.execution.executor import Report
+from cryofs.execution.messages import Done, Failed, Progress
+from cryofs.execution.threads import InTurn, Threads
 from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain_library import GainLibrary
-from cryofs.storage.hashing import each
 
 
 @dataclass
@@ -90,25 +91,31 @@ def verify(
 
 
 def _verify_movies(movies: list[StoredMovie], jobs: int, checked: Checked, on_file: OnFile, on_bytes: OnFrame) -> None:
+    """Check movies one after the other; the threads of a pool decode each of them."""
     gains = {root: GainLibrary(root) for root in {None, *(movie.root for movie in movies)}}
     with ThreadPoolExecutor(jobs) as pool:
-        for one in movies:
-            with (
-                told(one.path, checked, on_file),
-                ArchivedMovie(one.path.absolute(), gains[one.root], pool) as movie,
-            ):
+
+        def check(one: StoredMovie, report: Report) -> None:
+            with ArchivedMovie(one.path.absolute(), gains[one.root], pool) as movie:
                 if movie.record.adopted is not None:
                     check_adopted(movie)
                 else:
                     check_pages(movie)
                 _check_reference(movie, one.root, gains)
-                feed(movie, lambda _: None, partial(_tell_frames, on_bytes, one.bytes // movie.layout.frames))
+                frame_bytes = one.bytes // movie.layout.frames
+                feed(movie, lambda _: None, lambda frames: report(frames * frame_bytes))
                 checked.count(movie)
-                on_file(one.path, None)
+
+        for one, outcome in InTurn().run(check, movies, _bytes_to(on_bytes)):
+            match outcome:
+                case Done():
+                    on_file(one.path, None)
+                case Failed(error):
+                    report_failure(one.path, error, checked, on_file)
 
 
-def _tell_frames(on_bytes: OnFrame, frame_bytes: int, count: int) -> None:
-    on_bytes(count * frame_bytes)
+def _bytes_to(on_bytes: OnFrame) -> Callable[[Progress], None]:
+    return lambda progress: on_bytes(progress.count)
 
 
 def _verify_files(
@@ -119,13 +126,16 @@ def _verify_files(
     on_bytes: OnFrame,
     on_unchecked: Callable[[Path], object],
 ) -> None:
+    """Check files that are not archived movies, several at a time."""
     files = (file for found in inventories for file in found.files)
-    for file, outcome in each(is_intact, files, jobs, on_bytes):
-        with told(file.path, checked, on_file):
-            if outcome.result():
+    for file, outcome in Threads(jobs).run(is_intact, files, _bytes_to(on_bytes)):
+        match outcome:
+            case Failed(error):
+                report_failure(file.path, error, checked, on_file)
+            case Done(True):
                 checked.files += 1
                 on_file(file.path, None)
-            else:
+            case Done():
                 checked.without_checksum += 1
                 on_unchecked(file.path)
 

@@ -1,7 +1,9 @@
 """Storing the movies of a run one after the other: what belongs to one process of it."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -148,6 +150,30 @@ class Archiver:
         if asked_for or os.path.lexists(target) or is_reference_name(original_name(target.name) or ""):
             return None
         return (1 - self._options.least_saving) * movie.stat.st_size
+
+
+@dataclass
+class StoreMovies:
+    """Stores movies in a process of its own; it is pickled before it is used, so all it needs is made there.
+
+    Attributes
+    ----------
+    threads : int
+        Threads of the process that share the work on a movie.
+    """
+
+    archive: Path
+    options: CompressOptions
+    threads: int
+
+    def __call__(self, job: Job, on_frame: OnFrame) -> Stored:
+        """Store a movie; see `Archiver.store`."""
+        return self._archiver.store(job, on_frame)
+
+    @cached_property
+    def _archiver(self) -> Archiver:
+        # made with the first movie, after the run has written all references
+        return Archiver(self.archive, self.options, Workers(ThreadPoolExecutor(self.threads), self.threads))
 
 
 def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:

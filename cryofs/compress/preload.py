@@ -1,10 +1,10 @@
-"""What workers have from the start: imported once, by the process that they are forked from, which has no threads."""
+"""What processes that store movies need: imported once, by the process that they are forked from."""
 
 from cryofs.codecs import registry
-from cryofs.compress import processes
+from cryofs.compress import movie_task
 from cryofs.kernels import warm_up
 
-__all__ = ["processes"]
+__all__ = ["movie_task"]
 
 warm_up.load()
 registry.load_compiled()

@@ -11,21 +11,23 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 from cryofs.archive import scan
-from cryofs.archive.progress import as_told
+from cryofs.archive.progress import as_cryofs_error
 from cryofs.archive.scan import Job, Kind
-from cryofs.compress import processes
 from cryofs.compress.existing import MovieInfo, is_copy, is_done, look_at
 from cryofs.compress.folders import Folders
 from cryofs.compress.full_disk import full_disk, is_full
-from cryofs.compress.movie_task import Archiver, CompressOptions, Stored
+from cryofs.compress.movie_task import Archiver, CompressOptions, Stored, StoreMovies
 from cryofs.compress.others import Others
 from cryofs.compress.plain_copies import plain_job, plain_target, remove_plain_copy
-from cryofs.compress.processes import NoProcessError, Outcome
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.session_gains import SessionGains
 from cryofs.compress.summary import Listener, Summary
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, FormatError, FullDiskError, NotSmallerError
+from cryofs.execution.messages import Done, Failed, Progress
+from cryofs.execution.preload import prepare
+from cryofs.execution.processes import DiedError, NoProcessError, Processes
+from cryofs.execution.threads import InTurn
 from cryofs.movies.eer import EerMovie
 from cryofs.storage import atomic_file
 from cryofs.storage.checksum_lists import ChecksumLists
@@ -33,6 +35,8 @@ from cryofs.storage.checksum_lists import ChecksumLists
 # Processes take as long to start as a gigabyte takes to store. With many cores, each of these has several.
 _WORTH_PROCESSES = 1 << 30
 _MAX_PROCESSES = 16
+# Imported once, by the process that workers are forked from.
+_PRELOADED = ["cryofs.compress.preload"]
 
 
 def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, listener: Listener) -> Summary:
@@ -207,21 +211,22 @@ class _Run:
             self.fail(job.source, error, job)
         return None
 
-    def _take(self, job: Job, outcome: Stored | Exception) -> None:
+    def _take(self, job: Job, outcome: Done[Stored] | Failed) -> None:
         """Take note of what became of a movie."""
-        if isinstance(outcome, Stored):
-            self._waiting.discard(job)
-            self._note_stored(job, outcome)
-            try:
-                self._remove_plain_copy(job)
-            except (CryofsError, OSError) as error:
-                self.fail(job.source, error)
-        elif isinstance(outcome, FullDiskError):
-            raise outcome
-        elif isinstance(outcome, NotSmallerError):
-            self._keep_plain(job, outcome)
-        else:
-            self.fail(job.source, outcome, job)
+        match outcome:
+            case Done(stored):
+                self._waiting.discard(job)
+                self._note_stored(job, stored)
+                try:
+                    self._remove_plain_copy(job)
+                except (CryofsError, OSError) as error:
+                    self.fail(job.source, error)
+            case Failed(FullDiskError() as error):
+                raise error
+            case Failed(NotSmallerError() as error):
+                self._keep_plain(job, error)
+            case Failed(error):
+                self.fail(job.source, error, job)
 
     def _keep_plain(self, job: Job, reason: CryofsError) -> None:
         """Have a file copied that cannot be archived as a movie, unless that is to be a failure."""
@@ -254,7 +259,7 @@ class _Run:
         except (CryofsError, OSError) as error:
             if isinstance(error, OSError) and is_full(error):
                 raise
-            self.fail(self._archive, as_told(error, self._archive))
+            self.fail(self._archive, as_cryofs_error(error, self._archive))
 
     def _prepare_processes(self, movies: int, original_bytes: int) -> None:
         """Have processes made ready as soon as so many movies are worth it."""
@@ -262,26 +267,33 @@ class _Run:
         if self._several is not None or too_few:
             return
         try:
-            processes.prepare()
+            prepare(_PRELOADED)
             self._several = True
         except OSError as error:
             self._several = False
             self._listener.note(f"storing one movie at a time, as no processes can be started ({error})")
 
-    def _store_all(self, jobs: list[Job]) -> Generator[Outcome, None, None]:
-        if self._several:
-            count = min(self._options.jobs, len(jobs), _MAX_PROCESSES)
-            for job, outcome in processes.store_all(jobs, self._archive, self._options, count, self._listener.frames):
-                yield job, self._store(job) if isinstance(outcome, NoProcessError) else outcome
+    def _store_all(self, jobs: list[Job]) -> Generator[tuple[Job, Done[Stored] | Failed], None, None]:
+        """Store movies, and yield what became of each."""
+        if not self._several:
+            yield from InTurn().run(self._archiver.store, jobs, self._on_progress)
             return
-        for job in jobs:
-            yield job, self._store(job)
+        count = min(self._options.jobs, len(jobs), _MAX_PROCESSES)
+        store = StoreMovies(self._archive, self._options, max(1, self._options.jobs // count))
+        for job, outcome in Processes(count).run(store, jobs, self._on_progress):
+            if outcome.attempts > 1:
+                atomic_file.remove_stale_drafts((self._archive / job.target).parent)
+            match outcome:
+                case Failed(NoProcessError()):
+                    yield from InTurn().run(self._archiver.store, [job], self._on_progress)
+                case Failed(DiedError()):
+                    text = f"{job.source}: the process that stored it died; is memory short?"
+                    yield job, Failed(ArchiveError(text))
+                case _:
+                    yield job, outcome
 
-    def _store(self, job: Job) -> Stored | CryofsError:
-        try:
-            return self._archiver.store(job, self._listener.frames)
-        except CryofsError as error:
-            return error
+    def _on_progress(self, progress: Progress) -> None:
+        self._listener.frames(progress.count)
 
     def _note_stored(self, job: Job, stored: Stored) -> None:
         self.summary.movies += 1

@@ -1,25 +1,15 @@
-"""Hashing whole files, several at a time."""
+"""Hashing whole files."""
 
 import os
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from cryofs.errors import ChangedError
 from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import is_open_still
 
 OnBytes = Callable[[int], object]
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
-
-class _StoppedError(Exception):
-    """The run has ended; the file that is being hashed is given up."""
 
 
 @dataclass(frozen=True)
@@ -51,32 +41,3 @@ def hash_file(path: Path, on_bytes: OnBytes) -> Hashed:
 
 def _changed(path: Path) -> ChangedError:
     return ChangedError(f"{path}: changed while it was hashed; run the same command again once it is written")
-
-
-def each(
-    call: Callable[[_Item, OnBytes], _Result], items: Iterable[_Item], jobs: int, on_bytes: OnBytes
-) -> Iterator[tuple[_Item, Future[_Result]]]:
-    """Call a function with each item in `jobs` threads, and yield the outcomes in order.
-
-    The function gets a callback for the bytes that it has read. If the caller stops early, for example on Ctrl-C, that
-    callback ends the calls that are still running.
-    """
-    stopped = threading.Event()
-
-    def tell(count: int) -> None:
-        if stopped.is_set():
-            raise _StoppedError
-        on_bytes(count)
-
-    coming: deque[tuple[_Item, Future[_Result]]] = deque()
-    with ThreadPoolExecutor(jobs, "hash") as pool:
-        try:
-            for item in items:
-                coming.append((item, pool.submit(call, item, tell)))
-                if len(coming) > 2 * jobs:
-                    yield coming.popleft()
-            yield from coming
-        finally:
-            stopped.set()
-            for _, future in coming:
-                future.cancel()

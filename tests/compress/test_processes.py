@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import Detector, header
-from cryofs.compress import processes
 from cryofs.compress import run as compress_run
 from cryofs.compress.movie_task import Archiver, CompressOptions
 from cryofs.compress.plan import Coding
 from cryofs.errors import FormatError
+from cryofs.execution.preload import prepare
 from cryofs.formats.record import Record
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
@@ -30,9 +30,9 @@ from tests.support import SHAPE, Heard, archive, assert_verified, names, restore
 
 # `cryofs` as it is for large runs
 COMMAND = """
-from cryofs.archive import compress, processes
 from cryofs.cli import main
-compress._WORTH_PROCESSES = 0
+from cryofs.compress import run
+run._WORTH_PROCESSES = 0
 main()
 """
 TWO = CompressOptions(jobs=2)
@@ -346,5 +346,5 @@ def test_ctrl_c_is_heard_again_where_no_process_can_be_had(monkeypatch: pytest.M
     handler = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(resource_tracker, "ensure_running", refuse)
     with pytest.raises(BlockingIOError):
-        processes.prepare()
+        prepare([])
     assert signal.getsignal(signal.SIGINT) is handler

@@ -1,0 +1,42 @@
+"""What all executors have in common: tasks in, messages out."""
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Protocol, TypeVar
+
+from cryofs.errors import CryofsError
+from cryofs.execution.messages import Done, Failed, Progress
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+# Called by a task with the number of units that it has finished since the last call.
+Report = Callable[[int], None]
+# Carries out one task; processes receive a pickled copy of it.
+Perform = Callable[[Task, Report], Result]
+OnProgress = Callable[[Progress], None]
+Outcome = Done[Result] | Failed
+
+
+class Executor(Protocol):
+    """Carries out tasks."""
+
+    def run(
+        self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress
+    ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
+        """Carry out tasks, and yield each with its outcome.
+
+        A `CryofsError` or `OSError` of a task is an outcome, so that the other tasks go on. If the caller closes the
+        iterator early, for example on Ctrl-C, running tasks end at their next report and waiting ones are dropped.
+        """
+
+
+def attempt(perform: Perform[Task, Result], task: Task, report: Report) -> Outcome[Result]:
+    """Carry out a task in the calling thread."""
+    try:
+        return Done(perform(task, report))
+    except (CryofsError, OSError) as error:
+        return Failed(error)
+
+
+def ignore(progress: Progress) -> None:
+    """Drop a progress message."""

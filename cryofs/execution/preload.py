@@ -1,0 +1,47 @@
+"""The process that workers are forked from: it imports what they need once, and has no threads.
+
+A copy of a process with threads may inherit a lock that no thread will ever release.
+"""
+
+import contextlib
+import multiprocessing
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from multiprocessing import forkserver, resource_tracker
+
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def prepare(modules: Sequence[str]) -> None:
+    """Start the process that workers are forked from, which imports these modules while the caller goes on.
+
+    Raises
+    ------
+    OSError
+        No process can be started, for example because the path of the temporary folder is too long for a socket.
+    """
+    CONTEXT.set_forkserver_preload(list(modules))
+    with interrupts_held():
+        forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Delay Ctrl-C until the end of the context, and block it in processes that are started within."""
+    received: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, _: received.append(number)) if in_main else None
+    try:
+        # otherwise the library starts this helper with the first process, and unblocks the signal
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+    if received:
+        raise KeyboardInterrupt

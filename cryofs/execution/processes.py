@@ -1,0 +1,166 @@
+"""Tasks in processes of this machine: no core waits for another one's interpreter lock.
+
+The caller hands out tasks and receives messages over one pipe to each worker. A worker carries out one task at a time.
+If a worker dies, for example because memory is short, its task is tried once more, alone, after all others. When the
+run ends, however it ends, its ends of the pipes are closed; a worker notices that at its next report and abandons its
+task.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from typing import Any, Generic
+
+from cryofs.errors import CryofsError
+from cryofs.execution.executor import OnProgress, Outcome, Perform, Result, Task, attempt, ignore
+from cryofs.execution.messages import Done, Failed, Progress
+from cryofs.execution.preload import CONTEXT, interrupts_held
+
+
+class NoProcessError(CryofsError):
+    """No worker exists, and none can be started."""
+
+
+class DiedError(CryofsError):
+    """The worker of a task died, and so did the one that tried it again."""
+
+
+class _StoppedError(BaseException):
+    """The run has ended; the task is abandoned."""
+
+
+@dataclass
+class _Worker(Generic[Task]):
+    """A worker as the caller knows it: its task, and how much progress it reported of it."""
+
+    process: ForkServerProcess
+    pipe: "Connection[Any, Any]"
+    task: Task
+    reported: int = 0
+
+    def give(self, task: Task) -> None:
+        """Hand out a task; a dead worker is noticed when its answer is awaited."""
+        self.task, self.reported = task, 0
+        with contextlib.suppress(OSError):
+            self.pipe.send(task)
+
+    def receive(self) -> Progress | Outcome[Any] | None:
+        """Return the next message, or None if the worker is dead."""
+        try:
+            return self.pipe.recv()  # type: ignore[no-any-return]
+        except (EOFError, OSError):
+            return None
+
+    def end(self) -> None:
+        """Wait until the worker has noticed that no further task comes."""
+        self.pipe.close()
+        self.process.join()
+
+
+class Processes:
+    """Carries out several tasks at a time, each in a process of its own; outcomes come as soon as they are known.
+
+    Tasks, results and errors are pickled. While the outcome of a task is a `NoProcessError`, no other task is running,
+    so that the caller may carry it out itself.
+
+    Parameters
+    ----------
+    processes : int
+        How many tasks at a time; fewer where the system starts no more processes.
+    """
+
+    def __init__(self, processes: int):
+        self._processes = processes
+
+    def run(
+        self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress = ignore
+    ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
+        """Carry out tasks; see `Executor`."""
+        died = []
+        for task, outcome in _run(perform, tasks, self._processes, on_progress):
+            if outcome is None:
+                died.append(task)
+            else:
+                yield task, outcome
+        for again in died:
+            for task, outcome in _run(perform, [again], 1, on_progress):
+                match outcome:
+                    case Done(result):
+                        yield task, Done(result, 2)
+                    case Failed(error):
+                        yield task, Failed(error, 2)
+                    case _:
+                        yield task, Failed(DiedError(f"{task}: its process died; is memory short?"), 2)
+
+
+def _run(
+    perform: Perform[Task, Result], tasks: Iterable[Task], processes: int, on_progress: OnProgress
+) -> Iterator[tuple[Task, Outcome[Result] | None]]:
+    """Carry out tasks with up to so many workers; None for a task whose worker died."""
+    waiting = deque(tasks)
+    workers: dict[object, _Worker[Task]] = {}
+    try:
+        while waiting or workers:
+            while waiting and len(workers) < processes:
+                try:
+                    worker = _start(perform, waiting[0])
+                except (OSError, EOFError) as error:
+                    if workers:
+                        processes = len(workers)
+                    else:
+                        yield waiting.popleft(), Failed(NoProcessError(f"no process can be started ({error})"))
+                else:
+                    waiting.popleft()
+                    workers[worker.pipe] = worker
+            for pipe in wait([worker.pipe for worker in workers.values()]):
+                worker = workers[pipe]
+                message = worker.receive()
+                if isinstance(message, Progress):
+                    worker.reported += message.count
+                    on_progress(message)
+                    continue
+                if message is None:
+                    on_progress(Progress(-worker.reported))
+                task = worker.task
+                if waiting and message is not None:
+                    worker.give(waiting.popleft())
+                else:
+                    workers.pop(pipe).end()
+                yield task, message
+    finally:
+        for worker in workers.values():
+            worker.pipe.close()
+        for worker in workers.values():
+            worker.end()
+
+
+def _start(perform: Perform[Task, Result], task: Task) -> _Worker[Task]:
+    """Start a worker with its first task; EOFError if the process that it is forked from died of it."""
+    ours, theirs = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=_work, args=(theirs, perform))
+    try:
+        with theirs, interrupts_held():
+            process.start()
+    except (OSError, EOFError):
+        ours.close()
+        raise
+    worker = _Worker(process, ours, task)
+    worker.give(task)
+    return worker
+
+
+def _work(pipe: "Connection[Any, Any]", perform: Perform[Task, Result]) -> None:
+    """Carry out tasks until the run ends: the main function of a worker."""
+
+    def report(count: int) -> None:
+        # while a task runs, the pipe is readable only if the run has ended
+        if pipe.poll():
+            raise _StoppedError
+        pipe.send(Progress(count))
+
+    with contextlib.suppress(EOFError, ConnectionError, _StoppedError):
+        while True:
+            pipe.send(attempt(perform, pipe.recv(), report))
