@@ -32,7 +32,7 @@ from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.tiff import ForeignMovie
-from cryofs.storage import atomic_file, checksum_lists
+from cryofs.storage import atomic_file, changes, checksum_lists
 from cryofs.storage.atomic_file import Draft, draft
 from cryofs.storage.byte_source import read_up_to
 from cryofs.storage.checksum_lists import ListReader
@@ -84,7 +84,7 @@ def adopt(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_do
     for folder, before in times.items():
         # what a mount shows of a folder are the times of the original
         with contextlib.suppress(OSError):
-            os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+            changes.disk.set_times(folder, before.st_atime_ns, before.st_mtime_ns)
     return done
 
 
@@ -145,7 +145,7 @@ def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[in
         contents = _append_record(movie, made, sha256, _reference(movie, gains), pool)
         # what is still to be written would change the times
         made.file.flush()
-        os.utime(made.file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
+        changes.disk.set_times(made.file.fileno(), before.st_atime_ns, before.st_mtime_ns)
         made.sync()
         _check(made, contents, pool)
         check_no_writer(file.fileno(), path)
@@ -174,11 +174,11 @@ def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> No
     copy = made.file.fileno()
     if (before.st_uid, before.st_gid) != ((now := os.fstat(copy)).st_uid, now.st_gid):
         try:
-            os.fchown(copy, before.st_uid, before.st_gid)
+            changes.disk.set_owner(copy, before.st_uid, before.st_gid)
         except PermissionError as error:
             text = f"{made.target}: belongs to another user or group, to whom its copy cannot be given"
             raise ArchiveError(f"{text}; adopt it as its owner or as root") from error
-    os.fchmod(copy, stat.S_IMODE(before.st_mode))
+    changes.disk.set_mode(copy, stat.S_IMODE(before.st_mode))
     try:
         names = os.listxattr(descriptor)
     except OSError:
@@ -186,7 +186,7 @@ def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> No
     # the others belong to the machine and to the file system
     for name in names:
         if name.startswith(("user.", "system.")):
-            os.setxattr(copy, name, os.getxattr(descriptor, name))
+            changes.disk.set_attribute(copy, name, os.getxattr(descriptor, name))
 
 
 def _copy(source: io.BufferedReader, made: Draft) -> str:

@@ -19,7 +19,7 @@ from cryofs.execution.messages import Done, Failed
 from cryofs.execution.threads import InTurn
 from cryofs.formats.archive_names import is_reference_name
 from cryofs.movies.gain_library import GainLibrary
-from cryofs.storage import atomic_file
+from cryofs.storage import atomic_file, changes, folders
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def extract(
     items = _without_clashes(_needed(_beside_archived(found, folder, checked, on_file)), folder, checked, on_file)
     begin("restoring", sum(item.frames or 0 for item in items))
     # where this cannot be made, nothing can be restored
-    atomic_file.make_folders(folder)
+    folders.make_folders(folder)
     made: list[Job] = []
     with ThreadPoolExecutor(jobs) as pool:
         restorer = Restorer(GainLibrary(), pool, checked, on_frame, overwrite=overwrite)
@@ -78,7 +78,7 @@ def extract(
         # the folder that was named keeps its own mode
         if job.target != Path():
             with report_errors(job.source, checked, on_file):
-                atomic_file.copy_times(job.source, folder / job.target)
+                folders.copy_times(job.source, folder / job.target)
     return checked
 
 
@@ -104,10 +104,10 @@ class _Extraction:
     def _prepared(self, below: Path) -> Path:
         """Return a folder that can be written to, without the drafts of killed runs."""
         if below not in self._ready:
-            place = atomic_file.make_folders(self._folder, below)
+            place = folders.make_folders(self._folder, below)
             if below != Path() and not os.access(place, os.W_OK | os.X_OK):
                 # an earlier run gave it the mode of a read-only folder, which it gets again in the end
-                place.chmod(place.stat().st_mode | 0o700)
+                changes.disk.set_mode(place, place.stat().st_mode | 0o700)
             atomic_file.remove_stale_drafts(place)
             self._ready[below] = place
         return self._ready[below]

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from cryofs.archive.identify import Archived, Damaged, Foreign, classify
+from cryofs.archive.identify import Archived, Damaged, Foreign, classify, holds_movie
 from cryofs.archive.progress import Counting, OnFile, report_errors
 from cryofs.archive.scan import Job, Kind, collect_archived
 from cryofs.config.settings import FILE_NAME
 from cryofs.errors import DamagedError
+from cryofs.formats.archive_names import archived_name, is_movie_name
 from cryofs.storage import checksum_lists
 from cryofs.storage.checksum_lines import Lines
 from cryofs.storage.checksum_lists import LIST_NAME
@@ -114,12 +115,18 @@ def _list_of(folder: Path, figures: Figures, on_file: OnFile) -> Lines:
     for name in lines.sums:
         path = folder / name
         # a run may have removed the file and its line since the list was read
-        if not os.path.lexists(path) and checksum_lists.recorded(path) is not None:
+        if not _is_present(path) and checksum_lists.recorded(path) is not None:
             figures.failed += 1
             figures.without_file += 1
             text = f"{path}: missing, but {LIST_NAME} lists it; restore it from a backup, or remove its line"
             on_file(path, DamagedError(text))
     return lines
+
+
+def _is_present(path: Path) -> bool:
+    """Return True if a file exists, or an archived movie has replaced it; a kill may leave the line of such a file."""
+    archived = path.with_name(archived_name(path.name))
+    return os.path.lexists(path) or (is_movie_name(path.name) and holds_movie(archived))
 
 
 def _sort(job: Job, lists: dict[Path, Lines], found: Inventory) -> None:

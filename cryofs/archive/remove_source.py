@@ -11,7 +11,7 @@ from typing import Self
 from cryofs.archive.pairs import Pair, identity
 from cryofs.archive.shown import Shown
 from cryofs.errors import ChangedError
-from cryofs.storage import write_lease
+from cryofs.storage import changes, leases
 from cryofs.storage.file_state import state_of
 
 _NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
@@ -43,13 +43,13 @@ class Guard:
     def take_lease(self) -> None:
         """Take a write lease on the source; NotRemovedError if another program has the file open."""
         try:
-            self._leased = write_lease.take(self.source)
+            self._leased = leases.take_write_lease(self.source)
         except ChangedError as error:
             raise NotRemovedError(f"in use: {error}") from error
 
     def check_lease(self) -> None:
         """Raise NotRemovedError if another program opens the source; it does not wait any longer then."""
-        if self._leased and not write_lease.is_held(self.source):
+        if self._leased and not leases.is_held(self.source):
             self._end_lease()
             raise NotRemovedError("in use: another program opened it meanwhile")
 
@@ -70,7 +70,7 @@ class Guard:
     def _end_lease(self) -> None:
         if self._leased:
             self._leased = False
-            write_lease.release(self.source)
+            leases.release(self.source)
 
     def __enter__(self) -> Self:
         return self
@@ -148,7 +148,7 @@ class Remover:
         parent = self._opened_parent(folder)
         try:
             if identity(os.stat(folder.name, dir_fd=parent, follow_symlinks=False)) == identity(before):
-                os.rmdir(folder.name, dir_fd=parent)
+                changes.disk.remove_folder_in(parent, folder.name)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -163,7 +163,7 @@ class Remover:
             now = os.stat(path.name, dir_fd=parent, follow_symlinks=False)
             if state_of(now) != state_of(before):
                 raise NotRemovedError("changed or replaced while it was compared")
-            os.unlink(path.name, dir_fd=parent)
+            changes.disk.remove_in(parent, path.name)
         except FileNotFoundError as error:
             raise NotRemovedError("removed by another program") from error
         finally:

@@ -1,7 +1,6 @@
 """Restoring one original: nothing is replaced unless the user asked for it."""
 
 import contextlib
-import os
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -16,7 +15,7 @@ from cryofs.archive.verify import Checked, feed
 from cryofs.errors import ArchiveError
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
-from cryofs.storage import atomic_file
+from cryofs.storage import atomic_file, changes, file_copy, file_links
 from cryofs.storage.checksum_lists import ListReader, mismatch_error
 
 
@@ -51,7 +50,7 @@ class Restorer:
             if not target.is_symlink() or target.readlink() != source.readlink():
                 raise _refused(target, f"it is not a link to {source.readlink()}")
             return False
-        atomic_file.copy_link(source, target)
+        file_links.copy_link(source, target)
         return True
 
     def file(self, source: Path, target: Path) -> bool:
@@ -75,7 +74,7 @@ class Restorer:
         if self._exists(target, source.stat().st_size, difference):
             self._figures.unchanged += 1
             return False
-        atomic_file.copy_file(source, target, partial(self._replacing, source))
+        file_copy.copy_file(source, target, partial(self._replacing, source))
         self._figures.files += 1
         return True
 
@@ -126,10 +125,10 @@ class Restorer:
                 self._on_frame(movie.layout.frames)
             else:
                 feed(movie, made.write, self._on_frame)
-            os.fchmod(made.file.fileno(), original.mode)
+            changes.disk.set_mode(made.file.fileno(), original.mode)
             with atomic_file.naming(target):
                 made.file.flush()
-            os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
+            changes.disk.set_times(made.file.fileno(), original.atime_ns, original.mtime_ns)
             made.sync()
             with self._lists.replacing(target):
                 made.publish()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryofs.errors import ArchiveError
 from cryofs.movies.gain_library import GainLibrary
+from cryofs.storage import changes
 from cryofs.storage.checksum_lists import LIST_NAME
 
 _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -66,7 +67,7 @@ class Settled:
         storage itself; all of them have been written by then.
         """
         try:
-            os.fsync(descriptor)
+            changes.disk.sync(descriptor)
         except OSError as error:
             if error.errno not in _NOT_SUPPORTED:
                 raise

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryofs.archive.inventory import has_line
 from cryofs.compress.existing import is_copy
-from cryofs.storage import atomic_file
+from cryofs.storage import file_copy, file_links
 from cryofs.storage.checksum_lists import ChecksumLists
 
 
@@ -45,7 +45,7 @@ class Copies:
             return False
         if not has_line(self._root, target) or self._lists.recorded(target) is not None:
             return True
-        same = atomic_file.compare_copy(source, target)
+        same = file_copy.compare_copy(source, target)
         if same is None:
             return False
         self._record(source, target, same, is_new=False)
@@ -53,7 +53,7 @@ class Copies:
 
     def copy(self, source: Path, target: Path) -> None:
         """Copy a file, and have its checksum recorded."""
-        copied = atomic_file.copy_file(source, target, self._lists.replacing)
+        copied = file_copy.copy_file(source, target, self._lists.replacing)
         if not has_line(self._root, target) or self._lists.recorded(target) == copied.sha256:
             self._on_copied(source)
         else:
@@ -66,13 +66,13 @@ class Copies:
             return False
         try:
             with self._lists.replacing(target, sha256):
-                atomic_file.link_file(first, target)
+                file_links.link_file(first, target)
         except OSError:
             return False
-        self._record(source, target, atomic_file.Copied(sha256, target.lstat()), is_new=True)
+        self._record(source, target, file_copy.Copied(sha256, target.lstat()), is_new=True)
         return True
 
-    def _record(self, source: Path, target: Path, copied: atomic_file.Copied, *, is_new: bool) -> None:
+    def _record(self, source: Path, target: Path, copied: file_copy.Copied, *, is_new: bool) -> None:
         self._waiting[target] = source, is_new, copied.sha256
         self._lists.add(target, copied.sha256, copied.found)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cryofs.archive.jobs import Job, Kind
 from cryofs.errors import ArchiveError
-from cryofs.storage import atomic_file
+from cryofs.storage import atomic_file, changes
+from cryofs.storage.folders import make_folders
 
 
 class Folders:
@@ -26,7 +27,7 @@ class Folders:
     def __exit__(self, *_: object) -> None:
         for folder, mode in self._modes.items():
             with contextlib.suppress(OSError):
-                folder.chmod(mode)
+                changes.disk.set_mode(folder, mode)
 
     def make(self, below: Path) -> None:
         """Make a folder, and whatever else it takes to write into it.
@@ -36,7 +37,7 @@ class Folders:
         ArchiveError
             Something else has its name, or it is a source.
         """
-        folder = atomic_file.make_folders(self._root, below, self._made.append)
+        folder = make_folders(self._root, below, self._made.append)
         if _identity(folder) in self._sources:
             raise ArchiveError(f"{folder}: is a source and would be written into; name another archive with -o")
         # the root's mode is its owner's own wish
@@ -44,7 +45,7 @@ class Folders:
             # an earlier run gave it the mode of its original; files will tell where that cannot be changed
             mode = stat.S_IMODE(folder.stat().st_mode)
             with contextlib.suppress(OSError):
-                folder.chmod(mode | stat.S_IRWXU)
+                changes.disk.set_mode(folder, mode | stat.S_IRWXU)
                 self._modes[folder] = mode
         atomic_file.remove_stale_drafts(folder)
 
@@ -52,7 +53,7 @@ class Folders:
         """Make room for a folder where an earlier run stored the link that leads to it, like the one at `source`."""
         place = self._root / below
         if place.is_symlink() and place.readlink() == source.readlink():
-            place.unlink()
+            changes.disk.remove(place)
             atomic_file.sync_folder(place.parent)
 
     def remove_empty(self, jobs: Iterable[Job]) -> None:
@@ -62,7 +63,7 @@ class Folders:
             original = originals.get(folder)
             with contextlib.suppress(OSError):
                 if original is None or any(original.iterdir()):
-                    folder.rmdir()
+                    changes.disk.remove_folder(folder)
 
 
 def _identity(folder: Path) -> tuple[int, int]:

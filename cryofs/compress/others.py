@@ -16,7 +16,7 @@ from cryofs.compress.suspects import damage_of
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, FormatError, FullDiskError, UnsupportedError
 from cryofs.formats.archive_names import archived_name, is_movie_name
-from cryofs.storage import atomic_file
+from cryofs.storage import atomic_file, file_links
 
 
 class Others:
@@ -126,7 +126,7 @@ class Others:
         if is_movie_name(target.name) and holds_movie(movie):
             text = f"{job.source}: the archive keeps a movie under this name ({movie}); rename the link"
             raise ArchiveError(f"{text}, or remove the movie")
-        atomic_file.make_link(target, job.link or job.source.readlink())
+        file_links.make_link(target, job.link or job.source.readlink())
 
     def _is_archived(self, job: Job, target: Path) -> bool:
         """Return True if an earlier run archived what a link leads to under the name of the link."""

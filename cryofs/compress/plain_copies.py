@@ -10,7 +10,7 @@ from cryofs.archive.identify import held_movie, holds_movie
 from cryofs.archive.jobs import Job, Kind
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.archive_names import is_reference_name, original_name
-from cryofs.storage import atomic_file
+from cryofs.storage import atomic_file, changes
 from cryofs.storage.checksum_lists import ChecksumLists, update
 from cryofs.storage.checksums import file_sha256
 
@@ -47,7 +47,7 @@ def remove_plain_copy(archived: Path, plain: Path, lists: ChecksumLists) -> None
     """
     if plain.is_symlink():
         # stored by a run before the movie was
-        plain.unlink()
+        changes.disk.remove(plain)
         atomic_file.sync_folder(plain.parent)
     elif atomic_file.regular_file(plain) is not None:
         held = held_movie(archived)
@@ -56,7 +56,7 @@ def remove_plain_copy(archived: Path, plain: Path, lists: ChecksumLists) -> None
         if sha256 not in (lists.recorded(plain), held and held.original.sha256):
             text = f"{plain}: changed since it was copied, so it stays; mounts show {archived.name} in its place"
             raise ArchiveError(f"{text}; compare them, then remove or rename it")
-        plain.unlink()
+        changes.disk.remove(plain)
         atomic_file.sync_folder(plain.parent)
         update(plain.parent, {plain.name: None})
     elif lists.recorded(plain) is not None:

@@ -31,6 +31,7 @@ from cryofs.execution.threads import InTurn
 from cryofs.movies.eer import EerMovie
 from cryofs.storage import atomic_file
 from cryofs.storage.checksum_lists import ChecksumLists
+from cryofs.storage.folders import copy_times
 
 # Processes take as long to start as a gigabyte takes to store. With many cores, each of these has several.
 _WORTH_PROCESSES = 1 << 30
@@ -103,7 +104,7 @@ def _archive(jobs: list[Job], archive: Path, options: CompressOptions, listener:
         if job.target == Path() or not target.is_dir():
             continue
         try:
-            atomic_file.copy_times(job.source, target)
+            copy_times(job.source, target)
         except OSError as error:
             summary.failed += 1
             text = f"{job.source}: its times and mode were not kept: {explain(error)}"

@@ -30,6 +30,7 @@ from cryofs.gain.samples import take_samples
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.frame_decoder import FrameDecoder, StoredFrame
 from cryofs.movies.source import SourceMovie
+from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, draft
 from cryofs.storage.byte_source import read_exactly
 from cryofs.storage.checksum_lists import replacing
@@ -124,7 +125,7 @@ def archive_movie(
     with draft(target) as made:
         mode = stat.S_IMODE(movie.stat.st_mode)
         # writable for now: where locks need that, a draft left behind could not be told from one at work
-        os.fchmod(made.file.fileno(), mode | stat.S_IWUSR)
+        changes.disk.set_mode(made.file.fileno(), mode | stat.S_IWUSR)
         written = _Written()
         while True:
             # the range is kept, so that pixels only get wider and the attempts come to an end
@@ -141,7 +142,7 @@ def archive_movie(
         if limit is not None and made.file.tell() > limit:
             share = percent(made.file.tell() / movie.stat.st_size)
             raise NotSmallerError(f"{movie.name}: would take {share} of its size as an archived movie")
-        os.fchmod(made.file.fileno(), mode)
+        changes.disk.set_mode(made.file.fileno(), mode)
         made.sync()
         _check_record(made, contents)
         movie.check_in_place()

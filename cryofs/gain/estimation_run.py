@@ -17,7 +17,9 @@ from cryofs.gain.gain_files import current_reference, files_of, write_list, writ
 from cryofs.gain.samples import take_samples
 from cryofs.kernels.from_counts import GainReference
 from cryofs.movies.mrc import MrcMovie
-from cryofs.storage.atomic_file import make_folders, remove_stale_drafts
+from cryofs.storage import changes
+from cryofs.storage.atomic_file import remove_stale_drafts
+from cryofs.storage.folders import make_folders
 
 # How often references are written before the end, for the case of a kill.
 _WRITE_SECONDS = 60.0
@@ -183,7 +185,7 @@ class EstimationRun:
     def _drop(self, estimation: Estimation) -> None:
         self._estimations.remove(estimation)
         self._saved(estimation)
-        state_path(self._folder, estimation.number).unlink(missing_ok=True)
+        changes.disk.remove(state_path(self._folder, estimation.number), missing_ok=True)
 
     def _save_progress(self) -> None:
         """Save estimates that took frames, and now and then write what their references are so far."""

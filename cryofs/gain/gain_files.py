@@ -16,6 +16,7 @@ from cryofs.gain.estimation_state import save
 from cryofs.kernels.from_counts import GainReference
 from cryofs.movies.gain_library import bytes_sha256, load_reference, reference_file, relion_reliability_path
 from cryofs.movies.mrc import MrcMovie
+from cryofs.storage import changes
 from cryofs.storage.atomic_file import write_file
 
 RELIABILITY_NAME = "gain-reliability.mrc"
@@ -75,7 +76,7 @@ def write_reference(estimation: Estimation, folder: Path, reference: GainReferen
     write_file(reliability_path(path), header + estimation.estimate.reliability.astype("<f4").tobytes())
     for name in stale:
         for old in [*files_of(folder / name), list_path(folder / name)]:
-            old.unlink(missing_ok=True)
+            changes.disk.remove(old, missing_ok=True)
     return path
 
 

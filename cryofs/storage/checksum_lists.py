@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from cryofs.errors import ArchiveError, CryofsError, DamagedError
-from cryofs.storage import atomic_file
+from cryofs.storage import atomic_file, changes
 from cryofs.storage.checksum_lines import BadLine, Lines, parse
 
 LIST_NAME = ".cryofs-sha256"
@@ -33,7 +33,7 @@ _LISTS_KEPT = 8
 def load(folder: Path) -> Lines:
     """Return the content of the list of a folder, with its bad lines; empty if there is no list."""
     try:
-        with _opened(folder / LIST_NAME, "rb") as file:
+        with _checked(folder / LIST_NAME).open("rb") as file:
             return parse(file.read())
     except FileNotFoundError:
         return Lines()
@@ -232,7 +232,7 @@ def _list_state(folder: Path) -> tuple[int, ...] | None:
 def _rewrite(folder: Path, change: Callable[[Lines], object], *, create: bool) -> None:
     with _changed(folder, change, create=create) as lines:
         if lines is not None and not lines.encode():
-            (folder / LIST_NAME).unlink(missing_ok=True)
+            changes.disk.remove(folder / LIST_NAME, missing_ok=True)
             atomic_file.sync_folder(folder)
 
 
@@ -260,14 +260,14 @@ def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -
         try:
             with atomic_file.naming(path), atomic_file.draft(path) as made:
                 made.write(new)
-                os.fchmod(made.file.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode))
+                changes.disk.set_mode(made.file.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode))
                 made.sync()
                 made.publish()
                 yield lines
         except BaseException:
             # an empty list that was made for its lock alone
             if not old and _has_name(path, file):
-                path.unlink(missing_ok=True)
+                changes.disk.remove(path, missing_ok=True)
             raise
 
 
@@ -297,21 +297,21 @@ def _locked(path: Path, *, create: bool) -> Iterator[io.BufferedIOBase | None]:
 def _opened_for_lock(path: Path, *, create: bool) -> io.BufferedIOBase:
     """Open a list; NFS locks only files that are open for writing, which another user's list need not allow."""
     try:
-        return _opened(path, "r+b")
+        return changes.disk.open_locked(_checked(path))
     except PermissionError:
-        return _opened(path, "rb")
+        return _checked(path).open("rb")
     except FileNotFoundError:
         if not create:
             raise
-    return path.open("x+b")
+    return changes.disk.create(path)
 
 
-def _opened(path: Path, mode: str) -> io.BufferedIOBase:
-    """Open a list that is there; one that is a link could lead anywhere."""
+def _checked(path: Path) -> Path:
+    """Return the path of a list that exists as a regular file; a link could lead anywhere."""
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
         raise ArchiveError(f"{path}: not a regular file; remove it, then run cryofs adopt {path.parent}")
-    return path.open(mode)  # type: ignore[return-value]
+    return path
 
 
 def _has_name(path: Path, file: io.BufferedIOBase) -> bool:

@@ -1,11 +1,17 @@
-"""Leases: what the kernel knows of other programs that have a file open."""
+"""Leases: how the kernel reports other programs that have a file open, or open it.
+
+Leases cover the programs of this machine. A network file system has none, or grants them by rules of its own, so
+callers do not use them there (`cryofs.system.mount_table.is_far`).
+"""
 
 import errno
 import fcntl
 import signal
 from pathlib import Path
 
-from cryofs.errors import ArchiveError
+from cryofs.errors import ArchiveError, ChangedError
+
+_IN_USE = (errno.EAGAIN, errno.EBUSY)
 
 
 def check_no_writer(descriptor: int, path: Path) -> None:
@@ -14,12 +20,48 @@ def check_no_writer(descriptor: int, path: Path) -> None:
     The kernel grants no read lease while a file has a writer. Not every file system has leases.
     """
     try:
-        # a program that opens the file at this very moment is announced by a signal, which must not end this one
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        _lease(descriptor, fcntl.F_RDLCK)
     except OSError as error:
         if error.errno == errno.EAGAIN:
             text = f"{path}: a program has it open for writing; adopt it once that is done"
             raise ArchiveError(text) from error
     else:
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        release(descriptor)
+
+
+def take_write_lease(descriptor: int) -> bool:
+    """Take a write lease on an open file, which ends when the file is closed.
+
+    Returns
+    -------
+    bool
+        True if the lease is held, False if the file system or the user cannot have one.
+
+    Raises
+    ------
+    ChangedError
+        Another program has the file open.
+    """
+    try:
+        _lease(descriptor, fcntl.F_WRLCK)
+    except OSError as error:
+        if error.errno in _IN_USE:
+            raise ChangedError("another program has it open") from error
+        return False
+    return True
+
+
+def is_held(descriptor: int) -> bool:
+    """Return True if a write lease is still held and no other program waits for its end."""
+    return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == fcntl.F_WRLCK
+
+
+def release(descriptor: int) -> None:
+    """End a lease before the file is closed, so that programs that wait to open it continue."""
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def _lease(descriptor: int, kind: int) -> None:
+    # a program that opens the file is announced by a signal; the default one would end this process
+    fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, kind)

@@ -345,7 +345,7 @@ def test_storage_whose_fsync_counts(small: tuple[Path, Path], monkeypatch: pytes
 def test_sources_on_a_network_are_not_leased(small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     # NFS refuses a lease as if the file were in use
     mounted_as(monkeypatch, small[0], "nfs4")
-    monkeypatch.setattr("cryofs.storage.write_lease.take", lambda _: pytest.fail("asked for a lease"))
+    monkeypatch.setattr("cryofs.storage.leases.take_write_lease", lambda _: pytest.fail("asked for a lease"))
     assert compared(*small, remove_source=True)[0].removed == 7
 
 

@@ -13,7 +13,7 @@ from cryofs.compress import writer
 from cryofs.compress.folders import Folders
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.errors import ArchiveError, ChangedError
-from cryofs.storage import atomic_file
+from cryofs.storage import atomic_file, file_copy
 from tests.foreign import counts, serialem
 from tests.support import archive, assert_verified, names, restored, same_tree, simulated
 
@@ -141,8 +141,8 @@ def test_a_file_replaced_while_it_is_copied_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[Path, Path], object]
 ) -> None:
     source, later = write(tmp_path / "session" / "notes.txt", "old"), write(tmp_path / "later.txt", "new")
-    same_bytes = atomic_file._same_bytes
-    monkeypatch.setattr(atomic_file, "_same_bytes", lambda *files: (meanwhile(later, source), same_bytes(*files))[1])
+    same_bytes = file_copy._same_bytes
+    monkeypatch.setattr(file_copy, "_same_bytes", lambda *files: (meanwhile(later, source), same_bytes(*files))[1])
     _, heard = archive(source.parent, tmp_path / "archive")
     assert "changed or replaced" in str(heard.errors[source])
     assert not names(tmp_path / "archive")

@@ -89,8 +89,9 @@ def test_tasks_are_taken_as_they_are_needed(in_order: bool) -> None:
 
     def tasks() -> Iterator[int]:
         nonlocal taken
-        for taken in range(1, 1001):
-            yield taken
+        for number in range(1000):
+            taken = number
+            yield number
 
     outcomes = Threads(2, in_order=in_order).run(lambda number, _: number, tasks())
     next(outcomes)

@@ -13,8 +13,9 @@ import pytest
 from cryofs.archive.adopt import adopt
 from cryofs.compress.folders import Folders
 from cryofs.errors import ArchiveError
-from cryofs.storage.atomic_file import make_folders, remove_stale_drafts, write_file
+from cryofs.storage.atomic_file import remove_stale_drafts, write_file
 from cryofs.storage.checksum_lists import LIST_NAME
+from cryofs.storage.folders import make_folders
 from tests.foreign import counts, serialem
 from tests.support import archive, restored, simulated
 

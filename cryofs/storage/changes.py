@@ -1,0 +1,82 @@
+"""Everything that changes an archive: each call that creates, names, removes or syncs a file or folder is made here.
+
+Other modules go through `changes.disk`, so that a test can put a recorder in its place, and see what the storage would
+hold after a power cut at any moment. What programs write into files that `create` returned goes through these files.
+"""
+
+import io
+import os
+import shutil
+from pathlib import Path
+
+
+class Disk:
+    """The storage itself."""
+
+    def create(self, path: Path) -> io.BufferedRandom:
+        """Create a file; FileExistsError if the name is taken."""
+        return path.open("x+b")
+
+    def open_locked(self, path: Path) -> io.BufferedRandom:
+        """Open a file only to lock it: NFS locks no file that is open for reading alone."""
+        return path.open("r+b")
+
+    def sync(self, descriptor: int) -> None:
+        """Make the bytes of a file, or the names in a folder, durable."""
+        os.fsync(descriptor)
+
+    def move(self, path: Path, target: Path) -> None:
+        """Give a file another name, in place of the file that has it."""
+        path.replace(target)
+
+    def link(self, path: Path, target: Path) -> None:
+        """Give a file a second name; FileExistsError if the name is taken."""
+        target.hardlink_to(path)
+
+    def link_to(self, text: Path, target: Path) -> None:
+        """Make a symbolic link."""
+        target.symlink_to(text)
+
+    def remove(self, path: Path, *, missing_ok: bool = False) -> None:
+        """Remove a name of a file."""
+        path.unlink(missing_ok=missing_ok)
+
+    def remove_in(self, folder: int, name: str) -> None:
+        """Remove a name of a file from an open folder."""
+        os.unlink(name, dir_fd=folder)
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder; FileExistsError if the name is taken."""
+        path.mkdir()
+
+    def remove_folder(self, path: Path) -> None:
+        """Remove a folder that is empty."""
+        path.rmdir()
+
+    def remove_folder_in(self, folder: int, name: str) -> None:
+        """Remove an empty folder from an open one."""
+        os.rmdir(name, dir_fd=folder)
+
+    def set_mode(self, file: Path | int, mode: int) -> None:
+        """Set the permission bits of a file or folder."""
+        os.chmod(file, mode)  # noqa: PTH101 - also of open files
+
+    def set_owner(self, descriptor: int, user: int, group: int) -> None:
+        """Set the owner of an open file."""
+        os.fchown(descriptor, user, group)
+
+    def set_times(self, file: Path | int, atime_ns: int, mtime_ns: int) -> None:
+        """Set the times of a file or folder."""
+        os.utime(file, ns=(atime_ns, mtime_ns))
+
+    def set_attribute(self, descriptor: int, name: str, value: bytes) -> None:
+        """Set an extended attribute of an open file."""
+        os.setxattr(descriptor, name, value)
+
+    def copy_attributes(self, source: Path, target: Path) -> None:
+        """Give a folder the mode, times and extended attributes of another."""
+        shutil.copystat(source, target)
+
+
+# Callers use `changes.disk`, never a copy of it, because tests replace it.
+disk = Disk()

@@ -1,0 +1,52 @@
+"""Symbolic links and further names of files, each made under a draft name first."""
+
+import secrets
+from pathlib import Path
+
+from cryofs.storage import changes
+from cryofs.storage.atomic_file import DRAFT_PREFIX, naming, sync_folder
+
+
+def make_link(target: Path, text: Path) -> bool:
+    """Make a symbolic link, replacing one that leads elsewhere; False if it exists already."""
+    if target.is_symlink() and target.readlink() == text:
+        return False
+    if target.exists() and not target.is_symlink():
+        raise FileExistsError(f"{target}: not a symbolic link, so it is not replaced by one; remove it")
+    made = _draft_name(target)
+    with naming(target):
+        changes.disk.link_to(text, made)
+    _publish(made, target)
+    return True
+
+
+def copy_link(source: Path, target: Path) -> None:
+    """Make a symbolic link like another, replacing one that leads elsewhere."""
+    make_link(target, source.readlink())
+
+
+def link_file(first: Path, target: Path) -> None:
+    """Give a file a second name, replacing what has that name.
+
+    Raises
+    ------
+    OSError
+        The file system has no hard links, or the file cannot have more.
+    """
+    made = _draft_name(target)
+    changes.disk.link(first, made)
+    _publish(made, target)
+
+
+def _draft_name(target: Path) -> Path:
+    return target.with_name(DRAFT_PREFIX + secrets.token_hex(8))
+
+
+def _publish(made: Path, target: Path) -> None:
+    try:
+        with naming(target):
+            changes.disk.move(made, target)
+    finally:
+        # renaming a file onto another of its names leaves both
+        changes.disk.remove(made, missing_ok=True)
+    sync_folder(target.parent)

@@ -1,0 +1,54 @@
+"""Folders of an archive, made durably."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cryofs.errors import ArchiveError
+from cryofs.storage import changes
+from cryofs.storage.atomic_file import sync_folder
+
+
+def make_folders(root: Path, below: Path = Path(), on_made: Callable[[Path], object] = lambda _: None) -> Path:
+    """Make a folder below a root, and the root, durably; a link may lead to the root, but not further on.
+
+    Parameters
+    ----------
+    on_made : callable
+        Called with each folder that did not exist before.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ArchiveError
+        A link or a file is in the way.
+    """
+    for folder in reversed((root, *root.parents)):
+        if not folder.is_dir():
+            _make_folder(folder, on_made)
+    for part in below.parts:
+        root /= part
+        if root.is_symlink() or not root.is_dir():
+            _make_folder(root, on_made)
+    return root
+
+
+def _make_folder(folder: Path, on_made: Callable[[Path], object]) -> None:
+    try:
+        changes.disk.make_folder(folder)
+    except FileExistsError as error:
+        if folder.is_dir() and not folder.is_symlink():
+            return  # another run has just made it
+        what = "a symbolic link" if folder.is_symlink() else "a file"
+        raise ArchiveError(f"{folder}: {what} is where a folder is needed; rename or remove it") from error
+    on_made(folder)
+    sync_folder(folder.parent)
+
+
+def copy_times(source: Path, target: Path) -> None:
+    """Give a folder the mode and times of another."""
+    changes.disk.copy_attributes(source, target)
+    sync_folder(target)
