@@ -14,18 +14,20 @@ from cryofs.compress.existing import replaced_text
 from cryofs.compress.full_disk import is_full
 from cryofs.compress.plan import Coding, make_plan
 from cryofs.compress.row_blocks import Workers
+from cryofs.compress.sources import Known, Sources
 from cryofs.compress.writer import OnFrame, archive_movie
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, DamagedError, FullDiskError
 from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.references import Reference, References
-from cryofs.gain.samples import take_samples
+from cryofs.gain.samples import keep_samples, take_samples
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.source import SourceMovie
+from cryofs.storage.file_state import state_of
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,20 @@ class Archiver:
             given = options.gain
             self._given = self.references.take_in_all(given) if given.is_dir() else [self.references.take_in(given)]
         self.eer_gains = EerGains()
+        self.sources = Sources(self._open)
 
-    def open(self, job: Job) -> SourceMovie:
-        """The movie that a job is to store."""
+    def _open(self, job: Job) -> SourceMovie:
         if job.kind is Kind.EER and self._options.rendering is not None:
             return EerMovie(job.source, self._options.rendering, self.eer_gains)
         return MrcMovie(job.source)
 
-    def store(self, job: Job, on_frame: OnFrame) -> Stored:
+    def store(self, job: Job, on_frame: OnFrame, known: Known | None = None) -> Stored:
         """Store a movie.
+
+        Parameters
+        ----------
+        known : Known or None
+            Samples that another process took, used if the file has not changed since.
 
         Raises
         ------
@@ -107,7 +114,7 @@ class Archiver:
             It cannot be stored, whatever the reason, and nothing of it stays behind.
         """
         try:
-            return self._store(job, on_frame)
+            return self._store(job, on_frame, known)
         except CryofsError:
             raise
         except OSError as error:
@@ -120,11 +127,15 @@ class Archiver:
             # one movie that nobody thought of must not keep the others from being stored
             what = f"{type(error).__name__}: {error}"
             raise ArchiveError(f"{job.source}: not stored, by a fault of cryofs ({what}); please report it") from error
+        finally:
+            self.sources.release(job)
 
-    def _store(self, job: Job, on_frame: OnFrame) -> Stored:
+    def _store(self, job: Job, on_frame: OnFrame, known: Known | None) -> Stored:
         target = self._archive / job.target
-        with self.open(job) as movie:
+        with self.sources.open(job) as movie:
             replaced = _replaced(movie, job.source, target)
+            if known is not None and known.state == state_of(movie.stat):
+                keep_samples(movie, known.samples)
             samples = take_samples(movie)
             reference: Reference | None = None
             note = None
@@ -166,9 +177,10 @@ class StoreMovies:
     options: CompressOptions
     threads: int
 
-    def __call__(self, job: Job, on_frame: OnFrame) -> Stored:
+    def __call__(self, task: tuple[Job, Known | None], on_frame: OnFrame) -> Stored:
         """Store a movie; see `Archiver.store`."""
-        return self._archiver.store(job, on_frame)
+        job, known = task
+        return self._archiver.store(job, on_frame, known)
 
     @cached_property
     def _archiver(self) -> Archiver:

@@ -145,6 +145,8 @@ class _Run:
             if not is_full(error):
                 raise
             self._end(str(error.strerror))
+        finally:
+            self._archiver.sources.close()
 
     def _end(self, reason: str) -> None:
         self.summary.unfinished = len(self._waiting)
@@ -188,8 +190,14 @@ class _Run:
 
     def _look_at(self, job: Job) -> MovieInfo | None:
         """Return what is known of a movie that is to be stored; None if it is done, or kept plain, or failed."""
+        info = self._to_store(job)
+        if info is None:
+            self._archiver.sources.release(job)
+        return info
+
+    def _to_store(self, job: Job) -> MovieInfo | None:
         try:
-            with self._archiver.open(job) as movie:
+            with self._archiver.sources.open(job) as movie:
                 info = look_at(movie, job.source)
                 if isinstance(movie, EerMovie):
                     self._gains.keep_for(movie)
@@ -281,7 +289,10 @@ class _Run:
             return
         count = min(self._options.jobs, len(jobs), _MAX_PROCESSES)
         store = StoreMovies(self._archive, self._options, max(1, self._options.jobs // count))
-        for job, outcome in Processes(count).run(store, jobs, self._on_progress):
+        sources = self._archiver.sources
+        tasks = [(job, sources.known(job)) for job in jobs]
+        sources.close()
+        for (job, _), outcome in Processes(count).run(store, tasks, self._on_progress):
             if outcome.attempts > 1:
                 atomic_file.remove_stale_drafts((self._archive / job.target).parent)
             match outcome:

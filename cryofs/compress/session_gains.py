@@ -18,7 +18,6 @@ from cryofs.kernels.from_counts import GainReference
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGainMovie
 from cryofs.movies.eer_rendering import gain_header
-from cryofs.movies.mrc import MrcMovie
 
 # With fewer frames than this, a gain reference would hold as much as the movies.
 _MIN_FRAMES_TO_ESTIMATE = 3
@@ -40,6 +39,7 @@ class SessionGains:
     ):
         self._archiver = archiver
         self._references: References = archiver.references
+        self._open = archiver.sources.open_mrc
         self._pool = pool
         self._on_row = on_row
         self._note = note
@@ -66,8 +66,8 @@ class SessionGains:
             waiting = [info for info in same_size if not self._fits(info)]
             while sum(info.shape[0] for info in waiting) >= _MIN_FRAMES_TO_ESTIMATE:
                 paths = [info.path for info in waiting]
-                estimation = estimate_from(paths, take_samples, self._pool, self._on_row)
-                reference = estimation and estimation.reference(self._pool)
+                estimation = estimate_from(paths, self._open, self._pool, self._on_row)
+                reference = estimation and estimation.reference(self._pool, self._open)
                 # the first movie has had its chance, fitting or not
                 first, *waiting = waiting
                 if estimation and reference and self._fits(first, reference):
@@ -80,7 +80,7 @@ class SessionGains:
         if reference is None and not self._references.of_size(info.shape[1:]):
             return False
         try:
-            with MrcMovie(info.path) as movie:
+            with self._open(info.path) as movie:
                 samples = take_samples(movie)
         except (CryofsError, OSError):
             return False  # archiving this movie reports what is wrong with it

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,8 +23,13 @@ _BAND_ROWS = 32
 _BATCH_FRAMES = 8
 _Seen = TypeVar("_Seen")
 
+# Opens a movie for as long as the context lasts.
+OpenMovie = Callable[[Path], AbstractContextManager[MrcMovie]]
 
-def find_arithmetic(gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executor) -> GainReference:
+
+def find_arithmetic(
+    gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executor, open_movie: OpenMovie = MrcMovie
+) -> GainReference:
     """The reference that restores the most values of some movies, of all kinds of arithmetic; the simplest of equals.
 
     Parameters
@@ -34,15 +40,17 @@ def find_arithmetic(gain: NDArray[np.float32], frames: Mapping[str, int], pool: 
         The movies, by path, and how many of their first frames to look at.
     """
     single = GainReference(gain)
-    samples = list(_look(frames, gain.shape, lambda movie, _: iter(take_samples(movie))))
+    samples = list(_look(open_movie, frames, gain.shape, lambda movie, _: iter(take_samples(movie))))
     if not samples or exception_share(single, samples) <= _SINGLE_SHARE:
         return single
-    refined = _refined(gain, frames, pool)
+    refined = _refined(gain, frames, pool, open_movie)
     simplest_first = (single, refined[Arithmetic.RECIPROCAL], refined[Arithmetic.DOUBLE])
     return min(simplest_first, key=lambda reference: exception_share(reference, samples))
 
 
-def _refined(gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executor) -> dict[Arithmetic, GainReference]:
+def _refined(
+    gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executor, open_movie: OpenMovie
+) -> dict[Arithmetic, GainReference]:
     """References of the other kinds, made by looking at all frames band by band."""
 
     def refine(first: int) -> dict[Arithmetic, GainReference]:
@@ -53,7 +61,7 @@ def _refined(gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executo
             for start in range(0, count, _BATCH_FRAMES):
                 yield movie.stack(range(start, min(start + _BATCH_FRAMES, count)), first, end)
 
-        for values in _look(frames, gain.shape, stacks):
+        for values in _look(open_movie, frames, gain.shape, stacks):
             refinement.update(values)
         return refinement.references()
 
@@ -67,12 +75,15 @@ def _joined(bands: list[GainReference]) -> GainReference:
 
 
 def _look(
-    frames: Mapping[str, int], shape: tuple[int, ...], look: Callable[[MrcMovie, int], Iterator[_Seen]]
+    open_movie: OpenMovie,
+    frames: Mapping[str, int],
+    shape: tuple[int, ...],
+    look: Callable[[MrcMovie, int], Iterator[_Seen]],
 ) -> Iterator[_Seen]:
     """What is seen in the movies that can still be read; archiving the others will say what is wrong with them."""
     for path, count in frames.items():
         try:
-            with MrcMovie(Path(path)) as movie:
+            with open_movie(Path(path)) as movie:
                 # another file may have taken the name since
                 if movie.mrc_header.mode == MODE_FLOAT32 and movie.shape[1:] == shape and movie.shape[0] >= count:
                     yield from look(movie, count)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cryofs.errors import GainError
 from cryofs.formats.mrc import MODE_FLOAT32
-from cryofs.gain.arithmetic import find_arithmetic
+from cryofs.gain.arithmetic import OpenMovie, find_arithmetic
 from cryofs.gain.match import belongs
 from cryofs.gain.samples import Sample
 from cryofs.kernels.from_counts import GainReference
@@ -271,7 +271,7 @@ class Estimation:
             self.reliable = int(np.count_nonzero(self.estimate.reliability >= thresh))
             self.unreliable.clear()
 
-    def reference(self, pool: Executor) -> GainReference:
+    def reference(self, pool: Executor, open_movie: OpenMovie = MrcMovie) -> GainReference:
         """Return the gain reference, of the arithmetic that serves the movies best."""
         used = {name: self.frames_done[name] for name in self.movies_used}
-        return find_arithmetic(self.estimate.reference(), used, pool)
+        return find_arithmetic(self.estimate.reference(), used, pool, open_movie)

@@ -17,13 +17,13 @@ from cryofs.formats.archive_names import (
     later_reference_name,
 )
 from cryofs.formats.record import Gain
+from cryofs.gain.arithmetic import OpenMovie
 from cryofs.gain.estimation import Estimation, FrameRow, Goal, Limits
 from cryofs.gain.match import exception_share, fits
-from cryofs.gain.samples import Sample
+from cryofs.gain.samples import Sample, take_samples
 from cryofs.kernels.from_counts import GainReference
 from cryofs.movies import gain_library
 from cryofs.movies.gain_library import GainLibrary
-from cryofs.movies.mrc import MrcMovie
 from cryofs.storage import checksum_lists
 from cryofs.storage.atomic_file import regular_file, write_file
 
@@ -155,7 +155,7 @@ def _has(target: Path, data: bytes) -> bool:
 
 def estimate_from(
     movies: Sequence[Path],
-    samples: Callable[[MrcMovie], list[Sample]],
+    open_movie: OpenMovie,
     pool: Executor,
     on_row: Callable[[FrameRow], None],
 ) -> Estimation | None:
@@ -169,10 +169,10 @@ def estimate_from(
     Estimation or None
         None where the first movie shows no common gain.
     """
-    exact = _estimate(movies, 0, samples, pool, on_row)
+    exact = _estimate(movies, 0, open_movie, pool, on_row)
     if exact is not None and exact.estimate.share_without_gain <= _DEFECTS_SHARE:
         return exact
-    rounded = _estimate(movies, _ROUNDED_TWICE, samples, pool, on_row)
+    rounded = _estimate(movies, _ROUNDED_TWICE, open_movie, pool, on_row)
     found = [estimation for estimation in (exact, rounded) if estimation is not None]
     return min(found, key=lambda estimation: estimation.estimate.share_without_gain, default=None)
 
@@ -180,7 +180,7 @@ def estimate_from(
 def _estimate(
     movies: Sequence[Path],
     tolerance: float,
-    samples: Callable[[MrcMovie], list[Sample]],
+    open_movie: OpenMovie,
     pool: Executor,
     on_row: Callable[[FrameRow], None],
 ) -> Estimation | None:
@@ -188,10 +188,10 @@ def _estimate(
     limits = Limits(_MAX_FRAMES, goal=Goal.STABLE)
     for path in movies:
         try:
-            with MrcMovie(path) as movie:
+            with open_movie(path) as movie:
                 if estimation is None:
                     estimation = Estimation.for_movie(movie, tolerance=tolerance)
-                elif not fits(GainReference(estimation.estimate.reference()), samples(movie)):
+                elif not fits(GainReference(estimation.estimate.reference()), take_samples(movie)):
                     continue
                 for row in estimation.add_movie(movie, pool, limits):
                     on_row(row)

@@ -1,13 +1,16 @@
 """A few strips of a movie, from which it is decided how to store the whole."""
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from numpy.typing import NDArray
 
 from cryofs.movies.source import SourceMovie
 
 _ROWS = 64
+_PLACES = 3
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,33 @@ class Sample:
     values: NDArray[Any]
 
 
+# Samples of movies that are open: they are read once for as long as a movie stays open.
+_taken: MutableMapping[SourceMovie, list[Sample]] = WeakKeyDictionary()
+
+
 def take_samples(movie: SourceMovie) -> list[Sample]:
-    """Samples from the bottom of the first frame, the middle of the middle one and the top of the last one."""
-    frames, ny, _ = movie.shape
-    height = min(_ROWS, ny)
-    places = {0: 0, frames // 2: (ny - height) // 2, frames - 1: ny - height}
-    return [
-        Sample(slice(first, first + height), movie.rows(frame, first, first + height))
-        for frame, first in places.items()
-    ]
+    """Return samples from the bottom of the first frame, the middle of the middle one and the top of the last one."""
+    if (samples := _taken.get(movie)) is None:
+        frames, ny, _ = movie.shape
+        height = min(_ROWS, ny)
+        places = {0: 0, frames // 2: (ny - height) // 2, frames - 1: ny - height}
+        samples = _taken[movie] = [
+            Sample(slice(first, first + height), movie.rows(frame, first, first + height))
+            for frame, first in places.items()
+        ]
+    return samples
+
+
+def samples_taken(movie: SourceMovie) -> list[Sample] | None:
+    """Return the samples of a movie if they have been taken."""
+    return _taken.get(movie)
+
+
+def keep_samples(movie: SourceMovie, samples: list[Sample]) -> None:
+    """Use samples that another process took of the same file."""
+    _taken[movie] = samples
+
+
+def sampled_bytes(movie: SourceMovie) -> int:
+    """Return how much memory the samples of a movie take at most."""
+    return _PLACES * _ROWS * movie.mrc_header.row_bytes

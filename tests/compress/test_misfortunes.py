@@ -169,7 +169,7 @@ def test_movies_of_floats_that_are_no_counts_are_looked_at_a_few_times(
     monkeypatch.setattr(MrcMovie, "__init__", counting)
     summary, _ = archive(session, tmp_path / "archive")
     assert summary.movies == movies
-    assert len(opened) <= 8 * movies
+    assert len(opened) == movies
 
 
 def refusing(monkeypatch: pytest.MonkeyPatch, method: str, refused: Path) -> None:

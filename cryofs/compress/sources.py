@@ -1,0 +1,126 @@
+"""The sources of a run: opened once, and sampled once, as long as not too many of them are in use.
+
+A movie stays open from the first look at its header until it is stored, so that header, samples and frames come from
+one open file. Of very many movies only the latest stay open; the others are opened again when they are needed.
+
+Threads: several may use a movie at a time, as in a gain estimate; the lock guards the table of open movies.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryofs.archive.jobs import Job
+from cryofs.gain.samples import Sample, sampled_bytes, samples_taken
+from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.source import SourceMovie
+from cryofs.storage.file_state import FileState, is_still, state_of
+
+# Limits of what is kept: file descriptors, and memory for samples.
+_MOST_OPEN = 64
+_MOST_SAMPLED_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Known:
+    """What another process knows of a movie: its samples, and the state of the file that they were taken from."""
+
+    state: FileState
+    samples: list[Sample]
+
+
+@dataclass
+class _Open:
+    """An open movie, how many callers use it, and whether it is closed after the last of them."""
+
+    movie: SourceMovie
+    users: int = 0
+    is_over: bool = False
+
+
+class Sources:
+    """Open movies of a run, by their paths.
+
+    Parameters
+    ----------
+    open_movie : callable
+        Opens the movie of a job.
+    """
+
+    def __init__(self, open_movie: Callable[[Job], SourceMovie]):
+        self._open_movie = open_movie
+        self._lock = threading.Lock()
+        # the movie that was used last is at the end
+        self._opened: dict[Path, _Open] = {}
+
+    @contextlib.contextmanager
+    def open(self, job: Job) -> Iterator[SourceMovie]:
+        """Open the movie of a job, or use it if it is open and its file has not changed since."""
+        with self._using(job.source, lambda: self._open_movie(job)) as movie:
+            yield movie
+
+    @contextlib.contextmanager
+    def open_mrc(self, path: Path) -> Iterator[MrcMovie]:
+        """Open an MRC movie by its path, or use it if it is open already."""
+        with self._using(path, lambda: MrcMovie(path)) as movie:
+            assert isinstance(movie, MrcMovie)
+            yield movie
+
+    def known(self, job: Job) -> Known | None:
+        """Return the samples of a movie for another process, or None if they were not taken or are not kept."""
+        with self._lock:
+            entry = self._opened.get(job.source)
+            samples = entry and samples_taken(entry.movie)
+            return Known(state_of(entry.movie.stat), samples) if entry and samples else None
+
+    def release(self, job: Job) -> None:
+        """Close a movie that the run does not need any more."""
+        with self._lock:
+            self._end(job.source)
+
+    def close(self) -> None:
+        """Close all movies."""
+        with self._lock:
+            for path in list(self._opened):
+                self._end(path)
+
+    @contextlib.contextmanager
+    def _using(self, path: Path, open_movie: Callable[[], SourceMovie]) -> Iterator[SourceMovie]:
+        with self._lock:
+            entry = self._opened.get(path)
+            if entry is not None and not is_still(path, state_of(entry.movie.stat)):
+                self._end(path)
+                entry = None
+            if entry is None:
+                entry = _Open(open_movie())
+            else:
+                del self._opened[path]
+            self._opened[path] = entry
+            entry.users += 1
+        try:
+            yield entry.movie
+        finally:
+            with self._lock:
+                entry.users -= 1
+                if entry.is_over and not entry.users:
+                    entry.movie.close()
+                self._shrink()
+
+    def _end(self, path: Path) -> None:
+        entry = self._opened.pop(path, None)
+        if entry is not None:
+            entry.is_over = True
+            if not entry.users:
+                entry.movie.close()
+
+    def _shrink(self) -> None:
+        """Close the movies that were used longest ago, until the others are within the limits."""
+        left, left_bytes = len(self._opened), sum(sampled_bytes(one.movie) for one in self._opened.values())
+        for path, entry in list(self._opened.items()):
+            if left <= _MOST_OPEN and left_bytes <= _MOST_SAMPLED_BYTES:
+                return
+            if not entry.users:
+                left, left_bytes = left - 1, left_bytes - sampled_bytes(entry.movie)
+                self._end(path)
