@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.simulate import Detector, header, write_movie
 from cryofs.archive.info import describe
-from cryofs.compress import run
+from cryofs.compress import movie_executor, run
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding, NarrowChoice
 from cryofs.compress.row_blocks import OriginalSums
@@ -90,7 +90,7 @@ def test_a_sum_that_cannot_be_taken(
 def test_a_temporary_folder_with_a_name_too_long_for_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = tmp_path / ("long" * 30)
     long.mkdir()
-    monkeypatch.setattr(run, "_WORTH_PROCESSES", 0)
+    monkeypatch.setattr(movie_executor, "_WORTH_PROCESSES", 0)
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     monkeypatch.setattr("multiprocessing.util.get_temp_dir", lambda: str(long))
     monkeypatch.setattr("multiprocessing.forkserver._forkserver._forkserver_pid", None)

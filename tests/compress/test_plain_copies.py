@@ -175,7 +175,7 @@ def test_a_run_killed_before_it_removed_the_plain_copy_is_continued(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for step in ("cryofs.compress.run.remove_plain_copy", "cryofs.compress.plain_copies.update"):
+    for step in ("cryofs.compress.movies.remove_plain_copy", "cryofs.compress.plain_copies.update"):
         with monkeypatch.context() as patch:
             patch.setattr(step, killed)
             with pytest.raises(KeyboardInterrupt):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import Detector, header
-from cryofs.compress import run as compress_run
+from cryofs.compress import movie_executor
 from cryofs.compress.movie_task import Archiver, CompressOptions
 from cryofs.compress.plan import Coding
 from cryofs.errors import FormatError
@@ -31,8 +31,8 @@ from tests.support import SHAPE, Heard, archive, assert_verified, names, restore
 # `cryofs` as it is for large runs
 COMMAND = """
 from cryofs.cli import main
-from cryofs.compress import run
-run._WORTH_PROCESSES = 0
+from cryofs.compress import movie_executor
+movie_executor._WORTH_PROCESSES = 0
 main()
 """
 TWO = CompressOptions(jobs=2)
@@ -45,7 +45,7 @@ def several(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object) -> None:
         raise AssertionError("a movie was stored by the process that hands them out")
 
-    monkeypatch.setattr(compress_run, "_WORTH_PROCESSES", 0)
+    monkeypatch.setattr(movie_executor, "_WORTH_PROCESSES", 0)
     monkeypatch.setattr(Archiver, "store", never)
 
 
@@ -164,7 +164,7 @@ def test_all_movies_come_back_and_all_frames_are_told(tmp_path: Path) -> None:
 
 def test_movies_are_stored_as_one_process_stores_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def records(target: Path, worth: int) -> dict[str, Record]:
-        monkeypatch.setattr(compress_run, "_WORTH_PROCESSES", worth)
+        monkeypatch.setattr(movie_executor, "_WORTH_PROCESSES", worth)
         _, heard = archive(tmp_path / "session", target, TWO)
         assert not heard.errors
         return {name: untouched(target / name) for name in names(target) if name.endswith(".tif")}
@@ -328,7 +328,7 @@ def test_a_run_goes_on_with_the_processes_that_it_has(
 def test_a_run_without_any_process_stores_movies_itself(
     tmp_path: Path, session: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compress_run, "_WORTH_PROCESSES", 0)
+    monkeypatch.setattr(movie_executor, "_WORTH_PROCESSES", 0)
     handler = signal.getsignal(signal.SIGINT)
     refusals = Refusals(monkeypatch, lambda number: number < 3, BlockingIOError(errno.EAGAIN, "not now"))
     summary, heard = archive(session, tmp_path / "archive", TWO)

@@ -91,9 +91,9 @@ def test_with_processes_a_movie_is_opened_twice_at_most(tmp_path: Path) -> None:
     command = """
 import tests.compress.opens
 from cryofs.cli import main
-from cryofs.compress import run
-run._WORTH_PROCESSES = 0
-run._PRELOADED.append("tests.compress.opens")
+from cryofs.compress import movie_executor
+movie_executor._WORTH_PROCESSES = 0
+movie_executor._PRELOADED.append("tests.compress.opens")
 main()
 """
     arguments = ["compress", str(session), "-o", str(tmp_path / "archive"), "--jobs", "2"]

@@ -1,0 +1,42 @@
+"""Which jobs of a run are done, failed, or still to be done."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from cryofs.archive.jobs import Job
+from cryofs.compress.summary import Listener, Summary
+from cryofs.errors import CryofsError
+
+
+class Ledger:
+    """The state of a run's jobs, and its figures.
+
+    Attributes
+    ----------
+    waiting : set of Job
+        Jobs that are neither done nor failed.
+    plain : dict
+        Jobs that copy files called like movies, with the reasons why these are not archived as movies.
+    """
+
+    def __init__(self, jobs: Iterable[Job], summary: Summary, listener: Listener):
+        self.waiting = set(jobs)
+        self.plain: dict[Job, CryofsError] = {}
+        self.summary = summary
+        self.listener = listener
+
+    def done(self, job: Job) -> None:
+        """Take note of a job that is done."""
+        self.waiting.discard(job)
+
+    def fail(self, source: Path, error: Exception, job: Job | None = None) -> None:
+        """Report a source that cannot be archived."""
+        if job is not None:
+            self.waiting.discard(job)
+        self.summary.failed += 1
+        self.listener.failed(source, error)
+
+    def keep_plain(self, copy: Job, reason: CryofsError) -> None:
+        """Have a file copied that cannot be archived as a movie."""
+        self.plain[copy] = reason
+        self.waiting.add(copy)

@@ -1,0 +1,80 @@
+"""Where the movies of a run are stored: in this process, or several at a time in processes of their own."""
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from cryofs.archive.jobs import Job
+from cryofs.compress.movie_task import Archiver, CompressOptions, Stored, StoreMovies
+from cryofs.errors import ArchiveError
+from cryofs.execution.executor import OnProgress
+from cryofs.execution.messages import Done, Failed
+from cryofs.execution.preload import prepare
+from cryofs.execution.processes import DiedError, NoProcessError, Processes
+from cryofs.execution.threads import InTurn
+from cryofs.storage.atomic_file import remove_stale_drafts
+
+# Starting processes takes as long as storing a gigabyte.
+_WORTH_PROCESSES = 1 << 30
+# With more cores than this, each process has several.
+_MAX_PROCESSES = 16
+# Imported once, by the process that workers are forked from.
+_PRELOADED = ["cryofs.compress.preload"]
+
+
+class MovieExecutor:
+    """Stores movies, by processes if these were prepared."""
+
+    def __init__(self, archive: Path, options: CompressOptions, archiver: Archiver):
+        self._archive = archive
+        self._options = options
+        self._archiver = archiver
+        # None while it is not decided
+        self._has_processes: bool | None = None
+
+    def prepare(self, movies: int, original_bytes: int) -> str | None:
+        """Prepare processes if so many movies are worth it.
+
+        Returns
+        -------
+        str or None
+            Why no processes can be started, once.
+        """
+        too_few = min(movies, self._options.jobs) < 2 or original_bytes < _WORTH_PROCESSES
+        if self._has_processes is not None or too_few:
+            return None
+        try:
+            prepare(_PRELOADED)
+        except OSError as error:
+            self._has_processes = False
+            return f"storing one movie at a time, because no process can be started ({error})"
+        self._has_processes = True
+        return None
+
+    def store_all(
+        self, jobs: Sequence[Job], on_progress: OnProgress
+    ) -> Generator[tuple[Job, Done[Stored] | Failed], None, None]:
+        """Store movies, and yield what became of each; progress is in frames."""
+        if self._has_processes:
+            yield from self._store_in_processes(jobs, on_progress)
+        else:
+            yield from InTurn().run(self._archiver.store, jobs, on_progress)
+
+    def _store_in_processes(
+        self, jobs: Sequence[Job], on_progress: OnProgress
+    ) -> Generator[tuple[Job, Done[Stored] | Failed], None, None]:
+        count = min(self._options.jobs, len(jobs), _MAX_PROCESSES)
+        store = StoreMovies(self._archive, self._options, max(1, self._options.jobs // count))
+        sources = self._archiver.sources
+        tasks = [(job, sources.known(job)) for job in jobs]
+        sources.close()
+        for (job, _), outcome in Processes(count).run(store, tasks, on_progress):
+            if outcome.attempts > 1:
+                remove_stale_drafts((self._archive / job.target).parent)
+            match outcome:
+                case Failed(NoProcessError()):
+                    yield from InTurn().run(self._archiver.store, [job], on_progress)
+                case Failed(DiedError()):
+                    text = f"{job.source}: the process that stored it died; is memory short?"
+                    yield job, Failed(ArchiveError(text))
+                case _:
+                    yield job, outcome

@@ -1,0 +1,166 @@
+"""The movies of a run: which of them have to be stored, their gain references, and what became of each."""
+
+import contextlib
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+
+from cryofs.archive.jobs import Job, Kind
+from cryofs.archive.progress import as_cryofs_error
+from cryofs.compress.existing import MovieInfo, is_copy, is_done, look_at
+from cryofs.compress.full_disk import is_full
+from cryofs.compress.ledger import Ledger
+from cryofs.compress.movie_executor import MovieExecutor
+from cryofs.compress.movie_task import Archiver, CompressOptions, Stored
+from cryofs.compress.plain_copies import plain_job, plain_target, remove_plain_copy
+from cryofs.compress.row_blocks import Workers
+from cryofs.compress.session_gains import SessionGains
+from cryofs.errors import CryofsError, FormatError, FullDiskError, NotSmallerError
+from cryofs.execution.messages import Done, Failed
+from cryofs.movies.eer import EerMovie
+from cryofs.storage.checksum_lists import ChecksumLists
+
+
+class Movies:
+    """Stores the movies of a run, and the gain references that they need.
+
+    Parameters
+    ----------
+    pool : Executor
+        Threads that share the work on a movie.
+    """
+
+    def __init__(self, archive: Path, options: CompressOptions, ledger: Ledger, pool: Executor):
+        self._archive = archive
+        self._options = options
+        self._ledger = ledger
+        self._archiver = Archiver(archive, options, Workers(pool, options.jobs))
+        self._archiver.eer_gains.report = ledger.listener.note
+        self._gains = SessionGains(self._archiver, pool, ledger.listener.frame_row, ledger.listener.note)
+        self._executor = MovieExecutor(archive, options, self._archiver)
+        self._lists = ChecksumLists()
+
+    def close(self) -> None:
+        """Close all sources."""
+        self._archiver.sources.close()
+
+    def store(self, jobs: Sequence[Job]) -> None:
+        """Store all movies that are not in the archive yet, after the gain references that they need."""
+        listener = self._ledger.listener
+        wanted = self._unfinished(jobs)
+        listener.begin(len(wanted), sum(info.shape[0] for info in wanted.values()))
+        if self._options.gain == "auto":
+            self._gains.estimate_missing([info for job, info in wanted.items() if job.kind is Kind.MOVIE])
+        for damaged in self._archiver.references.damaged:
+            listener.note(f"{damaged}; no movie of this run uses it")
+        stored = self._executor.store_all(list(wanted), lambda progress: listener.frames(progress.count))
+        with contextlib.closing(stored) as outcomes:
+            for job, outcome in outcomes:
+                self._finish(job, outcome)
+
+    def record_references(self) -> None:
+        """Record the checksums of the gain references that movies of this run need."""
+        try:
+            self._archiver.references.record_checksums()
+        except (CryofsError, OSError) as error:
+            if isinstance(error, OSError) and is_full(error):
+                raise
+            self._ledger.fail(self._archive, as_cryofs_error(error, self._archive))
+
+    def _unfinished(self, jobs: Sequence[Job]) -> dict[Job, MovieInfo]:
+        """Return the movies to be stored; processes are prepared as soon as these are worth it."""
+        wanted = {}
+        original_bytes = 0
+        for job in jobs:
+            info = self._look_at(job)
+            if info is None:
+                self._archiver.sources.release(job)
+                continue
+            wanted[job] = info
+            original_bytes += info.original_bytes
+            if problem := self._executor.prepare(len(wanted), original_bytes):
+                self._ledger.listener.note(problem)
+        return wanted
+
+    def _look_at(self, job: Job) -> MovieInfo | None:
+        """Read the header of a movie; None if it does not have to be stored, or failed."""
+        try:
+            with self._archiver.sources.open(job) as movie:
+                info = look_at(movie, job.source)
+                if isinstance(movie, EerMovie):
+                    self._gains.keep_for(movie)
+            return None if self._options.only_do_unfinished and self._is_finished(job, info) else info
+        except FormatError as error:
+            self._keep_plain(job, error)
+        except (CryofsError, OSError) as error:
+            if isinstance(error, OSError) and is_full(error):
+                raise
+            self._ledger.fail(job.source, error, job)
+        return None
+
+    def _is_finished(self, job: Job, info: MovieInfo) -> bool:
+        """Return True, and count the movie, if the archive holds it already."""
+        summary = self._ledger.summary
+        if is_done(self._archive / job.target, info, self._archiver.references):
+            summary.skipped += 1
+            self._ledger.done(job)
+            self._remove_plain_copy(job)
+            return True
+        if self._is_kept_plain(job):
+            summary.kept_plain += 1
+            summary.up_to_date += 1
+            self._ledger.done(job)
+            return True
+        return False
+
+    def _finish(self, job: Job, outcome: Done[Stored] | Failed) -> None:
+        """Take note of what became of a movie."""
+        match outcome:
+            case Done(stored):
+                self._ledger.done(job)
+                self._count(job, stored)
+                try:
+                    self._remove_plain_copy(job)
+                except (CryofsError, OSError) as error:
+                    self._ledger.fail(job.source, error)
+            case Failed(FullDiskError() as error):
+                raise error
+            case Failed(NotSmallerError() as error):
+                self._keep_plain(job, error)
+            case Failed(error):
+                self._ledger.fail(job.source, error, job)
+
+    def _count(self, job: Job, stored: Stored) -> None:
+        summary, listener = self._ledger.summary, self._ledger.listener
+        summary.movies += 1
+        summary.original_bytes += stored.source_bytes
+        summary.stored_bytes += stored.stored_bytes
+        if stored.note:
+            listener.note(stored.note)
+        if stored.replaced:
+            summary.replaced += 1
+            listener.note(stored.replaced)
+        listener.movie_done(job.target, stored.source_bytes, stored.stored_bytes)
+
+    def _keep_plain(self, job: Job, reason: CryofsError) -> None:
+        """Have a file copied that cannot be archived as a movie, or report it as failed if a copy is not wanted."""
+        self._ledger.done(job)
+        if self._options.strict or job.kind is not Kind.MOVIE:
+            self._ledger.fail(job.source, reason)
+            return
+        try:
+            copy = plain_job(job, self._archive, reason)
+        except CryofsError as error:
+            self._ledger.fail(job.source, error)
+        else:
+            self._ledger.keep_plain(copy, reason)
+
+    def _is_kept_plain(self, job: Job) -> bool:
+        """Return True if the archive has a plain copy of a movie, by size and time, with its checksum."""
+        plain = self._archive / plain_target(job)
+        strict = self._options.strict or job.kind is not Kind.MOVIE
+        return not strict and is_copy(job.source, plain) and self._lists.recorded(plain) is not None
+
+    def _remove_plain_copy(self, job: Job) -> None:
+        if job.kind is Kind.MOVIE:
+            remove_plain_copy(self._archive / job.target, self._archive / plain_target(job), self._lists)
