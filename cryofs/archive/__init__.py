@@ -1,1 +1,1 @@
-"""Working on archives: scan what a command is given, verify, extract, adopt, info."""
+"""Work on archives: scan sources, verify, extract, compare, adopt, describe."""

@@ -1,9 +1,9 @@
 """Adopting files that cryofs did not archive, so that they can be verified.
 
-A TIFF movie of another program gets a record behind its last byte, every other file a line in a checksum list.
+A TIFF movie of another program gets a record after its last byte; every other file gets a line in a checksum list.
 
-The TIFF is copied, never written to: the copy gets the record, is read back whole, decoded by the code that readers
-use, and takes the place of the TIFF in one step. The bytes of the TIFF stay as they were at the beginning of the file.
+The TIFF itself is never written to. A copy gets the record, is read back completely, decoded by the code that readers
+use, and replaces the TIFF in one step. The file still begins with the unchanged bytes of the TIFF.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ _CHUNK = 8 << 20
 
 @dataclass
 class Adoption:
-    """Figures of a run; bytes are those of the movies adopted, before and after, `files` got a checksum."""
+    """Figures of a run: sizes of the adopted movies before and after, and how many other files got a checksum."""
 
     movies: int = 0
     files: int = 0
@@ -58,14 +58,14 @@ class Adoption:
 
 
 def adopt(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_done: OnFrame) -> Adoption:
-    """Give TIFF movies their record, and all other files a checksum, unless they have one.
+    """Give TIFF movies a record, and all other files a checksum, unless they have one.
 
     Links are not followed. A checksum that is recorded is never replaced.
 
     Parameters
     ----------
     on_done : callable
-        Called with the number of files that are done; `begin` gets their number.
+        Called with the number of files that are done; `begin` receives the total.
     """
     done = Adoption()
     paths = list(paths)
@@ -82,7 +82,7 @@ def adopt(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_do
     others = list(_adopt_movies(wanted, jobs, done, on_file, on_done))
     record_checksums(others, jobs, done, on_file, on_done)
     for folder, before in times.items():
-        # what a mount shows of a folder are the times of the original
+        # mounts show the times of the original folder
         with contextlib.suppress(OSError):
             changes.disk.set_times(folder, before.st_atime_ns, before.st_mtime_ns)
     return done
@@ -91,12 +91,12 @@ def adopt(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_do
 def _is_wanted(job: Job, paths: list[Path]) -> bool:
     if job.kind is not Kind.FILE or is_own_name(job.source.name):
         return False
-    # settings of the archive may be edited
+    # users edit the settings of an archive, so these get no checksum
     return job.source in paths or not (job.source.is_symlink() or job.target == Path(FILE_NAME))
 
 
 def _adopt_movies(paths: list[Path], jobs: int, done: Adoption, on_file: OnFile, on_done: OnFrame) -> Iterator[Path]:
-    """Adopt the TIFF movies among some files, and yield the files that need a checksum instead."""
+    """Adopt the TIFF movies among some files; yield the files that need a checksum instead."""
     gains = GainLibrary()
     lists = ListReader()
     with ThreadPoolExecutor(jobs) as pool:
@@ -122,7 +122,7 @@ def _adopt_movies(paths: list[Path], jobs: int, done: Adoption, on_file: OnFile,
 
 def _refuse_link(path: Path) -> None:
     if path.is_symlink():
-        raise ArchiveError(f"{path}: a symbolic link, which is not replaced by a file; name the file that it leads to")
+        raise ArchiveError(f"{path}: a symbolic link, which is not replaced by a file; name its target")
 
 
 def _can_be_adopted(path: Path) -> bool:
@@ -132,7 +132,7 @@ def _can_be_adopted(path: Path) -> bool:
 
 
 def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[int, int]:
-    """Give a movie its record; its size before and after."""
+    """Give a movie its record; return its size before and after."""
     with path.open("rb") as file, ForeignMovie(path, descriptor=os.dup(file.fileno())) as movie, draft(path) as made:
         before = movie.stat
         check_no_writer(file.fileno(), path)
@@ -143,54 +143,54 @@ def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[in
         if (known := checksum_lists.recorded(path)) not in (None, sha256):
             raise checksum_lists.mismatch_error(path, known, sha256)
         contents = _append_record(movie, made, sha256, _reference(movie, gains), pool)
-        # what is still to be written would change the times
+        # a later write would change the times
         made.file.flush()
         changes.disk.set_times(made.file.fileno(), before.st_atime_ns, before.st_mtime_ns)
         made.sync()
         _check(made, contents, pool)
         check_no_writer(file.fileno(), path)
         _check_in_place(path, before)
-        # the record takes the place of the line
+        # the record replaces the line
         with checksum_lists.replacing(path):
             made.publish()
         return before.st_size, os.fstat(made.file.fileno()).st_size
 
 
 def _check_in_place(path: Path, before: os.stat_result) -> None:
-    """Raise ChangedError where a path no longer leads to the file, in the state, that was copied."""
+    """Raise ChangedError if the path no longer leads to the file that was copied, in the same state."""
     try:
         now = path.lstat()
     except FileNotFoundError as error:
-        raise ChangedError(f"{path}: removed while it was adopted; it is not brought back") from error
+        raise ChangedError(f"{path}: removed while it was adopted; not restored") from error
     if state_of(now) != state_of(before):
         raise ChangedError(f"{path}: replaced or changed while it was adopted; try again once it is written")
 
 
 def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> None:
-    """Give the copy owner, mode and extended attributes of the TIFF; ArchiveError where a copy cannot stand for it."""
+    """Give the copy owner, mode and extended attributes of the TIFF; ArchiveError if a copy cannot replace it."""
     if before.st_nlink > 1:
-        text = f"{made.target}: has {before.st_nlink} names (hard links), and would be apart from the others then"
+        text = f"{made.target}: has {before.st_nlink} names (hard links), and would be separated from the others"
         raise ArchiveError(f"{text}; copy it first")
     copy = made.file.fileno()
     if (before.st_uid, before.st_gid) != ((now := os.fstat(copy)).st_uid, now.st_gid):
         try:
             changes.disk.set_owner(copy, before.st_uid, before.st_gid)
         except PermissionError as error:
-            text = f"{made.target}: belongs to another user or group, to whom its copy cannot be given"
+            text = f"{made.target}: owned by another user or group, and its copy cannot be"
             raise ArchiveError(f"{text}; adopt it as its owner or as root") from error
     changes.disk.set_mode(copy, stat.S_IMODE(before.st_mode))
     try:
         names = os.listxattr(descriptor)
     except OSError:
-        return  # a file system without any
-    # the others belong to the machine and to the file system
+        return  # a file system without extended attributes
+    # other namespaces belong to the machine and to the file system
     for name in names:
         if name.startswith(("user.", "system.")):
             changes.disk.set_attribute(copy, name, os.getxattr(descriptor, name))
 
 
 def _copy(source: io.BufferedReader, made: Draft) -> str:
-    """Copy the TIFF; SHA-256 of what was read."""
+    """Copy the TIFF; return the SHA-256 of the bytes that were read."""
     digest = hashlib.sha256()
     while piece := source.read(_CHUNK):
         digest.update(piece)
@@ -199,7 +199,7 @@ def _copy(source: io.BufferedReader, made: Draft) -> str:
 
 
 def _reference(movie: ForeignMovie, gains: GainLibrary) -> Gain | None:
-    """The nearest gain reference of the movie's size."""
+    """Return the nearest gain reference of the movie's size."""
     for path in gains.paths(movie.path.absolute().parent):
         with contextlib.suppress(CryofsError, OSError), MrcMovie(path) as reference:
             if reference.shape == (1, *movie.shape[1:]):
@@ -210,7 +210,7 @@ def _reference(movie: ForeignMovie, gains: GainLibrary) -> Gain | None:
 def _append_record(
     movie: ForeignMovie, made: Draft, sha256: str, reference: Gain | None, pool: ThreadPoolExecutor
 ) -> Record:
-    """Decode all frames, and write the header and the record behind the copy."""
+    """Decode all frames, and append the header and the record to the copy."""
     frames = list(pool.map(lambda index: _frame(movie, index), range(movie.layout.frames)))
     header, stored = record.deflate_blob(movie.header)
     header = msgspec.structs.replace(header, offset=made.file.tell())
@@ -253,7 +253,7 @@ def _frame(movie: ForeignMovie, index: int) -> Frame:
 
 
 def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:
-    """Read the copy back, as any reader would: the record, all frames, and the bytes of the TIFF."""
+    """Read the copy back, as a reader does: the record, all frames, and the bytes of the TIFF."""
     with ArchivedMovie(made.path, GainLibrary(), pool, name=str(made.target)) as copy:
         if copy.record != contents:
             raise ArchiveError(f"{made.target}: the record came back changed from the disk; check the disk")
@@ -263,21 +263,21 @@ def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:
 
 
 def check_adopted(movie: ArchivedMovie) -> None:
-    """Check that the TIFF is, byte for byte, the one that was adopted, and that readers find its strips.
+    """Check that the TIFF is the one that was adopted, byte for byte, and that readers find its strips.
 
     Raises
     ------
     DamagedError
-        It is another.
+        It is not.
     """
     assert movie.record.adopted is not None
     check_pages(movie)
     if file_sha256(movie.descriptor, movie.record.adopted.bytes) != movie.record.adopted.sha256:
-        raise DamagedError(f"{movie.name}: the TIFF has another SHA-256 than recorded; restore it from a backup")
+        raise DamagedError(f"{movie.name}: checksum mismatch in the TIFF; restore it from a backup")
 
 
 def restore_adopted(movie: ArchivedMovie, write: Callable[[bytes], object]) -> None:
-    """Write the TIFF as it was before it was adopted, piece by piece; errors as those of `check_adopted`."""
+    """Write the TIFF as it was before it was adopted, piece by piece; raise the errors of `check_adopted`."""
     assert movie.record.adopted is not None
     digest, left, offset = hashlib.sha256(), movie.record.adopted.bytes, 0
     while left and (piece := read_up_to(movie.descriptor, min(left, _CHUNK), offset)):
@@ -285,4 +285,4 @@ def restore_adopted(movie: ArchivedMovie, write: Callable[[bytes], object]) -> N
         write(piece)
         left, offset = left - len(piece), offset + len(piece)
     if digest.hexdigest() != movie.record.adopted.sha256:
-        raise DamagedError(f"{movie.name}: the TIFF has another SHA-256 than recorded; restore it from a backup")
+        raise DamagedError(f"{movie.name}: checksum mismatch in the TIFF; restore it from a backup")

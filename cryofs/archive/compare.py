@@ -1,8 +1,8 @@
-"""A run of `cryofs compare`: every file of SOURCE against what a mount of the archive would show for it.
+"""A run of `cryofs compare`: compare every file of SOURCE with what a mount of the archive shows for it.
 
-With `remove_source`, a file is removed directly after it was found equal. Before that, all that it takes to give the
-file back is brought onto the disk and read from there, not from the page cache. A run may be killed at any moment: what
-is gone from SOURCE by then is in the archive, and the next run goes on with the rest.
+With `remove_source`, a file is removed directly after it was found equal. Before that, everything that is needed to
+restore the file is made durable and read from the disk, not from the page cache. A run may be killed at any moment:
+files that were removed from SOURCE are in the archive, and the next run continues with the others.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from cryofs.system.mount_table import mount_table
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Choices of a run."""
+    """Choices of the user."""
 
     jobs: int = 1
     remove_source: bool = False
@@ -41,7 +41,7 @@ class CompareOptions:
 
 @dataclass(frozen=True)
 class Finding:
-    """A file that is not as it should be, and why."""
+    """A file that differs, failed or was not removed, and why."""
 
     path: Path
     reason: str
@@ -49,16 +49,16 @@ class Finding:
 
 @dataclass
 class Comparison:
-    """Figures of a run; files and links count, and folders where they differ or are missing.
+    """Figures of a run; they count files and links, and folders that differ or are missing.
 
     Attributes
     ----------
     equal : int
-        Files and links found equal, whether they were removed or not.
+        Files and links that are equal, removed or not.
     not_removed : list of Finding
-        What was to be removed and was not, although it does not differ.
+        Files, links and folders that are equal but could not be removed.
     links_outside : int
-        Links of the archive that lead out of it; the archive does not hold what they lead to.
+        Links of the archive that lead out of it; the archive does not hold their targets.
     not_in_source : int
         Files of the archive that SOURCE lacks; with `remove_source` these are expected and not counted as missing.
     """
@@ -82,10 +82,10 @@ class Listener(Protocol):
     """Receives the progress of a run; `advance` is called by several threads."""
 
     def begin(self, total_bytes: int) -> None:
-        """The run is about to compare so many bytes of SOURCE."""
+        """The run begins to compare so many bytes of SOURCE."""
 
     def advance(self, count: int) -> None:
-        """So many bytes more are compared."""
+        """More bytes were compared."""
 
     def note(self, text: str) -> None:
         """A file differs, is missing or was not removed."""
@@ -95,12 +95,12 @@ class Listener(Protocol):
 
 
 def compare(source: Path, archive: Path, options: CompareOptions, listener: Listener) -> Comparison:
-    """Compare a folder with an archive made of it; remove what is equal if the options say so.
+    """Compare a folder with an archive of it; remove what is equal if the options require it.
 
     Raises
     ------
     ArchiveError
-        SOURCE and ARCHIVE overlap, SOURCE is a mount of cryofs, or the storage of the archive is not to be relied on.
+        SOURCE and ARCHIVE overlap, SOURCE is a mount of cryofs, or the storage of the archive is not reliable.
     """
     source, archive = source.absolute(), archive.absolute()
     mounts = mount_table()
@@ -139,7 +139,7 @@ class _Run:
         self._note_scan()
         pairs = [*self._found.links, *self._found.files]
         self._listener.begin(sum(map(_size, pairs)))
-        # while the files that they lead to are there
+        # before the files that they lead to are removed
         for pair in self._found.links:
             self._note(self._comparer.compare_link(pair, self._listener.advance))
         self._compare_files(executor)
@@ -168,14 +168,14 @@ class _Run:
 
     def _folder_differences(self, pair: Pair) -> list[str]:
         here, there = pair.state, pair.shown.found
-        # each file that is removed changes the time of its folder
+        # removing a file changes the time of its folder
         mtime = there.st_mtime_ns if self._remover is None else here.st_mtime_ns
         return attribute_differences(here, there.st_mode, mtime)
 
     def _compare_files(self, executor: Executor) -> None:
-        """Compare files, names of one inode one after the other: removing one changes the state of the others."""
+        """Compare files; names of one inode in turn, because removing one of them changes the state of the others."""
         groups: dict[tuple[int, int], list[Pair]] = defaultdict(list)
-        # a file behind a link may be one of SOURCE, too, and is compared before that one is removed
+        # a file behind a link may also be a file of SOURCE, so it is compared before that file is removed
         for pair in sorted(self._found.files, key=lambda pair: not pair.behind_link):
             groups[identity(pair.state)].append(pair)
         with contextlib.closing(executor.run(self._compare_group, groups.values(), self._on_progress)) as outcomes:
@@ -229,7 +229,7 @@ class _Run:
 
 
 def _leads_out(link: Path, archive: Path) -> bool:
-    """Return True if a link leads out of the archive, even if nothing is there; a loop leads nowhere."""
+    """Return True if a link leads out of the archive, even to a missing file; a loop does not."""
     try:
         link.stat()
     except OSError as error:
@@ -239,7 +239,7 @@ def _leads_out(link: Path, archive: Path) -> bool:
 
 
 def _size(pair: Pair) -> int:
-    """Bytes to compare; most links need none."""
+    """Return the number of bytes to compare; most links need none."""
     if pair.shown.kind is ShownKind.LINK:
         return 0
     try:

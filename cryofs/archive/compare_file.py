@@ -1,4 +1,4 @@
-"""One source file or link against what a mount would show for it, and its removal if that is wanted."""
+"""Compare one source file or link with what a mount shows for it, and remove it if required."""
 
 import contextlib
 import os
@@ -27,12 +27,12 @@ _SAFE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 @dataclass
 class Outcome:
-    """What became of a pair.
+    """The result for a pair.
 
     Attributes
     ----------
     not_removed : str
-        Why a source that does not differ was left where it is.
+        Why a source that is equal was not removed.
     """
 
     pair: Pair
@@ -49,9 +49,9 @@ class Comparer:
     Parameters
     ----------
     settled : Settled or None
-        Brings files of the archive onto the disk before they are read.
+        Makes files of the archive durable before they are read.
     remover : Remover or None
-        Removes what is equal.
+        Removes sources that are equal.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Comparer:
         self._remover = remover
 
     def compare_file(self, pair: Pair, report: Report) -> Outcome:
-        """Compare a file, and remove it if that is wanted; `report` gets the bytes of SOURCE that are done."""
+        """Compare a file, and remove it if required; `report` receives how many bytes of SOURCE are done."""
         return self._compare(pair, pair.shown, report)
 
     def compare_link(self, pair: Pair, report: Report) -> Outcome:
-        """Compare a link by its target, or by what it leads to if the archive has a file or another link.
+        """Compare a link by its text, or by its target if the archive has a file or another link.
 
-        Compress archives the file behind a link under the link's name, or as a link to another name of it.
+        compress archives the target of a link under the name of the link, or as a link to another name of it.
         """
         try:
             outcome = self._compare_link(pair, report)
@@ -96,7 +96,7 @@ class Comparer:
             return self._remove_link(pair, Outcome(pair, equal=True))
         place = Path(os.path.normpath(pair.shown.path.parent / there))
         if not there.is_absolute() and place.is_relative_to(self._archive):
-            # the other name is compared by itself
+            # the other name is compared as a pair of its own
             twin = os.path.realpath(self._source / place.relative_to(self._archive))
             if os.path.realpath(pair.source) == twin and Path(twin).exists():
                 return self._remove_link(pair, Outcome(pair, equal=True))
@@ -107,7 +107,7 @@ class Comparer:
         return Outcome(pair, differences=[f"{what}, in the archive a link to {there}"])
 
     def _shown_at(self, place: Path) -> Shown | None:
-        """The file that a mount shows at a place of the archive, None if there is none."""
+        """Return the file that a mount shows at a place of the archive, or None."""
         if place == self._archive:
             return None
         try:
@@ -117,7 +117,7 @@ class Comparer:
         return found if found is not None and found.kind in (ShownKind.FILE, ShownKind.MOVIE) else None
 
     def _compare(self, pair: Pair, stored: Shown, report: Report) -> Outcome:
-        """Compare a source, followed if it is a link, with a stored file."""
+        """Compare a source, or the target of a link, with a stored file."""
         outcome = Outcome(pair)
         progress = _Progress(report)
         try:
@@ -202,7 +202,7 @@ class Comparer:
 
 
 class _Progress:
-    """Bytes of one file; those that were not compared count in the end, so that the sum is right."""
+    """Progress of one file; bytes that were not compared are reported at the end, so that the sum is right."""
 
     def __init__(self, report: Report):
         self._report = report
@@ -218,7 +218,7 @@ class _Progress:
 
 
 def attribute_differences(here: os.stat_result, mode: int, mtime_ns: int, size: int | None = None) -> list[str]:
-    """Return what differs in mode, modification time and, if given, size."""
+    """Return the differences in mode, modification time and, if given, size."""
     reasons = []
     if size is not None and here.st_size != size:
         reasons.append(f"{here.st_size} bytes, in the archive {size}")
@@ -239,11 +239,11 @@ def _at(offset: int | None) -> list[str]:
 
 @contextlib.contextmanager
 def _open(path: Path, flags: int) -> Iterator[int]:
-    """An open regular file."""
+    """Open a regular file."""
     descriptor = os.open(path, flags)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ChangedError(f"{path}: not a regular file any more; compare again")
+            raise ChangedError(f"{path}: no longer a regular file; compare again")
         yield descriptor
     finally:
         os.close(descriptor)

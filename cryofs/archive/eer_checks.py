@@ -1,7 +1,7 @@
-"""Which EER files of an archive look damaged: cut short, or full of what is not EER.
+"""Find EER files of an archive that look damaged: cut short, or not EER at all.
 
-A mount shows no movie of fractions for such a file. To find out, the directories of all its frames have to be read,
-which takes milliseconds from memory and seconds from a disk that is busy, so a check ends after a while.
+A mount shows no movie of fractions for such a file. A check reads the directories of all its frames, which takes
+milliseconds from memory and seconds from a busy disk, so checks have a time limit.
 """
 
 import os
@@ -14,20 +14,20 @@ from pathlib import Path
 from cryofs.errors import FormatError
 from cryofs.formats import eer
 
-# A check for a person who waits takes about so long at most.
+# The time limit of a check while a user waits.
 SECONDS = 10.0
 
 
 @dataclass
 class EerCheck:
-    """What was found of EER files.
+    """Results for EER files.
 
     Attributes
     ----------
     files, looked_at : int
-        How many there are, and how many were looked at.
+        How many exist, and how many were checked.
     damaged : dict
-        Path of each file that looks damaged: problem and remedy, with the path.
+        Path of each file that looks damaged, and the error message.
     """
 
     files: int = 0
@@ -36,9 +36,9 @@ class EerCheck:
 
 
 def check_eers(paths: Sequence[Path], seconds: float = SECONDS) -> EerCheck:
-    """Look at EER files until the time has passed, in an order that spreads those over the archive.
+    """Check EER files until the time has passed, in an order that spreads them over the archive.
 
-    Files that cannot be read count as not looked at.
+    Files that cannot be read count as not checked.
     """
     check = EerCheck(len(paths))
     until = time.monotonic() + seconds
@@ -56,12 +56,12 @@ def check_eers(paths: Sequence[Path], seconds: float = SECONDS) -> EerCheck:
 
 
 def damage_of_eer(path: Path) -> FormatError | None:
-    """Why the frames of an EER file cannot be found, None if they can.
+    """Return why the frames of an EER file cannot be found, None if they can.
 
     Raises
     ------
     OSError
-        It cannot be read.
+        The file cannot be read.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""What an EER file holds, for `cryofs info`: its real frames, its dose, and groupings that make sense."""
+"""Facts about an EER file for `cryofs info`: its frames, its dose, and useful groupings."""
 
 import math
 import os
@@ -22,19 +22,19 @@ _FRAMES_AT_ONCE = 24
 
 
 def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | None) -> dict[str, Any]:
-    """Facts about an EER file, all of whose events are counted.
+    """Return facts about an EER file; all its events are counted.
 
     Parameters
     ----------
     pixel_size : float or None
-        Angstrom a pixel of the detector, where it is known better than by the metadata.
+        Angstrom per pixel of the detector, instead of the value in the metadata.
     dose : float or None
-        Electrons per square angstrom of the whole movie, likewise.
+        Electrons per square angstrom of the whole movie, instead of the value in the metadata.
 
     Raises
     ------
     FormatError
-        No readable EER file.
+        The file is not a readable EER file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -77,7 +77,7 @@ def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | 
 
 
 def _count_events(descriptor: int, index: EerIndex, jobs: int, name: str) -> NDArray[np.int64]:
-    """Events of each frame, -1 for damaged ones."""
+    """Return the number of events in each frame, -1 for damaged frames."""
     counted = np.full(index.frames, -1, np.int64)
 
     def count(first: int) -> None:
@@ -92,22 +92,22 @@ def _count_events(descriptor: int, index: EerIndex, jobs: int, name: str) -> NDA
 
 
 def _frame_dose(facts: EerFacts, electrons: float | None, dose: float | None) -> tuple[str | None, float | None]:
-    """Electrons per square angstrom in a frame, and where that is known from."""
+    """Return the electrons per square angstrom in a frame, and the source of the value."""
     if dose is not None:
         return "given", dose / facts.frames
     if facts.frame_dose is not None:
         return "metadata", facts.frame_dose
     if facts.pixel_size is not None and electrons:
-        # electrons that arrive close together count as one, so this is a little low
+        # coincident electrons count as one, so this is slightly low
         return "counted", electrons / facts.pixel_size**2
     return None, None
 
 
 def _groupings(frame_dose: float | None) -> list[int] | None:
-    """Smallest and largest number of frames that make a fraction of a sensible dose."""
+    """Return the smallest and largest number of frames that give a fraction a useful dose."""
     if frame_dose is None:
         return None
-    # doses are written with a few digits, so a limit may be reached but for the last bits
+    # doses are rounded in the metadata, so a limit may be missed by the last bits
     least = max(1, math.ceil(round(_FRACTION_DOSE[0] / frame_dose, 6)))
     most = math.floor(round(_FRACTION_DOSE[1] / frame_dose, 6))
     return [least, most] if least <= most else None

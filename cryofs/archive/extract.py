@@ -1,4 +1,4 @@
-"""Taking originals out of archives."""
+"""Restore originals from archives."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ from cryofs.storage import atomic_file, changes, folders
 
 @dataclass(frozen=True)
 class _Item:
-    """What is to be restored, with the target that it gets; `frames` is None for what is no archived movie."""
+    """A source with its final target; `frames` is None if it is not an archived movie."""
 
     job: Job
     frames: int | None = None
@@ -51,7 +51,7 @@ def extract(
     Raises
     ------
     ArchiveError
-        The folder lies in one that is to be extracted, so that it would be taken for a part of it the next time.
+        The folder lies in one that is extracted, so the next extraction would include it.
     """
     paths = list(paths)
     for path in paths:
@@ -61,7 +61,7 @@ def extract(
     found = _items(paths, checked, on_file)
     items = _without_clashes(_needed(_beside_archived(found, folder, checked, on_file)), folder, checked, on_file)
     begin("restoring", sum(item.frames or 0 for item in items))
-    # where this cannot be made, nothing can be restored
+    # if this fails, nothing can be restored
     folders.make_folders(folder)
     made: list[Job] = []
     with ThreadPoolExecutor(jobs) as pool:
@@ -114,7 +114,7 @@ class _Extraction:
 
 
 def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_Item]:
-    """All that is in the archives, but for damaged movies and what cannot be read, which are told."""
+    """Return everything in the archives except damaged movies and unreadable files, which are reported."""
     jobs, problems = collect_archived(paths, keep_links=True)
     for problem in problems:
         checked.failed += 1
@@ -135,14 +135,14 @@ def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_It
 
 
 def _needed(items: list[_Item]) -> list[_Item]:
-    """Without the archive's own gain references, unless there are TIFF movies of other programs, which need them."""
+    """Leave out the archive's own gain references, unless TIFF movies of other programs need them."""
     if any(item.is_tiff for item in items):
         return items
     return [item for item in items if item.job.kind is not Kind.FILE or not is_reference_name(item.job.source.name)]
 
 
 def _beside_archived(items: list[_Item], folder: Path, checked: Checked, on_file: OnFile) -> list[_Item]:
-    """Without what would overwrite an archived file, which is told, and copies of what is in its place already."""
+    """Leave out files that would overwrite an archived file, which are reported, and files that are in place."""
     read = {name for item in items if item.job.kind is not Kind.FOLDER for name in _names(item.job.source)}
     kept = []
     for item in items:
@@ -161,26 +161,26 @@ def _beside_archived(items: list[_Item], folder: Path, checked: Checked, on_file
 
 
 def _name(path: Path) -> Path:
-    """The one name of what may be reached by links of folders; a link by itself is not followed."""
+    """Return the real name of a path; a link in its last part is not followed."""
     return Path(os.path.realpath(path.parent)) / path.name
 
 
 def _names(source: Path) -> tuple[Path, Path]:
-    """Names that a source would be lost by: its own, and that of the file that it leads to."""
+    """Return the names whose replacement would lose a source: its own, and that of its target."""
     return _name(source), Path(os.path.realpath(source))
 
 
 def _is_archived(path: Path) -> bool:
-    """Whether a file has a record; none that cannot be looked at does."""
+    """Return True if a file has a record that can be read."""
     with contextlib.suppress(OSError):
         return path.is_file() and isinstance(classify(path), Archived)
     return False
 
 
 def _without_clashes(items: list[_Item], folder: Path, checked: Checked, on_file: OnFile) -> list[_Item]:
-    """Each target once; of files that would become one, the first is kept and the others are told.
+    """Keep one file for each target, and report the others.
 
-    Movies come before files, as in a mount, which shows the movie where both have the name.
+    Movies come before files, as in a mount, which shows the movie if both have the name.
     """
     kept: dict[Path, _Item] = {}
     for item in sorted(items, key=lambda item: item.frames is None):
@@ -197,7 +197,7 @@ def _without_clashes(items: list[_Item], folder: Path, checked: Checked, on_file
 
 
 def _same(one: Job, other: Job) -> bool:
-    """Whether both restore the same: a file by two names, links that say the same."""
+    """Return True if both restore the same: one file by two names, or links with the same text."""
     if Kind.LINK in (one.kind, other.kind):
         return one.kind is other.kind and one.source.readlink() == other.source.readlink()
     return one.source.samefile(other.source)

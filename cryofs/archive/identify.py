@@ -1,4 +1,4 @@
-"""What a file of an archive is, for all who ask: verify, extract, adopt, figures, doctor and reports."""
+"""Classify files of an archive, for verify, extract, adopt, figures, doctor and reports."""
 
 import os
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from cryofs.storage.byte_source import read_up_to
 
 @dataclass(frozen=True)
 class Archived:
-    """A movie with a record: one that cryofs wrote, or a TIFF movie that it adopted."""
+    """A movie with a record, which cryofs wrote or adopted."""
 
     record: Record
     size: int
@@ -32,12 +32,12 @@ class Foreign:
 
 @dataclass(frozen=True)
 class Damaged:
-    """What was a movie once.
+    """A file that was a movie.
 
     Attributes
     ----------
     foreign : bool
-        Whether nothing about it tells of cryofs: a TIFF of another program, or an adopted one without its end.
+        True if it has no trace of cryofs: a TIFF of another program, or an adopted TIFF without its end.
     """
 
     error: DamagedError
@@ -50,12 +50,12 @@ class Other:
 
 
 def classify(path: Path) -> Archived | Foreign | Damaged | Other:
-    """Tell what a file is, from its name and what it says of itself; no frame is decoded.
+    """Classify a file by its name, header and record; no frame is decoded.
 
     Raises
     ------
     OSError
-        It cannot be read.
+        The file cannot be read.
     """
     if not is_tiff_name(path.name):
         return Other()
@@ -71,22 +71,22 @@ def classify(path: Path) -> Archived | Foreign | Damaged | Other:
         try:
             return Foreign(read_index(descriptor, size, str(path)).facts, size)
         except DamagedError as error:
-            # a file of ours would have its mark there
+            # a file of cryofs would have its mark there
             return Damaged(error, foreign=not named_as_ours or size >= HEAD_BYTES)
         except NoMovieError:
             if not named_as_ours or read_up_to(descriptor, len(MAGICS[0]), 0) in MAGICS:
                 return Other()
-    text = f"{path}: neither an archived movie nor a TIFF, it was emptied or overwritten; restore it from a backup"
+    text = f"{path}: neither an archived movie nor a TIFF, so emptied or overwritten; restore it from a backup"
     return Damaged(DamagedError(text), foreign=False)
 
 
 def held_movie(target: Path) -> Record | None:
-    """The record of the archived movie that has a name in the archive; None where nothing has it, or something else.
+    """Return the record of an archived movie, or None if the path is missing or another kind of file.
 
     Raises
     ------
     DamagedError
-        It is damaged.
+        The movie is damaged.
     """
     if regular_file(target) is None:
         return None
@@ -98,13 +98,13 @@ def held_movie(target: Path) -> Record | None:
 
 
 def is_marked(target: Path) -> bool:
-    """Whether compress wrote an archived movie, however damaged it is; one that was adopted has no mark."""
+    """Return True if compress wrote the file, even if it is damaged; adopted movies have no mark."""
     with target.open("rb") as file:
         return MARK.encode() in file.read(HEAD_BYTES)
 
 
 def holds_movie(target: Path) -> bool:
-    """Return True if compress wrote the archived movie that has this name, even if it is damaged."""
+    """Return True if compress wrote an archived movie of this name, even if it is damaged."""
     try:
         held = held_movie(target)
     except DamagedError:
@@ -113,7 +113,7 @@ def holds_movie(target: Path) -> bool:
 
 
 def why_plain(path: Path) -> str | None:
-    """Return why an archive holds a plain file called like a movie; None if the file is not called so.
+    """Return why an archive holds a plain file called like a movie; None if it is not called like a movie.
 
     Raises
     ------
@@ -130,5 +130,5 @@ def why_plain(path: Path) -> str | None:
 
 
 def reason_of(error: Exception, path: Path) -> str:
-    """Return the reason alone: without the file name before it and the remedy behind it."""
+    """Return the reason alone, without the file name and the remedy."""
     return str(error).removeprefix(f"{path}: ").partition("; ")[0]

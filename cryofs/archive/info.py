@@ -1,4 +1,4 @@
-"""What an archive saves, and what a file holds: figures for `cryofs info` and `cryofs stats`."""
+"""Figures of archives and movies for `cryofs info` and `cryofs stats`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from cryofs.movies.tiff import ForeignMovie
 
 @dataclass
 class Savings:
-    """Figures of an archive; `unread` is what they say nothing about, as it could not be read."""
+    """Figures of an archive; `unread` holds errors of files that could not be read and are not included."""
 
     movies: int = 0
     damaged: int = 0
@@ -36,12 +36,12 @@ class Savings:
 
 
 def savings(paths: Iterable[Path], eer_seconds: float = SECONDS) -> Savings:
-    """Figures of all archived movies below these paths, from their records, and EER files that look damaged.
+    """Return figures of all archived movies below some paths, from their records, and check EER files.
 
     Parameters
     ----------
     eer_seconds : float
-        For how long EER files are looked at.
+        Time limit for the check of EER files.
     """
     found, problems = collect_archived(paths)
     total = Savings(unread=[problem.error for problem in problems])
@@ -68,7 +68,7 @@ def savings(paths: Iterable[Path], eer_seconds: float = SECONDS) -> Savings:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Facts about a movie, archived or plain, as `cryofs info --json` prints them."""
+    """Return facts about a movie, archived or plain, as `cryofs info --json` prints them."""
     with open_movie(path) as movie:
         header = movie.mrc_header
         facts: dict[str, Any] = {

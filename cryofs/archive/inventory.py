@@ -1,4 +1,4 @@
-"""What a verification checks: the archived movies below a path, and the other files with their recorded checksums."""
+"""List what a verification checks: archived movies, and other files with their recorded checksums."""
 
 import os
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ class StoredFile:
 
 @dataclass
 class Inventory:
-    """What a path stands for; `root` is the path if that is a folder, otherwise None."""
+    """Files below a path; `root` is the path if it is a folder, otherwise None."""
 
     path: Path
     root: Path | None = None
@@ -55,12 +55,12 @@ class Inventory:
 
     @property
     def has_nothing(self) -> bool:
-        """True for a folder in which no file has a checksum, not even one that failed."""
+        """Whether the path is a folder in which no file has a checksum, not even a file that failed."""
         return self.root is not None and not (self.movies or self.files or self.failed)
 
 
 def take_inventory(path: Path, figures: Figures, on_file: OnFile) -> Inventory:
-    """Find what a path stands for; what is damaged at first sight, or missing, is reported."""
+    """List the files below a path; report files that are missing or obviously damaged."""
     failed_before = figures.failed
     jobs, problems = collect_archived([path])
     for problem in problems:
@@ -85,12 +85,12 @@ def is_intact(file: StoredFile, on_bytes: OnBytes) -> bool:
     Returns
     -------
     bool
-        False if the file lost its checksum meanwhile, because a run is about to replace it.
+        False if the file has lost its checksum, because a run is about to replace it.
 
     Raises
     ------
     DamagedError
-        It has another checksum.
+        The checksum differs.
     """
     expected: str | None = file.sha256
     while True:

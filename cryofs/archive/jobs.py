@@ -1,4 +1,4 @@
-"""What becomes of each source: jobs, each with its place in the archive."""
+"""Jobs: sources, each with its place in the archive."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -8,7 +8,7 @@ from cryofs.errors import CryofsError
 
 
 class Kind(Enum):
-    """What becomes of a source."""
+    """How a source is stored."""
 
     MOVIE = "movie"
     EER = "EER movie to be rendered"
@@ -24,9 +24,9 @@ class Job:
     Attributes
     ----------
     link : Path or None
-        What a link is to hold, None for what its source holds.
+        Text of a link; None for the text of the source.
     outside : str or None
-        How a link leads out of the archive, so that what it leads to is not archived; None for all other sources.
+        How a link leads out of the archive, whose target is then not archived; None for all other sources.
     """
 
     kind: Kind
@@ -38,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Problem:
-    """A source that cannot be archived; the others can."""
+    """A source that cannot be archived, and why."""
 
     source: Path
     error: CryofsError

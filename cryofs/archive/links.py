@@ -1,4 +1,4 @@
-"""Symbolic links in sources: where they lead, and what the archive holds in their place."""
+"""Symbolic links in sources: where they lead, and how the archive stores them."""
 
 import os
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from cryofs.archive.walking import Link, Places, job_of, named, relative_link, u
 from cryofs.errors import ArchiveError
 from cryofs.formats.archive_names import is_reference_name
 
-# What becomes of a link that would lead out of the archive: it is stored and reported as left out, what it leads to is
-# archived under its name, or it is stored and accepted.
+# How a link that leads out of the archive is stored: as a link that is reported, as its target under its own name, or
+# as a link that is accepted.
 LinkChoice = Literal["report", "follow", "keep"]
 
-# As many links as Linux follows in one path.
+# The number of links that Linux follows in one path.
 _MAX_HOPS = 40
 
 
@@ -51,7 +51,7 @@ def holds(folder: str, place: str) -> bool:
 
 
 def resolved(link: Link, archive: Path, places: Places, choice: LinkChoice) -> Iterator[Job | Problem | Link]:
-    """Yield what becomes of a symbolic link."""
+    """Yield the jobs for a symbolic link."""
     path, target = link.path, link.target
     try:
         real, own = os.path.realpath(path), os.path.realpath(archive)
@@ -75,7 +75,7 @@ def resolved(link: Link, archive: Path, places: Places, choice: LinkChoice) -> I
 
 
 def _followed(link: Link, real: str, own: str, archive: Path, places: Places) -> Iterator[Job | Problem | Link]:
-    """Yield what a link leads to, under the name of the link; a relative link if the archive has it already."""
+    """Yield the target of a link under the name of the link, or a relative link if the archive has it already."""
     path, target = link.path, link.target
     name = places.name_of(real)
     if holds(own, real):

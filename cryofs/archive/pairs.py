@@ -1,4 +1,4 @@
-"""Pairs of names: each source file, link and folder beside what a mount of the archive shows under its name."""
+"""Pair each source file, link and folder with what a mount of the archive shows under its name."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from cryofs.formats.archive_names import is_own_name
 
 
 class Side(StrEnum):
-    """Where a name is missing."""
+    """The side on which a name is missing."""
 
     SOURCE = "source"
     ARCHIVE = "archive"
@@ -21,7 +21,7 @@ class Side(StrEnum):
 
 @dataclass(frozen=True)
 class Missing:
-    """A name that one side lacks; `path` is its file on the other side."""
+    """A name that is missing on one side; `path` is its file on the other side."""
 
     path: Path
     side: Side
@@ -37,9 +37,9 @@ class Pair:
     name : Path
         Relative to SOURCE.
     state : os.stat_result
-        Inode of the source, of a link that of the link itself.
+        Inode of the source; for a link, of the link itself.
     behind_link : bool
-        Whether a link to a folder leads to the source, which is then not a part of SOURCE.
+        Whether the source is reached through a link to a folder, so that it may lie outside SOURCE.
     """
 
     name: Path
@@ -56,13 +56,13 @@ class Scan:
     Attributes
     ----------
     folders : list of Pair
-        Folders that both sides have, each before those in it.
+        Folders on both sides, each before its subfolders.
     links : list of Pair
-        Links on the side of SOURCE, and what a link leads to if the archive has a link.
+        Links in SOURCE, and targets of links if the archive has a link.
     unlike : list of Pair
-        Names that stand for something of another kind on the other side.
+        Names of different kinds on the two sides.
     followed : list of Pair
-        Links to folders whose content the archive holds in a folder of this name.
+        Links to folders that the archive holds as folders.
     archive_links : list of Path
         All symbolic links of the archive.
     """
@@ -81,7 +81,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class _Folders:
-    """A folder of SOURCE and its counterpart; None on the side that lacks it."""
+    """A folder of SOURCE and its counterpart; None if it is missing on a side."""
 
     name: Path
     source: Path | None
@@ -115,7 +115,7 @@ class _Scanner:
             self._found.failed.append(as_cryofs_error(error, place.source or place.shown or Path()))
             return
         if place.name != Path() and not sources and not shown:
-            # an empty folder is missing by itself, others by what is in them
+            # an empty folder is reported as missing, other folders by their content
             if place.shown is None and place.source is not None:
                 self._found.missing.append(Missing(place.source, Side.ARCHIVE))
             elif place.source is None and place.shown is not None:
@@ -171,7 +171,7 @@ class _Scanner:
     def _both(self, pair: Pair) -> Iterator[_Folders]:
         kind, shown = kind_of(pair.state), pair.shown.kind
         is_file = shown in (ShownKind.FILE, ShownKind.MOVIE)
-        # behind a link, compress stores a link for what the archive has already
+        # behind a link, compress stores links to files that the archive has already
         is_link = kind is ShownKind.LINK or (pair.behind_link and shown is ShownKind.LINK)
         if kind is ShownKind.FOLDER and shown is ShownKind.FOLDER:
             self._found.folders.append(pair)

@@ -1,4 +1,4 @@
-"""How runs over archived files tell of each file, of its frames, and of what goes wrong with it."""
+"""How runs over archived files report files, progress and errors."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -8,9 +8,9 @@ from typing import Protocol
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError
 
-# Called with each file that is done, and the error of one that failed.
+# Called with each file that is done, and its error if it failed.
 OnFile = Callable[[Path, Exception | None], None]
-# Called with how many frames more are done, and before the first of them with what is done, and how many there are.
+# Begin is called with the name of the activity and the total, then OnFrame with the number of units done.
 OnFrame = Callable[[int], None]
 Begin = Callable[[str, int], None]
 

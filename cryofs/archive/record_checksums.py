@@ -1,4 +1,4 @@
-"""Checksums for files that are in an archive without one."""
+"""Record checksums for files of an archive that have none."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,13 +15,13 @@ from cryofs.storage.leases import check_no_writer
 
 
 class Figures(Counting, Protocol):
-    """Figures of a run; `files` got a checksum."""
+    """Figures of a run; `files` counts files that got a checksum."""
 
     files: int
 
 
 def record_checksums(paths: Iterable[Path], jobs: int, done: Figures, on_file: OnFile, on_done: OnFrame) -> None:
-    """Hash some files, and enter them into the checksum lists of their folders."""
+    """Hash some files, and add them to the checksum lists of their folders."""
 
     def recorded(path: Path) -> None:
         done.files += 1

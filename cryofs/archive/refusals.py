@@ -1,4 +1,4 @@
-"""Why a comparison is refused before anything is removed: the sources and the archive are not two things."""
+"""Refuse comparisons that could compare files with themselves, or that rely on unsafe storage."""
 
 import os
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ from cryofs.errors import ArchiveError
 from cryofs.system.mount_table import Mount, is_far, mount_of
 
 MOUNT_TYPE = "fuse.cryofs"
-# file systems in a process that write to a disk of this machine
+# FUSE file systems that write to a disk of this machine
 _LOCAL_FUSE = ("fuseblk",)
 _OTHER_FOLDER = "name the folder that the archive was made from"
 
 
 def check_folders(source: Path, archive: Path, mounts: list[Mount]) -> None:
-    """Check what can be checked before SOURCE and ARCHIVE are listed.
+    """Check SOURCE and ARCHIVE before they are listed.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def check_scan(found: Scan, mounts: list[Mount]) -> None:
 
 
 def check_links(found: Scan) -> None:
-    """Check that the archive does not depend on what is about to be removed.
+    """Check that the archive does not depend on sources that will be removed.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def check_links(found: Scan) -> None:
 
 
 def check_storage(archive: Path, folders: Iterable[Path], mounts: list[Mount]) -> None:
-    """Check that fsync means something where the archive is.
+    """Check that fsync is reliable on the storage of the archive.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def leases_hold(folder: Path, mounts: list[Mount]) -> bool:
 
 
 def device_name(device: int) -> str:
-    """Return a device number as the table of mounts has it."""
+    """Return a device number in the form of the mount table."""
     return f"{os.major(device)}:{os.minor(device)}"
 
 

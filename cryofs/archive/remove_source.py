@@ -1,4 +1,4 @@
-"""Removing sources that the archive holds: never one that changed, is in use, or is the archived file itself."""
+"""Remove sources that the archive holds, except files that changed, are in use, or are the archived file itself."""
 
 import errno
 import os
@@ -18,11 +18,11 @@ _NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 class NotRemovedError(Exception):
-    """Why a source stays although nothing differs."""
+    """A source that is equal but cannot be removed, and why."""
 
 
 class Guard:
-    """An open source and its open counterpart, in the state that they were found in.
+    """An open source and its open counterpart, in the state in which they were found.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Guard:
             raise NotRemovedError(f"in use: {error}") from error
 
     def check_lease(self) -> None:
-        """Raise NotRemovedError if another program opens the source; it does not wait any longer then."""
+        """Raise NotRemovedError if another program is opening the source; the program stops waiting then."""
         if self._leased and not leases.is_held(self.source):
             self._end_lease()
             raise NotRemovedError("in use: another program opened it meanwhile")
@@ -59,7 +59,7 @@ class Guard:
         Raises
         ------
         ChangedError
-            One of them is not.
+            One of them changed.
         """
         if state_of(os.fstat(self.source)) != state_of(self.before):
             raise ChangedError(f"{self.pair.source}: changed while it was compared; compare again")
@@ -89,7 +89,7 @@ class Remover:
     folders : mapping
         Folders of SOURCE by device and inode, as the run found them.
     leases_hold : callable
-        Whether leases on files of a folder cover all programs that can open them.
+        Returns True if leases on files of a folder cover all programs that can open them.
     """
 
     def __init__(self, folders: Mapping[tuple[int, int], Path], leases_hold: Callable[[Path], bool]):
@@ -100,7 +100,7 @@ class Remover:
         self._held: dict[tuple[int, int], Path] = {}
 
     def hold(self, link: Path) -> None:
-        """Keep the file that a link leads to, because the link stays."""
+        """Keep the target of a link that is not removed."""
         try:
             found = link.stat()
         except OSError:
@@ -109,12 +109,12 @@ class Remover:
             self._held[identity(found)] = link
 
     def prepare(self, guard: Guard) -> None:
-        """Check that a file may be removed, before it is compared; it is under a lease afterwards where there is one.
+        """Check that a file may be removed, before it is compared, and take a lease on it if possible.
 
         Raises
         ------
         NotRemovedError
-            It is the stored file itself, a link that stays leads to it, or another program has it open.
+            The file is the stored file itself, a link that is kept leads to it, or another program has it open.
         """
         if identity(guard.before) == identity(guard.stored.found):
             raise NotRemovedError(f"one file (inode) with {guard.stored.path}, so it was compared with itself")
@@ -131,7 +131,7 @@ class Remover:
         Raises
         ------
         NotRemovedError
-            It changed meanwhile or is in use.
+            The file changed or is in use.
         ChangedError
             The stored file changed.
         """
@@ -140,11 +140,11 @@ class Remover:
         self._remove(guard.pair.source, guard.before)
 
     def remove_link(self, link: Path, before: os.stat_result) -> None:
-        """Remove a symbolic link; errors as those of `remove_file`."""
+        """Remove a symbolic link; raise the errors of `remove_file`."""
         self._remove(link, before)
 
     def remove_folder(self, folder: Path, before: os.stat_result) -> None:
-        """Remove a folder if it is empty and still the one that was found."""
+        """Remove a folder if it is empty and is still the folder that was found."""
         parent = self._opened_parent(folder)
         try:
             if identity(os.stat(folder.name, dir_fd=parent, follow_symlinks=False)) == identity(before):
@@ -170,7 +170,7 @@ class Remover:
             os.close(parent)
 
     def _opened_parent(self, path: Path) -> int:
-        """The folder of a path; NotRemovedError if another one has its name now."""
+        """Open the folder of a path; NotRemovedError if another folder has its name now."""
         parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if self._folders.get(identity(os.fstat(parent))) != path.parent:
             os.close(parent)

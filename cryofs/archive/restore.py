@@ -1,4 +1,4 @@
-"""Restoring one original: nothing is replaced unless the user asked for it."""
+"""Restore one original; nothing is replaced unless the user requested it."""
 
 import contextlib
 import stat
@@ -27,7 +27,7 @@ class Extracted(Checked):
 
 
 class Restorer:
-    """Restores originals, one after the other.
+    """Restores originals in turn.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Restorer:
         self._lists = ListReader()
 
     def link(self, source: Path, target: Path) -> bool:
-        """Restore a symbolic link; result and errors as those of `file`."""
+        """Restore a symbolic link; return and raise the same as `file`."""
         exists = target.is_symlink() or target.exists()
         if exists and not self._overwrite:
             if not target.is_symlink() or target.readlink() != source.readlink():
@@ -54,12 +54,12 @@ class Restorer:
         return True
 
     def file(self, source: Path, target: Path) -> bool:
-        """Restore a file that the archive keeps as it is.
+        """Restore a file that the archive keeps as a plain copy.
 
         Returns
         -------
         bool
-            False if it exists already, with the same bytes.
+            False if it exists already with the same bytes.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class Restorer:
         return True
 
     def movie(self, source: Path, target: Path) -> bool:
-        """Restore the original of an archived movie; result and errors as those of `file`."""
+        """Restore the original of an archived movie; return and raise the same as `file`."""
         with ArchivedMovie(source.absolute(), self._gains, self._pool) as movie:
             adopted = movie.record.adopted
 
@@ -98,7 +98,7 @@ class Restorer:
             return True
 
     def _exists(self, target: Path, size: int, difference: Callable[[int], int | None]) -> bool:
-        """Return True if a file is there with the same bytes, False if it is to be restored; else ArchiveError."""
+        """Return True if a file exists with the same bytes, False if it must be restored; else raise ArchiveError."""
         if self._overwrite:
             return False
         try:
@@ -135,7 +135,7 @@ class Restorer:
 
     @contextlib.contextmanager
     def _replacing(self, source: Path, target: Path, sha256: str) -> Iterator[None]:
-        """Surround the step that gives a restored copy its name, which needs the checksum that the archive has."""
+        """Check a restored copy against the recorded checksum before it gets its name within the context."""
         expected = self._lists.recorded(source)
         if expected not in (None, sha256):
             raise mismatch_error(source, expected, sha256)

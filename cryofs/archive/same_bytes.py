@@ -1,4 +1,4 @@
-"""Byte for byte: an open source file against what a mount would show for it."""
+"""Compare an open source file with what a mount shows for it, byte for byte."""
 
 import os
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.storage.byte_source import fill
 
 _CHUNK = 4 << 20
-# Called with how many bytes more were compared; what it raises ends the comparison.
+# Called with the number of bytes that were compared; an exception that it raises ends the comparison.
 OnBytes = Callable[[int], None]
 
 
@@ -21,7 +21,7 @@ def _ignore(_: int) -> None:
 
 
 class _UnequalError(Exception):
-    """The first byte that differs."""
+    """The files differ, first at this offset."""
 
     def __init__(self, offset: int):
         super().__init__(offset)
@@ -29,7 +29,7 @@ class _UnequalError(Exception):
 
 
 class _Reader:
-    """Compares pieces that come in order with an open file."""
+    """Compares consecutive pieces with an open file."""
 
     def __init__(self, descriptor: int, on_bytes: OnBytes):
         self._descriptor = descriptor
@@ -43,7 +43,7 @@ class _Reader:
         Raises
         ------
         _UnequalError
-            The file has other bytes there, or ends before.
+            The file has other bytes there, or is shorter.
         """
         size = piece.nbytes
         if len(self._memory) < size:
@@ -63,12 +63,12 @@ def movie_difference(
 ) -> int | None:
     """Return the offset of the first byte in which a source differs from an archived movie, None if it is equal.
 
-    The movie is decoded with all checks of `cryofs verify`: strips, frames, the whole, and the TIFF structure.
+    The movie is decoded with all checks of `cryofs verify`: strips, frames, the whole file, and the TIFF structure.
 
     Raises
     ------
     DamagedError, GainError, ChangedError
-        The movie cannot be given back.
+        The movie cannot be restored.
     """
     if movie.record.adopted is not None:
         check_adopted(movie)
@@ -78,7 +78,7 @@ def movie_difference(
 
 
 def tiff_difference(source: int, movie: ArchivedMovie) -> int | None:
-    """Return the offset of the first byte in which a source differs from an adopted TIFF as it was before, or None."""
+    """Return the offset of the first byte in which a source differs from the original of an adopted TIFF, or None."""
     return _difference(source, lambda take: restore_adopted(movie, lambda piece: take(memoryview(piece))), _ignore)
 
 

@@ -1,4 +1,4 @@
-"""What a run is asked to archive: movies, folders, lists -> jobs, each with its place in the archive."""
+"""Turn movies, folders and lists into jobs, each with its place in the archive."""
 
 import os
 from collections import deque
@@ -30,9 +30,9 @@ def collect(
 
     A folder's tree is kept below the root of the archive. A movie given by itself goes to the root; a movie in a list
     goes where the list says, relative to the root (without the leading ``/`` of an absolute path). With `render_eer`,
-    EER files become movies of their fractions. With `folds_case`, names that differ by case only are one name.
+    EER files become movies of their fractions. With `folds_case`, names that differ only in case are one name.
 
-    A symbolic link in a folder stays a link if it leads to the same place in the archive; `links` says what becomes of
+    A symbolic link in a folder stays a link if it leads to the same place in the archive; `links` is the choice for
     the others. A movie that several links lead to is archived once.
     """
     jobs: dict[str, Job] = {}
@@ -42,7 +42,7 @@ def collect(
             problems.append(item)
             continue
         if own := next((part for part in item.target.parts if is_own_name(part)), None):
-            # the archive keeps lists of checksums of its own
+            # the archive has checksum lists of its own
             if own != LIST_NAME:
                 text = f"{item.source}: named like a file of cryofs ({own}); rename it, or remove it if a run left it"
                 problems.append(Problem(item.source, ArchiveError(text)))
@@ -53,7 +53,7 @@ def collect(
         key = name.casefold() if folds_case else name
         twin = jobs.setdefault(key, item)
         if (twin.kind, item.kind) == (Kind.EER, Kind.MOVIE):
-            # a movie that is there wins over one that would be made
+            # an existing movie wins over a rendered one
             jobs[key], item, twin = item, twin, item
         if not _is_same(twin, item):
             text = f"{item.source}: {twin.source} already becomes {twin.target} in the archive; rename one of them"
@@ -69,7 +69,7 @@ def collect(
 
 
 def _all_items(sources: Iterable[Path], archive: Path, links: LinkChoice) -> Iterator[Job | Problem]:
-    """Yield what all sources stand for; links last, when it is known where everything else goes."""
+    """Yield the jobs for all sources; links come last, when the places of all other files are known."""
     places = Places()
     found: list[Link] = []
     for item in chain.from_iterable(items_of(source, archive, places) for source in sources):
@@ -87,15 +87,15 @@ def _all_items(sources: Iterable[Path], archive: Path, links: LinkChoice) -> Ite
 
 
 def lies_in(source: Path, archive: Path) -> bool:
-    """Whether a folder lies in the archive, where what it becomes would be put among its own files."""
+    """Return True if a folder lies in the archive."""
     try:
         return source.is_dir() and is_below(source, archive)
     except OSError:
-        return False  # what cannot be looked at is told of when it is collected
+        return False  # reported when it is collected
 
 
 def is_below(place: Path, folder: Path) -> bool:
-    """Whether a place, which need not be there, lies in a folder or deeper."""
+    """Return True if a path, which need not exist, lies below a folder."""
     return any(same_folder(parent, folder) for parent in Path(os.path.realpath(place)).parents)
 
 
@@ -133,7 +133,7 @@ def _rendered(job: Job) -> Job:
 
 
 def _is_same(one: Job, other: Job) -> bool:
-    """Whether two jobs for one name are one: the same file by two spellings, or folders whose contents go together."""
+    """Return True if two jobs for one name are the same file, or folders whose contents are merged."""
     if one.target != other.target:
         return False
     if one.kind is other.kind is Kind.FOLDER:

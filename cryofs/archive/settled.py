@@ -1,4 +1,4 @@
-"""The archive on its disk: fsync for files and folders, and reads past the page cache."""
+"""Make files and folders of an archive durable, and have them read from the disk."""
 
 import contextlib
 import errno
@@ -15,10 +15,10 @@ _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Settled:
-    """Brings what a run relies on onto the disk, each folder, checksum list and gain reference once.
+    """Makes durable what a run relies on: each folder, checksum list and gain reference once.
 
-    A folder is brought onto the disk after it was listed, so the names that the run found in it stay. Threads may share
-    an instance.
+    A folder is made durable after it was listed, so that the names that the run found are durable. Threads may share an
+    instance.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ class Settled:
         self._done: set[Path] = set()
 
     def folder(self, folder: Path) -> None:
-        """Make the names in a folder durable; of the root of the archive its own name, too."""
+        """Make the names in a folder durable; for the root of the archive also its own name."""
         self.path(folder, os.O_DIRECTORY)
         if folder == self._archive:
-            # the folder above may belong to others, who let nobody list it
+            # the user may not have permission to read the folder above
             with contextlib.suppress(PermissionError):
                 self.path(folder.parent, os.O_DIRECTORY)
 
     def beside(self, folder: Path) -> None:
-        """Make durable what the files of a folder need: its checksum list, the gain references from there upwards."""
+        """Make durable what the files of a folder need: its checksum list, and gain references in it and above."""
         with self._lock:
             if folder in self._done:
                 return
@@ -53,7 +53,7 @@ class Settled:
             self._done.add(folder)
 
     def path(self, path: Path, flags: int = 0) -> None:
-        """Make a file or folder durable, and drop what the page cache holds of it."""
+        """Make a file or folder durable, and drop it from the page cache."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
         try:
             self.file(descriptor, path)
@@ -61,10 +61,10 @@ class Settled:
             os.close(descriptor)
 
     def file(self, descriptor: int, path: Path) -> None:
-        """Make an open file durable, and drop what the page cache holds of it: the next read comes from the disk.
+        """Make an open file durable, and drop it from the page cache, so that the next read comes from the disk.
 
-        Pages that another program is reading at this moment, or has mapped, stay in the cache, and so do caches of the
-        storage itself; all of them have been written by then.
+        Pages that another program is reading or has mapped stay in the cache, and so do caches of the storage itself;
+        all of them were written before.
         """
         try:
             changes.disk.sync(descriptor)
@@ -74,6 +74,6 @@ class Settled:
             if not self._trusted:
                 text = f"{path}: its storage does not support fsync, so it may not be on the disk"
                 raise ArchiveError(f"{text}; pass --trust-storage if you know that it is") from error
-        # storage without a page cache has nothing to drop
+        # some storage has no page cache
         with contextlib.suppress(OSError):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,7 +1,7 @@
-"""Original names: which file of an archive stands for which original, as the main view of a mount shows it.
+"""Original names of the files of an archive, as the main view of a mount shows them.
 
-A mount looks names up one by one (`cryofs.vfs.namespace`). This module lists whole folders, for runs that restore or
-compare originals. Names that a mount derives from a file that it shows as well, such as the `X.mrc` of an EER file, are
+A mount looks up single names (`cryofs.vfs.namespace`). This module lists whole folders, for runs that restore or
+compare originals. Names that a mount derives from a file that it also shows, such as the `X.mrc` of an EER file, are
 not originals and not listed.
 """
 
@@ -29,7 +29,7 @@ from cryofs.movies.gain_library import is_estimated
 
 
 class ShownKind(Enum):
-    """What a mount shows under a name."""
+    """The kind of a name in a mount."""
 
     FOLDER = "a folder"
     LINK = "a symbolic link"
@@ -45,15 +45,15 @@ class Shown:
     Attributes
     ----------
     path : Path
-        The file of the archive behind it.
+        The file of the archive.
     found : os.stat_result
-        Its inode, of a link that of the link itself.
+        Inode of this file; for a link, of the link itself.
     record : Record or None
         The record of an archived movie.
     error : Exception or None
         Why the record of an archived movie cannot be read.
     optional : bool
-        True for what the archive holds besides originals.
+        True if the archive holds the file in addition to originals.
     """
 
     kind: ShownKind
@@ -65,13 +65,13 @@ class Shown:
 
 
 def restored_name(name: str, record: Record) -> str:
-    """Return the name of the original that an archived movie gives back; one that was adopted keeps its own."""
-    # foreign_name covers X.tif as well, an archived movie that was renamed
+    """Return the name of the original of an archived movie; an adopted movie keeps its own name."""
+    # foreign_name covers X.tif too, an archived movie that was renamed
     return name if record.adopted is not None else foreign_name(name) or name
 
 
 def kind_of(found: os.stat_result) -> ShownKind:
-    """Return what an inode is, by itself."""
+    """Return the kind of an inode."""
     if stat.S_ISDIR(found.st_mode):
         return ShownKind.FOLDER
     if stat.S_ISLNK(found.st_mode):
@@ -80,7 +80,7 @@ def kind_of(found: os.stat_result) -> ShownKind:
 
 
 def shown_in(folder: Path, root: Path) -> dict[str, Shown]:
-    """Return what a mount of `root` shows in a folder of it, by name; only originals, no derived names.
+    """Return what a mount of `root` shows in one of its folders, by name; originals only, not derived names.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def renamed_movie(folder: Path, name: str) -> Shown | None:
 
 
 def is_renamed_movie(shown: Shown) -> bool:
-    """Return True for an archived movie under another name: a mount shows the file itself and the original besides."""
+    """Return True for an archived movie that was renamed, so that a mount shows both the file and the original."""
     if shown.kind is not ShownKind.FILE or not is_tiff_name(shown.path.name):
         return False
     try:
@@ -148,17 +148,17 @@ def is_renamed_movie(shown: Shown) -> bool:
 
 
 def _movie(path: Path, state: os.stat_result) -> Shown | None:
-    """An archived movie under the name that compress gave it."""
+    """Return the archived movie of a file that has a name given by compress, or None."""
     if original_name(path.name) is None or not stat.S_ISREG(state.st_mode):
         return None
     try:
         record = held_movie(path)
     except (CryofsError, OSError) as error:
-        # listed by mounts, too, so that the loss is seen
+        # mounts list it too, so that the damage is noticed
         return Shown(ShownKind.MOVIE, path, state, error=error)
     if record is None:
         return None
-    # what was rendered from an EER file or adopted stands for no original of this name
+    # movies that were rendered from EER files or adopted have no original of this name
     optional = record.rendered is not None or record.adopted is not None
     return Shown(ShownKind.MOVIE, path, state, record, optional=optional)
 
@@ -174,7 +174,7 @@ def _is_estimated(path: Path) -> bool:
         with path.open("rb") as file:
             return is_estimated(file.fileno())
     except OSError:
-        return False  # shown; reading it returns the error
+        return False  # shown; reading it reports the error
 
 
 def _holds_foreign(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Verifying archives: archived movies against their records, all other files against the checksum lists."""
+"""Verify archives: archived movies against their records, other files against checksum lists."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -33,7 +33,7 @@ class Checked:
     without_file : int
         Lines of checksum lists whose file is missing; each counts as failed as well.
     without_anything : list of Path
-        Folders that were named and in which nothing has a checksum.
+        Folders that the user named and in which no file has a checksum.
     """
 
     movies: int = 0
@@ -47,7 +47,7 @@ class Checked:
     without_anything: list[Path] = field(default_factory=list)
 
     def count(self, movie: ArchivedMovie) -> None:
-        """Add a movie that is good."""
+        """Add an intact movie."""
         self.movies += 1
         self.original_bytes += movie.record.original.bytes
         self.stored_bytes += movie.stored_bytes
@@ -61,7 +61,7 @@ def verify(
     on_bytes: OnFrame,
     on_unchecked: Callable[[Path], object] = lambda _: None,
 ) -> Checked:
-    """Check everything in some files, lists or archives, as far as it has a checksum.
+    """Check everything that has a checksum in some files, lists or archives.
 
     Archived movies are decoded, and every frame, the whole file and the TIFF structure are checked against the record.
     All other files are checked against the checksum list of their folder. A file without a checksum is a failure if it
@@ -70,7 +70,7 @@ def verify(
     Parameters
     ----------
     on_bytes : callable
-        Called with the number of stored bytes that were checked; `begin` gets their sum.
+        Called with the number of stored bytes that were checked; `begin` receives the total.
     on_unchecked : callable
         Called with each file that has no checksum.
     """
@@ -141,7 +141,7 @@ def _verify_files(
 
 
 def _check_reference(movie: ArchivedMovie, root: Path | None, gains: dict[Path | None, GainLibrary]) -> None:
-    """Raise GainError where the gain reference that a movie needs is gone, or where a mount does not look for it."""
+    """Raise GainError if the gain reference of a movie is missing, or lies where a mount does not find it."""
     if (gain := movie.record.needed_gain) is None:
         return
     try:
@@ -149,14 +149,14 @@ def _check_reference(movie: ArchivedMovie, root: Path | None, gains: dict[Path |
     except GainError:
         if root is None:
             raise
-        # the one that is not bound to a folder
+        # the library without a root searches all folders above
         gains[None].get(gain.sha256, root.parent, movie.name)
         text = f"{movie.name}: its gain reference lies above {root}, where a mount of this folder does not look"
         raise GainError(f"{text}; copy it into the folder, or verify the whole archive") from None
 
 
 def feed(movie: ArchivedMovie, take: Callable[[memoryview], object], on_frame: OnFrame) -> None:
-    """Hand out the bytes of the original, which are summed meanwhile where the sum of the whole is known."""
+    """Pass the bytes of the original on, and check them against the SHA-256 of the whole file if it is known."""
     recorded = movie.record.original.sha256
     digest = hashlib.sha256()
     with ThreadPoolExecutor(1, "sums") as beside:
@@ -168,7 +168,8 @@ def feed(movie: ArchivedMovie, take: Callable[[memoryview], object], on_frame: O
                 summed.result()
             if not isinstance(piece, bytes):
                 on_frame(1)
-    if recorded not in (None, digest.hexdigest()):
+    if recorded is not None and recorded != (found := digest.hexdigest()):
+        text = f"{movie.name}: checksum mismatch in the restored file"
         raise DamagedError(
-            f"{movie.name}: the restored file has another SHA-256 than recorded; restore it from a backup"
+            f"{text} (expected SHA-256 {recorded[:16]}..., got {found[:16]}...); restore the archive from a backup"
         )

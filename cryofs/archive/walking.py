@@ -1,4 +1,4 @@
-"""Everything that a source stands for: files of a folder's tree, movies of a list, the links among them."""
+"""List the files of sources: the tree of a folder, the movies of a list, and the links among them."""
 
 import os
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ class Link:
     Attributes
     ----------
     target : Path
-        Its name in the archive.
+        The name in the archive.
     root : Path
-        The folder whose tree is archived; a link that leads out of it leads out of the archive.
+        The folder whose tree is archived; a link out of it leads out of the archive.
     """
 
     path: Path
@@ -32,17 +32,17 @@ class Link:
 
 @dataclass
 class Places:
-    """Names in the archive of what is archived, by real paths."""
+    """Names in the archive, by the real paths of files and folders."""
 
     folders: dict[str, Path] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
 
     def known(self, real: str) -> Path | None:
-        """Return the name of a file or folder that was archived by itself or as the root of a tree."""
+        """Return the name of a file or folder that was named by itself or is the root of a tree."""
         return self.files.get(real) or self.folders.get(real)
 
     def name_of(self, real: str) -> Path | None:
-        """Return the original name under which the archive has a file or folder, None if it has none."""
+        """Return the original name of a file or folder in the archive, or None if it is not in the archive."""
         folder, _, name = real.rpartition("/")
         if (known := self.known(real)) is not None or folder not in self.folders:
             return known
@@ -50,7 +50,7 @@ class Places:
 
 
 def items_of(source: Path, archive: Path | None, places: Places) -> Iterator[Job | Problem | Link]:
-    """Yield what a source stands for; where `archive` is None, files keep their names."""
+    """Yield the jobs for a source; if `archive` is None, files keep their names."""
     try:
         if source.is_dir() and archive is not None and same_folder(source, archive):
             text = f"{source}: source and archive are one folder; name another archive with -o"
@@ -69,9 +69,9 @@ def items_of(source: Path, archive: Path | None, places: Places) -> Iterator[Job
 
 
 def _listed(source: Path, archive: Path | None, places: Places) -> Iterator[Job | Problem]:
-    """Movies in a list, relative to where the command runs, as RELION has it, or else to the list.
+    """Yield the movies in a list, relative to the working directory, as in RELION, or else to the list.
 
-    In an archive a list of originals serves for their archived movies, and those beside the list come first: the
+    In an archive, a list of originals also names their archived movies; files beside the list come first, because the
     command may run where the originals are.
     """
     try:
@@ -87,21 +87,21 @@ def _listed(source: Path, archive: Path | None, places: Places) -> Iterator[Job 
         if here:
             yield named(here[0], _inside(Path(name)).with_name(here[0].name), archive, places)
         else:
-            text = f"{name}: listed in {source}, but not there; run in the folder where its names begin, or correct it"
+            text = f"{name}: listed in {source}, but missing; run in the folder where its names begin, or correct it"
             yield Problem(Path(name), ArchiveError(text))
 
 
 def walk(
     folder: Path, archive: Path | None, places: Places, base: Path = Path(), *, once: bool = False
 ) -> Iterator[Job | Problem | Link]:
-    """Yield everything below a folder apart from the archive itself.
+    """Yield everything below a folder except the archive itself.
 
     Parameters
     ----------
     base : Path
         Name of the folder in the archive.
     once : bool
-        Whether what has a place in the archive already becomes a link to it.
+        Whether files that are in the archive already become links.
     """
     errors: list[OSError] = []
     for place, names, files in os.walk(folder, onerror=errors.append):
@@ -133,30 +133,30 @@ def walk(
 
 
 def _is_passed_over(folder: Path, archive: Path | None) -> bool:
-    """Return True for the archive among the sources, and for cryofs's own folders in an archive."""
+    """Return True for the archive below a source, and for folders of cryofs in an archive."""
     return is_own_name(folder.name) if archive is None else same_folder(folder, archive)
 
 
 def unreadable(path: Path, error: OSError) -> Problem:
-    """Return the problem with a source that cannot be read."""
+    """Return the problem for a source that cannot be read."""
     return Problem(path, ArchiveError(explain(error, path)))
 
 
 def named(source: Path, target: Path, archive: Path | None, places: Places) -> Job:
-    """Return the job for a file that was named or linked, and note where it goes."""
+    """Return the job for a file that was named or linked, and note its place."""
     places.files.setdefault(os.path.realpath(source), target)
     return job_of(source, target, archive)
 
 
 def job_of(source: Path, target: Path, archive: Path | None) -> Job:
-    """Return the job for a file: a movie by its name, unless it is a file of an archive itself."""
+    """Return the job for a file: a movie by its name, or any file of an archive."""
     if archive is not None and is_movie_name(target.name):
         return Job(Kind.MOVIE, source, target.with_name(archived_name(target.name)))
     return Job(Kind.FILE, source, target)
 
 
 def _inside(name: Path) -> Path:
-    """A listed path as a path below the archive's root."""
+    """Return a listed path as a path below the root of the archive."""
     path = Path(os.path.normpath(name))
     return path.relative_to(path.anchor) if path.is_absolute() else Path(*(part for part in path.parts if part != ".."))
 
@@ -170,5 +170,5 @@ def same_folder(one: Path, other: Path) -> bool:
 
 
 def relative_link(name: Path, target: Path) -> Path:
-    """Return the text of a link of a name in the archive that leads to another name in it."""
+    """Return the text of a link from one name of the archive to another."""
     return Path(os.path.relpath(target, name.parent))

@@ -1,4 +1,4 @@
-"""Files that are copied into an archive as they are; each is done once its checksum is on the disk."""
+"""Plain copies of files in an archive; a copy is done once its checksum is durable."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +52,7 @@ class Copies:
         return True
 
     def copy(self, source: Path, target: Path) -> None:
-        """Copy a file, and have its checksum recorded."""
+        """Copy a file and record its checksum."""
         copied = file_copy.copy_file(source, target, self._lists.replacing)
         if not has_line(self._root, target) or self._lists.recorded(target) == copied.sha256:
             self._on_copied(source)
@@ -60,7 +60,7 @@ class Copies:
             self._record(source, target, copied, is_new=True)
 
     def link(self, source: Path, first: Path, target: Path) -> bool:
-        """Give a copy a second name, as its source has; False if that cannot be done here."""
+        """Give a copy a second name, like its source; False if the file system does not support it."""
         sha256 = self._waiting[first][2] if first in self._waiting else self._lists.recorded(first)
         if sha256 is None or not has_line(self._root, target):
             return False

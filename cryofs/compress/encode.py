@@ -1,4 +1,4 @@
-"""Frames of a movie, encoded: bands by the workers of a pool, frames in order for the movie's own thread."""
+"""Encode the frames of a movie: bands in the threads of a pool, and frames in order for the movie's own thread."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from cryofs.kernels.from_counts import Exceptions
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.checksums import quick_sum
 
-# Frames whose bands are being encoded, and frames being joined, before the oldest is waited for.
+# Frames whose bands are being encoded, and frames being joined, at most.
 _FRAMES_AHEAD = 2
 
 
 @dataclass(frozen=True)
 class _EncodedBand:
-    """Neighbouring strips of a frame; the exceptions begin at a flat index of the frame."""
+    """Adjacent strips of a frame; positions of exceptions count from a flat index of the frame."""
 
     strips: list[bytes]
     strip_sums: list[str]
@@ -33,7 +33,7 @@ class _EncodedBand:
 
 @dataclass(frozen=True)
 class StoredExceptions:
-    """Exceptions of a frame, deflated; the blob's offset is still to be set."""
+    """Exceptions of a frame, deflated; the offset of the blob is not set yet."""
 
     count: int
     near: int
@@ -43,7 +43,7 @@ class StoredExceptions:
 
 @dataclass(frozen=True)
 class EncodedFrame:
-    """A frame as it is to be stored, the range of its counts, and how many are beyond the pixel type."""
+    """An encoded frame, the range of its counts, and how many of them exceed the pixel type."""
 
     strips: list[bytes]
     strip_sums: list[str]
@@ -64,12 +64,12 @@ class EncodedFrame:
 
     @property
     def narrowing_bytes(self) -> int:
-        """Size of those exceptions that a wider pixel type would hold."""
+        """Size of the exceptions that a wider pixel type would hold."""
         return len(self.exceptions.stored) * self.beyond // self.exceptions.count if self.exceptions else 0
 
 
 def encode_frames(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers) -> Iterator[EncodedFrame]:
-    """Frames in order, each read once; the sums are complete when the last frame was given."""
+    """Yield the frames in order, each read once; the sums are complete after the last frame."""
     pool = workers.pool
     memory = BandMemory(workers.bands_ahead, largest_band(movie, plan.layout))
     reading: deque[list[Future[_EncodedBand]]] = deque()
@@ -113,7 +113,7 @@ def _encode_band(movie: SourceMovie, plan: Plan, band: Band, scratch: Scratch) -
 
 
 def _join(bands: list[_EncodedBand]) -> EncodedFrame:
-    """A frame from its bands, which are in the order of frame rows; page order is the reverse."""
+    """Join the bands of a frame, which come in the order of frame rows; page order is the reverse."""
     return EncodedFrame(
         strips=[strip for band in reversed(bands) for strip in band.strips],
         strip_sums=[strip_sum for band in reversed(bands) for strip_sum in band.strip_sums],

@@ -1,6 +1,6 @@
-"""The ways to encode strips that are tried on a movie's samples: one table, the faster first.
+"""The encoders that are tried on the samples of a movie: one table, the fastest first.
 
-Every one makes streams that any TIFF reader decodes. What is new here is one more line.
+All of them write streams that any TIFF reader decodes. A new encoder is one more line of the table.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from cryofs.formats.tiff_pages import WORK_ROWS
 
 CompressionChoice = Literal["auto", "lzw", "deflate", "none"]
 
-# LZW begins each strip with an empty dictionary, which costs 0.03 % with a quarter of these rows.
+# LZW begins each strip with an empty dictionary; a quarter of these rows would cost 0.03 % of the size.
 _LZW_ROWS = 4096
-# The encoder for small counts loses by larger ones, so these may be so few.
+# Largest share of large values for which the encoder for small counts is used.
 _LARGE_SHARE = 1e-3
 
 
@@ -30,13 +30,13 @@ class Candidate:
     Attributes
     ----------
     codec : Codec
-        What a reader must know.
+        Compression and predictor that readers need.
     encode : callable
         Array of shape (rows, nx) -> bytes.
     serves : str
-        Pixels that it is tried on: of one byte, wider integers, floats; or any.
+        Pixels that it is tried on: one byte, wider integers, floats, or any.
     rows : int
-        Rows a strip.
+        Rows per strip.
     """
 
     name: str
@@ -76,7 +76,7 @@ _NONE = Candidate("none", Codec("none"), deflate.encode_nothing, "any")
 
 
 def candidates(dtype: np.dtype[Any], choice: CompressionChoice, deflate_level: int | None) -> list[Candidate]:
-    """Candidates for pixels of a type, the faster first; those that a user's choice leaves."""
+    """Return the candidates for a pixel type that the user's choice allows, the fastest first."""
     if choice == "none":
         return [_NONE]
     if deflate_level is not None:

@@ -1,4 +1,4 @@
-"""What an archive holds already: whether a movie or a file has been done before, and what it may not overwrite."""
+"""What an archive holds already: movies and files that are done, and files that must not be overwritten."""
 
 import os
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from cryofs.text import as_unicode
 
 @dataclass(frozen=True)
 class MovieInfo:
-    """What is known of a movie from its header and its inode; `bytes` is the size of the file that it is in."""
+    """Facts about a movie from its header and its inode; `bytes` is the size of its file."""
 
     path: Path
     shape: tuple[int, int, int]
@@ -32,17 +32,17 @@ class MovieInfo:
 
 
 def look_at(movie: SourceMovie, path: Path) -> MovieInfo:
-    """What is known of a movie before anything of it is decoded."""
+    """Return the facts about a movie that need no decoding."""
     rendered = None
     if isinstance(movie, EerMovie):
-        # which frames are damaged is known once they are rendered
+        # damaged frames are known only after rendering
         rendered = msgspec.structs.replace(rendered_from(movie), damaged_frames=[])
     size, mtime_ns = movie.state
     return MovieInfo(path, movie.shape, movie.mrc_header.mode, size, movie.layout.total_bytes, mtime_ns, rendered)
 
 
 def rendered_from(movie: EerMovie) -> Rendered:
-    """What the record says of the EER file that a movie is rendered from."""
+    """Return the description of the rendered EER file that goes into the record."""
     return Rendered(
         name=as_unicode(movie.path.name),
         bytes=movie.stat.st_size,
@@ -55,7 +55,7 @@ def rendered_from(movie: EerMovie) -> Rendered:
 
 
 def is_done(target: Path, info: MovieInfo, references: References) -> bool:
-    """Whether the archive holds this very movie and what it needs; another one of that name is done again."""
+    """Return True if the archive holds this movie, not another of its name, and the gain reference that it needs."""
     try:
         record = held_movie(target)
     except CryofsError:
@@ -70,20 +70,20 @@ def is_done(target: Path, info: MovieInfo, references: References) -> bool:
 
 
 def is_copy(source: Path, target: Path) -> bool:
-    """Whether a file of the archive is a copy of a source, by size and time."""
+    """Return True if a file of the archive is a copy of a source, by size and time."""
     there = regular_file(target)
     here = source.stat()
     return there is not None and (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
 
 
 def replaced_text(target: Path, size: int, mtime_ns: int) -> str:
-    """What the user is told of an original that the archive holds no longer."""
+    """Return the message about an original that was replaced in the archive."""
     time = np.datetime64(mtime_ns, "ns").astype("datetime64[s]")
     return f"{target}: the archive held another original of this name ({size} bytes, {time} UTC): replaced"
 
 
 def refuse_clash(source: Path, target: Path) -> None:
-    """Refuse to overwrite an archived movie by a file of the same name."""
+    """Raise ArchiveError if a file would overwrite an archived movie of the same name."""
     if original_name(target.name) is None or not target.is_file():
         return
     with target.open("rb") as file:
@@ -92,7 +92,7 @@ def refuse_clash(source: Path, target: Path) -> None:
 
 
 def refuse_without_gain(source: Path) -> None:
-    """Refuse an archived movie that needs a gain reference: that one would not come along."""
+    """Raise ArchiveError for an archived movie that needs a gain reference, which would not be copied with it."""
     record = held_movie(source.resolve()) if is_tiff_name(source.name) else None
     if record is not None and record.needed_gain is not None:
         raise ArchiveError(

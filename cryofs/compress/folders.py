@@ -1,4 +1,4 @@
-"""The folders of an archive while a run writes into them: made, writable, and without what killed runs left."""
+"""The folders of an archive while a run writes into them: made, writable, and without drafts of killed runs."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from cryofs.storage.folders import make_folders
 
 
 class Folders:
-    """Folders of the archive at `root`, for as long as the context lasts; `sources` are folders that are read."""
+    """Folders of the archive at `root` while the context lasts; `sources` are folders that the run reads."""
 
     def __init__(self, root: Path, sources: Iterable[Path]):
         self._root = root
@@ -30,19 +30,19 @@ class Folders:
                 changes.disk.set_mode(folder, mode)
 
     def make(self, below: Path) -> None:
-        """Make a folder, and whatever else it takes to write into it.
+        """Make a folder, and make it writable.
 
         Raises
         ------
         ArchiveError
-            Something else has its name, or it is a source.
+            A file or link has its name, or it is a source.
         """
         folder = make_folders(self._root, below, self._made.append)
         if _identity(folder) in self._sources:
             raise ArchiveError(f"{folder}: is a source and would be written into; name another archive with -o")
-        # the root's mode is its owner's own wish
+        # the mode of the root is left to its owner
         if below != Path() and not os.access(folder, os.W_OK | os.X_OK):
-            # an earlier run gave it the mode of its original; files will tell where that cannot be changed
+            # an earlier run gave it the mode of its original; if it stays read-only, its files fail
             mode = stat.S_IMODE(folder.stat().st_mode)
             with contextlib.suppress(OSError):
                 changes.disk.set_mode(folder, mode | stat.S_IRWXU)
@@ -50,14 +50,14 @@ class Folders:
         atomic_file.remove_stale_drafts(folder)
 
     def remove_link(self, below: Path, source: Path) -> None:
-        """Make room for a folder where an earlier run stored the link that leads to it, like the one at `source`."""
+        """Remove the link that an earlier run stored, like the one at `source`, where a folder is needed now."""
         place = self._root / below
         if place.is_symlink() and place.readlink() == source.readlink():
             changes.disk.remove(place)
             atomic_file.sync_folder(place.parent)
 
     def remove_empty(self, jobs: Iterable[Job]) -> None:
-        """Remove the folders that were made here and are empty, unless their originals are."""
+        """Remove the folders that were made here and are empty, unless their originals are empty too."""
         originals = {self._root / job.target: job.source for job in jobs if job.kind is Kind.FOLDER}
         for folder in reversed(self._made):
             original = originals.get(folder)

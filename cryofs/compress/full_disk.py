@@ -1,4 +1,4 @@
-"""A run whose storage has no space left: how much is missing, and what is not done."""
+"""Report a full disk: how many sources are not done, and how much space they need."""
 
 import errno
 import os

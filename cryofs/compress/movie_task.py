@@ -1,4 +1,4 @@
-"""Storing the movies of a run one after the other: what belongs to one process of it."""
+"""Store movies of a run one after the other: the part of a run that one process carries out."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -32,20 +32,20 @@ from cryofs.storage.file_state import state_of
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """What the user chose.
+    """Choices of the user.
 
     Attributes
     ----------
     gain : Path or str
         A gain reference, a folder of references, "auto" or "none".
     rendering : Rendering or None
-        For EER files that become TIFF.
+        How EER files are rendered to TIFF; None keeps them.
     links : str
-        What becomes of links that lead out of the sources.
+        How links that lead out of the sources are stored.
     strict : bool
-        Whether files called like movies that cannot be archived as such are failures.
+        Whether a file called like a movie fails if it cannot be archived as a movie.
     least_saving : float
-        Share of its size that a movie has to save; one that saves less is kept as a plain copy.
+        Share of its size that a movie must save; a movie that saves less is kept as a plain copy.
     """
 
     gain: Path | Literal["auto", "none"] = "auto"
@@ -60,12 +60,12 @@ class CompressOptions:
 
 @dataclass(frozen=True)
 class Stored:
-    """A movie in the archive: sizes of its source and its file, and what the user may want to know.
+    """A movie in the archive: sizes of its source and its file, and a note for the user.
 
     Attributes
     ----------
     replaced : str or None
-        What is said of another original that the archive held under this name.
+        The message about another original of this name that was replaced.
     """
 
     source_bytes: int
@@ -111,7 +111,7 @@ class Archiver:
         Raises
         ------
         CryofsError
-            It cannot be stored, whatever the reason, and nothing of it stays behind.
+            The movie cannot be stored. No file is left behind.
         """
         try:
             return self._store(job, on_frame, known)
@@ -122,11 +122,13 @@ class Archiver:
                 raise FullDiskError(error.strerror) from error
             raise ArchiveError(f"{job.source}: not stored: {explain(error)}") from error
         except MemoryError as error:
-            raise ArchiveError(f"{job.source}: memory is short ({error}); try fewer --jobs") from error
+            raise ArchiveError(f"{job.source}: memory is short ({error}); use fewer --jobs") from error
         except Exception as error:
-            # one movie that nobody thought of must not keep the others from being stored
+            # an unforeseen error of one movie must not end the run
             what = f"{type(error).__name__}: {error}"
-            raise ArchiveError(f"{job.source}: not stored, by a fault of cryofs ({what}); please report it") from error
+            raise ArchiveError(
+                f"{job.source}: not stored because of a fault of cryofs ({what}); please report it"
+            ) from error
         finally:
             self.sources.release(job)
 
@@ -151,11 +153,11 @@ class Archiver:
             return Stored(movie.stat.st_size, stored, note, replaced)
 
     def _is_served(self, used: Reference | None) -> bool:
-        """Whether a movie uses what the user gave: this reference, or any where a folder of several was given."""
+        """Return True if a movie uses the given reference, or any reference if several were given."""
         return used is self._given[0] if len(self._given) == 1 else used is not None
 
     def _limit(self, job: Job, movie: SourceMovie) -> float | None:
-        """Return how many bytes a stored movie may take; None for one that is stored whatever its size."""
+        """Return how many bytes a stored movie may take; None if its size does not matter."""
         target = self._archive / job.target
         asked_for = job.kind is Kind.EER or self._options.coding.compression == "none"
         if asked_for or os.path.lexists(target) or is_reference_name(original_name(target.name) or ""):
@@ -189,12 +191,12 @@ class StoreMovies:
 
 
 def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
-    """What is said of another original under this name, which this one replaces.
+    """Return the message about another original of this name that is replaced, or None.
 
     Raises
     ------
     ArchiveError
-        No movie that compress wrote has the name, but another file, which would be lost.
+        Another file, which compress did not write, has the name and would be lost.
     """
     if not os.path.lexists(target):
         return None
@@ -214,7 +216,7 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
 
 
 def _not_used(source: Path, given: list[Reference], movie: SourceMovie) -> str | None:
-    """Return what the log says about a movie that no given gain reference served."""
+    """Return the log line about a movie that no given gain reference fits."""
     if movie.mrc_header.mode != MODE_FLOAT32:
         return None
     if len(given) > 1:

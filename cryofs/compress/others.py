@@ -1,4 +1,4 @@
-"""What a run stores besides movies: files that stay as they are, their further names, and symbolic links."""
+"""Files of a run that are not movies: plain copies, hard links and symbolic links."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,7 +64,7 @@ class Others:
             raise FullDiskError(self._full.strerror)
 
     def store(self, job: Job) -> None:
-        """Copy a file or store a link, and report what goes wrong.
+        """Copy a file or store a link, and report errors.
 
         Raises
         ------

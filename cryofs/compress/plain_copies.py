@@ -1,7 +1,7 @@
 """Movies that are kept as plain copies: files called like movies that are not, and movies that would not get smaller.
 
-When a later run archives such a movie, its plain copy goes, but only after the archived movie has its final name, and
-only if it still has the bytes that were copied.
+When a later run archives such a movie, its plain copy is removed, but only after the archived movie has its final name,
+and only if the copy still has the bytes that were copied.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from cryofs.storage.checksums import file_sha256
 
 
 def plain_target(job: Job) -> Path:
-    """Return the name in the archive that the plain copy of a movie has: its own."""
+    """Return the name of the plain copy of a movie in the archive: the name of the original."""
     return job.target.with_name(original_name(job.target.name) or job.target.name)
 
 
@@ -26,7 +26,7 @@ def plain_job(job: Job, archive: Path, reason: CryofsError) -> Job:
     Raises
     ------
     CryofsError
-        The archive has a movie of this name, which stays; or the name is one that mounts hide.
+        The archive keeps a movie of this name, or mounts hide the name.
     """
     target = plain_target(job)
     if is_reference_name(target.name):
@@ -43,10 +43,10 @@ def remove_plain_copy(archived: Path, plain: Path, lists: ChecksumLists) -> None
     Raises
     ------
     ArchiveError
-        It is not what was copied; it stays.
+        The copy was changed, so it is kept.
     """
     if plain.is_symlink():
-        # stored by a run before the movie was
+        # an earlier run stored a link under this name
         changes.disk.remove(plain)
         atomic_file.sync_folder(plain.parent)
     elif atomic_file.regular_file(plain) is not None:

@@ -1,4 +1,4 @@
-"""How a movie is stored: as counts or plain, in which type, by which codec. Measured on samples, never guessed."""
+"""How a movie is stored: as counts or plain values, in which type, by which codec; measured on samples."""
 
 from collections.abc import Iterable
 from concurrent.futures import Executor
@@ -20,16 +20,16 @@ from cryofs.movies.source import SourceMovie
 
 NarrowChoice = Literal["auto", "exact", "never"]
 
-# The rule of choice, size first and speed second: the fastest candidate that is no larger than the smallest by this.
+# Size first, speed second: the fastest candidate that is within this factor of the smallest is chosen.
 _SPEED_ALLOWANCE = 1.01
-# Counts are kept unless plain values are smaller by more than this: readers of the TIFF are better served by counts.
+# Counts are kept unless plain values are smaller than this share: counts are more useful to readers of the TIFF.
 _PLAIN_ALLOWANCE = 0.95
-# Values most of which are exceptions are no counts, whatever they would take.
+# If more than this share of the values are exceptions, the values are not counts, whatever their size.
 _MOSTLY = 0.5
-# Rows of a sample that tell the size of plain values, which take long to encode.
+# Rows of a sample from which the size of plain values is estimated, because these take long to encode.
 _PLAIN_ROWS = 16
-# Values too large for a narrow type become exceptions as long as these take no more than this share of the strips: the
-# next wider type takes a fifth more at least (an empty byte a pixel costs a bit or two), and readers lose nothing.
+# Values too large for a narrow type become exceptions as long as these take at most this share of the strips: the next
+# wider type takes at least a fifth more, because an empty byte per pixel costs a bit or two.
 _NARROWING_COST = 0.05
 # Room between the size expected from the samples and the end of classic TIFF.
 _CLASSIC_ROOM = 0.9
@@ -37,17 +37,17 @@ _CLASSIC_ROOM = 0.9
 
 @dataclass(frozen=True)
 class Coding:
-    """What the user chose.
+    """Choices of the user.
 
     Attributes
     ----------
     deflate_level : int or None
-        None: what suits counts.
+        None selects by measuring.
     line_by_line : bool
-        One row a strip.
+        One row per strip.
     narrow : str
-        Whether pixels may be narrower than the rarest values: ``"auto"`` where that saves, ``"exact"`` of the narrowest
-        type that holds all values, ``"never"`` as wide as the original's.
+        Whether pixels may be narrower than the rarest values: ``"auto"`` if that saves space, ``"exact"`` for the
+        narrowest type that holds all values, ``"never"`` for the width of the original.
     """
 
     compression: CompressionChoice = "auto"
@@ -69,7 +69,7 @@ class Plan:
     big : bool
         BigTIFF.
     plain : Plan or None
-        What to fall back to, where the counts turn out to cost more.
+        The plan to fall back to if the counts turn out to cost more.
     frame_bytes : float
         Expected size of a stored frame.
     """
@@ -83,14 +83,14 @@ class Plan:
     frame_bytes: float
 
     def dtype_for(self, lowest: int, highest: int) -> np.dtype[Any]:
-        """The narrowest pixel type for all counts of a range that the user's choice leaves."""
+        """Return the narrowest pixel type for a range of counts that the user's choice allows."""
         dtype = to_counts.narrowest_dtype(lowest, highest)
         if self.coding.narrow == "never" and dtype.itemsize < self.layout.dtype.itemsize:
             return np.dtype(f"{dtype.kind}{self.layout.dtype.itemsize}")
         return dtype
 
     def with_dtype(self, dtype: np.dtype[Any], samples: list[Sample], pool: Executor) -> "Plan":
-        """The same plan with another pixel type, and what encodes that best."""
+        """Return this plan with another pixel type and the best encoder for it."""
         forms = _convert(samples, self.reference, dtype)
         candidate = _smallest([form.stored for form in forms], self.coding, pool)[0]
         rows = _strip_rows(candidate, self.coding, self.layout.ny)
@@ -98,16 +98,16 @@ class Plan:
         return replace(self, layout=layout, candidate=candidate)
 
     def holds(self, lowest: int, highest: int) -> bool:
-        """Whether the pixel type holds all counts of a range."""
+        """Return True if the pixel type holds all counts of a range."""
         dtype = self.layout.dtype
         return dtype.kind == "f" or (np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max)
 
     def as_big(self) -> "Plan":
-        """The same plan as BigTIFF."""
+        """Return this plan as BigTIFF."""
         return replace(self, big=True)
 
     def affords(self, narrowing_bytes: int, strip_bytes: int) -> bool:
-        """Whether values beyond the pixel type, which take so many bytes, may stay exceptions."""
+        """Return True if values beyond the pixel type, which take so many bytes, may stay exceptions."""
         return self.coding.narrow == "auto" and narrowing_bytes <= _NARROWING_COST * strip_bytes
 
 
@@ -141,7 +141,7 @@ def make_plan(
 
 
 def exception_bytes(found: Iterable[Exceptions]) -> int:
-    """Stored size of exceptions."""
+    """Return the stored size of exceptions."""
     return sum(
         record.deflated_size(exception_block.pack(part.positions, part.originals, part.near, part.steps))
         for part in found
@@ -150,7 +150,7 @@ def exception_bytes(found: Iterable[Exceptions]) -> int:
 
 
 def _narrowing_bytes(forms: list[Counts]) -> int:
-    """Stored size of those exceptions that a wider pixel type would hold."""
+    """Return the stored size of the exceptions that a wider pixel type would hold."""
     beyond, count = sum(form.beyond for form in forms), sum(form.exceptions.count for form in forms)
     return exception_bytes(form.exceptions for form in forms) * beyond // max(count, 1)
 
@@ -158,7 +158,7 @@ def _narrowing_bytes(forms: list[Counts]) -> int:
 def _as_counts(
     samples: list[Sample], original: np.dtype[Any], reference: Reference | None, coding: Coding, pool: Executor
 ) -> list[Counts]:
-    """Samples as counts of the type that the user's choice leaves, narrow where that pays."""
+    """Convert samples to counts of a type that the user's choice allows, narrow if that saves space."""
     forms = _convert(samples, reference, np.dtype("u1"))
     lowest, highest = min(form.lowest for form in forms), max(form.highest for form in forms)
     exact = to_counts.narrowest_dtype(lowest, highest)
@@ -185,7 +185,7 @@ def _strip_rows(candidate: Candidate, coding: Coding, ny: int) -> int:
 
 
 def _smallest(parts: list[NDArray[Any]], coding: Coding, pool: Executor) -> tuple[Candidate, int]:
-    """The fastest candidate within the allowance of the smallest, and the size of the parts by it."""
+    """Return the fastest candidate within the allowance of the smallest, and the encoded size of the parts."""
     tried = candidates(parts[0].dtype, coding.compression, coding.deflate_level)
     strips = [strip for part in parts for strip in (part[:, np.newaxis] if coding.line_by_line else [part])]
     encoded = [pool.submit(_encoded_size, candidate, strips) for candidate in tried]

@@ -1,8 +1,8 @@
-"""A movie read once, in order, in bands of rows: summed on the way, and handed to whoever encodes them.
+"""Read a movie once, in order, in bands of rows, which are summed and handed to the encoder.
 
-Threads: the movie's own thread iterates and reads; a thread beside it takes the sums, in the same order; a band belongs
-to one worker, which gives its memory back. As many bands are under way as there is memory for, so that a fast reader
-waits for the others.
+Threads: the movie's own thread iterates and reads; a second thread computes the sums, in the same order; a band belongs
+to one worker, which releases its memory. The number of pieces of memory limits how many bands are in progress, so that
+a fast reader waits for the workers.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ from cryofs.storage.checksums import RunningSum
 
 
 class Scratch(threading.local):
-    """Memory that a thread uses for one piece of work after the other: new pages cost as much as some of the work."""
+    """Memory that a thread reuses: new pages would cost as much time as some of the work."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """So many bytes, until the thread asks again."""
+        """Return so many bytes, which are valid until the next call of the thread."""
         if size > len(self._memory):
             self._memory = np.empty(size, np.uint8)
         return self._memory[:size]
@@ -36,7 +36,7 @@ class Scratch(threading.local):
 
 @dataclass(frozen=True)
 class Workers:
-    """Threads that share the work on a movie, how many there are, and what memory they use again."""
+    """Threads that share the work on a movie, their number, and the memory that they reuse."""
 
     pool: Executor
     threads: int
@@ -44,12 +44,12 @@ class Workers:
 
     @property
     def bands_ahead(self) -> int:
-        """Bands in memory at a time: one for each thread, one being read, one being summed, and one that waits."""
+        """Bands in memory at a time: one per thread, one being read, one being summed, and one waiting."""
         return self.threads + 3
 
 
 class BandMemory:
-    """A fixed number of pieces of memory; those used last are used first, so that spare ones take no memory."""
+    """A fixed number of pieces of memory, reused in last-in first-out order so that spare ones stay untouched."""
 
     def __init__(self, pieces: int, piece_bytes: int):
         self._free: queue.LifoQueue[NDArray[np.uint8]] = queue.LifoQueue()
@@ -57,11 +57,11 @@ class BandMemory:
             self._free.put(np.empty(piece_bytes, np.uint8))
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """Memory for so many bytes; waits until a piece is free."""
+        """Return memory for so many bytes; wait until a piece is free."""
         return self._free.get()[:size]
 
     def give_back(self, memory: NDArray[np.uint8]) -> None:
-        """The bytes are no longer needed."""
+        """Release the memory of a band."""
         whole = memory.base
         assert isinstance(whole, np.ndarray)
         self._free.put(whole)
@@ -69,12 +69,12 @@ class BandMemory:
 
 @dataclass(frozen=True)
 class Band:
-    """Neighbouring rows of a frame: their strips, and their bytes in memory that is used again.
+    """Adjacent rows of a frame: their strips, and their bytes in reused memory.
 
     Attributes
     ----------
     summed : Future
-        Done when the sums have been taken.
+        Done when the sums include the band.
     """
 
     strips: range
@@ -84,21 +84,21 @@ class Band:
     memory: BandMemory
 
     def done(self) -> None:
-        """The bytes are no longer needed."""
+        """Release the memory once the sums include the band."""
         try:
             self.summed.result()
         finally:
-            # the reader waits for memory before it asks for results, failed ones too
+            # the reader waits for memory before it sees results, also failed ones
             self.memory.give_back(self.raw)
 
 
 class OriginalSums:
-    """Sums of a movie file and of each frame, taken in the order of the file; used by one thread at a time.
+    """Checksums of a movie file and of each frame, computed in the order of the file; used by one thread at a time.
 
     Parameters
     ----------
     of_file : bool
-        Whether there is such a file; fractions that are rendered are in none.
+        Whether to compute the SHA-256 of the file; rendered fractions have no file.
     """
 
     def __init__(self, of_file: bool = True) -> None:
@@ -107,12 +107,12 @@ class OriginalSums:
         self.frames: list[str] = []
 
     def add(self, piece: bytes) -> None:
-        """The next bytes of the file that belong to no frame."""
+        """Add the next bytes of the file, outside of frames."""
         if self._whole is not None:
             self._whole.update(piece)
 
     def add_rows(self, raw: NDArray[np.uint8], last: bool) -> None:
-        """The next rows of a frame, perhaps its last ones."""
+        """Add the next rows of a frame."""
         if self._whole is not None:
             self._whole.update(raw.data)
         self._frame.add(raw)
@@ -122,16 +122,16 @@ class OriginalSums:
 
     @property
     def sha256(self) -> str | None:
-        """SHA-256 of all that was added, where that is a file."""
+        """SHA-256 of all bytes that were added; None for rendered fractions."""
         return None if self._whole is None else self._whole.hexdigest()
 
 
 def read_frames(
     movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: BandMemory, workers: Workers
 ) -> Iterator[Iterator[Band]]:
-    """The bands of each frame, which must be taken before the next frame is asked for.
+    """Yield the bands of each frame; the caller must consume them before the next frame.
 
-    The header and all frames go into `sums`, those of a frame before its bands are done.
+    The header and all frames are added to `sums`, each band before it is released.
     """
     row_bytes = movie.mrc_header.row_bytes
     # the first strip holds the last rows
@@ -151,7 +151,7 @@ def read_frames(
 
 
 def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
-    """Bytes behind the last frame."""
+    """Yield the bytes after the last frame."""
     offset = 0
     while piece := movie.read_trailing(TRAILING_PIECE_BYTES, offset):
         yield piece
@@ -159,6 +159,6 @@ def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
 
 
 def largest_band(movie: SourceMovie, layout: PageLayout) -> int:
-    """Bytes of the largest band of a frame."""
+    """Return the size of the largest band of a frame."""
     heights = [rows.stop - rows.start for rows in map(layout.frame_rows, layout.strip_groups())]
     return int(max(heights)) * movie.mrc_header.row_bytes

@@ -1,4 +1,4 @@
-"""Gain references of a run: estimated for the movies that none of the archive fits, written before any movie."""
+"""Gain references of a run: estimated for movies that no reference of the archive fits, written before any movie."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -24,12 +24,12 @@ _MIN_FRAMES_TO_ESTIMATE = 3
 
 
 class SessionGains:
-    """Gain references that the movies of a run need.
+    """Estimates and keeps the gain references that the movies of a run need.
 
     Parameters
     ----------
     on_row : callable
-        Called with what each frame did to an estimate.
+        Called with the figures of each frame of an estimate.
     note : callable
         Called with the result of each estimate.
     """
@@ -47,7 +47,7 @@ class SessionGains:
         self._eer_grids: set[tuple[int, int]] = set()
 
     def keep_for(self, movie: EerMovie) -> None:
-        """Put the gain reference of a movie to be rendered into the archive, to be multiplied, on the movie's grid."""
+        """Write the gain reference of an EER movie into the archive, as factors on the grid of its fractions."""
         rendering = movie.rendering
         if rendering.gain is None or movie.shape[1:] in self._eer_grids:
             return
@@ -68,7 +68,7 @@ class SessionGains:
                 paths = [info.path for info in waiting]
                 estimation = estimate_from(paths, self._open, self._pool, self._on_row)
                 reference = estimation and estimation.reference(self._pool, self._open)
-                # the first movie has had its chance, fitting or not
+                # the first movie is not tried again, whether a reference fits it or not
                 first, *waiting = waiting
                 if estimation and reference and self._fits(first, reference):
                     added = self._references.add(reference, estimation.pixel_size)
@@ -76,14 +76,14 @@ class SessionGains:
                     waiting = [info for info in waiting if not self._fits(info)]
 
     def _fits(self, info: MovieInfo, reference: GainReference | None = None) -> bool:
-        """Return True if a reference, or any of the archive's, serves a movie."""
+        """Return True if a reference, or any reference of the archive, fits a movie."""
         if reference is None and not self._references.of_size(info.shape[1:]):
             return False
         try:
             with self._open(info.path) as movie:
                 samples = take_samples(movie)
         except (CryofsError, OSError):
-            return False  # archiving this movie reports what is wrong with it
+            return False  # storing this movie reports the error
         if reference is None:
             return self._references.fitting(info.shape[1:], samples) is not None
         return fits(reference, samples)

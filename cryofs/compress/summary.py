@@ -9,7 +9,7 @@ from cryofs.gain.estimation import FrameRow
 
 @dataclass
 class Summary:
-    """Figures of a run; bytes are those of the movies done, of EER files where fractions were made.
+    """Figures of a run; bytes count movies that were stored, and for fractions their EER files.
 
     Attributes
     ----------
@@ -18,7 +18,7 @@ class Summary:
     skipped : int
         Movies that the archive holds already.
     replaced : int
-        Movies and files that took the place of others of their name.
+        Movies and files that replaced others of their name.
     copied, up_to_date : int
         Files that were copied, and files whose copies the archive holds already.
     kept_plain : int
@@ -26,7 +26,7 @@ class Summary:
     suspect : int
         Copied files that look damaged.
     links_outside : int
-        Links that lead out of the archive, so that what they lead to is not in it.
+        Links that lead out of the archive, whose targets are not in it.
     unfinished : int
         Sources that were not done when the disk became full.
     """
@@ -55,19 +55,19 @@ class Listener(Protocol):
     """Receives the progress of a run."""
 
     def begin(self, movies: int, frames: int) -> None:
-        """The run is about to store this many movies, with so many frames in all."""
+        """The run begins to store movies, with so many frames in total."""
 
     def frame_row(self, row: FrameRow) -> None:
-        """A frame went into a gain estimate."""
+        """A frame was added to a gain estimate."""
 
     def frames(self, count: int) -> None:
-        """So many frames more (or less) are done."""
+        """More frames are done, or fewer if the count is negative."""
 
     def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
-        """A movie is in the archive."""
+        """A movie was stored."""
 
     def note(self, text: str) -> None:
-        """Something the user may want to know."""
+        """A message for the user that is not an error."""
 
     def failed(self, name: Path, error: Exception) -> None:
         """A source could not be archived, or the disk is full."""

@@ -12,7 +12,7 @@ from cryofs.formats.eer import read_index
 def damage_of(path: Path) -> str | None:
     """Return what is wrong with an EER file or a TIFF movie, None if nothing is or if it is another file.
 
-    No frame is decoded: a file that is cut short, or whose directories are damaged, is found, a flipped bit is not.
+    No frame is decoded: a file that is cut short or has damaged directories is found; a flipped bit is not.
 
     Raises
     ------
@@ -37,5 +37,5 @@ def _damage_of_eer(path: Path) -> str | None:
 
 
 def _without_name(error: Exception, path: Path) -> str:
-    """Return the reason alone: without the file name before it and the remedy behind it."""
+    """Return the reason alone, without the file name and the remedy."""
     return str(error).removeprefix(f"{path}: ").partition("; ")[0]

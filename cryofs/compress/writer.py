@@ -1,7 +1,8 @@
-"""One movie into the archive: pages written in order, each decoded again and compared, the record, the final name.
+"""Write one archived movie: pages in order, each decoded again and compared, then the record and the final name.
 
-Threads: the movie's own thread reads and writes; the pool encodes bands of frames, and decodes and checks those
-written. A frame is checked from the page cache, by the code that mounts read with, against the sum of its original.
+Threads: the movie's own thread reads and writes; the pool encodes bands of frames, and decodes and checks frames that
+were written. A frame is read from the page cache, decoded by the code that mounts use, and compared with the checksum
+of its original.
 """
 
 import io
@@ -38,16 +39,16 @@ from cryofs.storage.checksums import quick_sum
 from cryofs.text import as_unicode, percent
 from cryofs.version import VERSION
 
-# Frames written whose check may be outstanding.
+# Frames that may be written before the check of the oldest has ended.
 _CHECKS_AHEAD = 4
-# A classic TIFF is given up this far before its end.
+# A classic TIFF is abandoned this far before its limit.
 _CLASSIC_MARGIN = 64 << 20
 
 OnFrame = Callable[[int], None]
 
 
 class _ReplanError(Exception):
-    """The plan turned out not to hold; the movie is begun anew with a better one."""
+    """The plan does not fit the movie; writing starts again with a better one."""
 
     def __init__(self, plan: Plan):
         super().__init__()
@@ -56,7 +57,7 @@ class _ReplanError(Exception):
 
 @dataclass(frozen=True)
 class _WrittenFrame:
-    """A frame whose page is in the file: what the record says of it."""
+    """A frame whose page is in the file, as the record describes it."""
 
     offsets: list[int]
     byte_counts: list[int]
@@ -65,7 +66,7 @@ class _WrittenFrame:
 
     @classmethod
     def at(cls, offset: int, frame: EncodedFrame) -> Self:
-        """A frame whose strips follow one another from an offset on."""
+        """Describe a frame whose strips are contiguous from an offset on."""
         sizes = list(map(len, frame.strips))
         offsets = list(accumulate(sizes[:-1], initial=offset))
         return cls(offsets, sizes, frame.strip_sums, frame.exceptions)
@@ -73,7 +74,7 @@ class _WrittenFrame:
 
 @dataclass
 class _Written:
-    """Frames written so far, and what they tell of the plan."""
+    """Frames written so far, and the figures that the plan is checked against."""
 
     frames: list[_WrittenFrame] = field(default_factory=list)
     counted: int = 0
@@ -82,10 +83,10 @@ class _Written:
     strip_bytes: int = 0
     exception_bytes: int = 0
     narrowing_bytes: int = 0
-    told: int = 0
+    reported: int = 0
 
     def count(self, frame: EncodedFrame) -> None:
-        """The page of a frame is about to be written."""
+        """Add the figures of a frame that is about to be written."""
         self.counted += 1
         self.lowest, self.highest = min(self.lowest, frame.lowest), max(self.highest, frame.highest)
         self.strip_bytes += frame.strip_bytes
@@ -101,12 +102,12 @@ def archive_movie(
     Parameters
     ----------
     target : Path
-        Final name of the TIFF file, replaced if it exists.
+        Final name of the TIFF file, which is replaced if it exists.
     on_frame : callable
-        Called with 1 for each frame that was written and checked, and with less than 0 when frames are to be done
-        again.
+        Called with 1 for each frame that was written and checked, and with a negative number when frames have to be
+        written again.
     limit : float, optional
-        Bytes that the stored file may take.
+        Largest size of the stored file.
 
     Returns
     -------
@@ -118,17 +119,17 @@ def archive_movie(
     ChangedError
         The movie changed while it was read.
     NotSmallerError
-        The stored file would be larger than the limit. No file stays behind.
+        The stored file would be larger than the limit. No file is left behind.
     ArchiveError
-        What was written does not give the movie back. No file stays behind.
+        The stored file does not reproduce the movie. No file is left behind.
     """
     with draft(target) as made:
         mode = stat.S_IMODE(movie.stat.st_mode)
-        # writable for now: where locks need that, a draft left behind could not be told from one at work
+        # writable until it is complete: some file systems lock only writable files, and stale drafts are found by locks
         changes.disk.set_mode(made.file.fileno(), mode | stat.S_IWUSR)
         written = _Written()
         while True:
-            # the range is kept, so that pixels only get wider and the attempts come to an end
+            # the range is kept, so that pixels only become wider and the attempts end
             sums = OriginalSums(of_file=not isinstance(movie, EerMovie))
             written = _Written(lowest=written.lowest, highest=written.highest)
             try:
@@ -136,7 +137,7 @@ def archive_movie(
                 break
             except _ReplanError as better:
                 plan = better.plan
-                on_frame(-written.told)
+                on_frame(-written.reported)
                 made.clear()
         contents = _append_record(movie, made, plan, written.frames, sums)
         if limit is not None and made.file.tell() > limit:
@@ -146,7 +147,7 @@ def archive_movie(
         made.sync()
         _check_record(made, contents)
         movie.check_in_place()
-        # a plain copy that had the name, whose line must not stay
+        # a plain copy of this name may have a line
         with replacing(target):
             made.publish()
         return made.file.tell()
@@ -161,14 +162,14 @@ def _write_frames(
     workers: Workers,
     on_frame: OnFrame,
 ) -> None:
-    """Write and check all pages; the sums and figures of the frames are complete on return."""
+    """Write and check all pages; sums and figures are complete on return."""
     decoder = FrameDecoder(plan.layout, movie.mrc_header, plan.reference.gain if plan.reference else None)
     checks: deque[Future[None]] = deque()
 
     def finish_checks(ahead: int) -> None:
         while len(checks) > ahead:
             checks.popleft().result()
-            written.told += 1
+            written.reported += 1
             on_frame(1)
 
     software = f"cryofs {VERSION}"
@@ -195,7 +196,7 @@ def _write_frames(
 def _check_plan(
     movie: SourceMovie, plan: Plan, frame: EncodedFrame, position: int, written: _Written, workers: Workers
 ) -> None:
-    """Raise _ReplanError where the type is too narrow, classic TIFF too small, or exceptions cost too much."""
+    """Raise _ReplanError if the type is too narrow, classic TIFF too small, or exceptions too expensive."""
     if not plan.holds(written.lowest, written.highest):
         dtype = plan.dtype_for(written.lowest, written.highest)
         if dtype != plan.layout.dtype and not plan.affords(written.narrowing_bytes, written.strip_bytes):
@@ -211,13 +212,13 @@ def _check_plan(
 def _check_frame(
     made: Draft, decoder: FrameDecoder, frame: _WrittenFrame, original_sum: str, workers: Workers, place: str
 ) -> None:
-    """Decode a frame from the file, and compare the sum of its bytes with that of the original."""
+    """Decode a frame from the file, and compare the checksum of its bytes with that of the original."""
     places = zip(frame.byte_counts, frame.offsets, strict=True)
     strips = [read_exactly(made.file.fileno(), size, offset, place) for size, offset in places]
     packed = record.inflate(frame.exceptions.stored) if frame.exceptions else b""
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
     try:
-        # a decoder may crash on strips that are not those encoded
+        # a decoder may crash on damaged strips, so these are checked first
         same = list(map(quick_sum, strips)) == frame.strip_sums
         stored = StoredFrame(dict(enumerate(strips)), decoder.unpack_exceptions(packed, count, near))
         same = same and decoder.original_sum(stored, workers.scratch.take(decoder.piece_bytes)) == original_sum
@@ -230,7 +231,7 @@ def _check_frame(
 def _append_record(
     movie: SourceMovie, made: Draft, plan: Plan, frames: list[_WrittenFrame], sums: OriginalSums
 ) -> Record:
-    """Write blobs and record behind the TIFF."""
+    """Append blobs and record to the TIFF."""
     file = made.file
     file.flush()
     pages = tiff_pages.read_pages(made.path, plan.layout, len(frames))
@@ -292,7 +293,7 @@ def _store_exceptions(file: io.BufferedRandom, found: StoredExceptions | None) -
 
 
 def _check_record(made: Draft, contents: Record) -> None:
-    """Read record, header, exceptions and trailing bytes back, as any reader would."""
+    """Read record, header, exceptions and trailing bytes back, as a reader does."""
     descriptor, name = made.file.fileno(), str(made.target)
     if record.read_record(descriptor, made.file.tell(), name) != contents:
         raise ArchiveError(f"{name}: the record came back changed from the disk; check the disk")

@@ -1,8 +1,8 @@
-"""The checksum list of a folder: SHA-256 of its files, one line a file, as `sha256sum` writes them.
+"""The checksum list of a folder: the SHA-256 of its files, one line per file, in the format of `sha256sum`.
 
 A list is replaced by rename, never written to. The lock is on the list that has the name: a writer that waited for the
-lock of a list that was replaced meanwhile starts again with the new one. A new list is locked before it gets the name,
-so the lock passes from each list to the next.
+lock of a list that was replaced starts again with the new list. A new list is locked before it gets the name, so the
+lock passes from each list to the next.
 
 A file is replaced in three steps: its line is removed, the file is renamed, the new line is added. A kill in between
 leaves a file without a line, never a line that belongs to other bytes.
@@ -26,7 +26,7 @@ LIST_NAME = ".cryofs-sha256"
 # A run writes its lines after this many files or bytes.
 _BATCH_FILES = 256
 _BATCH_BYTES = 256 << 20
-# Lists in memory: that of a folder that is read, that of one that is written, and those above them.
+# Lists in memory: those of the folders that are read and written, and of the folders above.
 _LISTS_KEPT = 8
 
 
@@ -40,7 +40,7 @@ def load(folder: Path) -> Lines:
 
 
 def bad_line_error(folder: Path, line: BadLine) -> DamagedError:
-    """Return the error that reports a bad line."""
+    """Return the error for an invalid line."""
     place = f"{folder / LIST_NAME}, line {line.number}"
     return DamagedError(f"{place}: invalid ({line.problem}); remove the line, then run cryofs adopt {folder}")
 
@@ -59,7 +59,7 @@ def read_list(folder: Path) -> dict[str, str]:
     Raises
     ------
     DamagedError
-        The list has a line that gives no checksum.
+        The list has an invalid line.
     """
     lines = load(folder)
     if lines.bad:
@@ -68,7 +68,7 @@ def read_list(folder: Path) -> dict[str, str]:
 
 
 def recorded(path: Path) -> str | None:
-    """Return the checksum that is recorded for a file, None if there is none."""
+    """Return the recorded checksum of a file, or None."""
     return load(path.parent).sums.get(path.name)
 
 
@@ -84,14 +84,14 @@ def update(folder: Path, changes: Mapping[str, str | None]) -> None:
 
 @contextlib.contextmanager
 def replacing(target: Path, sha256: str | None = None) -> Iterator[None]:
-    """Remove the line of a file that is replaced within the context, unless it is of the new bytes.
+    """Remove the line of a file that is replaced within the context, unless it is the line of the new bytes.
 
-    The list stays locked for as long as the context lasts, so that no run records the replaced file after this.
+    The list stays locked while the context lasts, so that no run records the replaced file after this.
 
     Parameters
     ----------
     sha256 : str or None
-        Checksum of the new bytes; None removes the line whatever it says.
+        Checksum of the new bytes; None removes the line in any case.
     """
     with _replacing(target, sha256, load(target.parent)):
         yield
@@ -108,17 +108,17 @@ def _replacing(target: Path, sha256: str | None, lines: Lines) -> Iterator[None]
 
 
 class ListReader:
-    """Reads each list once, and again after it changed; for runs over many files."""
+    """Reads each list once, and again after it changed; for runs with many files."""
 
     def __init__(self) -> None:
         self._read: dict[Path, tuple[tuple[int, ...] | None, Lines]] = {}
 
     def recorded(self, target: Path) -> str | None:
-        """Return the checksum that is recorded for a file, None if there is none."""
+        """Return the recorded checksum of a file, or None."""
         return self._lines(target.parent).sums.get(target.name)
 
     def replacing(self, target: Path, sha256: str | None = None) -> contextlib.AbstractContextManager[None]:
-        """Remove the line of a file that is replaced within the context, as the function `replacing` does."""
+        """Remove the line of a file that is replaced within the context; see the function `replacing`."""
         return _replacing(target, sha256, self._lines(target.parent))
 
     def _lines(self, folder: Path) -> Lines:
@@ -139,7 +139,7 @@ class _Entry:
 
 
 class ChecksumLists(ListReader):
-    """Lines of a run, written in batches; as a context manager it writes what is left on leaving, after errors too.
+    """Lines of a run, written in batches; a context manager that writes the last batch at the end, also after errors.
 
     Parameters
     ----------
@@ -167,13 +167,13 @@ class ChecksumLists(ListReader):
         self.flush()
 
     def add(self, target: Path, sha256: str, found: os.stat_result | None = None) -> None:
-        """Have a line written with one of the next batches.
+        """Add a line to the current batch.
 
         Parameters
         ----------
         found : os.stat_result, optional
-            The file that has the checksum. If another one has its name when the line is written, the line is left to
-            the run that made that one.
+            The file that has the checksum. If another file has its name when the line is written, the line is left to
+            the run that made that file.
         """
         self._waiting.setdefault(target.parent, {})[target.name] = _Entry(sha256, found and _identity(found))
         self._files += 1
@@ -182,7 +182,7 @@ class ChecksumLists(ListReader):
             self.flush()
 
     def flush(self) -> None:
-        """Write all lines that wait; durable on return, apart from those that were reported as errors."""
+        """Write all waiting lines; they are durable on return, except those that were reported as errors."""
         self._files = self._bytes = 0
         while self._waiting:
             folder, entries = self._waiting.popitem()
@@ -204,7 +204,7 @@ class ChecksumLists(ListReader):
 
 
 def _enter(folder: Path, entries: Mapping[str, _Entry], gone: list[str], lines: Lines) -> None:
-    """Enter the lines of files that are still there, and note the names of those that are gone."""
+    """Add the lines of files that still exist, and collect the names of missing files."""
     for name, entry in entries.items():
         if entry.file is not None:
             try:
@@ -238,12 +238,12 @@ def _rewrite(folder: Path, change: Callable[[Lines], object], *, create: bool) -
 
 @contextlib.contextmanager
 def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -> Iterator[Lines | None]:
-    """Replace a list by a changed one, durably; it is locked for as long as the context lasts.
+    """Replace a list by a changed one, durably; it is locked while the context lasts.
 
     Yields
     ------
     Lines or None
-        Its new content, None if there is no list and none is made.
+        The new content, None if no list exists and none is made.
     """
     path = folder / LIST_NAME
     with _locked(path, create=create) as file:
@@ -265,7 +265,7 @@ def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -
                 made.publish()
                 yield lines
         except BaseException:
-            # an empty list that was made for its lock alone
+            # an empty list that was made only for its lock
             if not old and _has_name(path, file):
                 changes.disk.remove(path, missing_ok=True)
             raise
@@ -273,7 +273,7 @@ def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -
 
 @contextlib.contextmanager
 def _locked(path: Path, *, create: bool) -> Iterator[io.BufferedIOBase | None]:
-    """Lock the list that has the name; None if there is no list and none is made."""
+    """Lock the list that has the name; None if no list exists and none is made."""
     while True:
         with contextlib.ExitStack() as stack:
             try:
@@ -295,7 +295,7 @@ def _locked(path: Path, *, create: bool) -> Iterator[io.BufferedIOBase | None]:
 
 
 def _opened_for_lock(path: Path, *, create: bool) -> io.BufferedIOBase:
-    """Open a list; NFS locks only files that are open for writing, which another user's list need not allow."""
+    """Open a list for its lock; NFS needs write access for this, which the list of another user may not allow."""
     try:
         return changes.disk.open_locked(_checked(path))
     except PermissionError:

@@ -26,7 +26,7 @@ def hash_file(path: Path, on_bytes: OnBytes) -> Hashed:
     Raises
     ------
     ChangedError
-        It changed meanwhile, so this would be the checksum of no state of it.
+        The file changed while it was read.
     """
     with path.open("rb") as file:
         found = os.fstat(file.fileno())

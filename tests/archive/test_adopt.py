@@ -404,7 +404,7 @@ def test_the_owner_does_not_change(folder: Path) -> None:
         patch.setattr(os, "fchown", forbidden)
         done, errors = adopted(path)
     assert (done.movies, done.failed) == (0, 1)
-    assert "belongs to another user" in str(errors[0])
+    assert "owned by another user" in str(errors[0])
     assert adopted(path)[0].movies == 1
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 1234)
 
