@@ -82,7 +82,7 @@ class Listener(Protocol):
     """Receives the progress of a run; `advance` is called by several threads."""
 
     def begin(self, total_bytes: int) -> None:
-        """The run begins to compare so many bytes of SOURCE."""
+        """The run begins to compare SOURCE, of this size."""
 
     def advance(self, count: int) -> None:
         """More bytes were compared."""

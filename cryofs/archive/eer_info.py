@@ -3,7 +3,6 @@
 import math
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cryofs.execution.executor import Report, results
+from cryofs.execution.threads import Threads
 from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex
 from cryofs.kernels import eer_events
@@ -80,14 +81,13 @@ def _count_events(descriptor: int, index: EerIndex, jobs: int, name: str) -> NDA
     """Return the number of events in each frame, -1 for damaged frames."""
     counted = np.full(index.frames, -1, np.int64)
 
-    def count(first: int) -> None:
+    def count(first: int, _: Report) -> None:
         frames = np.flatnonzero(index.intact[first : first + _FRAMES_AT_ONCE]) + first
         streams = eer.read_streams(descriptor, index, frames.tolist(), name)
         counted[frames] = eer_events.add_up(streams.words, streams.starts, streams.ends, *index.geometry, 1).events
 
-    with ThreadPoolExecutor(jobs) as pool:
-        for _ in pool.map(count, range(0, index.frames, _FRAMES_AT_ONCE)):
-            pass
+    for _ in results(Threads(jobs).run(count, range(0, index.frames, _FRAMES_AT_ONCE))):
+        pass
     return counted
 
 

@@ -1,5 +1,6 @@
 """Record checksums for files of an archive that have none."""
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -31,8 +32,9 @@ def record_checksums(paths: Iterable[Path], jobs: int, done: Figures, on_file: O
         done.failed += 1
         on_file(path, as_cryofs_error(error, path))
 
-    with ChecksumLists(recorded, failed) as lists:
-        for path, outcome in Threads(jobs).run(_hash_finished, paths):
+    hashing = Threads(jobs).run(_hash_finished, paths)
+    with ChecksumLists(recorded, failed) as lists, contextlib.closing(hashing) as outcomes:
+        for path, outcome in outcomes:
             match outcome:
                 case Done(hashed):
                     lists.add(path, hashed.sha256, hashed.found)

@@ -58,7 +58,7 @@ def collect(
         if not _is_same(twin, item):
             text = f"{item.source}: {twin.source} already becomes {twin.target} in the archive; rename one of them"
             problems.append(Problem(item.source, ArchiveError(text)))
-    # a movie that is named by itself or in a list needs no link of its name
+    # a movie that was named replaces links of its name
     movies = {job.target for job in jobs.values() if job.kind is not Kind.LINK}
     kept = [
         job

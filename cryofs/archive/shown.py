@@ -109,7 +109,7 @@ def shown_in(folder: Path, root: Path) -> dict[str, Shown]:
 
 
 def states_in(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the names in a folder with their inodes, links not followed; names that are removed meanwhile are left out.
+    """Yield the names in a folder with their inodes; links are not followed, and names that vanish are left out.
 
     Raises
     ------

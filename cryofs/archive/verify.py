@@ -1,5 +1,6 @@
 """Verify archives: archived movies against their records, other files against checksum lists."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -128,16 +129,17 @@ def _verify_files(
 ) -> None:
     """Check files that are not archived movies, several at a time."""
     files = (file for found in inventories for file in found.files)
-    for file, outcome in Threads(jobs).run(is_intact, files, _bytes_to(on_bytes)):
-        match outcome:
-            case Failed(error):
-                report_failure(file.path, error, checked, on_file)
-            case Done(True):
-                checked.files += 1
-                on_file(file.path, None)
-            case Done():
-                checked.without_checksum += 1
-                on_unchecked(file.path)
+    with contextlib.closing(Threads(jobs).run(is_intact, files, _bytes_to(on_bytes))) as outcomes:
+        for file, outcome in outcomes:
+            match outcome:
+                case Failed(error):
+                    report_failure(file.path, error, checked, on_file)
+                case Done(True):
+                    checked.files += 1
+                    on_file(file.path, None)
+                case Done():
+                    checked.without_checksum += 1
+                    on_unchecked(file.path)
 
 
 def _check_reference(movie: ArchivedMovie, root: Path | None, gains: dict[Path | None, GainLibrary]) -> None:

@@ -32,7 +32,7 @@ class MovieExecutor:
         self._has_processes: bool | None = None
 
     def prepare(self, movies: int, original_bytes: int) -> str | None:
-        """Prepare processes if so many movies are worth it.
+        """Prepare processes if this number of movies is worth it.
 
         Returns
         -------

@@ -167,7 +167,7 @@ class Archiver:
 
 @dataclass
 class StoreMovies:
-    """Stores movies in a process of its own; it is pickled before it is used, so all it needs is made there.
+    """Stores movies in another process; it is pickled, and opens what it needs only there.
 
     Attributes
     ----------

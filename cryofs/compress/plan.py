@@ -107,7 +107,7 @@ class Plan:
         return replace(self, big=True)
 
     def affords(self, narrowing_bytes: int, strip_bytes: int) -> bool:
-        """Return True if values beyond the pixel type, which take so many bytes, may stay exceptions."""
+        """Return True if values beyond the pixel type may stay exceptions of this size."""
         return self.coding.narrow == "auto" and narrowing_bytes <= _NARROWING_COST * strip_bytes
 
 

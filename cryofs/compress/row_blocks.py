@@ -28,7 +28,7 @@ class Scratch(threading.local):
         self._memory = np.empty(0, np.uint8)
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """Return so many bytes, which are valid until the next call of the thread."""
+        """Return `size` bytes, which are valid until the next call of the thread."""
         if size > len(self._memory):
             self._memory = np.empty(size, np.uint8)
         return self._memory[:size]
@@ -57,7 +57,7 @@ class BandMemory:
             self._free.put(np.empty(piece_bytes, np.uint8))
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """Return memory for so many bytes; wait until a piece is free."""
+        """Return memory for `size` bytes; wait until a piece is free."""
         return self._free.get()[:size]
 
     def give_back(self, memory: NDArray[np.uint8]) -> None:

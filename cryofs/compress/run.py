@@ -44,7 +44,7 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
 def _collect(
     paths: list[Path], archive: Path, options: CompressOptions, listener: Listener, summary: Summary
 ) -> list[Job]:
-    """Return the jobs for all sources; report those that cannot be archived and links that lead out."""
+    """Return the jobs for all sources; report sources that cannot be archived, and links that lead out."""
     inside = [path for path in paths if scan.lies_in(path, archive)]
     existing = next((folder for folder in (archive, *archive.absolute().parents) if folder.is_dir()), archive)
     jobs, problems = scan.collect(
@@ -144,7 +144,7 @@ def _store_movies(jobs: list[Job], archive: Path, options: CompressOptions, ledg
 
 
 def _store_others(jobs: list[Job], archive: Path, options: CompressOptions, ledger: Ledger) -> None:
-    """Copy the files that are not movies, and those that are kept plain; store links."""
+    """Copy files that are not movies or are kept plain, and store links."""
     others = Others(archive, options, ledger.summary, ledger.listener, ledger.plain)
     try:
         with others:

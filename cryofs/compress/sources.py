@@ -18,7 +18,7 @@ from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.file_state import FileState, is_still, state_of
 
-# Limits of what is kept: file descriptors, and memory for samples.
+# Limits for file descriptors, and for the memory of samples.
 _MOST_OPEN = 64
 _MOST_SAMPLED_BYTES = 256 << 20
 

@@ -55,7 +55,7 @@ class Listener(Protocol):
     """Receives the progress of a run."""
 
     def begin(self, movies: int, frames: int) -> None:
-        """The run begins to store movies, with so many frames in total."""
+        """The run begins to store movies; both numbers are totals."""
 
     def frame_row(self, row: FrameRow) -> None:
         """A frame was added to a gain estimate."""

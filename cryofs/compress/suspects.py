@@ -10,7 +10,7 @@ from cryofs.formats.eer import read_index
 
 
 def damage_of(path: Path) -> str | None:
-    """Return what is wrong with an EER file or a TIFF movie, None if nothing is or if it is another file.
+    """Return the damage of an EER file or a TIFF movie; None if it is intact or another kind of file.
 
     No frame is decoded: a file that is cut short or has damaged directories is found; a flipped bit is not.
 

@@ -1,6 +1,7 @@
 """What all executors have in common: tasks in, messages out."""
 
-from collections.abc import Callable, Generator, Iterable
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from cryofs.errors import CryofsError
@@ -36,6 +37,17 @@ def attempt(perform: Perform[Task, Result], task: Task, report: Report) -> Outco
         return Done(perform(task, report))
     except (CryofsError, OSError) as error:
         return Failed(error)
+
+
+def results(outcomes: Generator[tuple[Task, Outcome[Result]], None, None]) -> Iterator[Result]:
+    """Yield the results of tasks that belong together; the first error of a task is raised, and ends the run."""
+    with contextlib.closing(outcomes):
+        for _, outcome in outcomes:
+            match outcome:
+                case Done(result):
+                    yield result
+                case Failed(error):
+                    raise error
 
 
 def ignore(progress: Progress) -> None:

@@ -99,7 +99,7 @@ class Processes:
 def _run(
     perform: Perform[Task, Result], tasks: Iterable[Task], processes: int, on_progress: OnProgress
 ) -> Iterator[tuple[Task, Outcome[Result] | None]]:
-    """Carry out tasks with up to so many workers; None for a task whose worker died."""
+    """Carry out tasks with up to `processes` workers; None for a task whose worker died."""
     waiting = deque(tasks)
     workers: dict[object, _Worker[Task]] = {}
     try:

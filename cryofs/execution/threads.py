@@ -3,10 +3,14 @@
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias
 
 from cryofs.execution.executor import OnProgress, Outcome, Perform, Result, Task, attempt, ignore
 from cryofs.execution.messages import Progress
+
+_Running: TypeAlias = deque[tuple[Task, Future[Outcome[Result]]]]
 
 
 class StoppedError(BaseException):
@@ -43,34 +47,64 @@ class Threads:
         self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress = ignore
     ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
         """Carry out tasks; see `Executor`."""
-        stopped = threading.Event()
-
-        def report(count: int) -> None:
-            if stopped.is_set():
-                raise StoppedError
-            on_progress(Progress(count))
-
-        running: deque[tuple[Task, Future[Outcome[Result]]]] = deque()
         with ThreadPoolExecutor(self._threads, "tasks") as pool:
-            try:
-                for task in tasks:
-                    running.append((task, pool.submit(attempt, perform, task, report)))
-                    if len(running) > 2 * self._threads:
-                        yield from self._finished(running)
-                while running:
-                    yield from self._finished(running)
-            finally:
-                stopped.set()
-                for _, future in running:
-                    future.cancel()
+            yield from _run(pool, 2 * self._threads, self._in_order, perform, tasks, on_progress)
 
-    def _finished(self, running: deque[tuple[Task, Future[Outcome[Result]]]]) -> Iterator[tuple[Task, Outcome[Result]]]:
-        """Wait for one outcome or more, and take them out of the queue."""
-        if self._in_order:
-            task, future = running.popleft()
-            yield task, future.result()
-            return
-        done, _ = wait([future for _, future in running], return_when=FIRST_COMPLETED)
-        for each in [each for each in running if each[1] in done]:
-            running.remove(each)
-            yield each[0], each[1].result()
+
+class Pooled:
+    """Carries out tasks in a pool of threads that several runs share; outcomes are in the order of the tasks.
+
+    All tasks of a run are submitted at once. A task must not wait for another task of the pool.
+    """
+
+    def __init__(self, pool: futures.Executor):
+        self._pool = pool
+
+    def run(
+        self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress = ignore
+    ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
+        """Carry out tasks; see `Executor`."""
+        yield from _run(self._pool, None, True, perform, tasks, on_progress)
+
+
+def _run(
+    pool: futures.Executor,
+    ahead: int | None,
+    in_order: bool,
+    perform: Perform[Task, Result],
+    tasks: Iterable[Task],
+    on_progress: OnProgress,
+) -> Generator[tuple[Task, Outcome[Result]], None, None]:
+    """Carry out tasks in a pool, as many `ahead` of the caller, or all if that is None."""
+    stopped = threading.Event()
+
+    def report(count: int) -> None:
+        if stopped.is_set():
+            raise StoppedError
+        on_progress(Progress(count))
+
+    running: _Running[Task, Result] = deque()
+    try:
+        for task in tasks:
+            running.append((task, pool.submit(attempt, perform, task, report)))
+            if ahead is not None and len(running) > ahead:
+                yield from _finished(running, in_order)
+        while running:
+            yield from _finished(running, in_order)
+    finally:
+        stopped.set()
+        for _, future in running:
+            future.cancel()
+        futures.wait([future for _, future in running])
+
+
+def _finished(running: "_Running[Task, Result]", in_order: bool) -> Iterator[tuple[Task, Outcome[Result]]]:
+    """Wait for one outcome or more, and remove them from the queue."""
+    if in_order:
+        task, future = running.popleft()
+        yield task, future.result()
+        return
+    done, _ = futures.wait([future for _, future in running], return_when=futures.FIRST_COMPLETED)
+    for each in [each for each in running if each[1] in done]:
+        running.remove(each)
+        yield each[0], each[1].result()

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import CryofsError
+from cryofs.execution.executor import Report, results
+from cryofs.execution.threads import Pooled
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.match import exception_share
 from cryofs.gain.samples import take_samples
@@ -53,7 +55,7 @@ def _refined(
 ) -> dict[Arithmetic, GainReference]:
     """References of the other kinds, made by looking at all frames band by band."""
 
-    def refine(first: int) -> dict[Arithmetic, GainReference]:
+    def refine(first: int, _: Report) -> dict[Arithmetic, GainReference]:
         end = min(first + _BAND_ROWS, len(gain))
         refinement = Refinement.of(gain[first:end])
 
@@ -65,7 +67,7 @@ def _refined(
             refinement.update(values)
         return refinement.references()
 
-    bands = list(pool.map(refine, range(0, len(gain), _BAND_ROWS)))
+    bands = list(results(Pooled(pool).run(refine, range(0, len(gain), _BAND_ROWS))))
     return {arithmetic: _joined([band[arithmetic] for band in bands]) for arithmetic in bands[0]}
 
 

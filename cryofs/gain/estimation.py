@@ -9,6 +9,8 @@ from typing import Any, Self
 import numpy as np
 
 from cryofs.errors import GainError
+from cryofs.execution.executor import Report, results
+from cryofs.execution.threads import Pooled
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.arithmetic import OpenMovie, find_arithmetic
 from cryofs.gain.match import belongs
@@ -240,11 +242,11 @@ class Estimation:
     def _add_batch(self, movie: MrcMovie, batch: range, pool: Executor) -> list[FrameRow]:
         ny = self.estimate.gain.shape[0]
 
-        def add_band(first: int) -> Any:
+        def add_band(first: int, _: Report) -> Any:
             values = movie.stack(batch, first, min(first + _BAND_ROWS, ny))
             return self.estimate.update(first, values, self.thresh, self.tolerance)
 
-        statistics = sum(pool.map(add_band, range(0, ny, _BAND_ROWS)))
+        statistics = sum(results(Pooled(pool).run(add_band, range(0, ny, _BAND_ROWS))))
         rows = []
         for frame, figures in zip(batch, statistics, strict=True):
             self.reliable += int(figures[BECAME_RELIABLE])

@@ -12,7 +12,7 @@ _CONFLICT = "two lines give different checksums of one file"
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line that gives no checksum; `name` is the file it is about, if that can be known."""
+    """An invalid line; `name` is its file if it can be read."""
 
     number: int
     data: bytes
@@ -22,35 +22,35 @@ class BadLine:
 
 @dataclass
 class Lines:
-    """Content of a list: checksum by file name, and what else it holds."""
+    """Content of a list: checksums by file name, and all other lines."""
 
     sums: dict[str, str] = field(default_factory=dict)
     bad: list[BadLine] = field(default_factory=list)
     comments: list[bytes] = field(default_factory=list)
 
     def set(self, name: str, sha256: str | None) -> None:
-        """Replace all lines of a file by one, or by none."""
+        """Replace all lines of a file by one, or remove them."""
         self.bad = [line for line in self.bad if line.name != name]
         self.sums.pop(name, None)
         if sha256 is not None:
             self.sums[name] = sha256
 
     def encode(self) -> bytes:
-        """Return the list as it is written: lines in the order of their names, everything else before them."""
+        """Return the bytes of the list: other lines first, then checksums in the order of their names."""
         lines = sorted(self.sums.items(), key=lambda item: os.fsencode(item[0]))
         others = [*self.comments, *(line.data for line in self.bad)]
         return b"".join([*(data + b"\n" for data in others), *(encode_line(*line) for line in lines)])
 
 
 def encode_line(name: str, sha256: str) -> bytes:
-    """Return the line of a file as GNU sha256sum writes it."""
+    """Return the line of a file in the format of GNU sha256sum."""
     plain = os.fsencode(name)
     escaped = re.sub(rb"[\\\n\r]", lambda found: _ESCAPES[found[0]], plain)
     return (b"\\" if escaped != plain else b"") + sha256.encode() + b"  " + escaped + b"\n"
 
 
 def parse(data: bytes) -> Lines:
-    """Parse a list; lines that give no checksum are kept as bad ones."""
+    """Parse a list; invalid lines are kept as bad lines."""
     lines = Lines()
     ambiguous: dict[str, int] = {}
     for number, line in enumerate(data.split(b"\n"), 1):

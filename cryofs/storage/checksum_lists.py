@@ -182,7 +182,7 @@ class ChecksumLists(ListReader):
             self.flush()
 
     def flush(self) -> None:
-        """Write all waiting lines; they are durable on return, except those that were reported as errors."""
+        """Write all waiting lines; on return they are durable, except lines that were reported as errors."""
         self._files = self._bytes = 0
         while self._waiting:
             folder, entries = self._waiting.popitem()

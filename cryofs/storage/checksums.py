@@ -1,4 +1,4 @@
-"""Checksums: XXH3 (128 bit) for frames and blobs, which is checked on every read; SHA-256 for whole files."""
+"""Checksums: XXH3 (128 bit) for frames and blobs, checked on every read; SHA-256 for whole files."""
 
 import hashlib
 import os
@@ -15,27 +15,27 @@ _CHUNK = 4 << 20
 
 
 def quick_sum(data: bytes | NDArray[Any]) -> str:
-    """XXH3-128 of contiguous data, as 32 hexadecimal digits."""
+    """Return the XXH3-128 of contiguous data, as 32 hexadecimal digits."""
     return xxhash.xxh3_128_hexdigest(data if isinstance(data, bytes) else data.data)
 
 
 class RunningSum:
-    """XXH3-128 of data that come in pieces."""
+    """XXH3-128 of data in pieces."""
 
     def __init__(self) -> None:
         self._sum = xxhash.xxh3_128()
 
     def add(self, piece: NDArray[Any]) -> None:
-        """Take in the next piece, contiguous."""
+        """Add the next piece, which is contiguous."""
         self._sum.update(piece.data)
 
     def result(self) -> str:
-        """Sum of all pieces, as `quick_sum` has it."""
+        """Return the checksum of all pieces, in the form of `quick_sum`."""
         return self._sum.hexdigest()
 
 
 def file_sha256(descriptor: int, end: int | None = None, on_bytes: Callable[[int], object] = lambda _: None) -> str:
-    """SHA-256 of an open file, from its start to its end or the byte `end`, as 64 hexadecimal digits.
+    """Return the SHA-256 of an open file, up to its end or to the byte `end`, as 64 hexadecimal digits.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def file_sha256(descriptor: int, end: int | None = None, on_bytes: Callable[[int
     Raises
     ------
     ChangedError
-        It ended before, so this would not be its sum.
+        The file ended before.
     """
     whole = hashlib.sha256()
     buffer = memoryview(bytearray(min(_CHUNK, os.fstat(descriptor).st_size + 1)))
@@ -56,5 +56,5 @@ def file_sha256(descriptor: int, end: int | None = None, on_bytes: Callable[[int
         on_bytes(count)
     size = os.fstat(descriptor).st_size if end is None else end
     if offset < size:
-        raise ChangedError(f"a file of {size} bytes ended at byte {offset} while its sum was taken; try again")
+        raise ChangedError(f"a file of {size} bytes ended at byte {offset} while it was hashed; try again")
     return whole.hexdigest()

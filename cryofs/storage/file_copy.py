@@ -69,7 +69,7 @@ def compare_copy(source: Path, target: Path) -> Copied | None:
 
 
 def _copy_bytes(source: io.BufferedReader, made: Draft) -> str:
-    """Copy a file into a draft, and return the SHA-256 of what was read; large files are hashed beside the writing."""
+    """Copy a file into a draft, and return the SHA-256 of what was read; large files are hashed in a second thread."""
     digest = hashlib.sha256()
     piece = source.read(_CHUNK)
     if len(piece) < _CHUNK:

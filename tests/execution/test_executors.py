@@ -4,15 +4,16 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cryofs.errors import ArchiveError
-from cryofs.execution.executor import Executor, Report
+from cryofs.execution.executor import Executor, Report, results
 from cryofs.execution.messages import Done, Failed, Progress
 from cryofs.execution.processes import DiedError, Processes
-from cryofs.execution.threads import InTurn, Threads
+from cryofs.execution.threads import InTurn, Pooled, Threads
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -20,6 +21,7 @@ EXECUTORS: dict[str, Executor] = {
     "in turn": InTurn(),
     "threads": Threads(3),
     "threads, as they finish": Threads(3, in_order=False),
+    "pooled": Pooled(ThreadPoolExecutor(3)),
     "processes": Processes(2),
 }
 
@@ -53,19 +55,26 @@ def test_each_task_has_one_outcome_and_all_progress_is_reported(name: str) -> No
     assert sum(message.count for message in progress) == 12 + sum(range(12))
 
 
-@pytest.mark.parametrize("name", ["in turn", "threads"])
+@pytest.mark.parametrize("name", ["in turn", "threads", "pooled"])
 def test_outcomes_come_in_the_order_of_the_tasks(name: str) -> None:
     tasks = [number * 7 % 32 for number in range(32)]
     assert [task for task, _ in EXECUTORS[name].run(halve, tasks, lambda _: None)] == tasks
 
 
-@pytest.mark.parametrize("name", ["in turn", "threads", "threads, as they finish"])
+@pytest.mark.parametrize("name", ["in turn", "threads", "threads, as they finish", "pooled"])
 def test_an_error_that_no_task_should_raise_ends_the_run(name: str) -> None:
     def divide(number: int, _: Report) -> float:
         return 1 / number
 
     with pytest.raises(ZeroDivisionError):
         list(EXECUTORS[name].run(divide, [1, 0, 2], lambda _: None))
+
+
+def test_results_of_tasks_that_belong_together() -> None:
+    executor = Threads(2)
+    assert list(results(executor.run(halve, [0, 2, 6]))) == [0, 1, 3]
+    with pytest.raises(ArchiveError, match="3: odd"):
+        list(results(executor.run(halve, [2, 3, 6])))
 
 
 def test_results_are_yielded_as_they_finish() -> None:
@@ -99,7 +108,8 @@ def test_tasks_are_taken_as_they_are_needed(in_order: bool) -> None:
     assert taken <= 5
 
 
-def test_a_closed_run_stops_its_threads_at_the_next_report() -> None:
+@pytest.mark.parametrize("name", ["threads", "pooled"])
+def test_a_closed_run_stops_its_threads_at_the_next_report(name: str) -> None:
     running, abandoned = threading.Event(), threading.Event()
 
     def endless(number: int, report: Report) -> None:
@@ -113,7 +123,7 @@ def test_a_closed_run_stops_its_threads_at_the_next_report() -> None:
         finally:
             abandoned.set()
 
-    outcomes = Threads(2).run(endless, range(100))
+    outcomes = EXECUTORS[name].run(endless, range(100), lambda _: None)
     assert next(outcomes)[0] == 0
     outcomes.close()
     assert abandoned.is_set()
