@@ -14,7 +14,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[dev]'
-	$(BIN)/python -m cryofs.detector.kernels
+	$(BIN)/python -m cryofs.kernels.warm_up
 	touch $@
 
 # a peer that cannot be installed is left out, and the report says so
@@ -53,7 +53,7 @@ test-slow: setup
 coverage: setup
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q tests/formats tests/movies tests/corpus
-	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest -q -o filterwarnings= -o timeout=1800 tests/detector
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest -q -o filterwarnings= -o timeout=1800 tests/kernels tests/codecs
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

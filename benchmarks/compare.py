@@ -102,7 +102,7 @@ def main() -> None:
     if unknown := set(chosen) - set(names):
         parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     # nobody's time holds the compiling of kernels that have just been changed
-    run([sys.executable, "-m", "cryofs.detector.kernels"], Path(__file__).parents[1])
+    run([sys.executable, "-m", "cryofs.kernels.warm_up"], Path(__file__).parents[1])
     with tempfile.TemporaryDirectory(prefix="cryofs-bench-") as temporary:
         folder = (arguments.folder or Path(temporary)).absolute()
         bench = Bench(folder, arguments.runs, arguments.small, arguments.minutes)

@@ -23,7 +23,7 @@ from benchmarks.reading_loads import MOVIES
 from benchmarks.reading_peers import KERNEL_SQUASHFS, SQUASHFS_OPTIONS, Session
 from benchmarks.readings import NAMES, Readings, in_turn
 from benchmarks.simulate import write_counts
-from cryofs.vfs.index import index_path
+from cryofs.vfs.index_db import index_path
 
 ITSELF = "archive itself"
 _A_FOLDER = 1000

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks import mounts
 from benchmarks.competitors import OURS
 from benchmarks.measure import CRYOFS, apart, run
-from cryofs.movies.open import open_movie
+from cryofs.movies.registry import open_movie
 
 RAW, KERNEL_SQUASHFS, SQUASHFUSE = "raw file", "squashfs, kernel", "squashfuse"
 ZSTD, RATARMOUNT_ZST, RATARMOUNT_BZ2, IN_PROCESS = (

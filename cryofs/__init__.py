@@ -36,6 +36,6 @@ def open(path: str | os.PathLike[str]) -> Movie:  # noqa: A001 - reads as cryofs
         The file is an archived movie with a damaged record.
     """
     # the numerical libraries are loaded by those who need them, not by every command
-    from cryofs.movies.open import open_movie
+    from cryofs.movies.registry import open_movie
 
     return open_movie(Path(path))

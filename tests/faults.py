@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cryofs.formats import reading
+from cryofs.storage import byte_source
 
 # What stands in for a system call: it gets the call itself, its number, and its arguments.
 Fault = Callable[[Callable[..., Any], int, tuple[Any, ...]], Any]
@@ -39,7 +39,7 @@ class FaultyReads:
 def inject(patch: pytest.MonkeyPatch, fault: Fault) -> FaultyReads:
     """Have a fault decide on all reads from now on."""
     faulty = FaultyReads(fault)
-    patch.setattr(reading, "os", faulty)
+    patch.setattr(byte_source, "os", faulty)
     return faulty
 
 

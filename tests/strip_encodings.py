@@ -9,9 +9,9 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.detector import huffman, lzw
-from cryofs.formats import codecs
-from cryofs.formats.codecs import Codec, Strategy
+from cryofs.codecs import deflate, huffman_encoder, lzw
+from cryofs.codecs.codec import Codec
+from cryofs.codecs.deflate import Strategy
 
 STRATEGIES: tuple[Strategy, ...] = ("default", "huffman", "rle")
 
@@ -30,7 +30,7 @@ class Encoding:
 
 def encode_one_code(strip: NDArray[Any]) -> bytes:
     """Deflate with one Huffman code a strip."""
-    return codecs.zlib_stream(huffman.encode(strip.reshape(-1).view(np.uint8)), strip)
+    return deflate.zlib_stream(huffman_encoder.encode(strip.reshape(-1).view(np.uint8)), strip)
 
 
 def encode_sparse_lzw(strip: NDArray[Any]) -> bytes:
@@ -42,11 +42,11 @@ def _predicted(encode: Callable[[NDArray[Any]], bytes]) -> Callable[[NDArray[Any
     return lambda strip: encode(imagecodecs.floatpred_encode(strip, axis=-1))
 
 
-NOTHING = Encoding("none", Codec("none"), codecs.encode_nothing)
-LZW = Encoding("lzw", Codec("lzw"), codecs.encode_lzw)
-DEFLATE = Encoding("deflate", Codec("deflate"), codecs.encode_deflate)
-HUFFMAN = Encoding("huffman", Codec("deflate"), partial(codecs.encode_deflate, strategy="huffman"))
-RLE = Encoding("rle", Codec("deflate"), partial(codecs.encode_deflate, strategy="rle"))
+NOTHING = Encoding("none", Codec("none"), deflate.encode_nothing)
+LZW = Encoding("lzw", Codec("lzw"), deflate.encode_lzw)
+DEFLATE = Encoding("deflate", Codec("deflate"), deflate.encode_deflate)
+HUFFMAN = Encoding("huffman", Codec("deflate"), partial(deflate.encode_deflate, strategy="huffman"))
+RLE = Encoding("rle", Codec("deflate"), partial(deflate.encode_deflate, strategy="rle"))
 ONE_CODE = Encoding("one code", Codec("deflate"), encode_one_code)
 SPARSE_LZW = Encoding("sparse lzw", Codec("lzw"), encode_sparse_lzw)
 
@@ -56,23 +56,23 @@ ENCODINGS = (
     SPARSE_LZW,
     ONE_CODE,
     *(
-        Encoding(f"libdeflate {level}", Codec("deflate"), partial(codecs.encode_libdeflate, level=level))
+        Encoding(f"libdeflate {level}", Codec("deflate"), partial(deflate.encode_libdeflate, level=level))
         for level in (1, 3, 6, 12)
     ),
     *(
         Encoding(
-            f"{strategy} {level}", Codec("deflate"), partial(codecs.encode_deflate, strategy=strategy, level=level)
+            f"{strategy} {level}", Codec("deflate"), partial(deflate.encode_deflate, strategy=strategy, level=level)
         )
         for strategy in STRATEGIES
         for level in range(10)
     ),
 )
 FLOAT_ENCODINGS = (
-    Encoding("none, predicted", Codec("none", "float"), _predicted(codecs.encode_nothing)),
-    Encoding("lzw, predicted", Codec("lzw", "float"), _predicted(codecs.encode_lzw)),
+    Encoding("none, predicted", Codec("none", "float"), _predicted(deflate.encode_nothing)),
+    Encoding("lzw, predicted", Codec("lzw", "float"), _predicted(deflate.encode_lzw)),
     *(
         Encoding(
-            f"deflate {level}, predicted", Codec("deflate", "float"), partial(codecs.encode_float_deflate, level=level)
+            f"deflate {level}, predicted", Codec("deflate", "float"), partial(deflate.encode_float_deflate, level=level)
         )
         for level in (0, 1, 3, 6, 9)
     ),

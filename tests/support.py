@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import Detector, header, write_movie
-from cryofs.archive.archiver import CompressOptions
-from cryofs.archive.compress import Summary, compress
-from cryofs.archive.estimate import FrameRow
 from cryofs.archive.extract import extract
 from cryofs.archive.verify import verify
+from cryofs.compress.movie_task import CompressOptions
+from cryofs.compress.run import Summary, compress
+from cryofs.gain.estimation import FrameRow
 
 SHAPE = (300, 257)
 DETECTOR = Detector.make(SHAPE, defects=20)

@@ -1,1 +1,1 @@
-"""Making and checking archives: compress, estimate gains, verify, extract, savings."""
+"""Working on archives: scan what a command is given, verify, extract, adopt, info."""

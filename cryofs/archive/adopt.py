@@ -19,23 +19,24 @@ from pathlib import Path
 
 import msgspec
 
-from cryofs.archive import durable
-from cryofs.archive.durable import Draft, draft
-from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
-from cryofs.archive.originals import original_bytes
-from cryofs.archive.sources import Job, Kind, collect_archived
-from cryofs.archive.telling import Begin, OnFile, OnFrame, told
+from cryofs.archive.frame_stream import original_bytes
+from cryofs.archive.identify import Archived, Damaged, Foreign, classify
+from cryofs.archive.progress import Begin, OnFile, OnFrame, told
+from cryofs.archive.scan import Job, Kind, collect_archived
 from cryofs.errors import ArchiveError, ChangedError, CryofsError, DamagedError, FormatError
-from cryofs.file_state import state_of
 from cryofs.formats import record
-from cryofs.formats.reading import read_up_to
+from cryofs.formats.archive_names import TIFF_SUFFIXES, foreign_name
 from cryofs.formats.record import Adopted, Frame, Gain, Original, Record
-from cryofs.formats.sums import file_sha256, quick_sum
 from cryofs.movies.archived import ArchivedMovie, check_pages
-from cryofs.movies.foreign import ForeignMovie
-from cryofs.movies.gain import GainLibrary
+from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import TIFF_SUFFIXES, foreign_name, printable
+from cryofs.movies.tiff import ForeignMovie
+from cryofs.storage import atomic_file
+from cryofs.storage.atomic_file import Draft, draft
+from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.checksums import file_sha256, quick_sum
+from cryofs.storage.file_state import state_of
+from cryofs.text import printable
 from cryofs.version import VERSION
 
 _CHUNK = 8 << 20
@@ -68,7 +69,7 @@ def adopt(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_fr
     gains = GainLibrary()
     for folder in {path.parent for path in wanted}:
         with contextlib.suppress(OSError):
-            durable.remove_stale_drafts(folder)
+            atomic_file.remove_stale_drafts(folder)
     with ThreadPoolExecutor(jobs) as pool:
         for path in wanted:
             with told(path, done, on_file):

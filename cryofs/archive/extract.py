@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from cryofs.archive import durable
 from cryofs.archive.adopt import restore_adopted
-from cryofs.archive.kinds import Archived, Damaged, Foreign, Other, classify
-from cryofs.archive.sources import Job, Kind, collect_archived, is_below
-from cryofs.archive.telling import Begin, OnFile, OnFrame, told
+from cryofs.archive.identify import Archived, Damaged, Foreign, Other, classify
+from cryofs.archive.progress import Begin, OnFile, OnFrame, told
+from cryofs.archive.scan import Job, Kind, collect_archived, is_below
 from cryofs.archive.verify import Checked, feed
 from cryofs.errors import ArchiveError
+from cryofs.formats.archive_names import foreign_name, is_reference_name
 from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import foreign_name, is_reference_name
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.storage import atomic_file
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,16 @@ def extract(
     begin("restoring", sum(item.frames or 0 for item in items))
     gains = GainLibrary()
     # where this cannot be made, nothing can be restored
-    durable.make_folders(folder)
+    atomic_file.make_folders(folder)
 
     @cache
     def ready(below: Path) -> Path:
         """A folder for what is restored, cleared of what killed runs left."""
-        place = durable.make_folders(folder, below)
+        place = atomic_file.make_folders(folder, below)
         if below != Path() and not os.access(place, os.W_OK | os.X_OK):
             # an earlier run gave it the mode of a folder that cannot be written; in the end it gets that again
             place.chmod(place.stat().st_mode | 0o700)
-        durable.remove_stale_drafts(place)
+        atomic_file.remove_stale_drafts(place)
         return place
 
     made: list[Job] = []
@@ -76,9 +76,9 @@ def extract(
                     continue
                 target = ready(job.target.parent) / job.target.name
                 if job.kind is Kind.LINK:
-                    durable.copy_link(job.source, target)
+                    atomic_file.copy_link(job.source, target)
                 elif item.frames is None:
-                    durable.copy_file(job.source, target)
+                    atomic_file.copy_file(job.source, target)
                     checked.files += 1
                 else:
                     with ArchivedMovie(job.source.absolute(), gains, pool) as movie:
@@ -89,7 +89,7 @@ def extract(
         # the folder that was named keeps its own mode
         if job.target != Path():
             with told(job.source, checked, on_file):
-                durable.copy_times(job.source, folder / job.target)
+                atomic_file.copy_times(job.source, folder / job.target)
     return checked
 
 
@@ -187,14 +187,14 @@ def _same(one: Job, other: Job) -> bool:
 
 def _restore(movie: ArchivedMovie, target: Path, on_frame: OnFrame) -> None:
     original = movie.record.original
-    with durable.draft(target) as made:
+    with atomic_file.draft(target) as made:
         if movie.record.adopted is not None:
             restore_adopted(movie, made.file)
             on_frame(movie.layout.frames)
         else:
             feed(movie, made.write, on_frame)
         os.fchmod(made.file.fileno(), original.mode)
-        with durable.naming(target):
+        with atomic_file.naming(target):
             made.file.flush()
         os.utime(made.file.fileno(), ns=(original.atime_ns, original.mtime_ns))
         made.sync()

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryofs.archive.adopt import check_adopted
-from cryofs.archive.kinds import Archived, Damaged, Foreign, classify
-from cryofs.archive.originals import original_bytes
-from cryofs.archive.sources import Kind, collect_archived
-from cryofs.archive.telling import Begin, OnFile, OnFrame, told
+from cryofs.archive.frame_stream import original_bytes
+from cryofs.archive.identify import Archived, Damaged, Foreign, classify
+from cryofs.archive.progress import Begin, OnFile, OnFrame, told
+from cryofs.archive.scan import Kind, collect_archived
 from cryofs.errors import DamagedError, GainError
+from cryofs.formats.archive_names import EER_SUFFIX
 from cryofs.movies.archived import ArchivedMovie, check_pages
-from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import EER_SUFFIX
+from cryofs.movies.gain_library import GainLibrary
 
 
 @dataclass

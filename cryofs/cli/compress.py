@@ -8,11 +8,11 @@ import typer
 
 from cryofs.cli import eer
 from cryofs.cli.output import Reporter, print_json
-from cryofs.resources import usable_cores
-from cryofs.units import percent, size_text
+from cryofs.system.resources import usable_cores
+from cryofs.text import percent, size_text
 
 if TYPE_CHECKING:
-    from cryofs.movies.rendering import Rendering
+    from cryofs.movies.eer_rendering import Rendering
 
 NAME = "compress"
 
@@ -90,9 +90,9 @@ def command(
 
     Example: cryofs compress /data/session -o /archive/session
     """
-    from cryofs.archive.archiver import CompressOptions
-    from cryofs.archive.compress import compress
-    from cryofs.archive.plan import Coding
+    from cryofs.compress.movie_task import CompressOptions
+    from cryofs.compress.plan import Coding
+    from cryofs.compress.run import compress
 
     if deflate_level is not None and compression is not Compression.DEFLATE:
         raise typer.BadParameter("--deflate-level goes with --compression deflate")
@@ -128,7 +128,7 @@ def command(
 
 
 def _rendering(eer_files: Eer, choices: dict[str, Any]) -> "Rendering | None":
-    from cryofs.movies.rendering import Rendering
+    from cryofs.movies.eer_rendering import Rendering
 
     if eer_files is Eer.TIFF:
         if "grouping" in choices and "dose_per_fraction" in choices:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from cryofs.cli.output import print_json
-from cryofs.remedies import check_archive
-from cryofs.units import size_text
+from cryofs.system.paths import check_archive
+from cryofs.text import size_text
 
 NAME = "config"
 
@@ -47,7 +47,7 @@ def command(
 
 
 def _in_force(archive: Path) -> dict[str, _InForce]:
-    from cryofs.settings import FILE_NAME, Settings, load_settings, read_file
+    from cryofs.config.settings import FILE_NAME, Settings, load_settings, read_file
 
     settings = load_settings(archive, {})
     text = read_file(archive)
@@ -64,7 +64,7 @@ def _in_force(archive: Path) -> dict[str, _InForce]:
 
 
 def _text(value: Any) -> str:
-    from cryofs.settings import Size
+    from cryofs.config.settings import Size
 
     if isinstance(value, Size):
         return f"{value} ({size_text(value)})"

@@ -7,10 +7,10 @@ import typer
 
 from cryofs.cli.output import print_json
 from cryofs.errors import ArchiveError
-from cryofs.movies.names import printable
+from cryofs.text import printable
 
 if TYPE_CHECKING:
-    from cryofs.finding import Finding
+    from cryofs.doctor.finding import Finding
 
 NAME = "doctor"
 
@@ -30,7 +30,7 @@ def command(
 
     Example: cryofs doctor /archive/session
     """
-    from cryofs.finding import Level
+    from cryofs.doctor.finding import Level
 
     findings = _machine() if path is None else _of(path.absolute())
     problems = sum(finding.level is Level.PROBLEM for finding in findings)
@@ -46,18 +46,18 @@ def command(
 
 
 def _machine() -> "list[Finding]":
-    from cryofs.finding import tried
-    from cryofs.fuse.admin_checks import check_administration
-    from cryofs.fuse.machine_checks import check_machine
-    from cryofs.fuse.mount_checks import check_mounts
+    from cryofs.doctor.administration import check_administration
+    from cryofs.doctor.finding import tried
+    from cryofs.doctor.machine import check_machine
+    from cryofs.doctor.mounts import check_mounts
 
     return [*check_machine(), *check_administration(), *tried("mounts", check_mounts)]
 
 
 def _of(path: Path) -> "list[Finding]":
-    from cryofs.archive.archive_checks import check_archive, survey
+    from cryofs.doctor.archive import check_archive, survey
+    from cryofs.doctor.mounts import check_figures, check_mount
     from cryofs.fuse.control import is_mounted
-    from cryofs.fuse.mount_checks import check_figures, check_mount
 
     if not is_mounted(path):
         if not path.is_dir():

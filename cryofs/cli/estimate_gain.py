@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from cryofs.cli.output import Reporter
-from cryofs.movies.names import printable
-from cryofs.resources import usable_cores
+from cryofs.system.resources import usable_cores
+from cryofs.text import printable
 
 NAME = "estimate-gain"
 
@@ -31,9 +31,9 @@ def command(
 
     Example: cryofs estimate-gain movies.star -o Gain
     """
-    from cryofs.archive.durable import remove_stale_drafts
-    from cryofs.archive.estimate import Limits, continue_estimation
-    from cryofs.archive.sources import Kind, collect
+    from cryofs.archive.scan import Kind, collect
+    from cryofs.gain.estimation import Limits, continue_estimation
+    from cryofs.storage.atomic_file import remove_stale_drafts
 
     if folder.is_dir():
         remove_stale_drafts(folder)

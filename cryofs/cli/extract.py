@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from cryofs.cli.output import Reporter
-from cryofs.resources import usable_cores
-from cryofs.units import size_text
+from cryofs.system.resources import usable_cores
+from cryofs.text import size_text
 
 NAME = "extract"
 

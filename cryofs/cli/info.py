@@ -7,8 +7,8 @@ import typer
 
 from cryofs.cli import eer
 from cryofs.cli.output import print_json
-from cryofs.resources import usable_cores
-from cryofs.units import percent, size_text
+from cryofs.system.resources import usable_cores
+from cryofs.text import percent, size_text
 
 NAME = "info"
 
@@ -24,14 +24,15 @@ def command(
 
     Example: cryofs info /archive/session/movie.mrc.tif
     """
-    from cryofs.movies.names import EER_SUFFIX, printable
+    from cryofs.formats.archive_names import EER_SUFFIX
+    from cryofs.text import printable
 
     if file.suffix == EER_SUFFIX:
-        from cryofs.archive.eer_facts import describe_eer
+        from cryofs.archive.eer_info import describe_eer
 
         facts = describe_eer(file, jobs, pixel_size, dose)
     else:
-        from cryofs.archive.savings import describe
+        from cryofs.archive.info import describe
 
         facts = describe(file)
     if as_json:

@@ -9,10 +9,9 @@ import msgspec
 import typer
 
 from cryofs.cli import eer
-from cryofs.movies.names import printable
-from cryofs.remedies import check_archive
-from cryofs.resources import default_cache_size
-from cryofs.units import size_text
+from cryofs.system.paths import check_archive
+from cryofs.system.resources import default_cache_size
+from cryofs.text import printable, size_text
 
 NAME = "mount"
 _CACHE_DEFAULT = f"a quarter of the usable memory, up to 16GiB; here {size_text(default_cache_size())}"
@@ -95,10 +94,10 @@ def command(
 
     Example: cryofs mount /archive/session /mnt/movies
     """
-    from cryofs.fuse.background import check_mountpoint, default_log, leave, serve_in_background
+    from cryofs.config.mount_options import parse_options
+    from cryofs.config.settings import load_settings
     from cryofs.fuse.control import clear_dead_mount, place_of
-    from cryofs.mount_options import parse_options
-    from cryofs.settings import load_settings
+    from cryofs.fuse.daemon import check_mountpoint, default_log, leave, serve_in_background
 
     archive, mountpoint = archive.absolute(), place_of(mountpoint.absolute())
     by_list, settings_by_list = parse_options(options)
@@ -126,8 +125,8 @@ def command(
     check_mountpoint(archive, mountpoint)
     settings = load_settings(archive, settings_by_list | given)
     if foreground:
-        from cryofs.fuse.mounting import serve
-        from cryofs.logs import set_up
+        from cryofs.fuse.serve import serve
+        from cryofs.system.logs import set_up
 
         level = log_level or LogLevel(by_list.log_level or LogLevel.INFO)
         layout = log_format or LogFormat(by_list.log_format or LogFormat.TEXT)

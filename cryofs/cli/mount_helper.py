@@ -65,11 +65,11 @@ def run(arguments: list[str]) -> int:
 
 
 def _mount(archive: Path, mountpoint: Path, lists: str, options: dict[str, str]) -> None:
-    from cryofs.fuse.background import check_mountpoint, default_log, serve_in_background
+    from cryofs.config.mount_options import parse_options, without_words_of_mount
+    from cryofs.config.settings import load_settings
     from cryofs.fuse.control import clear_dead_mount, place_of
-    from cryofs.mount_options import parse_options, without_words_of_mount
-    from cryofs.remedies import check_archive
-    from cryofs.settings import load_settings
+    from cryofs.fuse.daemon import check_mountpoint, default_log, serve_in_background
+    from cryofs.system.paths import check_archive
 
     if "-N" in options:
         _enter(options["-N"])

@@ -13,9 +13,9 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from cryofs.error_hints import explain
 from cryofs.errors import SettingsError
-from cryofs.movies.names import printable
-from cryofs.remedies import explain
+from cryofs.text import printable
 
 
 def one_line(error: Exception) -> str:

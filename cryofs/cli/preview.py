@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cryofs.cli.output import check_result
-from cryofs.resources import usable_cores
+from cryofs.system.resources import usable_cores
 
 NAME = "preview"
 
@@ -23,7 +23,7 @@ def command(
     Example: cryofs preview /archive/session/movie.mrc.tif -o movie.png
     """
     check_result(picture)
-    from cryofs.report.look import look_at
+    from cryofs.report.movie_summary import look_at
     from cryofs.report.preview import save_preview
 
     look = look_at(file, jobs)

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from cryofs.cli.output import Reporter, check_result
-from cryofs.movies.names import printable
-from cryofs.remedies import check_archive
-from cryofs.resources import usable_cores
+from cryofs.system.paths import check_archive
+from cryofs.system.resources import usable_cores
+from cryofs.text import printable
 
 NAME = "report"
 

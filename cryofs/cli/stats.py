@@ -7,10 +7,10 @@ import typer
 
 from cryofs.cli.output import Reporter, print_json
 from cryofs.errors import ArchiveError
-from cryofs.units import percent, size_text
+from cryofs.text import percent, size_text
 
 if TYPE_CHECKING:
-    from cryofs.archive.savings import Savings
+    from cryofs.archive.info import Savings
 
 NAME = "stats"
 
@@ -23,7 +23,7 @@ def command(
 
     Example: cryofs stats /mnt/movies
     """
-    from cryofs.archive.savings import savings
+    from cryofs.archive.info import savings
     from cryofs.fuse.control import mount_facts
 
     mounted = mount_facts(path)

@@ -7,7 +7,7 @@ import typer
 
 from cryofs.cli.output import Reporter, print_json
 from cryofs.errors import ArchiveError
-from cryofs.resources import usable_cores
+from cryofs.system.resources import usable_cores
 
 NAME = "verify"
 

@@ -7,13 +7,13 @@ IMOD: low nibble first, (nx + 1) // 2 bytes a row.
 import math
 import struct
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import FormatError
-from cryofs.formats.reading import read_up_to
+from cryofs.storage.byte_source import read_up_to
 
 MAIN_HEADER_BYTES = 1024
 # Real extended headers reach about 1 MB; a claim far beyond that is a damaged header, and is refused before
@@ -253,3 +253,23 @@ def _forget_statistics(raw: bytearray, byte_order: ByteOrder) -> None:
     """Mark dmin, dmax, dmean and rms as not determined (MRC2014: dmax < dmin, dmean below both, rms < 0)."""
     struct.pack_into(byte_order + "3f", raw, 76, 0.0, -1.0, -2.0)
     struct.pack_into(byte_order + "f", raw, 216, -1.0)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the bytes of an MRC file are divided: header, frames of equal size, trailing bytes."""
+
+    header_bytes: int
+    frames: int
+    frame_bytes: int
+    total_bytes: int
+
+    @classmethod
+    def of(cls, header: MrcHeader) -> Self:
+        """Layout of a file that has nothing behind its frames."""
+        return cls(len(header.raw), header.nz, header.frame_bytes, header.data_end)
+
+    @property
+    def data_end(self) -> int:
+        """Offset of the first trailing byte."""
+        return self.header_bytes + self.frames * self.frame_bytes

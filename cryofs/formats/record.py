@@ -17,10 +17,10 @@ from typing import Annotated, Literal
 import msgspec
 from zlib_ng import zlib_ng
 
+from cryofs.codecs.codec import Compression, Predictor
 from cryofs.errors import DamagedError
-from cryofs.formats.codecs import Compression, Predictor
-from cryofs.formats.reading import read_exactly, read_up_to
-from cryofs.formats.sums import quick_sum
+from cryofs.storage.byte_source import read_exactly, read_up_to
+from cryofs.storage.checksums import quick_sum
 
 VERSION = 2
 MAGIC = b"\x89cryofs\n"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cryofs.errors import MountError
-from cryofs.mount_table import Mount, mount_table
+from cryofs.system.mount_table import Mount, mount_table
 
 FILE_SYSTEM_TYPE = "fuse.cryofs"
 ATTRIBUTE_PREFIX = "user.cryofs."

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from cryofs.config.settings import Address, parse_address
 from cryofs.errors import MountError
-from cryofs.settings import Address, parse_address
 
 # by the name of a figure: what it is
 _COUNTERS = {

@@ -12,13 +12,13 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
+from cryofs.error_hints import explain
 from cryofs.errors import ChangedError, CryofsError, StuckError
-from cryofs.fuse.binding import mfusepy
 from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE
-from cryofs.remedies import explain
+from cryofs.fuse.libfuse import mfusepy
 from cryofs.vfs.attributes import Attributes
-from cryofs.vfs.filesystem import FileSystem
-from cryofs.vfs.pages import Pages
+from cryofs.vfs.file_system import FileSystem
+from cryofs.vfs.page_cache_policy import Pages
 
 # Readers that go by st_blksize (C and Python buffered reads) then ask for pieces of this size.
 _BLOCK_SIZE = 1 << 20

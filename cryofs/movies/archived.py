@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cryofs.codecs import codec
 from cryofs.errors import ChangedError, DamagedError
-from cryofs.file_state import is_open_still
-from cryofs.formats import codecs, exceptions, foreign_tiff, mrc, tiff
-from cryofs.formats.codecs import Codec
+from cryofs.formats import mrc, tiff_movie, tiff_pages
 from cryofs.formats.mrc import MrcHeader
-from cryofs.formats.reading import read_exactly
-from cryofs.formats.record import TRAILING_PIECE_BYTES, Blob, Frame, Record, read_blob, read_record
-from cryofs.formats.sums import quick_sum
-from cryofs.formats.tiff import PageLayout
-from cryofs.movies.decoding import FrameDecoder, StoredFrame, pieces_of
-from cryofs.movies.gain import GainLibrary
-from cryofs.movies.movie import Layout, Movie
+from cryofs.formats.record import Blob, Frame, Record, read_blob, read_record
+from cryofs.formats.record_check import _page_layout, layout_of
+from cryofs.movies.frame_decoder import FrameDecoder, StoredFrame, pieces_of
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.movie import Movie
+from cryofs.storage.byte_source import read_exactly
+from cryofs.storage.checksums import quick_sum
+from cryofs.storage.file_state import is_open_still
 
 # Frames of fewer bands are decoded whole at once.
 _BANDS_WORTH_IT = 4
@@ -260,7 +260,7 @@ class ArchivedMovie(Movie):
         stored = sum(frame.byte_counts)
         if stored > min(self._stat.st_size, layout.most_stored_bytes):
             raise DamagedError(f"its strips take {stored} bytes, more than they can")
-        if layout.page_bytes > codecs.MOST_EXPANSION * stored:
+        if layout.page_bytes > codec.MOST_EXPANSION * stored:
             raise DamagedError(f"its strips cannot hold {layout.page_bytes} bytes")
 
     def _for_each_piece(self, strips: range, action: Callable[[range], None]) -> None:
@@ -294,59 +294,6 @@ class ArchivedMovie(Movie):
         return self._decoder
 
 
-def layout_of(record: Record, name: str) -> Layout:
-    """Layout of the original.
-
-    Raises
-    ------
-    DamagedError
-        What the record says does not add up.
-    """
-    frames, ny, nx = record.shape
-    if (
-        record.mrc_mode not in mrc.MODE_DTYPES
-        or min(*record.shape, record.rows_per_strip) < 1
-        or frames != len(record.frames)
-    ):
-        raise DamagedError(f"{name}: its record contradicts itself; restore it from a backup")
-    header = MrcHeader(bytes(0), record.byte_order, nx, ny, frames, record.mrc_mode)
-    layout = Layout(record.header.size, frames, header.frame_bytes, record.original.bytes)
-    if layout.data_end + sum(blob.size for blob in record.trailing) != layout.total_bytes:
-        raise DamagedError(f"{name}: the sizes in its record do not add up; restore it from a backup")
-    if claim := _absurd_claim(record, header):
-        raise DamagedError(f"{name}: its record claims {claim}, which is absurd; restore it from a backup")
-    return layout
-
-
-def _absurd_claim(record: Record, header: MrcHeader) -> str | None:
-    """What no writer writes, and a reader would take memory for."""
-    if not 0 <= record.header.size - mrc.MAIN_HEADER_BYTES <= mrc.MAX_EXTENDED_HEADER_BYTES:
-        return f"a header of {record.header.size} bytes"
-    if record.source_bytes < 1 or (record.adopted and record.adopted.bytes > record.header.offset):
-        return f"to be made from a file of {record.source_bytes} bytes"
-    if record.adopted and (record.header.size > mrc.MAIN_HEADER_BYTES or record.trailing):
-        return "more around the frames of a TIFF than a header"
-    if (longest := max((blob.size for blob in record.trailing), default=0)) > TRAILING_PIECE_BYTES:
-        return f"a piece of trailing bytes of {longest} bytes"
-    # pixels are at most twice as wide as values: those of 4-bit values, and float32 for float16
-    if max(header.frame_bytes, _page_layout(record).page_bytes // 2) > mrc.MAX_FRAME_BYTES:
-        return f"frames of {header.ny} x {header.nx}"
-    for number, frame in enumerate(record.frames):
-        if (found := frame.exceptions) is None:
-            continue
-        if not found.near <= found.count <= header.ny * header.columns:
-            return f"{found.count} exceptions, {found.near} of them near, in frame {number}"
-        if found.blob.size != exceptions.packed_bytes(found.count - found.near, found.near, header.dtype.itemsize):
-            return f"{found.count} exceptions of {found.blob.size} bytes in frame {number}"
-    return None
-
-
-def _page_layout(record: Record) -> PageLayout:
-    _, ny, nx = record.shape
-    codec = Codec(record.compression, record.predictor)
-    return PageLayout(ny, nx, np.dtype(record.stored_dtype), codec, record.rows_per_strip, record.pixel_size)
-
-
 def check_pages(movie: ArchivedMovie) -> None:
     """Check that TIFF readers find the very strips that the record names.
 
@@ -356,9 +303,9 @@ def check_pages(movie: ArchivedMovie) -> None:
         The TIFF structure and the record disagree.
     """
     if movie.record.adopted is None:
-        pages = tiff.read_pages(movie.path, movie.page_layout, len(movie.record.frames))
+        pages = tiff_pages.read_pages(movie.path, movie.page_layout, len(movie.record.frames))
     else:
-        index = foreign_tiff.read_index(movie.descriptor, movie.record.adopted.bytes, movie.name)
+        index = tiff_movie.read_index(movie.descriptor, movie.record.adopted.bytes, movie.name)
         pages = index.pages if index.layout == movie.page_layout else []
     recorded = [(frame.offsets, frame.byte_counts) for frame in movie.record.frames]
     if [page.lists() for page in pages] != recorded:

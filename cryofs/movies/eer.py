@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from cryofs.errors import DamagedError, FormatError
 from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex, EventStreams
-from cryofs.formats.mrc import MrcHeader
+from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.movies.eer_gain import EerGain, EerGains
-from cryofs.movies.movie import Layout
-from cryofs.movies.rendering import Rendering, facts_of, fraction_header
+from cryofs.movies.eer_rendering import Rendering, facts_of, fraction_header
 from cryofs.movies.source import ReadRows, SourceMovie
-from cryofs.resources import usable_cores
+from cryofs.system.resources import usable_cores
 
 log = logging.getLogger("cryofs")
 
@@ -174,9 +173,9 @@ class EerMovie(SourceMovie):
         streams = stored or self.stored_frame(index)
         frames = self._intact(index)
         # compiled code takes a third of a second to load, which only those who render should wait for
-        from cryofs.detector import events
+        from cryofs.kernels import eer_events
 
-        added = events.add_up(
+        added = eer_events.add_up(
             streams.words, streams.starts, streams.ends, *self.index.geometry, self.rendering.upsampling, memory
         )
         whole = {frame for frame, count in zip(frames, added.events.tolist(), strict=True) if count >= 0}

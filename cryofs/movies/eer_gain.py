@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.detector import eer_gain
 from cryofs.errors import ChangedError, CryofsError, GainError
-from cryofs.file_state import FileState, state_of
-from cryofs.formats import mrc, tiff
-from cryofs.formats.mrc import MrcHeader
-from cryofs.movies.gain import load_reference
-from cryofs.movies.movie import Layout, Movie
+from cryofs.formats import mrc, tiff_pages
+from cryofs.formats.mrc import Layout, MrcHeader
+from cryofs.kernels import eer_gain
+from cryofs.movies.gain_library import load_reference
+from cryofs.movies.movie import Movie
+from cryofs.storage.file_state import FileState, state_of
 
 _TIFF_SUFFIX = ".gain"
 
@@ -75,7 +75,7 @@ def _state(path: Path) -> FileState:
 def _load(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
     try:
         if path.suffix == _TIFF_SUFFIX:
-            return eer_gain.resample(tiff.read_image(path), shape)
+            return eer_gain.resample(tiff_pages.read_image(path), shape)
         return eer_gain.to_multiply(eer_gain.resample(load_reference(path).gain, shape))
     except GainError:
         raise

@@ -5,7 +5,6 @@ A movie is read-only and may be used by several threads at once: positions are n
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,27 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.formats import mrc
-from cryofs.formats.mrc import MrcHeader
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How the bytes of an MRC file are divided: header, frames of equal size, trailing bytes."""
-
-    header_bytes: int
-    frames: int
-    frame_bytes: int
-    total_bytes: int
-
-    @classmethod
-    def of(cls, header: MrcHeader) -> Self:
-        """Layout of a file that has nothing behind its frames."""
-        return cls(len(header.raw), header.nz, header.frame_bytes, header.data_end)
-
-    @property
-    def data_end(self) -> int:
-        """Offset of the first trailing byte."""
-        return self.header_bytes + self.frames * self.frame_bytes
+from cryofs.formats.mrc import Layout, MrcHeader
 
 
 class Movie(ABC):

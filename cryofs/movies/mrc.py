@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError
 from cryofs.formats import mrc
-from cryofs.formats.mrc import MrcHeader
-from cryofs.formats.reading import fill, read_up_to
-from cryofs.movies.movie import Layout
+from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.movies.source import ReadRows, SourceMovie
+from cryofs.storage.byte_source import fill, read_up_to
 
 
 class MrcMovie(SourceMovie):

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError
-from cryofs.file_state import is_open_still, is_still, state_of
 from cryofs.formats import mrc
 from cryofs.movies.movie import Movie
+from cryofs.storage.file_state import is_open_still, is_still, state_of
 
 ReadRows = Callable[[int, NDArray[np.uint8]], None]
 

@@ -10,18 +10,17 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from cryofs.archive import durable
-from cryofs.archive.estimate import RELIABILITY_NAME
 from cryofs.errors import CryofsError
-from cryofs.movies.gain import load_reference, reference_sha256
+from cryofs.gain.estimation import RELIABILITY_NAME
+from cryofs.movies.gain_library import load_reference, reference_sha256
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.names import printable
-from cryofs.report import survey as surveys
-from cryofs.report.images import Picture, draw
-from cryofs.report.look import look_at
+from cryofs.report import inventory as surveys
+from cryofs.report.inventory import MovieFacts, Saved, Survey, by_folder, by_kind, chosen, survey
+from cryofs.report.movie_summary import look_at
+from cryofs.report.pictures import Picture, draw
 from cryofs.report.preview import histogram_caption
-from cryofs.report.survey import MovieFacts, Saved, Survey, by_folder, by_kind, chosen, survey
-from cryofs.units import size_text
+from cryofs.storage import atomic_file
+from cryofs.text import printable, size_text
 from cryofs.version import VERSION
 
 _FOLDERS = 40
@@ -93,7 +92,7 @@ def write_report(archive: Path, target: Path, previews: int, jobs: int, tell: Ca
         problems=_problems(found),
         most_paths=_PATHS,
     )
-    durable.write_file(target, printable(text).encode())
+    atomic_file.write_file(target, printable(text).encode())
     return found
 
 

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from cryofs.archive import durable
 from cryofs.errors import SettingsError
-from cryofs.report.look import Look, limits
+from cryofs.report.movie_summary import Look, limits
+from cryofs.storage import atomic_file
 
 _INK, _QUIET, _BAR = "#1b2733", "#5b6875", "#2f6f8f"
 _FONT = 10
@@ -30,7 +30,7 @@ def save_preview(look: Look, target: Path) -> None:
         raise SettingsError(f"{target}: pictures are written as {', '.join(_KINDS)}; name one of these")
     drawn = io.BytesIO()
     draw(look).savefig(drawn, format=kind)
-    durable.write_file(target, drawn.getvalue())
+    atomic_file.write_file(target, drawn.getvalue())
 
 
 def draw(look: Look) -> Figure:

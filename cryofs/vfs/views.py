@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 
-from cryofs.movies.rendering import Rendering
+from cryofs.movies.eer_rendering import Rendering
 
 _RENDERED = re.compile(r"@up([124])_gr([1-9][0-9]{0,8})")
 COUNTS = "@counts"

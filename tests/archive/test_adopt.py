@@ -20,7 +20,7 @@ from cryofs.archive.adopt import Adoption, adopt
 from cryofs.archive.verify import Checked, verify
 from cryofs.errors import ArchiveError, DamagedError, FormatError, GainError
 from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.foreign import ForeignMovie
+from cryofs.movies.tiff import ForeignMovie
 from tests.foreign import WRITERS, counts, serialem, write_tiff
 from tests.support import assert_verified, names, restored
 from tests.support import cryofs as command

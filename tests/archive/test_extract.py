@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from cryofs.archive.adopt import adopt
-from cryofs.archive.archiver import CompressOptions
 from cryofs.archive.extract import extract
 from cryofs.archive.verify import Checked
+from cryofs.compress.movie_task import CompressOptions
 from cryofs.errors import ArchiveError
 from tests.foreign import counts, serialem
 from tests.support import archive, assert_verified, names, same_tree, simulated

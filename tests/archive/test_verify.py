@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cryofs.archive.savings import savings
+from cryofs.archive.info import savings
 from cryofs.archive.verify import Checked, verify
 from tests.archive.test_extract import extracted
 from tests.corpus.mutants import with_record

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from cryofs.settings import Settings
+from cryofs.config.settings import Settings
 from tests.support import cryofs
 
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from cryofs.formats.record import MAGIC, VERSION, Record, read_record
-from cryofs.formats.sums import RunningSum, quick_sum
+from cryofs.storage.checksums import RunningSum, quick_sum
 from tests import hostile
 from tests.conftest import open_bytes
 from tests.corpus.specimens import Kind, Specimen

@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from cryofs.cli.app import run
+from cryofs.config.settings import Settings, Size, load_settings
 from cryofs.errors import CryofsError
+from cryofs.formats.archive_names import original_name
 from cryofs.formats.record import HEAD_BYTES, MAGIC, MARK, VERSION
 from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.gain import GainLibrary
-from cryofs.movies.names import original_name
-from cryofs.settings import Settings, Size, load_settings
-from cryofs.vfs.filesystem import FileSystem
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.vfs.file_system import FileSystem
 from tests import plain_eer
 from tests.corpus.mutants import FOOTER_BYTES, Mutant
 from tests.corpus.specimens import EER_GROUPING, EER_SHAPE, EER_WIDTHS, Specimen

@@ -143,11 +143,11 @@ class _Reader:
 
 def _serve(connection: Connection, work: Path) -> None:
     """Read damaged files until there are no more, with little memory."""
-    from cryofs.detector import kernels
-    from cryofs.movies import decoding
+    from cryofs.codecs import registry
+    from cryofs.kernels import warm_up
 
-    kernels.load()
-    decoding.load_compiled()
+    warm_up.load()
+    registry.load_compiled()
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     resource.setrlimit(resource.RLIMIT_DATA, (used + MEMORY, used + MEMORY))
     for mutant in _received(connection):

@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from benchmarks.simulate import Detector, header
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
-from cryofs.archive import writer
 from cryofs.archive.adopt import adopt
-from cryofs.archive.archiver import CompressOptions
-from cryofs.archive.estimate import STATE_NAME, Estimation
-from cryofs.archive.plan import Coding
+from cryofs.compress import writer
+from cryofs.compress.movie_task import CompressOptions
+from cryofs.compress.plan import Coding
+from cryofs.gain.estimation import STATE_NAME, Estimation
 from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.counts import CountsMovie, counts_bytes
+from cryofs.movies.archived_counts import CountsMovie, counts_bytes
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
-from cryofs.movies.gain import GainLibrary
+from cryofs.movies.eer_rendering import Rendering
+from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.open import open_movie
-from cryofs.movies.rendering import Rendering
+from cryofs.movies.registry import open_movie
 from tests.foreign import serialem
 from tests.support import Heard, archive
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryofs.archive.archiver import CompressOptions
-from cryofs.archive.plan import Coding
 from cryofs.archive.verify import verify
-from cryofs.detector import lzw
+from cryofs.codecs import lzw
+from cryofs.compress.movie_task import CompressOptions
+from cryofs.compress.plan import Coding
 from cryofs.errors import CryofsError, DamagedError
 from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.gain import GainLibrary
-from cryofs.movies.open import open_movie
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.registry import open_movie
 from tests.corpus import run
 from tests.corpus.mutants import Mutant, mutants, places_of, thought_out
 from tests.corpus.reading import examine

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from cryofs.settings import Settings
+from cryofs.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cryofs.errors import DamagedError
 from cryofs.formats import record
 from cryofs.formats.record import Adopted, Blob, Frame, FrameExceptions, Gain, Original, Record, Rendered
-from cryofs.formats.sums import quick_sum
+from cryofs.storage.checksums import quick_sum
 from tests.conftest import open_bytes
 
 SIZES = st.integers(0, 2**63 - 1)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import Arithmetic, Detector, header, write_movie
-from cryofs.archive.archiver import CompressOptions
-from cryofs.archive.plan import Coding
+from cryofs.compress.movie_task import CompressOptions
+from cryofs.compress.plan import Coding
 from tests.support import archive
 
 PAGE = Path(__file__).parents[2] / "docs" / "without-cryofs.md"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from benchmarks.simulate_eer import FALCON_SHAPE, Events, Widths, encode, metadata, random_events, write_eer
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
-from cryofs.movies.rendering import Rendering
-from tests.detector.test_events import render
+from cryofs.movies.eer_rendering import Rendering
+from tests.kernels.test_eer_events import render
 from tests.support import mounted, movies_star
 
 needs_relion = [

@@ -12,7 +12,7 @@ import tifffile
 
 import cryofs
 from benchmarks.simulate import Detector, write_counts
-from cryofs.movies.foreign import ForeignMovie
+from cryofs.movies.tiff import ForeignMovie
 from tests.foreign import counts, serialem
 from tests.support import cryofs as command
 from tests.support import mounted, movies_star, simulated

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.gain import GainLibrary
+from cryofs.movies.gain_library import GainLibrary
 from tests.corpus.specimens import EER_GROUPING, Specimen, make_specimens
 from tests.support import mounted
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cryofs.doctor.mounts import State, ask
 from cryofs.fuse.control import device_number, mount_facts
-from cryofs.fuse.mount_checks import State, ask
 from tests.support import archive, cryofs, mounted, simulated, wait_for
 
 pytestmark = [

@@ -15,7 +15,7 @@ from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
 from cryofs.fuse.control import FACTS_ATTRIBUTE
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
-from cryofs.movies.rendering import Rendering
+from cryofs.movies.eer_rendering import Rendering
 from tests.support import cryofs, mounted
 
 pytestmark = [

@@ -18,10 +18,10 @@ import psutil
 import pytest
 
 from benchmarks.simulate import Detector, header
-from cryofs.archive.archiver import CompressOptions
+from cryofs.compress.movie_task import CompressOptions
 from cryofs.formats.record import read_record
 from cryofs.fuse.control import is_mounted
-from cryofs.resources import default_cache_size
+from cryofs.system.resources import default_cache_size
 from tests.support import archive, cryofs, mounted, movie_values, same_tree, simulated
 
 pytestmark = [

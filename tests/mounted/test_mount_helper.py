@@ -188,7 +188,7 @@ def test_the_helper_loads_little() -> None:
     """A boot waits for it."""
     program = "import sys; from cryofs.cli.mount_helper import run; run(['/', '/', '-f']); print(*sys.modules)"
     loaded = run(sys.executable, "-c", program).stdout.split()
-    assert "cryofs.mount_options" in loaded
+    assert "cryofs.config.mount_options" in loaded
     assert not {"numpy", "numba", "mfusepy", "typer", "rich", "tifffile"} & set(loaded)
 
 

@@ -8,13 +8,14 @@ import pytest
 from msgspec.structs import replace
 
 from benchmarks.simulate import header
-from cryofs.archive.archiver import CompressOptions
-from cryofs.archive.plan import Coding
+from cryofs.compress.movie_task import CompressOptions
+from cryofs.compress.plan import Coding
 from cryofs.errors import DamagedError
 from cryofs.formats import record as record_format
 from cryofs.formats.record import Adopted, FrameExceptions, Record
-from cryofs.movies.archived import ArchivedMovie, layout_of
-from cryofs.movies.gain import GainLibrary
+from cryofs.formats.record_check import layout_of
+from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.gain_library import GainLibrary
 from tests.support import archive
 
 SHAPE = (2, 20, 31)

@@ -15,7 +15,7 @@ from benchmarks.simulate_eer import Events, Widths, encode, metadata, random_fra
 from cryofs.errors import ChangedError, DamagedError, FormatError, GainError
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
-from cryofs.movies.rendering import Rendering
+from cryofs.movies.eer_rendering import Rendering
 from tests import faults, plain_eer
 from tests.support import put_back
 

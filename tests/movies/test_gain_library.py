@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.simulate import header
-from cryofs.detector.values import Arithmetic, GainReference
 from cryofs.errors import GainError
 from cryofs.formats import mrc
-from cryofs.movies.gain import GainLibrary, bytes_sha256, load_reference, reference_file, reference_sha256
+from cryofs.kernels.from_counts import Arithmetic, GainReference
+from cryofs.movies.gain_library import GainLibrary, bytes_sha256, load_reference, reference_file, reference_sha256
 from tests import faults
 
 NAME = "gain-reference.mrc"
@@ -113,7 +113,9 @@ def test_one_copy_serves_all_movies(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     sha256 = put(tmp_path / NAME)
     library = GainLibrary(tmp_path)
     first = library.get(sha256, tmp_path, "one")
-    monkeypatch.setattr("cryofs.movies.gain.load_reference", lambda path: pytest.fail(f"{path} was loaded again"))
+    monkeypatch.setattr(
+        "cryofs.movies.gain_library.load_reference", lambda path: pytest.fail(f"{path} was loaded again")
+    )
     assert library.get(sha256, tmp_path, "two") is first
 
 
@@ -143,7 +145,9 @@ def test_an_unchanged_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.Mo
     sha256 = put(tmp_path / NAME)
     library = GainLibrary(tmp_path)
     assert library.sha256(tmp_path / NAME) == sha256
-    monkeypatch.setattr("cryofs.movies.gain.reference_sha256", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(
+        "cryofs.movies.gain_library.reference_sha256", lambda path: pytest.fail(f"{path} was read again")
+    )
     assert library.sha256(tmp_path / NAME) == sha256
 
 
@@ -253,7 +257,7 @@ def test_a_reference_replaced_while_it_is_loaded_is_not_taken_for_the_one_summed
         return load_reference(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("cryofs.movies.gain.load_reference", load_another)
+        patch.setattr("cryofs.movies.gain_library.load_reference", load_another)
         with pytest.raises(GainError):
             library.get(sha256, tmp_path, "movie")
     put(tmp_path / NAME)

@@ -13,12 +13,12 @@ import pytest
 
 from benchmarks.simulate import header, write_counts
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
-from cryofs.archive.durable import Draft
-from cryofs.archive.savings import savings
+from cryofs.archive.info import savings
 from cryofs.cli.output import Reporter
+from cryofs.report.inventory import by_folder, by_kind, chosen, spans, survey
 from cryofs.report.page import write_report
-from cryofs.report.survey import by_folder, by_kind, chosen, spans, survey
-from cryofs.units import size_text
+from cryofs.storage.atomic_file import Draft
+from cryofs.text import size_text
 from tests.foreign import counts, serialem
 from tests.support import archive, cryofs, simulated
 

@@ -4,7 +4,7 @@ import contextlib
 import subprocess
 from pathlib import Path
 
-from cryofs.archive.archiver import CompressOptions
+from cryofs.compress.movie_task import CompressOptions
 from cryofs.errors import CryofsError
 from tests.full_disk import full_disk
 from tests.support import archive

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cryofs.archive.estimate import STATE_NAME, Estimation
 from cryofs.archive.verify import verify
 from cryofs.errors import CryofsError
 from cryofs.fuse.control import is_mounted
-from cryofs.movies.gain import load_reference
-from cryofs.movies.names import DRAFT_PREFIX
+from cryofs.gain.estimation import STATE_NAME, Estimation
+from cryofs.movies.gain_library import load_reference
+from cryofs.storage.atomic_file import DRAFT_PREFIX
 from tests.support import cryofs, simulated
 from tests.torture.figures import Figures
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cryofs.archive.archiver import CompressOptions
+from cryofs.compress.movie_task import CompressOptions
 from tests.support import archive, cryofs, mounted, simulated
 from tests.torture.figures import Figures
 from tests.torture.reader import KINDS

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
+from cryofs.config.settings import Settings, Size
 from cryofs.errors import CryofsError
-from cryofs.settings import Settings, Size
-from cryofs.vfs.filesystem import FileSystem
+from cryofs.vfs.file_system import FileSystem
 from tests import faults
 from tests.support import archive, movie_values, simulated
 
@@ -64,8 +64,8 @@ def originals(place: Path) -> dict[str, bytes]:
 
 def quiet(patch: pytest.MonkeyPatch) -> None:
     """No reads but those of the test."""
-    patch.setattr("cryofs.vfs.surveyor.Surveyor._run", lambda _: None)
-    patch.setattr("cryofs.vfs.filesystem.FileSystem._prepare", lambda _: None)
+    patch.setattr("cryofs.vfs.indexer.Surveyor._run", lambda _: None)
+    patch.setattr("cryofs.vfs.file_system.FileSystem._prepare", lambda _: None)
 
 
 @pytest.mark.parametrize("name", NAMES)

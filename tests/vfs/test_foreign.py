@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import header
+from cryofs.config.settings import Size
 from cryofs.errors import DamagedError
-from cryofs.movies.foreign import ForeignMovie
-from cryofs.settings import Size
-from cryofs.vfs.root import Root
+from cryofs.movies.tiff import ForeignMovie
+from cryofs.vfs.archive_root import Root
 from tests.foreign import counts, epu, relion, serialem, write_tiff
 from tests.support import archive, simulated
 from tests.vfs.test_views import content, names, serving

@@ -17,11 +17,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from numpy.typing import NDArray
 
 from benchmarks.simulate import Detector, header
-from cryofs.archive.archiver import CompressOptions
-from cryofs.archive.plan import Coding
+from cryofs.compress.movie_task import CompressOptions
+from cryofs.compress.plan import Coding
+from cryofs.config.settings import Settings, Size
 from cryofs.errors import ChangedError
-from cryofs.settings import Settings, Size
-from cryofs.vfs.filesystem import FileSystem
+from cryofs.vfs.file_system import FileSystem
 from tests.support import archive
 
 MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}

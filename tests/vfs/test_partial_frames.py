@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import Detector, header, write_movie
+from cryofs.config.settings import Settings, Size
 from cryofs.errors import DamagedError
 from cryofs.formats.record import read_record
 from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.gain import GainLibrary
-from cryofs.settings import Settings, Size
-from cryofs.vfs.filesystem import FileSystem
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.vfs.file_system import FileSystem
 from tests.corpus.mutants import with_record
 from tests.support import archive
 

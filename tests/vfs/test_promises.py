@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from cryofs.archive.adopt import adopt
+from cryofs.config.settings import Settings
 from cryofs.errors import DamagedError
 from cryofs.formats.record import read_record
-from cryofs.settings import Settings
-from cryofs.vfs.filesystem import FileSystem
+from cryofs.vfs.file_system import FileSystem
 from tests.corpus.mutants import with_record
 from tests.foreign import counts, serialem
 from tests.support import archive, simulated

@@ -13,15 +13,15 @@ import pytest
 import tifffile
 
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
+from cryofs.config.settings import Settings, Size
 from cryofs.errors import DamagedError, FormatError, GainError
-from cryofs.file_state import state_of
 from cryofs.formats.record import read_record
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
-from cryofs.movies.rendering import Rendering
-from cryofs.settings import Settings, Size
-from cryofs.vfs.filesystem import FileSystem
-from cryofs.vfs.pages import Pages
+from cryofs.movies.eer_rendering import Rendering
+from cryofs.storage.file_state import state_of
+from cryofs.vfs.file_system import FileSystem
+from cryofs.vfs.page_cache_policy import Pages
 from tests.support import DETECTOR, archive, movie_values, simulated, wait_for
 
 SHAPE = (64, 48)
@@ -251,7 +251,7 @@ def test_what_was_found_wrong_is_kept_for_the_last_state_of_each_file(
             content(files, "/c.mrc")
         assert list(files._findings) == [str(folder / "c.eer")]
         assert files._findings[str(folder / "c.eer")][1] is not kept
-        monkeypatch.setattr("cryofs.vfs.filesystem._KNOWN_FINDINGS", 3)
+        monkeypatch.setattr("cryofs.vfs.file_system._KNOWN_FINDINGS", 3)
         for number in range(5):
             write_movie(folder / f"{number}.eer", seed=number)
             content(files, f"/{number}.mrc")
@@ -346,7 +346,7 @@ def test_names_as_long_as_they_may_be(folder: Path) -> None:
 
 def test_what_cannot_be_opened_leaves_nothing_open(counted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # the surveyor opens files of its own
-    monkeypatch.setattr("cryofs.vfs.surveyor.Surveyor._run", lambda _: None)
+    monkeypatch.setattr("cryofs.vfs.indexer.Surveyor._run", lambda _: None)
     path = counted / "Movies" / "0.mrc.tif"
     with path.open("r+b") as file:
         header = read_record(file.fileno(), path.stat().st_size, "").header

@@ -1,0 +1,111 @@
+"""What an EER file holds, for `cryofs info`: its real frames, its dose, and groupings that make sense."""
+
+import math
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.formats import eer
+from cryofs.formats.eer import EerIndex
+from cryofs.kernels import eer_events
+from cryofs.movies.eer_rendering import EerFacts, facts_of
+
+# Electrons per square angstrom that a fraction should have, by RELION's guide to movie compression.
+_FRACTION_DOSE = (0.5, 1.25)
+_FRAMES_AT_ONCE = 24
+
+
+def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | None) -> dict[str, Any]:
+    """Facts about an EER file, all of whose events are counted.
+
+    Parameters
+    ----------
+    pixel_size : float or None
+        Angstrom a pixel of the detector, where it is known better than by the metadata.
+    dose : float or None
+        Electrons per square angstrom of the whole movie, likewise.
+
+    Raises
+    ------
+    FormatError
+        No readable EER file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        index = eer.read_index(descriptor, size, str(path))
+        counted = _count_events(descriptor, index, jobs, str(path))
+    finally:
+        os.close(descriptor)
+    facts, code = facts_of(index), index.code
+    if pixel_size is not None:
+        facts = replace(facts, pixel_size=pixel_size)
+    whole = counted[counted >= 0]
+    electrons = float(whole.mean()) / (index.ny * index.nx) if len(whole) else None
+    source, frame_dose = _frame_dose(facts, electrons, dose)
+    noted = index.metadata.get("numberOfFrames", "")
+    return {
+        "format": "eer",
+        "shape": [index.frames, index.ny, index.nx],
+        "dtype": "uint8",
+        "mode": None,
+        "compression": f"events of {code.run_bits} + {code.x_bits} + {code.y_bits} bits",
+        "stored_bytes": size,
+        "original": {"name": path.name, "bytes": size, "sha256": None},
+        "ratio": 1.0,
+        "gain": index.metadata.get("eerGainReference"),
+        "exceptions": 0,
+        "frames": index.frames,
+        "frames_in_metadata": int(noted) if re.fullmatch("[0-9]{1,12}", noted) else None,
+        "damaged_frames": np.flatnonzero(counted < 0).tolist(),
+        "electrons_per_pixel_per_frame": electrons,
+        "pixel_size": facts.pixel_size,
+        "dose_per_frame": frame_dose,
+        "total_dose": frame_dose * index.frames if frame_dose else None,
+        "dose_source": source,
+        "groupings": _groupings(frame_dose),
+        "metadata": index.metadata,
+    }
+
+
+def _count_events(descriptor: int, index: EerIndex, jobs: int, name: str) -> NDArray[np.int64]:
+    """Events of each frame, -1 for damaged ones."""
+    counted = np.full(index.frames, -1, np.int64)
+
+    def count(first: int) -> None:
+        frames = np.flatnonzero(index.intact[first : first + _FRAMES_AT_ONCE]) + first
+        streams = eer.read_streams(descriptor, index, frames.tolist(), name)
+        counted[frames] = eer_events.add_up(streams.words, streams.starts, streams.ends, *index.geometry, 1).events
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for _ in pool.map(count, range(0, index.frames, _FRAMES_AT_ONCE)):
+            pass
+    return counted
+
+
+def _frame_dose(facts: EerFacts, electrons: float | None, dose: float | None) -> tuple[str | None, float | None]:
+    """Electrons per square angstrom in a frame, and where that is known from."""
+    if dose is not None:
+        return "given", dose / facts.frames
+    if facts.frame_dose is not None:
+        return "metadata", facts.frame_dose
+    if facts.pixel_size is not None and electrons:
+        # electrons that arrive close together count as one, so this is a little low
+        return "counted", electrons / facts.pixel_size**2
+    return None, None
+
+
+def _groupings(frame_dose: float | None) -> list[int] | None:
+    """Smallest and largest number of frames that make a fraction of a sensible dose."""
+    if frame_dose is None:
+        return None
+    # doses are written with a few digits, so a limit may be reached but for the last bits
+    least = max(1, math.ceil(round(_FRACTION_DOSE[0] / frame_dose, 6)))
+    most = math.floor(round(_FRACTION_DOSE[1] / frame_dose, 6))
+    return [least, most] if least <= most else None

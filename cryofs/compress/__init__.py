@@ -1,0 +1,1 @@
+"""Making archived movies: plan, encode, write."""

@@ -1,0 +1,198 @@
+"""How a movie is stored: as counts or plain, in which type, by which codec. Measured on samples, never guessed."""
+
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.compress.encoders import Candidate, CompressionChoice, candidates
+from cryofs.formats import exception_block, record
+from cryofs.formats.tiff_pages import CLASSIC_LIMIT, PageLayout
+from cryofs.gain.references import Reference
+from cryofs.gain.samples import Sample
+from cryofs.kernels import to_counts
+from cryofs.kernels.from_counts import Exceptions
+from cryofs.kernels.to_counts import Counts
+from cryofs.movies.source import SourceMovie
+
+NarrowChoice = Literal["auto", "exact", "never"]
+
+# The rule of choice, size first and speed second: the fastest candidate that is no larger than the smallest by this.
+_SPEED_ALLOWANCE = 1.01
+# Counts are kept unless plain values are smaller by more than this: readers of the TIFF are better served by counts.
+_PLAIN_ALLOWANCE = 0.95
+# Values most of which are exceptions are no counts, whatever they would take.
+_MOSTLY = 0.5
+# Rows of a sample that tell the size of plain values, which take long to encode.
+_PLAIN_ROWS = 16
+# Values too large for a narrow type become exceptions as long as these take no more than this share of the strips: the
+# next wider type takes a fifth more at least (an empty byte a pixel costs a bit or two), and readers lose nothing.
+_NARROWING_COST = 0.05
+# Room between the size expected from the samples and the end of classic TIFF.
+_CLASSIC_ROOM = 0.9
+
+
+@dataclass(frozen=True)
+class Coding:
+    """What the user chose.
+
+    Attributes
+    ----------
+    deflate_level : int or None
+        None: what suits counts.
+    line_by_line : bool
+        One row a strip.
+    narrow : str
+        Whether pixels may be narrower than the rarest values: ``"auto"`` where that saves, ``"exact"`` of the narrowest
+        type that holds all values, ``"never"`` as wide as the original's.
+    """
+
+    compression: CompressionChoice = "auto"
+    deflate_level: int | None = None
+    line_by_line: bool = False
+    narrow: NarrowChoice = "auto"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a movie is stored.
+
+    Attributes
+    ----------
+    layout : PageLayout
+        The TIFF pages.
+    reference : Reference or None
+        Gain reference that the values are divided by.
+    big : bool
+        BigTIFF.
+    plain : Plan or None
+        What to fall back to, where the counts turn out to cost more.
+    frame_bytes : float
+        Expected size of a stored frame.
+    """
+
+    layout: PageLayout
+    candidate: Candidate
+    coding: Coding
+    reference: Reference | None
+    big: bool
+    plain: "Plan | None"
+    frame_bytes: float
+
+    def dtype_for(self, lowest: int, highest: int) -> np.dtype[Any]:
+        """The narrowest pixel type for all counts of a range that the user's choice leaves."""
+        dtype = to_counts.narrowest_dtype(lowest, highest)
+        if self.coding.narrow == "never" and dtype.itemsize < self.layout.dtype.itemsize:
+            return np.dtype(f"{dtype.kind}{self.layout.dtype.itemsize}")
+        return dtype
+
+    def with_dtype(self, dtype: np.dtype[Any], samples: list[Sample], pool: Executor) -> "Plan":
+        """The same plan with another pixel type, and what encodes that best."""
+        forms = _convert(samples, self.reference, dtype)
+        candidate = _smallest([form.stored for form in forms], self.coding, pool)[0]
+        rows = _strip_rows(candidate, self.coding, self.layout.ny)
+        layout = replace(self.layout, dtype=dtype, codec=candidate.codec, rows_per_strip=rows)
+        return replace(self, layout=layout, candidate=candidate)
+
+    def holds(self, lowest: int, highest: int) -> bool:
+        """Whether the pixel type holds all counts of a range."""
+        dtype = self.layout.dtype
+        return dtype.kind == "f" or (np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max)
+
+    def as_big(self) -> "Plan":
+        """The same plan as BigTIFF."""
+        return replace(self, big=True)
+
+    def affords(self, narrowing_bytes: int, strip_bytes: int) -> bool:
+        """Whether values beyond the pixel type, which take so many bytes, may stay exceptions."""
+        return self.coding.narrow == "auto" and narrowing_bytes <= _NARROWING_COST * strip_bytes
+
+
+def make_plan(
+    movie: SourceMovie, samples: list[Sample], reference: Reference | None, coding: Coding, pool: Executor
+) -> Plan:
+    """Choose the smallest way to store a movie, by encoding its samples in each way."""
+    frame_pixels = movie.shape[1] * movie.shape[2]
+
+    def plan(forms: list[Counts], reference: Reference | None, plain: Plan | None) -> Plan:
+        candidate, size = _smallest([form.stored for form in forms], coding, pool)
+        sampled = sum(form.stored.size for form in forms)
+        frame_bytes = (size + exception_bytes(form.exceptions for form in forms)) / sampled * frame_pixels
+        _, ny, nx = movie.shape
+        rows = _strip_rows(candidate, coding, ny)
+        layout = PageLayout(ny, nx, forms[0].stored.dtype, candidate.codec, rows, movie.mrc_header.pixel_size)
+        big = frame_bytes * movie.layout.frames > _CLASSIC_ROOM * CLASSIC_LIMIT
+        return Plan(layout, candidate, coding, reference, big, plain, frame_bytes)
+
+    plain = None
+    if movie.dtype.kind == "f":
+        few = [sample.values[:_PLAIN_ROWS] for sample in samples]
+        plain = plan([to_counts.narrow(values, np.dtype("f4")) for values in few], None, None)
+    forms = _as_counts(samples, movie.dtype, reference, coding, pool)
+    as_counts = plan(forms, reference, plain)
+    if plain is None:
+        return as_counts
+    exceptional = sum(form.exceptions.count for form in forms) > _MOSTLY * sum(form.stored.size for form in forms)
+    smaller = plain.frame_bytes < _PLAIN_ALLOWANCE * as_counts.frame_bytes
+    return plain if exceptional or smaller else as_counts
+
+
+def exception_bytes(found: Iterable[Exceptions]) -> int:
+    """Stored size of exceptions."""
+    return sum(
+        record.deflated_size(exception_block.pack(part.positions, part.originals, part.near, part.steps))
+        for part in found
+        if part.count
+    )
+
+
+def _narrowing_bytes(forms: list[Counts]) -> int:
+    """Stored size of those exceptions that a wider pixel type would hold."""
+    beyond, count = sum(form.beyond for form in forms), sum(form.exceptions.count for form in forms)
+    return exception_bytes(form.exceptions for form in forms) * beyond // max(count, 1)
+
+
+def _as_counts(
+    samples: list[Sample], original: np.dtype[Any], reference: Reference | None, coding: Coding, pool: Executor
+) -> list[Counts]:
+    """Samples as counts of the type that the user's choice leaves, narrow where that pays."""
+    forms = _convert(samples, reference, np.dtype("u1"))
+    lowest, highest = min(form.lowest for form in forms), max(form.highest for form in forms)
+    exact = to_counts.narrowest_dtype(lowest, highest)
+    if coding.narrow == "never" and original.kind in "ui" and exact.itemsize < original.itemsize:
+        return _convert(samples, reference, np.dtype(f"{exact.kind}{original.itemsize}"))
+    if exact == forms[0].stored.dtype:
+        return forms
+    if coding.narrow == "auto" and exact.itemsize > 1:
+        for narrow in (forms, _convert(samples, reference, np.dtype("i1"))) if lowest < 0 else (forms,):
+            strips = _smallest([form.stored for form in narrow], coding, pool)[1]
+            if _narrowing_bytes(narrow) <= _NARROWING_COST * strips:
+                return narrow
+    return _convert(samples, reference, exact)
+
+
+def _convert(samples: list[Sample], reference: Reference | None, dtype: np.dtype[Any]) -> list[Counts]:
+    if reference is None:
+        return [to_counts.narrow(sample.values, dtype) for sample in samples]
+    return [to_counts.divide(sample.values, reference.gain, sample.rows, dtype) for sample in samples]
+
+
+def _strip_rows(candidate: Candidate, coding: Coding, ny: int) -> int:
+    return 1 if coding.line_by_line else min(candidate.rows, ny)
+
+
+def _smallest(parts: list[NDArray[Any]], coding: Coding, pool: Executor) -> tuple[Candidate, int]:
+    """The fastest candidate within the allowance of the smallest, and the size of the parts by it."""
+    tried = candidates(parts[0].dtype, coding.compression, coding.deflate_level)
+    strips = [strip for part in parts for strip in (part[:, np.newaxis] if coding.line_by_line else [part])]
+    encoded = [pool.submit(_encoded_size, candidate, strips) for candidate in tried]
+    sizes = [future.result() for future in encoded]
+    limit = _SPEED_ALLOWANCE * min(sizes)
+    return next((candidate, size) for candidate, size in zip(tried, sizes, strict=True) if size <= limit)
+
+
+def _encoded_size(candidate: Candidate, strips: list[NDArray[Any]]) -> int:
+    return sum(len(candidate.encode(strip)) for strip in strips)

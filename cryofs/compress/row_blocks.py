@@ -1,0 +1,164 @@
+"""A movie read once, in order, in bands of rows: summed on the way, and handed to whoever encodes them.
+
+Threads: the movie's own thread iterates and reads; a thread beside it takes the sums, in the same order; a band belongs
+to one worker, which gives its memory back. As many bands are under way as there is memory for, so that a fast reader
+waits for the others.
+"""
+
+import hashlib
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.formats.record import TRAILING_PIECE_BYTES
+from cryofs.formats.tiff_pages import PageLayout
+from cryofs.movies.source import ReadRows, SourceMovie
+from cryofs.storage.checksums import RunningSum
+
+
+class Scratch(threading.local):
+    """Memory that a thread uses for one piece of work after the other: new pages cost as much as some of the work."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def take(self, size: int) -> NDArray[np.uint8]:
+        """So many bytes, until the thread asks again."""
+        if size > len(self._memory):
+            self._memory = np.empty(size, np.uint8)
+        return self._memory[:size]
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Threads that share the work on a movie, how many there are, and what memory they use again."""
+
+    pool: Executor
+    threads: int
+    scratch: Scratch = field(default_factory=Scratch)
+
+    @property
+    def bands_ahead(self) -> int:
+        """Bands in memory at a time: one for each thread, one being read, one being summed, and one that waits."""
+        return self.threads + 3
+
+
+class BandMemory:
+    """A fixed number of pieces of memory; those used last are used first, so that spare ones take no memory."""
+
+    def __init__(self, pieces: int, piece_bytes: int):
+        self._free: queue.LifoQueue[NDArray[np.uint8]] = queue.LifoQueue()
+        for _ in range(pieces):
+            self._free.put(np.empty(piece_bytes, np.uint8))
+
+    def take(self, size: int) -> NDArray[np.uint8]:
+        """Memory for so many bytes; waits until a piece is free."""
+        return self._free.get()[:size]
+
+    def give_back(self, memory: NDArray[np.uint8]) -> None:
+        """The bytes are no longer needed."""
+        whole = memory.base
+        assert isinstance(whole, np.ndarray)
+        self._free.put(whole)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Neighbouring rows of a frame: their strips, and their bytes in memory that is used again.
+
+    Attributes
+    ----------
+    summed : Future
+        Done when the sums have been taken.
+    """
+
+    strips: range
+    rows: slice
+    raw: NDArray[np.uint8]
+    summed: Future[None]
+    memory: BandMemory
+
+    def done(self) -> None:
+        """The bytes are no longer needed."""
+        try:
+            self.summed.result()
+        finally:
+            # the reader waits for memory before it asks for results, failed ones too
+            self.memory.give_back(self.raw)
+
+
+class OriginalSums:
+    """Sums of a movie file and of each frame, taken in the order of the file; used by one thread at a time.
+
+    Parameters
+    ----------
+    of_file : bool
+        Whether there is such a file; fractions that are rendered are in none.
+    """
+
+    def __init__(self, of_file: bool = True) -> None:
+        self._whole = hashlib.sha256() if of_file else None
+        self._frame = RunningSum()
+        self.frames: list[str] = []
+
+    def add(self, piece: bytes) -> None:
+        """The next bytes of the file that belong to no frame."""
+        if self._whole is not None:
+            self._whole.update(piece)
+
+    def add_rows(self, raw: NDArray[np.uint8], last: bool) -> None:
+        """The next rows of a frame, perhaps its last ones."""
+        if self._whole is not None:
+            self._whole.update(raw.data)
+        self._frame.add(raw)
+        if last:
+            self.frames.append(self._frame.result())
+            self._frame = RunningSum()
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 of all that was added, where that is a file."""
+        return None if self._whole is None else self._whole.hexdigest()
+
+
+def read_frames(
+    movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: BandMemory, workers: Workers
+) -> Iterator[Iterator[Band]]:
+    """The bands of each frame, which must be taken before the next frame is asked for.
+
+    The header and all frames go into `sums`, those of a frame before its bands are done.
+    """
+    row_bytes = movie.mrc_header.row_bytes
+    # the first strip holds the last rows
+    groups = [(strips, layout.frame_rows(strips)) for strips in reversed(layout.strip_groups())]
+
+    def bands(read_rows: ReadRows) -> Iterator[Band]:
+        for strips, rows in groups:
+            raw = memory.take((rows.stop - rows.start) * row_bytes)
+            read_rows(rows.start, raw)
+            last = rows.stop == layout.ny
+            yield Band(strips, rows, raw, summing.submit(sums.add_rows, raw, last), memory)
+
+    with ThreadPoolExecutor(1, "sums") as summing:
+        summing.submit(sums.add, movie.header)
+        for read_rows in movie.in_order(workers.pool, workers.threads):
+            yield bands(read_rows)
+
+
+def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
+    """Bytes behind the last frame."""
+    offset = 0
+    while piece := movie.read_trailing(TRAILING_PIECE_BYTES, offset):
+        yield piece
+        offset += len(piece)
+
+
+def largest_band(movie: SourceMovie, layout: PageLayout) -> int:
+    """Bytes of the largest band of a frame."""
+    heights = [rows.stop - rows.start for rows in map(layout.frame_rows, layout.strip_groups())]
+    return int(max(heights)) * movie.mrc_header.row_bytes

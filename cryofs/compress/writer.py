@@ -1,0 +1,291 @@
+"""One movie into the archive: pages written in order, each decoded again and compared, the record, the final name.
+
+Threads: the movie's own thread reads and writes; the pool encodes bands of frames, and decodes and checks those
+written. A frame is checked from the page cache, by the code that mounts read with, against the sum of its original.
+"""
+
+import io
+import os
+import stat
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from cryofs.compress.encode import EncodedFrame, StoredExceptions, encode_frames
+from cryofs.compress.existing import rendered_from
+from cryofs.compress.plan import Plan
+from cryofs.compress.row_blocks import OriginalSums, Workers, trailing_pieces
+from cryofs.errors import ArchiveError, CryofsError
+from cryofs.formats import record, tiff_pages
+from cryofs.formats.archive_names import original_name
+from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
+from cryofs.formats.tiff_pages import CLASSIC_LIMIT, TiffMovieWriter
+from cryofs.gain.samples import take_samples
+from cryofs.movies.eer import EerMovie
+from cryofs.movies.frame_decoder import FrameDecoder, StoredFrame
+from cryofs.movies.source import SourceMovie
+from cryofs.storage.atomic_file import Draft, draft
+from cryofs.storage.byte_source import read_exactly
+from cryofs.storage.checksums import quick_sum
+from cryofs.text import printable
+from cryofs.version import VERSION
+
+# Frames written whose check may be outstanding.
+_CHECKS_AHEAD = 4
+# A classic TIFF is given up this far before its end.
+_CLASSIC_MARGIN = 64 << 20
+
+OnFrame = Callable[[int], None]
+
+
+class _ReplanError(Exception):
+    """The plan turned out not to hold; the movie is begun anew with a better one."""
+
+    def __init__(self, plan: Plan):
+        super().__init__()
+        self.plan = plan
+
+
+@dataclass(frozen=True)
+class _WrittenFrame:
+    """A frame whose page is in the file: what the record says of it."""
+
+    offsets: list[int]
+    byte_counts: list[int]
+    strip_sums: list[str]
+    exceptions: StoredExceptions | None
+
+    @classmethod
+    def at(cls, offset: int, frame: EncodedFrame) -> Self:
+        """A frame whose strips follow one another from an offset on."""
+        sizes = list(map(len, frame.strips))
+        offsets = list(accumulate(sizes[:-1], initial=offset))
+        return cls(offsets, sizes, frame.strip_sums, frame.exceptions)
+
+
+@dataclass
+class _Written:
+    """Frames written so far, and what they tell of the plan."""
+
+    frames: list[_WrittenFrame] = field(default_factory=list)
+    counted: int = 0
+    lowest: int = 0
+    highest: int = 0
+    strip_bytes: int = 0
+    exception_bytes: int = 0
+    narrowing_bytes: int = 0
+    told: int = 0
+
+    def count(self, frame: EncodedFrame) -> None:
+        """The page of a frame is about to be written."""
+        self.counted += 1
+        self.lowest, self.highest = min(self.lowest, frame.lowest), max(self.highest, frame.highest)
+        self.strip_bytes += frame.strip_bytes
+        self.exception_bytes += frame.exception_bytes
+        self.narrowing_bytes += frame.narrowing_bytes
+
+
+def archive_movie(movie: SourceMovie, target: Path, plan: Plan, workers: Workers, on_frame: OnFrame) -> int:
+    """Store a movie.
+
+    Parameters
+    ----------
+    target : Path
+        Final name of the TIFF file, replaced if it exists.
+    on_frame : callable
+        Called with 1 for each frame written and each checked, and with less than 0 when frames are to be done again.
+
+    Returns
+    -------
+    int
+        Size of the stored file.
+
+    Raises
+    ------
+    ChangedError
+        The movie changed while it was read.
+    ArchiveError
+        What was written does not give the movie back. No file stays behind.
+    """
+    with draft(target) as made:
+        mode = stat.S_IMODE(movie.stat.st_mode)
+        # writable for now: where locks need that, a draft left behind could not be told from one at work
+        os.fchmod(made.file.fileno(), mode | stat.S_IWUSR)
+        written = _Written()
+        while True:
+            # the range is kept, so that pixels only get wider and the attempts come to an end
+            sums = OriginalSums(of_file=not isinstance(movie, EerMovie))
+            written = _Written(lowest=written.lowest, highest=written.highest)
+            try:
+                _write_frames(movie, made, plan, sums, written, workers, on_frame)
+                break
+            except _ReplanError as better:
+                plan = better.plan
+                on_frame(-written.told)
+                made.clear()
+        contents = _append_record(movie, made, plan, written.frames, sums)
+        os.fchmod(made.file.fileno(), mode)
+        made.sync()
+        _check_record(made, contents)
+        movie.check_in_place()
+        made.publish()
+        return made.file.tell()
+
+
+def _write_frames(
+    movie: SourceMovie,
+    made: Draft,
+    plan: Plan,
+    sums: OriginalSums,
+    written: _Written,
+    workers: Workers,
+    on_frame: OnFrame,
+) -> None:
+    """Write and check all pages; the sums and figures of the frames are complete on return."""
+    decoder = FrameDecoder(plan.layout, movie.mrc_header, plan.reference.gain if plan.reference else None)
+    checks: deque[Future[None]] = deque()
+
+    def tell() -> None:
+        written.told += 1
+        on_frame(1)
+
+    def finish_checks(ahead: int) -> None:
+        while len(checks) > ahead:
+            checks.popleft().result()
+            tell()
+
+    software = f"cryofs {VERSION}"
+    writer = TiffMovieWriter(made.file, plan.layout, big=plan.big, description=record.MARK, software=software)
+    try:
+        with writer:
+            for index, frame in enumerate(encode_frames(movie, plan, sums, workers)):
+                written.count(frame)
+                _check_plan(movie, plan, frame, made.file.tell(), written, workers)
+                stored = _WrittenFrame.at(writer.write_page(frame.strips), frame)
+                written.frames.append(stored)
+                made.file.flush()
+                place = f"{movie.name}, frame {index}"
+                checks.append(
+                    workers.pool.submit(_check_frame, made, decoder, stored, sums.frames[index], workers, place)
+                )
+                tell()
+                finish_checks(_CHECKS_AHEAD)
+        finish_checks(0)
+    finally:
+        for check in checks:
+            check.cancel()
+
+
+def _check_plan(
+    movie: SourceMovie, plan: Plan, frame: EncodedFrame, position: int, written: _Written, workers: Workers
+) -> None:
+    """Raise _ReplanError where the type is too narrow, classic TIFF too small, or exceptions cost too much."""
+    if not plan.holds(written.lowest, written.highest):
+        dtype = plan.dtype_for(written.lowest, written.highest)
+        if dtype != plan.layout.dtype and not plan.affords(written.narrowing_bytes, written.strip_bytes):
+            raise _ReplanError(plan.with_dtype(dtype, take_samples(movie), workers.pool))
+    if not plan.big and position + frame.strip_bytes > CLASSIC_LIMIT - _CLASSIC_MARGIN:
+        raise _ReplanError(plan.as_big())
+    if plan.plain is not None:
+        spent = written.strip_bytes + written.exception_bytes
+        if spent > plan.plain.frame_bytes * written.counted:
+            raise _ReplanError(plan.plain)
+
+
+def _check_frame(
+    made: Draft, decoder: FrameDecoder, frame: _WrittenFrame, original_sum: str, workers: Workers, place: str
+) -> None:
+    """Decode a frame from the file, and compare the sum of its bytes with that of the original."""
+    places = zip(frame.byte_counts, frame.offsets, strict=True)
+    strips = [read_exactly(made.file.fileno(), size, offset, place) for size, offset in places]
+    packed = record.inflate(frame.exceptions.stored) if frame.exceptions else b""
+    count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
+    try:
+        # a decoder may crash on strips that are not those encoded
+        same = list(map(quick_sum, strips)) == frame.strip_sums
+        stored = StoredFrame(dict(enumerate(strips)), decoder.unpack_exceptions(packed, count, near))
+        same = same and decoder.original_sum(stored, workers.scratch.take(decoder.piece_bytes)) == original_sum
+    except CryofsError as error:
+        raise ArchiveError(f"{place}: does not decode ({error}); check memory and disk") from error
+    if not same:
+        raise ArchiveError(f"{place}: came back changed; check memory and disk")
+
+
+def _append_record(
+    movie: SourceMovie, made: Draft, plan: Plan, frames: list[_WrittenFrame], sums: OriginalSums
+) -> Record:
+    """Write blobs and record behind the TIFF."""
+    file = made.file
+    file.flush()
+    pages = tiff_pages.read_pages(made.path, plan.layout, len(frames))
+    if [page.lists() for page in pages] != [(frame.offsets, frame.byte_counts) for frame in frames]:
+        raise ArchiveError(f"{made.target}: its TIFF pages came back changed from the disk; check the disk")
+    file.seek(0, os.SEEK_END)
+    head = _store(file, *record.deflate_blob(movie.header))
+    trailing = []
+    for piece in trailing_pieces(movie):
+        sums.add(piece)
+        trailing.append(_store(file, *record.deflate_blob(piece)))
+    header, layout = movie.mrc_header, plan.layout
+    contents = Record(
+        original=Original(
+            name=printable(original_name(made.target.name) or made.target.name),
+            bytes=movie.layout.total_bytes,
+            sha256=sums.sha256,
+            mtime_ns=movie.stat.st_mtime_ns,
+            atime_ns=movie.stat.st_atime_ns,
+            mode=stat.S_IMODE(movie.stat.st_mode),
+        ),
+        header=head,
+        trailing=trailing,
+        shape=movie.shape,
+        mrc_mode=header.mode,
+        byte_order=header.byte_order,
+        stored_dtype=layout.dtype.name,  # type: ignore[arg-type]
+        compression=layout.codec.compression,
+        predictor=layout.codec.predictor,
+        rows_per_strip=layout.rows_per_strip,
+        pixel_size=layout.pixel_size,
+        gain=plan.reference.record if plan.reference else None,
+        frames=[
+            Frame(
+                original_sum,
+                frame.offsets,
+                frame.byte_counts,
+                frame.strip_sums,
+                _store_exceptions(file, frame.exceptions),
+            )
+            for frame, original_sum in zip(frames, sums.frames, strict=True)
+        ],
+        writer=f"cryofs {VERSION}",
+        rendered=rendered_from(movie) if isinstance(movie, EerMovie) else None,
+        coder=plan.candidate.name,
+    )
+    file.write(record.encode_record(contents, file.tell()))
+    return contents
+
+
+def _store(file: io.BufferedRandom, blob: Blob, stored: bytes) -> Blob:
+    placed = msgspec.structs.replace(blob, offset=file.tell())
+    file.write(stored)
+    return placed
+
+
+def _store_exceptions(file: io.BufferedRandom, found: StoredExceptions | None) -> FrameExceptions | None:
+    return FrameExceptions(found.count, _store(file, found.blob, found.stored), found.near) if found else None
+
+
+def _check_record(made: Draft, contents: Record) -> None:
+    """Read record, header, exceptions and trailing bytes back, as any reader would."""
+    descriptor, name = made.file.fileno(), str(made.target)
+    if record.read_record(descriptor, made.file.tell(), name) != contents:
+        raise ArchiveError(f"{name}: the record came back changed from the disk; check the disk")
+    exceptions = [frame.exceptions.blob for frame in contents.frames if frame.exceptions]
+    for blob in [contents.header, *contents.trailing, *exceptions]:
+        record.read_blob(descriptor, blob, name)

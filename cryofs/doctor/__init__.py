@@ -1,0 +1,1 @@
+"""Checks of the machine, its administration, mounts and archives."""

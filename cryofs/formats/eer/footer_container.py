@@ -1,0 +1,45 @@
+"""The older container of EER files, without TIFF: each frame is followed by its size and a footer.
+
+It is read from its end. Frames are of 4096 x 4096 pixels, events of 7 + 2 + 2 bits.
+"""
+
+import struct
+
+import numpy as np
+
+from cryofs.formats.eer.index import CODE_7BIT, EerIndex
+from cryofs.formats.tiff_directories import MAX_IMAGES, BrokenError
+from cryofs.storage.byte_source import read_up_to
+
+_SIDE = 4096
+_FOOTER_BYTES = 24
+_FOOTER_OK = b"ThermoFisherECComprOK000"
+_FOOTER_ERROR = b"ThermoFisherECComprERR00"
+_WORD_BYTES = 8
+
+
+def footer_index(descriptor: int, size: int) -> EerIndex:
+    """Index of the frames."""
+    offsets: list[int] = []
+    byte_counts: list[int] = []
+    intact: list[bool] = []
+    end = size
+    while end > 0:
+        if len(offsets) >= MAX_IMAGES:
+            raise BrokenError(f"it claims more than {MAX_IMAGES} frames, which is absurd")
+        start = end - _FOOTER_BYTES - _WORD_BYTES
+        tail = read_up_to(descriptor, _FOOTER_BYTES + _WORD_BYTES, start) if start >= 0 else b""
+        if tail[_WORD_BYTES:] not in (_FOOTER_OK, _FOOTER_ERROR):
+            raise BrokenError("no EER file: neither TIFF, nor frames with footers up to its end")
+        count = _WORD_BYTES * struct.unpack_from("<q", tail)[0]
+        if not 0 <= count <= start:
+            raise BrokenError(f"the size of a frame before byte {end} is absurd")
+        end = start - count
+        offsets.append(end)
+        byte_counts.append(count)
+        intact.append(tail[_WORD_BYTES:] == _FOOTER_OK)
+    if not offsets:
+        raise BrokenError("an empty file")
+    places, counts = np.array(offsets[::-1], np.int64), np.array(byte_counts[::-1], np.int64)
+    bounds = np.arange(len(offsets) + 1, dtype=np.int64)
+    return EerIndex(_SIDE, _SIDE, CODE_7BIT, places, counts, bounds, np.array(intact[::-1], bool), {})

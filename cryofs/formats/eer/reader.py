@@ -1,0 +1,100 @@
+"""Reading EER files: the index of their frames, and the event streams of some of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.errors import ChangedError, FormatError
+from cryofs.formats.eer import tiff_container
+from cryofs.formats.eer.footer_container import footer_index
+from cryofs.formats.eer.index import MAX_SIDE, EerIndex
+from cryofs.formats.tiff_directories import MAGICS, BrokenError
+from cryofs.storage.byte_source import fill, read_up_to
+
+# More than any writer pads a frame with.
+_PADDING_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class EventStreams:
+    """Event streams of some frames.
+
+    Attributes
+    ----------
+    words : ndarray of uint64
+        The streams, least significant bit first, and two words behind them.
+    starts, ends : ndarray of int64
+        First bit of each stream, and the first one behind it.
+    """
+
+    words: NDArray[np.uint64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
+def read_index(descriptor: int, size: int, name: str) -> EerIndex:
+    """Index the frames of an EER file.
+
+    Parameters
+    ----------
+    descriptor : int
+        Open file.
+    size : int
+        Its size in bytes.
+    name : str
+        How error messages call it.
+
+    Raises
+    ------
+    FormatError
+        No EER file, or its directories are damaged. Damaged frames raise nothing.
+    """
+    head = read_up_to(descriptor, len(MAGICS[0]), 0)
+    try:
+        if head in MAGICS:
+            return _checked(tiff_container.TiffContainer(descriptor, size, head).index())
+        return _checked(footer_index(descriptor, size))
+    except BrokenError as error:
+        raise FormatError(f"{name}: {error}; copy the file again") from error
+
+
+def read_streams(descriptor: int, index: EerIndex, frames: Sequence[int], name: str) -> EventStreams:
+    """Read the event streams of some frames, which must be intact.
+
+    Raises
+    ------
+    ChangedError
+        The file became shorter since it was indexed.
+    """
+    sizes = index.frame_bytes[np.array(frames, np.int64)]
+    starts = np.concatenate([[0], np.cumsum((sizes + 7) // 8)])
+    words = np.empty(starts[-1] + 2, np.uint64)
+    words[-2:] = 0
+    target = words.data.cast("B")
+    for frame, start in zip(frames, starts[:-1].tolist(), strict=True):
+        place = 8 * start
+        for strip in range(int(index.first_strips[frame]), int(index.first_strips[frame + 1])):
+            count = int(index.byte_counts[strip])
+            if fill(descriptor, target[place : place + count], int(index.offsets[strip])) < count:
+                raise ChangedError(f"{name}, frame {frame}: the file was cut short while it was open; open it again")
+            place += count
+    bits = 64 * starts[:-1].astype(np.int64)
+    return EventStreams(words, bits, bits + 8 * sizes)
+
+
+def _checked(index: EerIndex) -> EerIndex:
+    """Index whose claims the file can bear out, so that nothing large is allocated for a damaged one."""
+    code, total = index.code, index.ny * index.nx
+    if not (0 < index.nx <= MAX_SIDE and 0 < index.ny <= MAX_SIDE):
+        raise BrokenError(f"frames of {index.ny} x {index.nx} are absurd")
+    if not (1 <= code.run_bits <= 16 and 0 <= code.x_bits <= 8 and 0 <= code.y_bits <= 8):
+        raise BrokenError(f"events of {code.run_bits} + {code.x_bits} + {code.y_bits} bits are not supported")
+    bits = 8 * index.frame_bytes
+    fewest = total // ((1 << code.run_bits) - 1) * min(code.long_bits, code.bits)
+    most = (total + 1) * max(code.long_bits, code.bits) + 8 * _PADDING_BYTES
+    intact = index.intact & (fewest <= bits) & (bits <= most)
+    if not intact.any():
+        raise BrokenError(f"none of its {index.frames} frames can be an image of {index.ny} x {index.nx}")
+    return replace(index, intact=intact)

@@ -1,0 +1,63 @@
+"""Whether what a record claims of its movie can be true."""
+
+import numpy as np
+
+from cryofs.codecs.codec import Codec
+from cryofs.errors import DamagedError
+from cryofs.formats import exception_block, mrc
+from cryofs.formats.mrc import Layout, MrcHeader
+from cryofs.formats.record import TRAILING_PIECE_BYTES, Record
+from cryofs.formats.tiff_pages import PageLayout
+
+
+def layout_of(record: Record, name: str) -> Layout:
+    """Layout of the original.
+
+    Raises
+    ------
+    DamagedError
+        What the record says does not add up.
+    """
+    frames, ny, nx = record.shape
+    if (
+        record.mrc_mode not in mrc.MODE_DTYPES
+        or min(*record.shape, record.rows_per_strip) < 1
+        or frames != len(record.frames)
+    ):
+        raise DamagedError(f"{name}: its record contradicts itself; restore it from a backup")
+    header = MrcHeader(bytes(0), record.byte_order, nx, ny, frames, record.mrc_mode)
+    layout = Layout(record.header.size, frames, header.frame_bytes, record.original.bytes)
+    if layout.data_end + sum(blob.size for blob in record.trailing) != layout.total_bytes:
+        raise DamagedError(f"{name}: the sizes in its record do not add up; restore it from a backup")
+    if claim := _absurd_claim(record, header):
+        raise DamagedError(f"{name}: its record claims {claim}, which is absurd; restore it from a backup")
+    return layout
+
+
+def _absurd_claim(record: Record, header: MrcHeader) -> str | None:
+    """What no writer writes, and a reader would take memory for."""
+    if not 0 <= record.header.size - mrc.MAIN_HEADER_BYTES <= mrc.MAX_EXTENDED_HEADER_BYTES:
+        return f"a header of {record.header.size} bytes"
+    if record.source_bytes < 1 or (record.adopted and record.adopted.bytes > record.header.offset):
+        return f"to be made from a file of {record.source_bytes} bytes"
+    if record.adopted and (record.header.size > mrc.MAIN_HEADER_BYTES or record.trailing):
+        return "more around the frames of a TIFF than a header"
+    if (longest := max((blob.size for blob in record.trailing), default=0)) > TRAILING_PIECE_BYTES:
+        return f"a piece of trailing bytes of {longest} bytes"
+    # pixels are at most twice as wide as values: those of 4-bit values, and float32 for float16
+    if max(header.frame_bytes, _page_layout(record).page_bytes // 2) > mrc.MAX_FRAME_BYTES:
+        return f"frames of {header.ny} x {header.nx}"
+    for number, frame in enumerate(record.frames):
+        if (found := frame.exceptions) is None:
+            continue
+        if not found.near <= found.count <= header.ny * header.columns:
+            return f"{found.count} exceptions, {found.near} of them near, in frame {number}"
+        if found.blob.size != exception_block.packed_bytes(found.count - found.near, found.near, header.dtype.itemsize):
+            return f"{found.count} exceptions of {found.blob.size} bytes in frame {number}"
+    return None
+
+
+def _page_layout(record: Record) -> PageLayout:
+    _, ny, nx = record.shape
+    codec = Codec(record.compression, record.predictor)
+    return PageLayout(ny, nx, np.dtype(record.stored_dtype), codec, record.rows_per_strip, record.pixel_size)

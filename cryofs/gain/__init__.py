@@ -1,0 +1,1 @@
+"""Gain references: estimate, match, keep."""

@@ -1,0 +1,88 @@
+"""Gains finer than float32: what values tell of a gain once their counts are known.
+
+A float32 multiplied with counts does not reproduce movies whose camera software multiplied in double precision, or
+divided by the reciprocal. As in `cryofs.kernels.gain_estimate`, each value confines the real gain to those whose
+product with the count rounds to it. Any gain in the intersection reproduces all values; that of a reciprocal gain is
+where the reciprocal of some float32 lies. Where values leave no intersection, each was rounded more than once: then
+the gain is the sum of the values over the sum of the counts, and values miss it by their last bits.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from cryofs.kernels.from_counts import Arithmetic, GainReference
+from cryofs.kernels.gain_estimate import interval
+
+_MAX_COUNT = 65535
+# Values farther than this from the next multiple, relative, are no counts: 64 steps of the last bit or so.
+_FARTHEST = 2.0**-18
+
+
+@dataclass
+class Refinement:
+    """What the values of a band of rows tell; all arrays have shape (rows, nx).
+
+    Attributes
+    ----------
+    gain : ndarray of float32
+        Known beforehand, nearly; 1.0 at defects.
+    low, high : ndarray of float64
+        The intersection; low > high where it is empty.
+    value_sum, count_sum : ndarray of float64
+        Sums of values and of their counts.
+    """
+
+    gain: NDArray[np.float32]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    value_sum: NDArray[np.float64]
+    count_sum: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, gain: NDArray[np.float32]) -> "Refinement":
+        """Nothing seen yet."""
+        low, value_sum, count_sum = (np.zeros(gain.shape, np.float64) for _ in range(3))
+        return cls(gain, low, np.full(gain.shape, np.inf), value_sum, count_sum)
+
+    def update(self, values: NDArray[np.float32]) -> None:
+        """Take in the rows of several frames, shape (frames, rows, nx)."""
+        _update(values, self.gain, self.low, self.high, self.value_sum, self.count_sum)
+
+    def references(self) -> dict[Arithmetic, GainReference]:
+        """The references, of these rows, that come nearest to the values under each other arithmetic than SINGLE."""
+        seen = self.count_sum > 0
+        # values of a source that are no counts may lead beyond what float32 holds; they become exceptions
+        with np.errstate(all="ignore"):
+            inside = np.where(self.low <= self.high, 0.5 * (self.low + self.high), self.value_sum / self.count_sum)
+            gain = np.where(seen, inside, self.gain)
+            single = gain.astype(np.float32)
+            detail = {Arithmetic.DOUBLE: (gain - single).astype(np.float32), Arithmetic.RECIPROCAL: _reciprocals(gain)}
+        return {arithmetic: GainReference(single, arithmetic, part) for arithmetic, part in detail.items()}
+
+
+def _reciprocals(gain: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.reciprocal(gain).astype(np.float32)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _update(values, gain, low, high, value_sum, count_sum):  # type: ignore[no-untyped-def]
+    frames, rows, nx = values.shape
+    for frame in range(frames):
+        for row in range(rows):
+            for x in range(nx):
+                value = values[frame, row, x]
+                if not 0 < value < np.inf:
+                    continue
+                double = np.float64(value)
+                quotient = double / gain[row, x]
+                count = np.rint(quotient)
+                if count == 0 or count > _MAX_COUNT or abs(quotient - count) > count * _FARTHEST:
+                    continue
+                below, above = interval(value, count, 0.0)
+                low[row, x] = max(low[row, x], below)
+                high[row, x] = min(high[row, x], above)
+                value_sum[row, x] += double
+                count_sum[row, x] += count

@@ -1,0 +1,31 @@
+"""All compiled code, for whoever should not wait for it later.
+
+`python -m cryofs.kernels.warm_up` compiles what is not compiled yet.
+"""
+
+import numpy as np
+
+from cryofs.codecs import huffman_decoder, huffman_encoder, lzw
+from cryofs.kernels import eer_events, to_counts
+from cryofs.kernels.from_counts import GainReference
+from cryofs.kernels.gain_estimate import GainEstimate
+from cryofs.kernels.gain_refine import Refinement
+
+
+def load() -> None:
+    """Load the compiled code of every kernel, or compile it, by running it on a few pixels."""
+    values = np.ones((2, 3), np.float32)
+    GainEstimate.empty(2, 3).update(0, values[np.newaxis], 50)
+    Refinement.of(values).update(values[np.newaxis])
+    for dtype in (np.dtype("u1"), np.dtype("u2")):
+        # half a count is an exception, so that their collection is loaded too
+        to_counts.divide(values * np.float32(1.5), GainReference(values), slice(0, 2), dtype)
+    data = np.zeros(100, np.uint8)
+    huffman_encoder.encode(data)
+    huffman_decoder.load()
+    lzw.decode(lzw.encode(data), data)
+    eer_events.load()
+
+
+if __name__ == "__main__":
+    load()

@@ -1,0 +1,169 @@
+"""Gain references on disk: found by content from a movie's folder upwards, loaded once for all movies that use them.
+
+Thread safety: a `GainLibrary` may be shared; its lock guards the tables, never a read.
+"""
+
+import contextlib
+import hashlib
+import os
+import stat
+import threading
+import weakref
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.errors import CryofsError, FormatError, GainError
+from cryofs.formats import mrc
+from cryofs.formats.archive_names import GAIN_REFERENCE, is_reference_name
+from cryofs.kernels.from_counts import Arithmetic, GainReference
+from cryofs.movies.mrc import MrcMovie
+from cryofs.storage.checksums import file_sha256
+from cryofs.storage.file_state import FileState, is_still, state_of
+
+# As large as a frame of the largest cameras, with room.
+_MAX_DETAIL = 1 << 30
+# Type of the extended header of a reference whose arithmetic is not SINGLE: the detail, as little-endian float32.
+_EXTENDED_TYPES = {Arithmetic.DOUBLE: "CFGD", Arithmetic.RECIPROCAL: "CFGR"}
+
+
+def load_reference(path: Path) -> GainReference:
+    """Gain reference of an MRC file, to be multiplied with counts.
+
+    Raises
+    ------
+    GainError
+        No single-frame float32 MRC file.
+    """
+    try:
+        with MrcMovie(path, max_extended_header=_MAX_DETAIL) as movie:
+            if movie.shape[0] != 1 or movie.mrc_header.mode != mrc.MODE_FLOAT32:
+                raise GainError(f"{path}: no gain reference, it needs a single frame of mode 2 (float32)")
+            gain = np.ascontiguousarray(movie.frame(0), np.float32)
+            for arithmetic, extended_type in _EXTENDED_TYPES.items():
+                if movie.mrc_header.extended_type == extended_type:
+                    return GainReference(gain, arithmetic, _detail(movie))
+            return GainReference(gain)
+    except FormatError as error:
+        raise GainError(f"{error}; it is to be a gain reference, so give an intact one") from error
+    except OSError as error:
+        raise GainError(f"{path}: the gain reference cannot be read ({error.strerror}); give another") from error
+
+
+def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
+    """Bytes of an MRC file that holds a gain reference; any reader finds the gain as its one frame."""
+    header = mrc.new_header((1, *reference.shape), 2, pixel_size, "cryofs gain reference, to be multiplied with counts")
+    if reference.detail is not None:
+        detail = reference.detail.astype("<f4").tobytes()
+        header = mrc.with_extended_header(header, _EXTENDED_TYPES[reference.arithmetic], detail)
+    return header + reference.gain.astype("<f4").tobytes()
+
+
+def _detail(movie: MrcMovie) -> NDArray[np.float32]:
+    detail = movie.header[mrc.MAIN_HEADER_BYTES :]
+    if len(detail) != movie.layout.frame_bytes:
+        raise FormatError(
+            f"{movie.name}: its extended header has {len(detail)} bytes instead of {movie.layout.frame_bytes}"
+        )
+    return np.frombuffer(detail, "<f4").astype(np.float32).reshape(movie.shape[1:])
+
+
+def bytes_sha256(data: bytes) -> str:
+    """SHA-256 of the bytes of a reference file that is not on disk yet."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def reference_sha256(path: Path) -> str:
+    """SHA-256 of a gain reference file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return file_sha256(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class GainLibrary:
+    """The gain references of an archive, by the SHA-256 of their files.
+
+    Parameters
+    ----------
+    root : Path or None
+        Where the search upwards ends; None: at the root of the file system.
+    """
+
+    def __init__(self, root: Path | None = None):
+        self._root = root
+        self._lock = threading.Lock()
+        self._sums: dict[Path, tuple[FileState, str]] = {}
+        self._loaded: weakref.WeakValueDictionary[str, GainReference] = weakref.WeakValueDictionary()
+        # by SHA-256: the file that a loaded reference came from, in its state of then
+        self._origins: dict[str, tuple[Path, FileState]] = {}
+        # keeps the reference of the last movie alive until the next one is opened
+        self._recent: GainReference | None = None
+
+    def paths(self, folder: Path) -> list[Path]:
+        """Gain reference files that serve the movies of a folder, the nearest first; links are none."""
+        found = []
+        for place in (folder, *folder.parents):
+            found += sorted(path for path in place.glob("gain-reference*.mrc") if _is_reference(path))
+            if place == self._root:
+                break
+        return found
+
+    def get(self, sha256: str, folder: Path, name: str) -> GainReference:
+        """Gain reference with this SHA-256 for a movie called `name` in `folder`.
+
+        One that is in memory counts as long as its file is as it was: a file that was replaced is found out now, not
+        when a mount made later needs it.
+
+        Raises
+        ------
+        GainError
+            No file from the folder upwards has this content.
+        """
+        with self._lock:
+            gain, origin = self._loaded.get(sha256), self._origins.get(sha256)
+        if gain is not None and origin is not None and is_still(*origin):
+            return gain
+        for path in self.paths(folder):
+            try:
+                state = state_of(path.stat())
+                if self.sha256(path) != sha256:
+                    continue
+                gain = load_reference(path)
+            except (CryofsError, OSError):
+                continue  # a damaged reference may have an intact copy further up
+            if not is_still(path, state):
+                continue  # what was loaded may not be what the sum was taken of
+            with self._lock:
+                self._loaded[sha256] = self._recent = gain
+                self._origins[sha256] = path, state
+            return gain
+        raise GainError(
+            f"{name}: its gain reference (sha256 {sha256[:8]}...) is missing or changed; "
+            f"put the right {GAIN_REFERENCE} back into the archive"
+        )
+
+    def preload(self, folder: Path) -> None:
+        """Load the nearest reference of a folder, if there is a good one, so that no reader waits for it."""
+        for path in self.paths(folder)[:1]:
+            with contextlib.suppress(CryofsError, OSError):
+                self.get(self.sha256(path), folder, str(path))
+
+    def sha256(self, path: Path) -> str:
+        """SHA-256 of a reference file, computed once for each state of it."""
+        state = state_of(path.stat())
+        with self._lock:
+            known = self._sums.get(path)
+        if known and known[0] == state:
+            return known[1]
+        digest = reference_sha256(path)
+        with self._lock:
+            self._sums[path] = (state, digest)
+        return digest
+
+
+def _is_reference(path: Path) -> bool:
+    """Whether a file is one of the archive's own; a link could lead out of it, or to what has no end."""
+    return is_reference_name(path.name) and stat.S_ISREG(path.lstat().st_mode)

@@ -1,0 +1,1 @@
+"""What this machine gives: memory, cores, mount table, logs, thread pools."""

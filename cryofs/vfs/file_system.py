@@ -1,0 +1,382 @@
+"""The file system: lookups, listings, open files by handle. It knows nothing of FUSE and may be used without it.
+
+Threads: any thread may call anything after `start`, which must come after daemonising, because threads do not survive a
+fork. The lock guards the tables of open files and of findings, and the counts of reads.
+"""
+
+import importlib
+import itertools
+import logging
+import os
+import stat
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from cryofs.cache.frame_cache import FrameStore
+from cryofs.codecs import registry
+from cryofs.config.settings import Settings
+from cryofs.errors import CryofsError, GainError
+from cryofs.formats.record import is_archived
+from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.archived_counts import CountsMovie
+from cryofs.movies.eer import EerMovie, Findings
+from cryofs.movies.eer_gain import EerGainMovie, EerGains
+from cryofs.movies.eer_rendering import Rendering, gain_header
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.movie import Movie
+from cryofs.movies.tiff import ForeignMovie
+from cryofs.storage.file_state import FileState, state_of
+from cryofs.system.mount_table import is_far, mount_of, mount_table
+from cryofs.system.paths import is_file
+from cryofs.system.thread_pools import started_pool
+from cryofs.vfs.archive_root import Root
+from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
+from cryofs.vfs.index_db import index_path
+from cryofs.vfs.indexer import Surveyor
+from cryofs.vfs.io_executor import Impatience, Patience
+from cryofs.vfs.namespace import Kind, Node, Tree
+from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile, PlainFile
+from cryofs.vfs.page_cache_policy import PageKeeper, Pages
+
+# After so long without a request there is a pause, for what is done in the background.
+_PAUSE_SECONDS = 0.05
+_LONGEST_PUT_OFF = 5.0
+# Threads that read storage without anybody's waiting are given so long to end; what hangs ends with the process.
+_ENDING_SECONDS = 5.0
+# EER files, those used last, of which it is remembered what was found wrong with them.
+_KNOWN_FINDINGS = 1 << 16
+# A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
+_SLOW_SECONDS = 5.0
+
+log = logging.getLogger("cryofs")
+
+
+class FileSystem:
+    """An archive, shown as its originals, read-only.
+
+    Parameters
+    ----------
+    archive : Path
+        The archive's folder; opened here and reached through this descriptor from then on.
+    ownership : Ownership
+        Whose the files appear to be. Nothing that is kept depends on it.
+    """
+
+    def __init__(self, archive: Path, settings: Settings, ownership: Ownership = AS_ARCHIVED):
+        self.archive = archive.absolute()
+        self._settings = settings
+        self._ownership = ownership
+        self._root = root = Root(archive)
+        self._patience = Patience(settings.request_timeout)
+        rendering = _rendering(settings, self.archive, root.path)
+        # names and attributes: the machine's own disks give them from memory, or at once
+        asked = [self.archive, rendering.gain or self.archive]
+        self._of_names = self._patience if any(map(_is_far, asked)) else Impatience(self._patience)
+        self._tree = Tree(root, self._patience, rendering)
+        self._gains = GainLibrary(root.path)
+        self._eer_gains = EerGains()
+        self._findings: dict[str, tuple[FileState, Findings]] = {}
+        self._handles = itertools.count(1)
+        self._lock = threading.Lock()
+        self._open: dict[int, tuple[str, OpenFile, Pages, Attributes]] = {}
+        self._pages = PageKeeper()
+        self._pool: ThreadPoolExecutor | None = None
+        self._background: ThreadPoolExecutor | None = None
+        self._store: FrameStore | None = None
+        self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
+        self._surveyor = Surveyor(root, index_path(self.archive), self._tree.surveyed(), self._is_asked)
+        self._started = time.time()
+        self._last_asked = 0.0
+        self._bytes_read = 0
+        self._reads = 0
+
+    def start(self) -> None:
+        """Start the threads; they load what readers should not have to wait for, and look at the archive."""
+        self._pool = started_pool(self._settings.jobs, "decode")
+        self._background = started_pool(self._settings.jobs, "read-ahead")
+        self._store = FrameStore(self._settings.cache_size, self._background)
+        # whoever had it mounted may have something to ask
+        self._last_asked = time.monotonic()
+        self._preparing.start()
+        self._surveyor.start()
+
+    def look_again(self) -> None:
+        """Look at the whole archive again, in the background; new files are found without that, when asked for."""
+        self._surveyor.look_again()
+
+    def stop(self) -> None:
+        """Stop the threads and release everything."""
+        self._surveyor.stop(_ENDING_SECONDS)
+        if self._preparing.is_alive():
+            self._preparing.join(_ENDING_SECONDS)
+        for pool in (self._background, self._pool):
+            if pool is not None:
+                # nothing is cancelled: closing a file waits for what was begun for it
+                pool.shutdown()
+        with self._lock:
+            files = list(self._open.values())
+            self._open.clear()
+        for _, file, _, _ in files:
+            file.close()
+        self._patience.end()
+        self._root.close()
+
+    def attributes(self, path: str) -> Attributes:
+        """Attributes of a name."""
+        self._last_asked = time.monotonic()
+        found = self._lookup(path).attributes
+        with self._lock:
+            self._pages.told(path, found.size)
+        return found.owned(self._ownership)
+
+    def open_attributes(self, handle: int) -> Attributes:
+        """Attributes of an open file, whatever has its name by now."""
+        with self._lock:
+            path, file, _, found = self._open[handle]
+        now = self._of_names.run(self._name_for_attributes(path), lambda: file.attributes(found))
+        with self._lock:
+            self._pages.told(path, now.size)
+        return now.owned(self._ownership)
+
+    def names(self, path: str) -> list[tuple[str, Attributes]]:
+        """Names in a folder, with attributes of which type and inode are right.
+
+        Movies that are still unknown when too much time has passed are listed like damaged ones.
+        """
+        self._last_asked = time.monotonic()
+        return self._of_names.run(self._root.name_of(self._tree.place(path)), lambda: self._tree.names(path))
+
+    def read_link(self, path: str) -> str:
+        """Where a symbolic link points."""
+        node = self._lookup(path)
+        return self._of_names.run(self._name_of(node), lambda: self._root.read_link(node.path))
+
+    def open(self, path: str) -> int:
+        """Open a file; the handle is for `read` and `release`."""
+        self._last_asked = time.monotonic()
+        with self._patience.in_all():
+            node = self._lookup(path)
+            file, found = self._patience.run(
+                self._name_of(node), lambda: self._opened(node), drop=lambda late: late[0].close()
+            )
+        with self._lock:
+            handle = next(self._handles)
+            self._open[handle] = path, file, self._pages.opened(path, file.identity, found.size), found
+        return handle
+
+    def pages(self, handle: int) -> Pages:
+        """What the kernel is to do with the pages that it has of a file just opened."""
+        with self._lock:
+            return self._open[handle][2]
+
+    def read(self, handle: int, size: int, offset: int) -> Bytes:
+        """`size` bytes of an open file at `offset`, fewer only where the file ends."""
+        self._last_asked = time.monotonic()
+        with self._lock:
+            path, file, pages, _ = self._open[handle]
+            if pages is Pages.DROP:
+                self._pages.heard_of(path, file.identity)
+        began = time.monotonic()
+        try:
+            data = file.read(size, offset)
+        except CryofsError as error:
+            facts = _facts_of_read(path, file, offset, began)
+            # a read may begin in one frame, and fail in the next
+            error.facts = facts | {"frame": error.facts.get("frame", facts["frame"])}
+            raise
+        if time.monotonic() - began > _SLOW_SECONDS:
+            facts = _facts_of_read(path, file, offset, began)
+            place = path if facts["frame"] is None else f"{path}, frame {facts['frame']}"
+            log.warning("%s: a slow read of %d bytes", place, len(data), extra={"facts": facts})
+        with self._lock:
+            self._reads += 1
+            self._bytes_read += len(data)
+            if len(data) < size:
+                self._pages.ended(path, offset + len(data))
+        return data
+
+    def release(self, handle: int) -> None:
+        """Close an open file."""
+        with self._lock:
+            path, file, pages, _ = self._open.pop(handle)
+            if pages is Pages.DROP:
+                self._pages.heard_of(path, file.identity)
+            self._pages.closed(path, file.identity)
+        file.close()
+
+    def statistics(self) -> os.statvfs_result:
+        """Size and room of the file system that holds the archive."""
+        return self._of_names.run(str(self.archive), lambda: os.fstatvfs(self._root.descriptor))
+
+    def facts(self) -> dict[str, Any]:
+        """Who serves this mount, and what was read, decoded and found in the cache."""
+        figures = vars(self._store.figures()) if self._store is not None else {}
+        with self._lock:
+            findings = [found for _, found in self._findings.values()]
+            served = {"reads": self._reads, "bytes_read": self._bytes_read, "open_files": len(self._open)}
+        return {
+            "archive": str(self.archive),
+            "pid": os.getpid(),
+            "seconds": round(time.time() - self._started, 1),
+            **served,
+            **figures,
+            "eer_damaged_frames": sum(len(found.damaged_frames) for found in findings),
+            "eer_saturated_values": sum(found.saturated_values for found in findings),
+        }
+
+    def file_facts(self, path: str) -> dict[str, Any] | None:
+        """How an EER movie is rendered and what was found wrong with it so far; None of other files."""
+        node = self._lookup(path)
+        return self._of_names.run(self._name_for_attributes(path), lambda: self._file_facts(node))
+
+    def _file_facts(self, node: Node) -> dict[str, Any] | None:
+        if node.kind is not Kind.FRACTIONS:
+            return None
+        facts, rendering = self._tree.eer_facts(node.path), node.view.rendering
+        findings = self._findings_of(state_of(self._root.lstat(node.path)), self._name_of(node))
+        return {
+            "source": node.path.name,
+            "source_frames": facts.frames,
+            "fractions": facts.fraction_count(rendering, node.path.name),
+            "grouping": facts.grouping(rendering, node.path.name),
+            "upsampling": rendering.upsampling,
+            "damaged_frames": findings.damaged_frames,
+            "saturated_values": findings.saturated_values,
+        }
+
+    def _lookup(self, path: str) -> Node:
+        """What a path stands for."""
+        return self._of_names.run(self._name_for_attributes(path), lambda: self._tree.lookup(path))
+
+    def _name_for_attributes(self, path: str) -> str:
+        """What those wait for who ask for attributes: a file that hangs while it is read may well tell these."""
+        return f"{self._root.name_of(self._tree.place(path))}, its attributes"
+
+    def _opened(self, node: Node) -> tuple[OpenFile, Attributes]:
+        """A file just opened, with its attributes."""
+        file = self._open_node(node)
+        return file, file.attributes(node.attributes)
+
+    def _open_node(self, node: Node) -> OpenFile:
+        if stat.S_ISDIR(node.attributes.mode):
+            raise IsADirectoryError(node.path.name)
+        if node.kind is Kind.EER_GAIN:
+            return self._open_eer_gain(node)
+        descriptor = self._root.open(node.path)
+        identity = state_of(os.fstat(descriptor))
+        if node.kind is Kind.PLAIN:
+            return PlainFile(descriptor, identity, self._patience, self._name_of(node))
+        if node.kind is Kind.FRACTIONS:
+            movie = self._open_eer(node, descriptor, identity)
+            state = identity, node.view.rendering, movie.gain and movie.gain.state
+            return MovieFile(movie, state, self._frames(), self._patience)
+        if node.kind is Kind.FOREIGN:
+            foreign = self._open_foreign(node, descriptor)
+            return MovieFile(foreign, (*identity, node.kind), self._frames(), self._patience)
+        archived = ArchivedMovie(node.path, self._gains, self._pool, descriptor, self._name_of(node))
+        if node.kind is Kind.MOVIE:
+            return MovieFile(archived, (*identity, node.kind), self._frames(), self._patience)
+        try:
+            return MovieFile(CountsMovie(archived), (*identity, node.kind), self._frames(), self._patience)
+        except BaseException:
+            archived.close()
+            raise
+
+    def _open_foreign(self, node: Node, descriptor: int) -> Movie:
+        name = self._name_of(node)
+        try:
+            adopted = is_archived(descriptor, os.fstat(descriptor).st_size, name)
+            index = None if adopted else self._tree.tiff_index(descriptor, name)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if index is None:
+            # its frames have sums
+            return ArchivedMovie(node.path, self._gains, self._pool, descriptor, name)
+        return ForeignMovie(node.path, index, descriptor, name)
+
+    def _open_eer(self, node: Node, descriptor: int, identity: FileState) -> EerMovie:
+        name = self._name_of(node)
+        try:
+            index = self._tree.eer_index(descriptor, name)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        findings = self._findings_of(identity, name)
+        return EerMovie(node.path, node.view.rendering, self._eer_gains, index, descriptor, name, findings)
+
+    def _frames(self) -> FrameStore:
+        if self._store is None:
+            raise RuntimeError("the file system was not started")
+        return self._store
+
+    def _name_of(self, node: Node) -> str:
+        """The one name of a file of the archive, in messages and for those who wait for it, whatever is made of it."""
+        return self._root.name_of(node.path)
+
+    def _open_eer_gain(self, node: Node) -> OpenFile:
+        gain = node.view.rendering.gain
+        facts = self._tree.first_eer(node.path.parent)
+        if gain is None or facts is None:
+            raise FileNotFoundError(node.path.name)
+        movie = EerGainMovie(gain, gain_header(facts, node.view.rendering), self._eer_gains)
+        return MovieFile(movie, (movie.gain.state, movie.shape), self._frames(), self._patience)
+
+    def _findings_of(self, identity: FileState, name: str) -> Findings:
+        """Those of the state that a file is in; whoever has it open in an earlier one keeps what was found in that."""
+        with self._lock:
+            known = self._findings.pop(name, None)
+            if known is None or known[0] != identity:
+                known = identity, Findings(name)
+            self._findings[name] = known
+            if len(self._findings) > _KNOWN_FINDINGS:
+                del self._findings[next(iter(self._findings))]
+        return known[1]
+
+    def _is_asked(self) -> bool:
+        """Whether somebody has just asked for something, and will again."""
+        return time.monotonic() - self._last_asked < _PAUSE_SECONDS
+
+    def _prepare(self) -> None:
+        """Load compiled code, which takes half a second and 100 MB, and the gain reference of most movies.
+
+        Whoever asks for something meanwhile would wait for the interpreter, so this begins in a pause.
+        """
+        until = time.monotonic() + _LONGEST_PUT_OFF
+        while self._is_asked() and time.monotonic() < until:
+            time.sleep(_PAUSE_SECONDS)
+        registry.load_compiled()
+        importlib.import_module("cryofs.kernels.eer_events").load()
+        self._gains.preload(self._root.path)
+
+
+def _is_far(path: Path) -> bool:
+    mount = mount_of(Path(os.path.realpath(path)), mount_table())
+    return mount is None or is_far(mount.kind)
+
+
+def _facts_of_read(path: str, file: OpenFile, offset: int, began: float) -> dict[str, Any]:
+    """What the log tells of a read that is slow or fails."""
+    frame = file.frame_at(offset) if isinstance(file, MovieFile) else None
+    return {"file": path, "frame": frame, "seconds": round(time.monotonic() - began, 3)}
+
+
+def _rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
+    """How EER movies appear by default; a gain reference inside the archive is reached past any mount."""
+    gain = Path(settings.eer_gain).absolute() if settings.eer_gain else None
+    if gain is not None and not is_file(gain):
+        raise GainError(f"{gain}: there is no such gain reference; correct --eer-gain, or eer_gain in cryofs.toml")
+    if gain is not None and gain.is_relative_to(archive):
+        gain = root / gain.relative_to(archive)
+    return Rendering(
+        grouping=settings.eer_grouping,
+        dose_per_fraction=settings.eer_dose_per_fraction,
+        upsampling=settings.eer_upsampling,
+        dtype=settings.eer_dtype,
+        keep_leftover=settings.eer_leftover == "keep",
+        gain=gain,
+        apply_gain=settings.eer_apply_gain,
+    )

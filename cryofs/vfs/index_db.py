@@ -1,0 +1,158 @@
+"""What the records of an archive say, kept between mounts in a small SQLite file of the user's cache folder.
+
+It only saves reading. An entry counts for the very state of a file that it was made of, and has a sum, because a wrong
+size would cut what readers get. A file that is damaged is made anew; one that cannot be used, as while another mount
+keeps it locked, is left alone and done without.
+
+Threads: an index belongs to one thread.
+"""
+
+import hashlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cryofs.storage.checksums import quick_sum
+from cryofs.storage.file_state import FileState
+
+# Tables of another layout are left alone, under another name.
+_LAYOUT = 2
+_SCHEMA = """
+create table if not exists entries (
+    kind text, device integer, inode integer, size integer, mtime_ns integer, ctime_ns integer, value blob, sum text,
+    primary key (kind, device, inode, size, mtime_ns, ctime_ns)
+) without rowid
+"""
+_SELECT = "select kind, device, inode, size, mtime_ns, ctime_ns, value, sum from entries"
+_INSERT = "insert or replace into entries values (?, ?, ?, ?, ?, ?, ?, ?)"
+_DELETE = """
+delete from entries
+where kind = ? and device = ? and inode = ? and size = ? and mtime_ns = ? and ctime_ns = ?
+"""
+
+# What SQLite says where a file may be as it should be: it is in use, or the disk, the memory or the rights forbid it.
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_INTERRUPT,
+}
+# What comes of a damaged file; text that is none is a ValueError.
+_ERRORS = (sqlite3.Error, ValueError)
+
+Entry = tuple[str, FileState, bytes]
+
+log = logging.getLogger("cryofs")
+
+
+def index_path(archive: Path) -> Path | None:
+    """Where the index of an archive is kept; None for a user without a home."""
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
+    name = hashlib.sha256(os.fsencode(archive.absolute())).hexdigest()[:16]
+    return cache / "cryofs" / f"index-{_LAYOUT}-{name}.sqlite"
+
+
+class Index:
+    """Entries of an index file; without a file that can be used there are none, and none are kept.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file, made where it is missing.
+    """
+
+    def __init__(self, path: Path | None):
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        if path is None:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = _connect(path)
+        except (OSError, *_ERRORS) as error:
+            self._mend(error)
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries whose sum is right: kind, state of the file, value."""
+        try:
+            if self._connection is not None:
+                for kind, *numbers, value, summed in self._connection.execute(_SELECT):
+                    state = FileState(*numbers)
+                    if isinstance(value, bytes) and summed == _sum(kind, state, value):
+                        yield kind, state, value
+        except _ERRORS as error:
+            self._mend(error)
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Keep entries."""
+        rows = ((kind, *state, value, _sum(kind, state, value)) for kind, state, value in entries)
+        self._change(_INSERT, rows)
+
+    def remove(self, entries: Iterable[tuple[str, FileState]]) -> None:
+        """Forget entries of files that are gone or changed."""
+        self._change(_DELETE, ((kind, *state) for kind, state in entries))
+
+    def _change(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+        try:
+            if self._connection is not None:
+                with self._connection:
+                    self._connection.executemany(statement, rows)
+        except (OverflowError, *_ERRORS) as error:
+            self._mend(error)
+
+    def _mend(self, error: Exception) -> None:
+        """Make a damaged file anew; one that is not, or cannot be made, is done without."""
+        if self._path is None or not _is_damage(error):
+            self._give_up(error)
+            return
+        self.close()
+        try:
+            self._path.unlink()
+            self._connection = _connect(self._path)
+        except (OSError, *_ERRORS) as worse:
+            self._give_up(worse)
+        else:
+            log.warning("%s: index damaged (%s), made anew", self._path, error)
+
+    def _give_up(self, error: Exception) -> None:
+        log.warning("%s: index not usable (%s); listings read the archive's files instead", self._path, error)
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path)
+    try:
+        # what a crash loses is read again
+        connection.execute("pragma synchronous = off")
+        connection.execute(_SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether an error tells that the file holds what nobody wrote."""
+    # extended codes have the plain one in their last byte; errors of Python's module about a file's content have none
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    return isinstance(error, _ERRORS) and code not in _PASSING
+
+
+def _sum(kind: str, state: FileState, value: bytes) -> str:
+    return quick_sum(repr((kind, state)).encode() + value)

@@ -1,0 +1,72 @@
+"""What was read from files of the archive, kept until they change.
+
+Threads: any thread may call anything; the lock guards the table, never a read.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from cryofs.storage.file_state import FileState, state_of
+from cryofs.vfs.archive_root import Root
+from cryofs.vfs.io_executor import Patience
+
+T = TypeVar("T")
+
+
+class Known(Generic[T]):
+    """What `read` gives for files, remembered for the `limit` files that were asked for last.
+
+    Parameters
+    ----------
+    root : Root
+        Where files are.
+    read : callable
+        Called with an open file, its size, and its name for messages.
+    """
+
+    def __init__(self, root: Root, patience: Patience, read: Callable[[int, int, str], T], limit: int):
+        self._root = root
+        self._patience = patience
+        self._read = read
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._table: OrderedDict[FileState, T] = OrderedDict()
+
+    def get(self, path: Path, found: os.stat_result) -> T:
+        """What the file at `path`, in the state `found`, holds. Errors of reading are not remembered."""
+        try:
+            return self._recall(state_of(found))
+        except KeyError:
+            descriptor = self._root.open(path)
+        try:
+            return self.get_open(descriptor, self._root.name_of(path))
+        finally:
+            os.close(descriptor)
+
+    def get_open(self, descriptor: int, name: str) -> T:
+        """What an open file holds, whichever file has its name by now."""
+        found = os.fstat(descriptor)
+        state = state_of(found)
+        try:
+            return self._recall(state)
+        except KeyError:
+            value = self._patience.run(name, partial(self._read, descriptor, found.st_size, name))
+        self.remember(state, value)
+        return value
+
+    def remember(self, state: FileState, value: T) -> None:
+        """Take over what is known of a file from elsewhere."""
+        with self._lock:
+            self._table[state] = value
+            if len(self._table) > self._limit:
+                self._table.popitem(last=False)
+
+    def _recall(self, state: FileState) -> T:
+        with self._lock:
+            self._table.move_to_end(state)
+            return self._table[state]

@@ -1,0 +1,71 @@
+"""What files of an archive are, above all those that were movies once, and what each command makes of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cryofs.archive.adopt import adopt
+from cryofs.archive.identify import Archived, Damaged, Foreign, Other, classify
+from cryofs.archive.info import savings
+from cryofs.report.inventory import survey
+from tests.foreign import counts, serialem, write_tiff
+from tests.support import archive, cryofs, names, simulated
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of two movies."""
+    folder = tmp_path_factory.mktemp("kinds")
+    for number in range(2):
+        simulated(folder / "session" / f"{number}.mrc", frames=4, seed=number)
+    archive(folder / "session", folder / "archive")
+    return folder / "archive"
+
+
+def adopted(path: Path) -> Path:
+    adopt([serialem(path, counts())], 1, lambda *_: None, lambda *_: None, lambda _: None)
+    return path
+
+
+def test_each_kind(made: Path, tmp_path: Path) -> None:
+    assert isinstance(classify(made / "0.mrc.tif"), Archived)
+    assert isinstance(classify(adopted(tmp_path / "a.tif")), Archived)
+    assert isinstance(classify(serialem(tmp_path / "f.tif", counts())), Foreign)
+    assert isinstance(classify(serialem(tmp_path / "f.mrc.tif", counts())), Foreign)
+    assert isinstance(classify(write_tiff(tmp_path / "photo.mrc.tif", counts()[:1])), Other)
+    (tmp_path / "notes.tif").write_text("no TIFF")
+    assert isinstance(classify(tmp_path / "notes.tif"), Other)
+    assert isinstance(classify(made / "gain-reference.mrc"), Other)
+
+
+@pytest.mark.parametrize("spoil", [lambda data: b"", lambda data: bytes(len(data)), lambda data: data[:16]])
+def test_an_archived_movie_that_was_emptied(made: Path, tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    for path in made.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    movie = folder / "0.mrc.tif"
+    movie.write_bytes(spoil(movie.read_bytes()))
+    what = classify(movie)
+    assert isinstance(what, Damaged)
+    assert not what.foreign
+    for arguments in (["verify", folder], ["extract", folder, "-o", tmp_path / "out"], ["doctor", folder]):
+        done = cryofs(*arguments, check=False)
+        assert done.returncode == 1, arguments
+        assert str(movie) in done.stderr + done.stdout
+    assert names(tmp_path / "out") == ["1.mrc"]
+    assert savings([folder]).damaged == 1
+    assert [path for path, _ in survey(folder).problems] == [movie]
+
+
+def test_an_adopted_movie_that_was_cut(tmp_path: Path) -> None:
+    path = adopted(tmp_path / "archive" / "x.tif")
+    data = path.read_bytes()[: path.stat().st_size // 2]
+    path.write_bytes(data)
+    done = cryofs("verify", path.parent, check=False)
+    assert done.returncode == 1
+    assert str(path) in done.stderr
+    # it may have been so from the beginning, and there is nothing better
+    cryofs("extract", path.parent, "-o", tmp_path / "out")
+    assert (tmp_path / "out" / "x.tif").read_bytes() == data

@@ -1,0 +1,272 @@
+"""Settings: sizes as people write them, the file of an archive, options that override it."""
+
+import contextlib
+import errno
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryofs.config.settings import FILE_NAME, Settings, load_settings, parse_address, parse_size
+from cryofs.errors import SettingsError, UsageError
+from cryofs.system.resources import default_cache_size, usable_cores
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", 0),
+        ("1000", 1000),
+        (1000, 1000),
+        ("500MB", 500 * 10**6),
+        ("4GiB", 4 << 30),
+        ("4gib", 4 << 30),
+        ("4Gi", 4 << 30),
+        ("4G", 4 * 10**9),
+        ("64 KiB", 64 << 10),
+        ("1.5MiB", 3 << 19),
+        ("2TB", 2 * 10**12),
+        ("2TiB", 2 << 40),
+        ("7B", 7),
+        (" 8k ", 8000),
+    ],
+)
+def test_sizes(text: str | int, expected: int) -> None:
+    assert parse_size(text) == expected
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_plain_numbers_are_bytes(number: int) -> None:
+    assert parse_size(str(number)) == parse_size(number) == number
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1", "1e5", "4 Gibi", "4iB", "GiB", "4GiB more", "1.", ".5M", "9" * 400])
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(repr(text))):
+        parse_size(text)
+
+
+@given(st.text())
+def test_any_text_is_a_size_or_refused(text: str) -> None:
+    with contextlib.suppress(SettingsError):
+        assert parse_size(text) >= 0
+
+
+def load(folder: Path, text: str, **options: Any) -> Settings:
+    (folder / FILE_NAME).write_text(text)
+    return load_settings(folder, options)
+
+
+def test_options_as_text(tmp_path: Path) -> None:
+    texts = {"jobs": "3", "readahead": "1MiB", "eer_upsampling": "2", "request_timeout": "1.5", "eer_gain": "a.gain"}
+    found = load(tmp_path, "jobs = 1", **texts, eer_apply_gain="true", metrics="9555")
+    assert (found.jobs, found.readahead, found.eer_upsampling, found.request_timeout) == (3, 1 << 20, 2, 1.5)
+    assert (found.eer_apply_gain, found.metrics, found.eer_gain) == (True, "9555", str(tmp_path / "a.gain"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("jobs", "0"), ("jobs", "many"), ("jobs", True), ("metrics", True), ("readahead", True), ("eer_gain", True)),
+        *(("eer_upsampling", "3"), ("request_timeout", "nan"), ("eer_apply_gain", "maybe"), ("eer_dtype", "int32")),
+    ],
+)
+def test_options_without_a_usable_value_are_named(tmp_path: Path, name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"^{name}: "):
+        load_settings(tmp_path, {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("jobs", "0", "'0' cannot be; write a whole number above 0"),
+        ("eer_upsampling", 3, "3 cannot be; write 1, 2 or 4"),
+        ("eer_dtype", "int32", "'int32' cannot be; write float32, int16, int8 or uint16"),
+        ("eer_apply_gain", "maybe", "'maybe' cannot be; write true or false"),
+        ("request_timeout", "0", "'0' cannot be; write a number above 0 up to 86400"),
+        ("eer_dose_per_fraction", -1, "-1 cannot be; write a number above 0 up to 1e+06"),
+        ("eer_gain", 1, "1 cannot be; write text"),
+        ("cache_size", "8", "8 bytes hold no frame; write at least 1MB, and a unit, as in 8GiB"),
+        ("cache_size", 0, "0 bytes hold no frame"),
+        ("cache_size", 999_999, "999999 bytes hold no frame"),
+    ],
+)
+def test_what_may_stand_there_is_told(tmp_path: Path, name: str, value: object, wanted: str) -> None:
+    with pytest.raises(UsageError, match=f"^{name}: {re.escape(wanted)}"):
+        load_settings(tmp_path, {name: value})
+
+
+def test_the_smallest_cache(tmp_path: Path) -> None:
+    assert load(tmp_path, 'cache_size = "1MB"').cache_size == 10**6
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: cache_size: 8 bytes hold no frame"):
+        load(tmp_path, "cache_size = 8")
+
+
+@pytest.mark.parametrize("gain", ["link.gain", "../other.gain", "sub/../../other.gain"])
+def test_a_gain_that_the_file_names_does_not_lead_out_of_the_archive(tmp_path: Path, gain: str) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (tmp_path / "other.gain").touch()
+    (archive / "link.gain").symlink_to(tmp_path / "other.gain")
+    with pytest.raises(SettingsError, match=r"cryofs\.toml: eer_gain = .* leads out of the archive"):
+        load(archive, f'eer_gain = "{gain}"')
+    # who writes the whole path means it
+    assert load(archive, f'eer_gain = "{tmp_path}/other.gain"').eer_gain == f"{tmp_path}/other.gain"
+
+
+@pytest.mark.parametrize("text", ["9555", '"9555"', '"localhost:9555"', '"[::1]:9555"'])
+def test_addresses(tmp_path: Path, text: str) -> None:
+    found = load(tmp_path, f"metrics = {text}").metrics
+    assert found == text.strip('"')
+    hosts = {"localhost:9555": "localhost", "[::1]:9555": "::1"}
+    assert parse_address(found) == (hosts.get(found, "127.0.0.1"), 9555)
+
+
+@pytest.mark.parametrize("value", ["abc", "99999", 99999, 0, -1, "host:", "", True, 1.5])
+def test_what_is_no_address_is_told_before_mounting(tmp_path: Path, value: object) -> None:
+    with pytest.raises(UsageError, match=r"^metrics: .* is no address"):
+        load_settings(tmp_path, {"metrics": value})
+
+
+def test_defaults(tmp_path: Path) -> None:
+    found = load_settings(tmp_path, {})
+    assert (found.cache_size, found.readahead) == (default_cache_size(), 1 << 20)
+    assert found.jobs == usable_cores()
+    assert load(tmp_path, "") == found
+
+
+def test_the_file_sets_and_options_override(tmp_path: Path) -> None:
+    text = 'cache_size = "8GiB"  # as text\nreadahead = 4096  # as a number\njobs = 3\n'
+    assert load(tmp_path, text) == Settings(cache_size=parse_size("8GiB"), readahead=parse_size(4096), jobs=3)
+    found = load(tmp_path, text, cache_size="1GB", jobs=5, readahead=None)
+    assert found == Settings(cache_size=parse_size("1GB"), readahead=parse_size(4096), jobs=5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cache_sise = 5",
+        "jobs = 0",
+        "jobs = -1",
+        'jobs = "4"',
+        "jobs = 1.5",
+        'cache_size = "large"',
+        "cache_size = -1",
+        "cache_size = 1.5",
+        "cache_size = true",
+        "cache_size = [1]",
+        "readahead = 1979-05-27",
+        "[mount]\njobs = 4",
+        "jobs = ",
+        "jobs 4",
+        "jobs = " + "9" * 5000,
+        "jobs = " + "[" * 10_000,
+    ],
+)
+def test_unusable_files_are_named_with_a_remedy(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, text)
+    assert str(tmp_path / FILE_NAME) in str(caught.value)
+    # all names there are help who has written an unknown one
+    unknown = "is no setting" in str(caught.value)
+    assert unknown == (text.startswith(("cache_sise", "[mount]")))
+    assert unknown == ("known settings are cache_size, jobs, readahead" in str(caught.value))
+
+
+def test_a_size_without_quotes(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r'line 1.*; write .* in quotes, as in cache_size = "8GiB"'):
+        load(tmp_path, "cache_size = 8GiB")
+
+
+def test_a_mark_of_the_encoding_is_no_part_of_the_text(tmp_path: Path) -> None:
+    assert load(tmp_path, "\ufeffjobs = 3\n").jobs == 3
+
+
+def test_only_a_name_that_is_not_there_means_no_settings(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    path.mkdir()
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: this is no file; .* remove it"):
+        load_settings(tmp_path, {})
+    path.rmdir()
+    os.mkfifo(path)
+    with pytest.raises(SettingsError, match="this is no file"):
+        load_settings(tmp_path, {})
+    path.unlink()
+    path.symlink_to("nowhere")
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: a link to nowhere, which is not there; correct"):
+        load_settings(tmp_path, {})
+    (tmp_path / "nowhere").write_text("jobs = 3")
+    assert load_settings(tmp_path, {}).jobs == 3
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    (tmp_path / FILE_NAME).touch()
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: Permission denied; have its owner permit it$"):
+        load_settings(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("cache_sise", "cache_size"), ("eer-grouping", "eer_grouping"), ("job", "jobs")]
+)
+def test_unknown_names_are_refused_with_the_nearest_known_one(tmp_path: Path, name: str, meant: str) -> None:
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: '{name}' is no setting; did you mean {meant}\\?"):
+        load(tmp_path, f"{name} = 4")
+
+
+def test_a_name_like_no_other(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="'colour' is no setting; known settings are"):
+        load(tmp_path, "colour = 4")
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"jobs = \xff")
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: this is no text in UTF-8; save it as such"):
+        load_settings(tmp_path, {})
+
+
+@pytest.mark.parametrize("options", [{"jobs": 0}, {"cache_size": "large"}, {"color": "blue"}], ids=str)
+def test_unusable_options_are_not_blamed_on_the_file(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, "jobs = 3", **options)
+    assert FILE_NAME not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("eer_grouping = 0", "eer_grouping"),
+        ("eer_upsampling = 3", "eer_upsampling"),
+        ('eer_dtype = "int32"', "eer_dtype"),
+        ('eer_leftover = "pad"', "eer_leftover"),
+        ("eer_dose_per_fraction = -1.0", "eer_dose_per_fraction"),
+        ("eer_apply_gain = true", "eer_gain"),
+        ("eer_grouping = 4\neer_dose_per_fraction = 1.0", "say the same in two ways"),
+    ],
+)
+def test_eer_settings_that_cannot_be(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / FILE_NAME).write_text(line)
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}.*{said}"):
+        load_settings(tmp_path, {})
+
+
+def test_a_grouping_given_replaces_a_dose_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("eer_dose_per_fraction = 1.0\n")
+    assert load_settings(tmp_path, {}).eer_dose_per_fraction == 1.0
+    found = load_settings(tmp_path, {"eer_grouping": 8})
+    assert (found.eer_grouping, found.eer_dose_per_fraction) == (8, None)
+    with pytest.raises(SettingsError, match="two ways"):
+        load_settings(tmp_path, {"eer_grouping": 8, "eer_dose_per_fraction": 1.0})
+
+
+def test_the_gain_reference_of_the_file_lies_in_the_archive(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text('eer_gain = "falcon.gain"\n')
+    assert load_settings(tmp_path, {}).eer_gain == str(tmp_path / "falcon.gain")
+    assert load_settings(tmp_path, {"eer_gain": "/other.gain"}).eer_gain == "/other.gain"

@@ -1,0 +1,198 @@
+"""Checks of a machine, shown on fake ones: each problem, and the absence of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cryofs.doctor import machine as checks
+from cryofs.doctor.finding import Level
+from cryofs.errors import MountError
+
+MOUNTS = "22 1 0:21 / /proc rw - proc proc rw\n" + "".join(
+    f"{number} 1 0:{number} / /mnt/{number} ro - fuse.cryofs archive ro\n" for number in range(30, 33)
+)
+BDI = "sys/class/bdi/0:30/read_ahead_kb"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A machine that is well."""
+    return fake(
+        tmp_path,
+        {
+            "dev/fuse": "",
+            "etc/fuse.conf": "# user_allow_other - a comment\nuser_allow_other\nmount_max = 5\n",
+            "etc/updatedb.conf": 'PRUNE_BIND_MOUNTS = "yes"\nPRUNEFS = "NFS proc fuse.cryofs"\n',
+            "proc/filesystems": "nodev\tfuse\nnodev\tfusectl\n",
+            "proc/meminfo": "MemTotal: 16777216 kB\n",
+            "proc/self/cgroup": "0::/\n",
+            "proc/self/limits": "Max open files            1024                 4096                 files     \n",
+            "proc/self/mountinfo": MOUNTS,
+            "proc/self/status": "Name:\tpython\nNoNewPrivs:\t0\n",
+            BDI: "128\n",
+        },
+    )
+
+
+def fake(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_a_machine_that_is_well(root: Path) -> None:
+    findings = checks.check_machine(root)
+    # which fusermount3 there is depends on the real machine
+    assert {finding.level for finding in findings if "fusermount3" not in finding.what} == {Level.OK}
+
+
+def test_what_cannot_be_looked_at_is_one_finding_and_the_others_go_on(root: Path) -> None:
+    well = checks.check_machine(root)
+    (root / "proc/self/mountinfo").unlink()
+    findings = checks.check_machine(root)
+    assert len(findings) == len(well)
+    (told,) = [finding for finding in findings if "cannot be checked by this user" in finding.what]
+    assert told.level is Level.WARNING
+    assert told.what.startswith("number of mounts: ")
+
+
+def test_the_mount_command_has_to_be_there(root: Path) -> None:
+    assert checks.check_mount_command(None, as_root=False, root=root).level is Level.PROBLEM
+    found = checks.check_mount_command(None, as_root=True, root=root)
+    assert found.level is Level.WARNING
+    assert "apt-get install fuse3" in found.remedy
+
+
+def test_the_mount_command_has_to_run_as_root(root: Path) -> None:
+    tool = root / "fusermount3"
+    tool.touch(0o755)
+    found = checks.check_mount_command(str(tool), as_root=False, root=root)
+    assert found.level is Level.PROBLEM
+    assert f"chmod u+s {tool}" in found.remedy
+    assert checks.check_mount_command(str(tool), as_root=True, root=root).level is Level.WARNING
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to own a file")
+def test_the_mount_command_may_not_be_allowed_to_run_as_root(root: Path) -> None:
+    tool = root / "fusermount3"
+    tool.touch()
+    tool.chmod(0o4755)
+    assert checks.check_mount_command(str(tool), as_root=False, root=root).level is Level.OK
+    fake(root, {"proc/self/status": "Name:\tpython\nNoNewPrivs:\t1\n"})
+    found = checks.check_mount_command(str(tool), as_root=False, root=root)
+    assert found.level is Level.PROBLEM
+    assert "NoNewPrivileges" in found.remedy
+    os.chown(tool, 1, 1)
+    tool.chmod(0o4755)
+    assert checks.check_mount_command(str(tool), as_root=False, root=root).level is Level.PROBLEM
+
+
+def test_the_library_has_to_load() -> None:
+    def load() -> None:
+        raise MountError("libfuse 3 is missing")
+
+    found = checks.check_library(load)
+    assert found.level is Level.PROBLEM
+    assert "apt-get install fuse3" in found.remedy
+
+
+def test_a_library_that_is_really_missing() -> None:
+    program = "from cryofs.doctor.machine import check_library as c; print(c().level)"
+    environment = os.environ | {"FUSE_LIBRARY_NAME": "no-such-library"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "problem"
+
+
+def test_the_device(root: Path) -> None:
+    assert checks.check_device(root).level is Level.OK
+    (root / "dev/fuse").unlink()
+    found = checks.check_device(root)
+    assert found.level is Level.PROBLEM
+    assert "--device /dev/fuse" in found.remedy
+    fake(root, {"proc/filesystems": "nodev\tproc\n\text4\n\tfuseblk\n"})
+    found = checks.check_device(root)
+    assert found.level is Level.PROBLEM
+    assert "modprobe fuse" in found.remedy
+
+
+def test_a_device_that_may_not_be_opened(root: Path) -> None:
+    (root / "dev/fuse").unlink()
+    # nobody may open a folder for writing, not even root
+    (root / "dev/fuse").mkdir()
+    found = checks.check_device(root)
+    assert found.level is Level.PROBLEM
+    assert "cannot be opened" in found.what
+
+
+@pytest.mark.parametrize("conf", ["#user_allow_other\n", "# user_allow_other\n", "mount_max = 10\n", None])
+def test_allow_other_is_for_root_alone(root: Path, conf: str | None) -> None:
+    assert checks.check_other_users(as_root=False, root=root).level is Level.OK
+    (root / "etc/fuse.conf").unlink()
+    if conf is not None:
+        fake(root, {"etc/fuse.conf": conf})
+    found = checks.check_other_users(as_root=False, root=root)
+    assert found.level is Level.WARNING
+    assert "/etc/fuse.conf" in found.remedy
+    assert checks.check_other_users(as_root=True, root=root).level is Level.OK
+
+
+def test_the_number_of_mounts(root: Path) -> None:
+    assert checks.check_number_of_mounts(as_root=False, root=root).what.startswith("3 FUSE mounts of 5")
+    fake(root, {"etc/fuse.conf": "mount_max = 3\n"})
+    found = checks.check_number_of_mounts(as_root=False, root=root)
+    assert found.level is Level.PROBLEM
+    assert "mount_max" in found.remedy
+    assert checks.check_number_of_mounts(as_root=True, root=root).level is Level.OK
+    fake(root, {"etc/fuse.conf": ""})
+    assert checks.check_number_of_mounts(as_root=False, root=root).level is Level.OK
+
+
+def test_a_locked_sys_keeps_readahead_as_it_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checks.check_readahead_rights(root).level is Level.OK
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    found = checks.check_readahead_rights(root)
+    assert found.level is Level.WARNING
+    assert "udev" in found.remedy
+
+
+@pytest.mark.parametrize("conf", ['PRUNEFS="nfs fuse.cryofsx"', '# PRUNEFS="fuse.cryofs"', ""])
+def test_updatedb_walks_mounts_unless_told(root: Path, conf: str) -> None:
+    fake(root, {"etc/updatedb.conf": conf})
+    found = checks.check_updatedb(root)
+    assert found is not None
+    assert found.level is Level.WARNING
+    assert "PRUNEFS" in found.remedy
+
+
+def test_without_updatedb_there_is_nothing_to_tell(root: Path) -> None:
+    (root / "etc/updatedb.conf").unlink()
+    assert checks.check_updatedb(root) is None
+
+
+def test_the_folder_of_the_index(tmp_path: Path) -> None:
+    assert checks.check_index_folder(tmp_path / "new" / "cryofs" / "index").level is Level.OK
+    (tmp_path / "file").touch()
+    found = checks.check_index_folder(tmp_path / "file" / "cryofs" / "index")
+    assert found.level is Level.WARNING
+    assert "XDG_CACHE_HOME" in found.remedy
+    assert checks.check_index_folder(None).level is Level.WARNING
+
+
+def test_memory_names_what_bounds_it(root: Path) -> None:
+    assert "16.0 GiB may be used, bounded by the machine" in checks.check_memory(root).what
+    fake(root, {"sys/fs/cgroup/memory.max": str(4 << 30)})
+    found = checks.check_memory(root).what
+    assert "4.0 GiB may be used, bounded by its control group" in found
+    assert "keeps up to 1.0 GiB" in found
+
+
+def test_few_open_files(root: Path) -> None:
+    fake(root, {"proc/self/limits": "Max open files            256                  4096                 files     \n"})
+    found = checks.check_open_files(root)
+    assert found.level is Level.WARNING
+    assert "ulimit -n" in found.remedy

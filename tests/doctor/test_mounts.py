@@ -1,0 +1,93 @@
+"""Checks of mounts whose answers are made up; real mounts are in tests/mounted."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cryofs.doctor import mounts as checks
+from cryofs.doctor.finding import Level
+
+MIB = 1 << 20
+WELL = {
+    "archive": "/archive",
+    "failures": 0,
+    "decodes": 40,
+    "misses": 2,
+    "read_ahead": 38,
+    "cached_bytes": 90 * MIB,
+    "budget_bytes": 100 * MIB,
+}
+
+
+def figures(frame_bytes: int = 10 * MIB, **others: int) -> dict[str, Any]:
+    (found,) = checks.check_figures(WELL | others, frame_bytes)
+    return vars(found)
+
+
+def test_figures_without_trouble() -> None:
+    assert figures()["level"] is Level.OK
+    assert figures(frame_bytes=0)["level"] is Level.OK
+
+
+def test_frames_that_could_not_be_decoded() -> None:
+    found = figures(failures=3)
+    assert found["level"] is Level.WARNING
+    assert found["what"].startswith("3 times")
+    assert "cryofs verify /archive" in found["remedy"]
+
+
+def test_a_cache_of_less_than_a_few_frames() -> None:
+    found = figures(frame_bytes=57 * MIB)
+    assert found["level"] is Level.WARNING
+    assert "--cache-size 229MiB" in found["remedy"]
+
+
+def test_small_caches_and_frames_are_told_with_their_sizes() -> None:
+    found = figures(frame_bytes=300_000, budget_bytes=10**6)
+    assert "0 MiB" not in found["what"]
+
+
+@pytest.mark.parametrize(
+    ("others", "level"),
+    [
+        ({"misses": 60}, Level.WARNING),
+        # programs that jump have nothing decoded ahead
+        ({"misses": 60, "read_ahead": 3}, Level.OK),
+        # there is room, so nothing was dropped
+        ({"misses": 60, "cached_bytes": 20 * MIB}, Level.OK),
+    ],
+)
+def test_frames_dropped_before_they_are_read(others: dict[str, int], level: Level) -> None:
+    assert figures(**others)["level"] is level
+
+
+def test_mounts_that_cannot_be_asked_are_told_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text("".join(f"2{n} 1 0:2{n} / /mnt/{n} ro - fuse.cryofs /archive ro\n" for n in range(2)))
+    program = tmp_path / "python"
+    program.touch()
+    monkeypatch.setattr(sys, "executable", str(program))
+    found = checks.check_mounts(table)
+    assert [finding.level for finding in found] == [Level.PROBLEM] * 2
+    for number, finding in enumerate(found):
+        assert f"/mnt/{number}: a mount that this user cannot ask how it is ({program}: Permission" in finding.what
+
+
+def test_a_mount_that_gives_an_error_is_a_problem(tmp_path: Path) -> None:
+    (found, *_), facts = checks.check_mount(tmp_path)
+    assert (found.level, facts) == (Level.PROBLEM, None)
+    assert f"{tmp_path}: a mount that gives an error (" in found.what
+
+
+def test_readahead_is_what_the_kernel_has(tmp_path: Path) -> None:
+    device = tmp_path / "sys/class/bdi/0:45"
+    device.mkdir(parents=True)
+    (device / "read_ahead_kb").write_text("1024\n")
+    assert checks.check_readahead("0:45", MIB, tmp_path).level is Level.OK
+    (device / "read_ahead_kb").write_text("128\n")
+    found = checks.check_readahead("0:45", MIB, tmp_path)
+    assert found.level is Level.WARNING
+    assert f"echo 1024 > {device}/read_ahead_kb" in found.remedy
+    assert checks.check_readahead("0:46", MIB, tmp_path).level is Level.WARNING

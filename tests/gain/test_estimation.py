@@ -1,0 +1,129 @@
+"""Gain estimation over movies: rows, stopping, going on after an interruption."""
+
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+
+from benchmarks.simulate import Detector
+from cryofs.errors import GainError
+from cryofs.gain.estimation import RELIABILITY_NAME, STATE_NAME, FrameRow, Limits, continue_estimation
+from tests.support import DETECTOR, cryofs, simulated
+
+NO_LIMITS = Limits()
+
+
+@pytest.fixture
+def movies(tmp_path: Path) -> list[Path]:
+    return [simulated(tmp_path / "session" / f"{number}.mrc", frames=20, seed=number) for number in range(4)]
+
+
+def run(
+    movies: list[Path],
+    folder: Path,
+    limits: Limits = NO_LIMITS,
+    thresh: int = 50,
+    errors: list[Exception] | None = None,
+) -> list[FrameRow]:
+    report = (errors if errors is not None else []).append
+    with ThreadPoolExecutor(2) as pool:
+        return list(continue_estimation(movies, folder, thresh, limits, pool, report))
+
+
+def reference(folder: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    with mrcfile.open(folder / "gain-reference.mrc") as file:
+        return np.asarray(file.data)
+
+
+def good_pixels() -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    good = np.ones(DETECTOR.gain.size, bool)
+    good[DETECTOR.defects] = False
+    return good.reshape(DETECTOR.shape)
+
+
+def test_it_finds_the_gain_and_stops_by_itself(movies: list[Path], tmp_path: Path) -> None:
+    rows = run(movies, tmp_path / "gain")
+    assert 16 <= len(rows) < 80
+    assert sum(row.changed for row in rows[-16:]) == 0
+    found = reference(tmp_path / "gain")
+    good = good_pixels()
+    assert np.array_equal(found[good], DETECTOR.gain[good])
+    assert np.count_nonzero(found[~good] == 1) >= 18
+    with mrcfile.open(tmp_path / "gain" / RELIABILITY_NAME) as reliability:
+        assert reliability.data[good].min() > 0
+
+
+def test_rows_are_those_of_the_reference_program(movies: list[Path], tmp_path: Path) -> None:
+    done = cryofs("estimate-gain", tmp_path / "session", "-o", tmp_path / "gain", "--max-frames", 3)
+    lines = done.stdout.splitlines()
+    pixels = DETECTOR.gain.size
+    assert len(lines) == 3
+    assert lines[0].startswith(f"{movies[0]} Frame 000 #Changed ")
+    assert lines[2].endswith(f", #Negative 0, #Unreliable {pixels} / {pixels}")
+    assert "#Mismatch" in lines[1]
+
+
+def test_going_on_gives_what_one_run_gives(movies: list[Path], tmp_path: Path) -> None:
+    whole = run(movies, tmp_path / "whole")
+    first = run(movies, tmp_path / "parts", Limits(11))
+    second = run(movies, tmp_path / "parts")
+    assert len(first) == 11
+    assert first + second == whole
+    assert np.array_equal(reference(tmp_path / "parts"), reference(tmp_path / "whole"))
+    assert run(movies, tmp_path / "parts") == []
+
+
+def test_unreliable_pixels_are_those_below_the_threshold(movies: list[Path], tmp_path: Path) -> None:
+    rows = run(movies, tmp_path / "gain", thresh=5)
+    with mrcfile.open(tmp_path / "gain" / RELIABILITY_NAME) as reliability:
+        assert rows[-1].unreliable == np.count_nonzero(reliability.data < 5)
+    assert rows[-1].unreliable < 100
+
+
+def test_ctrl_c_keeps_what_is_known(tmp_path: Path) -> None:
+    detector = Detector.make((1500, 1500), defects=100)
+    for number in range(3):
+        simulated(tmp_path / "session" / f"{number}.mrc", frames=20, seed=number, detector=detector)
+    command = [sys.executable, "-m", "cryofs", "estimate-gain", str(tmp_path / "session"), "-o", str(tmp_path / "gain")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        done = len((first + process.stdout.read()).splitlines())
+        assert "go on" in process.stderr.read()
+    assert process.returncode == 0
+    assert (tmp_path / "gain" / STATE_NAME).is_file()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as again:
+        assert again.stdout is not None
+        assert f"Frame {done:03d}" in again.stdout.readline()
+        again.send_signal(signal.SIGINT)
+        # what it prints until it ends
+        again.stdout.read()
+
+
+def test_movies_of_another_size_are_left_out_and_told(movies: list[Path], tmp_path: Path) -> None:
+    odd = simulated(tmp_path / "odd.mrc", detector=Detector.make((30, 31), defects=2))
+    errors: list[Exception] = []
+    run([movies[0], odd, movies[1]], tmp_path / "gain", errors=errors)
+    assert any("odd.mrc" in str(error) for error in errors)
+
+
+def test_no_usable_movie_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(GainError, match="no gain-normalised movie"):
+        run([], tmp_path / "gain")
+
+
+def test_a_damaged_state_is_an_error_that_tells_the_remedy(movies: list[Path], tmp_path: Path) -> None:
+    run(movies, tmp_path / "gain", Limits(3))
+    state = tmp_path / "gain" / STATE_NAME
+    whole = state.read_bytes()
+    for content in (b"nonsense", b"", whole[:-1], whole[: len(whole) // 2], whole[:200] + bytes(99) + whole[299:]):
+        state.write_bytes(content)
+        with pytest.raises(GainError, match="remove it to start anew"):
+            run(movies, tmp_path / "gain")

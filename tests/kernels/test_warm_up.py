@@ -1,0 +1,18 @@
+"""All compiled code can be had beforehand."""
+
+from cryofs.codecs import lzw
+from cryofs.kernels import eer_events, gain_estimate, gain_refine, to_counts, warm_up
+
+
+def test_kernels_are_compiled_beforehand() -> None:
+    warm_up.load()
+    for kernel in (
+        to_counts._divide,
+        eer_events._add_up,
+        gain_estimate._update,
+        lzw._encode,
+        lzw._decode,
+        gain_refine._update,
+    ):
+        # where compiling is switched off, it is a plain function
+        assert getattr(kernel, "signatures", ["plain"])

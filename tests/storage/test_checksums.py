@@ -1,0 +1,57 @@
+"""Checksums of pieces and of files equal those computed plainly."""
+
+import hashlib
+import os
+
+import numpy as np
+import pytest
+import xxhash
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryofs.storage import checksums
+from tests.conftest import open_bytes
+
+CHUNK = 4 << 20
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 5])
+def test_files_about_the_chunk_size(size: int) -> None:
+    data = os.urandom(size)
+    with open_bytes(data) as descriptor:
+        assert checksums.file_sha256(descriptor) == hashlib.sha256(data).hexdigest()
+
+
+def test_a_file_is_summed_from_its_start_wherever_it_stands() -> None:
+    with open_bytes(b"some bytes") as descriptor:
+        os.lseek(descriptor, 5, os.SEEK_SET)
+        assert checksums.file_sha256(descriptor) == hashlib.sha256(b"some bytes").hexdigest()
+        assert os.lseek(descriptor, 0, os.SEEK_CUR) == 5
+
+
+@given(st.lists(st.binary(max_size=40), max_size=6))
+def test_any_division(pieces: list[bytes]) -> None:
+    running = checksums.RunningSum()
+    for piece in pieces:
+        running.add(np.frombuffer(piece, np.uint8))
+    assert running.result() == checksums.quick_sum(b"".join(pieces))
+
+
+def test_pieces_of_values_are_summed_as_their_bytes() -> None:
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    running = checksums.RunningSum()
+    for row in values:
+        running.add(row)
+    assert running.result() == checksums.quick_sum(values)
+
+
+@given(st.binary(max_size=64))
+def test_quick_sum_of_bytes_and_of_arrays(data: bytes) -> None:
+    expected = xxhash.xxh3_128(data).hexdigest()
+    assert checksums.quick_sum(data) == expected
+    assert checksums.quick_sum(np.frombuffer(data, np.uint8)) == expected
+
+
+def test_quick_sum_of_values_is_that_of_their_bytes() -> None:
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert checksums.quick_sum(values) == checksums.quick_sum(values.tobytes())
