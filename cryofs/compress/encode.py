@@ -105,7 +105,7 @@ def _encode_band(movie: SourceMovie, plan: Plan, band: Band, scratch: Scratch) -
         else:
             form = to_counts.divide(values, plan.reference.gain, band.rows, layout.dtype, memory)
         width, step = values.shape[1], layout.rows_per_strip
-        strips = [plan.candidate.encode(form.stored[top : top + step]) for top in range(0, len(values), step)]
+        strips = [plan.encoder.encode(form.stored[top : top + step]) for top in range(0, len(values), step)]
         start, sums = band.rows.start * width, list(map(quick_sum, strips))
         return _EncodedBand(strips, sums, start, form.exceptions, form.beyond, form.lowest, form.highest)
     finally:

@@ -265,7 +265,7 @@ def _append_record(
         ],
         writer=f"cryofs {VERSION}",
         rendered=rendered_from(movie) if isinstance(movie, EerMovie) else None,
-        coder=plan.candidate.name,
+        coder=plan.encoder.name,
     )
     file.write(record.encode_record(contents, file.tell()))
     return contents

@@ -17,7 +17,8 @@ from typing import Annotated, Literal
 import msgspec
 from zlib_ng import zlib_ng
 
-from cryofs.codecs.codec import Compression, Predictor
+from cryofs.codecs.codec import Compression
+from cryofs.codecs.predictor import Predictor
 from cryofs.errors import DamagedError
 from cryofs.storage.byte_source import read_exactly, read_up_to
 from cryofs.storage.checksums import quick_sum
@@ -154,7 +155,7 @@ class Record(msgspec.Struct, frozen=True):
     gain : Gain or None
         None: the pixels are the values themselves.
     coder : str
-        Which of the candidates encoded the strips; reading does not depend on it.
+        The encoder of the strips; reading does not depend on it.
     rendered : Rendered or None
         Where the original is no file, but made from an EER file.
     adopted : Adopted or None

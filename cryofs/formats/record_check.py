@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cryofs.codecs.codec import Codec
+from cryofs.codecs.registry import codec_named
 from cryofs.errors import DamagedError
 from cryofs.formats import exception_block, mrc
 from cryofs.formats.mrc import Layout, MrcHeader
@@ -59,5 +59,5 @@ def _absurd_claim(record: Record, header: MrcHeader) -> str | None:
 
 def _page_layout(record: Record) -> PageLayout:
     _, ny, nx = record.shape
-    codec = Codec(record.compression, record.predictor)
+    codec = codec_named(record.compression, record.predictor)
     return PageLayout(ny, nx, np.dtype(record.stored_dtype), codec, record.rows_per_strip, record.pixel_size)

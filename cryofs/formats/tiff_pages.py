@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from cryofs.codecs.codec import Codec, Compression, Predictor
+from cryofs.codecs.registry import Codec, tags_of
 from cryofs.errors import DamagedError, FormatError
 
 # Its remarks on damaged files are lines on the terminal; what matters of them is in the errors.
@@ -28,9 +28,6 @@ _MAX_RATIONAL = 2**32 - 1
 WORK_ROWS = 256
 # More than any codec adds to a strip, however short it is.
 _STRIP_OVERHEAD = 1024
-
-_COMPRESSION_TAGS: dict[Compression, int] = {"none": 1, "lzw": 5, "deflate": 8}
-_PREDICTOR_TAGS: dict[Predictor, int] = {"none": 1, "horizontal": 2, "float": 3}
 
 
 @dataclass(frozen=True)
@@ -108,14 +105,15 @@ class TiffMovieWriter:
         resolution = None
         if layout.pixel_size is not None and layout.pixel_size * _MAX_RATIONAL > ANGSTROM_PER_CM:
             resolution = (ANGSTROM_PER_CM / layout.pixel_size,) * 2
+        compression, predictor = tags_of(layout.codec)
         self._writer.write(
             iter(strips),
             shape=(layout.ny, layout.nx),
             dtype=layout.dtype,
             photometric="minisblack",
             rowsperstrip=layout.rows_per_strip,
-            compression=_COMPRESSION_TAGS[layout.codec.compression],
-            predictor=_PREDICTOR_TAGS[layout.codec.predictor],
+            compression=compression,
+            predictor=predictor,
             resolution=resolution,
             resolutionunit="centimeter" if resolution else None,
             metadata=None,
@@ -181,14 +179,7 @@ def read_image(path: Path) -> NDArray[np.float32]:
 def _check_page(path: Path, number: int, page: Any, layout: PageLayout) -> None:
     key = page.keyframe
     found = (key.imagelength, key.imagewidth, key.dtype, int(key.compression), int(key.predictor), key.rowsperstrip)
-    wanted = (
-        layout.ny,
-        layout.nx,
-        layout.dtype,
-        _COMPRESSION_TAGS[layout.codec.compression],
-        _PREDICTOR_TAGS[layout.codec.predictor],
-        layout.rows_per_strip,
-    )
+    wanted = (layout.ny, layout.nx, layout.dtype, *tags_of(layout.codec), layout.rows_per_strip)
     if found != wanted:
         raise DamagedError(
             f"{path}, frame {number}: the TIFF page has another layout than recorded ({str(found)[:200]}, {wanted})"

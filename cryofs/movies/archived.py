@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.codecs import codec
 from cryofs.errors import ChangedError, DamagedError
 from cryofs.formats import mrc, tiff_movie, tiff_pages
 from cryofs.formats.mrc import MrcHeader
@@ -260,7 +259,7 @@ class ArchivedMovie(Movie):
         stored = sum(frame.byte_counts)
         if stored > min(self._stat.st_size, layout.most_stored_bytes):
             raise DamagedError(f"its strips take {stored} bytes, more than they can")
-        if layout.page_bytes > codec.MOST_EXPANSION * stored:
+        if layout.page_bytes > layout.codec.most_expansion * stored:
             raise DamagedError(f"its strips cannot hold {layout.page_bytes} bytes")
 
     def _for_each_piece(self, strips: range, action: Callable[[range], None]) -> None:

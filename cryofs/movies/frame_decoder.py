@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.codecs.registry import decode_strips
 from cryofs.formats import exception_block, mrc
 from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.tiff_pages import PageLayout
@@ -79,7 +78,7 @@ class FrameDecoder:
         pixels = array_in(memory, (rows.stop - rows.start, layout.nx), layout.dtype)
         height = layout.rows_per_strip
         parts = [pixels[first : first + height] for first in range(0, len(pixels), height)]
-        decode_strips(layout.codec, [strips[number] for number in piece], parts)
+        layout.codec.decode([strips[number] for number in piece], parts)
         return pixels
 
     def original_sum(self, stored: StoredFrame, memory: NDArray[np.uint8]) -> str:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.simulate import header
-from cryofs.codecs.codec import Codec
+from cryofs.codecs.registry import codec_named
 from cryofs.compress import row_blocks
 from cryofs.compress.row_blocks import BandMemory, OriginalSums, Workers, largest_band, read_frames, trailing_pieces
 from cryofs.formats.tiff_pages import PageLayout
@@ -43,7 +43,7 @@ def write(path: Path, ny: int, mode: int, tail: bytes = TAIL, extended: bytes = 
 
 
 def make_layout(ny: int, rows: int) -> PageLayout:
-    return PageLayout(ny, NX, np.dtype("u1"), Codec("none"), rows, None)
+    return PageLayout(ny, NX, np.dtype("u1"), codec_named("none"), rows, None)
 
 
 @pytest.mark.parametrize("mode", MODES)

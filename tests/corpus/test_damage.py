@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cryofs.archive.verify import verify
-from cryofs.codecs import lzw
+from cryofs.codecs import lzw_kernels
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
 from cryofs.errors import CryofsError, DamagedError
@@ -193,7 +193,7 @@ def test_no_decoder_meets_a_damaged_strip(place: Path, tmp_path: Path, monkeypat
         content[movie.record.frames[4].offsets[0] + 20] ^= 0xFF  # type: ignore[attr-defined]
     path.write_bytes(content)
     met: list[bytes] = []
-    monkeypatch.setattr(lzw, "decode", lambda stream, _: met.append(stream))
+    monkeypatch.setattr(lzw_kernels, "decode", lambda stream, _: met.append(stream))
     with open_movie(path) as movie, pytest.raises(DamagedError, match="frame 4"):
         movie.raw_frame(4)
     assert not met

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cryofs.codecs.codec import Codec
+from cryofs.codecs.registry import Codec, codec_named
 from cryofs.errors import DamagedError
 from cryofs.formats.tiff_pages import WORK_ROWS, PageLayout, TiffMovieWriter, read_pages
 from tests.strip_encodings import DEFLATE, FLOAT_ENCODINGS, HUFFMAN, LZW, NOTHING, ONE_CODE, RLE, SPARSE_LZW, Encoding
@@ -150,8 +150,8 @@ def test_the_index_finds_the_strips(tmp_path: Path, shape: tuple[int, int, int],
         {"ny": 11},
         {"nx": 32},
         {"dtype": np.dtype("i2")},
-        {"codec": Codec("deflate")},
-        {"codec": Codec("lzw", "float")},
+        {"codec": codec_named("deflate")},
+        {"codec": codec_named("lzw", "float")},
         {"rows_per_strip": 5},
     ],
     ids=str,
