@@ -23,6 +23,7 @@ from cryofs.errors import DamagedError
 from cryofs.storage.byte_source import read_exactly, read_up_to
 from cryofs.storage.checksums import quick_sum
 
+# The version that is written. Records of all versions from 1 on are read.
 VERSION = 2
 MAGIC = b"\x89cryofs\n"
 # Stands in the ImageDescription of the first page, near the start of the file: it tells an archived movie whose end is
@@ -72,6 +73,20 @@ class Frame(msgspec.Struct, frozen=True):
     byte_counts: list[Count]
     strip_sums: list[str]
     exceptions: FrameExceptions | None = None
+
+
+class FrameVersion1(Frame, frozen=True):
+    """A frame in a record of version 1, which has no checksum of each strip.
+
+    Attributes
+    ----------
+    stored_sum : str or None
+        XXH3-128 of all strips of the frame, one after the other; None in the oldest records, which have no checksum of
+        stored bytes.
+    """
+
+    strip_sums: list[str] = []
+    stored_sum: str | None = None
 
 
 class Original(msgspec.Struct, frozen=True):
@@ -192,6 +207,15 @@ class Record(msgspec.Struct, frozen=True):
         return self.adopted.gain if self.adopted else self.gain
 
 
+class RecordVersion1(Record, frozen=True):
+    """A record of version 1."""
+
+    frames: list[FrameVersion1]  # type: ignore[assignment]
+
+
+_RECORD_TYPES: dict[int, type[Record]] = {1: RecordVersion1, VERSION: Record}
+
+
 def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
     """Deflate `data`; the blob's offset is still to be set."""
     stored = bytes(zlib_ng.compress(data))
@@ -249,8 +273,8 @@ def is_archived(descriptor: int, size: int, name: str) -> bool:
     if size >= _FOOTER.size:
         footer = read_exactly(descriptor, _FOOTER.size, size - _FOOTER.size, name)
         magic, version, zero, offset, length, _ = _FOOTER.unpack(footer)
-        # an adopted TIFF has no mark at its start; a damaged magic is told by what follows it
-        if magic == MAGIC or (version, zero, offset + length + _FOOTER.size) == (VERSION, 0, size):
+        # an adopted TIFF has no mark at its start; the fields after a damaged magic identify a footer
+        if magic == MAGIC or (version in _RECORD_TYPES and (zero, offset + length + _FOOTER.size) == (0, size)):
             return True
     return MARK.encode() in read_exactly(descriptor, min(size, HEAD_BYTES), 0, name)
 
@@ -269,10 +293,9 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
             f"{name}: its end is missing, the file is truncated or overwritten; restore it from a backup"
         )
     _, version, zero, offset, length, digest = _FOOTER.unpack(footer)
-    if version != VERSION:
-        remedy = "a newer" if version > VERSION else "an older"
+    if version not in _RECORD_TYPES:
         raise DamagedError(
-            f"{name}: its record has version {version}, this cryofs reads {VERSION}; use {remedy} cryofs"
+            f"{name}: its record has version {version}, this cryofs reads versions up to {VERSION}; use a newer cryofs"
         )
     if zero or length > min(size, _MAX_TEXT_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: its footer is damaged; restore it from a backup")
@@ -281,7 +304,7 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
         raise DamagedError(f"{name}: its record is damaged; restore it from a backup")
     try:
         text = zlib.decompressobj().decompress(body, min(_MOST_TEXT * size, _MAX_TEXT_BYTES))
-        return msgspec.json.decode(text, type=Record)
+        return msgspec.json.decode(text, type=_RECORD_TYPES[version])
     except (zlib.error, msgspec.MsgspecError, RecursionError) as error:
         raise DamagedError(
             f"{name}: its record is not readable ({str(error)[:200]}); restore it from a backup"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cryofs.errors import ChangedError, DamagedError
 from cryofs.formats import mrc, tiff_movie, tiff_pages
 from cryofs.formats.mrc import MrcHeader
-from cryofs.formats.record import Blob, Frame, Record, read_blob, read_record
+from cryofs.formats.record import Blob, Frame, FrameVersion1, Record, read_blob, read_record
 from cryofs.formats.record_check import _page_layout, layout_of
 from cryofs.movies.frame_decoder import FrameDecoder, StoredFrame, pieces_of
 from cryofs.movies.gain_library import GainLibrary
@@ -125,7 +125,7 @@ class ArchivedMovie(Movie):
     def band(self, start: int) -> range | None:
         """Bytes of the rows that are decoded for the one at `start`; None where these are much of a frame."""
         layout = self.page_layout
-        if len(layout.strip_groups()) < _BANDS_WORTH_IT:
+        if len(layout.strip_groups()) < _BANDS_WORTH_IT or isinstance(self.record.frames[0], FrameVersion1):
             return None
         rows = layout.frame_rows(layout.strip_group_at(start // self._row_bytes))
         return range(rows.start * self._row_bytes, rows.stop * self._row_bytes)
@@ -241,6 +241,8 @@ class ArchivedMovie(Movie):
         """
         frame = self.record.frames[index]
         self._check_strips(frame)
+        if isinstance(frame, FrameVersion1):
+            return self._strips_version_1(frame, numbers)
         strips = {}
         for number in numbers:
             size, offset = frame.byte_counts[number], frame.offsets[number]
@@ -249,10 +251,23 @@ class ArchivedMovie(Movie):
                 raise DamagedError(f"strip {number} has another sum than recorded")
         return strips
 
+    def _strips_version_1(self, frame: FrameVersion1, numbers: range) -> dict[int, bytes]:
+        """What `_strips` returns; all strips of the frame are read, as they have one checksum or none."""
+        places = enumerate(zip(frame.byte_counts, frame.offsets, strict=True))
+        strips = {
+            number: read_exactly(self._descriptor, size, offset, f"strip {number}") for number, (size, offset) in places
+        }
+        if frame.stored_sum is None:
+            self._check_unchanged()
+        elif quick_sum(b"".join(strips.values())) != frame.stored_sum:
+            raise DamagedError("checksum mismatch in its strips")
+        return {number: strips[number] for number in numbers}
+
     def _check_strips(self, frame: Frame) -> None:
         """Refuse a record that claims what cannot be, before memory is taken for it."""
         layout = self.page_layout
-        if not len(frame.offsets) == len(frame.byte_counts) == len(frame.strip_sums) == layout.strips:
+        sums = layout.strips if isinstance(frame, FrameVersion1) else len(frame.strip_sums)
+        if not len(frame.offsets) == len(frame.byte_counts) == sums == layout.strips:
             raise DamagedError(f"its record names {len(frame.offsets)} strips instead of {layout.strips}")
         if max(map(sum, zip(frame.offsets, frame.byte_counts, strict=True))) > self._stat.st_size:
             raise DamagedError("its strips lie beyond the end of the file")
