@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from cryofs.storage import byte_source
+from cryofs.storage.byte_source import LocalFile
 
 # What stands in for a system call: it gets the call itself, its number, and its arguments.
 Fault = Callable[[Callable[..., Any], int, tuple[Any, ...]], Any]
 
 
 class FaultyReads:
-    """Stands in for `os` where bytes are read; counts the reads, and has a fault decide on each."""
+    """Takes the place of the system calls of `LocalFile`; counts them, and lets a fault decide on each."""
 
     def __init__(self, fault: Fault):
         self.reads = 0
@@ -39,7 +39,8 @@ class FaultyReads:
 def inject(patch: pytest.MonkeyPatch, fault: Fault) -> FaultyReads:
     """Have a fault decide on all reads from now on."""
     faulty = FaultyReads(fault)
-    patch.setattr(byte_source, "os", faulty)
+    patch.setattr(LocalFile, "_pread", staticmethod(faulty.pread))
+    patch.setattr(LocalFile, "_preadv", staticmethod(faulty.preadv))
     return faulty
 
 

@@ -33,7 +33,7 @@ from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.tiff import ForeignMovie
 from cryofs.storage import atomic_file
 from cryofs.storage.atomic_file import Draft, draft
-from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksums import file_sha256, quick_sum
 from cryofs.storage.file_state import state_of
 from cryofs.text import printable
@@ -98,7 +98,11 @@ def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[in
     """Give a movie its record; its size before and after."""
     if path.is_symlink():
         raise ArchiveError(f"{path}: a symbolic link, which is not replaced by a file; name the file that it leads to")
-    with path.open("rb") as file, ForeignMovie(path, descriptor=os.dup(file.fileno())) as movie, draft(path) as made:
+    with (
+        path.open("rb") as file,
+        ForeignMovie(path, source=LocalFile(file.fileno(), str(path), is_owned=False)) as movie,
+        draft(path) as made,
+    ):
         _check_adoptable(movie)
         before = movie.stat
         _check_no_writer(file.fileno(), path)
@@ -242,7 +246,8 @@ def _frame(movie: ForeignMovie, index: int) -> Frame:
 
 def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:
     """Read the copy back, as any reader would: the record, all frames, and the bytes of the TIFF."""
-    with ArchivedMovie(made.path, GainLibrary(), pool, name=str(made.target)) as copy:
+    source = LocalFile.open(made.path, str(made.target))
+    with ArchivedMovie(made.path, GainLibrary(), pool, source) as copy:
         if copy.record != contents:
             raise ArchiveError(f"{made.target}: the record came back changed from the disk; check the disk")
         check_adopted(copy)
@@ -260,7 +265,7 @@ def check_adopted(movie: ArchivedMovie) -> None:
     """
     assert movie.record.adopted is not None
     check_pages(movie)
-    if file_sha256(movie.descriptor, movie.record.adopted.bytes) != movie.record.adopted.sha256:
+    if file_sha256(movie.source.first_bytes(movie.record.adopted.bytes)) != movie.record.adopted.sha256:
         raise DamagedError(f"{movie.name}: the TIFF has another SHA-256 than recorded; restore it from a backup")
 
 
@@ -268,7 +273,7 @@ def restore_adopted(movie: ArchivedMovie, file: io.BufferedRandom) -> None:
     """Write the TIFF as it was before it was adopted; errors as those of `check_adopted`."""
     assert movie.record.adopted is not None
     digest, left, offset = hashlib.sha256(), movie.record.adopted.bytes, 0
-    while left and (piece := read_up_to(movie.descriptor, min(left, _CHUNK), offset)):
+    while left and (piece := movie.source.read(min(left, _CHUNK), offset)):
         digest.update(piece)
         file.write(piece)
         left, offset = left - len(piece), offset + len(piece)

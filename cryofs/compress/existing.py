@@ -1,6 +1,5 @@
 """What an archive holds already: whether a movie or a file has been done before, and what it may not overwrite."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from cryofs.gain.references import References
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.atomic_file import regular_file
+from cryofs.storage.byte_source import LocalFile
 from cryofs.text import printable
 
 
@@ -63,11 +63,8 @@ def held_movie(target: Path) -> Record | None:
     """
     if regular_file(target) is None:
         return None
-    with target.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if not is_archived(file.fileno(), size, str(target)):
-            return None
-        return read_record(file.fileno(), size, str(target))
+    with LocalFile.open(target) as source:
+        return read_record(source) if is_archived(source) else None
 
 
 def is_marked(target: Path) -> bool:
@@ -108,8 +105,8 @@ def refuse_clash(source: Path, target: Path) -> None:
     """Refuse to overwrite an archived movie by a file of the same name."""
     if original_name(target.name) is None or not target.is_file():
         return
-    with target.open("rb") as file:
-        if is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(target)):
+    with LocalFile.open(target) as held:
+        if is_archived(held):
             raise ArchiveError(f"{source}: the archive keeps a movie under this name ({target}); rename the file")
 
 

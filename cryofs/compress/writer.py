@@ -31,7 +31,7 @@ from cryofs.movies.eer import EerMovie
 from cryofs.movies.frame_decoder import FrameDecoder, StoredFrame
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.atomic_file import Draft, draft
-from cryofs.storage.byte_source import read_exactly
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksums import quick_sum
 from cryofs.text import printable
 from cryofs.version import VERSION
@@ -203,7 +203,8 @@ def _check_frame(
 ) -> None:
     """Decode a frame from the file, and compare the sum of its bytes with that of the original."""
     places = zip(frame.byte_counts, frame.offsets, strict=True)
-    strips = [read_exactly(made.file.fileno(), size, offset, place) for size, offset in places]
+    source = LocalFile(made.file.fileno(), place, is_owned=False)
+    strips = [source.read_exactly(size, offset, place) for size, offset in places]
     packed = record.inflate(frame.exceptions.stored) if frame.exceptions else b""
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
     try:
@@ -283,9 +284,10 @@ def _store_exceptions(file: io.BufferedRandom, found: StoredExceptions | None) -
 
 def _check_record(made: Draft, contents: Record) -> None:
     """Read record, header, exceptions and trailing bytes back, as any reader would."""
-    descriptor, name = made.file.fileno(), str(made.target)
-    if record.read_record(descriptor, made.file.tell(), name) != contents:
+    name = str(made.target)
+    source = LocalFile(made.file.fileno(), name, is_owned=False)
+    if record.read_record(source) != contents:
         raise ArchiveError(f"{name}: the record came back changed from the disk; check the disk")
     exceptions = [frame.exceptions.blob for frame in contents.frames if frame.exceptions]
     for blob in [contents.header, *contents.trailing, *exceptions]:
-        record.read_blob(descriptor, blob, name)
+        record.read_blob(source, blob)

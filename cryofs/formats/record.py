@@ -9,7 +9,6 @@ magic (8 bytes), version and zero (uint32 each), offset and length of the record
 little-endian. No TIFF tag refers to any of it, so no TIFF reader meets a tag that it does not know.
 """
 
-import os
 import struct
 import zlib
 from typing import Annotated, Literal
@@ -20,7 +19,7 @@ from zlib_ng import zlib_ng
 from cryofs.codecs.codec import Compression
 from cryofs.codecs.predictor import Predictor
 from cryofs.errors import DamagedError
-from cryofs.storage.byte_source import read_exactly, read_up_to
+from cryofs.storage.byte_source import ByteSource
 from cryofs.storage.checksums import quick_sum
 
 # The version that is written. Records of all versions from 1 on are read.
@@ -232,7 +231,7 @@ def inflate(stored: bytes) -> bytes:
     return bytes(zlib_ng.decompress(stored))
 
 
-def read_blob(descriptor: int, blob: Blob, name: str) -> bytes:
+def read_blob(source: ByteSource, blob: Blob) -> bytes:
     """Bytes of a blob.
 
     Raises
@@ -240,13 +239,14 @@ def read_blob(descriptor: int, blob: Blob, name: str) -> bytes:
     DamagedError
         They are not those that were stored.
     """
-    if blob.offset + blob.stored > os.fstat(descriptor).st_size:
+    name = source.name
+    if blob.offset + blob.stored > source.size:
         raise DamagedError(f"{name}: a part of its record lies beyond its end; restore it from a backup")
     if blob.stored > 2 * blob.size + _BLOB_OVERHEAD:
         raise DamagedError(f"{name}: a part of its record is longer than it can be; restore it from a backup")
     try:
         # max_length bounds what a damaged stream may allocate
-        stored = read_exactly(descriptor, blob.stored, blob.offset, f"{name}, a part of its record")
+        stored = source.read_exactly(blob.stored, blob.offset, f"{name}, a part of its record")
         data = zlib.decompressobj().decompress(stored, blob.size + 1)
     except zlib.error as error:
         raise DamagedError(f"{name}: a part of its record is damaged ({error}); restore it from a backup") from error
@@ -262,7 +262,7 @@ def encode_record(record: Record, offset: int) -> bytes:
     return body + _FOOTER.pack(MAGIC, VERSION, 0, offset, len(body), digest)
 
 
-def is_archived(descriptor: int, size: int, name: str) -> bool:
+def is_archived(source: ByteSource) -> bool:
     """Whether cryofs wrote this file, be it whole or damaged since.
 
     Raises
@@ -270,16 +270,17 @@ def is_archived(descriptor: int, size: int, name: str) -> bool:
     DamagedError
         It ends before its size: then nobody can tell.
     """
+    size, name = source.size, source.name
     if size >= _FOOTER.size:
-        footer = read_exactly(descriptor, _FOOTER.size, size - _FOOTER.size, name)
+        footer = source.read_exactly(_FOOTER.size, size - _FOOTER.size, name)
         magic, version, zero, offset, length, _ = _FOOTER.unpack(footer)
         # an adopted TIFF has no mark at its start; the fields after a damaged magic identify a footer
         if magic == MAGIC or (version in _RECORD_TYPES and (zero, offset + length + _FOOTER.size) == (0, size)):
             return True
-    return MARK.encode() in read_exactly(descriptor, min(size, HEAD_BYTES), 0, name)
+    return MARK.encode() in source.read_exactly(min(size, HEAD_BYTES), 0, name)
 
 
-def read_record(descriptor: int, size: int, name: str) -> Record:
+def read_record(source: ByteSource) -> Record:
     """Read and check the record of an archived movie.
 
     Raises
@@ -287,7 +288,8 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
     DamagedError
         The file is cut short or changed, or a newer cryofs wrote it.
     """
-    footer = read_up_to(descriptor, _FOOTER.size, max(size - _FOOTER.size, 0))
+    size, name = source.size, source.name
+    footer = source.read(_FOOTER.size, max(size - _FOOTER.size, 0))
     if len(footer) < _FOOTER.size or not footer.startswith(MAGIC):
         raise DamagedError(
             f"{name}: its end is missing, the file is truncated or overwritten; restore it from a backup"
@@ -299,7 +301,7 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
         )
     if zero or length > min(size, _MAX_TEXT_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: its footer is damaged; restore it from a backup")
-    body = read_exactly(descriptor, length, offset, f"{name}, its record")
+    body = source.read_exactly(length, offset, f"{name}, its record")
     if quick_sum(body) != digest.hex():
         raise DamagedError(f"{name}: its record is damaged; restore it from a backup")
     try:

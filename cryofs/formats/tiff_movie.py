@@ -20,7 +20,7 @@ from cryofs.formats.tiff_directories import (
     strips_inside,
 )
 from cryofs.formats.tiff_pages import ANGSTROM_PER_CM, Page, PageLayout
-from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.byte_source import ByteSource
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259
 _PHOTOMETRIC, _FILL_ORDER = 262, 266
@@ -83,7 +83,7 @@ class TiffIndex:
         return TiffFacts(shape, layout.dtype.str, packed, layout.pixel_size)
 
 
-def read_index(descriptor: int, size: int, name: str) -> TiffIndex:
+def read_index(source: ByteSource) -> TiffIndex:
     """Index of an open TIFF movie.
 
     Raises
@@ -93,11 +93,12 @@ def read_index(descriptor: int, size: int, name: str) -> TiffIndex:
     DamagedError
         A TIFF that is cut short or contradicts itself.
     """
-    head = read_up_to(descriptor, len(MAGICS[0]), 0)
+    name, size = source.name, source.size
+    head = source.read(len(MAGICS[0]), 0)
     if head not in MAGICS:
         raise NoMovieError(f"{name}: no TIFF file; give a movie")
     try:
-        directories = TiffDirectories(descriptor, size, head)
+        directories = TiffDirectories(source, head)
         order = "<" if head.startswith(b"II") else ">"
         pages: list[Page] = []
         first: PageLayout | None = None

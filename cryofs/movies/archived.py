@@ -1,7 +1,6 @@
 """Archived movies: the TIFF files that cryofs writes, shown as the MRC files they were made from."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
@@ -18,9 +17,8 @@ from cryofs.formats.record_check import _page_layout, layout_of
 from cryofs.movies.frame_decoder import FrameDecoder, StoredFrame, pieces_of
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
-from cryofs.storage.byte_source import read_exactly
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksums import quick_sum
-from cryofs.storage.file_state import is_open_still
 
 # Frames of fewer bands are decoded whole at once.
 _BANDS_WORTH_IT = 4
@@ -37,10 +35,8 @@ class ArchivedMovie(Movie):
         Where its gain reference is looked for, from `path` upwards, when the first frame is decoded.
     pool : Executor or None
         Decodes the strips of a frame in parallel; its tasks never wait for one another.
-    descriptor : int or None
+    source : LocalFile or None
         The file, opened already; the movie closes it.
-    name : str or None
-        How messages call it, if not by its path.
 
     Raises
     ------
@@ -53,23 +49,21 @@ class ArchivedMovie(Movie):
         path: Path,
         gains: GainLibrary,
         pool: Executor | None = None,
-        descriptor: int | None = None,
-        name: str | None = None,
+        source: LocalFile | None = None,
     ):
-        self.name = name or str(path)
+        self.source = source or LocalFile.open(path)
+        self.name = self.source.name
         self.path = path
         self._gains = gains
         self._pool = pool
         self._decoder: FrameDecoder | None = None
         self._header: MrcHeader | None = None
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if descriptor is None else descriptor
         try:
-            self._stat = os.fstat(self._descriptor)
-            self.record: Record = read_record(self._descriptor, self._stat.st_size, self.name)
+            self.record: Record = read_record(self.source)
             self.layout = layout_of(self.record, self.name)
             self.page_layout = _page_layout(self.record)
         except BaseException:
-            os.close(self._descriptor)
+            self.source.close()
             raise
 
     @property
@@ -82,14 +76,9 @@ class ArchivedMovie(Movie):
         return self._header
 
     @property
-    def descriptor(self) -> int:
-        """The open file."""
-        return self._descriptor
-
-    @property
     def stored_bytes(self) -> int:
         """Size of the TIFF file."""
-        return self._stat.st_size
+        return self.source.size
 
     def raw_frame(self, index: int) -> NDArray[np.uint8]:
         """Bytes of a frame of the original.
@@ -195,7 +184,7 @@ class ArchivedMovie(Movie):
 
     def close(self) -> None:
         """Release the file."""
-        os.close(self._descriptor)
+        self.source.close()
 
     @property
     def _row_bytes(self) -> int:
@@ -203,13 +192,13 @@ class ArchivedMovie(Movie):
 
     def _blob(self, blob: Blob) -> bytes:
         try:
-            return read_blob(self._descriptor, blob, self.name)
+            return read_blob(self.source, blob)
         except DamagedError:
             self._check_unchanged()
             raise
 
     def _check_unchanged(self) -> None:
-        if not is_open_still(self._descriptor, self._stat):
+        if not self.source.is_unchanged():
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
     def _decode(self, stored: StoredFrame, memory: NDArray[Any] | None) -> NDArray[np.uint8]:
@@ -231,7 +220,7 @@ class ArchivedMovie(Movie):
         found = self.record.frames[index].exceptions
         if found is None:
             return StoredFrame(self._strips(index, strips), decoder.unpack_exceptions(b"", 0, 0))
-        packed = read_blob(self._descriptor, found.blob, self.name)
+        packed = read_blob(self.source, found.blob)
         return StoredFrame(self._strips(index, strips), decoder.unpack_exceptions(packed, found.count, found.near))
 
     def _strips(self, index: int, numbers: range) -> dict[int, bytes]:
@@ -246,7 +235,7 @@ class ArchivedMovie(Movie):
         strips = {}
         for number in numbers:
             size, offset = frame.byte_counts[number], frame.offsets[number]
-            strips[number] = read_exactly(self._descriptor, size, offset, f"strip {number}")
+            strips[number] = self.source.read_exactly(size, offset, f"strip {number}")
             if quick_sum(strips[number]) != frame.strip_sums[number]:
                 raise DamagedError(f"strip {number} has another sum than recorded")
         return strips
@@ -255,7 +244,7 @@ class ArchivedMovie(Movie):
         """What `_strips` returns; all strips of the frame are read, as they have one checksum or none."""
         places = enumerate(zip(frame.byte_counts, frame.offsets, strict=True))
         strips = {
-            number: read_exactly(self._descriptor, size, offset, f"strip {number}") for number, (size, offset) in places
+            number: self.source.read_exactly(size, offset, f"strip {number}") for number, (size, offset) in places
         }
         if frame.stored_sum is None:
             self._check_unchanged()
@@ -269,10 +258,10 @@ class ArchivedMovie(Movie):
         sums = layout.strips if isinstance(frame, FrameVersion1) else len(frame.strip_sums)
         if not len(frame.offsets) == len(frame.byte_counts) == sums == layout.strips:
             raise DamagedError(f"its record names {len(frame.offsets)} strips instead of {layout.strips}")
-        if max(map(sum, zip(frame.offsets, frame.byte_counts, strict=True))) > self._stat.st_size:
+        if max(map(sum, zip(frame.offsets, frame.byte_counts, strict=True))) > self.source.size:
             raise DamagedError("its strips lie beyond the end of the file")
         stored = sum(frame.byte_counts)
-        if stored > min(self._stat.st_size, layout.most_stored_bytes):
+        if stored > min(self.source.size, layout.most_stored_bytes):
             raise DamagedError(f"its strips take {stored} bytes, more than they can")
         if layout.page_bytes > layout.codec.most_expansion * stored:
             raise DamagedError(f"its strips cannot hold {layout.page_bytes} bytes")
@@ -319,7 +308,7 @@ def check_pages(movie: ArchivedMovie) -> None:
     if movie.record.adopted is None:
         pages = tiff_pages.read_pages(movie.path, movie.page_layout, len(movie.record.frames))
     else:
-        index = tiff_movie.read_index(movie.descriptor, movie.record.adopted.bytes, movie.name)
+        index = tiff_movie.read_index(movie.source.first_bytes(movie.record.adopted.bytes))
         pages = index.pages if index.layout == movie.page_layout else []
     recorded = [(frame.offsets, frame.byte_counts) for frame in movie.record.frames]
     if [page.lists() for page in pages] != recorded:

@@ -5,7 +5,6 @@ lock guards its tables.
 """
 
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.movies.eer_gain import EerGain, EerGains
 from cryofs.movies.eer_rendering import Rendering, facts_of, fraction_header
 from cryofs.movies.source import ReadRows, SourceMovie
+from cryofs.storage.byte_source import LocalFile
 from cryofs.system.resources import usable_cores
 
 log = logging.getLogger("cryofs")
@@ -83,10 +83,8 @@ class EerMovie(SourceMovie):
         The EER file.
     index : EerIndex or None
         Its index, where it is known already.
-    descriptor : int or None
+    source : LocalFile or None
         The file, opened already; the movie closes it.
-    name : str or None
-        How messages call it, if not by its path.
 
     Raises
     ------
@@ -102,25 +100,23 @@ class EerMovie(SourceMovie):
         rendering: Rendering,
         gains: EerGains,
         index: EerIndex | None = None,
-        descriptor: int | None = None,
-        name: str | None = None,
+        source: LocalFile | None = None,
         findings: Findings | None = None,
     ):
-        self.name = name or str(path)
+        self.source = source or LocalFile.open(path)
+        self.name = self.source.name
         self.path = path
         self.rendering = rendering
         self.findings = findings or Findings(self.name)
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if descriptor is None else descriptor
         try:
-            self.stat = os.fstat(self.descriptor)
-            self.index = index or eer.read_index(self.descriptor, self.stat.st_size, self.name)
+            self.index = index or eer.read_index(self.source)
             self.facts = facts_of(self.index)
             self.grouping = self.facts.grouping(rendering, self.name)
             self.fractions = self.facts.fractions(rendering, self.name)
             self._header = fraction_header(self.facts, rendering, self.name)
             self.gain = self._loaded_gain(gains) if rendering.apply_gain else None
         except BaseException:
-            os.close(self.descriptor)
+            self.source.close()
             raise
         self.findings.add_damaged(np.flatnonzero(~self.index.intact).tolist())
         self.layout = Layout.of(self._header)
@@ -152,7 +148,7 @@ class EerMovie(SourceMovie):
             The storage gives an error.
         """
         try:
-            streams = eer.read_streams(self.descriptor, self.index, self._intact(index), self.name)
+            streams = eer.read_streams(self.source, self.index, self._intact(index))
         except OSError as error:
             self.check_unchanged()
             damaged = DamagedError(f"{self.name}, frame {index}: damaged ({error}); copy the file again")

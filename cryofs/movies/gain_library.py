@@ -5,7 +5,6 @@ Thread safety: a `GainLibrary` may be shared; its lock guards the tables, never 
 
 import contextlib
 import hashlib
-import os
 import stat
 import threading
 import weakref
@@ -19,6 +18,7 @@ from cryofs.formats import mrc
 from cryofs.formats.archive_names import GAIN_REFERENCE, is_reference_name
 from cryofs.kernels.from_counts import Arithmetic, GainReference
 from cryofs.movies.mrc import MrcMovie
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import FileState, is_still, state_of
 
@@ -76,11 +76,8 @@ def bytes_sha256(data: bytes) -> str:
 
 def reference_sha256(path: Path) -> str:
     """SHA-256 of a gain reference file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return file_sha256(descriptor)
-    finally:
-        os.close(descriptor)
+    with LocalFile.open(path) as source:
+        return file_sha256(source)
 
 
 class GainLibrary:

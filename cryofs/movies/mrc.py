@@ -1,6 +1,5 @@
 """Plain MRC movies."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from functools import partial
@@ -14,7 +13,7 @@ from cryofs.errors import ChangedError
 from cryofs.formats import mrc
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.movies.source import ReadRows, SourceMovie
-from cryofs.storage.byte_source import fill, read_up_to
+from cryofs.storage.byte_source import LocalFile
 
 
 class MrcMovie(SourceMovie):
@@ -34,15 +33,14 @@ class MrcMovie(SourceMovie):
     def __init__(self, path: Path, max_extended_header: int = mrc.MAX_EXTENDED_HEADER_BYTES):
         self.name = str(path)
         self.path = path
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.source = LocalFile.open(path)
         try:
-            self.stat = os.fstat(self.descriptor)
-            self._header = mrc.read_header(self.descriptor, self.stat.st_size, self.name, max_extended_header)
+            self._header = mrc.read_header(self.source, max_extended_header)
         except BaseException:
-            os.close(self.descriptor)
+            self.source.close()
             raise
         header = self._header
-        self.layout = Layout(len(header.raw), header.nz, header.frame_bytes, self.stat.st_size)
+        self.layout = Layout(len(header.raw), header.nz, header.frame_bytes, self.source.size)
 
     @property
     def mrc_header(self) -> MrcHeader:
@@ -62,7 +60,7 @@ class MrcMovie(SourceMovie):
         if not 0 <= index < self.layout.frames:
             raise IndexError(f"{self.name}: no frame {index}, it has {self.layout.frames}")
         offset = self.layout.header_bytes + index * self.layout.frame_bytes + first * self._header.row_bytes
-        if fill(self.descriptor, raw.data, offset) < len(raw):
+        if self.source.read_into(raw.data, offset) < len(raw):
             raise ChangedError(f"{self.name}, frame {index}: the file was cut short while it was read")
 
     def stack(self, frames: range, first: int, end: int) -> NDArray[Any]:
@@ -75,4 +73,4 @@ class MrcMovie(SourceMovie):
 
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Bytes behind the last frame."""
-        return read_up_to(self.descriptor, size, self.layout.data_end + offset)
+        return self.source.read(size, self.layout.data_end + offset)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from cryofs.errors import ChangedError
 from cryofs.formats import mrc
 from cryofs.movies.movie import Movie
-from cryofs.storage.file_state import is_open_still, is_still, state_of
+from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.file_state import is_still, state_of
 
 ReadRows = Callable[[int, NDArray[np.uint8]], None]
 
@@ -25,15 +26,17 @@ class SourceMovie(Movie):
     ----------
     path : Path
         The file.
-    descriptor : int
+    source : LocalFile
         The open file.
-    stat : os.stat_result
-        What it was when it was opened.
     """
 
     path: Path
-    descriptor: int
-    stat: os.stat_result
+    source: LocalFile
+
+    @property
+    def stat(self) -> os.stat_result:
+        """Attributes of the file when it was opened."""
+        return self.source.stat
 
     @abstractmethod
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
@@ -64,7 +67,7 @@ class SourceMovie(Movie):
 
     def check_unchanged(self) -> None:
         """Raise ChangedError where the file was written to since it was opened."""
-        if not is_open_still(self.descriptor, self.stat):
+        if not self.source.is_unchanged():
             raise ChangedError(f"{self.name}: changed while it was read; wait until it is written, then try again")
 
     def check_in_place(self) -> None:
@@ -76,4 +79,4 @@ class SourceMovie(Movie):
 
     def close(self) -> None:
         """Release the file."""
-        os.close(self.descriptor)
+        self.source.close()

@@ -19,8 +19,7 @@ from cryofs.formats.tiff_movie import TiffFacts, TiffIndex
 from cryofs.kernels.from_counts import array_in
 from cryofs.movies.frame_decoder import FrameDecoder, pieces_of
 from cryofs.movies.movie import Movie
-from cryofs.storage.byte_source import read_exactly
-from cryofs.storage.file_state import is_open_still
+from cryofs.storage.byte_source import LocalFile
 from cryofs.system.resources import usable_cores
 from cryofs.version import VERSION
 
@@ -44,10 +43,8 @@ class ForeignMovie(Movie):
     ----------
     index : TiffIndex or None
         Its index, where it is known already.
-    descriptor : int or None
+    source : LocalFile or None
         The file, opened already; the movie closes it.
-    name : str or None
-        How messages call it, if not by its path.
 
     Raises
     ------
@@ -55,20 +52,17 @@ class ForeignMovie(Movie):
         See `cryofs.formats.tiff_movie.read_index`.
     """
 
-    def __init__(
-        self, path: Path, index: TiffIndex | None = None, descriptor: int | None = None, name: str | None = None
-    ):
-        self.name = name or str(path)
+    def __init__(self, path: Path, index: TiffIndex | None = None, source: LocalFile | None = None):
+        self.source = source or LocalFile.open(path)
+        self.name = self.source.name
         self.path = path
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if descriptor is None else descriptor
         try:
-            self.stat = os.fstat(self._descriptor)
-            self.index = index or tiff_movie.read_index(self._descriptor, self.stat.st_size, self.name)
+            self.index = index or tiff_movie.read_index(self.source)
             self._header = foreign_header(self.index.facts)
             self._decoder = FrameDecoder(self.index.layout, self._header, None)
             self.layout = Layout.of(self._header)
         except BaseException:
-            os.close(self._descriptor)
+            self.source.close()
             raise
 
     @property
@@ -77,9 +71,14 @@ class ForeignMovie(Movie):
         return self._header
 
     @property
+    def stat(self) -> os.stat_result:
+        """Attributes of the file when it was opened."""
+        return self.source.stat
+
+    @property
     def stored_bytes(self) -> int:
         """Size of the TIFF file."""
-        return self.stat.st_size
+        return self.source.size
 
     @property
     def decodes_at_once(self) -> int:
@@ -96,7 +95,7 @@ class ForeignMovie(Movie):
         offsets, byte_counts = self.index.pages[index].lists()
         with self._telling(index):
             strips = {
-                number: read_exactly(self._descriptor, size, offset, f"strip {number}")
+                number: self.source.read_exactly(size, offset, f"strip {number}")
                 for number, (size, offset) in enumerate(zip(byte_counts, offsets, strict=True))
             }
         # such a file has no sums that would tell strips of another file
@@ -141,11 +140,11 @@ class ForeignMovie(Movie):
 
     def close(self) -> None:
         """Release the file."""
-        os.close(self._descriptor)
+        self.source.close()
 
     def check_unchanged(self) -> None:
         """Raise ChangedError where the file was written to since it was opened."""
-        if not is_open_still(self._descriptor, self.stat):
+        if not self.source.is_unchanged():
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
     @contextlib.contextmanager

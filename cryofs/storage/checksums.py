@@ -1,14 +1,13 @@
 """Checksums: XXH3 (128 bit) for frames and blobs, which is checked on every read; SHA-256 for whole files."""
 
 import hashlib
-import os
 from typing import Any
 
 import xxhash
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError
-from cryofs.storage.byte_source import fill
+from cryofs.storage.byte_source import ByteSource
 
 _CHUNK = 4 << 20
 
@@ -33,21 +32,20 @@ class RunningSum:
         return self._sum.hexdigest()
 
 
-def file_sha256(descriptor: int, end: int | None = None) -> str:
-    """SHA-256 of an open file, from its start to its end or the byte `end`, as 64 hexadecimal digits.
+def file_sha256(source: ByteSource) -> str:
+    """SHA-256 of all bytes of a source, as 64 hexadecimal digits.
 
     Raises
     ------
     ChangedError
-        It ended before, so this would not be its sum.
+        The file became shorter after it was opened.
     """
     whole = hashlib.sha256()
     buffer = memoryview(bytearray(_CHUNK))
     offset = 0
-    while count := fill(descriptor, buffer if end is None else buffer[: end - offset], offset):
+    while count := source.read_into(buffer[: source.size - offset], offset):
         whole.update(buffer[:count])
         offset += count
-    size = os.fstat(descriptor).st_size if end is None else end
-    if offset < size:
-        raise ChangedError(f"a file of {size} bytes ended at byte {offset} while its sum was taken; try again")
+    if offset < source.size:
+        raise ChangedError(f"{source.name}: {source.size} bytes became {offset} while they were read; try again")
     return whole.hexdigest()

@@ -28,6 +28,7 @@ from cryofs.movies.eer_rendering import Rendering, gain_header
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.tiff import ForeignMovie
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.system.mount_table import is_far, mount_of, mount_table
 from cryofs.system.paths import is_file
@@ -265,18 +266,18 @@ class FileSystem:
             raise IsADirectoryError(node.path.name)
         if node.kind is Kind.EER_GAIN:
             return self._open_eer_gain(node)
-        descriptor = self._root.open(node.path)
-        identity = state_of(os.fstat(descriptor))
+        source = self._root.open(node.path)
+        identity = source.identity
         if node.kind is Kind.PLAIN:
-            return PlainFile(descriptor, identity, self._patience, self._name_of(node))
+            return PlainFile(source, self._patience)
         if node.kind is Kind.FRACTIONS:
-            movie = self._open_eer(node, descriptor, identity)
+            movie = self._open_eer(node, source)
             state = identity, node.view.rendering, movie.gain and movie.gain.state
             return MovieFile(movie, state, self._frames(), self._patience)
         if node.kind is Kind.FOREIGN:
-            foreign = self._open_foreign(node, descriptor)
+            foreign = self._open_foreign(node, source)
             return MovieFile(foreign, (*identity, node.kind), self._frames(), self._patience)
-        archived = ArchivedMovie(node.path, self._gains, self._pool, descriptor, self._name_of(node))
+        archived = ArchivedMovie(node.path, self._gains, self._pool, source)
         if node.kind is Kind.MOVIE:
             return MovieFile(archived, (*identity, node.kind), self._frames(), self._patience)
         try:
@@ -285,28 +286,25 @@ class FileSystem:
             archived.close()
             raise
 
-    def _open_foreign(self, node: Node, descriptor: int) -> Movie:
-        name = self._name_of(node)
+    def _open_foreign(self, node: Node, source: LocalFile) -> Movie:
         try:
-            adopted = is_archived(descriptor, os.fstat(descriptor).st_size, name)
-            index = None if adopted else self._tree.tiff_index(descriptor, name)
+            index = None if is_archived(source) else self._tree.tiff_index(source)
         except BaseException:
-            os.close(descriptor)
+            source.close()
             raise
         if index is None:
             # its frames have sums
-            return ArchivedMovie(node.path, self._gains, self._pool, descriptor, name)
-        return ForeignMovie(node.path, index, descriptor, name)
+            return ArchivedMovie(node.path, self._gains, self._pool, source)
+        return ForeignMovie(node.path, index, source)
 
-    def _open_eer(self, node: Node, descriptor: int, identity: FileState) -> EerMovie:
-        name = self._name_of(node)
+    def _open_eer(self, node: Node, source: LocalFile) -> EerMovie:
         try:
-            index = self._tree.eer_index(descriptor, name)
+            index = self._tree.eer_index(source)
         except BaseException:
-            os.close(descriptor)
+            source.close()
             raise
-        findings = self._findings_of(identity, name)
-        return EerMovie(node.path, node.view.rendering, self._eer_gains, index, descriptor, name, findings)
+        findings = self._findings_of(source.identity, source.name)
+        return EerMovie(node.path, node.view.rendering, self._eer_gains, index, source, findings)
 
     def _frames(self) -> FrameStore:
         if self._store is None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.io_executor import Patience
@@ -26,10 +27,10 @@ class Known(Generic[T]):
     root : Root
         Where files are.
     read : callable
-        Called with an open file, its size, and its name for messages.
+        Called with an open file.
     """
 
-    def __init__(self, root: Root, patience: Patience, read: Callable[[int, int, str], T], limit: int):
+    def __init__(self, root: Root, patience: Patience, read: Callable[[LocalFile], T], limit: int):
         self._root = root
         self._patience = patience
         self._read = read
@@ -42,20 +43,17 @@ class Known(Generic[T]):
         try:
             return self._recall(state_of(found))
         except KeyError:
-            descriptor = self._root.open(path)
-        try:
-            return self.get_open(descriptor, self._root.name_of(path))
-        finally:
-            os.close(descriptor)
+            source = self._root.open(path)
+        with source:
+            return self.get_open(source)
 
-    def get_open(self, descriptor: int, name: str) -> T:
+    def get_open(self, source: LocalFile) -> T:
         """What an open file holds, whichever file has its name by now."""
-        found = os.fstat(descriptor)
-        state = state_of(found)
+        state = source.identity
         try:
             return self._recall(state)
         except KeyError:
-            value = self._patience.run(name, partial(self._read, descriptor, found.st_size, name))
+            value = self._patience.run(source.name, partial(self._read, source))
         self.remember(state, value)
         return value
 

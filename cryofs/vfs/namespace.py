@@ -41,6 +41,7 @@ from cryofs.movies.archived_counts import counts_bytes
 from cryofs.movies.eer_rendering import EerFacts, Rendering, facts_of, fraction_header, gain_header
 from cryofs.movies.tiff import foreign_header
 from cryofs.storage.atomic_file import DRAFT_PREFIX
+from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import Attributes, attributes_of
 from cryofs.vfs.io_executor import Patience
@@ -160,13 +161,13 @@ class Tree:
             self._add_made_up(folder, shown)
         return list(shown.items())
 
-    def eer_index(self, descriptor: int, name: str) -> EerIndex:
+    def eer_index(self, source: LocalFile) -> EerIndex:
         """Index of an open EER file."""
-        return self._eer_indexes.get_open(descriptor, name)
+        return self._eer_indexes.get_open(source)
 
-    def tiff_index(self, descriptor: int, name: str) -> TiffIndex:
+    def tiff_index(self, source: LocalFile) -> TiffIndex:
         """Index of an open TIFF movie of another program."""
-        return self._tiff_indexes.get_open(descriptor, name)
+        return self._tiff_indexes.get_open(source)
 
     def eer_facts(self, path: Path) -> EerFacts:
         """What an EER file of the archive says of itself."""
@@ -189,20 +190,20 @@ class Tree:
         # the first that fits counts, and every name of an original ends in a TIFF suffix
         return {**originals, EER_SUFFIX: (self._eer_facts, EerFacts), **foreign}
 
-    def _read_eer_facts(self, descriptor: int, size: int, name: str) -> EerFacts:
-        return facts_of(self.eer_index(descriptor, name))
+    def _read_eer_facts(self, source: LocalFile) -> EerFacts:
+        return facts_of(self.eer_index(source))
 
-    def _read_tiff_facts(self, descriptor: int, size: int, name: str) -> TiffFacts | None:
-        if is_archived(descriptor, size, name):
-            record = read_record(descriptor, size, name)
+    def _read_tiff_facts(self, source: LocalFile) -> TiffFacts | None:
+        if is_archived(source):
+            record = read_record(source)
             if record.adopted is not None:
                 # its frames are those of the record, however damaged the pages are
-                layout_of(record, name)
+                layout_of(record, source.name)
                 return TiffFacts(record.shape, np.dtype(record.stored_dtype).str, False, record.pixel_size)
             # an archived movie that was renamed: its pixels are only a part of the original
             return None
         try:
-            return self.tiff_index(descriptor, name).facts
+            return self.tiff_index(source).facts
         except NoMovieError:
             return None
 
@@ -403,12 +404,12 @@ def _upwards(folder: Path, root: Path) -> list[Path]:
     return [root / part for part in (below, *below.parents)]
 
 
-def _read_original(descriptor: int, size: int, name: str) -> _Original | None:
-    if not is_archived(descriptor, size, name):
+def _read_original(source: LocalFile) -> _Original | None:
+    if not is_archived(source):
         return None
-    record = read_record(descriptor, size, name)
+    record = read_record(source)
     original = record.original
-    layout = layout_of(record, name)
+    layout = layout_of(record, source.name)
     return _Original(layout.total_bytes, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record))
 
 

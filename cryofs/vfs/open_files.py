@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cryofs.cache.frame_cache import Decode, FrameStore, Read
 from cryofs.movies.movie import Movie
-from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.byte_source import LocalFile
 from cryofs.system.resources import usable_cores
 from cryofs.vfs.attributes import Attributes, attributes_of
 from cryofs.vfs.io_executor import Patience
@@ -33,15 +33,11 @@ _OVERTAKING = 4 << 20
 
 
 class OpenFile(Protocol):
-    """A file that was opened through the mount.
+    """A file that was opened through the mount."""
 
-    Attributes
-    ----------
-    identity : tuple
-        Tells this state of it from all others.
-    """
-
-    identity: tuple[object, ...]
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """State of the file, as a key."""
 
     def attributes(self, found: Attributes) -> Attributes:
         """What stat shows of it now, whoever has its name; `found` when it was opened."""
@@ -56,23 +52,22 @@ class OpenFile(Protocol):
 class PlainFile:
     """A file of the archive that is shown as it is."""
 
-    def __init__(self, descriptor: int, identity: tuple[object, ...], patience: Patience, name: str):
-        self.identity = identity
-        self._descriptor = descriptor
+    def __init__(self, source: LocalFile, patience: Patience):
+        self.identity = source.identity
+        self._source = source
         self._patience = patience
-        self._name = name
 
     def attributes(self, found: Attributes) -> Attributes:
         """Those of the file, which may have grown."""
-        return attributes_of(os.fstat(self._descriptor))
+        return attributes_of(os.fstat(self._source.descriptor))
 
     def read(self, size: int, offset: int) -> Bytes:
         """Bytes of the file."""
-        return self._patience.run(self._name, functools.partial(read_up_to, self._descriptor, size, offset))
+        return self._patience.run(self._source.name, functools.partial(self._source.read, size, offset))
 
     def close(self) -> None:
         """Release the descriptor."""
-        os.close(self._descriptor)
+        self._source.close()
 
 
 class MovieFile:

@@ -20,6 +20,7 @@ from cryofs.formats import mrc
 from cryofs.formats.archive_names import foreign_name, foreign_names
 from cryofs.formats.tiff_movie import NoMovieError
 from cryofs.movies.tiff import ForeignMovie
+from cryofs.storage.byte_source import LocalFile
 from tests import faults
 from tests.foreign import PIXEL_SIZE, WRITERS, counts, write_tiff
 from tests.support import put_back
@@ -192,12 +193,12 @@ def test_a_movie_that_cannot_be_opened_leaves_no_file_open(tmp_path: Path, monke
         raise ZeroDivisionError
 
     path = write_tiff(tmp_path / "x.tif", counts())
-    descriptor = os.open(path, os.O_RDONLY)
+    source = LocalFile.open(path)
     monkeypatch.setattr("cryofs.movies.tiff.foreign_header", fail)
     with pytest.raises(ZeroDivisionError):
-        ForeignMovie(path, descriptor=descriptor)
+        ForeignMovie(path, source=source)
     with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(descriptor)
+        os.fstat(source.descriptor)
 
 
 def test_a_file_that_is_overwritten_while_open(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 import cryofs
 from cryofs.errors import DamagedError
-from cryofs.storage import byte_source
 from tests import faults
 from tests.conftest import open_bytes
 
@@ -18,10 +17,10 @@ CONTENT = bytes(range(256)) * 40
 def test_short_reads_are_gone_on_with(monkeypatch: pytest.MonkeyPatch, size: int, offset: int) -> None:
     faulty = faults.inject(monkeypatch, faults.short)
     memory = bytearray(size)
-    with open_bytes(CONTENT) as descriptor:
-        assert byte_source.read_up_to(descriptor, size, offset) == CONTENT[offset : offset + size]
-        assert byte_source.read_exactly(descriptor, size, offset, "x") == CONTENT[offset : offset + size]
-        assert byte_source.fill(descriptor, memoryview(memory), offset) == size
+    with open_bytes(CONTENT) as source:
+        assert source.read(size, offset) == CONTENT[offset : offset + size]
+        assert source.read_exactly(size, offset, "x") == CONTENT[offset : offset + size]
+        assert source.read_into(memoryview(memory), offset) == size
     assert memory == CONTENT[offset : offset + size]
     assert faulty.reads > (3 if size > 1 else 0)
 
@@ -30,13 +29,13 @@ def test_short_reads_are_gone_on_with(monkeypatch: pytest.MonkeyPatch, size: int
 def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, fault: faults.Fault) -> None:
     faults.inject(monkeypatch, fault)
     memory = bytearray(100)
-    with open_bytes(CONTENT) as descriptor:
+    with open_bytes(CONTENT) as source:
         end = len(CONTENT)
-        assert byte_source.read_up_to(descriptor, 100, end - 30) == CONTENT[-30:]
-        assert byte_source.read_up_to(descriptor, 100, end + 1) == b""
-        assert byte_source.fill(descriptor, memoryview(memory), end - 30) == 30
+        assert source.read(100, end - 30) == CONTENT[-30:]
+        assert source.read(100, end + 1) == b""
+        assert source.read_into(memoryview(memory), end - 30) == 30
         with pytest.raises(DamagedError, match=f"a.tif: 70 of 100 bytes are missing, the file ends at byte {end}; re"):
-            byte_source.read_exactly(descriptor, 100, end - 30, "a.tif")
+            source.read_exactly(100, end - 30, "a.tif")
 
 
 def test_bytes_are_read_in_one_place() -> None:

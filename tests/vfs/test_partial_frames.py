@@ -14,6 +14,7 @@ from cryofs.errors import DamagedError
 from cryofs.formats.record import read_record
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
+from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.corpus.mutants import with_record
 from tests.support import archive
@@ -129,7 +130,7 @@ def test_a_damaged_strip_costs_its_band_alone(session: Path, tmp_path: Path) -> 
     place = copy_of_archive(session, tmp_path)
     path = place / "normalised.mrc.tif"
     with path.open("r+b") as file:
-        frame = read_record(file.fileno(), path.stat().st_size, "").frames[1]
+        frame = read_record(LocalFile(file.fileno(), "", is_owned=False)).frames[1]
         # the last strip holds the first rows
         file.seek(frame.offsets[-1] + frame.byte_counts[-1] // 2)
         byte = file.read(1)[0]

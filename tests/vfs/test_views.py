@@ -19,6 +19,7 @@ from cryofs.formats.record import read_record
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import state_of
 from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.page_cache_policy import Pages
@@ -349,7 +350,7 @@ def test_what_cannot_be_opened_leaves_nothing_open(counted: Path, monkeypatch: p
     monkeypatch.setattr("cryofs.vfs.indexer.Surveyor._run", lambda _: None)
     path = counted / "Movies" / "0.mrc.tif"
     with path.open("r+b") as file:
-        header = read_record(file.fileno(), path.stat().st_size, "").header
+        header = read_record(LocalFile(file.fileno(), "", is_owned=False)).header
         file.seek(header.offset + 5)
         file.write(bytes(8))
     with serving(counted) as files:
