@@ -49,11 +49,11 @@ class Root:
     def open(self, place: Path) -> LocalFile:
         """Open a regular file, under its name in messages."""
         with self._above(place) as folder:
-            descriptor = os.open(place.name, _FILE, dir_fd=folder)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
+            source = LocalFile(os.open(place.name, _FILE, dir_fd=folder), self.name_of(place))
+        if not stat.S_ISREG(source.stat.st_mode):
+            source.close()
             raise OSError(errno.ENXIO, "neither file nor folder", place.name)
-        return LocalFile(descriptor, self.name_of(place))
+        return source
 
     def entries(self, place: Path) -> Iterator[tuple[str, os.stat_result]]:
         """Entries of a folder, sorted by name."""
