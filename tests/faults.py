@@ -31,7 +31,10 @@ class FaultyReads:
         data: bytes = self._call(os.pread, descriptor, size, offset)
         return data
 
-    def preadv(self, descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+    def preadv(self, descriptor: int, buffers: Sequence[memoryview], offset: int, flags: int = 0) -> int:
+        if flags:
+            # storage with faults has nothing in memory
+            raise BlockingIOError
         count: int = self._call(os.preadv, descriptor, buffers, offset)
         return count
 

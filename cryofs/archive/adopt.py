@@ -238,9 +238,9 @@ def _append_record(
 
 def _frame(movie: ForeignMovie, index: int) -> Frame:
     offsets, byte_counts = movie.index.pages[index].lists()
-    strips = movie.stored_frame(index)
-    raw = movie.piece(movie.kept_frame(index, stored=strips), 0, movie.layout.frame_bytes)
-    strip_sums = [quick_sum(strip) for strip in strips.values()]
+    encoded = movie.read_frame(index)
+    raw = movie.mrc_bytes(encoded.decode(), 0, movie.layout.frame_bytes)
+    strip_sums = [quick_sum(strip) for strip in encoded.strips.values()]
     return Frame(quick_sum(raw), offsets, byte_counts, strip_sums)
 
 

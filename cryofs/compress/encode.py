@@ -10,7 +10,7 @@ from cryofs.compress.row_blocks import Band, BandMemory, OriginalSums, Scratch, 
 from cryofs.formats import exception_block, mrc, record
 from cryofs.formats.record import Blob
 from cryofs.kernels import to_counts
-from cryofs.kernels.from_counts import Exceptions
+from cryofs.kernels.from_counts import ExceptionValues
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.checksums import quick_sum
 
@@ -25,7 +25,7 @@ class _EncodedBand:
     strips: list[bytes]
     strip_sums: list[str]
     start: int
-    exceptions: Exceptions
+    exceptions: ExceptionValues
     beyond: int
     lowest: int
     highest: int
@@ -117,14 +117,14 @@ def _join(bands: list[_EncodedBand]) -> EncodedFrame:
     return EncodedFrame(
         strips=[strip for band in reversed(bands) for strip in band.strips],
         strip_sums=[strip_sum for band in reversed(bands) for strip_sum in band.strip_sums],
-        exceptions=_deflate(Exceptions.joined([(band.start, band.exceptions) for band in bands])),
+        exceptions=_deflate(ExceptionValues.joined([(band.start, band.exceptions) for band in bands])),
         beyond=sum(band.beyond for band in bands),
         lowest=min(band.lowest for band in bands),
         highest=max(band.highest for band in bands),
     )
 
 
-def _deflate(found: Exceptions) -> StoredExceptions | None:
+def _deflate(found: ExceptionValues) -> StoredExceptions | None:
     if not found.count:
         return None
     packed = exception_block.pack(found.positions, found.originals, found.near, found.steps)

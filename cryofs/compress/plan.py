@@ -15,7 +15,7 @@ from cryofs.formats.tiff_pages import CLASSIC_LIMIT, PageLayout
 from cryofs.gain.references import Reference
 from cryofs.gain.samples import Sample
 from cryofs.kernels import to_counts
-from cryofs.kernels.from_counts import Exceptions
+from cryofs.kernels.from_counts import ExceptionValues
 from cryofs.kernels.to_counts import Counts
 from cryofs.movies.source import SourceMovie
 
@@ -141,7 +141,7 @@ def make_plan(
     return plain if exceptional or smaller else as_counts
 
 
-def exception_bytes(found: Iterable[Exceptions]) -> int:
+def exception_bytes(found: Iterable[ExceptionValues]) -> int:
     """Stored size of exceptions."""
     return sum(
         record.deflated_size(exception_block.pack(part.positions, part.originals, part.near, part.steps))

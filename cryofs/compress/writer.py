@@ -28,7 +28,7 @@ from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
 from cryofs.formats.tiff_pages import CLASSIC_LIMIT, TiffMovieWriter
 from cryofs.gain.samples import take_samples
 from cryofs.movies.eer import EerMovie
-from cryofs.movies.frame_decoder import FrameDecoder, StoredFrame
+from cryofs.movies.frame_decoder import EncodedOriginal, FrameDecoder, FrameName
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.atomic_file import Draft, draft
 from cryofs.storage.byte_source import LocalFile
@@ -170,9 +170,9 @@ def _write_frames(
                 stored = _WrittenFrame.at(writer.write_page(frame.strips), frame)
                 written.frames.append(stored)
                 made.file.flush()
-                place = f"{movie.name}, frame {index}"
+                name = FrameName(movie.name, index, "check memory and disk")
                 checks.append(
-                    workers.pool.submit(_check_frame, made, decoder, stored, sums.frames[index], workers, place)
+                    workers.pool.submit(_check_frame, made, decoder, stored, sums.frames[index], workers, name)
                 )
                 tell()
                 finish_checks(_CHECKS_AHEAD)
@@ -199,10 +199,11 @@ def _check_plan(
 
 
 def _check_frame(
-    made: Draft, decoder: FrameDecoder, frame: _WrittenFrame, original_sum: str, workers: Workers, place: str
+    made: Draft, decoder: FrameDecoder, frame: _WrittenFrame, original_sum: str, workers: Workers, name: FrameName
 ) -> None:
     """Decode a frame from the file, and compare the sum of its bytes with that of the original."""
     places = zip(frame.byte_counts, frame.offsets, strict=True)
+    place = f"{name.movie}, frame {name.index}"
     source = LocalFile(made.file.fileno(), place, is_owned=False)
     strips = [source.read_exactly(size, offset, place) for size, offset in places]
     packed = record.inflate(frame.exceptions.stored) if frame.exceptions else b""
@@ -210,8 +211,8 @@ def _check_frame(
     try:
         # a decoder may crash on strips that are not those encoded
         same = list(map(quick_sum, strips)) == frame.strip_sums
-        stored = StoredFrame(dict(enumerate(strips)), decoder.unpack_exceptions(packed, count, near))
-        same = same and decoder.original_sum(stored, workers.scratch.take(decoder.piece_bytes)) == original_sum
+        encoded = EncodedOriginal(name, decoder, dict(enumerate(strips)), packed, count, near)
+        same = same and encoded.original_checksum(workers.scratch.take(decoder.piece_bytes)) == original_sum
     except CryofsError as error:
         raise ArchiveError(f"{place}: does not decode ({error}); check memory and disk") from error
     if not same:

@@ -26,6 +26,8 @@ ANGSTROM_PER_CM = 1e8
 # Resolutions are stored as a quotient of two uint32; a movie with smaller pixels (below 0.024 A) has none.
 _MAX_RATIONAL = 2**32 - 1
 WORK_ROWS = 256
+# Frames of fewer row blocks are decoded whole.
+ROW_BLOCKS_WORTH_IT = 4
 # More than any codec adds to a strip, however short it is.
 _STRIP_OVERHEAD = 1024
 
@@ -66,6 +68,23 @@ class PageLayout:
         number = (self.ny - 1 - row) // self.rows_per_strip
         first = number - number % self._strips_of_group
         return range(first, min(first + self._strips_of_group, self.strips))
+
+    def row_block(self, row: int) -> range | None:
+        """Return the frame rows that are decoded together with a row; None if they are much of the frame."""
+        if self.strips <= (ROW_BLOCKS_WORTH_IT - 1) * self._strips_of_group:
+            return None
+        rows = self.frame_rows(self.strip_group_at(row))
+        return range(rows.start, rows.stop)
+
+    def strips_of(self, rows: range | None) -> range:
+        """Return the strips that hold some frame rows, None for all; raise ValueError unless they hold only these."""
+        if rows is None:
+            return range(self.strips)
+        last = self.ny - rows.start
+        strips = range((self.ny - rows.stop) // self.rows_per_strip, -(-last // self.rows_per_strip))
+        if not rows or self.frame_rows(strips) != slice(rows.start, rows.stop):
+            raise ValueError(f"rows {rows.start} to {rows.stop} are not whole strips of {self.rows_per_strip} rows")
+        return strips
 
     @property
     def _strips_of_group(self) -> int:

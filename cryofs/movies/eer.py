@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.errors import DamagedError, FormatError
+from cryofs.errors import FormatError
 from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex, EventStreams
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.movies.eer_gain import EerGain, EerGains
 from cryofs.movies.eer_rendering import Rendering, facts_of, fraction_header
+from cryofs.movies.frame_decoder import FrameName
+from cryofs.movies.movie import EncodedFrame
 from cryofs.movies.source import ReadRows, SourceMovie
 from cryofs.storage.byte_source import LocalFile
 from cryofs.system.resources import usable_cores
+
+_REMEDY = "copy the file again"
 
 log = logging.getLogger("cryofs")
 
@@ -120,6 +125,9 @@ class EerMovie(SourceMovie):
             raise
         self.findings.add_damaged(np.flatnonzero(~self.index.intact).tolist())
         self.layout = Layout.of(self._header)
+        # a string, because strings keep their hash
+        shown = f"{rendering}, {self.gain and self.gain.state}"
+        self.identity = *self.source.identity, shown
 
     @property
     def mrc_header(self) -> MrcHeader:
@@ -131,70 +139,44 @@ class EerMovie(SourceMovie):
         """One core renders a fraction."""
         return usable_cores()
 
-    @property
-    def kept_bytes(self) -> int:
-        """Counts are kept in a narrower type than readers see."""
+    def decoded_bytes(self, rows: range | None = None) -> int:
+        """Return the bytes of memory of a fraction, which is cached in the smallest type that holds its counts."""
         _, ny, nx = self.shape
         return ny * nx * np.min_scalar_type(len(self.fractions[0])).itemsize
 
-    def stored_frame(self, index: int) -> EventStreams:
-        """Event streams of a fraction.
+    def read_frame(self, index: int, rows: range | None = None) -> "EncodedFraction":
+        """Read the event streams of a fraction; an EER file has no checksums.
 
         Raises
         ------
         ChangedError
-            The file was written to since it was opened.
+            The file was written to after it was opened.
         DamagedError
-            The storage gives an error.
+            The storage returns an error.
         """
+        if rows is not None:
+            raise ValueError(f"{self.name}: fractions are rendered whole")
+        frames = [frame for frame in self.fractions[index] if self.index.intact[frame]]
         try:
-            streams = eer.read_streams(self.source, self.index, self._intact(index))
+            streams = eer.read_streams(self.source, self.index, frames)
         except OSError as error:
             self.check_unchanged()
-            damaged = DamagedError(f"{self.name}, frame {index}: damaged ({error}); copy the file again")
-            damaged.facts["frame"] = index
-            raise damaged from error
-        # an EER file has no sums that would tell frames of another file
+            raise FrameName(self.name, index, _REMEDY).damaged(error) from error
         self.check_unchanged()
-        return streams
+        return EncodedFraction(self, index, frames, streams)
 
-    def _intact(self, index: int) -> list[int]:
-        """Frames of a fraction that are in the file."""
-        return [frame for frame in self.fractions[index] if self.index.intact[frame]]
-
-    def kept_frame(
-        self, index: int, memory: NDArray[Any] | None = None, stored: EventStreams | None = None
-    ) -> NDArray[Any]:
-        """Counts of a fraction, shape (ny * nx,), in an unsigned type that holds them; errors of `stored_frame`."""
-        streams = stored or self.stored_frame(index)
-        frames = self._intact(index)
-        # compiled code takes a third of a second to load, which only those who render should wait for
-        from cryofs.kernels import eer_events
-
-        added = eer_events.add_up(
-            streams.words, streams.starts, streams.ends, *self.index.geometry, self.rendering.upsampling, memory
-        )
-        whole = {frame for frame, count in zip(frames, added.events.tolist(), strict=True) if count >= 0}
-        self.findings.add_damaged([frame for frame in self.fractions[index] if frame not in whole])
-        self._saturate(added.image, index)
-        return added.image.reshape(-1)
-
-    def piece(self, kept: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
-        """Bytes of a fraction as the MRC file has them."""
+    def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
+        """Return bytes of the MRC file from the counts of a fraction."""
         item = self.dtype.itemsize
         first, end = start // item, -(-(start + size) // item)
-        values = kept[first:end].astype(self.dtype)
+        values = decoded[first:end].astype(self.dtype)
         if self.gain is not None:
             values *= self.gain.values.reshape(-1)[first:end]
         return values.view(np.uint8)[start - first * item :][:size]
 
-    def raw_frame(self, index: int) -> NDArray[np.uint8]:
-        """Bytes of a fraction."""
-        return self.piece(self.kept_frame(index), 0, self.layout.frame_bytes)
-
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
         """Fill `raw` with rows of a fraction, which is rendered anew each time."""
-        self._copy_rows(self.kept_frame(index), first, raw)
+        self._copy_rows(self._render(index), first, raw)
 
     def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
         """For each fraction, what copies some of its rows."""
@@ -203,29 +185,32 @@ class EerMovie(SourceMovie):
         try:
             for index in range(self.layout.frames + ahead):
                 if index >= ahead:
-                    kept = coming.popleft().result()
-                    yield partial(self._copy_rows, kept)
-                    free.append(kept)
+                    counts = coming.popleft().result()
+                    yield partial(self._copy_rows, counts)
+                    free.append(counts)
                 if index < self.layout.frames:
-                    coming.append(pool.submit(self.kept_frame, index, free.pop() if free else None))
+                    coming.append(pool.submit(self._render, index, free.pop() if free else None))
         finally:
             for future in coming:
                 future.cancel()
 
-    def _copy_rows(self, kept: NDArray[Any], first: int, raw: NDArray[np.uint8]) -> None:
+    def _render(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
+        return self.read_frame(index).decode(memory)
+
+    def _copy_rows(self, counts: NDArray[Any], first: int, raw: NDArray[np.uint8]) -> None:
         if self.gain is not None:
-            raw[:] = self.piece(kept, first * self._header.row_bytes, len(raw))
+            raw[:] = self.mrc_bytes(counts, first * self._header.row_bytes, len(raw))
         else:
             values = raw.view(self.dtype)
             start = first * self._header.nx
-            np.copyto(values, kept[start : start + len(values)], casting="unsafe")
+            np.copyto(values, counts[start : start + len(values)], casting="unsafe")
 
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Nothing follows the fractions."""
+        """Return nothing: the virtual file ends with its fractions."""
         return b""
 
-    def _saturate(self, image: NDArray[Any], index: int) -> None:
-        """Cut counts that the pixel type cannot hold."""
+    def saturate(self, image: NDArray[Any], index: int) -> None:
+        """Cut counts of a fraction that the pixel type cannot hold."""
         if self.dtype.kind == "f" or len(self.fractions[index]) <= (largest := np.iinfo(self.dtype).max):
             return
         over = image > largest
@@ -237,3 +222,27 @@ class EerMovie(SourceMovie):
         if self.rendering.gain is None:
             raise FormatError(f"{self.name}: no gain reference to apply; give one by --eer-gain")
         return gains.get(self.rendering.gain, (self._header.ny, self._header.nx))
+
+
+@dataclass(frozen=True)
+class EncodedFraction(EncodedFrame):
+    """The event streams of the frames of a fraction that are in the file."""
+
+    movie: EerMovie
+    index: int
+    frames: list[int]
+    streams: EventStreams
+
+    def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the counts of the fraction in an unsigned type that holds them; damaged frames are left out."""
+        # compiled code takes a third of a second to load, which only those who render should wait for
+        from cryofs.kernels import eer_events
+
+        movie, streams = self.movie, self.streams
+        added = eer_events.add_up(
+            streams.words, streams.starts, streams.ends, *movie.index.geometry, movie.rendering.upsampling, out
+        )
+        whole = {frame for frame, count in zip(self.frames, added.events.tolist(), strict=True) if count >= 0}
+        movie.findings.add_damaged([frame for frame in movie.fractions[self.index] if frame not in whole])
+        movie.saturate(added.image, self.index)
+        return added.image.reshape(-1)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cryofs.errors import ChangedError
 from cryofs.formats import mrc
 from cryofs.formats.mrc import Layout, MrcHeader
+from cryofs.movies.movie import InMemoryFrame
 from cryofs.movies.source import ReadRows, SourceMovie
 from cryofs.storage.byte_source import LocalFile
 
@@ -40,6 +41,7 @@ class MrcMovie(SourceMovie):
             self.source.close()
             raise
         header = self._header
+        self.identity = self.source.identity
         self.layout = Layout(len(header.raw), header.nz, header.frame_bytes, self.source.size)
 
     @property
@@ -47,9 +49,10 @@ class MrcMovie(SourceMovie):
         """Parsed header."""
         return self._header
 
-    def raw_frame(self, index: int) -> NDArray[np.uint8]:
-        """Bytes of a frame."""
-        return self.raw_rows(index, 0, self._header.ny)
+    def read_frame(self, index: int, rows: range | None = None) -> InMemoryFrame:
+        """Read a frame, which needs no decoding, or some rows of it."""
+        rows = range(self._header.ny) if rows is None else rows
+        return InMemoryFrame(self.raw_rows(index, rows.start, rows.stop))
 
     def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
         """For each frame, what reads some of its rows."""

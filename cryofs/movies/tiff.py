@@ -3,9 +3,7 @@
 MRC has no unsigned 8-bit type that all programs agree on, so such pixels are shown as int16.
 """
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,13 @@ from cryofs.errors import ChangedError, DamagedError
 from cryofs.formats import mrc, tiff_movie
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.formats.tiff_movie import TiffFacts, TiffIndex
-from cryofs.kernels.from_counts import array_in
-from cryofs.movies.frame_decoder import FrameDecoder, pieces_of
-from cryofs.movies.movie import Movie
+from cryofs.movies.frame_decoder import EncodedPixels, FrameName
+from cryofs.movies.movie import Movie, convert_pixels
 from cryofs.storage.byte_source import LocalFile
 from cryofs.system.resources import usable_cores
 from cryofs.version import VERSION
 
+_REMEDY = "copy the file again"
 _MODES = {"int8": 0, "uint8": 1, "int16": 1, "uint16": 6, "float32": 2}
 
 
@@ -59,11 +57,14 @@ class ForeignMovie(Movie):
         try:
             self.index = index or tiff_movie.read_index(self.source)
             self._header = foreign_header(self.index.facts)
-            self._decoder = FrameDecoder(self.index.layout, self._header, None)
             self.layout = Layout.of(self._header)
         except BaseException:
             self.source.close()
             raise
+        # two 4-bit values are one byte, in the file and in memory
+        packed = self.index.facts.packed
+        self._shown = np.dtype(np.uint8) if packed else self._header.dtype.newbyteorder("<")
+        self.identity = *self.source.identity, "TIFF"
 
     @property
     def mrc_header(self) -> MrcHeader:
@@ -86,53 +87,37 @@ class ForeignMovie(Movie):
         return usable_cores()
 
     @property
-    def kept_bytes(self) -> int:
-        """Pixels are kept in the type they are stored in, which may be narrower than what readers see."""
-        return self.index.layout.page_bytes
+    def row_bytes(self) -> int:
+        """Bytes of a row of the virtual file."""
+        return self._header.row_bytes
 
-    def stored_frame(self, index: int) -> dict[int, bytes]:
-        """Strips of a frame by their numbers, encoded; errors as those of `kept_frame`."""
-        offsets, byte_counts = self.index.pages[index].lists()
-        with self._telling(index):
-            strips = {
-                number: self.source.read_exactly(size, offset, f"strip {number}")
-                for number, (size, offset) in enumerate(zip(byte_counts, offsets, strict=True))
-            }
-        # such a file has no sums that would tell strips of another file
-        self.check_unchanged()
-        return strips
-
-    def kept_frame(
-        self, index: int, memory: NDArray[Any] | None = None, stored: dict[int, bytes] | None = None
-    ) -> NDArray[Any]:
-        """Stored pixels of a frame, shape (ny * nx,), rows in the order of the MRC file.
-
-        Raises
-        ------
-        DamagedError
-            A strip does not decode to the pixels that it should.
-        ChangedError
-            The file was written to since it was opened.
-        """
+    def decoded_bytes(self, rows: range | None = None) -> int:
+        """Return the bytes of memory of decoded pixels, which are cached in the type that they are stored in."""
         layout = self.index.layout
-        strips = stored or self.stored_frame(index)
-        rows = array_in(memory, (layout.ny, layout.nx), layout.dtype)
-        with self._telling(index):
-            for piece in pieces_of(range(layout.strips)):
-                rows[layout.frame_rows(piece)] = self._decoder.page_rows(strips, piece)[::-1]
-        return rows.reshape(-1)
+        return (layout.ny if rows is None else len(rows)) * layout.nx * layout.dtype.itemsize
 
-    def piece(self, kept: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
-        """Bytes of a frame as the MRC file has them."""
-        shown = np.dtype(np.uint8) if self.index.facts.packed else self.dtype.newbyteorder("<")
-        if kept.dtype == shown:
-            return kept.view(np.uint8)[start : start + size]
-        first, end = start // shown.itemsize, -(-(start + size) // shown.itemsize)
-        return kept[first:end].astype(shown).view(np.uint8)[start - first * shown.itemsize :][:size]
+    def row_block(self, row: int) -> range | None:
+        """Return the rows that are decoded together with a row, or None if whole frames are decoded only."""
+        return self.index.layout.row_block(row)
 
-    def raw_frame(self, index: int) -> NDArray[np.uint8]:
-        """Bytes of a frame."""
-        return self.piece(self.kept_frame(index), 0, self.layout.frame_bytes)
+    def read_frame(self, index: int, rows: range | None = None) -> EncodedPixels:
+        """Read the strips of a frame, which have no checksums."""
+        layout, name = self.index.layout, FrameName(self.name, index, _REMEDY)
+        offsets, byte_counts = self.index.pages[index].lists()
+        strips = {}
+        try:
+            for number in layout.strips_of(rows):
+                strips[number] = self.source.read_exactly(byte_counts[number], offsets[number], f"strip {number}")
+        except (DamagedError, OSError) as error:
+            self.check_unchanged()
+            raise name.damaged(error) from error
+        # without checksums, only this tells strips of another file
+        self.check_unchanged()
+        return EncodedPixels(name, layout, strips)
+
+    def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
+        """Return bytes of the MRC file from decoded pixels."""
+        return convert_pixels(decoded, self._shown, start, size)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Nothing follows the frames."""
@@ -146,14 +131,3 @@ class ForeignMovie(Movie):
         """Raise ChangedError where the file was written to since it was opened."""
         if not self.source.is_unchanged():
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
-
-    @contextlib.contextmanager
-    def _telling(self, index: int) -> Iterator[None]:
-        """Name file, frame and remedy in what goes wrong with a frame."""
-        try:
-            yield
-        except (DamagedError, OSError) as error:
-            self.check_unchanged()
-            damaged = DamagedError(f"{self.name}, frame {index}: damaged ({error}); copy the file again")
-            damaged.facts["frame"] = index
-            raise damaged from error

@@ -13,6 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cryofs.errors import DamagedError
 from cryofs.storage.file_state import FileState, is_open_still, state_of
 
@@ -103,6 +106,7 @@ class LocalFile(ByteSource):
         self.descriptor = descriptor
         self.name = name
         self._is_owned = is_owned
+        self._can_read_cached = True
         try:
             self.stat = os.fstat(descriptor)
         except BaseException:
@@ -133,6 +137,23 @@ class LocalFile(ByteSource):
         while done < len(target) and (count := self._preadv(self.descriptor, [target[done:]], offset + done)):
             done += count
         return done
+
+    def read_cached(self, size: int, offset: int) -> NDArray[np.uint8] | None:
+        """Return the bytes that `read` would, or None if that might have to wait for storage."""
+        if not self._can_read_cached:
+            return None
+        memory = np.empty(size, np.uint8)
+        try:
+            count = self._preadv(self.descriptor, [memory.data], offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return None
+        except OSError:
+            # not every file system can; what else went wrong, `read` reports
+            self._can_read_cached = False
+            return None
+        if count < size and offset + count < os.fstat(self.descriptor).st_size:
+            return None
+        return memory[:count]
 
     def is_unchanged(self) -> bool:
         """Return True if the file has not been written to since it was opened."""

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cryofs.cache.frame_cache import FrameStore
+from cryofs.cache.frame_cache import FrameCache
 from cryofs.codecs import registry
 from cryofs.config.settings import Settings
 from cryofs.errors import CryofsError, GainError
@@ -37,7 +37,7 @@ from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
 from cryofs.vfs.index_db import index_path
 from cryofs.vfs.indexer import Surveyor
-from cryofs.vfs.io_executor import Impatience, Patience
+from cryofs.vfs.io_executor import InlineExecutor, IoExecutor
 from cryofs.vfs.namespace import Kind, Node, Tree
 from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.page_cache_policy import PageKeeper, Pages
@@ -71,12 +71,12 @@ class FileSystem:
         self._settings = settings
         self._ownership = ownership
         self._root = root = Root(archive)
-        self._patience = Patience(settings.request_timeout)
+        self._io = IoExecutor(settings.request_timeout)
         rendering = _rendering(settings, self.archive, root.path)
         # names and attributes: the machine's own disks give them from memory, or at once
         asked = [self.archive, rendering.gain or self.archive]
-        self._of_names = self._patience if any(map(_is_far, asked)) else Impatience(self._patience)
-        self._tree = Tree(root, self._patience, rendering)
+        self._of_names = self._io if any(map(_is_far, asked)) else InlineExecutor(self._io)
+        self._tree = Tree(root, self._io, rendering)
         self._gains = GainLibrary(root.path)
         self._eer_gains = EerGains()
         self._findings: dict[str, tuple[FileState, Findings]] = {}
@@ -86,7 +86,7 @@ class FileSystem:
         self._pages = PageKeeper()
         self._pool: ThreadPoolExecutor | None = None
         self._background: ThreadPoolExecutor | None = None
-        self._store: FrameStore | None = None
+        self._cache: FrameCache | None = None
         self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
         self._surveyor = Surveyor(root, index_path(self.archive), self._tree.surveyed(), self._is_asked)
         self._started = time.time()
@@ -98,7 +98,7 @@ class FileSystem:
         """Start the threads; they load what readers should not have to wait for, and look at the archive."""
         self._pool = started_pool(self._settings.jobs, "decode")
         self._background = started_pool(self._settings.jobs, "read-ahead")
-        self._store = FrameStore(self._settings.cache_size, self._background)
+        self._cache = FrameCache(self._settings.cache_size, self._background, self._io.run)
         # whoever had it mounted may have something to ask
         self._last_asked = time.monotonic()
         self._preparing.start()
@@ -122,7 +122,7 @@ class FileSystem:
             self._open.clear()
         for _, file, _, _ in files:
             file.close()
-        self._patience.end()
+        self._io.end()
         self._root.close()
 
     def attributes(self, path: str) -> Attributes:
@@ -158,9 +158,9 @@ class FileSystem:
     def open(self, path: str) -> int:
         """Open a file; the handle is for `read` and `release`."""
         self._last_asked = time.monotonic()
-        with self._patience.in_all():
+        with self._io.in_all():
             node = self._lookup(path)
-            file, found = self._patience.run(
+            file, found = self._io.run(
                 self._name_of(node), lambda: self._opened(node), drop=lambda late: late[0].close()
             )
         with self._lock:
@@ -175,12 +175,12 @@ class FileSystem:
 
     def read(self, handle: int, size: int, offset: int) -> Bytes:
         """`size` bytes of an open file at `offset`, fewer only where the file ends."""
-        self._last_asked = time.monotonic()
-        with self._lock:
-            path, file, pages, _ = self._open[handle]
-            if pages is Pages.DROP:
+        began = self._last_asked = time.monotonic()
+        # a single look-up in a dictionary needs no lock
+        path, file, pages, _ = self._open[handle]
+        if pages is Pages.DROP:
+            with self._lock:
                 self._pages.heard_of(path, file.identity)
-        began = time.monotonic()
         try:
             data = file.read(size, offset)
         except CryofsError as error:
@@ -214,7 +214,7 @@ class FileSystem:
 
     def facts(self) -> dict[str, Any]:
         """Who serves this mount, and what was read, decoded and found in the cache."""
-        figures = vars(self._store.figures()) if self._store is not None else {}
+        figures = vars(self._cache.figures()) if self._cache is not None else {}
         with self._lock:
             findings = [found for _, found in self._findings.values()]
             served = {"reads": self._reads, "bytes_read": self._bytes_read, "open_files": len(self._open)}
@@ -267,21 +267,17 @@ class FileSystem:
         if node.kind is Kind.EER_GAIN:
             return self._open_eer_gain(node)
         source = self._root.open(node.path)
-        identity = source.identity
         if node.kind is Kind.PLAIN:
-            return PlainFile(source, self._patience)
+            return PlainFile(source, self._io)
         if node.kind is Kind.FRACTIONS:
-            movie = self._open_eer(node, source)
-            state = identity, node.view.rendering, movie.gain and movie.gain.state
-            return MovieFile(movie, state, self._frames(), self._patience)
+            return self._movie_file(self._open_eer(node, source))
         if node.kind is Kind.FOREIGN:
-            foreign = self._open_foreign(node, source)
-            return MovieFile(foreign, (*identity, node.kind), self._frames(), self._patience)
+            return self._movie_file(self._open_foreign(node, source))
         archived = ArchivedMovie(node.path, self._gains, self._pool, source)
         if node.kind is Kind.MOVIE:
-            return MovieFile(archived, (*identity, node.kind), self._frames(), self._patience)
+            return self._movie_file(archived)
         try:
-            return MovieFile(CountsMovie(archived), (*identity, node.kind), self._frames(), self._patience)
+            return self._movie_file(CountsMovie(archived))
         except BaseException:
             archived.close()
             raise
@@ -306,10 +302,10 @@ class FileSystem:
         findings = self._findings_of(source.identity, source.name)
         return EerMovie(node.path, node.view.rendering, self._eer_gains, index, source, findings)
 
-    def _frames(self) -> FrameStore:
-        if self._store is None:
+    def _movie_file(self, movie: Movie) -> MovieFile:
+        if self._cache is None:
             raise RuntimeError("the file system was not started")
-        return self._store
+        return MovieFile(movie, self._cache, self._io)
 
     def _name_of(self, node: Node) -> str:
         """The one name of a file of the archive, in messages and for those who wait for it, whatever is made of it."""
@@ -321,7 +317,7 @@ class FileSystem:
         if gain is None or facts is None:
             raise FileNotFoundError(node.path.name)
         movie = EerGainMovie(gain, gain_header(facts, node.view.rendering), self._eer_gains)
-        return MovieFile(movie, (movie.gain.state, movie.shape), self._frames(), self._patience)
+        return self._movie_file(movie)
 
     def _findings_of(self, identity: FileState, name: str) -> Findings:
         """Those of the state that a file is in; whoever has it open in an earlier one keeps what was found in that."""

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.vfs.archive_root import Root
-from cryofs.vfs.io_executor import Patience
+from cryofs.vfs.io_executor import IoExecutor
 
 T = TypeVar("T")
 
@@ -30,9 +30,9 @@ class Known(Generic[T]):
         Called with an open file.
     """
 
-    def __init__(self, root: Root, patience: Patience, read: Callable[[LocalFile], T], limit: int):
+    def __init__(self, root: Root, io: IoExecutor, read: Callable[[LocalFile], T], limit: int):
         self._root = root
-        self._patience = patience
+        self._io = io
         self._read = read
         self._limit = limit
         self._lock = threading.Lock()
@@ -53,7 +53,7 @@ class Known(Generic[T]):
         try:
             return self._recall(state)
         except KeyError:
-            value = self._patience.run(source.name, partial(self._read, source))
+            value = self._io.run(source.name, partial(self._read, source))
         self.remember(state, value)
         return value
 

@@ -44,7 +44,7 @@ from cryofs.storage.atomic_file import DRAFT_PREFIX
 from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import Attributes, attributes_of
-from cryofs.vfs.io_executor import Patience
+from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.metadata_cache import Known
 from cryofs.vfs.views import View, view_called
 
@@ -107,14 +107,14 @@ class Tree:
         How EER movies appear in the main view.
     """
 
-    def __init__(self, root: Root, patience: Patience, rendering: Rendering):
+    def __init__(self, root: Root, io: IoExecutor, rendering: Rendering):
         self.root = root
         self._rendering = rendering
-        self._originals = Known(root, patience, _read_original, _KNOWN_FILES)
-        self._eer_indexes = Known(root, patience, eer.read_index, _KNOWN_INDEXES)
-        self._eer_facts = Known(root, patience, self._read_eer_facts, _KNOWN_FILES)
-        self._tiff_indexes = Known(root, patience, tiff_movie.read_index, _KNOWN_INDEXES)
-        self._tiff_facts = Known(root, patience, self._read_tiff_facts, _KNOWN_FILES)
+        self._originals = Known(root, io, _read_original, _KNOWN_FILES)
+        self._eer_indexes = Known(root, io, eer.read_index, _KNOWN_INDEXES)
+        self._eer_facts = Known(root, io, self._read_eer_facts, _KNOWN_FILES)
+        self._tiff_indexes = Known(root, io, tiff_movie.read_index, _KNOWN_INDEXES)
+        self._tiff_facts = Known(root, io, self._read_tiff_facts, _KNOWN_FILES)
 
     def lookup(self, path: str) -> Node:
         """Node behind an absolute path of the mount.

@@ -1,4 +1,4 @@
-"""Readers of a few bytes get bands of a frame, those in order whole frames: the original's bytes, or an error."""
+"""Readers of a few bytes get row blocks of a frame, those in order whole frames: the original's bytes, or an error."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,10 +13,14 @@ from cryofs.config.settings import Settings, Size
 from cryofs.errors import DamagedError
 from cryofs.formats.record import read_record
 from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.archived_counts import CountsMovie
 from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.movie import Movie
+from cryofs.movies.tiff import ForeignMovie
 from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.corpus.mutants import with_record
+from tests.foreign import write_tiff
 from tests.support import archive
 
 # frames of five bands, the last of them a few rows
@@ -48,20 +52,59 @@ def served(session: Path) -> Iterator[FileSystem]:
     made.stop()
 
 
+def blocks_of(movie: Movie, index: int) -> list[range]:
+    """The row blocks of a frame; asserts that they decode to its bytes."""
+    whole, row, blocks = movie.mrc_frame(index), 0, []
+    while row < movie.shape[1]:
+        block = movie.row_block(row)
+        assert block is not None
+        assert block.start == row
+        assert movie.row_block(block.stop - 1) == block
+        decoded = movie.read_frame(index, block).decode()
+        assert decoded.nbytes == movie.decoded_bytes(block)
+        size = len(block) * movie.row_bytes
+        assert movie.mrc_bytes(decoded, 0, size).tobytes() == whole[row * movie.row_bytes :][:size].tobytes()
+        row = block.stop
+        blocks.append(block)
+    return blocks
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_bands_are_pieces_of_the_frame(session: Path, name: str) -> None:
     with ArchivedMovie(session.with_name("archive") / f"{name}.tif", GainLibrary()) as movie:
         for index in range(FRAMES):
-            whole, start = movie.raw_frame(index), 0
-            bands = []
-            while start < movie.layout.frame_bytes:
-                band = movie.band(start)
-                assert band is not None
-                assert movie.band(band.stop - 1) == band
-                assert movie.kept_band(index, band).tobytes() == whole[band.start : band.stop].tobytes()
-                start = band.stop
-                bands.append(band)
-            assert len(bands) == 5
+            assert len(blocks_of(movie, index)) == 5
+
+
+@pytest.mark.parametrize("row_bytes", [2 * SHAPE[1]])
+def test_row_blocks_of_counts_are_pieces_of_the_frame(session: Path, row_bytes: int) -> None:
+    with CountsMovie(ArchivedMovie(session.with_name("archive") / "normalised.mrc.tif", GainLibrary())) as movie:
+        assert movie.row_bytes == row_bytes
+        for index in range(FRAMES):
+            assert len(blocks_of(movie, index)) == 5
+
+
+@pytest.mark.parametrize(("rows_per_strip", "blocks"), [(1, 5), (100, 6), (256, 5), (300, 4), (1100, 0)])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", ">f4"])
+def test_row_blocks_of_tiff_movies_are_pieces_of_the_frame(
+    tmp_path: Path, rows_per_strip: int, blocks: int, dtype: str
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 100, (2, *SHAPE[:1], 40)).astype(dtype)
+    path = write_tiff(tmp_path / "x.tif", frames, rowsperstrip=rows_per_strip, byteorder=">" if dtype == ">f4" else "<")
+    with ForeignMovie(path) as movie:
+        if blocks:
+            assert len(blocks_of(movie, 1)) == blocks
+        else:
+            assert movie.row_block(0) is None
+
+
+def test_rows_that_are_not_whole_strips_are_refused(session: Path) -> None:
+    with ArchivedMovie(session.with_name("archive") / "normalised.mrc.tif", GainLibrary()) as movie:
+        block = movie.row_block(0)
+        assert block is not None
+        for rows in (range(block.start, block.stop - 1), range(block.start + 1, block.stop), range(5, 5)):
+            with pytest.raises(ValueError, match="not whole strips"):
+                movie.read_frame(0, rows)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -118,11 +161,11 @@ def test_all_that_a_band_is_made_of_is_compared_with_its_sum(session: Path, tmp_
     path = copy_of_archive(session, tmp_path) / "normalised.mrc.tif"
     path.write_bytes(with_record(path.read_bytes(), change))
     with ArchivedMovie(path, GainLibrary()) as movie:
-        band = movie.band(0)
-        assert band is not None
-        assert movie.kept_band(0, band).size == len(band)
+        block = movie.row_block(0)
+        assert block is not None
+        assert movie.read_frame(0, block).decode().size == len(block) * movie.row_bytes
         with pytest.raises(DamagedError, match=r"frame 1: damaged"):
-            movie.kept_band(1, band)
+            movie.read_frame(1, block)
 
 
 def test_a_damaged_strip_costs_its_band_alone(session: Path, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def names(files: FileSystem, path: str) -> list[str]:
 
 def rendered(path: Path, **choices: object) -> bytes:
     with EerMovie(path, Rendering(**choices), EerGains()) as movie:  # type: ignore[arg-type]
-        return movie.header + b"".join(movie.raw_frame(index).tobytes() for index in range(movie.shape[0]))
+        return movie.header + b"".join(movie.mrc_frame(index).tobytes() for index in range(movie.shape[0]))
 
 
 def write_movie(path: Path, frames: int = 10, seed: int = 0) -> Path:
