@@ -19,7 +19,7 @@ from zlib_ng import zlib_ng
 from cryofs.codecs.codec import Compression
 from cryofs.codecs.predictor import Predictor
 from cryofs.errors import DamagedError
-from cryofs.storage.byte_source import ByteSource
+from cryofs.storage.byte_source import ByteSource, missing_bytes
 from cryofs.storage.checksums import quick_sum
 
 # The version that is written. Records of all versions from 1 on are read.
@@ -245,8 +245,10 @@ def read_blob(source: ByteSource, blob: Blob) -> bytes:
     if blob.stored > 2 * blob.size + _BLOB_OVERHEAD:
         raise DamagedError(f"{name}: a part of its record is longer than it can be; restore it from a backup")
     try:
+        stored = source.read(blob.stored, blob.offset)
+        if len(stored) < blob.stored:
+            raise missing_bytes(f"{name}, a part of its record", blob.stored, blob.offset, len(stored))
         # max_length bounds what a damaged stream may allocate
-        stored = source.read_exactly(blob.stored, blob.offset, f"{name}, a part of its record")
         data = zlib.decompressobj().decompress(stored, blob.size + 1)
     except zlib.error as error:
         raise DamagedError(f"{name}: a part of its record is damaged ({error}); restore it from a backup") from error

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cryofs.errors import DamagedError
 from cryofs.formats import tiff_movie, tiff_pages
 from cryofs.formats.mrc import MrcHeader
-from cryofs.formats.record import Record
+from cryofs.formats.record import Record, read_blob
 from cryofs.formats.tiff_pages import PageLayout
 from cryofs.movies.archived_file import ArchivedFile
 from cryofs.movies.frame_decoder import EncodedOriginal, EncodedPixels, FrameDecoder
@@ -103,11 +103,13 @@ class ArchivedMovie(Movie):
         try:
             decoder = self._decoder or self._load_decoder()
             strips = file.read_strips(index, file.page_layout.strips_of(rows))
-            exceptions = file.read_exceptions(index)
-            # the checksum in the record is that of the whole frame; parts of a row block have checksums of their own
-            checksum = file.record.frames[index].sum if rows is None else None
+            frame = file.record.frames[index]
+            found = frame.exceptions
+            exceptions = (read_blob(file.source, found.blob), found.count, found.near) if found else (b"", 0, 0)
         except (DamagedError, IndexError, OSError) as error:
             raise file.damaged(index, error) from error
+        # the record has the checksum of the whole frame; all that a row block is made of has checksums of its own
+        checksum = frame.sum if rows is None else None
         return EncodedOriginal(file.frame_name(index), decoder, strips, *exceptions, checksum, self.pool)
 
     def counts(self, index: int) -> NDArray[Any]:

@@ -83,11 +83,6 @@ class ArchivedFile:
             strips[number] = data
         return strips
 
-    def read_exceptions(self, index: int) -> tuple[bytes, int, int]:
-        """Return the packed exceptions of a frame, how many they are, and how many of these are near."""
-        found = self.record.frames[index].exceptions
-        return (read_blob(self.source, found.blob), found.count, found.near) if found else (b"", 0, 0)
-
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Return bytes after the last frame of the original; `offset` counts from there."""
         pieces = []

@@ -1,12 +1,15 @@
 """Bytes at offsets: whole, or an error; and no other place of cryofs reads them."""
 
 import ast
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 import cryofs
 from cryofs.errors import DamagedError
+from cryofs.storage.byte_source import LocalFile
 from tests import faults
 from tests.conftest import open_bytes
 
@@ -47,3 +50,45 @@ def test_bytes_are_read_in_one_place() -> None:
         if isinstance(node, ast.Attribute) and node.attr in ("pread", "preadv", "readv", "mmap", "memmap", "fromfile")
     }
     assert readers == {"storage/byte_source.py"}
+
+
+@pytest.mark.parametrize(("size", "offset"), [(0, 0), (100, 0), (100, len(CONTENT) - 30), (100, len(CONTENT) + 5)])
+def test_what_is_cached_is_what_is_read(tmp_path: Path, size: int, offset: int) -> None:
+    (tmp_path / "file").write_bytes(CONTENT)
+    with LocalFile.open(tmp_path / "file") as source:
+        found = source.read_cached(size, offset)
+        # not every file system tells what is in memory
+        assert found is None or found.tobytes() == source.read(size, offset)
+
+
+@pytest.mark.parametrize("code", [errno.EAGAIN, errno.EOPNOTSUPP, errno.EIO])
+def test_what_is_not_cached_is_left_to_a_read(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    asked = []
+
+    def refuse(descriptor: int, buffers: list[memoryview], offset: int, flags: int) -> int:
+        asked.append(flags)
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(LocalFile, "_preadv", staticmethod(refuse))
+    with open_bytes(CONTENT) as source:
+        assert [source.read_cached(100, 0) for _ in range(3)] == [None] * 3
+        assert source.read(100, 0) == CONTENT[:100]
+    assert asked == [os.RWF_NOWAIT] * (3 if code == errno.EAGAIN else 1)
+
+
+def test_a_part_that_is_cached_is_not_taken_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalFile, "_preadv", staticmethod(lambda *_: 60))
+    with open_bytes(CONTENT) as source:
+        assert source.read_cached(100, 0) is None
+
+
+def test_a_source_closes_the_descriptor_that_it_owns_once() -> None:
+    with open_bytes(CONTENT) as source:
+        part = source.first_bytes(10)
+        part.close()
+        LocalFile(source.descriptor, "shared", is_owned=False).close()
+        assert (part.size, source.size) == (10, len(CONTENT))
+        assert source.read(5, 0) == CONTENT[:5]
+        source.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            source.read(5, 0)
