@@ -1,6 +1,6 @@
 """One movie into the archive: pages written in order, each decoded again and compared, the record, the final name.
 
-Threads: the movie's own thread reads and writes; the pool encodes bands of frames, and decodes and checks those
+Threads: the movie's own thread reads and writes; the pool encodes row blocks of frames, and decodes and checks those
 written. A frame is checked from the page cache, by the code that mounts read with, against the sum of its original.
 """
 
@@ -17,7 +17,7 @@ from typing import Self
 
 import msgspec
 
-from cryofs.compress.encode import EncodedFrame, StoredExceptions, encode_frames
+from cryofs.compress.encode import FrameToStore, StoredExceptions, encode_frames
 from cryofs.compress.existing import rendered_from
 from cryofs.compress.plan import Plan
 from cryofs.compress.row_blocks import OriginalSums, Workers, trailing_pieces
@@ -62,7 +62,7 @@ class _WrittenFrame:
     exceptions: StoredExceptions | None
 
     @classmethod
-    def at(cls, offset: int, frame: EncodedFrame) -> Self:
+    def at(cls, offset: int, frame: FrameToStore) -> Self:
         """A frame whose strips follow one another from an offset on."""
         sizes = list(map(len, frame.strips))
         offsets = list(accumulate(sizes[:-1], initial=offset))
@@ -82,7 +82,7 @@ class _Written:
     narrowing_bytes: int = 0
     told: int = 0
 
-    def count(self, frame: EncodedFrame) -> None:
+    def count(self, frame: FrameToStore) -> None:
         """The page of a frame is about to be written."""
         self.counted += 1
         self.lowest, self.highest = min(self.lowest, frame.lowest), max(self.highest, frame.highest)
@@ -183,7 +183,7 @@ def _write_frames(
 
 
 def _check_plan(
-    movie: SourceMovie, plan: Plan, frame: EncodedFrame, position: int, written: _Written, workers: Workers
+    movie: SourceMovie, plan: Plan, frame: FrameToStore, position: int, written: _Written, workers: Workers
 ) -> None:
     """Raise _ReplanError where the type is too narrow, classic TIFF too small, or exceptions cost too much."""
     if not plan.holds(written.lowest, written.highest):
