@@ -1,4 +1,4 @@
-"""The record: what an archived movie remembers of its original, behind the last TIFF page of the same file.
+"""The record: what an archived movie remembers of its original, after the last TIFF page of the same file.
 
 Layout of the end of the file::
 
@@ -6,7 +6,7 @@ Layout of the end of the file::
 
 The record is deflated JSON. The footer is the last 48 bytes, so that one read at the end of a file finds everything:
 magic (8 bytes), version and zero (uint32 each), offset and length of the record (uint64 each), its XXH3-128; all
-little-endian. No TIFF tag refers to any of it, so no TIFF reader meets a tag that it does not know.
+little-endian. No TIFF tag refers to any of it, so TIFF readers see no unknown tag.
 """
 
 import struct
@@ -25,24 +25,24 @@ from cryofs.storage.checksums import quick_sum
 # The version that is written. Records of all versions from 1 on are read.
 VERSION = 2
 MAGIC = b"\x89cryofs\n"
-# Stands in the ImageDescription of the first page, near the start of the file: it tells an archived movie whose end is
-# missing from a TIFF of somebody else.
+# Part of the ImageDescription of the first page, near the start of the file. It distinguishes an archived movie without
+# its end from a TIFF of another program.
 MARK = "archived by cryofs; record at the end of this file"
 
 _FOOTER = struct.Struct("<8sIIQQ16s")
 HEAD_BYTES = 4096
-# The bytes behind the last frame are stored in pieces of so many; none is longer.
+# Size of the pieces in which the bytes after the last frame are stored; none is longer.
 TRAILING_PIECE_BYTES = 16 << 20
-# Characters of a record for each byte of the file, at most: what it says of a strip or a frame takes a tag or an image
-# directory of the TIFF, too.
+# Characters of a record for each byte of the file, at most: every strip and frame takes space in the TIFF directories,
+# too.
 _MOST_TEXT = 16
-# And of any record, as a file may be sparse: those of four million strips.
+# Characters of any record, at most, because a file may be sparse: enough for four million strips.
 _MAX_TEXT_BYTES = 256 << 20
-# Bytes that deflate adds to a blob that it cannot make shorter, at most: as many again, and some.
+# Bytes that deflate adds to an incompressible blob, at most, besides its size.
 _BLOB_OVERHEAD = 1024
 
 
-# What a file can hold of anything, and permission bits.
+# A number of bytes or items in a file, and permission bits.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 
@@ -216,28 +216,28 @@ _RECORD_TYPES: dict[int, type[Record]] = {1: RecordVersion1, VERSION: Record}
 
 
 def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
-    """Deflate `data`; the blob's offset is still to be set."""
+    """Deflate `data`; the caller sets the offset of the blob."""
     stored = bytes(zlib_ng.compress(data))
     return Blob(0, len(stored), len(data), quick_sum(data)), stored
 
 
 def deflated_size(data: bytes) -> int:
-    """Stored size of a blob."""
+    """Return the stored size of a blob."""
     return len(zlib_ng.compress(data))
 
 
 def inflate(stored: bytes) -> bytes:
-    """Bytes of a blob that is in memory."""
+    """Return the bytes of a stored blob that is in memory."""
     return bytes(zlib_ng.decompress(stored))
 
 
 def read_blob(source: ByteSource, blob: Blob) -> bytes:
-    """Bytes of a blob.
+    """Read the bytes of a blob.
 
     Raises
     ------
     DamagedError
-        They are not those that were stored.
+        They are missing, or do not match their checksum.
     """
     name = source.name
     if blob.offset + blob.stored > source.size:
@@ -258,19 +258,19 @@ def read_blob(source: ByteSource, blob: Blob) -> bytes:
 
 
 def encode_record(record: Record, offset: int) -> bytes:
-    """Record and footer, to be stored at `offset`, the end of the file."""
+    """Return record and footer, to be stored at `offset`, the end of the file."""
     body = zlib.compress(msgspec.json.encode(record))
     digest = bytes.fromhex(quick_sum(body))
     return body + _FOOTER.pack(MAGIC, VERSION, 0, offset, len(body), digest)
 
 
 def is_archived(source: ByteSource) -> bool:
-    """Whether cryofs wrote this file, be it whole or damaged since.
+    """Return True if cryofs wrote this file, even if it has been damaged.
 
     Raises
     ------
     DamagedError
-        It ends before its size: then nobody can tell.
+        The file ends before its size, so this is unknown.
     """
     size, name = source.size, source.name
     if size >= _FOOTER.size:
@@ -288,7 +288,7 @@ def read_record(source: ByteSource) -> Record:
     Raises
     ------
     DamagedError
-        The file is cut short or changed, or a newer cryofs wrote it.
+        The file is truncated or changed, or a newer cryofs wrote it.
     """
     size, name = source.size, source.name
     footer = source.read(_FOOTER.size, max(size - _FOOTER.size, 0))

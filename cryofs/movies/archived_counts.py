@@ -13,12 +13,12 @@ from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.frame_decoder import EncodedPixels
 from cryofs.movies.movie import Movie
 
-# MRC has no unsigned 8-bit type that all programs agree on.
+# Programs disagree on whether 8-bit values of MRC are signed, so uint8 becomes int16.
 _MODES = {"int8": 0, "uint8": 1, "int16": 1, "uint16": 6}
 
 
 def counts_bytes(record: Record) -> int | None:
-    """Size of an archived movie as a movie of counts, None where it was not divided by a gain reference."""
+    """Return the size of an archived movie as a movie of counts, or None if it was not divided by a gain reference."""
     mode = _MODES.get(record.stored_dtype)
     if record.gain is None or mode is None:
         return None
@@ -27,12 +27,12 @@ def counts_bytes(record: Record) -> int | None:
 
 
 class CountsMovie(Movie):
-    """An archived movie as counts; its header is the original's, with another mode.
+    """An archived movie as counts. The header is that of the original with another mode.
 
     Parameters
     ----------
     archived : ArchivedMovie
-        One that was divided by a gain reference; closed with this movie.
+        A movie that was divided by a gain reference; closed with this movie.
     """
 
     def __init__(self, archived: ArchivedMovie):

@@ -35,12 +35,12 @@ log = logging.getLogger("cryofs")
 
 
 class Findings:
-    """What was found wrong with an EER file while it was rendered; each thing is logged once.
+    """Problems of an EER file that were found while it was rendered; each is logged once.
 
     Parameters
     ----------
     name : str
-        How messages call the file.
+        Name of the file in messages.
     """
 
     def __init__(self, name: str):
@@ -51,18 +51,18 @@ class Findings:
 
     @property
     def damaged_frames(self) -> list[int]:
-        """Frames that were left out."""
+        """Frames that were left out of fractions."""
         with self._lock:
             return sorted(self._damaged)
 
     @property
     def saturated_values(self) -> int:
-        """Values that were larger than their type and became its largest one."""
+        """Number of values that exceeded their type and were cut to its largest value."""
         with self._lock:
             return sum(self._saturated.values())
 
     def add_damaged(self, frames: list[int]) -> None:
-        """Frames were left out."""
+        """Note frames that were left out."""
         with self._lock:
             new = sorted(set(frames) - self._damaged)
             self._damaged.update(new)
@@ -71,7 +71,7 @@ class Findings:
             log.warning("%s, frame %s: damaged, left out of the fraction; copy the file again", self._name, numbers)
 
     def add_saturated(self, fraction: tuple[object, ...], dtype: str, count: int) -> None:
-        """Values of a fraction were too large for the type."""
+        """Note values of a fraction that exceeded the type."""
         with self._lock:
             new = fraction not in self._saturated
             self._saturated[fraction] = count
@@ -87,16 +87,16 @@ class EerMovie(SourceMovie):
     path : Path
         The EER file.
     index : EerIndex or None
-        Its index, where it is known already.
+        Its index, if it is known already.
     source : LocalFile or None
         The file, opened already; the movie closes it.
 
     Raises
     ------
     FormatError
-        No readable EER file, or it cannot be rendered as wanted.
+        Not a readable EER file, or it cannot be rendered as requested.
     GainError, ChangedError
-        The gain reference to be applied cannot be had.
+        The gain reference to be applied is missing or changed.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class EerMovie(SourceMovie):
 
     @property
     def decodes_at_once(self) -> int:
-        """One core renders a fraction."""
+        """One core renders a fraction, so several fractions are rendered at the same time."""
         return usable_cores()
 
     def decoded_bytes(self, rows: range | None = None) -> int:
@@ -179,7 +179,7 @@ class EerMovie(SourceMovie):
         self._copy_rows(self._render(index), first, raw)
 
     def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
-        """For each fraction, what copies some of its rows."""
+        """Iterate over functions that copy rows of a fraction, one function a fraction."""
         free: list[NDArray[Any]] = []
         coming: deque[Future[NDArray[Any]]] = deque()
         try:

@@ -23,12 +23,12 @@ class MrcMovie(SourceMovie):
     Parameters
     ----------
     max_extended_header : int
-        A header that claims an extended header of more bytes is refused.
+        Longest extended header that is accepted.
 
     Raises
     ------
     FormatError
-        No readable MRC file, see `cryofs.formats.mrc.read_header`.
+        Not a readable MRC file, see `cryofs.formats.mrc.read_header`.
     """
 
     def __init__(self, path: Path, max_extended_header: int = mrc.MAX_EXTENDED_HEADER_BYTES):
@@ -55,7 +55,7 @@ class MrcMovie(SourceMovie):
         return InMemoryFrame(self.raw_rows(index, rows.start, rows.stop))
 
     def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
-        """For each frame, what reads some of its rows."""
+        """Iterate over functions that read rows of a frame, one function a frame."""
         return (partial(self.read_rows, index) for index in range(self.layout.frames))
 
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
@@ -67,7 +67,7 @@ class MrcMovie(SourceMovie):
             raise ChangedError(f"{self.name}, frame {index}: the file was cut short while it was read")
 
     def stack(self, frames: range, first: int, end: int) -> NDArray[Any]:
-        """Values of the rows `first` to `end` (exclusive) of several frames, shape (frames, rows, nx)."""
+        """Return the values of the rows `first` to `end` (exclusive) of several frames, shape (frames, rows, nx)."""
         header = self._header
         raw = np.empty((len(frames), (end - first) * header.row_bytes), np.uint8)
         for place, index in zip(raw, frames, strict=True):
@@ -75,5 +75,5 @@ class MrcMovie(SourceMovie):
         return mrc.frame_values(raw.reshape(-1), header)[:, : header.nx].reshape(len(frames), -1, header.nx)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Bytes behind the last frame."""
+        """Return bytes after the last frame."""
         return self.source.read(size, self.layout.data_end + offset)

@@ -1,6 +1,6 @@
-"""TIFF movies that cryofs did not write, shown as MRC movies: the same pixels, rows from the bottom.
+"""TIFF movies of other programs, shown as MRC movies: the same pixels, rows from the bottom.
 
-MRC has no unsigned 8-bit type that all programs agree on, so such pixels are shown as int16.
+Programs disagree on whether 8-bit values of MRC are signed, so unsigned 8-bit pixels are shown as int16.
 """
 
 import os
@@ -25,7 +25,7 @@ _MODES = {"int8": 0, "uint8": 1, "int16": 1, "uint16": 6, "float32": 2}
 
 
 def foreign_header(facts: TiffFacts) -> MrcHeader:
-    """Header of the MRC file that a TIFF movie is shown as."""
+    """Return the header of the MRC file that a TIFF movie is shown as."""
     frames, ny, nx = facts.shape
     mode = _MODES[np.dtype(facts.dtype).name]
     if facts.packed:
@@ -40,7 +40,7 @@ class ForeignMovie(Movie):
     Parameters
     ----------
     index : TiffIndex or None
-        Its index, where it is known already.
+        Its index, if it is known already.
     source : LocalFile or None
         The file, opened already; the movie closes it.
 
@@ -83,7 +83,7 @@ class ForeignMovie(Movie):
 
     @property
     def decodes_at_once(self) -> int:
-        """One core decodes a frame."""
+        """One core decodes a frame, so several frames are decoded at the same time."""
         return usable_cores()
 
     @property
@@ -120,7 +120,7 @@ class ForeignMovie(Movie):
         return convert_pixels(decoded, self._shown, start, size)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Nothing follows the frames."""
+        """Return nothing: the virtual file ends with its frames."""
         return b""
 
     def close(self) -> None:
@@ -128,6 +128,6 @@ class ForeignMovie(Movie):
         self.source.close()
 
     def check_unchanged(self) -> None:
-        """Raise ChangedError where the file was written to since it was opened."""
+        """Raise ChangedError if the file was written to after it was opened."""
         if not self.source.is_unchanged():
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")

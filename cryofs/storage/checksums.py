@@ -1,4 +1,4 @@
-"""Checksums: XXH3 (128 bit) for frames and blobs, which is checked on every read; SHA-256 for whole files."""
+"""Checksums: XXH3 (128 bit) of frames, strips and blobs, verified on every read; SHA-256 of whole files."""
 
 import hashlib
 from typing import Any
@@ -13,27 +13,27 @@ _CHUNK = 4 << 20
 
 
 def quick_sum(data: bytes | NDArray[Any]) -> str:
-    """XXH3-128 of contiguous data, as 32 hexadecimal digits."""
+    """Return the XXH3-128 of contiguous data as 32 hexadecimal digits."""
     return xxhash.xxh3_128_hexdigest(data if isinstance(data, bytes) else data.data)
 
 
 class RunningSum:
-    """XXH3-128 of data that come in pieces."""
+    """The XXH3-128 of data that come in pieces."""
 
     def __init__(self) -> None:
         self._sum = xxhash.xxh3_128()
 
     def add(self, piece: NDArray[Any]) -> None:
-        """Take in the next piece, contiguous."""
+        """Add the next piece, which is contiguous."""
         self._sum.update(piece.data)
 
     def result(self) -> str:
-        """Sum of all pieces, as `quick_sum` has it."""
+        """Return the checksum of all pieces, as `quick_sum` returns it."""
         return self._sum.hexdigest()
 
 
 def file_sha256(source: ByteSource) -> str:
-    """SHA-256 of all bytes of a source, as 64 hexadecimal digits.
+    """Return the SHA-256 of all bytes of a source as 64 hexadecimal digits.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What was read from files of the archive, kept until they change.
+"""Metadata of the files of the archive, cached until the files change.
 
 Threads: any thread may call anything; the lock guards the table, never a read.
 """
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 
 class Known(Generic[T]):
-    """What `read` gives for files, remembered for the `limit` files that were asked for last.
+    """The results of `read` for the `limit` files that were requested last.
 
     Parameters
     ----------
     root : Root
-        Where files are.
+        The archive.
     read : callable
         Called with an open file.
     """
@@ -39,7 +39,7 @@ class Known(Generic[T]):
         self._table: OrderedDict[FileState, T] = OrderedDict()
 
     def get(self, path: Path, found: os.stat_result) -> T:
-        """What the file at `path`, in the state `found`, holds. Errors of reading are not remembered."""
+        """Return the metadata of the file at `path`, in the state `found`. Errors are not cached."""
         try:
             return self._recall(state_of(found))
         except KeyError:
@@ -48,7 +48,7 @@ class Known(Generic[T]):
             return self.get_open(source)
 
     def get_open(self, source: LocalFile) -> T:
-        """What an open file holds, whichever file has its name by now."""
+        """Return the metadata of an open file, whichever file has its name by now."""
         state = source.identity
         try:
             return self._recall(state)
@@ -58,7 +58,7 @@ class Known(Generic[T]):
         return value
 
     def remember(self, state: FileState, value: T) -> None:
-        """Take over what is known of a file from elsewhere."""
+        """Add the metadata of a file that was read elsewhere."""
         with self._lock:
             self._table[state] = value
             if len(self._table) > self._limit:
