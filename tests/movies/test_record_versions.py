@@ -11,6 +11,7 @@ from cryofs.config.settings import Settings
 from cryofs.errors import ChangedError, DamagedError
 from cryofs.formats.record import FrameVersion1
 from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.archived_counts import CountsMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.vfs.file_system import FileSystem
 from tests.support import assert_verified
@@ -48,6 +49,14 @@ def test_the_original_comes_back(archive: Path, name: str) -> None:
         assert hashlib.sha256(b"".join(pieces[::-1])).hexdigest() == ORIGINAL_SHA256
     finally:
         files.stop()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_row_blocks_need_checksums_of_strips(archive: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("cryofs.formats.tiff_pages.ROW_BLOCKS_WORTH_IT", 1)
+    with ArchivedMovie(archive / name, GainLibrary()) as movie, CountsMovie(movie) as counts:
+        blocks = [movie.row_block(5), counts.row_block(5)]
+    assert blocks == ([range(40)] * 2 if name == NAMES[2] else [None] * 2)
 
 
 def test_all_of_them_verify(archive: Path) -> None:

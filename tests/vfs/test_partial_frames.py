@@ -23,7 +23,7 @@ from tests.corpus.mutants import with_record
 from tests.foreign import write_tiff
 from tests.support import archive
 
-# frames of five bands, the last of them a few rows
+# frames of five row blocks, the last of them a few rows
 SHAPE = (1100, 1024)
 FRAMES = 3
 FRAME_BYTES = SHAPE[0] * SHAPE[1] * 4
@@ -32,7 +32,7 @@ NAMES = ("normalised.mrc", "packed.mrc", "floats.mrc")
 
 @pytest.fixture(name="session", scope="module")
 def session_of_tall_movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bands") / "session"
+    folder = tmp_path_factory.mktemp("blocks") / "session"
     folder.mkdir()
     rng = np.random.default_rng(0)
     write_movie(folder / "normalised.mrc", Detector.make(SHAPE, 900), 30)
@@ -40,6 +40,7 @@ def session_of_tall_movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "packed.mrc").write_bytes(header((FRAMES, 1100, 666), 101) + packed.tobytes())
     floats = rng.normal(size=(FRAMES, 1100, 77)).astype(">f4")
     (folder / "floats.mrc").write_bytes(header((FRAMES, 1100, 77), 2, byte_order=">") + floats.tobytes() + b"tail")
+    write_tiff(folder / "tiff.tif", rng.integers(0, 100, (FRAMES, 1100, 300), np.uint8), rowsperstrip=64)
     archive(folder, folder.with_name("archive"))
     return folder
 
@@ -70,7 +71,7 @@ def blocks_of(movie: Movie, index: int) -> list[range]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_bands_are_pieces_of_the_frame(session: Path, name: str) -> None:
+def test_row_blocks_are_pieces_of_the_frame(session: Path, name: str) -> None:
     with ArchivedMovie(session.with_name("archive") / f"{name}.tif", GainLibrary()) as movie:
         for index in range(FRAMES):
             assert len(blocks_of(movie, index)) == 5
@@ -118,7 +119,39 @@ def test_here_and_there(session: Path, files: FileSystem, name: str) -> None:
         files.release(handle)
 
 
-def test_a_few_bytes_cost_a_band_and_reading_on_whole_frames(session: Path, files: FileSystem) -> None:
+def whole_file(movie: Movie) -> bytes:
+    with movie:
+        return movie.header + b"".join(movie.mrc_frame(index).tobytes() for index in range(movie.layout.frames))
+
+
+@pytest.mark.parametrize("name", ["/@counts/normalised.mrc", "/tiff.mrc"])
+def test_here_and_there_in_other_movies(session: Path, files: FileSystem, name: str) -> None:
+    folder = session.with_name("archive")
+    if name == "/tiff.mrc":
+        expected = whole_file(ForeignMovie(folder / "tiff.tif"))
+    else:
+        expected = whole_file(CountsMovie(ArchivedMovie(folder / "normalised.mrc.tif", GainLibrary())))
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        handle = files.open(name)
+        size, offset = int(rng.integers(1, 1 << 20)), int(rng.integers(0, len(expected)))
+        assert bytes(files.read(handle, size, offset)) == expected[offset : offset + size]
+        files.release(handle)
+
+
+@pytest.mark.parametrize("name", ["/@counts/normalised.mrc", "/tiff.mrc"])
+def test_a_few_bytes_of_other_movies_cost_a_row_block(files: FileSystem, name: str) -> None:
+    handle = files.open(name)
+    frame_bytes = (files.attributes(name).size - 1024) // (3 if name == "/tiff.mrc" else 30)
+    files.read(handle, 100, 1024 + frame_bytes + 5000)
+    files.read(handle, 100, 1024 + frame_bytes + 9000)
+    files.release(handle)
+    facts = files.facts()
+    assert facts["decodes"] == 1
+    assert 0 < facts["cached_bytes"] <= frame_bytes / 4
+
+
+def test_a_few_bytes_cost_a_row_block_and_reading_on_whole_frames(session: Path, files: FileSystem) -> None:
     original = (session / "normalised.mrc").read_bytes()
     handle = files.open("/normalised.mrc")
     assert bytes(files.read(handle, 4096, 0)) == original[:4096]
@@ -131,7 +164,7 @@ def test_a_few_bytes_cost_a_band_and_reading_on_whole_frames(session: Path, file
         assert bytes(files.read(handle, step, offset)) == original[offset : offset + step]
     files.release(handle)
     facts = files.facts()
-    # 30 frames, and the bands that the first two megabytes took
+    # 30 frames, and the row blocks that the first two megabytes took
     assert 30 <= facts["decodes"] <= 30 + 3
     assert facts["read_ahead"] > 20
     # frames that are there already serve readers of a few bytes
@@ -147,7 +180,7 @@ def copy_of_archive(session: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("what", ["strip", "exceptions"])
-def test_all_that_a_band_is_made_of_is_compared_with_its_sum(session: Path, tmp_path: Path, what: str) -> None:
+def test_all_that_a_row_block_is_made_of_is_compared_with_its_sum(session: Path, tmp_path: Path, what: str) -> None:
     """What is stored stays as it is, and decodes; only its sum in the record is another."""
 
     def change(plain: dict[str, Any]) -> None:
@@ -168,7 +201,7 @@ def test_all_that_a_band_is_made_of_is_compared_with_its_sum(session: Path, tmp_
             movie.read_frame(1, block)
 
 
-def test_a_damaged_strip_costs_its_band_alone(session: Path, tmp_path: Path) -> None:
+def test_a_damaged_strip_costs_its_row_block_alone(session: Path, tmp_path: Path) -> None:
     original = (session / "normalised.mrc").read_bytes()
     place = copy_of_archive(session, tmp_path)
     path = place / "normalised.mrc.tif"
@@ -214,5 +247,5 @@ def test_more_readers_than_the_cache_holds_frames(session: Path) -> None:
         files.release(handle)
     files.stop()
     assert facts["cached_bytes"] <= facts["budget_bytes"]
-    # each frame in five bands, and a few whole ones at the beginning: nothing is decoded again and again
+    # each frame in five row blocks, and a few whole ones at the beginning: nothing is decoded again and again
     assert facts["decodes"] <= 28 * 5 + 28
