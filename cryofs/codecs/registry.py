@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cryofs.codecs.codec import Codec, Encoder
+from cryofs.codecs.codec import Codec, Compression, Encoder
 from cryofs.codecs.deflate import Deflate
 from cryofs.codecs.lzw import Lzw
 from cryofs.codecs.predictor import PREDICTOR_TAGS, Predictor
@@ -12,16 +12,17 @@ from cryofs.codecs.uncompressed import Uncompressed
 
 # To add a codec, write its class and add it here (and its name to `Compression`).
 CODECS: tuple[type[Codec], ...] = (Uncompressed, Lzw, Deflate)
+# All encoders, the fastest first.
+ENCODERS = sorted((encoder for codec in CODECS for encoder in codec.encoders()), key=lambda encoder: encoder.cost)
 
 _BY_NAME = {codec.compression: codec for codec in CODECS}
 _BY_TAG = {tag: codec for codec in CODECS for tag in codec.tags}
 _PREDICTORS = {tag: name for name, tag in PREDICTOR_TAGS.items()}
 
 
-def codec_named(compression: str, predictor: str = "none") -> Codec:
-    """Return the codec with these names in a record; raise KeyError if there is none."""
-    known = {name: name for name in PREDICTOR_TAGS}
-    return _BY_NAME[compression](known[predictor])  # type: ignore[index]
+def codec_named(compression: Compression, predictor: Predictor = "none") -> Codec:
+    """Return the codec with these names in a record."""
+    return _BY_NAME[compression](predictor)
 
 
 def codec_of_tags(compression: int, predictor: int) -> Codec | None:
@@ -52,21 +53,5 @@ def encoder_of_level(level: int) -> Encoder:
 def load_compiled() -> None:
     """Load the compiled code that makes decoding faster; without it, decoding uses general libraries."""
     for codec in CODECS:
-        codec.load_compiled()
-
-
-ENCODERS = sorted((encoder for codec in CODECS for encoder in codec.encoders()), key=lambda encoder: encoder.cost)
-
-__all__ = [
-    "CODECS",
-    "ENCODERS",
-    "Codec",
-    "Encoder",
-    "Predictor",
-    "codec_named",
-    "codec_of_tags",
-    "encoder_of_level",
-    "encoders_for",
-    "load_compiled",
-    "tags_of",
-]
+        if codec.compiled == "faster":
+            codec.load_compiled()

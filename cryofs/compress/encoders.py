@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cryofs.codecs.registry import Encoder, encoder_of_level, encoders_for
+from cryofs.codecs.codec import Encoder
+from cryofs.codecs.registry import encoder_of_level, encoders_for
 
 CompressionChoice = Literal["auto", "lzw", "deflate", "none"]
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.codecs.registry import Encoder
+from cryofs.codecs.codec import Encoder
 from cryofs.compress.encoders import CompressionChoice, candidates
 from cryofs.formats import exception_block, record
 from cryofs.formats.tiff_pages import CLASSIC_LIMIT, PageLayout

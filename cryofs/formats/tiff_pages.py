@@ -16,7 +16,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from cryofs.codecs.registry import Codec, tags_of
+from cryofs.codecs.codec import Codec
+from cryofs.codecs.registry import tags_of
 from cryofs.errors import DamagedError, FormatError
 
 # Its remarks on damaged files are lines on the terminal; what matters of them is in the errors.

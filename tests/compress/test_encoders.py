@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from benchmarks.simulate import Detector, write_frames
 from cryofs.codecs import deflate
-from cryofs.codecs.registry import ENCODERS, Encoder, codec_named
+from cryofs.codecs.codec import Encoder
+from cryofs.codecs.registry import ENCODERS, codec_named
 from cryofs.compress.encoders import CompressionChoice, candidates
 from cryofs.compress.plan import Coding, NarrowChoice, Plan, make_plan
 from cryofs.formats.record import Gain

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cryofs.codecs.registry import Codec, codec_named
+from cryofs.codecs.codec import Codec
+from cryofs.codecs.registry import codec_named
 from cryofs.errors import DamagedError
 from cryofs.formats.tiff_pages import WORK_ROWS, PageLayout, TiffMovieWriter, read_pages
 from tests.strip_encodings import DEFLATE, FLOAT_ENCODINGS, HUFFMAN, LZW, NOTHING, ONE_CODE, RLE, SPARSE_LZW, Encoding
