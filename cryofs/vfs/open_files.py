@@ -153,10 +153,11 @@ class MovieFile:
 
     def _row_block(self, start: int) -> range:
         """Return the rows that are decoded together with the byte `start` of a frame."""
-        row = start // self._row_bytes
-        if row not in self._block:
-            self._block = self._movie.row_block(row) or range(0)
-        return self._block
+        row, block = start // self._row_bytes, self._block
+        if row not in block:
+            # another thread may set it at the same time: only the local variable is certain
+            self._block = block = self._movie.row_block(row) or range(0)
+        return block
 
     def _from_outside(self, offset: int, end: int) -> bytes:
         """Return bytes from `offset` on of the header or of what follows the frames, not beyond `end`."""

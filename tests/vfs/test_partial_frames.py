@@ -1,7 +1,9 @@
 """Readers of a few bytes get row blocks of a frame, those in order whole frames: the original's bytes, or an error."""
 
 import shutil
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +151,27 @@ def test_a_few_bytes_of_other_movies_cost_a_row_block(files: FileSystem, name: s
     facts = files.facts()
     assert facts["decodes"] == 1
     assert 0 < facts["cached_bytes"] <= frame_bytes / 4
+
+
+def test_many_threads_read_one_open_file(session: Path, files: FileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = (session / "normalised.mrc").read_bytes()[: 1024 + 2 * FRAME_BYTES]
+    # all of them jump, so all get row blocks; threads take turns within a few calls
+    monkeypatch.setattr("cryofs.vfs.read_pattern.SEQUENTIAL_BYTES", 1 << 60)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    handle = files.open("/normalised.mrc")
+
+    def read(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for offset in rng.integers(1024, len(original) - 100, 200).tolist():
+            assert bytes(files.read(handle, 100, offset)) == original[offset : offset + 100]
+
+    try:
+        with ThreadPoolExecutor(8) as readers:
+            list(readers.map(read, range(8)))
+    finally:
+        sys.setswitchinterval(before)
+        files.release(handle)
 
 
 def test_a_few_bytes_cost_a_row_block_and_reading_on_whole_frames(session: Path, files: FileSystem) -> None:
