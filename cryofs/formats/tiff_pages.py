@@ -83,7 +83,8 @@ class PageLayout:
             return range(self.strips)
         last = self.ny - rows.start
         strips = range((self.ny - rows.stop) // self.rows_per_strip, -(-last // self.rows_per_strip))
-        if not rows or self.frame_rows(strips) != slice(rows.start, rows.stop):
+        inside = 0 <= rows.start < rows.stop <= self.ny
+        if not inside or self.frame_rows(strips) != slice(rows.start, rows.stop):
             raise ValueError(f"rows {rows.start} to {rows.stop} are not whole strips of {self.rows_per_strip} rows")
         return strips
 

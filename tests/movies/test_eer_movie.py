@@ -100,6 +100,13 @@ def test_pieces_at_any_place(path: Path) -> None:
                 assert movie.mrc_bytes(decoded, start, size).tobytes() == raw[start : start + size]
 
 
+def test_fractions_have_no_row_blocks(path: Path) -> None:
+    with opened(path, grouping=5) as movie:
+        assert movie.row_block(0) is None
+        with pytest.raises(ValueError, match="rendered whole"):
+            movie.read_frame(0, range(5))
+
+
 def test_the_grouping_may_follow_from_the_dose(path: Path) -> None:
     # 0.55 e/px in 11 frames, pixels of 0.8 A: 0.078 e/A^2 a frame
     with opened(path, dose_per_fraction=0.24) as movie:

@@ -55,6 +55,7 @@ def test_rows_of_a_frame(tmp_path: Path) -> None:
     with MrcMovie(path) as movie:
         assert np.array_equal(movie.rows(2, 1, 4), VALUES[2, 1:4].astype(np.int16))
         assert movie.raw_rows(2, 1, 4).tobytes() == movie.mrc_frame(2).tobytes()[14:56]
+        assert movie.read_frame(2, range(1, 4)).decode().tobytes() == movie.raw_rows(2, 1, 4).tobytes()
         assert movie.raw_rows(0, 5, 5).size == 0
 
 
