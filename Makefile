@@ -1,4 +1,4 @@
-# Each target does its own set-up on a fresh machine: the virtual environment, and as root on Debian the system packages.
+# Each target sets up what it needs on a fresh machine: the virtual environment and, as root on Debian, system packages.
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,7 +17,7 @@ $(READY): pyproject.toml
 	$(BIN)/python -m cryofs.kernels.warm_up
 	touch $@
 
-# A program that cannot be installed is left out of the comparison, and the report says so.
+# a program that cannot be installed is skipped, and the report mentions it
 $(BENCH_READY): $(READY)
 	$(BIN)/pip install --quiet --editable '.[bench]' && touch $@ || echo "missing: ratarmount"
 
@@ -48,8 +48,8 @@ test: lint
 test-slow: setup
 	$(BIN)/pytest -m slow
 
-# Branch coverage of the rooms that read and write bytes. Compiled functions report no lines, so their tests run
-# uncompiled, where NumPy warns of numbers that wrap or overflow on purpose.
+# Branch coverage of the packages that handle bytes. Coverage cannot trace compiled functions, so their tests run with
+# numba disabled, where NumPy warns of intentional overflow.
 coverage: setup
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q tests/formats tests/movies tests/corpus
@@ -57,11 +57,11 @@ coverage: setup
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# ARGS="--count 5000 --seed 2" for more damaged files, or others
+# ARGS="--count 5000 --seed 2" for more or different damaged files
 damage: setup
 	$(BIN)/python -m tests.corpus.run $(ARGS)
 
-# ARGS="--kills 60 --minutes 2" for less than an hour; writes its figures into docs/reliability.md
+# ARGS="--kills 60 --minutes 2" for a shorter run than an hour; writes the figures to docs/reliability.md
 torture: setup
 	$(BIN)/python -m tests.torture $(ARGS)
 
@@ -75,11 +75,11 @@ bench: setup bench-system $(BENCH_READY)
 docs: setup
 	$(BIN)/mkdocs build --strict
 
-# Manual pages, from the text of --help
+# Manual pages, generated from --help
 man: $(READY)
 	$(BIN)/python -m release.man build/man
 
-# Build the wheel and try it in a temporary environment of each installed Python version.
+# Build the wheel, and test it in a temporary environment of each installed Python
 package: $(READY)
 	rm -rf dist
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
