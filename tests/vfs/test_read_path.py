@@ -85,17 +85,20 @@ def test_few_calls_and_one_hop_to_storage(
 ) -> None:
     # read-ahead has threads of its own
     monkeypatch.setattr(files._cache, "prefetch", lambda *_: None)
-    mount = Mount(files, name)
-    frame_bytes = (mount.size - 1024) // 4
-    # the header and, of an archived movie, the gain reference are loaded once
-    mount.read(4096, 0)
-    reader, paths = threading.get_ident(), []
     waiting: list[list[str]] = []
     run_elsewhere = IoExecutor.run
 
     def run(self: IoExecutor, *arguments: Any, **named: Any) -> Any:
         waiting.append(["IoExecutor.run", *calls(sys._getframe())])
         return run_elsewhere(self, *arguments, **named)
+
+    # noted before the reader waits: sys._current_frames may block all threads for ever
+    monkeypatch.setattr(IoExecutor, "run", run)
+    mount = Mount(files, name)
+    frame_bytes = (mount.size - 1024) // 4
+    # the header and, of an archived movie, the gain reference are loaded once
+    mount.read(4096, 0)
+    reader, paths = threading.get_ident(), []
 
     def note(call: Any, number: int, arguments: tuple[Any, ...]) -> Any:
         here = calls(sys._getframe())
@@ -106,8 +109,6 @@ def test_few_calls_and_one_hop_to_storage(
         return call(*arguments)
 
     faults.inject(monkeypatch, note)
-    # noted before the reader waits: sys._current_frames may block all threads for ever
-    monkeypatch.setattr(IoExecutor, "run", run)
     if is_sequential:
         monkeypatch.setattr("cryofs.vfs.read_pattern.SEQUENTIAL_BYTES", 0)
         mount.read(4096, 4096)
