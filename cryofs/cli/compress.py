@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 
 from cryofs.cli import eer
 from cryofs.cli.output import Reporter, print_json
+from cryofs.config.choices import CompressionChoice, EerChoice, NarrowChoice
 from cryofs.errors import FullDiskError, UsageError
 from cryofs.system.resources import usable_cores
 from cryofs.text import percent, printable, size_text
@@ -32,30 +32,6 @@ _OTHERS = {
 }
 
 
-class Compression(StrEnum):
-    """Codecs by name."""
-
-    AUTO = "auto"
-    LZW = "lzw"
-    DEFLATE = "deflate"
-    NONE = "none"
-
-
-class Narrow(StrEnum):
-    """Whether pixels of the TIFF may be narrower than the largest values."""
-
-    AUTO = "auto"
-    EXACT = "exact"
-    NEVER = "never"
-
-
-class Eer(StrEnum):
-    """What becomes of EER files."""
-
-    KEEP = "keep"
-    TIFF = "tiff"
-
-
 def command(
     context: typer.Context,
     sources: Annotated[
@@ -70,8 +46,9 @@ def command(
         ),
     ] = "auto",
     compression: Annotated[
-        Compression, typer.Option(help="TIFF codec; auto takes the fastest of those that are smallest within 1 %.")
-    ] = Compression.AUTO,
+        CompressionChoice,
+        typer.Option(help="TIFF codec; auto takes the fastest of those within 1 % of the smallest."),
+    ] = "auto",
     deflate_level: Annotated[
         int | None, typer.Option(min=0, max=9, help="Ordinary deflate of this level, with deflate.")
     ] = None,
@@ -79,18 +56,18 @@ def command(
         bool, typer.Option("--line-by-line", help="One row a TIFF strip, not 256 or more.")
     ] = False,
     narrow: Annotated[
-        Narrow,
+        NarrowChoice,
         typer.Option(
             help="Pixels of the TIFF: as narrow as pays, rare larger values kept beside them (auto); "
             "wide enough for all values (exact); as wide as the original's (never)."
         ),
-    ] = Narrow.AUTO,
+    ] = "auto",
     only_do_unfinished: Annotated[
         bool, typer.Option("--only-do-unfinished", help="Pass over what the archive holds already.")
     ] = False,
     eer_files: Annotated[
-        Eer, typer.Option("--eer", help="Keep EER files, or store their fractions as TIFF instead.")
-    ] = Eer.KEEP,
+        EerChoice, typer.Option("--eer", help="Keep EER files, or store their fractions as TIFF instead.")
+    ] = "keep",
     eer_grouping: eer.GroupingOption = None,
     eer_dose_per_fraction: eer.DoseOption = None,
     eer_upsampling: eer.UpsamplingOption = None,
@@ -134,20 +111,20 @@ def command(
 
     if follow_links and keep_links:
         raise UsageError("--follow-links and --keep-links are mutually exclusive; use only one")
-    if deflate_level is not None and compression is not Compression.DEFLATE:
+    if deflate_level is not None and compression != "deflate":
         raise typer.BadParameter("--deflate-level goes with --compression deflate")
     choices: dict[str, Any] = {
         "grouping": eer_grouping,
         "dose_per_fraction": eer_dose_per_fraction,
         "upsampling": eer_upsampling,
-        "dtype": eer_dtype and eer_dtype.value,
-        "keep_leftover": eer_leftover and eer_leftover is eer.Leftover.KEEP,
+        "dtype": eer_dtype,
+        "keep_leftover": eer_leftover and eer_leftover == "keep",
         "gain": eer_gain and eer_gain.absolute(),
     }
     rendering = _rendering(eer_files, {name: value for name, value in choices.items() if value is not None})
     options = CompressOptions(
         gain=gain if gain in ("auto", "none") else Path(gain),  # type: ignore[arg-type]
-        coding=Coding(compression.value, deflate_level, line_by_line, narrow.value),
+        coding=Coding(compression, deflate_level, line_by_line, narrow),
         rendering=rendering,
         only_do_unfinished=only_do_unfinished,
         jobs=jobs,
@@ -189,10 +166,10 @@ def _quoted(argument: str) -> str:
     return f"$'{escaped}'"
 
 
-def _rendering(eer_files: Eer, choices: dict[str, Any]) -> "Rendering | None":
+def _rendering(eer_files: EerChoice, choices: dict[str, Any]) -> "Rendering | None":
     from cryofs.movies.eer_rendering import Rendering
 
-    if eer_files is Eer.TIFF:
+    if eer_files == "tiff":
         if "grouping" in choices and "dose_per_fraction" in choices:
             raise typer.BadParameter("--eer-grouping and --eer-dose-per-fraction are mutually exclusive")
         return Rendering(**choices)

@@ -1,34 +1,20 @@
 """Options on EER movies that several commands take."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
+from cryofs.config.choices import EerDtype, EerLeftover, EerUpsampling
+
 # beyond any dose or pixel size
 _LARGEST = 1e6
-
-
-class Dtype(StrEnum):
-    """Pixel types of fractions."""
-
-    INT8 = "int8"
-    INT16 = "int16"
-    UINT16 = "uint16"
-    FLOAT32 = "float32"
-
-
-class Leftover(StrEnum):
-    """What becomes of frames that fill no fraction."""
-
-    DROP = "drop"
-    KEEP = "keep"
+_UPSAMPLINGS = {str(choice): choice for choice in get_args(EerUpsampling)}
 
 
 def _upsampling(text: str) -> int:
-    if text not in ("1", "2", "4"):
-        raise typer.BadParameter("1, 2 or 4 pixels a side of a detector pixel (what RELION calls 3 is 4 here)")
+    if text not in _UPSAMPLINGS:
+        raise typer.BadParameter(f"invalid value {text!r}; expected 1, 2 or 4 (what RELION calls 3 is 4 here)")
     return int(text)
 
 
@@ -63,13 +49,18 @@ TotalDoseOption = Annotated[
 ]
 UpsamplingOption = Annotated[
     int | None,
-    typer.Option("--eer-upsampling", metavar="1|2|4", parser=_upsampling, help="Pixels a side of a detector pixel."),
+    typer.Option(
+        "--eer-upsampling",
+        metavar="|".join(_UPSAMPLINGS),
+        parser=_upsampling,
+        help="Pixels a side of a detector pixel.",
+    ),
 ]
 DtypeOption = Annotated[
-    Dtype | None, typer.Option("--eer-dtype", help="Pixel type of EER fractions.", show_default="int16")
+    EerDtype | None, typer.Option("--eer-dtype", help="Pixel type of EER fractions.", show_default="int16")
 ]
 LeftoverOption = Annotated[
-    Leftover | None, typer.Option("--eer-leftover", help="EER frames that fill no fraction.", show_default="drop")
+    EerLeftover | None, typer.Option("--eer-leftover", help="EER frames that fill no fraction.", show_default="drop")
 ]
 GainOption = Annotated[
     Path | None,

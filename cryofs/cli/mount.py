@@ -1,7 +1,6 @@
 """`cryofs mount`: an archive as its original files."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,28 +8,13 @@ import msgspec
 import typer
 
 from cryofs.cli import eer
+from cryofs.system.logs import Format, Level, set_up
 from cryofs.system.paths import check_archive
 from cryofs.system.resources import default_cache_size
 from cryofs.text import printable, size_text
 
 NAME = "mount"
 _CACHE_DEFAULT = f"a quarter of the usable memory, up to 16GiB; here {size_text(default_cache_size())}"
-
-
-class LogLevel(StrEnum):
-    """How important an event is."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class LogFormat(StrEnum):
-    """How an event is written."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 def command(
@@ -77,10 +61,10 @@ def command(
         ),
     ] = None,
     log_level: Annotated[
-        LogLevel | None, typer.Option(help="Least important events that are logged.", show_default="info")
+        Level | None, typer.Option(help="Least important events that are logged.", show_default="info")
     ] = None,
     log_format: Annotated[
-        LogFormat | None, typer.Option(help="Lines of text, or a JSON object a line.", show_default="text")
+        Format | None, typer.Option(help="Lines of text, or a JSON object a line.", show_default="text")
     ] = None,
     ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -110,13 +94,13 @@ def command(
         "eer_grouping": eer_grouping,
         "eer_dose_per_fraction": eer_dose_per_fraction,
         "eer_upsampling": eer_upsampling,
-        "eer_dtype": eer_dtype and eer_dtype.value,
-        "eer_leftover": eer_leftover and eer_leftover.value,
+        "eer_dtype": eer_dtype,
+        "eer_leftover": eer_leftover,
         "eer_gain": str(eer_gain.absolute()) if eer_gain else None,
         "eer_apply_gain": eer_apply_gain,
     }
     given = {name: value for name, value in chosen.items() if value is not None}
-    logging = {"log_level": log_level and log_level.value, "log_format": log_format and log_format.value}
+    logging = {"log_level": log_level, "log_format": log_format}
     _check_once(given, settings_by_list)
     _check_once({**logging, "log_file": log_file}, msgspec.structs.asdict(by_list))
     if clear_dead_mount(mountpoint):
@@ -126,11 +110,8 @@ def command(
     settings = load_settings(archive, settings_by_list | given)
     if foreground:
         from cryofs.fuse.serve import serve
-        from cryofs.system.logs import set_up
 
-        level = log_level or LogLevel(by_list.log_level or LogLevel.INFO)
-        layout = log_format or LogFormat(by_list.log_format or LogFormat.TEXT)
-        set_up(level.value, layout.value)
+        set_up(log_level or by_list.log_level or "info", log_format or by_list.log_format or "text")
         serve(archive, mountpoint, settings, by_list, lambda: None if ready_fd is None else leave(ready_fd))
         return
     arguments = ["-o", options] if options else []

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from cryofs.codecs import deflate, huffman_encoder, lzw
 from cryofs.codecs.codec import Codec
+from cryofs.config.choices import CompressionChoice
 from cryofs.formats.tiff_pages import WORK_ROWS
-
-CompressionChoice = Literal["auto", "lzw", "deflate", "none"]
 
 # LZW begins each strip with an empty dictionary, which costs 0.03 % with a quarter of these rows.
 _LZW_ROWS = 4096

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from cryofs.archive.identify import held_movie, is_marked
-from cryofs.archive.links import LinkChoice
 from cryofs.archive.scan import Job, Kind
 from cryofs.compress.existing import replaced_text
 from cryofs.compress.full_disk import is_full
 from cryofs.compress.plan import Coding, make_plan
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.writer import OnFrame, archive_movie
+from cryofs.config.choices import LinkChoice
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, DamagedError, FullDiskError
 from cryofs.formats.archive_names import is_reference_name, original_name

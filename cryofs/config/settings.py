@@ -14,11 +14,12 @@ import stat
 import tomllib
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 import msgspec.inspect
 
+from cryofs.config.choices import EerDtype, EerLeftover, EerUpsampling
 from cryofs.errors import SettingsError, UsageError
 from cryofs.system.resources import default_cache_size, usable_cores
 
@@ -34,8 +35,6 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Dose = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
-EerDtype = Literal["int8", "int16", "uint16", "float32"]
-Leftover = Literal["drop", "keep"]
 # Mutually exclusive; one given on the command line replaces the other of the file.
 _EITHER = ("eer_grouping", "eer_dose_per_fraction")
 
@@ -86,9 +85,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     request_timeout: Seconds = 60.0
     eer_grouping: Positive = 40
     eer_dose_per_fraction: Dose | None = None
-    eer_upsampling: Literal[1, 2, 4] = 1
+    eer_upsampling: EerUpsampling = 1
     eer_dtype: EerDtype = "int16"
-    eer_leftover: Leftover = "drop"
+    eer_leftover: EerLeftover = "drop"
     eer_gain: str | None = None
     eer_apply_gain: bool = False
 

@@ -15,8 +15,9 @@ from benchmarks.simulate import Detector, header, write_movie
 from cryofs.archive.info import describe
 from cryofs.compress import run
 from cryofs.compress.movie_task import CompressOptions
-from cryofs.compress.plan import Coding, NarrowChoice
+from cryofs.compress.plan import Coding
 from cryofs.compress.row_blocks import OriginalSums
+from cryofs.config.choices import NarrowChoice
 from cryofs.errors import ArchiveError
 from cryofs.gain import references
 from cryofs.gain.estimation import Limits
