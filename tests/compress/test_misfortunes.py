@@ -256,11 +256,11 @@ def test_two_runs_with_two_references_of_eer_movies(tmp_path: Path, monkeypatch:
 
     def meanwhile(*arguments: Any, **options: Any) -> None:
         monkeypatch.setattr(references, "write_file", real)
-        References(tmp_path).keep_eer(b"of another run")
+        References(tmp_path).write_eer(b"of another run")
         real(*arguments, **options)
 
     monkeypatch.setattr(references, "write_file", meanwhile)
-    References(tmp_path).keep_eer(b"of this run")
+    References(tmp_path).write_eer(b"of this run")
     assert (tmp_path / "gain-reference-eer.mrc").read_bytes() == b"of another run"
     assert [path.read_bytes() for path in tmp_path.glob("gain-reference-eer-*.mrc")] == [b"of this run"]
 
