@@ -19,16 +19,17 @@ def command(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[ARCHIVE|MOUNTPOINT]",
+            metavar="ARCHIVE|MOUNTPOINT",
             help="Archive or mountpoint to check; by default this machine.",
             readable=False,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check this machine, an archive, or a mount, and print how to fix each problem.
+    """Check this machine, an archive or a mount.
 
-    Each finding is one line that begins with ok, warning or problem. The exit code is 1 if there is a problem.
+    Prints one line for each finding, which begins with ok, warning or problem and ends with the fix. The exit code is 1
+    if there is a problem.
 
     Example: cryofs doctor /archive/session
     """

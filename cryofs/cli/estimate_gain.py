@@ -24,7 +24,7 @@ _NAMED = 20
 
 def command(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE...", readable=False, help="Movies, folders, .star or .lst lists.")
+        list[Path], typer.Argument(metavar="SOURCE", readable=False, help="Movies, folders, .star or .lst lists.")
     ],
     folder: Annotated[
         Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for the estimate and its gain references.")
@@ -39,11 +39,12 @@ def command(
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
 ) -> None:
-    """Estimate the gain reference that movies were multiplied with.
+    """Estimate the gain reference of movies.
 
-    Prints a row for each frame and stops when #Unreliable has not changed for 10 frames. The remaining movies are
-    sampled; movies with a different gain get a reference of their own. Ctrl-C saves the estimate, and the same command
-    continues it. Writes gain-reference.mrc, which multiplies counts, and reliability maps for cryofs and RELION.
+    Finds the gain that the movies were multiplied with. Prints a row for each frame and stops when #Unreliable has not
+    changed for 10 frames. The remaining movies are sampled; movies with a different gain get a reference of their own.
+    Ctrl-C saves the estimate, and the same command continues it. Writes gain-reference.mrc, which multiplies counts,
+    and reliability maps for cryofs and RELION.
 
     Example: cryofs estimate-gain movies.star -o Gain
     """

@@ -20,7 +20,9 @@ def command(
     ],
     jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
 ) -> None:
-    """Draw a movie: the sum of its frames, the power spectrum of the sum, and a histogram of the counts.
+    """Draw a movie as a picture.
+
+    The picture shows the sum of all frames, the power spectrum of the sum, and a histogram of the counts.
 
     Example: cryofs preview /archive/session/movie.mrc.tif -o movie.png
     """

@@ -19,9 +19,10 @@ def command(
     previews: Annotated[int, typer.Option(min=0, help="Number of movies to decode and show.")] = 6,
     jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
 ) -> None:
-    """Write an HTML report of an archive: savings, course over time, gain references, movies and problems.
+    """Write an HTML report of an archive.
 
-    The page is a single, self-contained file. The exit code is 1 if it reports a problem.
+    The report shows savings, rates over time, gain references, sample movies and problems. The page is a single,
+    self-contained file. The exit code is 1 if it reports a problem.
 
     Example: cryofs report /archive/session -o session.html
     """

@@ -62,7 +62,7 @@ def test_doctor_names_damaged_files(folder: Path) -> None:
         (folder / f"{name}.eer").unlink()
     assert findings(folder) == [
         (Level.OK, "no archived movie was found, only EER files"),
-        (Level.OK, "EER files: frames found in all 4 that were looked at"),
+        (Level.OK, "EER files: frames found in all 4 checked files"),
     ]
 
 
