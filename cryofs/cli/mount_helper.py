@@ -75,8 +75,8 @@ def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str
     if "-N" in options:
         _enter(options["-N"])
     mountpoint = place_of(mountpoint)
-    ours = without_mount_words(options_text)
-    parsed, settings = parse_options(ours)
+    own_options = without_mount_words(options_text)
+    parsed, settings = parse_options(own_options)
     if "-f" not in options and clear_dead_mount(mountpoint):
         print(printable(f"mount.cryofs: {mountpoint}: removed a stale mount"), file=sys.stderr)
     check_archive(archive)
@@ -85,7 +85,7 @@ def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str
     if "-f" in options:
         return
     log = Path(parsed.log_file) if parsed.log_file else default_log(mountpoint)
-    serve_in_background(["-o", ours] if ours else [], archive, mountpoint, log)
+    serve_in_background(["-o", own_options] if own_options else [], archive, mountpoint, log)
     if "-v" in options:
         print(printable(f"mount.cryofs: {archive} mounted on {mountpoint} (log: {log})"))
 

@@ -204,7 +204,7 @@ def check_configuration(path: Path, mounts: list[Mount], root: Path = ROOT) -> l
     if missing:
         return [
             problem(
-                f"{path}: {' and '.join(missing)} missing", f"add lines such as {missing[0]}=/..., with absolute paths"
+                f"{path}: missing {' and '.join(missing)}", f"add lines such as {missing[0]}=/..., with absolute paths"
             )
         ]
     archive, mountpoint, options = values["ARCHIVE"], values["MOUNTPOINT"], values.get("OPTIONS", "")

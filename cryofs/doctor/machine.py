@@ -187,7 +187,7 @@ def check_open_files(root: Path = ROOT) -> Finding:
     limit = process_limit("Max open files", root, hard=True)
     if limit is not None and limit < _OPEN_FILES:
         return warning(
-            f"open files: a mount may open at most {limit}, one for each open movie",
+            f"open files: a mount can open at most {limit}, and each open movie uses one",
             f"raise the limit before mounting (ulimit -n {_OPEN_FILES}, limits.conf(5), or LimitNOFILE= of a service)",
         )
     return ok(f"open files: {'no limit' if limit is None else limit} for a mount")

@@ -93,7 +93,7 @@ class Limits:
 
 @dataclass
 class Estimation:
-    """An estimate in progress.
+    """A gain estimate in progress.
 
     Attributes
     ----------
@@ -160,15 +160,15 @@ class Estimation:
 
     @property
     def stable(self) -> bool:
-        """Whether recent frames did not change the gain."""
+        """Return True if recent frames did not change the gain."""
         recent = self.changes[-_QUIET_FRAMES:]
         return len(recent) == _QUIET_FRAMES and sum(recent) <= self.pixels * _QUIET_SHARE
 
     @property
     def settled(self) -> bool:
-        """Whether recent frames changed neither the gain nor the number of unreliable pixels.
+        """Return True if recent frames changed neither the gain nor the number of unreliable pixels.
 
-        False while #Unreliable is still at its initial maximum, before the first pixels have enough counts.
+        Return False while #Unreliable is still at its initial maximum, before the first pixels have enough counts.
         """
         recent = self.unreliable[-SETTLED_FRAMES - 1 :]
         if len(recent) <= SETTLED_FRAMES or len(set(recent)) > 1 or not self.stable:

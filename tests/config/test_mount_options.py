@@ -101,7 +101,7 @@ def test_backslash_at_the_end() -> None:
 
 
 def test_words_of_mount_and_systemd_are_removed() -> None:
-    theirs = "rw,defaults,noauto,nofail,_netdev,user,x-systemd.automount,X-a=b,comment=c,x-systemd.idle-timeout=5min"
-    assert without_mount_words(f"{theirs},allow_other,{theirs}") == "allow_other"
-    assert without_mount_words(theirs) == ""
+    others = "rw,defaults,noauto,nofail,_netdev,user,x-systemd.automount,X-a=b,comment=c,x-systemd.idle-timeout=5min"
+    assert without_mount_words(f"{others},allow_other,{others}") == "allow_other"
+    assert without_mount_words(others) == ""
     assert without_mount_words(r"fsname=a\,noauto,rww") == r"fsname=a\,noauto,rww"

@@ -222,9 +222,9 @@ def test_unit_of_another_version(root: Path) -> None:
 @pytest.mark.parametrize(
     ("conf", "what"),
     [
-        ("", "ARCHIVE and MOUNTPOINT missing"),
-        ("ARCHIVE=/archive/session\nMOUNTPOINT=\n", ": MOUNTPOINT missing"),
-        ("ARCHIVE=session\nMOUNTPOINT=/mnt/movies\n", ": ARCHIVE missing"),
+        ("", "missing ARCHIVE and MOUNTPOINT"),
+        ("ARCHIVE=/archive/session\nMOUNTPOINT=\n", "missing MOUNTPOINT"),
+        ("ARCHIVE=session\nMOUNTPOINT=/mnt/movies\n", "missing ARCHIVE"),
         (CONF.replace("/archive", "/nowhere"), "the archive /nowhere/session does not exist"),
         (CONF.replace("/mnt", "/nowhere"), "the mountpoint /nowhere/movies does not exist"),
     ],

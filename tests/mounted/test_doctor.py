@@ -110,9 +110,9 @@ def test_stale_mount_and_its_remedy(made: Path, tmp_path: Path) -> None:
             (found,) = [finding for finding in findings if f"{place}: stale mount" in finding["what"]]
             assert found["level"] == "problem"
             assert found["remedy"] == f"cryofs umount '{place}'"
-        beside = Path(sys.executable).parent
+        scripts = Path(sys.executable).parent
         subprocess.run(
-            ["sh", "-c", found["remedy"]], check=True, env=os.environ | {"PATH": f"{beside}:{os.environ['PATH']}"}
+            ["sh", "-c", found["remedy"]], check=True, env=os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}"}
         )
         assert device_number(place) is None
         # the context manager unmounts it
@@ -162,13 +162,13 @@ def test_mount_over_its_own_emptied_archive(made: Path, tmp_path: Path) -> None:
 
 
 def test_stuck_mount_does_not_delay_other_queries(made: Path, tmp_path: Path) -> None:
-    with mounted(made, tmp_path / "mnt") as place, mounted(made, tmp_path / "well") as well:
+    with mounted(made, tmp_path / "mnt") as place, mounted(made, tmp_path / "responding") as responding:
         facts = mount_facts(place)
         assert facts is not None
         process = psutil.Process(facts["pid"])
         process.suspend()
         try:
-            states = [status.state for status in query([place, well], timeout=2)]
+            states = [status.state for status in query([place, responding], timeout=2)]
             assert states == [State.STUCK, State.ALIVE]
         finally:
             process.resume()
