@@ -60,7 +60,7 @@ def _print(saved: "Savings", mounted: dict[str, Any]) -> None:
         f"({percent(saved.ratio)})"
     )
     if not saved.movies + saved.damaged + len(saved.unread):
-        print("no archived movie found; pass the folder that cryofs compress wrote (-o), or a mountpoint")
+        print("no archived movies found; pass the folder that cryofs compress wrote (-o), or a mountpoint")
     if saved.damaged:
         print(f"{saved.damaged} damaged movies; list them with cryofs verify")
     eers = saved.eers

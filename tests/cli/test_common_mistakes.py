@@ -273,7 +273,7 @@ def test_session_of_copied_files(here: Path) -> None:
 
 
 def test_stats_without_archived_movies(here: Path) -> None:
-    assert "no archived movie found; pass the folder" in cryofs("stats", "session").stdout
+    assert "no archived movies found; pass the folder" in cryofs("stats", "session").stdout
 
 
 @pytest.mark.parametrize("command", ["report archive -o", "preview session/0.mrc -o"])
