@@ -152,7 +152,7 @@ def check_references(archive: Path, seen: Survey) -> list[Finding]:
         if gain.sha256 not in available[path.parent]:
             missing.setdefault(gain.sha256, []).append(path)
     if not missing:
-        return [ok(f"gain references: all {len(needed)} that movies need exist with the recorded checksums")]
+        return [ok(f"gain references: {len(needed)} needed, none missing or changed")]
     return [
         problem(
             f"gain reference {needed[sha256].name} (sha256 {sha256[:8]}...): missing, changed or not readable; "
