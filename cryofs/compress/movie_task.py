@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from cryofs.archive.identify import held_movie, is_marked
-from cryofs.archive.links import LinkChoice
 from cryofs.archive.scan import Job, Kind
 from cryofs.compress.existing import replaced_text
 from cryofs.compress.full_disk import is_full
 from cryofs.compress.plan import Coding, make_plan
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.writer import OnFrame, archive_movie
+from cryofs.config.choices import LinkChoice
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, DamagedError, FullDiskError
 from cryofs.formats.archive_names import is_reference_name, original_name
@@ -87,7 +87,9 @@ class Archiver:
         self._given: list[Reference] = []
         if isinstance(options.gain, Path):
             given = options.gain
-            self._given = self.references.take_in_all(given) if given.is_dir() else [self.references.take_in(given)]
+            self._given = (
+                self.references.import_folder(given) if given.is_dir() else [self.references.import_file(given)]
+            )
         self.eer_gains = EerGains()
 
     def open(self, job: Job) -> SourceMovie:
@@ -130,7 +132,7 @@ class Archiver:
                 if len(self._given) == 1 and self._given[0].gain.shape == movie.shape[1:]:
                     (reference,) = self._given
                 else:
-                    reference = self.references.fitting(movie.shape[1:], samples)
+                    reference = self.references.best_match(movie.shape[1:], samples)
             plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
             if self._given and job.kind is Kind.MOVIE and not self._is_served(plan.reference):
                 note = _not_used(job.source, self._given, movie)

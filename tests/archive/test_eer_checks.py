@@ -61,8 +61,8 @@ def test_doctor_names_damaged_files(folder: Path) -> None:
     for name in ("cut", "junk"):
         (folder / f"{name}.eer").unlink()
     assert findings(folder) == [
-        (Level.OK, "no archived movie was found, only EER files"),
-        (Level.OK, "EER files: frames found in all 4 that were looked at"),
+        (Level.OK, "no archived movies found, only EER files"),
+        (Level.OK, "EER files: frames found in all 4 checked files"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What users type: help, exit codes, errors in one line, JSON alone on standard output."""
+"""Commands: help, exit codes, errors on one line, and JSON on standard output."""
 
 import json
 import os
@@ -38,8 +38,8 @@ COMMANDS = (
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str) -> None:
-    said = cryofs(command, "--help").stdout
-    assert f"Example: cryofs {command} " in " ".join(said.split())
+    output = cryofs(command, "--help").stdout
+    assert f"Example: cryofs {command} " in " ".join(output.split())
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_usage_errors_exit_with_2(arguments: list[str]) -> None:
         ["doctor", "nowhere"],
     ],
 )
-def test_errors_are_one_line_that_names_the_file(
+def test_errors_are_one_line_with_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -85,15 +85,15 @@ def test_errors_are_one_line_that_names_the_file(
     assert arguments[1] in line
 
 
-def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
+def test_debug_prints_the_traceback(tmp_path: Path) -> None:
     done = cryofs("info", tmp_path / "nowhere", "--debug", check=False)
     assert done.returncode != 0
     assert "Traceback" in done.stderr
 
 
-def test_json_stands_alone_on_standard_output(tmp_path: Path) -> None:
+def test_json_is_the_only_standard_output(tmp_path: Path) -> None:
     simulated(tmp_path / "session" / "movie.mrc", frames=20)
-    (tmp_path / "session" / "bad.mrc").write_bytes(b"no movie")
+    (tmp_path / "session" / "bad.mrc").write_bytes(b"not a movie")
     archive = tmp_path / "archive"
     done = cryofs("compress", tmp_path / "session", "-o", archive, "--json", "--strict", check=False)
     assert done.returncode == 1
@@ -171,7 +171,7 @@ def test_a_list_of_archived_movies(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert Path("restored/archive/1.mrc").read_bytes() == Path("session/1.mrc").read_bytes()
 
 
-def test_facts_and_fractions_of_an_eer_file(tmp_path: Path) -> None:
+def test_info_and_fractions_of_an_eer_file(tmp_path: Path) -> None:
     widths, shape = Widths(), (64, 80)
     (tmp_path / "session").mkdir()
     write_eer(tmp_path / "session" / "x.eer", random_frames(20, shape, 0.02, widths), shape, widths)
@@ -179,8 +179,8 @@ def test_facts_and_fractions_of_an_eer_file(tmp_path: Path) -> None:
         cryofs("info", tmp_path / "session" / "x.eer", "--pixel-size", 0.8, "--dose", 15, "--json").stdout
     )
     assert (facts["format"], facts["shape"], facts["groupings"]) == ("eer", [20, 64, 80], [1, 1])
-    said = cryofs("info", tmp_path / "session" / "x.eer", "--pixel-size", 0.8, "--dose", 5).stdout
-    assert "2 to 5 frames, for fractions of 0.5 to 1.25 e/A^2" in said
+    output = cryofs("info", tmp_path / "session" / "x.eer", "--pixel-size", 0.8, "--dose", 5).stdout
+    assert "2 to 5 frames, for fractions of 0.5 to 1.25 e/A^2" in output
     options = ["--eer", "tiff", "--eer-grouping", 5, "--eer-upsampling", 2]
     options += ["--eer-dtype", "uint16", "--eer-leftover", "keep", "--json"]
     summary = json.loads(cryofs("compress", tmp_path / "session", "-o", tmp_path / "archive", *options).stdout)
@@ -190,7 +190,7 @@ def test_facts_and_fractions_of_an_eer_file(tmp_path: Path) -> None:
     assert json.loads(cryofs("verify", tmp_path / "archive", "--json").stdout)["movies"] == 1
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+def test_names_that_are_not_valid_utf8(tmp_path: Path) -> None:
     name = os.fsdecode(b"bad\xff.mrc")
     session, archive = tmp_path / "session", tmp_path / "archive"
     simulated(session / "ok.mrc", frames=4)
@@ -249,7 +249,7 @@ def test_compare_prints_figures_and_lists(tmp_path: Path) -> None:
     assert sorted(path.name for path in source.iterdir()) == ["edited", "new"]
 
 
-def test_extract_overwrites_when_asked(tmp_path: Path) -> None:
+def test_extract_with_overwrite(tmp_path: Path) -> None:
     (tmp_path / "session").mkdir()
     (tmp_path / "session" / "notes.txt").write_text("300 kV")
     cryofs("compress", tmp_path / "session", "-o", tmp_path / "archive")

@@ -1,4 +1,4 @@
-"""`cryofs config` tells what is in force, and from where."""
+"""`cryofs config` prints the effective settings and their origins."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from tests.support import cryofs
 
 
 def test_defaults_and_lines_of_the_file(tmp_path: Path) -> None:
-    text = '# settings\njobs = 3\n\n  "cache_size" = \'8GiB\'  # much\neer_gain = "falcon.gain"\n# readahead = 5\n'
+    text = '# settings\njobs = 3\n\n  "cache_size" = \'8GiB\'  # large\neer_gain = "falcon.gain"\n# readahead = 5\n'
     (tmp_path / "cryofs.toml").write_text(text)
     facts = json.loads(cryofs("config", tmp_path, "--json").stdout)
     assert list(facts) == list(Settings.__struct_fields__)
@@ -16,13 +16,13 @@ def test_defaults_and_lines_of_the_file(tmp_path: Path) -> None:
     assert facts["cache_size"] == {"value": 8 << 30, "origin": "cryofs.toml", "line": 4}
     assert facts["eer_gain"] == {"value": str(tmp_path / "falcon.gain"), "origin": "cryofs.toml", "line": 5}
     assert facts["readahead"] == {"value": 1 << 20, "origin": "default", "line": None}
-    said = cryofs("config", tmp_path).stdout.splitlines()
-    assert len(said) == len(facts)
-    assert any(line.split() == ["jobs", "3", "cryofs.toml,", "line", "2"] for line in said)
-    assert any(line.split() == ["eer_apply_gain", "false", "default"] for line in said)
+    lines = cryofs("config", tmp_path).stdout.splitlines()
+    assert len(lines) == len(facts)
+    assert any(line.split() == ["jobs", "3", "cryofs.toml,", "line", "2"] for line in lines)
+    assert any(line.split() == ["eer_apply_gain", "false", "default"] for line in lines)
 
 
-def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+def test_invalid_settings_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "cryofs.toml").write_text("cache_sise = 4\n")
     done = cryofs("config", tmp_path, check=False)
     assert done.returncode == 1

@@ -340,7 +340,7 @@ def test_a_folder_that_is_not_empty_is_not_hidden(session: Path, tmp_path: Path)
         os.kill(facts_of(place)["pid"], signal.SIGKILL)
         done = cryofs("mount", source, place, *log, check=False)
         assert (done.returncode, is_mounted(place)) == (1, False)
-        assert "a dead mount" in done.stderr
+        assert "removed a stale mount" in done.stderr
         assert "not empty" in done.stderr
         cryofs("mount", source, place, *log, "-o", "nonempty")
         same_tree(session, place)
@@ -412,7 +412,7 @@ def test_a_dead_mount_is_told_and_cleared(session: Path, tmp_path: Path) -> None
     with mounted(session.with_name("archive"), tmp_path / "mnt") as mount:
         os.kill(facts_of(mount)["pid"], signal.SIGKILL)
         deadline = time.monotonic() + 20
-        while "dead mount" not in (done := cryofs("stats", mount, check=False)).stderr and time.monotonic() < deadline:
+        while "stale mount" not in (done := cryofs("stats", mount, check=False)).stderr and time.monotonic() < deadline:
             time.sleep(0.1)
         assert done.returncode == 1
         assert "cryofs umount" in done.stderr
@@ -423,7 +423,7 @@ def test_mounting_clears_a_dead_mount_that_somebody_stands_in(session: Path, tmp
     with mounted(session.with_name("archive"), tmp_path / "mnt") as mount, (mount / "notes.txt").open():
         os.kill(facts_of(mount)["pid"], signal.SIGKILL)
         done = cryofs("mount", session.with_name("archive"), mount, "--log-file", tmp_path / "log")
-        assert "a dead mount" in done.stderr
+        assert "removed a stale mount" in done.stderr
         assert (mount / "notes.txt").read_text() == "300 kV"
 
 

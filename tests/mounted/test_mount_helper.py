@@ -170,8 +170,8 @@ def test_a_fake_mount_mounts_nothing(session: Path, place: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 1, "name an archive and a mountpoint"),
-        (["archive"], 1, "name an archive and a mountpoint"),
+        ([], 1, "expected an archive and a mountpoint"),
+        (["archive"], 1, "expected an archive and a mountpoint"),
         (["archive", "mnt", "-q"], 1, "option -q not recognized"),
         (["archive", "mnt", "-o", "rw,allow_othr"], 1, "did you mean allow_other?"),
         (["archive", "mnt", "-o", "jobs=0"], 1, "jobs: invalid value '0'; expected a whole number"),
@@ -180,8 +180,8 @@ def test_a_fake_mount_mounts_nothing(session: Path, place: Path) -> None:
         (["archive", "mnt", "-o", "log_file=/proc/nowhere/log"], 32, "choose another place by -o log_file"),
         (["archive", "mnt", "-o", "metrics=x"], 1, "metrics: invalid address 'x'"),
         (["archive", "mnt", "-o", "metrics=192.0.2.1:9", "-o", "log_file=/dev/null"], 32, "mnt: not mounted"),
-        (["archive", "mnt", "-N", "/proc/self/ns/net"], 32, "cannot be entered"),
-        (["archive", "mnt", "-N", "/nowhere"], 32, "/nowhere: no mount namespace"),
+        (["archive", "mnt", "-N", "/proc/self/ns/net"], 32, "failed to enter the mount namespace"),
+        (["archive", "mnt", "-N", "/nowhere"], 32, "/nowhere: not a mount namespace"),
     ],
 )
 def test_what_cannot_be_mounted_is_one_line(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:

@@ -323,7 +323,7 @@ def test_a_signal_under_load_ends_the_mount_and_hangs_nobody(session: Path, plac
         wait_for(lambda: not psutil.pid_exists(pid))
     if number == signal.SIGKILL:
         done = cryofs("stats", place, check=False)
-        assert f"a dead mount, its process is gone; clear it with cryofs umount {place}" in done.stderr
+        assert f"stale mount, its process has ended; remove it with cryofs umount {place}" in done.stderr
         cryofs("umount", place)
     assert not is_mounted(place)
     with mounted(session.with_name("archive"), place):
