@@ -4,10 +4,12 @@ When a later run archives such a movie, its plain copy goes, but only after the 
 only if it still has the bytes that were copied.
 """
 
+import os
 from pathlib import Path
 
 from cryofs.archive.identify import held_movie, holds_movie
 from cryofs.archive.jobs import Job, Kind
+from cryofs.compress.existing import replaced_text
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.storage import atomic_file
@@ -30,15 +32,21 @@ def plain_job(job: Job, archive: Path, reason: CryofsError) -> Job:
     """
     target = plain_target(job)
     if is_reference_name(target.name):
-        raise reason
+        text = f"{reason}; not kept as a plain copy, because mounts hide files of this name"
+        raise ArchiveError(f"{text}: rename it") from reason
     if holds_movie(archive / job.target):
         text = f"{reason}; {archive / job.target}, archived before, stays as it is"
         raise ArchiveError(text) from reason
     return Job(Kind.FILE, job.source, target)
 
 
-def remove_plain_copy(archived: Path, plain: Path, lists: ChecksumLists) -> None:
+def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: ChecksumLists) -> str | None:
     """Remove the plain copy of a movie that is archived now, together with its checksum.
+
+    Returns
+    -------
+    str or None
+        A line for the user if the copy was of another original, not of the source or of its first part.
 
     Raises
     ------
@@ -49,7 +57,7 @@ def remove_plain_copy(archived: Path, plain: Path, lists: ChecksumLists) -> None
         # stored by a run before the movie was
         plain.unlink()
         atomic_file.sync_folder(plain.parent)
-    elif atomic_file.regular_file(plain) is not None:
+    elif (found := atomic_file.regular_file(plain)) is not None:
         held = held_movie(archived)
         with plain.open("rb") as file:
             sha256 = file_sha256(file.fileno())
@@ -59,6 +67,15 @@ def remove_plain_copy(archived: Path, plain: Path, lists: ChecksumLists) -> None
         plain.unlink()
         atomic_file.sync_folder(plain.parent)
         update(plain.parent, {plain.name: None})
+        if sha256 != (held and held.original.sha256) and not _begins_with(source, sha256, found.st_size):
+            return replaced_text(plain, found.st_size, found.st_mtime_ns)
     elif lists.recorded(plain) is not None:
         # a run was killed before it removed the line
         update(plain.parent, {plain.name: None})
+    return None
+
+
+def _begins_with(source: Path, sha256: str, size: int) -> bool:
+    """Return True if the first bytes of a file have a checksum, as those of a movie that was still arriving."""
+    with source.open("rb") as file:
+        return os.fstat(file.fileno()).st_size >= size and file_sha256(file.fileno(), size) == sha256

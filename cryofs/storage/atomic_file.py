@@ -128,11 +128,15 @@ def _make_folder(folder: Path, on_made: Callable[[Path], object]) -> None:
 
 
 def regular_file(path: Path) -> os.stat_result | None:
-    """The inode of a file; None where there is none, or a link."""
+    """Return the inode of a file, None if there is none, if the name is too long for one, or if it is a link."""
     try:
         found = path.lstat()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise
     return found if stat.S_ISREG(found.st_mode) else None
 
 
