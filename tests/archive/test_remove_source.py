@@ -236,6 +236,32 @@ def test_a_link_that_stays_keeps_the_file_that_it_leads_to(small: tuple[Path, Pa
     assert "the link" in done.not_removed[0].reason
 
 
+def test_links_that_the_archive_lacks_keep_what_they_lead_to(small: tuple[Path, Path]) -> None:
+    source, target = small
+    (source / "new").symlink_to("notes.txt")
+    # by way of a link that the archive has
+    (source / "Movies" / "further").symlink_to(source / "link")
+    (source / ".cryofs-mine").symlink_to("Movies/b.mrc")
+    done, _ = compared(source, target, remove_source=True)
+    stay = [".cryofs-mine", "Movies/b.mrc", "Movies/further", "link", "new", "notes.txt", "other.txt"]
+    assert names(source) == stay
+    assert [link.resolve().is_file() for link in source.rglob("*") if link.is_symlink()] == [True] * 4
+    assert sorted(one.path.name for one in done.not_removed) == ["b.mrc", "link", "notes.txt", "other.txt"]
+
+
+def test_a_new_link_to_a_folder_keeps_everything_in_it(small: tuple[Path, Path]) -> None:
+    source, target = small
+    (source / "new").symlink_to("Movies")
+    (source / "another").symlink_to("empty/inner")
+    # a link where the archive has a folder
+    (source / "empty" / "inner").rename(source / "moved")
+    (source / "empty" / "inner").symlink_to("../notes.txt")
+    compared(source, target, remove_source=True)
+    assert entries(source / "Movies") == ["a.mrc", "b.mrc"]
+    assert names(source) == ["Movies/a.mrc", "Movies/b.mrc", "another", "empty/inner", "notes.txt"]
+    assert (source / "new").is_symlink()
+
+
 def test_files_behind_a_link_to_a_folder_stay(tmp_path: Path) -> None:
     source, target = tmp_path / "session", tmp_path / "archive"
     write_integers(source / "Movies" / "a.mrc")
