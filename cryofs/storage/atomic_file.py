@@ -232,22 +232,23 @@ def compare_copy(source: Path, target: Path) -> Copied | None:
         return Copied(digest.hexdigest(), os.fstat(copy.fileno()))
 
 
-def make_link(target: Path, text: Path) -> bool:
-    """Make a symbolic link, in place of one that leads elsewhere; False if it is there already."""
+def make_link(target: Path, text: Path, *, overwrite: bool = False) -> bool:
+    """Make a symbolic link, in place of one that leads elsewhere or, with `overwrite`, of a file.
+
+    Returns
+    -------
+    bool
+        False if it exists already.
+    """
     if target.is_symlink() and target.readlink() == text:
         return False
-    if target.exists() and not target.is_symlink():
+    if not overwrite and target.exists() and not target.is_symlink():
         raise FileExistsError(f"{target}: not a symbolic link, so it is not replaced by one; remove it")
     made = target.with_name(DRAFT_PREFIX + secrets.token_hex(8))
     with naming(target):
         made.symlink_to(text)
     _rename(made, target)
     return True
-
-
-def copy_link(source: Path, target: Path) -> None:
-    """Make a symbolic link like another, in place of one that leads elsewhere."""
-    make_link(target, source.readlink())
 
 
 def link_file(first: Path, target: Path) -> None:
