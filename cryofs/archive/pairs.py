@@ -196,6 +196,15 @@ class _Scanner:
                 self._found.unmatched_links.append(pair.source)
 
 
+def is_one_inode(one: os.stat_result, other: os.stat_result) -> bool:
+    """Return True if two inodes are one, also as two mounts show it: overlays and NFS have a device of their own."""
+    if identity(one) == identity(other):
+        return True
+    # copies never share the change time
+    numbers = [(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) for found in (one, other)]
+    return numbers[0] == numbers[1]
+
+
 def identity(found: os.stat_result) -> tuple[int, int]:
     """Return device and inode."""
     return found.st_dev, found.st_ino

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cryofs.archive.pairs import Pair, identity
+from cryofs.archive.pairs import Pair, identity, is_one_inode
 from cryofs.archive.shown import Shown
 from cryofs.errors import ChangedError
 from cryofs.storage import write_lease
@@ -124,7 +124,7 @@ class Remover:
         NotRemovedError
             It is the stored file itself, a link that stays leads to it, or another program has it open.
         """
-        if identity(guard.before) == identity(guard.stored.found):
+        if is_one_inode(guard.before, guard.stored.found):
             raise NotRemovedError(f"one file (inode) with {guard.stored.path}, so it was compared with itself")
         self._check_links(guard.pair.source, guard.before)
         if self._has_leases(guard.pair.source.parent, guard.before.st_dev):

@@ -410,3 +410,25 @@ def test_folders_that_are_one_by_a_bind_mount_are_refused(small: tuple[Path, Pat
         for place in (source / "bound", target / "back"):
             subprocess.run(["umount", place], check=False, capture_output=True)
     assert names(source) == before
+
+
+def test_files_that_an_overlay_shows_again_are_not_removed(tmp_path: Path) -> None:
+    lower, overlay = tmp_path / "lower", tmp_path / "overlay"
+    for name in ("lower/session/below", "upper", "work", "overlay"):
+        (tmp_path / name).mkdir(parents=True)
+    (lower / "session" / "below" / "notes.txt").write_text("300 kV")
+    layers = f"lowerdir={lower},upperdir={tmp_path / 'upper'},workdir={tmp_path / 'work'}"
+    mounting = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, overlay], check=False)
+    if mounting.returncode:
+        pytest.skip("needs overlays")
+    try:
+        with pytest.raises(ArchiveError, match="overlap"):
+            compared(lower / "session", overlay / "session", remove_source=True)
+        # an overlay has its own change time for a folder that was written to
+        (overlay / "session" / "new.txt").write_text("new")
+        (overlay / "session" / "below" / "new.txt").write_text("new")
+        done, _ = compared(lower / "session", overlay / "session", remove_source=True)
+        assert "compared with itself" in done.not_removed[0].reason
+        assert names(lower) == ["session/below/notes.txt"]
+    finally:
+        subprocess.run(["umount", overlay], check=True)
