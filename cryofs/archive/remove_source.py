@@ -166,7 +166,7 @@ class Remover:
             pass
         except OSError as error:
             if error.errno not in _NOT_EMPTY:
-                raise
+                raise _naming(error, folder) from error
         finally:
             os.close(parent)
 
@@ -190,6 +190,8 @@ class Remover:
             os.unlink(path.name, dir_fd=parent)
         except FileNotFoundError as error:
             raise NotRemovedError("removed by another program") from error
+        except OSError as error:
+            raise _naming(error, path) from error
         finally:
             os.close(parent)
 
@@ -206,6 +208,11 @@ class Remover:
             if device not in self._by_device:
                 self._by_device[device] = self._leases_hold(folder)
             return self._by_device[device]
+
+
+def _naming(error: OSError, path: Path) -> OSError:
+    """Return an error that names a path instead of its last part."""
+    return OSError(error.errno, error.strerror, str(path))
 
 
 def _further_links(link: Path) -> Iterator[tuple[int, int]]:

@@ -236,6 +236,24 @@ def test_a_link_that_stays_keeps_the_file_that_it_leads_to(small: tuple[Path, Pa
     assert "the link" in done.not_removed[0].reason
 
 
+@pytest.mark.parametrize("call", ["unlink", "rmdir"])
+def test_what_cannot_be_removed_is_named_by_its_path(
+    small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    source, target = small
+
+    def denied(name: str, *, dir_fd: int) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"cryofs.archive.remove_source.os.{call}", denied)
+        done, watcher = compared(source, target, remove_source=True)
+    left = source / ("notes.txt" if call == "unlink" else "empty/inner")
+    assert left.exists()
+    assert [error for error in watcher.errors if error.startswith(f"{left}: Permission denied")], watcher.errors
+    assert len(done.failed) == len(watcher.errors)
+
+
 def test_links_that_the_archive_lacks_keep_what_they_lead_to(small: tuple[Path, Path]) -> None:
     source, target = small
     (source / "new").symlink_to("notes.txt")
