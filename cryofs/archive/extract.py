@@ -53,8 +53,8 @@ def extract(
 ) -> Extracted:
     """Restore originals below a folder: movies from archived ones, with times and mode; other files are copied.
 
-    Gain references that cryofs estimated, or keeps for its own movies, are left out; those that came with TIFF movies of
-    other programs are restored.
+    Gain references that cryofs estimated, or keeps for its own movies, are left out; those that came with TIFF movies
+    of other programs are restored.
     A file or link that exists already is left as it is if it is equal, and reported as failed if it is not. With
     `overwrite` it is replaced, once the restored file is complete and has the recorded SHA-256. An archived file is
     never replaced.
