@@ -124,7 +124,7 @@ def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_It
                 items.append(_Item(job, is_tiff=isinstance(what, Foreign | Damaged)))
             else:
                 target = job.target.with_name(restored_name(job.target.name, what.record))
-                gain = what.record.gain and what.record.gain.sha256
+                gain = what.record.gain.sha256 if what.record.gain else None
                 is_tiff = what.record.adopted is not None
                 items.append(_Item(replace(job, target=target), what.record.shape[0], is_tiff, gain))
     return items
