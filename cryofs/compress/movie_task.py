@@ -24,6 +24,7 @@ from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.source import SourceMovie
+from cryofs.storage.atomic_file import regular_file
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,13 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
     Raises
     ------
     ArchiveError
-        No movie that compress wrote has the name, but another file, which would be lost.
+        No movie that compress wrote has the name, but another file, which would be lost; or fractions would take the
+        place of an original.
     """
+    is_derived = isinstance(movie, EerMovie)
+    plain = target.with_name(original_name(target.name) or target.name)
+    if is_derived and plain != target and regular_file(plain) is not None:
+        raise _in_place_of_original(source, plain)
     if not os.path.lexists(target):
         return None
     try:
@@ -172,9 +178,16 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
         raise ArchiveError(
             f"{source}: the archive keeps another file under this name ({target}); rename the movie, or remove the file"
         )
+    if is_derived and held.rendered is None:
+        raise _in_place_of_original(source, target)
     original = held.rendered or held.original
     known = original.bytes, original.mtime_ns
     return None if known == movie.state else replaced_text(target, *known)
+
+
+def _in_place_of_original(source: Path, original: Path) -> ArchiveError:
+    text = f"{source}: the archive keeps an original under the name of its fractions ({original})"
+    return ArchiveError(f"{text}; rename the EER file, or archive it as it is with --eer keep")
 
 
 def _not_used(source: Path, given: list[Reference], movie: SourceMovie) -> str | None:

@@ -288,6 +288,17 @@ def test_files_that_look_damaged_are_kept_and_counted(
     assert verified(tmp_path / "archive")[0].failed == 0
 
 
+def test_strict_runs_report_damage_that_an_earlier_run_has_copied(session: Path, tmp_path: Path) -> None:
+    path = session / "Movies" / "x.eer"
+    cut(path)
+    archive(session, tmp_path / "archive")
+    for strict in (True, False):
+        again = CompressOptions(gain="none", only_do_unfinished=True, strict=strict, jobs=1)
+        summary, heard = archive(session, tmp_path / "archive", again)
+        assert (summary.copied, summary.suspect) == (0, strict)
+        assert [f"{path}: looks damaged (" in note for note in heard.notes] == [True] * strict
+
+
 def test_damaged_mrc_files_are_suspect_and_other_kinds_of_mrc_files_are_not(session: Path, tmp_path: Path) -> None:
     movie = simulated(session / "cut.mrc", frames=3)
     data = bytearray(movie.read_bytes())
