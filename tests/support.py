@@ -192,7 +192,7 @@ def mounted(source: Path, mountpoint: Path, *options: object) -> Iterator[Path]:
     try:
         yield mountpoint
     finally:
-        cryofs("umount", mountpoint)
+        run_in_process("umount", mountpoint)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from cryofs.gain.estimation import FrameRow, Goal, Limits
 from cryofs.gain.estimation_run import EstimationRun
 from cryofs.gain.estimation_state import STATE_NAME, load
 from cryofs.gain.gain_files import RELIABILITY_NAME
-from tests.support import DETECTOR, cryofs, simulated
+from tests.support import DETECTOR, run_in_process, simulated
 
 NO_LIMITS = Limits()
 
@@ -63,7 +63,7 @@ def test_it_finds_the_gain_and_stops_by_itself(movies: list[Path], tmp_path: Pat
 
 
 def test_rows_are_those_of_the_reference_program(movies: list[Path], tmp_path: Path) -> None:
-    done = cryofs("estimate-gain", tmp_path / "session", "-o", tmp_path / "gain", "--max-frames", 3)
+    done = run_in_process("estimate-gain", tmp_path / "session", "-o", tmp_path / "gain", "--max-frames", 3)
     lines = done.stdout.splitlines()
     pixels = DETECTOR.gain.size
     assert len(lines) == 3
@@ -114,7 +114,7 @@ def test_it_goes_on_if_told_so(movies: list[Path], tmp_path: Path, limits: Limit
 
 def test_the_end_names_what_was_done_and_what_comes_next(movies: list[Path], tmp_path: Path) -> None:
     command = ["estimate-gain", tmp_path / "session", "-o", tmp_path / "gain", "--thresh", 10]
-    first, again = cryofs(*command), cryofs(*command)
+    first, again = run_in_process(*command), run_in_process(*command)
     reference_path = tmp_path / "gain" / "gain-reference.mrc"
     assert first.stdout
     assert again.stdout == ""
@@ -133,16 +133,21 @@ def test_the_end_names_what_was_done_and_what_comes_next(movies: list[Path], tmp
 
 
 def test_contradicting_limits_are_refused(tmp_path: Path) -> None:
-    done = cryofs("estimate-gain", tmp_path, "-o", tmp_path / "gain", "--min-frames", 9, "--max-frames", 8, check=False)
+    done = run_in_process(
+        "estimate-gain", tmp_path, "-o", tmp_path / "gain", "--min-frames", 9, "--max-frames", 8, check=False
+    )
     assert done.returncode == 2
     assert "--min-frames is above --max-frames" in done.stderr.replace("\n", " ")
 
 
 def test_ctrl_c_keeps_what_is_known(tmp_path: Path) -> None:
     detector = Detector.make((1500, 1500), defects=100)
-    for number in range(3):
-        simulated(tmp_path / "session" / f"{number}.mrc", frames=20, seed=number, detector=detector)
-    command = [sys.executable, "-m", "cryofs", "estimate-gain", str(tmp_path / "session"), "-o", str(tmp_path / "gain")]
+    movie = simulated(tmp_path / "session" / "0.mrc", frames=20, detector=detector)
+    # what it says does not matter, only that there is much of it
+    for number in (1, 2):
+        movie.with_name(f"{number}.mrc").hardlink_to(movie)
+    base = [sys.executable, "-m", "cryofs", "estimate-gain"]
+    command = [*base, str(tmp_path / "session"), "-o", str(tmp_path / "gain"), "--all"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None

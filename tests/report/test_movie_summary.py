@@ -11,7 +11,7 @@ from cryofs.errors import DamagedError, SettingsError
 from cryofs.report.movie_summary import Look, binned, limits, look_at, power_spectrum
 from cryofs.report.preview import save_preview
 from tests.foreign import counts, serialem
-from tests.support import archive, cryofs, movie_values, simulated
+from tests.support import archive, movie_values, run_in_process, simulated
 
 
 def test_the_sum_the_dose_and_the_counts_of_a_movie(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_damaged_movie_has_no_preview(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     path = serialem(tmp_path / "y.tif", counts())
-    said = cryofs("preview", path, "-o", tmp_path / "y.png").stdout
+    said = run_in_process("preview", path, "-o", tmp_path / "y.png").stdout
     assert "y.tif: 5 frames of 35 \u00d7 48" in said
     assert "mean dose" in said
     assert (tmp_path / "y.png").read_bytes().startswith(b"\x89PNG")
