@@ -53,6 +53,8 @@ def run(script: str, place: Path, trees: Sequence[Path] = ()) -> subprocess.Comp
         Folders whose content is copied to the root of the world.
     """
     environment = {
+        # the sources that are tested, where another place is installed
+        **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
         "HOME": str(HOME),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin",
         "LANG": "C.UTF-8",

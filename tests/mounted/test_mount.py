@@ -324,7 +324,7 @@ def test_new_movies_appear(session: Path, tmp_path: Path) -> None:
         archive(movie, place)
         deadline = time.monotonic() + 20
         while not (mount / "later.mrc").exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
+            time.sleep(0.01)
         assert (mount / "later.mrc").read_bytes() == movie.read_bytes()
 
 
@@ -425,7 +425,7 @@ def test_a_dead_mount_is_told_and_cleared(session: Path, tmp_path: Path) -> None
             "dead mount" not in (done := run_in_process("stats", mount, check=False)).stderr
             and time.monotonic() < deadline
         ):
-            time.sleep(0.1)
+            time.sleep(0.01)
         assert done.returncode == 1
         assert "cryofs umount" in done.stderr
     assert not list((tmp_path / "mnt").iterdir())
@@ -457,7 +457,7 @@ def test_a_foreground_mount_ends_well_on_sigterm(session: Path, tmp_path: Path) 
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 20
         while not is_mounted(place) and time.monotonic() < deadline:
-            time.sleep(0.1)
+            time.sleep(0.01)
         assert (place / "notes.txt").read_text() == "300 kV"
         process.terminate()
     assert process.returncode == 0
