@@ -183,6 +183,17 @@ def cryofs(*arguments: object, check: bool = True, **options: object) -> subproc
     return subprocess.run(command, capture_output=True, text=True, check=check, **options)  # type: ignore[call-overload,no-any-return]
 
 
+# At the start of a shell script in a mount namespace of its own: the copies of mounts that other tests make meanwhile
+# would keep these alive. `$1` may be the place of a mount that stays.
+DETACH_MOUNTS = """
+while read -r _ _ _ _ place _ rest; do
+    case "$rest" in
+        *"- fuse.cryofs "*) place=$(printf '%b' "$place"); [ "$place" = "${1:-}" ] || umount --lazy "$place" ;;
+    esac
+done < /proc/self/mountinfo 2> /dev/null
+"""
+
+
 @contextlib.contextmanager
 def mounted(source: Path, mountpoint: Path, *options: object) -> Iterator[Path]:
     """An archive mounted, and unmounted again."""
@@ -233,6 +244,7 @@ _rlnOpticsGroup #2
 
 
 __all__ = [
+    "DETACH_MOUNTS",
     "DETECTOR",
     "REAL_DATA",
     "SHAPE",

@@ -17,7 +17,7 @@ from cryofs.cli import main
 from cryofs.fuse.control import is_mounted
 from cryofs.movies.gain_library import reference_sha256
 from cryofs.storage.checksum_lists import update
-from tests.support import SHAPE, cryofs, header, mounted, run_in_process, simulated, wait_for
+from tests.support import DETACH_MOUNTS, SHAPE, cryofs, header, mounted, run_in_process, simulated, wait_for
 
 as_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
 needs_fuse = pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="needs /dev/fuse")
@@ -388,7 +388,7 @@ def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[s
 
 def apart(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a shell script with mounts that nobody else sees; `$C` is the command."""
-    return run(["unshare", "-m", "sh", "-c", f'C="{" ".join(PYTHON)}"; {script}'], **environment)
+    return run(["unshare", "-m", "sh", "-c", f'{DETACH_MOUNTS}C="{" ".join(PYTHON)}"; {script}'], **environment)
 
 
 @as_root

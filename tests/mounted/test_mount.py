@@ -23,7 +23,7 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.formats.record import read_record
 from cryofs.fuse.control import is_mounted
 from cryofs.system.resources import default_cache_size
-from tests.support import archive, cryofs, mounted, movie_values, run_in_process, same_tree, simulated
+from tests.support import DETACH_MOUNTS, archive, cryofs, mounted, movie_values, run_in_process, same_tree, simulated
 
 pytestmark = [
     pytest.mark.mounted,
@@ -136,7 +136,10 @@ def test_a_port_for_figures_is_a_number_or_text_in_the_file(session: Path, tmp_p
 
 def is_gone(pid: int) -> bool:
     """Whether a process has ended; nobody may have taken note of it yet."""
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def copy_of_archive(session: Path, tmp_path: Path) -> Path:
@@ -382,7 +385,8 @@ def test_unmounting_one_of_several_mounts(session: Path, tmp_path: Path) -> None
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a mount namespace")
 def test_unmounting_what_another_namespace_shows_too(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
-        command = ["unshare", "-m", "sh", "-c", "echo; read x; exec cat notes.txt"]
+        script = DETACH_MOUNTS + "echo; read x; exec cat notes.txt"
+        command = ["unshare", "-m", "sh", "-c", script, "sh", place]
         inside = subprocess.Popen(command, stdin=-1, stdout=-1, cwd=place)
         assert inside.stdout
         inside.stdout.readline()

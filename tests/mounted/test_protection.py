@@ -18,7 +18,17 @@ import psutil
 import pytest
 
 from cryofs.fuse.control import is_mounted
-from tests.support import archive, cryofs, keep_group_out, mounted, run_in_process, same_tree, simulated, wait_for
+from tests.support import (
+    DETACH_MOUNTS,
+    archive,
+    cryofs,
+    keep_group_out,
+    mounted,
+    run_in_process,
+    same_tree,
+    simulated,
+    wait_for,
+)
 
 pytestmark = [
     pytest.mark.mounted,
@@ -194,7 +204,7 @@ def as_user(session: Path, place: Path) -> Iterator[Callable[[str], subprocess.C
         environment.pop(name, None)
 
     def run(script: str) -> subprocess.CompletedProcess[str]:
-        command = ["unshare", "-m", "sh", "-c", OPEN_DEVICE + script]
+        command = ["unshare", "-m", "sh", "-c", DETACH_MOUNTS + OPEN_DEVICE + script]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
     yield run
