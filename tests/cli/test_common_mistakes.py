@@ -17,7 +17,7 @@ from cryofs.cli import main
 from cryofs.fuse.control import is_mounted
 from cryofs.movies.gain_library import reference_sha256
 from cryofs.storage.checksum_lists import update
-from tests.support import SHAPE, cryofs, header, simulated, wait_for
+from tests.support import DETACH_MOUNTS, SHAPE, cryofs, header, mounted, run_in_process, simulated, wait_for
 
 as_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
 needs_fuse = pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="needs /dev/fuse")
@@ -31,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("mistakes")
     for number in range(2):
         simulated(base / "session" / f"{number}.mrc", seed=number)
-    cryofs("compress", "session", "-o", "archive", cwd=base)
+    run_in_process("compress", "session", "-o", "archive", cwd=base)
     (base / "notes.txt").write_text("300 kV")
     (base / "eer").mkdir()
     write_eer(base / "eer" / "x.eer", random_frames(20, (64, 80), 0.02, Widths()), (64, 80), Widths())
@@ -240,7 +240,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
 def test_mistake_is_one_line_with_a_remedy(here: Path, mistake: Mistake) -> None:
     mistake.prepare()
-    line = error_line(cryofs(*mistake.command.split(), check=False), mistake.code)
+    line = error_line(run_in_process(*mistake.command.split(), check=False), mistake.code)
     for part in mistake.message:
         assert part in line
     assert not any(is_mounted(here / place) for place in ("mnt", "archive", "archive/mnt", "."))
@@ -253,7 +253,7 @@ def test_unsuitable_gain_is_reported_for_each_movie(here: Path) -> None:
         ("small", "of another size (5 x 6, its frames are 300 x 257)"),
         ("ones", "it gives no counts"),
     ):
-        done = cryofs("compress", "session", "-o", name, "--gain", f"{name}.gain.mrc")
+        done = run_in_process("compress", "session", "-o", name, "--gain", f"{name}.gain.mrc")
         (line, *_) = [line for line in done.stderr.splitlines() if "gain reference given" in line]
         assert "session/0.mrc" in line
         assert reason in line
@@ -262,18 +262,18 @@ def test_unsuitable_gain_is_reported_for_each_movie(here: Path) -> None:
 
 def test_verify_without_any_checksum_is_an_error(here: Path) -> None:
     for command in (["verify", "session"], ["verify", "session", "--json"], ["verify", "mnt"]):
-        line = error_line(cryofs(*command, check=False))
+        line = error_line(run_in_process(*command, check=False))
         assert "no file has a checksum; pass the archive (-o of cryofs compress)" in line
 
 
 def test_session_of_copied_files(here: Path) -> None:
-    assert "0 movies, 0 failed, 0 skipped, 1 copied" in cryofs("compress", "eer", "-o", "new").stdout
-    assert "copied" not in cryofs("compress", "eer", "-o", "new", "--only-do-unfinished").stdout
-    assert "0 movies good, 0 failed, 1 other files good" in cryofs("verify", "new").stdout
+    assert "0 movies, 0 failed, 0 skipped, 1 copied" in run_in_process("compress", "eer", "-o", "new").stdout
+    assert "copied" not in run_in_process("compress", "eer", "-o", "new", "--only-do-unfinished").stdout
+    assert "0 movies good, 0 failed, 1 other files good" in run_in_process("verify", "new").stdout
 
 
 def test_stats_without_archived_movies(here: Path) -> None:
-    assert "no archived movies found; pass the folder" in cryofs("stats", "session").stdout
+    assert "no archived movies found; pass the folder" in run_in_process("stats", "session").stdout
 
 
 @pytest.mark.parametrize("command", ["report archive -o", "preview session/0.mrc -o"])
@@ -288,7 +288,7 @@ def test_result_replaces_only_regular_files(here: Path, command: str, kind: str)
         result.symlink_to("pipe")
         os.mkfifo(here / "pipe")
     before = result.lstat()
-    line = error_line(cryofs(*command.split(), result, check=False))
+    line = error_line(run_in_process(*command.split(), result, check=False))
     assert "use the path of a file" in line
     assert str(result) in line
     assert (result.lstat().st_mode, result.lstat().st_ino) == (before.st_mode, before.st_ino)
@@ -296,7 +296,7 @@ def test_result_replaces_only_regular_files(here: Path, command: str, kind: str)
 
 @pytest.mark.parametrize("arguments", [["verify", ""], ["compress", "", "-o", "new"], ["extract", "archive", "-o", ""]])
 def test_empty_argument_is_an_error(here: Path, arguments: list[str]) -> None:
-    line = error_line(cryofs(*arguments, check=False), code=2)
+    line = error_line(run_in_process(*arguments, check=False), code=2)
     assert "empty argument" in line
     assert not (here / "new").exists()
 
@@ -304,12 +304,12 @@ def test_empty_argument_is_an_error(here: Path, arguments: list[str]) -> None:
 @pytest.mark.parametrize("command", ["verify", "stats", "adopt"])
 def test_pipe_is_neither_file_nor_folder(here: Path, command: str) -> None:
     os.mkfifo("pipe.tif")
-    assert "pipe.tif: neither file nor folder" in cryofs(command, "pipe.tif", check=False).stderr
+    assert "pipe.tif: neither file nor folder" in run_in_process(command, "pipe.tif", check=False).stderr
 
 
 @pytest.mark.parametrize("command", ["comprss session -o new", "compress session -o new --gian auto"])
 def test_closest_name_is_suggested(here: Path, command: str) -> None:
-    done = cryofs(*command.split(), check=False)
+    done = run_in_process(*command.split(), check=False)
     assert done.returncode == 2
     assert ("compress" if "comprss" in command else "--gain") in done.stderr.splitlines()[-1]
 
@@ -397,7 +397,7 @@ def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[s
 
 def apart(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a shell script in its own mount namespace; `$C` is the command."""
-    return run(["unshare", "-m", "sh", "-c", f'C="{" ".join(PYTHON)}"; {script}'], **environment)
+    return run(["unshare", "-m", "sh", "-c", f'{DETACH_MOUNTS}C="{" ".join(PYTHON)}"; {script}'], **environment)
 
 
 @as_root
@@ -449,9 +449,9 @@ def mount(here: Path) -> Iterator[Path]:
 
 @needs_fuse
 def test_mount_in_use(mount: Path) -> None:
-    assert "mnt: mounted already; cryofs umount " in error_line(cryofs("mount", "archive", "mnt", check=False))
+    assert "mnt: mounted already; cryofs umount " in error_line(run_in_process("mount", "archive", "mnt", check=False))
     with subprocess.Popen(["sleep", "60"], cwd=mount) as inside:
-        line = error_line(cryofs("umount", "mnt", check=False))
+        line = error_line(run_in_process("umount", "mnt", check=False))
         inside.kill()
     for part in (f"{mount}: ", "busy", f"fuser -vm {mount}", "--lazy"):
         assert part in line
@@ -461,9 +461,9 @@ def test_mount_in_use(mount: Path) -> None:
 def test_mountpoint_behind_a_link(here: Path) -> None:
     Path("link").symlink_to("mnt")
     cryofs("mount", "archive", "link")
-    assert "mnt: mounted already" in error_line(cryofs("mount", "archive", "link", check=False))
+    assert "mnt: mounted already" in error_line(run_in_process("mount", "archive", "link", check=False))
     os.kill(int(os.getxattr("link", "user.cryofs.pid")), signal.SIGKILL)
-    wait_for(lambda: cryofs("stats", "link", check=False).returncode)
+    wait_for(lambda: run_in_process("stats", "link", check=False).returncode)
     assert "removed a stale mount" in cryofs("mount", "archive", "link").stderr
     cryofs("umount", "link")
     assert not is_mounted(here / "mnt")
@@ -477,13 +477,21 @@ def test_mount_by_a_daemon_with_closed_streams(here: Path, closed: str) -> None:
     cryofs("umount", "mnt")
 
 
+@pytest.fixture(scope="module")
+def dead(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a mount `mnt` whose process was killed."""
+    place = Path(shutil.copytree(made, tmp_path_factory.mktemp("dead") / "here"))
+    with mounted(place / "archive", place / "mnt") as mount:
+        os.kill(int(os.getxattr(mount, "user.cryofs.pid")), signal.SIGKILL)
+        wait_for(lambda: run_in_process("stats", mount, check=False).returncode)
+        yield place
+
+
 @needs_fuse
 @pytest.mark.parametrize("command", ["stats mnt", "verify mnt", "info mnt/0.mrc", "mount mnt eer"])
-def test_stale_mount(mount: Path, command: str) -> None:
-    os.kill(int(os.getxattr(mount, "user.cryofs.pid")), signal.SIGKILL)
-    wait_for(lambda: cryofs("stats", mount, check=False).returncode)
-    line = error_line(cryofs(*command.split(), check=False))
+def test_stale_mount(dead: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.chdir(dead)
+    line = error_line(run_in_process(*command.split(), check=False))
     assert "mnt" in line
     assert "stale mount" in line
     assert "cryofs umount" in line
-    cryofs("umount", mount)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from cryofs.config.settings import Settings
-from tests.support import cryofs
+from tests.support import cryofs, run_in_process
 
 
 def test_defaults_and_lines_of_the_file(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_defaults_and_lines_of_the_file(tmp_path: Path) -> None:
     assert facts["cache_size"] == {"value": 8 << 30, "origin": "cryofs.toml", "line": 4}
     assert facts["eer_gain"] == {"value": str(tmp_path / "falcon.gain"), "origin": "cryofs.toml", "line": 5}
     assert facts["readahead"] == {"value": 1 << 20, "origin": "default", "line": None}
-    lines = cryofs("config", tmp_path).stdout.splitlines()
+    lines = run_in_process("config", tmp_path).stdout.splitlines()
     assert len(lines) == len(facts)
     assert any(line.split() == ["jobs", "3", "cryofs.toml,", "line", "2"] for line in lines)
     assert any(line.split() == ["eer_apply_gain", "false", "default"] for line in lines)
@@ -24,6 +24,6 @@ def test_defaults_and_lines_of_the_file(tmp_path: Path) -> None:
 
 def test_invalid_settings_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "cryofs.toml").write_text("cache_sise = 4\n")
-    done = cryofs("config", tmp_path, check=False)
+    done = run_in_process("config", tmp_path, check=False)
     assert done.returncode == 1
     assert "cryofs.toml: unknown setting 'cache_sise'; did you mean cache_size?" in done.stderr

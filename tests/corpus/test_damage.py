@@ -49,25 +49,27 @@ def read_whole(path: Path) -> bytes:
 
 
 def test_a_run_breaks_no_promise(tmp_path: Path) -> None:
-    damage = damage_run(120, 20, tmp_path)
+    # every family of damage of every kind of file, and random damage besides; `make damage` has thousands
+    damage = damage_run(60, 20, tmp_path)
     assert damage.problems == []
-    assert damage.files == 120
+    assert damage.files == 60
     assert damage.good
     # damage of every kind was told, by every command that it concerns
     assert {"DamagedError", "GainError", "SettingsError"} <= damage.errors.keys()
     told = {f"cryofs {name}" for name in ("info", "verify", "extract", "compress", "estimate-gain")}
     assert told <= damage.errors.keys()
-    assert 0 < damage.intact < 60
+    assert 0 < damage.intact < 30
     assert 0 < damage.peak_bytes < MEMORY
 
 
 def test_the_same_seed_makes_the_same_mutants(specimens: list[Specimen]) -> None:
-    def made(seed: int) -> list[tuple[str, bytes | None]]:
-        return [(str(mutant), mutant.data) for mutant in mutants(specimens, 40, seed)]
+    def labelled(made: list[Mutant]) -> list[tuple[str, bytes | None]]:
+        return [(str(mutant), mutant.data) for mutant in made]
 
-    assert made(3) == made(3)
-    assert made(3) != made(4)
-    assert all(mutant.data != mutant.specimen.data for mutant in mutants(specimens, 40, 3))
+    one, same, other = (list(mutants(specimens, 40, seed)) for seed in (3, 3, 4))
+    assert labelled(one) == labelled(same)
+    assert labelled(one) != labelled(other)
+    assert all(mutant.data != mutant.specimen.data for mutant in one)
 
 
 @pytest.mark.parametrize("kind", ["archived", "adopted", "eer", "foreign", "source"])

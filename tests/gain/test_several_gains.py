@@ -14,7 +14,7 @@ from cryofs.gain.estimation import Goal, Limits
 from cryofs.gain.estimation_run import Estimated, EstimationRun
 from cryofs.gain.estimation_state import load, load_all
 from cryofs.movies.gain_library import load_reference, reference_sha256
-from tests.support import cryofs, names, simulated
+from tests.support import names, run_in_process, simulated
 
 DETECTORS = [Detector.make((64, 60), defects=4, seed=seed) for seed in range(3)]
 FRAMES = 24
@@ -49,7 +49,7 @@ def assert_is(reference: Path, gain: int) -> None:
 def test_each_gain_of_a_session_gets_a_reference(tmp_path: Path) -> None:
     gains = {"a.mrc": 0, "b.mrc": 1, "c.mrc": 0, "d.mrc": 2}
     movies = [movie(tmp_path / "session", name, gain) for name, gain in gains.items()]
-    done = cryofs("estimate-gain", tmp_path / "session", "-o", tmp_path / "gain", "--thresh", 3)
+    done = run_in_process("estimate-gain", tmp_path / "session", "-o", tmp_path / "gain", "--thresh", 3)
     references = sorted((tmp_path / "gain").glob("gain-reference*.mrc"), key=lambda path: (len(path.name), path.name))
     references = [path for path in references if "reliablity" not in path.name]
     assert len(references) == 3
@@ -66,7 +66,7 @@ def test_each_gain_of_a_session_gets_a_reference(tmp_path: Path) -> None:
     assert f"  {movies[0]}" not in lines
     assert lines[-1].endswith(f"--gain {tmp_path / 'gain'}")
     # the command in the last line
-    cryofs("compress", tmp_path / "session", "-o", tmp_path / "archive", "--gain", tmp_path / "gain")
+    run_in_process("compress", tmp_path / "session", "-o", tmp_path / "archive", "--gain", tmp_path / "gain")
     for path in movies:
         gain = describe(tmp_path / "archive" / f"{path.name}.tif")["gain"]
         assert (gain["sha256"], gain["name"]) == (reference_sha256(by_movie[str(path)]), by_movie[str(path)].name)
@@ -74,7 +74,7 @@ def test_each_gain_of_a_session_gets_a_reference(tmp_path: Path) -> None:
 
 def test_folder_without_references_is_refused(tmp_path: Path) -> None:
     movie(tmp_path / "session", "a.mrc", 0, 3)
-    done = cryofs("compress", tmp_path / "session", "-o", tmp_path / "archive", "--gain", tmp_path, check=False)
+    done = run_in_process("compress", tmp_path / "session", "-o", tmp_path / "archive", "--gain", tmp_path, check=False)
     assert done.returncode == 1
     assert f"{tmp_path}: no gain reference in this folder" in done.stderr
 

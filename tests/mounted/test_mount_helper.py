@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cryofs.fuse.control import is_mounted
-from tests.support import archive, cryofs, same_tree, simulated, wait_for
+from tests.support import DETACH_MOUNTS, archive, run_in_process, same_tree, simulated, wait_for
 
 HELPER = Path(sys.executable).with_name("mount.cryofs")
 LINKS = (Path("/sbin/mount.cryofs"), Path("/sbin/mount.fuse.cryofs"))
@@ -42,7 +42,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     yield folder
     if is_mounted(folder):
-        cryofs("umount", folder)
+        run_in_process("umount", folder)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_lines_of_fstab(session: Path, place: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("linked")
 def test_a_mount_in_another_namespace(session: Path, place: Path) -> None:
-    with subprocess.Popen(["unshare", "-m", "sh", "-c", "echo; read x"], stdin=-1, stdout=-1) as inside:
+    with subprocess.Popen(["unshare", "-m", "sh", "-c", DETACH_MOUNTS + "echo; read x"], stdin=-1, stdout=-1) as inside:
         assert inside.stdin
         assert inside.stdout
         inside.stdout.readline()
@@ -144,7 +144,7 @@ def test_a_bare_environment(session: Path, place: Path) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         same_tree(session, place)
         wait_for(lambda: "index" in log.read_text())
-        cryofs("umount", place)
+        run_in_process("umount", place)
     finally:
         log.unlink(missing_ok=True)
         if not was_there and log.parent.is_dir():

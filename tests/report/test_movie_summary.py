@@ -11,7 +11,7 @@ from cryofs.errors import DamagedError, SettingsError
 from cryofs.report.movie_summary import MovieSummary, binned, limits, power_spectrum, summarize
 from cryofs.report.preview import save_preview
 from tests.foreign import counts, serialem
-from tests.support import archive, cryofs, movie_values, simulated
+from tests.support import archive, movie_values, run_in_process, simulated
 
 
 def test_sum_dose_and_counts_of_a_movie(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_damaged_movie_is_an_error(tmp_path: Path) -> None:
 
 def test_command(tmp_path: Path) -> None:
     path = serialem(tmp_path / "y.tif", counts())
-    output = cryofs("preview", path, "-o", tmp_path / "y.png").stdout
+    output = run_in_process("preview", path, "-o", tmp_path / "y.png").stdout
     assert "y.tif: 5 frames of 35 \u00d7 48" in output
     assert "mean dose" in output
     assert (tmp_path / "y.png").read_bytes().startswith(b"\x89PNG")

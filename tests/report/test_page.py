@@ -20,7 +20,7 @@ from cryofs.report.page import write_report
 from cryofs.storage.atomic_file import Draft
 from cryofs.text import size_text
 from tests.foreign import counts, serialem
-from tests.support import archive, cryofs, simulated
+from tests.support import archive, run_in_process, simulated
 
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
 BEGIN = 1_760_000_000
@@ -168,12 +168,12 @@ def test_archive_without_movies(tmp_path: Path) -> None:
 
 
 def test_command(damaged: Path, whole: Path, tmp_path: Path) -> None:
-    done = cryofs("report", whole, "-o", tmp_path / "x.html", "--previews", 1)
+    done = run_in_process("report", whole, "-o", tmp_path / "x.html", "--previews", 1)
     assert "6 movies, 0 problems" in done.stdout
-    done = cryofs("report", damaged, "-o", tmp_path / "x.html", "--previews", 0, check=False)
+    done = run_in_process("report", damaged, "-o", tmp_path / "x.html", "--previews", 0, check=False)
     assert done.returncode == 1
     assert "5 movies, 4 problems" in done.stdout
-    done = cryofs("report", "nowhere", "-o", "x.html", check=False)
+    done = run_in_process("report", "nowhere", "-o", "x.html", check=False)
     assert done.returncode == 1
     assert "nowhere: No such file or directory; check the path" in done.stderr
 
