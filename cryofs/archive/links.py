@@ -3,16 +3,12 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 from cryofs.archive.jobs import Job, Kind, Problem
 from cryofs.archive.walking import Link, Places, job_of, named, relative_link, unreadable, walk
+from cryofs.config.choices import LinkChoice
 from cryofs.errors import ArchiveError
 from cryofs.formats.archive_names import is_reference_name
-
-# How a link that leads out of the archive is stored: as a link that is reported, as its target under its own name, or
-# as a link that is accepted.
-LinkChoice = Literal["report", "follow", "keep"]
 
 # The number of links that Linux follows in one path.
 _MAX_HOPS = 40

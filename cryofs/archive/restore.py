@@ -16,6 +16,7 @@ from cryofs.errors import ArchiveError
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage import atomic_file, changes, file_copy, file_links
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import ListReader, mismatch_error
 
 
@@ -50,7 +51,10 @@ class Restorer:
             if not target.is_symlink() or target.readlink() != source.readlink():
                 raise _refused(target, f"it is not a link to {source.readlink()}")
             return False
-        file_links.copy_link(source, target)
+        if target.is_dir() and not target.is_symlink():
+            raise ArchiveError(f"{target}: a folder is in the way of a link; move it, or name another folder with -o")
+        with self._lists.replacing(target):
+            file_links.make_link(target, source.readlink(), overwrite=True)
         return True
 
     def file(self, source: Path, target: Path) -> bool:
@@ -67,9 +71,9 @@ class Restorer:
             Another file has its name.
         """
 
-        def difference(there: int) -> int | None:
-            with source.open("rb") as stored:
-                return file_difference(there, stored.fileno())
+        def difference(there: LocalFile) -> int | None:
+            with LocalFile.open(source) as stored:
+                return file_difference(there, stored)
 
         if self._exists(target, source.stat().st_size, difference):
             self._figures.unchanged += 1
@@ -83,7 +87,7 @@ class Restorer:
         with ArchivedMovie(source.absolute(), self._gains, self._pool) as movie:
             adopted = movie.record.adopted
 
-            def difference(there: int) -> int | None:
+            def difference(there: LocalFile) -> int | None:
                 if adopted is None:
                     return movie_difference(there, movie, on_frame=self._on_frame)
                 found = tiff_difference(there, movie)
@@ -97,7 +101,7 @@ class Restorer:
             self._figures.count(movie)
             return True
 
-    def _exists(self, target: Path, size: int, difference: Callable[[int], int | None]) -> bool:
+    def _exists(self, target: Path, size: int, difference: Callable[[LocalFile], int | None]) -> bool:
         """Return True if a file exists with the same bytes, False if it must be restored; else raise ArchiveError."""
         if self._overwrite:
             return False
@@ -111,8 +115,8 @@ class Restorer:
             raise _refused(target, "it is a symbolic link" if target.is_symlink() else "it is not a regular file")
         if found.st_size != size:
             raise _refused(target, f"it has {found.st_size} bytes, not {size}")
-        with target.open("rb") as there:
-            offset = difference(there.fileno())
+        with LocalFile.open(target) as there:
+            offset = difference(there)
         if offset is not None:
             raise _refused(target, f"it differs from the archive from byte {offset} on")
         return True

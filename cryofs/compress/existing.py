@@ -1,6 +1,5 @@
 """What an archive holds already: movies and files that are done, and files that must not be overwritten."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cryofs.gain.references import References
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.atomic_file import regular_file
+from cryofs.storage.byte_source import LocalFile
 from cryofs.text import as_unicode
 
 
@@ -60,7 +60,7 @@ def is_done(target: Path, info: MovieInfo, references: References) -> bool:
         record = held_movie(target)
     except CryofsError:
         return False
-    if record is None or (record.needed_gain and not references.serve(target.parent, record.needed_gain)):
+    if record is None or (record.needed_gain and not references.provides(target.parent, record.needed_gain)):
         return False
     if record.rendered is not None and info.rendered is not None:
         same_source = msgspec.structs.replace(record.rendered, damaged_frames=[]) == info.rendered
@@ -86,8 +86,8 @@ def refuse_clash(source: Path, target: Path) -> None:
     """Raise ArchiveError if a file would overwrite an archived movie of the same name."""
     if original_name(target.name) is None or not target.is_file():
         return
-    with target.open("rb") as file:
-        if is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(target)):
+    with LocalFile.open(target) as held:
+        if is_archived(held):
             raise ArchiveError(f"{source}: the archive keeps a movie under this name ({target}); rename the file")
 
 

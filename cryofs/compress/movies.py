@@ -138,8 +138,7 @@ class Movies:
         if stored.note:
             listener.note(stored.note)
         if stored.replaced:
-            summary.replaced += 1
-            listener.note(stored.replaced)
+            self._note_replaced(stored.replaced)
         listener.movie_done(job.target, stored.source_bytes, stored.stored_bytes)
 
     def _keep_plain(self, job: Job, reason: CryofsError) -> None:
@@ -150,7 +149,7 @@ class Movies:
             return
         try:
             copy = plain_job(job, self._archive, reason)
-        except CryofsError as error:
+        except (CryofsError, OSError) as error:
             self._ledger.fail(job.source, error)
         else:
             self._ledger.keep_plain(copy, reason)
@@ -162,5 +161,12 @@ class Movies:
         return not strict and is_copy(job.source, plain) and self._lists.recorded(plain) is not None
 
     def _remove_plain_copy(self, job: Job) -> None:
-        if job.kind is Kind.MOVIE:
-            remove_plain_copy(self._archive / job.target, self._archive / plain_target(job), self._lists)
+        if job.kind is not Kind.MOVIE:
+            return
+        archived, plain = self._archive / job.target, self._archive / plain_target(job)
+        if replaced := remove_plain_copy(archived, plain, job.source, self._lists):
+            self._note_replaced(replaced)
+
+    def _note_replaced(self, text: str) -> None:
+        self._ledger.summary.replaced += 1
+        self._ledger.listener.note(text)

@@ -1,8 +1,8 @@
-"""Read a movie once, in order, in bands of rows, which are summed and handed to the encoder.
+"""Read a movie once, in order, in row blocks, which are summed and passed to the encoders.
 
-Threads: the movie's own thread iterates and reads; a second thread computes the sums, in the same order; a band belongs
-to one worker, which releases its memory. The number of pieces of memory limits how many bands are in progress, so that
-a fast reader waits for the workers.
+Threads: the movie's own thread iterates and reads; a second thread computes the checksums, in the same order; a row
+block belongs to one worker, which releases its memory. The number of pieces of memory limits how many row blocks are in
+progress, so that a fast reader waits for the encoders.
 """
 
 import hashlib
@@ -43,12 +43,12 @@ class Workers:
     scratch: Scratch = field(default_factory=Scratch)
 
     @property
-    def bands_ahead(self) -> int:
-        """Bands in memory at a time: one per thread, one being read, one being summed, and one waiting."""
+    def row_blocks_ahead(self) -> int:
+        """Row blocks in memory at a time: one per thread, one being read, one being summed, and one waiting."""
         return self.threads + 3
 
 
-class BandMemory:
+class RowBlockMemory:
     """A fixed number of pieces of memory, reused in last-in first-out order so that spare ones stay untouched."""
 
     def __init__(self, pieces: int, piece_bytes: int):
@@ -61,30 +61,30 @@ class BandMemory:
         return self._free.get()[:size]
 
     def give_back(self, memory: NDArray[np.uint8]) -> None:
-        """Release the memory of a band."""
+        """Release the memory of a row block."""
         whole = memory.base
         assert isinstance(whole, np.ndarray)
         self._free.put(whole)
 
 
 @dataclass(frozen=True)
-class Band:
+class RowBlock:
     """Adjacent rows of a frame: their strips, and their bytes in reused memory.
 
     Attributes
     ----------
     summed : Future
-        Done when the sums include the band.
+        Done when the sums include the row block.
     """
 
     strips: range
     rows: slice
     raw: NDArray[np.uint8]
     summed: Future[None]
-    memory: BandMemory
+    memory: RowBlockMemory
 
     def done(self) -> None:
-        """Release the memory once the sums include the band."""
+        """Release the memory once the sums include the row block."""
         try:
             self.summed.result()
         finally:
@@ -127,27 +127,27 @@ class OriginalSums:
 
 
 def read_frames(
-    movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: BandMemory, workers: Workers
-) -> Iterator[Iterator[Band]]:
-    """Yield the bands of each frame; the caller must consume them before the next frame.
+    movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: RowBlockMemory, workers: Workers
+) -> Iterator[Iterator[RowBlock]]:
+    """Yield the row blocks of each frame; the caller must consume them before the next frame.
 
-    The header and all frames are added to `sums`, each band before it is released.
+    The header and all frames are added to `sums`, each row block before it is released.
     """
     row_bytes = movie.mrc_header.row_bytes
     # the first strip holds the last rows
     groups = [(strips, layout.frame_rows(strips)) for strips in reversed(layout.strip_groups())]
 
-    def bands(read_rows: ReadRows) -> Iterator[Band]:
+    def blocks(read_rows: ReadRows) -> Iterator[RowBlock]:
         for strips, rows in groups:
             raw = memory.take((rows.stop - rows.start) * row_bytes)
             read_rows(rows.start, raw)
             last = rows.stop == layout.ny
-            yield Band(strips, rows, raw, summing.submit(sums.add_rows, raw, last), memory)
+            yield RowBlock(strips, rows, raw, summing.submit(sums.add_rows, raw, last), memory)
 
     with ThreadPoolExecutor(1, "sums") as summing:
         summing.submit(sums.add, movie.header)
         for read_rows in movie.in_order(workers.pool, workers.threads):
-            yield bands(read_rows)
+            yield blocks(read_rows)
 
 
 def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
@@ -158,7 +158,7 @@ def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
         offset += len(piece)
 
 
-def largest_band(movie: SourceMovie, layout: PageLayout) -> int:
-    """Return the size of the largest band of a frame."""
+def largest_row_block(movie: SourceMovie, layout: PageLayout) -> int:
+    """Return the size of the largest row block of a frame."""
     heights = [rows.stop - rows.start for rows in map(layout.frame_rows, layout.strip_groups())]
     return int(max(heights)) * movie.mrc_header.row_bytes

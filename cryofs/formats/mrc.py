@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import FormatError, UnsupportedError
-from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.byte_source import ByteSource
 
 MAIN_HEADER_BYTES = 1024
 # Real extended headers reach about 1 MB; a claim far beyond that is a damaged header, and is refused before
@@ -97,17 +97,11 @@ class MrcHeader:
         return "" if len(self.raw) == MAIN_HEADER_BYTES else self.raw[104:108].decode("latin-1").strip("\0 ")
 
 
-def read_header(descriptor: int, size: int, name: str, max_extended: int = MAX_EXTENDED_HEADER_BYTES) -> MrcHeader:
+def read_header(source: ByteSource, max_extended: int = MAX_EXTENDED_HEADER_BYTES) -> MrcHeader:
     """Read and check the header of an MRC file.
 
     Parameters
     ----------
-    descriptor : int
-        Open file.
-    size : int
-        Its size in bytes.
-    name : str
-        How error messages call it.
     max_extended : int
         Longest extended header that is not absurd.
 
@@ -117,7 +111,8 @@ def read_header(descriptor: int, size: int, name: str, max_extended: int = MAX_E
         No MRC file, an unsupported mode, absurdly large frames, or fewer bytes than the header promises. Nothing large
         is allocated before.
     """
-    main = read_up_to(descriptor, MAIN_HEADER_BYTES, 0)
+    name, size = source.name, source.size
+    main = source.read(MAIN_HEADER_BYTES, 0)
     if len(main) < MAIN_HEADER_BYTES:
         raise FormatError(
             f"{name}: {len(main)} bytes are too few for an MRC header; truncated or no MRC; copy it again or remove it"
@@ -141,7 +136,7 @@ def read_header(descriptor: int, size: int, name: str, max_extended: int = MAX_E
         except FormatError as error:
             problems[byte_order] = error
             continue
-        extended = read_up_to(descriptor, nsymbt, MAIN_HEADER_BYTES)
+        extended = source.read(nsymbt, MAIN_HEADER_BYTES)
         if len(extended) < nsymbt:
             raise FormatError(f"{name}: the extended header ends early; the file is shrinking or unreadable")
         return MrcHeader(main + extended, byte_order, nx, ny, nz, mode)

@@ -80,7 +80,7 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
     except OSError as error:
         if error.errno in _DEAD:
             raise MountError(
-                f"{path}: a dead mount, its process is gone; clear it with cryofs umount {path}"
+                f"{path}: stale mount, its process has ended; remove it with cryofs umount {path}"
             ) from error
         if error.errno == errno.EACCES and is_mounted(path.absolute()):
             raise MountError(

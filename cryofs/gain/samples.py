@@ -1,4 +1,4 @@
-"""A few strips of a movie, from which it is decided how to store the whole."""
+"""A few strips of a movie, used to decide how to store it."""
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _PLACES = 3
 
 @dataclass(frozen=True)
 class Sample:
-    """Whole rows of a frame: which, and their values, shape (rows, nx)."""
+    """Complete rows of a frame, and their values with shape (rows, nx)."""
 
     rows: slice
     values: NDArray[Any]
@@ -26,7 +26,7 @@ _taken: MutableMapping[SourceMovie, list[Sample]] = WeakKeyDictionary()
 
 
 def take_samples(movie: SourceMovie) -> list[Sample]:
-    """Return samples from the bottom of the first frame, the middle of the middle one and the top of the last one."""
+    """Return samples of the bottom of the first frame, the middle of the middle frame and the top of the last."""
     if (samples := _taken.get(movie)) is None:
         frames, ny, _ = movie.shape
         height = min(_ROWS, ny)

@@ -5,7 +5,6 @@ Thread safety: a `GainLibrary` may be shared; its lock guards the tables, never 
 
 import contextlib
 import hashlib
-import os
 import stat
 import threading
 import weakref
@@ -19,7 +18,7 @@ from cryofs.formats import mrc
 from cryofs.formats.archive_names import GAIN_REFERENCE, is_reference_name
 from cryofs.kernels.from_counts import Arithmetic, GainReference
 from cryofs.movies.mrc import MrcMovie
-from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.byte_source import ByteSource, LocalFile
 from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import FileState, is_still, state_of
 
@@ -119,9 +118,9 @@ def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
     return header + reference.gain.astype("<f4").tobytes()
 
 
-def is_estimated(descriptor: int) -> bool:
-    """Return True if an open file is a gain reference that cryofs estimated, by the label of its header."""
-    return read_up_to(descriptor, len(_LABEL), _LABEL_PLACE) == _LABEL.encode()
+def is_estimated(source: ByteSource) -> bool:
+    """Return True if a file is a gain reference that cryofs estimated, by the label of its header."""
+    return source.read(len(_LABEL), _LABEL_PLACE) == _LABEL.encode()
 
 
 def _detail(movie: MrcMovie) -> NDArray[np.float32]:
@@ -140,11 +139,8 @@ def bytes_sha256(data: bytes) -> str:
 
 def reference_sha256(path: Path) -> str:
     """SHA-256 of a gain reference file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return file_sha256(descriptor)
-    finally:
-        os.close(descriptor)
+    with LocalFile.open(path) as source:
+        return file_sha256(source)
 
 
 class GainLibrary:
@@ -211,8 +207,8 @@ class GainLibrary:
 
     def preload(self, folder: Path) -> None:
         """Load the nearest reference of a folder, if there is a good one, so that no reader waits for it."""
-        for path in self.paths(folder)[:1]:
-            with contextlib.suppress(CryofsError, OSError):
+        with contextlib.suppress(CryofsError, OSError):
+            for path in self.paths(folder)[:1]:
                 self.get(self.sha256(path), folder, str(path))
 
     def sha256(self, path: Path) -> str:
@@ -229,5 +225,10 @@ class GainLibrary:
 
 
 def _is_reference(path: Path) -> bool:
-    """Whether a file is one of the archive's own; a link could lead out of it, or to what has no end."""
-    return is_reference_name(path.name) and stat.S_ISREG(path.lstat().st_mode)
+    """Return True if a file is one of the archive's own; a link could lead out of it, or to an endless file."""
+    if not is_reference_name(path.name):
+        return False
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False  # removed since the folder was listed

@@ -113,11 +113,15 @@ def naming(target: Path) -> Iterator[None]:
 
 
 def regular_file(path: Path) -> os.stat_result | None:
-    """Return the inode of a regular file, or None if the path is a link, another kind of file, or missing."""
+    """Return the inode of a regular file; None if the path is another kind of file, missing, or too long a name."""
     try:
         found = path.lstat()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise
     return found if stat.S_ISREG(found.st_mode) else None
 
 

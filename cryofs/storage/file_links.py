@@ -7,22 +7,23 @@ from cryofs.storage import changes
 from cryofs.storage.atomic_file import DRAFT_PREFIX, naming, sync_folder
 
 
-def make_link(target: Path, text: Path) -> bool:
-    """Make a symbolic link, replacing one that leads elsewhere; False if it exists already."""
+def make_link(target: Path, text: Path, *, overwrite: bool = False) -> bool:
+    """Make a symbolic link, replacing a link that leads elsewhere or, with `overwrite`, a file.
+
+    Returns
+    -------
+    bool
+        False if it exists already.
+    """
     if target.is_symlink() and target.readlink() == text:
         return False
-    if target.exists() and not target.is_symlink():
+    if not overwrite and target.exists() and not target.is_symlink():
         raise FileExistsError(f"{target}: not a symbolic link, so it is not replaced by one; remove it")
     made = _draft_name(target)
     with naming(target):
         changes.disk.link_to(text, made)
     _publish(made, target)
     return True
-
-
-def copy_link(source: Path, target: Path) -> None:
-    """Make a symbolic link like another, replacing one that leads elsewhere."""
-    make_link(target, source.readlink())
 
 
 def link_file(first: Path, target: Path) -> None:

@@ -11,8 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.support import DETACH_MOUNTS
+
 HOME = Path("/home/reader")
-_BUILD = """
+_BUILD = (
+    DETACH_MOUNTS
+    + """
 set -e
 world=$1 script=$2; shift 2
 mount -t tmpfs cryofs-docs "$world"
@@ -35,6 +39,7 @@ mkdir -p "$world/root$HOME"
 for each in "$@"; do cp -a "$each/." "$world/root/"; done
 exec chroot "$world/root" bash -c 'cd "$HOME" && exec bash -e -c "$0"' "$script"
 """
+)
 
 
 def _mount_of(path: Path) -> Path:
@@ -53,6 +58,8 @@ def run(script: str, place: Path, trees: Sequence[Path] = ()) -> subprocess.Comp
         Folders whose content is copied to the root of the world.
     """
     environment = {
+        # the sources that are tested, where another place is installed
+        **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
         "HOME": str(HOME),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin",
         "LANG": "C.UTF-8",
