@@ -12,7 +12,7 @@ from cryofs.formats.record import Blob
 from cryofs.kernels import to_counts
 from cryofs.kernels.from_counts import Exceptions
 from cryofs.movies.source import SourceMovie
-from cryofs.storage.checksums import quick_sum
+from cryofs.storage.checksums import xxh3_checksum
 
 # Frames whose bands are being encoded, and frames being joined, before the oldest is waited for.
 _FRAMES_AHEAD = 2
@@ -106,7 +106,7 @@ def _encode_band(movie: SourceMovie, plan: Plan, band: Band, scratch: Scratch) -
             form = to_counts.divide(values, plan.reference.gain, band.rows, layout.dtype, memory)
         width, step = values.shape[1], layout.rows_per_strip
         strips = [plan.candidate.encode(form.stored[top : top + step]) for top in range(0, len(values), step)]
-        start, sums = band.rows.start * width, list(map(quick_sum, strips))
+        start, sums = band.rows.start * width, list(map(xxh3_checksum, strips))
         return _EncodedBand(strips, sums, start, form.exceptions, form.beyond, form.lowest, form.highest)
     finally:
         band.done()

@@ -33,7 +33,7 @@ from cryofs.movies.source import SourceMovie
 from cryofs.storage.atomic_file import Draft, draft
 from cryofs.storage.byte_source import read_exactly
 from cryofs.storage.checksum_lists import replacing
-from cryofs.storage.checksums import quick_sum
+from cryofs.storage.checksums import xxh3_checksum
 from cryofs.text import as_unicode, percent
 from cryofs.version import VERSION
 
@@ -217,7 +217,7 @@ def _check_frame(
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
     try:
         # a decoder may crash on strips that are not those encoded
-        same = list(map(quick_sum, strips)) == frame.strip_sums
+        same = list(map(xxh3_checksum, strips)) == frame.strip_sums
         stored = StoredFrame(dict(enumerate(strips)), decoder.unpack_exceptions(packed, count, near))
         same = same and decoder.original_sum(stored, workers.scratch.take(decoder.piece_bytes)) == original_sum
     except CryofsError as error:

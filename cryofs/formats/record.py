@@ -20,7 +20,7 @@ from zlib_ng import zlib_ng
 from cryofs.codecs.codec import Compression, Predictor
 from cryofs.errors import DamagedError
 from cryofs.storage.byte_source import read_exactly, read_up_to
-from cryofs.storage.checksums import quick_sum
+from cryofs.storage.checksums import xxh3_checksum
 
 VERSION = 2
 MAGIC = b"\x89cryofs\n"
@@ -194,7 +194,7 @@ class Record(msgspec.Struct, frozen=True):
 def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
     """Deflate `data`; the blob's offset is still to be set."""
     stored = bytes(zlib_ng.compress(data))
-    return Blob(0, len(stored), len(data), quick_sum(data)), stored
+    return Blob(0, len(stored), len(data), xxh3_checksum(data)), stored
 
 
 def deflated_size(data: bytes) -> int:
@@ -225,7 +225,7 @@ def read_blob(descriptor: int, blob: Blob, name: str) -> bytes:
         data = zlib.decompressobj().decompress(stored, blob.size + 1)
     except zlib.error as error:
         raise DamagedError(f"{name}: a part of its record is damaged ({error}); restore it from a backup") from error
-    if len(data) != blob.size or quick_sum(data) != blob.sum:
+    if len(data) != blob.size or xxh3_checksum(data) != blob.sum:
         raise DamagedError(f"{name}: a part of its record is damaged; restore it from a backup")
     return data
 
@@ -233,7 +233,7 @@ def read_blob(descriptor: int, blob: Blob, name: str) -> bytes:
 def encode_record(record: Record, offset: int) -> bytes:
     """Record and footer, to be stored at `offset`, the end of the file."""
     body = zlib.compress(msgspec.json.encode(record))
-    digest = bytes.fromhex(quick_sum(body))
+    digest = bytes.fromhex(xxh3_checksum(body))
     return body + _FOOTER.pack(MAGIC, VERSION, 0, offset, len(body), digest)
 
 
@@ -276,7 +276,7 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
     if zero or length > min(size, _MAX_TEXT_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: its footer is damaged; restore it from a backup")
     body = read_exactly(descriptor, length, offset, f"{name}, its record")
-    if quick_sum(body) != digest.hex():
+    if xxh3_checksum(body) != digest.hex():
         raise DamagedError(f"{name}: its record is damaged; restore it from a backup")
     try:
         text = zlib.decompressobj().decompress(body, min(_MOST_TEXT * size, _MAX_TEXT_BYTES))

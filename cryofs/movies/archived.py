@@ -20,7 +20,7 @@ from cryofs.movies.frame_decoder import FrameDecoder, StoredFrame, pieces_of
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.storage.byte_source import read_exactly
-from cryofs.storage.checksums import quick_sum
+from cryofs.storage.checksums import xxh3_checksum
 from cryofs.storage.file_state import is_open_still
 
 # Frames of fewer bands are decoded whole at once.
@@ -119,7 +119,7 @@ class ArchivedMovie(Movie):
         with self._telling(index):
             frame = self.record.frames[index]
             raw = self._decode(stored, memory)
-            if quick_sum(raw) != frame.sum:
+            if xxh3_checksum(raw) != frame.sum:
                 raise DamagedError("the decoded frame has another sum than recorded")
             return raw
 
@@ -246,7 +246,7 @@ class ArchivedMovie(Movie):
         for number in numbers:
             size, offset = frame.byte_counts[number], frame.offsets[number]
             strips[number] = read_exactly(self._descriptor, size, offset, f"strip {number}")
-            if quick_sum(strips[number]) != frame.strip_sums[number]:
+            if xxh3_checksum(strips[number]) != frame.strip_sums[number]:
                 raise DamagedError(f"strip {number} has another sum than recorded")
         return strips
 

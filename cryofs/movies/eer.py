@@ -182,7 +182,7 @@ class EerMovie(SourceMovie):
         # compiled code takes a third of a second to load, which only those who render should wait for
         from cryofs.kernels import eer_events
 
-        added = eer_events.add_up(
+        added = eer_events.sum_events(
             streams.words, streams.starts, streams.ends, *self.index.geometry, self.rendering.upsampling, memory
         )
         whole = {frame for frame, count in zip(frames, added.events.tolist(), strict=True) if count >= 0}

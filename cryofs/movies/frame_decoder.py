@@ -15,7 +15,7 @@ from cryofs.formats import exception_block, mrc
 from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.tiff_pages import PageLayout
 from cryofs.kernels.from_counts import Exceptions, GainReference, array_in, widen
-from cryofs.storage.checksums import RunningSum
+from cryofs.storage.checksums import RunningChecksum
 
 _ROWS_AT_ONCE = 256
 # Strips that compiled code decodes in the time of one and a half.
@@ -84,7 +84,7 @@ class FrameDecoder:
 
     def original_sum(self, stored: StoredFrame, memory: NDArray[np.uint8]) -> str:
         """XXH3-128 of the original bytes of a frame, a few rows at a time, which stay in the processor's cache."""
-        whole = RunningSum()
+        whole = RunningChecksum()
         for piece in reversed(pieces_of(range(len(stored.strips)))):
             rows = self.layout.frame_rows(piece)
             page_rows = self.page_rows(stored.strips, piece, memory)

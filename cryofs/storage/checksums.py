@@ -14,12 +14,12 @@ from cryofs.storage.byte_source import fill
 _CHUNK = 4 << 20
 
 
-def quick_sum(data: bytes | NDArray[Any]) -> str:
+def xxh3_checksum(data: bytes | NDArray[Any]) -> str:
     """XXH3-128 of contiguous data, as 32 hexadecimal digits."""
     return xxhash.xxh3_128_hexdigest(data if isinstance(data, bytes) else data.data)
 
 
-class RunningSum:
+class RunningChecksum:
     """XXH3-128 of data that come in pieces."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class RunningSum:
         self._sum.update(piece.data)
 
     def result(self) -> str:
-        """Sum of all pieces, as `quick_sum` has it."""
+        """Sum of all pieces, as `xxh3_checksum` has it."""
         return self._sum.hexdigest()
 
 

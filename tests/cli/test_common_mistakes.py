@@ -179,7 +179,7 @@ MISTAKES = {
     ),
     "an EER gain of another detector": Mistake(
         "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain small.gain.mrc",
-        ("small.gain.mrc: a gain reference of 5 x 6 does not serve", "of this detector"),
+        ("small.gain.mrc: a gain reference of 5 x 6 does not fit", "of this detector"),
     ),
     "an EER movie without a noted dose": Mistake(
         "compress eer -o new --eer tiff --eer-dose-per-fraction 1", ("x.eer: ", "use --eer-grouping")

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from cryofs.formats.record import MAGIC, VERSION, Record, read_record
-from cryofs.storage.checksums import RunningSum, quick_sum
+from cryofs.storage.checksums import RunningChecksum, xxh3_checksum
 from tests import hostile
 from tests.conftest import open_bytes
 from tests.corpus.specimens import Kind, Specimen
@@ -190,7 +190,7 @@ def _record_of(data: bytes) -> tuple[Record, int]:
 def signed(data: bytes, body: bytes) -> bytes:
     """A file with another (deflated) record, the sum of which is right."""
     start = _record_of(data)[1]
-    footer = struct.pack("<8sIIQQ16s", MAGIC, VERSION, 0, start, len(body), bytes.fromhex(quick_sum(body)))
+    footer = struct.pack("<8sIIQQ16s", MAGIC, VERSION, 0, start, len(body), bytes.fromhex(xxh3_checksum(body)))
     return data[:start] + body + footer
 
 
@@ -347,7 +347,7 @@ def _with_exceptions(data: bytes, stored: bytes, size: int) -> bytes:
 
 
 def _zeros_blob(place: int, stored: bytes, size: int) -> dict[str, Any]:
-    total = RunningSum()
+    total = RunningChecksum()
     for _ in range(size >> 20 if size <= BOMB_BYTES else 0):
         total.add(np.zeros(1 << 20, np.uint8))
     total.add(np.zeros(size % (1 << 20), np.uint8))
@@ -366,13 +366,13 @@ def _with_strip(data: bytes, stored: bytes) -> bytes:
     body = json.loads(msgspec.json.encode(record))
     body["frames"][-1]["offsets"][0] = place
     body["frames"][-1]["byte_counts"][0] = len(stored)
-    body["frames"][-1]["strip_sums"][0] = quick_sum(stored)
+    body["frames"][-1]["strip_sums"][0] = xxh3_checksum(stored)
     return _resigned(data[:place] + stored, place + len(stored), body)
 
 
 def _resigned(data: bytes, place: int, plain: dict[str, Any]) -> bytes:
     body = zlib.compress(json.dumps(plain).encode())
-    footer = struct.pack("<8sIIQQ16s", MAGIC, VERSION, 0, place, len(body), bytes.fromhex(quick_sum(body)))
+    footer = struct.pack("<8sIIQQ16s", MAGIC, VERSION, 0, place, len(body), bytes.fromhex(xxh3_checksum(body)))
     return data[:place] + body + footer
 
 

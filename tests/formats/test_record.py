@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cryofs.errors import DamagedError
 from cryofs.formats import record
 from cryofs.formats.record import Adopted, Blob, Frame, FrameExceptions, Gain, Original, Record, Rendered
-from cryofs.storage.checksums import quick_sum
+from cryofs.storage.checksums import xxh3_checksum
 from tests.conftest import open_bytes
 
 SIZES = st.integers(0, 2**63 - 1)
@@ -108,7 +108,7 @@ def archived(data: bytes) -> bool:
 
 def with_footer(body: bytes, version: int = record.VERSION) -> bytes:
     """A file that ends in `body` and a footer that fits it."""
-    digest = bytes.fromhex(quick_sum(body))
+    digest = bytes.fromhex(xxh3_checksum(body))
     return TIFF + body + struct.pack("<8sIIQQ16s", record.MAGIC, version, 0, len(TIFF), len(body), digest)
 
 
@@ -217,7 +217,7 @@ def test_a_record_of_a_sparse_file_has_a_largest_size(monkeypatch: pytest.Monkey
     body = zlib.compress(text[:-1] + b" " * (64 << 20) + text[-1:])
     place = 1 << 34
     footer = struct.pack(
-        "<8sIIQQ16s", record.MAGIC, record.VERSION, 0, place, len(body), bytes.fromhex(quick_sum(body))
+        "<8sIIQQ16s", record.MAGIC, record.VERSION, 0, place, len(body), bytes.fromhex(xxh3_checksum(body))
     )
     with open_bytes(TIFF) as descriptor:
         os.pwrite(descriptor, body + footer, place)
