@@ -1,12 +1,12 @@
-"""The record: what an archived movie remembers of its original, behind the last TIFF page of the same file.
+"""The record: metadata of the original file, stored after the last TIFF page of an archived movie.
 
 Layout of the end of the file::
 
     TIFF | blobs | record | footer
 
-The record is deflated JSON. The footer is the last 48 bytes, so that one read at the end of a file finds everything:
-magic (8 bytes), version and zero (uint32 each), offset and length of the record (uint64 each), its XXH3-128; all
-little-endian. No TIFF tag refers to any of it, so no TIFF reader meets a tag that it does not know.
+The record is deflated JSON. The footer is the last 48 bytes, so that one read at the end of a file locates everything:
+magic (8 bytes), version and zero (uint32 each), offset and length of the record (uint64 each), XXH3-128 of the record;
+all little-endian. No TIFF tag refers to it, so TIFF readers do not encounter unknown tags.
 """
 
 import os
@@ -24,30 +24,30 @@ from cryofs.storage.checksums import xxh3_checksum
 
 VERSION = 2
 MAGIC = b"\x89cryofs\n"
-# Stands in the ImageDescription of the first page, near the start of the file: it tells an archived movie whose end is
-# missing from a TIFF of somebody else.
+# ImageDescription of the first page, near the start of the file. It distinguishes a truncated archived movie from a
+# TIFF of another program.
 MARK = "archived by cryofs; record at the end of this file"
 
 _FOOTER = struct.Struct("<8sIIQQ16s")
 HEAD_BYTES = 4096
-# The bytes behind the last frame are stored in pieces of so many; none is longer.
+# Largest piece in which the bytes after the last frame are stored.
 TRAILING_PIECE_BYTES = 16 << 20
-# Characters of a record for each byte of the file, at most: what it says of a strip or a frame takes a tag or an image
-# directory of the TIFF, too.
+# Largest number of characters of a record per byte of the file. Each strip and frame in a record also takes bytes in
+# the TIFF directories.
 _MOST_TEXT = 16
-# And of any record, as a file may be sparse: those of four million strips.
+# Largest record of any file, enough for four million strips; needed because a file may be sparse.
 _MAX_TEXT_BYTES = 256 << 20
-# Bytes that deflate adds to a blob that it cannot make shorter, at most: as many again, and some.
+# A stored blob has at most twice its original size plus this many bytes.
 _BLOB_OVERHEAD = 1024
 
 
-# What a file can hold of anything, and permission bits.
+# Valid ranges of sizes and of permission bits.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 
 
 class Blob(msgspec.Struct, frozen=True):
-    """Deflated bytes in the file: where, how many stored, how many original, and the XXH3-128 of the original ones."""
+    """Deflated bytes in the file: offset, stored size, original size, and XXH3-128 of the original bytes."""
 
     offset: Count
     stored: Count
@@ -56,7 +56,7 @@ class Blob(msgspec.Struct, frozen=True):
 
 
 class FrameExceptions(msgspec.Struct, frozen=True):
-    """How many values of a frame are exceptions, how many of these are near, and where they are stored."""
+    """Exceptions of a frame: their number, how many of them are near, and the blob that contains them."""
 
     count: Count
     blob: Blob
@@ -64,7 +64,7 @@ class FrameExceptions(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """A frame: XXH3-128 of its original bytes, its strips in the file and the XXH3-128 of each, its exceptions."""
+    """A frame: XXH3-128 of its original bytes, location and XXH3-128 of each strip, exceptions."""
 
     sum: str
     offsets: list[Count]
@@ -74,13 +74,13 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class Original(msgspec.Struct, frozen=True):
-    """The original file; times in nanoseconds, mode as in stat (permission bits).
+    """The original file. Times are in nanoseconds; mode contains the permission bits of stat.
 
     Attributes
     ----------
     sha256 : str or None
-        None for fractions of EER movies and adopted TIFF movies, as there was no such file; their header and frames
-        have sums of their own.
+        None for EER fractions and adopted TIFF movies, because no such file existed. Their header and frames have
+        separate checksums.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Original(msgspec.Struct, frozen=True):
 
 
 class Gain(msgspec.Struct, frozen=True):
-    """The gain reference that the counts are to be multiplied with, by content; name and arithmetic are hints."""
+    """The gain reference of the counts, identified by its SHA-256; name and arithmetic are hints."""
 
     sha256: str
     name: str
@@ -100,14 +100,14 @@ class Gain(msgspec.Struct, frozen=True):
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """The EER file that a movie of fractions was rendered from, and how.
+    """The EER file from which a movie of fractions was rendered, and the options.
 
     Attributes
     ----------
     frames : int
-        Frames as the camera took them.
+        Number of camera frames.
     damaged_frames : list of int
-        Those that were left out.
+        Camera frames excluded as damaged.
     """
 
     name: str
@@ -120,12 +120,12 @@ class Rendered(msgspec.Struct, frozen=True):
 
 
 class Adopted(msgspec.Struct, frozen=True):
-    """The TIFF file of another program that got this record: the first bytes of the file, and the SHA-256 of these.
+    """The adopted TIFF file of another program: size and SHA-256 of the bytes before this record.
 
     Attributes
     ----------
     gain : Gain or None
-        The gain reference that lay nearest. It is not applied; its loss is noticed.
+        The gain reference closest to the movie. It is not applied, but its absence is reported.
     """
 
     name: str
@@ -135,14 +135,14 @@ class Adopted(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Everything needed to give back the original file, besides pixels and gain reference.
+    """Everything needed to restore the original file, except pixels and gain reference.
 
     Attributes
     ----------
     header : Blob
         All bytes before the first frame.
     trailing : list of Blob
-        All bytes behind the last one, in pieces.
+        All bytes after the last frame, in pieces.
     shape : tuple
         Frames, rows, columns.
     mrc_mode : int
@@ -152,13 +152,13 @@ class Record(msgspec.Struct, frozen=True):
     stored_dtype : str
         Type of the TIFF pixels.
     gain : Gain or None
-        None: the pixels are the values themselves.
+        None if the pixels are the values.
     coder : str
-        Which of the candidates encoded the strips; reading does not depend on it.
+        Name of the encoder of the strips; not needed for reading.
     rendered : Rendered or None
-        Where the original is no file, but made from an EER file.
+        Set if the movie was rendered from an EER file.
     adopted : Adopted or None
-        Where the original is no file, but made from the TIFF of another program that this file begins with.
+        Set if the movie is the TIFF of another program, with this record appended.
     """
 
     original: Original
@@ -181,44 +181,47 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def source_bytes(self) -> int:
-        """Size of the file that was archived: the original, the EER file that it was rendered from, or the TIFF."""
+        """Size of the source file: the original MRC, the rendered EER or the adopted TIFF file."""
         source = self.rendered or self.adopted or self.original
         return source.bytes
 
     @property
     def needed_gain(self) -> Gain | None:
-        """The gain reference without which the movie cannot be used."""
+        """Gain reference required to use the movie, or None."""
         return self.adopted.gain if self.adopted else self.gain
 
 
 def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
-    """Deflate `data`; the blob's offset is still to be set."""
+    """Deflate `data`; the caller sets the offset of the blob."""
     stored = bytes(zlib_ng.compress(data))
     return Blob(0, len(stored), len(data), xxh3_checksum(data)), stored
 
 
 def deflated_size(data: bytes) -> int:
-    """Stored size of a blob."""
+    """Return the stored size of a blob of `data`."""
     return len(zlib_ng.compress(data))
 
 
 def inflate(stored: bytes) -> bytes:
-    """Bytes of a blob that is in memory."""
+    """Return the original bytes of a stored blob."""
     return bytes(zlib_ng.decompress(stored))
 
 
 def read_blob(descriptor: int, blob: Blob, name: str) -> bytes:
-    """Bytes of a blob.
+    """Return the original bytes of a blob in a file.
 
     Raises
     ------
     DamagedError
-        They are not those that were stored.
+        If they are damaged or missing.
     """
     if blob.offset + blob.stored > os.fstat(descriptor).st_size:
-        raise DamagedError(f"{name}: a part of its record lies beyond its end; restore it from a backup")
+        raise DamagedError(f"{name}: a part of its record lies beyond the end of the file; restore it from a backup")
     if blob.stored > 2 * blob.size + _BLOB_OVERHEAD:
-        raise DamagedError(f"{name}: a part of its record is longer than it can be; restore it from a backup")
+        raise DamagedError(
+            f"{name}: invalid size of a part of its record (expected at most {2 * blob.size + _BLOB_OVERHEAD} bytes, "
+            f"got {blob.stored}); restore it from a backup"
+        )
     try:
         # max_length bounds what a damaged stream may allocate
         stored = read_exactly(descriptor, blob.stored, blob.offset, f"{name}, a part of its record")
@@ -226,29 +229,29 @@ def read_blob(descriptor: int, blob: Blob, name: str) -> bytes:
     except zlib.error as error:
         raise DamagedError(f"{name}: a part of its record is damaged ({error}); restore it from a backup") from error
     if len(data) != blob.size or xxh3_checksum(data) != blob.sum:
-        raise DamagedError(f"{name}: a part of its record is damaged; restore it from a backup")
+        raise DamagedError(f"{name}: checksum mismatch in a part of its record; restore it from a backup")
     return data
 
 
 def encode_record(record: Record, offset: int) -> bytes:
-    """Record and footer, to be stored at `offset`, the end of the file."""
+    """Return record and footer, to be written at `offset`, the end of the file."""
     body = zlib.compress(msgspec.json.encode(record))
     digest = bytes.fromhex(xxh3_checksum(body))
     return body + _FOOTER.pack(MAGIC, VERSION, 0, offset, len(body), digest)
 
 
 def is_archived(descriptor: int, size: int, name: str) -> bool:
-    """Whether cryofs wrote this file, be it whole or damaged since.
+    """Return True if cryofs wrote this file, even if it is damaged now.
 
     Raises
     ------
     DamagedError
-        It ends before its size: then nobody can tell.
+        If the file is shorter than `size`, which leaves the answer unknown.
     """
     if size >= _FOOTER.size:
         footer = read_exactly(descriptor, _FOOTER.size, size - _FOOTER.size, name)
         magic, version, zero, offset, length, _ = _FOOTER.unpack(footer)
-        # an adopted TIFF has no mark at its start; a damaged magic is told by what follows it
+        # an adopted TIFF has no mark at its start, so a damaged magic is recognised by the fields after it
         if magic == MAGIC or (version, zero, offset + length + _FOOTER.size) == (VERSION, 0, size):
             return True
     return MARK.encode() in read_exactly(descriptor, min(size, HEAD_BYTES), 0, name)
@@ -260,24 +263,24 @@ def read_record(descriptor: int, size: int, name: str) -> Record:
     Raises
     ------
     DamagedError
-        The file is cut short or changed, or a newer cryofs wrote it.
+        If the file is truncated or changed, or a newer cryofs wrote it.
     """
     footer = read_up_to(descriptor, _FOOTER.size, max(size - _FOOTER.size, 0))
     if len(footer) < _FOOTER.size or not footer.startswith(MAGIC):
         raise DamagedError(
-            f"{name}: its end is missing, the file is truncated or overwritten; restore it from a backup"
+            f"{name}: record missing at the end of the file, truncated or overwritten; restore it from a backup"
         )
     _, version, zero, offset, length, digest = _FOOTER.unpack(footer)
     if version != VERSION:
         remedy = "a newer" if version > VERSION else "an older"
         raise DamagedError(
-            f"{name}: its record has version {version}, this cryofs reads {VERSION}; use {remedy} cryofs"
+            f"{name}: unsupported version of its record (expected {VERSION}, got {version}); use {remedy} cryofs"
         )
     if zero or length > min(size, _MAX_TEXT_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: its footer is damaged; restore it from a backup")
     body = read_exactly(descriptor, length, offset, f"{name}, its record")
     if xxh3_checksum(body) != digest.hex():
-        raise DamagedError(f"{name}: its record is damaged; restore it from a backup")
+        raise DamagedError(f"{name}: checksum mismatch in its record; restore it from a backup")
     try:
         text = zlib.decompressobj().decompress(body, min(_MOST_TEXT * size, _MAX_TEXT_BYTES))
         return msgspec.json.decode(text, type=Record)

@@ -150,9 +150,11 @@ MISTAKES = {
         "compress cut.mrc -o new --strict", ("cut.mrc: truncated, 1000 bytes", "copy it again")
     ),
     "an empty movie": Mistake(
-        "compress empty.mrc -o new --strict", ("empty.mrc: 0 bytes are too few", "copy it again")
+        "compress empty.mrc -o new --strict", ("empty.mrc: file too short for an MRC header (0 bytes)", "copy it again")
     ),
-    "an unknown mode": Mistake("compress mode.mrc -o new --strict", ("mode.mrc: MRC mode 3", "keep this file outside")),
+    "an unknown mode": Mistake(
+        "compress mode.mrc -o new --strict", ("mode.mrc: unsupported MRC mode", "keep this file outside")
+    ),
     "a long name": Mistake(
         "compress long -o new --gain none", ("a.mrc.tif: File name too long", "251 bytes"), long_name
     ),
@@ -160,9 +162,9 @@ MISTAKES = {
         "compress gone.star -o new", ("session/9.mrc: listed in gone.star", "run in the folder")
     ),
     "a list of something else": Mistake(
-        "compress images.star -o new", ("images.star: names no movie", "_rlnMicrographMovieName")
+        "compress images.star -o new", ("images.star: contains no movie names", "_rlnMicrographMovieName")
     ),
-    "a list that is none": Mistake("compress text.star -o new", ("text.star: no valid STAR file", ".lst")),
+    "an invalid list": Mistake("compress text.star -o new", ("text.star: not a valid STAR file", ".lst")),
     "a gain that is not there": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "give another")),
     "a gain of zeros": Mistake(
         "compress session -o new --gain zeros.gain.mrc", ("zeros.gain.mrc: no value", "--gain auto")
