@@ -18,7 +18,7 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "shorten it; a movie's name has 251 bytes at most, as .tif is added to it",
     errno.EMFILE: "allow more open files (ulimit -n 65536), then run the same command again",
     errno.EIO: "the disk may be failing; see the log of the kernel (dmesg), then try again",
-    errno.ENOTCONN: "a dead mount; clear it with cryofs umount and its mountpoint",
+    errno.ENOTCONN: "stale mount; remove it with cryofs umount MOUNTPOINT",
     errno.ESTALE: "its storage was lost meanwhile; mount that again",
 }
 

@@ -1,7 +1,7 @@
 """Write leases: the kernel's promise that no other program has a file open, and its notice when one opens it.
 
 Leases cover the programs of this machine. A file system over a network has none, or grants them by rules of its own, so
-they are not asked for there (`cryofs.system.mount_table.is_far`).
+they are not asked for there (`cryofs.system.mount_table.is_remote`).
 """
 
 import errno

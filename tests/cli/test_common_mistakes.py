@@ -209,15 +209,13 @@ MISTAKES = {
     "settings of a file": Mistake("config notes.txt", ("notes.txt: Not a directory", "name a folder")),
     "a movie for an archive": Mistake("mount session/0.mrc mnt", ("0.mrc: Not a directory", "name a folder")),
     "no mountpoint": Mistake("mount archive nowhere", ("nowhere: no such folder", "create it first")),
-    "a file for a mountpoint": Mistake(
-        "mount archive notes.txt", ("notes.txt: a file", "mountpoint has to be a folder")
-    ),
+    "a file for a mountpoint": Mistake("mount archive notes.txt", ("notes.txt: not a folder", "as mountpoint")),
     "a mountpoint in the archive": Mistake(
         "mount archive archive/mnt",
-        ("archive/mnt: lies inside the archive", "mount elsewhere"),
+        ("archive/mnt: inside the archive", "mount elsewhere"),
         Path("archive/mnt").mkdir,
     ),
-    "an archive in the mountpoint": Mistake("mount archive .", (": holds the archive", "mount elsewhere")),
+    "an archive in the mountpoint": Mistake("mount archive .", (": contains the archive", "mount elsewhere")),
     "archive and mountpoint swapped": Mistake("mount mnt archive", ("mnt: empty", "cryofs mount ", "/archive ")),
     "a size that is none": Mistake(
         "mount archive mnt --cache-size 4GX", ("cache_size", "invalid size '4GX'", "4GiB"), code=2
@@ -231,7 +229,7 @@ MISTAKES = {
         settings("cache_sise = 4"),
     ),
     "a setting of no use": Mistake("mount archive mnt", ("cryofs.toml: ", "jobs"), settings("jobs = 0")),
-    "unmounting what is not mounted": Mistake("umount mnt", ("mnt: no cryofs mount there", "findmnt")),
+    "unmounting what is not mounted": Mistake("umount mnt", ("mnt: not a cryofs mount", "findmnt")),
 }
 
 
@@ -421,7 +419,7 @@ def test_a_machine_that_cannot(here: Path, script: str, says: tuple[str, ...]) -
 @needs_fuse
 def test_a_mount_that_fails_in_the_background_says_why(here: Path) -> None:
     for options, says in (
-        ({"FUSE_LIBRARY_PATH": "/nowhere.so"}, ("libfuse 3 is missing", "apt-get install fuse3")),
+        ({"FUSE_LIBRARY_PATH": "/nowhere.so"}, ("missing libfuse 3", "apt-get install fuse3")),
         ({}, ("no.gain: there is no such gain reference", "correct --eer-gain")),
     ):
         line = told(run([*PYTHON, "mount", "archive", "mnt", "--eer-gain", "no.gain"], **options))
@@ -442,7 +440,9 @@ def mount(here: Path) -> Iterator[Path]:
 
 @needs_fuse
 def test_a_mount_that_is_in_use(mount: Path) -> None:
-    assert "mnt: mounted already; cryofs umount " in told(cryofs("mount", "archive", "mnt", check=False))
+    assert "mnt: already mounted; unmount it with cryofs umount " in told(
+        cryofs("mount", "archive", "mnt", check=False)
+    )
     with subprocess.Popen(["sleep", "60"], cwd=mount) as inside:
         line = told(cryofs("umount", "mnt", check=False))
         inside.kill()
@@ -454,7 +454,7 @@ def test_a_mount_that_is_in_use(mount: Path) -> None:
 def test_a_mountpoint_behind_a_link(here: Path) -> None:
     Path("link").symlink_to("mnt")
     cryofs("mount", "archive", "link")
-    assert "mnt: mounted already" in told(cryofs("mount", "archive", "link", check=False))
+    assert "mnt: already mounted" in told(cryofs("mount", "archive", "link", check=False))
     os.kill(int(os.getxattr("link", "user.cryofs.pid")), signal.SIGKILL)
     wait_for(lambda: cryofs("stats", "link", check=False).returncode)
     assert "a dead mount was in the way" in cryofs("mount", "archive", "link").stderr
@@ -477,6 +477,6 @@ def test_a_dead_mount(mount: Path, command: str) -> None:
     wait_for(lambda: cryofs("stats", mount, check=False).returncode)
     line = told(cryofs(*command.split(), check=False))
     assert "mnt" in line
-    assert "a dead mount" in line
+    assert "stale mount" in line
     assert "cryofs umount" in line
     cryofs("umount", mount)

@@ -93,7 +93,7 @@ def test_the_mount_command_may_not_be_allowed_to_run_as_root(root: Path) -> None
 
 def test_the_library_has_to_load() -> None:
     def load() -> None:
-        raise MountError("libfuse 3 is missing")
+        raise MountError("missing libfuse 3")
 
     found = checks.check_library(load)
     assert found.level is Level.PROBLEM

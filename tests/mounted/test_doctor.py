@@ -1,4 +1,4 @@
-"""`cryofs doctor` on real mounts and archives, by root and by a user whom permissions stop."""
+"""`cryofs doctor` on real mounts and archives, as root and as an unprivileged user."""
 
 import json
 import os
@@ -29,7 +29,7 @@ NOBODY = 65534
 
 @pytest.fixture(scope="module")
 def open_folder() -> Iterator[Path]:
-    """A folder that every user may enter."""
+    """Return a folder that every user may enter."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -37,20 +37,20 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def made(open_folder: Path) -> Path:
-    """An archive of one movie."""
+    """Return an archive of one movie."""
     simulated(open_folder / "session" / "Movies" / "0.mrc", frames=20)
     archive(open_folder / "session", open_folder / "archive")
     return open_folder / "archive"
 
 
 def run(by: list[str], *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a command as a user would whom another command makes."""
+    """Run cryofs with the prefix `by`, which switches to another user."""
     command = [*by, sys.executable, "-m", "cryofs", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=check)
 
 
 def doctor(*arguments: object, by: list[str] | None = None) -> tuple[int, list[dict[str, str]]]:
-    """Exit code and findings."""
+    """Return exit code and findings."""
     done = run(by or [], "doctor", *arguments, "--json", check=False)
     said = json.loads(done.stdout)
     levels = [finding["level"] for finding in said["findings"]]
@@ -59,12 +59,12 @@ def doctor(*arguments: object, by: list[str] | None = None) -> tuple[int, list[d
 
 
 def powerless() -> list[str]:
-    """What makes a command one that permissions stop, also where the tests are run by root."""
+    """Return a command prefix that drops the privileges of root, so that permissions apply."""
     return _setpriv("--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else []
 
 
 def unprivileged(home: Path) -> list[str]:
-    """What makes a command that of a user who is not root, but who may read an installation wherever it is."""
+    """Return a command prefix that switches to a user other than root who may read any installation."""
     if os.geteuid() != 0:
         return []
     home.mkdir()
@@ -83,7 +83,7 @@ def _setpriv(*options: str) -> list[str]:
 def test_this_machine_can_mount(made: Path, tmp_path: Path) -> None:
     with mounted(made, tmp_path / "mnt") as place:
         code, findings = doctor()
-    # mounts of others may be dead or stuck; this one is not
+    # other mounts on this machine may be stale or stuck, but not this one
     problems = [finding for finding in findings if finding["level"] == "problem"]
     assert all("a dead mount" in finding["what"] or "does not answer" in finding["what"] for finding in problems)
     assert code == (1 if problems else 0)
@@ -115,7 +115,7 @@ def test_a_dead_mount_and_its_remedy(made: Path, tmp_path: Path) -> None:
             ["sh", "-c", found["remedy"]], check=True, env=os.environ | {"PATH": f"{beside}:{os.environ['PATH']}"}
         )
         assert device_number(place) is None
-        # for the end of the block
+        # so that the mount can be removed at the end of the block
         cryofs("mount", made, place, "--log-file", tmp_path / "log")
 
 
@@ -158,7 +158,7 @@ def test_a_mount_over_its_own_archive_that_was_deleted(made: Path, tmp_path: Pat
         assert doctor(place)[0] == 0
         for path in (f"/proc/self/fd/{folder}/Movies/0.mrc.tif", f"/proc/self/fd/{folder}/gain-reference.mrc"):
             Path(path).unlink()
-        # an empty archive is one all the same
+        # an empty archive is valid
         assert doctor(place)[0] == 0
     os.close(folder)
 
@@ -195,7 +195,7 @@ def test_readahead_that_was_not_raised_and_its_remedy(made: Path, tmp_path: Path
 
 def test_a_mount_of_an_unprivileged_user(made: Path, open_folder: Path) -> None:
     if not Path("/dev/fuse").stat().st_mode & 0o002:
-        pytest.skip("needs a /dev/fuse that every user may open")
+        pytest.skip("needs a /dev/fuse that all users may open")
     by = unprivileged(open_folder / "home")
     place = open_folder / "home" / "mnt"
     subprocess.run([*by, "mkdir", "-p", place], check=True)
@@ -207,7 +207,7 @@ def test_a_mount_of_an_unprivileged_user(made: Path, open_folder: Path) -> None:
             "read-ahead: 128 KiB instead of 1024, as only root may raise it"
         ]
         if by:
-            # even root does not see into it
+            # even root has no access
             assert ask([place])[0].state is State.CLOSED
     finally:
         run(by, "umount", place)
@@ -239,7 +239,7 @@ def test_frames_that_could_not_be_decoded(made: Path, tmp_path: Path) -> None:
     [
         ("", 0o300, ""),
         ("Movies", 0o000, "Movies"),
-        # listed, but not entered
+        # readable, but not searchable
         ("Movies", 0o400, "Movies/0.mrc.tif"),
         ("Movies/0.mrc.tif", 0o000, "Movies/0.mrc.tif"),
     ],

@@ -1,4 +1,4 @@
-"""A real mount, run as a user would run it."""
+"""A real mount, used as by a user."""
 
 import errno
 import json
@@ -35,7 +35,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A session folder, and its archive beside it."""
+    """Return a session folder and its archive."""
     folder = tmp_path_factory.mktemp("mounted") / "session"
     for number in range(2):
         simulated(folder / "Movies" / f"{number}.mrc", frames=20, seed=number)
@@ -49,7 +49,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "empty").write_bytes(b"")
     (folder / "link").symlink_to("Movies/0.mrc")
     (folder / "notes.txt").chmod(0o640)
-    # a file that was read in the future is not marked as read today
+    # relatime does not update an access time in the future
     os.utime(folder / "special.mrcs", ns=(2 * 10**18 + 1, 10**18 + 987654321))
     (folder / "outside").symlink_to("/etc")
     archive(folder, folder.with_name("archive"))
@@ -111,7 +111,7 @@ def test_figures_need_a_free_port(session: Path, tmp_path: Path) -> None:
         port = server.getsockname()[1]
         done = cryofs("mount", session.with_name("archive"), tmp_path / "mnt", "--metrics", port, check=False)
     assert done.returncode == 1
-    assert "choose another --metrics" in done.stderr
+    assert "choose another address with --metrics" in done.stderr
     assert not is_mounted(tmp_path / "mnt")
 
 
@@ -126,7 +126,7 @@ def test_a_port_for_figures_is_a_number_or_text_in_the_file(session: Path, tmp_p
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended; nobody may have taken note of it yet."""
+    """Return True if a process has ended, even if its parent has not waited for it yet."""
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
@@ -194,7 +194,7 @@ def test_headers_and_sizes_need_no_decode(mount: Path) -> None:
         assert path.stat().st_size > 0
         with path.open("rb", buffering=0) as file:
             assert len(os.pread(file.fileno(), 1024, 0)) == 1024
-    # the kernel reads whole pages and ahead of them, so a first frame may have been asked for, but no more
+    # the kernel reads whole pages and reads ahead, so at most the first frame may have been requested
     assert facts_of(mount)["decodes"] <= 4
 
 
@@ -265,7 +265,7 @@ def test_a_damaged_frame_is_an_error_and_nothing_else_suffers(session: Path, tmp
                     with pytest.raises(OSError, match="Input/output"):
                         os.pread(file.fileno(), 4096, start + frame_bytes // 2)
                 else:
-                    # not the last page, which the damaged frame may share
+                    # skip the last page, which the damaged frame may share
                     assert os.pread(file.fileno(), 4096, start + 8192) == original[start + 8192 : start + 12288]
         assert (mount / "Movies" / "1.mrc").read_bytes() == (session / "Movies" / "1.mrc").read_bytes()
     log = (tmp_path / "mnt.log").read_text()
@@ -336,7 +336,7 @@ def test_a_folder_that_is_not_empty_is_not_hidden(session: Path, tmp_path: Path)
     assert done.stderr.startswith(f"cryofs: {place}: not empty")
     with mounted(source, place, "-o", "nonempty"):
         same_tree(session, place)
-        # a dead mount is cleared before the folder below it is looked at
+        # a stale mount is removed before the folder below it is checked
         os.kill(facts_of(place)["pid"], signal.SIGKILL)
         done = cryofs("mount", source, place, *log, check=False)
         assert (done.returncode, is_mounted(place)) == (1, False)
@@ -349,7 +349,7 @@ def test_a_folder_that_is_not_empty_is_not_hidden(session: Path, tmp_path: Path)
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to bind mounts")
 def test_unmounting_one_of_several_mounts(session: Path, tmp_path: Path) -> None:
-    """Bind mounts of one mount, and a mount on top of another, are served by processes that go on."""
+    """Processes of bind mounts and of a mount under another mount continue to serve."""
     source, other = session.with_name("archive"), tmp_path / "other"
     other.mkdir()
     with mounted(source, tmp_path / "mnt") as place:
@@ -377,7 +377,7 @@ def test_unmounting_what_another_namespace_shows_too(session: Path, tmp_path: Pa
         inside = subprocess.Popen(command, stdin=-1, stdout=-1, cwd=place)
         assert inside.stdout
         inside.stdout.readline()
-        # a program that stands in the mount of this namespace would keep it busy
+        # a program whose working directory is in the mount of this namespace would keep it busy
         cryofs("umount", place)
         assert not is_mounted(place)
         assert inside.communicate(b"\n")[0] == b"300 kV"
@@ -385,7 +385,7 @@ def test_unmounting_what_another_namespace_shows_too(session: Path, tmp_path: Pa
 
 
 def test_unmounting_right_after_mounting(session: Path, tmp_path: Path) -> None:
-    """The index is valid whatever the process was doing."""
+    """The index stays valid at any state of the process."""
     for _ in range(3):
         with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
             pid = int(os.getxattr(place, "user.cryofs.pid"))
@@ -412,7 +412,7 @@ def test_a_dead_mount_is_told_and_cleared(session: Path, tmp_path: Path) -> None
     with mounted(session.with_name("archive"), tmp_path / "mnt") as mount:
         os.kill(facts_of(mount)["pid"], signal.SIGKILL)
         deadline = time.monotonic() + 20
-        while "dead mount" not in (done := cryofs("stats", mount, check=False)).stderr and time.monotonic() < deadline:
+        while "stale mount" not in (done := cryofs("stats", mount, check=False)).stderr and time.monotonic() < deadline:
             time.sleep(0.1)
         assert done.returncode == 1
         assert "cryofs umount" in done.stderr
@@ -494,7 +494,7 @@ def test_settings_behind_o(session: Path, tmp_path: Path) -> None:
     try:
         facts = facts_of(tmp_path / "mnt")
         assert (facts["budget_bytes"], facts["readahead"]) == (64 << 20, 2 << 20)
-        assert os.getsid(facts["pid"]) == facts["pid"], "no terminal or job takes it along"
+        assert os.getsid(facts["pid"]) == facts["pid"], "the process survives its terminal and job"
         line = next(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{tmp_path}/mnt" in line)
         assert " - fuse.cryofs a,b " in line
         assert "index:" not in (tmp_path / "x.log").read_text(), "only errors are logged"
@@ -516,14 +516,14 @@ def test_a_hangup_has_the_archive_looked_at_again_and_ends_nothing(session: Path
 
 
 def wait_for_looks(log: Path, number: int) -> int:
-    """Wait until the log tells that the archive was looked at so often; return how often it was."""
+    """Wait until the log reports at least this many scans of the archive; return their number."""
     while (looks := log.read_text().count(" movies, in ")) < number:
         time.sleep(0.01)
     return looks
 
 
 def replacement(session: Path, place: Path, *, same_time: bool = False) -> tuple[Path, bytes]:
-    """An archived movie of the size of 0.mrc and the same gain, not yet in its place, and its original."""
+    """Return an archived movie with the size and gain of 0.mrc, outside the archive, and its original."""
     other = simulated(session.parent / "other" / "0.mrc", frames=20, seed=77)
     if same_time:
         found = (session / "Movies" / "0.mrc").stat()
@@ -559,7 +559,7 @@ def test_pages_are_kept_between_opens_of_the_same_file(session: Path, mount: Pat
     first = movie.read_bytes()
     reads = facts_of(mount)["bytes_read"]
     assert movie.read_bytes() == first == (session / "Movies" / "0.mrc").read_bytes()
-    # a kernel that takes pages back from the cache asks for these again
+    # a kernel that evicts pages requests them again
     assert facts_of(mount)["bytes_read"] - reads < len(first) // 2
 
 
@@ -575,7 +575,7 @@ def test_a_movie_overwritten_in_place_gives_old_bytes_or_errors(session: Path, t
             answers = []
             for offset in range(0, len(old), 1 << 17):
                 try:
-                    # fewer where only some of its pages could be had; the error comes with the next read
+                    # fewer bytes if only some pages were available; the next read then fails
                     assert old[offset:].startswith(os.pread(file.fileno(), 1 << 17, offset))
                     answers.append(0)
                 except OSError as error:

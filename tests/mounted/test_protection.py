@@ -1,4 +1,4 @@
-"""What a mount keeps safe: the archive from everybody, files from users who may not read them, the machine."""
+"""What a mount protects: the archive from changes, files from users without permission, the machine."""
 
 import contextlib
 import errno
@@ -28,13 +28,13 @@ pytestmark = [
     ),
 ]
 NOBODY = 65534
-# no privilege of root must be left to the process, be they user ids alone
+# changing user ids is not enough; the process must not keep any capability of root
 AS_NOBODY = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --inh-caps=-all --bounding-set=-all".split()
 
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[Path]:
-    """A session that any user can reach, and its archive beside it."""
+    """Return a session that any user can access, next to its archive."""
     base = Path(tempfile.mkdtemp(prefix="cryofs-protection-"))
     base.chmod(0o755)
     folder = base / "session"
@@ -55,7 +55,7 @@ def session() -> Iterator[Path]:
 
 @pytest.fixture
 def place(session: Path) -> Iterator[Path]:
-    """Where to mount, for any user to reach."""
+    """Return a mountpoint that any user can access."""
     folder = Path(tempfile.mkdtemp(prefix="mnt", dir=session.parent))
     folder.chmod(0o755)
     yield folder
@@ -65,7 +65,7 @@ def place(session: Path) -> Iterator[Path]:
 
 
 def fingerprint(folder: Path) -> dict[Path, tuple[object, ...]]:
-    """All that stat shows of every file, but for the time of access, and its content."""
+    """Return the content of every file and everything that stat reports except the access time."""
 
     def state(path: Path) -> tuple[object, ...]:
         found = path.lstat()
@@ -165,8 +165,8 @@ def test_other_users_do_not_get_in_without_being_allowed(session: Path, place: P
         assert "Permission denied" in as_nobody("cat", place / "notes.txt").stderr
 
 
-# Everybody may open /dev/fuse here; $C is the command of a user who mounts by fusermount3, and who may read an
-# installation wherever it is; $NOBODY makes a command that of one who has no privilege at all.
+# All users may open /dev/fuse here. $C is cryofs run by a user who mounts with fusermount3 and who may read any
+# installation; $NOBODY runs a command as a user without privileges.
 OPEN_DEVICE = f"""
 set -e
 mount --bind "$NODE" /dev/fuse
@@ -178,7 +178,7 @@ C="setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups $READING env HOME=$P
 
 @pytest.fixture
 def as_user(session: Path, place: Path) -> Iterator[Callable[[str], subprocess.CompletedProcess[str]]]:
-    """Runs a script where /dev/fuse is open to all, with mounts that end with it and that nobody else sees."""
+    """Return a function that runs a script in a private mount namespace where all users may open /dev/fuse."""
     node, home = place.with_name("fuse"), Path(f"{place}.home")
     try:
         os.mknod(node, stat.S_IFCHR | 0o666, Path("/dev/fuse").stat().st_rdev)
@@ -204,8 +204,8 @@ def as_user(session: Path, place: Path) -> Iterator[Callable[[str], subprocess.C
 
 @needs_root
 def test_an_owner_and_permissions_of_the_mount(session: Path, place: Path) -> None:
-    """Whose files are shown decides who may read them; the archive's own owner is none of their business."""
-    # a mount without them comes before and after, as nothing that is kept may depend on them
+    """The owner shown by the mount decides who may read a file, not the owner in the archive."""
+    # mounts without these options come before and after, because cached state must not depend on them
     target = session.with_name("archive")
     for options in ("allow_other", f"allow_other,uid={NOBODY},gid=daemon,umask=037", "allow_other"):
         with mounted(target, place, "-o", options):
@@ -257,7 +257,7 @@ def test_a_user_without_privileges_mounts(as_user: Callable[[str], subprocess.Co
     (line,) = done.stdout.splitlines()
     assert f"user_id={NOBODY}" in line
     assert {"ro", "nosuid", "nodev"} <= set(line.split()[5].split(","))
-    # root itself does not get in without allow_other
+    # even root has no access without allow_other
     assert done.stderr.count("Permission denied") == 2
 
 
@@ -271,8 +271,8 @@ def test_a_mount_of_another_user(as_user: Callable[[str], subprocess.CompletedPr
     """)
     assert done.returncode == 0, done.stderr
     by_umount, by_stats = done.stderr.splitlines()
-    assert by_umount.endswith("mounted by another user (root); let that user or root unmount it")
-    assert "a mount of another user" in by_stats
+    assert by_umount.endswith("mounted by another user (root); unmount it as that user or as root")
+    assert "mounted by another user, without access for others" in by_stats
     assert "-o allow_other" in by_stats
 
 
@@ -286,12 +286,12 @@ def test_a_user_without_the_mount_program_is_told(as_user: Callable[[str], subpr
     (line,) = done.stderr.splitlines()
     assert "not mounted: " in line
     assert "fusermount3" in line
-    assert "see cryofs doctor" in line
+    assert "run cryofs doctor" in line
 
 
 @contextlib.contextmanager
 def readers(place: Path, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Programs that read a movie again and again, past the kernel's pages, until that fails."""
+    """Start programs that read a movie repeatedly, bypassing the page cache, until a read fails."""
     endless = f"while dd if='{place}/Movies/a.mrc' of=/dev/null bs=64K iflag=direct; do :; done"
     alive, held = os.pipe()
     running = [
@@ -306,7 +306,7 @@ def readers(place: Path, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        # a dd that outlives its shell for a moment would keep the mount busy
+        # a dd that briefly outlives its shell would keep the mount busy
         with os.fdopen(alive, "rb") as pipe:
             pipe.read()
 
@@ -323,7 +323,7 @@ def test_a_signal_under_load_ends_the_mount_and_hangs_nobody(session: Path, plac
         wait_for(lambda: not psutil.pid_exists(pid))
     if number == signal.SIGKILL:
         done = cryofs("stats", place, check=False)
-        assert f"a dead mount, its process is gone; clear it with cryofs umount {place}" in done.stderr
+        assert f"stale mount, its process has ended; remove it with cryofs umount {place}" in done.stderr
         cryofs("umount", place)
     assert not is_mounted(place)
     with mounted(session.with_name("archive"), place):
@@ -353,10 +353,10 @@ def test_a_mount_in_use_can_be_made_to_vanish(session: Path, place: Path) -> Non
     wait_for(lambda: not psutil.pid_exists(pid))
 
 
-# A mount whose reads of one file hang as long as a flag is there.
+# A mount whose reads of one file hang while a flag file exists.
 HANGING = """
 import os, sys, time
-from cryofs.formats import reading
+from cryofs.storage import byte_source
 flag = sys.argv.pop()
 class Hanging:
     preadv = os.preadv
@@ -364,7 +364,7 @@ class Hanging:
         while os.path.exists(flag) and "private.mrc" in os.readlink(f"/proc/self/fd/{descriptor}"):
             time.sleep(0.05)
         return os.pread(descriptor, size, offset)
-reading.os = Hanging()
+byte_source.os = Hanging()
 from cryofs.cli import main
 main()
 """
@@ -380,14 +380,14 @@ def test_a_file_whose_storage_hangs_takes_no_other_one_with_it(session: Path, pl
         early = os.open(stuck, os.O_RDONLY | os.O_DIRECT)
         flag.touch()
         offsets = range(100_000, stuck.stat().st_size, 100_000)
-        # more readers than libfuse has threads by itself
+        # more readers than the default number of libfuse threads
         reads = [["dd", f"if={stuck}", "bs=4K", f"skip={offset // 4096}", "iflag=direct"] for offset in [*offsets] * 4]
         waiting = [subprocess.Popen(read, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for read in reads]
         assert len(waiting) > 10
         assert (place / "Movies" / "a.mrc").read_bytes() == (session / "Movies" / "a.mrc").read_bytes()
         assert "private.mrc" in os.listdir(place)
         assert stuck.stat().st_size == (session / "private.mrc").stat().st_size
-        assert any(one.poll() is None for one in waiting), "all this went on while they waited"
+        assert any(one.poll() is None for one in waiting), "other files were readable while these readers waited"
         assert all(b"timed out" in one.communicate(timeout=60)[1] for one in waiting)
         assert stuck.stat().st_size == (session / "private.mrc").stat().st_size
         with pytest.raises(TimeoutError):

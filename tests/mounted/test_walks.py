@@ -1,4 +1,4 @@
-"""Programs that walk a mount whose archive holds damage of every kind: they end, and miss what is damaged alone."""
+"""Programs that walk a mount with damage of every kind: they finish, and fail only for damaged files."""
 
 import errno
 import os
@@ -61,13 +61,13 @@ def test_programs_that_read_attributes_alone_succeed(place: Path, command: tuple
 
 
 def check_copy(tree: DamagedTree, copy: Path, said: str) -> None:
-    """Assert that a copy has everything but what is damaged, each file of which is named as an error."""
+    """Assert that a copy has all files except damaged ones, each of which is reported as an error."""
     for name, data in tree.readable.items():
         assert (copy / name).read_bytes() == data
     for name in tree.listed:
         assert (copy / name).stat().st_size > 1
     for name in tree.unreadable:
-        # a program may leave an empty file where it failed to copy one, but not bytes that pass for the movie
+        # a program may leave an empty file after a failed copy, but never wrong bytes
         assert not (copy / name).exists() or not (copy / name).stat().st_size
         assert any(name in line and os.strerror(errno.EIO) in line for line in said.splitlines())
 
@@ -84,7 +84,7 @@ def test_tar_fails_on_what_is_damaged_alone(tree: DamagedTree, place: Path, tmp_
     assert done.returncode == 2
     (tmp_path / "copy").mkdir()
     assert run("tar", "-C", tmp_path / "copy", "-xf", tmp_path / "copy.tar").returncode == 0
-    # tar pads a file of which it fails to read what it expects, and says so
+    # tar pads a file that it fails to read, and reports it
     for name in ("Movies/hollow.mrc",):
         (tmp_path / "copy" / name).unlink(missing_ok=True)
     check_copy(tree, tmp_path / "copy", done.stderr)
@@ -107,7 +107,7 @@ def test_cat_fails_on_what_is_damaged(tree: DamagedTree, place: Path) -> None:
 
 
 def test_a_movie_that_is_put_back_is_read_whole_at_once(tree: DamagedTree, tmp_path: Path) -> None:
-    """Though the kernel has the placeholder for its size, which it believes for a second."""
+    """The kernel caches the size of the placeholder for a second, which must not truncate the movie."""
     (tmp_path / "archive").mkdir()
     shutil.copy(tree.folder / "gain-reference.mrc", tmp_path / "archive")
     whole = (tree.folder / "Movies" / "good.mrc.tif").read_bytes()

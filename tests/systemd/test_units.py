@@ -65,7 +65,7 @@ def test_a_mount_tells_when_it_is_live_and_when_it_ends(tmp_path: Path) -> None:
         environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify")}
         mount = [sys.executable, "-m", "cryofs", "mount", str(tmp_path / "archive"), str(place)]
         with subprocess.Popen([*mount, "-f"], env=environment, stderr=subprocess.DEVNULL) as process:
-            assert manager.recv(10_000).decode() == f"READY=1\nSTATUS=Shows {tmp_path}/archive at {place}"
+            assert manager.recv(10_000).decode() == f"READY=1\nSTATUS=Serving {tmp_path}/archive at {place}"
             assert (place / "a.mrc").read_bytes() == (tmp_path / "session" / "a.mrc").read_bytes()
             process.send_signal(signal.SIGTERM)
             assert manager.recv(10_000).decode().startswith("STOPPING=1\nSTATUS=")
