@@ -1,4 +1,4 @@
-# Each target does its own set-up on a fresh machine: the virtual environment, and as root on Debian the system packages.
+# Each target sets up what it needs on a fresh machine: the virtual environment and, as root on Debian, system packages.
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,11 +17,11 @@ $(READY): pyproject.toml
 	$(BIN)/python -m cryofs.kernels.warm_up
 	touch $@
 
-# a peer that cannot be installed is left out, and the report says so
+# a program that cannot be installed is skipped, and the report mentions it
 $(BENCH_READY): $(READY)
 	$(BIN)/pip install --quiet --editable '.[bench]' && touch $@ || echo "missing: ratarmount"
 
-# Packages that are missing are installed where that is possible; tests that need them are skipped, with a reason, where not.
+# Install missing packages if possible; otherwise tests that need them are skipped with a reason.
 system: PACKAGES = fusermount3:fuse3 tiffinfo:libtiff-tools relion_convert_to_tiff:relion chromium:chromium \
 	systemd-analyze:systemd getfattr:attr curl:curl rsync:rsync
 bench-system: PACKAGES = mpirun:openmpi-bin zstd:zstd pzstd:zstd bzip2:bzip2 mksquashfs:squashfs-tools squashfuse:squashfuse
@@ -48,8 +48,8 @@ test: lint
 test-slow: setup
 	$(BIN)/pytest -m slow
 
-# Branch coverage of the rooms that decide about bytes. Compiled functions leave no trace of their lines, so their tests
-# run uncompiled, where NumPy warns of numbers that wrap or overflow on purpose.
+# Branch coverage of the packages that handle bytes. Coverage cannot trace compiled functions, so their tests run with
+# numba disabled, where NumPy warns of intentional overflow.
 coverage: setup
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q tests/formats tests/movies tests/corpus
@@ -57,29 +57,29 @@ coverage: setup
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# ARGS="--count 5000 --seed 2" for more damaged files, or others
+# ARGS="--count 5000 --seed 2" for more or different damaged files
 damage: setup
 	$(BIN)/python -m tests.corpus.run $(ARGS)
 
-# ARGS="--kills 60 --minutes 2" for less than an hour; the figures go into docs/reliability.md
+# ARGS="--kills 60 --minutes 2" for a shorter run than an hour; writes the figures to docs/reliability.md
 torture: setup
 	$(BIN)/python -m tests.torture $(ARGS)
 
 demo: setup
 	$(BIN)/python -m benchmarks.demo
 
-# ARGS=--small for small movies, ARGS=--help for all there is to choose
+# ARGS=--small for small movies, ARGS=--help for all options
 bench: setup bench-system $(BENCH_READY)
 	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 docs: setup
 	$(BIN)/mkdocs build --strict
 
-# Manual pages, from the text of --help
+# Manual pages, generated from --help
 man: $(READY)
 	$(BIN)/python -m release.man build/man
 
-# The wheel, installed and tried in a throw-away environment of each Python that is here
+# Build the wheel, and test it in a temporary environment of each installed Python
 package: $(READY)
 	rm -rf dist
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .

@@ -1,4 +1,4 @@
-"""Checksums: XXH3 (128 bit) for frames and blobs, which is checked on every read; SHA-256 for whole files."""
+"""Checksums: XXH3 (128 bit) for frames and blobs, checked on every read; SHA-256 for whole files."""
 
 import hashlib
 import os
@@ -15,37 +15,37 @@ _CHUNK = 4 << 20
 
 
 def xxh3_checksum(data: bytes | NDArray[Any]) -> str:
-    """XXH3-128 of contiguous data, as 32 hexadecimal digits."""
+    """Return the XXH3-128 of contiguous data as 32 hexadecimal digits."""
     return xxhash.xxh3_128_hexdigest(data if isinstance(data, bytes) else data.data)
 
 
 class RunningChecksum:
-    """XXH3-128 of data that come in pieces."""
+    """XXH3-128 of data that arrive in pieces."""
 
     def __init__(self) -> None:
-        self._sum = xxhash.xxh3_128()
+        self._hash = xxhash.xxh3_128()
 
     def add(self, piece: NDArray[Any]) -> None:
-        """Take in the next piece, contiguous."""
-        self._sum.update(piece.data)
+        """Add the next piece, which must be contiguous."""
+        self._hash.update(piece.data)
 
     def result(self) -> str:
-        """Sum of all pieces, as `xxh3_checksum` has it."""
-        return self._sum.hexdigest()
+        """Return the checksum of all pieces, equal to the `xxh3_checksum` of their concatenation."""
+        return self._hash.hexdigest()
 
 
 def file_sha256(descriptor: int, end: int | None = None, on_bytes: Callable[[int], object] = lambda _: None) -> str:
-    """SHA-256 of an open file, from its start to its end or the byte `end`, as 64 hexadecimal digits.
+    """Return the SHA-256 of an open file, up to its end or the offset `end`, as 64 hexadecimal digits.
 
     Parameters
     ----------
     on_bytes : callable
-        Called with the size of each piece that was hashed.
+        Called with the size of each piece after hashing it.
 
     Raises
     ------
     ChangedError
-        It ended before, so this would not be its sum.
+        If the file was truncated meanwhile.
     """
     whole = hashlib.sha256()
     buffer = memoryview(bytearray(min(_CHUNK, os.fstat(descriptor).st_size + 1)))
@@ -56,5 +56,5 @@ def file_sha256(descriptor: int, end: int | None = None, on_bytes: Callable[[int
         on_bytes(count)
     size = os.fstat(descriptor).st_size if end is None else end
     if offset < size:
-        raise ChangedError(f"a file of {size} bytes ended at byte {offset} while its sum was taken; try again")
+        raise ChangedError(f"file truncated while it was hashed (expected {size} bytes, got {offset}); try again")
     return whole.hexdigest()

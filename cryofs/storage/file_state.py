@@ -1,4 +1,4 @@
-"""The state of a file: what is known of one state counts for no other."""
+"""File identity for cache keys, and checks that a file is unchanged."""
 
 import os
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 
 class FileState(NamedTuple):
-    """Tells a state of a file from all others.
+    """File identity (device, inode, size, mtime, ctime), used as a cache key.
 
-    The change time tells of a file that was restored in place, with its old time and size put back. It moves with names
-    and permissions too, which costs no more than reading again.
+    ctime reveals a file that was overwritten in place and had its mtime and size restored. Renames and changes of
+    permissions update it too, which only costs another read of the file.
     """
 
     device: int
@@ -20,16 +20,16 @@ class FileState(NamedTuple):
 
 
 def state_of(found: os.stat_result) -> FileState:
-    """The state that a file was found in."""
+    """Return the file identity in a stat result."""
     return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def is_open_still(descriptor: int, found: os.stat_result) -> bool:
-    """Whether an open file has the content that it was found with.
+    """Return True if an open file still has the content that it had at the stat result `found`.
 
-    A file that is replaced by a rename keeps its content and loses its name, which moves its change time as well; so
-    that counts only where nothing else explains it. A file that is merely renamed cannot be told from one that was
-    overwritten and had its time put back.
+    If another file replaces it by a rename, the open file keeps its content but loses a link, which updates its ctime.
+    A new ctime therefore counts as a change only if links, mode and owner are the same. A file that was only renamed
+    cannot be distinguished from one that was overwritten and had its mtime restored.
     """
     now = os.fstat(descriptor)
     if (now.st_size, now.st_mtime_ns) != (found.st_size, found.st_mtime_ns):
@@ -42,7 +42,7 @@ def _besides_content(found: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def is_still(path: Path, state: FileState) -> bool:
-    """Whether a path leads to a file in this state; not where that cannot be looked at."""
+    """Return True if the file at `path` has this identity, False if it differs or stat fails."""
     try:
         return state_of(path.stat()) == state
     except OSError:

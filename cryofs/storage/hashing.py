@@ -1,4 +1,4 @@
-"""Hashing whole files, several at a time."""
+"""Hash whole files, several at a time."""
 
 import os
 import threading
@@ -19,24 +19,24 @@ _Result = TypeVar("_Result")
 
 
 class _StoppedError(Exception):
-    """The run has ended; the file that is being hashed is given up."""
+    """The caller has stopped; abort hashing of the current file."""
 
 
 @dataclass(frozen=True)
 class Hashed:
-    """SHA-256 of a file, and the file that has it."""
+    """SHA-256 of a file, and the stat result of the hashed file."""
 
     sha256: str
     found: os.stat_result
 
 
 def hash_file(path: Path, on_bytes: OnBytes) -> Hashed:
-    """Hash a file.
+    """Return the SHA-256 of a file.
 
     Raises
     ------
     ChangedError
-        It changed meanwhile, so this would be the checksum of no state of it.
+        If the file changed while it was hashed.
     """
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
@@ -50,33 +50,33 @@ def hash_file(path: Path, on_bytes: OnBytes) -> Hashed:
 
 
 def _changed(path: Path) -> ChangedError:
-    return ChangedError(f"{path}: changed while it was hashed; run the same command again once it is written")
+    return ChangedError(f"{path}: changed while it was hashed; rerun the command once the file is complete")
 
 
 def each(
     call: Callable[[_Item, OnBytes], _Result], items: Iterable[_Item], jobs: int, on_bytes: OnBytes
 ) -> Iterator[tuple[_Item, Future[_Result]]]:
-    """Call a function with each item in `jobs` threads, and yield the outcomes in order.
+    """Call a function with each item in `jobs` threads, and yield the futures in order.
 
-    The function gets a callback for the bytes that it has read. If the caller stops early, for example on Ctrl-C, that
-    callback ends the calls that are still running.
+    The function receives a callback for the number of bytes read. If the caller stops early, for example on Ctrl-C,
+    this callback aborts running calls.
     """
     stopped = threading.Event()
 
-    def tell(count: int) -> None:
+    def report(count: int) -> None:
         if stopped.is_set():
             raise _StoppedError
         on_bytes(count)
 
-    coming: deque[tuple[_Item, Future[_Result]]] = deque()
+    pending: deque[tuple[_Item, Future[_Result]]] = deque()
     with ThreadPoolExecutor(jobs, "hash") as pool:
         try:
             for item in items:
-                coming.append((item, pool.submit(call, item, tell)))
-                if len(coming) > 2 * jobs:
-                    yield coming.popleft()
-            yield from coming
+                pending.append((item, pool.submit(call, item, report)))
+                if len(pending) > 2 * jobs:
+                    yield pending.popleft()
+            yield from pending
         finally:
             stopped.set()
-            for _, future in coming:
+            for _, future in pending:
                 future.cancel()

@@ -1,4 +1,4 @@
-"""Leases: what the kernel knows of other programs that have a file open."""
+"""Read leases: detect programs that have a file open for writing."""
 
 import errno
 import fcntl
@@ -9,17 +9,17 @@ from cryofs.errors import ArchiveError
 
 
 def check_no_writer(descriptor: int, path: Path) -> None:
-    """Raise ArchiveError if a program of this machine has a file open for writing.
+    """Raise ArchiveError if a program on this machine has a file open for writing.
 
-    The kernel grants no read lease while a file has a writer. Not every file system has leases.
+    The kernel refuses a read lease while a file has a writer. Some file systems do not support leases.
     """
     try:
-        # a program that opens the file at this very moment is announced by a signal, which must not end this one
+        # a program that opens the file meanwhile causes a signal; the default signal would end this process
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
         if error.errno == errno.EAGAIN:
-            text = f"{path}: a program has it open for writing; adopt it once that is done"
+            text = f"{path}: open for writing in another program; adopt it once that program has closed it"
             raise ArchiveError(text) from error
     else:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
