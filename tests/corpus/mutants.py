@@ -1,4 +1,4 @@
-"""Damaged copies of specimens, the same ones for the same seed: first those that are thought out, then random ones."""
+"""Damaged copies of specimens, reproducible by a seed: first systematic damage, then random damage."""
 
 import itertools
 import json
@@ -24,14 +24,14 @@ Change = Callable[[bytes], bytes | None]
 
 FOOTER_BYTES = 48
 BOMB_BYTES = 1 << 31
-# of the mutants, at most this share is thought out; the others are random
+# largest share of systematic mutants; the others are random
 _MOST_THOUGHT_OUT = 0.7
 _NUMBERS = (0, 1, 2, 2**15, 2**16 - 1, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**33 + 7, 2**63 - 1, 2**63, 2**64 - 1)
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A damaged file: of which specimen, what was done to it, and its bytes; None where it is gone."""
+    """A damaged file: its specimen, a label of the damage, and its bytes (None for a deleted file)."""
 
     specimen: Specimen
     label: str
@@ -43,7 +43,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class _Idea:
-    """A mutant before it is made."""
+    """A mutant that is not generated yet."""
 
     specimen: Specimen
     family: str
@@ -55,7 +55,7 @@ class _Idea:
 
 
 def mutants(specimens: list[Specimen], count: int, seed: int) -> Iterator[Mutant]:
-    """So many mutants, in an order that the seed tells; none has the bytes of its specimen."""
+    """Yield `count` mutants in an order determined by the seed; each differs from its specimen."""
     rng = random.Random(seed)
     ideas = itertools.islice(_taking_turns(specimens, rng), int(count * _MOST_THOUGHT_OUT) + 1)
     endless = itertools.chain(ideas, (_random(specimens, rng) for _ in itertools.count()))
@@ -64,10 +64,10 @@ def mutants(specimens: list[Specimen], count: int, seed: int) -> Iterator[Mutant
 
 
 def _taking_turns(specimens: list[Specimen], rng: random.Random) -> Iterator[_Idea]:
-    """All that is thought out, one of each family of each kind of file in turn, so that few show much."""
+    """Yield all systematic mutants, alternating between families and kinds, so that a few cover much."""
     families: dict[tuple[str, str], list[_Idea]] = {}
     for specimen in specimens:
-        for idea in thought_out(specimen):
+        for idea in systematic(specimen):
             families.setdefault((specimen.kind, idea.family), []).append(idea)
     for ideas in families.values():
         rng.shuffle(ideas)
@@ -75,14 +75,14 @@ def _taking_turns(specimens: list[Specimen], rng: random.Random) -> Iterator[_Id
         yield from filter(None, turn)
 
 
-def thought_out(specimen: Specimen) -> Iterator[_Idea]:
-    """Everything that is worth being tried on a file."""
+def systematic(specimen: Specimen) -> Iterator[_Idea]:
+    """Yield the systematic damage of a file."""
     for family in _FAMILIES[specimen.kind]:
         yield from (_Idea(specimen, family.__name__.strip("_"), *change) for change in family(specimen))
 
 
 def _random(specimens: list[Specimen], rng: random.Random) -> _Idea:
-    # half of them are of archived movies
+    # half of them are archived movies
     archived = [specimen for specimen in specimens if specimen.kind in ("archived", "adopted")]
     specimen = rng.choice(archived if rng.random() < 0.5 else specimens)
     label, change = rng.choice(_RANDOM)(specimen, random.Random(rng.random()))
@@ -90,7 +90,7 @@ def _random(specimens: list[Specimen], rng: random.Random) -> _Idea:
 
 
 def places_of(specimen: Specimen) -> list[int]:
-    """Where the parts of a file begin."""
+    """Return the offsets of the parts of a file."""
     data = specimen.data
     found = {0, 1, 4, 8, len(data) // 2, len(data) - 1, len(data)}
     if specimen.kind in ("source", "gain"):
@@ -123,7 +123,7 @@ def _patched(data: bytes, place: int, piece: bytes) -> bytes:
 
 
 def _tags(specimen: Specimen) -> Iterator[tuple[str, Change]]:
-    """Each field of each tag of a first, a middle and the last directory, set to what it should not be."""
+    """Set each field of each tag of the first, a middle and the last directory to wrong values."""
     data = specimen.data
     form = Form.of(data)
     found = directories(data)
@@ -166,7 +166,7 @@ def _entry_changes(form: Form, place: int) -> Iterator[tuple[str, Change]]:
 def _everywhere(data: bytes, form: Form, found: list[Directory], tag: int, value: int) -> bytes:
     for directory in found:
         if tag in directory.entries:
-            # as LONG, whatever the type was
+            # as LONG, independent of the original type
             place = directory.entries[tag].place
             entry = struct.pack(
                 form.order + "HHQII" if form.big else form.order + "HHII", tag, 4, 1, value, *[0][: form.big]
@@ -188,21 +188,21 @@ def _record_of(data: bytes) -> tuple[Record, int]:
 
 
 def signed(data: bytes, body: bytes) -> bytes:
-    """A file with another (deflated) record, the sum of which is right."""
+    """Return a file with another (deflated) record and its correct checksum."""
     start = _record_of(data)[1]
     footer = struct.pack("<8sIIQQ16s", MAGIC, VERSION, 0, start, len(body), bytes.fromhex(xxh3_checksum(body)))
     return data[:start] + body + footer
 
 
 def with_record(data: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
-    """A file whose record was changed, as JSON, and summed again."""
+    """Return a file whose record was changed as JSON, with a correct checksum."""
     plain = json.loads(msgspec.json.encode(_record_of(data)[0]))
     change(plain)
     return signed(data, zlib.compress(json.dumps(plain).encode()))
 
 
 def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Paths to all values in JSON; of long lists, to the first and the last item."""
+    """Yield the paths of all values in JSON; only the first and the last item of long lists."""
     if path:
         yield path
     if isinstance(value, dict):
@@ -220,7 +220,7 @@ def _at(plain: Any, path: tuple[Any, ...]) -> Any:
 
 
 def _records(specimen: Specimen) -> Iterator[tuple[str, Change]]:
-    """Records that contradict the file, their own sum right."""
+    """Yield records that contradict the file, with correct checksums."""
     plain = json.loads(msgspec.json.encode(_record_of(specimen.data)[0]))
     for path in _paths(plain):
         value = _at(plain, path)
@@ -235,7 +235,7 @@ def _records(specimen: Specimen) -> Iterator[tuple[str, Change]]:
 
 
 def _bombs(_: Specimen) -> Iterator[tuple[str, Change]]:
-    """What takes far more memory than the file has, or cannot be decoded, with right sums."""
+    """Yield data that expand far beyond the file size, or are not decodable, with correct checksums."""
     yield "no JSON", lambda data: signed(data, zlib.compress(b"not JSON"))
     yield "not deflated", lambda data: signed(data, b"not deflated")
     yield "cut deflate stream", lambda data: signed(data, zlib.compress(b"[" * 99)[:-3])
@@ -249,7 +249,7 @@ def _bombs(_: Specimen) -> Iterator[tuple[str, Change]]:
 
 
 def _claims(_: Specimen) -> Iterator[tuple[str, Change]]:
-    """Sizes that add up, and for which memory would be taken; the sums of what they are of are right."""
+    """Yield consistent sizes that would make a reader allocate memory, with correct checksums."""
     yield "a header of two gigabytes", lambda data: _with_header(data, bomb(BOMB_BYTES), BOMB_BYTES)
     yield "a header of ten bytes", lambda data: _with_header(data, zlib.compress(bytes(10)), 10)
     yield "trailing bytes of two gigabytes", lambda data: _with_trailing(data, bomb(BOMB_BYTES), BOMB_BYTES)
@@ -259,7 +259,7 @@ def _claims(_: Specimen) -> Iterator[tuple[str, Change]]:
 
 
 def _hostile_tiffs(_: Specimen) -> Iterator[tuple[str, Change]]:
-    """TIFF movies that are made to take memory, or to be misread."""
+    """Yield TIFF movies made to exhaust memory or to be misread."""
     yield "images share their lists of strips", lambda _: hostile.shared_lists()
     yield "directories overlap", lambda _: hostile.overlapping_directories()
     yield "strips overlap", lambda _: hostile.overlapping_strips()
@@ -269,7 +269,7 @@ def _hostile_tiffs(_: Specimen) -> Iterator[tuple[str, Change]]:
 
 
 def _hostile_eers(_: Specimen) -> Iterator[tuple[str, Change]]:
-    """EER files that are made to take memory or time."""
+    """Yield EER files made to exhaust memory or time."""
     yield "directories overlap", lambda _: hostile.overlapping_directories(200_000)
     yield "frames share their lists of strips", lambda _: hostile.shared_lists(20, compression=65001)
 
@@ -293,7 +293,7 @@ def _wrong_values(value: Any) -> list[Any]:
 
 
 def lzw_bomb() -> bytes:
-    """An LZW stream whose strings get longer as fast as they can, over and over."""
+    """Return an LZW stream whose strings grow as fast as possible, repeatedly."""
     bits = "".join(_lzw_codes(200))
     return int(bits.ljust(-len(bits) % 8 + len(bits), "0"), 2).to_bytes((len(bits) + 7) // 8, "big")
 
@@ -312,7 +312,7 @@ def _lzw_codes(tables: int) -> Iterator[str]:
 
 
 def _with_blob(data: bytes, stored: bytes) -> bytes:
-    """A file whose header is stored as other bytes."""
+    """Return a file whose header blob has other stored bytes."""
     place = _record_of(data)[1]
     moved = data[:place] + stored + signed(data, zlib.compress(b"{}"))[place:]
     body = json.loads(msgspec.json.encode(_record_of(data)[0]))
@@ -321,7 +321,7 @@ def _with_blob(data: bytes, stored: bytes) -> bytes:
 
 
 def _with_header(data: bytes, stored: bytes, size: int) -> bytes:
-    """A file with a header of another size."""
+    """Return a file with a header of another size."""
     place = _record_of(data)[1]
     body = json.loads(msgspec.json.encode(_record_of(data)[0]))
     body["original"]["bytes"] += size - body["header"]["size"]
@@ -330,7 +330,7 @@ def _with_header(data: bytes, stored: bytes, size: int) -> bytes:
 
 
 def _with_trailing(data: bytes, stored: bytes, size: int) -> bytes:
-    """A file with more bytes behind the last frame."""
+    """Return a file with more trailing bytes."""
     place = _record_of(data)[1]
     body = json.loads(msgspec.json.encode(_record_of(data)[0]))
     body["original"]["bytes"] += size
@@ -339,7 +339,7 @@ def _with_trailing(data: bytes, stored: bytes, size: int) -> bytes:
 
 
 def _with_exceptions(data: bytes, stored: bytes, size: int) -> bytes:
-    """A file whose last frame has one exception of many bytes."""
+    """Return a file whose last frame has one exception of many bytes."""
     place = _record_of(data)[1]
     body = json.loads(msgspec.json.encode(_record_of(data)[0]))
     body["frames"][-1]["exceptions"] = {"count": 1, "near": 0, "blob": _zeros_blob(place, stored, size)}
@@ -361,7 +361,7 @@ def _overlap(plain: dict[str, Any], size: int) -> None:
 
 
 def _with_strip(data: bytes, stored: bytes) -> bytes:
-    """A file whose last frame has another first strip, its sum right."""
+    """Return a file whose last frame has another first strip, with a correct checksum."""
     record, place = _record_of(data)
     body = json.loads(msgspec.json.encode(record))
     body["frames"][-1]["offsets"][0] = place
@@ -389,7 +389,7 @@ def _footers(_: Specimen) -> Iterator[tuple[str, Change]]:
 
 
 def _mrc_headers(_: Specimen) -> Iterator[tuple[str, Change]]:
-    """Each field of an MRC header that means something to a reader."""
+    """Yield changes of each field of an MRC header that readers use."""
     fields = {"nx": 0, "ny": 4, "nz": 8, "mode": 12, "mx": 28, "nsymbt": 92, "machine stamp": 212}
     for order, (name, place) in itertools.product("<>", fields.items()):
         for value in (-(2**31), -1, 0, 1, 2, 3, 6, 12, 101, 1024, 46341, 2**24, 2**31 - 1):
@@ -412,7 +412,7 @@ def _frame_footers(_: Specimen) -> Iterator[tuple[str, Change]]:
 
 
 def _texts(_: Specimen) -> Iterator[tuple[str, Change]]:
-    """Text files that are none, or say what cannot be."""
+    """Yield invalid text files, and files with invalid values."""
     nasty = {
         "no text": bytes(range(256)),
         "UTF-16": "movie.mrc".encode("utf-16"),
@@ -488,7 +488,7 @@ def _cut(specimen: Specimen, rng: random.Random) -> tuple[str, Change]:
 
 
 def _anywhere(specimen: Specimen, rng: random.Random) -> int:
-    """A place in a file; near its structure as often as in the rest."""
+    """Return a random offset in a file, in half of the cases near its structure."""
     size = len(specimen.data)
     if rng.random() < 0.5:
         return rng.randrange(size)

@@ -1,7 +1,7 @@
-"""What the library, the commands and a mount make of a damaged file, held against what cryofs promises.
+"""Read a damaged file with the library, the commands and a mount, and check the guarantees of cryofs.
 
-A promise that is broken is a line of text. Nothing here runs in the process of the tests: `tests.corpus.run` starts a
-process for it, which a decoder may crash.
+Each violated guarantee is reported as a line of text. `tests.corpus.run` calls this module in a separate process,
+because a decoder may crash.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ from tests.corpus.mutants import FOOTER_BYTES, Mutant
 from tests.corpus.specimens import EER_GROUPING, EER_SHAPE, EER_WIDTHS, Specimen
 from tests.corpus.walker import Directory, NoTiffError, directories
 
-# of a movie that claims more, so many frames are read
+# number of frames that are read of longer movies
 _MOST_FRAMES = 12
 # lines of progress
 _USUAL = re.compile(
@@ -45,16 +45,16 @@ _EER_COMPRESSIONS = (65000, 65001, 65002)
 
 @dataclass
 class Finding:
-    """What came of a damaged file.
+    """Result of reading a damaged file.
 
     Attributes
     ----------
     errors : list of str
-        Kinds of the errors that were told, as they should be.
+        Types of the errors that were reported correctly.
     wrong_bytes, broken : list of str
-        Promises that were broken: bytes that are not the original's; anything else.
+        Violated guarantees: bytes that differ from the original; anything else.
     peak_bytes : int
-        Memory of the process, at most.
+        Peak memory of the process.
     """
 
     errors: list[str] = field(default_factory=list)
@@ -64,18 +64,18 @@ class Finding:
     peak_bytes: int = 0
 
     def expect(self, good: bool, promise: str) -> None:
-        """Note a promise that does not hold."""
+        """Record a violated guarantee."""
         if not good:
             self.broken.append(promise)
 
     def expect_bytes(self, found: bytes, right: bytes, what: str) -> None:
-        """Note bytes that are not those of the original."""
+        """Record bytes that differ from the original."""
         if found != right:
             self.wrong_bytes.append(f"{what}: {len(found)} bytes, not the {len(right)} right ones")
 
     @contextlib.contextmanager
-    def telling(self, what: str, *named: str) -> Iterator[None]:
-        """Let an error pass that is a CryofsError of one line and names what it is about."""
+    def reporting(self, what: str, *named: str) -> Iterator[None]:
+        """Accept a CryofsError whose message is one line and names the damaged part; record any other exception."""
         try:
             yield
         except CryofsError as error:
@@ -85,13 +85,13 @@ class Finding:
             self.expect(len(text) < 1000, f"{what}: an error of {len(text)} characters: {text[:200]!r}")
             for name in named:
                 self.expect(re.search(name, text) is not None, f"{what}: {text!r} does not name {name}")
-        except Exception as error:  # noqa: BLE001 - that nothing else comes is a promise
+        except Exception as error:  # noqa: BLE001 - no other exception may occur
             where = traceback.extract_tb(error.__traceback__)[-1]
             self.broken.append(f"{what}: {type(error).__name__}: {str(error)[:200]} ({where.filename}:{where.lineno})")
 
 
-class _Ear(logging.Handler):
-    """Keeps what is logged."""
+class _LogLines(logging.Handler):
+    """Collects log lines."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class _Ear(logging.Handler):
 
 
 def examine(mutant: Mutant, work: Path) -> Finding:
-    """Put a damaged file among the healthy ones of its specimen, and try everything on it that a user would."""
+    """Put a damaged file next to the intact files of its specimen, and read it in all ways that a user would."""
     finding = Finding()
     specimen = mutant.specimen
     folder = work / specimen.name
@@ -114,7 +114,7 @@ def examine(mutant: Mutant, work: Path) -> Finding:
         place.write_bytes(mutant.data)
     _reset_peak()
     started = time.monotonic()
-    with _heard(finding):
+    with _checked_logs(finding):
         _WAYS[specimen.kind](mutant, folder, work / "out", finding)
     finding.seconds = time.monotonic() - started
     finding.peak_bytes = _peak()
@@ -127,11 +127,11 @@ def _copy(source: str, target: str) -> None:
 
 
 @contextlib.contextmanager
-def _heard(finding: Finding) -> Iterator[None]:
-    """Note errors of threads, and lines of the log that are several."""
-    ear = _Ear()
+def _checked_logs(finding: Finding) -> Iterator[None]:
+    """Record errors of threads, warnings, and log messages of several lines."""
+    log_lines = _LogLines()
     logger = logging.getLogger("cryofs")
-    logger.addHandler(ear)
+    logger.addHandler(log_lines)
     before = threading.excepthook
 
     def note(found: threading.ExceptHookArgs) -> None:
@@ -140,14 +140,14 @@ def _heard(finding: Finding) -> Iterator[None]:
     threading.excepthook = note
     try:
         with warnings.catch_warnings():
-            # a warning would be a line on the terminal of the user, or of the mount
+            # a warning would appear on the terminal of the user or in the log of the mount
             warnings.simplefilter("always")
             warnings.showwarning = lambda message, *_, **__: finding.broken.append(f"warning: {message}")
             yield
     finally:
         threading.excepthook = before
-        logger.removeHandler(ear)
-    for line in ear.lines:
+        logger.removeHandler(log_lines)
+    for line in log_lines.lines:
         finding.expect("\n" not in line, f"logged in several lines: {line[:200]!r}")
 
 
@@ -161,14 +161,14 @@ def _peak() -> int:
 
 
 def _command(finding: Finding, arguments: list[object], *named: str) -> tuple[bool, str]:
-    """Run a command; whether all went well, and what it printed. Errors have to be lines that name something."""
+    """Run a command; return success and output. Each error must be one line, and name the damaged part."""
     words = [str(argument) for argument in arguments]
     what = f"cryofs {words[0]}"
     output, errors = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             code = run(words)
-    except BaseException as error:  # noqa: BLE001 - neither is there an end of the process
+    except BaseException as error:  # noqa: BLE001 - no exception may occur, including SystemExit
         where = traceback.extract_tb(error.__traceback__)[-1]
         finding.broken.append(f"{what}: {type(error).__name__}: {str(error)[:200]} ({where.filename}:{where.lineno})")
         return False, ""
@@ -176,23 +176,23 @@ def _command(finding: Finding, arguments: list[object], *named: str) -> tuple[bo
     if code == 0:
         finding.expect(not any(line.startswith("cryofs:") for line in lines), f"{what}: an error, but done: {lines}")
         return True, output.getvalue()
-    told = [line for line in lines if line.startswith("cryofs:")]
-    odd = [line for line in lines if not _USUAL.search(line) and line not in told]
-    finding.expect(not odd, f"{what}: besides {odd[:1]}")
+    reported = [line for line in lines if line.startswith("cryofs:")]
+    unexpected = [line for line in lines if not _USUAL.search(line) and line not in reported]
+    finding.expect(not unexpected, f"{what}: unexpected output {unexpected[:1]}")
     finding.expect(code == 1, f"{what}: exit code {code}: {lines}")
-    finding.expect(bool(told), f"{what}: failed without a word: {lines[:3]}")
+    finding.expect(bool(reported), f"{what}: failed without an error message: {lines[:3]}")
     finding.expect("Traceback" not in errors.getvalue(), f"{what}: a traceback")
-    finding.expect("a fault of cryofs" not in errors.getvalue(), f"{what}: {told[:1]}")
-    for line in told:
+    finding.expect("a fault of cryofs" not in errors.getvalue(), f"{what}: {reported[:1]}")
+    for line in reported:
         finding.expect(len(line) < 1000, f"{what}: an error of {len(line)} characters: {line[:200]}")
     for name in named:
-        finding.expect(any(re.search(name, line) for line in told), f"{what}: {told[:1]} names no {name}")
-    finding.errors += [what] * len(told)
+        finding.expect(any(re.search(name, line) for line in reported), f"{what}: {reported[:1]} names no {name}")
+    finding.errors += [what] * len(reported)
     return False, output.getvalue()
 
 
 def _one_command(finding: Finding, arguments: list[object], *named: str) -> tuple[bool, str]:
-    """Run a command on one file, whose error has to be the one line that is printed."""
+    """Run a command on one file, which must print at most one error line."""
     before = len(finding.errors)
     done, output = _command(finding, arguments, *named)
     if not done:
@@ -224,7 +224,7 @@ def _read_whole(files: FileSystem, path: str) -> bytes:
 
 
 def _others_are_whole(files: FileSystem, specimen: Specimen, finding: Finding, touched: set[str]) -> None:
-    """Files that nothing was done to, and the listing, are as they were."""
+    """Check that intact files and the listing are unaffected."""
     names = {f"/{name}" for name, _ in files.names("/")}
     for path, data in specimen.shown.items():
         if path in touched:
@@ -232,23 +232,23 @@ def _others_are_whole(files: FileSystem, specimen: Specimen, finding: Finding, t
         if not path.startswith("/@"):
             finding.expect(path in names, f"{path} is not listed any more")
         before = len(finding.errors)
-        with finding.telling(path):
+        with finding.reporting(path):
             finding.expect_bytes(_read_whole(files, path), data, path)
         finding.expect(len(finding.errors) == before, f"{path}, which is whole, cannot be read")
 
 
 def _is_ours(data: bytes | None) -> bool:
-    """Whether a file still tells that cryofs wrote it."""
+    """Return True if a file is still recognisable as written by cryofs."""
     return data is not None and (_has_footer(data) or MARK.encode() in data[:HEAD_BYTES])
 
 
 def _read_victim(files: FileSystem, specimen: Specimen, finding: Finding, named: str) -> bool:
-    """Read an archived movie piece by piece; whether all of it was given."""
+    """Read an archived movie in pieces; return True if all pieces were read."""
     right = specimen.shown[specimen.victim]
     before = len(finding.errors)
     handle = 0
-    with finding.telling("open", named):
-        # whatever is damaged, a walk goes on
+    with finding.reporting("open", named):
+        # no damage may stop a walk of the tree
         size = files.attributes(specimen.victim).size
         finding.expect(size > 0, "stat shows an empty file")
         handle = files.open(specimen.victim)
@@ -260,9 +260,9 @@ def _read_victim(files: FileSystem, specimen: Specimen, finding: Finding, named:
     pieces = [("header", 0, ends[0]), ("trailing bytes", ends[-1], len(right))]
     pieces += [(f"frame {index}", ends[index], ends[index + 1]) for index in range(frames)]
     for what, start, end in pieces:
-        # a missing gain reference concerns all frames
+        # a missing gain reference affects all frames
         which = f"{what}\\b|gain reference" if what.startswith("frame") else ""
-        with finding.telling(f"reading {what}", named, which):
+        with finding.reporting(f"reading {what}", named, which):
             finding.expect_bytes(bytes(files.read(handle, end - start, start)), right[start:end], what)
     files.release(handle)
     return len(finding.errors) == before
@@ -278,7 +278,7 @@ def _archived(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None
     with _mounted(folder, _settings()) as files:
         whole = _read_victim(files, specimen, finding, r"movie\.mrc\.tif")
         if counts in specimen.shown:
-            with finding.telling("counts", r"movie\.mrc\.tif"):
+            with finding.reporting("counts", r"movie\.mrc\.tif"):
                 finding.expect_bytes(_read_whole(files, counts), specimen.shown[counts], counts)
         _others_are_whole(files, specimen, finding, {specimen.victim, counts})
         if mutant.data is not None:
@@ -299,7 +299,7 @@ def _archived(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None
 
 
 def _verify_folder(folder: Path, good: bool, finding: Finding) -> None:
-    """Whoever verifies a folder is told what one is told who names the movie."""
+    """Check that verifying the folder reports the same as verifying the movie."""
     found, _ = _command(finding, ["verify", folder, "--jobs", 1], *([] if good else [r"movie\."]))
     finding.expect(
         found == good, f"verify of the folder says {'good' if found else 'damaged'}, unlike that of the movie"
@@ -307,7 +307,7 @@ def _verify_folder(folder: Path, good: bool, finding: Finding) -> None:
 
 
 def _adopted(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
-    """A TIFF movie with a record: its frames, and the TIFF as it was."""
+    """Check the frames of an adopted TIFF movie, and extract the unchanged TIFF."""
     specimen, data = mutant.specimen, mutant.data
     assert data is not None
     if not _has_footer(data):
@@ -328,30 +328,30 @@ def _adopted(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
     if extracted:
         right = [_tiff_of(specimen)]
         if "adopted" in mutant.label:
-            # a record that does not tell of the TIFF is one of an MRC file
+            # a record without the adopted TIFF is that of an MRC file
             right.append(specimen.shown[specimen.victim])
         found = (out / specimen.file).read_bytes()
         finding.expect_bytes(found, found if found in right else right[0], "extracted")
 
 
 def _has_footer(data: bytes) -> bool:
-    """Whether a file still ends as one with a record, be it damaged."""
+    """Return True if a file still ends with a footer, even a damaged one."""
     if len(data) < FOOTER_BYTES:
         return False
-    # a damaged magic is told by the version and the zero behind it, and by where the record lies
+    # a damaged magic is recognised by version and zero after it, and by the location of the record
     magic, version, zero, offset, length = struct.unpack_from("<8sIIQQ", data, len(data) - FOOTER_BYTES)
     return magic == MAGIC or (version, zero, offset + length + FOOTER_BYTES) == (VERSION, 0, len(data))
 
 
 def _tiff_of(specimen: Specimen) -> bytes:
-    """The TIFF that was adopted: all before the record's header."""
+    """Return the adopted TIFF: all bytes before the header blob of the record."""
     with ArchivedMovie(specimen.folder / specimen.file, GainLibrary()) as movie:
         assert movie.record.adopted is not None
         return specimen.data[: movie.record.adopted.bytes]
 
 
 def _foreign(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
-    """A TIFF that cryofs did not write, or that does not tell so any more."""
+    """Check a TIFF that cryofs did not write, or that is no longer recognisable as such."""
     specimen, data = mutant.specimen, mutant.data
     assert data is not None
     path = folder / specimen.file
@@ -361,8 +361,8 @@ def _foreign(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
         finding.expect_bytes(_read_whole(files, shown), data, shown)
         _others_are_whole(files, specimen, finding, {specimen.victim, f"/@counts/{original_name(specimen.file)}"})
         if "movie.mrc" in [name for name, _ in files.names("/")]:
-            # there are no sums, so any pixels will do
-            with finding.telling("frames", named):
+            # without checksums, any pixels are acceptable
+            with finding.reporting("frames", named):
                 _read_whole(files, "/movie.mrc")
     described, text = _one_command(finding, ["info", path, "--json"], named)
     if described:
@@ -370,7 +370,7 @@ def _foreign(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
     done, _ = _one_command(finding, ["verify", path, "--jobs", 1], named)
     finding.expect(not done, "verify takes it for an archived movie")
     if specimen.kind == "archived":
-        # its name tells that it was one
+        # the name marks it as an archived movie
         _verify_folder(folder, False, finding)
         done, _ = _one_command(finding, ["extract", path, "-o", out / "extracted", "--jobs", 1], named)
         finding.expect(not done, "extract gives it out as a file")
@@ -380,7 +380,7 @@ def _foreign(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
 
 
 def _extracted(path: Path, data: bytes, out: Path, finding: Finding) -> None:
-    """What is no archived movie, or was adopted, is extracted as it was."""
+    """Check that a file other than an archived movie, or an adopted one, is extracted unchanged."""
     done, _ = _one_command(finding, ["extract", path, "-o", out, "--jobs", 1])
     finding.expect(done, "it cannot be extracted")
     if done:
@@ -388,7 +388,7 @@ def _extracted(path: Path, data: bytes, out: Path, finding: Finding) -> None:
 
 
 def _adopt(path: Path, data: bytes, out: Path, finding: Finding) -> None:
-    """A TIFF movie gets a record and is good then, or stays as it is."""
+    """Check that adopting a TIFF movie results in a valid movie, or leaves the file unchanged."""
     out.mkdir(exist_ok=True)
     copy = Path(shutil.copy(path, out))
     done, _ = _one_command(finding, ["adopt", copy, "--jobs", 1], re.escape(path.name))
@@ -396,20 +396,20 @@ def _adopt(path: Path, data: bytes, out: Path, finding: Finding) -> None:
         finding.expect_bytes(copy.read_bytes(), data, "not adopted, and changed")
         return
     good, _ = _one_command(finding, ["verify", copy, "--jobs", 1])
-    finding.expect(good, "what was just adopted is not good")
+    finding.expect(good, "verify rejects the movie just adopted")
     _extracted(copy, data, out / "adopted", finding)
 
 
 @dataclass(frozen=True)
 class _Fractions:
-    """What a plain decoder makes of an EER file: an image, None if no frame of it is intact, and damaged frames."""
+    """Result of a plain EER decoder: images (None for a fraction without intact frames), and damaged frames."""
 
     images: list[bytes | None]
     damaged: list[list[int]]
 
 
 def _plain_fractions(data: bytes) -> _Fractions | None:
-    """Fractions of an EER file; None where it is none."""
+    """Return the fractions of an EER file, or None if it is not an EER file."""
     total = EER_SHAPE[0] * EER_SHAPE[1]
     try:
         found = [one for one in directories(data) if _value(one, 259) in _EER_COMPRESSIONS]
@@ -445,17 +445,17 @@ def _read_fractions(files: FileSystem, mutant: Mutant, expected: _Fractions | No
     size = files.attributes("/movie.mrc").size
     count = (size - specimen.header_bytes) // specimen.frame_bytes
     handle = files.open("/movie.mrc")
-    # frames that are all said to be of another size are a file of that size
+    # if all frames have another size in their tags, the file is valid with that size
     if specimen.kind == "eer" and "everywhere" not in mutant.label:
         finding.expect(expected is not None and count == len(expected.images), f"{count} fractions")
     finding.expect(len(files.read(handle, 1024, 0)) == 1024, "a short header")
     images = expected.images if expected is not None else []
     for index in range(min(count, _MOST_FRAMES)):
         start = specimen.header_bytes + index * specimen.frame_bytes
-        with finding.telling(f"fraction {index}", r"movie\.eer"):
+        with finding.reporting(f"fraction {index}", r"movie\.eer"):
             found = bytes(files.read(handle, specimen.frame_bytes, start))
             if index < len(images):
-                # an image without an intact frame cannot be told from any bytes, so none are right
+                # no bytes are correct for a fraction without an intact frame
                 finding.expect_bytes(found, images[index] or b"", f"fraction {index}")
     files.release(handle)
     told = (files.file_facts("/movie.mrc") or {})["damaged_frames"]
@@ -471,14 +471,14 @@ def _eer(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
     with _mounted(folder, _settings()) as files:
         finding.expect_bytes(_read_whole(files, "/movie.eer"), data, "/movie.eer")
         if "movie.mrc" in {name for name, _ in files.names("/")}:
-            with finding.telling("fractions", r"movie\.eer"):
+            with finding.reporting("fractions", r"movie\.eer"):
                 _read_fractions(files, mutant, expected, finding)
         else:
             with contextlib.suppress(FileNotFoundError):
                 files.attributes("/movie.mrc")
                 finding.expect(False, "fractions that are not listed are found")
             named = any("movie.eer: " in line for line in files.facts()["damaged"])
-            finding.expect(named, "there are no fractions, and the mount does not report why")
+            finding.expect(named, "the mount has no fractions and reports no reason")
         _others_are_whole(files, specimen, finding, {"/movie.eer", "/movie.mrc"})
     _one_command(finding, ["info", folder / "movie.eer", "--json", "--jobs", 1], r"movie\.eer")
     arguments = ["compress", folder / "movie.eer", "-o", out, "--jobs", 1, "--eer", "tiff"]
@@ -492,9 +492,9 @@ def _eer(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
 
 
 def _eer_gain(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
-    """A gain reference has no sum; what can be told is told, and nothing is made up for parts that are not there."""
+    """Check that damage of a gain reference without checksum is reported if detectable, and nothing is padded."""
     specimen = mutant.specimen
-    with finding.telling("fractions", "detector.gain"):
+    with finding.reporting("fractions", "detector.gain"):
         settings = _settings(eer_gain=str(folder / specimen.file), eer_apply_gain=True)
         with _mounted(folder, settings) as files:
             shown = specimen.shown[specimen.victim]
@@ -507,11 +507,11 @@ def _eer_gain(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None
 def _gain(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
     before = len(finding.errors)
     _archived(mutant, folder, out, finding)
-    finding.expect(len(finding.errors) > before, "a gain reference that is another one serves")
+    finding.expect(len(finding.errors) > before, "a wrong gain reference was accepted")
 
 
 def _source(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
-    """Whatever a source holds is what has to come back."""
+    """Check that any content of a source file is restored."""
     source = folder / "movie.mrc"
     _one_command(finding, ["info", source, "--json"], r"movie\.mrc")
     done, _ = _one_command(finding, ["compress", source, "-o", out / "archive", "--jobs", 1], r"movie\.mrc")
@@ -520,7 +520,7 @@ def _source(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
         with _mounted(out / "archive", _settings()) as files:
             finding.expect_bytes(_read_whole(files, "/movie.mrc"), mutant.data, "/movie.mrc")
         good, _ = _one_command(finding, ["verify", out / "archive", "--jobs", 1])
-        finding.expect(good, "what was just archived is not good")
+        finding.expect(good, "verify rejects the file just archived")
     elif (out / "archive").exists():
         left = [path.name for path in (out / "archive").iterdir()]
         finding.expect("movie.mrc.tif" not in left and not any("draft" in name for name in left), f"left {left}")
@@ -530,12 +530,12 @@ def _source(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
 
 def _settings_file(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
     settings = None
-    with finding.telling("settings", r"cryofs\.toml"):
+    with finding.reporting("settings", r"cryofs\.toml"):
         settings = load_settings(folder, {"jobs": 1})
     if settings is not None:
-        with finding.telling("mount"), _mounted(folder, settings) as files:
+        with finding.reporting("mount"), _mounted(folder, settings) as files:
             finding.expect(len(files.names("/")) == 3, "names are missing")
-            with finding.telling("fractions"):
+            with finding.reporting("fractions"):
                 _read_whole(files, "/other.mrc")
 
 

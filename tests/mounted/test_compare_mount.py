@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 
-def test_a_mount_is_refused_as_source_and_as_archive(tmp_path: Path) -> None:
+def test_a_mount_is_rejected_as_source_and_as_archive(tmp_path: Path) -> None:
     source, archive = make_small(tmp_path)
     with mounted(archive, tmp_path / "mnt") as mount:
         same_tree(source, mount)

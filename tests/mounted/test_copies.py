@@ -114,7 +114,7 @@ def tree(folder: Path) -> dict[str, tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("program", COPIES)
-def test_copies_are_the_originals(session: Path, mount: Path, tmp_path: Path, program: str) -> None:
+def test_copies_equal_the_originals(session: Path, mount: Path, tmp_path: Path, program: str) -> None:
     if shutil.which(program) is None:
         pytest.skip(f"needs {program}")
     copy = tmp_path / "copy"
@@ -152,7 +152,7 @@ def test_entries_have_the_inodes_of_their_files(mount: Path) -> None:
         assert (mount / name).stat().st_nlink == 1
 
 
-def test_listings_have_dots(mount: Path) -> None:
+def test_listings_have_dot_entries(mount: Path) -> None:
     for folder in (mount, mount / "Movies", mount / "@counts"):
         listed = subprocess.run(["ls", "-aU", folder], capture_output=True, text=True, check=True).stdout.split("\n")
         assert {".", ".."} <= set(listed)

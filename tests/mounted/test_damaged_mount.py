@@ -133,7 +133,7 @@ def rot(path: Path) -> None:
         ("foreign", "movie.mrc.tif", "movie.mrc.tif"),
     ],
 )
-def test_a_file_put_back_in_place_with_its_times_is_right_again(
+def test_a_file_restored_in_place_with_its_times_is_readable_again(
     specimens: dict[str, Specimen], tmp_path: Path, name: str, file: str, shown: str
 ) -> None:
     specimen = specimens[name]
@@ -148,7 +148,7 @@ def test_a_file_put_back_in_place_with_its_times_is_right_again(
         assert (place / shown).read_bytes() == specimen.shown["/" + shown]
 
 
-def test_a_gain_reference_of_other_values(specimens: dict[str, Specimen], tmp_path: Path) -> None:
+def test_a_gain_reference_with_wrong_values(specimens: dict[str, Specimen], tmp_path: Path) -> None:
     specimen = specimens["double"]
     target = Path(shutil.copytree(specimen.folder, tmp_path / "archive"))
     content = bytearray((target / "gain-reference.mrc").read_bytes())

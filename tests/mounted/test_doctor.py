@@ -90,7 +90,7 @@ def test_this_machine_can_mount(made: Path, tmp_path: Path) -> None:
     assert [finding["level"] for finding in findings if f"{place}: alive, shows {made}" in finding["what"]] == ["ok"]
 
 
-def test_a_mount_that_is_well(made: Path, tmp_path: Path) -> None:
+def test_a_healthy_mount(made: Path, tmp_path: Path) -> None:
     with mounted(made, tmp_path / "mnt") as place:
         (place / "Movies" / "0.mrc").read_bytes()
         code, findings = doctor(place)
@@ -98,7 +98,7 @@ def test_a_mount_that_is_well(made: Path, tmp_path: Path) -> None:
     assert any("20 frames decoded, no trouble" in finding["what"] for finding in findings)
 
 
-def test_a_dead_mount_and_its_remedy(made: Path, tmp_path: Path) -> None:
+def test_a_stale_mount_and_its_remedy(made: Path, tmp_path: Path) -> None:
     with mounted(made, tmp_path / "dead mount") as place:
         facts = mount_facts(place)
         assert facts is not None
@@ -136,7 +136,7 @@ def replaced(place: Path) -> None:
     ("lose", "said"),
     [(gone, "is not there any more"), (moved, "is not there any more"), (replaced, "is another folder now")],
 )
-def test_a_mount_whose_archive_is_not_in_its_place(
+def test_a_mount_whose_archive_was_moved_or_removed(
     made: Path, tmp_path: Path, lose: Callable[[Path], None], said: str
 ) -> None:
     shown = Path(shutil.copytree(made, tmp_path / "archive"))
@@ -163,7 +163,7 @@ def test_a_mount_over_its_own_archive_that_was_deleted(made: Path, tmp_path: Pat
     os.close(folder)
 
 
-def test_a_stuck_mount_holds_nobody_up(made: Path, tmp_path: Path) -> None:
+def test_a_stuck_mount_does_not_block_doctor(made: Path, tmp_path: Path) -> None:
     with mounted(made, tmp_path / "mnt") as place, mounted(made, tmp_path / "well") as well:
         facts = mount_facts(place)
         assert facts is not None
@@ -177,7 +177,7 @@ def test_a_stuck_mount_holds_nobody_up(made: Path, tmp_path: Path) -> None:
         assert ask([place])[0].state is State.ALIVE
 
 
-def test_readahead_that_was_not_raised_and_its_remedy(made: Path, tmp_path: Path) -> None:
+def test_default_readahead_is_reported_with_a_remedy(made: Path, tmp_path: Path) -> None:
     with mounted(made, tmp_path / "mnt", "--readahead", "2MiB") as place:
         setting = Path(f"/sys/class/bdi/{device_number(place)}/read_ahead_kb")
         if not os.access(setting, os.W_OK):
@@ -213,7 +213,7 @@ def test_a_mount_of_an_unprivileged_user(made: Path, open_folder: Path) -> None:
         run(by, "umount", place)
 
 
-def test_a_cache_that_is_too_small(made: Path, tmp_path: Path) -> None:
+def test_a_cache_too_small_for_the_readers(made: Path, tmp_path: Path) -> None:
     with mounted(made, tmp_path / "mnt", "--cache-size", "1MB") as place:
         code, findings = doctor(place)
     assert code == 0
@@ -244,7 +244,7 @@ def test_frames_that_could_not_be_decoded(made: Path, tmp_path: Path) -> None:
         ("Movies/0.mrc.tif", 0o000, "Movies/0.mrc.tif"),
     ],
 )
-def test_what_a_user_may_not_read(made: Path, open_folder: Path, name: str, mode: int, unread: str) -> None:
+def test_files_that_the_user_cannot_read(made: Path, open_folder: Path, name: str, mode: int, unread: str) -> None:
     with tempfile.TemporaryDirectory(dir=open_folder) as folder:
         Path(folder).chmod(0o755)
         closed = Path(shutil.copytree(made, Path(folder) / "archive"))

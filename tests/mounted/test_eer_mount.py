@@ -102,7 +102,7 @@ def test_a_gain_reference_below_a_mount_over_the_archive(folder: Path) -> None:
         np.testing.assert_array_equal(shown.data, GAIN)
 
 
-def test_damaged_frames_are_told(folder: Path, tmp_path: Path) -> None:
+def test_damaged_frames_are_reported(folder: Path, tmp_path: Path) -> None:
     data = bytearray((folder / "good.eer").read_bytes())
     place = data.index(FRAMES[13]) + 500
     data[place : place + 8] = bytes(8)

@@ -68,7 +68,7 @@ def free_port() -> int:
         return port
 
 
-def test_figures_for_prometheus_and_as_attributes(session: Path, tmp_path: Path) -> None:
+def test_metrics_for_prometheus_and_as_attributes(session: Path, tmp_path: Path) -> None:
     port = free_port()
     with mounted(session.with_name("archive"), tmp_path / "mnt", "--metrics", port) as place:
         data = (place / "Movies" / "0.mrc").read_bytes()
@@ -97,7 +97,7 @@ def test_figures_for_prometheus_and_as_attributes(session: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:", "0", "70000"])
-def test_figures_need_an_address(session: Path, tmp_path: Path, address: str) -> None:
+def test_metrics_need_an_address(session: Path, tmp_path: Path, address: str) -> None:
     (tmp_path / "mnt").mkdir()
     done = cryofs("mount", session.with_name("archive"), tmp_path / "mnt", "--metrics", address, check=False)
     assert done.returncode != 0
@@ -105,7 +105,7 @@ def test_figures_need_an_address(session: Path, tmp_path: Path, address: str) ->
     assert not is_mounted(tmp_path / "mnt")
 
 
-def test_figures_need_a_free_port(session: Path, tmp_path: Path) -> None:
+def test_metrics_need_a_free_port(session: Path, tmp_path: Path) -> None:
     (tmp_path / "mnt").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -116,7 +116,7 @@ def test_figures_need_a_free_port(session: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
-def test_a_port_for_figures_is_a_number_or_text_in_the_file(session: Path, tmp_path: Path, quote: str) -> None:
+def test_a_metrics_port_is_a_number_or_text_in_the_file(session: Path, tmp_path: Path, quote: str) -> None:
     place = copy_of_archive(session, tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -140,7 +140,7 @@ def facts_of(mount: Path) -> dict[str, int]:
     return figures
 
 
-def test_figures_of_an_archive_below_its_own_mount(session: Path, tmp_path: Path) -> None:
+def test_stats_of_an_archive_below_its_own_mount(session: Path, tmp_path: Path) -> None:
     place = copy_of_archive(session, tmp_path)
     expected = json.loads(cryofs("stats", place, "--json").stdout)
     with mounted(place, place):
@@ -160,7 +160,7 @@ def test_every_file_is_the_original(session: Path, mount: Path) -> None:
     same_tree(session, mount)
 
 
-def test_reads_at_any_place_see_the_original_bytes(session: Path, mount: Path) -> None:
+def test_reads_at_any_offset_return_the_original_bytes(session: Path, mount: Path) -> None:
     original = (session / "special.mrcs").read_bytes()
     rng = np.random.default_rng(0)
     with (mount / "special.mrcs").open("rb", buffering=0) as file:
@@ -174,12 +174,12 @@ def test_reads_at_any_place_see_the_original_bytes(session: Path, mount: Path) -
             assert file.read(2) == original[offset : offset + 2]
 
 
-def test_memory_maps_see_the_original(session: Path, mount: Path) -> None:
+def test_memory_maps_contain_the_original(session: Path, mount: Path) -> None:
     shown = np.memmap(mount / "Movies" / "0.mrc", np.uint8, "r")
     assert shown.tobytes() == (session / "Movies" / "0.mrc").read_bytes()
 
 
-def test_a_frame_is_decoded_once_however_many_wait(session: Path, mount: Path) -> None:
+def test_a_frame_is_decoded_once_for_many_readers(session: Path, mount: Path) -> None:
     def read_all(_: int) -> bytes:
         return (mount / "Movies" / "1.mrc").read_bytes()
 
@@ -210,13 +210,13 @@ def test_the_mount_is_read_only(mount: Path) -> None:
         assert caught.value.errno == errno.EROFS
 
 
-def test_what_is_not_there_is_not_there(mount: Path) -> None:
+def test_missing_files_are_reported_as_missing(mount: Path) -> None:
     for name in ("nothing", "Movies/0.mrc.tif", "gain-reference.mrc", "notes.txt/below", "Movies/../nothing"):
         with pytest.raises((FileNotFoundError, NotADirectoryError)):
             (mount / name).stat()
 
 
-def test_the_archives_own_room_is_shown(session: Path, mount: Path) -> None:
+def test_free_space_of_the_archive_is_shown(session: Path, mount: Path) -> None:
     assert os.statvfs(mount).f_blocks == os.statvfs(session).f_blocks
 
 
@@ -245,7 +245,7 @@ def test_memory_stays_within_the_cache_size(tmp_path: Path) -> None:
         assert peak < (32 << 20) + (300 << 20)
 
 
-def test_a_damaged_frame_is_an_error_and_nothing_else_suffers(session: Path, tmp_path: Path) -> None:
+def test_a_damaged_frame_is_an_error_and_affects_nothing_else(session: Path, tmp_path: Path) -> None:
     place = copy_of_archive(session, tmp_path)
     damaged = place / "Movies" / "0.mrc.tif"
     with damaged.open("r+b") as file:
@@ -300,7 +300,7 @@ def test_a_truncated_movie_is_listed_and_its_reading_an_error(session: Path, tmp
         assert (mount / "Movies" / "1.mrc").read_bytes() == (session / "Movies" / "1.mrc").read_bytes()
 
 
-def test_a_movie_replaced_while_open_stays_what_it_was(session: Path, tmp_path: Path) -> None:
+def test_a_movie_replaced_while_open_keeps_its_content(session: Path, tmp_path: Path) -> None:
     place = copy_of_archive(session, tmp_path)
     with mounted(place, tmp_path / "mnt") as mount, (mount / "Movies" / "0.mrc").open("rb", buffering=0) as file:
         (place / "Movies" / "1.mrc.tif").replace(place / "Movies" / "0.mrc.tif")
@@ -326,7 +326,7 @@ def test_mounting_over_the_archive_itself(session: Path, tmp_path: Path) -> None
     assert (place / "Movies" / "0.mrc.tif").is_file()
 
 
-def test_a_folder_that_is_not_empty_is_not_hidden(session: Path, tmp_path: Path) -> None:
+def test_a_nonempty_folder_is_not_hidden(session: Path, tmp_path: Path) -> None:
     place = tmp_path / "mnt"
     place.mkdir()
     (place / "mine.txt").write_text("mine")
@@ -371,7 +371,7 @@ def test_unmounting_one_of_several_mounts(session: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a mount namespace")
-def test_unmounting_what_another_namespace_shows_too(session: Path, tmp_path: Path) -> None:
+def test_unmounting_a_mount_that_another_namespace_shows_too(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
         command = ["unshare", "-m", "sh", "-c", "echo; read x; exec cat notes.txt"]
         inside = subprocess.Popen(command, stdin=-1, stdout=-1, cwd=place)
@@ -393,7 +393,7 @@ def test_unmounting_right_after_mounting(session: Path, tmp_path: Path) -> None:
         assert "WARNING" not in (tmp_path / "mnt.log").read_text()
 
 
-def test_unmounting_waits_until_the_process_is_gone(session: Path, tmp_path: Path) -> None:
+def test_unmounting_waits_for_the_process(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as mount:
         pid = facts_of(mount)["pid"]
     assert is_gone(pid)
@@ -408,7 +408,7 @@ def test_a_busy_mount_is_not_forced(session: Path, mount: Path) -> None:
     assert (mount / "notes.txt").read_text() == "300 kV"
 
 
-def test_a_dead_mount_is_told_and_cleared(session: Path, tmp_path: Path) -> None:
+def test_a_stale_mount_is_reported_and_removed(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as mount:
         os.kill(facts_of(mount)["pid"], signal.SIGKILL)
         deadline = time.monotonic() + 20
@@ -419,7 +419,7 @@ def test_a_dead_mount_is_told_and_cleared(session: Path, tmp_path: Path) -> None
     assert not list((tmp_path / "mnt").iterdir())
 
 
-def test_mounting_clears_a_dead_mount_that_somebody_stands_in(session: Path, tmp_path: Path) -> None:
+def test_mounting_removes_a_stale_mount_in_use(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as mount, (mount / "notes.txt").open():
         os.kill(facts_of(mount)["pid"], signal.SIGKILL)
         done = cryofs("mount", session.with_name("archive"), mount, "--log-file", tmp_path / "log")
@@ -438,7 +438,7 @@ def test_sigterm_unmounts(session: Path, tmp_path: Path) -> None:
     assert not list(place.iterdir())
 
 
-def test_a_foreground_mount_ends_well_on_sigterm(session: Path, tmp_path: Path) -> None:
+def test_a_foreground_mount_ends_with_success_on_sigterm(session: Path, tmp_path: Path) -> None:
     place = tmp_path / "mnt"
     place.mkdir()
     command = [sys.executable, "-m", "cryofs", "mount", "-f", str(session.with_name("archive")), str(place)]
@@ -458,7 +458,7 @@ def test_a_foreground_mount_ends_well_on_sigterm(session: Path, tmp_path: Path) 
         (["archive", "nowhere"], "nowhere"),
     ],
 )
-def test_what_cannot_be_mounted_is_told(
+def test_invalid_mounts_are_reported(
     session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
 ) -> None:
     monkeypatch.chdir(session.parent)
@@ -480,14 +480,14 @@ def test_what_cannot_be_mounted_is_told(
         (["-o", "eer_grouping=8", "--eer-dose-per-fraction", "1"], "are mutually exclusive"),
     ],
 )
-def test_options_that_cannot_be_are_usage(session: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_invalid_options_are_usage_errors(session: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
     done = cryofs("mount", session.with_name("archive"), tmp_path, *arguments, check=False)
     assert (done.returncode, is_mounted(tmp_path)) == (2, False)
     (line,) = done.stderr.strip().splitlines()
     assert said in line
 
 
-def test_settings_behind_o(session: Path, tmp_path: Path) -> None:
+def test_settings_as_mount_options(session: Path, tmp_path: Path) -> None:
     options = r"cache-size=64MiB,readahead=2MiB,log_level=error,fsname=a\,b,log_file=" + str(tmp_path / "x.log")
     (tmp_path / "mnt").mkdir()
     cryofs("mount", session.with_name("archive"), tmp_path / "mnt", "-o", options)
@@ -502,7 +502,7 @@ def test_settings_behind_o(session: Path, tmp_path: Path) -> None:
         cryofs("umount", tmp_path / "mnt")
 
 
-def test_a_hangup_has_the_archive_looked_at_again_and_ends_nothing(session: Path, mount: Path) -> None:
+def test_a_hangup_rescans_the_archive_and_keeps_the_mount(session: Path, mount: Path) -> None:
     process = psutil.Process(json.loads(os.getxattr(mount, "user.cryofs.facts"))["pid"])
     movie = mount / "Movies" / "0.mrc"
     log = mount.with_suffix(".log")
@@ -534,9 +534,7 @@ def replacement(session: Path, place: Path, *, same_time: bool = False) -> tuple
 
 
 @pytest.mark.parametrize("same_time", [False, True])
-def test_readers_of_a_replaced_movie_and_of_the_new_one_side_by_side(
-    session: Path, tmp_path: Path, same_time: bool
-) -> None:
+def test_readers_of_a_replaced_and_of_the_new_movie_in_parallel(session: Path, tmp_path: Path, same_time: bool) -> None:
     place = copy_of_archive(session, tmp_path)
     old = (session / "Movies" / "0.mrc").read_bytes()
     stored, new = replacement(session, place, same_time=same_time)

@@ -151,7 +151,7 @@ def test_a_bare_environment(session: Path, place: Path) -> None:
             log.parent.rmdir()
 
 
-def test_a_folder_that_is_not_empty_needs_an_option(session: Path, place: Path) -> None:
+def test_a_nonempty_folder_needs_an_option(session: Path, place: Path) -> None:
     (place / "mine.txt").write_text("mine")
     command = (HELPER, session.with_name("an archive, ö"), place)
     done = run(*command)
@@ -184,7 +184,7 @@ def test_a_fake_mount_mounts_nothing(session: Path, place: Path) -> None:
         (["archive", "mnt", "-N", "/nowhere"], 32, "/nowhere: no mount namespace"),
     ],
 )
-def test_what_cannot_be_mounted_is_one_line(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
+def test_invalid_mounts_print_one_line(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
     (tmp_path / "archive").mkdir()
     (tmp_path / "mnt").mkdir()
     done = run(HELPER, *arguments, cwd=tmp_path)
@@ -194,7 +194,7 @@ def test_what_cannot_be_mounted_is_one_line(tmp_path: Path, arguments: list[str]
     assert said in line
 
 
-def test_the_helper_loads_little() -> None:
+def test_the_helper_imports_little() -> None:
     """Boot waits for the helper, so it imports little."""
     program = "import sys; from cryofs.cli.mount_helper import run; run(['/', '/', '-f']); print(*sys.modules)"
     loaded = run(sys.executable, "-c", program).stdout.split()
@@ -202,5 +202,5 @@ def test_the_helper_loads_little() -> None:
     assert not {"numpy", "numba", "mfusepy", "typer", "rich", "tifffile"} & set(loaded)
 
 
-def test_help_names_an_example() -> None:
+def test_help_has_an_example() -> None:
     assert "Example: mount -t fuse.cryofs " in run(HELPER, "--help").stdout

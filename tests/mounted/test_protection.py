@@ -104,7 +104,7 @@ WRITES: dict[str, Callable[[Path], object]] = {
 }
 
 
-def test_no_change_comes_through_and_the_archive_is_never_touched(session: Path, place: Path) -> None:
+def test_the_archive_is_never_changed(session: Path, place: Path) -> None:
     target = session.with_name("archive")
     before = fingerprint(target)
     with mounted(target, place, "-o", "allow_other"):
@@ -127,7 +127,7 @@ def test_no_change_comes_through_and_the_archive_is_never_touched(session: Path,
     assert fingerprint(target) == before
 
 
-def test_the_kernel_guards_the_mount_and_nobody_can_ask_it_not_to(session: Path, place: Path) -> None:
+def test_protective_mount_options_cannot_be_disabled(session: Path, place: Path) -> None:
     with mounted(session.with_name("archive"), place):
         line = next(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {place} " in line)
         own, superblock = line.split(" ")[5].split(","), line.rpartition(" ")[2].split(",")
@@ -150,7 +150,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is 
 
 
 @needs_root
-def test_other_users_read_what_they_may(session: Path, place: Path) -> None:
+def test_other_users_read_permitted_files(session: Path, place: Path) -> None:
     with mounted(session.with_name("archive"), place, "-o", "allow_other"):
         assert as_nobody("cat", place / "notes.txt").stdout == "300 kV"
         assert as_nobody("cmp", place / "Movies" / "a.mrc", session / "Movies" / "a.mrc").returncode == 0
@@ -160,7 +160,7 @@ def test_other_users_read_what_they_may(session: Path, place: Path) -> None:
 
 
 @needs_root
-def test_other_users_do_not_get_in_without_being_allowed(session: Path, place: Path) -> None:
+def test_other_users_have_no_access_without_allow_other(session: Path, place: Path) -> None:
     with mounted(session.with_name("archive"), place):
         assert "Permission denied" in as_nobody("cat", place / "notes.txt").stderr
 
@@ -203,7 +203,7 @@ def as_user(session: Path, place: Path) -> Iterator[Callable[[str], subprocess.C
 
 
 @needs_root
-def test_an_owner_and_permissions_of_the_mount(session: Path, place: Path) -> None:
+def test_owner_and_permissions_of_the_mount(session: Path, place: Path) -> None:
     """The owner shown by the mount decides who may read a file, not the owner in the archive."""
     # mounts without these options come before and after, because cached state must not depend on them
     target = session.with_name("archive")
@@ -226,7 +226,7 @@ def test_an_owner_and_permissions_of_the_mount(session: Path, place: Path) -> No
 
 
 @needs_root
-def test_a_group_that_an_access_list_keeps_out_gets_in(session: Path, place: Path) -> None:
+def test_access_lists_of_the_archive_are_not_applied(session: Path, place: Path) -> None:
     target = copy_of_archive(session, session.parent)
     secret = target / "notes.txt"
     os.chown(secret, 0, NOBODY)
@@ -277,7 +277,7 @@ def test_a_mount_of_another_user(as_user: Callable[[str], subprocess.CompletedPr
 
 
 @needs_root
-def test_a_user_without_the_mount_program_is_told(as_user: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+def test_a_missing_fusermount3_is_reported(as_user: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
     done = as_user("""
         mount --bind /dev/null "$(realpath "$(command -v fusermount3)")"
         $C mount "$ARCHIVE" "$PLACE"
@@ -312,7 +312,7 @@ def readers(place: Path, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_signal_under_load_ends_the_mount_and_hangs_nobody(session: Path, place: Path, number: int) -> None:
+def test_a_signal_under_load_ends_the_mount_without_hangs(session: Path, place: Path, number: int) -> None:
     cryofs("mount", session.with_name("archive"), place, "--log-file", f"{place}.log")
     pid = int(os.getxattr(place, "user.cryofs.pid"))
     with readers(place, 4) as running:
@@ -330,7 +330,7 @@ def test_a_signal_under_load_ends_the_mount_and_hangs_nobody(session: Path, plac
         same_tree(session, place)
 
 
-def test_hangups_under_load_end_nothing(session: Path, place: Path) -> None:
+def test_hangups_under_load_keep_the_mount(session: Path, place: Path) -> None:
     with mounted(session.with_name("archive"), place):
         pid = int(os.getxattr(place, "user.cryofs.pid"))
         with readers(place, 2) as running:
@@ -340,7 +340,7 @@ def test_hangups_under_load_end_nothing(session: Path, place: Path) -> None:
             assert [process.poll() for process in running] == [None, None]
 
 
-def test_a_mount_in_use_can_be_made_to_vanish(session: Path, place: Path) -> None:
+def test_a_mount_in_use_can_be_detached(session: Path, place: Path) -> None:
     cryofs("mount", session.with_name("archive"), place, "--log-file", f"{place}.log")
     pid = int(os.getxattr(place, "user.cryofs.pid"))
     with (place / "Movies" / "a.mrc").open("rb") as file:
@@ -370,7 +370,7 @@ main()
 """
 
 
-def test_a_file_whose_storage_hangs_takes_no_other_one_with_it(session: Path, place: Path, tmp_path: Path) -> None:
+def test_a_file_on_hanging_storage_does_not_block_others(session: Path, place: Path, tmp_path: Path) -> None:
     flag, log = tmp_path / "flag", tmp_path / "log"
     command = [sys.executable, "-c", HANGING, "mount", "-f", str(session.with_name("archive")), str(place)]
     with log.open("w") as output:

@@ -36,7 +36,7 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
 
 
-def test_walking_meets_no_error(tree: DamagedTree, place: Path) -> None:
+def test_walking_succeeds(tree: DamagedTree, place: Path) -> None:
     def fail(error: OSError) -> None:
         raise error
 
@@ -52,7 +52,7 @@ def test_walking_meets_no_error(tree: DamagedTree, place: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [("ls", "-lR"), ("find",), ("du", "-a"), ("du", "--apparent-size", "-a")])
-def test_programs_that_read_attributes_alone_succeed(place: Path, command: tuple[str, ...]) -> None:
+def test_programs_that_only_read_attributes_succeed(place: Path, command: tuple[str, ...]) -> None:
     arguments = ("-type", "f", "-size", "+0") if command == ("find",) else ()
     done = run(*command, place, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
@@ -72,14 +72,14 @@ def check_copy(tree: DamagedTree, copy: Path, said: str) -> None:
         assert any(name in line and os.strerror(errno.EIO) in line for line in said.splitlines())
 
 
-def test_cp_fails_on_what_is_damaged_alone(tree: DamagedTree, place: Path, tmp_path: Path) -> None:
+def test_cp_fails_only_for_damaged_files(tree: DamagedTree, place: Path, tmp_path: Path) -> None:
     done = run("cp", "-r", "--preserve=mode,timestamps", place, tmp_path / "copy")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == len(tree.unreadable)
     check_copy(tree, tmp_path / "copy", done.stderr)
 
 
-def test_tar_fails_on_what_is_damaged_alone(tree: DamagedTree, place: Path, tmp_path: Path) -> None:
+def test_tar_fails_only_for_damaged_files(tree: DamagedTree, place: Path, tmp_path: Path) -> None:
     done = run("tar", "-C", place, "-cf", tmp_path / "copy.tar", ".")
     assert done.returncode == 2
     (tmp_path / "copy").mkdir()
@@ -91,13 +91,13 @@ def test_tar_fails_on_what_is_damaged_alone(tree: DamagedTree, place: Path, tmp_
 
 
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="needs rsync")
-def test_rsync_fails_on_what_is_damaged_alone(tree: DamagedTree, place: Path, tmp_path: Path) -> None:
+def test_rsync_fails_only_for_damaged_files(tree: DamagedTree, place: Path, tmp_path: Path) -> None:
     done = run("rsync", "-aHX", f"{place}/", tmp_path / "copy")
     assert done.returncode == 23
     check_copy(tree, tmp_path / "copy", done.stderr)
 
 
-def test_cat_fails_on_what_is_damaged(tree: DamagedTree, place: Path) -> None:
+def test_cat_fails_for_damaged_files(tree: DamagedTree, place: Path) -> None:
     for name in tree.unreadable:
         done = run("cat", place / name)
         assert (done.returncode, done.stdout) == (1, "")
@@ -106,7 +106,7 @@ def test_cat_fails_on_what_is_damaged(tree: DamagedTree, place: Path) -> None:
         assert "No such file" in run("cat", place / "Movies" / f"{name}.mrc").stderr
 
 
-def test_a_movie_that_is_put_back_is_read_whole_at_once(tree: DamagedTree, tmp_path: Path) -> None:
+def test_a_restored_movie_is_readable_at_once(tree: DamagedTree, tmp_path: Path) -> None:
     """The kernel caches the size of the placeholder for a second, which must not truncate the movie."""
     (tmp_path / "archive").mkdir()
     shutil.copy(tree.folder / "gain-reference.mrc", tmp_path / "archive")
@@ -125,7 +125,7 @@ def test_a_movie_that_is_put_back_is_read_whole_at_once(tree: DamagedTree, tmp_p
             assert run("tar", "-C", place, "-cf", tmp_path / "copy.tar", name).returncode == 0
 
 
-def test_doctor_and_stats_name_what_is_damaged(tree: DamagedTree, place: Path) -> None:
+def test_doctor_and_stats_name_damaged_files(tree: DamagedTree, place: Path) -> None:
     run("ls", "-lR", place)
     for what in (place, tree.folder):
         told = cryofs("doctor", what, check=False).stdout

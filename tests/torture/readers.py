@@ -1,4 +1,4 @@
-"""Many readers of all kinds, while files of the archive are replaced below them."""
+"""Run many readers of all kinds while files of the archive are replaced."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ _MOVIES = 5
 
 
 def read_while_replaced(folder: Path, seconds: float, count: int, seed: int) -> Figures:
-    """Replace movies and a file all the time, one movie in place, and have readers compare what they get."""
+    """Replace movies and a file continuously, one movie in place, while readers compare the bytes that they read."""
     figures = Figures(f"{count} readers, {seconds / 60:.0f} minutes, files replaced", unit="requests")
     rng = np.random.default_rng(seed)
     names = [f"{number}.mrc" for number in range(_MOVIES)] + ["overwritten.mrc"]
