@@ -22,7 +22,7 @@ movies with four threads and no mount. mmap touches every page in order; random 
     NAMES: """\
 Archived movies of a few kB. The page cache and the caches of names and attributes are empty before each run (as root);
 "once more" leaves them full. Without index: the first mount of the archive, listed as soon as it is live. With index:
-an earlier mount left its index. Each stat asks for another name.""",
+an earlier mount left its index. Each stat queries another name.""",
     PROGRAMS: "Caches are empty at the start. The program computes most of the time.",
     MEMORY: """\
 Two sequential readers, one random reader, one that lists and one that opens and closes, without a pause, on four movies

@@ -78,9 +78,11 @@ def sum_events(
         image = np.empty(size, dtype)
     band_rows = max(1, _BAND_BYTES // (upsampling * image[0].nbytes))
     places = _sub_pixel_places(code[1], code[2], upsampling, nx)
-    events = np.zeros(len(starts), np.int64)
-    _sum_events(words, starts, ends, *code, ny, nx, band_rows, upsampling, places, image.reshape(-1), events)
-    intact = events >= 0
+    events, pixels, bits = np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64), starts.copy()
+    state = pixels, bits, ends, image.reshape(-1), events
+    _sum_events(words, *code, ny, nx, band_rows, upsampling, places, *state)
+    intact = pixels == ny * nx
+    events[~intact] = -1
     if not intact.all():
         # damage is detected only at the end of a stream; it is rare, so the image is rendered again without the stream
         image = sum_events(words, starts[intact], ends[intact], shape, code, upsampling, image).image
@@ -110,9 +112,9 @@ def _sub_pixel_places(x_bits: int, y_bits: int, upsampling: int, nx: int) -> NDA
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _sum_events(  # type: ignore[no-untyped-def]
-    words, starts, ends, run_bits, x_bits, y_bits, long_bits, ny, nx, band_rows, upsampling, places, image, events
+    words, run_bits, x_bits, y_bits, long_bits, ny, nx, band_rows, upsampling, places, pixels, bits, ends, image, events
 ):
-    """Fill `image` (flat) and `events` (zeros)."""
+    """Fill `image` (flat) and `events` (zeros); advance `pixels` to ny * nx, or beyond for damaged streams."""
     total = ny * nx
     event_bits = run_bits + x_bits + y_bits
     longest = (1 << run_bits) - 1
@@ -123,12 +125,10 @@ def _sum_events(  # type: ignore[no-untyped-def]
     # image pixels by which the index of a row's first pixel exceeds `upsampling` times its detector index, per row
     row_step = upsampling * (upsampling - 1) * nx
     sub_pixel_and_skip = event_bits - long_bits
-    bits = starts.copy()
-    pixels = np.zeros(len(starts), np.int64)
     for band_end in range(band_rows * nx, total + band_rows * nx, band_rows * nx):
         until = min(band_end, total)
         image[(band_end - band_rows * nx) * upsampling * upsampling : until * upsampling * upsampling] = 0
-        for stream in range(len(starts)):
+        for stream in range(len(ends)):
             pixel, bit, end = pixels[stream], bits[stream], ends[stream]
             placed = 0
             row_end = until if upsampling == 1 else pixel
@@ -171,6 +171,3 @@ def _sum_events(  # type: ignore[no-untyped-def]
                 going = going and pixel < until
             pixels[stream], bits[stream] = pixel, bit
             events[stream] += placed
-    for stream in range(len(starts)):
-        if pixels[stream] != total:
-            events[stream] = -1

@@ -234,7 +234,7 @@ def _others_are_whole(files: FileSystem, specimen: Specimen, finding: Finding, t
         before = len(finding.errors)
         with finding.reporting(path):
             finding.expect_bytes(_read_whole(files, path), data, path)
-        finding.expect(len(finding.errors) == before, f"{path}, which is whole, cannot be read")
+        finding.expect(len(finding.errors) == before, f"{path}, which is intact, is not readable")
 
 
 def _is_ours(data: bytes | None) -> bool:
@@ -288,10 +288,10 @@ def _archived(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None
         json.loads(text)
     good, _ = _one_command(finding, ["verify", path, "--jobs", 1], r"movie\.mrc\.tif")
     _verify_folder(folder, good, finding)
-    finding.expect(whole or not good, "verify says that it is good, but not all of it can be read")
+    finding.expect(whole or not good, "verify reports success, but parts are not readable")
     extracted, _ = _one_command(finding, ["extract", path, "-o", out, "--jobs", 1], r"movie\.mrc\.tif")
-    finding.expect(whole or not extracted, "extract restored what cannot be read")
-    finding.expect(extracted or not good, "verify says that it is good, but it cannot be extracted")
+    finding.expect(whole or not extracted, "extract succeeded, but parts are not readable")
+    finding.expect(extracted or not good, "verify reports success, but extract fails")
     if extracted:
         finding.expect_bytes((out / "movie.mrc").read_bytes(), specimen.shown[specimen.victim], "extracted")
     elif out.exists():
@@ -302,7 +302,7 @@ def _verify_folder(folder: Path, good: bool, finding: Finding) -> None:
     """Check that verifying the folder reports the same as verifying the movie."""
     found, _ = _command(finding, ["verify", folder, "--jobs", 1], *([] if good else [r"movie\."]))
     finding.expect(
-        found == good, f"verify of the folder says {'good' if found else 'damaged'}, unlike that of the movie"
+        found == good, f"verify of the folder reports {'good' if found else 'damaged'}, unlike verify of the movie"
     )
 
 
@@ -322,9 +322,9 @@ def _adopted(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
     if described:
         json.loads(text)
     good, _ = _one_command(finding, ["verify", path, "--jobs", 1], named)
-    finding.expect(whole or not good, "verify says that it is good, but not all of it can be read")
+    finding.expect(whole or not good, "verify reports success, but parts are not readable")
     extracted, _ = _one_command(finding, ["extract", path, "-o", out, "--jobs", 1], named)
-    finding.expect(extracted or not good, "verify says that it is good, but it cannot be extracted")
+    finding.expect(extracted or not good, "verify reports success, but extract fails")
     if extracted:
         right = [_tiff_of(specimen)]
         if "adopted" in mutant.label:
@@ -366,9 +366,9 @@ def _foreign(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
                 _read_whole(files, "/movie.mrc")
     described, text = _one_command(finding, ["info", path, "--json"], named)
     if described:
-        finding.expect(json.loads(text)["format"] == "tiff", "info takes it for an archived movie")
+        finding.expect(json.loads(text)["format"] == "tiff", "info reports an archived movie")
     done, _ = _one_command(finding, ["verify", path, "--jobs", 1], named)
-    finding.expect(not done, "verify takes it for an archived movie")
+    finding.expect(not done, "verify accepts it as an archived movie")
     if specimen.kind == "archived":
         # the name marks it as an archived movie
         _verify_folder(folder, False, finding)
@@ -382,7 +382,7 @@ def _foreign(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
 def _extracted(path: Path, data: bytes, out: Path, finding: Finding) -> None:
     """Check that a file other than an archived movie, or an adopted one, is extracted unchanged."""
     done, _ = _one_command(finding, ["extract", path, "-o", out, "--jobs", 1])
-    finding.expect(done, "it cannot be extracted")
+    finding.expect(done, "extract fails")
     if done:
         finding.expect_bytes((out / path.name).read_bytes(), data, "extracted")
 
@@ -458,10 +458,10 @@ def _read_fractions(files: FileSystem, mutant: Mutant, expected: _Fractions | No
                 # no bytes are correct for a fraction without an intact frame
                 finding.expect_bytes(found, images[index] or b"", f"fraction {index}")
     files.release(handle)
-    told = (files.file_facts("/movie.mrc") or {})["damaged_frames"]
+    reported = (files.file_facts("/movie.mrc") or {})["damaged_frames"]
     if expected is not None:
         left_out = {frame for frames in expected.damaged for frame in frames}
-        finding.expect(left_out <= set(told), f"left out {left_out}, told of {told}")
+        finding.expect(left_out <= set(reported), f"excluded {left_out}, but reported {reported}")
 
 
 def _eer(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
@@ -548,7 +548,7 @@ def _list(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
     for name in ("movie.mrc", "other.mrc"):
         if (out / "archive" / f"{name}.tif").exists():
             done, _ = _one_command(finding, ["extract", out / "archive" / f"{name}.tif", "-o", out / "again"])
-            finding.expect(done, f"{name} cannot be extracted")
+            finding.expect(done, f"extract of {name} fails")
             finding.expect_bytes((out / "again" / name).read_bytes(), (folder / name).read_bytes(), name)
 
 

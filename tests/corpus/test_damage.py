@@ -16,7 +16,7 @@ from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.registry import open_movie
 from tests.corpus import run
-from tests.corpus.mutants import Mutant, mutants, places_of, thought_out
+from tests.corpus.mutants import Mutant, mutants, places_of, systematic
 from tests.corpus.reading import examine
 from tests.corpus.run import MEMORY, damage_run
 from tests.corpus.specimens import Specimen, make_specimens
@@ -54,8 +54,8 @@ def test_a_run_violates_no_guarantee(tmp_path: Path) -> None:
     assert damage.good
     # every command reported damage of every kind that affects it
     assert {"DamagedError", "GainError", "SettingsError"} <= damage.errors.keys()
-    told = {f"cryofs {name}" for name in ("info", "verify", "extract", "compress", "estimate-gain")}
-    assert told <= damage.errors.keys()
+    reported = {f"cryofs {name}" for name in ("info", "verify", "extract", "compress", "estimate-gain")}
+    assert reported <= damage.errors.keys()
     assert 0 < damage.intact < 60
     assert 0 < damage.peak_bytes < MEMORY
 
@@ -121,7 +121,7 @@ FOUND = [
 @pytest.mark.parametrize(("name", "label"), FOUND)
 def test_damage_that_once_caused_errors(specimens: list[Specimen], tmp_path: Path, name: str, label: str) -> None:
     specimen = next(one for one in specimens if one.name == name)
-    tried = [idea.mutant() for idea in thought_out(specimen) if label in idea.label]
+    tried = [idea.mutant() for idea in systematic(specimen) if label in idea.label]
     assert tried
     for mutant in tried[:8]:
         finding = examine(mutant, tmp_path)
@@ -136,7 +136,7 @@ def test_malicious_files_take_little_memory_and_time(
     made = [
         idea.mutant()
         for specimen in specimens
-        for idea in thought_out(specimen)
+        for idea in systematic(specimen)
         if idea.family in families.get(specimen.name, [])
     ]
     monkeypatch.setattr(run, "make_specimens", lambda _: [])

@@ -58,8 +58,8 @@ def test_options_named_without_a_command_exist(path: Path) -> None:
 @pytest.mark.relion
 @pytest.mark.skipif(shutil.which("relion_convert_to_tiff") is None, reason="needs relion")
 def test_every_option_of_relion_has_a_row() -> None:
-    told = subprocess.run(["relion_convert_to_tiff", "--help"], capture_output=True, text=True, check=False).stdout
-    options = re.findall(r"^ *(--\w+)", told, re.MULTILINE)
+    help_text = subprocess.run(["relion_convert_to_tiff", "--help"], capture_output=True, text=True, check=False).stdout
+    options = re.findall(r"^ *(--\w+)", help_text, re.MULTILINE)
     assert len(options) > 10
     page = (ROOT / "docs" / "from-relion.md").read_text()
     assert [option for option in options if not re.search(rf"^\| `{option}[ `]", page, re.MULTILINE)] == []

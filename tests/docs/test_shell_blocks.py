@@ -44,8 +44,10 @@ def test_every_block_has_a_language_or_a_reason(path: Path) -> None:
     for block in page.blocks:
         assert block.language in RUN or block.language in NOT_RUN, f"{path.name}:{block.line}: {block.language}"
         if block.language == "text":
-            told = [line for line in block.text.splitlines() if line.startswith(("cryofs ", "make ", "relion_"))]
-            assert not told, f"{path.name}:{block.line}: commands are in ```sh, or marked as not run"
+            commands_found = [
+                line for line in block.text.splitlines() if line.startswith(("cryofs ", "make ", "relion_"))
+            ]
+            assert not commands_found, f"{path.name}:{block.line}: commands are in ```sh, or marked as not run"
 
 
 def test_every_mark_belongs_to_a_block() -> None:

@@ -148,11 +148,11 @@ def test_an_array_uses_memory_of_any_shape(memory: NDArray[Any]) -> None:
 class SlowDetail(np.ndarray[Any, Any]):
     """An array whose addition blocks until it is released."""
 
-    let, asked = threading.Event(), threading.Event()
+    released, requested = threading.Event(), threading.Event()
 
     def __radd__(self, other: NDArray[Any]) -> Any:  # type: ignore[override]
-        self.asked.set()
-        assert self.let.wait(20)
+        self.requested.set()
+        assert self.released.wait(20)
         return np.add(other, np.asarray(self))
 
     __array_ufunc__ = None  # type: ignore[assignment]
@@ -172,9 +172,9 @@ def test_references_do_not_block_each_other() -> None:
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(restored, slow) for _ in range(2)]
         try:
-            assert SlowDetail.asked.wait(20)
+            assert SlowDetail.requested.wait(20)
             assert (pool.submit(restored, other).result(10) == 4.5).all()
             assert not any(one.done() for one in waiting)
         finally:
-            SlowDetail.let.set()
+            SlowDetail.released.set()
         assert all((one.result() == 4.5).all() for one in waiting)

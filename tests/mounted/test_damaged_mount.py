@@ -71,9 +71,9 @@ def read_at(path: Path, size: int, offset: int) -> bytes:
 def errors_logged(mountpoint: Path) -> list[str]:
     lines = mountpoint.with_suffix(".log").read_text().splitlines()
     assert not any("Traceback" in line for line in lines)
-    told = [line.partition("ERROR: ")[2] for line in lines if "ERROR" in line]
+    errors = [line.partition("ERROR: ")[2] for line in lines if "ERROR" in line]
     # the kernel retries a page after a failed read-ahead, so the same error may be logged with two durations
-    return sorted({line.rpartition(" (after ")[0] or line for line in told})
+    return sorted({line.rpartition(" (after ")[0] or line for line in errors})
 
 
 @pytest.mark.parametrize("name", ["huffman", "lzw", "none", "float", "big", "lines"])

@@ -52,10 +52,10 @@ def run(by: list[str], *arguments: object, check: bool = True) -> subprocess.Com
 def doctor(*arguments: object, by: list[str] | None = None) -> tuple[int, list[dict[str, str]]]:
     """Return exit code and findings."""
     done = run(by or [], "doctor", *arguments, "--json", check=False)
-    said = json.loads(done.stdout)
-    levels = [finding["level"] for finding in said["findings"]]
-    assert (said["problems"], said["warnings"]) == (levels.count("problem"), levels.count("warning"))
-    return done.returncode, said["findings"]
+    report = json.loads(done.stdout)
+    levels = [finding["level"] for finding in report["findings"]]
+    assert (report["problems"], report["warnings"]) == (levels.count("problem"), levels.count("warning"))
+    return done.returncode, report["findings"]
 
 
 def powerless() -> list[str]:
@@ -133,11 +133,11 @@ def replaced(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lose", "said"),
+    ("lose", "message"),
     [(gone, "is not there any more"), (moved, "is not there any more"), (replaced, "is another folder now")],
 )
 def test_a_mount_whose_archive_was_moved_or_removed(
-    made: Path, tmp_path: Path, lose: Callable[[Path], None], said: str
+    made: Path, tmp_path: Path, lose: Callable[[Path], None], message: str
 ) -> None:
     shown = Path(shutil.copytree(made, tmp_path / "archive"))
     with mounted(shown, tmp_path / "mnt") as place:
@@ -146,7 +146,7 @@ def test_a_mount_whose_archive_was_moved_or_removed(
             code, findings = doctor(*arguments)
             assert code == 1
             (found,) = [finding for finding in findings if f"{place}: alive" in finding["what"]]
-            assert (found["level"], f"its archive {shown} {said}" in found["what"]) == ("problem", True)
+            assert (found["level"], f"its archive {shown} {message}" in found["what"]) == ("problem", True)
             assert f"cryofs mount {shown} {place}" in found["remedy"]
         assert not any("no trouble" in finding["what"] for finding in doctor(place)[1])
 

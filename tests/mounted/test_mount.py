@@ -452,25 +452,25 @@ def test_a_foreground_mount_ends_with_success_on_sigterm(session: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nowhere", "mnt"], "nowhere"),
         (["archive", "nowhere"], "nowhere"),
     ],
 )
 def test_invalid_mounts_are_reported(
-    session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+    session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(session.parent)
     (session.parent / "mnt").mkdir(exist_ok=True)
     done = cryofs("mount", *arguments, "--log-file", tmp_path / "log", check=False)
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["-o", "allow_othr"], "-o allow_othr: unknown option; did you mean allow_other?"),
         (["-o", "jobs=many"], "jobs: invalid value 'many'; expected a whole number"),
@@ -480,11 +480,11 @@ def test_invalid_mounts_are_reported(
         (["-o", "eer_grouping=8", "--eer-dose-per-fraction", "1"], "are mutually exclusive"),
     ],
 )
-def test_invalid_options_are_usage_errors(session: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_invalid_options_are_usage_errors(session: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
     done = cryofs("mount", session.with_name("archive"), tmp_path, *arguments, check=False)
     assert (done.returncode, is_mounted(tmp_path)) == (2, False)
     (line,) = done.stderr.strip().splitlines()
-    assert said in line
+    assert message in line
 
 
 def test_settings_as_mount_options(session: Path, tmp_path: Path) -> None:

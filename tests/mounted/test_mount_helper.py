@@ -168,7 +168,7 @@ def test_a_fake_mount_mounts_nothing(session: Path, place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         ([], 1, "name an archive and a mountpoint"),
         (["archive"], 1, "name an archive and a mountpoint"),
@@ -184,14 +184,14 @@ def test_a_fake_mount_mounts_nothing(session: Path, place: Path) -> None:
         (["archive", "mnt", "-N", "/nowhere"], 32, "/nowhere: no mount namespace"),
     ],
 )
-def test_invalid_mounts_print_one_line(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
+def test_invalid_mounts_print_one_line(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
     (tmp_path / "archive").mkdir()
     (tmp_path / "mnt").mkdir()
     done = run(HELPER, *arguments, cwd=tmp_path)
     assert done.returncode == code
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("mount.cryofs: ")
-    assert said in line
+    assert message in line
 
 
 def test_the_helper_imports_little() -> None:

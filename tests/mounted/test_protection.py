@@ -217,8 +217,8 @@ def test_owner_and_permissions_of_the_mount(session: Path, place: Path) -> None:
                 assert (shown.st_uid, shown.st_gid) == ((NOBODY, grp.getgrnam("daemon").gr_gid) if owned else (0, 0))
                 assert shown.st_mode == (mode & ~0o037 if owned else mode), name
             assert (place / "link").lstat().st_mode == (session / "link").lstat().st_mode
-            said = as_nobody("cat", place / "private.txt")
-            assert said.stdout == ("mine" if owned else "")
+            result = as_nobody("cat", place / "private.txt")
+            assert result.stdout == ("mine" if owned else "")
     for options in ("allow_other,uid=1", "allow_other,umask=007"):
         with mounted(target, place, "-o", options):
             allowed = "umask" not in options
@@ -233,9 +233,9 @@ def test_access_lists_of_the_archive_are_not_applied(session: Path, place: Path)
     keep_group_out(secret)
     try:
         assert "Permission denied" in as_nobody("cat", secret).stderr
-        for options, said in (("allow_other", "300 kV"), ("allow_other,umask=077", "")):
+        for options, result in (("allow_other", "300 kV"), ("allow_other,umask=077", "")):
             with mounted(target, place, "-o", options):
-                assert as_nobody("cat", place / "notes.txt").stdout == said
+                assert as_nobody("cat", place / "notes.txt").stdout == result
                 with pytest.raises(OSError, match="not supported"):
                     os.getxattr(place / "notes.txt", "system.posix_acl_access")
     finally:

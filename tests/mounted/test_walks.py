@@ -60,7 +60,7 @@ def test_programs_that_only_read_attributes_succeed(place: Path, command: tuple[
     assert "truncated.mrc" not in done.stdout
 
 
-def check_copy(tree: DamagedTree, copy: Path, said: str) -> None:
+def check_copy(tree: DamagedTree, copy: Path, errors: str) -> None:
     """Assert that a copy has all files except damaged ones, each of which is reported as an error."""
     for name, data in tree.readable.items():
         assert (copy / name).read_bytes() == data
@@ -69,7 +69,7 @@ def check_copy(tree: DamagedTree, copy: Path, said: str) -> None:
     for name in tree.unreadable:
         # a program may leave an empty file after a failed copy, but never wrong bytes
         assert not (copy / name).exists() or not (copy / name).stat().st_size
-        assert any(name in line and os.strerror(errno.EIO) in line for line in said.splitlines())
+        assert any(name in line and os.strerror(errno.EIO) in line for line in errors.splitlines())
 
 
 def test_cp_fails_only_for_damaged_files(tree: DamagedTree, place: Path, tmp_path: Path) -> None:
@@ -128,12 +128,12 @@ def test_a_restored_movie_is_readable_at_once(tree: DamagedTree, tmp_path: Path)
 def test_doctor_and_stats_name_damaged_files(tree: DamagedTree, place: Path) -> None:
     run("ls", "-lR", place)
     for what in (place, tree.folder):
-        told = cryofs("doctor", what, check=False).stdout
-        assert "damaged" in told
-        assert "copy them again" in told
-        told = cryofs("stats", what, check=False).stdout
+        report = cryofs("doctor", what, check=False).stdout
+        assert "damaged" in report
+        assert "copy them again" in report
+        report = cryofs("stats", what, check=False).stdout
         for name in ("truncated.eer", "junk.eer", "empty.eer", "zeros.eer"):
-            assert f"/Movies/{name}: " in told
+            assert f"/Movies/{name}: " in report
     log = place.with_suffix(".log").read_text()
     for name in ("truncated.eer", "junk.eer", "headless.tif", "cut.mrc.tif"):
         assert f"/Movies/{name}: " in log

@@ -20,7 +20,7 @@ log = logging.getLogger("cryofs")
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def output(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """Capture the log output; restore the handlers afterwards."""
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", root.handlers[:])
@@ -34,8 +34,8 @@ def fail() -> None:
 
 
 @pytest.mark.parametrize("layout", ["text", "json"])
-def test_every_event_is_one_line(said: io.StringIO, layout: Format) -> None:
-    set_up("info", layout, said)
+def test_every_event_is_one_line(output: io.StringIO, layout: Format) -> None:
+    set_up("info", layout, output)
     log.info("a\nb %s", "c\r\nd")
     log.debug("nothing of this")
     try:
@@ -43,7 +43,7 @@ def test_every_event_is_one_line(said: io.StringIO, layout: Format) -> None:
     except ValueError:
         log.exception("unexpected")
     log.error("x.mrc, frame 3: damaged", extra={"facts": {"file": "/x.mrc", "frame": 3, "seconds": 0.25}})
-    first, second, third = said.getvalue().splitlines()
+    first, second, third = output.getvalue().splitlines()
     if layout == "text":
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d cryofs INFO: a\\nb c\\r\\nd", first)
         assert re.search(r"ERROR: unexpected: ValueError: two\\nlines; in .*fail \(.*test_logs\.py:\d+\)$", second)
@@ -56,12 +56,12 @@ def test_every_event_is_one_line(said: io.StringIO, layout: Format) -> None:
         assert (events[2]["file"], events[2]["frame"], events[2]["seconds"]) == ("/x.mrc", 3, 0.25)
 
 
-def test_levels(said: io.StringIO) -> None:
-    set_up("error", "text", said)
-    log.warning("not told")
-    log.error("told")
-    assert said.getvalue().endswith("told\n")
-    assert "not told" not in said.getvalue()
+def test_levels(output: io.StringIO) -> None:
+    set_up("error", "text", output)
+    log.warning("not logged")
+    log.error("logged")
+    assert output.getvalue().endswith("logged\n")
+    assert "not logged" not in output.getvalue()
 
 
 def test_journal_lines_have_priorities_but_no_times() -> None:

@@ -189,5 +189,5 @@ def test_a_real_control_group() -> None:
 
 
 def test_help_states_the_size_of_the_cache() -> None:
-    said = " ".join(cryofs("mount", "--help").stdout.split())
-    assert "a quarter of the usable memory" in said
+    text = " ".join(cryofs("mount", "--help").stdout.split())
+    assert "a quarter of the usable memory" in text

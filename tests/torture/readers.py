@@ -53,7 +53,7 @@ def read_while_replaced(folder: Path, seconds: float, count: int, seed: int) -> 
             time.sleep(rng.uniform(0, 0.1))
         for reader in readers:
             try:
-                said, complaint = reader.communicate(timeout=2 * _PATIENCE)
+                output, complaint = reader.communicate(timeout=2 * _PATIENCE)
             except subprocess.TimeoutExpired:
                 figures.hung += 1
                 reader.kill()
@@ -63,7 +63,7 @@ def read_while_replaced(folder: Path, seconds: float, count: int, seed: int) -> 
                 print(complaint, file=sys.stderr)
                 figures.crashes += 1
                 continue
-            counts = json.loads(said)
+            counts = json.loads(output)
             figures.done += counts["requests"]
             figures.wrong_bytes += counts["wrong"]
             figures.lost += counts["errors"]
