@@ -197,10 +197,10 @@ def _decode(paths: Sequence[Path]) -> float:
 
 def _decode_one(path: Path) -> None:
     with open_movie(path) as movie:
-        # reuse memory for the next frame, like a mount
-        memory = np.empty(movie.kept_bytes, np.uint8)
+        # as in a mount, memory that was used before takes the next frame
+        memory = np.empty(movie.decoded_bytes(), np.uint8)
         for index in range(movie.layout.frames):
-            movie.kept_frame(index, memory)
+            movie.read_frame(index).decode(memory)
 
 
 def _there(opened: Opened) -> Callable[[], AbstractContextManager[Opened]]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from cryofs.storage.byte_source import LocalFile
+
 settings.register_profile("cryofs", deadline=None)
 settings.load_profile("cryofs")
 
@@ -28,11 +30,9 @@ def own_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 
 
 @contextlib.contextmanager
-def open_bytes(data: bytes) -> Iterator[int]:
-    """Descriptor of a file with this content."""
+def open_bytes(data: bytes, name: str = "test", size: int | None = None) -> Iterator[LocalFile]:
+    """A file with this content; it claims another size, if given."""
     descriptor = os.memfd_create("test")
-    try:
-        os.pwrite(descriptor, data, 0)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    os.pwrite(descriptor, data, 0)
+    with LocalFile(descriptor, name) as source:
+        yield source if size is None else source.first_bytes(size)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from cryofs.storage import byte_source
+from cryofs.storage.byte_source import LocalFile
 
 # What stands in for a system call: it gets the call itself, its number, and its arguments.
 Fault = Callable[[Callable[..., Any], int, tuple[Any, ...]], Any]
 
 
 class FaultyReads:
-    """Stands in for `os` where bytes are read; counts the reads, and has a fault decide on each."""
+    """Takes the place of the system calls of `LocalFile`; counts them, and lets a fault decide on each."""
 
     def __init__(self, fault: Fault):
         self.reads = 0
@@ -31,7 +31,10 @@ class FaultyReads:
         data: bytes = self._call(os.pread, descriptor, size, offset)
         return data
 
-    def preadv(self, descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+    def preadv(self, descriptor: int, buffers: Sequence[memoryview], offset: int, flags: int = 0) -> int:
+        if flags:
+            # storage with faults has nothing in memory
+            raise BlockingIOError
         count: int = self._call(os.preadv, descriptor, buffers, offset)
         return count
 
@@ -39,7 +42,8 @@ class FaultyReads:
 def inject(patch: pytest.MonkeyPatch, fault: Fault) -> FaultyReads:
     """Have a fault decide on all reads from now on."""
     faulty = FaultyReads(fault)
-    patch.setattr(byte_source, "os", faulty)
+    patch.setattr(LocalFile, "_pread", staticmethod(faulty.pread))
+    patch.setattr(LocalFile, "_preadv", staticmethod(faulty.preadv))
     return faulty
 
 

@@ -9,9 +9,11 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.codecs import deflate, huffman_encoder, lzw
+from cryofs.codecs import deflate, huffman_encoder, lzw, lzw_kernels, uncompressed
 from cryofs.codecs.codec import Codec
-from cryofs.codecs.deflate import Strategy
+from cryofs.codecs.deflate import Deflate, Strategy
+from cryofs.codecs.lzw import Lzw
+from cryofs.codecs.uncompressed import Uncompressed
 
 STRATEGIES: tuple[Strategy, ...] = ("default", "huffman", "rle")
 
@@ -35,20 +37,20 @@ def encode_one_code(strip: NDArray[Any]) -> bytes:
 
 def encode_sparse_lzw(strip: NDArray[Any]) -> bytes:
     """LZW for small counts."""
-    return lzw.encode(strip.reshape(-1).view(np.uint8))
+    return lzw_kernels.encode(strip.reshape(-1).view(np.uint8))
 
 
 def _predicted(encode: Callable[[NDArray[Any]], bytes]) -> Callable[[NDArray[Any]], bytes]:
     return lambda strip: encode(imagecodecs.floatpred_encode(strip, axis=-1))
 
 
-NOTHING = Encoding("none", Codec("none"), deflate.encode_nothing)
-LZW = Encoding("lzw", Codec("lzw"), deflate.encode_lzw)
-DEFLATE = Encoding("deflate", Codec("deflate"), deflate.encode_deflate)
-HUFFMAN = Encoding("huffman", Codec("deflate"), partial(deflate.encode_deflate, strategy="huffman"))
-RLE = Encoding("rle", Codec("deflate"), partial(deflate.encode_deflate, strategy="rle"))
-ONE_CODE = Encoding("one code", Codec("deflate"), encode_one_code)
-SPARSE_LZW = Encoding("sparse lzw", Codec("lzw"), encode_sparse_lzw)
+NOTHING = Encoding("none", Uncompressed(), uncompressed.encode)
+LZW = Encoding("lzw", Lzw(), lzw.encode_any)
+DEFLATE = Encoding("deflate", Deflate(), deflate.encode_deflate)
+HUFFMAN = Encoding("huffman", Deflate(), partial(deflate.encode_deflate, strategy="huffman"))
+RLE = Encoding("rle", Deflate(), partial(deflate.encode_deflate, strategy="rle"))
+ONE_CODE = Encoding("one code", Deflate(), encode_one_code)
+SPARSE_LZW = Encoding("sparse lzw", Lzw(), encode_sparse_lzw)
 
 ENCODINGS = (
     NOTHING,
@@ -56,23 +58,27 @@ ENCODINGS = (
     SPARSE_LZW,
     ONE_CODE,
     *(
-        Encoding(f"libdeflate {level}", Codec("deflate"), partial(deflate.encode_libdeflate, level=level))
+        Encoding(f"libdeflate {level}", Deflate(), partial(deflate.encode_libdeflate, level=level))
         for level in (1, 3, 6, 12)
     ),
     *(
         Encoding(
-            f"{strategy} {level}", Codec("deflate"), partial(deflate.encode_deflate, strategy=strategy, level=level)
+            f"{strategy} {level}",
+            Deflate(),
+            partial(deflate.encode_deflate, strategy=strategy, level=level),
         )
         for strategy in STRATEGIES
         for level in range(10)
     ),
 )
 FLOAT_ENCODINGS = (
-    Encoding("none, predicted", Codec("none", "float"), _predicted(deflate.encode_nothing)),
-    Encoding("lzw, predicted", Codec("lzw", "float"), _predicted(deflate.encode_lzw)),
+    Encoding("none, predicted", Uncompressed("float"), _predicted(uncompressed.encode)),
+    Encoding("lzw, predicted", Lzw("float"), _predicted(lzw.encode_any)),
     *(
         Encoding(
-            f"deflate {level}, predicted", Codec("deflate", "float"), partial(deflate.encode_float_deflate, level=level)
+            f"deflate {level}, predicted",
+            Deflate("float"),
+            partial(deflate.encode_float_deflate, level=level),
         )
         for level in (0, 1, 3, 6, 9)
     ),

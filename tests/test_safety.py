@@ -9,6 +9,7 @@ import pytest
 import cryofs
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
 from cryofs.formats import eer
+from cryofs.storage.byte_source import LocalFile
 
 PACKAGE = Path(cryofs.__file__).parent
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "yaml", "code", "runpy"}
@@ -67,6 +68,6 @@ def test_entities_in_the_metadata_of_an_eer_file_are_not_followed(tmp_path: Path
     path = tmp_path / "a.eer"
     write_eer(path, list(random_frames(3, (64, 64), 0.02, Widths())), (64, 64), Widths(), xml=xml)
     with path.open("rb") as file:
-        index = eer.read_index(file.fileno(), path.stat().st_size, "a.eer")
+        index = eer.read_index(LocalFile(file.fileno(), "a.eer", is_owned=False))
     assert index.frames == 3
     assert index.metadata == {}

@@ -34,7 +34,7 @@ from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.tiff import ForeignMovie
 from cryofs.storage import atomic_file, checksum_lists
 from cryofs.storage.atomic_file import Draft, draft
-from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import ListReader
 from cryofs.storage.checksums import file_sha256, xxh3_checksum
 from cryofs.storage.file_state import state_of
@@ -133,7 +133,11 @@ def _can_be_adopted(path: Path) -> bool:
 
 def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[int, int]:
     """Give a movie its record; its size before and after."""
-    with path.open("rb") as file, ForeignMovie(path, descriptor=os.dup(file.fileno())) as movie, draft(path) as made:
+    with (
+        path.open("rb") as file,
+        ForeignMovie(path, source=LocalFile(file.fileno(), str(path), is_owned=False)) as movie,
+        draft(path) as made,
+    ):
         before = movie.stat
         check_no_writer(file.fileno(), path)
         _copy_attributes(file.fileno(), before, made)
@@ -246,15 +250,16 @@ def _append_record(
 
 def _frame(movie: ForeignMovie, index: int) -> Frame:
     offsets, byte_counts = movie.index.pages[index].lists()
-    strips = movie.stored_frame(index)
-    raw = movie.piece(movie.kept_frame(index, stored=strips), 0, movie.layout.frame_bytes)
-    strip_sums = [xxh3_checksum(strip) for strip in strips.values()]
-    return Frame(xxh3_checksum(raw), offsets, byte_counts, strip_sums)
+    encoded = movie.read_frame(index)
+    raw = movie.mrc_bytes(encoded.decode(), 0, movie.layout.frame_bytes)
+    strip_sums = [quick_sum(strip) for strip in encoded.strips.values()]
+    return Frame(quick_sum(raw), offsets, byte_counts, strip_sums)
 
 
 def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:
     """Read the copy back, as any reader would: the record, all frames, and the bytes of the TIFF."""
-    with ArchivedMovie(made.path, GainLibrary(), pool, name=str(made.target)) as copy:
+    source = LocalFile.open(made.path, str(made.target))
+    with ArchivedMovie(made.path, GainLibrary(), pool, source) as copy:
         if copy.record != contents:
             raise ArchiveError(f"{made.target}: the record came back changed from the disk; check the disk")
         check_adopted(copy)
@@ -272,7 +277,7 @@ def check_adopted(movie: ArchivedMovie) -> None:
     """
     assert movie.record.adopted is not None
     check_pages(movie)
-    if file_sha256(movie.descriptor, movie.record.adopted.bytes) != movie.record.adopted.sha256:
+    if file_sha256(movie.source.first_bytes(movie.record.adopted.bytes)) != movie.record.adopted.sha256:
         raise DamagedError(f"{movie.name}: the TIFF has another SHA-256 than recorded; restore it from a backup")
 
 
@@ -280,7 +285,7 @@ def restore_adopted(movie: ArchivedMovie, write: Callable[[bytes], object]) -> N
     """Write the TIFF as it was before it was adopted, piece by piece; errors as those of `check_adopted`."""
     assert movie.record.adopted is not None
     digest, left, offset = hashlib.sha256(), movie.record.adopted.bytes, 0
-    while left and (piece := read_up_to(movie.descriptor, min(left, _CHUNK), offset)):
+    while left and (piece := movie.source.read(min(left, _CHUNK), offset)):
         digest.update(piece)
         write(piece)
         left, offset = left - len(piece), offset + len(piece)

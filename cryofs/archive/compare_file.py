@@ -183,13 +183,13 @@ class Comparer:
             found = stored.found
             reasons = attribute_differences(here, found.st_mode, found.st_mtime_ns, found.st_size)
             if here.st_size == found.st_size:
-                reasons += _at(file_difference(guard.source, guard.there, on_bytes))
+                reasons += _at(file_difference(guard.source_bytes, guard.stored_bytes, on_bytes))
             return reasons
-        with ArchivedMovie(stored.path, self._gains, self._pool, descriptor=os.dup(guard.there)) as movie:
+        with ArchivedMovie(stored.path, self._gains, self._pool, source=guard.stored_bytes) as movie:
             original, size = movie.record.original, movie.layout.total_bytes
             reasons = attribute_differences(here, original.mode, original.mtime_ns, size)
             if here.st_size == size:
-                reasons += _at(movie_difference(guard.source, movie, on_bytes))
+                reasons += _at(movie_difference(guard.source_bytes, movie, on_bytes))
             return reasons
 
     def _remove(self, pair: Pair, guard: Guard, outcome: Outcome) -> None:

@@ -4,7 +4,6 @@ A mount shows no movie of fractions for such a file. To find out, the directorie
 which takes milliseconds from memory and seconds from a disk that is busy, so a check ends after a while.
 """
 
-import os
 import random
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from cryofs.errors import FormatError
 from cryofs.formats import eer
+from cryofs.storage.byte_source import LocalFile
 
 # A check for a person who waits takes about so long at most.
 SECONDS = 10.0
@@ -63,11 +63,9 @@ def damage_of_eer(path: Path) -> FormatError | None:
     OSError
         It cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        eer.read_index(descriptor, os.fstat(descriptor).st_size, str(path))
-    except FormatError as error:
-        return error
-    finally:
-        os.close(descriptor)
+    with LocalFile.open(path) as source:
+        try:
+            eer.read_index(source)
+        except FormatError as error:
+            return error
     return None

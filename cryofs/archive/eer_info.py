@@ -1,7 +1,6 @@
 """What an EER file holds, for `cryofs info`: its real frames, its dose, and groupings that make sense."""
 
 import math
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +14,7 @@ from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex
 from cryofs.kernels import eer_events
 from cryofs.movies.eer_rendering import EerFacts, Rendering, facts_of
+from cryofs.storage.byte_source import LocalFile
 
 # Electrons per square angstrom that a fraction should have, by RELION's guide to movie compression.
 _FRACTION_DOSE = (0.5, 1.25)
@@ -36,13 +36,10 @@ def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | 
     FormatError
         No readable EER file.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        size = os.fstat(descriptor).st_size
-        index = eer.read_index(descriptor, size, str(path))
-        counted = _count_events(descriptor, index, jobs, str(path))
-    finally:
-        os.close(descriptor)
+    with LocalFile.open(path) as file:
+        size = file.size
+        index = eer.read_index(file)
+        counted = _count_events(file, index, jobs)
     facts, code = facts_of(index), index.code
     if pixel_size is not None:
         facts = replace(facts, pixel_size=pixel_size)
@@ -76,14 +73,14 @@ def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | 
     }
 
 
-def _count_events(descriptor: int, index: EerIndex, jobs: int, name: str) -> NDArray[np.int64]:
+def _count_events(file: LocalFile, index: EerIndex, jobs: int) -> NDArray[np.int64]:
     """Events of each frame, -1 for damaged ones."""
     counted = np.full(index.frames, -1, np.int64)
 
     def count(first: int) -> None:
         frames = np.flatnonzero(index.intact[first : first + _FRAMES_AT_ONCE]) + first
-        streams = eer.read_streams(descriptor, index, frames.tolist(), name)
-        counted[frames] = eer_events.sum_events(streams.words, streams.starts, streams.ends, *index.geometry, 1).events
+        streams = eer.read_streams(file, index, frames.tolist())
+        counted[frames] = eer_events.add_up(streams.words, streams.starts, streams.ends, *index.geometry, 1).events
 
     with ThreadPoolExecutor(jobs) as pool:
         for _ in pool.map(count, range(0, index.frames, _FRAMES_AT_ONCE)):

@@ -17,11 +17,11 @@ _TRAILING_PIECE = 16 << 20
 def checked_frames(movie: Movie) -> Iterator[NDArray[np.uint8]]:
     """Bytes of all frames in order, decoded ahead. A damaged frame raises DamagedError."""
     with ThreadPoolExecutor(_AHEAD) as readers:
-        coming = deque(readers.submit(movie.raw_frame, index) for index in range(min(_AHEAD, movie.layout.frames)))
+        coming = deque(readers.submit(movie.mrc_frame, index) for index in range(min(_AHEAD, movie.layout.frames)))
         for index in range(movie.layout.frames):
             raw = coming.popleft().result()
             if index + _AHEAD < movie.layout.frames:
-                coming.append(readers.submit(movie.raw_frame, index + _AHEAD))
+                coming.append(readers.submit(movie.mrc_frame, index + _AHEAD))
             yield raw
 
 

@@ -1,6 +1,5 @@
 """What a file of an archive is, for all who ask: verify, extract, adopt, figures, doctor and reports."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from cryofs.formats.tiff_directories import MAGICS
 from cryofs.formats.tiff_movie import NoMovieError, TiffFacts, read_index
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage.atomic_file import regular_file
-from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.byte_source import LocalFile
 
 
 @dataclass(frozen=True)
@@ -60,21 +59,20 @@ def classify(path: Path) -> Archived | Foreign | Damaged | Other:
     if not is_tiff_name(path.name):
         return Other()
     named_as_ours = original_name(path.name) is not None
-    with path.open("rb") as file:
-        descriptor = file.fileno()
-        size = os.fstat(descriptor).st_size
+    with LocalFile.open(path) as source:
+        size = source.size
         try:
-            if is_archived(descriptor, size, str(path)):
-                return Archived(read_record(descriptor, size, str(path)), size)
+            if is_archived(source):
+                return Archived(read_record(source), size)
         except DamagedError as error:
             return Damaged(error, foreign=False)
         try:
-            return Foreign(read_index(descriptor, size, str(path)).facts, size)
+            return Foreign(read_index(source).facts, size)
         except DamagedError as error:
             # a file of ours would have its mark there
             return Damaged(error, foreign=not named_as_ours or size >= HEAD_BYTES)
         except NoMovieError:
-            if not named_as_ours or read_up_to(descriptor, len(MAGICS[0]), 0) in MAGICS:
+            if not named_as_ours or source.read(len(MAGICS[0]), 0) in MAGICS:
                 return Other()
     text = f"{path}: neither an archived movie nor a TIFF, it was emptied or overwritten; restore it from a backup"
     return Damaged(DamagedError(text), foreign=False)
@@ -90,11 +88,8 @@ def held_movie(target: Path) -> Record | None:
     """
     if regular_file(target) is None:
         return None
-    with target.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if not is_archived(file.fileno(), size, str(target)):
-            return None
-        return read_record(file.fileno(), size, str(target))
+    with LocalFile.open(target) as source:
+        return read_record(source) if is_archived(source) else None
 
 
 def is_marked(target: Path) -> bool:

@@ -12,6 +12,7 @@ from cryofs.archive.pairs import Pair, identity
 from cryofs.archive.shown import Shown
 from cryofs.errors import ChangedError
 from cryofs.storage import write_lease
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import state_of
 
 _NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
@@ -28,6 +29,8 @@ class Guard:
     ----------
     source, there : int
         Descriptors of the source and of the stored file.
+    source_bytes, stored_bytes : LocalFile
+        The bytes of both.
     before : os.stat_result
         State of the source when it was opened.
     """
@@ -37,7 +40,9 @@ class Guard:
         self.source = source
         self.stored = stored
         self.there = there
-        self.before = os.fstat(source)
+        self.source_bytes = LocalFile(source, str(pair.source), is_owned=False)
+        self.stored_bytes = LocalFile(there, str(stored.path), is_owned=False)
+        self.before = self.source_bytes.stat
         self._leased = False
 
     def take_lease(self) -> None:

@@ -17,6 +17,7 @@ from cryofs.errors import ArchiveError
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage import atomic_file
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import ListReader, mismatch_error
 
 
@@ -68,9 +69,9 @@ class Restorer:
             Another file has its name.
         """
 
-        def difference(there: int) -> int | None:
-            with source.open("rb") as stored:
-                return file_difference(there, stored.fileno())
+        def difference(there: LocalFile) -> int | None:
+            with LocalFile.open(source) as stored:
+                return file_difference(there, stored)
 
         if self._exists(target, source.stat().st_size, difference):
             self._figures.unchanged += 1
@@ -84,7 +85,7 @@ class Restorer:
         with ArchivedMovie(source.absolute(), self._gains, self._pool) as movie:
             adopted = movie.record.adopted
 
-            def difference(there: int) -> int | None:
+            def difference(there: LocalFile) -> int | None:
                 if adopted is None:
                     return movie_difference(there, movie, on_frame=self._on_frame)
                 found = tiff_difference(there, movie)
@@ -98,7 +99,7 @@ class Restorer:
             self._figures.count(movie)
             return True
 
-    def _exists(self, target: Path, size: int, difference: Callable[[int], int | None]) -> bool:
+    def _exists(self, target: Path, size: int, difference: Callable[[LocalFile], int | None]) -> bool:
         """Return True if a file is there with the same bytes, False if it is to be restored; else ArchiveError."""
         if self._overwrite:
             return False
@@ -112,8 +113,8 @@ class Restorer:
             raise _refused(target, "it is a symbolic link" if target.is_symlink() else "it is not a regular file")
         if found.st_size != size:
             raise _refused(target, f"it has {found.st_size} bytes, not {size}")
-        with target.open("rb") as there:
-            offset = difference(there.fileno())
+        with LocalFile.open(target) as there:
+            offset = difference(there)
         if offset is not None:
             raise _refused(target, f"it differs from the archive from byte {offset} on")
         return True

@@ -1,6 +1,5 @@
 """Byte for byte: an open source file against what a mount would show for it."""
 
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +8,7 @@ from cryofs.archive.adopt import check_adopted, restore_adopted
 from cryofs.archive.progress import OnFrame
 from cryofs.archive.verify import feed
 from cryofs.movies.archived import ArchivedMovie, check_pages
-from cryofs.storage.byte_source import fill
+from cryofs.storage.byte_source import ByteSource
 
 _CHUNK = 4 << 20
 # Called with how many bytes more were compared; what it raises ends the comparison.
@@ -31,8 +30,8 @@ class _UnequalError(Exception):
 class _Reader:
     """Compares pieces that come in order with an open file."""
 
-    def __init__(self, descriptor: int, on_bytes: OnBytes):
-        self._descriptor = descriptor
+    def __init__(self, source: ByteSource, on_bytes: OnBytes):
+        self._source = source
         self._on_bytes = on_bytes
         self._memory = memoryview(bytearray())
         self.offset = 0
@@ -48,7 +47,7 @@ class _Reader:
         size = piece.nbytes
         if len(self._memory) < size:
             self._memory = memoryview(bytearray(size))
-        count = fill(self._descriptor, self._memory[:size], self.offset)
+        count = self._source.read_into(self._memory[:size], self.offset)
         here = np.frombuffer(self._memory, np.uint8, size)
         there = np.frombuffer(piece, np.uint8)
         if count < size or not np.array_equal(here, there):
@@ -59,7 +58,7 @@ class _Reader:
 
 
 def movie_difference(
-    source: int, movie: ArchivedMovie, on_bytes: OnBytes = _ignore, on_frame: OnFrame = _ignore
+    source: ByteSource, movie: ArchivedMovie, on_bytes: OnBytes = _ignore, on_frame: OnFrame = _ignore
 ) -> int | None:
     """Return the offset of the first byte in which a source differs from an archived movie, None if it is equal.
 
@@ -77,18 +76,18 @@ def movie_difference(
     return _difference(source, lambda take: feed(movie, take, on_frame), on_bytes)
 
 
-def tiff_difference(source: int, movie: ArchivedMovie) -> int | None:
+def tiff_difference(source: ByteSource, movie: ArchivedMovie) -> int | None:
     """Return the offset of the first byte in which a source differs from an adopted TIFF as it was before, or None."""
     return _difference(source, lambda take: restore_adopted(movie, lambda piece: take(memoryview(piece))), _ignore)
 
 
-def file_difference(source: int, stored: int, on_bytes: OnBytes = _ignore) -> int | None:
+def file_difference(source: ByteSource, stored: ByteSource, on_bytes: OnBytes = _ignore) -> int | None:
     """Return the offset of the first byte in which two open files differ, None if they are equal."""
 
     def feed_file(take: Callable[[memoryview], object]) -> None:
         memory = memoryview(bytearray(_CHUNK))
         offset = 0
-        while count := fill(stored, memory, offset):
+        while count := stored.read_into(memory, offset):
             take(memory[:count])
             offset += count
 
@@ -96,11 +95,11 @@ def file_difference(source: int, stored: int, on_bytes: OnBytes = _ignore) -> in
 
 
 def _difference(
-    source: int, feed_to: Callable[[Callable[[memoryview], object]], None], on_bytes: OnBytes
+    source: ByteSource, feed_to: Callable[[Callable[[memoryview], object]], None], on_bytes: OnBytes
 ) -> int | None:
     reader = _Reader(source, on_bytes)
     try:
         feed_to(reader.take)
     except _UnequalError as unequal:
         return unequal.offset
-    return reader.offset if reader.offset < os.fstat(source).st_size else None
+    return reader.offset if reader.offset < source.size else None

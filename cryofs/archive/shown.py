@@ -26,6 +26,7 @@ from cryofs.formats.archive_names import (
 )
 from cryofs.formats.record import Record
 from cryofs.movies.gain_library import is_estimated
+from cryofs.storage.byte_source import LocalFile
 
 
 class ShownKind(Enum):
@@ -171,8 +172,8 @@ def _shows_references(folder: Path, found: dict[str, os.stat_result]) -> bool:
 
 def _is_estimated(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            return is_estimated(file.fileno())
+        with LocalFile.open(path) as source:
+            return is_estimated(source)
     except OSError:
         return False  # shown; reading it returns the error
 

@@ -1,8 +1,8 @@
-"""Memory of frames that nobody needs any more, for the next frame of the same size.
+"""Reuse of the memory of dropped frames for the next frame of the same size.
 
-Memory that a process has used before is much faster than memory that the kernel has to find and clear first, which for
-large frames takes as long as decoding them. A frame's memory may be used again only if nobody else holds the frame or a
-view of it; the interpreter's count of references tells that.
+Memory that the process has used before is much faster than new memory, which the kernel has to find and clear first;
+for large frames that takes as long as decoding them. The memory of a frame may be reused only if no reader holds the
+frame or a view of it, which the reference count of the interpreter shows.
 """
 
 import sys
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 def reuse(dropped: list[NDArray[Any]], size: int) -> NDArray[Any] | None:
-    """Take frames out of a list; give the memory of one that takes `size` bytes and that nobody else holds."""
+    """Remove frames from a list; return the memory of one of `size` bytes that has no other reference, or None."""
     while dropped:
         memory = _owner(dropped.pop())
         if memory.nbytes == size and memory.flags.owndata and _holders(memory) == _ALONE:
@@ -22,7 +22,7 @@ def reuse(dropped: list[NDArray[Any]], size: int) -> NDArray[Any] | None:
 
 
 def _owner(frame: NDArray[Any]) -> NDArray[Any]:
-    """The array whose memory a frame is a view of; views of views refer to it directly."""
+    """Return the array that owns the memory of a frame; views of views refer to it directly."""
     return frame.base if isinstance(frame.base, np.ndarray) else frame
 
 
@@ -31,7 +31,7 @@ def _holders(memory: NDArray[Any]) -> int:
 
 
 def _count_alone() -> int:
-    """What `_holders` says, called as `reuse` calls it, where nobody else holds the memory."""
+    """Return what `_holders` returns, called as `reuse` calls it, for memory without other references."""
     dropped = [np.empty((1, 1)).reshape(-1)]
     memory = _owner(dropped.pop())
     return _holders(memory)

@@ -1,13 +1,13 @@
-"""The frame store: decoded frames in memory, least recently used ones going first.
+"""The frame cache: decoded frames and row blocks in memory. The least recently used ones are dropped first.
 
-Frames that were given away whole, from their first byte to the last, are kept in a small part of the budget only: the
-kernel has their bytes in its page cache by then. Memory of frames that are dropped is used again for the next ones.
+Frames that were served whole, from their first byte to the last, keep only a small part of the budget: the kernel has
+their bytes in its page cache. The memory of dropped frames is used for the next ones.
 
-Threads: any thread may call `get`. The first that asks for a frame decodes it (its movie's pool does the strips), all
-others wait for that one decode. What has to be read is read before a decode gets its turn, so that storage that is
-stuck keeps no other frame waiting. The lock guards the tables and is never held during a decode. Room is set aside
-before a decode begins, so frames held and frames being decoded together stay within the budget; a frame larger than the
-whole budget is decoded alone and not kept.
+Threads: any thread may call `get`. The first one that asks for a frame reads and decodes it (the pool of its movie
+decodes the strips); the others wait for that decode. A frame is read before its decode gets its turn, so storage that
+hangs delays no other frame. The lock guards the tables and is never held during a read or a decode. Room is reserved
+before a decode begins, so that cached frames and frames being decoded together stay within the budget; a frame larger
+than the whole budget is decoded alone and not cached.
 """
 
 import threading
@@ -16,29 +16,64 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
-from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from cryofs.cache.buffer_reuse import reuse
 from cryofs.cache.sequential_readers import Readers
+from cryofs.system.resources import usable_cores
 
-# Frames decoded at the same time where each has all threads of a pool for its strips; more would only take memory.
+# Whole frames decoded at the same time, at least: a reader that jumped does not wait for one that is decoded ahead.
 _DECODES_AT_ONCE = 2
-# Share of the budget for frames that were given away whole.
+# Share of the budget for frames that were served whole.
 _SHARE_OF_SERVED = 1 / 16
 
 Frame = NDArray[Any]
-# Called with memory of the frame's size that may be used for it, or None.
-Decode = Callable[[Frame | None], Frame]
-# What has to be read before: nobody else's decode waits for that.
-Read = Callable[[], None]
+Key = tuple[Hashable, int, range | None]
+
+
+class Encoded(Protocol):
+    """A frame or row block that was read."""
+
+    def decode(self, out: Frame | None = None) -> Frame:
+        """Decode it; `out` is memory of its size that may be used."""
+
+
+class CachedMovie(Protocol):
+    """What the cache has to know of a movie."""
+
+    @property
+    def name(self) -> str:
+        """Name of the file that is read."""
+
+    @property
+    def identity(self) -> Hashable:
+        """Key of the content of the movie."""
+
+    @property
+    def decodes_at_once(self) -> int:
+        """Frames that may be decoded at the same time for a sequential reader."""
+
+    def decoded_bytes(self, rows: range | None = None) -> int:
+        """Return the size of a decoded frame or row block."""
+
+    def read_frame(self, index: int, rows: range | None = None) -> Encoded:
+        """Read a frame or row block."""
+
+
+# Calls what reads a file: its name, the call, and what to add to the name in messages.
+RunIo = Callable[[str, Callable[[], Encoded], str], Encoded]
+
+
+def _run_now(name: str, call: Callable[[], Encoded], what: str) -> Encoded:
+    return call()
 
 
 @dataclass
-class StoreFigures:
-    """What the store has done since it was made; seconds of decodes side by side are added up."""
+class CacheFigures:
+    """What the cache has done since it was made; seconds of simultaneous decodes are added up."""
 
     hits: int = 0
     misses: int = 0
@@ -50,149 +85,165 @@ class StoreFigures:
     budget_bytes: int = 0
 
 
-class FrameStore:
+@dataclass(frozen=True, eq=False)
+class _Request:
+    """A frame or row block that is being read and decoded, or will be; all who want it wait for the future."""
+
+    movie: CachedMovie
+    key: Key
+    size: int
+    at_once: int
+    future: Future[Frame]
+
+
+class FrameCache:
     """Decoded frames, at most `budget` bytes of them.
 
     Parameters
     ----------
     background : Executor or None
         Runs read-ahead; without it there is none.
+    run_io : callable
+        Runs the reads, in the thread that asks by default.
 
     Attributes
     ----------
     readers : Readers
-        Those who read in order, for which frames are decoded ahead.
+        The sequential readers, for which frames are decoded ahead.
     """
 
-    def __init__(self, budget: int, background: Executor | None = None):
+    def __init__(self, budget: int, background: Executor | None = None, run_io: RunIo = _run_now):
         self.readers = Readers(budget)
         self._budget = budget
         self._background = background
+        self._run_io = run_io
+        self._row_blocks_at_once = usable_cores() + 1
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
-        self._cached: LRUCache[Hashable, Frame] = LRUCache(budget, getsizeof=lambda frame: frame.nbytes)
-        # with what runs in the background for it, where that may not have begun
-        self._under_way: dict[Hashable, tuple[Future[Frame], Future[None] | None]] = {}
-        # those of the cached frames that were given away whole, with their sizes
-        self._served: OrderedDict[Hashable, int] = OrderedDict()
+        # the most recently used is the last
+        self._cached: OrderedDict[Key, Frame] = OrderedDict()
+        self._cached_bytes = 0
+        # with the task of the background pool, which may not have begun
+        self._under_way: dict[Key, tuple[_Request, Future[None] | None]] = {}
+        # those of the cached frames that were served whole, with their sizes
+        self._served: OrderedDict[Key, int] = OrderedDict()
         self._waiting: deque[object] = deque()
         self._reserved = 0
         self._decoding = 0
-        self._figures = StoreFigures(budget_bytes=budget)
+        self._figures = CacheFigures(budget_bytes=budget)
 
-    def get(
-        self, key: Hashable, size: int, decode: Decode, at_once: int = _DECODES_AT_ONCE, read: Read = lambda: None
-    ) -> Frame:
-        """Frame under `key`, decoded by `decode` unless it is there; it must not be changed.
-
-        Parameters
-        ----------
-        size : int
-            Bytes that the frame takes, for which room is made first.
-        at_once : int
-            Decodes that may be under way at the same time, this one included.
-        read : callable
-            Called before `decode`, without a turn.
-        """
+    def get(self, movie: CachedMovie, index: int, rows: range | None = None) -> Frame:
+        """Return a decoded frame or row block, which must not be changed; read and decode it if it is not cached."""
+        key = movie.identity, index, rows
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
+                self._cached.move_to_end(key)
                 self._served.pop(key, None)
                 self._figures.hits += 1
                 return frame
-            mine, begun = self._under_way.get(key, (None, None))
-            if mine is None:
-                mine, is_mine = Future(), True
+            request, begun = self._under_way.get(key, (None, None))
+            # what still waits in the background for others is done here
+            is_mine = request is None or (begun is not None and begun.cancel())
+            if request is None:
+                request = self._request(movie, key)
                 self._figures.misses += 1
-            else:
-                # what waits in the background for others is done here
-                is_mine = begun is not None and begun.cancel()
             if is_mine:
-                self._under_way[key] = mine, None
+                self._under_way[key] = request, None
         if is_mine:
-            self._fulfil(mine, key, size, decode, at_once, read)
-            return mine.result()
-        frame = mine.result()
+            self._load(request)
+            return request.future.result()
+        frame = request.future.result()
         with self._lock:
             self._figures.hits += 1
         return frame
 
-    def held(self, key: Hashable) -> Frame | None:
-        """Frame under `key` if it is there."""
+    def cached(self, movie: CachedMovie, index: int) -> Frame | None:
+        """Return a whole frame if it is cached."""
+        key = movie.identity, index, None
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
+                self._cached.move_to_end(key)
                 self._figures.hits += 1
             return frame
 
-    def prefetch(
-        self, key: Hashable, size: int, decode: Decode, at_once: int = _DECODES_AT_ONCE, read: Read = lambda: None
-    ) -> Future[None] | None:
-        """Decode a frame in the background, if there is room for it without waiting.
+    def prefetch(self, movie: CachedMovie, index: int) -> Future[None] | None:
+        """Read and decode a frame in the background, if there is room for it without waiting.
 
         Returns
         -------
         Future or None
-            Done, without holding the frame, when `decode` is no longer needed; None where nothing was begun.
+            Done, without holding the frame, when the movie is no longer needed; None if nothing was begun.
         """
         if self._background is None:
             return None
+        key = movie.identity, index, None
         with self._lock:
-            busy = self._decoding >= at_once or self._reserved + 2 * size > self._budget
-            if busy or key in self._cached or key in self._under_way:
+            if key in self._cached or key in self._under_way:
                 return None
-            future: Future[Frame] = Future()
-            begun = self._background.submit(self._fulfil, future, key, size, decode, at_once, read)
-            self._under_way[key] = future, begun
+            request = self._request(movie, key)
+            if self._decoding >= request.at_once or self._reserved + 2 * request.size > self._budget:
+                return None
+            begun = self._background.submit(self._load, request)
+            self._under_way[key] = request, begun
             self._figures.read_ahead += 1
         return begun
 
-    def served(self, key: Hashable) -> None:
-        """A frame was given away whole: of these, only the last ones are kept when room is made for others."""
+    def served(self, movie: CachedMovie, index: int) -> None:
+        """Note that a frame was served whole: of these, only the last ones are kept when room is made for others."""
+        key = movie.identity, index, None
         with self._lock:
-            if key in self._cached:
-                self._served[key] = self._cached[key].nbytes
+            if (frame := self._cached.get(key)) is not None:
+                self._cached.move_to_end(key)
+                self._served[key] = frame.nbytes
 
-    def figures(self) -> StoreFigures:
-        """Figures as of now."""
+    def figures(self) -> CacheFigures:
+        """Return the figures as of now."""
         with self._lock:
-            self._figures.cached_bytes = int(self._cached.currsize)
-            return StoreFigures(**vars(self._figures))
+            self._figures.cached_bytes = self._cached_bytes
+            return CacheFigures(**vars(self._figures))
 
-    def _fulfil(
-        self, future: Future[Frame], key: Hashable, size: int, decode: Decode, at_once: int, read: Read
-    ) -> None:
-        """Hand a frame to all who wait for it, or the error, whatever that is."""
+    def _request(self, movie: CachedMovie, key: Key) -> _Request:
+        rows = key[2]
+        at_once = max(_DECODES_AT_ONCE, movie.decodes_at_once) if rows is None else self._row_blocks_at_once
+        return _Request(movie, key, movie.decoded_bytes(rows), at_once, Future())
+
+    def _load(self, request: _Request) -> None:
+        """Read and decode a frame, and hand it to all who wait for it, or the error, whatever that is."""
+        key, movie = request.key, request.movie
         with self._lock:
-            # a pool may keep what it has refused, and run it when others decode the frame
-            if self._under_way.get(key, (None, None))[0] is not future:
+            # a pool may keep a task that it refused, and run it while others decode the frame
+            if self._under_way.get(key, (None, None))[0] is not request:
                 return
         try:
-            frame = self._decoded(key, size, decode, at_once, read)
-        except BaseException as error:  # noqa: BLE001 - whoever waits for the frame gets it
-            future.set_exception(error)
-        else:
-            future.set_result(frame)
-
-    def _decoded(self, key: Hashable, size: int, decode: Decode, at_once: int, read: Read) -> Frame:
-        """A frame, decoded when it has its turn, and kept."""
-        try:
-            read()
-        except BaseException:
+            _, index, rows = key
+            encoded = self._run_io(movie.name, partial(movie.read_frame, index, rows), f", frame {index}")
+        except BaseException as error:  # noqa: BLE001 - those who wait for the frame get it
             with self._lock:
                 del self._under_way[key]
                 self._figures.failures += 1
-            raise
+            request.future.set_exception(error)
+            return
+        try:
+            frame = self._decode(request, encoded)
+        except BaseException as error:  # noqa: BLE001 - those who wait for the frame get it
+            request.future.set_exception(error)
+        else:
+            request.future.set_result(frame)
+
+    def _decode(self, request: _Request, encoded: Encoded) -> Frame:
+        """Decode a frame when it has its turn, and cache it."""
         # what is dropped is given back to the system here, without the lock
-        spare = reuse(self._make_room(size, at_once), size)
+        spare = reuse(self._make_room(request), request.size)
         started = time.monotonic()
         frame = None
         try:
-            frame = decode(spare)
+            frame = encoded.decode(spare)
         finally:
-            self._finish(key, size, frame, started)
+            self._finish(request, frame, started)
         return frame
 
-    def _make_room(self, size: int, at_once: int) -> list[Frame]:
-        """Wait until a frame of this size may be decoded, and set its room aside; return the frames dropped for it."""
+    def _make_room(self, request: _Request) -> list[Frame]:
+        """Wait until the frame may be decoded, and reserve its room; return the frames that were dropped for it."""
         dropped = []
         ticket = object()
         with self._room:
@@ -201,32 +252,35 @@ class FrameStore:
             self._room.wait_for(
                 lambda: (
                     self._waiting[0] is ticket
-                    and self._decoding < at_once
-                    and (self._decoding == 0 or self._reserved + size <= self._budget)
+                    and self._decoding < request.at_once
+                    and (self._decoding == 0 or self._reserved + request.size <= self._budget)
                 )
             )
             self._waiting.popleft()
             self._room.notify_all()
             self._decoding += 1
-            self._reserved += size
+            self._reserved += request.size
             while sum(self._served.values()) > self._budget * _SHARE_OF_SERVED:
-                oldest, _ = self._served.popitem(last=False)
+                oldest, size = self._served.popitem(last=False)
                 dropped.append(self._cached.pop(oldest))
-            while self._cached and self._cached.currsize + self._reserved > self._budget:
-                least_recent, frame = self._cached.popitem()
+                self._cached_bytes -= size
+            while self._cached and self._cached_bytes + self._reserved > self._budget:
+                least_recent, frame = self._cached.popitem(last=False)
+                self._cached_bytes -= frame.nbytes
                 self._served.pop(least_recent, None)
                 dropped.append(frame)
         return dropped
 
-    def _finish(self, key: Hashable, size: int, frame: Frame | None, started: float) -> None:
+    def _finish(self, request: _Request, frame: Frame | None, started: float) -> None:
         with self._room:
             self._decoding -= 1
-            self._reserved -= size
-            del self._under_way[key]
+            self._reserved -= request.size
+            del self._under_way[request.key]
             self._figures.decodes += 1
             self._figures.decode_seconds += time.monotonic() - started
             if frame is None:
                 self._figures.failures += 1
-            elif self._cached.currsize + frame.nbytes <= self._budget:
-                self._cached[key] = frame
+            elif self._cached_bytes + frame.nbytes <= self._budget:
+                self._cached[request.key] = frame
+                self._cached_bytes += frame.nbytes
             self._room.notify_all()

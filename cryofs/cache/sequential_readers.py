@@ -1,6 +1,6 @@
-"""Who reads in order at the moment, and whether the cache has room for a frame of each and the one after it.
+"""The sequential readers at the moment, and whether the cache has room for two frames of each.
 
-Where it has not, frames would be dropped before they are read to their end, and decoded again and again.
+Without that room, frames would be dropped before they are read to their end, and decoded again and again.
 
 Threads: any thread may call anything; the lock guards the table.
 """
@@ -10,13 +10,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Hashable
 
-# A reader that has not read for so long does not count.
+# A reader that has not read for so long is ignored.
 _IDLE_SECONDS = 2.0
 _FRAMES_OF_EACH = 2
 
 
 class Readers:
-    """Readers in order, by what tells them from each other.
+    """The sequential readers, by the open file that they read.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Readers:
         self._wanted = 0
 
     def go_on(self, reader: Hashable, frame_bytes: int) -> bool:
-        """A reader goes on in order; whether there are too many of them for the cache."""
+        """Note that a reader goes on; return True if there are too many readers for the cache."""
         now = time.monotonic()
         with self._lock:
             self._forget(reader)
@@ -45,7 +45,7 @@ class Readers:
             return self._wanted > self._budget and len(self._frame_bytes) > 1
 
     def leave(self, reader: Hashable) -> None:
-        """A reader stops, or jumps."""
+        """Forget a reader that stops or jumps."""
         with self._lock:
             self._forget(reader)
 

@@ -1,18 +1,102 @@
-"""What a TIFF reader must know of encoded strips."""
+"""The interface of a codec: how the pixels of a TIFF strip become bytes and back."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.codecs.predictor import Predictor, undo_predictor
 
 Compression = Literal["none", "lzw", "deflate"]
-Predictor = Literal["none", "horizontal", "float"]
-# Bytes that one encoded byte stands for, at most: 1032 in deflate, 1290 in LZW. What claims more is damaged, and is
-# refused before memory is taken for it.
-MOST_EXPANSION = 1 << 11
+Pixels = Literal["bytes", "wide", "float", "any"]
+
+# Rows of a strip unless an encoder needs more: one frame is then encoded and decoded on all cores.
+STRIP_ROWS = 256
 
 
 @dataclass(frozen=True)
-class Codec:
-    """What a reader must know of encoded strips; both stand in the TIFF tags."""
+class Codec(ABC):
+    """A TIFF compression together with the predictor that was applied before it.
 
-    compression: Compression
+    Attributes
+    ----------
+    compression : str
+        Name of the compression in the record of an archived movie.
+    tags : tuple of int
+        Values of the TIFF tag Compression that mean this compression. The first one is written.
+    most_expansion : int
+        Decoded bytes for each encoded byte, at most. A file that claims more is damaged; it is refused before memory
+        is allocated for it.
+    compiled : str
+        Whether compiled code decodes: ``"no"``; ``"faster"``, once it is loaded by `load_compiled`; or ``"always"``,
+        loaded by the first decode.
+    decode_speed : float
+        Approximate speed of decoding one-byte counts of one electron per pixel, in gigabytes per second and core, with
+        the compiled code loaded.
+    """
+
+    compression: ClassVar[Compression]
+    tags: ClassVar[tuple[int, ...]]
+    most_expansion: ClassVar[int]
+    compiled: ClassVar[Literal["no", "faster", "always"]]
+    decode_speed: ClassVar[float]
+
     predictor: Predictor = "none"
+
+    @classmethod
+    @abstractmethod
+    def encoders(cls) -> "Sequence[Encoder]":
+        """Return the encoders that are tried on the samples of a movie."""
+
+    @classmethod
+    def load_compiled(cls) -> None:
+        """Load the compiled code that makes decoding faster."""
+        return
+
+    @abstractmethod
+    def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
+        """Decode streams into arrays of bytes, shape (n,), without undoing the predictor; errors as of `decode`."""
+
+    def decode(self, streams: Sequence[bytes], strips: Sequence[NDArray[Any]]) -> None:
+        """Decode streams into C-contiguous arrays of shape (rows, nx). Nothing outside the arrays is written.
+
+        Raises
+        ------
+        DamagedError
+            A stream is invalid, or does not hold exactly the bytes of its array.
+        """
+        self.decode_bytes(streams, [strip.reshape(-1).view(np.uint8) for strip in strips])
+        if self.predictor != "none":
+            for strip in strips:
+                undo_predictor(self.predictor, strip)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One way to encode strips.
+
+    Attributes
+    ----------
+    name : str
+        Name in the record of an archived movie, for people; decoding does not depend on it.
+    codec : Codec
+        What decodes the streams.
+    encode : callable
+        C-contiguous array of shape (rows, nx) -> bytes.
+    pixels : str
+        Pixel types that it is tried on: of one byte, wider integers, floats, or any.
+    cost : int
+        Rank among all encoders by the time of encoding; the lowest is the fastest.
+    rows : int
+        Rows of a strip.
+    """
+
+    name: str
+    codec: Codec
+    encode: Callable[[NDArray[Any]], bytes]
+    pixels: Pixels
+    cost: int
+    rows: int = STRIP_ROWS

@@ -1,11 +1,14 @@
-"""Codecs of TIFF strips: what TIFF calls compression and predictor, and encoders and decoders of general libraries.
+"""The codec deflate: zlib streams ("Adobe deflate"), encoded and decoded by general libraries and by Huffman kernels.
 
-Every stream is one that any TIFF reader decodes: LZW as TIFF 6.0 has it, and zlib streams ("Adobe deflate"). On
-electron counts the Huffman-only and run-length strategies of deflate are smaller and faster than its usual string
+For electron counts the Huffman-only and run-length strategies give smaller streams in less time than the usual string
 matching, because counts have no repeated strings beyond chance.
 """
 
-from typing import Any, Literal
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import imagecodecs
 import numpy as np
@@ -13,28 +16,83 @@ from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
+from cryofs.codecs.codec import Codec, Compression, Encoder
+from cryofs.codecs.predictor import apply_float_predictor
 from cryofs.errors import DamagedError
 
 Strategy = Literal["default", "huffman", "rle"]
 
 _STRATEGIES = {"default": zlib_ng.Z_DEFAULT_STRATEGY, "huffman": zlib_ng.Z_HUFFMAN_ONLY, "rle": zlib_ng.Z_RLE}
 _MEM_LEVEL = 9
-# deflate with a window of 32 kB, "fastest" (RFC 1950); inflate does not care how a stream was made
+# A window of 32 kB, "fastest" (RFC 1950). Decoders ignore the level.
 _ZLIB_HEAD = b"\x78\x01"
 
-
-def encode_nothing(strip: NDArray[Any]) -> bytes:
-    """The strip as it is."""
-    return strip.tobytes()
+# The decoder of Huffman-coded counts, after `Deflate.load_compiled`.
+_decode_literals: Callable[[Sequence[bytes], Sequence[NDArray[np.uint8]]], list[bool]] | None = None
 
 
-def encode_lzw(strip: NDArray[Any]) -> bytes:
-    """Encode a strip, a C-contiguous array of shape (rows, nx)."""
-    return bytes(imagecodecs.lzw_encode(strip.tobytes()))
+@dataclass(frozen=True)
+class Deflate(Codec):
+    """Deflate (TIFF 8, or 32946 in old files)."""
+
+    compression: ClassVar[Compression] = "deflate"
+    tags: ClassVar[tuple[int, ...]] = (8, 32946)
+    # 1032 in a block of repeated bytes
+    most_expansion: ClassVar[int] = 1 << 11
+    compiled: ClassVar[Literal["no", "faster", "always"]] = "faster"
+    decode_speed: ClassVar[float] = 4.0
+
+    @classmethod
+    def encoders(cls) -> Sequence[Encoder]:
+        """Return the encoders for counts, other integers and floats."""
+        plain, of_floats = cls(), cls("float")
+        huffman, rle = partial(encode_deflate, strategy="huffman"), partial(encode_deflate, strategy="rle")
+        third, sixth = partial(encode_deflate, level=3), partial(encode_deflate, level=6)
+        return (
+            Encoder("huffman", plain, encode_huffman, "bytes", cost=1),
+            Encoder("huffman", plain, huffman, "wide", cost=1),
+            Encoder("huffman", plain, huffman, "float", cost=1),
+            Encoder("rle", plain, rle, "any", cost=2),
+            Encoder("deflate-1", plain, partial(encode_libdeflate, level=1), "any", cost=4),
+            Encoder("deflate-3", plain, third, "any", cost=5),
+            Encoder("float-deflate-3", of_floats, partial(encode_float_deflate, level=3), "float", cost=6),
+            Encoder("deflate-6", plain, sixth, "bytes", cost=7),
+            Encoder("deflate-6", plain, sixth, "wide", cost=7),
+        )
+
+    @classmethod
+    def level_encoder(cls, level: int) -> Encoder:
+        """Return the encoder for a level that the user chose."""
+        return Encoder(f"deflate-{level}", cls(), partial(encode_deflate, level=level), "any", cost=0)
+
+    @classmethod
+    def load_compiled(cls) -> None:
+        """Load the decoder of Huffman-coded counts, which is at least twice as fast as `inflate`."""
+        global _decode_literals
+        from cryofs.codecs import huffman_decoder
+
+        huffman_decoder.load()
+        _decode_literals = huffman_decoder.decode
+
+    def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
+        """Decode all streams together where compiled code can, and each remaining one by `inflate`."""
+        decoded = _decode_literals(streams, flats) if _decode_literals else []
+        for stream, flat, is_decoded in itertools.zip_longest(streams, flats, decoded):
+            if is_decoded:
+                check_adler32(stream, flat)
+            else:
+                inflate(stream, flat)
+
+
+def encode_huffman(strip: NDArray[Any]) -> bytes:
+    """Encode a strip of small counts with one Huffman code, by compiled code."""
+    from cryofs.codecs import huffman_encoder
+
+    return zlib_stream(huffman_encoder.encode(strip.reshape(-1).view(np.uint8)), strip)
 
 
 def encode_deflate(strip: NDArray[Any], strategy: Strategy = "default", level: int = 6) -> bytes:
-    """Encode a strip by zlib-ng."""
+    """Encode a C-contiguous strip by zlib-ng."""
     deflate = zlib_ng.compressobj(
         level=level,
         method=zlib_ng.DEFLATED,
@@ -52,28 +110,28 @@ def encode_libdeflate(strip: NDArray[Any], level: int) -> bytes:
 
 
 def encode_float_deflate(strip: NDArray[Any], level: int) -> bytes:
-    """Encode a strip of floats by zlib-ng, their bytes taken apart first (TIFF predictor 3)."""
-    return encode_deflate(imagecodecs.floatpred_encode(strip, axis=-1), level=level)
+    """Encode a strip of floats by zlib-ng, after the predictor for floats."""
+    return encode_deflate(apply_float_predictor(strip), level=level)
 
 
 def zlib_stream(block: bytes, strip: NDArray[Any]) -> bytes:
-    """A final deflate block that holds the bytes of a strip, made a zlib stream (RFC 1950)."""
+    """Return the zlib stream (RFC 1950) of a strip from the final deflate block that holds its bytes."""
     return _ZLIB_HEAD + block + int(zlib_ng.adler32(strip.reshape(-1).view(np.uint8).data)).to_bytes(4, "big")
 
 
-def check_sum(data: bytes, flat: NDArray[np.uint8]) -> None:
-    """Check the Adler-32 at the end of a zlib stream from which `flat` was decoded; DamagedError where it differs."""
+def check_adler32(data: bytes, flat: NDArray[np.uint8]) -> None:
+    """Raise DamagedError if the checksum at the end of a zlib stream is not that of the decoded bytes `flat`."""
     if data[-4:] != int(zlib_ng.adler32(flat.data)).to_bytes(4, "big"):
-        raise DamagedError("a strip decodes to bytes of another sum")
+        raise DamagedError("checksum mismatch in a decoded strip")
 
 
 def inflate(data: bytes, flat: NDArray[np.uint8]) -> None:
-    """Decode a zlib stream into `flat`, which bounds what is written, whatever the stream claims.
+    """Decode a zlib stream into `flat`, whose size bounds what is written, whatever the stream claims.
 
     Raises
     ------
     DamagedError
-        The stream is no valid one, or does not hold exactly the bytes of `flat`.
+        The stream is invalid, or does not hold exactly the bytes of `flat`.
     """
     # ISA-L decodes Huffman codes of counts at twice the speed of other libraries
     inflater = isal_zlib.decompressobj()
@@ -81,13 +139,6 @@ def inflate(data: bytes, flat: NDArray[np.uint8]) -> None:
         plain = inflater.decompress(data, len(flat))
     except (OverflowError, igzip_lib.IsalError) as error:  # type: ignore[misc]
         raise DamagedError(f"a strip cannot be decoded ({error})") from error
-    if not inflater.eof:
-        raise DamagedError(f"a strip decodes to other than {len(flat)} bytes, or its end is missing")
-    copy_plain(plain, flat)
-
-
-def copy_plain(data: bytes, flat: NDArray[np.uint8]) -> None:
-    """Copy a strip that is not encoded into `flat`; DamagedError where it has another size."""
-    if len(data) != len(flat):
-        raise DamagedError(f"a strip has {len(data)} bytes instead of {len(flat)}")
-    flat[:] = np.frombuffer(data, np.uint8)
+    if not inflater.eof or len(plain) != len(flat):
+        raise DamagedError(f"a strip does not decode to {len(flat)} bytes")
+    flat[:] = np.frombuffer(plain, np.uint8)

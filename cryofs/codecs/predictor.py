@@ -1,17 +1,34 @@
-"""TIFF predictors."""
+"""TIFF predictors: reversible changes to the pixels of a strip before they are encoded."""
 
-from typing import Any
+from typing import Any, Literal
 
 import imagecodecs
+import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.codecs.codec import Predictor
+Predictor = Literal["none", "horizontal", "float"]
+
+# Values of the TIFF tag Predictor.
+PREDICTOR_TAGS: dict[Predictor, int] = {"none": 1, "horizontal": 2, "float": 3}
+
+
+def apply_float_predictor(strip: NDArray[Any]) -> NDArray[Any]:
+    """Separate the bytes of floats by their weight and take differences along each row."""
+    separated: NDArray[Any] = imagecodecs.floatpred_encode(strip, axis=-1)
+    return separated
 
 
 def undo_predictor(predictor: Predictor, out: NDArray[Any]) -> None:
-    """Undo what a predictor did to the pixels: took the bytes of floats apart, or took differences along a row."""
+    """Undo a predictor in place, in an array of shape (rows, nx)."""
     if predictor == "horizontal":
         native = out.astype(out.dtype.newbyteorder("="))
         out[...] = imagecodecs.delta_decode(native, axis=-1)
     elif predictor == "float":
         out[...] = imagecodecs.floatpred_decode(out.copy(), axis=-1)
+
+
+def suits(predictor: Predictor, dtype: np.dtype[Any]) -> bool:
+    """Return True if the predictor is defined for this pixel type."""
+    if predictor == "none":
+        return True
+    return (predictor == "float") == (dtype.kind == "f")

@@ -1,54 +1,57 @@
-"""Decoders of strips by their codec."""
+"""The registry of codecs: planner, readers and writers find a codec here, by its name or by its TIFF tags."""
 
-import itertools
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cryofs.codecs import deflate, predictor
-from cryofs.codecs.codec import Codec
+from cryofs.codecs.codec import Codec, Compression, Encoder
+from cryofs.codecs.deflate import Deflate
+from cryofs.codecs.lzw import Lzw
+from cryofs.codecs.predictor import PREDICTOR_TAGS, Predictor
+from cryofs.codecs.uncompressed import Uncompressed
 
-# The faster decoder of counts, once it is loaded.
-_decode_literals: Callable[[Sequence[bytes], Sequence[NDArray[np.uint8]]], list[bool]] | None = None
+# To add a codec, write its class and add it here (and its name to `Compression`).
+CODECS: tuple[type[Codec], ...] = (Uncompressed, Lzw, Deflate)
+# All encoders, the fastest first.
+ENCODERS = sorted((encoder for codec in CODECS for encoder in codec.encoders()), key=lambda encoder: encoder.cost)
+
+_BY_NAME = {codec.compression: codec for codec in CODECS}
+_BY_TAG = {tag: codec for codec in CODECS for tag in codec.tags}
+_PREDICTORS = {tag: name for name, tag in PREDICTOR_TAGS.items()}
+
+
+def codec_named(compression: Compression, predictor: Predictor = "none") -> Codec:
+    """Return the codec with these names in a record."""
+    return _BY_NAME[compression](predictor)
+
+
+def codec_of_tags(compression: int, predictor: int) -> Codec | None:
+    """Return the codec with these TIFF tags, or None if it is not supported."""
+    codec, name = _BY_TAG.get(compression), _PREDICTORS.get(predictor)
+    if codec is None or name is None:
+        return None
+    # readers ignore the predictor of uncompressed pixels
+    return codec("none" if codec is Uncompressed else name)
+
+
+def tags_of(codec: Codec) -> tuple[int, int]:
+    """Return the TIFF tags Compression and Predictor that are written for a codec."""
+    return codec.tags[0], PREDICTOR_TAGS[codec.predictor]
+
+
+def encoders_for(dtype: np.dtype[Any]) -> list[Encoder]:
+    """Return the encoders for pixels of a type, the fastest first."""
+    kind = "float" if dtype.kind == "f" else "bytes" if dtype.itemsize == 1 else "wide"
+    return [encoder for encoder in ENCODERS if encoder.pixels in (kind, "any")]
+
+
+def encoder_of_level(level: int) -> Encoder:
+    """Return the encoder for a level of deflate that the user chose."""
+    return Deflate.level_encoder(level)
 
 
 def load_compiled() -> None:
-    """Load compiled code that decodes counts at twice the speed and more; until then they are decoded without."""
-    global _decode_literals
-    from cryofs.codecs import huffman_decoder
-
-    huffman_decoder.load()
-    _decode_literals = huffman_decoder.decode
-
-
-def decode_strips(codec: Codec, streams: Sequence[bytes], strips: Sequence[NDArray[Any]]) -> None:
-    """Decode strips into C-contiguous arrays of shape (rows, nx), and nothing beside them.
-
-    Raises
-    ------
-    DamagedError
-        A stream is no valid one, or does not hold exactly the bytes of its array.
-    """
-    flats = [strip.reshape(-1).view(np.uint8) for strip in strips]
-    decoded = _decode_literals(streams, flats) if _decode_literals and codec.compression == "deflate" else []
-    for stream, flat, is_decoded in itertools.zip_longest(streams, flats, decoded):
-        if is_decoded:
-            deflate.check_sum(stream, flat)
-        else:
-            _decode_strip(codec, stream, flat)
-    for strip in strips:
-        predictor.undo_predictor(codec.predictor, strip)
-
-
-def _decode_strip(codec: Codec, data: bytes, flat: NDArray[np.uint8]) -> None:
-    if codec.compression == "lzw":
-        # compiled code takes a third of a second to load, which only those who need it should wait for
-        from cryofs.codecs import lzw
-
-        lzw.decode(data, flat)
-    elif codec.compression == "deflate":
-        deflate.inflate(data, flat)
-    else:
-        deflate.copy_plain(data, flat)
+    """Load the compiled code that makes decoding faster; without it, decoding uses general libraries."""
+    for codec in CODECS:
+        if codec.compiled == "faster":
+            codec.load_compiled()

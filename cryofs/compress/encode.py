@@ -1,4 +1,4 @@
-"""Frames of a movie, encoded: bands by the workers of a pool, frames in order for the movie's own thread."""
+"""Frames of a movie, encoded: row blocks by the workers of a pool, frames in order for the movie's own thread."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -6,26 +6,34 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from cryofs.compress.plan import Plan
-from cryofs.compress.row_blocks import Band, BandMemory, OriginalSums, Scratch, Workers, largest_band, read_frames
+from cryofs.compress.row_blocks import (
+    OriginalSums,
+    RowBlock,
+    RowBlockMemory,
+    Scratch,
+    Workers,
+    largest_row_block,
+    read_frames,
+)
 from cryofs.formats import exception_block, mrc, record
 from cryofs.formats.record import Blob
 from cryofs.kernels import to_counts
-from cryofs.kernels.from_counts import Exceptions
+from cryofs.kernels.from_counts import ExceptionValues
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.checksums import xxh3_checksum
 
-# Frames whose bands are being encoded, and frames being joined, before the oldest is waited for.
+# Frames whose row blocks are being encoded, and frames being joined, before the oldest is waited for.
 _FRAMES_AHEAD = 2
 
 
 @dataclass(frozen=True)
-class _EncodedBand:
+class _EncodedBlock:
     """Neighbouring strips of a frame; the exceptions begin at a flat index of the frame."""
 
     strips: list[bytes]
     strip_sums: list[str]
     start: int
-    exceptions: Exceptions
+    exceptions: ExceptionValues
     beyond: int
     lowest: int
     highest: int
@@ -42,7 +50,7 @@ class StoredExceptions:
 
 
 @dataclass(frozen=True)
-class EncodedFrame:
+class FrameToStore:
     """A frame as it is to be stored, the range of its counts, and how many are beyond the pixel type."""
 
     strips: list[bytes]
@@ -68,63 +76,63 @@ class EncodedFrame:
         return len(self.exceptions.stored) * self.beyond // self.exceptions.count if self.exceptions else 0
 
 
-def encode_frames(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers) -> Iterator[EncodedFrame]:
+def encode_frames(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers) -> Iterator[FrameToStore]:
     """Frames in order, each read once; the sums are complete when the last frame was given."""
     pool = workers.pool
-    memory = BandMemory(workers.bands_ahead, largest_band(movie, plan.layout))
-    reading: deque[list[Future[_EncodedBand]]] = deque()
-    joining: deque[Future[EncodedFrame]] = deque()
+    memory = RowBlockMemory(workers.row_blocks_ahead, largest_row_block(movie, plan.layout))
+    reading: deque[list[Future[_EncodedBlock]]] = deque()
+    joining: deque[Future[FrameToStore]] = deque()
     try:
-        for bands in read_frames(movie, plan.layout, sums, memory, workers):
+        for blocks in read_frames(movie, plan.layout, sums, memory, workers):
             reading.append([])
-            for band in bands:
-                reading[-1].append(pool.submit(_encode_band, movie, plan, band, workers.scratch))
+            for block in blocks:
+                reading[-1].append(pool.submit(_encode_block, movie, plan, block, workers.scratch))
             if len(reading) > _FRAMES_AHEAD:
-                joining.append(pool.submit(_join, [band.result() for band in reading.popleft()]))
+                joining.append(pool.submit(_join, [block.result() for block in reading.popleft()]))
             if len(joining) > _FRAMES_AHEAD:
                 yield joining.popleft().result()
         while reading:
-            joining.append(pool.submit(_join, [band.result() for band in reading.popleft()]))
+            joining.append(pool.submit(_join, [block.result() for block in reading.popleft()]))
         while joining:
             yield joining.popleft().result()
     finally:
-        for bands_of_frame in reading:
-            for future in bands_of_frame:
+        for blocks_of_frame in reading:
+            for future in blocks_of_frame:
                 future.cancel()
         for joined in joining:
             joined.cancel()
 
 
-def _encode_band(movie: SourceMovie, plan: Plan, band: Band, scratch: Scratch) -> _EncodedBand:
+def _encode_block(movie: SourceMovie, plan: Plan, block: RowBlock, scratch: Scratch) -> _EncodedBlock:
     layout = plan.layout
     try:
-        values = mrc.frame_values(band.raw, movie.mrc_header)
+        values = mrc.frame_values(block.raw, movie.mrc_header)
         memory = scratch.take(len(values) * layout.nx * layout.dtype.itemsize)
         if plan.reference is None:
             form = to_counts.narrow(values, layout.dtype, layout.nx, memory)
         else:
-            form = to_counts.divide(values, plan.reference.gain, band.rows, layout.dtype, memory)
+            form = to_counts.divide(values, plan.reference.gain, block.rows, layout.dtype, memory)
         width, step = values.shape[1], layout.rows_per_strip
-        strips = [plan.candidate.encode(form.stored[top : top + step]) for top in range(0, len(values), step)]
-        start, sums = band.rows.start * width, list(map(xxh3_checksum, strips))
-        return _EncodedBand(strips, sums, start, form.exceptions, form.beyond, form.lowest, form.highest)
+        strips = [plan.encoder.encode(form.stored[top : top + step]) for top in range(0, len(values), step)]
+        start, sums = block.rows.start * width, list(map(quick_sum, strips))
+        return _EncodedBlock(strips, sums, start, form.exceptions, form.beyond, form.lowest, form.highest)
     finally:
-        band.done()
+        block.done()
 
 
-def _join(bands: list[_EncodedBand]) -> EncodedFrame:
-    """A frame from its bands, which are in the order of frame rows; page order is the reverse."""
-    return EncodedFrame(
-        strips=[strip for band in reversed(bands) for strip in band.strips],
-        strip_sums=[strip_sum for band in reversed(bands) for strip_sum in band.strip_sums],
-        exceptions=_deflate(Exceptions.joined([(band.start, band.exceptions) for band in bands])),
-        beyond=sum(band.beyond for band in bands),
-        lowest=min(band.lowest for band in bands),
-        highest=max(band.highest for band in bands),
+def _join(blocks: list[_EncodedBlock]) -> FrameToStore:
+    """A frame from its row blocks, which are in the order of frame rows; page order is the reverse."""
+    return FrameToStore(
+        strips=[strip for block in reversed(blocks) for strip in block.strips],
+        strip_sums=[strip_sum for block in reversed(blocks) for strip_sum in block.strip_sums],
+        exceptions=_deflate(ExceptionValues.joined([(block.start, block.exceptions) for block in blocks])),
+        beyond=sum(block.beyond for block in blocks),
+        lowest=min(block.lowest for block in blocks),
+        highest=max(block.highest for block in blocks),
     )
 
 
-def _deflate(found: Exceptions) -> StoredExceptions | None:
+def _deflate(found: ExceptionValues) -> StoredExceptions | None:
     if not found.count:
         return None
     packed = exception_block.pack(found.positions, found.originals, found.near, found.steps)

@@ -1,6 +1,5 @@
 """What an archive holds already: whether a movie or a file has been done before, and what it may not overwrite."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cryofs.gain.references import References
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.atomic_file import regular_file
+from cryofs.storage.byte_source import LocalFile
 from cryofs.text import as_unicode
 
 
@@ -86,8 +86,8 @@ def refuse_clash(source: Path, target: Path) -> None:
     """Refuse to overwrite an archived movie by a file of the same name."""
     if original_name(target.name) is None or not target.is_file():
         return
-    with target.open("rb") as file:
-        if is_archived(file.fileno(), os.fstat(file.fileno()).st_size, str(target)):
+    with LocalFile.open(target) as held:
+        if is_archived(held):
             raise ArchiveError(f"{source}: the archive keeps a movie under this name ({target}); rename the file")
 
 

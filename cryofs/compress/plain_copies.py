@@ -11,6 +11,7 @@ from cryofs.archive.jobs import Job, Kind
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.storage import atomic_file
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import ChecksumLists, update
 from cryofs.storage.checksums import file_sha256
 
@@ -51,8 +52,8 @@ def remove_plain_copy(archived: Path, plain: Path, lists: ChecksumLists) -> None
         atomic_file.sync_folder(plain.parent)
     elif atomic_file.regular_file(plain) is not None:
         held = held_movie(archived)
-        with plain.open("rb") as file:
-            sha256 = file_sha256(file.fileno())
+        with LocalFile.open(plain) as source:
+            sha256 = file_sha256(source)
         if sha256 not in (lists.recorded(plain), held and held.original.sha256):
             text = f"{plain}: changed since it was copied, so it stays; mounts show {archived.name} in its place"
             raise ArchiveError(f"{text}; compare them, then remove or rename it")

@@ -8,19 +8,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.compress.encoders import Candidate, CompressionChoice, candidates
+from cryofs.codecs.codec import Encoder
+from cryofs.compress.encoders import CompressionChoice, candidates
 from cryofs.formats import exception_block, record
 from cryofs.formats.tiff_pages import CLASSIC_LIMIT, PageLayout
 from cryofs.gain.references import Reference
 from cryofs.gain.samples import Sample
 from cryofs.kernels import to_counts
-from cryofs.kernels.from_counts import Exceptions
+from cryofs.kernels.from_counts import ExceptionValues
 from cryofs.kernels.to_counts import Counts
 from cryofs.movies.source import SourceMovie
 
 NarrowChoice = Literal["auto", "exact", "never"]
 
-# The rule of choice, size first and speed second: the fastest candidate that is no larger than the smallest by this.
+# The rule of choice, size first and speed second: the fastest encoder that is no larger than the smallest by this.
 _SPEED_ALLOWANCE = 1.01
 # Counts are kept unless plain values are smaller by more than this: readers of the TIFF are better served by counts.
 _PLAIN_ALLOWANCE = 0.95
@@ -75,7 +76,7 @@ class Plan:
     """
 
     layout: PageLayout
-    candidate: Candidate
+    encoder: Encoder
     coding: Coding
     reference: Reference | None
     big: bool
@@ -92,10 +93,10 @@ class Plan:
     def with_dtype(self, dtype: np.dtype[Any], samples: list[Sample], pool: Executor) -> "Plan":
         """The same plan with another pixel type, and what encodes that best."""
         forms = _convert(samples, self.reference, dtype)
-        candidate = _smallest([form.stored for form in forms], self.coding, pool)[0]
-        rows = _strip_rows(candidate, self.coding, self.layout.ny)
-        layout = replace(self.layout, dtype=dtype, codec=candidate.codec, rows_per_strip=rows)
-        return replace(self, layout=layout, candidate=candidate)
+        encoder = _smallest([form.stored for form in forms], self.coding, pool)[0]
+        rows = _strip_rows(encoder, self.coding, self.layout.ny)
+        layout = replace(self.layout, dtype=dtype, codec=encoder.codec, rows_per_strip=rows)
+        return replace(self, layout=layout, encoder=encoder)
 
     def holds(self, lowest: int, highest: int) -> bool:
         """Whether the pixel type holds all counts of a range."""
@@ -118,14 +119,14 @@ def make_plan(
     frame_pixels = movie.shape[1] * movie.shape[2]
 
     def plan(forms: list[Counts], reference: Reference | None, plain: Plan | None) -> Plan:
-        candidate, size = _smallest([form.stored for form in forms], coding, pool)
+        encoder, size = _smallest([form.stored for form in forms], coding, pool)
         sampled = sum(form.stored.size for form in forms)
         frame_bytes = (size + exception_bytes(form.exceptions for form in forms)) / sampled * frame_pixels
         _, ny, nx = movie.shape
-        rows = _strip_rows(candidate, coding, ny)
-        layout = PageLayout(ny, nx, forms[0].stored.dtype, candidate.codec, rows, movie.mrc_header.pixel_size)
+        rows = _strip_rows(encoder, coding, ny)
+        layout = PageLayout(ny, nx, forms[0].stored.dtype, encoder.codec, rows, movie.mrc_header.pixel_size)
         big = frame_bytes * movie.layout.frames > _CLASSIC_ROOM * CLASSIC_LIMIT
-        return Plan(layout, candidate, coding, reference, big, plain, frame_bytes)
+        return Plan(layout, encoder, coding, reference, big, plain, frame_bytes)
 
     plain = None
     if movie.dtype.kind == "f":
@@ -140,7 +141,7 @@ def make_plan(
     return plain if exceptional or smaller else as_counts
 
 
-def exception_bytes(found: Iterable[Exceptions]) -> int:
+def exception_bytes(found: Iterable[ExceptionValues]) -> int:
     """Stored size of exceptions."""
     return sum(
         record.deflated_size(exception_block.pack(part.positions, part.originals, part.near, part.steps))
@@ -180,19 +181,19 @@ def _convert(samples: list[Sample], reference: Reference | None, dtype: np.dtype
     return [to_counts.divide(sample.values, reference.gain, sample.rows, dtype) for sample in samples]
 
 
-def _strip_rows(candidate: Candidate, coding: Coding, ny: int) -> int:
-    return 1 if coding.line_by_line else min(candidate.rows, ny)
+def _strip_rows(encoder: Encoder, coding: Coding, ny: int) -> int:
+    return 1 if coding.line_by_line else min(encoder.rows, ny)
 
 
-def _smallest(parts: list[NDArray[Any]], coding: Coding, pool: Executor) -> tuple[Candidate, int]:
-    """The fastest candidate within the allowance of the smallest, and the size of the parts by it."""
+def _smallest(parts: list[NDArray[Any]], coding: Coding, pool: Executor) -> tuple[Encoder, int]:
+    """The fastest encoder within the allowance of the smallest, and the size of the parts by it."""
     tried = candidates(parts[0].dtype, coding.compression, coding.deflate_level)
     strips = [strip for part in parts for strip in (part[:, np.newaxis] if coding.line_by_line else [part])]
-    encoded = [pool.submit(_encoded_size, candidate, strips) for candidate in tried]
+    encoded = [pool.submit(_encoded_size, encoder, strips) for encoder in tried]
     sizes = [future.result() for future in encoded]
     limit = _SPEED_ALLOWANCE * min(sizes)
-    return next((candidate, size) for candidate, size in zip(tried, sizes, strict=True) if size <= limit)
+    return next((encoder, size) for encoder, size in zip(tried, sizes, strict=True) if size <= limit)
 
 
-def _encoded_size(candidate: Candidate, strips: list[NDArray[Any]]) -> int:
-    return sum(len(candidate.encode(strip)) for strip in strips)
+def _encoded_size(encoder: Encoder, strips: list[NDArray[Any]]) -> int:
+    return sum(len(encoder.encode(strip)) for strip in strips)

@@ -1,8 +1,8 @@
-"""A movie read once, in order, in bands of rows: summed on the way, and handed to whoever encodes them.
+"""A movie read once, in order, in row blocks: their checksums are taken, and they are handed to the encoders.
 
-Threads: the movie's own thread iterates and reads; a thread beside it takes the sums, in the same order; a band belongs
-to one worker, which gives its memory back. As many bands are under way as there is memory for, so that a fast reader
-waits for the others.
+Threads: the movie's own thread iterates and reads; another thread takes the checksums, in the same order; a row block
+belongs to one worker, which releases its memory. As many row blocks are under way as there is memory for, so a fast
+reader waits for the encoders.
 """
 
 import hashlib
@@ -43,12 +43,12 @@ class Workers:
     scratch: Scratch = field(default_factory=Scratch)
 
     @property
-    def bands_ahead(self) -> int:
+    def row_blocks_ahead(self) -> int:
         """Bands in memory at a time: one for each thread, one being read, one being summed, and one that waits."""
         return self.threads + 3
 
 
-class BandMemory:
+class RowBlockMemory:
     """A fixed number of pieces of memory; those used last are used first, so that spare ones take no memory."""
 
     def __init__(self, pieces: int, piece_bytes: int):
@@ -68,7 +68,7 @@ class BandMemory:
 
 
 @dataclass(frozen=True)
-class Band:
+class RowBlock:
     """Neighbouring rows of a frame: their strips, and their bytes in memory that is used again.
 
     Attributes
@@ -81,7 +81,7 @@ class Band:
     rows: slice
     raw: NDArray[np.uint8]
     summed: Future[None]
-    memory: BandMemory
+    memory: RowBlockMemory
 
     def done(self) -> None:
         """The bytes are no longer needed."""
@@ -127,27 +127,27 @@ class OriginalSums:
 
 
 def read_frames(
-    movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: BandMemory, workers: Workers
-) -> Iterator[Iterator[Band]]:
-    """The bands of each frame, which must be taken before the next frame is asked for.
+    movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: RowBlockMemory, workers: Workers
+) -> Iterator[Iterator[RowBlock]]:
+    """The row blocks of each frame, which must be taken before the next frame is asked for.
 
-    The header and all frames go into `sums`, those of a frame before its bands are done.
+    The header and all frames go into `sums`, those of a frame before its row blocks are done.
     """
     row_bytes = movie.mrc_header.row_bytes
     # the first strip holds the last rows
     groups = [(strips, layout.frame_rows(strips)) for strips in reversed(layout.strip_groups())]
 
-    def bands(read_rows: ReadRows) -> Iterator[Band]:
+    def blocks(read_rows: ReadRows) -> Iterator[RowBlock]:
         for strips, rows in groups:
             raw = memory.take((rows.stop - rows.start) * row_bytes)
             read_rows(rows.start, raw)
             last = rows.stop == layout.ny
-            yield Band(strips, rows, raw, summing.submit(sums.add_rows, raw, last), memory)
+            yield RowBlock(strips, rows, raw, summing.submit(sums.add_rows, raw, last), memory)
 
     with ThreadPoolExecutor(1, "sums") as summing:
         summing.submit(sums.add, movie.header)
         for read_rows in movie.in_order(workers.pool, workers.threads):
-            yield bands(read_rows)
+            yield blocks(read_rows)
 
 
 def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
@@ -158,7 +158,7 @@ def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
         offset += len(piece)
 
 
-def largest_band(movie: SourceMovie, layout: PageLayout) -> int:
-    """Bytes of the largest band of a frame."""
+def largest_row_block(movie: SourceMovie, layout: PageLayout) -> int:
+    """Bytes of the largest block of a frame."""
     heights = [rows.stop - rows.start for rows in map(layout.frame_rows, layout.strip_groups())]
     return int(max(heights)) * movie.mrc_header.row_bytes

@@ -52,7 +52,7 @@ class SessionGains:
         if rendering.gain is None or movie.shape[1:] in self._eer_grids:
             return
         with EerGainMovie(rendering.gain, gain_header(movie.facts, rendering), self._archiver.eer_gains) as reference:
-            self._references.keep_eer(reference.header + reference.raw_frame(0).tobytes())
+            self._references.keep_eer(reference.header + reference.mrc_frame(0).tobytes())
         self._eer_grids.add(movie.shape[1:])
 
     def estimate_missing(self, infos: Iterable[MovieInfo]) -> None:

@@ -1,12 +1,12 @@
 """Files that look damaged when they are archived: EER files and TIFF movies whose frames cannot all be found."""
 
-import os
 from pathlib import Path
 
 from cryofs.archive.identify import Damaged, classify
 from cryofs.errors import FormatError
 from cryofs.formats.archive_names import is_eer_name
 from cryofs.formats.eer import read_index
+from cryofs.storage.byte_source import LocalFile
 
 
 def damage_of(path: Path) -> str | None:
@@ -26,10 +26,9 @@ def damage_of(path: Path) -> str | None:
 
 
 def _damage_of_eer(path: Path) -> str | None:
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    with LocalFile.open(path) as source:
         try:
-            index = read_index(file.fileno(), size, str(path))
+            index = read_index(source)
         except FormatError as error:
             return _without_name(error, path)
     bad = index.frames - int(index.intact.sum())

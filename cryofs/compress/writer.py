@@ -1,6 +1,6 @@
 """One movie into the archive: pages written in order, each decoded again and compared, the record, the final name.
 
-Threads: the movie's own thread reads and writes; the pool encodes bands of frames, and decodes and checks those
+Threads: the movie's own thread reads and writes; the pool encodes row blocks of frames, and decodes and checks those
 written. A frame is checked from the page cache, by the code that mounts read with, against the sum of its original.
 """
 
@@ -17,7 +17,7 @@ from typing import Self
 
 import msgspec
 
-from cryofs.compress.encode import EncodedFrame, StoredExceptions, encode_frames
+from cryofs.compress.encode import FrameToStore, StoredExceptions, encode_frames
 from cryofs.compress.existing import rendered_from
 from cryofs.compress.plan import Plan
 from cryofs.compress.row_blocks import OriginalSums, Workers, trailing_pieces
@@ -28,10 +28,10 @@ from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
 from cryofs.formats.tiff_pages import CLASSIC_LIMIT, TiffMovieWriter
 from cryofs.gain.samples import take_samples
 from cryofs.movies.eer import EerMovie
-from cryofs.movies.frame_decoder import FrameDecoder, StoredFrame
+from cryofs.movies.frame_decoder import EncodedOriginal, FrameDecoder, FrameName
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.atomic_file import Draft, draft
-from cryofs.storage.byte_source import read_exactly
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import replacing
 from cryofs.storage.checksums import xxh3_checksum
 from cryofs.text import as_unicode, percent
@@ -63,7 +63,7 @@ class _WrittenFrame:
     exceptions: StoredExceptions | None
 
     @classmethod
-    def at(cls, offset: int, frame: EncodedFrame) -> Self:
+    def at(cls, offset: int, frame: FrameToStore) -> Self:
         """A frame whose strips follow one another from an offset on."""
         sizes = list(map(len, frame.strips))
         offsets = list(accumulate(sizes[:-1], initial=offset))
@@ -83,7 +83,7 @@ class _Written:
     narrowing_bytes: int = 0
     told: int = 0
 
-    def count(self, frame: EncodedFrame) -> None:
+    def count(self, frame: FrameToStore) -> None:
         """The page of a frame is about to be written."""
         self.counted += 1
         self.lowest, self.highest = min(self.lowest, frame.lowest), max(self.highest, frame.highest)
@@ -180,9 +180,9 @@ def _write_frames(
                 stored = _WrittenFrame.at(writer.write_page(frame.strips), frame)
                 written.frames.append(stored)
                 made.file.flush()
-                place = f"{movie.name}, frame {index}"
+                name = FrameName(movie.name, index, "check memory and disk")
                 checks.append(
-                    workers.pool.submit(_check_frame, made, decoder, stored, sums.frames[index], workers, place)
+                    workers.pool.submit(_check_frame, made, decoder, stored, sums.frames[index], workers, name)
                 )
                 finish_checks(_CHECKS_AHEAD)
         finish_checks(0)
@@ -192,7 +192,7 @@ def _write_frames(
 
 
 def _check_plan(
-    movie: SourceMovie, plan: Plan, frame: EncodedFrame, position: int, written: _Written, workers: Workers
+    movie: SourceMovie, plan: Plan, frame: FrameToStore, position: int, written: _Written, workers: Workers
 ) -> None:
     """Raise _ReplanError where the type is too narrow, classic TIFF too small, or exceptions cost too much."""
     if not plan.holds(written.lowest, written.highest):
@@ -208,18 +208,20 @@ def _check_plan(
 
 
 def _check_frame(
-    made: Draft, decoder: FrameDecoder, frame: _WrittenFrame, original_sum: str, workers: Workers, place: str
+    made: Draft, decoder: FrameDecoder, frame: _WrittenFrame, original_sum: str, workers: Workers, name: FrameName
 ) -> None:
     """Decode a frame from the file, and compare the sum of its bytes with that of the original."""
     places = zip(frame.byte_counts, frame.offsets, strict=True)
-    strips = [read_exactly(made.file.fileno(), size, offset, place) for size, offset in places]
+    place = f"{name.movie}, frame {name.index}"
+    source = LocalFile(made.file.fileno(), place, is_owned=False)
+    strips = [source.read_exactly(size, offset, place) for size, offset in places]
     packed = record.inflate(frame.exceptions.stored) if frame.exceptions else b""
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
     try:
         # a decoder may crash on strips that are not those encoded
-        same = list(map(xxh3_checksum, strips)) == frame.strip_sums
-        stored = StoredFrame(dict(enumerate(strips)), decoder.unpack_exceptions(packed, count, near))
-        same = same and decoder.original_sum(stored, workers.scratch.take(decoder.piece_bytes)) == original_sum
+        same = list(map(quick_sum, strips)) == frame.strip_sums
+        encoded = EncodedOriginal(name, decoder, dict(enumerate(strips)), packed, count, near)
+        same = same and encoded.original_checksum(workers.scratch.take(decoder.piece_bytes)) == original_sum
     except CryofsError as error:
         raise ArchiveError(f"{place}: does not decode ({error}); check memory and disk") from error
     if not same:
@@ -274,7 +276,7 @@ def _append_record(
         ],
         writer=f"cryofs {VERSION}",
         rendered=rendered_from(movie) if isinstance(movie, EerMovie) else None,
-        coder=plan.candidate.name,
+        coder=plan.encoder.name,
     )
     file.write(record.encode_record(contents, file.tell()))
     return contents
@@ -292,9 +294,10 @@ def _store_exceptions(file: io.BufferedRandom, found: StoredExceptions | None) -
 
 def _check_record(made: Draft, contents: Record) -> None:
     """Read record, header, exceptions and trailing bytes back, as any reader would."""
-    descriptor, name = made.file.fileno(), str(made.target)
-    if record.read_record(descriptor, made.file.tell(), name) != contents:
+    name = str(made.target)
+    source = LocalFile(made.file.fileno(), name, is_owned=False)
+    if record.read_record(source) != contents:
         raise ArchiveError(f"{name}: the record came back changed from the disk; check the disk")
     exceptions = [frame.exceptions.blob for frame in contents.frames if frame.exceptions]
     for blob in [contents.header, *contents.trailing, *exceptions]:
-        record.read_blob(descriptor, blob, name)
+        record.read_blob(source, blob)

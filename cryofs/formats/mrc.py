@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import FormatError, UnsupportedError
-from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.byte_source import ByteSource
 
 MAIN_HEADER_BYTES = 1024
 # Real extended headers reach about 1 MB; a much larger size means a damaged header, and is rejected before reading.
@@ -96,17 +96,11 @@ class MrcHeader:
         return "" if len(self.raw) == MAIN_HEADER_BYTES else self.raw[104:108].decode("latin-1").strip("\0 ")
 
 
-def read_header(descriptor: int, size: int, name: str, max_extended: int = MAX_EXTENDED_HEADER_BYTES) -> MrcHeader:
+def read_header(source: ByteSource, max_extended: int = MAX_EXTENDED_HEADER_BYTES) -> MrcHeader:
     """Read and check the header of an MRC file.
 
     Parameters
     ----------
-    descriptor : int
-        Open file.
-    size : int
-        Its size in bytes.
-    name : str
-        Name of the file in error messages.
     max_extended : int
         Largest valid size of the extended header.
 
@@ -116,7 +110,8 @@ def read_header(descriptor: int, size: int, name: str, max_extended: int = MAX_E
         If the file is not an MRC file, has an unsupported mode or frame size, or is shorter than its header specifies.
         Checked before any large allocation.
     """
-    main = read_up_to(descriptor, MAIN_HEADER_BYTES, 0)
+    name, size = source.name, source.size
+    main = source.read(MAIN_HEADER_BYTES, 0)
     if len(main) < MAIN_HEADER_BYTES:
         raise FormatError(
             f"{name}: file too short for an MRC header ({len(main)} bytes); truncated, or not an MRC file: copy it "
@@ -141,7 +136,7 @@ def read_header(descriptor: int, size: int, name: str, max_extended: int = MAX_E
         except FormatError as error:
             problems[byte_order] = error
             continue
-        extended = read_up_to(descriptor, nsymbt, MAIN_HEADER_BYTES)
+        extended = source.read(nsymbt, MAIN_HEADER_BYTES)
         if len(extended) < nsymbt:
             raise FormatError(f"{name}: extended header truncated, the file shrank while it was read; try again")
         return MrcHeader(main + extended, byte_order, nx, ny, nz, mode)

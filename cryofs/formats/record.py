@@ -1,15 +1,14 @@
-"""The record: metadata of the original file, stored after the last TIFF page of an archived movie.
+"""The record: what an archived movie remembers of its original, after the last TIFF page of the same file.
 
 Layout of the end of the file::
 
     TIFF | blobs | record | footer
 
-The record is deflated JSON. The footer is the last 48 bytes, so that one read at the end of a file locates everything:
-magic (8 bytes), version and zero (uint32 each), offset and length of the record (uint64 each), XXH3-128 of the record;
-all little-endian. No TIFF tag refers to it, so TIFF readers do not encounter unknown tags.
+The record is deflated JSON. The footer is the last 48 bytes, so that one read at the end of a file finds everything:
+magic (8 bytes), version and zero (uint32 each), offset and length of the record (uint64 each), its XXH3-128; all
+little-endian. No TIFF tag refers to any of it, so TIFF readers see no unknown tag.
 """
 
-import os
 import struct
 import zlib
 from typing import Annotated, Literal
@@ -17,31 +16,33 @@ from typing import Annotated, Literal
 import msgspec
 from zlib_ng import zlib_ng
 
-from cryofs.codecs.codec import Compression, Predictor
+from cryofs.codecs.codec import Compression
+from cryofs.codecs.predictor import Predictor
 from cryofs.errors import DamagedError
-from cryofs.storage.byte_source import read_exactly, read_up_to
-from cryofs.storage.checksums import xxh3_checksum
+from cryofs.storage.byte_source import ByteSource, missing_bytes
+from cryofs.storage.checksums import quick_sum
 
+# The version that is written. Records of all versions from 1 on are read.
 VERSION = 2
 MAGIC = b"\x89cryofs\n"
-# ImageDescription of the first page, near the start of the file. It distinguishes a truncated archived movie from a
-# TIFF of another program.
+# Part of the ImageDescription of the first page, near the start of the file. It distinguishes an archived movie without
+# its end from a TIFF of another program.
 MARK = "archived by cryofs; record at the end of this file"
 
 _FOOTER = struct.Struct("<8sIIQQ16s")
 HEAD_BYTES = 4096
-# Largest piece in which the bytes after the last frame are stored.
+# Size of the pieces in which the bytes after the last frame are stored; none is longer.
 TRAILING_PIECE_BYTES = 16 << 20
-# Largest number of characters of a record per byte of the file. Each strip and frame in a record also takes bytes in
-# the TIFF directories.
+# Characters of a record for each byte of the file, at most: every strip and frame takes space in the TIFF directories,
+# too.
 _MOST_TEXT = 16
-# Largest record of any file, enough for four million strips; needed because a file may be sparse.
+# Characters of any record, at most, because a file may be sparse: enough for four million strips.
 _MAX_TEXT_BYTES = 256 << 20
-# A stored blob has at most twice its original size plus this many bytes.
+# Bytes that deflate adds to an incompressible blob, at most, besides its size.
 _BLOB_OVERHEAD = 1024
 
 
-# Valid ranges of sizes and of permission bits.
+# A number of bytes or items in a file, and permission bits.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 
@@ -71,6 +72,20 @@ class Frame(msgspec.Struct, frozen=True):
     byte_counts: list[Count]
     strip_sums: list[str]
     exceptions: FrameExceptions | None = None
+
+
+class FrameVersion1(Frame, frozen=True):
+    """A frame in a record of version 1, which has no checksum of each strip.
+
+    Attributes
+    ----------
+    stored_sum : str or None
+        XXH3-128 of all strips of the frame, one after the other; None in the oldest records, which have no checksum of
+        stored bytes.
+    """
+
+    strip_sums: list[str] = []
+    stored_sum: str | None = None
 
 
 class Original(msgspec.Struct, frozen=True):
@@ -154,7 +169,7 @@ class Record(msgspec.Struct, frozen=True):
     gain : Gain or None
         None if the pixels are the values.
     coder : str
-        Name of the encoder of the strips; not needed for reading.
+        The encoder of the strips; reading does not depend on it.
     rendered : Rendered or None
         Set if the movie was rendered from an EER file.
     adopted : Adopted or None
@@ -191,6 +206,15 @@ class Record(msgspec.Struct, frozen=True):
         return self.adopted.gain if self.adopted else self.gain
 
 
+class RecordVersion1(Record, frozen=True):
+    """A record of version 1."""
+
+    frames: list[FrameVersion1]  # type: ignore[assignment]
+
+
+_RECORD_TYPES: dict[int, type[Record]] = {1: RecordVersion1, VERSION: Record}
+
+
 def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
     """Deflate `data`; the caller sets the offset of the blob."""
     stored = bytes(zlib_ng.compress(data))
@@ -198,33 +222,36 @@ def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
 
 
 def deflated_size(data: bytes) -> int:
-    """Return the stored size of a blob of `data`."""
+    """Return the stored size of a blob."""
     return len(zlib_ng.compress(data))
 
 
 def inflate(stored: bytes) -> bytes:
-    """Return the original bytes of a stored blob."""
+    """Return the bytes of a stored blob that is in memory."""
     return bytes(zlib_ng.decompress(stored))
 
 
-def read_blob(descriptor: int, blob: Blob, name: str) -> bytes:
-    """Return the original bytes of a blob in a file.
+def read_blob(source: ByteSource, blob: Blob) -> bytes:
+    """Read the bytes of a blob.
 
     Raises
     ------
     DamagedError
-        If they are damaged or missing.
+        They are missing, or do not match their checksum.
     """
-    if blob.offset + blob.stored > os.fstat(descriptor).st_size:
-        raise DamagedError(f"{name}: a part of its record lies beyond the end of the file; restore it from a backup")
+    name = source.name
+    if blob.offset + blob.stored > source.size:
+        raise DamagedError(f"{name}: a part of its record lies beyond its end; restore it from a backup")
     if blob.stored > 2 * blob.size + _BLOB_OVERHEAD:
         raise DamagedError(
             f"{name}: invalid size of a part of its record (expected at most {2 * blob.size + _BLOB_OVERHEAD} bytes, "
             f"got {blob.stored}); restore it from a backup"
         )
     try:
+        stored = source.read(blob.stored, blob.offset)
+        if len(stored) < blob.stored:
+            raise missing_bytes(f"{name}, a part of its record", blob.stored, blob.offset, len(stored))
         # max_length bounds what a damaged stream may allocate
-        stored = read_exactly(descriptor, blob.stored, blob.offset, f"{name}, a part of its record")
         data = zlib.decompressobj().decompress(stored, blob.size + 1)
     except zlib.error as error:
         raise DamagedError(f"{name}: a part of its record is damaged ({error}); restore it from a backup") from error
@@ -234,56 +261,57 @@ def read_blob(descriptor: int, blob: Blob, name: str) -> bytes:
 
 
 def encode_record(record: Record, offset: int) -> bytes:
-    """Return record and footer, to be written at `offset`, the end of the file."""
+    """Return record and footer, to be stored at `offset`, the end of the file."""
     body = zlib.compress(msgspec.json.encode(record))
     digest = bytes.fromhex(xxh3_checksum(body))
     return body + _FOOTER.pack(MAGIC, VERSION, 0, offset, len(body), digest)
 
 
-def is_archived(descriptor: int, size: int, name: str) -> bool:
-    """Return True if cryofs wrote this file, even if it is damaged now.
+def is_archived(source: ByteSource) -> bool:
+    """Return True if cryofs wrote this file, even if it has been damaged.
 
     Raises
     ------
     DamagedError
-        If the file is shorter than `size`, which leaves the answer unknown.
+        The file ends before its size, so this is unknown.
     """
+    size, name = source.size, source.name
     if size >= _FOOTER.size:
-        footer = read_exactly(descriptor, _FOOTER.size, size - _FOOTER.size, name)
+        footer = source.read_exactly(_FOOTER.size, size - _FOOTER.size, name)
         magic, version, zero, offset, length, _ = _FOOTER.unpack(footer)
-        # an adopted TIFF has no mark at its start, so a damaged magic is recognised by the fields after it
-        if magic == MAGIC or (version, zero, offset + length + _FOOTER.size) == (VERSION, 0, size):
+        # an adopted TIFF has no mark at its start; the fields after a damaged magic identify a footer
+        if magic == MAGIC or (version in _RECORD_TYPES and (zero, offset + length + _FOOTER.size) == (0, size)):
             return True
-    return MARK.encode() in read_exactly(descriptor, min(size, HEAD_BYTES), 0, name)
+    return MARK.encode() in source.read_exactly(min(size, HEAD_BYTES), 0, name)
 
 
-def read_record(descriptor: int, size: int, name: str) -> Record:
+def read_record(source: ByteSource) -> Record:
     """Read and check the record of an archived movie.
 
     Raises
     ------
     DamagedError
-        If the file is truncated or changed, or a newer cryofs wrote it.
+        The file is truncated or changed, or a newer cryofs wrote it.
     """
-    footer = read_up_to(descriptor, _FOOTER.size, max(size - _FOOTER.size, 0))
+    size, name = source.size, source.name
+    footer = source.read(_FOOTER.size, max(size - _FOOTER.size, 0))
     if len(footer) < _FOOTER.size or not footer.startswith(MAGIC):
         raise DamagedError(
             f"{name}: record missing at the end of the file, truncated or overwritten; restore it from a backup"
         )
     _, version, zero, offset, length, digest = _FOOTER.unpack(footer)
-    if version != VERSION:
-        remedy = "a newer" if version > VERSION else "an older"
+    if version not in _RECORD_TYPES:
         raise DamagedError(
-            f"{name}: unsupported version of its record (expected {VERSION}, got {version}); use {remedy} cryofs"
+            f"{name}: its record has version {version}, this cryofs reads versions up to {VERSION}; use a newer cryofs"
         )
     if zero or length > min(size, _MAX_TEXT_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: its footer is damaged; restore it from a backup")
-    body = read_exactly(descriptor, length, offset, f"{name}, its record")
-    if xxh3_checksum(body) != digest.hex():
-        raise DamagedError(f"{name}: checksum mismatch in its record; restore it from a backup")
+    body = source.read_exactly(length, offset, f"{name}, its record")
+    if quick_sum(body) != digest.hex():
+        raise DamagedError(f"{name}: its record is damaged; restore it from a backup")
     try:
         text = zlib.decompressobj().decompress(body, min(_MOST_TEXT * size, _MAX_TEXT_BYTES))
-        return msgspec.json.decode(text, type=Record)
+        return msgspec.json.decode(text, type=_RECORD_TYPES[version])
     except (zlib.error, msgspec.MsgspecError, RecursionError) as error:
         raise DamagedError(
             f"{name}: its record is not readable ({str(error)[:200]}); restore it from a backup"

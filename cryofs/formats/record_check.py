@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cryofs.codecs.codec import Codec
+from cryofs.codecs.registry import codec_named
 from cryofs.errors import DamagedError
 from cryofs.formats import exception_block, mrc
 from cryofs.formats.mrc import Layout, MrcHeader
@@ -47,8 +47,8 @@ def _invalid_field(record: Record, header: MrcHeader) -> str | None:
         return "an adopted TIFF with an extended header or trailing bytes"
     if (longest := max((blob.size for blob in record.trailing), default=0)) > TRAILING_PIECE_BYTES:
         return f"a piece of trailing bytes of {longest} bytes"
-    # stored pixels are at most twice as wide as values: uint8 for 4-bit values, float32 for float16
-    if max(header.frame_bytes, _page_layout(record).page_bytes // 2) > mrc.MAX_FRAME_BYTES:
+    # pixels are at most twice as wide as values: those of 4-bit values, and float32 for float16
+    if max(header.frame_bytes, page_layout_of(record).page_bytes // 2) > mrc.MAX_FRAME_BYTES:
         return f"frames of {header.ny} x {header.nx}"
     for number, frame in enumerate(record.frames):
         if (found := frame.exceptions) is None:
@@ -60,7 +60,8 @@ def _invalid_field(record: Record, header: MrcHeader) -> str | None:
     return None
 
 
-def _page_layout(record: Record) -> PageLayout:
+def page_layout_of(record: Record) -> PageLayout:
+    """Return the layout of the TIFF pages of an archived movie."""
     _, ny, nx = record.shape
-    codec = Codec(record.compression, record.predictor)
+    codec = codec_named(record.compression, record.predictor)
     return PageLayout(ny, nx, np.dtype(record.stored_dtype), codec, record.rows_per_strip, record.pixel_size)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.byte_source import ByteSource
 
 MAGICS = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+")
 
@@ -57,9 +57,9 @@ class TiffDirectories:
         First four bytes of the file, one of `MAGICS`.
     """
 
-    def __init__(self, descriptor: int, size: int, head: bytes):
-        self._descriptor = descriptor
-        self._size = size
+    def __init__(self, source: ByteSource, head: bytes):
+        self._source = source
+        self._size = source.size
         order = "<" if head.startswith(b"II") else ">"
         big = b"+" in head
         self._count = struct.Struct(order + ("Q" if big else "H"))
@@ -88,7 +88,7 @@ class TiffDirectories:
             place = directory.next
 
     def _directory(self, place: int) -> Directory:
-        data = read_up_to(self._descriptor, _DIRECTORY_BYTES, place) if place < self._size else b""
+        data = self._source.read(_DIRECTORY_BYTES, place) if place < self._size else b""
         if len(data) < self._count.size:
             raise BrokenError(f"truncated, an image directory lies beyond its end (byte {place} of {self._size})")
         (count,) = self._count.unpack_from(data)
@@ -151,7 +151,7 @@ class TiffDirectories:
         return self._read(place, need)
 
     def _read(self, place: int, count: int) -> bytes:
-        data = read_up_to(self._descriptor, count, place)
+        data = self._source.read(count, place)
         if len(data) < count:
             raise BrokenError(f"truncated, it ends at byte {place + len(data)} within an image directory")
         return data

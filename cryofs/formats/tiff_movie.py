@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from cryofs.codecs.codec import MOST_EXPANSION, Codec, Compression, Predictor
+from cryofs.codecs.predictor import suits
+from cryofs.codecs.registry import codec_of_tags
 from cryofs.errors import DamagedError, FormatError
 from cryofs.formats.tiff_directories import (
     MAGICS,
@@ -19,16 +20,14 @@ from cryofs.formats.tiff_directories import (
     strips_inside,
 )
 from cryofs.formats.tiff_pages import ANGSTROM_PER_CM, Page, PageLayout
-from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.byte_source import ByteSource
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259
 _PHOTOMETRIC, _FILL_ORDER = 262, 266
 _OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _BYTE_COUNTS = 273, 277, 278, 279
 _RESOLUTION, _RESOLUTION_UNIT, _PREDICTOR, _FORMAT = 282, 296, 317, 339
 
-_COMPRESSIONS: dict[int, Compression] = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate"}
-_PREDICTORS: dict[int, Predictor] = {1: "none", 2: "horizontal", 3: "float"}
-# WhiteIsZero and BlackIsZero; readers of movies ignore the difference. Other interpretations are not intensities.
+# White or black is zero: readers of movies take the numbers as they are. All others are no intensities.
 _INTENSITIES = (0, 1)
 _DTYPES = {(1, 8): "u1", (2, 8): "i1", (1, 16): "u2", (2, 16): "i2", (3, 32): "f4"}
 # Far more pixels than any camera has, and 16384 x 16384 pixels in float32; bounds the memory taken by invalid files.
@@ -87,8 +86,8 @@ class TiffIndex:
         return TiffFacts(shape, layout.dtype.str, packed, layout.pixel_size)
 
 
-def read_index(descriptor: int, size: int, name: str) -> TiffIndex:
-    """Index an open TIFF movie.
+def read_index(source: ByteSource) -> TiffIndex:
+    """Index of an open TIFF movie.
 
     Raises
     ------
@@ -97,12 +96,13 @@ def read_index(descriptor: int, size: int, name: str) -> TiffIndex:
     DamagedError
         If the TIFF is truncated or inconsistent; NoFramesError if it is damaged before its first image.
     """
-    head = read_up_to(descriptor, len(MAGICS[0]), 0)
+    name, size = source.name, source.size
+    head = source.read(len(MAGICS[0]), 0)
     if head not in MAGICS:
         raise NoMovieError(f"{name}: not a TIFF file; pass a TIFF movie")
     pages: list[Page] = []
     try:
-        directories = TiffDirectories(descriptor, size, head)
+        directories = TiffDirectories(source, head)
         order = "<" if head.startswith(b"II") else ">"
         first: PageLayout | None = None
         for number, directory in enumerate(directories):
@@ -138,17 +138,14 @@ def _layout(directories: TiffDirectories, directory: Directory, order: str, name
         )
     kind = _DTYPES.get((one(_FORMAT, 1), one(_BITS, 1)))
     if kind is None:
-        raise NoMovieError(f"{name}: unsupported TIFF pixel type ({one(_BITS, 1)} bits, format {one(_FORMAT, 1)})")
-    compression, predictor = _COMPRESSIONS.get(one(_COMPRESSION, 1)), _PREDICTORS.get(one(_PREDICTOR, 1))
-    if compression is None or predictor is None:
-        found = f"compression {one(_COMPRESSION, 1)} and predictor {one(_PREDICTOR, 1)}"
-        raise NoMovieError(f"{name}: unsupported TIFF compression (expected none, LZW or deflate, got {found})")
-    if compression == "none":
-        # readers ignore the predictor of uncompressed pixels
-        predictor = "none"
+        raise NoMovieError(f"{name}: pixels of {one(_BITS, 1)} bits, format {one(_FORMAT, 1)}, are none of a movie's")
+    codec = codec_of_tags(one(_COMPRESSION, 1), one(_PREDICTOR, 1))
+    if codec is None:
+        found = f"compression {one(_COMPRESSION, 1)}, predictor {one(_PREDICTOR, 1)}"
+        raise NoMovieError(f"{name}: {found} is not read; known are none, LZW and deflate")
     dtype = np.dtype(order + kind)
-    if (predictor == "float") > (dtype.kind == "f") or (predictor == "horizontal") > (dtype.kind != "f"):
-        raise NoMovieError(f"{name}: unsupported TIFF predictor ({predictor} with {dtype.name} pixels)")
+    if not suits(codec.predictor, dtype):
+        raise NoMovieError(f"{name}: predictor {codec.predictor} does not go with {dtype.name}")
     ny, nx = one(_HEIGHT), one(_WIDTH)
     if min(ny, nx) < 1:
         raise BrokenError(f"invalid image size ({ny} x {nx})")
@@ -156,8 +153,8 @@ def _layout(directories: TiffDirectories, directory: Directory, order: str, name
         raise NoMovieError(f"{name}: unsupported frame size ({ny} x {nx} pixels, {dtype.name}), larger than any camera")
     rows = min(one(_ROWS_PER_STRIP, ny), ny)
     if rows < 1:
-        raise BrokenError(f"invalid strip height ({rows} rows)")
-    return PageLayout(ny, nx, dtype, Codec(compression, predictor), rows, _pixel_size(directories, directory))
+        raise BrokenError(f"strips of {rows} rows are absurd")
+    return PageLayout(ny, nx, dtype, codec, rows, _pixel_size(directories, directory))
 
 
 def _page(directories: TiffDirectories, directory: Directory, number: int, layout: PageLayout, size: int) -> Page:
@@ -171,13 +168,9 @@ def _page(directories: TiffDirectories, directory: Directory, number: int, layou
         raise BrokenError(f"truncated, frame {number} lies beyond the end of the file")
     stored = sum(byte_counts.tolist())
     if stored > min(size, layout.most_stored_bytes):
-        raise BrokenError(
-            f"invalid size of the strips of frame {number} "
-            f"(at most {min(size, layout.most_stored_bytes)} bytes, got {stored})"
-        )
-    most = 1 if layout.codec.compression == "none" else MOST_EXPANSION
-    if layout.page_bytes > most * stored:
-        raise BrokenError(f"strips of frame {number} too short for {layout.ny} x {layout.nx} pixels ({stored} bytes)")
+        raise BrokenError(f"frame {number} has strips of {stored} bytes, more than it can have")
+    if layout.page_bytes > layout.codec.most_expansion * stored:
+        raise BrokenError(f"frame {number} of {layout.ny} x {layout.nx} cannot come from {stored} bytes")
     return Page(offsets, byte_counts)
 
 

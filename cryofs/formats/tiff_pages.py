@@ -16,7 +16,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from cryofs.codecs.codec import Codec, Compression, Predictor
+from cryofs.codecs.codec import Codec
+from cryofs.codecs.registry import tags_of
 from cryofs.errors import DamagedError, FormatError
 
 # tifffile logs warnings about damaged files to the terminal; errors already report them.
@@ -26,11 +27,10 @@ ANGSTROM_PER_CM = 1e8
 # Resolutions are stored as a quotient of two uint32; movies with smaller pixels (below 0.024 A) have no resolution tag.
 _MAX_RATIONAL = 2**32 - 1
 WORK_ROWS = 256
+# Frames of fewer row blocks are decoded whole.
+ROW_BLOCKS_WORTH_IT = 4
 # More than any codec adds to a strip, however short it is.
 _STRIP_OVERHEAD = 1024
-
-_COMPRESSION_TAGS: dict[Compression, int] = {"none": 1, "lzw": 5, "deflate": 8}
-_PREDICTOR_TAGS: dict[Predictor, int] = {"none": 1, "horizontal": 2, "float": 3}
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,24 @@ class PageLayout:
         first = number - number % self._strips_of_group
         return range(first, min(first + self._strips_of_group, self.strips))
 
+    def row_block(self, row: int) -> range | None:
+        """Return the frame rows that are decoded together with a row; None if they are much of the frame."""
+        if self.strips <= (ROW_BLOCKS_WORTH_IT - 1) * self._strips_of_group:
+            return None
+        rows = self.frame_rows(self.strip_group_at(row))
+        return range(rows.start, rows.stop)
+
+    def strips_of(self, rows: range | None) -> range:
+        """Return the strips that hold some frame rows, None for all; raise ValueError unless they hold only these."""
+        if rows is None:
+            return range(self.strips)
+        last = self.ny - rows.start
+        strips = range((self.ny - rows.stop) // self.rows_per_strip, -(-last // self.rows_per_strip))
+        inside = 0 <= rows.start < rows.stop <= self.ny
+        if not inside or self.frame_rows(strips) != slice(rows.start, rows.stop):
+            raise ValueError(f"rows {rows.start} to {rows.stop} are not whole strips of {self.rows_per_strip} rows")
+        return strips
+
     @property
     def _strips_of_group(self) -> int:
         return max(1, WORK_ROWS // self.rows_per_strip)
@@ -108,14 +126,15 @@ class TiffMovieWriter:
         resolution = None
         if layout.pixel_size is not None and layout.pixel_size * _MAX_RATIONAL > ANGSTROM_PER_CM:
             resolution = (ANGSTROM_PER_CM / layout.pixel_size,) * 2
+        compression, predictor = tags_of(layout.codec)
         self._writer.write(
             iter(strips),
             shape=(layout.ny, layout.nx),
             dtype=layout.dtype,
             photometric="minisblack",
             rowsperstrip=layout.rows_per_strip,
-            compression=_COMPRESSION_TAGS[layout.codec.compression],
-            predictor=_PREDICTOR_TAGS[layout.codec.predictor],
+            compression=compression,
+            predictor=predictor,
             resolution=resolution,
             resolutionunit="centimeter" if resolution else None,
             metadata=None,
@@ -187,14 +206,7 @@ def read_image(path: Path) -> NDArray[np.float32]:
 def _check_page(path: Path, number: int, page: Any, layout: PageLayout) -> None:
     key = page.keyframe
     found = (key.imagelength, key.imagewidth, key.dtype, int(key.compression), int(key.predictor), key.rowsperstrip)
-    wanted = (
-        layout.ny,
-        layout.nx,
-        layout.dtype,
-        _COMPRESSION_TAGS[layout.codec.compression],
-        _PREDICTOR_TAGS[layout.codec.predictor],
-        layout.rows_per_strip,
-    )
+    wanted = (layout.ny, layout.nx, layout.dtype, *tags_of(layout.codec), layout.rows_per_strip)
     if found != wanted:
         raise DamagedError(
             f"{path}, frame {number}: layout mismatch of the TIFF page (expected {wanted}, got {str(found)[:200]}); "

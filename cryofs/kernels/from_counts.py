@@ -88,8 +88,8 @@ def widen(stored: NDArray[Any], values: NDArray[Any]) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Exceptions:
-    """Values of some rows that counts do not reproduce. Positions are ascending indices into the flattened rows.
+class ExceptionValues:
+    """Values of some rows that the counts do not give back; all positions ascend in the flattened rows.
 
     Attributes
     ----------
@@ -109,13 +109,13 @@ class Exceptions:
     steps: NDArray[np.int8]
 
     @classmethod
-    def far(cls, positions: NDArray[np.int64], originals: NDArray[Any]) -> "Exceptions":
-        """Return far exceptions only."""
+    def far(cls, positions: NDArray[np.int64], originals: NDArray[Any]) -> "ExceptionValues":
+        """Exceptions of which none is near."""
         return cls(positions, originals, np.empty(0, np.int64), np.empty(0, np.int8))
 
     @classmethod
-    def joined(cls, parts: "Sequence[tuple[int, Exceptions]]") -> "Exceptions":
-        """Return the exceptions of adjacent row blocks, given with the flat index of their first value, ascending."""
+    def joined(cls, parts: "Sequence[tuple[int, ExceptionValues]]") -> "ExceptionValues":
+        """Exceptions of neighbouring rows, each part with the flat index of its first value, in ascending order."""
         return cls(
             np.concatenate([start + part.positions for start, part in parts]),
             np.concatenate([part.originals for _, part in parts]),
@@ -128,12 +128,14 @@ class Exceptions:
         """Number of exceptions."""
         return len(self.positions) + len(self.near)
 
-    def within(self, start: int, end: int) -> "Exceptions":
-        """Return the exceptions between two flat indices, with positions relative to the first index."""
+    def within(self, start: int, end: int) -> "ExceptionValues":
+        """Those between two flat indices, as positions from the first of them on."""
         far, near = (
             slice(*np.searchsorted(positions, (start, end)).tolist()) for positions in (self.positions, self.near)
         )
-        return Exceptions(self.positions[far] - start, self.originals[far], self.near[near] - start, self.steps[near])
+        return ExceptionValues(
+            self.positions[far] - start, self.originals[far], self.near[near] - start, self.steps[near]
+        )
 
     def put_back(self, values: NDArray[Any]) -> None:
         """Write the exceptions into restored rows. Raises IndexError for positions beyond them."""

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cryofs.kernels.from_counts import Arithmetic, Exceptions, GainReference, array_in, widen
+from cryofs.kernels.from_counts import Arithmetic, ExceptionValues, GainReference, array_in, widen
 
 COUNT_DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("u2"), np.dtype("i2"))
 MAX_COUNT = 65535
@@ -38,9 +38,9 @@ class Counts:
     Attributes
     ----------
     stored : ndarray, shape (rows, nx)
-        Page rows (reversed frame rows). At exceptions, the value rounded and clipped to the limits of the type.
-    exceptions : Exceptions
-        Exceptions of the flattened frame rows.
+        Page rows (reversed frame rows). At exceptions the rounded value, within the limits of the type.
+    exceptions : ExceptionValues
+        In the flattened frame rows.
     beyond : int
         Number of exceptions that are true counts outside the range of the stored type.
     lowest, highest : int
@@ -49,7 +49,7 @@ class Counts:
     """
 
     stored: NDArray[Any]
-    exceptions: Exceptions
+    exceptions: ExceptionValues
     beyond: int
     lowest: int
     highest: int
@@ -93,7 +93,7 @@ def divide(
     limit = np.iinfo(dtype).max
     highest, beyond, positions, originals, steps = _divide(values, gain, detail, arithmetic, stored, limit)
     near = np.abs(steps) <= _NEAR
-    exceptions = Exceptions(positions[~near], originals[~near], positions[near], steps[near].astype(np.int8))
+    exceptions = ExceptionValues(positions[~near], originals[~near], positions[near], steps[near].astype(np.int8))
     return Counts(stored, exceptions, int(beyond), 0, int(highest))
 
 
@@ -241,7 +241,7 @@ def narrow(
         for part in (fitting, whole):
             if part.size:
                 lowest, highest = min(lowest, int(part.min())), max(highest, int(part.max()))
-    return Counts(stored, Exceptions.far(positions, exceptions.view(bits)), beyond, lowest, highest)
+    return Counts(stored, ExceptionValues.far(positions, exceptions.view(bits)), beyond, lowest, highest)
 
 
 def _narrow_integers(
@@ -262,7 +262,7 @@ def _narrow_integers(
     stored = array_in(memory, (len(values), columns), dtype)
     np.copyto(stored, fitting[::-1, :columns], casting="unsafe")
     originals = values.reshape(-1)[positions].view(f"u{values.itemsize}")
-    return Counts(stored, Exceptions.far(positions, originals), len(positions), lowest, max(highest, 0))
+    return Counts(stored, ExceptionValues.far(positions, originals), len(positions), lowest, max(highest, 0))
 
 
 def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

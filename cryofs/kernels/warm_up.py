@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from cryofs.codecs import huffman_decoder, huffman_encoder, lzw
+from cryofs.codecs import huffman_decoder, huffman_encoder, lzw_kernels
 from cryofs.kernels import eer_events, to_counts
 from cryofs.kernels.from_counts import GainReference
 from cryofs.kernels.gain_estimate import GainEstimate
@@ -23,7 +23,7 @@ def load() -> None:
     data = np.zeros(100, np.uint8)
     huffman_encoder.encode(data)
     huffman_decoder.load()
-    lzw.decode(lzw.encode(data), data)
+    lzw_kernels.decode(lzw_kernels.encode(data), data)
     eer_events.load()
 
 

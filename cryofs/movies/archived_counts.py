@@ -1,25 +1,24 @@
 """Archived gain-normalised movies as the counts that are stored: integers, to be multiplied with the gain reference.
 
-Where the original value was no product of a count and the gain (an exception), a count is the nearest whole number.
+If the original value is not a product of a count and the gain (an exception), the count is the nearest whole number.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from cryofs.errors import DamagedError
 from cryofs.formats import mrc
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.formats.record import Record
 from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.frame_decoder import EncodedPixels
 from cryofs.movies.movie import Movie
 
-# MRC has no unsigned 8-bit type that all programs agree on.
+# Programs disagree on whether 8-bit values of MRC are signed, so uint8 becomes int16.
 _MODES = {"int8": 0, "uint8": 1, "int16": 1, "uint16": 6}
 
 
 def counts_bytes(record: Record) -> int | None:
-    """Size of an archived movie as a movie of counts, None where it was not divided by a gain reference."""
+    """Return the size of an archived movie as a movie of counts, or None if it was not divided by a gain reference."""
     mode = _MODES.get(record.stored_dtype)
     if record.gain is None or mode is None:
         return None
@@ -28,43 +27,44 @@ def counts_bytes(record: Record) -> int | None:
 
 
 class CountsMovie(Movie):
-    """An archived movie as counts; its header is the original's, with another mode.
+    """An archived movie as counts. The header is that of the original with another mode.
 
     Parameters
     ----------
     archived : ArchivedMovie
-        One that was divided by a gain reference; closed with this movie.
+        A movie that was divided by a gain reference; closed with this movie.
     """
 
     def __init__(self, archived: ArchivedMovie):
         self.name = archived.name
-        self._archived = archived
+        self._file, self._pool = archived.file, archived.pool
         self._header = mrc.with_mode(archived.mrc_header, _MODES[archived.record.stored_dtype])
+        self._shown = self._header.dtype.newbyteorder(self._header.byte_order)
         self.layout = Layout.of(self._header)
+        self.identity = *archived.file.source.identity, "counts"
 
     @property
     def mrc_header(self) -> MrcHeader:
         """Header of the virtual file."""
         return self._header
 
-    def raw_frame(self, index: int) -> NDArray[np.uint8]:
-        """Counts of a frame; errors as those of the archived movie."""
-        return self.kept_frame(index)
+    def row_block(self, row: int) -> range | None:
+        """Return the rows that are decoded together with a row, or None if whole frames are decoded only."""
+        return self._file.page_layout.row_block(row) if self._file.has_row_blocks else None
 
-    def stored_frame(self, index: int) -> dict[int, bytes]:
-        """Strips of a frame."""
-        return self._archived.strips(index)
-
-    def kept_frame(
-        self, index: int, memory: NDArray[Any] | None = None, stored: dict[int, bytes] | None = None
-    ) -> NDArray[np.uint8]:
-        """Counts of a frame."""
-        return mrc.frame_raw(self._archived.counts(index, stored).astype(self.dtype), self._header)
+    def read_frame(self, index: int, rows: range | None = None) -> EncodedPixels:
+        """Read the strips of a frame."""
+        file = self._file
+        try:
+            strips = file.read_strips(index, file.page_layout.strips_of(rows))
+        except (DamagedError, IndexError, OSError) as error:
+            raise file.damaged(index, error) from error
+        return EncodedPixels(file.frame_name(index), file.page_layout, strips, self._pool, self._shown)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Nothing follows the frames."""
+        """Return nothing: the view ends with its frames."""
         return b""
 
     def close(self) -> None:
         """Release the file."""
-        self._archived.close()
+        self._file.close()

@@ -12,7 +12,6 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from cryofs.formats import mrc, tiff_pages
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.kernels import eer_gain
 from cryofs.movies.gain_library import load_reference
-from cryofs.movies.movie import Movie
+from cryofs.movies.movie import InMemoryFrame, Movie
 from cryofs.storage.file_state import FileState, state_of
 
 _TIFF_SUFFIX = ".gain"
@@ -164,27 +163,18 @@ class EerGainMovie(Movie):
         self.gain = gains.get(path, (header.ny, header.nx))
         self._header = header
         self.layout = Layout.of(header)
+        self.identity = *self.gain.state, "EER gain", self._header.shape
 
     @property
     def mrc_header(self) -> MrcHeader:
         """Header of the virtual file."""
         return self._header
 
-    def raw_frame(self, index: int) -> NDArray[np.uint8]:
-        """Bytes of the reference."""
-        return self.kept_frame(index)
-
-    def stored_frame(self, index: int) -> NDArray[np.float32]:
-        """The reference on its grid."""
+    def read_frame(self, index: int, rows: range | None = None) -> InMemoryFrame:
+        """Return the reference on its grid."""
         if index != 0:
             raise IndexError(f"{self.name}: a gain reference has no frame {index}")
-        return self.gain.values
-
-    def kept_frame(
-        self, index: int, memory: NDArray[Any] | None = None, stored: NDArray[np.float32] | None = None
-    ) -> NDArray[np.uint8]:
-        """Bytes of the reference."""
-        return mrc.frame_raw(self.stored_frame(index) if stored is None else stored, self._header)
+        return InMemoryFrame(mrc.frame_raw(self.gain.values, self._header))
 
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Nothing follows the frame."""

@@ -1,55 +1,97 @@
-"""What is stored of a frame -> its original bytes, a few strips at a time.
+"""Decoding of TIFF strips to frames: to stored pixels, and to the original bytes of an archived movie.
 
-A decoder is immutable and may be used by several threads at once.
+A decoder is immutable and may be used by several threads at once. Nothing here does I/O.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.codecs.registry import decode_strips
+from cryofs.errors import DamagedError
 from cryofs.formats import exception_block, mrc
 from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.tiff_pages import PageLayout
-from cryofs.kernels.from_counts import Exceptions, GainReference, array_in, widen
-from cryofs.storage.checksums import RunningChecksum
+from cryofs.kernels.from_counts import ExceptionValues, GainReference, array_in, widen
+from cryofs.movies.movie import EncodedFrame
+from cryofs.storage.checksums import RunningSum, quick_sum
 
 _ROWS_AT_ONCE = 256
-# Strips that compiled code decodes in the time of one and a half.
+# Compiled code decodes two strips in the time of one and a half.
 STRIPS_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
-class StoredFrame:
-    """What the file holds of a frame: strips by their numbers, encoded, and its exceptions."""
+class FrameName:
+    """A frame in messages, and what the user can do if it is damaged."""
 
+    movie: str
+    index: int
+    remedy: str
+
+    def damaged(self, error: Exception) -> DamagedError:
+        """Return the error that names file, frame, problem and remedy."""
+        damaged = DamagedError(f"{self.movie}, frame {self.index}: damaged ({error}); {self.remedy}")
+        damaged.facts["frame"] = self.index
+        return damaged
+
+
+@dataclass(frozen=True)
+class EncodedPixels(EncodedFrame):
+    """Neighbouring strips of a page, which decode to the stored pixels of their rows.
+
+    Attributes
+    ----------
+    strips : dict
+        Encoded strips by their numbers, in ascending order.
+    pool : Executor or None
+        Decodes strips in parallel; its tasks never wait for one another.
+    shown : dtype or None
+        Type whose bytes are returned; None to return the pixels in the type of the page.
+    """
+
+    name: FrameName
+    layout: PageLayout
     strips: Mapping[int, bytes]
-    exceptions: Exceptions
+    pool: Executor | None = None
+    shown: np.dtype[Any] | None = None
 
-    @property
-    def numbers(self) -> range:
-        """Numbers of the strips, which are neighbours."""
-        return range(min(self.strips), max(self.strips) + 1)
+    def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the pixels or their bytes, rows in the order of the frame."""
+        layout, numbers = self.layout, _numbers(self.strips)
+        rows = layout.frame_rows(numbers)
+        pixels = array_in(out, (rows.stop - rows.start, layout.nx), self.shown or layout.dtype)
+
+        def decode_piece(piece: range) -> None:
+            held = layout.frame_rows(piece)
+            pixels[held.start - rows.start : held.stop - rows.start] = page_rows(layout, self.strips, piece)[::-1]
+
+        try:
+            for_each_piece(self.pool, numbers, decode_piece)
+        except DamagedError as error:
+            raise self.name.damaged(error) from error
+        flat = pixels.reshape(-1)
+        return flat if self.shown is None else flat.view(np.uint8)
 
 
 @dataclass(frozen=True)
 class FrameDecoder:
-    """How frames of a movie are stored: their pages, the header of the original, the gain reference."""
+    """How the frames of an archived movie are stored: page layout, header of the original, gain reference."""
 
     layout: PageLayout
     header: MrcHeader
     reference: GainReference | None
 
-    def unpack_exceptions(self, packed: bytes, count: int, near: int) -> Exceptions:
-        """Exceptions of a frame from their bytes; DamagedError where they cannot be so many."""
+    def unpack_exceptions(self, packed: bytes, count: int, near: int) -> ExceptionValues:
+        """Return the exceptions of a frame; raise DamagedError if the bytes do not hold so many."""
         bits = np.dtype(f"u{self.header.dtype.itemsize}")
-        return Exceptions(*exception_block.unpack(packed, count - near, near, bits))
+        return ExceptionValues(*exception_block.unpack(packed, count - near, near, bits))
 
     def empty_values(self, rows: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Room for the values of some rows, in `memory` if given."""
+        """Return an array for the values of some rows, in `memory` if given."""
         header = self.header
         if header.mode == mrc.MODE_4BIT:
             return np.empty((rows, header.columns), header.dtype)
@@ -57,57 +99,121 @@ class FrameDecoder:
             return memory.reshape(-1).view(header.dtype).reshape(rows, header.nx)
         return np.empty((rows, header.nx), header.dtype)
 
-    def decode(self, strips: Mapping[int, bytes], group: range, values: NDArray[Any]) -> None:
-        """Fill `values`, the frame rows that neighbouring strips of a frame hold, without exceptions."""
-        base = self.layout.frame_rows(group).start
-        for piece in pieces_of(group):
-            rows = self.layout.frame_rows(piece)
-            self._restore(self.page_rows(strips, piece), rows, values[rows.start - base : rows.stop - base])
-
     @property
     def piece_bytes(self) -> int:
         """Bytes of the pixels of strips that are decoded together, at most."""
         layout = self.layout
         return min(STRIPS_AT_ONCE * layout.rows_per_strip, layout.ny) * layout.nx * layout.dtype.itemsize
 
-    def page_rows(
-        self, strips: Mapping[int, bytes], piece: range, memory: NDArray[np.uint8] | None = None
-    ) -> NDArray[Any]:
-        """Pixels of neighbouring strips, rows in the order of the page; in `memory`, of `piece_bytes`, if given."""
-        layout = self.layout
-        rows = layout.frame_rows(piece)
-        pixels = array_in(memory, (rows.stop - rows.start, layout.nx), layout.dtype)
-        height = layout.rows_per_strip
-        parts = [pixels[first : first + height] for first in range(0, len(pixels), height)]
-        decode_strips(layout.codec, [strips[number] for number in piece], parts)
-        return pixels
+    def restore(self, pixels: NDArray[Any], rows: slice, values: NDArray[Any]) -> None:
+        """Fill `values`, the frame rows `rows`, from the pixels of a page that hold them, without exceptions."""
+        if self.reference is None:
+            widen(pixels, values[:, : self.layout.nx])
+            # the padding nibble of an odd row is 0 unless an exception gives its value
+            values[:, self.layout.nx :] = 0
+        else:
+            self.reference.restore(pixels, rows, values)
 
-    def original_sum(self, stored: StoredFrame, memory: NDArray[np.uint8]) -> str:
-        """XXH3-128 of the original bytes of a frame, a few rows at a time, which stay in the processor's cache."""
-        whole = RunningChecksum()
-        for piece in reversed(pieces_of(range(len(stored.strips)))):
-            rows = self.layout.frame_rows(piece)
-            page_rows = self.page_rows(stored.strips, piece, memory)
-            values = self.empty_values(min(_ROWS_AT_ONCE, rows.stop - rows.start))
+
+@dataclass(frozen=True)
+class EncodedOriginal(EncodedFrame):
+    """Neighbouring strips of an archived frame and its exceptions, which decode to bytes of the original.
+
+    Attributes
+    ----------
+    strips : dict
+        Encoded strips by their numbers, in ascending order.
+    packed, count, near : bytes, int, int
+        Exceptions of the frame, see `cryofs.formats.exception_block`.
+    checksum : str or None
+        XXH3-128 of the decoded bytes; None for a row block, whose bytes have no checksum of their own.
+    """
+
+    name: FrameName
+    decoder: FrameDecoder
+    strips: Mapping[int, bytes]
+    packed: bytes = b""
+    count: int = 0
+    near: int = 0
+    checksum: str | None = None
+    pool: Executor | None = None
+
+    def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the bytes of the original."""
+        decoder, layout, numbers = self.decoder, self.decoder.layout, _numbers(self.strips)
+        rows = layout.frame_rows(numbers)
+        values = decoder.empty_values(rows.stop - rows.start, out)
+
+        def decode_piece(piece: range) -> None:
+            held = layout.frame_rows(piece)
+            part = values[held.start - rows.start : held.stop - rows.start]
+            decoder.restore(page_rows(layout, self.strips, piece), held, part)
+
+        try:
+            for_each_piece(self.pool, numbers, decode_piece)
+            width = values.shape[1]
+            exceptions = decoder.unpack_exceptions(self.packed, self.count, self.near)
+            exceptions.within(rows.start * width, rows.stop * width).put_back(values)
+            raw = mrc.frame_raw(values, decoder.header)
+            if self.checksum is not None and quick_sum(raw) != self.checksum:
+                raise DamagedError("checksum mismatch in the decoded frame")
+        except (DamagedError, IndexError) as error:
+            raise self.name.damaged(error) from error
+        return raw
+
+    def original_checksum(self, memory: NDArray[np.uint8]) -> str:
+        """Return the XXH3-128 of the bytes of the original, decoded a few rows at a time in the processor's cache.
+
+        Parameters
+        ----------
+        memory : ndarray
+            Memory of `FrameDecoder.piece_bytes`.
+        """
+        decoder, layout = self.decoder, self.decoder.layout
+        exceptions = decoder.unpack_exceptions(self.packed, self.count, self.near)
+        whole = RunningSum()
+        for piece in reversed(pieces_of(_numbers(self.strips))):
+            rows = layout.frame_rows(piece)
+            pixels = page_rows(layout, self.strips, piece, memory)
+            values = decoder.empty_values(min(_ROWS_AT_ONCE, rows.stop - rows.start))
             for first in range(rows.start, rows.stop, _ROWS_AT_ONCE):
                 few = slice(first, min(first + _ROWS_AT_ONCE, rows.stop))
                 part = values[: few.stop - few.start]
-                self._restore(page_rows[rows.stop - few.stop : rows.stop - few.start], few, part)
+                decoder.restore(pixels[rows.stop - few.stop : rows.stop - few.start], few, part)
                 width = part.shape[1]
-                stored.exceptions.within(few.start * width, few.stop * width).put_back(part)
-                whole.add(mrc.frame_raw(part, self.header))
+                exceptions.within(few.start * width, few.stop * width).put_back(part)
+                whole.add(mrc.frame_raw(part, decoder.header))
         return whole.result()
 
-    def _restore(self, page_rows: NDArray[Any], rows: slice, values: NDArray[Any]) -> None:
-        if self.reference is None:
-            widen(page_rows, values[:, : self.layout.nx])
-            # the padding nibble of an odd row is 0 unless an exception says otherwise
-            values[:, self.layout.nx :] = 0
-        else:
-            self.reference.restore(page_rows, rows, values)
+
+def page_rows(
+    layout: PageLayout, strips: Mapping[int, bytes], piece: range, memory: NDArray[np.uint8] | None = None
+) -> NDArray[Any]:
+    """Decode neighbouring strips; return their pixels, rows in the order of the page, in `memory` if given."""
+    rows = layout.frame_rows(piece)
+    pixels = array_in(memory, (rows.stop - rows.start, layout.nx), layout.dtype)
+    height = layout.rows_per_strip
+    parts = [pixels[first : first + height] for first in range(0, len(pixels), height)]
+    layout.codec.decode([strips[number] for number in piece], parts)
+    return pixels
 
 
 def pieces_of(strips: range) -> list[range]:
-    """Neighbouring strips, divided into those that are best decoded together."""
+    """Divide neighbouring strips into those that are decoded together."""
     starts = range(strips.start, strips.stop, STRIPS_AT_ONCE)
     return [range(first, min(first + STRIPS_AT_ONCE, strips.stop)) for first in starts]
+
+
+def for_each_piece(pool: Executor | None, strips: range, action: Callable[[range], None]) -> None:
+    """Call `action` for the pieces of neighbouring strips, in parallel if there is a pool."""
+    pieces = pieces_of(strips)
+    # a single piece would only wait in the pool for those of other frames
+    run = map if pool is None or len(pieces) == 1 else pool.map
+    for _ in run(action, pieces):
+        pass
+
+
+def _numbers(strips: Mapping[int, bytes]) -> range:
+    """Numbers of neighbouring strips."""
+    first = next(iter(strips))
+    return range(first, first + len(strips))

@@ -5,7 +5,6 @@ Thread safety: a `GainLibrary` may be shared; its lock guards the tables, never 
 
 import contextlib
 import hashlib
-import os
 import stat
 import threading
 import weakref
@@ -19,7 +18,7 @@ from cryofs.formats import mrc
 from cryofs.formats.archive_names import GAIN_REFERENCE, is_reference_name
 from cryofs.kernels.from_counts import Arithmetic, GainReference
 from cryofs.movies.mrc import MrcMovie
-from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.byte_source import ByteSource, LocalFile
 from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import FileState, is_still, state_of
 
@@ -119,9 +118,9 @@ def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
     return header + reference.gain.astype("<f4").tobytes()
 
 
-def is_estimated(descriptor: int) -> bool:
-    """Return True if an open file is a gain reference that cryofs estimated, by the label of its header."""
-    return read_up_to(descriptor, len(_LABEL), _LABEL_PLACE) == _LABEL.encode()
+def is_estimated(source: ByteSource) -> bool:
+    """Return True if a file is a gain reference that cryofs estimated, by the label of its header."""
+    return source.read(len(_LABEL), _LABEL_PLACE) == _LABEL.encode()
 
 
 def _detail(movie: MrcMovie) -> NDArray[np.float32]:
@@ -140,11 +139,8 @@ def bytes_sha256(data: bytes) -> str:
 
 def reference_sha256(path: Path) -> str:
     """SHA-256 of a gain reference file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return file_sha256(descriptor)
-    finally:
-        os.close(descriptor)
+    with LocalFile.open(path) as source:
+        return file_sha256(source)
 
 
 class GainLibrary:

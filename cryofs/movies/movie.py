@@ -1,10 +1,11 @@
-"""What every kind of movie offers: the geometry of an MRC file, its header, and its frames, decoded one at a time.
+"""The interface of every kind of movie: the layout of an MRC file, its header, and its frames.
 
-A movie is read-only and may be used by several threads at once: positions are never kept, reads go to offsets.
+A frame is read in two phases. `Movie.read_frame` does all I/O and returns an `EncodedFrame`; `EncodedFrame.decode` only
+computes. A movie is read-only and may be used by several threads at once: it keeps no position.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,19 +16,57 @@ from cryofs.formats import mrc
 from cryofs.formats.mrc import Layout, MrcHeader
 
 
+class EncodedFrame(ABC):
+    """What storage holds of a frame or a row block: read, its checksums verified, not decoded yet."""
+
+    @abstractmethod
+    def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Decode the frame or row block.
+
+        Parameters
+        ----------
+        out : ndarray or None
+            Memory of `Movie.decoded_bytes` that may be used for the result.
+
+        Returns
+        -------
+        ndarray, flat
+            The bytes of the MRC file, or pixels in a smaller type, which `Movie.mrc_bytes` converts.
+
+        Raises
+        ------
+        DamagedError
+            What is stored does not decode, or not to what was recorded.
+        """
+
+
+class InMemoryFrame(EncodedFrame):
+    """A frame that needs no decoding."""
+
+    def __init__(self, decoded: NDArray[Any]):
+        self._decoded = decoded
+
+    def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the frame."""
+        return self._decoded
+
+
 class Movie(ABC):
-    """A movie as the MRC file that it is, was, or looks like.
+    """A movie as the MRC file that it is, was, or is shown as.
 
     Attributes
     ----------
     name : str
-        How messages call it.
+        Name in messages.
     layout : Layout
-        Sizes, known without decoding anything.
+        Sizes, known without decoding.
+    identity : tuple
+        Key of the content; decoded frames are cached under it.
     """
 
     name: str
     layout: Layout
+    identity: tuple[Hashable, ...]
 
     @property
     @abstractmethod
@@ -35,60 +74,70 @@ class Movie(ABC):
         """Parsed header of the MRC file."""
 
     @abstractmethod
-    def raw_frame(self, index: int) -> NDArray[np.uint8]:
-        """Bytes of a frame as the MRC file holds them, checked; a new array that the caller may keep, shape (n,)."""
-
-    @property
-    def decodes_at_once(self) -> int:
-        """Frames to decode at the same time for a reader in order; several where one core decodes a frame."""
-        return 1
-
-    @property
-    def kept_bytes(self) -> int:
-        """Memory that a kept frame takes."""
-        return self.layout.frame_bytes
-
-    def stored_frame(self, index: int) -> Any:
-        """What files hold of a frame, for `kept_frame`: all of its decoding that may have to wait for a disk."""
-        return None
-
-    def kept_frame(self, index: int, memory: NDArray[Any] | None = None, stored: Any = None) -> NDArray[Any]:
-        """A decoded frame, flat, in the form that is kept in memory: its bytes, unless a smaller form will do.
+    def read_frame(self, index: int, rows: range | None = None) -> EncodedFrame:
+        """Read what storage holds of a frame, and verify its checksums.
 
         Parameters
         ----------
-        stored : object
-            What `stored_frame` gave, if it was asked before.
-        memory : ndarray or None
-            One of `kept_bytes` that may be used for the frame; nobody else holds it.
+        rows : range or None
+            The rows to read, as `row_block` returned them; None for the whole frame.
+
+        Raises
+        ------
+        DamagedError
+            Stored bytes are missing, or do not match their checksums.
+        ChangedError
+            The file was written to after it was opened.
         """
-        return self.raw_frame(index)
-
-    def piece(self, kept: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
-        """Bytes `start` to `start + size` of a frame, from its kept form; fewer where the frame ends."""
-        return kept[start : start + size]
-
-    def band(self, start: int) -> range | None:
-        """Bytes of a frame that are decoded together with the one at `start`; None where only whole frames are."""
-        return None
-
-    def stored_band(self, index: int, band: range) -> Any:
-        """What files hold of a band of a frame, for `kept_band`."""
-        return None
-
-    def kept_band(
-        self, index: int, band: range, memory: NDArray[Any] | None = None, stored: Any = None
-    ) -> NDArray[np.uint8]:
-        """Bytes of a band of a frame, as `band` gave it, shape (n,); otherwise as `kept_frame`."""
-        return self.raw_frame(index)[band.start : band.stop]
 
     @abstractmethod
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Bytes behind the last frame; `offset` counts from there. Short only at the end of the file."""
+        """Return bytes after the last frame; `offset` counts from there. Fewer only at the end of the file."""
 
     @abstractmethod
     def close(self) -> None:
         """Release the file."""
+
+    def row_block(self, row: int) -> range | None:
+        """Return the rows that are decoded together with a row, or None if whole frames are decoded only."""
+        return None
+
+    @property
+    def decodes_at_once(self) -> int:
+        """Frames to decode at the same time for a sequential reader; several where one core decodes a frame."""
+        return 1
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row in the MRC file."""
+        return self.mrc_header.row_bytes
+
+    def decoded_bytes(self, rows: range | None = None) -> int:
+        """Return the bytes of memory that a decoded frame or row block takes."""
+        return self.layout.frame_bytes if rows is None else len(rows) * self.row_bytes
+
+    def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
+        """Return bytes of the MRC file from a decoded frame or row block, fewer if it ends before.
+
+        Parameters
+        ----------
+        start : int
+            First byte, counted from the first row of the frame or row block.
+        """
+        return decoded[start : start + size]
+
+    def mrc_frame(self, index: int) -> NDArray[np.uint8]:
+        """Return the bytes of a frame as the MRC file holds them, shape (n,); errors of both phases."""
+        return self.mrc_bytes(self.read_frame(index).decode(), 0, self.layout.frame_bytes)
+
+    def frame(self, index: int) -> NDArray[Any]:
+        """Return the values of a frame, shape (ny, nx), rows in the order of the MRC file (from the bottom)."""
+        header = self.mrc_header
+        return mrc.frame_values(self.mrc_frame(index), header)[:, : header.nx]
+
+    def frames(self) -> Iterator[NDArray[Any]]:
+        """Iterate over the values of all frames."""
+        return (self.frame(index) for index in range(self.layout.frames))
 
     @property
     def header(self) -> bytes:
@@ -105,15 +154,6 @@ class Movie(ABC):
         """Type of a pixel value in native byte order."""
         return self.mrc_header.dtype
 
-    def frame(self, index: int) -> NDArray[Any]:
-        """Values of a frame, shape (ny, nx), rows as the MRC file has them (from the bottom)."""
-        header = self.mrc_header
-        return mrc.frame_values(self.raw_frame(index), header)[:, : header.nx]
-
-    def frames(self) -> Iterator[NDArray[Any]]:
-        """All frames in order."""
-        return (self.frame(index) for index in range(self.layout.frames))
-
     def __enter__(self) -> Self:
         return self
 
@@ -121,3 +161,17 @@ class Movie(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def convert_pixels(decoded: NDArray[Any], shown: np.dtype[Any], start: int, size: int) -> NDArray[np.uint8]:
+    """Return some bytes of pixels that are decoded in one type and shown in another, a wider one or of the same width.
+
+    Parameters
+    ----------
+    start, size : int
+        Bytes of the pixels as they are shown.
+    """
+    if decoded.dtype == shown:
+        return decoded.view(np.uint8)[start : start + size]
+    first, end = start // shown.itemsize, -(-(start + size) // shown.itemsize)
+    return decoded[first:end].astype(shown).view(np.uint8)[start - first * shown.itemsize :][:size]

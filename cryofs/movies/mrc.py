@@ -1,6 +1,5 @@
 """Plain MRC movies."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from functools import partial
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from cryofs.errors import ChangedError
 from cryofs.formats import mrc
 from cryofs.formats.mrc import Layout, MrcHeader
+from cryofs.movies.movie import InMemoryFrame
 from cryofs.movies.source import ReadRows, SourceMovie
-from cryofs.storage.byte_source import fill, read_up_to
+from cryofs.storage.byte_source import LocalFile
 
 
 class MrcMovie(SourceMovie):
@@ -23,38 +23,39 @@ class MrcMovie(SourceMovie):
     Parameters
     ----------
     max_extended_header : int
-        A header that claims an extended header of more bytes is refused.
+        Longest extended header that is accepted.
 
     Raises
     ------
     FormatError
-        No readable MRC file, see `cryofs.formats.mrc.read_header`.
+        Not a readable MRC file, see `cryofs.formats.mrc.read_header`.
     """
 
     def __init__(self, path: Path, max_extended_header: int = mrc.MAX_EXTENDED_HEADER_BYTES):
         self.name = str(path)
         self.path = path
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.source = LocalFile.open(path)
         try:
-            self.stat = os.fstat(self.descriptor)
-            self._header = mrc.read_header(self.descriptor, self.stat.st_size, self.name, max_extended_header)
+            self._header = mrc.read_header(self.source, max_extended_header)
         except BaseException:
-            os.close(self.descriptor)
+            self.source.close()
             raise
         header = self._header
-        self.layout = Layout(len(header.raw), header.nz, header.frame_bytes, self.stat.st_size)
+        self.identity = self.source.identity
+        self.layout = Layout(len(header.raw), header.nz, header.frame_bytes, self.source.size)
 
     @property
     def mrc_header(self) -> MrcHeader:
         """Parsed header."""
         return self._header
 
-    def raw_frame(self, index: int) -> NDArray[np.uint8]:
-        """Bytes of a frame."""
-        return self.raw_rows(index, 0, self._header.ny)
+    def read_frame(self, index: int, rows: range | None = None) -> InMemoryFrame:
+        """Read a frame, which needs no decoding, or some rows of it."""
+        rows = range(self._header.ny) if rows is None else rows
+        return InMemoryFrame(self.raw_rows(index, rows.start, rows.stop))
 
     def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
-        """For each frame, what reads some of its rows."""
+        """Iterate over functions that read rows of a frame, one function a frame."""
         return (partial(self.read_rows, index) for index in range(self.layout.frames))
 
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
@@ -62,11 +63,11 @@ class MrcMovie(SourceMovie):
         if not 0 <= index < self.layout.frames:
             raise IndexError(f"{self.name}: no frame {index}, it has {self.layout.frames}")
         offset = self.layout.header_bytes + index * self.layout.frame_bytes + first * self._header.row_bytes
-        if fill(self.descriptor, raw.data, offset) < len(raw):
+        if self.source.read_into(raw.data, offset) < len(raw):
             raise ChangedError(f"{self.name}, frame {index}: the file was cut short while it was read")
 
     def stack(self, frames: range, first: int, end: int) -> NDArray[Any]:
-        """Values of the rows `first` to `end` (exclusive) of several frames, shape (frames, rows, nx)."""
+        """Return the values of the rows `first` to `end` (exclusive) of several frames, shape (frames, rows, nx)."""
         header = self._header
         raw = np.empty((len(frames), (end - first) * header.row_bytes), np.uint8)
         for place, index in zip(raw, frames, strict=True):
@@ -74,5 +75,5 @@ class MrcMovie(SourceMovie):
         return mrc.frame_values(raw.reshape(-1), header)[:, : header.nx].reshape(len(frames), -1, header.nx)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Bytes behind the last frame."""
-        return read_up_to(self.descriptor, size, self.layout.data_end + offset)
+        """Return bytes after the last frame."""
+        return self.source.read(size, self.layout.data_end + offset)

@@ -1,6 +1,5 @@
 """Opening a movie of any kind by its path."""
 
-import os
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.tiff import ForeignMovie
+from cryofs.storage.byte_source import LocalFile
 
 
 def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> Movie:
@@ -52,12 +52,12 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
                 raise
             known = ", ".join((*MOVIE_SUFFIXES, *TIFF_SUFFIXES, EER_SUFFIX))
             raise FormatError(f"{path}: no MRC movie, and its name is not one of another kind ({known})") from error
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    source = LocalFile.open(path)
     try:
-        archived = is_archived(descriptor, os.fstat(descriptor).st_size, str(path))
+        archived = is_archived(source)
     except BaseException:
-        os.close(descriptor)
+        source.close()
         raise
     if archived:
-        return ArchivedMovie(path, gains or GainLibrary(), pool, descriptor)
-    return ForeignMovie(path, descriptor=descriptor)
+        return ArchivedMovie(path, gains or GainLibrary(), pool, source)
+    return ForeignMovie(path, source=source)

@@ -1,4 +1,4 @@
-"""Movies that can be archived: those that are read from a file which may still change."""
+"""Movies that can be archived: those read from a file of their own, which may still change."""
 
 import os
 from abc import abstractmethod
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from cryofs.errors import ChangedError
 from cryofs.formats import mrc
 from cryofs.movies.movie import Movie
-from cryofs.storage.file_state import is_open_still, is_still, state_of
+from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.file_state import is_still, state_of
 
 ReadRows = Callable[[int, NDArray[np.uint8]], None]
 
@@ -25,15 +26,17 @@ class SourceMovie(Movie):
     ----------
     path : Path
         The file.
-    descriptor : int
+    source : LocalFile
         The open file.
-    stat : os.stat_result
-        What it was when it was opened.
     """
 
     path: Path
-    descriptor: int
-    stat: os.stat_result
+    source: LocalFile
+
+    @property
+    def stat(self) -> os.stat_result:
+        """Attributes of the file when it was opened."""
+        return self.source.stat
 
     @abstractmethod
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
@@ -41,34 +44,35 @@ class SourceMovie(Movie):
 
     @abstractmethod
     def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
-        """For each frame in order, what fills memory (uint8) with the bytes of its rows from a row on.
+        """Iterate over functions that fill memory (uint8) with the bytes of rows of a frame, one function a frame.
 
-        Where frames take work, so many are prepared ahead in `pool`; each is usable until the next one is asked for.
+        Frames that have to be rendered are prepared ahead in `pool`, `ahead` at a time. A function is valid until the
+        next one is requested.
         """
 
     def raw_rows(self, index: int, first: int, end: int) -> NDArray[np.uint8]:
-        """Bytes of the frame rows `first` to `end` (exclusive), a new array of shape (n,)."""
+        """Return the bytes of the frame rows `first` to `end` (exclusive), a new array of shape (n,)."""
         raw = np.empty((end - first) * self.mrc_header.row_bytes, np.uint8)
         self.read_rows(index, first, raw)
         return raw
 
     def rows(self, index: int, first: int, end: int) -> NDArray[Any]:
-        """Values of the frame rows `first` to `end`, shape (rows, nx)."""
+        """Return the values of the frame rows `first` to `end` (exclusive), shape (rows, nx)."""
         header = self.mrc_header
         return mrc.frame_values(self.raw_rows(index, first, end), header)[:, : header.nx]
 
     @property
     def state(self) -> tuple[int, int]:
-        """Size and mtime_ns that the file had when it was opened."""
+        """Size and mtime_ns of the file when it was opened."""
         return self.stat.st_size, self.stat.st_mtime_ns
 
     def check_unchanged(self) -> None:
-        """Raise ChangedError where the file was written to since it was opened."""
-        if not is_open_still(self.descriptor, self.stat):
+        """Raise ChangedError if the file was written to after it was opened."""
+        if not self.source.is_unchanged():
             raise ChangedError(f"{self.name}: changed while it was read; wait until it is written, then try again")
 
     def check_in_place(self) -> None:
-        """Raise ChangedError where the file was written to since it was opened, or another one has its name."""
+        """Raise ChangedError if the file was written to after it was opened, or another file has its name."""
         if not is_still(self.path, state_of(self.stat)):
             raise ChangedError(
                 f"{self.name}: changed, replaced or removed while it was read; wait until it is written, then try again"
@@ -76,4 +80,4 @@ class SourceMovie(Movie):
 
     def close(self) -> None:
         """Release the file."""
-        os.close(self.descriptor)
+        self.source.close()

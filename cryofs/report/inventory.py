@@ -1,6 +1,5 @@
 """What an archive holds, movie by movie, without decoding any: from records, indexes and attributes."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from cryofs.formats import eer, mrc
 from cryofs.formats.archive_names import is_eer_name
 from cryofs.formats.record import Record
 from cryofs.movies.gain_library import GainLibrary
+from cryofs.storage.byte_source import LocalFile
 
 # Columns and rows of an image, in either orientation, and the cameras that give them.
 _CAMERAS = {
@@ -187,12 +187,8 @@ def _movie(path: Path, folder: Path) -> MovieFacts | None:
 
 
 def _eer(path: Path, folder: Path) -> MovieFacts:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        stat = os.fstat(descriptor)
-        index = eer.read_index(descriptor, stat.st_size, str(path))
-    finally:
-        os.close(descriptor)
+    with LocalFile.open(path) as source:
+        index, stat = eer.read_index(source), source.stat
     kind = f"EER, {_size(index.nx, index.ny)}"
     return MovieFacts(path, folder, kind, stat.st_mtime, index.frames, stat.st_size, stat.st_size)
 

@@ -1,51 +1,180 @@
-"""Bytes of open files at offsets: the one place of cryofs that reads them.
+"""Byte sources: where movies, records and indexes are read from. All reads of cryofs at an offset go through here.
 
-The system may give fewer bytes than were asked for (a signal, a network file system, more than 2 GiB at once). What is
-read here is short only where the file ends, or it is an error. No position is kept, so threads may share a descriptor.
+The system may return fewer bytes than requested (a signal, a network file system, more than 2 GiB at once). A byte
+source continues after such a short read, so that its own reads are short only at the end of the file. No position is
+kept; threads may share a source.
 """
 
+import copy
 import os
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cryofs.errors import DamagedError
+from cryofs.storage.file_state import FileState, is_open_still, state_of
 
 
-def read_up_to(descriptor: int, size: int, offset: int) -> bytes:
-    """`size` bytes at `offset`, fewer only where the file ends."""
-    data = os.pread(descriptor, size, offset)
-    if len(data) in (0, size):
+class ByteSource(ABC):
+    """Bytes that can be read at any offset.
+
+    Attributes
+    ----------
+    name : str
+        Name in messages.
+    size : int
+        Bytes that there were when the source was opened.
+    identity : tuple
+        Differs between any two contents, as far as storage can tell.
+    """
+
+    name: str
+    size: int
+    identity: tuple[Hashable, ...]
+
+    @abstractmethod
+    def read(self, size: int, offset: int) -> bytes:
+        """Return `size` bytes at `offset`, fewer only at the end of the file."""
+
+    @abstractmethod
+    def read_into(self, memory: memoryview, offset: int) -> int:
+        """Fill contiguous memory from `offset`; return how many bytes there were, fewer only at the end of the file."""
+
+    @abstractmethod
+    def is_unchanged(self) -> bool:
+        """Return True if the content is still the one that was opened."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the source."""
+
+    def read_exactly(self, size: int, offset: int, what: str) -> bytes:
+        """Return `size` bytes at `offset`.
+
+        Parameters
+        ----------
+        what : str
+            Name of these bytes in the error message.
+
+        Raises
+        ------
+        DamagedError
+            The file ends before.
+        """
+        data = self.read(size, offset)
+        if len(data) < size:
+            raise missing_bytes(what, size, offset, len(data))
         return data
-    pieces = [data]
-    while (missing := size - sum(map(len, pieces))) and pieces[-1]:
-        pieces.append(os.pread(descriptor, missing, offset + size - missing))
-    return b"".join(pieces)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
-def read_exactly(descriptor: int, size: int, offset: int, what: str) -> bytes:
-    """`size` bytes at `offset`.
+class LocalFile(ByteSource):
+    """A file by its descriptor.
 
     Parameters
     ----------
-    what : str
-        How the error message calls these bytes and their file.
+    descriptor : int
+        The open file.
+    name : str
+        Name in messages.
+    is_owned : bool
+        Whether `close` closes the descriptor.
 
-    Raises
-    ------
-    DamagedError
-        The file ends before.
+    Attributes
+    ----------
+    stat : os.stat_result
+        Attributes when it was opened.
     """
-    data = read_up_to(descriptor, size, offset)
-    if len(data) < size:
-        raise DamagedError(
-            f"{what}: {size - len(data)} of {size} bytes are missing, the file ends at byte {offset + len(data)}; "
-            "restore it from a backup"
-        )
-    return data
+
+    # The system calls. Tests put faults in their place.
+    _pread = staticmethod(os.pread)
+    _preadv = staticmethod(os.preadv)
+
+    def __init__(self, descriptor: int, name: str, *, is_owned: bool = True):
+        self.descriptor = descriptor
+        self.name = name
+        self._is_owned = is_owned
+        self._can_read_cached = True
+        try:
+            self.stat = os.fstat(descriptor)
+        except BaseException:
+            self.close()
+            raise
+        self.size = self.stat.st_size
+        self.identity: FileState = state_of(self.stat)
+
+    @classmethod
+    def open(cls, path: Path, name: str | None = None) -> Self:
+        """Open a file by its path."""
+        return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC), name or str(path))
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Return `size` bytes at `offset`, fewer only at the end of the file."""
+        data = self._pread(self.descriptor, size, offset)
+        if len(data) in (0, size):
+            return data
+        pieces = [data]
+        while (missing := size - sum(map(len, pieces))) and pieces[-1]:
+            pieces.append(self._pread(self.descriptor, missing, offset + size - missing))
+        return b"".join(pieces)
+
+    def read_into(self, memory: memoryview, offset: int) -> int:
+        """Fill contiguous memory from `offset`; return how many bytes there were, fewer only at the end of the file."""
+        target = memory.cast("B")
+        done = 0
+        while done < len(target) and (count := self._preadv(self.descriptor, [target[done:]], offset + done)):
+            done += count
+        return done
+
+    def read_cached(self, size: int, offset: int) -> NDArray[np.uint8] | None:
+        """Return the bytes that `read` would, or None if that might have to wait for storage."""
+        if not self._can_read_cached:
+            return None
+        memory = np.empty(size, np.uint8)
+        try:
+            count = self._preadv(self.descriptor, [memory.data], offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return None
+        except OSError:
+            # not every file system can; what else went wrong, `read` reports
+            self._can_read_cached = False
+            return None
+        if count < size and offset + count < os.fstat(self.descriptor).st_size:
+            return None
+        return memory[:count]
+
+    def is_unchanged(self) -> bool:
+        """Return True if the file has not been written to since it was opened."""
+        return is_open_still(self.descriptor, self.stat)
+
+    def first_bytes(self, size: int) -> Self:
+        """Return a source of the first `size` bytes; it lives as long as this one."""
+        part = copy.copy(self)
+        part.size, part._is_owned = size, False
+        return part
+
+    def close(self) -> None:
+        """Close the descriptor, if it is owned."""
+        if self._is_owned:
+            self._is_owned = False
+            os.close(self.descriptor)
 
 
-def fill(descriptor: int, memory: memoryview, offset: int) -> int:
-    """Fill contiguous memory with the bytes at `offset`; return how many there were, fewer only where the file ends."""
-    target = memory.cast("B")
-    done = 0
-    while done < len(target) and (count := os.preadv(descriptor, [target[done:]], offset + done)):
-        done += count
-    return done
+def missing_bytes(what: str, size: int, offset: int, found: int) -> DamagedError:
+    """Return the error for a read of `size` bytes that found fewer."""
+    return DamagedError(
+        f"{what}: {size - found} of {size} bytes are missing, the file ends at byte {offset + found}; "
+        "restore it from a backup"
+    )

@@ -1,7 +1,6 @@
-"""Checksums: XXH3 (128 bit) for frames and blobs, checked on every read; SHA-256 for whole files."""
+"""Checksums: XXH3 (128 bit) of frames, strips and blobs, verified on every read; SHA-256 of whole files."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,33 +8,33 @@ import xxhash
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError
-from cryofs.storage.byte_source import fill
+from cryofs.storage.byte_source import ByteSource
 
 _CHUNK = 4 << 20
 
 
-def xxh3_checksum(data: bytes | NDArray[Any]) -> str:
+def quick_sum(data: bytes | NDArray[Any]) -> str:
     """Return the XXH3-128 of contiguous data as 32 hexadecimal digits."""
     return xxhash.xxh3_128_hexdigest(data if isinstance(data, bytes) else data.data)
 
 
-class RunningChecksum:
-    """XXH3-128 of data that arrive in pieces."""
+class RunningSum:
+    """The XXH3-128 of data that come in pieces."""
 
     def __init__(self) -> None:
         self._hash = xxhash.xxh3_128()
 
     def add(self, piece: NDArray[Any]) -> None:
-        """Add the next piece, which must be contiguous."""
-        self._hash.update(piece.data)
+        """Add the next piece, which is contiguous."""
+        self._sum.update(piece.data)
 
     def result(self) -> str:
-        """Return the checksum of all pieces, equal to the `xxh3_checksum` of their concatenation."""
-        return self._hash.hexdigest()
+        """Return the checksum of all pieces, as `quick_sum` returns it."""
+        return self._sum.hexdigest()
 
 
-def file_sha256(descriptor: int, end: int | None = None, on_bytes: Callable[[int], object] = lambda _: None) -> str:
-    """Return the SHA-256 of an open file, up to its end or the offset `end`, as 64 hexadecimal digits.
+def file_sha256(source: ByteSource, on_bytes: Callable[[int], object] = lambda _: None) -> str:
+    """Return the SHA-256 of all bytes of a source as 64 hexadecimal digits.
 
     Parameters
     ----------
@@ -45,16 +44,15 @@ def file_sha256(descriptor: int, end: int | None = None, on_bytes: Callable[[int
     Raises
     ------
     ChangedError
-        If the file was truncated meanwhile.
+        The file became shorter after it was opened.
     """
     whole = hashlib.sha256()
-    buffer = memoryview(bytearray(min(_CHUNK, os.fstat(descriptor).st_size + 1)))
+    buffer = memoryview(bytearray(min(_CHUNK, source.size + 1)))
     offset = 0
-    while count := fill(descriptor, buffer if end is None else buffer[: end - offset], offset):
+    while count := source.read_into(buffer[: source.size - offset], offset):
         whole.update(buffer[:count])
         offset += count
         on_bytes(count)
-    size = os.fstat(descriptor).st_size if end is None else end
-    if offset < size:
-        raise ChangedError(f"file truncated while it was hashed (expected {size} bytes, got {offset}); try again")
+    if offset < source.size:
+        raise ChangedError(f"{source.name}: {source.size} bytes became {offset} while they were read; try again")
     return whole.hexdigest()

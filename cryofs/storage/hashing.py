@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from cryofs.errors import ChangedError
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksums import file_sha256
-from cryofs.storage.file_state import is_open_still
 
 OnBytes = Callable[[int], object]
 _Item = TypeVar("_Item")
@@ -38,15 +38,14 @@ def hash_file(path: Path, on_bytes: OnBytes) -> Hashed:
     ChangedError
         If the file changed while it was hashed.
     """
-    with path.open("rb") as file:
-        found = os.fstat(file.fileno())
+    with LocalFile.open(path) as source:
         try:
-            sha256 = file_sha256(file.fileno(), on_bytes=on_bytes)
+            sha256 = file_sha256(source, on_bytes)
         except ChangedError as error:
             raise _changed(path) from error
-        if not is_open_still(file.fileno(), found):
+        if not source.is_unchanged():
             raise _changed(path)
-        return Hashed(sha256, found)
+        return Hashed(sha256, source.stat)
 
 
 def _changed(path: Path) -> ChangedError:

@@ -14,6 +14,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from cryofs.storage.byte_source import LocalFile
+
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # whoever opens a pipe waits for its other end, unless told not to
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -50,14 +52,14 @@ class Root:
         with self._above(place) as folder:
             return os.stat(place.name, dir_fd=folder, follow_symlinks=False)
 
-    def open(self, place: Path) -> int:
-        """Descriptor of a regular file."""
+    def open(self, place: Path) -> LocalFile:
+        """Open a regular file, under its name in messages."""
         with self._above(place) as folder:
-            descriptor = os.open(place.name, _FILE, dir_fd=folder)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
+            source = LocalFile(os.open(place.name, _FILE, dir_fd=folder), self.name_of(place))
+        if not stat.S_ISREG(source.stat.st_mode):
+            source.close()
             raise OSError(errno.ENXIO, "neither file nor folder", place.name)
-        return descriptor
+        return source
 
     def entries(self, place: Path) -> Iterator[tuple[str, os.stat_result]]:
         """Entries of a folder, sorted by name."""

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from cryofs.error_hints import explain
 from cryofs.errors import DamagedError, FormatError
-from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.byte_source import LocalFile
 
 T = TypeVar("T")
 
@@ -33,19 +33,19 @@ class Damage(NamedTuple):
     listed: bool = True
 
 
-def or_damage(read: Callable[[int, int, str], T], listed: bool = True) -> Callable[[int, int, str], T | Damage]:
+def or_damage(read: Callable[[LocalFile], T], listed: bool = True) -> Callable[[LocalFile], T | Damage]:
     """Return a function that does what `read` does, but returns the damage that `read` raises as an error.
 
     Damage of a file whose last byte cannot be read is an error of the storage: it may be gone at the next read.
     """
 
-    def reading(descriptor: int, size: int, name: str) -> T | Damage:
+    def reading(source: LocalFile) -> T | Damage:
         try:
-            return read(descriptor, size, name)
+            return read(source)
         except (DamagedError, FormatError) as error:
-            if size and not read_up_to(descriptor, 1, size - 1):
+            if source.size and not source.read(1, source.size - 1):
                 raise OSError(errno.EIO, "the file ends before its size") from error
-            return Damage(str(error).removeprefix(f"{name}: "), listed)
+            return Damage(str(error).removeprefix(f"{source.name}: "), listed)
 
     return reading
 

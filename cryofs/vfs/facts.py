@@ -20,9 +20,10 @@ from cryofs.formats.record_check import layout_of
 from cryofs.formats.tiff_movie import NoFramesError, NoMovieError, TiffFacts, TiffIndex
 from cryofs.movies.archived_counts import counts_bytes
 from cryofs.movies.eer_rendering import EerFacts, facts_of
+from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.damage import Damage, damage_of, or_damage
-from cryofs.vfs.io_executor import Patience
+from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.metadata_cache import Known
 
 T = TypeVar("T")
@@ -54,13 +55,13 @@ class Facts:
     moment, are raised.
     """
 
-    def __init__(self, root: Root, patience: Patience):
+    def __init__(self, root: Root, io: IoExecutor):
         self._root = root
-        self._originals = Known(root, patience, or_damage(_read_original), _KNOWN_FILES)
-        self._eer_indexes = Known(root, patience, eer.read_index, _KNOWN_INDEXES)
-        self._eers = Known(root, patience, or_damage(self._read_eer, listed=False), _KNOWN_FILES)
-        self._tiff_indexes = Known(root, patience, tiff_movie.read_index, _KNOWN_INDEXES)
-        self._tiffs = Known(root, patience, or_damage(self._read_tiff), _KNOWN_FILES)
+        self._originals = Known(root, io, or_damage(_read_original), _KNOWN_FILES)
+        self._eer_indexes = Known(root, io, eer.read_index, _KNOWN_INDEXES)
+        self._eers = Known(root, io, or_damage(self._read_eer, listed=False), _KNOWN_FILES)
+        self._tiff_indexes = Known(root, io, tiff_movie.read_index, _KNOWN_INDEXES)
+        self._tiffs = Known(root, io, or_damage(self._read_tiff), _KNOWN_FILES)
 
     def original(self, path: Path, found: os.stat_result) -> Original | Damage | None:
         """What the record of a file says of the original; None if the file is not an archived movie."""
@@ -88,13 +89,13 @@ class Facts:
             raise FormatError(f"{self._root.name_of(path)}: {facts.reason}")
         return facts
 
-    def eer_index(self, descriptor: int, name: str) -> EerIndex:
+    def eer_index(self, source: LocalFile) -> EerIndex:
         """Index of an open EER file."""
-        return self._eer_indexes.get_open(descriptor, name)
+        return self._eer_indexes.get_open(source)
 
-    def tiff_index(self, descriptor: int, name: str) -> TiffIndex:
+    def tiff_index(self, source: LocalFile) -> TiffIndex:
         """Index of an open TIFF movie of another program."""
-        return self._tiff_indexes.get_open(descriptor, name)
+        return self._tiff_indexes.get_open(source)
 
     def damaged(self) -> list[str]:
         """Damaged files that were met so far, each as a line with name, problem and remedy."""
@@ -119,31 +120,31 @@ class Facts:
             known.note(damage, found, self._root.name_of(path))
             return damage
 
-    def _read_eer(self, descriptor: int, size: int, name: str) -> EerFacts:
-        return facts_of(self.eer_index(descriptor, name))
+    def _read_eer(self, source: LocalFile) -> EerFacts:
+        return facts_of(self.eer_index(source))
 
-    def _read_tiff(self, descriptor: int, size: int, name: str) -> TiffFacts | Damage | None:
-        if is_archived(descriptor, size, name):
-            record = read_record(descriptor, size, name)
+    def _read_tiff(self, source: LocalFile) -> TiffFacts | Damage | None:
+        if is_archived(source):
+            record = read_record(source)
             if record.adopted is not None:
                 # its frames are those of the record, however damaged the pages are
-                layout_of(record, name)
+                layout_of(record, source.name)
                 return TiffFacts(record.shape, np.dtype(record.stored_dtype).str, False, record.pixel_size)
             # an archived movie that was renamed: its pixels are only a part of the original
             return None
         try:
-            return self.tiff_index(descriptor, name).facts
+            return self.tiff_index(source).facts
         except NoMovieError:
             return None
         except NoFramesError as error:
-            return Damage(str(error).removeprefix(f"{name}: "), listed=False)
+            return Damage(str(error).removeprefix(f"{source.name}: "), listed=False)
 
 
-def _read_original(descriptor: int, size: int, name: str) -> Original | None:
-    if not is_archived(descriptor, size, name):
+def _read_original(source: LocalFile) -> Original | None:
+    if not is_archived(source):
         return None
-    record = read_record(descriptor, size, name)
+    record = read_record(source)
     original = record.original
-    layout = layout_of(record, name)
+    layout = layout_of(record, source.name)
     gain = record.gain.sha256 if record.gain else None
     return Original(layout.total_bytes, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record), gain)

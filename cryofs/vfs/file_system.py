@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cryofs.cache.frame_cache import FrameStore
+from cryofs.cache.frame_cache import FrameCache
 from cryofs.codecs import registry
 from cryofs.config.settings import Settings
 from cryofs.errors import ChangedError, CryofsError, GainError
@@ -29,6 +29,7 @@ from cryofs.movies.eer_rendering import Rendering, fraction_header, gain_header
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.tiff import ForeignMovie
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.system.mount_table import is_remote, mount_of, mount_table
 from cryofs.system.paths import is_file
@@ -39,7 +40,7 @@ from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
 from cryofs.vfs.change_times import ChangeTimes
 from cryofs.vfs.index_db import index_path
 from cryofs.vfs.indexer import Surveyor
-from cryofs.vfs.io_executor import Impatience, Patience
+from cryofs.vfs.io_executor import InlineExecutor, IoExecutor
 from cryofs.vfs.namespace import Tree
 from cryofs.vfs.nodes import Kind, Node
 from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile, PlainFile
@@ -80,12 +81,12 @@ class FileSystem:
         self._settings = settings
         self._ownership = ownership
         self._root = root = Root(archive)
-        self._patience = Patience(settings.request_timeout)
+        self._io = IoExecutor(settings.request_timeout)
         rendering = _rendering(settings, self.archive, root.path)
         # names and attributes: the machine's own disks give them from memory, or at once
         asked = [self.archive, rendering.gain or self.archive]
-        self._of_names = self._patience if any(map(_is_far, asked)) else Impatience(self._patience)
-        self._tree = Tree(root, self._patience, rendering)
+        self._of_names = self._io if any(map(_is_far, asked)) else InlineExecutor(self._io)
+        self._tree = Tree(root, self._io, rendering)
         self._gains = GainLibrary(root.path)
         self._eer_gains = EerGains()
         self._findings: dict[str, tuple[FileState, Findings]] = {}
@@ -96,7 +97,7 @@ class FileSystem:
         self._change_times = ChangeTimes()
         self._pool: ThreadPoolExecutor | None = None
         self._background: ThreadPoolExecutor | None = None
-        self._store: FrameStore | None = None
+        self._cache: FrameCache | None = None
         self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
         self._surveyor = Surveyor(root, index_path(self.archive), self._tree.facts.surveyed(), self._is_asked)
         self._started = time.time()
@@ -108,7 +109,7 @@ class FileSystem:
         """Start the threads; they load what readers should not have to wait for, and look at the archive."""
         self._pool = started_pool(self._settings.jobs, "decode")
         self._background = started_pool(self._settings.jobs, "read-ahead")
-        self._store = FrameStore(self._settings.cache_size, self._background)
+        self._cache = FrameCache(self._settings.cache_size, self._background, self._io.run)
         # whoever had it mounted may have something to ask
         self._last_asked = time.monotonic()
         self._preparing.start()
@@ -132,7 +133,7 @@ class FileSystem:
             self._open.clear()
         for _, file, _, _ in files:
             file.close()
-        self._patience.end()
+        self._io.end()
         self._root.close()
 
     def abandon(self) -> None:
@@ -178,7 +179,7 @@ class FileSystem:
     def open(self, path: str) -> int:
         """Open a file; the handle is for `read` and `release`."""
         self._last_asked = time.monotonic()
-        with self._patience.in_all():
+        with self._io.in_all():
             node, file, found = self._looked_up_and_opened(path)
         with self._lock:
             lacks_size = self._pages.lacks_size(path)
@@ -199,12 +200,12 @@ class FileSystem:
 
     def read(self, handle: int, size: int, offset: int) -> Bytes:
         """`size` bytes of an open file at `offset`, fewer only where the file ends."""
-        self._last_asked = time.monotonic()
-        with self._lock:
-            path, file, pages, _ = self._open[handle]
-            if pages is Pages.DROP:
+        began = self._last_asked = time.monotonic()
+        # a single look-up in a dictionary needs no lock
+        path, file, pages, _ = self._open[handle]
+        if pages is Pages.DROP:
+            with self._lock:
                 self._pages.heard_of(path, file.identity)
-        began = time.monotonic()
         try:
             data = file.read(size, offset)
         except CryofsError as error:
@@ -239,7 +240,7 @@ class FileSystem:
 
     def facts(self) -> dict[str, Any]:
         """Who serves this mount, and what was read, decoded and found in the cache."""
-        figures = vars(self._store.figures()) if self._store is not None else {}
+        figures = vars(self._cache.figures()) if self._cache is not None else {}
         damaged = self._tree.facts.damaged()
         with self._lock:
             findings = [found for _, found in self._findings.values()]
@@ -299,7 +300,7 @@ class FileSystem:
             # storage whose inodes are never the same is taken as it is
             opened = functools.partial(self._opened, node, must_be_found=attempts_left > 0)
             try:
-                file, found = self._patience.run(self._name_of(node), opened, drop=lambda late: late[0].close())
+                file, found = self._io.run(self._name_of(node), opened, drop=lambda late: late[0].close())
             except ChangedError:
                 if not attempts_left:
                     raise
@@ -316,58 +317,49 @@ class FileSystem:
             raise IsADirectoryError(node.path.name)
         if node.kind is Kind.EER_GAIN:
             return self._open_eer_gain(node)
-        descriptor = self._root.open(node.path)
-        opened = os.fstat(descriptor)
-        if must_be_found and node.stored and not os.path.samestat(opened, node.stored):
-            os.close(descriptor)
+        source = self._root.open(node.path)
+        if must_be_found and node.stored and not os.path.samestat(source.stat, node.stored):
+            source.close()
             raise ChangedError(f"{self._name_of(node)}: replaced while it was being opened; open it again")
-        identity = state_of(opened)
         if node.kind in (Kind.PLAIN, Kind.REFERENCE):
-            is_made = node.kind is Kind.REFERENCE
-            return PlainFile(descriptor, identity, self._patience, self._name_of(node), is_made=is_made)
+            return PlainFile(source, self._io, is_made=node.kind is Kind.REFERENCE)
         if node.kind is Kind.FRACTIONS:
-            movie = self._open_eer(node, descriptor, identity)
-            state = identity, node.view.rendering, movie.gain and movie.gain.state
-            return MovieFile(movie, state, self._frames(), self._patience)
+            return self._movie_file(self._open_eer(node, source))
         if node.kind is Kind.FOREIGN:
-            foreign = self._open_foreign(node, descriptor)
-            return MovieFile(foreign, (*identity, node.kind), self._frames(), self._patience)
-        archived = ArchivedMovie(node.path, self._gains, self._pool, descriptor, self._name_of(node))
+            return self._movie_file(self._open_foreign(node, source))
+        archived = ArchivedMovie(node.path, self._gains, self._pool, source)
         if node.kind is Kind.MOVIE:
-            return MovieFile(archived, (*identity, node.kind), self._frames(), self._patience)
+            return self._movie_file(archived)
         try:
-            return MovieFile(CountsMovie(archived), (*identity, node.kind), self._frames(), self._patience)
+            return self._movie_file(CountsMovie(archived))
         except BaseException:
             archived.close()
             raise
 
-    def _open_foreign(self, node: Node, descriptor: int) -> Movie:
-        name = self._name_of(node)
+    def _open_foreign(self, node: Node, source: LocalFile) -> Movie:
         try:
-            adopted = is_archived(descriptor, os.fstat(descriptor).st_size, name)
-            index = None if adopted else self._tree.facts.tiff_index(descriptor, name)
+            index = None if is_archived(source) else self._tree.facts.tiff_index(source)
         except BaseException:
-            os.close(descriptor)
+            source.close()
             raise
         if index is None:
             # its frames have sums
-            return ArchivedMovie(node.path, self._gains, self._pool, descriptor, name)
-        return ForeignMovie(node.path, index, descriptor, name)
+            return ArchivedMovie(node.path, self._gains, self._pool, source)
+        return ForeignMovie(node.path, index, source)
 
-    def _open_eer(self, node: Node, descriptor: int, identity: FileState) -> EerMovie:
-        name = self._name_of(node)
+    def _open_eer(self, node: Node, source: LocalFile) -> EerMovie:
         try:
-            index = self._tree.facts.eer_index(descriptor, name)
+            index = self._tree.facts.eer_index(source)
         except BaseException:
-            os.close(descriptor)
+            source.close()
             raise
-        findings = self._findings_of(identity, name)
-        return EerMovie(node.path, node.view.rendering, self._eer_gains, index, descriptor, name, findings)
+        findings = self._findings_of(source.identity, source.name)
+        return EerMovie(node.path, node.view.rendering, self._eer_gains, index, source, findings)
 
-    def _frames(self) -> FrameStore:
-        if self._store is None:
+    def _movie_file(self, movie: Movie) -> MovieFile:
+        if self._cache is None:
             raise RuntimeError("the file system was not started")
-        return self._store
+        return MovieFile(movie, self._cache, self._io)
 
     def _name_of(self, node: Node) -> str:
         """The one name of a file of the archive, in messages and for those who wait for it, whatever is made of it."""
@@ -379,7 +371,7 @@ class FileSystem:
         if gain is None or facts is None:
             raise FileNotFoundError(node.path.name)
         movie = EerGainMovie(gain, gain_header(facts, node.view.rendering), self._eer_gains)
-        return MovieFile(movie, (movie.gain.state, movie.shape), self._frames(), self._patience)
+        return self._movie_file(movie)
 
     def _findings_of(self, identity: FileState, name: str) -> Findings:
         """Those of the state that a file is in; whoever has it open in an earlier one keeps what was found in that."""

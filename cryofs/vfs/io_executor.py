@@ -1,10 +1,10 @@
-"""Waiting for storage, but not for ever.
+"""Storage I/O with a time limit.
 
-A read of a disk or a network that hangs cannot be broken off. So it is done by a thread of its own, and whoever asked
-stops waiting after a while. Until the read returns, nobody else waits for the same file: they hear of it at once. Who
-has to wait for several things in turn waits no longer for all of them.
+A read of a disk or a network that hangs cannot be interrupted. So a separate thread does it, and the caller stops
+waiting after a while. Until the read returns, no other caller waits for the same file: they get an error at once. A
+caller that waits for several reads in turn waits no longer for all of them than for one.
 
-Threads: any thread may call `run`. A thread that got stuck ends with its read, or with the process.
+Threads: any thread may call `run`. A thread whose read hangs ends with that read, or with the process.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ from cryofs.errors import StuckError
 
 T = TypeVar("T")
 
-# Files that may be stuck at the same time. So many do not hang by themselves: the archive cannot be reached.
+# Files that may hang at the same time. If more do, the whole archive is unreachable.
 _MOST_STUCK = 256
-# Threads that may be; one file takes as many as had asked for it before the first of them was given up.
+# Threads that may hang; one file takes as many as had asked for it before the first of them was given up.
 _MOST_LOST = 1024
-# Part of its time that a call may wait for others; the rest is for what it makes of those that gave no answer.
+# Part of its time that a call may wait for other calls; it needs the rest to answer without those that time out.
 _FOR_OTHERS = 0.9
 
 log = logging.getLogger("cryofs")
@@ -35,7 +35,7 @@ log = logging.getLogger("cryofs")
 
 @dataclass(eq=False)
 class _Task:
-    """Something to be done for one who waits; the lock guards what changes."""
+    """A call that a thread waits for; the lock guards what changes."""
 
     name: str
     call: Callable[[], Any]
@@ -49,13 +49,13 @@ class _Task:
 _Tasks = queue.SimpleQueue[_Task | None]
 
 
-class Patience:
-    """Runs what may get stuck.
+class IoExecutor:
+    """Runs calls that may hang.
 
     Parameters
     ----------
     seconds : float
-        How long anybody waits, in all: a call waits for others within the time of whoever waits for it.
+        Longest wait, in all: a call that is run here waits for further calls within the time of its caller.
     """
 
     def __init__(self, seconds: float):
@@ -63,14 +63,14 @@ class Patience:
         self._lock = threading.Lock()
         self._idle: list[_Tasks] = []
         self._stuck: Counter[str] = Counter()
-        # threads that do what was given up, or drop what came of it
+        # threads whose task was given up: the call hangs, or its late result is being dropped
         self._lost = 0
-        # until when the present call of a thread may wait for others
+        # until when the present call of a thread may wait for other calls
         self._own = threading.local()
 
     @contextlib.contextmanager
     def in_all(self) -> Iterator[None]:
-        """What the thread waits for meanwhile takes no longer in all than one thing might."""
+        """Limit the time that this thread waits for all calls in the block to that of one call."""
         before = self._until()
         self._own.until = min(before, time.monotonic() + self._seconds)
         try:
@@ -79,26 +79,28 @@ class Patience:
             self._own.until = before
 
     def run(self, name: str, call: Callable[[], T], what: str = "", drop: Callable[[T], None] | None = None) -> T:
-        """What a call gives that reads the file `name`; `what` is added to the name in messages.
+        """Return the result of a call that reads a file.
 
         Parameters
         ----------
         name : str
-            The same for all who read the file, whatever for.
+            Wait key: the same for all callers that read the file, whatever for. It names the file in messages.
+        what : str
+            Added to the name in messages.
         drop : callable
-            Gets what comes when nobody waits for it any more.
+            Gets a result that comes after the caller stopped waiting.
 
         Raises
         ------
         StuckError
-            It takes too long, or one before it did and has not returned, or very many others have not; or the time
-            of whoever asked has passed.
+            The call takes too long, or an earlier one of this file has not returned, or too many others have not; or
+            the time of the caller is over.
         """
         now = time.monotonic()
         seconds = min(self._seconds, self._until() - now)
         task = _Task(name, call, drop, now + _FOR_OTHERS * seconds)
         with self._lock:
-            # with no time left nothing is begun: nobody could tell whether it hangs
+            # without time left nothing is begun, because it could not be known whether the file hangs
             if seconds <= 0 or self._is_stuck(name):
                 raise self._error(name + what)
             tasks = self._idle.pop() if self._idle else None
@@ -110,13 +112,13 @@ class Patience:
             result: T = task.future.result(seconds)
         except TimeoutError:
             if not self._give_up(task):
-                # it has just come, or the error is that of the call
+                # the result has just come, or the error is that of the call
                 return task.future.result()  # type: ignore[no-any-return]
             raise self._error(name + what) from None
         return result
 
     def end(self) -> None:
-        """Have threads end that have nothing to do."""
+        """End the idle threads."""
         with self._lock:
             for tasks in self._idle:
                 tasks.put(None)
@@ -130,7 +132,7 @@ class Patience:
         return name in self._stuck or len(self._stuck) >= _MOST_STUCK or self._lost >= _MOST_LOST
 
     def _give_up(self, task: _Task) -> bool:
-        """Wait no longer, unless it is done."""
+        """Stop waiting for a task, unless it is done."""
         with self._lock:
             if not task.is_done:
                 task.is_given_up = True
@@ -140,31 +142,34 @@ class Patience:
 
     def _work(self, tasks: _Tasks) -> None:
         while (task := tasks.get()) is not None:
-            self._do(task, tasks)
+            self._own.until = task.until
+            result, error = None, None
+            try:
+                result = task.call()
+            except BaseException as raised:  # noqa: BLE001 - the caller gets the error, whatever it is
+                error = raised
+            self._hand_over(task, tasks, result, error)
             # a thread that waits for its next task holds nothing of the last one
-            del task
+            del task, result, error
 
-    def _do(self, task: _Task, tasks: _Tasks) -> None:
-        self._own.until = task.until
-        try:
-            result = task.call()
-        except BaseException as error:  # noqa: BLE001 - whoever asked gets the error, whatever it is
-            if self._is_in_time(task, tasks):
-                task.future.set_exception(error)
-                return
-        else:
-            if self._is_in_time(task, tasks):
+    def _hand_over(self, task: _Task, tasks: _Tasks, result: Any, error: BaseException | None) -> None:
+        """Give the result or the error to the caller, or drop it if the caller stopped waiting."""
+        if self._is_in_time(task, tasks):
+            if error is None:
                 task.future.set_result(result)
-                return
+            else:
+                task.future.set_exception(error)
+            return
+        if error is None:
             _drop(task, result)
         with self._lock:
             self._lost -= 1
             self._idle.append(tasks)
 
     def _is_in_time(self, task: _Task, tasks: _Tasks) -> bool:
-        """Whether somebody waits for a task that is done; the thread is there for the next one before that one knows.
+        """Return True if the caller still waits for a task that is done; the thread is idle before the caller goes on.
 
-        Otherwise the file is no longer stuck; but dropping what came may take long, so the thread is not there yet.
+        Otherwise the file no longer hangs; but the thread is not idle yet, because dropping the result may take long.
         """
         with self._lock:
             task.is_done = True
@@ -184,27 +189,27 @@ class Patience:
 
 
 def _drop(task: _Task, result: Any) -> None:
-    """Drop what came too late."""
+    """Drop a result that came too late."""
     try:
         if task.drop is not None:
             task.drop(result)
-    except Exception as error:  # noqa: BLE001 - nobody is there to get it
+    except Exception as error:  # noqa: BLE001 - no caller is left to get it
         log.warning("%s: what was read too late could not be released (%s)", task.name, error)
 
 
-class Impatience:
-    """Runs at once what does not get stuck itself; to hand it to another thread would cost more than what it does.
+class InlineExecutor:
+    """Runs calls that do not hang themselves in the thread that asks: another thread would cost more than the call.
 
     Parameters
     ----------
-    patience : Patience
-        With which it waits for what may.
+    io : IoExecutor
+        Runs what such a call reads from storage, within the time of one call.
     """
 
-    def __init__(self, patience: Patience):
-        self._patience = patience
+    def __init__(self, io: IoExecutor):
+        self._io = io
 
     def run(self, name: str, call: Callable[[], T], what: str = "", drop: Callable[[T], None] | None = None) -> T:
-        """What a call gives; all else as for those who wait."""
-        with self._patience.in_all():
+        """Return the result of a call; parameters as of `IoExecutor.run`."""
+        with self._io.in_all():
             return call()

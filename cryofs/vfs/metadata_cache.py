@@ -1,4 +1,4 @@
-"""What was read from files of the archive, kept until they change.
+"""Metadata of the files of the archive, cached until the files change.
 
 Threads: any thread may call anything; the lock guards the table, never a read.
 """
@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.damage import Damage, is_settled
-from cryofs.vfs.io_executor import Patience
+from cryofs.vfs.io_executor import IoExecutor
 
 log = logging.getLogger("cryofs")
 T = TypeVar("T")
@@ -25,21 +26,21 @@ _MOST_DAMAGED = 1 << 16
 
 
 class Known(Generic[T]):
-    """What `read` returns for files, remembered for the `limit` files that were asked for last.
+    """The results of `read` for the `limit` files that were requested last.
 
     Damage is remembered once a file has settled, and logged once for each state of the file.
 
     Parameters
     ----------
     root : Root
-        Where files are.
+        The archive.
     read : callable
-        Called with an open file, its size, and its name for messages.
+        Called with an open file.
     """
 
-    def __init__(self, root: Root, patience: Patience, read: Callable[[int, int, str], T], limit: int):
+    def __init__(self, root: Root, io: IoExecutor, read: Callable[[LocalFile], T], limit: int):
         self._root = root
-        self._patience = patience
+        self._io = io
         self._read = read
         self._limit = limit
         self._lock = threading.Lock()
@@ -48,29 +49,26 @@ class Known(Generic[T]):
         self._damaged: dict[str, tuple[FileState | None, str]] = {}
 
     def get(self, path: Path, found: os.stat_result) -> T:
-        """What the file at `path`, in the state `found`, holds. Errors of reading are not remembered."""
+        """Return the metadata of the file at `path`, in the state `found`. Errors are not cached."""
         try:
             value = self._recall(state_of(found))
         except KeyError:
-            descriptor = self._root.open(path)
-            try:
-                return self.get_open(descriptor, self._root.name_of(path))
-            finally:
-                os.close(descriptor)
+            source = self._root.open(path)
+            with source:
+                return self.get_open(source)
         if self._damaged or isinstance(value, Damage):
             self.note(value, found, self._root.name_of(path))
         return value
 
-    def get_open(self, descriptor: int, name: str) -> T:
-        """What an open file holds, whichever file has its name by now."""
-        found = os.fstat(descriptor)
-        state = state_of(found)
+    def get_open(self, source: LocalFile) -> T:
+        """Return the metadata of an open file, whichever file has its name by now."""
+        state = source.identity
         try:
             return self._recall(state)
         except KeyError:
-            value = self._patience.run(name, partial(self._read, descriptor, found.st_size, name))
-        self.note(value, found, name)
-        if is_settled(found) or not isinstance(value, Damage):
+            value = self._io.run(source.name, partial(self._read, source))
+        self.note(value, source.stat, source.name)
+        if is_settled(source.stat) or not isinstance(value, Damage):
             self.remember(state, value)
         return value
 
@@ -98,7 +96,7 @@ class Known(Generic[T]):
             return [f"{name}: {reason}" for name, (_, reason) in self._damaged.items()]
 
     def remember(self, state: FileState, value: T) -> None:
-        """Take over what is known of a file from elsewhere."""
+        """Add the metadata of a file that was read elsewhere."""
         with self._lock:
             self._table[state] = value
             if len(self._table) > self._limit:

@@ -36,7 +36,7 @@ from cryofs.vfs.attributes import Attributes, attributes_of
 from cryofs.vfs.damage import Damage
 from cryofs.vfs.facts import Facts, Original
 from cryofs.vfs.inodes import FolderInodes
-from cryofs.vfs.io_executor import Patience
+from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.links import target_beneath
 from cryofs.vfs.nodes import Kind, Node, Source, made_at, made_of_source, plain_node
 from cryofs.vfs.references import GainReferences
@@ -59,11 +59,11 @@ class Tree:
         How EER movies appear in the main view.
     """
 
-    def __init__(self, root: Root, patience: Patience, rendering: Rendering):
+    def __init__(self, root: Root, io: IoExecutor, rendering: Rendering):
         self.root = root
         self._rendering = rendering
-        self.facts = Facts(root, patience)
-        self._references = GainReferences(root, patience, self._holds_foreign, self.facts.gain)
+        self.facts = Facts(root, io)
+        self._references = GainReferences(root, io, self._holds_foreign, self.facts.gain)
         # EER files that a listing had to take for movies, because it could not wait for them
         self._taken_for_movies: set[Path] = set()
 

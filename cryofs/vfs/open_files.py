@@ -1,4 +1,4 @@
-"""Open files: bytes at an offset, from a frame of a movie or straight from the archive's file.
+"""Open files: bytes at an offset, from the frames of a movie or directly from the archive's file.
 
 Threads: an open file may be read by any number of threads; it keeps no position.
 """
@@ -7,50 +7,38 @@ import functools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.cache.frame_cache import Decode, FrameStore, Read
+from cryofs.cache.frame_cache import FrameCache
 from cryofs.movies.movie import Movie
-from cryofs.storage.byte_source import read_up_to
-from cryofs.system.resources import usable_cores
+from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.attributes import Attributes, attributes_of
-from cryofs.vfs.io_executor import Patience
+from cryofs.vfs.io_executor import IoExecutor
+from cryofs.vfs.read_pattern import ReadPattern
 
 Bytes = bytes | NDArray[np.uint8]
-T = TypeVar("T")
-
-# Bytes that a reader must have read in order before whole frames are decoded for it; until then it gets bands of them,
-# as do those who read a header, or here and there.
-_PATIENCE = 2 << 20
-# Requests of a reader in order may overtake each other on their way by so many bytes.
-_OVERTAKING = 4 << 20
 
 
 class OpenFile(Protocol):
-    """A file that was opened through the mount.
+    """A file that was opened through the mount."""
 
-    Attributes
-    ----------
-    identity : tuple
-        Tells this state of it from all others.
-    """
-
-    identity: tuple[object, ...]
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Key of the content that was opened."""
 
     def attributes(self, found: Attributes) -> Attributes:
-        """What stat shows of it now, whoever has its name; `found` when it was opened."""
+        """Return the attributes of the open file, whichever file has its name by now; `found` are those at opening."""
 
     def read(self, size: int, offset: int) -> Bytes:
-        """`size` bytes at `offset`, fewer only where the file ends."""
+        """Return `size` bytes at `offset`, fewer only at the end of the file."""
 
     def close(self) -> None:
-        """Release it."""
+        """Release the file."""
 
 
 class PlainFile:
@@ -62,188 +50,141 @@ class PlainFile:
         Whether it appears at another place than in the archive, so with one link.
     """
 
-    def __init__(
-        self, descriptor: int, identity: tuple[object, ...], patience: Patience, name: str, *, is_made: bool = False
-    ):
-        self.identity = identity
-        self._descriptor = descriptor
-        self._patience = patience
-        self._name = name
+    def __init__(self, source: LocalFile, io: IoExecutor, *, is_made: bool = False):
+        self.identity = source.identity
+        self._source = source
+        self._io = io
         self._is_made = is_made
 
     def attributes(self, found: Attributes) -> Attributes:
-        """Those of the file, which may have grown, with the inode number that it was found with."""
-        now = attributes_of(os.fstat(self._descriptor))
+        """Return the present attributes: the file may have grown. The inode number is that of the lookup."""
+        now = attributes_of(os.fstat(self._source.descriptor))
         return replace(now, inode=found.inode, links=found.links if self._is_made else now.links)
 
     def read(self, size: int, offset: int) -> Bytes:
-        """Bytes of the file."""
-        return self._patience.run(self._name, functools.partial(read_up_to, self._descriptor, size, offset))
+        """Return bytes of the file."""
+        # what the kernel has in memory needs no other thread
+        if (found := self._source.read_cached(size, offset)) is not None:
+            return found
+        return self._io.run(self._source.name, functools.partial(self._source.read, size, offset))
 
     def close(self) -> None:
-        """Release the descriptor."""
-        os.close(self._descriptor)
+        """Close the descriptor."""
+        self._source.close()
 
 
 class MovieFile:
-    """A movie shown as an MRC file, its frames from the frame store.
+    """A movie shown as an MRC file, its frames from the frame cache."""
 
-    Parameters
-    ----------
-    identity : tuple
-        Tells this state of the archive's file from all others; frames are kept under it.
-    """
-
-    def __init__(self, movie: Movie, identity: tuple[object, ...], store: FrameStore, patience: Patience):
+    def __init__(self, movie: Movie, cache: FrameCache, io: IoExecutor):
         self._movie = movie
-        self.identity = identity
-        self._store = store
-        self._patience = patience
-        # while one frame is decoded ahead, a reader that jumped need not wait for it
-        self._at_once = max(2, movie.decodes_at_once)
-        # a band is decoded by the thread that asks
-        self._bands_at_once = usable_cores() + 1
-        # what is begun ahead, which closing waits for
+        self.identity = movie.identity
+        self._layout = movie.layout
+        self._row_bytes = movie.row_bytes
+        self._decoded_bytes = movie.decoded_bytes()
+        self._has_row_blocks = movie.row_block(0) is not None
+        # the row block of the last request
+        self._block = range(0)
+        self._cache = cache
+        self._io = io
+        self._header: bytes | None = None
+        self._pattern = ReadPattern(movie.layout.frame_bytes)
+        # begun ahead; closing waits for them
         self._coming: deque[Future[None]] = deque()
         self._coming_lock = threading.Lock()
-        # what a reader did so far: hints for read-ahead and for the store, so they need no lock
-        self._end = 0
-        self._in_order = 0
-        self._served: dict[int, int] = {}
-        self._last_frame = -1
-        # among too many readers in order: what the cache would drop before it is read
-        self._crowded = False
-        self._kept: tuple[int, NDArray[Any] | None] = (-1, None)
-        self._steps = 0
+        # the frame of a reader among more than the cache has room for, which would drop it before it is read
+        self._held: tuple[int, NDArray[Any] | None] = (-1, None)
 
     def attributes(self, found: Attributes) -> Attributes:
-        """Those it was found with, and its size, which nothing changes."""
-        return replace(found, size=self._movie.layout.total_bytes)
+        """Return the attributes at opening, and the size of the movie, which never changes."""
+        return replace(found, size=self._layout.total_bytes)
 
     def read(self, size: int, offset: int) -> Bytes:
-        """Bytes of the MRC file; a view of a cached frame where one frame holds them all."""
-        layout = self._movie.layout
+        """Return bytes of the MRC file; a view of a cached frame if one frame holds them all."""
+        layout = self._layout
         end = min(offset + size, layout.total_bytes)
-        self._follow(offset, end)
+        if not self._pattern.follow(offset, end):
+            self._cache.readers.leave(self)
         pieces: list[Bytes] = []
         while offset < end:
-            piece = self._piece(offset, end)
-            pieces.append(piece)
+            inside = layout.header_bytes <= offset < layout.data_end
+            piece = self._from_frame(offset, end) if inside else self._from_outside(offset, end)
             offset += len(piece)
-        if len(pieces) == 1:
-            return pieces[0]
+            if offset >= end and not pieces:
+                return piece
+            pieces.append(piece)
         return b"".join(piece if isinstance(piece, bytes) else piece.tobytes() for piece in pieces)
 
     def close(self) -> None:
-        """Release the movie; its frames stay in the store for whoever opens it next."""
+        """Release the movie; its frames stay in the cache for the next reader."""
         # another reader may be waiting for these frames, so the file must stay open until they are there
-        self._store.readers.leave(self)
-        self._kept = (-1, None)
+        self._cache.readers.leave(self)
+        self._held = (-1, None)
         wait(self._coming)
         self._movie.close()
 
     def frame_at(self, offset: int) -> int | None:
-        """Frame that holds the byte at an offset, None for the header and what follows the frames."""
-        layout = self._movie.layout
+        """Return the frame that holds the byte at an offset, None for the header and what follows the frames."""
+        layout = self._layout
         if not layout.header_bytes <= offset < layout.data_end:
             return None
         return (offset - layout.header_bytes) // layout.frame_bytes
 
-    def _piece(self, offset: int, end: int) -> Bytes:
-        """Bytes from `offset` on, of the one part of the file that holds it, not beyond `end`."""
-        layout = self._movie.layout
-        if offset < layout.header_bytes:
-            return self._patiently(lambda: self._movie.header)[offset:end]
-        if offset >= layout.data_end:
-            start = layout.data_end
-            return self._patiently(lambda: self._movie.read_trailing(end - offset, offset - start))
-        index, start = divmod(offset - layout.header_bytes, layout.frame_bytes)
-        size = min(end - offset, layout.frame_bytes - start)
-        in_order = self._in_order > _PATIENCE
-        self._crowded = in_order and self._store.readers.go_on(self, self._movie.kept_bytes)
-        if (self._crowded or not in_order) and (band := self._movie.band(start)):
-            piece = self._piece_of_band(index, band, start, size)
+    def _from_frame(self, offset: int, end: int) -> NDArray[np.uint8]:
+        """Return bytes from `offset` on of the frame that holds it, not beyond `end`; fewer if a row block ends."""
+        movie, cache, pattern, frame_bytes = self._movie, self._cache, self._pattern, self._layout.frame_bytes
+        index, start = divmod(offset - self._layout.header_bytes, frame_bytes)
+        size = min(end - offset, frame_bytes - start)
+        is_sequential = pattern.is_sequential
+        is_crowded = is_sequential and cache.readers.go_on(self, self._decoded_bytes)
+        rows = self._row_block(start) if self._has_row_blocks and (is_crowded or not is_sequential) else None
+        if rows is not None:
+            decoded = cache.cached(movie, index)
+            if decoded is None:
+                decoded = cache.get(movie, index, rows)
+                start -= rows.start * self._row_bytes
         else:
-            piece = self._movie.piece(self._frame(index), start, size)
-        self._note_served(index, len(piece))
+            is_new = pattern.enter(index) and not is_crowded
+            # nothing may compete with the first frame, which the reader waits for
+            if is_new and pattern.steps > 1:
+                self._read_ahead(index)
+            held_index, decoded = self._held
+            if held_index != index or decoded is None:
+                decoded = cache.get(movie, index)
+            self._held = (index, decoded) if is_crowded else (-1, None)
+            if is_new and pattern.steps <= 1:
+                self._read_ahead(index)
+        piece = movie.mrc_bytes(decoded, start, size)
+        if pattern.serve(index, len(piece)):
+            cache.served(movie, index)
         return piece
 
-    def _follow(self, offset: int, end: int) -> None:
-        """Note how much was read in order."""
-        if abs(offset - self._end) > _OVERTAKING:
-            self._end = self._in_order = 0
-            self._store.readers.leave(self)
-        self._in_order += end - offset
-        self._end = max(self._end, end)
+    def _row_block(self, start: int) -> range:
+        """Return the rows that are decoded together with the byte `start` of a frame."""
+        row, block = start // self._row_bytes, self._block
+        if row not in block:
+            # another thread may set it at the same time: only the local variable is certain
+            self._block = block = self._movie.row_block(row) or range(0)
+        return block
 
-    def _piece_of_band(self, index: int, band: range, start: int, size: int) -> NDArray[np.uint8]:
-        """Bytes of a frame of which only a band is decoded, unless it is there; fewer where the band ends."""
-        key = *self.identity, index
-        if (frame := self._store.held(key)) is not None:
-            return self._movie.piece(frame, start, size)
-        decoded = self._store.get((*key, band.start), len(band), *self._decode(index, band))
-        return decoded[start - band.start :][:size]
-
-    def _note_served(self, index: int, count: int) -> None:
-        """Tell the store of a frame whose bytes have all been given away."""
-        done = self._served.pop(index, 0) + count
-        if done < self._movie.layout.frame_bytes:
-            self._served[index] = done
-        else:
-            self._store.served((*self.identity, index))
-
-    def _frame(self, index: int) -> NDArray[Any]:
-        if index == self._last_frame:
-            return self._get(index)
-        self._steps = self._steps + 1 if index == self._last_frame + 1 else 0
-        self._last_frame = index
-        if self._steps > 1:
-            self._read_ahead(index)
-            return self._get(index)
-        # a first frame is waited for: nothing may compete with it
-        frame = self._get(index)
-        self._read_ahead(index)
-        return frame
-
-    def _patiently(self, read: Callable[[], T], what: str = "") -> T:
-        return self._patience.run(self._movie.name, read, what)
-
-    def _get(self, index: int) -> NDArray[Any]:
-        kept_index, kept = self._kept
-        if kept_index == index and kept is not None:
-            return kept
-        frame = self._store.get((*self.identity, index), self._movie.kept_bytes, *self._decode(index))
-        self._kept = (index, frame) if self._crowded else (-1, None)
-        return frame
-
-    def _decode(self, index: int, band: range | None = None) -> tuple[Decode, int, Read]:
-        """What decodes a frame or a band of it, how many such may run at once, and what reads it before."""
-        movie, at_once = self._movie, self._at_once
-        read_stored, kept = functools.partial(movie.stored_frame, index), functools.partial(movie.kept_frame, index)
-        if band is not None:
-            read_stored = functools.partial(movie.stored_band, index, band)
-            kept, at_once = functools.partial(movie.kept_band, index, band), self._bands_at_once
-        stored: Any = None
-
-        def read() -> None:
-            nonlocal stored
-            stored = self._patiently(read_stored, f", frame {index}")
-
-        def decode(memory: NDArray[Any] | None) -> NDArray[Any]:
-            return kept(memory, stored)
-
-        return decode, at_once, read
+    def _from_outside(self, offset: int, end: int) -> bytes:
+        """Return bytes from `offset` on of the header or of what follows the frames, not beyond `end`."""
+        movie, layout = self._movie, self._layout
+        if offset >= layout.data_end:
+            read_trailing = functools.partial(movie.read_trailing, end - offset, offset - layout.data_end)
+            return self._io.run(movie.name, read_trailing)
+        if self._header is None:
+            self._header = self._io.run(movie.name, lambda: movie.header)
+        return self._header[offset:end]
 
     def _read_ahead(self, index: int) -> None:
-        """Have the next frames decoded, the more of them the longer a reader goes on in order."""
-        if self._crowded:
-            return
+        """Have the next frames decoded; the longer a reader is sequential, the more of them."""
         with self._coming_lock:
             while self._coming and self._coming[0].done():
                 self._coming.popleft()
         movie = self._movie
-        ahead = min(2 * self._steps - 1, movie.decodes_at_once)
-        for coming in range(index + 1, min(index + 1 + ahead, movie.layout.frames)):
-            if begun := self._store.prefetch((*self.identity, coming), movie.kept_bytes, *self._decode(coming)):
+        ahead = min(2 * self._pattern.steps - 1, movie.decodes_at_once)
+        for coming in range(index + 1, min(index + 1 + ahead, self._layout.frames)):
+            if begun := self._cache.prefetch(movie, coming):
                 with self._coming_lock:
                     self._coming.append(begun)

@@ -19,7 +19,7 @@ from cryofs.movies.gain_library import is_estimated
 from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.vfs.archive_root import Root
-from cryofs.vfs.io_executor import Patience
+from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.metadata_cache import Known
 
 _KNOWN_FILES = 1 << 10
@@ -42,15 +42,15 @@ class GainReferences:
     def __init__(
         self,
         root: Root,
-        patience: Patience,
+        io: IoExecutor,
         holds_foreign: Callable[[Path], bool],
         gain_of: Callable[[Path, os.stat_result], str | None],
     ):
         self._root = root
         self._holds_foreign = holds_foreign
         self._gain_of = gain_of
-        self._estimated = Known(root, patience, lambda descriptor, *_: is_estimated(descriptor), _KNOWN_FILES)
-        self._sums = Known(root, patience, lambda descriptor, *_: file_sha256(descriptor), _KNOWN_FILES)
+        self._estimated = Known(root, io, is_estimated, _KNOWN_FILES)
+        self._sums = Known(root, io, file_sha256, _KNOWN_FILES)
         self._lock = threading.Lock()
         self._own: set[FileState] = set()
         self._free_until: dict[FileState, float] = {}

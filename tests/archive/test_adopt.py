@@ -84,7 +84,7 @@ def test_an_adopted_archive_verifies_and_shows_the_same(folder: Path) -> None:
 def test_readers_find_the_same_pixels(folder: Path, name: str) -> None:
     path = folder / "Movies" / f"{name}.tif"
     with ForeignMovie(path) as movie:
-        expected = [movie.raw_frame(k) for k in range(movie.layout.frames)]
+        expected = [movie.mrc_frame(k) for k in range(movie.layout.frames)]
         header = movie.header
     pages = tifffile.imread(path)
     adopted(path)
@@ -92,7 +92,7 @@ def test_readers_find_the_same_pixels(folder: Path, name: str) -> None:
     with cryofs.open(path) as movie:
         assert isinstance(movie, ArchivedMovie)
         assert movie.header == header
-        assert all(np.array_equal(movie.raw_frame(k), raw) for k, raw in enumerate(expected))
+        assert all(np.array_equal(movie.mrc_frame(k), raw) for k, raw in enumerate(expected))
     facts = json.loads(command("info", path, "--json").stdout)
     assert facts["adopted"]["name"] == path.name
     assert facts["original"] == {"name": f"{name}.mrc", "bytes": len(header) + sum(map(len, expected)), "sha256": None}
@@ -199,7 +199,7 @@ def test_a_missing_gain_reference_is_told(folder: Path) -> None:
     assert (done.failed, done.without_file) == (4, 1)
     assert sum(isinstance(error, GainError) for error in errors) == 3
     with cryofs.open(folder / "Movies" / "RELION.tif") as movie:
-        assert movie.raw_frame(0).size == movie.layout.frame_bytes
+        assert movie.mrc_frame(0).size == movie.layout.frame_bytes
 
 
 def test_what_is_not_adopted(folder: Path) -> None:
@@ -433,11 +433,11 @@ def test_a_damaged_movie_gets_no_record(folder: Path) -> None:
 
 def test_readers_go_on_while_a_movie_is_adopted(folder: Path) -> None:
     with cryofs.open(folder / "Movies" / "SerialEM.tif") as movie:
-        expected = movie.raw_frame(4)
+        expected = movie.mrc_frame(4)
         worker = threading.Thread(target=adopted, args=(folder,))
         worker.start()
         worker.join()
-        assert np.array_equal(movie.raw_frame(4), expected)
+        assert np.array_equal(movie.mrc_frame(4), expected)
 
 
 def test_the_command(folder: Path) -> None:

@@ -19,6 +19,7 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.config.settings import Settings
 from cryofs.errors import ArchiveError
 from cryofs.formats.archive_names import foreign_name, fractions_name, is_eer_name, is_own_name
+from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.corpus.session_tree import make_session
 from tests.foreign import counts, serialem
@@ -320,8 +321,8 @@ def test_the_first_difference_of_any_two_files(
     other = one if equal else other
     (folder / "one").write_bytes(one)
     (folder / "other").write_bytes(other)
-    with (folder / "one").open("rb") as here, (folder / "other").open("rb") as there:
-        found = file_difference(here.fileno(), there.fileno())
+    with LocalFile.open(folder / "one") as here, LocalFile.open(folder / "other") as there:
+        found = file_difference(here, there)
     expected = next(
         (at for at, (x, y) in enumerate(zip(one, other, strict=False)) if x != y), min(len(one), len(other))
     )

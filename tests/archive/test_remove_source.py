@@ -289,7 +289,7 @@ def test_everything_is_on_the_disk_before_it_is_compared(tmp_path: Path, monkeyp
         function = getattr(same_bytes, name)
         monkeypatch.setattr(
             f"cryofs.archive.compare_file.{name}",
-            noting("read", function, lambda _, stored, *rest: opened(getattr(stored, "descriptor", stored))),
+            noting("read", function, lambda _, stored, *rest: opened(getattr(stored, "source", stored).descriptor)),
         )
     assert compared(source, target, remove_source=True)[0].removed == 2
     for name, stored, needs in (

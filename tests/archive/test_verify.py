@@ -3,12 +3,12 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cryofs.archive.info import savings
 from cryofs.archive.verify import Checked, verify
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import update
 from tests.archive.test_extract import extracted
 from tests.corpus.mutants import with_record
@@ -75,14 +75,14 @@ def test_figures_tell_what_they_leave_out(made: Path) -> None:
 def test_figures_go_on_behind_a_file_that_cannot_be_read(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = savings([made])
     (made / "c.mrc.tif").write_bytes((made / "Movies" / "a.mrc.tif").read_bytes())
-    opening = Path.open
+    opening = LocalFile.open
 
-    def broken(self: Path, *arguments: Any) -> Any:
-        if self.name == "c.mrc.tif":
-            raise OSError(5, "Input/output error", str(self))
-        return opening(self, *arguments)
+    def broken(path: Path) -> LocalFile:
+        if path.name == "c.mrc.tif":
+            raise OSError(5, "Input/output error", str(path))
+        return opening(path)
 
-    monkeypatch.setattr(Path, "open", broken)
+    monkeypatch.setattr(LocalFile, "open", broken)
     found = savings([made])
     assert (found.movies, found.stored_bytes) == (1, before.stored_bytes)
     (error,) = found.unread

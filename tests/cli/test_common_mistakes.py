@@ -133,7 +133,7 @@ def lone(spoil: Callable[[], None]) -> Callable[[], None]:
 
 
 GAIN = ("0.mrc.tif: its gain reference", "missing or changed", "put the right gain-reference.mrc back")
-DAMAGE = ("0.mrc.tif, frame ", "strip 0 has another sum than recorded", "restore the file from a backup")
+DAMAGE = ("0.mrc.tif, frame ", "checksum mismatch in strip 0", "restore the file from a backup")
 MISTAKES = {
     "a source that is not there": Mistake("compress nowhere -o new", ("nowhere: no such file", "check the path")),
     "an archive that is a file": Mistake(

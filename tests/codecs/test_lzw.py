@@ -13,10 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cryofs.codecs import lzw
-from cryofs.codecs.codec import Codec
+from cryofs.codecs import lzw_kernels
+from cryofs.codecs.registry import codec_named
 from cryofs.formats.tiff_pages import PageLayout, TiffMovieWriter
 
+SMALL = lzw_kernels.SMALL
 CLEAR, END, FIRST_FREE = 256, 257, 258
 # A dictionary takes so many codes until it is cleared.
 FULL = 4094 - 258
@@ -35,11 +36,11 @@ def other_size(data: NDArray[np.uint8]) -> int:
 
 def check(data: NDArray[np.uint8]) -> int:
     """Assert that the data come back; return the size of the stream."""
-    stream = lzw.encode(data)
+    stream = lzw_kernels.encode(data)
     # room for a byte more, so that a longer stream is noticed
     assert bytes(imagecodecs.lzw_decode(stream, out=len(data) + 1)) == data.tobytes()
     found = np.empty_like(data)
-    lzw.decode(stream, found)
+    lzw_kernels.decode(stream, found)
     assert found.tobytes() == data.tobytes()
     return len(stream)
 
@@ -96,18 +97,18 @@ def counts(draw: st.DrawFn, top: int) -> NDArray[np.uint8]:
 
 
 @settings(max_examples=300)
-@given(counts(lzw.SMALL - 1) | st.binary(min_size=1, max_size=300).map(lambda data: as_bytes(data) % lzw.SMALL))
+@given(counts(SMALL - 1) | st.binary(min_size=1, max_size=300).map(lambda data: as_bytes(data) % SMALL))
 @example(as_bytes(b"\0"))
-@example(as_bytes(bytes([lzw.SMALL - 1])))
+@example(as_bytes(bytes([SMALL - 1])))
 def test_small_values_come_back_as_small_as_by_other_encoders(data: NDArray[np.uint8]) -> None:
     check_small(data)
 
 
 @settings(max_examples=300)
-@given(counts(255) | counts(2 * lzw.SMALL) | st.binary(min_size=1, max_size=300).map(as_bytes))
+@given(counts(255) | counts(2 * SMALL) | st.binary(min_size=1, max_size=300).map(as_bytes))
 @example(as_bytes(b"\xff"))
 @example(as_bytes(bytes(range(256))))
-@example(as_bytes(bytes([lzw.SMALL - 1, lzw.SMALL] * 9000)))
+@example(as_bytes(bytes([SMALL - 1, SMALL] * 9000)))
 def test_any_values_come_back(data: NDArray[np.uint8]) -> None:
     assert check(data) <= longest(len(data))
 
@@ -127,14 +128,14 @@ def test_a_strip_may_end_at_any_code(codes: int) -> None:
     rng = np.random.default_rng(0)
     for length in range(codes - 6, codes + 7):
         # a large value is a code of its own
-        check(rng.integers(lzw.SMALL, 256, length).astype(np.uint8))
+        check(rng.integers(SMALL, 256, length).astype(np.uint8))
 
 
 @pytest.mark.parametrize("codes", WIDENINGS)
 def test_a_strip_may_end_in_a_string_at_any_code(codes: int) -> None:
     rng = np.random.default_rng(0)
     for length in range(codes - 6, codes + 7):
-        data = np.append(rng.integers(lzw.SMALL, 256, length), [1, 2, 1, 2, 1]).astype(np.uint8)
+        data = np.append(rng.integers(SMALL, 256, length), [1, 2, 1, 2, 1]).astype(np.uint8)
         for end in range(length + 1, length + 6):
             check(data[:end].copy())
 
@@ -142,8 +143,8 @@ def test_a_strip_may_end_in_a_string_at_any_code(codes: int) -> None:
 @pytest.mark.parametrize("mean", [0, 0.0003, 0.005, 0.1, 0.7, 2])
 def test_every_string_is_the_longest_that_is_known(mean: float) -> None:
     values = np.random.default_rng(4).poisson(mean, 150_000 if mean < 0.05 else 40_000)
-    data = np.minimum(values, lzw.SMALL - 1).astype(np.uint8)
-    assert codes_of(lzw.encode(data)) == plain_codes(data.tobytes())
+    data = np.minimum(values, SMALL - 1).astype(np.uint8)
+    assert codes_of(lzw_kernels.encode(data)) == plain_codes(data.tobytes())
 
 
 def entries_before_clears(stream: bytes) -> list[int]:
@@ -171,18 +172,18 @@ def entries_before_clears(stream: bytes) -> list[int]:
 @pytest.mark.parametrize("mean", [0.02, 1.0, 60.0])
 def test_the_dictionary_never_grows_beyond_what_tiff_allows(length: int, mean: float) -> None:
     data = np.random.default_rng(0).poisson(mean, length).astype(np.uint8)
-    assert max(entries_before_clears(lzw.encode(data))) <= 4094
-    codes = np.random.default_rng(0).integers(lzw.SMALL, 256, length).astype(np.uint8)
-    first, *clears, _ = entries_before_clears(lzw.encode(codes))
+    assert max(entries_before_clears(lzw_kernels.encode(data))) <= 4094
+    codes = np.random.default_rng(0).integers(SMALL, 256, length).astype(np.uint8)
+    first, *clears, _ = entries_before_clears(lzw_kernels.encode(codes))
     assert first == FIRST_FREE, "a stream begins with a clear"
     assert clears == [4093] * (length // FULL), "cleared as soon as it is full"
 
 
-@pytest.mark.parametrize("value", range(lzw.SMALL + 2))
+@pytest.mark.parametrize("value", range(SMALL + 2))
 def test_runs_of_any_length_come_back(value: int) -> None:
     for length in [*range(1, 400), 4095, 4096, 4097, 100_003]:
         data = np.full(length, value, np.uint8)
-        if value < lzw.SMALL:
+        if value < SMALL:
             check_small(data)
         else:
             assert check(data) <= longest(length)
@@ -198,8 +199,8 @@ def test_a_run_that_fills_several_dictionaries() -> None:
 
 def test_strings_of_one_dictionary_mean_nothing_in_the_next() -> None:
     rng = np.random.default_rng(0)
-    parts = [np.tile(rng.integers(0, lzw.SMALL, 50), 60) for _ in range(4)]
-    fill = rng.integers(lzw.SMALL, 256, FULL)
+    parts = [np.tile(rng.integers(0, SMALL, 50), 60) for _ in range(4)]
+    fill = rng.integers(SMALL, 256, FULL)
     check(np.concatenate([piece for part in parts for piece in (part, fill, part)]).astype(np.uint8))
 
 
@@ -211,14 +212,14 @@ needs_libtiff = pytest.mark.skipif(
 def check_readers(folder: Path, page: NDArray[Any], rows: int) -> None:
     """Assert that libtiff, which finds nothing to complain about, and tifffile read a page of LZW strips."""
     ny, nx = page.shape
-    layout = PageLayout(ny, nx, page.dtype, Codec("lzw"), rows, None)
+    layout = PageLayout(ny, nx, page.dtype, codec_named("lzw"), rows, None)
     encoded, plain = folder / "lzw.tif", folder / "plain.tif"
     with (
         encoded.open("w+b") as file,
         TiffMovieWriter(file, layout, big=False, description="a movie", software="test") as writer,
     ):
         strips = [page[top : top + rows] for top in range(0, len(page), rows)]
-        writer.write_page([lzw.encode(strip.reshape(-1).view(np.uint8)) for strip in strips])
+        writer.write_page([lzw_kernels.encode(strip.reshape(-1).view(np.uint8)) for strip in strips])
     done = subprocess.run(["tiffcp", "-c", "none", encoded, plain], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert np.array_equal(tifffile.imread(plain), page)
@@ -235,8 +236,8 @@ def test_libtiff_and_tifffile_read_the_same(tmp_path: Path, mean: float, dtype: 
 @needs_libtiff
 @pytest.mark.parametrize("codes", WIDENINGS)
 def test_libtiff_reads_strips_that_end_at_any_code(tmp_path: Path, codes: int) -> None:
-    page = np.random.default_rng(0).integers(lzw.SMALL, 256, (lzw.SMALL + 1, codes + 5)).astype(np.uint8)
-    for row in range(lzw.SMALL + 1):
+    page = np.random.default_rng(0).integers(SMALL, 256, (SMALL + 1, codes + 5)).astype(np.uint8)
+    for row in range(SMALL + 1):
         for value in range(row):
             # three equal small values are two codes, so each row has one code less than the one before
             page[row, 4 * value : 4 * value + 3] = value

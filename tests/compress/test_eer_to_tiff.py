@@ -38,7 +38,7 @@ def session(tmp_path: Path) -> Path:
 
 def rendered(path: Path, rendering: Rendering) -> bytes:
     with EerMovie(path, rendering, EerGains()) as movie:
-        return movie.header + b"".join(movie.raw_frame(index).tobytes() for index in range(movie.shape[0]))
+        return movie.header + b"".join(movie.mrc_frame(index).tobytes() for index in range(movie.shape[0]))
 
 
 def options(rendering: Rendering, **others: object) -> CompressOptions:

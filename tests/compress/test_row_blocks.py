@@ -1,4 +1,4 @@
-"""Movies read once in bands of rows: every byte is handed out once and summed once, in memory that is used again."""
+"""Movies read once in row blocks: every byte is handed out once and summed once, in memory that is used again."""
 
 import hashlib
 import itertools
@@ -16,9 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.simulate import header
-from cryofs.codecs.codec import Codec
+from cryofs.codecs.registry import codec_named
 from cryofs.compress import row_blocks
-from cryofs.compress.row_blocks import BandMemory, OriginalSums, Workers, largest_band, read_frames, trailing_pieces
+from cryofs.compress.row_blocks import (
+    OriginalSums,
+    RowBlockMemory,
+    Workers,
+    largest_row_block,
+    read_frames,
+    trailing_pieces,
+)
 from cryofs.formats.tiff_pages import PageLayout
 from cryofs.movies.mrc import MrcMovie
 from tests import faults
@@ -43,7 +50,7 @@ def write(path: Path, ny: int, mode: int, tail: bytes = TAIL, extended: bytes = 
 
 
 def make_layout(ny: int, rows: int) -> PageLayout:
-    return PageLayout(ny, NX, np.dtype("u1"), Codec("none"), rows, None)
+    return PageLayout(ny, NX, np.dtype("u1"), codec_named("none"), rows, None)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -53,16 +60,16 @@ def test_bands_are_the_frames(tmp_path: Path, workers: Workers, mode: int, ny: i
     frames = write(path, ny, mode, extended=b"extended")
     sums = OriginalSums()
     with MrcMovie(path) as movie:
-        memory = BandMemory(1, largest_band(movie, layout))
+        memory = RowBlockMemory(1, largest_row_block(movie, layout))
         for number, frame in enumerate(read_frames(movie, layout, sums, memory, workers)):
             whole = b""
             groups = layout.strip_groups()
-            for band in frame:
-                assert band.rows.start == len(whole) // MODES[mode], "in the order of the file"
-                assert (band.strips, band.rows) == (groups[-1], layout.frame_rows(groups.pop()))
-                whole += band.raw.tobytes()
-                assert band.rows.stop == len(whole) // MODES[mode]
-                band.done()
+            for block in frame:
+                assert block.rows.start == len(whole) // MODES[mode], "in the order of the file"
+                assert (block.strips, block.rows) == (groups[-1], layout.frame_rows(groups.pop()))
+                whole += block.raw.tobytes()
+                assert block.rows.stop == len(whole) // MODES[mode]
+                block.done()
             assert groups == []
             assert whole == frames[number]
         for piece in trailing_pieces(movie):
@@ -83,10 +90,10 @@ def test_every_byte_is_read_once_in_order(tmp_path: Path, monkeypatch: pytest.Mo
     write(path, 600, 2)
     with MrcMovie(path) as movie:
         faults.inject(monkeypatch, noting)
-        memory = BandMemory(1, largest_band(movie, layout))
+        memory = RowBlockMemory(1, largest_row_block(movie, layout))
         for frame in read_frames(movie, layout, OriginalSums(), memory, workers):
-            for band in frame:
-                band.done()
+            for block in frame:
+                block.done()
     assert list(itertools.chain(*reads)) == list(range(1024, path.stat().st_size - len(TAIL)))
 
 
@@ -120,11 +127,11 @@ def test_trailing_bytes_come_in_pieces(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_largest_band(tmp_path: Path, ny: int, rows: int, highest: int) -> None:
     write(tmp_path / "movie.mrc", ny, 2)
     with MrcMovie(tmp_path / "movie.mrc") as movie:
-        assert largest_band(movie, make_layout(ny, rows)) == highest * MODES[2]
+        assert largest_row_block(movie, make_layout(ny, rows)) == highest * MODES[2]
 
 
 def test_memory_is_used_again() -> None:
-    memory = BandMemory(2, 100)
+    memory = RowBlockMemory(2, 100)
     one, other = memory.take(100), memory.take(7)
     assert (len(one), len(other)) == (100, 7)
     assert not np.shares_memory(one, other)
@@ -138,7 +145,7 @@ def test_a_fast_reader_waits_for_memory(tmp_path: Path, workers: Workers) -> Non
     layout = make_layout(600, 256)
     write(tmp_path / "movie.mrc", 600, 0)
     with MrcMovie(tmp_path / "movie.mrc") as movie:
-        memory = BandMemory(2, largest_band(movie, layout))
+        memory = RowBlockMemory(2, largest_row_block(movie, layout))
         frames = read_frames(movie, layout, OriginalSums(), memory, workers)
         frame = next(frames)
         first, _ = itertools.islice(frame, 2)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.simulate import Detector, header, write_movie
 from cryofs.archive.info import describe
-from cryofs.codecs import lzw
+from cryofs.codecs import lzw_kernels
 from cryofs.compress import writer
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
@@ -379,13 +379,13 @@ def test_a_disk_that_alters_what_follows_the_pages_is_noticed(
 
 
 def test_an_encoder_that_errs_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = lzw.encode
+    original = lzw_kernels.encode
 
     def encode_another(strip: NDArray[np.uint8]) -> bytes:
         return original(strip ^ np.uint8(1))
 
     movie = simulated(tmp_path / "movie.mrc")
-    monkeypatch.setattr(lzw, "encode", encode_another)
+    monkeypatch.setattr(lzw_kernels, "encode", encode_another)
     _, heard = archive(movie, tmp_path / "archive", CompressOptions(coding=Coding("lzw")))
     error = heard.errors[movie]
     assert isinstance(error, ArchiveError)

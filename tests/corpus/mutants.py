@@ -182,8 +182,8 @@ def _setter(place: int, letter: str, value: int) -> Change:
 
 
 def _record_of(data: bytes) -> tuple[Record, int]:
-    with open_bytes(data) as descriptor:
-        record = read_record(descriptor, len(data), "specimen")
+    with open_bytes(data, "specimen") as source:
+        record = read_record(source)
     return record, struct.unpack_from("<Q", data, len(data) - 32)[0]
 
 

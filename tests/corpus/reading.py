@@ -340,7 +340,7 @@ def _has_footer(data: bytes) -> bool:
         return False
     # a damaged magic is recognised by version and zero after it, and by the location of the record
     magic, version, zero, offset, length = struct.unpack_from("<8sIIQQ", data, len(data) - FOOTER_BYTES)
-    return magic == MAGIC or (version, zero, offset + length + FOOTER_BYTES) == (VERSION, 0, len(data))
+    return magic == MAGIC or (1 <= version <= VERSION and (zero, offset + length + FOOTER_BYTES) == (0, len(data)))
 
 
 def _tiff_of(specimen: Specimen) -> bytes:

@@ -182,8 +182,8 @@ def _archived(folder: Path, name: str, original: bytes, coding: Coding, big: boo
 
 
 def whole(movie: Movie) -> bytes:
-    """Return all bytes of the MRC file."""
-    frames = [movie.raw_frame(index).tobytes() for index in range(movie.layout.frames)]
+    """All bytes of the MRC file."""
+    frames = [movie.mrc_frame(index).tobytes() for index in range(movie.layout.frames)]
     return movie.header + b"".join(frames) + movie.read_trailing(1 << 30, 0)
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from cryofs.archive.verify import verify
-from cryofs.codecs import lzw
+from cryofs.codecs import lzw_kernels
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
 from cryofs.errors import CryofsError, DamagedError
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.movie import InMemoryFrame
 from cryofs.movies.registry import open_movie
 from tests.corpus import run
 from tests.corpus.mutants import Mutant, mutants, places_of, systematic
@@ -42,7 +43,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def read_whole(path: Path) -> bytes:
     with open_movie(path, GainLibrary()) as movie:
-        frames = [movie.raw_frame(index).tobytes() for index in range(movie.layout.frames)]
+        frames = [movie.mrc_frame(index).tobytes() for index in range(movie.layout.frames)]
         tail = movie.read_trailing(1 << 20, 0)
         return movie.header + b"".join(frames) + tail
 
@@ -149,7 +150,9 @@ def test_malicious_files_take_little_memory_and_time(
 
 def test_wrong_bytes_are_detected(specimens: list[Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     specimen = next(one for one in specimens if one.name == "none")
-    monkeypatch.setattr(ArchivedMovie, "kept_frame", lambda self, *_: np.zeros(self.layout.frame_bytes, np.uint8))
+    monkeypatch.setattr(
+        ArchivedMovie, "read_frame", lambda self, *_: InMemoryFrame(np.zeros(self.layout.frame_bytes, np.uint8))
+    )
     finding = examine(Mutant(specimen, "nothing was done to it", specimen.data), tmp_path)
     assert any("frame 2" in problem for problem in finding.wrong_bytes)
 
@@ -161,7 +164,7 @@ def test_unexpected_exceptions_are_detected(
         raise ZeroDivisionError("oops")
 
     specimen = next(one for one in specimens if one.name == "none")
-    monkeypatch.setattr(ArchivedMovie, "kept_frame", fail)
+    monkeypatch.setattr(ArchivedMovie, "read_frame", fail)
     finding = examine(Mutant(specimen, "nothing was done to it", specimen.data), tmp_path)
     assert any("ZeroDivisionError: oops" in problem for problem in finding.broken)
 
@@ -193,13 +196,13 @@ def test_damaged_strips_are_never_decoded(place: Path, tmp_path: Path, monkeypat
         content[movie.record.frames[4].offsets[0] + 20] ^= 0xFF  # type: ignore[attr-defined]
     path.write_bytes(content)
     met: list[bytes] = []
-    monkeypatch.setattr(lzw, "decode", lambda stream, _: met.append(stream))
+    monkeypatch.setattr(lzw_kernels, "decode", lambda stream, _: met.append(stream))
     with open_movie(path) as movie, pytest.raises(DamagedError, match="frame 4"):
-        movie.raw_frame(4)
+        movie.mrc_frame(4)
     assert not met
     with open_movie(path) as movie, pytest.raises(DamagedError, match="frame 3"):
-        movie.raw_frame(3)
-    assert met, "intact strips are decoded by the replaced function"
+        movie.mrc_frame(3)
+    assert met, "strips that are whole are decoded by what was replaced here"
 
 
 @pytest.mark.parametrize("part", ["pixels", "page directory", "record"])

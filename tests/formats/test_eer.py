@@ -29,15 +29,15 @@ def index_of(path: Path) -> EerIndex:
 
 
 def index_of_bytes(data: bytes) -> EerIndex:
-    with open_bytes(data) as descriptor:
-        return eer.read_index(descriptor, len(data), "x.eer")
+    with open_bytes(data, "x.eer") as source:
+        return eer.read_index(source)
 
 
 def streams_of(path: Path, frames: list[int]) -> list[bytes]:
     data = path.read_bytes()
-    with open_bytes(data) as descriptor:
-        index = eer.read_index(descriptor, len(data), "x.eer")
-        streams = eer.read_streams(descriptor, index, frames, "x.eer")
+    with open_bytes(data, "x.eer") as source:
+        index = eer.read_index(source)
+        streams = eer.read_streams(source, index, frames)
     flat = streams.words.tobytes()
     return [flat[start // 8 : end // 8] for start, end in zip(streams.starts, streams.ends, strict=True)]
 
@@ -246,8 +246,8 @@ def test_truncated_and_changed_files_are_rejected_or_indexed(data: st.DataObject
     except FormatError:
         return
     frames = np.flatnonzero(index.intact).tolist()
-    with open_bytes(bytes(changed)) as descriptor:
-        eer.read_streams(descriptor, index, frames, "x.eer")
+    with open_bytes(bytes(changed), "x.eer") as source:
+        eer.read_streams(source, index, frames)
 
 
 def test_overlapping_strips_are_rejected(tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ INT32 = st.integers(-(2**31), 2**31 - 1)
 
 
 def parse(data: bytes, size: int | None = None) -> MrcHeader:
-    """Parse the header of a file with this content and a reported size of `size` bytes."""
-    with open_bytes(data) as descriptor:
-        return mrc.read_header(descriptor, len(data) if size is None else size, "movie.mrc")
+    """Header of a file with this content, which claims to have `size` bytes."""
+    with open_bytes(data, "movie.mrc", size) as source:
+        return mrc.read_header(source)
 
 
 def patched(offset: int, layout: str, *values: float, order: str = "<") -> bytes:

@@ -16,8 +16,8 @@ from tests.hostile import SHORT
 
 
 def index_of(data: bytes) -> TiffIndex:
-    with open_bytes(data) as descriptor:
-        return tiff_movie.read_index(descriptor, len(data), "x.tif")
+    with open_bytes(data, "x.tif") as source:
+        return tiff_movie.read_index(source)
 
 
 @pytest.mark.parametrize(

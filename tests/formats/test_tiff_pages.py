@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cryofs.codecs.codec import Codec
+from cryofs.codecs.registry import codec_named
 from cryofs.errors import DamagedError
 from cryofs.formats.tiff_pages import WORK_ROWS, PageLayout, TiffMovieWriter, read_pages
 from tests.strip_encodings import DEFLATE, FLOAT_ENCODINGS, HUFFMAN, LZW, NOTHING, ONE_CODE, RLE, SPARSE_LZW, Encoding
@@ -150,8 +151,8 @@ def test_the_index_finds_the_strips(tmp_path: Path, shape: tuple[int, int, int],
         {"ny": 11},
         {"nx": 32},
         {"dtype": np.dtype("i2")},
-        {"codec": Codec("deflate")},
-        {"codec": Codec("lzw", "float")},
+        {"codec": codec_named("deflate")},
+        {"codec": codec_named("lzw", "float")},
         {"rows_per_strip": 5},
     ],
     ids=str,
@@ -274,3 +275,42 @@ def test_libtiff_reads_movies_without_warnings(tmp_path: Path, encoding: Encodin
     done = subprocess.run(["tiffinfo", "-d", tmp_path / "movie.tif"], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout.count("Image Width: 33 Image Length: 10") == 3
+
+
+@given(st.integers(1, 3000), st.integers(1, 700), st.data())
+def test_row_blocks_divide_a_frame(ny: int, rows_per_strip: int, data: st.DataObject) -> None:
+    layout = make_layout(ny, 1, rows_per_strip)
+    row = data.draw(st.integers(0, ny - 1))
+    block = layout.row_block(row)
+    if block is None:
+        assert len(layout.strip_groups()) < 4
+        assert layout.row_block(0) is None
+        return
+    assert row in block
+    assert len(block) <= max(256, rows_per_strip)
+    assert layout.row_block(block.start) == layout.row_block(block.stop - 1) == block
+    assert block.start == 0 or layout.row_block(block.start - 1) == range(
+        layout.row_block(block.start - 1).start,  # type: ignore[union-attr]
+        block.start,
+    )
+    strips = layout.strips_of(block)
+    held = layout.frame_rows(strips)
+    assert (held.start, held.stop) == (block.start, block.stop)
+    assert strips in layout.strip_groups()
+
+
+@given(st.integers(1, 300), st.integers(1, 90), st.integers(0, 300), st.integers(0, 300))
+def test_rows_of_whole_strips_or_none(ny: int, rows_per_strip: int, start: int, stop: int) -> None:
+    layout = make_layout(ny, 1, rows_per_strip)
+    whole = {
+        (rows.start, rows.stop): range(first, last)
+        for first in range(layout.strips)
+        for last in range(first + 1, layout.strips + 1)
+        for rows in [layout.frame_rows(range(first, last))]
+    }
+    assert layout.strips_of(None) == range(layout.strips)
+    if (start, stop) in whole:
+        assert layout.strips_of(range(start, stop)) == whole[start, stop]
+    else:
+        with pytest.raises(ValueError, match="not whole strips"):
+            layout.strips_of(range(start, stop))

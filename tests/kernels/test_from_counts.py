@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cryofs.kernels.from_counts import Arithmetic, Exceptions, GainReference, array_in
+from cryofs.kernels.from_counts import Arithmetic, ExceptionValues, GainReference, array_in
 
 WIDTH = 7
 BITS = [np.dtype(name) for name in ("u1", "u2", "u4")]
+Changes = tuple[NDArray[Any], NDArray[Any], ExceptionValues]
 
 
 @st.composite
-def changes(draw: st.DrawFn, size: int) -> tuple[NDArray[Any], NDArray[Any], Exceptions]:
-    """Draw restored bits, original bits, and the exceptions that convert the former to the latter."""
+def changes(draw: st.DrawFn, size: int) -> Changes:
+    """Bits restored, bits wanted, and the exceptions that lead from the ones to the others."""
     dtype = draw(st.sampled_from(BITS))
     top = np.iinfo(dtype).max
     restored = np.array(draw(st.lists(st.integers(0, top), min_size=size, max_size=size)), dtype)
@@ -30,7 +31,7 @@ def changes(draw: st.DrawFn, size: int) -> tuple[NDArray[Any], NDArray[Any], Exc
     steps = draw(st.lists(st.integers(-127, 127), min_size=len(near), max_size=len(near)))
     for place, step in zip(near, steps, strict=True):
         wanted[place] = (int(restored[place]) + step) % (top + 1)
-    found = Exceptions(np.array(far, np.int64), wanted[far], np.array(near, np.int64), np.array(steps, np.int8))
+    found = ExceptionValues(np.array(far, np.int64), wanted[far], np.array(near, np.int64), np.array(steps, np.int8))
     return restored, wanted, found
 
 
@@ -43,7 +44,7 @@ def as_rows(bits: NDArray[Any]) -> NDArray[Any]:
 
 
 @given(sizes().flatmap(changes))
-def test_exceptions_are_restored(given_ones: tuple[NDArray[Any], NDArray[Any], Exceptions]) -> None:
+def test_exceptions_are_put_back(given_ones: Changes) -> None:
     restored, wanted, exceptions = given_ones
     values = as_rows(restored)
     exceptions.put_back(values)
@@ -52,9 +53,7 @@ def test_exceptions_are_restored(given_ones: tuple[NDArray[Any], NDArray[Any], E
 
 
 @given(sizes().flatmap(changes), st.data())
-def test_exceptions_of_selected_rows_are_restored(
-    given_ones: tuple[NDArray[Any], NDArray[Any], Exceptions], data: st.DataObject
-) -> None:
+def test_parts_of_rows_are_put_back_alone(given_ones: Changes, data: st.DataObject) -> None:
     restored, wanted, exceptions = given_ones
     rows = len(restored) // WIDTH
     first = data.draw(st.integers(0, rows)) * WIDTH
@@ -65,22 +64,20 @@ def test_exceptions_of_selected_rows_are_restored(
 
 
 @given(sizes().flatmap(changes), st.sets(st.integers(0, 6)))
-def test_joined_parts_equal_the_whole(
-    given_ones: tuple[NDArray[Any], NDArray[Any], Exceptions], cuts: set[int]
-) -> None:
+def test_parts_joined_are_the_whole(given_ones: Changes, cuts: set[int]) -> None:
     restored, _, exceptions = given_ones
     ends = sorted({min(cut * WIDTH, len(restored)) for cut in cuts} | {len(restored)})
     starts = [0, *ends[:-1]]
     parts = [(start, exceptions.within(start, end)) for start, end in zip(starts, ends, strict=True)]
     assert sum(part.count for _, part in parts) == exceptions.count
-    joined = Exceptions.joined(parts)
+    joined = ExceptionValues.joined(parts)
     assert joined.originals.dtype == exceptions.originals.dtype
     assert joined.steps.dtype == np.int8
     for found, expected in zip(fields(joined), fields(exceptions), strict=True):
         assert found == expected
 
 
-def fields(exceptions: Exceptions) -> list[list[int]]:
+def fields(exceptions: ExceptionValues) -> list[list[int]]:
     return [
         exceptions.positions.tolist(),
         exceptions.originals.tolist(),
@@ -89,11 +86,13 @@ def fields(exceptions: Exceptions) -> list[list[int]]:
     ]
 
 
-def test_positions_are_relative_to_the_first_selected_value() -> None:
-    whole = Exceptions(np.array([2, 9, 10]), np.array([1, 2, 3], np.uint32), np.array([3, 9]), np.array([5, -5], "i1"))
+def test_positions_of_parts_begin_at_their_first_value() -> None:
+    whole = ExceptionValues(
+        np.array([2, 9, 10]), np.array([1, 2, 3], np.uint32), np.array([3, 9]), np.array([5, -5], "i1")
+    )
     assert fields(whole.within(9, 10)) == [[0], [2], [0], [-5]]
     assert fields(whole.within(4, 9)) == [[], [], [], []]
-    assert fields(Exceptions.joined([(0, whole), (20, whole.within(9, 11))])) == [
+    assert fields(ExceptionValues.joined([(0, whole), (20, whole.within(9, 11))])) == [
         [2, 9, 10, 20, 21],
         [1, 2, 3, 2, 3],
         [3, 9, 20],
@@ -101,8 +100,8 @@ def test_positions_are_relative_to_the_first_selected_value() -> None:
     ]
 
 
-def test_far_exceptions_only() -> None:
-    exceptions = Exceptions.far(np.array([1, 4]), np.array([0x3F800000, 0x7FC00001], np.uint32))
+def test_far_exceptions_alone() -> None:
+    exceptions = ExceptionValues.far(np.array([1, 4]), np.array([0x3F800000, 0x7FC00001], np.uint32))
     values = np.zeros((2, 3), np.float32)
     exceptions.put_back(values)
     assert values.view(np.uint32).tolist() == [[0, 0x3F800000, 0], [0, 0x7FC00001, 0]]
@@ -110,8 +109,8 @@ def test_far_exceptions_only() -> None:
 
 
 @pytest.mark.parametrize(("far", "near"), [([6], []), ([], [6]), ([5, 6], [1]), ([1], [5, 60])])
-def test_exceptions_beyond_the_frame_raise_an_error(far: list[int], near: list[int]) -> None:
-    exceptions = Exceptions(
+def test_exceptions_beyond_the_frame_are_refused(far: list[int], near: list[int]) -> None:
+    exceptions = ExceptionValues(
         np.array(far, np.int64), np.ones(len(far), np.uint32), np.array(near, np.int64), np.ones(len(near), np.int8)
     )
     with pytest.raises(IndexError):

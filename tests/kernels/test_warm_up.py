@@ -1,6 +1,6 @@
 """Compilation of all kernels in advance."""
 
-from cryofs.codecs import lzw
+from cryofs.codecs import lzw_kernels
 from cryofs.kernels import eer_events, gain_estimate, gain_refine, to_counts, warm_up
 
 
@@ -10,8 +10,8 @@ def test_kernels_are_compiled_in_advance() -> None:
         to_counts._divide,
         eer_events._sum_events,
         gain_estimate._update,
-        lzw._encode,
-        lzw._decode,
+        lzw_kernels._encode,
+        lzw_kernels._decode,
         gain_refine._update,
     ):
         # with numba disabled it is a plain function

@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 def rendered(path: Path, **choices: object) -> bytes:
     with EerMovie(path, Rendering(**choices), EerGains()) as movie:  # type: ignore[arg-type]
-        return movie.header + b"".join(movie.raw_frame(index).tobytes() for index in range(movie.shape[0]))
+        return movie.header + b"".join(movie.mrc_frame(index).tobytes() for index in range(movie.shape[0]))
 
 
 def facts_of(path: Path) -> dict[str, object]:

@@ -21,6 +21,7 @@ from benchmarks.simulate import Detector, header
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.formats.record import read_record
 from cryofs.fuse.control import is_mounted
+from cryofs.storage.byte_source import LocalFile
 from cryofs.system.resources import default_cache_size
 from tests.support import archive, cryofs, mounted, movie_values, same_tree, simulated
 
@@ -249,8 +250,7 @@ def test_a_damaged_frame_is_an_error_and_affects_nothing_else(session: Path, tmp
     place = copy_of_archive(session, tmp_path)
     damaged = place / "Movies" / "0.mrc.tif"
     with damaged.open("r+b") as file:
-        size = os.fstat(file.fileno()).st_size
-        frame = read_record(file.fileno(), size, "").frames[3]
+        frame = read_record(LocalFile(file.fileno(), "", is_owned=False)).frames[3]
         file.seek(frame.offsets[0] + frame.byte_counts[0] // 2)
         byte = file.read(1)[0]
         file.seek(-1, os.SEEK_CUR)

@@ -356,15 +356,13 @@ def test_a_mount_in_use_can_be_detached(session: Path, place: Path) -> None:
 # A mount whose reads of one file hang while a flag file exists.
 HANGING = """
 import os, sys, time
-from cryofs.storage import byte_source
+from cryofs.storage.byte_source import LocalFile
 flag = sys.argv.pop()
-class Hanging:
-    preadv = os.preadv
-    def pread(self, descriptor, size, offset):
-        while os.path.exists(flag) and "private.mrc" in os.readlink(f"/proc/self/fd/{descriptor}"):
-            time.sleep(0.05)
-        return os.pread(descriptor, size, offset)
-byte_source.os = Hanging()
+def pread(descriptor, size, offset):
+    while os.path.exists(flag) and "private.mrc" in os.readlink(f"/proc/self/fd/{descriptor}"):
+        time.sleep(0.05)
+    return os.pread(descriptor, size, offset)
+LocalFile._pread = staticmethod(pread)
 from cryofs.cli import main
 main()
 """

@@ -144,9 +144,9 @@ def test_overlapping_strips(path: Path, tmp_path: Path) -> None:
     frame = {"offsets": [0] * strips, "byte_counts": [size] * strips}
     copy = written(lines, with_frame(record, **frame), lines)
     with ArchivedMovie(copy, GainLibrary()) as movie:
-        movie.raw_frame(0)
+        movie.mrc_frame(0)
         with pytest.raises(DamagedError, match=rf"frame 1: damaged \(its strips take {size * strips} bytes, more"):
-            movie.raw_frame(1)
+            movie.mrc_frame(1)
 
 
 def test_a_strip_longer_than_any_codec_writes(path: Path, record: Record, tmp_path: Path) -> None:
@@ -161,4 +161,4 @@ def test_a_strip_longer_than_any_codec_writes(path: Path, record: Record, tmp_pa
         ArchivedMovie(copy, GainLibrary()) as movie,
         pytest.raises(DamagedError, match=rf"frame 1: damaged \(its strips take {size} bytes, more than they can"),
     ):
-        movie.raw_frame(1)
+        movie.mrc_frame(1)

@@ -86,7 +86,7 @@ def test_pixel_types(path: Path, dtype: str, mode: int) -> None:
 def test_mrcfile_takes_it_for_a_valid_file(path: Path, tmp_path: Path, dtype: str, upsampling: int) -> None:
     with opened(path, grouping=5, dtype=dtype, upsampling=upsampling) as movie:
         written = tmp_path / "x.mrc"
-        written.write_bytes(movie.header + b"".join(movie.raw_frame(index).tobytes() for index in range(2)))
+        written.write_bytes(movie.header + b"".join(movie.mrc_frame(index).tobytes() for index in range(2)))
     assert mrcfile.validate(written)
     with mrcfile.open(written) as read:
         assert read.data.shape == (2, SHAPE[0] * upsampling, SHAPE[1] * upsampling)
@@ -98,13 +98,20 @@ def test_pieces_at_any_place(path: Path) -> None:
     rng = np.random.default_rng(0)
     for dtype in ("int8", "int16", "float32"):
         with opened(path, grouping=5, dtype=dtype) as movie:
-            kept = movie.kept_frame(0)
-            assert kept.nbytes == movie.kept_bytes == SHAPE[0] * SHAPE[1]
-            raw = movie.raw_frame(0).tobytes()
+            decoded = movie.read_frame(0).decode()
+            assert decoded.nbytes == movie.decoded_bytes() == SHAPE[0] * SHAPE[1]
+            raw = movie.mrc_frame(0).tobytes()
             for _ in range(200):
                 start = int(rng.integers(0, len(raw)))
                 size = int(rng.integers(1, len(raw) - start + 1))
-                assert movie.piece(kept, start, size).tobytes() == raw[start : start + size]
+                assert movie.mrc_bytes(decoded, start, size).tobytes() == raw[start : start + size]
+
+
+def test_fractions_have_no_row_blocks(path: Path) -> None:
+    with opened(path, grouping=5) as movie:
+        assert movie.row_block(0) is None
+        with pytest.raises(ValueError, match="rendered whole"):
+            movie.read_frame(0, range(5))
 
 
 def test_the_grouping_may_follow_from_the_dose(path: Path) -> None:
@@ -234,7 +241,7 @@ def test_an_error_of_the_storage_names_file_frame_and_remedy(path: Path, monkeyp
         with monkeypatch.context() as patch:
             faults.inject(patch, faults.error_at(0, errno.ENXIO))
             with pytest.raises(DamagedError, match=r"x\.eer, frame 1: .*copy the file again") as found:
-                movie.raw_frame(1)
+                movie.mrc_frame(1)
         assert found.value.facts["frame"] == 1
         np.testing.assert_array_equal(movie.frame(1), plain_sum(range(4, 8)))
 
@@ -366,7 +373,7 @@ def test_fractions_multiplied_with_the_gain(path: Path, tmp_path: Path) -> None:
     with opened(path, grouping=5, gain=gain_path, apply_gain=True) as movie:
         assert movie.mrc_header.mode == 2
         np.testing.assert_array_equal(movie.frame(1), plain_sum(range(5, 10)).astype(np.float32) * gain)
-        assert movie.piece(movie.kept_frame(1), 9, 1000).tobytes() == movie.raw_frame(1).tobytes()[9:1009]
+        assert movie.mrc_bytes(movie.read_frame(1).decode(), 9, 1000).tobytes() == movie.mrc_frame(1).tobytes()[9:1009]
 
 
 def test_gain_references_that_do_not_serve(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cryofs.codecs import huffman_decoder, registry
-from cryofs.codecs.codec import Codec, Compression, Predictor
+from cryofs.codecs import deflate, huffman_decoder
+from cryofs.codecs.codec import Codec, Compression
+from cryofs.codecs.predictor import Predictor
+from cryofs.codecs.registry import codec_named
 from cryofs.errors import DamagedError
 from tests.strip_encodings import (
     DEFLATE,
@@ -47,8 +49,8 @@ def decode(codec: Codec, data: bytes, shape: tuple[int, int], dtype: np.dtype[An
         memory = np.full(size + 2 * GUARD, 0xA5, np.uint8)
         outs.append(memory[GUARD:-GUARD].view(dtype).reshape(shape))
         try:
-            with mock.patch.object(registry, "_decode_literals", compiled):
-                registry.decode_strips(codec, [data], outs[-1:])
+            with mock.patch.object(deflate, "_decode_literals", compiled):
+                codec.decode([data], outs[-1:])
         finally:
             assert (memory[:GUARD] == 0xA5).all()
             assert (memory[-GUARD:] == 0xA5).all()
@@ -137,7 +139,7 @@ def test_random_bytes_do_no_harm(
     compression: Compression, dtype: np.dtype[Any], shape: tuple[int, int], head: bytes, body: bytes, float_: bool
 ) -> None:
     predictor: Predictor = "float" if float_ and dtype.kind == "f" else "none"
-    check_damaged(Codec(compression, predictor), head + body, shape, dtype)
+    check_damaged(codec_named(compression, predictor), head + body, shape, dtype)
 
 
 @settings(max_examples=600)

@@ -33,7 +33,7 @@ def test_the_whole_file_is_there_in_parts(tmp_path: Path, order: str, extended: 
     path = write(tmp_path / "movie.mrc", order=order, extended=extended)
     data = path.read_bytes()
     with MrcMovie(path) as movie:
-        frames = b"".join(movie.raw_frame(index).tobytes() for index in range(3))
+        frames = b"".join(movie.mrc_frame(index).tobytes() for index in range(3))
         assert movie.header + frames + movie.read_trailing(1 << 20, 0) == data
         assert (movie.name, movie.shape, movie.dtype) == (str(path), (3, 5, 7), np.dtype(np.float32))
         layout = movie.layout
@@ -54,7 +54,8 @@ def test_rows_of_a_frame(tmp_path: Path) -> None:
     path = write(tmp_path / "movie.mrc", VALUES.astype(np.int16), 1, ">")
     with MrcMovie(path) as movie:
         assert np.array_equal(movie.rows(2, 1, 4), VALUES[2, 1:4].astype(np.int16))
-        assert movie.raw_rows(2, 1, 4).tobytes() == movie.raw_frame(2).tobytes()[14:56]
+        assert movie.raw_rows(2, 1, 4).tobytes() == movie.mrc_frame(2).tobytes()[14:56]
+        assert movie.read_frame(2, range(1, 4)).decode().tobytes() == movie.raw_rows(2, 1, 4).tobytes()
         assert movie.raw_rows(0, 5, 5).size == 0
 
 
@@ -64,7 +65,7 @@ def test_4bit_frames_show_no_padding(tmp_path: Path) -> None:
     with MrcMovie(path) as movie:
         assert movie.frame(0).tolist() == [[1, 2, 3], [4, 5, 6]]
         assert movie.rows(0, 1, 2).tolist() == [[4, 5, 6]]
-        assert movie.raw_frame(0).tobytes() == bytes([0x21, 0xF3, 0x54, 0xF6])
+        assert movie.mrc_frame(0).tobytes() == bytes([0x21, 0xF3, 0x54, 0xF6])
 
 
 @pytest.mark.parametrize(
@@ -78,12 +79,12 @@ def test_trailing_bytes(tmp_path: Path, size: int, offset: int, expected: bytes)
 @pytest.mark.parametrize("index", [-1, 3])
 def test_frames_that_do_not_exist(tmp_path: Path, index: int) -> None:
     with MrcMovie(write(tmp_path / "movie.mrc")) as movie, pytest.raises(IndexError, match=r"movie\.mrc"):
-        movie.raw_frame(index)
+        movie.mrc_frame(index)
 
 
 def test_a_frame_belongs_to_the_caller(tmp_path: Path) -> None:
     with MrcMovie(write(tmp_path / "movie.mrc")) as movie:
-        movie.raw_frame(0)[:] = 0
+        movie.mrc_frame(0)[:] = 0
         assert np.array_equal(movie.frame(0), VALUES[0])
 
 
@@ -93,7 +94,7 @@ def test_a_file_cut_short_while_it_is_read(tmp_path: Path) -> None:
         os.truncate(path, 1024 + 140 + 139)
         assert np.array_equal(movie.frame(0), VALUES[0])
         with pytest.raises(ChangedError, match=r"movie\.mrc, frame 1"):
-            movie.raw_frame(1)
+            movie.mrc_frame(1)
 
 
 def test_a_file_written_to_while_it_is_open(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from cryofs.formats import mrc
 from cryofs.formats.archive_names import foreign_name, foreign_names
 from cryofs.formats.tiff_movie import NoMovieError
 from cryofs.movies.tiff import ForeignMovie
+from cryofs.storage.byte_source import LocalFile
 from tests import faults
 from tests.foreign import PIXEL_SIZE, WRITERS, counts, write_tiff
 from tests.support import put_back
@@ -37,7 +38,7 @@ def test_layouts_of_other_programs(tmp_path: Path, writer: str) -> None:
         for index, frame in enumerate(movie.frames()):
             assert np.array_equal(frame, frames[index])
         shown = tmp_path / "shown.mrc"
-        shown.write_bytes(movie.header + b"".join(movie.raw_frame(k).tobytes() for k in range(len(frames))))
+        shown.write_bytes(movie.header + b"".join(movie.mrc_frame(k).tobytes() for k in range(len(frames))))
         assert shown.stat().st_size == movie.layout.total_bytes
     with mrcfile.open(shown) as found:
         assert np.array_equal(np.asarray(found.data), frames)
@@ -69,18 +70,18 @@ def test_pieces_are_the_bytes_of_the_frame(tmp_path: Path, start: int, size: int
     if not path.exists():
         write_tiff(path, counts(shape=(2, 61, 41)))
     with ForeignMovie(path) as movie:
-        kept, whole = movie.kept_frame(1), movie.raw_frame(1)
-        assert len(kept.tobytes()) == movie.kept_bytes
-        assert movie.piece(kept, start, size).tobytes() == whole[start : start + size].tobytes()
+        decoded, whole = movie.read_frame(1).decode(), movie.mrc_frame(1)
+        assert len(decoded.tobytes()) == movie.decoded_bytes()
+        assert movie.mrc_bytes(decoded, start, size).tobytes() == whole[start : start + size].tobytes()
 
 
 def test_memory_that_is_used_again(tmp_path: Path) -> None:
     frames = counts(dtype="uint16")
     with ForeignMovie(write_tiff(tmp_path / "x.tif", frames)) as movie:
-        memory = np.empty(movie.kept_bytes, np.uint8)
-        kept = movie.kept_frame(2, memory)
-        assert np.shares_memory(kept, memory)
-        assert np.array_equal(kept.reshape(frames.shape[1:]), frames[2])
+        memory = np.empty(movie.decoded_bytes(), np.uint8)
+        decoded = movie.read_frame(2).decode(memory)
+        assert np.shares_memory(decoded, memory)
+        assert np.array_equal(decoded.reshape(frames.shape[1:]), frames[2])
 
 
 def test_two_values_a_byte(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_two_values_a_byte(tmp_path: Path) -> None:
     packed[1, 0, :3] = (0x21, 0x43, 0x65)
     with ForeignMovie(write_tiff(tmp_path / "x.tif", packed, rowsperstrip=8184)) as movie:
         assert (movie.shape, movie.mrc_header.mode) == ((2, 8184, 11520), mrc.MODE_4BIT)
-        assert movie.raw_frame(1).tobytes() == packed[1].tobytes()
+        assert movie.mrc_frame(1).tobytes() == packed[1].tobytes()
         assert movie.frame(1)[0, :7].tolist() == [1, 2, 3, 4, 5, 6, 0]
 
 
@@ -157,7 +158,7 @@ def test_damage_gives_pixels_or_an_error_that_names_the_file(tmp_path: Path, see
     try:
         with ForeignMovie(path) as movie:
             for index in range(movie.layout.frames):
-                assert movie.raw_frame(index).size == movie.layout.frame_bytes
+                assert movie.mrc_frame(index).size == movie.layout.frame_bytes
     except CryofsError as error:
         said = str(error)
     assert path.name in said
@@ -171,9 +172,9 @@ def test_a_damaged_strip_names_the_frame(tmp_path: Path) -> None:
         file.seek(place)
         file.write(b"\0\0")
     with ForeignMovie(path) as movie:
-        movie.raw_frame(2)
+        movie.mrc_frame(2)
         with pytest.raises(DamagedError, match=r"x\.tif, frame 3: damaged .*copy the file again"):
-            movie.raw_frame(3)
+            movie.mrc_frame(3)
 
 
 def test_an_error_of_the_storage_names_file_frame_and_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +183,7 @@ def test_an_error_of_the_storage_names_file_frame_and_remedy(tmp_path: Path, mon
         with monkeypatch.context() as patch:
             faults.inject(patch, faults.error_at(0, errno.ENXIO))
             with pytest.raises(DamagedError, match=r"x\.tif, frame 2: .*copy the file again") as found:
-                movie.raw_frame(2)
+                movie.mrc_frame(2)
         assert found.value.facts["frame"] == 2
         assert np.array_equal(movie.frame(2), frames[2]), "nothing of it is remembered"
 
@@ -192,12 +193,12 @@ def test_a_movie_that_cannot_be_opened_leaves_no_file_open(tmp_path: Path, monke
         raise ZeroDivisionError
 
     path = write_tiff(tmp_path / "x.tif", counts())
-    descriptor = os.open(path, os.O_RDONLY)
+    source = LocalFile.open(path)
     monkeypatch.setattr("cryofs.movies.tiff.foreign_header", fail)
     with pytest.raises(ZeroDivisionError):
-        ForeignMovie(path, descriptor=descriptor)
+        ForeignMovie(path, source=source)
     with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(descriptor)
+        os.fstat(source.descriptor)
 
 
 def test_a_file_that_is_overwritten_while_open(tmp_path: Path) -> None:
@@ -205,17 +206,17 @@ def test_a_file_that_is_overwritten_while_open(tmp_path: Path) -> None:
     with ForeignMovie(path) as movie:
         os.utime(path, ns=(0, 0))
         with pytest.raises(ChangedError, match="open it again"):
-            movie.raw_frame(0)
+            movie.mrc_frame(0)
 
 
 def test_a_file_put_back_in_place_while_open_gives_no_more_frames(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "x.tif", counts())
     other = path.read_bytes()[:-1] + b"x"
     with ForeignMovie(path) as movie:
-        movie.raw_frame(0)
+        movie.mrc_frame(0)
         put_back(path, other)
         with pytest.raises(ChangedError, match="open it again"):
-            movie.raw_frame(1)
+            movie.mrc_frame(1)
 
 
 def test_opening_what_is_no_file(tmp_path: Path) -> None:

@@ -18,15 +18,15 @@ CHUNK = 4 << 20
 @pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 5])
 def test_files_about_the_chunk_size(size: int) -> None:
     data = os.urandom(size)
-    with open_bytes(data) as descriptor:
-        assert checksums.file_sha256(descriptor) == hashlib.sha256(data).hexdigest()
+    with open_bytes(data) as source:
+        assert checksums.file_sha256(source) == hashlib.sha256(data).hexdigest()
 
 
 def test_a_file_is_summed_from_its_start_wherever_it_stands() -> None:
-    with open_bytes(b"some bytes") as descriptor:
-        os.lseek(descriptor, 5, os.SEEK_SET)
-        assert checksums.file_sha256(descriptor) == hashlib.sha256(b"some bytes").hexdigest()
-        assert os.lseek(descriptor, 0, os.SEEK_CUR) == 5
+    with open_bytes(b"some bytes") as source:
+        os.lseek(source.descriptor, 5, os.SEEK_SET)
+        assert checksums.file_sha256(source) == hashlib.sha256(b"some bytes").hexdigest()
+        assert os.lseek(source.descriptor, 0, os.SEEK_CUR) == 5
 
 
 @given(st.lists(st.binary(max_size=40), max_size=6))

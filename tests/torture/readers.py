@@ -14,7 +14,7 @@ from tests.support import archive, cryofs, mounted, simulated
 from tests.torture.figures import Figures
 from tests.torture.reader import KINDS
 
-_PATIENCE = 60.0
+_SECONDS = 60.0
 _MOVIES = 5
 
 
@@ -36,7 +36,7 @@ def read_while_replaced(folder: Path, seconds: float, count: int, seed: int) -> 
     with mounted(place, folder / "mnt", "--cache-size", "16MiB") as mount:
         readers = []
         for number in range(count):
-            arguments = [mount, folder / "originals", KINDS[number % len(KINDS)], seed + number, seconds, _PATIENCE]
+            arguments = [mount, folder / "originals", KINDS[number % len(KINDS)], seed + number, seconds, _SECONDS]
             command = [sys.executable, "-m", "tests.torture.reader", *map(str, arguments)]
             readers.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         until = time.monotonic() + seconds
@@ -53,7 +53,7 @@ def read_while_replaced(folder: Path, seconds: float, count: int, seed: int) -> 
             time.sleep(rng.uniform(0, 0.1))
         for reader in readers:
             try:
-                output, complaint = reader.communicate(timeout=2 * _PATIENCE)
+                said, complaint = reader.communicate(timeout=2 * _SECONDS)
             except subprocess.TimeoutExpired:
                 figures.hung += 1
                 reader.kill()

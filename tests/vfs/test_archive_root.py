@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cryofs.config.settings import Settings
+from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.file_system import FileSystem
 from tests.support import archive, simulated
@@ -87,8 +88,8 @@ def test_no_descriptor_is_left_open(place: Path, root: Root) -> None:
                 found = use(root, root.path / name)
             except OSError:
                 continue
-            if isinstance(found, int):
-                os.close(found)
+            if isinstance(found, LocalFile):
+                found.close()
     assert len(os.listdir("/proc/self/fd")) == before
 
 

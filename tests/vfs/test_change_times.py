@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cryofs.config.settings import Settings
+from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.support import archive, put_back, simulated
 from tests.vfs.test_views import write_movie
@@ -109,7 +110,7 @@ def test_a_file_that_is_replaced_while_it_is_opened_has_the_attributes_of_the_ne
 ) -> None:
     real = files._root.open
 
-    def replaced_first(path: Path) -> int:
+    def replaced_first(path: Path) -> LocalFile:
         if path.name == "notes.txt" and not (place / "old").exists():
             (place / "notes.txt").rename(place / "old")
             (place / "notes.txt").write_text("another microscope")
@@ -127,7 +128,7 @@ def test_storage_whose_inodes_are_never_the_same_is_taken_as_it_is(
 ) -> None:
     real = files._root.open
 
-    def replaced_first(path: Path) -> int:
+    def replaced_first(path: Path) -> LocalFile:
         replace(place / "notes.txt")
         return real(path)
 

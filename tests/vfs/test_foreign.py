@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 def as_mrc(path: Path) -> bytes:
     with ForeignMovie(path) as movie:
-        return movie.header + b"".join(movie.raw_frame(k).tobytes() for k in range(movie.layout.frames))
+        return movie.header + b"".join(movie.mrc_frame(k).tobytes() for k in range(movie.layout.frames))
 
 
 def test_frames_appear_beside_the_tiff_files(folder: Path) -> None:

@@ -16,7 +16,7 @@ from benchmarks.simulate_eer import Widths, random_frames, write_eer
 from cryofs.config.settings import Settings, Size
 from cryofs.errors import StuckError
 from cryofs.vfs.file_system import FileSystem
-from cryofs.vfs.io_executor import Patience
+from cryofs.vfs.io_executor import IoExecutor
 from tests import faults
 from tests.support import archive, simulated, wait_for
 
@@ -32,38 +32,38 @@ def free() -> Iterator[threading.Event]:
 
 
 def test_results_and_errors_are_those_of_the_call() -> None:
-    patience = Patience(60)
-    assert patience.run("a", lambda: 5) == 5
+    io = IoExecutor(60)
+    assert io.run("a", lambda: 5) == 5
     with pytest.raises(TimeoutError, match="of the call itself"):
-        patience.run("a", lambda: (_ for _ in ()).throw(TimeoutError("of the call itself")))
+        io.run("a", lambda: (_ for _ in ()).throw(TimeoutError("of the call itself")))
     before = threading.active_count()
-    assert {patience.run("a", threading.get_ident) for _ in range(20)}
+    assert {io.run("a", threading.get_ident) for _ in range(20)}
     assert threading.active_count() == before, "threads are used again"
-    patience.end()
+    io.end()
     wait_for(lambda: threading.active_count() < before)
 
 
 def test_who_waits_for_a_stuck_file_is_told_and_others_go_on(free: threading.Event) -> None:
-    patience = Patience(SOON)
+    io = IoExecutor(SOON)
     with ThreadPoolExecutor(3) as readers:
-        stuck = [readers.submit(patience.run, "a.tif", free.wait, ", frame 3") for _ in range(3)]
-        assert patience.run("b.tif", lambda: "fine") == "fine"
+        stuck = [readers.submit(io.run, "a.tif", free.wait, ", frame 3") for _ in range(3)]
+        assert io.run("b.tif", lambda: "fine") == "fine"
         for one in stuck:
             with pytest.raises(StuckError, match=r"a\.tif, frame 3: .* within 0\.3 s; see whether"):
                 one.result()
     called = []
     with pytest.raises(StuckError):
-        patience.run("a.tif", lambda: called.append(1))
+        io.run("a.tif", lambda: called.append(1))
     assert not called, "the file is stuck: nobody waits for it once more"
     free.set()
-    wait_for(lambda: not patience._stuck)
-    assert patience.run("a.tif", lambda: "fine") == "fine"
-    patience.end()
+    wait_for(lambda: not io._stuck)
+    assert io.run("a.tif", lambda: "fine") == "fine"
+    io.end()
 
 
-def give_up(patience: Patience, name: str, late: threading.Event, **options: Any) -> None:
+def give_up(io: IoExecutor, name: str, late: threading.Event, **options: Any) -> None:
     with pytest.raises(StuckError):
-        patience.run(name, late.wait, **options)
+        io.run(name, late.wait, **options)
 
 
 def test_what_comes_too_late_and_cannot_be_released_leaves_nothing_stuck(
@@ -72,40 +72,40 @@ def test_what_comes_too_late_and_cannot_be_released_leaves_nothing_stuck(
     def fail(late: bool) -> None:
         raise OSError("close failed")
 
-    patience = Patience(SOON)
-    give_up(patience, "a.tif", free, drop=fail)
+    io = IoExecutor(SOON)
+    give_up(io, "a.tif", free, drop=fail)
     free.set()
-    wait_for(lambda: not patience._lost)
+    wait_for(lambda: not io._lost)
     assert "a.tif: what was read too late could not be released (close failed)" in caplog.text
-    assert patience.run("a.tif", lambda: "fine") == "fine"
-    patience.end()
+    assert io.run("a.tif", lambda: "fine") == "fine"
+    io.end()
 
 
 def test_nobody_waits_until_what_came_too_late_is_released(free: threading.Event) -> None:
-    patience, releasing, released = Patience(SOON), threading.Event(), threading.Event()
+    io, releasing, released = IoExecutor(SOON), threading.Event(), threading.Event()
 
     def hang(late: bool) -> None:
         releasing.set()
         released.wait()
 
-    give_up(patience, "a.tif", free, drop=hang)
+    give_up(io, "a.tif", free, drop=hang)
     free.set()
     assert releasing.wait(20)
-    assert [patience.run(name, lambda: "fine") for name in ("a.tif", "b.tif")] == ["fine"] * 2
+    assert [io.run(name, lambda: "fine") for name in ("a.tif", "b.tif")] == ["fine"] * 2
     released.set()
-    patience.end()
+    io.end()
 
 
 def test_threads_that_wait_hold_nothing_of_what_they_read() -> None:
-    patience = Patience(60)
-    found = weakref.ref(patience.run("a.tif", lambda: np.zeros(10)))
+    io = IoExecutor(60)
+    found = weakref.ref(io.run("a.tif", lambda: np.zeros(10)))
     wait_for(lambda: found() is None)
-    patience.end()
+    io.end()
 
 
 def test_not_more_than_some_threads_get_stuck(free: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cryofs.vfs.io_executor._MOST_STUCK", 3)
-    patience, threads = Patience(SOON), set()
+    io, threads = IoExecutor(SOON), set()
 
     def hang() -> None:
         threads.add(threading.get_ident())
@@ -113,27 +113,27 @@ def test_not_more_than_some_threads_get_stuck(free: threading.Event, monkeypatch
 
     for number in range(6):
         with pytest.raises(StuckError):
-            patience.run(f"{number}.tif", hang)
+            io.run(f"{number}.tif", hang)
     assert len(threads) == 3
     free.set()
-    wait_for(lambda: not patience._lost)
-    assert patience.run("0.tif", lambda: "fine") == "fine"
-    patience.end()
+    wait_for(lambda: not io._lost)
+    assert io.run("0.tif", lambda: "fine") == "fine"
+    io.end()
 
 
 def test_a_file_that_is_stuck_with_many_readers_is_one_file(
     free: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cryofs.vfs.io_executor._MOST_STUCK", 3)
-    patience = Patience(SOON)
+    io = IoExecutor(SOON)
     with ThreadPoolExecutor(6) as readers:
-        list(readers.map(lambda _: give_up(patience, "a.tif", free), range(6)))
-    assert patience.run("b.tif", lambda: "fine") == "fine"
-    patience.end()
+        list(readers.map(lambda _: give_up(io, "a.tif", free), range(6)))
+    assert io.run("b.tif", lambda: "fine") == "fine"
+    io.end()
 
 
 def test_who_waits_for_several_things_waits_no_longer(free: threading.Event) -> None:
-    patience, asked = Patience(SOON), []
+    io, asked = IoExecutor(SOON), []
 
     def hang(number: int) -> None:
         asked.append(number)
@@ -142,17 +142,17 @@ def test_who_waits_for_several_things_waits_no_longer(free: threading.Event) -> 
     def several() -> str:
         for number in range(5):
             with pytest.raises(StuckError):
-                patience.run(f"{number}.tif", partial(hang, number))
+                io.run(f"{number}.tif", partial(hang, number))
         return "in time"
 
-    assert patience.run("folder", several) == "in time", "it has time left to make something of it"
-    with patience.in_all():
-        give_up(patience, "5.tif", free)
+    assert io.run("folder", several) == "in time", "it has time left to make something of it"
+    with io.in_all():
+        give_up(io, "5.tif", free)
         with pytest.raises(StuckError):
-            patience.run("6.tif", partial(hang, 6))
+            io.run("6.tif", partial(hang, 6))
     assert asked == [0]
-    assert patience.run("6.tif", lambda: "fine") == "fine", "it was not given up: nobody had asked it"
-    patience.end()
+    assert io.run("6.tif", lambda: "fine") == "fine", "it was not given up: nobody had asked it"
+    io.end()
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_files_that_are_stuck_keep_no_other_one_waiting(
                 with pytest.raises(StuckError, match="gave no answer"):
                     one.result()
         free.set()
-        wait_for(lambda: not files._patience._stuck)
+        wait_for(lambda: not files._io._stuck)
         for name, data in originals.items():
             assert content(files, "/" + name) == data
     finally:
@@ -255,7 +255,7 @@ def test_a_stuck_file_is_one_file_in_all_views(
         waited.append(task.name)
         return True
 
-    monkeypatch.setattr(files._patience, "_give_up", give_up)
+    monkeypatch.setattr(files._io, "_give_up", give_up)
     try:
         for name in names:
             with pytest.raises(StuckError, match=stuck.partition(".")[0]):
@@ -288,7 +288,7 @@ def test_a_listing_waits_once_however_many_records_hang(
     try:
         for hanging in range(1, 4):
             assert [name for name, _ in files.names("/")] == [*originals, "foreign.mrc", "notes.txt"]
-            assert len(files._patience._stuck) == hanging, "one more that it waited for"
+            assert len(files._io._stuck) == hanging, "one more that it waited for"
         assert [name for name, _ in files.names("/")] == [*originals, "foreign.mrc.tif", "notes.txt"]
         assert files.attributes("/3.mrc").size == (place.with_name("session") / "3.mrc").stat().st_size
         with pytest.raises(StuckError):

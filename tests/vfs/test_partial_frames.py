@@ -1,7 +1,9 @@
-"""Readers of a few bytes get bands of a frame, those in order whole frames: the original's bytes, or an error."""
+"""Readers of a few bytes get row blocks of a frame, those in order whole frames: the original's bytes, or an error."""
 
 import shutil
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,17 @@ from cryofs.config.settings import Settings, Size
 from cryofs.errors import DamagedError
 from cryofs.formats.record import read_record
 from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.archived_counts import CountsMovie
 from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.movie import Movie
+from cryofs.movies.tiff import ForeignMovie
+from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.corpus.mutants import with_record
+from tests.foreign import write_tiff
 from tests.support import archive
 
-# frames of five bands, the last of them a few rows
+# frames of five row blocks, the last of them a few rows
 SHAPE = (1100, 1024)
 FRAMES = 3
 FRAME_BYTES = SHAPE[0] * SHAPE[1] * 4
@@ -27,7 +34,7 @@ NAMES = ("normalised.mrc", "packed.mrc", "floats.mrc")
 
 @pytest.fixture(name="session", scope="module")
 def session_of_tall_movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bands") / "session"
+    folder = tmp_path_factory.mktemp("blocks") / "session"
     folder.mkdir()
     rng = np.random.default_rng(0)
     write_movie(folder / "normalised.mrc", Detector.make(SHAPE, 900), 30)
@@ -35,6 +42,7 @@ def session_of_tall_movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "packed.mrc").write_bytes(header((FRAMES, 1100, 666), 101) + packed.tobytes())
     floats = rng.normal(size=(FRAMES, 1100, 77)).astype(">f4")
     (folder / "floats.mrc").write_bytes(header((FRAMES, 1100, 77), 2, byte_order=">") + floats.tobytes() + b"tail")
+    write_tiff(folder / "tiff.tif", rng.integers(0, 100, (FRAMES, 1100, 300), np.uint8), rowsperstrip=64)
     archive(folder, folder.with_name("archive"))
     return folder
 
@@ -47,20 +55,59 @@ def served(session: Path) -> Iterator[FileSystem]:
     made.stop()
 
 
+def blocks_of(movie: Movie, index: int) -> list[range]:
+    """The row blocks of a frame; asserts that they decode to its bytes."""
+    whole, row, blocks = movie.mrc_frame(index), 0, []
+    while row < movie.shape[1]:
+        block = movie.row_block(row)
+        assert block is not None
+        assert block.start == row
+        assert movie.row_block(block.stop - 1) == block
+        decoded = movie.read_frame(index, block).decode()
+        assert decoded.nbytes == movie.decoded_bytes(block)
+        size = len(block) * movie.row_bytes
+        assert movie.mrc_bytes(decoded, 0, size).tobytes() == whole[row * movie.row_bytes :][:size].tobytes()
+        row = block.stop
+        blocks.append(block)
+    return blocks
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_bands_are_pieces_of_the_frame(session: Path, name: str) -> None:
+def test_row_blocks_are_pieces_of_the_frame(session: Path, name: str) -> None:
     with ArchivedMovie(session.with_name("archive") / f"{name}.tif", GainLibrary()) as movie:
         for index in range(FRAMES):
-            whole, start = movie.raw_frame(index), 0
-            bands = []
-            while start < movie.layout.frame_bytes:
-                band = movie.band(start)
-                assert band is not None
-                assert movie.band(band.stop - 1) == band
-                assert movie.kept_band(index, band).tobytes() == whole[band.start : band.stop].tobytes()
-                start = band.stop
-                bands.append(band)
-            assert len(bands) == 5
+            assert len(blocks_of(movie, index)) == 5
+
+
+@pytest.mark.parametrize("row_bytes", [2 * SHAPE[1]])
+def test_row_blocks_of_counts_are_pieces_of_the_frame(session: Path, row_bytes: int) -> None:
+    with CountsMovie(ArchivedMovie(session.with_name("archive") / "normalised.mrc.tif", GainLibrary())) as movie:
+        assert movie.row_bytes == row_bytes
+        for index in range(FRAMES):
+            assert len(blocks_of(movie, index)) == 5
+
+
+@pytest.mark.parametrize(("rows_per_strip", "blocks"), [(1, 5), (100, 6), (256, 5), (300, 4), (1100, 0)])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", ">f4"])
+def test_row_blocks_of_tiff_movies_are_pieces_of_the_frame(
+    tmp_path: Path, rows_per_strip: int, blocks: int, dtype: str
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 100, (2, *SHAPE[:1], 40)).astype(dtype)
+    path = write_tiff(tmp_path / "x.tif", frames, rowsperstrip=rows_per_strip, byteorder=">" if dtype == ">f4" else "<")
+    with ForeignMovie(path) as movie:
+        if blocks:
+            assert len(blocks_of(movie, 1)) == blocks
+        else:
+            assert movie.row_block(0) is None
+
+
+def test_rows_that_are_not_whole_strips_are_refused(session: Path) -> None:
+    with ArchivedMovie(session.with_name("archive") / "normalised.mrc.tif", GainLibrary()) as movie:
+        block = movie.row_block(0)
+        assert block is not None
+        for rows in (range(block.start, block.stop - 1), range(block.start + 1, block.stop), range(5, 5)):
+            with pytest.raises(ValueError, match="not whole strips"):
+                movie.read_frame(0, rows)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -74,7 +121,60 @@ def test_here_and_there(session: Path, files: FileSystem, name: str) -> None:
         files.release(handle)
 
 
-def test_a_few_bytes_cost_a_band_and_reading_on_whole_frames(session: Path, files: FileSystem) -> None:
+def whole_file(movie: Movie) -> bytes:
+    with movie:
+        return movie.header + b"".join(movie.mrc_frame(index).tobytes() for index in range(movie.layout.frames))
+
+
+@pytest.mark.parametrize("name", ["/@counts/normalised.mrc", "/tiff.mrc"])
+def test_here_and_there_in_other_movies(session: Path, files: FileSystem, name: str) -> None:
+    folder = session.with_name("archive")
+    if name == "/tiff.mrc":
+        expected = whole_file(ForeignMovie(folder / "tiff.tif"))
+    else:
+        expected = whole_file(CountsMovie(ArchivedMovie(folder / "normalised.mrc.tif", GainLibrary())))
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        handle = files.open(name)
+        size, offset = int(rng.integers(1, 1 << 20)), int(rng.integers(0, len(expected)))
+        assert bytes(files.read(handle, size, offset)) == expected[offset : offset + size]
+        files.release(handle)
+
+
+@pytest.mark.parametrize("name", ["/@counts/normalised.mrc", "/tiff.mrc"])
+def test_a_few_bytes_of_other_movies_cost_a_row_block(files: FileSystem, name: str) -> None:
+    handle = files.open(name)
+    frame_bytes = (files.attributes(name).size - 1024) // (3 if name == "/tiff.mrc" else 30)
+    files.read(handle, 100, 1024 + frame_bytes + 5000)
+    files.read(handle, 100, 1024 + frame_bytes + 9000)
+    files.release(handle)
+    facts = files.facts()
+    assert facts["decodes"] == 1
+    assert 0 < facts["cached_bytes"] <= frame_bytes / 4
+
+
+def test_many_threads_read_one_open_file(session: Path, files: FileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = (session / "normalised.mrc").read_bytes()[: 1024 + 2 * FRAME_BYTES]
+    # all of them jump, so all get row blocks; threads take turns within a few calls
+    monkeypatch.setattr("cryofs.vfs.read_pattern.SEQUENTIAL_BYTES", 1 << 60)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    handle = files.open("/normalised.mrc")
+
+    def read(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for offset in rng.integers(1024, len(original) - 100, 200).tolist():
+            assert bytes(files.read(handle, 100, offset)) == original[offset : offset + 100]
+
+    try:
+        with ThreadPoolExecutor(8) as readers:
+            list(readers.map(read, range(8)))
+    finally:
+        sys.setswitchinterval(before)
+        files.release(handle)
+
+
+def test_a_few_bytes_cost_a_row_block_and_reading_on_whole_frames(session: Path, files: FileSystem) -> None:
     original = (session / "normalised.mrc").read_bytes()
     handle = files.open("/normalised.mrc")
     assert bytes(files.read(handle, 4096, 0)) == original[:4096]
@@ -87,7 +187,7 @@ def test_a_few_bytes_cost_a_band_and_reading_on_whole_frames(session: Path, file
         assert bytes(files.read(handle, step, offset)) == original[offset : offset + step]
     files.release(handle)
     facts = files.facts()
-    # 30 frames, and the bands that the first two megabytes took
+    # 30 frames, and the row blocks that the first two megabytes took
     assert 30 <= facts["decodes"] <= 30 + 3
     assert facts["read_ahead"] > 20
     # frames that are there already serve readers of a few bytes
@@ -103,7 +203,7 @@ def copy_of_archive(session: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("what", ["strip", "exceptions"])
-def test_all_that_a_band_is_made_of_is_compared_with_its_sum(session: Path, tmp_path: Path, what: str) -> None:
+def test_all_that_a_row_block_is_made_of_is_compared_with_its_sum(session: Path, tmp_path: Path, what: str) -> None:
     """What is stored stays as it is, and decodes; only its sum in the record is another."""
 
     def change(plain: dict[str, Any]) -> None:
@@ -117,19 +217,19 @@ def test_all_that_a_band_is_made_of_is_compared_with_its_sum(session: Path, tmp_
     path = copy_of_archive(session, tmp_path) / "normalised.mrc.tif"
     path.write_bytes(with_record(path.read_bytes(), change))
     with ArchivedMovie(path, GainLibrary()) as movie:
-        band = movie.band(0)
-        assert band is not None
-        assert movie.kept_band(0, band).size == len(band)
+        block = movie.row_block(0)
+        assert block is not None
+        assert movie.read_frame(0, block).decode().size == len(block) * movie.row_bytes
         with pytest.raises(DamagedError, match=r"frame 1: damaged"):
-            movie.kept_band(1, band)
+            movie.read_frame(1, block)
 
 
-def test_a_damaged_strip_costs_its_band_alone(session: Path, tmp_path: Path) -> None:
+def test_a_damaged_strip_costs_its_row_block_alone(session: Path, tmp_path: Path) -> None:
     original = (session / "normalised.mrc").read_bytes()
     place = copy_of_archive(session, tmp_path)
     path = place / "normalised.mrc.tif"
     with path.open("r+b") as file:
-        frame = read_record(file.fileno(), path.stat().st_size, "").frames[1]
+        frame = read_record(LocalFile(file.fileno(), "", is_owned=False)).frames[1]
         # the last strip holds the first rows
         file.seek(frame.offsets[-1] + frame.byte_counts[-1] // 2)
         byte = file.read(1)[0]
@@ -170,5 +270,5 @@ def test_more_readers_than_the_cache_holds_frames(session: Path) -> None:
         files.release(handle)
     files.stop()
     assert facts["cached_bytes"] <= facts["budget_bytes"]
-    # each frame in five bands, and a few whole ones at the beginning: nothing is decoded again and again
+    # each frame in five row blocks, and a few whole ones at the beginning: nothing is decoded again and again
     assert facts["decodes"] <= 28 * 5 + 28

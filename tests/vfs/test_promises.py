@@ -12,6 +12,7 @@ from cryofs.archive.adopt import adopt
 from cryofs.config.settings import Settings
 from cryofs.errors import DamagedError
 from cryofs.formats.record import read_record
+from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.corpus.mutants import with_record
 from tests.foreign import counts, serialem
@@ -91,7 +92,7 @@ def test_links_are_no_movies(place: Path, files: FileSystem) -> None:
 def test_counts_of_damaged_strips_are_not_given(place: Path, files: FileSystem) -> None:
     path = place / "a.mrc.tif"
     with path.open("r+b") as file:
-        frame = read_record(file.fileno(), path.stat().st_size, "").frames[0]
+        frame = read_record(LocalFile(file.fileno(), "", is_owned=False)).frames[0]
         file.seek(frame.offsets[0] + 10)
         file.write(b"damaged")
     with pytest.raises(DamagedError, match="frame 0"):

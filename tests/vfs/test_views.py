@@ -19,6 +19,7 @@ from cryofs.formats.record import read_record
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import state_of
 from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.page_cache_policy import Pages
@@ -56,7 +57,7 @@ def names(files: FileSystem, path: str) -> list[str]:
 
 def rendered(path: Path, **choices: object) -> bytes:
     with EerMovie(path, Rendering(**choices), EerGains()) as movie:  # type: ignore[arg-type]
-        return movie.header + b"".join(movie.raw_frame(index).tobytes() for index in range(movie.shape[0]))
+        return movie.header + b"".join(movie.mrc_frame(index).tobytes() for index in range(movie.shape[0]))
 
 
 def write_movie(path: Path, frames: int = 10, seed: int = 0) -> Path:
@@ -366,7 +367,7 @@ def test_what_cannot_be_opened_leaves_nothing_open(counted: Path, monkeypatch: p
     monkeypatch.setattr("cryofs.vfs.indexer.Surveyor._run", lambda _: None)
     path = counted / "Movies" / "0.mrc.tif"
     with path.open("r+b") as file:
-        header = read_record(file.fileno(), path.stat().st_size, "").header
+        header = read_record(LocalFile(file.fileno(), "", is_owned=False)).header
         file.seek(header.offset + 5)
         file.write(bytes(8))
     with serving(counted) as files:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cryofs.formats.eer.index import CODE_7BIT, EerIndex
 from cryofs.formats.tiff_directories import MAX_IMAGES, BrokenError
-from cryofs.storage.byte_source import read_up_to
+from cryofs.storage.byte_source import ByteSource
 
 _SIDE = 4096
 _FOOTER_BYTES = 24
@@ -18,17 +18,17 @@ _FOOTER_ERROR = b"ThermoFisherECComprERR00"
 _WORD_BYTES = 8
 
 
-def footer_index(descriptor: int, size: int) -> EerIndex:
-    """Index the frames of a file."""
+def footer_index(source: ByteSource) -> EerIndex:
+    """Index of the frames."""
     offsets: list[int] = []
     byte_counts: list[int] = []
     intact: list[bool] = []
-    end = size
+    end = source.size
     while end > 0:
         if len(offsets) >= MAX_IMAGES:
             raise BrokenError(f"more than {MAX_IMAGES} frames")
         start = end - _FOOTER_BYTES - _WORD_BYTES
-        tail = read_up_to(descriptor, _FOOTER_BYTES + _WORD_BYTES, start) if start >= 0 else b""
+        tail = source.read(_FOOTER_BYTES + _WORD_BYTES, start) if start >= 0 else b""
         if tail[_WORD_BYTES:] not in (_FOOTER_OK, _FOOTER_ERROR):
             raise BrokenError("not an EER file (neither TIFF, nor frames with footers)")
         count = _WORD_BYTES * struct.unpack_from("<q", tail)[0]

@@ -11,7 +11,7 @@ from cryofs.formats.eer import tiff_container
 from cryofs.formats.eer.footer_container import footer_index
 from cryofs.formats.eer.index import MAX_SIDE, EerIndex
 from cryofs.formats.tiff_directories import MAGICS, BrokenError
-from cryofs.storage.byte_source import fill, read_up_to
+from cryofs.storage.byte_source import ByteSource
 
 # More padding than any writer adds to a frame.
 _PADDING_BYTES = 4096
@@ -34,34 +34,25 @@ class EventStreams:
     ends: NDArray[np.int64]
 
 
-def read_index(descriptor: int, size: int, name: str) -> EerIndex:
+def read_index(source: ByteSource) -> EerIndex:
     """Index the frames of an EER file.
-
-    Parameters
-    ----------
-    descriptor : int
-        Open file.
-    size : int
-        Its size in bytes.
-    name : str
-        Name of the file in error messages.
 
     Raises
     ------
     FormatError
         If the file is not an EER file, or its directories are damaged. Damaged frames are not an error.
     """
-    head = read_up_to(descriptor, len(MAGICS[0]), 0)
+    head = source.read(len(MAGICS[0]), 0)
     try:
         if head in MAGICS:
-            return _checked(tiff_container.TiffContainer(descriptor, size, head).index())
-        return _checked(footer_index(descriptor, size))
+            return _checked(tiff_container.TiffContainer(source, head).index())
+        return _checked(footer_index(source))
     except BrokenError as error:
-        raise FormatError(f"{name}: {error}; copy the file again") from error
+        raise FormatError(f"{source.name}: {error}; copy the file again") from error
 
 
-def read_streams(descriptor: int, index: EerIndex, frames: Sequence[int], name: str) -> EventStreams:
-    """Read the event streams of selected frames, which must be intact.
+def read_streams(source: ByteSource, index: EerIndex, frames: Sequence[int]) -> EventStreams:
+    """Read the event streams of some frames, which must be intact.
 
     Raises
     ------
@@ -77,8 +68,10 @@ def read_streams(descriptor: int, index: EerIndex, frames: Sequence[int], name: 
         place = 8 * start
         for strip in range(int(index.first_strips[frame]), int(index.first_strips[frame + 1])):
             count = int(index.byte_counts[strip])
-            if fill(descriptor, target[place : place + count], int(index.offsets[strip])) < count:
-                raise ChangedError(f"{name}, frame {frame}: the file was truncated while it was open; open it again")
+            if source.read_into(target[place : place + count], int(index.offsets[strip])) < count:
+                raise ChangedError(
+                    f"{source.name}, frame {frame}: the file was cut short while it was open; open it again"
+                )
             place += count
     bits = 64 * starts[:-1].astype(np.int64)
     return EventStreams(words, bits, bits + 8 * sizes)

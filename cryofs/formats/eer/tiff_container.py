@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cryofs.formats.eer.index import CODE_7BIT, CODE_8BIT, EerIndex, EventCode
 from cryofs.formats.tiff_directories import BrokenError, Directory, TiffDirectories, check_strip_count, strips_inside
+from cryofs.storage.byte_source import ByteSource
 
 _MAX_METADATA_BYTES = 16 << 20
 
@@ -26,9 +27,9 @@ _CODE_IN_TAGS = 65002
 class TiffContainer:
     """The TIFF container of an open EER file."""
 
-    def __init__(self, descriptor: int, size: int, head: bytes):
-        self._size = size
-        self._directories = TiffDirectories(descriptor, size, head)
+    def __init__(self, source: ByteSource, head: bytes):
+        self._size = source.size
+        self._directories = TiffDirectories(source, head)
 
     def index(self) -> EerIndex:
         """Index the frames; images of other compressions are skipped."""

@@ -1,0 +1,44 @@
+"""Strips that are stored as they are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.codecs.codec import Codec, Compression, Encoder
+from cryofs.errors import DamagedError
+
+
+@dataclass(frozen=True)
+class Uncompressed(Codec):
+    """No compression (TIFF 1)."""
+
+    compression: ClassVar[Compression] = "none"
+    tags: ClassVar[tuple[int, ...]] = (1,)
+    most_expansion: ClassVar[int] = 1
+    compiled: ClassVar[Literal["no", "faster", "always"]] = "no"
+    decode_speed: ClassVar[float] = 50.0
+
+    @classmethod
+    def encoders(cls) -> Sequence[Encoder]:
+        """Return the only encoder."""
+        return (Encoder("none", cls(), encode, "any", cost=0),)
+
+    def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
+        """Copy the bytes."""
+        for stream, flat in zip(streams, flats, strict=True):
+            copy_bytes(stream, flat)
+
+
+def encode(strip: NDArray[Any]) -> bytes:
+    """Return the bytes of a strip."""
+    return strip.tobytes()
+
+
+def copy_bytes(data: bytes, flat: NDArray[np.uint8]) -> None:
+    """Copy a stored strip into `flat`; raise DamagedError if the sizes differ."""
+    if len(data) != len(flat):
+        raise DamagedError(f"a strip has {len(data)} bytes (expected {len(flat)})")
+    flat[:] = np.frombuffer(data, np.uint8)

@@ -1,0 +1,147 @@
+"""The file of an archived movie: its record, the strips of its frames, and the bytes around them.
+
+An archived file may be read by several threads at once.
+"""
+
+from cryofs.errors import ChangedError, DamagedError
+from cryofs.formats.mrc import MrcHeader
+from cryofs.formats.record import Blob, Frame, FrameVersion1, Record, read_blob, read_record
+from cryofs.formats.record_check import layout_of, page_layout_of
+from cryofs.movies.frame_decoder import FrameName
+from cryofs.storage.byte_source import LocalFile, missing_bytes
+from cryofs.storage.checksums import quick_sum
+
+_REMEDY = "restore the file from a backup"
+
+
+class ArchivedFile:
+    """An open archived movie, without any decoding.
+
+    Parameters
+    ----------
+    source : LocalFile
+        The TIFF file; closed with this object, or if it is not an archived movie.
+
+    Attributes
+    ----------
+    record : Record
+        What the file remembers of its original.
+    layout : Layout
+        Sizes of the original.
+    page_layout : PageLayout
+        Layout of the TIFF pages.
+
+    Raises
+    ------
+    DamagedError
+        The record is damaged or missing.
+    """
+
+    def __init__(self, source: LocalFile):
+        self.source = source
+        self.name = source.name
+        try:
+            self.record: Record = read_record(source)
+            self.layout = layout_of(self.record, self.name)
+            self.page_layout = page_layout_of(self.record)
+        except BaseException:
+            source.close()
+            raise
+        self._header: MrcHeader | None = None
+
+    @property
+    def header(self) -> MrcHeader:
+        """Parsed header of the original, which is read once."""
+        if self._header is None:
+            raw = self._blob(self.record.header)
+            frames, ny, nx = self.record.shape
+            self._header = MrcHeader(raw, self.record.byte_order, nx, ny, frames, self.record.mrc_mode)
+        return self._header
+
+    @property
+    def has_row_blocks(self) -> bool:
+        """Whether a part of a frame can be verified: records of version 1 have no checksum of each strip."""
+        return not isinstance(self.record.frames[0], FrameVersion1)
+
+    def read_strips(self, index: int, numbers: range) -> dict[int, bytes]:
+        """Return strips of a frame by their numbers, their checksums verified.
+
+        Decoders never see a damaged strip: some of them crash on one.
+        """
+        frame = self.record.frames[index]
+        self._check_claims(frame)
+        if isinstance(frame, FrameVersion1):
+            return self._read_frame_version_1(frame)
+        strips = {}
+        for number in numbers:
+            size, offset = frame.byte_counts[number], frame.offsets[number]
+            data = self.source.read(size, offset)
+            if len(data) < size:
+                raise missing_bytes(f"strip {number}", size, offset, len(data))
+            if quick_sum(data) != frame.strip_sums[number]:
+                raise DamagedError(f"checksum mismatch in strip {number}")
+            strips[number] = data
+        return strips
+
+    def read_trailing(self, size: int, offset: int) -> bytes:
+        """Return bytes after the last frame of the original; `offset` counts from there."""
+        pieces = []
+        start = 0
+        for blob in self.record.trailing:
+            if start < offset + size and offset < start + blob.size:
+                data = self._blob(blob)
+                pieces.append(data[max(offset - start, 0) : offset + size - start])
+            start += blob.size
+        return b"".join(pieces)
+
+    def frame_name(self, index: int) -> FrameName:
+        """Return the name of a frame in messages."""
+        return FrameName(self.name, index, _REMEDY)
+
+    def damaged(self, index: int, error: Exception) -> DamagedError:
+        """Return the error for a frame that cannot be read; raise ChangedError if the file was overwritten."""
+        self.check_unchanged()
+        return self.frame_name(index).damaged(error)
+
+    def check_unchanged(self) -> None:
+        """Raise ChangedError if the file was written to after it was opened."""
+        if not self.source.is_unchanged():
+            raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
+
+    def close(self) -> None:
+        """Release the file."""
+        self.source.close()
+
+    def _blob(self, blob: Blob) -> bytes:
+        try:
+            return read_blob(self.source, blob)
+        except DamagedError:
+            self.check_unchanged()
+            raise
+
+    def _read_frame_version_1(self, frame: FrameVersion1) -> dict[int, bytes]:
+        """Return all strips of a frame, which have one checksum together, or none in the oldest records."""
+        places = enumerate(zip(frame.byte_counts, frame.offsets, strict=True))
+        strips = {
+            number: self.source.read_exactly(size, offset, f"strip {number}") for number, (size, offset) in places
+        }
+        if frame.stored_sum is None:
+            # only the checksum of the decoded frame remains, which cannot tell damage from another file
+            self.check_unchanged()
+        elif quick_sum(b"".join(strips.values())) != frame.stored_sum:
+            raise DamagedError("checksum mismatch in its strips")
+        return strips
+
+    def _check_claims(self, frame: Frame) -> None:
+        """Raise DamagedError if the record claims what is impossible, before memory is allocated for it."""
+        layout = self.page_layout
+        sums = layout.strips if isinstance(frame, FrameVersion1) else len(frame.strip_sums)
+        if not len(frame.offsets) == len(frame.byte_counts) == sums == layout.strips:
+            raise DamagedError(f"its record names {len(frame.offsets)} strips instead of {layout.strips}")
+        if max(map(sum, zip(frame.offsets, frame.byte_counts, strict=True))) > self.source.size:
+            raise DamagedError("its strips lie beyond the end of the file")
+        stored = sum(frame.byte_counts)
+        if stored > min(self.source.size, layout.most_stored_bytes):
+            raise DamagedError(f"its strips take {stored} bytes, more than they can")
+        if layout.page_bytes > layout.codec.most_expansion * stored:
+            raise DamagedError(f"its strips cannot hold {layout.page_bytes} bytes")

@@ -1,0 +1,59 @@
+"""How an open file is read: from start to end, or in places.
+
+Threads: not locked. Several threads may read one open file; what is noted here only guides the cache and read-ahead.
+"""
+
+# Bytes that a reader must have read in order before whole frames are decoded for it. Until then it gets row blocks, as
+# do programs that read a header, or a few rows here and there.
+SEQUENTIAL_BYTES = 2 << 20
+# Requests of a sequential reader may overtake one another by so many bytes on their way.
+_OVERTAKING = 4 << 20
+
+
+class ReadPattern:
+    """What was read of an open file so far.
+
+    Parameters
+    ----------
+    frame_bytes : int
+        Size of a frame.
+    """
+
+    def __init__(self, frame_bytes: int):
+        self._frame_bytes = frame_bytes
+        self._end = 0
+        self._in_order = 0
+        self._served: dict[int, int] = {}
+        self._last_frame = -1
+        # frames read one after the other
+        self.steps = 0
+
+    def follow(self, offset: int, end: int) -> bool:
+        """Note a request; return False if the reader jumped."""
+        if goes_on := abs(offset - self._end) <= _OVERTAKING:
+            self._in_order += end - offset
+            self._end = max(self._end, end)
+        else:
+            self._in_order, self._end = end - offset, end
+        return goes_on
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether the reader has read enough in order to be given whole frames."""
+        return self._in_order > SEQUENTIAL_BYTES
+
+    def enter(self, index: int) -> bool:
+        """Note the frame of a request; return True if it is another one than before."""
+        if index == self._last_frame:
+            return False
+        self.steps = self.steps + 1 if index == self._last_frame + 1 else 0
+        self._last_frame = index
+        return True
+
+    def serve(self, index: int, count: int) -> bool:
+        """Note how many bytes of a frame were served; return True when all of them have been."""
+        served = self._served.pop(index, 0) + count
+        if served < self._frame_bytes:
+            self._served[index] = served
+            return False
+        return True
