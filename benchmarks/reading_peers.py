@@ -197,7 +197,7 @@ def _decode(paths: Sequence[Path]) -> float:
 
 def _decode_one(path: Path) -> None:
     with open_movie(path) as movie:
-        # as in a mount, memory that was used before takes the next frame
+        # reuse memory for the next frame, like a mount
         memory = np.empty(movie.decoded_bytes(), np.uint8)
         for index in range(movie.layout.frames):
             movie.read_frame(index).decode(memory)

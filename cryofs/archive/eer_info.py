@@ -80,7 +80,7 @@ def _count_events(file: LocalFile, index: EerIndex, jobs: int) -> NDArray[np.int
     def count(first: int) -> None:
         frames = np.flatnonzero(index.intact[first : first + _FRAMES_AT_ONCE]) + first
         streams = eer.read_streams(file, index, frames.tolist())
-        counted[frames] = eer_events.add_up(streams.words, streams.starts, streams.ends, *index.geometry, 1).events
+        counted[frames] = eer_events.sum_events(streams.words, streams.starts, streams.ends, *index.geometry, 1).events
 
     with ThreadPoolExecutor(jobs) as pool:
         for _ in pool.map(count, range(0, index.frames, _FRAMES_AT_ONCE)):

@@ -219,7 +219,7 @@ def _check_frame(
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
     try:
         # a decoder may crash on strips that are not those encoded
-        same = list(map(quick_sum, strips)) == frame.strip_sums
+        same = list(map(xxh3_checksum, strips)) == frame.strip_sums
         encoded = EncodedOriginal(name, decoder, dict(enumerate(strips)), packed, count, near)
         same = same and encoded.original_checksum(workers.scratch.take(decoder.piece_bytes)) == original_sum
     except CryofsError as error:

@@ -1,12 +1,12 @@
-"""The record: what an archived movie remembers of its original, after the last TIFF page of the same file.
+"""The record: metadata of the original file, stored after the last TIFF page of an archived movie.
 
 Layout of the end of the file::
 
     TIFF | blobs | record | footer
 
-The record is deflated JSON. The footer is the last 48 bytes, so that one read at the end of a file finds everything:
-magic (8 bytes), version and zero (uint32 each), offset and length of the record (uint64 each), its XXH3-128; all
-little-endian. No TIFF tag refers to any of it, so TIFF readers see no unknown tag.
+The record is deflated JSON. The footer is the last 48 bytes, so that one read at the end of a file locates everything:
+magic (8 bytes), version and zero (uint32 each), offset and length of the record (uint64 each), XXH3-128 of the record;
+all little-endian. No TIFF tag refers to it, so TIFF readers do not encounter unknown tags.
 """
 
 import struct
@@ -20,7 +20,7 @@ from cryofs.codecs.codec import Compression
 from cryofs.codecs.predictor import Predictor
 from cryofs.errors import DamagedError
 from cryofs.storage.byte_source import ByteSource, missing_bytes
-from cryofs.storage.checksums import quick_sum
+from cryofs.storage.checksums import xxh3_checksum
 
 # The version that is written. Records of all versions from 1 on are read.
 VERSION = 2
@@ -31,18 +31,18 @@ MARK = "archived by cryofs; record at the end of this file"
 
 _FOOTER = struct.Struct("<8sIIQQ16s")
 HEAD_BYTES = 4096
-# Size of the pieces in which the bytes after the last frame are stored; none is longer.
+# Largest piece in which the bytes after the last frame are stored.
 TRAILING_PIECE_BYTES = 16 << 20
-# Characters of a record for each byte of the file, at most: every strip and frame takes space in the TIFF directories,
-# too.
+# Largest number of characters of a record per byte of the file. Each strip and frame in a record also takes bytes in
+# the TIFF directories.
 _MOST_TEXT = 16
-# Characters of any record, at most, because a file may be sparse: enough for four million strips.
+# Largest record of any file, enough for four million strips; needed because a file may be sparse.
 _MAX_TEXT_BYTES = 256 << 20
-# Bytes that deflate adds to an incompressible blob, at most, besides its size.
+# A stored blob has at most twice its original size plus this many bytes.
 _BLOB_OVERHEAD = 1024
 
 
-# A number of bytes or items in a file, and permission bits.
+# Valid ranges of sizes and of permission bits.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 
@@ -169,7 +169,7 @@ class Record(msgspec.Struct, frozen=True):
     gain : Gain or None
         None if the pixels are the values.
     coder : str
-        The encoder of the strips; reading does not depend on it.
+        Name of the encoder of the strips; not needed for reading.
     rendered : Rendered or None
         Set if the movie was rendered from an EER file.
     adopted : Adopted or None
@@ -222,26 +222,26 @@ def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
 
 
 def deflated_size(data: bytes) -> int:
-    """Return the stored size of a blob."""
+    """Return the stored size of a blob of `data`."""
     return len(zlib_ng.compress(data))
 
 
 def inflate(stored: bytes) -> bytes:
-    """Return the bytes of a stored blob that is in memory."""
+    """Return the original bytes of a stored blob."""
     return bytes(zlib_ng.decompress(stored))
 
 
 def read_blob(source: ByteSource, blob: Blob) -> bytes:
-    """Read the bytes of a blob.
+    """Return the original bytes of a blob in a file.
 
     Raises
     ------
     DamagedError
-        They are missing, or do not match their checksum.
+        If they are missing, or do not match their checksum.
     """
     name = source.name
     if blob.offset + blob.stored > source.size:
-        raise DamagedError(f"{name}: a part of its record lies beyond its end; restore it from a backup")
+        raise DamagedError(f"{name}: a part of its record lies beyond the end of the file; restore it from a backup")
     if blob.stored > 2 * blob.size + _BLOB_OVERHEAD:
         raise DamagedError(
             f"{name}: invalid size of a part of its record (expected at most {2 * blob.size + _BLOB_OVERHEAD} bytes, "
@@ -261,19 +261,19 @@ def read_blob(source: ByteSource, blob: Blob) -> bytes:
 
 
 def encode_record(record: Record, offset: int) -> bytes:
-    """Return record and footer, to be stored at `offset`, the end of the file."""
+    """Return record and footer, to be written at `offset`, the end of the file."""
     body = zlib.compress(msgspec.json.encode(record))
     digest = bytes.fromhex(xxh3_checksum(body))
     return body + _FOOTER.pack(MAGIC, VERSION, 0, offset, len(body), digest)
 
 
 def is_archived(source: ByteSource) -> bool:
-    """Return True if cryofs wrote this file, even if it has been damaged.
+    """Return True if cryofs wrote this file, even if it is damaged now.
 
     Raises
     ------
     DamagedError
-        The file ends before its size, so this is unknown.
+        If the file is shorter than its size, which leaves the answer unknown.
     """
     size, name = source.size, source.name
     if size >= _FOOTER.size:
@@ -291,7 +291,7 @@ def read_record(source: ByteSource) -> Record:
     Raises
     ------
     DamagedError
-        The file is truncated or changed, or a newer cryofs wrote it.
+        If the file is truncated or changed, or a newer cryofs wrote it.
     """
     size, name = source.size, source.name
     footer = source.read(_FOOTER.size, max(size - _FOOTER.size, 0))
@@ -302,13 +302,13 @@ def read_record(source: ByteSource) -> Record:
     _, version, zero, offset, length, digest = _FOOTER.unpack(footer)
     if version not in _RECORD_TYPES:
         raise DamagedError(
-            f"{name}: its record has version {version}, this cryofs reads versions up to {VERSION}; use a newer cryofs"
+            f"{name}: unsupported version of its record (expected 1 to {VERSION}, got {version}); use a newer cryofs"
         )
     if zero or length > min(size, _MAX_TEXT_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: its footer is damaged; restore it from a backup")
     body = source.read_exactly(length, offset, f"{name}, its record")
-    if quick_sum(body) != digest.hex():
-        raise DamagedError(f"{name}: its record is damaged; restore it from a backup")
+    if xxh3_checksum(body) != digest.hex():
+        raise DamagedError(f"{name}: checksum mismatch in its record; restore it from a backup")
     try:
         text = zlib.decompressobj().decompress(body, min(_MOST_TEXT * size, _MAX_TEXT_BYTES))
         return msgspec.json.decode(text, type=_RECORD_TYPES[version])

@@ -47,7 +47,7 @@ def _invalid_field(record: Record, header: MrcHeader) -> str | None:
         return "an adopted TIFF with an extended header or trailing bytes"
     if (longest := max((blob.size for blob in record.trailing), default=0)) > TRAILING_PIECE_BYTES:
         return f"a piece of trailing bytes of {longest} bytes"
-    # pixels are at most twice as wide as values: those of 4-bit values, and float32 for float16
+    # stored pixels are at most twice as wide as values: uint8 for 4-bit values, float32 for float16
     if max(header.frame_bytes, page_layout_of(record).page_bytes // 2) > mrc.MAX_FRAME_BYTES:
         return f"frames of {header.ny} x {header.nx}"
     for number, frame in enumerate(record.frames):

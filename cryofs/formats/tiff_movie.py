@@ -27,7 +27,7 @@ _PHOTOMETRIC, _FILL_ORDER = 262, 266
 _OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _BYTE_COUNTS = 273, 277, 278, 279
 _RESOLUTION, _RESOLUTION_UNIT, _PREDICTOR, _FORMAT = 282, 296, 317, 339
 
-# White or black is zero: readers of movies take the numbers as they are. All others are no intensities.
+# WhiteIsZero and BlackIsZero; readers of movies ignore the difference. Other interpretations are not intensities.
 _INTENSITIES = (0, 1)
 _DTYPES = {(1, 8): "u1", (2, 8): "i1", (1, 16): "u2", (2, 16): "i2", (3, 32): "f4"}
 # Far more pixels than any camera has, and 16384 x 16384 pixels in float32; bounds the memory taken by invalid files.
@@ -87,7 +87,7 @@ class TiffIndex:
 
 
 def read_index(source: ByteSource) -> TiffIndex:
-    """Index of an open TIFF movie.
+    """Index an open TIFF movie.
 
     Raises
     ------
@@ -138,14 +138,14 @@ def _layout(directories: TiffDirectories, directory: Directory, order: str, name
         )
     kind = _DTYPES.get((one(_FORMAT, 1), one(_BITS, 1)))
     if kind is None:
-        raise NoMovieError(f"{name}: pixels of {one(_BITS, 1)} bits, format {one(_FORMAT, 1)}, are none of a movie's")
+        raise NoMovieError(f"{name}: unsupported TIFF pixel type ({one(_BITS, 1)} bits, format {one(_FORMAT, 1)})")
     codec = codec_of_tags(one(_COMPRESSION, 1), one(_PREDICTOR, 1))
     if codec is None:
-        found = f"compression {one(_COMPRESSION, 1)}, predictor {one(_PREDICTOR, 1)}"
-        raise NoMovieError(f"{name}: {found} is not read; known are none, LZW and deflate")
+        found = f"compression {one(_COMPRESSION, 1)} and predictor {one(_PREDICTOR, 1)}"
+        raise NoMovieError(f"{name}: unsupported TIFF compression (expected none, LZW or deflate, got {found})")
     dtype = np.dtype(order + kind)
     if not suits(codec.predictor, dtype):
-        raise NoMovieError(f"{name}: predictor {codec.predictor} does not go with {dtype.name}")
+        raise NoMovieError(f"{name}: unsupported TIFF predictor ({codec.predictor} with {dtype.name} pixels)")
     ny, nx = one(_HEIGHT), one(_WIDTH)
     if min(ny, nx) < 1:
         raise BrokenError(f"invalid image size ({ny} x {nx})")
@@ -153,7 +153,7 @@ def _layout(directories: TiffDirectories, directory: Directory, order: str, name
         raise NoMovieError(f"{name}: unsupported frame size ({ny} x {nx} pixels, {dtype.name}), larger than any camera")
     rows = min(one(_ROWS_PER_STRIP, ny), ny)
     if rows < 1:
-        raise BrokenError(f"strips of {rows} rows are absurd")
+        raise BrokenError(f"invalid strip height ({rows} rows)")
     return PageLayout(ny, nx, dtype, codec, rows, _pixel_size(directories, directory))
 
 
@@ -168,9 +168,12 @@ def _page(directories: TiffDirectories, directory: Directory, number: int, layou
         raise BrokenError(f"truncated, frame {number} lies beyond the end of the file")
     stored = sum(byte_counts.tolist())
     if stored > min(size, layout.most_stored_bytes):
-        raise BrokenError(f"frame {number} has strips of {stored} bytes, more than it can have")
+        raise BrokenError(
+            f"invalid size of the strips of frame {number} "
+            f"(at most {min(size, layout.most_stored_bytes)} bytes, got {stored})"
+        )
     if layout.page_bytes > layout.codec.most_expansion * stored:
-        raise BrokenError(f"frame {number} of {layout.ny} x {layout.nx} cannot come from {stored} bytes")
+        raise BrokenError(f"strips of frame {number} too short for {layout.ny} x {layout.nx} pixels ({stored} bytes)")
     return Page(offsets, byte_counts)
 
 

@@ -89,7 +89,7 @@ def widen(stored: NDArray[Any], values: NDArray[Any]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class ExceptionValues:
-    """Values of some rows that the counts do not give back; all positions ascend in the flattened rows.
+    """Values of some rows that counts do not reproduce. Positions are ascending indices into the flattened rows.
 
     Attributes
     ----------
@@ -110,12 +110,12 @@ class ExceptionValues:
 
     @classmethod
     def far(cls, positions: NDArray[np.int64], originals: NDArray[Any]) -> "ExceptionValues":
-        """Exceptions of which none is near."""
+        """Return far exceptions only."""
         return cls(positions, originals, np.empty(0, np.int64), np.empty(0, np.int8))
 
     @classmethod
     def joined(cls, parts: "Sequence[tuple[int, ExceptionValues]]") -> "ExceptionValues":
-        """Exceptions of neighbouring rows, each part with the flat index of its first value, in ascending order."""
+        """Return the exceptions of adjacent row blocks, given with the flat index of their first value, ascending."""
         return cls(
             np.concatenate([start + part.positions for start, part in parts]),
             np.concatenate([part.originals for _, part in parts]),
@@ -129,7 +129,7 @@ class ExceptionValues:
         return len(self.positions) + len(self.near)
 
     def within(self, start: int, end: int) -> "ExceptionValues":
-        """Those between two flat indices, as positions from the first of them on."""
+        """Return the exceptions between two flat indices, with positions relative to the first index."""
         far, near = (
             slice(*np.searchsorted(positions, (start, end)).tolist()) for positions in (self.positions, self.near)
         )

@@ -38,9 +38,9 @@ class Counts:
     Attributes
     ----------
     stored : ndarray, shape (rows, nx)
-        Page rows (reversed frame rows). At exceptions the rounded value, within the limits of the type.
+        Page rows (reversed frame rows). At exceptions, the value rounded and clipped to the limits of the type.
     exceptions : ExceptionValues
-        In the flattened frame rows.
+        Exceptions of the flattened frame rows.
     beyond : int
         Number of exceptions that are true counts outside the range of the stored type.
     lowest, highest : int

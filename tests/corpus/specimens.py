@@ -182,7 +182,7 @@ def _archived(folder: Path, name: str, original: bytes, coding: Coding, big: boo
 
 
 def whole(movie: Movie) -> bytes:
-    """All bytes of the MRC file."""
+    """Return all bytes of the MRC file."""
     frames = [movie.mrc_frame(index).tobytes() for index in range(movie.layout.frames)]
     return movie.header + b"".join(frames) + movie.read_trailing(1 << 30, 0)
 

@@ -202,7 +202,7 @@ def test_damaged_strips_are_never_decoded(place: Path, tmp_path: Path, monkeypat
     assert not met
     with open_movie(path) as movie, pytest.raises(DamagedError, match="frame 3"):
         movie.mrc_frame(3)
-    assert met, "strips that are whole are decoded by what was replaced here"
+    assert met, "intact strips are decoded by the replaced function"
 
 
 @pytest.mark.parametrize("part", ["pixels", "page directory", "record"])

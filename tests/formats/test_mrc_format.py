@@ -34,7 +34,7 @@ INT32 = st.integers(-(2**31), 2**31 - 1)
 
 
 def parse(data: bytes, size: int | None = None) -> MrcHeader:
-    """Header of a file with this content, which claims to have `size` bytes."""
+    """Parse the header of a file with this content and a reported size of `size` bytes."""
     with open_bytes(data, "movie.mrc", size) as source:
         return mrc.read_header(source)
 

@@ -19,7 +19,7 @@ Changes = tuple[NDArray[Any], NDArray[Any], ExceptionValues]
 
 @st.composite
 def changes(draw: st.DrawFn, size: int) -> Changes:
-    """Bits restored, bits wanted, and the exceptions that lead from the ones to the others."""
+    """Draw restored bits, original bits, and the exceptions that convert the former to the latter."""
     dtype = draw(st.sampled_from(BITS))
     top = np.iinfo(dtype).max
     restored = np.array(draw(st.lists(st.integers(0, top), min_size=size, max_size=size)), dtype)
@@ -44,7 +44,7 @@ def as_rows(bits: NDArray[Any]) -> NDArray[Any]:
 
 
 @given(sizes().flatmap(changes))
-def test_exceptions_are_put_back(given_ones: Changes) -> None:
+def test_exceptions_are_restored(given_ones: Changes) -> None:
     restored, wanted, exceptions = given_ones
     values = as_rows(restored)
     exceptions.put_back(values)
@@ -53,7 +53,7 @@ def test_exceptions_are_put_back(given_ones: Changes) -> None:
 
 
 @given(sizes().flatmap(changes), st.data())
-def test_parts_of_rows_are_put_back_alone(given_ones: Changes, data: st.DataObject) -> None:
+def test_exceptions_of_selected_rows_are_restored(given_ones: Changes, data: st.DataObject) -> None:
     restored, wanted, exceptions = given_ones
     rows = len(restored) // WIDTH
     first = data.draw(st.integers(0, rows)) * WIDTH
@@ -64,7 +64,7 @@ def test_parts_of_rows_are_put_back_alone(given_ones: Changes, data: st.DataObje
 
 
 @given(sizes().flatmap(changes), st.sets(st.integers(0, 6)))
-def test_parts_joined_are_the_whole(given_ones: Changes, cuts: set[int]) -> None:
+def test_joined_parts_equal_the_whole(given_ones: Changes, cuts: set[int]) -> None:
     restored, _, exceptions = given_ones
     ends = sorted({min(cut * WIDTH, len(restored)) for cut in cuts} | {len(restored)})
     starts = [0, *ends[:-1]]
@@ -86,7 +86,7 @@ def fields(exceptions: ExceptionValues) -> list[list[int]]:
     ]
 
 
-def test_positions_of_parts_begin_at_their_first_value() -> None:
+def test_positions_are_relative_to_the_first_selected_value() -> None:
     whole = ExceptionValues(
         np.array([2, 9, 10]), np.array([1, 2, 3], np.uint32), np.array([3, 9]), np.array([5, -5], "i1")
     )
@@ -100,7 +100,7 @@ def test_positions_of_parts_begin_at_their_first_value() -> None:
     ]
 
 
-def test_far_exceptions_alone() -> None:
+def test_far_exceptions_only() -> None:
     exceptions = ExceptionValues.far(np.array([1, 4]), np.array([0x3F800000, 0x7FC00001], np.uint32))
     values = np.zeros((2, 3), np.float32)
     exceptions.put_back(values)
@@ -109,7 +109,7 @@ def test_far_exceptions_alone() -> None:
 
 
 @pytest.mark.parametrize(("far", "near"), [([6], []), ([], [6]), ([5, 6], [1]), ([1], [5, 60])])
-def test_exceptions_beyond_the_frame_are_refused(far: list[int], near: list[int]) -> None:
+def test_exceptions_beyond_the_frame_raise_an_error(far: list[int], near: list[int]) -> None:
     exceptions = ExceptionValues(
         np.array(far, np.int64), np.ones(len(far), np.uint32), np.array(near, np.int64), np.ones(len(near), np.int8)
     )

@@ -53,7 +53,7 @@ def read_while_replaced(folder: Path, seconds: float, count: int, seed: int) -> 
             time.sleep(rng.uniform(0, 0.1))
         for reader in readers:
             try:
-                said, complaint = reader.communicate(timeout=2 * _SECONDS)
+                output, complaint = reader.communicate(timeout=2 * _SECONDS)
             except subprocess.TimeoutExpired:
                 figures.hung += 1
                 reader.kill()

@@ -19,7 +19,7 @@ _WORD_BYTES = 8
 
 
 def footer_index(source: ByteSource) -> EerIndex:
-    """Index of the frames."""
+    """Index the frames of a file."""
     offsets: list[int] = []
     byte_counts: list[int] = []
     intact: list[bool] = []

@@ -52,7 +52,7 @@ def read_index(source: ByteSource) -> EerIndex:
 
 
 def read_streams(source: ByteSource, index: EerIndex, frames: Sequence[int]) -> EventStreams:
-    """Read the event streams of some frames, which must be intact.
+    """Read the event streams of selected frames, which must be intact.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def read_streams(source: ByteSource, index: EerIndex, frames: Sequence[int]) -> 
             count = int(index.byte_counts[strip])
             if source.read_into(target[place : place + count], int(index.offsets[strip])) < count:
                 raise ChangedError(
-                    f"{source.name}, frame {frame}: the file was cut short while it was open; open it again"
+                    f"{source.name}, frame {frame}: the file was truncated while it was open; open it again"
                 )
             place += count
     bits = 64 * starts[:-1].astype(np.int64)
