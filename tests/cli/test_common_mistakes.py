@@ -174,7 +174,8 @@ MISTAKES = {
         "compress session -o new --gain session/0.mrc", ("session/0.mrc: no gain reference", "single frame of mode 2")
     ),
     "a gain that is no MRC": Mistake(
-        "compress session -o new --gain notes.txt", ("notes.txt: file too short for an MRC header (6 bytes)", "give an intact one")
+        "compress session -o new --gain notes.txt",
+        ("notes.txt: file too short for an MRC header (6 bytes)", "give an intact one"),
     ),
     "an EER gain that is not there": Mistake(
         "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain no.gain", ("no.gain: ", "give another")
@@ -208,7 +209,9 @@ MISTAKES = {
     ),
     "settings of a file": Mistake("config notes.txt", ("notes.txt: Not a directory", "name a folder")),
     "a movie for an archive": Mistake("mount session/0.mrc mnt", ("0.mrc: Not a directory", "name a folder")),
-    "no mountpoint": Mistake("mount archive nowhere", ("nowhere: mountpoint does not exist", "create the folder first")),
+    "no mountpoint": Mistake(
+        "mount archive nowhere", ("nowhere: mountpoint does not exist", "create the folder first")
+    ),
     "a file for a mountpoint": Mistake("mount archive notes.txt", ("notes.txt: not a folder", "as mountpoint")),
     "a mountpoint in the archive": Mistake(
         "mount archive archive/mnt",
@@ -216,7 +219,9 @@ MISTAKES = {
         Path("archive/mnt").mkdir,
     ),
     "an archive in the mountpoint": Mistake("mount archive .", (": contains the archive", "mount elsewhere")),
-    "archive and mountpoint swapped": Mistake("mount mnt archive", ("mnt: archive is empty", "cryofs mount ", "/archive ")),
+    "archive and mountpoint swapped": Mistake(
+        "mount mnt archive", ("mnt: archive is empty", "cryofs mount ", "/archive ")
+    ),
     "a size that is none": Mistake(
         "mount archive mnt --cache-size 4GX", ("cache_size", "invalid size '4GX'", "4GiB"), code=2
     ),

@@ -16,8 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.corpus.finding import Finding
 from tests.corpus.mutants import Mutant, mutants
-from tests.corpus.reading import Finding, examine
+from tests.corpus.reading import examine
 from tests.corpus.specimens import make_specimens
 
 # memory limit for reading a file of some kilobytes, in addition to that of the program
