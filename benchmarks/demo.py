@@ -103,7 +103,7 @@ def show_fractions(session: Path, mount: Path, name: str, grouping: int) -> None
     counted = first.reshape(SHAPE[0], upsampling, SHAPE[1], upsampling).sum(axis=(1, 3))
     if not np.array_equal(counted, expected):
         sys.exit(f"   {name}: the first fraction is not the sum of its frames")
-    print(f"      the first holds {first.sum()} electrons, each in the pixel where tifffile finds it")
+    print(f"      the first contains {first.sum()} electrons, in the same pixels as decoded by tifffile")
 
 
 def file_sha256(path: Path) -> str:

@@ -68,7 +68,7 @@ def run(command: Sequence[str | Path], folder: Path, keep_output: bool = True) -
 
 @contextlib.contextmanager
 def _watched(pid: int) -> Iterator[list[int]]:
-    """Sample the memory of a process and its children in bytes; yields the list of samples."""
+    """Sample the memory of a process and its children in the background; yield the list of samples in bytes."""
     found = [0]
     ended = threading.Event()
 

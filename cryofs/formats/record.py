@@ -140,7 +140,7 @@ class Adopted(msgspec.Struct, frozen=True):
     Attributes
     ----------
     gain : Gain or None
-        The gain reference closest to the movie. It is not applied, but its absence is reported.
+        The gain reference nearest to the movie in the folder tree. It is not applied, but its absence is reported.
     """
 
     name: str

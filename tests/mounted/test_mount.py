@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +15,13 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks.simulate import Detector, header
-from cryofs.compress.movie_task import CompressOptions
+from benchmarks.simulate import Detector
 from cryofs.formats.record import read_record
 from cryofs.fuse.control import is_mounted
 from cryofs.storage.byte_source import LocalFile
 from cryofs.system.resources import default_cache_size
-from tests.support import archive, cryofs, mounted, movie_values, same_tree, simulated
+from tests.mounted.helpers import copy_of_archive, facts_of
+from tests.support import archive, cryofs, mounted, same_tree, simulated
 
 pytestmark = [
     pytest.mark.mounted,
@@ -32,35 +30,6 @@ pytestmark = [
         reason="needs fuse3 and /dev/fuse",
     ),
 ]
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a session folder and its archive."""
-    folder = tmp_path_factory.mktemp("mounted") / "session"
-    for number in range(2):
-        simulated(folder / "Movies" / f"{number}.mrc", frames=20, seed=number)
-    special = movie_values(seed=5)
-    special[0, 0, :4] = [np.nan, -0.0, np.inf, -1]
-    tail = os.urandom(5000)
-    data = header(special.shape, 2, byte_order=">", extended=os.urandom(4096), kind=b"FEI1")  # type: ignore[arg-type]
-    (folder / "special.mrcs").write_bytes(data + special.astype(">f4").tobytes() + tail)
-    (folder / "spaces and ümlauts.mrc").write_bytes((folder / "Movies" / "0.mrc").read_bytes())
-    (folder / "notes.txt").write_text("300 kV")
-    (folder / "empty").write_bytes(b"")
-    (folder / "link").symlink_to("Movies/0.mrc")
-    (folder / "notes.txt").chmod(0o640)
-    # relatime does not update an access time in the future
-    os.utime(folder / "special.mrcs", ns=(2 * 10**18 + 1, 10**18 + 987654321))
-    (folder / "outside").symlink_to("/etc")
-    archive(folder, folder.with_name("archive"))
-    return folder
-
-
-@pytest.fixture
-def mount(session: Path, tmp_path: Path) -> object:
-    with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
-        yield place
 
 
 def free_port() -> int:
@@ -124,21 +93,6 @@ def test_a_metrics_port_is_a_number_or_text_in_the_file(session: Path, tmp_path:
     (place / "cryofs.toml").write_text(f"metrics = {quote}{port}{quote}\n")
     with mounted(place, tmp_path / "mnt"), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         assert b"cryofs_" in answer.read()
-
-
-def is_gone(pid: int) -> bool:
-    """Return True if a process has ended, even if its parent has not waited for it yet."""
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-def copy_of_archive(session: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(session.with_name("archive"), tmp_path / "archive", symlinks=True))
-
-
-def facts_of(mount: Path) -> dict[str, int]:
-    facts = json.loads(cryofs("stats", mount, "--json").stdout)
-    figures: dict[str, int] = facts["mount"]
-    return figures
 
 
 def test_stats_of_an_archive_below_its_own_mount(session: Path, tmp_path: Path) -> None:
@@ -300,25 +254,6 @@ def test_a_truncated_movie_is_listed_and_its_reading_an_error(session: Path, tmp
         assert (mount / "Movies" / "1.mrc").read_bytes() == (session / "Movies" / "1.mrc").read_bytes()
 
 
-def test_a_movie_replaced_while_open_keeps_its_content(session: Path, tmp_path: Path) -> None:
-    place = copy_of_archive(session, tmp_path)
-    with mounted(place, tmp_path / "mnt") as mount, (mount / "Movies" / "0.mrc").open("rb", buffering=0) as file:
-        (place / "Movies" / "1.mrc.tif").replace(place / "Movies" / "0.mrc.tif")
-        original = (session / "Movies" / "0.mrc").read_bytes()
-        assert os.pread(file.fileno(), 100_000, 500_000) == original[500_000:600_000]
-
-
-def test_new_movies_appear(session: Path, tmp_path: Path) -> None:
-    place = copy_of_archive(session, tmp_path)
-    with mounted(place, tmp_path / "mnt") as mount:
-        movie = simulated(tmp_path / "later.mrc", seed=9)
-        archive(movie, place)
-        deadline = time.monotonic() + 20
-        while not (mount / "later.mrc").exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert (mount / "later.mrc").read_bytes() == movie.read_bytes()
-
-
 def test_mounting_over_the_archive_itself(session: Path, tmp_path: Path) -> None:
     place = copy_of_archive(session, tmp_path)
     with mounted(place, place) as mount:
@@ -345,110 +280,6 @@ def test_a_nonempty_folder_is_not_hidden(session: Path, tmp_path: Path) -> None:
         cryofs("mount", source, place, *log, "-o", "nonempty")
         same_tree(session, place)
     assert (place / "mine.txt").read_text() == "mine"
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to bind mounts")
-def test_unmounting_one_of_several_mounts(session: Path, tmp_path: Path) -> None:
-    """Processes of bind mounts and of a mount under another mount continue to serve."""
-    source, other = session.with_name("archive"), tmp_path / "other"
-    other.mkdir()
-    with mounted(source, tmp_path / "mnt") as place:
-        subprocess.run(["mount", "--bind", place, other], check=True)
-        cryofs("umount", other)
-        assert not is_mounted(other)
-        assert (place / "notes.txt").read_text() == "300 kV"
-        subprocess.run(["mount", "--bind", place, other], check=True)
-        pid = facts_of(place)["pid"]
-        cryofs("umount", place)
-        assert not is_mounted(place)
-        assert (other / "notes.txt").read_text() == "300 kV"
-        subprocess.run(["mount", "--bind", other, place], check=True)
-        subprocess.run(["mount", "--bind", other, place], check=True)
-        cryofs("umount", place)
-        assert is_mounted(place)
-        cryofs("umount", other)
-    assert is_gone(pid)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a mount namespace")
-def test_unmounting_a_mount_that_another_namespace_shows_too(session: Path, tmp_path: Path) -> None:
-    with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
-        command = ["unshare", "-m", "sh", "-c", "echo; read x; exec cat notes.txt"]
-        inside = subprocess.Popen(command, stdin=-1, stdout=-1, cwd=place)
-        assert inside.stdout
-        inside.stdout.readline()
-        # a program whose working directory is in the mount of this namespace would keep it busy
-        cryofs("umount", place)
-        assert not is_mounted(place)
-        assert inside.communicate(b"\n")[0] == b"300 kV"
-        cryofs("mount", session.with_name("archive"), place, "--log-file", tmp_path / "log")
-
-
-def test_unmounting_right_after_mounting(session: Path, tmp_path: Path) -> None:
-    """The index stays valid at any state of the process."""
-    for _ in range(3):
-        with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
-            pid = int(os.getxattr(place, "user.cryofs.pid"))
-        assert is_gone(pid)
-        assert "WARNING" not in (tmp_path / "mnt.log").read_text()
-
-
-def test_unmounting_waits_for_the_process(session: Path, tmp_path: Path) -> None:
-    with mounted(session.with_name("archive"), tmp_path / "mnt") as mount:
-        pid = facts_of(mount)["pid"]
-    assert is_gone(pid)
-    assert not list((tmp_path / "mnt").iterdir())
-
-
-def test_a_busy_mount_is_not_forced(session: Path, mount: Path) -> None:
-    with (mount / "notes.txt").open():
-        done = cryofs("umount", mount, check=False)
-        assert done.returncode == 1
-        assert "fuser" in done.stderr
-    assert (mount / "notes.txt").read_text() == "300 kV"
-
-
-def test_a_stale_mount_is_reported_and_removed(session: Path, tmp_path: Path) -> None:
-    with mounted(session.with_name("archive"), tmp_path / "mnt") as mount:
-        os.kill(facts_of(mount)["pid"], signal.SIGKILL)
-        deadline = time.monotonic() + 20
-        while "stale mount" not in (done := cryofs("stats", mount, check=False)).stderr and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert done.returncode == 1
-        assert "cryofs umount" in done.stderr
-    assert not list((tmp_path / "mnt").iterdir())
-
-
-def test_mounting_removes_a_stale_mount_in_use(session: Path, tmp_path: Path) -> None:
-    with mounted(session.with_name("archive"), tmp_path / "mnt") as mount, (mount / "notes.txt").open():
-        os.kill(facts_of(mount)["pid"], signal.SIGKILL)
-        done = cryofs("mount", session.with_name("archive"), mount, "--log-file", tmp_path / "log")
-        assert "a dead mount" in done.stderr
-        assert (mount / "notes.txt").read_text() == "300 kV"
-
-
-def test_sigterm_unmounts(session: Path, tmp_path: Path) -> None:
-    place = tmp_path / "mnt"
-    place.mkdir()
-    cryofs("mount", session.with_name("archive"), place, "--log-file", tmp_path / "log")
-    os.kill(facts_of(place)["pid"], signal.SIGTERM)
-    deadline = time.monotonic() + 20
-    while is_mounted(place) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not list(place.iterdir())
-
-
-def test_a_foreground_mount_ends_with_success_on_sigterm(session: Path, tmp_path: Path) -> None:
-    place = tmp_path / "mnt"
-    place.mkdir()
-    command = [sys.executable, "-m", "cryofs", "mount", "-f", str(session.with_name("archive")), str(place)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 20
-        while not is_mounted(place) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert (place / "notes.txt").read_text() == "300 kV"
-        process.terminate()
-    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -507,77 +338,16 @@ def test_a_hangup_rescans_the_archive_and_keeps_the_mount(session: Path, mount: 
     movie = mount / "Movies" / "0.mrc"
     log = mount.with_suffix(".log")
     with movie.open("rb") as file:
-        looks = wait_for_looks(log, 1)
+        scans = wait_for_scans(log, 1)
         process.send_signal(signal.SIGHUP)
-        wait_for_looks(log, looks + 1)
+        wait_for_scans(log, scans + 1)
         assert file.read() == (session / "Movies" / "0.mrc").read_bytes()
     assert process.is_running()
     assert sorted(path.name for path in mount.iterdir()) == sorted(path.name for path in session.iterdir())
 
 
-def wait_for_looks(log: Path, number: int) -> int:
+def wait_for_scans(log: Path, number: int) -> int:
     """Wait until the log reports at least this many scans of the archive; return their number."""
-    while (looks := log.read_text().count(" movies, in ")) < number:
+    while (scans := log.read_text().count(" movies, in ")) < number:
         time.sleep(0.01)
-    return looks
-
-
-def replacement(session: Path, place: Path, *, same_time: bool = False) -> tuple[Path, bytes]:
-    """Return an archived movie with the size and gain of 0.mrc, outside the archive, and its original."""
-    other = simulated(session.parent / "other" / "0.mrc", frames=20, seed=77)
-    if same_time:
-        found = (session / "Movies" / "0.mrc").stat()
-        os.utime(other, ns=(found.st_atime_ns, found.st_mtime_ns))
-    made = place.with_name("other archive")
-    archive(other, made, CompressOptions(gain=place / "gain-reference.mrc", jobs=2))
-    return made / "0.mrc.tif", other.read_bytes()
-
-
-@pytest.mark.parametrize("same_time", [False, True])
-def test_readers_of_a_replaced_and_of_the_new_movie_in_parallel(session: Path, tmp_path: Path, same_time: bool) -> None:
-    place = copy_of_archive(session, tmp_path)
-    old = (session / "Movies" / "0.mrc").read_bytes()
-    stored, new = replacement(session, place, same_time=same_time)
-    with mounted(place, tmp_path / "mnt") as mount:
-        movie = mount / "Movies" / "0.mrc"
-        with movie.open("rb", buffering=0) as before:
-            assert os.pread(before.fileno(), 1 << 20, 0) == old[: 1 << 20]
-            stored.replace(place / "Movies" / "0.mrc.tif")
-            with movie.open("rb", buffering=0) as after:
-                assert os.pread(after.fileno(), len(new), 0) == new
-                assert os.pread(before.fileno(), len(old), 0) == old
-                assert os.pread(after.fileno(), len(new), 0) == new
-            assert movie.read_bytes() == new
-        assert movie.read_bytes() == new
-        assert np.array_equal(np.memmap(movie, np.uint8, "r"), np.frombuffer(new, np.uint8))
-
-
-def test_pages_are_kept_between_opens_of_the_same_file(session: Path, mount: Path) -> None:
-    movie = mount / "Movies" / "0.mrc"
-    first = movie.read_bytes()
-    reads = facts_of(mount)["bytes_read"]
-    assert movie.read_bytes() == first == (session / "Movies" / "0.mrc").read_bytes()
-    # a kernel that evicts pages requests them again
-    assert facts_of(mount)["bytes_read"] - reads < len(first) // 2
-
-
-def test_a_movie_overwritten_in_place_gives_old_bytes_or_errors(session: Path, tmp_path: Path) -> None:
-    place = copy_of_archive(session, tmp_path)
-    old = (session / "Movies" / "0.mrc").read_bytes()
-    stored, new = replacement(session, place)
-    with mounted(place, tmp_path / "mnt") as mount:
-        movie = mount / "Movies" / "0.mrc"
-        with movie.open("rb", buffering=0) as file:
-            assert os.pread(file.fileno(), 4096, 0) == old[:4096]
-            (place / "Movies" / "0.mrc.tif").write_bytes(stored.read_bytes())
-            answers = []
-            for offset in range(0, len(old), 1 << 17):
-                try:
-                    # fewer bytes if only some pages were available; the next read then fails
-                    assert old[offset:].startswith(os.pread(file.fileno(), 1 << 17, offset))
-                    answers.append(0)
-                except OSError as error:
-                    answers.append(error.errno or 0)
-        assert set(answers) <= {0, errno.ESTALE}
-        assert errno.ESTALE in answers
-        assert movie.read_bytes() == new
+    return scans

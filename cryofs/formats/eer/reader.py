@@ -89,5 +89,5 @@ def _checked(index: EerIndex) -> EerIndex:
     most = (total + 1) * max(code.long_bits, code.bits) + 8 * _PADDING_BYTES
     intact = index.intact & (fewest <= bits) & (bits <= most)
     if not intact.any():
-        raise BrokenError(f"no intact frame among {index.frames}, expected images of {index.ny} x {index.nx}")
+        raise BrokenError(f"no intact frames (expected images of {index.ny} x {index.nx} in {index.frames} frames)")
     return replace(index, intact=intact)
