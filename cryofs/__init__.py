@@ -1,4 +1,4 @@
-"""cryofs: cryo-EM movies stored small, shown to every tool as the original MRC files."""
+"""cryofs: lossless compression of cryo-EM movies, and a mount that presents the original MRC files to every tool."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ __version__ = VERSION
 
 
 def open(path: str | os.PathLike[str]) -> Movie:  # noqa: A001 - reads as cryofs.open
-    """Open a movie, archived (`X.mrc.tif`), plain (`X.mrc`) or a TIFF of another program, as the MRC file it is or was.
+    """Open a movie as an MRC file: archived (`X.mrc.tif`), plain (`X.mrc`), EER, or a TIFF movie of another program.
 
-    An EER file is opened as its fractions of 40 frames, as a mount shows it where nothing else is said;
-    `cryofs.movies.eer.EerMovie` takes other renderings.
+    An EER movie has fractions of 40 frames, the default of a mount; `cryofs.movies.eer.EerMovie` takes other options.
 
     Returns
     -------
     Movie
-        With ``header`` (bytes), ``shape`` (frames, ny, nx), ``dtype``, ``frame(k)`` and ``frames()``; a context
-        manager.
+        A context manager with ``header`` (bytes), ``shape`` (frames, ny, nx), ``dtype``, ``frame(k)`` and
+        ``frames()``.
 
     Raises
     ------
     FormatError
-        The file is no movie.
+        Not a movie.
     DamagedError
-        The file is an archived movie with a damaged record.
+        An archived movie with a damaged record.
     """
-    # the numerical libraries are loaded by those who need them, not by every command
+    # imported here so that commands which do not read movies start without NumPy and numba
     from cryofs.movies.registry import open_movie
 
     return open_movie(Path(path))

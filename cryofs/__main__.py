@@ -1,4 +1,4 @@
-"""`python -m cryofs` is the `cryofs` command."""
+"""Run the `cryofs` command as `python -m cryofs`."""
 
 from cryofs.cli import main
 

@@ -1,18 +1,18 @@
-"""The exceptions of cryofs. Each message names the file, the frame where there is one, and the remedy.
+"""Exceptions of cryofs. Each message names the file, the frame if there is one, and the fix.
 
-No errno stands here: `cryofs.fuse` alone knows how an exception looks to the kernel.
+They carry no errno: only `cryofs.fuse` translates exceptions for the kernel.
 """
 
 from typing import Any
 
 
 class CryofsError(Exception):
-    """Everything that cryofs raises on purpose.
+    """Base class of all exceptions that cryofs raises deliberately.
 
     Attributes
     ----------
     facts : dict
-        What a log tells of the event besides the message: file, frame, seconds.
+        Fields for a structured log besides the message: file, frame, seconds.
     """
 
     def __init__(self, *arguments: object):
@@ -21,19 +21,19 @@ class CryofsError(Exception):
 
 
 class FormatError(CryofsError, ValueError):
-    """A file is not of the format it claims, is truncated, or declares absurd sizes."""
+    """Not a file of the expected format, a truncated file, or one that declares invalid sizes."""
 
 
 class UnsupportedError(FormatError):
-    """An intact file of a kind that cryofs does not read."""
+    """A valid file of a type that cryofs does not read."""
 
 
 class DamagedError(CryofsError):
-    """An archived movie does not give back the original bytes that its record promises."""
+    """An archived movie does not reproduce the original bytes."""
 
 
 class GainError(CryofsError):
-    """A gain reference is missing, wrong, or of another size than the movie."""
+    """A gain reference is missing or wrong, or its size differs from the movie."""
 
 
 class ChangedError(CryofsError):
@@ -41,31 +41,31 @@ class ChangedError(CryofsError):
 
 
 class StuckError(CryofsError, TimeoutError):
-    """The storage below an archive gave no answer in time."""
+    """The storage of an archive did not respond in time."""
 
 
 class ArchiveError(CryofsError):
-    """A file could not be put into the archive, or taken out of it."""
+    """A file could not be archived or extracted."""
 
 
 class NotSmallerError(ArchiveError):
-    """A movie would take nearly as much space in the archive as its original does."""
+    """A movie would save too little space in the archive."""
 
 
 class FullDiskError(ArchiveError):
-    """The storage of the archive has no space left."""
+    """The storage of the archive is full."""
 
 
 class SettingsError(CryofsError, ValueError):
-    """An option or a line of cryofs.toml has no usable value."""
+    """An option or a line of cryofs.toml is invalid."""
 
 
 class UsageError(SettingsError):
-    """There is no such option, or it cannot be had with the others."""
+    """An option is unknown, invalid, or in conflict with another one."""
 
 
 class MountError(CryofsError):
-    """A mount could not be made or removed."""
+    """A mount could not be created or removed."""
 
 
 class DependencyError(CryofsError, ImportError):

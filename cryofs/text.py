@@ -1,11 +1,11 @@
-"""Text for people: names of files, which may hold any bytes but NUL, and numbers."""
+"""Text for users: file names, which may contain any byte except NUL, and numbers."""
 
 import re
 
-# Halves of surrogate pairs that do not stand for a byte of a file name.
+# Surrogates that do not represent a byte of a file name.
 _LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-# C0, DEL and C1 controls, line and paragraph separators, and marks that reverse the direction of writing: printed as
-# they are, they break a line, hide a part of a name, or move the cursor.
+# C0, DEL and C1 controls, line and paragraph separators, and bidirectional marks. Printed unescaped, they break a line,
+# hide part of a name, or move the cursor.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -20,12 +20,12 @@ def printable(text: str) -> str:
     return _CONTROL.sub(_escape, as_unicode(text))
 
 
-def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode("ascii")
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
 
 
 def size_text(count: float) -> str:
-    """Bytes for people: 2.28 GB."""
+    """Return a number of bytes with a unit, such as 2.28 GB."""
     for unit in _UNITS:
         if count < 1000 or unit == _UNITS[-1]:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.2f} {unit}"
@@ -34,5 +34,5 @@ def size_text(count: float) -> str:
 
 
 def percent(ratio: float | None) -> str:
-    """A ratio as a percentage."""
+    """Return a ratio as a percentage."""
     return "-" if ratio is None else f"{100 * ratio:.2f} %"

@@ -1,4 +1,4 @@
-"""Names of files as text: whatever they hold, one line of valid Unicode, without orders to a terminal."""
+"""File names as text: one line of valid Unicode without control characters."""
 
 import os
 import unicodedata
@@ -40,7 +40,7 @@ def test_any_text_becomes_one_line_of_unicode(text: str) -> None:
 
 
 @given(ANY_TEXT)
-def test_names_that_are_valid_stay_as_they_are(text: str) -> None:
+def test_printable_names_do_not_change(text: str) -> None:
     as_unicode(text).encode()
     if text.isprintable():
         assert printable(text) == as_unicode(text) == text

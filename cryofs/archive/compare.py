@@ -135,6 +135,9 @@ class _Run:
         self._note_scan()
         pairs = [*self._found.links, *self._found.files]
         self._listener.begin(sum(map(_size, pairs)))
+        if self._remover is not None:
+            for link in self._found.unmatched_links:
+                self._remover.hold(link)
         # while the files that they lead to are there
         for pair in self._found.links:
             self._note(self._comparer.compare_link(pair))

@@ -14,19 +14,32 @@ from cryofs.archive.restore import Extracted, Restorer
 from cryofs.archive.scan import Job, Kind, collect_archived, is_below
 from cryofs.archive.shown import restored_name
 from cryofs.archive.verify import Checked
-from cryofs.errors import ArchiveError
+from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.archive_names import is_reference_name
-from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.gain_library import GainLibrary, is_estimated
 from cryofs.storage import atomic_file
+from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.checksums import file_sha256
 
 
 @dataclass(frozen=True)
 class _Item:
-    """What is to be restored, with the target that it gets; `frames` is None for what is no archived movie."""
+    """A file, link or folder to restore, with its target.
+
+    Attributes
+    ----------
+    frames : int or None
+        Frames of an archived movie, None for everything else.
+    is_tiff : bool
+        Whether it is a TIFF movie of another program.
+    gain : str or None
+        SHA-256 of the gain reference that an archived movie needs, to which its original does not belong.
+    """
 
     job: Job
     frames: int | None = None
     is_tiff: bool = False
+    gain: str | None = None
 
 
 def extract(
@@ -41,7 +54,8 @@ def extract(
 ) -> Extracted:
     """Restore originals below a folder: movies from archived ones, with times and mode; other files are copied.
 
-    The archive's own gain references are left out, unless TIFF movies of other programs need them.
+    Gain references that cryofs estimated, or keeps for its own movies, are left out; those that came with TIFF movies
+    of other programs are restored.
     A file or link that exists already is left as it is if it is equal, and reported as failed if it is not. With
     `overwrite` it is replaced, once the restored file is complete and has the recorded SHA-256. An archived file is
     never replaced.
@@ -111,16 +125,31 @@ def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_It
                 items.append(_Item(job, is_tiff=isinstance(what, Foreign | Damaged)))
             else:
                 target = job.target.with_name(restored_name(job.target.name, what.record))
+                gain = what.record.gain.sha256 if what.record.gain else None
                 is_tiff = what.record.adopted is not None
-                items.append(_Item(replace(job, target=target), what.record.shape[0], is_tiff))
+                items.append(_Item(replace(job, target=target), what.record.shape[0], is_tiff, gain))
     return items
 
 
 def _needed(items: list[_Item]) -> list[_Item]:
-    """Without the archive's own gain references, unless there are TIFF movies of other programs, which need them."""
-    if any(item.is_tiff for item in items):
-        return items
-    return [item for item in items if item.job.kind is not Kind.FILE or not is_reference_name(item.job.source.name)]
+    """Return the items without gain references, apart from those that came with TIFF movies of other programs."""
+    has_tiff = any(item.is_tiff for item in items)
+    own = {item.gain for item in items}
+
+    def is_left_out(item: _Item) -> bool:
+        is_reference = item.job.kind is Kind.FILE and is_reference_name(item.job.source.name)
+        return is_reference and not (has_tiff and _came_with_movies(item.job.source, own))
+
+    return [item for item in items if not is_left_out(item)]
+
+
+def _came_with_movies(reference: Path, own: set[str | None]) -> bool:
+    """Return True if cryofs neither estimated a gain reference nor keeps it for its own movies."""
+    try:
+        with LocalFile.open(reference) as source:
+            return not is_estimated(source) and file_sha256(source) not in own
+    except (CryofsError, OSError):
+        return True  # restoring it reports the error
 
 
 def _beside_archived(items: list[_Item], folder: Path, checked: Checked, on_file: OnFile) -> list[_Item]:

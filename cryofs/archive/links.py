@@ -3,16 +3,12 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 from cryofs.archive.jobs import Job, Kind, Problem
 from cryofs.archive.walking import Link, Places, job_of, named, relative_link, unreadable, walk
+from cryofs.config.choices import LinkChoice
 from cryofs.errors import ArchiveError
 from cryofs.formats.archive_names import is_reference_name
-
-# What becomes of a link that would lead out of the archive: it is stored and reported as left out, what it leads to is
-# archived under its name, or it is stored and accepted.
-LinkChoice = Literal["report", "follow", "keep"]
 
 # As many links as Linux follows in one path.
 _MAX_HOPS = 40

@@ -65,6 +65,8 @@ class Scan:
         Links to folders whose content the archive holds in a folder of this name.
     archive_links : list of Path
         All symbolic links of the archive.
+    unmatched_links : list of Path
+        Symbolic links of SOURCE that are not compared, because the archive lacks them or has something else.
     """
 
     files: list[Pair] = field(default_factory=list)
@@ -75,6 +77,7 @@ class Scan:
     missing: list[Missing] = field(default_factory=list)
     failed: list[CryofsError] = field(default_factory=list)
     archive_links: list[Path] = field(default_factory=list)
+    unmatched_links: list[Path] = field(default_factory=list)
     source_folders: dict[tuple[int, int], Path] = field(default_factory=dict)
     archive_folders: dict[tuple[int, int], Path] = field(default_factory=dict)
 
@@ -149,6 +152,8 @@ class _Scanner:
         if is_own_name(name):
             reason = "names that begin with .cryofs- belong to cryofs and are not archived"
             self._found.missing.append(Missing(source, Side.ARCHIVE, reason))
+            if kind_of(state) is ShownKind.LINK:
+                self._found.unmatched_links.append(source)
         elif shown is None:
             yield from self._only_in_source(below, source, state, place.behind_link)
         else:
@@ -165,6 +170,8 @@ class _Scanner:
         if kind is ShownKind.FOLDER:
             yield _Folders(name, source, None, behind_link)
         else:
+            if kind is ShownKind.LINK:
+                self._found.unmatched_links.append(source)
             reason = "neither a file nor a folder" if kind is ShownKind.SPECIAL else ""
             self._found.missing.append(Missing(source, Side.ARCHIVE, reason))
 
@@ -185,6 +192,17 @@ class _Scanner:
             self._found.files.append(pair)
         else:
             self._found.unlike.append(pair)
+            if kind is ShownKind.LINK:
+                self._found.unmatched_links.append(pair.source)
+
+
+def is_one_inode(one: os.stat_result, other: os.stat_result) -> bool:
+    """Return True if two inodes are one, also as two mounts show it: overlays and NFS have a device of their own."""
+    if identity(one) == identity(other):
+        return True
+    # copies never share the change time
+    numbers = [(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) for found in (one, other)]
+    return numbers[0] == numbers[1]
 
 
 def identity(found: os.stat_result) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from cryofs.archive.pairs import Scan, identity
+from cryofs.archive.pairs import Scan, identity, is_one_inode
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError
 from cryofs.system.mount_table import Mount, is_remote, mount_of
@@ -36,7 +36,7 @@ def check_folders(source: Path, archive: Path, mounts: list[Mount]) -> None:
         raise ArchiveError(f"{place}: a cryofs mount shows an archive, not originals; {_OTHER_FOLDER}")
     for one, other in ((source, archive), (archive, source)):
         places = [_real(one), *_real(one).parents]
-        if identity(other.stat()) in [identity(place.stat()) for place in places]:
+        if any(is_one_inode(other.stat(), place.stat()) for place in places):
             raise ArchiveError(f"{one}: SOURCE and ARCHIVE overlap ({other}); {_OTHER_FOLDER}")
 
 

@@ -2,13 +2,14 @@
 
 import errno
 import os
+import stat
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cryofs.archive.pairs import Pair, identity
+from cryofs.archive.pairs import Pair, identity, is_one_inode
 from cryofs.archive.shown import Shown
 from cryofs.errors import ChangedError
 from cryofs.storage import write_lease
@@ -102,16 +103,23 @@ class Remover:
         self._leases_hold = leases_hold
         self._lock = threading.Lock()
         self._by_device: dict[int, bool] = {}
+        # what links that stay lead to: files and folders by device and inode, folders by path
         self._held: dict[tuple[int, int], Path] = {}
+        self._held_folders: dict[Path, Path] = {}
 
     def hold(self, link: Path) -> None:
-        """Keep the file that a link leads to, because the link stays."""
+        """Keep what a link leads to, because the link stays: a file, a folder with everything in it, further links."""
         try:
             found = link.stat()
+            further = list(_further_links(link))
         except OSError:
             return
         with self._lock:
-            self._held[identity(found)] = link
+            for inode in further:
+                self._held.setdefault(inode, link)
+            self._held.setdefault(identity(found), link)
+            if stat.S_ISDIR(found.st_mode) and (folder := self._folders.get(identity(found))):
+                self._held_folders.setdefault(folder, link)
 
     def prepare(self, guard: Guard) -> None:
         """Check that a file may be removed, before it is compared; it is under a lease afterwards where there is one.
@@ -121,12 +129,9 @@ class Remover:
         NotRemovedError
             It is the stored file itself, a link that stays leads to it, or another program has it open.
         """
-        if identity(guard.before) == identity(guard.stored.found):
+        if is_one_inode(guard.before, guard.stored.found):
             raise NotRemovedError(f"one file (inode) with {guard.stored.path}, so it was compared with itself")
-        with self._lock:
-            link = self._held.get(identity(guard.before))
-        if link is not None:
-            raise NotRemovedError(f"the link {link} leads to it and was not removed")
+        self._check_links(guard.pair.source, guard.before)
         if self._has_leases(guard.pair.source.parent, guard.before.st_dev):
             guard.take_lease()
 
@@ -146,10 +151,18 @@ class Remover:
 
     def remove_link(self, link: Path, before: os.stat_result) -> None:
         """Remove a symbolic link; errors as those of `remove_file`."""
+        self._check_links(link, before)
         self._remove(link, before)
 
     def remove_folder(self, folder: Path, before: os.stat_result) -> None:
-        """Remove a folder if it is empty and still the one that was found."""
+        """Remove a folder if it is empty and still the one that was found.
+
+        Raises
+        ------
+        NotRemovedError
+            Its parent was replaced, or a link that stays leads to it.
+        """
+        self._check_links(folder, before)
         parent = self._opened_parent(folder)
         try:
             if identity(os.stat(folder.name, dir_fd=parent, follow_symlinks=False)) == identity(before):
@@ -158,9 +171,20 @@ class Remover:
             pass
         except OSError as error:
             if error.errno not in _NOT_EMPTY:
-                raise
+                raise _naming(error, folder) from error
         finally:
             os.close(parent)
+
+    def _check_links(self, path: Path, found: os.stat_result) -> None:
+        """Raise NotRemovedError if a link that stays leads to a file or folder, or to a folder above it."""
+        with self._lock:
+            link = self._held.get(identity(found))
+            above = next((folder for folder in path.parents if folder in self._held_folders), None)
+        if link is not None:
+            raise NotRemovedError(f"the link {link} leads to it and was not removed")
+        if above is not None:
+            link = self._held_folders[above]
+            raise NotRemovedError(f"the link {link} leads to {above} and was not removed")
 
     def _remove(self, path: Path, before: os.stat_result) -> None:
         parent = self._opened_parent(path)
@@ -171,6 +195,8 @@ class Remover:
             os.unlink(path.name, dir_fd=parent)
         except FileNotFoundError as error:
             raise NotRemovedError("removed by another program") from error
+        except OSError as error:
+            raise _naming(error, path) from error
         finally:
             os.close(parent)
 
@@ -187,3 +213,17 @@ class Remover:
             if device not in self._by_device:
                 self._by_device[device] = self._leases_hold(folder)
             return self._by_device[device]
+
+
+def _naming(error: OSError, path: Path) -> OSError:
+    """Return an error that names a path instead of its last part."""
+    return OSError(error.errno, error.strerror, str(path))
+
+
+def _further_links(link: Path) -> Iterator[tuple[int, int]]:
+    """Yield device and inode of each link that a link, which leads somewhere, leads to on the way."""
+    while True:
+        link = link.parent / link.readlink()
+        if not link.is_symlink():
+            return
+        yield identity(link.lstat())

@@ -52,7 +52,10 @@ class Restorer:
             if not target.is_symlink() or target.readlink() != source.readlink():
                 raise _refused(target, f"it is not a link to {source.readlink()}")
             return False
-        atomic_file.copy_link(source, target)
+        if target.is_dir() and not target.is_symlink():
+            raise ArchiveError(f"{target}: a folder is in the way of a link; move it, or name another folder with -o")
+        with self._lists.replacing(target):
+            atomic_file.make_link(target, source.readlink(), overwrite=True)
         return True
 
     def file(self, source: Path, target: Path) -> bool:

@@ -10,8 +10,9 @@ from pathlib import Path
 from cryofs.archive.jobs import Job as Job
 from cryofs.archive.jobs import Kind as Kind
 from cryofs.archive.jobs import Problem as Problem
-from cryofs.archive.links import LinkChoice, resolved
+from cryofs.archive.links import resolved
 from cryofs.archive.walking import Link, Places, items_of, same_folder
+from cryofs.config.choices import LinkChoice
 from cryofs.errors import ArchiveError
 from cryofs.formats.archive_names import archived_name, fractions_name, is_eer_name, is_own_name, is_tiff_name
 from cryofs.storage.checksum_lists import LIST_NAME

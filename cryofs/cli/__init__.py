@@ -1,22 +1,21 @@
-"""The command line: one file a command, each parsing options, calling, printing.
+"""The command line: one module per command, which parses the options, calls the library and prints the result.
 
-Imports none of them by itself, so that the helper of mount(8) starts at once.
+This package imports none of them, to keep the start of the mount(8) helper fast.
 """
 
 import os
 import sys
 
 _STANDARD_STREAMS = (0, 1, 2)
-# NumPy would start a thread a core for linear algebra, which nothing here uses; workers inherit this.
+# OpenBLAS would start one thread per core on import, and cryofs does not use linear algebra; workers inherit this.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-
-# what shells call a command that Ctrl-C ended
+# the exit code that shells use for a command interrupted by Ctrl-C
 INTERRUPTED = 130
 
 
 def main() -> None:
-    """Entry point of the `cryofs` command."""
+    """Run the `cryofs` command and exit."""
     open_standard_streams()
     try:
         from cryofs.cli.app import run
@@ -29,10 +28,10 @@ def main() -> None:
 
 
 def open_standard_streams() -> None:
-    """Fill the places of standard streams that a daemon has closed, so that no file or pipe of ours gets them."""
+    """Open /dev/null for each closed standard stream, so that no other file gets its descriptor."""
     for descriptor in _STANDARD_STREAMS:
         try:
             os.fstat(descriptor)
         except OSError:
-            # takes the lowest number that is free
+            # open() returns the lowest free descriptor
             os.open(os.devnull, os.O_RDWR)

@@ -1,4 +1,4 @@
-"""`cryofs adopt`: records for TIFF movies of other programs, checksums for all other files."""
+"""`cryofs adopt`: add records to TIFF movies of other programs and checksums for all other files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,16 +15,17 @@ NAME = "adopt"
 def command(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", readable=False, help="Files, lists, or whole folders and archives."),
+        typer.Argument(metavar="PATH", readable=False, help="Files, .star or .lst lists, folders, or archives."),
     ],
-    jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Record checksums for files that cryofs did not archive, so that cryofs verify can check them.
+    """Record checksums of files from other programs.
 
-    Every file without a checksum gets a line in the checksum list of its folder, .cryofs-sha256. TIFF movies of other
-    programs get a record instead, behind the last byte of the file, where TIFF readers do not look; the pixels stay as
-    they are. Such a file is replaced in one step by its copy with the record, once that was read back whole.
+    This lets cryofs verify check files that cryofs did not write. Each file without a checksum gets a line in the
+    checksum list of its folder, .cryofs-sha256. TIFF movies of other programs get a record instead, appended to the
+    file, where TIFF readers ignore it; the pixels do not change. The file is replaced atomically by a copy with the
+    record, after the copy has been read back and checked.
 
     Example: cryofs adopt /archive/relion
     """
@@ -32,13 +33,13 @@ def command(
 
     with Reporter(unit="files") as reporter:
 
-        def tell(path: Path, error: Exception | None) -> None:
+        def report(path: Path, error: Exception | None) -> None:
             if error is None:
                 reporter.line(f"{path}: adopted")
             else:
                 reporter.error(error)
 
-        done = adopt(paths, jobs, tell, reporter.begin, reporter.advance)
+        done = adopt(paths, jobs, report, reporter.begin, reporter.advance)
     if as_json:
         print_json(vars(done))
     else:

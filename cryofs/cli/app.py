@@ -1,6 +1,6 @@
-"""The command line application: its commands, its exit codes, and how errors are printed.
+"""The command line application: commands, exit codes, and error output.
 
-Exit codes: 0 done, 1 some files failed (the others are done), 2 usage. Modules of the commands import what they need
+Exit codes: 0 success, 1 some files failed (all others are done), 2 invalid usage. Command modules import the library
 when they run, so that `cryofs umount` does not wait for numba.
 """
 
@@ -58,8 +58,8 @@ for module in COMMANDS:
     app.command(name=module.NAME)(module.command)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"cryofs {VERSION}")
         raise typer.Exit
 
@@ -70,26 +70,28 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Cryo-EM movies stored small, shown to every tool as the original MRC files.
+    """Compress cryo-EM movies losslessly, and mount the archive so that every tool reads the original MRC files.
 
-    Any command takes --debug, which shows where an error comes from.
+    Every command accepts --debug, which prints the traceback of an error.
+
+    Example: cryofs compress /data/session -o /archive/session && cryofs mount /archive/session /mnt/movies
     """
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command line; return its exit code."""
+    """Run a command and return its exit code."""
     debug = "--debug" in arguments
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # names of files may be no text, or none that the terminal knows
+            # file names may contain bytes that the encoding of the terminal lacks
             stream.reconfigure(errors="backslashreplace")
     try:
         if "" in arguments and mount.NAME not in arguments:
-            # as a path it would be the folder that the command runs in; a list of mount options may be empty
-            raise UsageError("an argument is empty; is a variable of the shell not set?")
+            # an empty path would mean the working directory; a list of mount options may be empty
+            raise UsageError("empty argument; check for an unset shell variable")
         return _run([argument for argument in arguments if argument != "--debug"])
     except BrokenPipeError:
-        # whoever read the output has heard enough; nothing more goes there, at the end of the process neither
+        # the reader closed the pipe; discard further output, including the flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (CryofsError, OSError) as error:
@@ -102,13 +104,14 @@ def run(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     code = 0
     try:
-        # compress prints the command that goes on with its work
+        # compress prints these arguments in the command that continues an interrupted run
         app(arguments, obj=arguments)
     except SystemExit as finished:
         code = finished.code if isinstance(finished.code, int) else 0
     if code == INTERRUPTED:
-        goes_on = "; what is done is kept, and --only-do-unfinished goes on" if compress.NAME in arguments[:1] else ""
-        print(f"cryofs: interrupted{goes_on}", file=sys.stderr)
+        is_compress = compress.NAME in arguments[:1]
+        hint = "; finished files are kept, continue with --only-do-unfinished" if is_compress else ""
+        print(f"cryofs: interrupted{hint}", file=sys.stderr)
     if sys.stdout is not None:
         sys.stdout.flush()
     return code

@@ -1,4 +1,4 @@
-"""`cryofs compare`: a folder against the archive that was made of it."""
+"""`cryofs compare`: compare a folder with its archive."""
 
 import threading
 from pathlib import Path
@@ -19,41 +19,38 @@ _MB = 10**6
 
 
 def command(
-    source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", readable=False, help="Folder that was archived, with its originals.")
-    ],
-    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", readable=False, help="Archive made of that folder.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", readable=False, help="Folder with the original files.")],
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", readable=False, help="Archive of that folder.")],
     remove_source: Annotated[
-        bool, typer.Option("--remove-source", help="Remove each source file that is equal and durable in the archive.")
+        bool, typer.Option("--remove-source", help="Remove each source file whose archived file is equal and on disk.")
     ] = False,
     trust_storage: Annotated[
         bool,
-        typer.Option(
-            "--trust-storage", help="With --remove-source: accept storage whose fsync does not guarantee anything."
-        ),
+        typer.Option("--trust-storage", help="With --remove-source: accept storage whose fsync guarantees nothing."),
     ] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Files to compare at a time.", show_default="all cores")] = (
-        usable_cores()
-    ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print figures and lists as JSON.")] = False,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Number of files compared in parallel.", show_default="all cores")
+    ] = (usable_cores()),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result, with lists of files, as JSON.")] = False,
 ) -> None:
-    """Compare a folder with its archive, byte for byte.
+    """Compare a folder with its archive.
 
-    Every file of SOURCE is compared with what a mount of ARCHIVE would show: content, size, time and mode, links,
-    empty folders. Archived movies are decoded with all checks. The exit code is 0 only if everything is equal.
+    Every file of SOURCE is compared byte for byte with the file that a mount of ARCHIVE shows: content, size, time,
+    mode, links and empty folders. Archived movies are decoded and checked. The exit code is 0 only if everything is
+    equal.
 
-    With --remove-source, each file that is equal is removed from SOURCE, after its archived file is on the disk and was
-    read back from there. Files that differ, changed meanwhile or are in use stay. The run may be killed and repeated.
+    With --remove-source, each equal file is removed from SOURCE after its archived file has been synced and read back
+    from the disk. Files that differ, have changed, or are in use are kept. An interrupted run can be repeated.
 
     Example: cryofs compare /data/session /archive/session
     """
     from cryofs.archive.compare import CompareOptions, compare
 
     if trust_storage and not remove_source:
-        raise typer.BadParameter("--trust-storage goes with --remove-source")
+        raise typer.BadParameter("--trust-storage requires --remove-source")
     options = CompareOptions(jobs, remove_source, trust_storage)
     with Reporter(unit="MB") as reporter:
-        done = compare(source, archive, options, _Listener(reporter))
+        done = compare(source, archive, options, _Progress(reporter))
     if as_json:
         print_json(_facts(done))
     else:
@@ -62,7 +59,7 @@ def command(
 
 
 def _facts(done: "Comparison") -> dict[str, Any]:
-    """Return figures, and lists of what they count unless that is as it should be."""
+    """Return the counts, and the lists of files that are not equal."""
     lists: dict[str, list[Any]] = {
         "differing": done.differing,
         "missing": done.missing,
@@ -71,12 +68,12 @@ def _facts(done: "Comparison") -> dict[str, Any]:
     }
     figures = {"equal": done.equal, "removed": done.removed, "not_in_source": done.not_in_source}
     figures["links_outside"] = done.links_outside
-    files = {name: [_entry(one) for one in found] for name, found in lists.items()}
+    files = {name: [_entry(finding) for finding in found] for name, found in lists.items()}
     return {**figures, **{name: len(found) for name, found in lists.items()}, "files": files}
 
 
-def _entry(one: "Finding | Missing") -> dict[str, str]:
-    return {name: as_unicode(str(value)) for name, value in vars(one).items()}
+def _entry(finding: "Finding | Missing") -> dict[str, str]:
+    return {name: as_unicode(str(value)) for name, value in vars(finding).items()}
 
 
 def _summary(done: "Comparison", remove_source: bool) -> str:
@@ -87,12 +84,12 @@ def _summary(done: "Comparison", remove_source: bool) -> str:
         if done.not_in_source:
             parts.append(f"{done.not_in_source} only in the archive")
     if done.links_outside:
-        parts.append(f"{done.links_outside} links lead out of the archive, which does not hold what they lead to")
+        parts.append(f"{done.links_outside} links lead out of the archive; their targets are not archived")
     return ", ".join(parts)
 
 
-class _Listener:
-    """Passes progress to a reporter, in whole megabytes."""
+class _Progress:
+    """Progress of a comparison, passed to a reporter in whole megabytes."""
 
     def __init__(self, reporter: Reporter):
         self._reporter = reporter

@@ -1,9 +1,8 @@
-"""`cryofs compress`: movies into an archive."""
+"""`cryofs compress`: compress movies into an archive."""
 
 import os
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,17 +10,21 @@ import typer
 
 from cryofs.cli import eer
 from cryofs.cli.output import Reporter, print_json
+from cryofs.config.choices import CompressionChoice, EerChoice, EerDtype, EerLeftover, NarrowChoice
 from cryofs.errors import FullDiskError, UsageError
 from cryofs.system.resources import usable_cores
 from cryofs.text import percent, printable, size_text
 
 if TYPE_CHECKING:
+    from cryofs.compress.plan import Coding
+    from cryofs.compress.summary import Summary
     from cryofs.movies.eer_rendering import Rendering
 
 NAME = "compress"
-_GO_ON = "--only-do-unfinished"
-# Figures that the summary shows if they are not 0, in its words.
-_OTHERS = {
+_CONTINUE = "--only-do-unfinished"
+_ALL_CORES = usable_cores()
+# Counts that the summary line includes if they are not 0, and their labels.
+_LABELS = {
     "unfinished": "not done",
     "replaced": "replaced",
     "copied": "copied",
@@ -31,154 +34,171 @@ _OTHERS = {
     "links_outside": "links that lead out",
 }
 
-
-class Compression(StrEnum):
-    """Codecs by name."""
-
-    AUTO = "auto"
-    LZW = "lzw"
-    DEFLATE = "deflate"
-    NONE = "none"
-
-
-class Narrow(StrEnum):
-    """Whether pixels of the TIFF may be narrower than the largest values."""
-
-    AUTO = "auto"
-    EXACT = "exact"
-    NEVER = "never"
-
-
-class Eer(StrEnum):
-    """What becomes of EER files."""
-
-    KEEP = "keep"
-    TIFF = "tiff"
+SourcesArgument = Annotated[
+    list[Path], typer.Argument(metavar="SOURCE", readable=False, help="Movies, folders, .star or .lst lists.")
+]
+ArchiveOption = Annotated[Path, typer.Option("-o", "--output", metavar="ARCHIVE", help="Folder of the archive.")]
+GainOption = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|none|FILE",
+        help="Gain reference: estimate it where needed, use none, or use a file or a folder of references.",
+    ),
+]
+CompressionOption = Annotated[
+    CompressionChoice,
+    typer.Option(help="TIFF codec; auto chooses the fastest of those within 1 % of the smallest."),
+]
+DeflateLevelOption = Annotated[
+    int | None,
+    typer.Option(min=0, max=9, help="Level of standard deflate, with --compression deflate."),
+]
+LineByLineOption = Annotated[
+    bool, typer.Option("--line-by-line", help="Write one row per TIFF strip, instead of 256 or more.")
+]
+NarrowOption = Annotated[
+    NarrowChoice,
+    typer.Option(
+        help="Pixel type of the TIFF: narrow, with rare larger values stored separately (auto); the narrowest that "
+        "holds all values (exact); as wide as the original (never)."
+    ),
+]
+UnfinishedOption = Annotated[bool, typer.Option(_CONTINUE, help="Skip files that are already in the archive.")]
+EerOption = Annotated[EerChoice, typer.Option("--eer", help="Copy EER files, or store their fractions as TIFF.")]
+FollowLinksOption = Annotated[
+    bool, typer.Option("--follow-links", help="Archive the targets of links that lead out of SOURCE.")
+]
+KeepLinksOption = Annotated[bool, typer.Option("--keep-links", help="Store links that lead out of SOURCE as links.")]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Exit with 1 if a movie was kept as a plain copy or a file looks damaged.")
+]
+VerboseOption = Annotated[bool, typer.Option("--verbose", help="Print a row for each frame of a gain estimate.")]
+JobsOption = Annotated[int, typer.Option(min=1, help="Number of cores to use.", show_default="all cores")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
 
 def command(
     context: typer.Context,
-    sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE...", readable=False, help="Movies, folders, .star or .lst lists.")
-    ],
-    archive: Annotated[Path, typer.Option("-o", "--output", metavar="ARCHIVE", help="Folder of the archive.")],
-    gain: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|none|FILE",
-            help="Gain reference: estimate it where needed, none, a file, or a folder of references.",
-        ),
-    ] = "auto",
-    compression: Annotated[
-        Compression, typer.Option(help="TIFF codec; auto takes the fastest of those that are smallest within 1 %.")
-    ] = Compression.AUTO,
-    deflate_level: Annotated[
-        int | None, typer.Option(min=0, max=9, help="Ordinary deflate of this level, with deflate.")
-    ] = None,
-    line_by_line: Annotated[
-        bool, typer.Option("--line-by-line", help="One row a TIFF strip, not 256 or more.")
-    ] = False,
-    narrow: Annotated[
-        Narrow,
-        typer.Option(
-            help="Pixels of the TIFF: as narrow as pays, rare larger values kept beside them (auto); "
-            "wide enough for all values (exact); as wide as the original's (never)."
-        ),
-    ] = Narrow.AUTO,
-    only_do_unfinished: Annotated[
-        bool, typer.Option("--only-do-unfinished", help="Pass over what the archive holds already.")
-    ] = False,
-    eer_files: Annotated[
-        Eer, typer.Option("--eer", help="Keep EER files, or store their fractions as TIFF instead.")
-    ] = Eer.KEEP,
+    sources: SourcesArgument,
+    archive: ArchiveOption,
+    gain: GainOption = "auto",
+    compression: CompressionOption = "auto",
+    deflate_level: DeflateLevelOption = None,
+    line_by_line: LineByLineOption = False,
+    narrow: NarrowOption = "auto",
+    only_do_unfinished: UnfinishedOption = False,
+    eer_files: EerOption = "keep",
     eer_grouping: eer.GroupingOption = None,
     eer_dose_per_fraction: eer.DoseOption = None,
     eer_upsampling: eer.UpsamplingOption = None,
     eer_dtype: eer.DtypeOption = None,
     eer_leftover: eer.LeftoverOption = None,
     eer_gain: eer.GainOption = None,
-    follow_links: Annotated[
-        bool,
-        typer.Option("--follow-links", help="Archive what links out of SOURCE lead to, under their names."),
-    ] = False,
-    keep_links: Annotated[
-        bool, typer.Option("--keep-links", help="Accept links that lead out of SOURCE as they are.")
-    ] = False,
-    strict: Annotated[
-        bool,
-        typer.Option("--strict", help="Exit with 1 if a movie would be kept as a plain copy, or a file looks damaged."),
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Print a row for each frame that goes into a gain estimate.")
-    ] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Cores to use.", show_default="all cores")] = usable_cores(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    follow_links: FollowLinksOption = False,
+    keep_links: KeepLinksOption = False,
+    strict: StrictOption = False,
+    verbose: VerboseOption = False,
+    jobs: JobsOption = _ALL_CORES,
+    as_json: JsonOption = False,
 ) -> None:
     """Compress movies losslessly into an archive.
 
-    Movies become TIFF files of electron counts (gain-normalised ones divided by their gain reference, which is
-    estimated first if the archive has none); everything else is copied. EER files are copied too, unless --eer tiff
-    asks for their fractions, which are smaller, but do not give the EER file back. Files called like movies that are
-    not, and movies that would not become 5 % smaller, are copied and named. Each file gets its final name only after
-    it was read back and compared with the original, so a run may be killed at any time and continued with
-    --only-do-unfinished.
+    Movies are stored as TIFF files of electron counts. Gain-normalised movies are divided by their gain reference,
+    which is estimated first if the archive has none. EER files and all files that are not movies are copied, and so are
+    movies that would not become 5 % smaller. With --eer tiff, EER files are replaced by their fractions, which are
+    smaller but do not restore the EER file. Each file is read back and compared with its original before it gets its
+    final name, so an interrupted run can be continued with --only-do-unfinished.
 
-    Links that lead out of SOURCE are stored as links and named, and the exit code is 1, unless --follow-links or
+    Links that lead out of SOURCE are stored as links and reported, and the exit code is 1, unless --follow-links or
     --keep-links is given.
 
     Example: cryofs compress /data/session -o /archive/session
     """
     from cryofs.compress.movie_task import CompressOptions
-    from cryofs.compress.plan import Coding
     from cryofs.compress.run import compress
 
     if follow_links and keep_links:
         raise UsageError("--follow-links and --keep-links are mutually exclusive; use only one")
-    if deflate_level is not None and compression is not Compression.DEFLATE:
-        raise typer.BadParameter("--deflate-level goes with --compression deflate")
-    choices: dict[str, Any] = {
-        "grouping": eer_grouping,
-        "dose_per_fraction": eer_dose_per_fraction,
-        "upsampling": eer_upsampling,
-        "dtype": eer_dtype and eer_dtype.value,
-        "keep_leftover": eer_leftover and eer_leftover is eer.Leftover.KEEP,
-        "gain": eer_gain and eer_gain.absolute(),
-    }
-    rendering = _rendering(eer_files, {name: value for name, value in choices.items() if value is not None})
     options = CompressOptions(
         gain=gain if gain in ("auto", "none") else Path(gain),  # type: ignore[arg-type]
-        coding=Coding(compression.value, deflate_level, line_by_line, narrow.value),
-        rendering=rendering,
+        coding=_coding(compression, deflate_level, line_by_line=line_by_line, narrow=narrow),
+        rendering=_rendering(
+            eer_files, eer_grouping, eer_dose_per_fraction, eer_upsampling, eer_dtype, eer_leftover, eer_gain
+        ),
         only_do_unfinished=only_do_unfinished,
         jobs=jobs,
         links="follow" if follow_links else "keep" if keep_links else "report",
         strict=strict,
     )
     with Reporter() as reporter:
-        summary = compress(sources, archive, options, _Listener(reporter, _going_on(context.obj), verbose=verbose))
-    facts: dict[str, Any] = {**vars(summary), "ratio": summary.ratio}
-    if as_json:
-        print_json(facts)
-    else:
-        others = "".join(f", {facts[name]} {words}" for name, words in _OTHERS.items() if facts[name])
-        print(
-            f"{summary.movies} movies, {summary.failed} failed, {summary.skipped} skipped{others}: "
-            f"{size_text(summary.original_bytes)} -> {size_text(summary.stored_bytes)} "
-            f"({percent(summary.ratio)}) in {summary.seconds:.1f} s"
-        )
+        progress = _Progress(reporter, _continuation(context.obj), verbose=verbose)
+        summary = compress(sources, archive, options, progress)
+    _print_summary(summary, as_json=as_json)
     left_out = summary.links_outside and options.links == "report"
     raise typer.Exit(1 if summary.failed or left_out or (strict and summary.suspect) else 0)
 
 
-def _going_on(arguments: list[str] | None) -> str:
-    """Return the command that goes on with a run."""
-    given = [argument for argument in arguments or sys.argv[1:] if argument != _GO_ON]
-    place = given.index("--") if "--" in given else len(given)
-    return " ".join(map(_quoted, ["cryofs", *given[:place], _GO_ON, *given[place:]]))
+def _coding(
+    compression: CompressionChoice, deflate_level: int | None, *, line_by_line: bool, narrow: NarrowChoice
+) -> "Coding":
+    from cryofs.compress.plan import Coding
+
+    if deflate_level is not None and compression != "deflate":
+        raise typer.BadParameter("--deflate-level requires --compression deflate")
+    return Coding(compression, deflate_level, line_by_line, narrow)
+
+
+def _rendering(
+    eer_files: EerChoice,
+    grouping: int | None,
+    dose_per_fraction: float | None,
+    upsampling: int | None,
+    dtype: EerDtype | None,
+    leftover: EerLeftover | None,
+    gain: Path | None,
+) -> "Rendering | None":
+    from cryofs.movies.eer_rendering import Rendering
+
+    options: dict[str, Any] = {
+        "grouping": grouping,
+        "dose_per_fraction": dose_per_fraction,
+        "upsampling": upsampling,
+        "dtype": dtype,
+        "keep_leftover": None if leftover is None else leftover == "keep",
+        "gain": gain and gain.absolute(),
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    if eer_files == "keep":
+        if given:
+            raise typer.BadParameter("the --eer-... options require --eer tiff; cryofs mount has them for EER files")
+        return None
+    if grouping is not None and dose_per_fraction is not None:
+        raise typer.BadParameter("--eer-grouping and --eer-dose-per-fraction are mutually exclusive; set only one")
+    return Rendering(**given)
+
+
+def _print_summary(summary: "Summary", *, as_json: bool) -> None:
+    facts: dict[str, Any] = {**vars(summary), "ratio": summary.ratio}
+    if as_json:
+        print_json(facts)
+        return
+    others = "".join(f", {facts[name]} {label}" for name, label in _LABELS.items() if facts[name])
+    print(
+        f"{summary.movies} movies, {summary.failed} failed, {summary.skipped} skipped{others}: "
+        f"{size_text(summary.original_bytes)} -> {size_text(summary.stored_bytes)} "
+        f"({percent(summary.ratio)}) in {summary.seconds:.1f} s"
+    )
+
+
+def _continuation(arguments: list[str] | None) -> str:
+    """Return the command that continues an interrupted run."""
+    given = [argument for argument in arguments or sys.argv[1:] if argument != _CONTINUE]
+    position = given.index("--") if "--" in given else len(given)
+    return " ".join(map(_quoted, ["cryofs", *given[:position], _CONTINUE, *given[position:]]))
 
 
 def _quoted(argument: str) -> str:
-    """Return an argument as a shell takes it, on one line whatever it holds."""
+    """Return an argument quoted for a shell, on one line even if it contains control characters."""
     if printable(argument) == argument:
         return shlex.quote(argument)
     escaped = "".join(
@@ -189,24 +209,12 @@ def _quoted(argument: str) -> str:
     return f"$'{escaped}'"
 
 
-def _rendering(eer_files: Eer, choices: dict[str, Any]) -> "Rendering | None":
-    from cryofs.movies.eer_rendering import Rendering
+class _Progress:
+    """Progress of a run on a reporter; `continuation` is the command that continues the run after a full disk."""
 
-    if eer_files is Eer.TIFF:
-        if "grouping" in choices and "dose_per_fraction" in choices:
-            raise typer.BadParameter("--eer-grouping and --eer-dose-per-fraction are mutually exclusive")
-        return Rendering(**choices)
-    if choices:
-        raise typer.BadParameter("the --eer-... options go with --eer tiff; a mount has the like for EER files kept")
-    return None
-
-
-class _Listener:
-    """Reports the progress of a run; `going_on` is the command that goes on after a full disk."""
-
-    def __init__(self, reporter: Reporter, going_on: str, *, verbose: bool):
+    def __init__(self, reporter: Reporter, continuation: str, *, verbose: bool):
         self._reporter = reporter
-        self._going_on = going_on
+        self._continuation = continuation
         self._verbose = verbose
 
     def begin(self, movies: int, frames: int) -> None:
@@ -228,6 +236,6 @@ class _Listener:
 
     def failed(self, name: Path, error: Exception) -> None:
         if isinstance(error, FullDiskError):
-            self._reporter.line(f"cryofs: {error}; make room, then run: {self._going_on}")
+            self._reporter.line(f"cryofs: {error}; free some space, then run: {self._continuation}")
         else:
             self._reporter.error(error)

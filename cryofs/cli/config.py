@@ -1,4 +1,4 @@
-"""`cryofs config`: the settings of an archive's mounts, and where each is from."""
+"""`cryofs config`: print the settings that mounts of an archive use, and the origin of each."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -15,8 +15,8 @@ NAME = "config"
 
 
 @dataclass(frozen=True)
-class _InForce:
-    """A setting: its value, where that is from, and the line of the file."""
+class _Setting:
+    """A setting: its value, its origin, and the line in the file."""
 
     value: Any
     origin: str
@@ -27,39 +27,39 @@ def command(
     archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.", readable=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print the settings as JSON.")] = False,
 ) -> None:
-    """Show each setting of an archive's mounts: what is in force, and whether by default or by cryofs.toml.
+    """Print the settings for mounts of an archive.
 
-    Options of cryofs mount override both.
+    Prints for each setting whether its value is the default or from cryofs.toml. Options of cryofs mount override both.
 
     Example: cryofs config /archive/session
     """
     check_archive(archive)
-    found = _in_force(archive)
+    found = _effective_settings(archive)
     if as_json:
-        print_json({name: asdict(one) for name, one in found.items()})
+        print_json({name: asdict(setting) for name, setting in found.items()})
         return
     width = max(map(len, found))
-    values = {name: _text(one.value) for name, one in found.items()}
+    values = {name: _text(setting.value) for name, setting in found.items()}
     widest = max(map(len, values.values()))
-    for name, one in found.items():
-        place = f"{one.origin}, line {one.line}" if one.line else one.origin
-        print(printable(f"{name:{width}}  {values[name]:{widest}}  {place}"))
+    for name, setting in found.items():
+        origin = f"{setting.origin}, line {setting.line}" if setting.line else setting.origin
+        print(printable(f"{name:{width}}  {values[name]:{widest}}  {origin}"))
 
 
-def _in_force(archive: Path) -> dict[str, _InForce]:
+def _effective_settings(archive: Path) -> dict[str, _Setting]:
     from cryofs.config.settings import FILE_NAME, Settings, load_settings, read_file
 
     settings = load_settings(archive, {})
     text = read_file(archive)
     found = {}
     for name in Settings.__struct_fields__:
-        # settings stand at the top level of the file, so each has a line that begins with its name
+        # all settings are top-level keys, so each has a line that begins with its name
         line = re.search(rf"""^[ \t]*["']?{name}["']?[ \t]*=""", text, re.MULTILINE)
         value = getattr(settings, name)
         if line is None:
-            found[name] = _InForce(value, "default")
+            found[name] = _Setting(value, "default")
         else:
-            found[name] = _InForce(value, FILE_NAME, text.count("\n", 0, line.start()) + 1)
+            found[name] = _Setting(value, FILE_NAME, text.count("\n", 0, line.start()) + 1)
     return found
 
 

@@ -1,4 +1,4 @@
-"""`cryofs doctor`: what is missing or slow here, and the remedy."""
+"""`cryofs doctor`: report problems of this machine, an archive or a mount, and how to fix them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,20 +19,23 @@ def command(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[ARCHIVE|MOUNTPOINT]", help="What to look at; without it, this machine.", readable=False
+            metavar="ARCHIVE|MOUNTPOINT",
+            help="Archive or mountpoint to check; by default this machine.",
+            readable=False,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Tell what is missing or slow, and the remedy: of this machine, of an archive, or of a mount.
+    """Check this machine, an archive or a mount.
 
-    Each finding is one line: ok, warning or problem. Exits with 1 if there is a problem.
+    Prints one line for each finding, which begins with ok, warning or problem and ends with the fix. The exit code is 1
+    if there is a problem.
 
     Example: cryofs doctor /archive/session
     """
     from cryofs.doctor.finding import Level
 
-    findings = _machine() if path is None else _of(path.absolute())
+    findings = _check_machine() if path is None else _check_path(path.absolute())
     problems = sum(finding.level is Level.PROBLEM for finding in findings)
     if as_json:
         warnings = sum(finding.level is Level.WARNING for finding in findings)
@@ -45,27 +48,29 @@ def command(
     raise typer.Exit(1 if problems else 0)
 
 
-def _machine() -> "list[Finding]":
+def _check_machine() -> "list[Finding]":
     from cryofs.doctor.administration import check_administration
-    from cryofs.doctor.finding import tried
+    from cryofs.doctor.finding import run_check
     from cryofs.doctor.machine import check_machine
     from cryofs.doctor.mounts import check_mounts
 
-    return [*check_machine(), *check_administration(), *tried("mounts", check_mounts)]
+    return [*check_machine(), *check_administration(), *run_check("mounts", check_mounts)]
 
 
-def _of(path: Path) -> "list[Finding]":
+def _check_path(path: Path) -> "list[Finding]":
     from cryofs.doctor.archive import check_archive, survey
     from cryofs.doctor.mounts import check_figures, check_mount
     from cryofs.fuse.control import is_mounted
 
     if not is_mounted(path):
         if not path.is_dir():
-            raise ArchiveError(f"{path}: no such archive or mountpoint; name a folder, or nothing for this machine")
+            raise ArchiveError(
+                f"{path}: no such archive or mountpoint; pass an existing one, or no argument to check this machine"
+            )
         return check_archive(path)
     findings, facts = check_mount(path)
     if facts is not None:
-        # the mount itself is the surest way to its archive, but a long one: a few files tell the size of frames
-        frame_bytes = survey(path / "@archive", folders=20, files_of_a_folder=2).largest_frame
+        # @archive reaches the archive even where its own path does not, but reads are slow: a small sample is enough
+        frame_bytes = survey(path / "@archive", folders=20, files_per_folder=2).largest_frame
         findings += check_figures(facts, frame_bytes)
     return findings

@@ -1,34 +1,20 @@
-"""Options on EER movies that several commands take."""
+"""Options for EER movies, shared by several commands."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
-# beyond any dose or pixel size
+from cryofs.config.choices import EerDtype, EerLeftover, EerUpsampling
+
+# above any real dose or pixel size
 _LARGEST = 1e6
-
-
-class Dtype(StrEnum):
-    """Pixel types of fractions."""
-
-    INT8 = "int8"
-    INT16 = "int16"
-    UINT16 = "uint16"
-    FLOAT32 = "float32"
-
-
-class Leftover(StrEnum):
-    """What becomes of frames that fill no fraction."""
-
-    DROP = "drop"
-    KEEP = "keep"
+_UPSAMPLINGS = {str(choice): choice for choice in get_args(EerUpsampling)}
 
 
 def _upsampling(text: str) -> int:
-    if text not in ("1", "2", "4"):
-        raise typer.BadParameter("1, 2 or 4 pixels a side of a detector pixel (what RELION calls 3 is 4 here)")
+    if text not in _UPSAMPLINGS:
+        raise typer.BadParameter(f"invalid value {text!r}; expected 1, 2 or 4 (what RELION calls 3 is 4 here)")
     return int(text)
 
 
@@ -38,40 +24,53 @@ def _positive(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value <= _LARGEST:
-        raise typer.BadParameter(f"{text!r} is no number above 0")
+        raise typer.BadParameter(f"invalid value {text!r}; expected a number above 0")
     return value
 
 
 GroupingOption = Annotated[
-    int | None, typer.Option("--eer-grouping", min=1, help="EER frames in a fraction.", show_default="40")
+    int | None, typer.Option("--eer-grouping", min=1, help="EER frames per fraction.", show_default="40")
 ]
 DoseOption = Annotated[
     float | None,
-    typer.Option("--eer-dose-per-fraction", metavar="D", parser=_positive, help="Group by dose instead, in e/A^2."),
+    typer.Option(
+        "--eer-dose-per-fraction",
+        metavar="D",
+        parser=_positive,
+        help="Set the grouping by the dose of a fraction, in e/A^2.",
+    ),
 ]
 PixelSizeOption = Annotated[
     float | None,
     typer.Option(
-        "--pixel-size", metavar="A", parser=_positive, help="Pixel size of an EER movie, if its metadata lack it."
+        "--pixel-size", metavar="A", parser=_positive, help="Pixel size in A of an EER movie whose metadata lack it."
     ),
 ]
 TotalDoseOption = Annotated[
     float | None,
     typer.Option(
-        "--dose", metavar="D", parser=_positive, help="Dose of an EER movie in e/A^2, if its metadata lack it."
+        "--dose", metavar="D", parser=_positive, help="Total dose in e/A^2 of an EER movie whose metadata lack it."
     ),
 ]
 UpsamplingOption = Annotated[
     int | None,
-    typer.Option("--eer-upsampling", metavar="1|2|4", parser=_upsampling, help="Pixels a side of a detector pixel."),
+    typer.Option(
+        "--eer-upsampling",
+        metavar="|".join(_UPSAMPLINGS),
+        parser=_upsampling,
+        help="Rendered pixels per detector pixel and axis.",
+    ),
 ]
 DtypeOption = Annotated[
-    Dtype | None, typer.Option("--eer-dtype", help="Pixel type of EER fractions.", show_default="int16")
+    EerDtype | None, typer.Option("--eer-dtype", help="Pixel type of EER fractions.", show_default="int16")
 ]
 LeftoverOption = Annotated[
-    Leftover | None, typer.Option("--eer-leftover", help="EER frames that fill no fraction.", show_default="drop")
+    EerLeftover | None,
+    typer.Option("--eer-leftover", help="Last EER frames, which do not fill a fraction.", show_default="drop"),
 ]
 GainOption = Annotated[
     Path | None,
-    typer.Option("--eer-gain", metavar="FILE", help="Gain reference of EER movies; .gain multiplies, MRC divides."),
+    typer.Option(
+        "--eer-gain", metavar="FILE", help="Gain reference of EER movies: a .gain file multiplies, an MRC file divides."
+    ),
 ]

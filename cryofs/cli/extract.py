@@ -1,4 +1,4 @@
-"""`cryofs extract`: originals back out of an archive, without a mount."""
+"""`cryofs extract`: restore original files from an archive without a mount."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,17 +14,19 @@ NAME = "extract"
 
 def command(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", readable=False, help="Archived movies, lists, or whole archives.")
+        list[Path],
+        typer.Argument(metavar="FILE", readable=False, help="Archived movies, .star or .lst lists, or archives."),
     ],
-    folder: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the originals go.")],
-    jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
+    folder: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for the original files.")],
+    jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist in FOLDER, also those that differ.")
+        bool, typer.Option("--overwrite", help="Replace files in FOLDER even if they differ.")
     ] = False,
 ) -> None:
-    """Restore original files, byte for byte, with their times and modes.
+    """Restore original files from an archive.
 
-    A file that FOLDER has already is left as it is if its bytes are equal, and reported as failed if they differ.
+    Files are restored byte for byte, with their times and modes. A file that exists in FOLDER is kept if it is equal,
+    and reported as failed if it differs.
 
     Example: cryofs extract /archive/session -o /data/session
     """
@@ -32,13 +34,13 @@ def command(
 
     with Reporter() as reporter:
 
-        def tell(path: Path, error: Exception | None) -> None:
+        def report(path: Path, error: Exception | None) -> None:
             if error is None:
                 reporter.line(f"{path}: restored")
             else:
                 reporter.error(error)
 
-        done = extract(files, folder, jobs, tell, reporter.begin, reporter.advance, overwrite=overwrite)
+        done = extract(files, folder, jobs, report, reporter.begin, reporter.advance, overwrite=overwrite)
     unchanged = f", {done.unchanged} unchanged" if done.unchanged else ""
     print(
         f"{done.movies} movies ({size_text(done.original_bytes)}) and {done.files} other files{unchanged}, "

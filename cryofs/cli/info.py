@@ -1,4 +1,4 @@
-"""`cryofs info`: what a movie file holds."""
+"""`cryofs info`: print format, size and savings of a movie."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +14,15 @@ NAME = "info"
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="A movie, archived or plain.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="Movie, archived or not.")],
     pixel_size: eer.PixelSizeOption = None,
     dose: eer.TotalDoseOption = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Show format, size and savings of a movie; of an EER movie also its real frames, its dose and fitting groupings.
+    """Print format, size and savings of a movie.
+
+    For an EER movie, also prints the number of raw frames, the dose and suitable groupings.
 
     Example: cryofs info /archive/session/movie.mrc.tif
     """

@@ -1,107 +1,102 @@
-"""`cryofs mount`: an archive as its original files."""
+"""`cryofs mount`: mount an archive as its original files."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from cryofs.cli import eer
+from cryofs.system.logs import Format, Level, set_up
 from cryofs.system.paths import check_archive
 from cryofs.system.resources import default_cache_size
 from cryofs.text import printable, size_text
 
+if TYPE_CHECKING:
+    from cryofs.config.mount_options import MountOptions
+    from cryofs.config.settings import Settings
+
 NAME = "mount"
-_CACHE_DEFAULT = f"a quarter of the usable memory, up to 16GiB; here {size_text(default_cache_size())}"
+_CACHE_DEFAULT = f"a quarter of the usable memory, at most 16GiB; here {size_text(default_cache_size())}"
+_LOG_DEFAULT = "~/.local/state/cryofs/*.log; for root /var/log/cryofs/*.log"
 
-
-class LogLevel(StrEnum):
-    """How important an event is."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class LogFormat(StrEnum):
-    """How an event is written."""
-
-    TEXT = "text"
-    JSON = "json"
+ArchiveArgument = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.", readable=False)]
+MountpointArgument = Annotated[
+    Path, typer.Argument(metavar="MOUNTPOINT", help="Empty folder to mount on.", readable=False)
+]
+ForegroundOption = Annotated[bool, typer.Option("-f", "--foreground", help="Run in the foreground.")]
+ListOption = Annotated[
+    str,
+    typer.Option(
+        "-o",
+        metavar="OPTIONS",
+        help="Mount options, separated by commas: allow_other, uid=, gid=, umask=, nonempty, other FUSE options, and "
+        "each option below by its name, for example cache_size=8GiB.",
+    ),
+]
+CacheSizeOption = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Memory for decoded frames.", show_default=_CACHE_DEFAULT),
+]
+JobsOption = Annotated[int | None, typer.Option(min=1, help="Number of decoding threads.", show_default="all cores")]
+ReadaheadOption = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Kernel read-ahead; only root can set it.", show_default="1MiB")
+]
+MetricsOption = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Serve metrics for Prometheus at PORT or HOST:PORT.")
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS", help="Time after which a read fails if storage does not respond.", show_default="60"
+    ),
+]
+ApplyGainOption = Annotated[
+    bool | None, typer.Option("--eer-apply-gain", help="Multiply fractions with the gain, as float32.")
+]
+LogFileOption = Annotated[Path | None, typer.Option(help="Log file of a background mount.", show_default=_LOG_DEFAULT)]
+LogLevelOption = Annotated[Level | None, typer.Option(help="Lowest severity to log.", show_default="info")]
+LogFormatOption = Annotated[
+    Format | None, typer.Option(help="Log lines of text, or one JSON object per line.", show_default="text")
+]
+ReadyOption = Annotated[int | None, typer.Option(hidden=True)]
 
 
 def command(
-    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.", readable=False)],
-    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", help="Empty folder to mount on.", readable=False)],
-    foreground: Annotated[bool, typer.Option("-f", "--foreground", help="Serve in this process.")] = False,
-    options: Annotated[
-        str,
-        typer.Option(
-            "-o",
-            metavar="OPTIONS",
-            help="Mount options, separated by commas: allow_other, uid=, gid=, umask=, nonempty, others of "
-            "FUSE, and each of the options below by its name, as in cache_size=8GiB.",
-        ),
-    ] = "",
-    cache_size: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Decoded frames kept in memory.", show_default=_CACHE_DEFAULT),
-    ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="all cores")] = None,
-    readahead: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Kernel read-ahead, set by root.", show_default="1MiB")
-    ] = None,
-    metrics: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Serve figures for Prometheus: PORT, or HOST:PORT.")
-    ] = None,
-    request_timeout: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="Longest wait for storage that gives no answer.", show_default="60"),
-    ] = None,
+    archive: ArchiveArgument,
+    mountpoint: MountpointArgument,
+    foreground: ForegroundOption = False,
+    options: ListOption = "",
+    cache_size: CacheSizeOption = None,
+    jobs: JobsOption = None,
+    readahead: ReadaheadOption = None,
+    metrics: MetricsOption = None,
+    request_timeout: TimeoutOption = None,
     eer_grouping: eer.GroupingOption = None,
     eer_dose_per_fraction: eer.DoseOption = None,
     eer_upsampling: eer.UpsamplingOption = None,
     eer_dtype: eer.DtypeOption = None,
     eer_leftover: eer.LeftoverOption = None,
     eer_gain: eer.GainOption = None,
-    eer_apply_gain: Annotated[
-        bool | None, typer.Option("--eer-apply-gain", help="Multiply fractions with the gain, as float32.")
-    ] = None,
-    log_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="Log of a background mount.", show_default="~/.local/state/cryofs/*.log, of root /var/log/cryofs/*.log"
-        ),
-    ] = None,
-    log_level: Annotated[
-        LogLevel | None, typer.Option(help="Least important events that are logged.", show_default="info")
-    ] = None,
-    log_format: Annotated[
-        LogFormat | None, typer.Option(help="Lines of text, or a JSON object a line.", show_default="text")
-    ] = None,
-    ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    eer_apply_gain: ApplyGainOption = None,
+    log_file: LogFileOption = None,
+    log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
+    ready_fd: ReadyOption = None,
 ) -> None:
-    """Mount an archive: every tool reads the original MRC files, decoded on demand.
+    """Mount an archive as its original files.
 
-    Returns when the mount is live. A dead mount in its place, whose process was killed, is cleared first.
+    Every tool reads the original MRC files, which are decoded on demand. Returns when the mount is live. A stale mount
+    on MOUNTPOINT, left by a killed process, is removed first.
 
-    Each EER movie X.eer appears besides as X.mrc, its frames grouped into fractions; the folders @up2_gr8 and the like
-    at the root show other upsamplings and groupings, @counts gain-normalised movies as counts, @archive the archive
-    itself.
+    Each EER file X.eer also appears as X.mrc, with its frames grouped into fractions. The root has further folders that
+    are not listed: @up2_gr8 and similar show other upsamplings and groupings, @counts shows gain-normalised movies as
+    counts, and @archive shows the archive itself.
 
     Example: cryofs mount /archive/session /mnt/movies
     """
-    from cryofs.config.mount_options import parse_options
-    from cryofs.config.settings import load_settings
-    from cryofs.fuse.control import clear_dead_mount, place_of
-    from cryofs.fuse.daemon import check_mountpoint, default_log, leave, serve_in_background
-
-    archive, mountpoint = archive.absolute(), place_of(mountpoint.absolute())
-    by_list, settings_by_list = parse_options(options)
-    chosen: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "cache_size": cache_size,
         "jobs": jobs,
         "readahead": readahead,
@@ -110,41 +105,72 @@ def command(
         "eer_grouping": eer_grouping,
         "eer_dose_per_fraction": eer_dose_per_fraction,
         "eer_upsampling": eer_upsampling,
-        "eer_dtype": eer_dtype and eer_dtype.value,
-        "eer_leftover": eer_leftover and eer_leftover.value,
+        "eer_dtype": eer_dtype,
+        "eer_leftover": eer_leftover,
         "eer_gain": str(eer_gain.absolute()) if eer_gain else None,
         "eer_apply_gain": eer_apply_gain,
     }
-    given = {name: value for name, value in chosen.items() if value is not None}
-    logging = {"log_level": log_level and log_level.value, "log_format": log_format and log_format.value}
-    _check_once(given, settings_by_list)
-    _check_once({**logging, "log_file": log_file}, msgspec.structs.asdict(by_list))
-    if clear_dead_mount(mountpoint):
-        print(printable(f"cryofs: {mountpoint}: a dead mount was in the way, and is cleared"), file=sys.stderr)
-    check_archive(archive)
-    check_mountpoint(archive, mountpoint, nonempty=by_list.nonempty)
-    settings = load_settings(archive, settings_by_list | given)
-    if foreground:
-        from cryofs.fuse.serve import serve
-        from cryofs.system.logs import set_up
+    given = {name: value for name, value in settings.items() if value is not None}
+    logging = {"log_file": log_file, "log_level": log_level, "log_format": log_format}
+    _mount(archive.absolute(), mountpoint.absolute(), options, given, logging, foreground=foreground, ready_fd=ready_fd)
 
-        level = log_level or LogLevel(by_list.log_level or LogLevel.INFO)
-        layout = log_format or LogFormat(by_list.log_format or LogFormat.TEXT)
-        set_up(level.value, layout.value)
-        serve(archive, mountpoint, settings, by_list, lambda: None if ready_fd is None else leave(ready_fd))
+
+def _mount(
+    archive: Path,
+    mountpoint: Path,
+    options: str,
+    given: dict[str, Any],
+    logging: dict[str, Any],
+    *,
+    foreground: bool,
+    ready_fd: int | None,
+) -> None:
+    from cryofs.config.mount_options import parse_options
+    from cryofs.config.settings import load_settings
+    from cryofs.fuse.control import clear_dead_mount, place_of
+    from cryofs.fuse.daemon import check_mountpoint, default_log, serve_in_background
+
+    mountpoint = place_of(mountpoint)
+    parsed, listed_settings = parse_options(options)
+    _check_once(given, listed_settings)
+    _check_once(logging, msgspec.structs.asdict(parsed))
+    if clear_dead_mount(mountpoint):
+        print(printable(f"cryofs: {mountpoint}: removed a stale mount"), file=sys.stderr)
+    check_archive(archive)
+    check_mountpoint(archive, mountpoint, nonempty=parsed.nonempty)
+    settings = load_settings(archive, listed_settings | given)
+    if foreground:
+        set_up(logging["log_level"] or parsed.log_level or "info", logging["log_format"] or parsed.log_format or "text")
+        _serve(archive, mountpoint, settings, parsed, ready_fd)
         return
-    arguments = ["-o", options] if options else []
-    for name, value in {**given, **logging}.items():
-        if value is not None:
-            arguments += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
-    log = log_file or by_list.log_file
+    log = logging["log_file"] or parsed.log_file
+    arguments = _background_arguments(options, given, logging)
     serve_in_background(arguments, archive, mountpoint, Path(log).absolute() if log else default_log(mountpoint))
 
 
-def _check_once(options: dict[str, Any], by_list: dict[str, Any]) -> None:
-    """Refuse what is said in both ways, because nobody can tell which of them is meant."""
+def _serve(
+    archive: Path, mountpoint: Path, settings: "Settings", options: "MountOptions", ready_fd: int | None
+) -> None:
+    from cryofs.fuse.daemon import leave
+    from cryofs.fuse.serve import serve
+
+    serve(archive, mountpoint, settings, options, lambda: None if ready_fd is None else leave(ready_fd))
+
+
+def _background_arguments(options: str, given: dict[str, Any], logging: dict[str, Any]) -> list[str]:
+    """Return the options for the process that serves the mount in the background."""
+    arguments = ["-o", options] if options else []
+    # the parent process opens the log file
+    for name, value in {**given, **logging, "log_file": None}.items():
+        if value is not None:
+            arguments += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
+    return arguments
+
+
+def _check_once(options: dict[str, Any], listed: dict[str, Any]) -> None:
+    """Refuse a value that is given both as an option and in the list of -o."""
     from cryofs.errors import UsageError
 
     for name, value in options.items():
-        if value is not None and by_list.get(name) is not None:
+        if value is not None and listed.get(name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} and -o {name} are mutually exclusive; set only one")

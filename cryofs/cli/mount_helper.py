@@ -1,7 +1,7 @@
-"""`mount.cryofs` and `mount.fuse.cryofs`: how mount(8), /etc/fstab and systemd mount an archive.
+"""`mount.cryofs` and `mount.fuse.cryofs`: mount an archive for mount(8), /etc/fstab and systemd.
 
-A boot waits for it, and may start it without PATH and HOME. So it imports only what it needs, and parses by itself what
-mount(8) says, which never changes.
+It delays the boot and may run without PATH and HOME. Therefore it imports little, and parses the fixed arguments of
+mount(8) itself.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ from cryofs.cli import open_standard_streams
 from cryofs.errors import CryofsError, MountError, UsageError
 from cryofs.text import printable
 
-# mount(8)
+# exit codes of mount(8)
 _DONE, _USAGE, _FAILED = 0, 1, 32
 # from sched.h
 _CLONE_NEWNS = 0x20000
@@ -23,32 +23,32 @@ Usage: mount.cryofs ARCHIVE MOUNTPOINT [-fnsv] [-N NAMESPACE] [-o OPTIONS] [-t T
 
 Mount an archive for mount(8), /etc/fstab and systemd; returns when the mount is live.
 
-Found by mount(8) as /sbin/mount.cryofs and /sbin/mount.fuse.cryofs, links to where cryofs is installed. OPTIONS are
-those of cryofs mount -o; words that mount(8), fstab and systemd keep to themselves, as noauto, _netdev, x-systemd.*,
-are passed over.
+mount(8) finds this program as /sbin/mount.cryofs and /sbin/mount.fuse.cryofs, which are links to the installed file.
+OPTIONS are those of cryofs mount -o. Options that mount(8), fstab and systemd handle themselves, such as noauto,
+_netdev and x-systemd.*, are ignored.
 
 Options:
-  -f            Fake: check the options, and mount nothing.
-  -n            Nothing, as there is no mtab to be left alone.
-  -s            Nothing; options that do not exist are refused all the same.
-  -v            Say what is done.
-  -N NAMESPACE  Mount in another mount namespace, a file as in /proc/PID/ns/mnt.
+  -f            Check the options without mounting.
+  -n            Ignored; there is no mtab to update.
+  -s            Ignored; unknown options are always an error.
+  -v            Print the mountpoint and the log file.
+  -N NAMESPACE  Mount in another mount namespace, a file such as /proc/PID/ns/mnt.
   -o OPTIONS    Mount options, separated by commas.
-  -t TYPE       Nothing; it is fuse.cryofs in any case.
-  -h, --help    Show this.
+  -t TYPE       Ignored; the type is always fuse.cryofs.
+  -h, --help    Show this help.
 
 Example: mount -t fuse.cryofs /archive/session /mnt/movies -o allow_other
 """
 
 
 def main() -> None:
-    """Entry point of the helper."""
+    """Run the helper and exit."""
     open_standard_streams()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Run it; return its exit code as mount(8) knows them: 0 done, 1 usage, 32 not mounted."""
+    """Run the helper and return an exit code of mount(8): 0 mounted, 1 invalid usage, 32 not mounted."""
     try:
         chosen, places = getopt.gnu_getopt(arguments, "fhnsvN:o:t:", ["help"])
         options = dict(chosen)
@@ -56,17 +56,17 @@ def run(arguments: list[str]) -> int:
             print(HELP, end="")
             return _DONE
         if len(places) != 2:
-            raise UsageError("name an archive and a mountpoint (mount.cryofs --help)")
-        lists = ",".join(value for name, value in chosen if name == "-o")
-        _mount(Path(places[0]).absolute(), Path(places[1]).absolute(), lists, options)
+            raise UsageError("expected an archive and a mountpoint; see mount.cryofs --help")
+        options_text = ",".join(value for name, value in chosen if name == "-o")
+        _mount(Path(places[0]).absolute(), Path(places[1]).absolute(), options_text, options)
     except (CryofsError, OSError, getopt.GetoptError) as error:
         print(f"mount.cryofs: {printable(str(error))}", file=sys.stderr)
         return _USAGE if isinstance(error, (UsageError, getopt.GetoptError)) else _FAILED
     return _DONE
 
 
-def _mount(archive: Path, mountpoint: Path, lists: str, options: dict[str, str]) -> None:
-    from cryofs.config.mount_options import parse_options, without_words_of_mount
+def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str, str]) -> None:
+    from cryofs.config.mount_options import parse_options, without_mount_words
     from cryofs.config.settings import load_settings
     from cryofs.fuse.control import clear_dead_mount, place_of
     from cryofs.fuse.daemon import check_mountpoint, default_log, serve_in_background
@@ -75,8 +75,8 @@ def _mount(archive: Path, mountpoint: Path, lists: str, options: dict[str, str])
     if "-N" in options:
         _enter(options["-N"])
     mountpoint = place_of(mountpoint)
-    ours = without_words_of_mount(lists)
-    parsed, settings = parse_options(ours)
+    own_options = without_mount_words(options_text)
+    parsed, settings = parse_options(own_options)
     if "-f" not in options and clear_dead_mount(mountpoint):
         print(printable(f"mount.cryofs: {mountpoint}: removed a stale mount"), file=sys.stderr)
     check_archive(archive)
@@ -85,22 +85,24 @@ def _mount(archive: Path, mountpoint: Path, lists: str, options: dict[str, str])
     if "-f" in options:
         return
     log = Path(parsed.log_file) if parsed.log_file else default_log(mountpoint)
-    serve_in_background(["-o", ours] if ours else [], archive, mountpoint, log)
+    serve_in_background(["-o", own_options] if own_options else [], archive, mountpoint, log)
     if "-v" in options:
         print(printable(f"mount.cryofs: {archive} mounted on {mountpoint} (log: {log})"))
 
 
 def _enter(namespace: str) -> None:
-    """Enter a mount namespace; os.setns came with Python 3.12."""
+    """Enter a mount namespace by setns(2), because os.setns requires Python 3.12."""
     try:
         descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise MountError(f"{namespace}: no mount namespace ({error.strerror}); name one as /proc/PID/ns/mnt") from error
+        raise MountError(
+            f"{namespace}: not a mount namespace ({error.strerror}); use a file such as /proc/PID/ns/mnt"
+        ) from error
     try:
         c_library = ctypes.CDLL(None, use_errno=True)
         if c_library.setns(descriptor, _CLONE_NEWNS):
             reason = os.strerror(ctypes.get_errno())
-            raise MountError(f"{namespace}: this mount namespace cannot be entered ({reason}); mount as root")
+            raise MountError(f"{namespace}: failed to enter the mount namespace ({reason}); mount as root")
     finally:
         os.close(descriptor)
 

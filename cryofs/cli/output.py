@@ -1,7 +1,7 @@
-"""What commands print: progress and messages on standard error, results on standard output.
+"""Output of commands: progress and messages on standard error, results on standard output.
 
-On a terminal progress is a bar; elsewhere each finished file is a line. With `--json`, standard output holds one JSON
-object and nothing else.
+Progress is a bar on a terminal and one line per finished file elsewhere. With `--json`, standard output contains one
+JSON object and nothing else.
 """
 
 import json
@@ -25,14 +25,14 @@ def one_line(error: Exception) -> str:
 
 
 def check_result(file: Path) -> None:
-    """Tell before long work that its result cannot be put there: something that is no file, or a missing folder.
+    """Raise SettingsError before long work if its result cannot be written to this path.
 
-    A result takes its name by a rename, which would put a file in the place of a device, as /dev/stdout.
+    The result is renamed to its final name, which would replace a link or a device such as /dev/stdout.
     """
     if file.is_symlink() or (file.exists() and not file.is_file()):
-        raise SettingsError(f"{file}: a link, a folder or a device; name a file, which may be new")
+        raise SettingsError(f"{file}: not a regular file; use the path of a file, which may be new")
     if not file.parent.is_dir():
-        raise SettingsError(f"{file}: its folder is missing; create it first (mkdir -p {file.parent})")
+        raise SettingsError(f"{file}: the folder does not exist; create it (mkdir -p {file.parent})")
 
 
 def print_json(facts: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ def print_json(facts: dict[str, Any]) -> None:
 
 
 class Reporter:
-    """A progress bar on a terminal, plain lines elsewhere; messages never tear the bar."""
+    """Progress bar on a terminal, plain lines elsewhere; messages are printed above the bar."""
 
     def __init__(self, unit: str = "frames"):
         self._console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
@@ -56,11 +56,11 @@ class Reporter:
         self._task: Any = None
 
     def begin(self, description: str, total: int) -> None:
-        """Show a bar for work of this size."""
+        """Show a bar for this amount of work."""
         self._task = self._progress.add_task(description, total=total)
 
     def advance(self, count: int) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         if self._task is not None:
             self._progress.advance(self._task, count)
 

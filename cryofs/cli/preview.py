@@ -1,4 +1,4 @@
-"""`cryofs preview`: a movie as a picture."""
+"""`cryofs preview`: draw a movie as a picture."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,19 +13,23 @@ NAME = "preview"
 
 def command(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", readable=False, help="A movie: MRC, TIFF, EER, archived or not.")
+        Path, typer.Argument(metavar="FILE", readable=False, help="Movie: MRC, TIFF or EER, archived or not.")
     ],
-    picture: Annotated[Path, typer.Option("-o", "--output", metavar="PICTURE", help="Where: .png, .svg or .pdf.")],
-    jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
+    picture: Annotated[
+        Path, typer.Option("-o", "--output", metavar="PICTURE", help="Picture to write: .png, .svg or .pdf.")
+    ],
+    jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
 ) -> None:
-    """Draw a movie: the sum of its frames, the power spectrum of that, and how often each count occurs.
+    """Draw a movie as a picture.
+
+    The picture shows the sum of all frames, the power spectrum of the sum, and a histogram of the counts.
 
     Example: cryofs preview /archive/session/movie.mrc.tif -o movie.png
     """
     check_result(picture)
-    from cryofs.report.movie_summary import look_at
+    from cryofs.report.movie_summary import summarize
     from cryofs.report.preview import save_preview
 
-    look = look_at(file, jobs)
-    save_preview(look, picture)
-    print(f"{look.name}: {look.facts}; {look.dose}")
+    summary = summarize(file, jobs)
+    save_preview(summary, picture)
+    print(f"{summary.name}: {summary.facts}; {summary.dose}")

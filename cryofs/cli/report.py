@@ -1,4 +1,4 @@
-"""`cryofs report`: an archive as a page to look at, to print, or to send."""
+"""`cryofs report`: write an HTML report of an archive."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,13 +15,14 @@ NAME = "report"
 
 def command(
     archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.", readable=False)],
-    page: Annotated[Path, typer.Option("-o", "--output", metavar="PAGE", help="The page, an HTML file.")],
-    previews: Annotated[int, typer.Option(min=0, help="How many movies to decode and show.")] = 6,
-    jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
+    page: Annotated[Path, typer.Option("-o", "--output", metavar="PAGE", help="HTML file to write.")],
+    previews: Annotated[int, typer.Option(min=0, help="Number of movies to decode and show.")] = 6,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
 ) -> None:
-    """Make one HTML page of an archive: what it saves, its course over time, gain references, movies, what is wrong.
+    """Write an HTML report of an archive.
 
-    The page is one file that asks for nothing from elsewhere. Exit code 1 says that it tells of something wrong.
+    The report shows savings, rates over time, gain references, sample movies and problems. The page is a single,
+    self-contained file. The exit code is 1 if it reports a problem.
 
     Example: cryofs report /archive/session -o session.html
     """
@@ -30,6 +31,6 @@ def command(
     from cryofs.report.page import write_report
 
     with Reporter() as reporter:
-        found = write_report(archive, page, previews, jobs, reporter.line)
-    print(printable(f"{page}: {len(found.movies)} movies, {len(found.problems)} with something wrong"))
-    raise typer.Exit(1 if found.problems else 0)
+        survey = write_report(archive, page, previews, jobs, reporter.line)
+    print(printable(f"{page}: {len(survey.movies)} movies, {len(survey.problems)} problems"))
+    raise typer.Exit(1 if survey.problems else 0)

@@ -1,4 +1,4 @@
-"""`cryofs stats`: what an archive saves, what a mount has done."""
+"""`cryofs stats`: print savings of an archive, and cache and read figures of a mount."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,10 +16,12 @@ NAME = "stats"
 
 
 def command(
-    path: Annotated[Path, typer.Argument(metavar="PATH", readable=False, help="An archive or a mountpoint.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", readable=False, help="Archive or mountpoint.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Show the savings of an archive; for a mountpoint also cache and read figures.
+    """Print the savings of an archive or a mount.
+
+    For a mountpoint, also prints cache and read figures.
 
     Example: cryofs stats /mnt/movies
     """
@@ -29,9 +31,9 @@ def command(
 
     mounted = mount_facts(path)
     if mounted is None and not path.exists():
-        raise ArchiveError(f"{path}: no such archive or mountpoint")
-    # its own path may not lead to the archive: the mount may lie over it, or show it to who cannot reach it
-    # a mount has looked at its EER files already
+        raise ArchiveError(f"{path}: no such archive or mountpoint; check the path")
+    # the path of the archive may be hidden by the mount, or not accessible to this user
+    # the mount has already checked its EER files
     saved = savings([path / "@archive" if mounted else path], 0 if mounted else SECONDS)
     figures = {name: value for name, value in vars(saved).items() if name != "eers"}
     facts = {**figures, "unread": len(saved.unread), "ratio": saved.ratio, "eer": _eer_facts(saved)}
@@ -58,17 +60,17 @@ def _print(saved: "Savings", mounted: dict[str, Any]) -> None:
         f"({percent(saved.ratio)})"
     )
     if not saved.movies + saved.damaged + len(saved.unread):
-        print("no archived movie was found; name the folder that cryofs compress was given by -o, or a mountpoint")
+        print("no archived movies found; pass the folder that cryofs compress wrote (-o), or a mountpoint")
     if saved.damaged:
-        print(f"{saved.damaged} damaged movies; cryofs verify names them")
+        print(f"{saved.damaged} damaged movies; list them with cryofs verify")
     eers = saved.eers
     if eers.looked_at:
-        sampled = f", {eers.looked_at} of them looked at" if eers.looked_at < eers.files else ""
+        sampled = f", {eers.looked_at} of them checked" if eers.looked_at < eers.files else ""
         print(f"{eers.files} EER files{sampled}: {len(eers.damaged) or 'none'} damaged")
-    named = mounted.pop("damaged", [])
+    damaged = mounted.pop("damaged", [])
     for name, value in mounted.items():
         print(printable(f"{name:16} {value}"))
-    for line in [*eers.damaged.values(), *named]:
+    for line in [*eers.damaged.values(), *damaged]:
         print(printable(line))
-    if mounted.get("damaged_files", 0) > len(named):
-        print("the log of the mount names all damaged files")
+    if mounted.get("damaged_files", 0) > len(damaged):
+        print("see the log of the mount for all damaged files")

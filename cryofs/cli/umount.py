@@ -1,4 +1,4 @@
-"""`cryofs umount`: remove a mount, alive or dead."""
+"""`cryofs umount`: remove a mount, live or stale."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +9,14 @@ NAME = "umount"
 
 
 def command(
-    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", help="Where the archive is mounted.")],
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", help="Folder on which the archive is mounted.")],
     lazy: Annotated[
-        bool, typer.Option("--lazy", help="Even if it is in use: programs that have files open go on with them.")
+        bool, typer.Option("--lazy", help="Detach a mount that is in use; open files stay readable.")
     ] = False,
 ) -> None:
-    """Unmount; returns when the mount is gone, and its process unless that serves other mounts.
+    """Unmount an archive.
+
+    Returns when the mount is gone and its process has ended, unless that process serves other mounts.
 
     Example: cryofs umount /mnt/movies
     """

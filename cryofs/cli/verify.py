@@ -1,4 +1,4 @@
-"""`cryofs verify`: is every file of an archive intact."""
+"""`cryofs verify`: check every file of an archive against its recorded checksum."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,15 +18,15 @@ NAME = "verify"
 def command(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", readable=False, help="Files of an archive, lists, or whole archives."),
+        typer.Argument(metavar="PATH", readable=False, help="Files of an archive, .star or .lst lists, or archives."),
     ],
-    jobs: Annotated[int, typer.Option(min=1, help="Threads.", show_default="all cores")] = usable_cores(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Check every file of an archive against its recorded checksum.
+    """Check files against recorded checksums.
 
-    Archived movies are decoded and compared with the checksums in their records. All other files are compared with
-    the checksum list of their folder, .cryofs-sha256.
+    Archived movies are decoded and compared with the checksums in their records. All other files are compared with the
+    checksum list of their folder, .cryofs-sha256.
 
     Example: cryofs verify /archive/session
     """
@@ -34,18 +34,18 @@ def command(
 
     with Reporter(unit="bytes") as reporter:
 
-        def tell(path: Path, error: Exception | None) -> None:
+        def report(path: Path, error: Exception | None) -> None:
             if error is None:
                 reporter.line(f"{path}: good")
             else:
                 reporter.error(error)
 
-        def tell_unchecked(path: Path) -> None:
+        def report_unchecked(path: Path) -> None:
             reporter.line(f"{path}: no checksum")
 
-        checked = verify(paths, jobs, tell, reporter.begin, reporter.advance, tell_unchecked)
+        checked = verify(paths, jobs, report, reporter.begin, reporter.advance, report_unchecked)
         for path in checked.without_anything:
-            reporter.error(_nothing_error(path))
+            reporter.error(_no_checksum_error(path))
     figures = {name: value for name, value in vars(checked).items() if name != "without_anything"}
     if as_json:
         print_json(figures)
@@ -57,16 +57,16 @@ def command(
 def _print(checked: "Checked") -> None:
     print(f"{checked.movies} movies good, {checked.failed} failed, {checked.files} other files good")
     if checked.without_file:
-        print(f"{checked.without_file} files that have a checksum are missing")
+        print(f"{checked.without_file} files with a recorded checksum are missing")
     if checked.without_checksum:
-        print(f"{checked.without_checksum} files have no checksum and were not checked; cryofs adopt records one")
+        print(f"{checked.without_checksum} files without a checksum skipped; record their checksums with cryofs adopt")
     if checked.without_record:
-        print(f"{checked.without_record} of them are TIFF movies without a record; cryofs adopt gives them one")
+        print(f"{checked.without_record} of these are TIFF movies without a record; add records with cryofs adopt")
 
 
-def _nothing_error(path: Path) -> ArchiveError:
-    """Return the error for a folder without checksums: a wrong path must not pass for an intact archive."""
+def _no_checksum_error(path: Path) -> ArchiveError:
+    """Return the error for a folder without checksums, so that a wrong path does not pass as an intact archive."""
     return ArchiveError(
-        f"{path}: nothing in it has a checksum; name the folder that cryofs compress was given by -o, not the "
-        "originals or a mount, or record checksums with cryofs adopt"
+        f"{path}: no file has a checksum; pass the archive (-o of cryofs compress), not the originals or a mount, or "
+        "record checksums with cryofs adopt"
     )

@@ -1,13 +1,12 @@
 """The encoders that are tried on the samples of a movie: those in the registry that the user's choice leaves."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from cryofs.codecs.codec import Encoder
 from cryofs.codecs.registry import encoder_of_level, encoders_for
-
-CompressionChoice = Literal["auto", "lzw", "deflate", "none"]
+from cryofs.config.choices import CompressionChoice
 
 
 def candidates(dtype: np.dtype[Any], choice: CompressionChoice, deflate_level: int | None) -> list[Encoder]:

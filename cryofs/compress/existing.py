@@ -60,7 +60,7 @@ def is_done(target: Path, info: MovieInfo, references: References) -> bool:
         record = held_movie(target)
     except CryofsError:
         return False
-    if record is None or (record.needed_gain and not references.serve(target.parent, record.needed_gain)):
+    if record is None or (record.needed_gain and not references.provides(target.parent, record.needed_gain)):
         return False
     if record.rendered is not None and info.rendered is not None:
         same_source = msgspec.structs.replace(record.rendered, damaged_frames=[]) == info.rendered

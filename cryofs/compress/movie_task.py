@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from cryofs.archive.identify import held_movie, is_marked
-from cryofs.archive.links import LinkChoice
 from cryofs.archive.scan import Job, Kind
 from cryofs.compress.existing import replaced_text
 from cryofs.compress.full_disk import is_full
 from cryofs.compress.plan import Coding, make_plan
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.writer import OnFrame, archive_movie
+from cryofs.config.choices import LinkChoice
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, DamagedError, FullDiskError
 from cryofs.formats.archive_names import is_reference_name, original_name
@@ -24,6 +24,7 @@ from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.source import SourceMovie
+from cryofs.storage.atomic_file import regular_file
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ class Archiver:
         self._given: list[Reference] = []
         if isinstance(options.gain, Path):
             given = options.gain
-            self._given = self.references.take_in_all(given) if given.is_dir() else [self.references.take_in(given)]
+            self._given = (
+                self.references.import_folder(given) if given.is_dir() else [self.references.import_file(given)]
+            )
         self.eer_gains = EerGains()
 
     def open(self, job: Job) -> SourceMovie:
@@ -130,7 +133,7 @@ class Archiver:
                 if len(self._given) == 1 and self._given[0].gain.shape == movie.shape[1:]:
                     (reference,) = self._given
                 else:
-                    reference = self.references.fitting(movie.shape[1:], samples)
+                    reference = self.references.best_match(movie.shape[1:], samples)
             plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
             if self._given and job.kind is Kind.MOVIE and not self._is_served(plan.reference):
                 note = _not_used(job.source, self._given, movie)
@@ -156,8 +159,13 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
     Raises
     ------
     ArchiveError
-        No movie that compress wrote has the name, but another file, which would be lost.
+        No movie that compress wrote has the name, but another file, which would be lost; or fractions would take the
+        place of an original.
     """
+    is_derived = isinstance(movie, EerMovie)
+    plain = target.with_name(original_name(target.name) or target.name)
+    if is_derived and plain != target and regular_file(plain) is not None:
+        raise _in_place_of_original(source, plain)
     if not os.path.lexists(target):
         return None
     try:
@@ -170,9 +178,16 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
         raise ArchiveError(
             f"{source}: the archive keeps another file under this name ({target}); rename the movie, or remove the file"
         )
+    if is_derived and held.rendered is None:
+        raise _in_place_of_original(source, target)
     original = held.rendered or held.original
     known = original.bytes, original.mtime_ns
     return None if known == movie.state else replaced_text(target, *known)
+
+
+def _in_place_of_original(source: Path, original: Path) -> ArchiveError:
+    text = f"{source}: the archive keeps an original under the name of its fractions ({original})"
+    return ArchiveError(f"{text}; rename the EER file, or archive it as it is with --eer keep")
 
 
 def _not_used(source: Path, given: list[Reference], movie: SourceMovie) -> str | None:

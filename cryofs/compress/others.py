@@ -90,6 +90,9 @@ class Others:
         if self._options.only_do_unfinished and self._copies.is_done(source, target):
             self._summary.up_to_date += 1
             self._summary.kept_plain += job in self._plain
+            if self._options.strict and job not in self._plain:
+                # otherwise left out, because it reads a part of every file again
+                self._note_damage(source, damage_of(source))
             return
         held = None if is_copy(source, target) else atomic_file.regular_file(target)
         refuse_clash(source, target)
@@ -102,13 +105,16 @@ class Others:
         if held is not None:
             self._summary.replaced += 1
             self._listener.note(replaced_text(target, held.st_size, held.st_mtime_ns))
-        if damage is not None:
-            self._summary.suspect += 1
-            self._listener.note(f"{source}: looks damaged ({damage}); kept as it is")
+        self._note_damage(source, damage)
         if reason is not None:
             self._summary.kept_plain += 1
             self._summary.suspect += isinstance(reason, FormatError) and not isinstance(reason, UnsupportedError)
             self._listener.note(f"{source}: kept as a plain copy ({reason_of(reason, source)})")
+
+    def _note_damage(self, source: Path, damage: str | None) -> None:
+        if damage is not None:
+            self._summary.suspect += 1
+            self._listener.note(f"{source}: looks damaged ({damage}); kept as it is")
 
     def _first_name(self, source: Path, target: Path) -> Path | None:
         """Return the copy of a file with several names that was made under another of its names."""

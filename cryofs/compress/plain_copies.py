@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryofs.archive.identify import held_movie, holds_movie
 from cryofs.archive.jobs import Job, Kind
+from cryofs.compress.existing import replaced_text
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.storage import atomic_file
@@ -31,15 +32,21 @@ def plain_job(job: Job, archive: Path, reason: CryofsError) -> Job:
     """
     target = plain_target(job)
     if is_reference_name(target.name):
-        raise reason
+        text = f"{reason}; not kept as a plain copy, because mounts hide files of this name"
+        raise ArchiveError(f"{text}: rename it") from reason
     if holds_movie(archive / job.target):
         text = f"{reason}; {archive / job.target}, archived before, stays as it is"
         raise ArchiveError(text) from reason
     return Job(Kind.FILE, job.source, target)
 
 
-def remove_plain_copy(archived: Path, plain: Path, lists: ChecksumLists) -> None:
+def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: ChecksumLists) -> str | None:
     """Remove the plain copy of a movie that is archived now, together with its checksum.
+
+    Returns
+    -------
+    str or None
+        A line for the user if the copy was of another original, not of the source or of its first part.
 
     Raises
     ------
@@ -50,16 +57,25 @@ def remove_plain_copy(archived: Path, plain: Path, lists: ChecksumLists) -> None
         # stored by a run before the movie was
         plain.unlink()
         atomic_file.sync_folder(plain.parent)
-    elif atomic_file.regular_file(plain) is not None:
+    elif (found := atomic_file.regular_file(plain)) is not None:
         held = held_movie(archived)
-        with LocalFile.open(plain) as source:
-            sha256 = file_sha256(source)
+        with LocalFile.open(plain) as copy:
+            sha256 = file_sha256(copy)
         if sha256 not in (lists.recorded(plain), held and held.original.sha256):
             text = f"{plain}: changed since it was copied, so it stays; mounts show {archived.name} in its place"
             raise ArchiveError(f"{text}; compare them, then remove or rename it")
         plain.unlink()
         atomic_file.sync_folder(plain.parent)
         update(plain.parent, {plain.name: None})
+        if sha256 != (held and held.original.sha256) and not _begins_with(source, sha256, found.st_size):
+            return replaced_text(plain, found.st_size, found.st_mtime_ns)
     elif lists.recorded(plain) is not None:
         # a run was killed before it removed the line
         update(plain.parent, {plain.name: None})
+    return None
+
+
+def _begins_with(source: Path, sha256: str, size: int) -> bool:
+    """Return True if the first bytes of a file have a checksum, as those of a movie that was still arriving."""
+    with LocalFile.open(source) as file:
+        return file.size >= size and file_sha256(file.first_bytes(size)) == sha256

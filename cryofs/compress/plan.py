@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.codecs.codec import Encoder
-from cryofs.compress.encoders import CompressionChoice, candidates
+from cryofs.compress.encoders import candidates
+from cryofs.config.choices import CompressionChoice, NarrowChoice
 from cryofs.formats import exception_block, record
 from cryofs.formats.tiff_pages import CLASSIC_LIMIT, PageLayout
 from cryofs.gain.references import Reference
@@ -18,8 +19,6 @@ from cryofs.kernels import to_counts
 from cryofs.kernels.from_counts import ExceptionValues
 from cryofs.kernels.to_counts import Counts
 from cryofs.movies.source import SourceMovie
-
-NarrowChoice = Literal["auto", "exact", "never"]
 
 # The rule of choice, size first and speed second: the fastest encoder that is no larger than the smallest by this.
 _SPEED_ALLOWANCE = 1.01

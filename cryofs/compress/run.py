@@ -231,7 +231,7 @@ class _Run:
             return
         try:
             copy = plain_job(job, self._archive, reason)
-        except CryofsError as error:
+        except (CryofsError, OSError) as error:
             self.fail(job.source, error)
         else:
             self._plain[copy] = reason
@@ -244,8 +244,11 @@ class _Run:
         return not strict and is_copy(job.source, plain) and self._lists.recorded(plain) is not None
 
     def _remove_plain_copy(self, job: Job) -> None:
-        if job.kind is Kind.MOVIE:
-            remove_plain_copy(self._archive / job.target, self._archive / plain_target(job), self._lists)
+        if job.kind is not Kind.MOVIE:
+            return
+        archived, plain = self._archive / job.target, self._archive / plain_target(job)
+        if replaced := remove_plain_copy(archived, plain, job.source, self._lists):
+            self._note_replaced(replaced)
 
     def record_references(self) -> None:
         """Record the checksums of the gain references that movies of this run need."""

@@ -11,7 +11,7 @@ from cryofs.compress.movie_task import Archiver
 from cryofs.errors import CryofsError
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.estimation import Estimation, FrameRow
-from cryofs.gain.match import fits
+from cryofs.gain.match import matches
 from cryofs.gain.references import References, estimate_from
 from cryofs.gain.samples import take_samples
 from cryofs.kernels.from_counts import GainReference
@@ -52,7 +52,7 @@ class SessionGains:
         if rendering.gain is None or movie.shape[1:] in self._eer_grids:
             return
         with EerGainMovie(rendering.gain, gain_header(movie.facts, rendering), self._archiver.eer_gains) as reference:
-            self._references.keep_eer(reference.header + reference.mrc_frame(0).tobytes())
+            self._references.write_eer(reference.header + reference.mrc_frame(0).tobytes())
         self._eer_grids.add(movie.shape[1:])
 
     def estimate_missing(self, infos: Iterable[MovieInfo]) -> None:
@@ -85,8 +85,8 @@ class SessionGains:
         except (CryofsError, OSError):
             return False  # archiving this movie reports what is wrong with it
         if reference is None:
-            return self._references.fitting(info.shape[1:], samples) is not None
-        return fits(reference, samples)
+            return self._references.best_match(info.shape[1:], samples) is not None
+        return matches(reference, samples)
 
 
 def _result(estimation: Estimation, name: str) -> str:

@@ -20,7 +20,7 @@ _LARGEST_ID = 2**32 - 2
 # a piece between commas; a backslash escapes the next character
 _PIECE = re.compile(r"(?:[^,\\]|\\.?)+", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-# Options that would break a promise of the mount, and what holds instead.
+# Options that contradict the guarantees of a mount, and the guarantee.
 _REFUSED = {
     "rw": "are always read-only",
     "suid": "are always nosuid",
@@ -31,17 +31,17 @@ _REFUSED = {
     "auto_cache": "decide for each file whether its pages stay cached",
     "direct_io": "decide for each file whether its pages stay cached",
 }
-# Options that always hold, or have no effect on a read-only mount.
-_GIVEN = {
+# Options that are always in effect, or have no effect on a read-only mount.
+_IMPLIED = {
     *("ro", "nosuid", "nodev", "default_permissions", "async", "sync", "dirsync", "atime", "noatime", "diratime"),
     *("nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime"),
 }
 # Options that mount(8), fstab and systemd handle themselves; mount(8) passes rw by default.
-_OF_MOUNT = {
+_MOUNT_WORDS = {
     *("rw", "defaults", "auto", "noauto", "nofail", "_netdev", "comment", "user", "nouser", "users", "nousers"),
     *("owner", "noowner", "group", "nogroup"),
 }
-_OF_OTHERS = ("x-", "X-", "comment=", "uhelper=", "helper=")
+_FOREIGN_PREFIXES = ("x-", "X-", "comment=", "uhelper=", "helper=")
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86400 * 365)]
 
@@ -118,12 +118,12 @@ _OF_FUSE = tuple(name for name in MountOptions.__struct_fields__ if name not in 
 
 
 def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
-    r"""Parse a comma-separated list of options; the last of an option given twice counts.
+    r"""Parse a comma-separated list of options; if an option is repeated, its last value applies.
 
     Parameters
     ----------
     text : str
-        As in ``allow_other,uid=cryo,cache_size=8GiB``. A comma inside a value is written ``\,``.
+        For example ``allow_other,uid=cryo,cache_size=8GiB``. A comma in a value is written ``\,``.
 
     Returns
     -------
@@ -145,16 +145,16 @@ def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
         name = written.replace("-", "_")
         if name in _REFUSED:
             raise UsageError(f"-o {written}: not supported, because cryofs mounts {_REFUSED[name]}; remove this option")
-        if equals and name in {*_GIVEN, "exec"}:
+        if equals and name in {*_IMPLIED, "exec"}:
             raise UsageError(f"-o {written}: unexpected value; write {written} alone, or remove this option")
-        if name in _GIVEN:
+        if name in _IMPLIED:
             continue
         if name == "exec":
             options["noexec"] = False
             continue
         chosen = settings if name in Settings.__struct_fields__ else options
         if chosen is options and name not in MountOptions.__struct_fields__:
-            raise UsageError(f"-o {written}: unknown option{_near(name)}")
+            raise UsageError(f"-o {written}: unknown option{_suggestion(name)}")
         if not equals and name not in _SWITCHES:
             raise UsageError(f"-o {written}: missing value; write {written}={_EXAMPLES.get(name, '...')}")
         chosen[name] = _plain(value) if equals else True
@@ -165,7 +165,7 @@ def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
 
 
 def fuse_options(options: MountOptions) -> dict[str, str | bool]:
-    """Return the options of libfuse, in its form."""
+    """Return the options for libfuse."""
     values = {name: getattr(options, name) for name in _OF_FUSE}
     chosen = {name: value for name, value in values.items() if value is not None and value is not False}
     return {name: value if isinstance(value, bool) else escaped(str(value)) for name, value in chosen.items()}
@@ -176,12 +176,12 @@ def split_options(text: str) -> list[str]:
     return _PIECE.findall(text)
 
 
-def without_words_of_mount(text: str) -> str:
+def without_mount_words(text: str) -> str:
     """Remove the options of mount(8), fstab and systemd from a list."""
     return ",".join(
         piece
         for piece in split_options(text)
-        if piece.strip() not in _OF_MOUNT and not piece.strip().startswith(_OF_OTHERS)
+        if piece.strip() not in _MOUNT_WORDS and not piece.strip().startswith(_FOREIGN_PREFIXES)
     )
 
 
@@ -194,9 +194,9 @@ def _plain(value: str) -> str:
     return _ESCAPED.sub(r"\1", value)
 
 
-def _near(name: str) -> str:
+def _suggestion(name: str) -> str:
     known = [*MountOptions.__struct_fields__, *Settings.__struct_fields__]
-    near = difflib.get_close_matches(name, [*known, *_GIVEN], 1)
+    near = difflib.get_close_matches(name, [*known, *_IMPLIED], 1)
     return f"; did you mean {near[0]}?" if near else f"; valid options: {', '.join(known)}"
 
 

@@ -1,4 +1,4 @@
-"""Validated settings: the defaults, then `cryofs.toml` at the root of an archive, then the options of a command.
+"""Validated settings: the defaults, overridden by `cryofs.toml` of an archive and then by the options of a command.
 
 The file's keys are the names of `Settings`, for example::
 
@@ -14,11 +14,12 @@ import stat
 import tomllib
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 import msgspec.inspect
 
+from cryofs.config.choices import EerDtype, EerLeftover, EerUpsampling
 from cryofs.errors import SettingsError, UsageError
 from cryofs.system.resources import default_cache_size, usable_cores
 
@@ -26,7 +27,7 @@ FILE_NAME = "cryofs.toml"
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _LARGEST = 2**63 - 1
-# A smaller cache holds no frame of any detector; the unit was probably forgotten.
+# A smaller cache does not hold one frame of any detector; the unit was probably omitted.
 _SMALLEST_CACHE = 10**6
 _LOCAL = "127.0.0.1"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
@@ -34,8 +35,6 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Dose = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
-EerDtype = Literal["int8", "int16", "uint16", "float32"]
-Leftover = Literal["drop", "keep"]
 # Mutually exclusive; one given on the command line replaces the other of the file.
 _EITHER = ("eer_grouping", "eer_dose_per_fraction")
 
@@ -54,17 +53,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     Attributes
     ----------
     cache_size : Size
-        Bytes of decoded frames kept in memory; by default a share of what this process may use.
+        Maximum size of the decoded frames in memory; by default a quarter of the memory that the process may use.
     jobs : int
-        Threads that decode.
+        Number of decoding threads.
     readahead : Size
-        Bytes that the kernel reads ahead of a sequential reader, where it may be set.
+        Bytes that the kernel reads ahead of a sequential reader, if cryofs may set it.
     metrics : Address or None
         Address at which metrics for Prometheus are served.
     request_timeout : float
         Seconds after which a reader gets an error if storage does not respond.
     eer_grouping : int
-        EER frames in a fraction.
+        EER frames per fraction.
     eer_dose_per_fraction : float or None
         Electrons per square angstrom in a fraction; determines the grouping.
     eer_upsampling : int
@@ -86,9 +85,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     request_timeout: Seconds = 60.0
     eer_grouping: Positive = 40
     eer_dose_per_fraction: Dose | None = None
-    eer_upsampling: Literal[1, 2, 4] = 1
+    eer_upsampling: EerUpsampling = 1
     eer_dtype: EerDtype = "int16"
-    eer_leftover: Leftover = "drop"
+    eer_leftover: EerLeftover = "drop"
     eer_gain: str | None = None
     eer_apply_gain: bool = False
 
@@ -170,7 +169,7 @@ def read_file(archive: Path) -> str:
     Raises
     ------
     SettingsError
-        It exists but is not a readable text file.
+        The file exists but is not a readable text file.
     """
     path = archive / FILE_NAME
     try:
@@ -237,9 +236,9 @@ def readable(error: msgspec.ValidationError, kind: type[msgspec.Struct], values:
     found = re.fullmatch(r"(.*) - at `\$\.(\w+)`", str(error), flags=re.DOTALL)
     if found is None:
         return str(error)
-    said, name = found.groups()
-    if not said.startswith(("Expected", "Invalid enum value")):
-        return f"{name}: {said}"
+    reason, name = found.groups()
+    if not reason.startswith(("Expected", "Invalid enum value")):
+        return f"{name}: {reason}"
     field = next(field for field in msgspec.inspect.type_info(kind).fields if field.name == name)  # type: ignore[attr-defined]
     return f"{name}: invalid value {values[name]!r}; expected {_expected(field.type)}"
 
@@ -256,8 +255,8 @@ def _expected(kind: msgspec.inspect.Type) -> str:
             return "true or false"
         case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
             bounds = ((kind.gt, "above"), (kind.ge, "from"), (kind.le, "up to"))
-            said = [f"{word} {bound:g}" for bound, word in bounds if bound is not None]
-            return " ".join(["a whole number" if isinstance(kind, msgspec.inspect.IntType) else "a number", *said])
+            limits = [f"{word} {bound:g}" for bound, word in bounds if bound is not None]
+            return " ".join(["a whole number" if isinstance(kind, msgspec.inspect.IntType) else "a number", *limits])
         case _:
             return "text"
 

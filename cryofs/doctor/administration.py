@@ -1,6 +1,6 @@
-"""What an administrator has set up: helpers of mount(8), /etc/fstab, services. Checks of `cryofs doctor`.
+"""Checks of `cryofs doctor` on the administration: helpers of mount(8), /etc/fstab and services.
 
-Each check is a function of what it looks at, so that tests can show it other machines. `root` is the folder that holds
+Each check is a function of its inputs, so that tests can pass simulated machines. `root` is the folder that contains
 /etc, /sbin, archives and mountpoints.
 """
 
@@ -14,23 +14,23 @@ from functools import partial
 from pathlib import Path
 from shlex import quote
 
-from cryofs.config.mount_options import parse_options, split_options, without_words_of_mount
+from cryofs.config.mount_options import parse_options, split_options, without_mount_words
 from cryofs.config.settings import load_settings
-from cryofs.doctor.finding import Finding, ok, problem, tried, warning
+from cryofs.doctor.finding import Finding, ok, problem, run_check, warning
 from cryofs.doctor.machine import users_may_allow_others
 from cryofs.errors import SettingsError, UsageError
 from cryofs.system.mount_table import Mount, is_remote, mount_of, mount_table, unescaped
 from cryofs.system.resources import ROOT
 
 _TYPES = ("cryofs", "fuse.cryofs")
-# where mount(8) looks for helpers
+# folders that mount(8) searches for helpers
 _HELPER_FOLDERS = ("sbin", "sbin/fs.d", "sbin/fs")
 _UNIT = "cryofs@.service"
 _UNIT_FOLDERS = (
     *("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system"),
     "lib/systemd/system",
 )
-# options by which mount(8) lets users mount
+# options with which mount(8) permits users to mount
 _BY_USERS = {"user", "users", "owner", "group"}
 
 
@@ -45,25 +45,25 @@ class FstabLine:
 
 
 def check_administration(root: Path = ROOT, installed: Path = Path(sys.prefix)) -> list[Finding]:
-    """All checks of what mounts archives at boot or by mount(8).
+    """Run all checks of mounts at boot and by mount(8).
 
     Parameters
     ----------
     installed : Path
-        Folder of this installation, which holds bin and share.
+        Folder of this installation, which contains bin and share.
     """
     mounts: list[Mount] = []
     lines: list[FstabLine] = []
-    findings = tried("table of mounts", lambda: mounts.extend(mount_table(root / "proc/self/mountinfo")))
-    findings += tried("/etc/fstab", lambda: lines.extend(fstab_lines(root)))
-    findings += tried("helpers of mount(8)", lambda: check_helpers({line.kind for line in lines}, installed, root))
+    findings = run_check("mount table", lambda: mounts.extend(mount_table(root / "proc/self/mountinfo")))
+    findings += run_check("/etc/fstab", lambda: lines.extend(fstab_lines(root)))
+    findings += run_check("helpers of mount(8)", lambda: check_helpers({line.kind for line in lines}, installed, root))
     for line in lines:
-        findings += tried(f"/etc/fstab, {line.mountpoint}", partial(check_fstab_line, line, mounts, root))
-    return findings + tried(f"service {_UNIT}", lambda: check_services(mounts, installed, root))
+        findings += run_check(f"/etc/fstab, {line.mountpoint}", partial(check_fstab_line, line, mounts, root))
+    return findings + run_check(f"service {_UNIT}", lambda: check_services(mounts, installed, root))
 
 
 def fstab_lines(root: Path = ROOT) -> Iterator[FstabLine]:
-    """Lines of /etc/fstab that mount archives."""
+    """Yield the lines of /etc/fstab that mount archives."""
     try:
         text = (root / "etc/fstab").read_bytes()
     except FileNotFoundError:
@@ -76,43 +76,43 @@ def fstab_lines(root: Path = ROOT) -> Iterator[FstabLine]:
 
 
 def check_helpers(used: set[str], installed: Path, root: Path = ROOT) -> list[Finding]:
-    """Whether mount(8) finds the helpers, and those of this installation.
+    """Check that mount(8) finds the helpers of this installation.
 
     Parameters
     ----------
     used : set of str
-        Types of file system that /etc/fstab asks for.
+        File system types used in /etc/fstab.
     """
     findings = []
     for kind in _TYPES:
         name = f"mount.{kind}"
-        ours = installed / "bin" / name
-        remedy = f"as root: ln -sf {quote(str(ours))} /sbin/{name}"
+        helper = installed / "bin" / name
+        remedy = f"as root: ln -sf {quote(str(helper))} /sbin/{name}"
         places = [root / folder / name for folder in _HELPER_FOLDERS]
         found = next((place for place in places if os.path.lexists(place)), None)
         if found is None:
             if kind in used:
-                findings.append(problem(f"/sbin/{name}: missing, so mount(8) cannot mount by /etc/fstab", remedy))
+                findings.append(problem(f"/sbin/{name}: missing, so mount(8) cannot mount lines of /etc/fstab", remedy))
         elif not os.access(found, os.X_OK):
-            findings.append(problem(f"{found}: leads to no program", remedy))
-        elif found.resolve() != ours.resolve():
-            findings.append(warning(f"{found}: is that of another installation, {found.resolve()}", remedy))
+            findings.append(problem(f"{found}: not an executable program", remedy))
+        elif found.resolve() != helper.resolve():
+            findings.append(warning(f"{found}: belongs to another installation, {found.resolve()}", remedy))
         else:
-            findings.append(ok(f"{found}: there, mount(8) knows the type {kind}"))
+            findings.append(ok(f"{found}: installed, so mount(8) supports the type {kind}"))
     return findings or [
-        ok("mount.cryofs: not linked, so mount(8) and /etc/fstab do not know cryofs", f"if they shall, {remedy}")
+        ok("mount.cryofs: not installed, so mount(8) and /etc/fstab do not support cryofs", f"if needed, {remedy}")
     ]
 
 
 def check_fstab_line(line: FstabLine, mounts: list[Mount], root: Path = ROOT) -> list[Finding]:
-    """Whether a line of /etc/fstab can be mounted, at boot too."""
+    """Check that a line of /etc/fstab can be mounted, also at boot."""
     where = f"/etc/fstab, {line.mountpoint}"
     words = set(split_options(line.options))
     if not line.archive.startswith("/"):
         return [
             problem(
-                f"{where}: its archive {line.archive} is looked for in the folder where mount(8) is run",
-                "write its absolute path",
+                f"{where}: relative path of the archive {line.archive}, which depends on the working directory",
+                "use the absolute path",
             )
         ]
     found = list(_check_places(where, line.archive, line.mountpoint, mounts, root))
@@ -122,46 +122,48 @@ def check_fstab_line(line: FstabLine, mounts: list[Mount], root: Path = ROOT) ->
     if mount and is_remote(mount.kind) and not words & {"_netdev", "noauto"}:
         found.append(
             warning(
-                f"{where}: its archive is on {mount.kind}, which may not be there yet when a boot comes to this line",
+                f"{where}: the archive is on {mount.kind}, which may not be mounted yet at this point of the boot",
                 "add the option _netdev",
             )
         )
     if "allow_other" not in words:
-        found.append(warning(f"{where}: only who mounts it, root as a rule, sees files", "add the option allow_other"))
+        found.append(
+            warning(f"{where}: only the user who mounts it, usually root, can read it", "add the option allow_other")
+        )
     elif words & _BY_USERS and not users_may_allow_others(root):
         found.append(
             warning(
                 f"{where}: users may mount it, but not with allow_other",
-                "put the line user_allow_other into /etc/fuse.conf",
+                "add the line user_allow_other to /etc/fuse.conf",
             )
         )
-    return found or [ok(f"{where}: can be mounted, shows {line.archive}")]
+    return found or [ok(f"{where}: valid, mounts {line.archive}")]
 
 
 def _check_values(where: str, line: FstabLine, root: Path) -> Iterator[Finding]:
-    """Whether the options have values that a mount takes: they are read as it reads them."""
+    """Check the options with the parser of a mount."""
     try:
-        _, given = parse_options(without_words_of_mount(line.options))
+        _, given = parse_options(without_mount_words(line.options))
         gain = load_settings(_in(root, line.archive), given).eer_gain
     except UsageError as error:
-        yield problem(f"{where}: {error}", "correct the line; the options are in the documentation (Mount)")
+        yield problem(f"{where}: {error}", "correct the line; see the documentation (Mount) for the options")
     except SettingsError as error:
-        yield problem(f"{where}: {error}", "correct this file of the archive")
+        yield problem(f"{where}: {error}", "correct this file in the archive")
     else:
         if gain is not None and not _in(root, gain.removeprefix(str(root))).exists():
-            yield problem(f"{where}: its eer_gain {gain} is missing", "correct the path, or put it back")
+            yield problem(f"{where}: eer_gain {gain} is missing", "correct the path, or restore the file")
 
 
 def check_services(mounts: list[Mount], installed: Path, root: Path = ROOT) -> list[Finding]:
-    """Whether the service cryofs@ and its configurations are fit; nothing where it is not installed."""
+    """Check the service cryofs@ and its configurations; return no findings if it is not installed."""
     unit = next((root / folder / _UNIT for folder in _UNIT_FOLDERS if (root / folder / _UNIT).is_file()), None)
     if unit is None:
         return []
-    findings = tried(str(unit), lambda: _check_unit(unit, installed, root))
+    findings = run_check(str(unit), lambda: _check_unit(unit, installed, root))
     paths: list[Path] = []
-    findings += tried(str(root / "etc/cryofs"), lambda: paths.extend(sorted(_configurations(root))))
+    findings += run_check(str(root / "etc/cryofs"), lambda: paths.extend(sorted(_configurations(root))))
     for path in paths:
-        findings += tried(str(path), partial(check_configuration, path, mounts, root))
+        findings += run_check(str(path), partial(check_configuration, path, mounts, root))
     return findings
 
 
@@ -178,13 +180,13 @@ def _check_unit(unit: Path, installed: Path, root: Path) -> Iterator[Finding]:
     missing = [command for command in commands if not os.access(_in(root, command), os.X_OK)]
     for command in missing:
         yield problem(
-            f"{unit}: starts {command}, which is not there", f"as root: ln -sf {installed}/bin/cryofs {command}"
+            f"{unit}: starts {command}, which does not exist", f"as root: ln -sf {installed}/bin/cryofs {command}"
         )
     shipped = installed / "share/cryofs/systemd" / _UNIT
     if shipped.is_file() and shipped.read_text(errors="replace") != text:
         yield warning(
-            f"{unit}: is not the one of this installation",
-            f"as root: cp {shipped} {unit} && systemctl daemon-reload; changes of yours belong into a drop-in "
+            f"{unit}: differs from the unit of this installation",
+            f"as root: cp {shipped} {unit} && systemctl daemon-reload; put local changes into a drop-in "
             "(systemctl edit cryofs@)",
         )
     elif not missing:
@@ -192,16 +194,18 @@ def _check_unit(unit: Path, installed: Path, root: Path) -> Iterator[Finding]:
 
 
 def check_configuration(path: Path, mounts: list[Mount], root: Path = ROOT) -> list[Finding]:
-    """Whether a file of /etc/cryofs names an archive and a mountpoint that are there."""
+    """Check that a file in /etc/cryofs sets an existing archive and an existing mountpoint."""
     try:
         lines = re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", path.read_text(errors="replace"), re.MULTILINE)
     except OSError as error:
-        return [warning(f"{path}: cannot be read by this user ({error.strerror})", f"as root: chmod a+r {path}")]
+        return [warning(f"{path}: not readable by this user ({error.strerror})", f"as root: chmod a+r {path}")]
     values = {name: re.sub(r"""^(["'])(.*)\1$""", r"\2", value) for name, value in lines}
     missing = [name for name in ("ARCHIVE", "MOUNTPOINT") if not values.get(name, "").startswith("/")]
     if missing:
         return [
-            problem(f"{path}: names no {' and no '.join(missing)}", f"add lines as {missing[0]}=/..., absolute paths")
+            problem(
+                f"{path}: missing {' and '.join(missing)}", f"add lines such as {missing[0]}=/..., with absolute paths"
+            )
         ]
     archive, mountpoint, options = values["ARCHIVE"], values["MOUNTPOINT"], values.get("OPTIONS", "")
     found = list(_check_places(str(path), archive, mountpoint, mounts, root))
@@ -211,24 +215,26 @@ def check_configuration(path: Path, mounts: list[Mount], root: Path = ROOT) -> l
 
 def _check_places(where: str, archive: str, mountpoint: str, mounts: list[Mount], root: Path) -> Iterator[Finding]:
     if not _is_folder(_in(root, archive)):
-        yield problem(f"{where}: there is no archive {archive}", "correct it, or mount the storage that holds it")
-    # what is mounted there may be dead or stuck, so it is not looked at
+        yield problem(
+            f"{where}: the archive {archive} does not exist", "correct the path, or mount the storage that contains it"
+        )
+    # an existing mount may be stale or stuck, so it is not accessed
     if all(mount.place != Path(mountpoint) for mount in mounts) and not _is_folder(_in(root, mountpoint)):
-        yield problem(f"{where}: there is no mountpoint {mountpoint}", f"as root: mkdir -p {quote(mountpoint)}")
+        yield problem(f"{where}: the mountpoint {mountpoint} does not exist", f"as root: mkdir -p {quote(mountpoint)}")
 
 
 def _check_empty(
     where: str, archive: str, mountpoint: str, options: str, mounts: list[Mount], root: Path
 ) -> Iterator[Finding]:
-    """Report a mountpoint that holds files, on which nothing is mounted yet."""
+    """Report a mountpoint that contains files, unless something is mounted on it."""
     is_free = all(mount.place != Path(mountpoint) for mount in mounts)
     if archive == mountpoint or not is_free or re.search(r"\bnonempty\b", options):
         return
     with contextlib.suppress(OSError), os.scandir(_in(root, mountpoint)) as entries:
         if next(entries, None) is not None:
             yield problem(
-                f"{where}: its mountpoint {mountpoint} is not empty, so mounting is refused",
-                "name an empty folder, or add the option nonempty if what it holds may be hidden",
+                f"{where}: the mountpoint {mountpoint} is not empty, so mounting fails",
+                "use an empty folder, or add the option nonempty, which hides its files",
             )
 
 

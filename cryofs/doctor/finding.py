@@ -1,4 +1,4 @@
-"""What a check of `cryofs doctor` found: one line for a user."""
+"""Findings of `cryofs doctor`, each printed as one line."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from cryofs.errors import CryofsError
 
 
 class Level(StrEnum):
-    """How bad it is: a problem keeps something from working, a warning makes it slow or is a trap."""
+    """Severity: a problem prevents something from working; a warning makes it slow or fragile."""
 
     OK = "ok"
     WARNING = "warning"
@@ -17,7 +17,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, and what to do about it; something that is well may come with advice, too."""
+    """A finding and its remedy, which may be empty if the level is ok."""
 
     level: Level
     what: str
@@ -25,27 +25,27 @@ class Finding:
 
 
 def ok(what: str, remedy: str = "") -> Finding:
-    """All is well."""
+    """Return a finding that needs no action."""
     return Finding(Level.OK, what, remedy)
 
 
 def warning(what: str, remedy: str) -> Finding:
-    """It works, but slowly or not for everybody."""
+    """Return a finding about something that works slowly, or not for all users."""
     return Finding(Level.WARNING, what, remedy)
 
 
 def problem(what: str, remedy: str) -> Finding:
-    """It does not work."""
+    """Return a finding about something that does not work."""
     return Finding(Level.PROBLEM, what, remedy)
 
 
-def tried(name: str, check: Callable[[], Finding | Iterable[Finding] | None]) -> list[Finding]:
-    """What a check finds, or that it cannot be done here, which keeps no other check from being done.
+def run_check(name: str, check: Callable[[], Finding | Iterable[Finding] | None]) -> list[Finding]:
+    """Return the findings of a check, or a warning if it fails, so that the other checks still run.
 
     Parameters
     ----------
     name : str
-        What is looked at.
+        Subject of the check, for the warning.
     """
     try:
         found = check()
@@ -53,6 +53,7 @@ def tried(name: str, check: Callable[[], Finding | Iterable[Finding] | None]) ->
     except (OSError, CryofsError) as error:
         return [
             warning(
-                f"{name}: cannot be checked by this user ({error})", "run cryofs doctor as one who may, as root say"
+                f"{name}: check failed ({error})",
+                "rerun cryofs doctor with sufficient privileges, for example as root",
             )
         ]

@@ -1,7 +1,7 @@
-"""How mounts are: alive, dead or stuck, their read-ahead, and figures that speak of trouble. Checks of `cryofs doctor`.
+"""Checks of `cryofs doctor` on mounts: their state, read-ahead, and figures that indicate problems.
 
-A mount is asked in a process of its own, because nobody can tell beforehand whether it answers, and a process that
-waits for it may not even be killed.
+Each mount is queried in a separate process, because a mount may never respond, and a process that waits for it may be
+impossible to kill.
 """
 
 import contextlib
@@ -24,28 +24,28 @@ from cryofs.system.mount_table import MOUNT_TABLE, mount_table
 from cryofs.system.resources import ROOT
 from cryofs.text import size_text
 
-# A busy mount answers within milliseconds, as no decode holds up the facts.
-PATIENCE = 10.0
-_MOMENT = 0.1
-# Frames that one program alone keeps in use: those decoded at a time, and the one ahead.
+# Even a busy mount responds within milliseconds, because the query does not wait for decodes.
+TIMEOUT = 10.0
+_MIN_WAIT = 0.1
+# Frames that a single reader keeps in use: those decoded in parallel, and the one ahead.
 _FEW_FRAMES = 4
-# Frames decoded ahead from which on a mount can be judged.
+# Minimum number of frames decoded ahead before the figures are meaningful.
 _SOME_FRAMES = 16
-# Over its own archive a mount hides it, and can be told from a deleted one only by what it shows.
-_ASK = """
+# A mount over its own archive hides it, so a deleted archive shows only as an empty folder without links.
+_QUERY = """
 import json, os, sys
 
 def lost(place, archive):
     shown = os.stat(place)
     try:
-        there = os.stat(archive)
+        current = os.stat(archive)
     except (FileNotFoundError, NotADirectoryError):
-        return "is not there any more"
+        return "no longer exists"
     except OSError:
         return ""
-    if there.st_dev == shown.st_dev:
+    if current.st_dev == shown.st_dev:
         return "" if shown.st_nlink or os.listdir(place) else "was deleted"
-    return "" if there.st_ino == shown.st_ino else "is another folder now"
+    return "" if current.st_ino == shown.st_ino else "was replaced by another folder"
 
 try:
     place, attribute = sys.argv[1:]
@@ -57,28 +57,28 @@ except OSError as error:
 
 
 class State(Enum):
-    """How a mount answers."""
+    """State of a mount."""
 
     ALIVE = "alive"
     DEAD = "dead"
     STUCK = "stuck"
-    CLOSED = "closed to this user"
+    CLOSED = "not accessible to this user"
     FAILING = "failing"
-    UNASKED = "not asked"
+    NOT_QUERIED = "not queried"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """How a mount answers.
+class Status:
+    """Result of querying a mount.
 
     Attributes
     ----------
     facts : dict
-        What it says of itself, where it is alive.
+        Figures that a live mount reports.
     lost : str
-        What became of its archive, where that is no longer in its place.
+        What happened to the archive, if it is no longer at its path.
     reason : str
-        The error that it gives, where it is failing; what keeps it from being asked.
+        The error of a failing mount, or of the failed query.
     """
 
     state: State
@@ -87,7 +87,7 @@ class Answer:
     reason: str = ""
 
 
-# by the error that a mount gives
+# by the error that the query returns
 _STATES = {
     errno.ENOTCONN: State.DEAD,
     errno.ECONNABORTED: State.DEAD,
@@ -96,91 +96,92 @@ _STATES = {
 }
 
 
-def ask(mountpoints: Sequence[Path], patience: float = PATIENCE) -> list[Answer]:
-    """Ask mounts how they are, all at the same time, and wait no longer than `patience` seconds."""
-    asking = [_asked(place) for place in mountpoints]
-    deadline = time.monotonic() + patience
-    return [_answer(process, deadline) for process in asking]
+def query(mountpoints: Sequence[Path], timeout: float = TIMEOUT) -> list[Status]:
+    """Query the state of mounts in parallel, and wait at most `timeout` seconds."""
+    processes = [_start_query(mountpoint) for mountpoint in mountpoints]
+    deadline = time.monotonic() + timeout
+    return [_status(process, deadline) for process in processes]
 
 
-def _asked(mountpoint: Path) -> subprocess.Popen[bytes] | Answer:
-    command = [sys.executable, "-I", "-S", "-c", _ASK, str(mountpoint), FACTS_ATTRIBUTE]
+def _start_query(mountpoint: Path) -> subprocess.Popen[bytes] | Status:
+    command = [sys.executable, "-I", "-S", "-c", _QUERY, str(mountpoint), FACTS_ATTRIBUTE]
     try:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except OSError as error:
-        return Answer(State.UNASKED, reason=f"{sys.executable}: {error.strerror}")
+        return Status(State.NOT_QUERIED, reason=f"{sys.executable}: {error.strerror}")
 
 
-def _answer(process: subprocess.Popen[bytes] | Answer, deadline: float) -> Answer:
-    if isinstance(process, Answer):
+def _status(process: subprocess.Popen[bytes] | Status, deadline: float) -> Status:
+    if isinstance(process, Status):
         return process
     try:
-        # those that have answered while one before them took all the time are heard all the same
-        said, _ = process.communicate(timeout=max(_MOMENT, deadline - time.monotonic()))
+        # a minimum wait collects the results of queries that finished while an earlier one used up the time
+        output, _ = process.communicate(timeout=max(_MIN_WAIT, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         process.kill()
-        # it may be waiting for the mount in a way that nothing ends
+        # it may be in an uninterruptible wait for the mount
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=1)
-        return Answer(State.STUCK)
+        return Status(State.STUCK)
     if process.returncode == 0:
-        return Answer(State.ALIVE, *json.loads(said))
+        return Status(State.ALIVE, *json.loads(output))
     state = _STATES.get(process.returncode, State.FAILING)
-    return Answer(state, reason=os.strerror(process.returncode) if state is State.FAILING else "")
+    return Status(state, reason=os.strerror(process.returncode) if state is State.FAILING else "")
 
 
-def check_mounts(table: Path = MOUNT_TABLE, patience: float = PATIENCE) -> list[Finding]:
-    """Whether the mounts of cryofs on this machine are alive."""
+def check_mounts(table: Path = MOUNT_TABLE, timeout: float = TIMEOUT) -> list[Finding]:
+    """Check that all mounts of cryofs on this machine respond."""
     places = list({mount.place: None for mount in mount_table(table) if mount.kind == FILE_SYSTEM_TYPE})
-    return [_state_finding(place, answer) for place, answer in zip(places, ask(places, patience), strict=True)]
+    return [_state_finding(place, status) for place, status in zip(places, query(places, timeout), strict=True)]
 
 
-def check_mount(mountpoint: Path, patience: float = PATIENCE) -> tuple[list[Finding], dict[str, Any] | None]:
-    """How the mount at this path is; also what it says of itself, None where it does not answer or has no archive."""
-    (answer,) = ask([mountpoint], patience)
-    found = [_state_finding(mountpoint, answer)]
-    if answer.state is not State.ALIVE or answer.lost:
+def check_mount(mountpoint: Path, timeout: float = TIMEOUT) -> tuple[list[Finding], dict[str, Any] | None]:
+    """Check a mount; also return its figures, or None if it does not respond or has lost its archive."""
+    (status,) = query([mountpoint], timeout)
+    found = [_state_finding(mountpoint, status)]
+    if status.state is not State.ALIVE or status.lost:
         return found, None
     device = device_number(mountpoint)
     if device is not None:
-        found.append(check_readahead(device, answer.facts["readahead"]))
-    return found, answer.facts
+        found.append(check_readahead(device, status.facts["readahead"]))
+    return found, status.facts
 
 
-def _state_finding(place: Path, answer: Answer) -> Finding:
-    match answer.state:
-        case State.ALIVE if answer.lost:
-            archive, mountpoint = quote(answer.facts["archive"]), quote(str(place))
+def _state_finding(place: Path, status: Status) -> Finding:
+    match status.state:
+        case State.ALIVE if status.lost:
+            archive, mountpoint = quote(status.facts["archive"]), quote(str(place))
             return problem(
-                f"{place}: alive, but its archive {answer.facts['archive']} {answer.lost}",
-                f"put the archive back, then cryofs umount {mountpoint} && cryofs mount {archive} {mountpoint}",
+                f"{place}: live, but its archive {status.facts['archive']} {status.lost}",
+                f"restore the archive, then cryofs umount {mountpoint} && cryofs mount {archive} {mountpoint}",
             )
         case State.ALIVE:
-            return ok(f"{place}: alive, shows {answer.facts['archive']} (process {answer.facts['pid']})")
+            return ok(f"{place}: live, shows {status.facts['archive']} (process {status.facts['pid']})")
         case State.DEAD:
-            return problem(f"{place}: a dead mount, its process is gone", f"cryofs umount {quote(str(place))}")
+            return problem(f"{place}: stale mount, its process has ended", f"cryofs umount {quote(str(place))}")
         case State.STUCK:
             return problem(
-                f"{place}: a mount that does not answer",
-                f"see whether the disk of its archive answers; else find its process (pgrep -af 'mount .*{place}'), "
-                f"kill it, then cryofs umount {quote(str(place))}",
+                f"{place}: the mount does not respond",
+                f"check that the storage of its archive responds; otherwise kill its process "
+                f"(pgrep -af 'mount .*{place}'), then cryofs umount {quote(str(place))}",
             )
         case State.CLOSED:
-            return ok(f"{place}: mounted, but closed to this user", "its user may mount with -o allow_other")
-        case State.UNASKED:
+            return ok(f"{place}: mounted, but not accessible to this user", "its owner can mount with -o allow_other")
+        case State.NOT_QUERIED:
             return problem(
-                f"{place}: a mount that this user cannot ask how it is ({answer.reason})",
-                "run cryofs doctor as one who may run that program",
+                f"{place}: cannot query this mount as the current user ({status.reason})",
+                "rerun cryofs doctor with sufficient privileges, for example as root",
             )
         case State.FAILING:
             return problem(
-                f"{place}: a mount that gives an error ({answer.reason})",
-                f"see its log, and whether its archive can be read; else cryofs umount {quote(str(place))}, then mount",
+                f"{place}: the mount returns an error ({status.reason})",
+                f"check its log, and that its archive is readable; otherwise run cryofs umount {quote(str(place))} and "
+                "mount again",
             )
 
 
-def check_readahead(device: str, wanted: int, root: Path = ROOT) -> Finding:
-    """Whether the kernel reads as far ahead of a mount as its settings want.
+def check_readahead(device: str, expected: int, root: Path = ROOT) -> Finding:
+    """Check that the read-ahead of the kernel has the value in the settings of the mount.
 
     Parameters
     ----------
@@ -189,58 +190,58 @@ def check_readahead(device: str, wanted: int, root: Path = ROOT) -> Finding:
     """
     path = root / f"sys/class/bdi/{device}/read_ahead_kb"
     try:
-        has = int(path.read_text()) << 10
+        actual = int(path.read_text()) << 10
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a number"
-        return warning(f"read-ahead: cannot be told ({path}: {reason})", "mount /sys, then try again")
-    if has >= wanted:
-        return ok(f"read-ahead: {has >> 10} KiB")
+        return warning(f"read-ahead: unknown ({path}: {reason})", "mount /sys, then retry")
+    if actual >= expected:
+        return ok(f"read-ahead: {actual >> 10} KiB")
     return warning(
-        f"read-ahead: {has >> 10} KiB instead of {wanted >> 10}, as only root may raise it",
-        f"as root: echo {wanted >> 10} > {path}; for all mounts, the udev rule in the documentation (Operations)",
+        f"read-ahead: {actual >> 10} KiB instead of {expected >> 10} KiB; only root can raise it",
+        f"as root: echo {expected >> 10} > {path}; for all mounts, the udev rule in the documentation (Operations)",
     )
 
 
 def check_figures(facts: dict[str, Any], frame_bytes: int) -> list[Finding]:
-    """Figures of a mount that speak of trouble.
+    """Check the figures of a mount for problems.
 
     Parameters
     ----------
     frame_bytes : int
-        Of the largest frames in its archive, 0 where they are not known.
+        Size of the largest frame in its archive, or 0 if unknown.
     """
     found = []
     budget = facts["budget_bytes"]
     if facts["failures"]:
         found.append(
             warning(
-                f"{facts['failures']} times a frame could not be decoded since the mount was made",
-                f"the log names each; cryofs verify {facts['archive']}",
+                f"decoding a frame failed {facts['failures']} times since mounting",
+                f"see the log for each, or check the archive: cryofs verify {facts['archive']}",
             )
         )
-    # a mount that an older version serves does not report them
+    # mounts of older versions do not report damaged files
     if damaged := facts.get("damaged"):
         found.append(
             warning(
                 f"{facts['damaged_files']} files look damaged: {damaged[0]}",
-                "copy them again from their source or a backup; the log names each, and cryofs stats up to "
-                f"{len(damaged)} of them",
+                "copy them again from their source or a backup; the log lists all of them, and cryofs stats lists "
+                f"{len(damaged)}",
             )
         )
     if budget < _FEW_FRAMES * frame_bytes:
         found.append(
             warning(
                 f"cache: {size_text(budget)} hold fewer than {_FEW_FRAMES} frames of {size_text(frame_bytes)}, "
-                "so frames are decoded again and again",
+                "so frames are decoded repeatedly",
                 f"mount with --cache-size {(_FEW_FRAMES * frame_bytes >> 20) + 1}MiB or more",
             )
         )
     elif facts["misses"] > facts["read_ahead"] >= _SOME_FRAMES and 2 * facts["cached_bytes"] > budget:
         found.append(
             warning(
-                f"cache: {facts['misses']} frames were waited for, and {facts['read_ahead']} decoded ahead; "
-                "frames are dropped before they are read",
-                f"mount with a larger --cache-size than {budget >> 20}MiB",
+                f"cache: readers waited for {facts['misses']} frames, {facts['read_ahead']} were decoded ahead; frames "
+                "are dropped before they are read",
+                f"mount with a --cache-size above {budget >> 20}MiB",
             )
         )
-    return found or [ok(f"figures: {facts['decodes']} frames decoded, no trouble")]
+    return found or [ok(f"figures: {facts['decodes']} frames decoded, no problems")]

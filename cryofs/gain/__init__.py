@@ -1,1 +1,1 @@
-"""Gain references: estimate, match, keep."""
+"""Gain references: estimate, match and store them."""

@@ -1,4 +1,4 @@
-"""Which arithmetic made the values of gain-normalised movies: found by trying, once their gain is known nearly."""
+"""The arithmetic that produced the values of gain-normalised movies, determined by trying each kind."""
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -16,25 +16,25 @@ from cryofs.kernels.from_counts import Arithmetic, GainReference
 from cryofs.kernels.gain_refine import Refinement
 from cryofs.movies.mrc import MrcMovie
 
-# With fewer exceptions than this share, multiplication in float32 is what the camera software does.
+# Below this share of exceptions, the camera software multiplied in float32.
 _SINGLE_SHARE = 1e-3
 _BAND_ROWS = 32
 _BATCH_FRAMES = 8
-_Seen = TypeVar("_Seen")
+_Result = TypeVar("_Result")
 
 
 def find_arithmetic(gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executor) -> GainReference:
-    """The reference that restores the most values of some movies, of all kinds of arithmetic; the simplest of equals.
+    """Return the reference with the arithmetic that restores most values; if equal, the simplest arithmetic.
 
     Parameters
     ----------
     gain : ndarray of float32, shape (ny, nx)
-        The gain, nearly; 1.0 at defects.
+        Approximate gain; 1.0 at defects.
     frames : mapping
-        The movies, by path, and how many of their first frames to look at.
+        Path of each movie, and the number of its first frames to use.
     """
     single = GainReference(gain)
-    samples = list(_look(frames, gain.shape, lambda movie, _: iter(take_samples(movie))))
+    samples = list(_from_movies(frames, gain.shape, lambda movie, _: iter(take_samples(movie))))
     if not samples or exception_share(single, samples) <= _SINGLE_SHARE:
         return single
     refined = _refined(gain, frames, pool)
@@ -43,7 +43,7 @@ def find_arithmetic(gain: NDArray[np.float32], frames: Mapping[str, int], pool: 
 
 
 def _refined(gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executor) -> dict[Arithmetic, GainReference]:
-    """References of the other kinds, made by looking at all frames band by band."""
+    """Return references with the other kinds of arithmetic, from all frames, by bands of rows."""
 
     def refine(first: int) -> dict[Arithmetic, GainReference]:
         end = min(first + _BAND_ROWS, len(gain))
@@ -53,7 +53,7 @@ def _refined(gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executo
             for start in range(0, count, _BATCH_FRAMES):
                 yield movie.stack(range(start, min(start + _BATCH_FRAMES, count)), first, end)
 
-        for values in _look(frames, gain.shape, stacks):
+        for values in _from_movies(frames, gain.shape, stacks):
             refinement.update(values)
         return refinement.references()
 
@@ -66,15 +66,15 @@ def _joined(bands: list[GainReference]) -> GainReference:
     return GainReference(np.concatenate([band.gain for band in bands]), bands[0].arithmetic, np.concatenate(details))
 
 
-def _look(
-    frames: Mapping[str, int], shape: tuple[int, ...], look: Callable[[MrcMovie, int], Iterator[_Seen]]
-) -> Iterator[_Seen]:
-    """What is seen in the movies that can still be read; archiving the others will say what is wrong with them."""
+def _from_movies(
+    frames: Mapping[str, int], shape: tuple[int, ...], read: Callable[[MrcMovie, int], Iterator[_Result]]
+) -> Iterator[_Result]:
+    """Yield the results of `read` for each movie; skip unreadable movies, which archiving reports later."""
     for path, count in frames.items():
         try:
             with MrcMovie(Path(path)) as movie:
-                # another file may have taken the name since
+                # another file may have replaced the movie
                 if movie.mrc_header.mode == MODE_FLOAT32 and movie.shape[1:] == shape and movie.shape[0] >= count:
-                    yield from look(movie, count)
+                    yield from read(movie, count)
         except (CryofsError, OSError):
             continue

@@ -1,4 +1,4 @@
-"""A gain estimate in progress: frames in, a row of figures for each, and when it may end."""
+"""A gain estimate in progress: adding frames, the figures of each frame, and the criteria to stop."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -11,29 +11,29 @@ import numpy as np
 from cryofs.errors import GainError
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.arithmetic import find_arithmetic
-from cryofs.gain.match import belongs
+from cryofs.gain.match import matches_estimate
 from cryofs.gain.samples import Sample
 from cryofs.kernels.from_counts import GainReference
 from cryofs.kernels.gain_estimate import BECAME_RELIABLE, CHANGED, MISMATCH, NEGATIVE, GainEstimate
 from cryofs.movies.mrc import MrcMovie
 
 DEFAULT_THRESH = 50
-# The estimate is settled once #Unreliable has not changed over this many frames.
+# The estimate has settled when #Unreliable has not changed for this many frames.
 SETTLED_FRAMES = 10
-# Fewer frames do not show whether the values of a movie have a common gain.
+# Minimum number of frames to decide whether the values of a movie have a common gain.
 MIN_FRAMES_TO_JUDGE = 3
 
-# One piece of work: these rows of these frames, a few megabytes, so that the state of the pixels stays in cache.
+# Size of one task: a few megabytes, so that the state of the pixels stays in the CPU cache.
 _BATCH_FRAMES = 8
 _BAND_ROWS = 32
-# The gain no longer changes: at most one pixel in a million over this many frames.
+# The gain is stable when at most one pixel in a million has changed over this many frames.
 _QUIET_FRAMES = 16
 _QUIET_SHARE = 1e-6
 
 
 @dataclass(frozen=True)
 class FrameRow:
-    """What a frame did to the estimate."""
+    """Effect of a frame on the estimate."""
 
     movie: str
     frame: int
@@ -51,38 +51,38 @@ class FrameRow:
 
 
 class Goal(Enum):
-    """How far an estimate is taken if no limit ends it."""
+    """Criterion to stop, if no limit is reached first."""
 
-    STABLE = "until the gain no longer changes"
-    SETTLED = "until the number of unreliable pixels no longer changes, too"
-    ALL = "until all frames were read"
+    STABLE = "the gain no longer changes"
+    SETTLED = "the gain and the number of unreliable pixels no longer change"
+    ALL = "all frames have been read"
 
 
 class Ending(Enum):
-    """Why an estimate takes no further frames."""
+    """Reason why an estimate uses no more frames."""
 
     STABLE = "the gain no longer changes"
     SETTLED = f"#Unreliable has not changed for {SETTLED_FRAMES} frames"
-    MAX_FRAMES = "the number of frames given by --max-frames is reached"
+    MAX_FRAMES = "reached the number of frames set by --max-frames"
     INTERRUPTED = "interrupted"
-    HOPELESS = "the values have no common gain"
-    READ = "all frames were read"
+    NO_COMMON_GAIN = "the values have no common gain"
+    READ = "all frames have been read"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to end an estimate.
+    """Limits of an estimate.
 
     Attributes
     ----------
     frames : int or None
-        Take at most this many frames, those of earlier runs included.
+        Use at most this many frames, including those of earlier runs.
     stop : callable
-        End as soon as this returns True.
+        Stop as soon as this returns True.
     goal : Goal
-        How far to go otherwise.
+        Criterion to stop otherwise.
     min_frames : int
-        Take at least this many frames, those of earlier runs included, before the goal counts as reached.
+        Use at least this many frames, including those of earlier runs, before checking the goal.
     """
 
     frames: int | None = None
@@ -93,28 +93,28 @@ class Limits:
 
 @dataclass
 class Estimation:
-    """An estimate in progress.
+    """A gain estimate in progress.
 
     Attributes
     ----------
     estimate : GainEstimate
-        What is known of the pixels.
+        Gain and reliability of each pixel.
     thresh : int
-        Reliability from which a pixel counts as reliable.
+        Minimum reliability of a reliable pixel.
     reliable : int
         Number of reliable pixels.
     changes, unreliable : list of int
-        #Changed and #Unreliable after each frame; the latter only as far back as is known for this threshold.
+        #Changed and #Unreliable of each frame; the latter only since the threshold was set.
     frames_done : dict
-        Movies with this gain, by absolute path, and how many of their frames were taken in; 0 if only sampled.
+        Number of frames used, by absolute path of the movies with this gain; 0 if the movie was only sampled.
     stamps : dict
         Size and mtime_ns of these movies.
     tolerance : float
         See `GainEstimate.update`.
     number : int
-        Which estimate of its folder this is, from 1.
+        Number of the estimate in its folder, from 1.
     names : list of str
-        Names that reference files of this estimate had or have; empty for the first estimate, whose name is fixed.
+        Current and earlier names of the reference file; empty for the first estimate, whose name is fixed.
     """
 
     estimate: GainEstimate
@@ -131,54 +131,54 @@ class Estimation:
 
     @classmethod
     def for_movie(cls, movie: MrcMovie, thresh: int = DEFAULT_THRESH, tolerance: float = 0.0, number: int = 1) -> Self:
-        """Return an empty estimate for frames of this movie's size."""
+        """Return an empty estimate for frames with the size of a movie."""
         if movie.mrc_header.mode != MODE_FLOAT32:
-            raise GainError(f"{movie.name}: not a float32 movie, so not gain-normalised; leave it out")
+            raise GainError(f"{movie.name}: not a float32 movie, so not gain-normalised; remove it from the sources")
         _, ny, nx = movie.shape
         empty = GainEstimate.empty(ny, nx)
         return cls(empty, thresh, pixel_size=movie.mrc_header.pixel_size, tolerance=tolerance, number=number)
 
     @property
     def pixels(self) -> int:
-        """Pixels of a frame."""
+        """Number of pixels of a frame."""
         return self.estimate.gain.size
 
     @property
     def pixels_without_gain(self) -> int:
-        """Pixels that the reference has no gain for: defects, and those that never showed a count."""
+        """Number of pixels without a gain: defects, and pixels without any count."""
         return self.pixels - int(np.count_nonzero(self.estimate.reliability > 0))
 
     @property
     def movies_used(self) -> list[str]:
-        """Movies of which frames were taken in."""
+        """Movies with frames in the estimate."""
         return [name for name, frames in self.frames_done.items() if frames]
 
     @property
     def frames_used(self) -> int:
-        """Number of frames taken in."""
+        """Number of frames in the estimate."""
         return len(self.changes)
 
     @property
     def stable(self) -> bool:
-        """Whether further frames no longer change the gain."""
+        """Return True if recent frames did not change the gain."""
         recent = self.changes[-_QUIET_FRAMES:]
         return len(recent) == _QUIET_FRAMES and sum(recent) <= self.pixels * _QUIET_SHARE
 
     @property
     def settled(self) -> bool:
-        """Whether further frames change neither the gain nor which pixels are reliable.
+        """Return True if recent frames changed neither the gain nor the number of unreliable pixels.
 
-        Before the first pixels have enough counts, #Unreliable stays at its maximum; that does not count.
+        Return False while #Unreliable is still at its initial maximum, before the first pixels have enough counts.
         """
         recent = self.unreliable[-SETTLED_FRAMES - 1 :]
         if len(recent) <= SETTLED_FRAMES or len(set(recent)) > 1 or not self.stable:
             return False
         return self.reliable > 0.5 * (self.pixels - self.pixels_without_gain)
 
-    def is_hopeless(self, frames: int = _BATCH_FRAMES) -> bool:
-        """Whether most pixels show values without a common divisor: the movies are not gain-normalised counts.
+    def lacks_common_gain(self, frames: int = _BATCH_FRAMES) -> bool:
+        """Return True if the values of most pixels have no common divisor, so they are not gain-normalised counts.
 
-        Fewer `frames` than these are not judged.
+        Return False if the estimate has fewer than `frames` frames.
         """
         if len(self.changes) < frames:
             return False
@@ -186,13 +186,13 @@ class Estimation:
         return bool(np.count_nonzero(self.estimate.reliability < 0) > 0.5 * seen)
 
     def ending(self, limits: Limits) -> Ending | None:
-        """Return why the estimate takes no further frames, or None if it does."""
+        """Return the reason to use no more frames, or None if the estimate continues."""
         if limits.stop():
             return Ending.INTERRUPTED
-        # the first frames show it; a look at all pixels after each batch would take time
-        judged = _BATCH_FRAMES if limits.goal is Goal.STABLE else MIN_FRAMES_TO_JUDGE
-        if len(self.changes) <= _BATCH_FRAMES and self.is_hopeless(judged):
-            return Ending.HOPELESS
+        # the first frames are sufficient; checking all pixels after each batch would be slow
+        minimum = _BATCH_FRAMES if limits.goal is Goal.STABLE else MIN_FRAMES_TO_JUDGE
+        if len(self.changes) <= _BATCH_FRAMES and self.lacks_common_gain(minimum):
+            return Ending.NO_COMMON_GAIN
         if limits.frames is not None and len(self.changes) >= limits.frames:
             return Ending.MAX_FRAMES
         if len(self.changes) < limits.min_frames:
@@ -202,16 +202,16 @@ class Estimation:
         return Ending.SETTLED if limits.goal is Goal.SETTLED and self.settled else None
 
     def fits(self, samples: list[Sample]) -> bool:
-        """Whether a movie, of which these are samples, has the gain estimated here."""
-        return belongs(self.estimate, samples, self.tolerance)
+        """Return True if samples of a movie match this gain."""
+        return matches_estimate(self.estimate, samples, self.tolerance)
 
     def add_movie(self, movie: MrcMovie, pool: Executor, limits: Limits) -> Iterator[FrameRow]:
-        """Take in the frames of a movie that were not taken in before, until the estimate ends.
+        """Add the unused frames of a movie, until the estimate stops.
 
         Raises
         ------
         GainError
-            The movie is not of float32 frames of the size of this estimate.
+            The frames are not float32, or differ in size from the estimate.
         """
         self.check_frames(movie)
         frames = movie.shape[0]
@@ -227,13 +227,16 @@ class Estimation:
             first = end
 
     def check_frames(self, movie: MrcMovie) -> None:
-        """Raise GainError if the frames of a movie are of another type or size."""
+        """Raise GainError if the frames of a movie differ in type or size from the estimate."""
         ny, nx = self.estimate.gain.shape
         if movie.mrc_header.mode != MODE_FLOAT32 or movie.shape[1:] != (ny, nx):
-            raise GainError(f"{movie.name}: its frames are not float32 of {ny} x {nx}; leave it out")
+            raise GainError(
+                f"{movie.name}: frames of another type or size (expected float32 of {ny} x {nx}); remove it from the "
+                "sources"
+            )
 
-    def forget(self, name: str) -> None:
-        """Drop a movie from the list because another one has its name now; its frames stay in the estimate."""
+    def remove_movie(self, name: str) -> None:
+        """Remove a movie whose path now holds another one; its frames stay in the estimate."""
         self.frames_done.pop(name, None)
         self.stamps.pop(name, None)
 
@@ -265,13 +268,13 @@ class Estimation:
         return rows
 
     def set_thresh(self, thresh: int) -> None:
-        """Count pixels as reliable from another threshold on."""
+        """Change the minimum reliability of a reliable pixel."""
         if thresh != self.thresh:
             self.thresh = thresh
             self.reliable = int(np.count_nonzero(self.estimate.reliability >= thresh))
             self.unreliable.clear()
 
     def reference(self, pool: Executor) -> GainReference:
-        """Return the gain reference, of the arithmetic that serves the movies best."""
+        """Return the gain reference with the arithmetic that restores most values of the movies."""
         used = {name: self.frames_done[name] for name in self.movies_used}
         return find_arithmetic(self.estimate.reference(), used, pool)

@@ -1,7 +1,7 @@
-"""A run of `cryofs estimate-gain`: movies in, a row a frame, and for each gain among them a reference.
+"""A run of `cryofs estimate-gain`, which prints a row per frame and writes a reference for each gain of the movies.
 
-A movie goes into the estimate that it fits. One that fits none has another gain, and an estimate of its own is begun.
-The state of an estimate is saved after each movie that it took frames of.
+A movie is added to the estimate that it matches. If it matches none, it has another gain, and starts a new estimate.
+The state of an estimate is saved after each movie that added frames.
 """
 
 import time
@@ -19,28 +19,28 @@ from cryofs.kernels.from_counts import GainReference
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage.atomic_file import make_folders, remove_stale_drafts
 
-# How often references are written before the end, for the case of a kill.
+# Interval at which references are written before the end, in case the run is killed.
 _WRITE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Estimated:
-    """What a run knows of one gain at its end.
+    """Result of a run for one gain.
 
     Attributes
     ----------
     reference : Path
         The gain reference.
     files : list of Path
-        All files of this gain, the reference first.
+        All files of this gain, starting with the reference.
     movie_list : Path or None
-        The list of the movies with this gain, where there are several gains.
+        List of the movies with this gain, if there are several gains.
     ending : Ending
-        Why no further frames were taken.
+        Reason to stop.
     new_frames : int
-        Frames that this run took.
+        Number of frames that this run added.
     movies : list of str
-        Movies with this gain, those that were only sampled included.
+        Movies with this gain, including those that were only sampled.
     """
 
     reference: Path
@@ -57,17 +57,17 @@ class Estimated:
 
 
 class EstimationRun:
-    """Estimates the gain of movies, from where a run into the same folder ended.
+    """Gain estimation that continues an earlier run with the same folder.
 
     Attributes
     ----------
     results : list of Estimated
-        What is known of each gain, once `rows` has ended.
+        Result for each gain, available when `rows` is exhausted.
 
     Raises
     ------
     GainError
-        A state in the folder is not readable.
+        A saved state in the folder is not readable.
     """
 
     def __init__(
@@ -86,56 +86,56 @@ class EstimationRun:
         self._limits = limits
         self._pool = pool
         self._on_error = on_error
-        # called once, before the first movie that is only sampled
+        # called once, before the first movie that is sampled
         self._on_sampling = on_sampling
         self._sampling = False
         self._estimations = load_all(folder)
         for estimation in self._estimations:
             estimation.set_thresh(thresh)
         self._frames_before = {one.number: one.frames_used for one in self._estimations}
-        # estimates that took frames, or only noted movies, since their state was saved
+        # numbers of estimates with new frames, and with other changes, since their state was saved
         self._grown: set[int] = set()
         self._unsaved: set[int] = set()
-        # movies of few frames that fit no estimate so far
+        # movies with few frames that do not match an estimate yet
         self._deferred: list[Path] = []
         self._written = time.monotonic()
         self.results: list[Estimated] = []
 
     def rows(self, paths: Iterable[Path]) -> Iterator[FrameRow]:
-        """Take in movies, in their order, and write the references at the end, however it comes.
+        """Add movies in order, yield a row per frame, and write the references at the end, also after an error.
 
         Raises
         ------
         GainError
-            No movie could be used.
+            None of the movies is usable.
         """
         try:
-            yield from self._take_all(paths, last=False)
-            yield from self._take_all(self._deferred, last=True)
+            yield from self._add_all(paths, last=False)
+            yield from self._add_all(self._deferred, last=True)
         finally:
             self._finish()
         if not self.results and not self._limits.stop():
             raise GainError(
-                f"{self._folder}: no gain-normalised movie among the sources; float32 MRC movies are needed"
+                f"{self._folder}: no gain-normalised movie in the sources (expected float32 MRC); pass other sources"
             )
 
-    def _take_all(self, paths: Iterable[Path], *, last: bool) -> Iterator[FrameRow]:
+    def _add_all(self, paths: Iterable[Path], *, last: bool) -> Iterator[FrameRow]:
         for path in paths:
             if self._limits.stop():
                 return
             try:
                 with MrcMovie(path.absolute()) as movie:
-                    yield from self._take(movie, last=last)
+                    yield from self._add(movie, last=last)
             except CryofsError as error:
                 self._on_error(error)
             except OSError as error:
                 self._on_error(
-                    ArchiveError(f"{path}: cannot be read ({error.strerror}); check its permissions and the disk")
+                    ArchiveError(f"{path}: reading failed ({error.strerror}); check its permissions and the disk")
                 )
             self._save_progress()
 
-    def _take(self, movie: MrcMovie, *, last: bool) -> Iterator[FrameRow]:
-        """Take in the frames of a movie that its estimate still wants."""
+    def _add(self, movie: MrcMovie, *, last: bool) -> Iterator[FrameRow]:
+        """Add a movie to the estimate that it matches, or to a new one."""
         estimation = self._owner(movie)
         if estimation is None:
             if movie.shape[0] < MIN_FRAMES_TO_JUDGE and not last:
@@ -143,8 +143,8 @@ class EstimationRun:
                 return
             if movie.shape[0] < MIN_FRAMES_TO_JUDGE and self._estimations:
                 raise GainError(
-                    f"{movie.name}: fits no gain of the other movies, and {movie.shape[0]} frames are too few for an "
-                    "estimate of its own; leave it out"
+                    f"{movie.name}: too few frames for a separate estimate ({movie.shape[0]}), and no match with the "
+                    "gain of other movies; remove it from the sources"
                 )
             numbers = {one.number for one in self._estimations}
             number = next(free for free in range(1, len(numbers) + 2) if free not in numbers)
@@ -155,15 +155,15 @@ class EstimationRun:
         for row in estimation.add_movie(movie, self._pool, self._limits):
             self._grown.add(estimation.number)
             yield row
-        if estimation.ending(self._limits) is Ending.HOPELESS:
+        if estimation.ending(self._limits) is Ending.NO_COMMON_GAIN:
             self._drop(estimation)
             raise GainError(
-                f"{movie.name}: its values have no common gain; leave it out, or use cryofs compress --gain auto, "
-                "which allows for values that were rounded twice"
+                f"{movie.name}: the values have no common gain; remove it from the sources, or use cryofs compress "
+                "--gain auto, which allows values that were rounded twice"
             )
 
     def _owner(self, movie: MrcMovie) -> Estimation | None:
-        """Return the estimate that a movie belongs to, or None if it shows another gain."""
+        """Return the estimate that a movie matches, or None if it has another gain."""
         for estimation in self._estimations:
             if estimation.stamps.get(movie.name) == movie.state:
                 return estimation
@@ -173,38 +173,38 @@ class EstimationRun:
             self._sampling = True
             self._on_sampling()
         samples = take_samples(movie) if self._estimations else []
-        fitting = next((one for one in self._estimations if one.fits(samples)), None)
+        matching = next((one for one in self._estimations if one.fits(samples)), None)
         for estimation in self._estimations:
-            if estimation is not fitting and movie.name in estimation.frames_done:
-                estimation.forget(movie.name)
+            if estimation is not matching and movie.name in estimation.frames_done:
+                estimation.remove_movie(movie.name)
                 self._unsaved.add(estimation.number)
-        return fitting
+        return matching
 
     def _drop(self, estimation: Estimation) -> None:
         self._estimations.remove(estimation)
-        self._saved(estimation)
+        self._mark_saved(estimation)
         state_path(self._folder, estimation.number).unlink(missing_ok=True)
 
     def _save_progress(self) -> None:
-        """Save estimates that took frames, and now and then write what their references are so far."""
+        """Save estimates with new frames, and write preliminary references at intervals."""
         for estimation in [one for one in self._estimations if one.number in self._grown]:
             save(estimation, self._folder)
-            self._saved(estimation)
+            self._mark_saved(estimation)
             if time.monotonic() - self._written > _WRITE_SECONDS:
                 write_reference(estimation, self._folder, GainReference(estimation.estimate.reference()))
                 self._written = time.monotonic()
 
-    def _saved(self, estimation: Estimation) -> None:
+    def _mark_saved(self, estimation: Estimation) -> None:
         self._grown.discard(estimation.number)
         self._unsaved.discard(estimation.number)
 
     def _finish(self) -> None:
-        """Save states, write references and lists."""
+        """Save states, and write references and lists."""
         used = [estimation for estimation in self._estimations if estimation.frames_used]
-        # whatever comes of the references, the states are kept
+        # states are saved first, in case writing a reference fails
         for estimation in [one for one in used if one.number in self._grown | self._unsaved]:
             save(estimation, self._folder)
-            self._saved(estimation)
+            self._mark_saved(estimation)
         for estimation in used:
             reference = current_reference(estimation, self._folder)
             if reference is None:

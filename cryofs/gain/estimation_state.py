@@ -1,4 +1,4 @@
-"""The saved state of gain estimates: what a later run of estimate-gain continues from.
+"""The saved state of gain estimates, from which a later run of estimate-gain continues.
 
 A folder holds a state for each gain: `gain-estimate.npz`, `gain-estimate-2.npz` and so on.
 """
@@ -17,30 +17,30 @@ from cryofs.storage.atomic_file import draft, naming
 
 STATE_NAME = "gain-estimate.npz"
 _STATE_PATTERN = re.compile(r"gain-estimate(?:-([1-9][0-9]{0,5}))?\.npz")
-# 1 is what was written before there was a version.
+# Files without a version number have version 1.
 _VERSION = 2
 _ARRAYS = ("gain", "low", "high", "reliability")
 _FACTS = ("thresh", "reliable", "changes", "unreliable", "frames_done", "stamps", "pixel_size", "tolerance", "names")
 
 
 def state_path(folder: Path, number: int) -> Path:
-    """Return the file that holds an estimate of a folder."""
+    """Return the path of the state of an estimate."""
     return folder / (STATE_NAME if number == 1 else f"gain-estimate-{number}.npz")
 
 
 def save(estimation: Estimation, folder: Path) -> None:
-    """Write the state of an estimate; a kill at any moment leaves the old state or the new one."""
+    """Write the state of an estimate atomically."""
     path = state_path(folder, estimation.number)
     facts = {"version": _VERSION, **{name: getattr(estimation, name) for name in _FACTS}}
     arrays: dict[str, Any] = vars(estimation.estimate)
-    with naming(path), draft(path) as made:
-        np.savez(made.file, allow_pickle=False, state=np.array(json.dumps(facts)), **arrays)
-        made.sync()
-        made.publish()
+    with naming(path), draft(path) as state:
+        np.savez(state.file, allow_pickle=False, state=np.array(json.dumps(facts)), **arrays)
+        state.sync()
+        state.publish()
 
 
 def load_all(folder: Path) -> list[Estimation]:
-    """Return the estimates of a folder, by number.
+    """Return the estimates of a folder in the order of their numbers.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def load_all(folder: Path) -> list[Estimation]:
 
 
 def load(folder: Path, number: int = 1) -> Estimation:
-    """Return the estimate that `save` left in a folder.
+    """Return the estimate that `save` wrote to a folder.
 
     Raises
     ------
@@ -67,12 +67,12 @@ def load(folder: Path, number: int = 1) -> Estimation:
             if version > _VERSION:
                 raise GainError(f"{path}: written by a newer version of cryofs; update cryofs, or use another folder")
             arrays = {name: saved[name] for name in _ARRAYS}
-            # version 1 did not record mismatches; pixels without a gain are those known to have had some
+            # version 1 did not record mismatches, but pixels with negative reliability had some
             mismatched = saved["mismatched"] if version > 1 else arrays["reliability"] < 0
             facts["stamps"] = {name: tuple(stamp) for name, stamp in facts.get("stamps", {}).items()}
             return Estimation(GainEstimate(**arrays, mismatched=mismatched), number=number, **facts)
     except GainError:
         raise
     except Exception as error:
-        # a damaged archive of arrays raises errors of zipfile, zlib, NumPy and others
-        raise GainError(f"{path}: not readable ({error}); remove it to start anew") from error
+        # np.load raises errors of zipfile, zlib, NumPy and others for damaged files
+        raise GainError(f"{path}: not readable ({error}); delete it to restart the estimate") from error

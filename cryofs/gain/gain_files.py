@@ -1,4 +1,4 @@
-"""What estimate-gain writes for people and other programs: gain references, reliability maps, lists of movies.
+"""Files that estimate-gain writes: gain references, reliability maps, and lists of movies.
 
 The files of one estimate share the stem of the reference: `gain-reference.mrc` for the first, `gain-reference-` with
 the start of the SHA-256 for the others, whose names change with their contents.
@@ -22,26 +22,26 @@ RELIABILITY_NAME = "gain-reliability.mrc"
 
 
 def reliability_path(reference: Path) -> Path:
-    """Return the reliability map that estimate-gain writes with a reference."""
+    """Return the path of the reliability map of a reference."""
     return reference.with_name(reference.name.replace("reference", "reliability", 1))
 
 
 def list_path(reference: Path) -> Path:
-    """Return the list of movies that have the gain of a reference."""
+    """Return the path of the list of movies with the gain of a reference."""
     return reference.with_suffix(".lst")
 
 
 def files_of(reference: Path) -> list[Path]:
-    """Return all files that are written with a reference, the reference first."""
+    """Return the paths of a reference and of the maps written with it."""
     return [reference, relion_reliability_path(reference), reliability_path(reference)]
 
 
 def current_reference(estimation: Estimation, folder: Path) -> Path | None:
-    """Return the reference that holds all that an estimate knows, or None if it has to be written."""
+    """Return the path of an up-to-date reference of an estimate, or None if it must be written."""
     for name in [GAIN_REFERENCE] if estimation.number == 1 else estimation.names:
         reference = folder / name
         try:
-            # written last, and different after each frame that shows a count
+            # the map is written last, and each frame with counts changes it
             with MrcMovie(reliability_path(reference)) as movie:
                 if not np.array_equal(movie.frame(0), estimation.estimate.reliability):
                     continue
@@ -54,14 +54,14 @@ def current_reference(estimation: Estimation, folder: Path) -> Path | None:
 
 
 def write_reference(estimation: Estimation, folder: Path, reference: GainReference) -> Path:
-    """Write the reference of an estimate with its reliability maps, and remove those that it replaces."""
+    """Write the reference of an estimate and its reliability maps, and delete the files that they replace."""
     data = reference_file(reference, estimation.pixel_size)
     path = folder / GAIN_REFERENCE
     stale: list[str] = []
     if estimation.number > 1:
         path = folder / later_reference_name(bytes_sha256(data))
         stale = [name for name in estimation.names if name != path.name]
-        # saved before there is a file of this name, so that a later run removes it even after a kill
+        # saved before the file is written, so that a later run deletes it even if this one is killed
         estimation.names = [*stale, path.name]
         save(estimation, folder)
     write_file(path, data)
@@ -80,7 +80,7 @@ def write_reference(estimation: Estimation, folder: Path, reference: GainReferen
 
 
 def write_list(estimation: Estimation, reference: Path) -> Path:
-    """Write the list of the movies of an estimate, as cryofs and RELION read it."""
+    """Write the list of the movies of an estimate, in the format of cryofs and RELION."""
     path = list_path(reference)
     write_file(path, "".join(f"{name}\n" for name in sorted(estimation.frames_done)).encode("utf-8", "surrogateescape"))
     return path

@@ -1,4 +1,4 @@
-"""Whether a gain reference serves a movie, judged by a few strips of it."""
+"""Match gain references with movies, from a few strips of each movie."""
 
 import numpy as np
 
@@ -7,22 +7,22 @@ from cryofs.kernels import to_counts
 from cryofs.kernels.from_counts import GainReference
 from cryofs.kernels.gain_estimate import GainEstimate
 
-# A reference serves a movie when no more than this share of its counts are exceptions: far above defects, far below
-# what another gain leaves (nearly all). Values that miss by their last bits only are rounding, of whatever kind.
-_FITTING_SHARE = 0.25
+# A reference matches a movie if at most this share of its counts are exceptions: far more than defects cause, and far
+# less than another gain (nearly all). Values that differ only in their last bits are rounding and do not count.
+_MATCHING_SHARE = 0.25
 
 
-def fits(reference: GainReference, samples: list[Sample]) -> bool:
-    """Whether a reference serves the movie that the samples are of."""
-    return exception_share(reference, samples, near=False) <= _FITTING_SHARE
+def matches(reference: GainReference, samples: list[Sample]) -> bool:
+    """Return True if a reference matches the samples of a movie."""
+    return exception_share(reference, samples, near=False) <= _MATCHING_SHARE
 
 
-def belongs(estimate: GainEstimate, samples: list[Sample], tolerance: float) -> bool:
-    """Whether the values of the samples are multiples of the gain that an estimate, however early, is of.
+def matches_estimate(estimate: GainEstimate, samples: list[Sample], tolerance: float) -> bool:
+    """Return True if the samples match the gain of an estimate in progress.
 
-    After a few frames an estimate is a multiple of the gain for many pixels, so a value has to have a common divisor
-    with it, and no more. Values that were rounded more than once have none; then it counts that the reference nearly
-    restores them.
+    After a few frames, the estimate of many pixels is a multiple of the gain, so a value only needs a common divisor
+    with it. Values that were rounded more than once have no common divisor; for these the reference must restore the
+    samples except for their last bits.
     """
     mismatches = counted = 0
     for sample in samples:
@@ -32,19 +32,19 @@ def belongs(estimate: GainEstimate, samples: list[Sample], tolerance: float) -> 
         known = (before > 0) & (sample.values != 0)
         mismatches += int(np.count_nonzero(known & (part.reliability < before)))
         counted += int(np.count_nonzero(known))
-    return mismatches <= _FITTING_SHARE * counted or fits(GainReference(estimate.reference()), samples)
+    return mismatches <= _MATCHING_SHARE * counted or matches(GainReference(estimate.reference()), samples)
 
 
 def exception_share(reference: GainReference, samples: list[Sample], *, near: bool = True) -> float:
-    """Share of the sampled counts that the reference does not restore, where it knows a gain.
+    """Return the share of the sampled counts that the reference does not restore.
 
-    Zeros belong to any gain, and 1.0 stands for pixels that are defects or have shown nothing yet; where only such
-    pixels were sampled, they are what counts.
+    Zeros match any gain and are ignored. Pixels with gain 1.0 are defects, or had no counts in the estimate; they are
+    ignored too, unless the samples have no other pixels.
 
     Parameters
     ----------
     near : bool
-        Whether values that miss by their last bits only count, too.
+        Whether values that differ only in their last bits count as exceptions.
     """
     exceptions = np.zeros(2, int)
     counted = np.zeros(2, int)

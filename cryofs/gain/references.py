@@ -1,4 +1,4 @@
-"""The gain references of an archive: which one serves a movie, and adding new ones."""
+"""The gain references of an archive: match them with movies, and add new ones."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -18,7 +18,7 @@ from cryofs.formats.archive_names import (
 )
 from cryofs.formats.record import Gain
 from cryofs.gain.estimation import Estimation, FrameRow, Goal, Limits
-from cryofs.gain.match import exception_share, fits
+from cryofs.gain.match import exception_share, matches
 from cryofs.gain.samples import Sample
 from cryofs.kernels.from_counts import GainReference
 from cryofs.movies import gain_library
@@ -27,37 +27,37 @@ from cryofs.movies.mrc import MrcMovie
 from cryofs.storage import checksum_lists
 from cryofs.storage.atomic_file import regular_file, write_file
 
-# Estimating takes at most this many frames, so that movies that never settle do not hold up a run.
+# Maximum number of frames of an estimate, so that movies without a stable estimate do not delay a run.
 _MAX_FRAMES = 1000
-# More pixels than any detector has defects.
+# Above the share of defects of any detector.
 _DEFECTS_SHARE = 0.01
-# Steps of the last bit that two roundings more than needed may cost.
+# Error of two additional roundings, in units of the last bit.
 _ROUNDED_TWICE = 2.0
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A gain reference in the archive, and how records name it."""
+    """A gain reference in the archive, and its entry in records."""
 
     record: Gain
     gain: GainReference
 
 
 class References:
-    """Gain references of the archive at `root`, those that are there and those that this run adds."""
+    """Gain references of the archive at `root`, existing ones and those that this run adds."""
 
     def __init__(self, root: Path):
         self._root = root
         self._library = GainLibrary(root)
-        # what paths(folder) hold, by folder: the file by its checksum
+        # references visible from each folder, by checksum
         self._sums: dict[Path, dict[str, Path]] = {}
-        # files that are known to be intact, with their checksums
+        # checksums of files that have been read
         self._intact: dict[Path, str] = {}
         self.damaged: list[CryofsError] = []
 
     @cached_property
     def _known(self) -> list[Reference]:
-        """Loaded only once a movie may need one; a damaged one serves no movie, and is no reason to store none."""
+        """References of the archive, loaded when first needed; damaged ones are skipped and reported."""
         known = []
         for path in self._library.paths(self._root):
             try:
@@ -67,11 +67,11 @@ class References:
         return known
 
     def of_size(self, shape: tuple[int, int]) -> list[Reference]:
-        """The references for frames of a size."""
+        """Return the references for a frame size."""
         return [one for one in self._known if one.gain.shape == shape]
 
-    def serve(self, folder: Path, needed: Gain) -> bool:
-        """Whether movies in a folder of the archive, read there, find the reference that they need."""
+    def provides(self, folder: Path, needed: Gain) -> bool:
+        """Return True if movies in a folder of the archive have access to the reference that they need."""
         if folder not in self._sums:
             self._sums[folder] = {self._library.sha256(path): path for path in self._library.paths(folder)}
         path = self._sums[folder].get(needed.sha256)
@@ -79,40 +79,40 @@ class References:
             self._intact[path] = needed.sha256
         return path is not None
 
-    def fitting(self, shape: tuple[int, int], samples: list[Sample]) -> Reference | None:
-        """The reference that leaves the fewest exceptions in the samples, None where all leave too many."""
-        serving = [one for one in self.of_size(shape) if fits(one.gain, samples)]
-        return min(serving, key=lambda one: exception_share(one.gain, samples), default=None)
+    def best_match(self, shape: tuple[int, int], samples: list[Sample]) -> Reference | None:
+        """Return the reference with the fewest exceptions in the samples, or None if none matches."""
+        matching = [one for one in self.of_size(shape) if matches(one.gain, samples)]
+        return min(matching, key=lambda one: exception_share(one.gain, samples), default=None)
 
-    def take_in(self, path: Path) -> Reference:
-        """Take a gain reference file into the archive, unless its content is there."""
+    def import_file(self, path: Path) -> Reference:
+        """Add a gain reference file to the archive, unless it has the same content already."""
         given, data = gain_library.load_given(path)
         if not (np.isfinite(given.gain) & (given.gain > 0)).any():
-            raise GainError(f"{path}: no value of this gain reference is above 0; give the right one, or --gain auto")
+            raise GainError(f"{path}: gain reference without positive values; pass another file, or --gain auto")
         sha256 = gain_library.bytes_sha256(data)
         for reference in self._known:
             if reference.record.sha256 == sha256:
                 return reference
         return self._store(data)
 
-    def take_in_all(self, folder: Path) -> list[Reference]:
-        """Take the gain references of a folder into the archive, as estimate-gain leaves them for several gains."""
+    def import_folder(self, folder: Path) -> list[Reference]:
+        """Add all gain references of a folder that estimate-gain wrote."""
         paths = [path for path in folder.glob("gain-reference*.mrc") if is_reference_name(path.name)]
         if not paths:
-            raise GainError(f"{folder}: no gain reference in this folder; run cryofs estimate-gain, or give a file")
-        # the plain name first, so that the archive gives the same names
-        return [self.take_in(path) for path in sorted(paths, key=lambda path: (len(path.name), path.name))]
+            raise GainError(f"{folder}: no gain reference in this folder; run cryofs estimate-gain, or pass a file")
+        # the plain name first, so that names in the archive are the same
+        return [self.import_file(path) for path in sorted(paths, key=lambda path: (len(path.name), path.name))]
 
     def add(self, reference: GainReference, pixel_size: float | None) -> Reference:
-        """Write an estimated reference into the archive."""
+        """Write an estimated reference to the archive."""
         return self._store(gain_library.reference_file(reference, pixel_size))
 
-    def keep_eer(self, data: bytes) -> None:
-        """Write the gain reference of rendered EER movies, under a longer name where another has the plain one."""
+    def write_eer(self, data: bytes) -> None:
+        """Write the gain reference of rendered EER movies, under a longer name if the plain one is in use."""
         self._write(data, EER_GAIN_REFERENCE, later_eer_reference_name)
 
     def record_checksums(self) -> None:
-        """Enter the references that this run wrote or used into checksum lists, unless they are there."""
+        """Add the references that this run wrote or used to the checksum lists."""
         for path, sha256 in self._intact.items():
             if checksum_lists.recorded(path) is None:
                 checksum_lists.update(path.parent, {path.name: sha256})
@@ -123,7 +123,7 @@ class References:
         return reference
 
     def _write(self, data: bytes, first: str, later: Callable[[str], str]) -> Path:
-        """Write a reference under a free name, unless it is there; another run may do so at the same time."""
+        """Write a reference under a free name, unless it exists; safe against concurrent runs."""
         target, sha256 = self._root / first, gain_library.bytes_sha256(data)
         try:
             if not _has(target, data):
@@ -132,7 +132,7 @@ class References:
         except FileExistsError:
             if not _has(target, data):
                 target = self._root / later(sha256)
-                # what has the name of this content and is not it was damaged
+                # the name contains the checksum, so a file with other content is damaged
                 if not _has(target, data):
                     with checksum_lists.replacing(target, sha256):
                         write_file(target, data)
@@ -145,11 +145,13 @@ class References:
             self._intact[path] = self._library.sha256(path)
             return Reference(Gain(self._intact[path], path.name, reference.arithmetic.value), reference)
         except OSError as error:
-            raise GainError(f"{path}: the gain reference cannot be read ({error.strerror})") from error
+            raise GainError(
+                f"{path}: reading the gain reference failed ({error.strerror}); check its permissions and the disk"
+            ) from error
 
 
 def _has(target: Path, data: bytes) -> bool:
-    """Whether a file of the archive has this content; a link is none of its files."""
+    """Return True if a regular file of the archive has this content."""
     return regular_file(target) is not None and target.read_bytes() == data
 
 
@@ -159,15 +161,15 @@ def estimate_from(
     pool: Executor,
     on_row: Callable[[FrameRow], None],
 ) -> Estimation | None:
-    """Estimate the gain of the first of these movies, all with frames of one size.
+    """Estimate the gain of the first movie, from all movies that match it; all frames must have the same size.
 
-    A movie that the estimate so far does not fit has another gain and is passed over. Where more pixels than defects
-    show no common gain, values may have been rounded more than once, which a second try allows for.
+    Movies with another gain are skipped. If too many pixels have no common gain, the values may have been rounded more
+    than once, and a second estimate with a tolerance is made.
 
     Returns
     -------
     Estimation or None
-        None where the first movie shows no common gain.
+        None if the values of the first movie have no common gain.
     """
     exact = _estimate(movies, 0, samples, pool, on_row)
     if exact is not None and exact.estimate.share_without_gain <= _DEFECTS_SHARE:
@@ -191,13 +193,13 @@ def _estimate(
             with MrcMovie(path) as movie:
                 if estimation is None:
                     estimation = Estimation.for_movie(movie, tolerance=tolerance)
-                elif not fits(GainReference(estimation.estimate.reference()), samples(movie)):
+                elif not matches(GainReference(estimation.estimate.reference()), samples(movie)):
                     continue
                 for row in estimation.add_movie(movie, pool, limits):
                     on_row(row)
         except (CryofsError, OSError):
-            continue  # archiving this movie will say what is wrong with it
-        if estimation.is_hopeless():
+            continue  # archiving the movie reports the error
+        if estimation.lacks_common_gain():
             return None
         if estimation.stable:
             break

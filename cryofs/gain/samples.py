@@ -1,4 +1,4 @@
-"""A few strips of a movie, from which it is decided how to store the whole."""
+"""A few strips of a movie, used to decide how to store it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +12,14 @@ _ROWS = 64
 
 @dataclass(frozen=True)
 class Sample:
-    """Whole rows of a frame: which, and their values, shape (rows, nx)."""
+    """Complete rows of a frame, and their values with shape (rows, nx)."""
 
     rows: slice
     values: NDArray[Any]
 
 
 def take_samples(movie: SourceMovie) -> list[Sample]:
-    """Samples from the bottom of the first frame, the middle of the middle one and the top of the last one."""
+    """Return samples of the bottom of the first frame, the middle of the middle frame and the top of the last."""
     frames, ny, _ = movie.shape
     height = min(_ROWS, ny)
     places = {0: 0, frames // 2: (ny - height) // 2, frames - 1: ny - height}

@@ -207,8 +207,8 @@ class GainLibrary:
 
     def preload(self, folder: Path) -> None:
         """Load the nearest reference of a folder, if there is a good one, so that no reader waits for it."""
-        for path in self.paths(folder)[:1]:
-            with contextlib.suppress(CryofsError, OSError):
+        with contextlib.suppress(CryofsError, OSError):
+            for path in self.paths(folder)[:1]:
                 self.get(self.sha256(path), folder, str(path))
 
     def sha256(self, path: Path) -> str:
@@ -225,5 +225,10 @@ class GainLibrary:
 
 
 def _is_reference(path: Path) -> bool:
-    """Whether a file is one of the archive's own; a link could lead out of it, or to what has no end."""
-    return is_reference_name(path.name) and stat.S_ISREG(path.lstat().st_mode)
+    """Return True if a file is one of the archive's own; a link could lead out of it, or to an endless file."""
+    if not is_reference_name(path.name):
+        return False
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False  # removed since the folder was listed

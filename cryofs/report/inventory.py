@@ -1,4 +1,4 @@
-"""What an archive holds, movie by movie, without decoding any: from records, indexes and attributes."""
+"""Inventory of an archive by movie, from records, indexes and attributes, without decoding."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from cryofs.formats.record import Record
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage.byte_source import LocalFile
 
-# Columns and rows of an image, in either orientation, and the cameras that give them.
+# Image size (columns, rows), in either orientation, of common cameras.
 _CAMERAS = {
     (3838, 3710): "K2",
     (7676, 7420): "K2 super-resolution",
@@ -34,17 +34,17 @@ class MovieFacts:
     Attributes
     ----------
     path : Path
-        Its file.
+        The file in the archive.
     folder : Path
-        Where that is, relative to the archive.
+        Its folder, relative to the archive.
     kind : str
-        What movies have in common that are alike: size, type, gain.
+        Description of size, type and gain, by which movies are grouped.
     time : float
-        When the original was written, in seconds since 1970.
+        Modification time of the original, in seconds since 1970.
     gain : str or None
-        SHA-256 of its gain reference.
+        SHA-256 of the gain reference.
     exceptions : int
-        Values that are exceptions, of `values` in all.
+        Number of exceptions among the `values` of the movie.
     """
 
     path: Path
@@ -61,12 +61,14 @@ class MovieFacts:
 
 @dataclass
 class Survey:
-    """An archive: its movies, what else is in it, and what is wrong, each with the file.
+    """Contents of an archive: movies, other files, and problems.
 
     Attributes
     ----------
     kept_plain : list
-        Files called like movies that are plain copies, with the reasons.
+        Plain copies of files with the suffix of a movie, and the reason for each.
+    problems : list
+        Files with problems, and the message for each.
     """
 
     root: Path
@@ -80,7 +82,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class Saved:
-    """What a group of movies takes."""
+    """Sizes of a group of movies."""
 
     name: str
     movies: int
@@ -90,19 +92,19 @@ class Saved:
 
     @property
     def ratio(self) -> float:
-        """Stored size as a share of the original one."""
+        """Stored size as a fraction of the original size."""
         return self.stored_bytes / self.original_bytes if self.original_bytes else 1.0
 
     @classmethod
     def of(cls, name: str, movies: Iterable[MovieFacts]) -> "Saved":
-        """The sums of some movies."""
-        every = list(movies)
-        sums = (sum(getattr(one, what) for one in every) for what in ("frames", "original_bytes", "stored_bytes"))
-        return cls(name, len(every), *sums)
+        """Return the sums over a group of movies."""
+        group = list(movies)
+        names = ("frames", "original_bytes", "stored_bytes")
+        return cls(name, len(group), *(sum(getattr(movie, attribute) for movie in group) for attribute in names))
 
 
 def survey(root: Path) -> Survey:
-    """Look at every file of an archive."""
+    """Return the contents of an archive, from every file in it."""
     found = Survey(root)
     gains = GainLibrary(root.absolute())
     jobs, problems = collect_archived([root])
@@ -131,22 +133,22 @@ def survey(root: Path) -> Survey:
 
 
 def by_kind(movies: Iterable[MovieFacts]) -> list[Saved]:
-    """Savings of each kind of movie, the largest first."""
+    """Return the sizes of each kind of movie, largest first."""
     return _grouped((movie.kind, movie) for movie in movies)
 
 
-def by_folder(movies: list[MovieFacts], most: int) -> list[Saved]:
-    """Savings of each folder; of their parents, as far up as it takes for no more than `most`."""
+def by_folder(movies: list[MovieFacts], limit: int) -> list[Saved]:
+    """Return the sizes of each folder; merge folders into their parents until there are at most `limit`."""
     depth = max((len(movie.folder.parts) for movie in movies), default=0)
     while True:
         groups = _grouped((str(Path(*movie.folder.parts[:depth])), movie) for movie in movies)
-        if len(groups) <= most or depth == 0:
+        if len(groups) <= limit or depth == 0:
             return groups
         depth -= 1
 
 
 def chosen(movies: list[MovieFacts], count: int) -> list[MovieFacts]:
-    """Some movies, evenly chosen in time, with one of every kind as far as there is room."""
+    """Return `count` movies, evenly spaced in time, with at least one of each kind if possible."""
     groups: dict[str, list[MovieFacts]] = {}
     for movie in movies:
         groups.setdefault(movie.kind, []).append(movie)
@@ -155,9 +157,9 @@ def chosen(movies: list[MovieFacts], count: int) -> list[MovieFacts]:
         open_groups = [kind for kind in groups if shares[kind] < len(groups[kind])]
         shares[min(open_groups, key=lambda kind: (shares[kind], -len(groups[kind])))] += 1
     picked = [
-        groups[kind][place]
+        groups[kind][index]
         for kind, share in shares.items()
-        for place in np.unique(np.linspace(0, len(groups[kind]) - 1, share).astype(int)).tolist()
+        for index in np.unique(np.linspace(0, len(groups[kind]) - 1, share).astype(int)).tolist()
     ]
     return sorted(picked, key=lambda movie: (movie.time, movie.path))
 
@@ -171,18 +173,18 @@ def _grouped(named: Iterable[tuple[str, MovieFacts]]) -> list[Saved]:
 
 
 def _movie(path: Path, folder: Path) -> MovieFacts | None:
-    """Facts of a movie, None of another file."""
+    """Return the metadata of a movie, or None if the file is not a movie."""
     if is_eer_name(path.name):
         return _eer(path, folder)
-    what = classify(path)
-    if isinstance(what, Damaged):
-        raise what.error
-    if isinstance(what, Archived):
-        return _archived(path, folder, what.size, what.record)
-    if isinstance(what, Foreign):
-        frames, ny, nx = what.facts.shape
-        kind = f"TIFF of another program, {_size(nx, ny)}, {np.dtype(what.facts.dtype).name}"
-        return MovieFacts(path, folder, kind, path.stat().st_mtime, frames, what.size, what.size)
+    content = classify(path)
+    if isinstance(content, Damaged):
+        raise content.error
+    if isinstance(content, Archived):
+        return _archived(path, folder, content.size, content.record)
+    if isinstance(content, Foreign):
+        frames, ny, nx = content.facts.shape
+        kind = f"TIFF of another program, {_size(nx, ny)}, {np.dtype(content.facts.dtype).name}"
+        return MovieFacts(path, folder, kind, path.stat().st_mtime, frames, content.size, content.size)
     return None
 
 
@@ -195,14 +197,14 @@ def _eer(path: Path, folder: Path) -> MovieFacts:
 
 def _archived(path: Path, folder: Path, size: int, record: Record) -> MovieFacts:
     frames, ny, nx = record.shape
-    what = "gain-normalised" if record.gain else "EER fractions" if record.rendered else "counts"
+    content = "gain-normalised" if record.gain else "EER fractions" if record.rendered else "counts"
     if record.adopted is not None:
-        what = "adopted TIFF"
+        content = "adopted TIFF"
     dtype = np.dtype(mrc.MODE_DTYPES[record.mrc_mode]).name if record.mrc_mode != mrc.MODE_4BIT else "4-bit"
     return MovieFacts(
         path=path,
         folder=folder,
-        kind=f"{_size(nx, ny)}, {dtype}, {what}",
+        kind=f"{_size(nx, ny)}, {dtype}, {content}",
         time=(record.rendered.mtime_ns if record.rendered else record.original.mtime_ns) / 1e9,
         frames=frames,
         original_bytes=record.source_bytes,
@@ -215,21 +217,21 @@ def _archived(path: Path, folder: Path, size: int, record: Record) -> MovieFacts
 
 def _size(nx: int, ny: int) -> str:
     camera = _CAMERAS.get((nx, ny)) or _CAMERAS.get((ny, nx))
-    return f"{nx} \u00d7 {ny}" + (f" (as {camera})" if camera else "")
+    return f"{nx} \u00d7 {ny}" + (f" ({camera})" if camera else "")
 
 
-def spans(movies: list[MovieFacts], most: int) -> Iterator[tuple[float, float, list[MovieFacts]]]:
-    """The time that the movies took, in equal spans, each with its movies: begin and end in seconds."""
+def spans(movies: list[MovieFacts], limit: int) -> Iterator[tuple[float, float, list[MovieFacts]]]:
+    """Yield equal spans of time as (begin, end, movies), in seconds, at most `limit`, from first to last movie."""
     first, last = movies[0].time, movies[-1].time
-    step = next((step for step in _STEPS if (last - first) / step < most), (last - first) / (most - 1))
+    step = next((step for step in _STEPS if (last - first) / step < limit), (last - first) / (limit - 1))
     begin = first - first % step
-    place = 0
+    index = 0
     while begin <= last:
         end = begin + step
         inside = []
-        while place < len(movies) and movies[place].time < end:
-            inside.append(movies[place])
-            place += 1
+        while index < len(movies) and movies[index].time < end:
+            inside.append(movies[index])
+            index += 1
         yield begin, end, inside
         begin = end
 

@@ -1,6 +1,6 @@
-"""A look at a movie: the sum of its frames, the power spectrum of that sum, how often each count occurs.
+"""Summary of a movie: the sum of its frames, the power spectrum of the sum, and a histogram of the counts.
 
-Images have the rows of the MRC file, from the bottom.
+Row 0 of an image is row 0 of the MRC file, which is drawn at the bottom.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -19,27 +19,27 @@ from cryofs.movies.movie import Movie
 from cryofs.movies.registry import open_movie
 from cryofs.text import printable
 
-# Pixels a side that a picture has at most, and tiles whose spectra are averaged have.
+# Maximum side of a picture, and side of the tiles whose spectra are averaged, in pixels.
 _PICTURE = 1024
 _TILE = 512
-# Counts are taken of so many frames, evenly chosen, and of rows of so many pixels in all.
+# Number of evenly spaced frames for the histogram, and the number of pixels used from their rows.
 _COUNTED_FRAMES = 8
 _COUNTED_PIXELS = 1 << 24
 _BINS = 60
-# The histogram leaves out this share of the values at each end.
+# Fraction of the values that the histogram omits at each end.
 _TAIL = 0.001
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often values occur in a pixel of a frame.
+    """Histogram of the values of single frames.
 
     Attributes
     ----------
     edges : ndarray
-        Ends of the bins, one more than shares.
+        Edges of the bins, one more than shares.
     shares : ndarray
-        Share of the pixels in each bin.
+        Fraction of the pixels in each bin.
     whole : bool
         Whether each bin is one whole number.
     """
@@ -50,21 +50,21 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a preview shows of a movie.
+class MovieSummary:
+    """Summary of a movie, drawn as a preview.
 
     Attributes
     ----------
     shape : tuple
         Frames, rows, columns.
     unit : str
-        What a frame is called: a frame, or a fraction of some EER frames.
+        Plural name of a frame: "frames", or "fractions of 40 frames" for EER.
     mean : float
         Mean of all values of all frames.
     total : ndarray, shape (rows, columns)
-        Sum of all frames, `binning` x `binning` pixels averaged.
+        Sum of all frames, averaged over `binning` x `binning` pixels.
     spectrum : ndarray
-        Logarithm of the mean power of tiles of the sum, frequency 0 in the middle.
+        Logarithm of the mean power of tiles of the sum, with frequency 0 in the centre.
     """
 
     name: str
@@ -84,32 +84,33 @@ class Look:
         return 2 * self.pixel_size if self.pixel_size else None
 
     @property
-    def one(self) -> str:
-        """What a frame is called."""
+    def singular(self) -> str:
+        """Name of one frame: frame or fraction."""
         return self.unit.split()[0].removesuffix("s")
 
     @property
     def facts(self) -> str:
-        """Frames, size, pixel size, type in one line."""
+        """One line with frames, size, type and pixel size."""
         frames, ny, nx = self.shape
-        pixel = f", {self.pixel_size:.4g} \u00c5 a pixel" if self.pixel_size else ""
+        pixel = f", {self.pixel_size:.4g} \u00c5 per pixel" if self.pixel_size else ""
         return f"{frames} {self.unit} of {nx} \u00d7 {ny}, {self.dtype}{pixel}"
 
     @property
     def dose(self) -> str:
-        """Mean dose in one line, a pixel, and an area where the pixel size is known."""
+        """One line with the mean dose per pixel, and per area if the pixel size is known."""
         frames = self.shape[0]
-        area = f" = {self.mean * frames / self.pixel_size**2:.3g} a \u00c5\u00b2" if self.pixel_size else ""
-        return f"mean dose: {self.mean:.4g} a pixel and {self.one}, {self.mean * frames:.4g} a pixel in all{area}"
+        area = f" = {self.mean * frames / self.pixel_size**2:.3g} per \u00c5\u00b2" if self.pixel_size else ""
+        total = f"{self.mean * frames:.4g} per pixel in total{area}"
+        return f"mean dose: {self.mean:.4g} per pixel and {self.singular}, {total}"
 
 
-def look_at(path: Path, jobs: int) -> Look:
-    """Decode a movie of any kind, and look at it.
+def summarize(path: Path, jobs: int) -> MovieSummary:
+    """Decode a movie of any kind and return its summary.
 
     Raises
     ------
     DamagedError, FormatError, GainError
-        It cannot be opened, or a frame cannot be decoded.
+        Opening the movie or decoding a frame failed.
     """
     with ThreadPoolExecutor(jobs) as pool, open_movie(path, pool=pool) as movie:
         header = movie.mrc_header
@@ -117,9 +118,9 @@ def look_at(path: Path, jobs: int) -> Look:
         for raw in checked_frames(movie):
             with np.errstate(all="ignore"):
                 total += mrc.frame_values(raw, header)[:, : header.nx]
-        pixel_size = header.pixel_size if _tells_pixel_size(header) else None
+        pixel_size = header.pixel_size if _has_pixel_size(header) else None
         binning = -(-max(total.shape) // _PICTURE)
-        return Look(
+        return MovieSummary(
             name=printable(path.name),
             shape=movie.shape,
             unit=f"fractions of {movie.grouping} frames" if isinstance(movie, EerMovie) else "frames",
@@ -134,7 +135,7 @@ def look_at(path: Path, jobs: int) -> Look:
 
 
 def binned(image: NDArray[Any], step: int) -> NDArray[np.float32]:
-    """Means of step x step pixels; rows and columns that fill no such square are left out."""
+    """Return the means of step x step pixels; omit incomplete squares at the edges."""
     ny, nx = (max(length // step, 1) for length in image.shape)
     step_y, step_x = min(step, image.shape[0]), min(step, image.shape[1])
     squares = image[: ny * step_y, : nx * step_x].reshape(ny, step_y, nx, step_x)
@@ -143,7 +144,7 @@ def binned(image: NDArray[Any], step: int) -> NDArray[np.float32]:
 
 
 def power_spectrum(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logarithm of the mean power of square tiles, frequency 0 in the middle and left out."""
+    """Return the logarithm of the mean power of square tiles; NaN at frequency 0, in the centre."""
     side = min(_TILE, *image.shape)
     mean = _mean(image)
     window = np.outer(np.hanning(side), np.hanning(side)).astype(np.float32)
@@ -155,14 +156,14 @@ def power_spectrum(image: NDArray[np.float32]) -> NDArray[np.float32]:
     power = np.fft.fftshift(power)
     with np.errstate(divide="ignore"):
         spectrum: NDArray[np.float32] = np.log10(power).astype(np.float32)
-    middle = side // 2
-    spectrum[max(middle - 1, 0) : middle + 2, max(middle - 1, 0) : middle + 2] = np.nan
+    centre = side // 2
+    spectrum[max(centre - 1, 0) : centre + 2, max(centre - 1, 0) : centre + 2] = np.nan
     spectrum[~np.isfinite(spectrum)] = np.nan
     return spectrum
 
 
 def limits(image: NDArray[Any], tail: float = 0.5) -> tuple[float, float]:
-    """Values shown as black and as white: all but some percent at each end."""
+    """Return the values drawn black and white; `tail` percent of the values at each end are beyond them."""
     good = image[np.isfinite(image)]
     if not good.size:
         return 0.0, 1.0
@@ -188,11 +189,11 @@ def _histogram(movie: Movie) -> Histogram:
 
 
 def _mean(image: NDArray[np.float32]) -> float:
-    """Mean of the values that are numbers, 0 where none is."""
+    """Return the mean of the finite values, or 0 if there are none."""
     good = np.isfinite(image)
     return float(image.mean(dtype=np.float64, where=good)) if good.any() else 0.0
 
 
-def _tells_pixel_size(header: mrc.MrcHeader) -> bool:
-    """Headers that do not know the pixel size say 1."""
+def _has_pixel_size(header: mrc.MrcHeader) -> bool:
+    """Return True if the header has a pixel size; programs write 1 if they do not know it."""
     return header.pixel_size is not None and header.pixel_size != 1.0

@@ -1,4 +1,4 @@
-"""The report of an archive: one HTML page that asks for nothing from elsewhere."""
+"""The report of an archive as one self-contained HTML page."""
 
 import datetime
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from cryofs.movies.gain_library import load_reference, reference_sha256
 from cryofs.movies.mrc import MrcMovie
 from cryofs.report import inventory as surveys
 from cryofs.report.inventory import MovieFacts, Saved, Survey, by_folder, by_kind, chosen, survey
-from cryofs.report.movie_summary import look_at
+from cryofs.report.movie_summary import summarize
 from cryofs.report.pictures import Picture, draw
 from cryofs.report.preview import histogram_caption
 from cryofs.storage import atomic_file
@@ -36,11 +36,11 @@ class ReferencePicture:
     Attributes
     ----------
     low, high : float
-        Least and greatest gain of a pixel.
+        Lowest and highest gain of a pixel.
     without : int
-        Pixels that have no gain of their own: exactly 1, 0 or no number.
+        Number of pixels without a gain: exactly 1, 0 or not finite.
     reliability : Picture or None
-        Picture of how many values agreed with the estimate.
+        Picture of the number of values that agreed with the estimate.
     """
 
     name: str
@@ -56,23 +56,23 @@ class ReferencePicture:
     reliability: Picture | None
 
 
-def write_report(archive: Path, target: Path, previews: int, jobs: int, tell: Callable[[str], None]) -> Survey:
-    """Write the report of an archive; movies whose previews cannot be made are among the problems.
+def write_report(archive: Path, target: Path, previews: int, jobs: int, on_progress: Callable[[str], None]) -> Survey:
+    """Write the report of an archive; a movie whose preview fails is added to the problems.
 
     Parameters
     ----------
     previews : int
-        How many movies are decoded and shown.
-    tell : callable
-        Called with the name of each part that takes time.
+        Number of movies to decode and show.
+    on_progress : callable
+        Called with a message before each part that takes time.
     """
-    tell(f"{archive}: reading the records")
+    on_progress(f"{archive}: reading the records")
     found = survey(archive)
-    looks = []
+    summaries = []
     for movie in chosen(found.movies, previews):
-        tell(f"{movie.path}: preview")
+        on_progress(f"{movie.path}: preview")
         try:
-            looks.append(_preview(movie, jobs))
+            summaries.append(_preview(movie, jobs))
         except (CryofsError, OSError) as error:
             if all(path != movie.path for path, _ in found.problems):
                 found.problems.append((movie.path, str(error)))
@@ -88,17 +88,17 @@ def write_report(archive: Path, target: Path, previews: int, jobs: int, tell: Ca
         kinds=by_kind(found.movies),
         course=_course(found.movies),
         references=[_reference(path, found) for path in found.references],
-        previews=looks,
+        previews=summaries,
         problems=_by_text(found.problems, found.root),
         kept_plain=_by_text(found.kept_plain, found.root),
-        most_paths=_PATHS,
+        max_paths=_PATHS,
     )
     atomic_file.write_file(target, as_unicode(text).encode())
     return found
 
 
 def _by_text(found: list[tuple[Path, str]], root: Path) -> list[tuple[str, list[str]]]:
-    """Return what was found, each with the files that it was found of."""
+    """Return each distinct message with the files that it applies to."""
     grouped: dict[str, list[str]] = {}
     for path, text in found:
         problem = printable(text.removeprefix(f"{path}: ").removeprefix(f"{path}, "))
@@ -107,36 +107,36 @@ def _by_text(found: list[tuple[Path, str]], root: Path) -> list[tuple[str, list[
 
 
 def _preview(movie: MovieFacts, jobs: int) -> dict[str, Any]:
-    look = look_at(movie.path, jobs)
-    tallest = float(look.histogram.shares.max()) or 1.0
+    summary = summarize(movie.path, jobs)
+    tallest = float(summary.histogram.shares.max()) or 1.0
     return {
-        "look": look,
+        "summary": summary,
         "movie": movie,
-        "total": draw(look.total, _PICTURE),
-        "spectrum": draw(look.spectrum, _PICTURE),
-        "caption": histogram_caption(look),
+        "total": draw(summary.total, _PICTURE),
+        "spectrum": draw(summary.spectrum, _PICTURE),
+        "caption": histogram_caption(summary),
         "tallest": tallest,
         "bars": [
             ((first + last) / 2, share, share / tallest)
             for first, last, share in zip(
-                look.histogram.edges[:-1], look.histogram.edges[1:], look.histogram.shares, strict=True
+                summary.histogram.edges[:-1], summary.histogram.edges[1:], summary.histogram.shares, strict=True
             )
         ],
     }
 
 
 def _reference(path: Path, found: Survey) -> ReferencePicture | str:
-    """What the page shows of a gain reference, or what is wrong with it."""
+    """Return the facts and pictures of a gain reference, or the message if reading it fails."""
     try:
         reference = load_reference(path)
         sha256 = reference_sha256(path)
     except (CryofsError, OSError) as error:
         return str(error)
-    served = [movie for movie in found.movies if movie.gain == sha256]
+    users = [movie for movie in found.movies if movie.gain == sha256]
     without = (reference.gain == 1) | (reference.gain == 0) | ~np.isfinite(reference.gain)
     own = reference.gain[~without]
     low, high = (float(own.min()), float(own.max())) if own.size else (1.0, 1.0)
-    values = sum(movie.values for movie in served)
+    values = sum(movie.values for movie in users)
     return ReferencePicture(
         name=_inside(path, found.root),
         shape=reference.shape,
@@ -144,9 +144,9 @@ def _reference(path: Path, found: Survey) -> ReferencePicture | str:
         low=low,
         high=high,
         without=int(without.sum()),
-        movies=len(served),
-        frames=sum(movie.frames for movie in served),
-        exceptions=sum(movie.exceptions for movie in served) / values if values else None,
+        movies=len(users),
+        frames=sum(movie.frames for movie in users),
+        exceptions=sum(movie.exceptions for movie in users) / values if values else None,
         picture=draw(reference.gain, _PICTURE, without),
         reliability=_reliability(reliability_path(path), reference.shape),
     )
@@ -162,11 +162,11 @@ def _reliability(path: Path, shape: tuple[int, int]) -> Picture | None:
 
 
 def _course(movies: list[MovieFacts]) -> dict[str, Any] | None:
-    """Sizes and rates over time; None where all movies are of one moment."""
+    """Return sizes and rates over time, or None if all movies have the same time."""
     if len(movies) < 2 or movies[0].time == movies[-1].time:
         return None
     spans = list(surveys.spans(movies, _SPANS))
-    most = max(len(inside) for _, _, inside in spans)
+    highest = max(len(inside) for _, _, inside in spans)
     original = np.cumsum([sum(one.original_bytes for one in inside) for _, _, inside in spans])
     stored = np.cumsum([sum(one.stored_bytes for one in inside) for _, _, inside in spans])
     busy = [(end - begin, inside) for begin, end, inside in spans if inside]
@@ -175,20 +175,20 @@ def _course(movies: list[MovieFacts]) -> dict[str, Any] | None:
         "begin": spans[0][0],
         "end": spans[-1][1],
         "step": spans[0][1] - spans[0][0],
-        "most": most,
+        "highest": highest,
         "columns": [
-            (begin, len(inside), len(inside) / most, Saved.of("", inside).ratio if inside else None)
+            (begin, len(inside), len(inside) / highest, Saved.of("", inside).ratio if inside else None)
             for begin, _, inside in spans
         ],
-        "movies_an_hour": len(movies) / hours,
-        "bytes_an_hour": float(original[-1]) / hours,
+        "movies_per_hour": len(movies) / hours,
+        "bytes_per_hour": float(original[-1]) / hours,
         "original": _area(original, float(original[-1])),
         "stored": _area(stored, float(original[-1])),
     }
 
 
 def _area(heights: "np.ndarray[Any, Any]", tallest: float) -> str:
-    """Outline of an area in a square of 100 x 100, from the bottom left."""
+    """Return the SVG path of an area in a square of 100 x 100, starting at the bottom left."""
     places = np.linspace(0, 100, len(heights) + 1)
     tops = [0.0, *(100 * heights / tallest).tolist()]
     points = [f"{x:.2f},{100 - y:.2f}" for x, y in zip(places.tolist(), tops, strict=True)]
@@ -196,8 +196,8 @@ def _area(heights: "np.ndarray[Any, Any]", tallest: float) -> str:
 
 
 def _environment() -> Environment:
-    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
         "size": size_text,
         "percent": _percent,
         "time": _time,
@@ -206,7 +206,7 @@ def _environment() -> Environment:
         "plain": _plain,
         "mean": _mean,
     }
-    return made
+    return environment
 
 
 def _percent(share: float) -> str:
@@ -230,7 +230,7 @@ def _plain(number: float) -> str:
 
 
 def _mean(step: int) -> str:
-    return "" if step == 1 else f", mean of {step} \u00d7 {step} pixels"
+    return "" if step == 1 else f", averaged over {step} \u00d7 {step} pixels"
 
 
 def _inside(path: Path, root: Path) -> str:

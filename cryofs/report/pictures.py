@@ -1,4 +1,4 @@
-"""Arrays as pictures inside a page."""
+"""Arrays as pictures embedded in a page."""
 
 import base64
 import io
@@ -11,22 +11,22 @@ from PIL import Image
 from cryofs.report.movie_summary import binned, limits
 
 _QUALITY = 85
-# a colour that stands out of grey, also where colours are told apart badly
+# a colour that contrasts with grey, also for colour-blind readers
 _MARK = (255, 96, 0)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as the page shows it.
+    """An image embedded in the page.
 
     Attributes
     ----------
     url : str
-        The picture itself.
+        The picture as a data URL.
     low, high : float
         Values drawn black and white.
     step : int
-        Pixels a side of the image that a pixel of the picture is the mean of.
+        Pixels of the image, along each axis, averaged into a pixel of the picture.
     """
 
     url: str
@@ -36,31 +36,31 @@ class Picture:
 
 
 def draw(image: NDArray[np.float32], side: int, marks: NDArray[np.bool_] | None = None) -> Picture:
-    """An image in grey, as a picture of at most `side` pixels a side, first row at the bottom.
+    """Draw an image in grey, at most `side` pixels wide and high, with the first row at the bottom.
 
     Parameters
     ----------
     marks : ndarray of bool or None
-        Pixels of the image that are drawn in colour, each as some pixels of the picture, so that it is seen.
+        Pixels of the image that are drawn in colour, enlarged to stay visible.
     """
     step = -(-max(image.shape) // side)
     small = binned(image, step)
-    marked = np.zeros(small.shape, bool) if marks is None else _grown(binned(marks.astype(np.float32), step) > 0)
-    # where all is marked, no grey is seen
+    marked = np.zeros(small.shape, bool) if marks is None else _enlarged(binned(marks.astype(np.float32), step) > 0)
+    # with all pixels marked, the limits do not matter
     low, high = limits(small if marked.all() else small[~marked])
     grey = np.clip((small - low) / (high - low), 0, 1)
     pixels = np.repeat(np.nan_to_num(grey * 255).astype(np.uint8)[:, :, np.newaxis], 3, 2)
     pixels[marked] = _MARK
     file = io.BytesIO()
-    # lossy compression would smear single marked pixels
+    # lossy compression would blur marked pixels
     kind, options = ("JPEG", {"quality": _QUALITY}) if marks is None else ("PNG", {})
     Image.fromarray(np.ascontiguousarray(pixels[::-1])).save(file, kind, **options)
     url = f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
     return Picture(url, low, high, step)
 
 
-def _grown(marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Marks with their neighbours, 3 x 3 for each."""
+def _enlarged(marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return marks enlarged to 3 x 3 pixels each."""
     wide = np.pad(marks, 1)
     rows = wide[:-2] | wide[1:-1] | wide[2:]
     return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]

@@ -128,11 +128,15 @@ def _make_folder(folder: Path, on_made: Callable[[Path], object]) -> None:
 
 
 def regular_file(path: Path) -> os.stat_result | None:
-    """The inode of a file; None where there is none, or a link."""
+    """Return the inode of a file, None if there is none, if the name is too long for one, or if it is a link."""
     try:
         found = path.lstat()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise
     return found if stat.S_ISREG(found.st_mode) else None
 
 
@@ -228,22 +232,23 @@ def compare_copy(source: Path, target: Path) -> Copied | None:
         return Copied(digest.hexdigest(), os.fstat(copy.fileno()))
 
 
-def make_link(target: Path, text: Path) -> bool:
-    """Make a symbolic link, in place of one that leads elsewhere; False if it is there already."""
+def make_link(target: Path, text: Path, *, overwrite: bool = False) -> bool:
+    """Make a symbolic link, in place of one that leads elsewhere or, with `overwrite`, of a file.
+
+    Returns
+    -------
+    bool
+        False if it exists already.
+    """
     if target.is_symlink() and target.readlink() == text:
         return False
-    if target.exists() and not target.is_symlink():
+    if not overwrite and target.exists() and not target.is_symlink():
         raise FileExistsError(f"{target}: not a symbolic link, so it is not replaced by one; remove it")
     made = target.with_name(DRAFT_PREFIX + secrets.token_hex(8))
     with naming(target):
         made.symlink_to(text)
     _rename(made, target)
     return True
-
-
-def copy_link(source: Path, target: Path) -> None:
-    """Make a symbolic link like another, in place of one that leads elsewhere."""
-    make_link(target, source.readlink())
 
 
 def link_file(first: Path, target: Path) -> None:

@@ -98,6 +98,7 @@ class FileSystem:
         self._pool: ThreadPoolExecutor | None = None
         self._background: ThreadPoolExecutor | None = None
         self._cache: FrameCache | None = None
+        self._stopping = threading.Event()
         self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
         self._surveyor = Surveyor(root, index_path(self.archive), self._tree.facts.surveyed(), self._is_asked)
         self._started = time.time()
@@ -121,6 +122,7 @@ class FileSystem:
 
     def stop(self) -> None:
         """Stop the threads and release everything."""
+        self._stopping.set()
         self._surveyor.stop(_ENDING_SECONDS)
         if self._preparing.is_alive():
             self._preparing.join(_ENDING_SECONDS)
@@ -134,7 +136,10 @@ class FileSystem:
         for _, file, _, _ in files:
             file.close()
         self._io.end()
-        self._root.close()
+        # a thread that did not end in time may still reach the archive through the descriptor, whose number must not
+        # become that of another file
+        if not (self._preparing.is_alive() or self._surveyor.is_alive()):
+            self._root.close()
 
     def abandon(self) -> None:
         """Stop for good in a process that ends at once, which releases everything else."""
@@ -394,11 +399,17 @@ class FileSystem:
         Whoever asks for something meanwhile would wait for the interpreter, so this begins in a pause.
         """
         until = time.monotonic() + _LONGEST_PUT_OFF
-        while self._is_asked() and time.monotonic() < until:
-            time.sleep(_PAUSE_SECONDS)
-        registry.load_compiled()
-        importlib.import_module("cryofs.kernels.eer_events").load()
-        self._gains.preload(self._root.path)
+        while self._is_asked() and time.monotonic() < until and not self._stopping.is_set():
+            self._stopping.wait(_PAUSE_SECONDS)
+        steps = (
+            registry.load_compiled,
+            lambda: importlib.import_module("cryofs.kernels.eer_events").load(),
+            lambda: self._gains.preload(self._root.path),
+        )
+        for step in steps:
+            if self._stopping.is_set():
+                return
+            step()
 
 
 def _is_far(path: Path) -> bool:

@@ -82,6 +82,10 @@ class Surveyor:
         if self._thread.is_alive():
             self._thread.join(seconds)
 
+    def is_alive(self) -> bool:
+        """Return True if the thread is running."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         with contextlib.closing(Index(self._index_path)) as index:
             self._attempt(self._recall, index)

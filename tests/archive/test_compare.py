@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryofs.archive.compare import CompareOptions, Comparison, compare
-from cryofs.archive.links import LinkChoice
 from cryofs.archive.pairs import Side
 from cryofs.archive.same_bytes import file_difference
 from cryofs.archive.shown import shown_in
 from cryofs.compress.movie_task import CompressOptions
+from cryofs.config.choices import LinkChoice
 from cryofs.config.settings import Settings
 from cryofs.errors import ArchiveError
 from cryofs.formats.archive_names import foreign_name, fractions_name, is_eer_name, is_own_name

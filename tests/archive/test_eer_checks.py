@@ -10,7 +10,7 @@ from cryofs.archive.eer_checks import check_eers, damage_of_eer
 from cryofs.archive.info import savings
 from cryofs.doctor.archive import check_archive
 from cryofs.doctor.finding import Level
-from tests.support import cryofs
+from tests.support import run_in_process
 
 SHAPE = (32, 48)
 WIDTHS = Widths()
@@ -61,22 +61,22 @@ def test_doctor_names_damaged_files(folder: Path) -> None:
     for name in ("cut", "junk"):
         (folder / f"{name}.eer").unlink()
     assert findings(folder) == [
-        (Level.OK, "no archived movie was found, only EER files"),
-        (Level.OK, "EER files: frames found in all 4 that were looked at"),
+        (Level.OK, "no archived movies found, only EER files"),
+        (Level.OK, "EER files: frames found in all 4 checked files"),
     ]
 
 
 def test_stats_names_damaged_files(folder: Path) -> None:
-    said = cryofs("stats", folder).stdout
+    said = run_in_process("stats", folder).stdout
     assert "6 EER files: 2 damaged" in said
     assert f"{folder}/junk.eer: " in said
-    eer = json.loads(cryofs("stats", folder, "--json").stdout)["eer"]
+    eer = json.loads(run_in_process("stats", folder, "--json").stdout)["eer"]
     assert (eer["files"], eer["looked_at"], len(eer["damaged"])) == (6, 6, 2)
 
 
 def test_info_reports_the_grouping_of_a_short_file(folder: Path) -> None:
-    facts = json.loads(cryofs("info", folder / "0.eer", "--json").stdout)
+    facts = json.loads(run_in_process("info", folder / "0.eer", "--json").stdout)
     assert (facts["grouping"], facts["fractions"]) == (5, 1)
-    done = cryofs("info", folder / "._0.eer", check=False)
+    done = run_in_process("info", folder / "._0.eer", check=False)
     assert done.returncode == 1
     assert "begins with a dot" in done.stderr

@@ -238,10 +238,38 @@ def test_files_that_differ_are_refused_unless_asked(mixed: Path, restored: Path,
         assert "--overwrite" in errors[0]
         assert done.movies + done.files == 0
         assert inodes(restored) == before
-    if name == "link" and change != "a link":
-        path.unlink()
     assert extracted(mixed, to=restored, overwrite=True)[1] == []
     assert (path.readlink() if name == "link" else path.read_bytes()) == right
+
+
+def test_a_folder_in_the_way_of_a_link_is_not_overwritten(mixed: Path, restored: Path) -> None:
+    (restored / "link").unlink()
+    (restored / "link").mkdir()
+    (error,) = extracted(mixed, to=restored, overwrite=True)[1]
+    assert error.startswith(f"{restored / 'link'}: a folder is in the way")
+
+
+@pytest.mark.parametrize("estimated", [True, False])
+def test_gain_references_of_archived_movies_are_not_restored(tmp_path: Path, estimated: bool) -> None:
+    simulated(tmp_path / "session" / "m.mrc", frames=8)
+    serialem(tmp_path / "session" / "x.tif", counts())
+    archive(tmp_path / "session", tmp_path / "archive", CompressOptions(jobs=1))
+    target = tmp_path / "archive"
+    if not estimated:
+        # an intact reference that the user gave
+        given = tmp_path / "given.mrc"
+        data = bytearray((target / "gain-reference.mrc").read_bytes())
+        data[224:304] = bytes(80)
+        given.write_bytes(data)
+        shutil.rmtree(target)
+        archive(tmp_path / "session", target, CompressOptions(gain=given, jobs=1))
+    done, errors = extracted(target, to=tmp_path / "out")
+    assert (done.movies, done.files, errors) == (1, 1, [])
+    assert names(tmp_path / "out") == ["m.mrc", "x.tif"]
+    # a reference that came with TIFF movies
+    (target / "gain-reference-00000000.mrc").write_bytes(bytes(4096))
+    extracted(target, to=tmp_path / "with")
+    assert names(tmp_path / "with") == ["gain-reference-00000000.mrc", "m.mrc", "x.tif"]
 
 
 def test_a_fresh_folder_is_not_compared(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from cryofs.archive.identify import Archived, Damaged, Foreign, Other, classify
 from cryofs.archive.info import savings
 from cryofs.report.inventory import survey
 from tests.foreign import counts, serialem, write_tiff
-from tests.support import archive, cryofs, names, simulated
+from tests.support import archive, names, run_in_process, simulated
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_an_archived_movie_that_was_emptied(made: Path, tmp_path: Path, spoil: C
     assert isinstance(what, Damaged)
     assert not what.foreign
     for arguments in (["verify", folder], ["extract", folder, "-o", tmp_path / "out"], ["doctor", folder]):
-        done = cryofs(*arguments, check=False)
+        done = run_in_process(*arguments, check=False)
         assert done.returncode == 1, arguments
         assert str(movie) in done.stderr + done.stdout
     assert names(tmp_path / "out") == ["1.mrc"]
@@ -63,9 +63,9 @@ def test_an_adopted_movie_that_was_cut(tmp_path: Path) -> None:
     path = adopted(tmp_path / "archive" / "x.tif")
     data = path.read_bytes()[: path.stat().st_size // 2]
     path.write_bytes(data)
-    done = cryofs("verify", path.parent, check=False)
+    done = run_in_process("verify", path.parent, check=False)
     assert done.returncode == 1
     assert str(path) in done.stderr
     # it may have been so from the beginning, and there is nothing better
-    cryofs("extract", path.parent, "-o", tmp_path / "out")
+    run_in_process("extract", path.parent, "-o", tmp_path / "out")
     assert (tmp_path / "out" / "x.tif").read_bytes() == data

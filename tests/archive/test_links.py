@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cryofs.archive.links import LinkChoice
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.summary import Summary
+from cryofs.config.choices import LinkChoice
 from cryofs.storage.checksum_lists import LIST_NAME, recorded
 from tests.support import Heard, archive, assert_verified, mounted, names, restored, same_tree, simulated
 

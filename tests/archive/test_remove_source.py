@@ -236,6 +236,50 @@ def test_a_link_that_stays_keeps_the_file_that_it_leads_to(small: tuple[Path, Pa
     assert "the link" in done.not_removed[0].reason
 
 
+@pytest.mark.parametrize("call", ["unlink", "rmdir"])
+def test_what_cannot_be_removed_is_named_by_its_path(
+    small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    source, target = small
+
+    def denied(name: str, *, dir_fd: int) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"cryofs.archive.remove_source.os.{call}", denied)
+        done, watcher = compared(source, target, remove_source=True)
+    left = source / ("notes.txt" if call == "unlink" else "empty/inner")
+    assert left.exists()
+    assert [error for error in watcher.errors if error.startswith(f"{left}: Permission denied")], watcher.errors
+    assert len(done.failed) == len(watcher.errors)
+
+
+def test_links_that_the_archive_lacks_keep_what_they_lead_to(small: tuple[Path, Path]) -> None:
+    source, target = small
+    (source / "new").symlink_to("notes.txt")
+    # by way of a link that the archive has
+    (source / "Movies" / "further").symlink_to(source / "link")
+    (source / ".cryofs-mine").symlink_to("Movies/b.mrc")
+    done, _ = compared(source, target, remove_source=True)
+    stay = [".cryofs-mine", "Movies/b.mrc", "Movies/further", "link", "new", "notes.txt", "other.txt"]
+    assert names(source) == stay
+    assert [link.resolve().is_file() for link in source.rglob("*") if link.is_symlink()] == [True] * 4
+    assert sorted(one.path.name for one in done.not_removed) == ["b.mrc", "link", "notes.txt", "other.txt"]
+
+
+def test_a_new_link_to_a_folder_keeps_everything_in_it(small: tuple[Path, Path]) -> None:
+    source, target = small
+    (source / "new").symlink_to("Movies")
+    (source / "another").symlink_to("empty/inner")
+    # a link where the archive has a folder
+    (source / "empty" / "inner").rename(source / "moved")
+    (source / "empty" / "inner").symlink_to("../notes.txt")
+    compared(source, target, remove_source=True)
+    assert entries(source / "Movies") == ["a.mrc", "b.mrc"]
+    assert names(source) == ["Movies/a.mrc", "Movies/b.mrc", "another", "empty/inner", "notes.txt"]
+    assert (source / "new").is_symlink()
+
+
 def test_files_behind_a_link_to_a_folder_stay(tmp_path: Path) -> None:
     source, target = tmp_path / "session", tmp_path / "archive"
     write_integers(source / "Movies" / "a.mrc")
@@ -384,3 +428,25 @@ def test_folders_that_are_one_by_a_bind_mount_are_refused(small: tuple[Path, Pat
         for place in (source / "bound", target / "back"):
             subprocess.run(["umount", place], check=False, capture_output=True)
     assert names(source) == before
+
+
+def test_files_that_an_overlay_shows_again_are_not_removed(tmp_path: Path) -> None:
+    lower, overlay = tmp_path / "lower", tmp_path / "overlay"
+    for name in ("lower/session/below", "upper", "work", "overlay"):
+        (tmp_path / name).mkdir(parents=True)
+    (lower / "session" / "below" / "notes.txt").write_text("300 kV")
+    layers = f"lowerdir={lower},upperdir={tmp_path / 'upper'},workdir={tmp_path / 'work'}"
+    mounting = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, overlay], check=False)
+    if mounting.returncode:
+        pytest.skip("needs overlays")
+    try:
+        with pytest.raises(ArchiveError, match="overlap"):
+            compared(lower / "session", overlay / "session", remove_source=True)
+        # an overlay has its own change time for a folder that was written to
+        (overlay / "session" / "new.txt").write_text("new")
+        (overlay / "session" / "below" / "new.txt").write_text("new")
+        done, _ = compared(lower / "session", overlay / "session", remove_source=True)
+        assert "compared with itself" in done.not_removed[0].reason
+        assert names(lower) == ["session/below/notes.txt"]
+    finally:
+        subprocess.run(["umount", overlay], check=True)

@@ -11,8 +11,8 @@ from cryofs.archive.verify import Checked, verify
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import update
 from tests.archive.test_extract import extracted
-from tests.corpus.record_mutants import with_record
-from tests.support import archive, cryofs, movies_star, names, restored, simulated
+from tests.corpus.mutants import with_record
+from tests.support import archive, movies_star, names, restored, run_in_process, simulated
 
 
 @pytest.fixture
@@ -65,11 +65,11 @@ def test_a_gain_reference_above_the_archive(made: Path, tmp_path: Path) -> None:
 
 def test_figures_tell_what_they_leave_out(made: Path) -> None:
     os.mkfifo(made / "pipe.mrc.tif")
-    done = cryofs("stats", made, check=False)
+    done = run_in_process("stats", made, check=False)
     assert done.returncode == 1
     assert "pipe.mrc.tif" in done.stderr
     assert done.stdout.startswith("1 movies")
-    assert json.loads(cryofs("stats", made, "--json", check=False).stdout)["unread"] == 1
+    assert json.loads(run_in_process("stats", made, "--json", check=False).stdout)["unread"] == 1
 
 
 def test_figures_go_on_behind_a_file_that_cannot_be_read(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""`cryofs compress` as users run it: options, exit codes, lines and figures."""
+"""`cryofs compress`: options, exit codes, lines and figures."""
 
 import errno
 import json
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(60)
 
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A session with a name that a shell has to quote, in the folder where commands run."""
+    """Session in the working directory, with a name that must be quoted in a shell."""
     monkeypatch.chdir(tmp_path)
     folder = Path("a session")
     simulated(folder / "a.mrc", 20)
@@ -34,7 +34,7 @@ def figures(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("options", "code", "left_out"), [([], 1, 1), (["--keep-links"], 0, 1), (["--follow-links"], 0, 0)]
 )
-def test_links_that_lead_out_make_the_exit_code(
+def test_links_that_lead_out_set_the_exit_code(
     session: Path, capsys: pytest.CaptureFixture[str], options: list[str], code: int, left_out: int
 ) -> None:
     simulated(Path("raw/b.mrc"), 3)
@@ -47,15 +47,13 @@ def test_links_that_lead_out_make_the_exit_code(
     assert ("a session/Movies: a symbolic link that leads to " in shown.err) == (left_out == 1)
 
 
-def test_both_choices_of_links_are_a_wrong_usage(session: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_link_options_are_mutually_exclusive(session: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["compress", str(session), "-o", "archive", "--keep-links", "--follow-links"]) == 2
     assert "mutually exclusive" in capsys.readouterr().err
     assert not Path("archive").exists()
 
 
-def test_files_that_are_not_movies_make_the_exit_code_on_request(
-    session: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_plain_copies_set_the_exit_code_with_strict(session: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (session / "cut.mrc").write_bytes(b"cut")
     command = ["compress", str(session), "-o", "archive"]
     assert run([*command, "--json"]) == 0
@@ -65,9 +63,7 @@ def test_files_that_are_not_movies_make_the_exit_code_on_request(
     assert run([*command, "--strict", "--only-do-unfinished"]) == 1
 
 
-def test_files_that_look_damaged_make_the_exit_code_on_request(
-    session: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_damaged_files_set_the_exit_code_with_strict(session: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (session / "cut.eer").write_bytes(b"cut")
     assert run(["compress", str(session), "-o", "one", "--json"]) == 0
     assert figures(capsys)["suspect"] == 1
@@ -77,7 +73,7 @@ def test_files_that_look_damaged_make_the_exit_code_on_request(
     assert Path("two/cut.eer").read_bytes() == b"cut"
 
 
-def test_rows_of_the_estimate_are_for_those_who_ask(session: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_of_the_estimate_with_verbose(session: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["compress", str(session), "-o", "one"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert not any("#Unreliable" in line for line in lines)
@@ -89,7 +85,7 @@ def test_rows_of_the_estimate_are_for_those_who_ask(session: Path, capsys: pytes
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_one_line_with_the_command_that_goes_on(
+def test_full_disk_is_one_line_with_the_command_to_continue(
     session: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     odd = Path("odd\n'name'\xff\udcff.mrc")
@@ -107,15 +103,15 @@ def test_a_full_disk_is_one_line_with_the_command_that_goes_on(
     (line,) = shown.err.splitlines()
     assert line.startswith(f"cryofs: archive: {os.strerror(code)}; 3 files are not done, at most ")
     assert not Path("archive").exists()
-    goes_on = line.partition("then run: ")[2]
-    assert goes_on.startswith("cryofs compress 'a session' $'odd")
-    # what a shell makes of it
-    words = subprocess.run(["bash", "-c", f"printf '%s\\0' {goes_on}"], capture_output=True, check=True).stdout
+    continuation = line.partition("then run: ")[2]
+    assert continuation.startswith("cryofs compress 'a session' $'odd")
+    # split by a shell
+    words = subprocess.run(["bash", "-c", f"printf '%s\\0' {continuation}"], capture_output=True, check=True).stdout
     assert [os.fsdecode(word) for word in words.split(b"\0")[:-1]] == ["cryofs", *command, "--only-do-unfinished"]
     assert run(shlex.split(shlex.join([*command, "--only-do-unfinished"]))) == 0
 
 
-def test_a_wrong_source_makes_no_archive(session: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_source_creates_no_archive(session: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["compress", "sesion", "-o", "deep/archive"]) == 1
     assert "sesion: no such file or folder" in capsys.readouterr().err
     assert not Path("deep").exists()
@@ -123,9 +119,7 @@ def test_a_wrong_source_makes_no_archive(session: Path, capsys: pytest.CaptureFi
     assert not Path("deep").exists()
 
 
-def test_names_are_printed_with_their_control_characters_escaped(
-    session: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_control_characters_in_names_are_escaped(session: Path, capsys: pytest.CaptureFixture[str]) -> None:
     simulated(session / "bad\nname\x1b[2J.mrc", 3)
     (session / "gone\x9b.mrc").write_bytes(b"")
     assert run(["compress", str(session), "-o", "archive", "--gain", "none"]) == 0

@@ -139,6 +139,23 @@ def test_a_movie_of_the_same_name_is_not_overwritten(session: Path, tmp_path: Pa
     assert describe(tmp_path / "archive" / "a.mrc.tif")["rendered"] is None
 
 
+@pytest.mark.parametrize("original", ["archived", "kept plain"])
+def test_fractions_do_not_replace_an_original_of_an_earlier_run(session: Path, tmp_path: Path, original: str) -> None:
+    movie, target = session / "a.mrc", tmp_path / "archive"
+    if original == "archived":
+        simulated(movie)
+    else:
+        movie.write_bytes(b"not a movie")
+    archive(session, target)
+    before = {name: (target / name).read_bytes() for name in names(target)}
+    movie.unlink()
+    for unfinished in (False, True):
+        _, heard = archive(session, target, options(Rendering(grouping=5), only_do_unfinished=unfinished))
+        assert "keeps an original under the name of its fractions" in str(heard.errors.pop(session / "a.eer"))
+        assert not heard.errors
+    assert before.items() <= {name: (target / name).read_bytes() for name in names(target)}.items()
+
+
 def test_eer_files_are_kept_unless_fractions_are_wanted(session: Path, tmp_path: Path) -> None:
     _, heard = archive(session, tmp_path / "archive")
     assert isinstance(heard, Heard)

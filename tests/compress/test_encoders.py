@@ -18,8 +18,9 @@ from benchmarks.simulate import Detector, write_frames
 from cryofs.codecs import deflate
 from cryofs.codecs.codec import Encoder
 from cryofs.codecs.registry import ENCODERS, codec_named
-from cryofs.compress.encoders import CompressionChoice, candidates
-from cryofs.compress.plan import Coding, NarrowChoice, Plan, make_plan
+from cryofs.compress.encoders import candidates
+from cryofs.compress.plan import Coding, Plan, make_plan
+from cryofs.config.choices import CompressionChoice, NarrowChoice
 from cryofs.formats.record import Gain
 from cryofs.formats.tiff_pages import PageLayout
 from cryofs.gain.references import Reference

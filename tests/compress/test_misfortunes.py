@@ -15,8 +15,9 @@ from benchmarks.simulate import Detector, header, write_movie
 from cryofs.archive.info import describe
 from cryofs.compress import run
 from cryofs.compress.movie_task import CompressOptions
-from cryofs.compress.plan import Coding, NarrowChoice
+from cryofs.compress.plan import Coding
 from cryofs.compress.row_blocks import OriginalSums
+from cryofs.config.choices import NarrowChoice
 from cryofs.errors import ArchiveError
 from cryofs.gain import references
 from cryofs.gain.estimation import Limits
@@ -255,11 +256,11 @@ def test_two_runs_with_two_references_of_eer_movies(tmp_path: Path, monkeypatch:
 
     def meanwhile(*arguments: Any, **options: Any) -> None:
         monkeypatch.setattr(references, "write_file", real)
-        References(tmp_path).keep_eer(b"of another run")
+        References(tmp_path).write_eer(b"of another run")
         real(*arguments, **options)
 
     monkeypatch.setattr(references, "write_file", meanwhile)
-    References(tmp_path).keep_eer(b"of this run")
+    References(tmp_path).write_eer(b"of this run")
     assert (tmp_path / "gain-reference-eer.mrc").read_bytes() == b"of another run"
     assert [path.read_bytes() for path in tmp_path.glob("gain-reference-eer-*.mrc")] == [b"of this run"]
 

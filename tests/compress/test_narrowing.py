@@ -14,7 +14,8 @@ import cryofs
 from benchmarks.simulate import header
 from cryofs.archive.info import describe
 from cryofs.compress.movie_task import CompressOptions
-from cryofs.compress.plan import Coding, NarrowChoice
+from cryofs.compress.plan import Coding
+from cryofs.config.choices import NarrowChoice
 from tests.support import DETECTOR, Heard, archive, movie_values, restored
 
 DTYPES = {0: "i1", 1: "i2", 6: "u2"}

@@ -225,6 +225,46 @@ def test_plain_copies_that_are_up_to_date_are_counted_and_left(tmp_path: Path) -
     assert all(recorded(target / name) for name in before)
 
 
+def test_a_plain_copy_of_another_original_is_reported_as_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "archive"
+    other = tmp_path / "first" / "a.mrc"
+    other.parent.mkdir()
+    other.write_bytes(header((1, 4, 4), 4) + bytes(128))
+    run(other.parent, target)
+    summary, heard = run(movie(tmp_path / "second" / "a.mrc").parent, target)
+    assert names(target) == ["a.mrc.tif"]
+    assert (summary.movies, summary.replaced) == (1, 1)
+    assert any(f"{target / 'a.mrc'}: the archive held another original" in note for note in heard.notes)
+
+
+def test_a_movie_that_has_arrived_is_not_reported_as_another_original(tmp_path: Path) -> None:
+    source, target = movie(tmp_path / "session" / "a.mrc"), tmp_path / "archive"
+    whole = source.read_bytes()
+    for size in (0, 5000):
+        source.write_bytes(whole[:size])
+        run(source.parent, target)
+        source.write_bytes(whole)
+        summary, heard = run(source.parent, target, UNFINISHED)
+        assert (summary.movies, summary.replaced, heard.errors) == (1, 0, {})
+        (target / "a.mrc.tif").unlink()
+
+
+def test_names_too_long_for_a_movie_cost_no_other_file(tmp_path: Path) -> None:
+    session, target = tmp_path / "session", tmp_path / "archive"
+    movie(session / "a.mrc")
+    kept, link = f"{'n' * 251}.mrc", f"{'l' * 251}.mrc"
+    (session / kept).write_bytes(b"not a movie")
+    (session / link).symlink_to("a.mrc")
+    summary, heard = run(session, target)
+    assert (summary.movies, summary.kept_plain, heard.errors) == (1, 1, {})
+    assert (target / kept).read_bytes() == b"not a movie"
+    assert (target / link).readlink() == Path("a.mrc")
+    # a movie is not stored under another name
+    movie(session / kept)
+    summary, heard = run(session, target)
+    assert (summary.movies, set(heard.errors)) == (1, {session / kept})
+
+
 def test_a_plain_copy_may_not_hide_as_a_gain_reference(tmp_path: Path) -> None:
     session = tmp_path / "session"
     session.mkdir()

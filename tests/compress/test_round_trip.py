@@ -1,6 +1,7 @@
 """Every kind of movie that occurs comes back byte for byte, by extraction and by reading frames."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -77,16 +78,26 @@ MOVIES: dict[str, bytes] = {
 }
 
 
-def check_round_trip(folder: Path, data: bytes, coding: Coding = Coding()) -> None:  # noqa: B008 - immutable
-    session = folder / "session"
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session of movies to estimate the gain from, and its archive beside it."""
+    session = tmp_path_factory.mktemp("others") / "session"
     session.mkdir()
-    (session / "movie.mrc").write_bytes(data)
-    # movies to estimate the gain from
     for number in range(2):
         (session / f"other-{number}.mrcs").write_bytes(mrc(movie_values(20, seed=90 + number), 2))
-    summary, heard = archive(session, folder / "archive", CompressOptions(coding=coding, jobs=2))
+    summary, heard = archive(session, session.with_name("archive"))
+    assert (summary.movies, heard.errors) == (2, {})
+    return session
+
+
+def check_round_trip(folder: Path, others: Path, data: bytes, coding: Coding = Coding()) -> None:  # noqa: B008 - immutable
+    session = Path(shutil.copytree(others, folder / "session"))
+    shutil.copytree(others.with_name("archive"), folder / "archive")
+    (session / "movie.mrc").write_bytes(data)
+    options = CompressOptions(coding=coding, only_do_unfinished=True, jobs=2)
+    summary, heard = archive(session, folder / "archive", options)
+    assert (summary.movies, summary.skipped) == (1, 2)
     assert not heard.errors
-    assert summary.movies == 3
     assert heard.counted_frames == heard.expected_frames
 
     errors: list[Exception] = []
@@ -103,8 +114,8 @@ def _ignore(*_: object) -> None:
 
 
 @pytest.mark.parametrize("kind", MOVIES)
-def test_every_kind_of_movie_comes_back(tmp_path: Path, kind: str) -> None:
-    check_round_trip(tmp_path, MOVIES[kind])
+def test_every_kind_of_movie_comes_back(tmp_path: Path, others: Path, kind: str) -> None:
+    check_round_trip(tmp_path, others, MOVIES[kind])
 
 
 @pytest.mark.parametrize("kind", ["special", "noise", "int16", "4bit_odd_width", "float16_odd"])
@@ -113,14 +124,14 @@ def test_every_kind_of_movie_comes_back(tmp_path: Path, kind: str) -> None:
     [Coding("lzw"), Coding("deflate"), Coding("deflate", deflate_level=9), Coding("none"), Coding(line_by_line=True)],
     ids=["lzw", "deflate", "deflate9", "none", "line_by_line"],
 )
-def test_every_codec_gives_the_movie_back(tmp_path: Path, kind: str, coding: Coding) -> None:
-    check_round_trip(tmp_path, MOVIES[kind], coding)
+def test_every_codec_gives_the_movie_back(tmp_path: Path, others: Path, kind: str, coding: Coding) -> None:
+    check_round_trip(tmp_path, others, MOVIES[kind], coding)
 
 
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the real camera files are not here")
 @pytest.mark.parametrize("path", sorted(REAL_DATA.rglob("*.mrc")), ids=lambda path: path.name)
-def test_real_camera_files_come_back(tmp_path: Path, path: Path) -> None:
-    check_round_trip(tmp_path, path.read_bytes())
+def test_real_camera_files_come_back(tmp_path: Path, others: Path, path: Path) -> None:
+    check_round_trip(tmp_path, others, path.read_bytes())
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

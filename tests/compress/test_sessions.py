@@ -15,10 +15,10 @@ from tests.support import (
     SHAPE,
     archive,
     assert_verified,
-    cryofs,
     movies_star,
     names,
     restored,
+    run_in_process,
     same_tree,
     simulated,
 )
@@ -115,7 +115,7 @@ def test_a_truncated_movie_in_a_list_is_told_and_the_rest_is_done(tmp_path: Path
     movies = [simulated(tmp_path / f"{number}.mrc", seed=number) for number in range(3)]
     os.truncate(movies[1], movies[1].stat().st_size - 4)
     (tmp_path / "movies.lst").write_text("".join(f"{path.name}\n" for path in movies))
-    done = cryofs("compress", "movies.lst", "-o", "archive", "--strict", check=False, cwd=tmp_path)
+    done = run_in_process("compress", "movies.lst", "-o", "archive", "--strict", check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout.startswith("2 movies, 1 failed, 0 skipped: ")
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("cryofs: "))

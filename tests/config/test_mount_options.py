@@ -1,4 +1,4 @@
-"""What stands behind `-o`: each kind of option, what is refused, and escapes."""
+"""Options of `-o`: each kind of option, errors, and escapes."""
 
 import contextlib
 import os
@@ -14,17 +14,17 @@ from cryofs.config.mount_options import (
     fuse_options,
     parse_options,
     split_options,
-    without_words_of_mount,
+    without_mount_words,
 )
 from cryofs.errors import UsageError
 
 
-def test_nothing_is_the_default() -> None:
+def test_empty_list_gives_the_defaults() -> None:
     assert parse_options("") == parse_options(",,") == (MountOptions(), {})
     assert fuse_options(MountOptions()) == {}
 
 
-def test_each_kind() -> None:
+def test_each_kind_of_option() -> None:
     name = pwd.getpwuid(os.getuid()).pw_name
     options, settings = parse_options(
         f"allow_other,uid={name},gid=7,umask=027,ro,cache-size=8GiB,jobs=4,eer_apply_gain"
@@ -33,24 +33,24 @@ def test_each_kind() -> None:
     assert settings == {"cache_size": "8GiB", "jobs": "4", "eer_apply_gain": True}
 
 
-def test_spaces_around_names_mean_nothing() -> None:
+def test_spaces_around_names_are_ignored() -> None:
     assert parse_options("allow_other, umask=027 , ,ro ") == parse_options("allow_other,umask=027")
-    assert without_words_of_mount("noauto, _netdev , x-systemd.automount") == ""
+    assert without_mount_words("noauto, _netdev , x-systemd.automount") == ""
 
 
-def test_the_last_of_two_counts_as_for_mount() -> None:
+def test_last_value_applies() -> None:
     options, settings = parse_options("umask=1,jobs=1,umask=2,jobs=2")
     assert (options.umask, settings) == (2, {"jobs": "2"})
     assert [parse_options(text)[0].noexec for text in ("noexec,exec", "exec,noexec")] == [False, True]
 
 
-def test_fuse_gets_what_is_its_own() -> None:
+def test_options_for_libfuse() -> None:
     options, _ = parse_options(r"attr_timeout=0,context=a:b\,c,noexec,uid=1,log_level=debug,fsname=x")
     assert fuse_options(options) == {"attr_timeout": "0.0", "context": r"a:b\,c", "noexec": True}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("allow_othr", "-o allow_othr: unknown option; did you mean allow_other"),
         ("cache-sise=4", "did you mean cache_size"),
@@ -61,8 +61,8 @@ def test_fuse_gets_what_is_its_own() -> None:
         ("umask", "-o umask: missing value; write umask=027"),
         ("cache_size", "-o cache_size: missing value; write cache_size=8GiB"),
         ("umask=0o7", "octal"),
-        ("uid=nobody-of-this-name", "unknown user 'nobody-of-this-name'"),
-        ("gid=nobody-of-this-name", "unknown group"),
+        ("uid=no-such-name", "unknown user 'no-such-name'"),
+        ("gid=no-such-name", "unknown group"),
         ("uid=", "unknown user ''"),
         ("uid=-1", "unknown user"),
         ("uid=4294967295", "invalid user id"),
@@ -78,30 +78,30 @@ def test_fuse_gets_what_is_its_own() -> None:
         ("attr_timeout=nan", "attr_timeout"),
     ],
 )
-def test_what_cannot_be_is_told(text: str, said: str) -> None:
+def test_errors(text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_options(text)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @given(st.lists(st.text(alphabet=st.sampled_from("ab,\\= é"), min_size=1)))
-def test_values_come_back_from_a_list(values: list[str]) -> None:
+def test_escaped_values_round_trip(values: list[str]) -> None:
     pieces = split_options(",".join(f"log_file=/{escaped(value)}" for value in values))
     assert [parse_options(piece)[0].log_file for piece in pieces] == [f"/{value}" for value in values]
 
 
 @given(st.text())
-def test_any_text_is_options_or_refused(text: str) -> None:
+def test_any_text_is_valid_or_an_error(text: str) -> None:
     with contextlib.suppress(UsageError):
         parse_options(text)
 
 
-def test_a_backslash_at_the_end_is_one() -> None:
+def test_backslash_at_the_end() -> None:
     assert parse_options("log_file=/a\\")[0].log_file == "/a\\"
 
 
-def test_words_of_mount_and_systemd_are_none_of_ours() -> None:
-    theirs = "rw,defaults,noauto,nofail,_netdev,user,x-systemd.automount,X-a=b,comment=c,x-systemd.idle-timeout=5min"
-    assert without_words_of_mount(f"{theirs},allow_other,{theirs}") == "allow_other"
-    assert without_words_of_mount(theirs) == ""
-    assert without_words_of_mount(r"fsname=a\,noauto,rww") == r"fsname=a\,noauto,rww"
+def test_words_of_mount_and_systemd_are_removed() -> None:
+    others = "rw,defaults,noauto,nofail,_netdev,user,x-systemd.automount,X-a=b,comment=c,x-systemd.idle-timeout=5min"
+    assert without_mount_words(f"{others},allow_other,{others}") == "allow_other"
+    assert without_mount_words(others) == ""
+    assert without_mount_words(r"fsname=a\,noauto,rww") == r"fsname=a\,noauto,rww"

@@ -1,4 +1,4 @@
-"""Settings: sizes as people write them, the file of an archive, options that override it."""
+"""Settings: sizes, the settings file of an archive, and options that override it."""
 
 import contextlib
 import errno
@@ -45,13 +45,13 @@ def test_plain_numbers_are_bytes(number: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "much", "-1", "1e5", "4 Gibi", "4iB", "GiB", "4GiB more", "1.", ".5M", "9" * 400])
-def test_no_sizes(text: str) -> None:
+def test_invalid_sizes(text: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(repr(text))):
         parse_size(text)
 
 
 @given(st.text())
-def test_any_text_is_a_size_or_refused(text: str) -> None:
+def test_any_text_is_a_size_or_an_error(text: str) -> None:
     with contextlib.suppress(SettingsError):
         assert parse_size(text) >= 0
 
@@ -75,13 +75,13 @@ def test_options_as_text(tmp_path: Path) -> None:
         *(("eer_upsampling", "3"), ("request_timeout", "nan"), ("eer_apply_gain", "maybe"), ("eer_dtype", "int32")),
     ],
 )
-def test_options_without_a_usable_value_are_named(tmp_path: Path, name: str, value: object) -> None:
+def test_error_begins_with_the_name_of_the_option(tmp_path: Path, name: str, value: object) -> None:
     with pytest.raises(UsageError, match=f"^{name}: "):
         load_settings(tmp_path, {name: value})
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "wanted"),
+    ("name", "value", "message"),
     [
         ("jobs", "0", "invalid value '0'; expected a whole number above 0"),
         ("eer_upsampling", 3, "invalid value 3; expected 1, 2 or 4"),
@@ -95,26 +95,26 @@ def test_options_without_a_usable_value_are_named(tmp_path: Path, name: str, val
         ("cache_size", 999_999, "999999 bytes hold no frame"),
     ],
 )
-def test_what_may_stand_there_is_told(tmp_path: Path, name: str, value: object, wanted: str) -> None:
-    with pytest.raises(UsageError, match=f"^{name}: {re.escape(wanted)}"):
+def test_error_contains_the_expected_value(tmp_path: Path, name: str, value: object, message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{name}: {re.escape(message)}"):
         load_settings(tmp_path, {name: value})
 
 
-def test_the_smallest_cache(tmp_path: Path) -> None:
+def test_smallest_cache(tmp_path: Path) -> None:
     assert load(tmp_path, 'cache_size = "1MB"').cache_size == 10**6
     with pytest.raises(SettingsError, match=f"{FILE_NAME}: cache_size: 8 bytes hold no frame"):
         load(tmp_path, "cache_size = 8")
 
 
 @pytest.mark.parametrize("gain", ["link.gain", "../other.gain", "sub/../../other.gain"])
-def test_a_gain_that_the_file_names_does_not_lead_out_of_the_archive(tmp_path: Path, gain: str) -> None:
+def test_relative_gain_must_not_lead_out_of_the_archive(tmp_path: Path, gain: str) -> None:
     archive = tmp_path / "archive"
     archive.mkdir()
     (tmp_path / "other.gain").touch()
     (archive / "link.gain").symlink_to(tmp_path / "other.gain")
     with pytest.raises(SettingsError, match=r"cryofs\.toml: eer_gain = .* leads out of the archive"):
         load(archive, f'eer_gain = "{gain}"')
-    # who writes the whole path means it
+    # an absolute path is allowed
     assert load(archive, f'eer_gain = "{tmp_path}/other.gain"').eer_gain == f"{tmp_path}/other.gain"
 
 
@@ -127,7 +127,7 @@ def test_addresses(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["abc", "99999", 99999, 0, -1, "host:", "", True, 1.5])
-def test_what_is_no_address_is_told_before_mounting(tmp_path: Path, value: object) -> None:
+def test_invalid_addresses(tmp_path: Path, value: object) -> None:
     with pytest.raises(UsageError, match=r"^metrics: invalid address "):
         load_settings(tmp_path, {"metrics": value})
 
@@ -139,7 +139,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert load(tmp_path, "") == found
 
 
-def test_the_file_sets_and_options_override(tmp_path: Path) -> None:
+def test_options_override_the_file(tmp_path: Path) -> None:
     text = 'cache_size = "8GiB"  # as text\nreadahead = 4096  # as a number\njobs = 3\n'
     assert load(tmp_path, text) == Settings(cache_size=parse_size("8GiB"), readahead=parse_size(4096), jobs=3)
     found = load(tmp_path, text, cache_size="1GB", jobs=5, readahead=None)
@@ -167,26 +167,26 @@ def test_the_file_sets_and_options_override(tmp_path: Path) -> None:
         "jobs = " + "[" * 10_000,
     ],
 )
-def test_unusable_files_are_named_with_a_remedy(tmp_path: Path, text: str) -> None:
+def test_invalid_files(tmp_path: Path, text: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, text)
     assert str(tmp_path / FILE_NAME) in str(caught.value)
-    # all names there are help who has written an unknown one
+    # the valid names are listed only if a name is unknown
     unknown = "unknown setting" in str(caught.value)
     assert unknown == (text.startswith(("cache_sise", "[mount]")))
     assert unknown == ("valid settings: cache_size, jobs, readahead" in str(caught.value))
 
 
-def test_a_size_without_quotes(tmp_path: Path) -> None:
+def test_size_without_quotes(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r'line 1.*; write .* quote text and sizes: cache_size = "8GiB"'):
         load(tmp_path, "cache_size = 8GiB")
 
 
-def test_a_mark_of_the_encoding_is_no_part_of_the_text(tmp_path: Path) -> None:
+def test_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     assert load(tmp_path, "\ufeffjobs = 3\n").jobs == 3
 
 
-def test_only_a_name_that_is_not_there_means_no_settings(tmp_path: Path) -> None:
+def test_only_a_missing_file_means_defaults(tmp_path: Path) -> None:
     path = tmp_path / FILE_NAME
     path.mkdir()
     with pytest.raises(SettingsError, match=f"{FILE_NAME}: not a regular file; .* remove it"):
@@ -203,7 +203,7 @@ def test_only_a_name_that_is_not_there_means_no_settings(tmp_path: Path) -> None
     assert load_settings(tmp_path, {}).jobs == 3
 
 
-def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_without_read_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -214,33 +214,33 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("cache_sise", "cache_size"), ("eer-grouping", "eer_grouping"), ("job", "jobs")]
+    ("name", "suggestion"), [("cache_sise", "cache_size"), ("eer-grouping", "eer_grouping"), ("job", "jobs")]
 )
-def test_unknown_names_are_refused_with_the_nearest_known_one(tmp_path: Path, name: str, meant: str) -> None:
-    with pytest.raises(SettingsError, match=f"{FILE_NAME}: unknown setting '{name}'; did you mean {meant}\\?"):
+def test_unknown_name_suggests_the_closest_one(tmp_path: Path, name: str, suggestion: str) -> None:
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: unknown setting '{name}'; did you mean {suggestion}\\?"):
         load(tmp_path, f"{name} = 4")
 
 
-def test_a_name_like_no_other(tmp_path: Path) -> None:
+def test_unknown_name_lists_valid_settings(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="unknown setting 'colour'; valid settings:"):
         load(tmp_path, "colour = 4")
 
 
-def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+def test_file_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"jobs = \xff")
     with pytest.raises(SettingsError, match=f"{FILE_NAME}: not valid UTF-8; save the file as UTF-8"):
         load_settings(tmp_path, {})
 
 
 @pytest.mark.parametrize("options", [{"jobs": 0}, {"cache_size": "large"}, {"color": "blue"}], ids=str)
-def test_unusable_options_are_not_blamed_on_the_file(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_errors_of_options_do_not_name_the_file(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, "jobs = 3", **options)
     assert FILE_NAME not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("eer_grouping = 0", "eer_grouping"),
         ("eer_upsampling = 3", "eer_upsampling"),
@@ -251,13 +251,13 @@ def test_unusable_options_are_not_blamed_on_the_file(tmp_path: Path, options: di
         ("eer_grouping = 4\neer_dose_per_fraction = 1.0", "are mutually exclusive"),
     ],
 )
-def test_eer_settings_that_cannot_be(tmp_path: Path, line: str, said: str) -> None:
+def test_invalid_eer_settings(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / FILE_NAME).write_text(line)
-    with pytest.raises(SettingsError, match=f"{FILE_NAME}.*{said}"):
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}.*{message}"):
         load_settings(tmp_path, {})
 
 
-def test_a_grouping_given_replaces_a_dose_in_the_file(tmp_path: Path) -> None:
+def test_grouping_option_replaces_a_dose_in_the_file(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("eer_dose_per_fraction = 1.0\n")
     assert load_settings(tmp_path, {}).eer_dose_per_fraction == 1.0
     found = load_settings(tmp_path, {"eer_grouping": 8})
@@ -266,7 +266,7 @@ def test_a_grouping_given_replaces_a_dose_in_the_file(tmp_path: Path) -> None:
         load_settings(tmp_path, {"eer_grouping": 8, "eer_dose_per_fraction": 1.0})
 
 
-def test_the_gain_reference_of_the_file_lies_in_the_archive(tmp_path: Path) -> None:
+def test_relative_gain_of_the_file_is_in_the_archive(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text('eer_gain = "falcon.gain"\n')
     assert load_settings(tmp_path, {}).eer_gain == str(tmp_path / "falcon.gain")
     assert load_settings(tmp_path, {"eer_gain": "/other.gain"}).eer_gain == "/other.gain"

@@ -48,26 +48,28 @@ def read_whole(path: Path) -> bytes:
         return movie.header + b"".join(frames) + tail
 
 
-def test_a_run_violates_no_guarantee(tmp_path: Path) -> None:
-    damage = damage_run(120, 20, tmp_path)
+def test_a_run_breaks_no_promise(tmp_path: Path) -> None:
+    # every family of damage of every kind of file, and random damage besides; `make damage` has thousands
+    damage = damage_run(60, 20, tmp_path)
     assert damage.problems == []
-    assert damage.files == 120
+    assert damage.files == 60
     assert damage.good
     # every command reported damage of every kind that affects it
     assert {"DamagedError", "GainError", "SettingsError"} <= damage.errors.keys()
-    reported = {f"cryofs {name}" for name in ("info", "verify", "extract", "compress", "estimate-gain")}
-    assert reported <= damage.errors.keys()
-    assert 0 < damage.intact < 60
+    told = {f"cryofs {name}" for name in ("info", "verify", "extract", "compress", "estimate-gain")}
+    assert told <= damage.errors.keys()
+    assert 0 < damage.intact < 30
     assert 0 < damage.peak_bytes < MEMORY
 
 
-def test_a_seed_determines_the_mutants(specimens: list[Specimen]) -> None:
-    def made(seed: int) -> list[tuple[str, bytes | None]]:
-        return [(str(mutant), mutant.data) for mutant in mutants(specimens, 40, seed)]
+def test_the_same_seed_makes_the_same_mutants(specimens: list[Specimen]) -> None:
+    def labelled(made: list[Mutant]) -> list[tuple[str, bytes | None]]:
+        return [(str(mutant), mutant.data) for mutant in made]
 
-    assert made(3) == made(3)
-    assert made(3) != made(4)
-    assert all(mutant.data != mutant.specimen.data for mutant in mutants(specimens, 40, 3))
+    one, same, other = (list(mutants(specimens, 40, seed)) for seed in (3, 3, 4))
+    assert labelled(one) == labelled(same)
+    assert labelled(one) != labelled(other)
+    assert all(mutant.data != mutant.specimen.data for mutant in one)
 
 
 @pytest.mark.parametrize("kind", ["archived", "adopted", "eer", "foreign", "source"])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cryofs.kernels import warm_up
 from tests.docs import session, world
 from tests.docs.pages import PAGES, Block, read_page
 
@@ -58,7 +59,9 @@ def test_every_mark_belongs_to_a_block() -> None:
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Create the session, its archive and other files, to be copied to the root of a world."""
+    """The session, its archive and the rest, to be laid over the root of a world."""
+    # each world would compile for itself what is not kept yet
+    warm_up.load()
     folder = tmp_path_factory.mktemp("docs")
     made = session.make_session(folder / "session")
     trees = [made, session.make_archive(folder / "archive", made), session.make_others(folder / "others")]

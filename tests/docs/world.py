@@ -10,8 +10,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.support import DETACH_MOUNTS
+
 HOME = Path("/home/reader")
-_BUILD = """
+_BUILD = (
+    DETACH_MOUNTS
+    + """
 set -e
 world=$1 script=$2; shift 2
 mount -t tmpfs cryofs-docs "$world"
@@ -34,6 +38,7 @@ mkdir -p "$world/root$HOME"
 for each in "$@"; do cp -a "$each/." "$world/root/"; done
 exec chroot "$world/root" bash -c 'cd "$HOME" && exec bash -e -c "$0"' "$script"
 """
+)
 
 
 def _mount_of(path: Path) -> Path:
@@ -52,6 +57,8 @@ def run(script: str, place: Path, trees: Sequence[Path] = ()) -> subprocess.Comp
         Folders whose contents are copied to the root of the world.
     """
     environment = {
+        # the sources that are tested, where another place is installed
+        **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
         "HOME": str(HOME),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin",
         "LANG": "C.UTF-8",

@@ -1,4 +1,4 @@
-"""Checks of what an administrator has set up, shown on fake machines: each problem, and the absence of it."""
+"""Checks of the administration of simulated machines: each problem, and its absence."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ CONF = "# session\nARCHIVE=/archive/session\nMOUNTPOINT = '/mnt/movies'\nOPTIONS
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A machine that is well, with everything set up."""
+    """Simulated machine with everything set up correctly."""
     for folder in ("archive/session", "mnt/movies", "far/session", "sbin", "opt"):
         (tmp_path / folder).mkdir(parents=True)
     for name in ("opt/bin/mount.cryofs", "opt/bin/mount.fuse.cryofs", "usr/local/bin/cryofs"):
@@ -38,7 +38,7 @@ def fake(root: Path, name: str, text: str) -> Path:
 
 
 def found(root: Path) -> list[Finding]:
-    """What is not well."""
+    """Return the findings that are not ok."""
     findings = checks.check_administration(root, root / "opt")
     assert all(bool(finding.remedy) for finding in findings if finding.level is not Level.OK)
     return [finding for finding in findings if finding.level is not Level.OK]
@@ -49,31 +49,31 @@ def only(root: Path) -> Finding:
     return finding
 
 
-def test_a_machine_that_is_well(root: Path) -> None:
+def test_machine_without_problems(root: Path) -> None:
     assert found(root) == []
-    said = [finding.what for finding in checks.check_administration(root, root / "opt")]
-    assert len(said) == 5
-    assert any("/etc/fstab, /mnt/movies: can be mounted, shows /archive/session" in what for what in said)
-    assert any("/archive/session at /mnt/movies, by cryofs@session" in what for what in said)
+    texts = [finding.what for finding in checks.check_administration(root, root / "opt")]
+    assert len(texts) == 5
+    assert any("/etc/fstab, /mnt/movies: valid, mounts /archive/session" in what for what in texts)
+    assert any("/archive/session at /mnt/movies, by cryofs@session" in what for what in texts)
 
 
-def test_a_machine_without_any_of_it(tmp_path: Path) -> None:
+def test_machine_without_administration(tmp_path: Path) -> None:
     fake(tmp_path, "proc/self/mountinfo", MOUNTS)
     (finding,) = checks.check_administration(tmp_path, tmp_path / "opt")
     assert finding.level is Level.OK
     assert f"ln -sf {tmp_path}/opt/bin/mount.fuse.cryofs /sbin/mount.fuse.cryofs" in finding.remedy
 
 
-def test_a_line_of_fstab_needs_its_helper(root: Path) -> None:
+def test_fstab_line_needs_its_helper(root: Path) -> None:
     (root / "sbin/mount.fuse.cryofs").unlink()
     assert only(root).level is Level.PROBLEM
-    assert "mount(8) cannot mount by /etc/fstab" in only(root).what
+    assert "mount(8) cannot mount lines of /etc/fstab" in only(root).what
     (root / "sbin/fs.d").mkdir()
     (root / "sbin/fs.d/mount.fuse.cryofs").symlink_to(root / "opt/bin/mount.fuse.cryofs")
     assert found(root) == []
 
 
-def test_a_mountpoint_that_is_not_empty(root: Path) -> None:
+def test_mountpoint_that_is_not_empty(root: Path) -> None:
     fake(root, "mnt/movies/notes.txt", "")
     findings = found(root)
     assert [finding.level for finding in findings] == [Level.PROBLEM] * 2
@@ -81,7 +81,7 @@ def test_a_mountpoint_that_is_not_empty(root: Path) -> None:
     fake(root, "etc/fstab", LINE.replace("uid=1", "nonempty"))
     fake(root, "etc/cryofs/session.conf", CONF.replace("allow_other", "allow_other,nonempty"))
     assert found(root) == []
-    # what is mounted there already is not looked at
+    # an existing mount is not accessed
     fake(root, "etc/fstab", LINE)
     fake(root, "etc/cryofs/session.conf", CONF)
     fake(root, "proc/self/mountinfo", MOUNTS + "24 22 0:23 / /mnt/movies ro - fuse.cryofs /archive/session ro\n")
@@ -91,14 +91,14 @@ def test_a_mountpoint_that_is_not_empty(root: Path) -> None:
 @pytest.mark.parametrize(
     "line", ["\\", r"/a\777 /b\000 fuse.cryofs", "/a /b", "fuse.cryofs", "/a /b ext4 \udcff", "\t"]
 )
-def test_lines_of_fstab_that_do_not_parse(root: Path, line: str) -> None:
-    well = checks.check_administration(root, root / "opt")
+def test_fstab_lines_that_do_not_parse(root: Path, line: str) -> None:
+    before = checks.check_administration(root, root / "opt")
     fstab = root / "etc/fstab"
     fstab.write_bytes(os.fsencode(f"{line}\n") + fstab.read_bytes())
-    assert [finding for finding in checks.check_administration(root, root / "opt") if finding in well] == well
+    assert [finding for finding in checks.check_administration(root, root / "opt") if finding in before] == before
 
 
-def test_a_helper_that_leads_elsewhere(root: Path) -> None:
+def test_helper_of_another_installation(root: Path) -> None:
     (root / "sbin/mount.cryofs").unlink()
     (root / "sbin/mount.cryofs").symlink_to("nowhere")
     assert only(root).level is Level.PROBLEM
@@ -110,8 +110,15 @@ def test_a_helper_that_leads_elsewhere(root: Path) -> None:
 @pytest.mark.parametrize(
     ("archive", "place", "options", "level", "what", "remedy"),
     [
-        ("/nowhere", "/mnt/movies", "allow_other", "problem", "there is no archive /nowhere", "mount the storage"),
-        ("/archive/session", "/no", "allow_other", "problem", "there is no mountpoint /no", "mkdir -p /no"),
+        (
+            "/nowhere",
+            "/mnt/movies",
+            "allow_other",
+            "problem",
+            "the archive /nowhere does not exist",
+            "mount the storage",
+        ),
+        ("/archive/session", "/no", "allow_other", "problem", "the mountpoint /no does not exist", "mkdir -p /no"),
         ("/archive/session", "/mnt/movies", "allow_othr,allow_other", "problem", "did you mean allow_other", "correct"),
         (
             "/archive/session",
@@ -122,7 +129,7 @@ def test_a_helper_that_leads_elsewhere(root: Path) -> None:
             "correct the line",
         ),
         ("/archive/session", "/mnt/movies", "allow_other,uid=no-such-user", "problem", "unknown user", "correct"),
-        ("archive/session", "/mnt/movies", "allow_other", "problem", "is looked for in the folder where", "absolute"),
+        ("archive/session", "/mnt/movies", "allow_other", "problem", "relative path of the archive", "absolute"),
         (
             "/archive/session",
             "/mnt/movies",
@@ -141,12 +148,14 @@ def test_a_helper_that_leads_elsewhere(root: Path) -> None:
             "no.gain is missing",
             "correct",
         ),
-        ("/far/session", "/mnt/movies", "allow_other", "warning", "its archive is on nfs4", "_netdev"),
-        ("/archive/session", "/mnt/movies", "", "warning", "only who mounts it", "allow_other"),
+        ("/far/session", "/mnt/movies", "allow_other", "warning", "the archive is on nfs4", "_netdev"),
+        ("/archive/session", "/mnt/movies", "", "warning", "only the user who mounts it", "allow_other"),
         ("/archive/session", "/mnt/movies", "allow_other,user", "warning", "users may mount it", "/etc/fuse.conf"),
     ],
 )
-def test_lines_of_fstab(root: Path, archive: str, place: str, options: str, level: str, what: str, remedy: str) -> None:
+def test_fstab_lines_with_problems(
+    root: Path, archive: str, place: str, options: str, level: str, what: str, remedy: str
+) -> None:
     fake(root, "etc/fstab", f"{archive} {place} cryofs {options}\n")
     finding = only(root)
     assert (finding.level, what in finding.what, remedy in finding.remedy) == (level, True, True), finding
@@ -163,19 +172,19 @@ def test_lines_of_fstab(root: Path, archive: str, place: str, options: str, leve
         "short",
     ],
 )
-def test_lines_of_fstab_that_are_well(root: Path, line: str) -> None:
+def test_valid_fstab_lines(root: Path, line: str) -> None:
     (root / "archive/my session").mkdir()
     fake(root, "etc/fstab", line + "\n")
     assert found(root) == []
 
 
-def test_a_line_of_fstab_whose_archive_has_settings_of_no_use(root: Path) -> None:
+def test_fstab_line_whose_archive_has_invalid_settings(root: Path) -> None:
     fake(root, "archive/session/cryofs.toml", "jobs = 0")
     assert f"/etc/fstab, /mnt/movies: {root}/archive/session/cryofs.toml: jobs: " in only(root).what
-    assert only(root).remedy == "correct this file of the archive"
+    assert only(root).remedy == "correct this file in the archive"
 
 
-def test_a_line_of_fstab_with_a_gain_that_is_there(root: Path) -> None:
+def test_fstab_line_with_an_existing_gain(root: Path) -> None:
     fake(root, "falcon.gain", "")
     fake(root, "archive/session/falcon.gain", "")
     for gain in ("falcon.gain", "/falcon.gain"):
@@ -183,26 +192,26 @@ def test_a_line_of_fstab_with_a_gain_that_is_there(root: Path) -> None:
         assert found(root) == []
 
 
-def test_users_may_mount_where_they_may(root: Path) -> None:
+def test_fstab_line_with_permitted_users(root: Path) -> None:
     fake(root, "etc/fstab", "/archive/session /mnt/movies cryofs allow_other,users\n")
     fake(root, "etc/fuse.conf", "user_allow_other\n")
     assert found(root) == []
 
 
-def test_a_mountpoint_that_is_in_use_is_not_looked_at(root: Path) -> None:
+def test_mountpoint_in_use_is_not_accessed(root: Path) -> None:
     (root / "mnt/movies").rmdir()
     assert len(found(root)) == 2
     fake(root, "proc/self/mountinfo", MOUNTS + "24 22 0:23 / /mnt/movies ro - fuse.cryofs /archive/session ro\n")
     assert found(root) == []
 
 
-def test_the_command_of_a_service(root: Path) -> None:
+def test_missing_command_of_a_service(root: Path) -> None:
     (root / "usr/local/bin/cryofs").unlink()
     assert only(root).level is Level.PROBLEM
     assert only(root).remedy == f"as root: ln -sf {root}/opt/bin/cryofs /usr/local/bin/cryofs"
 
 
-def test_a_unit_of_another_version(root: Path) -> None:
+def test_unit_of_another_version(root: Path) -> None:
     fake(root, "opt/share/cryofs/systemd/cryofs@.service", UNIT + "Type=notify\n")
     assert only(root).level is Level.WARNING
     assert f"cp {root}/opt/share/cryofs/systemd/cryofs@.service {root}/etc/systemd/system" in only(root).remedy
@@ -213,11 +222,11 @@ def test_a_unit_of_another_version(root: Path) -> None:
 @pytest.mark.parametrize(
     ("conf", "what"),
     [
-        ("", "names no ARCHIVE and no MOUNTPOINT"),
-        ("ARCHIVE=/archive/session\nMOUNTPOINT=\n", "names no MOUNTPOINT"),
-        ("ARCHIVE=session\nMOUNTPOINT=/mnt/movies\n", "names no ARCHIVE"),
-        (CONF.replace("/archive", "/nowhere"), "there is no archive /nowhere/session"),
-        (CONF.replace("/mnt", "/nowhere"), "there is no mountpoint /nowhere/movies"),
+        ("", "missing ARCHIVE and MOUNTPOINT"),
+        ("ARCHIVE=/archive/session\nMOUNTPOINT=\n", "missing MOUNTPOINT"),
+        ("ARCHIVE=session\nMOUNTPOINT=/mnt/movies\n", "missing ARCHIVE"),
+        (CONF.replace("/archive", "/nowhere"), "the archive /nowhere/session does not exist"),
+        (CONF.replace("/mnt", "/nowhere"), "the mountpoint /nowhere/movies does not exist"),
     ],
 )
 def test_configurations(root: Path, conf: str, what: str) -> None:
@@ -226,24 +235,24 @@ def test_configurations(root: Path, conf: str, what: str) -> None:
     assert what in only(root).what
 
 
-def test_a_configuration_that_cannot_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_configuration(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = root / "etc/cryofs/session.conf"
     path.chmod(0)
     if os.access(path, os.R_OK):
         path.unlink()
         path.mkdir()
     assert only(root).level is Level.WARNING
-    assert "cannot be read" in only(root).what
+    assert "not readable" in only(root).what
 
 
 @pytest.mark.parametrize("name", ["etc/fstab", "etc/cryofs", "proc/self/mountinfo"])
-def test_what_cannot_be_looked_at_is_one_finding_and_the_others_go_on(root: Path, name: str) -> None:
-    well = len(checks.check_administration(root, root / "opt"))
+def test_failed_check_is_one_finding_and_the_others_run(root: Path, name: str) -> None:
+    before = len(checks.check_administration(root, root / "opt"))
     (root / name).rename(root / "kept")
-    # reading it fails for root, too
+    # reading it fails for root too
     (root / name).symlink_to(root / name)
     findings = checks.check_administration(root, root / "opt")
-    (told,) = [finding for finding in findings if "cannot be checked by this user" in finding.what]
-    assert told.level is Level.WARNING
-    assert name in told.what
-    assert len(findings) >= well - 1
+    (failed,) = [finding for finding in findings if "check failed" in finding.what]
+    assert failed.level is Level.WARNING
+    assert name in failed.what
+    assert len(findings) >= before - 1

@@ -1,4 +1,4 @@
-"""Checks of a machine, shown on fake ones: each problem, and the absence of it."""
+"""Checks of simulated machines: each problem, and its absence."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ TABLES = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A machine that is well."""
+    """Simulated machine without problems."""
     return fake(tmp_path, TABLES)
 
 
@@ -44,30 +44,30 @@ def fake(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-def test_a_machine_that_is_well(root: Path) -> None:
+def test_machine_without_problems(root: Path) -> None:
     findings = checks.check_machine(root)
-    # which fusermount3 there is depends on the real machine
+    # fusermount3 is that of the real machine
     assert {finding.level for finding in findings if "fusermount3" not in finding.what} == {Level.OK}
 
 
-def test_what_cannot_be_looked_at_is_one_finding_and_the_others_go_on(root: Path) -> None:
-    well = checks.check_machine(root)
+def test_failed_check_is_one_finding_and_the_others_run(root: Path) -> None:
+    before = checks.check_machine(root)
     (root / "proc/self/mountinfo").unlink()
     findings = checks.check_machine(root)
-    assert len(findings) == len(well)
-    (told,) = [finding for finding in findings if "cannot be checked by this user" in finding.what]
-    assert told.level is Level.WARNING
-    assert told.what.startswith("number of mounts: ")
+    assert len(findings) == len(before)
+    (failed,) = [finding for finding in findings if "check failed" in finding.what]
+    assert failed.level is Level.WARNING
+    assert failed.what.startswith("number of mounts: ")
 
 
-def test_the_mount_command_has_to_be_there(root: Path) -> None:
+def test_missing_fusermount3(root: Path) -> None:
     assert checks.check_mount_command(None, as_root=False, root=root).level is Level.PROBLEM
     found = checks.check_mount_command(None, as_root=True, root=root)
     assert found.level is Level.WARNING
     assert "apt-get install fuse3" in found.remedy
 
 
-def test_the_mount_command_has_to_run_as_root(root: Path) -> None:
+def test_fusermount3_without_setuid(root: Path) -> None:
     tool = root / "fusermount3"
     tool.touch(0o755)
     found = checks.check_mount_command(str(tool), as_root=False, root=root)
@@ -77,7 +77,7 @@ def test_the_mount_command_has_to_run_as_root(root: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to own a file")
-def test_the_mount_command_may_not_be_allowed_to_run_as_root(root: Path) -> None:
+def test_fusermount3_that_may_not_run_as_root(root: Path) -> None:
     tool = root / "fusermount3"
     tool.touch()
     tool.chmod(0o4755)
@@ -91,7 +91,7 @@ def test_the_mount_command_may_not_be_allowed_to_run_as_root(root: Path) -> None
     assert checks.check_mount_command(str(tool), as_root=False, root=root).level is Level.PROBLEM
 
 
-def test_the_library_has_to_load() -> None:
+def test_library_that_fails_to_load() -> None:
     def load() -> None:
         raise MountError("missing libfuse 3")
 
@@ -100,7 +100,7 @@ def test_the_library_has_to_load() -> None:
     assert "apt-get install fuse3" in found.remedy
 
 
-def test_a_library_that_is_really_missing() -> None:
+def test_missing_library() -> None:
     program = "from cryofs.doctor.machine import check_library as c; print(c().level)"
     environment = os.environ | {"FUSE_LIBRARY_NAME": "no-such-library"}
     command = [sys.executable, "-c", program]
@@ -108,7 +108,7 @@ def test_a_library_that_is_really_missing() -> None:
     assert done.stdout.strip() == "problem"
 
 
-def test_the_device(root: Path) -> None:
+def test_device(root: Path) -> None:
     assert checks.check_device(root).level is Level.OK
     (root / "dev/fuse").unlink()
     found = checks.check_device(root)
@@ -120,17 +120,17 @@ def test_the_device(root: Path) -> None:
     assert "modprobe fuse" in found.remedy
 
 
-def test_a_device_that_may_not_be_opened(root: Path) -> None:
+def test_device_that_fails_to_open(root: Path) -> None:
     (root / "dev/fuse").unlink()
-    # nobody may open a folder for writing, not even root
+    # a folder never opens for writing, not even for root
     (root / "dev/fuse").mkdir()
     found = checks.check_device(root)
     assert found.level is Level.PROBLEM
-    assert "cannot be opened" in found.what
+    assert "opening it failed" in found.what
 
 
 @pytest.mark.parametrize("conf", ["#user_allow_other\n", "# user_allow_other\n", "mount_max = 10\n", None])
-def test_allow_other_is_for_root_alone(root: Path, conf: str | None) -> None:
+def test_allow_other_without_user_allow_other(root: Path, conf: str | None) -> None:
     assert checks.check_other_users(as_root=False, root=root).level is Level.OK
     (root / "etc/fuse.conf").unlink()
     if conf is not None:
@@ -141,7 +141,7 @@ def test_allow_other_is_for_root_alone(root: Path, conf: str | None) -> None:
     assert checks.check_other_users(as_root=True, root=root).level is Level.OK
 
 
-def test_the_number_of_mounts(root: Path) -> None:
+def test_number_of_mounts(root: Path) -> None:
     assert checks.check_number_of_mounts(as_root=False, root=root).what.startswith("3 FUSE mounts of 5")
     fake(root, {"etc/fuse.conf": "mount_max = 3\n"})
     found = checks.check_number_of_mounts(as_root=False, root=root)
@@ -152,7 +152,7 @@ def test_the_number_of_mounts(root: Path) -> None:
     assert checks.check_number_of_mounts(as_root=False, root=root).level is Level.OK
 
 
-def test_a_locked_sys_keeps_readahead_as_it_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_sys_prevents_readahead(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks.check_readahead_rights(root).level is Level.OK
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
     found = checks.check_readahead_rights(root)
@@ -161,7 +161,7 @@ def test_a_locked_sys_keeps_readahead_as_it_is(root: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("conf", ['PRUNEFS="nfs fuse.cryofsx"', '# PRUNEFS="fuse.cryofs"', ""])
-def test_updatedb_walks_mounts_unless_told(root: Path, conf: str) -> None:
+def test_updatedb_without_exclusion(root: Path, conf: str) -> None:
     fake(root, {"etc/updatedb.conf": conf})
     found = checks.check_updatedb(root)
     assert found is not None
@@ -169,12 +169,12 @@ def test_updatedb_walks_mounts_unless_told(root: Path, conf: str) -> None:
     assert "PRUNEFS" in found.remedy
 
 
-def test_without_updatedb_there_is_nothing_to_tell(root: Path) -> None:
+def test_no_finding_without_updatedb(root: Path) -> None:
     (root / "etc/updatedb.conf").unlink()
     assert checks.check_updatedb(root) is None
 
 
-def test_the_folder_of_the_index(tmp_path: Path) -> None:
+def test_index_folder(tmp_path: Path) -> None:
     assert checks.check_index_folder(tmp_path / "new" / "cryofs" / "index").level is Level.OK
     (tmp_path / "file").touch()
     found = checks.check_index_folder(tmp_path / "file" / "cryofs" / "index")
@@ -183,22 +183,22 @@ def test_the_folder_of_the_index(tmp_path: Path) -> None:
     assert checks.check_index_folder(None).level is Level.WARNING
 
 
-def test_memory_names_what_bounds_it(root: Path) -> None:
-    assert "16.0 GiB may be used, bounded by the machine" in checks.check_memory(root).what
+def test_memory_names_its_limit(root: Path) -> None:
+    assert "16.0 GiB usable, limited by the machine" in checks.check_memory(root).what
     fake(root, {"sys/fs/cgroup/memory.max": str(4 << 30)})
     found = checks.check_memory(root).what
-    assert "4.0 GiB may be used, bounded by its control group" in found
-    assert "keeps up to 1.0 GiB" in found
+    assert "4.0 GiB usable, limited by its control group" in found
+    assert "caches up to 1.0 GiB" in found
 
 
-def test_few_open_files(root: Path) -> None:
+def test_low_limit_of_open_files(root: Path) -> None:
     limits = "Max open files            256                  {}                 files     \n"
     fake(root, {"proc/self/limits": limits.format(256)})
     found = checks.check_open_files(root)
     assert found.level is Level.WARNING
     assert "at most 256" in found.what
     assert "ulimit -n" in found.remedy
-    # a mount raises its limit to the hard one
+    # a mount raises its soft limit to the hard limit
     fake(root, {"proc/self/limits": limits.format(4096)})
     assert checks.check_open_files(root).level is Level.OK
 
@@ -207,12 +207,12 @@ def test_few_open_files(root: Path) -> None:
     "table", [name for name in TABLES if name not in ("dev/fuse", BDI)] + ["sys/fs/cgroup/memory.max"]
 )
 @pytest.mark.parametrize("content", [b"", b"\xff\n", b"a line\n:\n \n", b"Max open files\nmount_max = many\n0::\n0:\n"])
-def test_tables_of_the_system_that_do_not_parse(root: Path, table: str, content: bytes) -> None:
-    well = checks.check_machine(root)
+def test_system_tables_that_do_not_parse(root: Path, table: str, content: bytes) -> None:
+    before = checks.check_machine(root)
     path = root / table
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content + (path.read_bytes() if path.exists() else b""))
-    # lines that mean nothing change nothing
-    assert checks.check_machine(root) == well
+    # unknown lines have no effect
+    assert checks.check_machine(root) == before
     path.write_bytes(content)
-    assert len(checks.check_machine(root)) == len(well)
+    assert len(checks.check_machine(root)) == len(before)

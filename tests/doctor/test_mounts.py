@@ -1,4 +1,4 @@
-"""Checks of mounts whose answers are made up; real mounts are in tests/mounted."""
+"""Checks of mounts with simulated figures; tests/mounted has real mounts."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from cryofs.doctor import mounts as checks
 from cryofs.doctor.finding import Level
 
 MIB = 1 << 20
-WELL = {
+FIGURES = {
     "archive": "/archive",
     "failures": 0,
     "decodes": 40,
@@ -22,7 +22,7 @@ WELL = {
 
 
 def figures(frame_bytes: int = 10 * MIB, **others: Any) -> dict[str, Any]:
-    (found,) = checks.check_figures(WELL | others, frame_bytes)
+    (found,) = checks.check_figures(FIGURES | others, frame_bytes)
     return vars(found)
 
 
@@ -32,25 +32,25 @@ def test_damaged_files_of_a_mount() -> None:
     assert found["what"].startswith("3 files look damaged: /a/x.eer: empty file")
 
 
-def test_figures_without_trouble() -> None:
+def test_figures_without_problems() -> None:
     assert figures()["level"] is Level.OK
     assert figures(frame_bytes=0)["level"] is Level.OK
 
 
-def test_frames_that_could_not_be_decoded() -> None:
+def test_frames_that_failed_to_decode() -> None:
     found = figures(failures=3)
     assert found["level"] is Level.WARNING
-    assert found["what"].startswith("3 times")
+    assert found["what"] == "decoding a frame failed 3 times since mounting"
     assert "cryofs verify /archive" in found["remedy"]
 
 
-def test_a_cache_of_less_than_a_few_frames() -> None:
+def test_cache_smaller_than_a_few_frames() -> None:
     found = figures(frame_bytes=57 * MIB)
     assert found["level"] is Level.WARNING
     assert "--cache-size 229MiB" in found["remedy"]
 
 
-def test_small_caches_and_frames_are_told_with_their_sizes() -> None:
+def test_small_sizes_are_not_rounded_to_zero() -> None:
     found = figures(frame_bytes=300_000, budget_bytes=10**6)
     assert "0 MiB" not in found["what"]
 
@@ -59,9 +59,9 @@ def test_small_caches_and_frames_are_told_with_their_sizes() -> None:
     ("others", "level"),
     [
         ({"misses": 60}, Level.WARNING),
-        # programs that jump have nothing decoded ahead
+        # readers without a sequential pattern have nothing decoded ahead
         ({"misses": 60, "read_ahead": 3}, Level.OK),
-        # there is room, so nothing was dropped
+        # the cache is not full, so nothing was dropped
         ({"misses": 60, "cached_bytes": 20 * MIB}, Level.OK),
     ],
 )
@@ -69,7 +69,7 @@ def test_frames_dropped_before_they_are_read(others: dict[str, int], level: Leve
     assert figures(**others)["level"] is level
 
 
-def test_mounts_that_cannot_be_asked_are_told_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_queries_are_separate_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = tmp_path / "mountinfo"
     table.write_text("".join(f"2{n} 1 0:2{n} / /mnt/{n} ro - fuse.cryofs /archive ro\n" for n in range(2)))
     program = tmp_path / "python"
@@ -78,16 +78,16 @@ def test_mounts_that_cannot_be_asked_are_told_one_by_one(tmp_path: Path, monkeyp
     found = checks.check_mounts(table)
     assert [finding.level for finding in found] == [Level.PROBLEM] * 2
     for number, finding in enumerate(found):
-        assert f"/mnt/{number}: a mount that this user cannot ask how it is ({program}: Permission" in finding.what
+        assert f"/mnt/{number}: cannot query this mount as the current user ({program}: Permission" in finding.what
 
 
-def test_a_mount_that_gives_an_error_is_a_problem(tmp_path: Path) -> None:
+def test_failing_mount_is_a_problem(tmp_path: Path) -> None:
     (found, *_), facts = checks.check_mount(tmp_path)
     assert (found.level, facts) == (Level.PROBLEM, None)
-    assert f"{tmp_path}: a mount that gives an error (" in found.what
+    assert f"{tmp_path}: the mount returns an error (" in found.what
 
 
-def test_readahead_is_what_the_kernel_has(tmp_path: Path) -> None:
+def test_readahead_of_the_kernel(tmp_path: Path) -> None:
     device = tmp_path / "sys/class/bdi/0:45"
     device.mkdir(parents=True)
     (device / "read_ahead_kb").write_text("1024\n")

@@ -1,4 +1,4 @@
-"""However the camera software rounds, movies become counts, small and exact, and the reference tells how."""
+"""Each kind of rounding by camera software: movies become exact counts, and the reference records the arithmetic."""
 
 from pathlib import Path
 from typing import get_args
@@ -24,7 +24,7 @@ MADE_BY = {
     "single": Arithmetic.SINGLE,
     "double": Arithmetic.DOUBLE,
     "reciprocal": Arithmetic.RECIPROCAL,
-    # two roundings are none of ours; the mean of what was seen comes nearest
+    # no kind matches two roundings; the mean in double precision is the closest
     "twice": Arithmetic.DOUBLE,
 }
 
@@ -45,12 +45,12 @@ def stored_frames(path: Path) -> list[bytes]:
         return [frame.tobytes() for frame in stored.frames()]
 
 
-def test_all_kinds_are_tried() -> None:
+def test_all_kinds_are_covered() -> None:
     assert set(MADE_BY) == set(get_args(Simulated))
 
 
 @pytest.mark.parametrize("kind", MADE_BY)
-def test_values_of_any_arithmetic_become_counts(tmp_path: Path, kind: Simulated) -> None:
+def test_values_of_each_arithmetic_become_counts(tmp_path: Path, kind: Simulated) -> None:
     source = movie(tmp_path / "session", kind)
     archive(tmp_path / "session", tmp_path / "archive")
     target = tmp_path / "archive" / "0.mrc.tif"
@@ -58,14 +58,14 @@ def test_values_of_any_arithmetic_become_counts(tmp_path: Path, kind: Simulated)
     assert facts["gain"]["arithmetic"] == MADE_BY[kind]
     assert load_reference(tmp_path / "archive" / "gain-reference.mrc").arithmetic == MADE_BY[kind]
     assert b"".join(stored_frames(target)) == source.read_bytes()[1024:]
-    # the record and the heads of strips weigh more in small frames
+    # the record and the headers of strips take a larger share of small frames
     assert facts["ratio"] < (0.08 if kind == "twice" else 0.075)
     share = facts["exceptions"] / (FRAMES * SHAPE[0] * SHAPE[1])
     assert share < (0.02 if kind == "twice" else 2 * DEFECTS / (SHAPE[0] * SHAPE[1]))
 
 
 @pytest.mark.parametrize("kind", ["double", "reciprocal"])
-def test_other_readers_find_the_gain_of_any_arithmetic(tmp_path: Path, kind: Simulated) -> None:
+def test_other_readers_read_the_gain_of_each_arithmetic(tmp_path: Path, kind: Simulated) -> None:
     movie(tmp_path / "session", kind)
     archive(tmp_path / "session", tmp_path / "archive")
     with mrcfile.open(tmp_path / "archive" / "gain-reference.mrc") as file:
@@ -78,7 +78,7 @@ def test_other_readers_find_the_gain_of_any_arithmetic(tmp_path: Path, kind: Sim
 
 
 @pytest.mark.parametrize("kind", ["double", "reciprocal"])
-def test_a_later_run_uses_the_reference_that_is_there(tmp_path: Path, kind: Simulated) -> None:
+def test_later_run_uses_the_existing_reference(tmp_path: Path, kind: Simulated) -> None:
     movie(tmp_path / "session", kind)
     archive(tmp_path / "session", tmp_path / "archive")
     later = movie(tmp_path / "later", kind, seed=5, frames=3)
@@ -89,7 +89,7 @@ def test_a_later_run_uses_the_reference_that_is_there(tmp_path: Path, kind: Simu
     assert b"".join(stored_frames(tmp_path / "archive" / "5.mrc.tif")) == later.read_bytes()[1024:]
 
 
-def test_a_reference_estimated_beforehand_tells_the_arithmetic(tmp_path: Path) -> None:
+def test_separately_estimated_reference_records_the_arithmetic(tmp_path: Path) -> None:
     source = movie(tmp_path / "session", "reciprocal")
     command("estimate-gain", source, "-o", tmp_path / "gain")
     reference = tmp_path / "gain" / "gain-reference.mrc"
@@ -98,7 +98,7 @@ def test_a_reference_estimated_beforehand_tells_the_arithmetic(tmp_path: Path) -
     assert describe(tmp_path / "archive" / "0.mrc.tif")["ratio"] < 0.075
 
 
-def test_a_reference_of_plain_float32_leaves_small_differences(tmp_path: Path) -> None:
+def test_plain_float32_reference_leaves_exceptions(tmp_path: Path) -> None:
     source = movie(tmp_path / "session", "double")
     archive(tmp_path / "session", tmp_path / "found")
     plain = tmp_path / "plain.mrc"

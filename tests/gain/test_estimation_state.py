@@ -1,4 +1,4 @@
-"""The state of an estimate: saved after each movie, read from earlier versions, refused from later ones."""
+"""The state of an estimate: saved after each movie; earlier versions are read, later ones are refused."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def movies(tmp_path: Path) -> list[Path]:
 
 
 def run(movies: list[Path], folder: Path, copies: Path | None = None) -> None:
-    """Take all frames; copy the folder after each row."""
+    """Estimate from all frames, and copy the folder after each row."""
     errors: list[Exception] = []
     with ThreadPoolExecutor(1) as pool:
         running = EstimationRun(folder, 5, Limits(goal=Goal.ALL), pool, errors.append)
@@ -35,7 +35,7 @@ def run(movies: list[Path], folder: Path, copies: Path | None = None) -> None:
 
 
 def rewrite_as(folder: Path, version: int | None) -> None:
-    """Give a state another version; None leaves what was written before there were versions."""
+    """Change the version of a state; None writes the format without a version number."""
     with np.load(state_path(folder, 1)) as saved:
         parts = dict(saved)
     facts = json.loads(str(parts["state"]))
@@ -49,7 +49,7 @@ def rewrite_as(folder: Path, version: int | None) -> None:
     np.savez(state_path(folder, 1), **{**parts, "state": np.array(json.dumps(facts))})
 
 
-def test_whenever_a_run_is_killed_no_finished_movie_is_lost(movies: list[Path], tmp_path: Path) -> None:
+def test_killed_run_keeps_all_finished_movies(movies: list[Path], tmp_path: Path) -> None:
     run(movies, tmp_path / "gain", tmp_path / "copies")
     whole = load_reference(tmp_path / "gain" / "gain-reference.mrc").gain
     for row in range(3 * FRAMES):
@@ -61,7 +61,7 @@ def test_whenever_a_run_is_killed_no_finished_movie_is_lost(movies: list[Path], 
             assert np.array_equal(load_reference(copy / "gain-reference.mrc").gain, whole)
 
 
-def test_what_was_saved_comes_back(movies: list[Path], tmp_path: Path) -> None:
+def test_saved_state_round_trips(movies: list[Path], tmp_path: Path) -> None:
     run(movies, tmp_path / "gain")
     first = load(tmp_path / "gain")
     first.number = 7
@@ -74,7 +74,7 @@ def test_what_was_saved_comes_back(movies: list[Path], tmp_path: Path) -> None:
         assert np.array_equal(array, vars(again.estimate)[name], equal_nan=array.dtype == np.float32)
 
 
-def test_a_state_of_the_version_before_is_continued(movies: list[Path], tmp_path: Path) -> None:
+def test_state_of_version_1_is_continued(movies: list[Path], tmp_path: Path) -> None:
     run(movies, tmp_path / "whole")
     run(movies[:2], tmp_path / "gain")
     rewrite_as(tmp_path / "gain", None)
@@ -85,7 +85,7 @@ def test_a_state_of_the_version_before_is_continued(movies: list[Path], tmp_path
         assert (tmp_path / "gain" / name).read_bytes()[1024:] == (tmp_path / "whole" / name).read_bytes()[1024:]
 
 
-def test_a_state_of_a_later_version_is_refused(movies: list[Path], tmp_path: Path) -> None:
+def test_state_of_a_later_version_is_refused(movies: list[Path], tmp_path: Path) -> None:
     run(movies[:1], tmp_path / "gain")
     rewrite_as(tmp_path / "gain", 3)
     with pytest.raises(GainError, match=r"gain-estimate.npz: written by a newer version of cryofs; update cryofs"):

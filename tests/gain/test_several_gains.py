@@ -1,4 +1,4 @@
-"""A session whose gain changes: each gain gets its own estimate, and movies that have none are named."""
+"""A session with several gains: each gain gets its own estimate, and movies without a gain are reported."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +14,7 @@ from cryofs.gain.estimation import Goal, Limits
 from cryofs.gain.estimation_run import Estimated, EstimationRun
 from cryofs.gain.estimation_state import load, load_all
 from cryofs.movies.gain_library import load_reference, reference_sha256
-from tests.support import cryofs, names, simulated
+from tests.support import names, run_in_process, simulated
 
 DETECTORS = [Detector.make((64, 60), defects=4, seed=seed) for seed in range(3)]
 FRAMES = 24
@@ -27,7 +27,7 @@ def movie(folder: Path, name: str, gain: int, frames: int = FRAMES) -> Path:
 def run(
     movies: list[Path], folder: Path, goal: Goal = Goal.SETTLED, errors: list[str] | None = None
 ) -> tuple[int, list[Estimated]]:
-    """Number of rows, and the results of a run."""
+    """Return the number of rows and the results of a run."""
 
     def on_error(error: Exception) -> None:
         assert errors is not None, error
@@ -39,7 +39,7 @@ def run(
 
 
 def assert_is(reference: Path, gain: int) -> None:
-    """Assert that a reference holds a gain at all pixels but the defects, where anything may be."""
+    """Assert that a reference equals the gain of a detector at all pixels except defects."""
     found, expected = (
         np.delete(one, DETECTORS[gain].defects) for one in (load_reference(reference).gain, DETECTORS[gain].gain)
     )
@@ -49,7 +49,7 @@ def assert_is(reference: Path, gain: int) -> None:
 def test_each_gain_of_a_session_gets_a_reference(tmp_path: Path) -> None:
     gains = {"a.mrc": 0, "b.mrc": 1, "c.mrc": 0, "d.mrc": 2}
     movies = [movie(tmp_path / "session", name, gain) for name, gain in gains.items()]
-    done = cryofs("estimate-gain", tmp_path / "session", "-o", tmp_path / "gain", "--thresh", 3)
+    done = run_in_process("estimate-gain", tmp_path / "session", "-o", tmp_path / "gain", "--thresh", 3)
     references = sorted((tmp_path / "gain").glob("gain-reference*.mrc"), key=lambda path: (len(path.name), path.name))
     references = [path for path in references if "reliablity" not in path.name]
     assert len(references) == 3
@@ -60,26 +60,26 @@ def test_each_gain_of_a_session_gets_a_reference(tmp_path: Path) -> None:
     assert {Path(name).name for name in by_movie} == set(gains)
     for path, gain in zip(movies, gains.values(), strict=True):
         assert_is(by_movie[str(path)], gain)
-    told = done.stderr.splitlines()
+    lines = done.stderr.splitlines()
     for path in (movies[1], movies[3]):
-        assert f"  {path}" in told
-    assert f"  {movies[0]}" not in told
-    assert told[-1].endswith(f"--gain {tmp_path / 'gain'}")
-    # the command that it names
-    cryofs("compress", tmp_path / "session", "-o", tmp_path / "archive", "--gain", tmp_path / "gain")
+        assert f"  {path}" in lines
+    assert f"  {movies[0]}" not in lines
+    assert lines[-1].endswith(f"--gain {tmp_path / 'gain'}")
+    # the command in the last line
+    run_in_process("compress", tmp_path / "session", "-o", tmp_path / "archive", "--gain", tmp_path / "gain")
     for path in movies:
         gain = describe(tmp_path / "archive" / f"{path.name}.tif")["gain"]
         assert (gain["sha256"], gain["name"]) == (reference_sha256(by_movie[str(path)]), by_movie[str(path)].name)
 
 
-def test_a_folder_without_references_is_refused(tmp_path: Path) -> None:
+def test_folder_without_references_is_refused(tmp_path: Path) -> None:
     movie(tmp_path / "session", "a.mrc", 0, 3)
-    done = cryofs("compress", tmp_path / "session", "-o", tmp_path / "archive", "--gain", tmp_path, check=False)
+    done = run_in_process("compress", tmp_path / "session", "-o", tmp_path / "archive", "--gain", tmp_path, check=False)
     assert done.returncode == 1
     assert f"{tmp_path}: no gain reference in this folder" in done.stderr
 
 
-def test_a_state_that_movies_contradict_is_left_as_it_is(tmp_path: Path) -> None:
+def test_movies_of_another_gain_do_not_change_a_state(tmp_path: Path) -> None:
     run([movie(tmp_path, "a.mrc", 0)], tmp_path / "gain")
     before = {name: (tmp_path / "gain" / name).read_bytes() for name in names(tmp_path / "gain")}
     _, (first, second) = run([movie(tmp_path, "b.mrc", 1)], tmp_path / "gain")
@@ -87,7 +87,7 @@ def test_a_state_that_movies_contradict_is_left_as_it_is(tmp_path: Path) -> None
     assert (first.new_frames, second.new_frames) == (0, FRAMES)
     assert_is(first.reference, 0)
     assert_is(second.reference, 1)
-    # each goes on with the movies that it fits, under the name of its new content
+    # each estimate continues with matching movies, under a name for its new content
     third = movie(tmp_path, "cc.mrc", 1)
     _, (first, later) = run([third], tmp_path / "gain", Goal.ALL)
     assert (first.frames, later.frames) == (FRAMES, 2 * FRAMES)
@@ -95,7 +95,7 @@ def test_a_state_that_movies_contradict_is_left_as_it_is(tmp_path: Path) -> None
     assert len(load_all(tmp_path / "gain")) == 2
 
 
-def test_files_under_an_earlier_name_are_removed(tmp_path: Path) -> None:
+def test_files_with_earlier_names_are_deleted(tmp_path: Path) -> None:
     run([movie(tmp_path, "a.mrc", 0), movie(tmp_path, "b.mrc", 1, frames=3)], tmp_path / "gain")
     early = load(tmp_path / "gain", 2).names
     _, (_, second) = run([movie(tmp_path, "cc.mrc", 1)], tmp_path / "gain")
@@ -119,7 +119,7 @@ def test_movies_after_the_estimate_settled_are_sampled_once(tmp_path: Path, monk
     assert run(movies, tmp_path / "gain", Goal.ALL)[0] == 180 - taken
 
 
-def test_another_movie_under_a_known_name_is_sampled_again(tmp_path: Path) -> None:
+def test_replaced_movie_is_sampled_again(tmp_path: Path) -> None:
     path = movie(tmp_path, "a.mrc", 0)
     run([path], tmp_path / "gain")
     movie(tmp_path, "a.mrc", 1, frames=FRAMES + 1)
@@ -129,27 +129,27 @@ def test_another_movie_under_a_known_name_is_sampled_again(tmp_path: Path) -> No
     assert (first.movies, second.movies) == ([], [str(path)])
 
 
-def test_single_images_among_the_movies_are_named_and_left_out(tmp_path: Path) -> None:
+def test_single_images_are_skipped_and_reported(tmp_path: Path) -> None:
     image = np.random.default_rng(0).normal(1, 0.1, DETECTORS[0].shape).astype("<f4")
     average = tmp_path / "0-average.mrc"
     average.write_bytes(header((1, *image.shape), 2) + image.tobytes())
     errors: list[str] = []
     single = movie(tmp_path, "single.mrc", 0, frames=1)
     _, (result,) = run([average, movie(tmp_path, "a.mrc", 0), single], tmp_path / "gain", Goal.ALL, errors)
-    why = "fits no gain of the other movies, and 1 frames are too few for an estimate of its own; leave it out"
-    assert errors == [f"{average}: {why}"]
+    reason = "too few frames for a separate estimate (1), and no match with the gain of other movies"
+    assert errors == [f"{average}: {reason}; remove it from the sources"]
     assert result.movies == [str(tmp_path / "a.mrc"), str(single)]
     assert_is(result.reference, 0)
 
 
-def test_movies_of_single_frames_make_one_estimate(tmp_path: Path) -> None:
+def test_single_frames_share_one_estimate(tmp_path: Path) -> None:
     movies = [simulated(tmp_path / f"{number}.mrc", 1, seed=number, detector=DETECTORS[0]) for number in range(30)]
     rows, (result,) = run(movies, tmp_path / "gain", Goal.ALL)
     assert rows == 30
     assert_is(result.reference, 0)
 
 
-def test_values_without_a_common_gain_are_named_and_left_out(tmp_path: Path) -> None:
+def test_values_without_a_common_gain_are_skipped_and_reported(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(1, 0.1, (12, *DETECTORS[0].shape)).astype("<f4")
     smooth = tmp_path / "0-smooth.mrc"
     smooth.write_bytes(header(values.shape, 2) + values.tobytes())
@@ -162,7 +162,7 @@ def test_values_without_a_common_gain_are_named_and_left_out(tmp_path: Path) -> 
         run([smooth], tmp_path / "other", errors=errors)
 
 
-def test_movies_that_were_rounded_twice_have_one_gain(tmp_path: Path) -> None:
+def test_movies_rounded_twice_have_one_gain(tmp_path: Path) -> None:
     twice = Detector.make((64, 60), defects=4, arithmetic="twice")
     movies = [simulated(tmp_path / f"{number}.mrc", 12, seed=number, detector=twice) for number in range(4)]
     _, results = run(movies, tmp_path / "gain", Goal.ALL)

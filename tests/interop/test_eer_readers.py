@@ -56,6 +56,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         frames[4] = frames[4][:middle] + bytes(20) + frames[4][middle + 20 :]
         xml = metadata(FRAMES, 0.1, 0.8)
         write_eer(folder / f"{widths.compression}.eer", frames, FALCON_SHAPE, widths, xml=xml)
+    # where frames do not matter
+    write_eer(folder / "few.eer", frames[:2], FALCON_SHAPE, widths, xml=metadata(2, 0.1, 0.8))
     return folder
 
 
@@ -92,8 +94,8 @@ class TestRelion:
             tifffile.imwrite(path, gain)
         else:
             mrcfile.write(path, gain)
-        command = ["relion_convert_to_tiff", "--i", "65001.eer", "--o", f"{tmp_path}/", "--gain", str(path)]
-        command += ["--eer_grouping", "3", "--eer_upsampling", str(upsampling)]
+        command = ["relion_convert_to_tiff", "--i", "few.eer", "--o", f"{tmp_path}/", "--gain", str(path)]
+        command += ["--eer_grouping", "2", "--eer_upsampling", str(upsampling)]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
         theirs = mrcfile.read(tmp_path / "gain-reference.mrc")
         ours = EerGains().get(path, (4096 * upsampling, 4096 * upsampling)).values

@@ -13,7 +13,7 @@ from benchmarks.simulate import Arithmetic, Detector
 from cryofs.archive.info import describe
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.movies.gain_library import load_reference
-from tests.support import archive, cryofs, movies_star, restored, same_tree, simulated
+from tests.support import archive, movies_star, restored, run_in_process, same_tree, simulated
 
 pytestmark = [
     pytest.mark.relion,
@@ -47,7 +47,7 @@ def values_of(movie: Path) -> NDArray[np.float32]:
 @pytest.mark.parametrize("arithmetic", ["single", "double", "reciprocal"])
 def test_relion_takes_the_gain_that_cryofs_estimated(tmp_path: Path, arithmetic: Arithmetic) -> None:
     movie, detector = session(tmp_path, arithmetic)
-    cryofs("estimate-gain", movie, "-o", tmp_path / "gain", "--thresh", THRESH)
+    run_in_process("estimate-gain", movie, "-o", tmp_path / "gain", "--thresh", THRESH)
     reference = tmp_path / "gain" / "gain-reference.mrc"
     relion(tmp_path, "Tiff", "--gain", reference)
     gain = load_reference(tmp_path / "Tiff" / "gain-reference.mrc").gain
@@ -82,7 +82,7 @@ def test_the_last_rows_of_both_programs_are_equal(tmp_path: Path) -> None:
     """Frames are counted from 1 there and from 0 here; RELION counts negative values apart."""
     movie, _ = session(tmp_path)
     last = relion(tmp_path, "Gain", "--estimate_gain").split(f"Frame {FRAMES:03d}")[1].splitlines()[0].split()
-    rows = cryofs("estimate-gain", movie, "-o", tmp_path / "gain", "--thresh", THRESH).stdout.splitlines()
+    rows = run_in_process("estimate-gain", movie, "-o", tmp_path / "gain", "--thresh", THRESH).stdout.splitlines()
     ours = rows[-1].split(f"Frame {FRAMES - 1:03d}")[1].split()
     assert [word.strip(",") for word in ours[-4:]] == last[-4:]
     assert ours[-3] == "6"

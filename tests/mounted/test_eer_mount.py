@@ -16,7 +16,7 @@ from cryofs.fuse.control import FACTS_ATTRIBUTE
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
-from tests.support import cryofs, mounted
+from tests.support import mounted, run_in_process
 
 pytestmark = [
     pytest.mark.mounted,
@@ -117,7 +117,7 @@ def test_damaged_frames_are_reported(folder: Path, tmp_path: Path) -> None:
     assert shown == rendered(folder / "good.eer", grouping=10)
     log = (tmp_path / "mnt.log").read_text()
     assert log.count("frame 13: damaged, left out") == 1
-    assert json.loads(cryofs("info", folder / "good.eer", "--json").stdout)["damaged_frames"] == [13]
+    assert json.loads(run_in_process("info", folder / "good.eer", "--json").stdout)["damaged_frames"] == [13]
 
 
 def test_the_mount_survives_every_kind_of_damage(folder: Path, tmp_path: Path) -> None:

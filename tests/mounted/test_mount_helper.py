@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cryofs.fuse.control import is_mounted
-from tests.support import archive, cryofs, same_tree, simulated, wait_for
+from tests.support import DETACH_MOUNTS, archive, run_in_process, same_tree, simulated, wait_for
 
 HELPER = Path(sys.executable).with_name("mount.cryofs")
 LINKS = (Path("/sbin/mount.cryofs"), Path("/sbin/mount.fuse.cryofs"))
@@ -42,7 +42,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     yield folder
     if is_mounted(folder):
-        cryofs("umount", folder)
+        run_in_process("umount", folder)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_lines_of_fstab(session: Path, place: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("linked")
 def test_a_mount_in_another_namespace(session: Path, place: Path) -> None:
-    with subprocess.Popen(["unshare", "-m", "sh", "-c", "echo; read x"], stdin=-1, stdout=-1) as inside:
+    with subprocess.Popen(["unshare", "-m", "sh", "-c", DETACH_MOUNTS + "echo; read x"], stdin=-1, stdout=-1) as inside:
         assert inside.stdin
         assert inside.stdout
         inside.stdout.readline()
@@ -144,7 +144,7 @@ def test_a_bare_environment(session: Path, place: Path) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         same_tree(session, place)
         wait_for(lambda: "index" in log.read_text())
-        cryofs("umount", place)
+        run_in_process("umount", place)
     finally:
         log.unlink(missing_ok=True)
         if not was_there and log.parent.is_dir():
@@ -170,8 +170,8 @@ def test_a_fake_mount_mounts_nothing(session: Path, place: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ([], 1, "name an archive and a mountpoint"),
-        (["archive"], 1, "name an archive and a mountpoint"),
+        ([], 1, "expected an archive and a mountpoint"),
+        (["archive"], 1, "expected an archive and a mountpoint"),
         (["archive", "mnt", "-q"], 1, "option -q not recognized"),
         (["archive", "mnt", "-o", "rw,allow_othr"], 1, "did you mean allow_other?"),
         (["archive", "mnt", "-o", "jobs=0"], 1, "jobs: invalid value '0'; expected a whole number"),
@@ -180,8 +180,8 @@ def test_a_fake_mount_mounts_nothing(session: Path, place: Path) -> None:
         (["archive", "mnt", "-o", "log_file=/proc/nowhere/log"], 32, "choose another file with -o log_file"),
         (["archive", "mnt", "-o", "metrics=x"], 1, "metrics: invalid address 'x'"),
         (["archive", "mnt", "-o", "metrics=192.0.2.1:9", "-o", "log_file=/dev/null"], 32, "mnt: not mounted"),
-        (["archive", "mnt", "-N", "/proc/self/ns/net"], 32, "cannot be entered"),
-        (["archive", "mnt", "-N", "/nowhere"], 32, "/nowhere: no mount namespace"),
+        (["archive", "mnt", "-N", "/proc/self/ns/net"], 32, "failed to enter the mount namespace"),
+        (["archive", "mnt", "-N", "/nowhere"], 32, "/nowhere: not a mount namespace"),
     ],
 )
 def test_invalid_mounts_print_one_line(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:

@@ -18,7 +18,17 @@ import psutil
 import pytest
 
 from cryofs.fuse.control import is_mounted
-from tests.support import archive, cryofs, keep_group_out, mounted, same_tree, simulated, wait_for
+from tests.support import (
+    DETACH_MOUNTS,
+    archive,
+    cryofs,
+    keep_group_out,
+    mounted,
+    run_in_process,
+    same_tree,
+    simulated,
+    wait_for,
+)
 
 pytestmark = [
     pytest.mark.mounted,
@@ -60,7 +70,7 @@ def place(session: Path) -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     if is_mounted(folder):
-        cryofs("umount", "--lazy", folder)
+        run_in_process("umount", "--lazy", folder)
     folder.rmdir()
 
 
@@ -122,7 +132,7 @@ def test_the_archive_is_never_changed(session: Path, place: Path) -> None:
             for path in (place / view).rglob("*"):
                 if path.is_file():
                     path.read_bytes()
-        cryofs("stats", place)
+        run_in_process("stats", place)
         os.kill(int(os.getxattr(place, "user.cryofs.pid")), signal.SIGHUP)
     assert fingerprint(target) == before
 
@@ -134,7 +144,7 @@ def test_protective_mount_options_cannot_be_disabled(session: Path, place: Path)
         assert {"ro", "nosuid", "nodev"} <= set(own)
         assert {"ro", "default_permissions"} <= set(superblock)
     for option in ("rw", "suid", "dev"):
-        done = cryofs(
+        done = run_in_process(
             "mount", session.with_name("archive"), place, "-o", option, "--log-file", f"{place}.log", check=False
         )
         assert done.returncode == 2
@@ -194,7 +204,7 @@ def as_user(session: Path, place: Path) -> Iterator[Callable[[str], subprocess.C
         environment.pop(name, None)
 
     def run(script: str) -> subprocess.CompletedProcess[str]:
-        command = ["unshare", "-m", "sh", "-c", OPEN_DEVICE + script]
+        command = ["unshare", "-m", "sh", "-c", DETACH_MOUNTS + OPEN_DEVICE + script]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
     yield run
@@ -322,9 +332,9 @@ def test_a_signal_under_load_ends_the_mount_without_hangs(session: Path, place: 
             process.wait(30)
         wait_for(lambda: not psutil.pid_exists(pid))
     if number == signal.SIGKILL:
-        done = cryofs("stats", place, check=False)
+        done = run_in_process("stats", place, check=False)
         assert f"stale mount, its process has ended; remove it with cryofs umount {place}" in done.stderr
-        cryofs("umount", place)
+        run_in_process("umount", place)
     assert not is_mounted(place)
     with mounted(session.with_name("archive"), place):
         same_tree(session, place)
@@ -344,10 +354,10 @@ def test_a_mount_in_use_can_be_detached(session: Path, place: Path) -> None:
     cryofs("mount", session.with_name("archive"), place, "--log-file", f"{place}.log")
     pid = int(os.getxattr(place, "user.cryofs.pid"))
     with (place / "Movies" / "a.mrc").open("rb") as file:
-        done = cryofs("umount", place, check=False)
+        done = run_in_process("umount", place, check=False)
         assert done.returncode == 1
         assert "--lazy" in done.stderr
-        cryofs("umount", "--lazy", place)
+        run_in_process("umount", "--lazy", place)
         assert not is_mounted(place)
         assert file.read() == (session / "Movies" / "a.mrc").read_bytes()
     wait_for(lambda: not psutil.pid_exists(pid))
@@ -394,7 +404,7 @@ def test_a_file_on_hanging_storage_does_not_block_others(session: Path, place: P
         assert f"{session.with_name('archive')}/private.mrc.tif, frame " in log.read_text()
         flag.unlink()
         wait_for(lambda: subprocess.run(["cmp", stuck, session / "private.mrc"], capture_output=True).returncode == 0)
-        cryofs("umount", place)
+        run_in_process("umount", place)
         assert mount.wait(60) == 0
 
 

@@ -1,6 +1,7 @@
 """Gain references: found by content, from the movie's folder up to the root of the archive, and never a wrong one."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import mrcfile
@@ -96,6 +97,27 @@ def test_paths_are_those_of_references_the_nearest_first(tmp_path: Path) -> None
     ]:
         put(tmp_path / name)
     assert GainLibrary(tmp_path).paths(tmp_path / "a") == [tmp_path / name for name in names]
+
+
+def test_a_reference_removed_while_the_folder_is_listed_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha256 = put(tmp_path / NAME)
+    listed = Path.glob
+
+    def glob(folder: Path, pattern: str) -> Iterator[Path]:
+        found = list(listed(folder, pattern))
+        for path in found:
+            path.unlink()
+        return iter(found)
+
+    monkeypatch.setattr(Path, "glob", glob)
+    library = GainLibrary(tmp_path)
+    with pytest.raises(GainError):
+        library.get(sha256, tmp_path, "movie")
+    put(tmp_path / NAME)
+    library.preload(tmp_path)
+    assert not (tmp_path / NAME).exists()
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["missing", "changed"])

@@ -12,7 +12,7 @@ import pytest
 from cryofs.cli.mount_helper import HELP
 from release.man import helper_page, pages
 from tests.cli.test_command_line import COMMANDS
-from tests.support import cryofs
+from tests.support import run_in_process
 
 
 def shown(page: str) -> str:
@@ -27,7 +27,7 @@ def test_every_command_has_a_page() -> None:
 @pytest.mark.parametrize("command", ["mount", "compress", "preview"])
 def test_a_page_agrees_with_help(command: str) -> None:
     page = shown(pages()[f"cryofs-{command}"])
-    helped = cryofs(command, "--help").stdout
+    helped = run_in_process(command, "--help").stdout
     for option in re.findall(r"^\s+.*?(--[a-z][a-z-]+)", helped, re.MULTILINE):
         assert option in page
     assert re.search(r"\.SH EXAMPLE\n\.nf\ncryofs " + command, page)

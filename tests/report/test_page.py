@@ -1,4 +1,4 @@
-"""The report of an archive: its figures are those of the archive, and a browser shows it whole on any screen."""
+"""The report of an archive: its figures match the archive, and a browser shows it on any screen width."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ from cryofs.report.page import write_report
 from cryofs.storage.atomic_file import Draft
 from cryofs.text import size_text
 from tests.foreign import counts, serialem
-from tests.support import archive, cryofs, simulated
+from tests.support import archive, run_in_process, simulated
 
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
 BEGIN = 1_760_000_000
@@ -29,7 +29,7 @@ LONG = "FoilHole_20934100_Data_20926877_20926879_20251009_085003_Fractions.mrc"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive of gain-normalised and counting movies, EER, and a TIFF movie of another program."""
+    """Archive of gain-normalised movies, counts, EER, and a TIFF movie of another program."""
     session = tmp_path_factory.mktemp("report") / "session"
     for number, name in enumerate((LONG, "b.mrc", "c.mrc")):
         place = simulated(session / "Grid1" / "GridSquare_20930413" / "Data" / name, seed=number)
@@ -47,7 +47,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def damaged(whole: Path) -> Path:
-    """The same archive without its gain reference, and with a movie that is cut short."""
+    """Copy of the archive without its gain reference and with a truncated movie."""
     folder = whole.with_name("damaged")
     shutil.copytree(whole, folder)
     (folder / "gain-reference.mrc").unlink()
@@ -63,7 +63,7 @@ def report(folder: Path, previews: int = 6) -> str:
     return page.read_text()
 
 
-def test_figures_of_the_survey_are_those_of_the_records(whole: Path) -> None:
+def test_figures_match_the_records(whole: Path) -> None:
     found, saved = survey(whole), savings([whole])
     assert not found.problems
     archived = [movie for movie in found.movies if movie.path.name.endswith(".mrc.tif")]
@@ -71,7 +71,7 @@ def test_figures_of_the_survey_are_those_of_the_records(whole: Path) -> None:
     assert sum(movie.original_bytes for movie in archived) == saved.original_bytes
     assert sum(movie.stored_bytes for movie in archived) == saved.stored_bytes
     assert [movie.path.name for movie in found.movies[-3:]] == ["k3.mrc.tif", "y.tif", "x.eer"]
-    # the gain reference besides
+    # notes.txt and the gain reference
     assert found.other_files == 2
     assert [path.name for path in found.references] == ["gain-reference.mrc"]
 
@@ -86,7 +86,7 @@ def test_groups_add_up(whole: Path) -> None:
     assert "257 \u00d7 300, float32, gain-normalised" in {group.name for group in by_kind(movies)}
 
 
-def test_spans_hold_every_movie_once(whole: Path) -> None:
+def test_spans_contain_each_movie_once(whole: Path) -> None:
     movies = survey(whole).movies
     divided = list(spans(movies, 60))
     assert len(divided) <= 60
@@ -95,7 +95,7 @@ def test_spans_hold_every_movie_once(whole: Path) -> None:
         assert all(begin <= movie.time < end for movie in inside)
 
 
-def test_previews_are_of_every_kind(whole: Path) -> None:
+def test_chosen_movies_are_of_each_kind(whole: Path) -> None:
     movies = survey(whole).movies
     assert len({movie.kind for movie in chosen(movies, 4)}) == 4
     assert len(chosen(movies, 5)) == 5
@@ -104,7 +104,7 @@ def test_previews_are_of_every_kind(whole: Path) -> None:
 
 
 class Links(HTMLParser):
-    """What a page refers to."""
+    """Parser that collects the links of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class Links(HTMLParser):
         assert tag != "script"
 
 
-def test_the_page_holds_all_that_it_shows(whole: Path) -> None:
+def test_page_is_self_contained(whole: Path) -> None:
     page = report(whole)
     links = Links()
     links.feed(page)
@@ -123,18 +123,18 @@ def test_the_page_holds_all_that_it_shows(whole: Path) -> None:
     assert all(link.startswith("data:") for link in links.found)
     assert not re.search(r"url\(|@import|https?:", page)
     saved = by_kind(survey(whole).movies)[0]
-    for said in (
+    for text in (
         saved.name,
         size_text(saved.original_bytes),
         size_text(saved.stored_bytes),
         LONG,
-        "Nothing found wrong",
+        "No problems found",
     ):
-        assert said in page
+        assert text in page
     assert "20 = 0.0259 %" in page  # the defects of the detector
 
 
-def test_what_is_wrong_is_told(damaged: Path) -> None:
+def test_problems_are_reported(damaged: Path) -> None:
     page = report(damaged)
     assert "4 files need attention" in page
     assert "record missing at the end of the file" in page
@@ -143,18 +143,18 @@ def test_what_is_wrong_is_told(damaged: Path) -> None:
     assert "k3.mrc.tif" in page
 
 
-def test_reliability_is_shown_where_it_is_known(whole: Path, tmp_path: Path) -> None:
+def test_reliability_map_is_shown(whole: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(whole, tmp_path / "archive")
     reliability = np.full((1, 300, 257), 60, np.float32)
     reliability[0, 5, 7] = -8
     path = folder / "gain-reliability.mrc"
     path.write_bytes(header(reliability.shape, 2) + reliability.tobytes())
-    assert "Reliability: values that agreed" in report(folder, 0)
+    assert "Reliability: agreeing values" in report(folder, 0)
     path.write_bytes(header((1, 10, 10), 2) + bytes(400))
-    assert "Reliability: values that agreed" not in report(folder, 0)
+    assert "Reliability: agreeing values" not in report(folder, 0)
 
 
-def test_a_reference_that_cannot_be_read(whole: Path, tmp_path: Path) -> None:
+def test_unreadable_gain_reference(whole: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(whole, tmp_path / "archive")
     (folder / "gain-reference-01234567.mrc").write_bytes(b"no reference")
     page = report(folder, 0)
@@ -162,25 +162,23 @@ def test_a_reference_that_cannot_be_read(whole: Path, tmp_path: Path) -> None:
     assert "it is to be a gain reference, so give an intact one" in page
 
 
-def test_an_archive_without_movies(tmp_path: Path) -> None:
+def test_archive_without_movies(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "No movies." in report(tmp_path / "empty")
 
 
-def test_the_command(damaged: Path, whole: Path, tmp_path: Path) -> None:
-    done = cryofs("report", whole, "-o", tmp_path / "x.html", "--previews", 1)
-    assert "6 movies, 0 with something wrong" in done.stdout
-    done = cryofs("report", damaged, "-o", tmp_path / "x.html", "--previews", 0, check=False)
+def test_command(damaged: Path, whole: Path, tmp_path: Path) -> None:
+    done = run_in_process("report", whole, "-o", tmp_path / "x.html", "--previews", 1)
+    assert "6 movies, 0 problems" in done.stdout
+    done = run_in_process("report", damaged, "-o", tmp_path / "x.html", "--previews", 0, check=False)
     assert done.returncode == 1
-    assert "5 movies, 4 with something wrong" in done.stdout
-    done = cryofs("report", "nowhere", "-o", "x.html", check=False)
+    assert "5 movies, 4 problems" in done.stdout
+    done = run_in_process("report", "nowhere", "-o", "x.html", check=False)
     assert done.returncode == 1
     assert "nowhere: No such file or directory; check the path" in done.stderr
 
 
-def test_a_page_that_cannot_be_made_leaves_the_one_before(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_write_keeps_the_old_page(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "x.html"
     page.write_text("old")
 
@@ -198,21 +196,23 @@ FRAMES = """<!doctype html>
 <iframe src="{page}" width="400" height="900"></iframe><iframe src="{page}" width="1400" height="900"></iframe>
 <script>
 addEventListener("load", () => {{
-  const said = [...document.querySelectorAll("iframe")].map((frame) => {{
+  const sizes = [...document.querySelectorAll("iframe")].map((frame) => {{
     const root = frame.contentDocument.scrollingElement;
     const broken = [...frame.contentDocument.images].filter((image) => !image.naturalWidth).length;
     return `${{root.clientWidth}} ${{root.scrollWidth}} ${{broken}}`;
   }});
-  document.title = said.join(", ");
+  document.title = sizes.join(", ");
 }});
 </script>
 """
 
 
 @needs_chromium
-@pytest.mark.parametrize("which", ["whole", "damaged"])
-def test_a_browser_shows_it_whole_on_any_screen(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    folder: Path = request.getfixturevalue(which)
+@pytest.mark.parametrize("fixture", ["whole", "damaged"])
+def test_browser_shows_the_page_on_any_screen_width(
+    fixture: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder: Path = request.getfixturevalue(fixture)
     report(folder)
     frames = tmp_path / "frames.html"
     frames.write_text(FRAMES.format(page=folder.with_suffix(".html").as_uri()))
@@ -237,6 +237,6 @@ def test_plain_copies_are_listed_with_the_reason(tmp_path: Path) -> None:
     found = write_report(tmp_path / "archive", tmp_path / "page.html", 0, 1, lambda _: None)
     page = (tmp_path / "page.html").read_text()
     assert (len(found.kept_plain), found.problems) == (2, [])
-    assert "2 files are called like a movie and kept as a plain copy" in page
+    assert "2 files with a movie suffix kept as plain copies" in page
     assert "two\\nlines.mrc" in page
     assert "file too short for an MRC header (0 bytes)" in page

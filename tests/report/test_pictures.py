@@ -1,4 +1,4 @@
-"""Pictures inside a page show the values that they say are black and white."""
+"""Pictures in a page: the limits of black and white, and marked pixels."""
 
 import base64
 import io
@@ -14,13 +14,13 @@ MARK = [255, 96, 0]
 
 
 def pixels(picture: Picture) -> NDArray[np.uint8]:
-    """What is seen, first row of the image first."""
+    """Decode a picture; row 0 is row 0 of the image."""
     data = base64.b64decode(picture.url.partition(",")[2])
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))[::-1]
 
 
 @pytest.mark.parametrize("side", [300, 60])
-def test_greys_are_the_values_between_black_and_white(side: int) -> None:
+def test_grey_levels(side: int) -> None:
     rows = np.linspace(0.8, 1.2, 300, dtype=np.float32)
     image = np.tile(rows[:, np.newaxis], (1, 300))
     marks = np.zeros(image.shape, bool)
@@ -28,32 +28,32 @@ def test_greys_are_the_values_between_black_and_white(side: int) -> None:
     picture = draw(image, side, marks)
     step = 300 // side
     assert picture.step == step
-    seen = pixels(picture)
-    assert seen.shape == (side, side, 3)
+    drawn = pixels(picture)
+    assert drawn.shape == (side, side, 3)
     means = rows.reshape(side, step).mean(1)
-    wanted = np.clip((means - picture.low) / (picture.high - picture.low), 0, 1) * 255
-    assert np.abs(seen[:, 0, 0] - wanted).max() <= 1
-    assert (seen[0, 0].max(), seen[-1, 0].min()) == (0, 255)
+    expected = np.clip((means - picture.low) / (picture.high - picture.low), 0, 1) * 255
+    assert np.abs(drawn[:, 0, 0] - expected).max() <= 1
+    assert (drawn[0, 0].max(), drawn[-1, 0].min()) == (0, 255)
 
 
-def test_marks_are_larger_than_they_are_and_change_no_grey() -> None:
+def test_marks_are_enlarged_and_do_not_change_grey_levels() -> None:
     rng = np.random.default_rng(1)
     image = rng.normal(1, 0.05, (400, 320)).astype(np.float32)
     plain = draw(image, 40, np.zeros(image.shape, bool))
     marks = np.zeros(image.shape, bool)
-    # a defect of a value far off
+    # a defect with an extreme value
     image[200, 160], marks[200, 160] = 0, True
     picture = draw(image, 40, marks)
-    seen = pixels(picture)
-    found = (seen == MARK).all(2)
+    drawn = pixels(picture)
+    found = (drawn == MARK).all(2)
     assert found.sum() == 9
     assert found[19:22, 15:18].all()
     assert (picture.low, picture.high) == pytest.approx((plain.low, plain.high), rel=0.02)
-    greys = seen[~found]
+    greys = drawn[~found]
     assert greys.min() == 0
     assert greys.max() == 255
 
 
-def test_an_image_of_marks_alone() -> None:
+def test_image_with_all_pixels_marked() -> None:
     picture = draw(np.ones((4, 5), np.float32), 10, np.ones((4, 5), bool))
     assert (pixels(picture) == MARK).all()

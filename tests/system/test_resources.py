@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cryofs.system.resources import default_cache_size, memory_limits, process_limit, usable_cores, usable_memory
-from tests.support import cryofs
+from tests.support import run_in_process
 
 GIB = 1 << 30
 MACHINE = 64 * GIB
@@ -188,6 +188,6 @@ def test_a_real_control_group() -> None:
     assert usable_memory() <= min(found)
 
 
-def test_help_states_the_size_of_the_cache() -> None:
-    text = " ".join(cryofs("mount", "--help").stdout.split())
-    assert "a quarter of the usable memory" in text
+def test_help_tells_the_size_of_the_cache() -> None:
+    said = " ".join(run_in_process("mount", "--help").stdout.split())
+    assert "a quarter of the usable memory" in said

@@ -16,7 +16,7 @@ from tests.torture.figures import BEGIN, END, Figures, table, write_into
     reason="needs fuse3 and /dev/fuse",
 )
 def test_a_short_torture(tmp_path: Path) -> None:
-    found = run(kills=8, damaged=10, minutes=0.1, readers=8, seed=1, folder=tmp_path)
+    found = run(kills=8, damaged=10, minutes=0.05, readers=8, seed=1, folder=tmp_path)
     assert all(one.done for one in found)
     assert all(one.good for one in found), table(found)
 

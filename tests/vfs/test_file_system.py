@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cryofs.codecs import registry
 from cryofs.config.settings import Settings, Size
 from cryofs.errors import DamagedError
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.vfs import file_system
 from cryofs.vfs.file_system import FileSystem
 from tests.support import archive, simulated
 
@@ -123,6 +127,50 @@ def test_a_damaged_record_is_an_error_for_its_movie_alone(session: Path, tmp_pat
     assert made.attributes("/broken.mrc").size == 1
     assert read_all(made, "/notes.txt") == b"300 kV"
     made.stop()
+
+
+def test_a_thread_that_outlives_the_end_still_reaches_the_archive(
+    session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loaded machine may take longer to load the gain reference than the end waits for it."""
+    loading, go_on = threading.Event(), threading.Event()
+    reached: list[list[str]] = []
+
+    def preload(folder: Path) -> None:
+        loading.set()
+        go_on.wait()
+        # under the number of the archive's descriptor, another folder must not be found either
+        reached.append([path.name for path in GainLibrary(folder).paths(folder)])
+
+    made = FileSystem(session.with_name("archive"), Settings(jobs=1))
+    monkeypatch.setattr(file_system, "_ENDING_SECONDS", 0.0)
+    monkeypatch.setattr(made._gains, "preload", preload)
+    made.start()
+    assert loading.wait(60)
+    made.stop()
+    go_on.set()
+    made._preparing.join()
+    assert reached == [["gain-reference.mrc"]]
+
+
+def test_nothing_is_loaded_for_a_mount_that_ends(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loading, go_on = threading.Event(), threading.Event()
+
+    def load_compiled() -> None:
+        # the mount that other tests share loads its own
+        if threading.current_thread() is made._preparing:
+            loading.set()
+            go_on.wait()
+
+    made = FileSystem(session.with_name("archive"), Settings(jobs=1))
+    monkeypatch.setattr(registry, "load_compiled", load_compiled)
+    monkeypatch.setattr(file_system, "_ENDING_SECONDS", 0.0)
+    monkeypatch.setattr(made._gains, "preload", lambda *_: pytest.fail("the gain reference was loaded"))
+    made.start()
+    assert loading.wait(60)
+    made.stop()
+    go_on.set()
+    made._preparing.join()
 
 
 def test_opening_what_is_no_file(files: FileSystem) -> None:
