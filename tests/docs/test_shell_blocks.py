@@ -59,7 +59,7 @@ def test_every_mark_belongs_to_a_block() -> None:
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The session, its archive and the rest, to be laid over the root of a world."""
+    """Create the session, its archive and other files, to be copied to the root of a world."""
     # each world would compile for itself what is not kept yet
     warm_up.load()
     folder = tmp_path_factory.mktemp("docs")

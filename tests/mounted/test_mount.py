@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -16,7 +18,8 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks.simulate import Detector
+from benchmarks.simulate import Detector, header
+from cryofs.compress.movie_task import CompressOptions
 from cryofs.formats.record import read_record
 from cryofs.fuse.control import is_mounted
 from cryofs.storage.byte_source import LocalFile
@@ -34,7 +37,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A session folder, and its archive beside it."""
+    """Return a session folder and its archive."""
     folder = tmp_path_factory.mktemp("mounted") / "session"
     for number in range(2):
         simulated(folder / "Movies" / f"{number}.mrc", frames=20, seed=number)
@@ -48,7 +51,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "empty").write_bytes(b"")
     (folder / "link").symlink_to("Movies/0.mrc")
     (folder / "notes.txt").chmod(0o640)
-    # a file that was read in the future is not marked as read today
+    # relatime does not update an access time in the future
     os.utime(folder / "special.mrcs", ns=(2 * 10**18 + 1, 10**18 + 987654321))
     (folder / "outside").symlink_to("/etc")
     archive(folder, folder.with_name("archive"))
@@ -133,7 +136,7 @@ def test_a_metrics_port_is_a_number_or_text_in_the_file(session: Path, tmp_path:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended; nobody may have taken note of it yet."""
+    """Return True if a process has ended, even if its parent has not waited for it yet."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -150,7 +153,7 @@ def facts_of(mount: Path) -> dict[str, int]:
     return figures
 
 
-def test_figures_of_an_archive_below_its_own_mount(session: Path, tmp_path: Path) -> None:
+def test_stats_of_an_archive_below_its_own_mount(session: Path, tmp_path: Path) -> None:
     place = copy_of_archive(session, tmp_path)
     expected = json.loads(run_in_process("stats", place, "--json").stdout)
     with mounted(place, place):
@@ -170,7 +173,7 @@ def test_every_file_is_the_original(session: Path, shared: Path) -> None:
     same_tree(session, shared)
 
 
-def test_reads_at_any_place_see_the_original_bytes(session: Path, shared: Path) -> None:
+def test_reads_at_any_offset_return_the_original_bytes(session: Path, shared: Path) -> None:
     original = (session / "special.mrcs").read_bytes()
     rng = np.random.default_rng(0)
     with (shared / "special.mrcs").open("rb", buffering=0) as file:
@@ -184,7 +187,7 @@ def test_reads_at_any_place_see_the_original_bytes(session: Path, shared: Path) 
             assert file.read(2) == original[offset : offset + 2]
 
 
-def test_memory_maps_see_the_original(session: Path, shared: Path) -> None:
+def test_memory_maps_contain_the_original(session: Path, shared: Path) -> None:
     shown = np.memmap(shared / "Movies" / "0.mrc", np.uint8, "r")
     assert shown.tobytes() == (session / "Movies" / "0.mrc").read_bytes()
 
@@ -220,13 +223,13 @@ def test_the_mount_is_read_only(shared: Path) -> None:
         assert caught.value.errno == errno.EROFS
 
 
-def test_what_is_not_there_is_not_there(shared: Path) -> None:
+def test_missing_files_are_reported_as_missing(shared: Path) -> None:
     for name in ("nothing", "Movies/0.mrc.tif", "gain-reference.mrc", "notes.txt/below", "Movies/../nothing"):
         with pytest.raises((FileNotFoundError, NotADirectoryError)):
             (shared / name).stat()
 
 
-def test_the_archives_own_room_is_shown(session: Path, shared: Path) -> None:
+def test_free_space_of_the_archive_is_shown(session: Path, shared: Path) -> None:
     assert os.statvfs(shared).f_blocks == os.statvfs(session).f_blocks
 
 
@@ -309,7 +312,7 @@ def test_a_truncated_movie_is_listed_and_its_reading_an_error(session: Path, tmp
         assert (mount / "Movies" / "1.mrc").read_bytes() == (session / "Movies" / "1.mrc").read_bytes()
 
 
-def test_a_movie_replaced_while_open_stays_what_it_was(session: Path, tmp_path: Path) -> None:
+def test_a_movie_replaced_while_open_keeps_its_content(session: Path, tmp_path: Path) -> None:
     place = copy_of_archive(session, tmp_path)
     with mounted(place, tmp_path / "mnt") as mount, (mount / "Movies" / "0.mrc").open("rb", buffering=0) as file:
         (place / "Movies" / "1.mrc.tif").replace(place / "Movies" / "0.mrc.tif")
@@ -358,7 +361,7 @@ def test_a_nonempty_folder_is_not_hidden(session: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to bind mounts")
 def test_unmounting_one_of_several_mounts(session: Path, tmp_path: Path) -> None:
-    """Bind mounts of one mount, and a mount on top of another, are served by processes that go on."""
+    """Processes of bind mounts and of a mount under another mount continue to serve."""
     source, other = session.with_name("archive"), tmp_path / "other"
     other.mkdir()
     with mounted(source, tmp_path / "mnt") as place:
@@ -380,14 +383,14 @@ def test_unmounting_one_of_several_mounts(session: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a mount namespace")
-def test_unmounting_what_another_namespace_shows_too(session: Path, tmp_path: Path) -> None:
+def test_unmounting_a_mount_that_another_namespace_shows_too(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
         script = DETACH_MOUNTS + "echo; read x; exec cat notes.txt"
         command = ["unshare", "-m", "sh", "-c", script, "sh", str(place)]
         inside = subprocess.Popen(command, stdin=-1, stdout=-1, cwd=place)
         assert inside.stdout
         inside.stdout.readline()
-        # a program that stands in the mount of this namespace would keep it busy
+        # a program whose working directory is in the mount of this namespace would keep it busy
         run_in_process("umount", place)
         assert not is_mounted(place)
         assert inside.communicate(b"\n")[0] == b"300 kV"
@@ -395,7 +398,7 @@ def test_unmounting_what_another_namespace_shows_too(session: Path, tmp_path: Pa
 
 
 def test_unmounting_right_after_mounting(session: Path, tmp_path: Path) -> None:
-    """The index is valid whatever the process was doing."""
+    """The index stays valid at any state of the process."""
     for _ in range(3):
         with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
             pid = int(os.getxattr(place, "user.cryofs.pid"))
@@ -403,7 +406,7 @@ def test_unmounting_right_after_mounting(session: Path, tmp_path: Path) -> None:
         assert "WARNING" not in (tmp_path / "mnt.log").read_text()
 
 
-def test_unmounting_waits_until_the_process_is_gone(session: Path, tmp_path: Path) -> None:
+def test_unmounting_waits_for_the_process(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as mount:
         pid = facts_of(mount)["pid"]
     assert is_gone(pid)
@@ -418,7 +421,7 @@ def test_a_busy_mount_is_not_forced(session: Path, shared: Path) -> None:
     assert (shared / "notes.txt").read_text() == "300 kV"
 
 
-def test_a_dead_mount_is_told_and_cleared(session: Path, tmp_path: Path) -> None:
+def test_a_stale_mount_is_reported_and_removed(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as mount:
         os.kill(facts_of(mount)["pid"], signal.SIGKILL)
         deadline = time.monotonic() + 20
@@ -432,7 +435,7 @@ def test_a_dead_mount_is_told_and_cleared(session: Path, tmp_path: Path) -> None
     assert not list((tmp_path / "mnt").iterdir())
 
 
-def test_mounting_clears_a_dead_mount_that_somebody_stands_in(session: Path, tmp_path: Path) -> None:
+def test_mounting_removes_a_stale_mount_in_use(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as mount, (mount / "notes.txt").open():
         os.kill(facts_of(mount)["pid"], signal.SIGKILL)
         done = cryofs("mount", session.with_name("archive"), mount, "--log-file", tmp_path / "log")
@@ -451,7 +454,7 @@ def test_sigterm_unmounts(session: Path, tmp_path: Path) -> None:
     assert not list(place.iterdir())
 
 
-def test_a_foreground_mount_ends_well_on_sigterm(session: Path, tmp_path: Path) -> None:
+def test_a_foreground_mount_ends_with_success_on_sigterm(session: Path, tmp_path: Path) -> None:
     place = tmp_path / "mnt"
     place.mkdir()
     command = [sys.executable, "-m", "cryofs", "mount", "-f", str(session.with_name("archive")), str(place)]
@@ -493,7 +496,7 @@ def test_invalid_mounts_are_reported(
         (["-o", "eer_grouping=8", "--eer-dose-per-fraction", "1"], "are mutually exclusive"),
     ],
 )
-def test_options_that_cannot_be_are_usage(session: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_invalid_options_are_usage_errors(session: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
     done = run_in_process("mount", session.with_name("archive"), tmp_path, *arguments, check=False)
     assert (done.returncode, is_mounted(tmp_path)) == (2, False)
     (line,) = done.stderr.strip().splitlines()
@@ -533,3 +536,64 @@ def wait_for_scans(log: Path, number: int) -> int:
     while (scans := log.read_text().count(" movies, in ")) < number:
         time.sleep(0.01)
     return scans
+
+
+def replacement(session: Path, place: Path, *, same_time: bool = False) -> tuple[Path, bytes]:
+    """Return an archived movie with the size and gain of 0.mrc, outside the archive, and its original."""
+    other = simulated(session.parent / "other" / "0.mrc", frames=20, seed=77)
+    if same_time:
+        found = (session / "Movies" / "0.mrc").stat()
+        os.utime(other, ns=(found.st_atime_ns, found.st_mtime_ns))
+    made = place.with_name("other archive")
+    archive(other, made, CompressOptions(gain=place / "gain-reference.mrc", jobs=2))
+    return made / "0.mrc.tif", other.read_bytes()
+
+
+@pytest.mark.parametrize("same_time", [False, True])
+def test_readers_of_a_replaced_and_of_the_new_movie_in_parallel(session: Path, tmp_path: Path, same_time: bool) -> None:
+    place = copy_of_archive(session, tmp_path)
+    old = (session / "Movies" / "0.mrc").read_bytes()
+    stored, new = replacement(session, place, same_time=same_time)
+    with mounted(place, tmp_path / "mnt") as mount:
+        movie = mount / "Movies" / "0.mrc"
+        with movie.open("rb", buffering=0) as before:
+            assert os.pread(before.fileno(), 1 << 20, 0) == old[: 1 << 20]
+            stored.replace(place / "Movies" / "0.mrc.tif")
+            with movie.open("rb", buffering=0) as after:
+                assert os.pread(after.fileno(), len(new), 0) == new
+                assert os.pread(before.fileno(), len(old), 0) == old
+                assert os.pread(after.fileno(), len(new), 0) == new
+            assert movie.read_bytes() == new
+        assert movie.read_bytes() == new
+        assert np.array_equal(np.memmap(movie, np.uint8, "r"), np.frombuffer(new, np.uint8))
+
+
+def test_pages_are_kept_between_opens_of_the_same_file(session: Path, mount: Path) -> None:
+    movie = mount / "Movies" / "0.mrc"
+    first = movie.read_bytes()
+    reads = facts_of(mount)["bytes_read"]
+    assert movie.read_bytes() == first == (session / "Movies" / "0.mrc").read_bytes()
+    # a kernel that evicts pages requests them again
+    assert facts_of(mount)["bytes_read"] - reads < len(first) // 2
+
+
+def test_a_movie_overwritten_in_place_gives_old_bytes_or_errors(session: Path, tmp_path: Path) -> None:
+    place = copy_of_archive(session, tmp_path)
+    old = (session / "Movies" / "0.mrc").read_bytes()
+    stored, new = replacement(session, place)
+    with mounted(place, tmp_path / "mnt") as mount:
+        movie = mount / "Movies" / "0.mrc"
+        with movie.open("rb", buffering=0) as file:
+            assert os.pread(file.fileno(), 4096, 0) == old[:4096]
+            (place / "Movies" / "0.mrc.tif").write_bytes(stored.read_bytes())
+            answers = []
+            for offset in range(0, len(old), 1 << 17):
+                try:
+                    # fewer bytes if only some pages were available; the next read then fails
+                    assert old[offset:].startswith(os.pread(file.fileno(), 1 << 17, offset))
+                    answers.append(0)
+                except OSError as error:
+                    answers.append(error.errno or 0)
+        assert set(answers) <= {0, errno.ESTALE}
+        assert errno.ESTALE in answers
+        assert movie.read_bytes() == new

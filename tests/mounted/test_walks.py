@@ -128,10 +128,10 @@ def test_a_restored_movie_is_readable_at_once(tree: DamagedTree, tmp_path: Path)
 def test_doctor_and_stats_name_damaged_files(tree: DamagedTree, place: Path) -> None:
     run("ls", "-lR", place)
     for what in (place, tree.folder):
-        told = run_in_process("doctor", what, check=False).stdout
-        assert "damaged" in told
-        assert "copy them again" in told
-        told = run_in_process("stats", what, check=False).stdout
+        report = run_in_process("doctor", what, check=False).stdout
+        assert "damaged" in report
+        assert "copy them again" in report
+        report = run_in_process("stats", what, check=False).stdout
         for name in ("truncated.eer", "junk.eer", "empty.eer", "zeros.eer"):
             assert f"/Movies/{name}: " in report
     log = place.with_suffix(".log").read_text()

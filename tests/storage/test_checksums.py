@@ -46,12 +46,12 @@ def test_pieces_of_values_are_summed_as_their_bytes() -> None:
 
 
 @given(st.binary(max_size=64))
-def test_quick_sum_of_bytes_and_of_arrays(data: bytes) -> None:
+def test_checksums_of_bytes_and_arrays_are_equal(data: bytes) -> None:
     expected = xxhash.xxh3_128(data).hexdigest()
     assert checksums.xxh3_checksum(data) == expected
     assert checksums.xxh3_checksum(np.frombuffer(data, np.uint8)) == expected
 
 
-def test_quick_sum_of_values_is_that_of_their_bytes() -> None:
+def test_checksums_of_values_and_their_bytes_are_equal() -> None:
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
     assert checksums.xxh3_checksum(values) == checksums.xxh3_checksum(values.tobytes())

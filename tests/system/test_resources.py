@@ -188,6 +188,6 @@ def test_a_real_control_group() -> None:
     assert usable_memory() <= min(found)
 
 
-def test_help_tells_the_size_of_the_cache() -> None:
+def test_help_states_the_size_of_the_cache() -> None:
     said = " ".join(run_in_process("mount", "--help").stdout.split())
     assert "a quarter of the usable memory" in said
