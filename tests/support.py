@@ -170,7 +170,7 @@ def run_in_process(*arguments: object, check: bool = True, cwd: Path | None = No
             code = run(words)
     finally:
         signal.signal(signal.SIGINT, handler)
-    printed, reported = (stream.buffer.getvalue().decode() for stream in (output, errors))  # type: ignore[attr-defined]
+    printed, reported = (stream.buffer.getvalue().decode() for stream in (output, errors))
     done = subprocess.CompletedProcess(["cryofs", *words], code, printed, reported)
     if check:
         done.check_returncode()

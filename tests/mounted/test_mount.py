@@ -386,7 +386,7 @@ def test_unmounting_one_of_several_mounts(session: Path, tmp_path: Path) -> None
 def test_unmounting_what_another_namespace_shows_too(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
         script = DETACH_MOUNTS + "echo; read x; exec cat notes.txt"
-        command = ["unshare", "-m", "sh", "-c", script, "sh", place]
+        command = ["unshare", "-m", "sh", "-c", script, "sh", str(place)]
         inside = subprocess.Popen(command, stdin=-1, stdout=-1, cwd=place)
         assert inside.stdout
         inside.stdout.readline()
