@@ -28,7 +28,7 @@ _CRYOFS = (sys.executable, "-m", "cryofs")
 _IN_PROCESSES = (
     sys.executable,
     "-c",
-    "from cryofs.archive import compress; compress._WORTH_PROCESSES = 0; from cryofs.cli import main; main()",
+    "from cryofs.compress import run; run._WORTH_PROCESSES = 0; from cryofs.cli import main; main()",
 )
 
 
