@@ -30,9 +30,9 @@ from tests.support import SHAPE, Heard, archive, assert_verified, names, restore
 
 # `cryofs` as it is for large runs
 COMMAND = """
-from cryofs.archive import compress, processes
+from cryofs.compress import processes, run
 from cryofs.cli import main
-compress._WORTH_PROCESSES = 0
+run._WORTH_PROCESSES = 0
 main()
 """
 TWO = CompressOptions(jobs=2)
