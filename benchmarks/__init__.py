@@ -1,1 +1,1 @@
-"""Measured comparisons and the sample data they need; nothing here is installed."""
+"""Measured comparisons and their sample data; not part of the installed package."""

@@ -1,4 +1,4 @@
-"""The four kinds of movies that are compared, and how they are made."""
+"""The four kinds of movies that are compared, and their generation."""
 
 import functools
 import multiprocessing
@@ -12,9 +12,8 @@ from benchmarks.simulate import K2_COUNTS_FRAMES, K2_DEFECTS, K2_FRAMES, K2_SHAP
 from benchmarks.simulate_eer import FALCON_FRAMES, write_falcon
 from benchmarks.simulate_falcon3 import FALCON3_FRAMES, FALCON3_SHAPE, write_falcon3
 
-# Movies of a run are so many different ones, each under several names: they fit into memory, as those fresh from a
-# camera do, and the run is long enough to show what each further movie takes. Those of Falcon 3 keep RELION busy for
-# minutes each.
+# A run has this many different movies, each with several names. They fit in memory, like movies just written by a
+# camera, and the run is long enough to show the time per additional movie. RELION takes minutes per Falcon 3 movie.
 _DIFFERENT = 4
 _NAMES = {"k2": 12, "counts": 12, "falcon3": 4, "eer": 4}
 _FRAMES = {"k2": K2_FRAMES, "counts": K2_COUNTS_FRAMES, "falcon3": FALCON3_FRAMES, "eer": FALCON_FRAMES}
@@ -29,13 +28,13 @@ class Case:
     Parameters
     ----------
     title : str
-        What tables call it.
+        Name in tables.
     suffix : str
-        Ends the names of the movies.
+        Suffix of the movies.
     movies : int
-        How many names a run is given.
+        Number of names in a run.
     write : callable
-        Writes a movie to a path, with a seed.
+        Writes a movie to a path, given a seed.
     """
 
     title: str
@@ -44,7 +43,7 @@ class Case:
     write: Callable[[Path, int], None]
 
     def make(self, folder: Path, movies: int | None = None) -> list[str]:
-        """Write the movies that are not there yet, side by side; return their names below the folder."""
+        """Write missing movies in parallel; return the names of all movies relative to the folder."""
         names = [f"movies/movie-{number:02}{self.suffix}" for number in range(movies or self.movies)]
         paths = [folder / name for name in names]
         (folder / "movies").mkdir(parents=True, exist_ok=True)
@@ -63,7 +62,7 @@ class Case:
 
 
 def cases(small: bool = False) -> dict[str, Case]:
-    """The cases by their short names; small ones are for trying."""
+    """Return the cases by short name; small ones are for trial runs."""
     k2_shape, falcon3_shape = (_SMALL, _SMALL) if small else (K2_SHAPE, FALCON3_SHAPE)
     frames = _SMALL_FRAMES if small else _FRAMES
     writers: dict[str, Callable[..., None]] = {

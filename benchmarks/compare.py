@@ -1,10 +1,10 @@
-"""`make bench`: cryofs against RELION and against compressors, on movies as in the examples of RELION's page.
+"""`make bench`: compare cryofs with RELION and with general compressors, on movies as in RELION's documentation.
 
-Times of one machine mean little, so everybody runs on the same movies, in turn, in the same run. Of each kind four
-full-size movies are made in a temporary folder, measured and removed, one kind after the other; the largest needs 20 GB
-on the disk. `--folder` keeps them for the next time, and `--keep` what the report says of cases that are not measured
-again. A whole run takes two hours or so, ten minutes of which go to the memory of a mount (`--minutes`); `--small`
-takes a few minutes.
+Times depend on the machine, so all programs process the same movies alternately in one run. For each kind, four
+full-size movies are generated in a temporary folder, measured and removed before the next kind; the largest kind needs
+20 GB of disk space. `--folder` keeps the movies for the next run, and `--keep` keeps the previous results of cases that
+are not measured again. A full run takes about two hours, ten minutes of which are the memory test of a mount
+(`--minutes`); `--small` takes a few minutes.
 """
 
 import argparse
@@ -35,7 +35,7 @@ _MINUTES, _MINUTES_SMALL = 10, 0.1
 
 
 class Bench:
-    """A run of the comparisons, which adds to its results case by case."""
+    """A run of the comparisons, which collects results case by case."""
 
     def __init__(self, folder: Path, runs: int, small: bool, minutes: float | None = None):
         self._folder = folder / "small" if small else folder
@@ -46,7 +46,7 @@ class Bench:
         self.results = Results(machine(), versions(), [], [], [], [])
 
     def measure(self, name: str) -> None:
-        """Make the movies of a case and measure everybody on them."""
+        """Generate the movies of a case and measure all programs on them."""
         readings = {READING: self._read, NAMES: self._list, MEMORY: self._remember}
         if name in readings:
             readings[name](self._session())
@@ -86,22 +86,26 @@ class Bench:
 
 
 def main() -> None:
-    """Run the comparisons that were asked for; the report grows with each."""
+    """Run the selected comparisons; update the report after each."""
     names = [*cases(), GAIN, READING, NAMES, MEMORY]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", default=",".join(names), help="which, with commas (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=3, help="of each competitor; slow ones run once (default: 3)")
-    parser.add_argument("--small", action="store_true", help="small movies, for trying")
-    parser.add_argument("--minutes", type=float, help=f"of the memory test (default: {_MINUTES}, few seconds if small)")
-    parser.add_argument("--folder", type=Path, help="keep the movies here, and use those that are here")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the report is written")
-    parser.add_argument("--keep", action="store_true", help="keep what the report there says of other cases")
+    parser.add_argument(
+        "--cases", default=",".join(names), help="cases to measure, separated by commas (default: %(default)s)"
+    )
+    parser.add_argument("--runs", type=int, default=3, help="runs of each program; slow programs run once (default: 3)")
+    parser.add_argument("--small", action="store_true", help="use small movies, for a trial run")
+    parser.add_argument(
+        "--minutes", type=float, help=f"duration of the memory test (default: {_MINUTES}, a few seconds with --small)"
+    )
+    parser.add_argument("--folder", type=Path, help="keep the movies in this folder, and use existing ones")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the report")
+    parser.add_argument("--keep", action="store_true", help="keep the previous results of other cases")
     arguments = parser.parse_args()
     before = read_figures(arguments.results) if arguments.keep else None
     chosen = arguments.cases.split(",")
     if unknown := set(chosen) - set(names):
-        parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    # nobody's time holds the compiling of kernels that have just been changed
+        parser.error(f"unknown case {', '.join(sorted(unknown))}; valid cases: {', '.join(names)}")
+    # compile changed kernels first, so that no measured time includes it
     run([sys.executable, "-m", "cryofs.kernels.warm_up"], Path(__file__).parents[1])
     with tempfile.TemporaryDirectory(prefix="cryofs-bench-") as temporary:
         folder = (arguments.folder or Path(temporary)).absolute()

@@ -1,4 +1,4 @@
-"""The four example tables of RELION's page on movie compression, measured: size, time and memory."""
+"""Measure the four examples of RELION's documentation on movie compression: size, time and memory."""
 
 import shutil
 from pathlib import Path
@@ -10,17 +10,17 @@ from benchmarks.measure import CORES, CRYOFS, Run, run, warm
 
 GROUPINGS = (24, 16, 12, 8)
 GRIDS = {1: "4K", 2: "8K"}
-# folders of the estimates
+# output folders of the gain estimations
 _GAINS = {OURS: "gain", RELION: "relion-gain"}
 
 
 def compress_counts(contest: Contest) -> list[Figure]:
-    """Movies of counts."""
+    """Compress movies of counts."""
     return contest.hold([*converters(), *packers()])
 
 
 def compress_normalised(contest: Contest) -> list[Figure]:
-    """Gain-normalised movies, each side with the gain reference that it estimated from all of them before."""
+    """Compress gain-normalised movies; each program uses the gain reference that it estimated from all of them."""
     for program in _estimators():
         _estimate(program, "all.star", contest.folder)
     ours = ("--gain", f"{_GAINS[OURS]}/gain-reference.mrc")
@@ -29,7 +29,7 @@ def compress_normalised(contest: Contest) -> list[Figure]:
 
 
 def compress_eer(contest: Contest) -> list[Figure]:
-    """EER movies as TIFF files, on both grids and in several groupings, and kept as they are."""
+    """Compress EER movies as TIFF files, on both grids and with several groupings, and unchanged."""
     figures = []
     for upsampling, grid in GRIDS.items():
         for grouping in GROUPINGS:
@@ -40,7 +40,7 @@ def compress_eer(contest: Contest) -> list[Figure]:
 
 
 def estimate_gain(contest: Contest) -> list[GainFigure]:
-    """Gain estimation from one movie and from three, of which cryofs takes as many frames as it needs."""
+    """Estimate gains from one movie and from three; cryofs reads as many frames as it needs."""
     folder = contest.folder
     figures = []
     for movies, count in (("one.star", 1), ("three.star", 3)):
@@ -53,7 +53,7 @@ def estimate_gain(contest: Contest) -> list[GainFigure]:
             GainFigure(
                 program,
                 movies=count,
-                # both print a row a frame
+                # both print one row per frame
                 frames=its_runs[0].output.count(" #Changed "),
                 seconds=[run.seconds for run in its_runs],
                 peak_bytes=max(run.peak_bytes for run in its_runs),

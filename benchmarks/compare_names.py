@@ -1,4 +1,4 @@
-"""Names and attributes of many movies: listing them, and asking for them while every core decodes."""
+"""Measure listings and attributes of many movies, also while all cores decode."""
 
 import contextlib
 import functools
@@ -35,14 +35,14 @@ _SURVEY_SECONDS = 600
 
 @dataclass(frozen=True)
 class Many:
-    """An archive of very small movies: so many in one folder, and in a tree; beside them the archive of large ones.
+    """An archive of many very small movies, in one folder and in a tree, and of large movies of another archive.
 
     Parameters
     ----------
     folder : Path
-        Where it is, or will be made.
+        Folder of the archive and its mount.
     flat, tree : int
-        Movies in one folder, and in folders of a thousand.
+        Number of movies in one folder, and in a tree of folders of a thousand.
     """
 
     folder: Path
@@ -51,16 +51,16 @@ class Many:
 
     @property
     def archive(self) -> Path:
-        """The archive."""
+        """Folder of the archive."""
         return self.folder / f"archive-{self.flat}-{self.tree}"
 
     @property
     def mount(self) -> Path:
-        """Where it is mounted."""
+        """Mountpoint."""
         return self.folder / "mount"
 
     def make(self) -> None:
-        """Compress a few movies, and copy them many times."""
+        """Compress a few movies and copy the result many times."""
         if self.archive.exists():
             return
         print(f"{self.flat + self.tree} small movies", flush=True)
@@ -81,7 +81,7 @@ class Many:
         draft.rename(self.archive)
 
     def add_large(self, archive: Path) -> None:
-        """Give the movies of another archive a second name in this one."""
+        """Hard-link the movies of another archive into this one."""
         (self.archive / "large").mkdir(exist_ok=True)
         for path in archive.iterdir():
             name = self.archive / "large" / path.name
@@ -90,7 +90,7 @@ class Many:
 
 
 def list_names(many: Many, runs: int, notes: list[str]) -> list[Reading]:
-    """`ls -l` of a folder and `find` over a tree: without the index of an earlier mount, with it, and once more."""
+    """Measure `ls -l` of a folder and `find` over a tree: without the index of an earlier mount, with it, and again."""
     readings = Readings(NAMES)
     image = many.folder / f"{many.archive.name}.squashfs"
     openers: dict[str, Callable[[], AbstractContextManager[float | None]]] = {
@@ -129,9 +129,9 @@ def list_names(many: Many, runs: int, notes: list[str]) -> list[Reading]:
 
 
 def ask_under_load(many: Many, session: Session, runs: int) -> list[Reading]:
-    """How long `stat` takes for names of the mount, and of the archive, while four readers keep every core decoding."""
+    """Measure `stat` of names of the mount and of the archive, while four readers keep all cores decoding."""
     readings = Readings(NAMES)
-    # as a mount that decodes all the time: its cache is too small for the movies
+    # the cache is too small for the movies, so the mount decodes all the time
     cache = session.movie_bytes * MOVIES // 4
     _survey(many)
     names = [path.relative_to(many.archive) for path in sorted((many.archive / "tree").glob("*/*"))]
@@ -158,7 +158,7 @@ def _ask(paths: Sequence[Path]) -> list[float]:
     until = time.monotonic() + _STAT_SECONDS
     for path in paths:
         started = time.perf_counter()
-        os.stat(path)  # noqa: PTH116 - the call itself is what is measured
+        os.stat(path)  # noqa: PTH116 - measures this system call
         seconds.append(time.perf_counter() - started)
         if time.monotonic() > until:
             break
@@ -167,14 +167,14 @@ def _ask(paths: Sequence[Path]) -> list[float]:
 
 @contextlib.contextmanager
 def _busy(paths: Sequence[Path]) -> Iterator[None]:
-    """Readers of movies that the kernel keeps no pages for, over and over, a process each."""
-    # direct reads: pages that the kernel keeps would end the decoding
+    """Run processes that read movies repeatedly, bypassing the page cache."""
+    # direct reads, because cached pages would end the decoding
     again = 'while dd if="$1" of=/dev/null bs=1M iflag=direct status=none; do :; done'
     readers = [subprocess.Popen(["sh", "-c", again, "sh", path], start_new_session=True) for path in paths]
     try:
         time.sleep(1)
         if any(reader.poll() is not None for reader in readers):
-            raise SystemExit("the readers that are to keep the cores busy failed")
+            raise SystemExit("the background readers failed")
         yield
     finally:
         for reader in readers:
@@ -188,13 +188,13 @@ def _remove_index(archive: Path) -> None:
 
 
 def _survey(many: Many) -> float:
-    """Mount until the index is complete; the seconds that the mount says this took."""
+    """Mount until the index is complete; return the seconds that the mount reports for it."""
     log = many.folder / "survey.log"
     log.unlink(missing_ok=True)
     until = time.monotonic() + _SURVEY_SECONDS
     with mounts.cryofs(many.archive, many.mount, "--log-file", str(log)):
         while not (found := re.search(r"index: \d+ movies, in ([\d.]+) s", log.read_text())):
             if time.monotonic() > until:
-                raise SystemExit(f"{log}: the index is never complete")
+                raise SystemExit(f"{log}: the index was not completed in time")
             time.sleep(0.1)
     return float(found[1])

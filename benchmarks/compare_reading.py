@@ -1,4 +1,4 @@
-"""Reading through the mount, against other ways to get at the same bytes, in turn and in the same run."""
+"""Compare reading through the mount with other ways to read the same bytes, alternating within one run."""
 
 import functools
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _PART = (ONE_READER.name, *(load.name for load in RANDOM))
 
 
 def read_k2(session: Session, runs: int, notes: list[str]) -> list[Reading]:
-    """Gain-normalised movies, in all ways and by all loads."""
+    """Read gain-normalised movies in all ways with all loads."""
     session.compress()
     readings = Readings(K2)
     first_mounts: dict[str, float] = {}
@@ -29,7 +29,7 @@ def read_k2(session: Session, runs: int, notes: list[str]) -> list[Reading]:
 
 
 def prepared(all_ways: Sequence[Way], first_mounts: dict[str, float], notes: list[str]) -> list[Way]:
-    """Ways that can be had here, with everything packed for them; notes say why others cannot."""
+    """Return the ways available on this machine, prepared; add a note for each unavailable way."""
     there = []
     for way in all_ways:
         why_not = way.why_not or _prepare(way, first_mounts)
@@ -42,7 +42,7 @@ def prepared(all_ways: Sequence[Way], first_mounts: dict[str, float], notes: lis
 
 
 def _prepare(way: Way, first_mounts: dict[str, float]) -> str | None:
-    """Pack what a way needs; what is wrong where that fails, as without squashfs in the kernel."""
+    """Prepare a way; return the reason of a failure, such as a kernel without squashfs."""
     try:
         seconds = way.prepare()
         with way.opened():
@@ -57,7 +57,7 @@ def _prepare(way: Way, first_mounts: dict[str, float]) -> str | None:
 
 
 def _measure(way: Way, load: Load, readings: Readings) -> None:
-    """A load with nothing in memory, and the same again."""
+    """Measure a load with empty caches, and again."""
 
     def keep(found: Sequence[Measured], state: str) -> None:
         for measured in found:

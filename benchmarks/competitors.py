@@ -1,7 +1,7 @@
-"""Who compresses movies, and with which commands.
+"""Programs that compress movies, and their commands.
 
-All commands run in one folder. It holds `movies/`, the lists `one.star`, `three.star` and `all.star`, and what was
-compressed: in `result/` or, from bzip2, beside the movies.
+All commands run in one folder, which contains `movies/` and the lists `one.star`, `three.star` and `all.star`. Output
+goes to `result/` or, for bzip2, next to the movies.
 """
 
 import shutil
@@ -24,15 +24,15 @@ class Competitor:
     Parameters
     ----------
     name : str
-        What tables call it.
+        Name in tables.
     program : str
-        It is left out where this program is not installed.
+        Executable; the competitor is skipped if it is not installed.
     stored : str
-        Pattern of the files that it leaves, below the folder.
+        Pattern of the output files, relative to the folder.
     commands : dict
-        By how many movies it is given (one, or all): the command for their names.
+        Command for a list of names, by number of movies (one, or all).
     most : int or None
-        It is given no more movies than these: so many that all cores have work, where each takes minutes.
+        Maximum number of movies in a run; enough to occupy all cores, for programs that take minutes per movie.
     """
 
     name: str
@@ -42,11 +42,11 @@ class Competitor:
     most: int | None = None
 
     def installed(self) -> bool:
-        """Whether its program is there."""
+        """True if the program is installed."""
         return shutil.which(self.program) is not None
 
     def clear(self, folder: Path) -> None:
-        """Remove what it left."""
+        """Remove the output files."""
         for path in folder.glob(self.stored):
             path.unlink()
         shutil.rmtree(folder / RESULT, ignore_errors=True)
@@ -54,7 +54,7 @@ class Competitor:
 
 
 def converters(cryofs: Sequence[str] = (), relion: Sequence[str] = ()) -> list[Competitor]:
-    """Programs that know movies, with their options: cryofs, and relion_convert_to_tiff, whose MPI takes several."""
+    """Return the movie converters: cryofs, and relion_convert_to_tiff, which uses MPI for several movies."""
 
     def archive(movies: Sequence[str]) -> list[str]:
         return [*CRYOFS, "compress", *movies, "-o", RESULT, *cryofs]
@@ -77,7 +77,7 @@ def converters(cryofs: Sequence[str] = (), relion: Sequence[str] = ()) -> list[C
 
 
 def packers() -> list[Competitor]:
-    """Programs that know nothing of movies: the first two use all cores for one file, bzip2 one core a file."""
+    """Return the general compressors: zstd and squashfs use all cores for one file, bzip2 one core per file."""
 
     def zstd(movies: Sequence[str]) -> list[str]:
         return ["zstd", "-q", "-3", "-T0", *movies, "-o", f"{RESULT}/movie.zst"]
@@ -87,7 +87,7 @@ def packers() -> list[Competitor]:
         return ["mksquashfs", *movies, image, "-comp", "zstd", "-b", "1M", "-quiet", "-no-progress"]
 
     def bzip2(movies: Sequence[str]) -> list[str]:
-        # several names of one file are refused but for -f
+        # bzip2 rejects files with several names without -f
         return ["sh", "-c", 'printf "%s\\n" "$@" | xargs -n 1 -P ' + f"{CORES} bzip2 -kf", "bzip2", *movies]
 
     return [
@@ -98,7 +98,7 @@ def packers() -> list[Competitor]:
 
 
 def write_lists(folder: Path, movies: Sequence[str]) -> None:
-    """Write the lists of movies that the commands name."""
+    """Write the lists of movies that the commands use."""
     for name, listed in (("one", movies[:1]), ("three", movies[:3]), ("all", movies)):
         lines = ["data_", "", "loop_", "_rlnMicrographMovieName #1", *listed, ""]
         (folder / f"{name}.star").write_text("\n".join(lines))

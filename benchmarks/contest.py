@@ -1,4 +1,4 @@
-"""Competitors in turn on the same movies: how long each takes, what it leaves, and whether the pixels are the same."""
+"""Run programs alternately on the same movies: measure time and size, and compare the pixels of their output."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,13 +9,13 @@ from benchmarks.figures import Figure
 from benchmarks.measure import Run, apart, run, warm
 from benchmarks.pixels import compare
 
-# seconds after which a competitor runs once only
+# a competitor that takes more seconds than this runs only once
 SLOW = 30
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A competitor and the movies that it is given at once."""
+    """A competitor and the movies of one run."""
 
     competitor: Competitor
     key: str
@@ -25,20 +25,20 @@ class Entry:
 
 
 class Contest:
-    """A kind of movie, compressed by everybody.
+    """A kind of movie, compressed by all programs.
 
     Parameters
     ----------
     title : str
-        What tables call the movies.
+        Name of the movies in tables.
     folder : Path
-        What the movies are below.
+        Folder of the movies.
     movies : sequence of str
-        Their names below it.
+        Names of the movies relative to the folder.
     runs : int
-        How often each competitor runs.
+        Number of runs of each competitor.
     notes : list of str
-        Takes what else there is to say.
+        Receives remarks for the report.
     """
 
     def __init__(self, title: str, folder: Path, movies: Sequence[str], runs: int, notes: list[str]):
@@ -50,14 +50,14 @@ class Contest:
         write_lists(folder, movies)
 
     def hold(self, competitors: Sequence[Competitor], variant: str = "", grouping: int | None = None) -> list[Figure]:
-        """Run all competitors that are installed, one movie first, then all; compare the pixels of their TIFF files.
+        """Run all installed competitors, on one movie and on all; compare the pixels of their TIFF files.
 
         Parameters
         ----------
         variant : str
-            What is made of the movies, where there is a choice, for the title.
+            Variant of the output, appended to the title.
         grouping : int or None
-            EER frames in a fraction.
+            EER frames per fraction.
         """
         case = f"{self.title}{variant}"
         what = case if grouping is None else f"{case}, grouping {grouping}"

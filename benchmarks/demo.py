@@ -1,6 +1,6 @@
-"""`make demo`: a small session is made, archived, mounted, read by every byte and by mrcfile, and unmounted.
+"""`make demo`: generate a small session, archive it, mount it, compare every byte, open it with mrcfile, unmount it.
 
-An EER movie is among them, of which the mount shows fractions, in the main view and in the view @up2_gr8.
+It includes an EER movie, whose fractions the mount shows in the main view and in the view @up2_gr8.
 """
 
 import hashlib
@@ -28,33 +28,37 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="cryofs-demo-") as place:
         session, archive, mount = (Path(place) / name for name in ("session", "archive", "mount"))
         mount.mkdir()
-        say("1. A session: gain-normalised movies, one with an FEI1 extended header, counting movies, EER, other files")
+        print_step(
+            "1. A session: gain-normalised movies, one with an FEI1 extended header, counting movies, EER, other files"
+        )
         make_session(session)
         show_files(session)
 
-        say("2. cryofs compress session -o archive")
+        print_step("2. cryofs compress session -o archive")
         figures = json.loads(cryofs("compress", session, "-o", archive, "--json"))
 
-        say("3. cryofs mount archive mount --eer-grouping 24")
+        print_step("3. cryofs mount archive mount --eer-grouping 24")
         cryofs("mount", archive, mount, "--eer-grouping", "24")
         try:
             show_files(mount)
-            say("4. Every file through the mount has the SHA-256 of its original")
+            print_step("4. Every file through the mount has the SHA-256 of its original")
             compare(session, mount)
-            say("5. mrcfile opens a movie through the mount")
+            print_step("5. mrcfile opens a movie through the mount")
             with mrcfile.mmap(mount / "Movies" / "k2-000.mrc", permissive=True) as movie:
                 print(f"   shape {movie.data.shape}, {movie.data.dtype}, mean of frame 0: {movie.data[0].mean():.4f}")
-            say("6. The EER movie as fractions of 24 frames, and of 8 frames on the 8K grid, without mounting again")
+            print_step(
+                "6. The EER movie as fractions of 24 frames, and of 8 frames on the 8K grid, without mounting again"
+            )
             show_fractions(session, mount, "Movies/falcon.mrc", 24)
             show_fractions(session, mount, "@up2_gr8/Movies/falcon.mrc", 8)
         finally:
-            say("7. cryofs umount mount")
+            print_step("7. cryofs umount mount")
             cryofs("umount", mount)
 
-        say("8. cryofs verify archive")
+        print_step("8. cryofs verify archive")
         print("   " + cryofs("verify", archive).strip())
 
-        say("9. What was saved")
+        print_step("9. Space saved")
         show_savings(archive, figures)
 
 
@@ -76,7 +80,7 @@ def make_session(folder: Path) -> None:
 
 
 def compare(session: Path, mount: Path) -> None:
-    """Compare all files of two folders, and stop on the first difference."""
+    """Compare all files of two folders; stop at the first difference."""
     names = sorted(path.relative_to(session) for path in session.rglob("*") if path.is_file())
     for name in names:
         sums = [file_sha256(root / name) for root in (session, mount)]
@@ -89,7 +93,7 @@ def compare(session: Path, mount: Path) -> None:
 
 
 def show_fractions(session: Path, mount: Path, name: str, grouping: int) -> None:
-    """Open the fractions of an EER movie; stop where the first is not the sum of its frames, decoded by tifffile."""
+    """Open the fractions of an EER movie; stop if the first differs from the sum of its frames decoded by tifffile."""
     with mrcfile.mmap(mount / name) as movie:
         frames, ny, nx = movie.data.shape
         first = movie.data[0].astype(np.int64)
@@ -99,24 +103,24 @@ def show_fractions(session: Path, mount: Path, name: str, grouping: int) -> None
     counted = first.reshape(SHAPE[0], upsampling, SHAPE[1], upsampling).sum(axis=(1, 3))
     if not np.array_equal(counted, expected):
         sys.exit(f"   {name}: the first fraction is not the sum of its frames")
-    print(f"      the first holds {first.sum()} electrons, each in the pixel where tifffile finds it")
+    print(f"      the first contains {first.sum()} electrons, in the same pixels as decoded by tifffile")
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def show_files(root: Path) -> None:
-    """List the files of a folder with their sizes."""
+    """Print the files of a folder with their sizes."""
     for path in sorted(root.rglob("*")):
         if path.is_file():
             print(f"   {path.stat().st_size:>12,}  {path.relative_to(root)}")
 
 
 def show_savings(archive: Path, figures: dict[str, float]) -> None:
-    """Print a row for each archived movie, and the total."""
+    """Print a row per archived movie, and the total."""
     print(f"   {'movie':24} {'original':>12} {'stored':>12} {'%':>6}  codec")
     for path in sorted(archive.rglob("*.tif")):
         facts = json.loads(cryofs("info", path, "--json"))
@@ -132,7 +136,7 @@ def show_savings(archive: Path, figures: dict[str, float]) -> None:
 
 
 def cryofs(*arguments: str | os.PathLike[str]) -> str:
-    """Run a cryofs command, as a user would; return what it prints."""
+    """Run a cryofs command; return its output."""
     command = [sys.executable, "-m", "cryofs", *(os.fspath(argument) for argument in arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -140,7 +144,7 @@ def cryofs(*arguments: str | os.PathLike[str]) -> str:
     return done.stdout
 
 
-def say(text: str) -> None:
+def print_step(text: str) -> None:
     """Print the heading of a step."""
     print(f"\n{text}", flush=True)
 

@@ -1,33 +1,33 @@
-"""What the comparisons measured, as it is kept in `table.json`."""
+"""Results of the comparisons, as stored in `table.json`."""
 
 import statistics
 
 import msgspec
 
 RATE = "GB/s"
-# begins notes about readings
+# prefix of notes about readings
 READING_NOTE = "Reading, "
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """A competitor that compressed so many movies in one run.
+    """Compression of a number of movies by one program.
 
     Parameters
     ----------
     case : str
-        The kind of movie.
+        Kind of movie.
     grouping : int or None
-        EER frames in a fraction, where that applies.
+        EER frames per fraction, if applicable.
     competitor : str
-        Who compressed.
+        Name of the program.
     movies : int
-        How many movies, at the same time if it can.
+        Number of movies in a run, compressed in parallel if the program supports it.
     original_bytes, stored_bytes : int
-        Size of all of them before and after.
+        Total size before and after.
     seconds : list of float
-        Each run.
+        Time of each run.
     peak_bytes : int
-        The most memory that all its processes took together.
+        Peak memory of all processes together.
     """
 
     case: str
@@ -41,7 +41,7 @@ class Figure(msgspec.Struct, frozen=True):
 
     @property
     def seconds_each(self) -> float:
-        """Seconds a movie."""
+        """Seconds per movie."""
         return statistics.median(self.seconds) / self.movies
 
     @property
@@ -51,7 +51,7 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class GainFigure(msgspec.Struct, frozen=True):
-    """A program that estimated a gain reference from so many movies, of which it took so many frames."""
+    """Gain estimation by one program from a number of movies and frames."""
 
     program: str
     movies: int
@@ -61,20 +61,20 @@ class GainFigure(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What a way of reading reached, run by run.
+    """Measured values of one way of reading.
 
     Parameters
     ----------
     table : str
-        The table that it is in.
+        Table of the report.
     what : str
-        What was read and how: a row.
+        Row: what was read, and how.
     way : str
-        Through what: a column.
+        Column: the way of reading.
     unit : str
-        GB/s, of which more is better; of all others (s, ms, GB) less is.
+        GB/s (higher is better), or s, ms or GB (lower is better).
     values : list of float
-        Each run.
+        Value of each run.
     """
 
     table: str
@@ -85,18 +85,18 @@ class Reading(msgspec.Struct, frozen=True):
 
     @property
     def median(self) -> float:
-        """The figure that tables show."""
+        """Median of all runs, shown in tables."""
         return statistics.median(self.values)
 
     def times(self, other: "Reading") -> float:
-        """How many times as good as another this one is."""
+        """Return the ratio by which this reading is better than another."""
         if self.unit == RATE:
             return self.median / other.median
         return other.median / self.median
 
 
 class Results(msgspec.Struct):
-    """All of a run, and where it ran."""
+    """All results of a run, and the machine."""
 
     machine: dict[str, str]
     versions: dict[str, str]
@@ -106,7 +106,7 @@ class Results(msgspec.Struct):
     readings: list[Reading]
 
     def keep_others(self, before: "Results") -> "Results":
-        """These results, and those of an earlier run that are of nothing measured here."""
+        """Return these results, plus those of an earlier run for everything not measured in this run."""
         cases = {figure.case for figure in self.figures}
         tables = {reading.table for reading in self.readings}
         again = (*cases, READING_NOTE) if self.readings else tuple(cases)

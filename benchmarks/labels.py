@@ -1,4 +1,4 @@
-"""Labels of points that do not cover each other."""
+"""Place labels of points without overlap."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ _ANGLES = range(0, 360, 45)
 
 @dataclass(frozen=True)
 class Label:
-    """Text that belongs to a point."""
+    """Text of a point."""
 
     text: str
     x: float
@@ -24,7 +24,7 @@ class Label:
 
 
 def place(axis: Axes, labels: Sequence[Label]) -> None:
-    """Write each label where it is nearest to its point without covering a point, a line or another label."""
+    """Draw each label as close to its point as possible without covering a point, a line or another label."""
     canvas = axis.get_figure(root=True)
     assert canvas is not None
     pixels_a_point = canvas.dpi / 72
@@ -53,7 +53,7 @@ def place(axis: Axes, labels: Sequence[Label]) -> None:
 
 
 def _offsets(width: float, height: float) -> Iterator[tuple[float, tuple[float, float]]]:
-    """Places around a point with their costs: at a distance, and beside before above."""
+    """Yield positions around a point with their costs, lower for close positions and for positions beside the point."""
     for distance in _DISTANCES:
         for angle in _ANGLES:
             x, y = np.cos(np.radians(angle)), np.sin(np.radians(angle))
@@ -62,7 +62,7 @@ def _offsets(width: float, height: float) -> Iterator[tuple[float, tuple[float, 
 
 
 def _drawn(axis: Axes) -> Iterator[np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    """Spots, close to each other, along all lines."""
+    """Yield closely spaced positions along all lines."""
     for line in axis.get_lines():
         corners = axis.transData.transform(line.get_xydata())
         yield from corners

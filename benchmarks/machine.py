@@ -1,4 +1,4 @@
-"""What the comparisons ran on, and with which versions."""
+"""The machine and the program versions of a comparison."""
 
 import contextlib
 import importlib.metadata
@@ -23,7 +23,7 @@ _PACKAGES = ("cryofs", "numpy", "imagecodecs", "numba", "ratarmount")
 
 
 def machine() -> dict[str, str]:
-    """Processor, cores, memory, system and the date."""
+    """Return processor, cores, memory, system and date."""
     model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
@@ -36,7 +36,7 @@ def machine() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of all programs that are installed, and of the libraries that do the work."""
+    """Return the versions of all installed programs and of the relevant libraries."""
     found = {"Python": platform.python_version()}
     for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

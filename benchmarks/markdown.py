@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-# where there is no figure
+# cell without a figure
 NOTHING = "-"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of its heads and rows."""
+    """Return a Markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

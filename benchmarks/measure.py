@@ -1,4 +1,4 @@
-"""Running commands: how long they take, and how much memory."""
+"""Run commands and measure time and memory."""
 
 import contextlib
 import multiprocessing
@@ -19,26 +19,25 @@ import psutil
 CORES = len(os.sched_getaffinity(0))
 CRYOFS = (sys.executable, "-m", "cryofs")
 _CHUNK = 1 << 24
-# pages, and what is remembered of names and attributes
+# drop the page cache, and the caches of names and attributes
 _DROP_CACHES = Path("/proc/sys/vm/drop_caches")
-# looking more often would itself take time that is measured
+# a shorter interval would distort the measured time
 _LOOK_SECONDS = 0.25
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A command that ended well.
+    """A command that succeeded.
 
     Parameters
     ----------
     seconds : float
-        From start to end.
+        Wall time.
     peak_bytes : int
-        The most memory of it and all its children together, looked at every now and then; what processes share is
-        counted once.
+        Peak memory of the process and its children together, sampled periodically; shared memory counts once.
     output : str
-        What it printed.
+        Standard output.
     """
 
     seconds: float
@@ -47,7 +46,7 @@ class Run:
 
 
 def run(command: Sequence[str | Path], folder: Path, keep_output: bool = True) -> Run:
-    """Run a command in a folder; stop with what it printed where it fails."""
+    """Run a command in a folder; raise an error with its output if it fails."""
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -69,7 +68,7 @@ def run(command: Sequence[str | Path], folder: Path, keep_output: bool = True) -
 
 @contextlib.contextmanager
 def _watched(pid: int) -> Iterator[list[int]]:
-    """Memory of a process and its children, in bytes, a figure each time that it is looked at."""
+    """Sample the memory of a process and its children in the background; yield the list of samples in bytes."""
     found = [0]
     ended = threading.Event()
 
@@ -100,13 +99,13 @@ def _memory(process: psutil.Process) -> int:
 
 
 def apart(function: Callable[..., _Result], *arguments: object) -> _Result:
-    """Call a function in a process of its own, so that this one does not grow."""
+    """Call a function in a separate process, so that its memory is released."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def warm(paths: Iterable[Path]) -> None:
-    """Have the kernel hold the pages of files, and nothing that it has still to write."""
+    """Load files into the page cache, and write back all dirty pages."""
     os.sync()
     # a movie may have several names
     for path in {path.stat().st_ino: path for path in paths}.values():
@@ -116,7 +115,7 @@ def warm(paths: Iterable[Path]) -> None:
 
 
 def forget(paths: Iterable[Path]) -> None:
-    """Have the kernel forget the pages of all files, as root, or else of these files."""
+    """Drop the page cache of all files (as root), or else of these files."""
     os.sync()
     try:
         _DROP_CACHES.write_text("3")

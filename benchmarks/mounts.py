@@ -1,4 +1,4 @@
-"""Mounting an archive with cryofs, and what others read from with theirs."""
+"""Mount an archive with cryofs, and packed files with other programs."""
 
 import contextlib
 import importlib.util
@@ -16,47 +16,47 @@ from benchmarks.measure import CRYOFS, run
 from cryofs.fuse.control import FACTS_ATTRIBUTE
 
 RATARMOUNT = (sys.executable, "-m", "ratarmount")
-# a mount that takes no time of a processor for so long has nothing more to do
+# a mount that uses no processor time for this long is idle
 _IDLE_SECONDS = 0.5
 
 
 def missing(*programs: str) -> str | None:
-    """Which of some programs is not installed, in words; None where all are."""
+    """Return a message about the first program that is not installed, or None."""
     absent = [program for program in programs if not shutil.which(program)]
     return f"{absent[0]} is not installed" if absent else None
 
 
 def no_ratarmount() -> str | None:
-    """Why ratarmount cannot be used, None where it can."""
+    """Return why ratarmount is not usable, or None."""
     return None if importlib.util.find_spec("ratarmount") else "ratarmount is not installed"
 
 
 def no_kernel_squashfs() -> str | None:
-    """Why the kernel's squashfs cannot be used, None where it can."""
-    return missing("mksquashfs") or (None if os.geteuid() == 0 else "only root may mount squashfs by the kernel")
+    """Return why squashfs of the kernel is not usable, or None."""
+    return missing("mksquashfs") or (None if os.geteuid() == 0 else "mounting squashfs with the kernel requires root")
 
 
 def pid_of(mount: Path) -> int:
-    """The process of a mount of cryofs."""
+    """Return the process ID of a cryofs mount."""
     return int(json.loads(os.getxattr(mount, FACTS_ATTRIBUTE))["pid"])
 
 
 def peak_memory(mount: Path) -> int:
-    """The most memory that a mount of cryofs has taken, in bytes."""
+    """Return the peak memory of a cryofs mount in bytes."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid_of(mount)}/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) * 1024
 
 
 @contextlib.contextmanager
 def cryofs(archive: Path, mount: Path, *options: str) -> Iterator[float]:
-    """A mount of an archive; gives the seconds that mounting took, as all of these do."""
+    """Mount an archive; yields the seconds that mounting took, like all functions below."""
     with _mounted([*CRYOFS, "mount", archive, mount, *options], mount, [*CRYOFS, "umount", mount]) as seconds:
         yield seconds
 
 
 @contextlib.contextmanager
 def cryofs_at_rest(archive: Path, mount: Path) -> Iterator[float]:
-    """A mount that has ended what it does in the background when it is new: mounts are there for days."""
+    """Mount an archive and wait until the mount is idle, because real mounts run for days."""
     with cryofs(archive, mount) as seconds:
         process = psutil.Process(pid_of(mount))
         used = -1.0
@@ -68,21 +68,21 @@ def cryofs_at_rest(archive: Path, mount: Path) -> Iterator[float]:
 
 @contextlib.contextmanager
 def kernel_squashfs(image: Path, mount: Path) -> Iterator[float]:
-    """A squashfs image, mounted by the kernel."""
+    """Mount a squashfs image with the kernel."""
     with _mounted(["mount", "-t", "squashfs", "-o", "loop,ro", image, mount], mount, ["umount", mount]) as seconds:
         yield seconds
 
 
 @contextlib.contextmanager
 def squashfuse(image: Path, mount: Path) -> Iterator[float]:
-    """A squashfs image, mounted by squashfuse."""
+    """Mount a squashfs image with squashfuse."""
     with _mounted(["squashfuse", image, mount], mount, ["fusermount3", "-u", mount]) as seconds:
         yield seconds
 
 
 @contextlib.contextmanager
 def ratarmount(packed: Sequence[Path], mount: Path) -> Iterator[float]:
-    """Compressed files, mounted by ratarmount; the first time makes an index beside each."""
+    """Mount compressed files with ratarmount, which creates an index next to each file on first use."""
     with _mounted([*RATARMOUNT, *packed, mount], mount, ["fusermount3", "-u", mount]) as seconds:
         yield seconds
 

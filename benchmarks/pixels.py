@@ -1,4 +1,4 @@
-"""Whether the TIFF files of cryofs and of RELION hold the same pixels."""
+"""Compare the pixels of TIFF files of cryofs and RELION."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ import tifffile
 
 
 def compare(ours: Path, theirs: Path) -> str:
-    """Compare the first, the middle and the last frame, and say what was found.
+    """Compare the first, middle and last frame; return the result as a sentence.
 
-    cryofs may keep 16-bit counts in 8 bits; the TIFF file then holds 255 for each of the few larger ones, while cryofs
-    gives them exactly. Of gain-normalised movies, RELION keeps pixels as they are where its gain is not reliable.
+    cryofs may store 16-bit counts in 8 bits. The TIFF file then contains 255 for the few larger counts, which cryofs
+    restores exactly. In gain-normalised movies, RELION keeps the values of pixels whose gain is not reliable.
     """
     with tifffile.TiffFile(ours) as our_file, tifffile.TiffFile(theirs) as their_file:
         count = len(their_file.pages)

@@ -1,4 +1,4 @@
-"""The figure of the report: size against time, a panel a kind of movie."""
+"""Plot of the report: size against time, one panel per kind of movie."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,13 +26,13 @@ _STYLE: dict[Any, Any] = {
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    # the same figures give the same file
+    # equal figures produce identical files
     "svg.hashsalt": "cryofs",
 }
 
 
 def write_plot(figures: Sequence[Figure], path: Path) -> None:
-    """Draw a panel for each case."""
+    """Draw one panel per case."""
     panels: dict[str, list[Figure]] = {}
     for figure in figures:
         panels.setdefault(figure.case, []).append(figure)
@@ -52,8 +52,8 @@ def write_plot(figures: Sequence[Figure], path: Path) -> None:
 
 
 def _draw(axis: Axes, case: str, figures: Sequence[Figure]) -> list[Label]:
-    numbers = " (numbers: EER frames in a fraction)" if any(figure.grouping for figure in figures) else ""
-    axis.set(title=case, xlabel=f"size, % of the original{numbers}", ylabel="seconds a movie", yscale="log")
+    numbers = " (numbers: EER frames per fraction)" if any(figure.grouping for figure in figures) else ""
+    axis.set(title=case, xlabel=f"size, % of the original{numbers}", ylabel="seconds per movie", yscale="log")
     axis.grid(color="#e4e4e4", linewidth=0.6)
     axis.set_axisbelow(True)
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -73,7 +73,7 @@ def _draw(axis: Axes, case: str, figures: Sequence[Figure]) -> list[Label]:
             groupings += [Label(str(f.grouping), f.percent, f.seconds_each, _OTHERS) for f in line if f.grouping]
     axis.margins(y=0.16)
     low, high = axis.get_xlim()
-    # labels are best on the right of their points
+    # leave space for labels to the right of their points
     axis.set_xlim(low - 0.08 * (high - low), high + 0.4 * (high - low))
     return names + groupings
 

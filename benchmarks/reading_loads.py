@@ -1,4 +1,4 @@
-"""What readers do with movies: each load is measured once with nothing in memory, and again."""
+"""Access patterns of readers. Each load is measured with empty caches, and again."""
 
 import os
 import time
@@ -19,7 +19,7 @@ _PLACES = 100
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure of a load."""
+    """A measured value of a load."""
 
     what: str
     unit: str
@@ -28,7 +28,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Load:
-    """A load by its name."""
+    """A named load."""
 
     name: str
     measure: Callable[[Opened], list[Measured]]
@@ -92,7 +92,7 @@ LOADS = (
 
 
 def _random(path: Path, size: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Seconds of reads at places that are the same each time."""
+    """Return the seconds of reads at reproducible offsets."""
     places = np.random.default_rng(1).integers(HEADER_BYTES, path.stat().st_size - size, _PLACES)
     seconds = np.empty(_PLACES)
     with path.open("rb", buffering=0) as file:

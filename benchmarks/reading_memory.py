@@ -1,4 +1,4 @@
-"""How much memory a mount takes in the long run, under a mix of everything."""
+"""Measure the memory of a mount under a sustained mixed load."""
 
 import os
 import threading
@@ -19,21 +19,21 @@ from benchmarks.readings import MEMORY
 _CHUNK = 1 << 20
 _READERS = 2
 _ROUND_READS = 20
-# the same as without the option, unless the movies would all fit
+# the default size, unless all movies would fit in it
 _CACHE_BYTES = 4 << 30
 
 
 def memory_under_load(session: Session, minutes: float) -> list[Reading]:
-    """Most memory of a mount that is read in order and at random, listed, opened and closed, for some minutes.
+    """Measure the peak memory of a mount during sequential and random reads, listings and opens, for some minutes.
 
-    The movies together are more than the cache holds.
+    All movies together exceed the cache size.
     """
     cache = min(_CACHE_BYTES, session.movie_bytes * MOVIES // 4)
     mount = session.folder / "mount"
     peaks = []
     with mounts.cryofs(session.archive, mount, "--cache-size", str(cache)):
         for _ in range(2):
-            # the readers are another process: their memory and their interpreter are nobody's figure
+            # the readers run in a separate process, so that their memory is not measured
             apart(_load, [mount / path.name for path in session.originals], 60 * minutes / 2)
             peaks.append(mounts.peak_memory(mount))
     span = f"{minutes:g} minutes" if minutes >= 1 else f"{60 * minutes:g} seconds"
@@ -47,7 +47,7 @@ def memory_under_load(session: Session, minutes: float) -> list[Reading]:
 
 
 def _load(paths: list[Path], seconds: float) -> None:
-    """Everything at once until the time is over; what goes wrong in a thread is raised."""
+    """Run all readers in parallel until the time is over; raise errors of their threads."""
     until = time.monotonic() + seconds
     failures: list[BaseException] = []
     actions: list[Callable[[np.random.Generator], None]] = [lambda rng: _in_order(paths, rng, until)] * _READERS
@@ -58,7 +58,7 @@ def _load(paths: list[Path], seconds: float) -> None:
         try:
             while time.monotonic() < until:
                 action(rng)
-        except Exception as error:  # noqa: BLE001 - raised again where the threads are joined
+        except Exception as error:  # noqa: BLE001 - raised again after joining the threads
             failures.append(error)
 
     threads = [threading.Thread(target=repeat, args=(action, seed)) for seed, action in enumerate(actions)]
@@ -97,5 +97,5 @@ def _list(folder: Path) -> None:
 
 
 def _without_pages(descriptor: int) -> None:
-    """What the kernel keeps would not be asked of the mount again."""
+    """Drop cached pages of a file, because the kernel would serve them without asking the mount."""
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,6 +1,6 @@
-"""Ways to get at the bytes of movies: as they are, archived, packed by others. All are of the same movies.
+"""Ways to read the same movies: original files, archived, packed by other programs.
 
-What was packed stays below the folder of the movies, for the next time.
+Packed files are kept in the folder of the movies for the next run.
 """
 
 import contextlib
@@ -29,27 +29,27 @@ ZSTD, RATARMOUNT_ZST, RATARMOUNT_BZ2, IN_PROCESS = (
     "in-process decoding",
 )
 SQUASHFS_OPTIONS = ("-comp", "zstd", "-Xcompression-level", "3", "-b", "128K", "-quiet", "-no-progress")
-# bzip2 and the index of its file take minutes for a whole movie
+# bzip2 and its index take minutes for a whole movie
 BZ2_SHARE = 4
 Mount = Callable[[Path], AbstractContextManager[float]]
 
 
 @dataclass(frozen=True)
 class Opened:
-    """Movies that can be read.
+    """Movies ready to be read.
 
     Parameters
     ----------
     paths : list of Path
-        A file for each movie.
+        One file per movie.
     stored : list of Path
-        The files on the disk behind them.
+        Files on the disk that contain the data.
     movie_bytes : int
-        Bytes that reading a movie gives.
+        Size of a movie when read.
     mount_seconds : float or None
-        What mounting took, where it had to be.
+        Time of mounting; None without a mount.
     read_all : callable
-        Reads some of the paths whole, side by side, and gives the seconds.
+        Reads whole files in parallel and returns the seconds.
     """
 
     paths: list[Path]
@@ -66,17 +66,17 @@ class Way:
     Parameters
     ----------
     name : str
-        What tables call it.
+        Name in tables.
     why_not : str or None
-        Why it cannot be had here.
+        Reason why it is not available on this machine.
     prepare : callable
-        Packs the movies; gives the seconds of a mount that is the first, where this one is another than later ones.
+        Packs the movies; returns the seconds of the first mount if it differs from later ones.
     opened : callable
-        A context in which the movies can be read.
+        Context manager that yields the readable movies.
     loads : tuple of str or None
-        The loads that make sense; None for all.
+        Applicable loads; None for all.
     again : bool
-        Whether they are read a second time.
+        True if loads are measured a second time, warm.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Session:
-    """A folder, and the names of movies below it, all of the same size."""
+    """A folder, and names of movies in it, all of the same size."""
 
     folder: Path
     movies: list[str]
@@ -101,7 +101,7 @@ class Session:
 
     @property
     def archive(self) -> Path:
-        """Where cryofs keeps them."""
+        """Folder of the archive."""
         return self.folder / "archive"
 
     @property
@@ -115,28 +115,28 @@ class Session:
         return self.originals[0].stat().st_size
 
     def compress(self) -> None:
-        """Archive what is not archived yet."""
+        """Archive movies that are not archived yet."""
         run([*CRYOFS, "compress", *self.movies, "-o", self.archive, "--only-do-unfinished"], self.folder)
 
     def packed(self, name: str) -> Path:
-        """A file of another program."""
+        """Return the path of a file packed by another program."""
         (self.folder / "packed").mkdir(exist_ok=True)
         return self.folder / "packed" / name
 
     def open(self, mount: str, seconds: float, stored: list[Path]) -> Opened:
-        """The movies below a mountpoint."""
+        """Return the movies in a mountpoint."""
         paths = [self.folder / mount / path.name for path in self.originals]
         paths = [path for path in paths if path.exists()]
         return Opened(paths, stored, paths[0].stat().st_size, seconds, cat)
 
 
 def ways(session: Session, sequential: tuple[str, ...], part: tuple[str, ...], threads: tuple[str, ...]) -> list[Way]:
-    """All ways, cryofs first.
+    """Return all ways, cryofs first.
 
     Parameters
     ----------
     sequential, part, threads : tuple of str
-        Loads for a program that only reads in order, for a part of one movie, for threads that decode.
+        Loads for sequential programs, for a part of one movie, and for decoding threads.
     """
     zst = [session.packed(f"{path.name}.zst") for path in session.originals]
     bz2 = [session.packed(f"{session.originals[0].name}.bz2")]
@@ -173,7 +173,7 @@ def ways(session: Session, sequential: tuple[str, ...], part: tuple[str, ...], t
 
 
 def cat(paths: Sequence[Path], program: Sequence[str] = ("cat",)) -> float:
-    """Read files by a process each; seconds until the last one is done."""
+    """Read files with one process each; return the seconds until the last has finished."""
     started = time.perf_counter()
     readers = [subprocess.Popen([*program, path], stdout=subprocess.DEVNULL) for path in paths]
     codes = [reader.wait() for reader in readers]
@@ -184,7 +184,7 @@ def cat(paths: Sequence[Path], program: Sequence[str] = ("cat",)) -> float:
 
 
 def decode(paths: Sequence[Path]) -> float:
-    """Decode archived movies by a thread each, in a process of its own; seconds without the start of it."""
+    """Decode archived movies with one thread each, in a separate process; return the seconds without its start."""
     return apart(_decode, paths)
 
 
@@ -197,14 +197,14 @@ def _decode(paths: Sequence[Path]) -> float:
 
 def _decode_one(path: Path) -> None:
     with open_movie(path) as movie:
-        # as in a mount, memory that was used before takes the next frame
+        # reuse memory for the next frame, like a mount
         memory = np.empty(movie.decoded_bytes(), np.uint8)
         for index in range(movie.layout.frames):
             movie.read_frame(index).decode(memory)
 
 
 def _there(opened: Opened) -> Callable[[], AbstractContextManager[Opened]]:
-    """What needs no opening."""
+    """Return a context factory for movies that need no mount."""
     return lambda: contextlib.nullcontext(opened)
 
 
@@ -224,7 +224,7 @@ def _pack_zstd(session: Session, packed: Sequence[Path]) -> None:
     for movie, path in zip(session.movies, packed, strict=True):
         with _draft(path) as draft:
             if draft:
-                # of many frames, among which one can be sought
+                # pzstd writes many frames, which makes the file seekable
                 run(["pzstd", "-q", "-f", "-3", movie, "-o", draft], session.folder)
 
 
@@ -238,7 +238,7 @@ def _pack_bzip2(session: Session, path: Path) -> None:
 
 @contextlib.contextmanager
 def _draft(path: Path) -> Iterator[Path | None]:
-    """What is to become a file; None where it is there already."""
+    """Yield a temporary path for a file to create, or None if the file exists."""
     if path.exists():
         yield None
         return
@@ -250,7 +250,7 @@ def _draft(path: Path) -> Iterator[Path | None]:
 
 
 def _index(pack: Callable[[], None], mount: Mount, packed: Sequence[Path]) -> float:
-    """Pack; seconds of the first mount."""
+    """Pack the movies; return the seconds of the first mount."""
     pack()
     for path in packed:
         path.with_name(f"{path.name}.index.sqlite").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""RELION and the mount: its motion correction of a movie there; its rendering of EER movies against that of cryofs."""
+"""Compare RELION on a mount: motion correction of a mounted movie; rendering of EER movies by RELION and cryofs."""
 
 import shutil
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _rlnOpticsGroup #2
 
 
 def read_eer(folder: Path, movie: str, runs: int, notes: list[str]) -> list[Reading]:
-    """All fractions of an EER movie on both grids, against RELION making its TIFF file of them."""
+    """Read all fractions of an EER movie on both grids; compare with RELION writing them as a TIFF file."""
     if why_not := mounts.missing(RELION_PROGRAM):
         notes.append(f"{READING_NOTE}{EER}: {why_not}.")
         return []
@@ -64,7 +64,7 @@ def read_eer(folder: Path, movie: str, runs: int, notes: list[str]) -> list[Read
 
 
 def correct_motion(session: Session, runs: int, notes: list[str]) -> list[Reading]:
-    """RELION's own motion correction of one K2 movie, from the mount and from the original on the disk."""
+    """Run RELION's motion correction of a K2 movie, from the mount and from the original on disk."""
     if why_not := mounts.missing(MOTION_PROGRAM):
         notes.append(f"{READING_NOTE}motion correction: {why_not}.")
         return []

@@ -1,4 +1,4 @@
-"""The part of the report about reading: a table of each kind, a row a load, a column a way."""
+"""Reading section of the report: one table per kind of movie, with a row per load and a column per way."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ movies with four threads and no mount. mmap touches every page in order; random 
     NAMES: """\
 Archived movies of a few kB. The page cache and the caches of names and attributes are empty before each run (as root);
 "once more" leaves them full. Without index: the first mount of the archive, listed as soon as it is live. With index:
-an earlier mount left its index. Each stat asks for another name.""",
+an earlier mount left its index. Each stat queries another name.""",
     PROGRAMS: "Caches are empty at the start. The program computes most of the time.",
     MEMORY: """\
 Two sequential readers, one random reader, one that lists and one that opens and closes, without a pause, on four movies
@@ -39,7 +39,7 @@ def readings_text(readings: Sequence[Reading]) -> list[str]:
 
 
 def readings_table(readings: Sequence[Reading], name: str) -> str:
-    """One of the tables; cryofs comes first."""
+    """Return one of the tables, with cryofs in the first column."""
     chosen = [reading for reading in readings if reading.table == name]
     others = dict.fromkeys(reading.way for reading in chosen if reading.way != OURS)
     cells = {(reading.what, reading.way): reading for reading in chosen}
@@ -60,5 +60,5 @@ def _peer(theirs: Reading | None, ours: Reading | None) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three digits, at least those before the point."""
+    """Format a value with three significant digits, but all digits before the decimal point."""
     return f"{value:.{max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0}f}"

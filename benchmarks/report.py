@@ -1,4 +1,4 @@
-"""Reports of the comparisons: `table.json` with all figures, and the tables in Markdown.
+"""Report of the comparisons: `table.json` with all figures, and Markdown tables.
 
 `python -m benchmarks.report FOLDER` prints the tables of a folder. With `--pages` it replaces those in README.md and
 docs/benchmarks.md, and redraws docs/benchmarks.svg.
@@ -21,7 +21,7 @@ _ROOT = Path(__file__).parents[1]
 _FIGURES = "table.json"
 _PACKERS = ("zstd -3", "squashfs", "bzip2")
 _MEASURED_BEGIN, _MEASURED_END = "<!-- measured -->", "<!-- end of measured -->"
-# the rows of README.md: kinds of movies (with the EER grouping), and ways of reading
+# rows of README.md: kinds of movies (with EER grouping), and loads
 _SUMMARY_GROUPINGS = (None, 24, 8)
 _SUMMARY_CASES = 6
 _SUMMARY_READINGS = (
@@ -69,7 +69,7 @@ def write_pages(results: Results, root: Path) -> None:
 
 
 def report_text(results: Results) -> str:
-    """The report in Markdown."""
+    """Return the report in Markdown."""
     parts = ["Measured on: " + _facts(results.machine), "Versions: " + _facts(results.versions)]
     if results.figures:
         parts += ["## Compression", _COMPRESSION, _compression(results.figures)]
@@ -83,16 +83,16 @@ def report_text(results: Results) -> str:
 
 
 def write_measured(text: str, page: Path) -> None:
-    """Put measured tables between the two marks of a Markdown file."""
+    """Write measured tables between the two marks of a Markdown file."""
     before, _, rest = page.read_text().partition(_MEASURED_BEGIN)
     _, end, after = rest.partition(_MEASURED_END)
     if not end:
-        raise SystemExit(f"{page}: no place for measured tables (expected {_MEASURED_BEGIN} and {_MEASURED_END})")
+        raise SystemExit(f"{page}: marks of measured tables missing (expected {_MEASURED_BEGIN} and {_MEASURED_END})")
     page.write_text(f"{before}{_MEASURED_BEGIN}\n{text}\n{end}{after}")
 
 
 def summary_text(results: Results) -> str:
-    """Return what README.md shows: sizes and speed by kind of movie, and reading where it was measured."""
+    """Return the tables of README.md: sizes and speed by kind of movie, and reading if it was measured."""
     parts = [_summary(results)]
     chosen = [reading for reading in results.readings if reading.table == K2 and reading.what in _SUMMARY_READINGS]
     if chosen:
@@ -101,7 +101,7 @@ def summary_text(results: Results) -> str:
 
 
 def _summary(results: Results) -> str:
-    """A row a kind of movie: sizes by each program, and how much faster than RELION cryofs is."""
+    """Return a table with a row per kind of movie: size by each program, and speed of cryofs relative to RELION."""
     by_case: dict[tuple[str, int | None], dict[tuple[str, bool], Figure]] = {}
     for figure in results.figures:
         by_case.setdefault((figure.case, figure.grouping), {})[figure.competitor, figure.movies > 1] = figure

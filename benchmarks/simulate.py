@@ -1,4 +1,4 @@
-"""Movies like those of real detectors, made from random numbers: for the demo, the tests and the comparisons.
+"""Simulate movies of real detectors from random numbers, for the demo, the tests and the comparisons.
 
 `python -m benchmarks.simulate FOLDER` writes three full-size gain-normalised K2 movies.
 """
@@ -32,11 +32,11 @@ class Detector:
     Attributes
     ----------
     gain : ndarray of float32
-        Gain reference, to be multiplied with counts.
+        Multiplicative gain reference.
     defects : ndarray of int64
         Flat indices of defective pixels.
     arithmetic : str
-        How values are made: count x gain in float32, in double precision, by the reciprocal, or rounded twice.
+        Computation of values: count x gain in float32, in double precision, by the reciprocal, or rounded twice.
     """
 
     gain: NDArray[np.float32]
@@ -57,14 +57,14 @@ class Detector:
         seed: int = 1,
         arithmetic: Arithmetic = "single",
     ) -> "Detector":
-        """Gain 281.74 / k with whole k near 245, as K2 references have it."""
+        """Return a detector with gains 281.74 / k for integers k near 245, as in K2 references."""
         rng = np.random.default_rng(seed)
         steps = np.clip(np.rint(rng.normal(245, 9, shape)), 214, 287).astype(np.float32)
         where = np.sort(rng.choice(steps.size, defects, replace=False))
         return cls(np.float32(_GAIN_NUMERATOR) / steps, where, arithmetic)
 
     def values(self, counts: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Gain-normalised counts."""
+        """Return gain-normalised counts."""
         numerator = np.float32(_GAIN_NUMERATOR)
         steps: NDArray[np.float32] = np.rint(numerator / self.gain)
         values = np.asarray(counts, np.float32)
@@ -79,7 +79,7 @@ class Detector:
         return values
 
     def frames(self, count: int, mean: float = K2_MEAN, seed: int = 0) -> Iterator[NDArray[np.float32]]:
-        """Gain-normalised frames; defects hold the average of their four neighbours."""
+        """Yield gain-normalised frames; defects contain the average of their four neighbours."""
         rng = np.random.default_rng(seed)
         for _ in range(count):
             values = self.values(rng.poisson(mean, self.gain.shape))
@@ -98,7 +98,7 @@ def header(
     kind: bytes = b"",
     step: float = 1.06,
 ) -> bytes:
-    """MRC header of a movie of `shape` (frames, ny, nx) with a pixel size of `step` angstrom."""
+    """Return the MRC header of a movie of `shape` (frames, ny, nx) with a pixel size of `step` angstrom."""
     frames, ny, nx = shape
     main = bytearray(1024)
     struct.pack_into(byte_order + "4i", main, 0, nx, ny, frames, mode)
@@ -125,7 +125,7 @@ def write_movie(
     extended: bytes = b"",
     kind: bytes = b"",
 ) -> None:
-    """Write a gain-normalised float32 movie, with an extended header of a kind if wanted."""
+    """Write a gain-normalised float32 movie, optionally with an extended header."""
     shape = (frames, *detector.shape)
     write_frames(path, detector.frames(frames, mean, seed), shape, 2, extended=extended, kind=kind)
 
@@ -153,7 +153,7 @@ def write_frames(
     extended: bytes = b"",
     kind: bytes = b"",
 ) -> None:
-    """Write frames as they are, after a header that says `shape` and `mode`."""
+    """Write a header with `shape` and `mode`, followed by unchanged frames."""
     with path.open("wb") as file:
         file.write(header(shape, mode, extended=extended, kind=kind))
         for values in frames:
@@ -161,7 +161,7 @@ def write_frames(
 
 
 def main() -> None:
-    """Write three movies of the size and dose that K2 detectors give."""
+    """Write three movies of the size and dose of a K2 detector."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--movies", type=int, default=3)

@@ -1,4 +1,4 @@
-"""EER files like those of real detectors, made from random numbers, and odd ones for tests.
+"""Simulate EER files of real detectors from random numbers, and unusual ones for tests.
 
 `python -m benchmarks.simulate_eer FILE` writes a full-size Falcon 4 movie: 1,113 frames of 4096 x 4096 at 0.0182 e/px.
 """
@@ -34,7 +34,7 @@ _METADATA = """<metadata>
 
 @dataclass(frozen=True)
 class Widths:
-    """Bits of a run length and of the two sub-pixel values, and the TIFF compression that says so."""
+    """Bits of the run length and of the two sub-pixel values, and the corresponding TIFF compression."""
 
     run: int = 7
     x: int = 2
@@ -44,7 +44,7 @@ class Widths:
 
 @dataclass(frozen=True)
 class Events:
-    """Events of a frame: ascending flat pixel indices, and sub-pixel values as they are stored."""
+    """Events of a frame: ascending flat pixel indices, and sub-pixel values as stored."""
 
     pixels: NDArray[np.int64]
     x: NDArray[np.int64]
@@ -52,7 +52,7 @@ class Events:
 
 
 def random_events(rng: np.random.Generator, shape: tuple[int, int], mean: float, widths: Widths) -> Events:
-    """Events at random places, as many as a beam of `mean` electrons a pixel leaves with one a pixel at most."""
+    """Return random events of a beam of `mean` electrons per pixel, with at most one event per pixel."""
     total = shape[0] * shape[1]
     # gaps between events of a Bernoulli process are geometric
     expected = int(total * mean * 1.05) + 100
@@ -63,11 +63,11 @@ def random_events(rng: np.random.Generator, shape: tuple[int, int], mean: float,
 
 
 def encode(events: Events, total: int, widths: Widths) -> bytes:
-    """Event stream of a frame of `total` pixels, least significant bit first."""
+    """Return the event stream of a frame of `total` pixels, least significant bit first."""
     longest = (1 << widths.run) - 1
     gaps = np.diff(events.pixels, prepend=-1, append=total) - 1
     skips = gaps // longest
-    # each event (and the end) is some codes of the longest run, then one code with what is left
+    # each event (and the end) is encoded as codes of the longest run, then one code of the remaining run
     last = np.cumsum(skips + 1) - 1
     values = np.full(last[-1] + 1, longest, np.uint64)
     sub_pixel = widths.x + widths.y
@@ -84,17 +84,17 @@ def _pack(values: NDArray[np.uint64], bits: NDArray[np.int64]) -> bytes:
     starts = ends - bits
     words = np.zeros(int(ends[-1]) // 64 + 2, np.uint64)
     shift = (starts & 63).astype(np.uint64)
-    # the bits of different codes do not overlap, so adding is joining
+    # bits of different codes do not overlap, so addition combines them
     np.add.at(words, starts >> 6, values << shift)
     np.add.at(words, (starts >> 6) + 1, (values >> np.uint64(1)) >> (np.uint64(63) - shift))
-    # some readers take an even number of bytes only
+    # some readers require an even number of bytes
     return words.tobytes()[: (int(ends[-1]) + 15) // 16 * 2]
 
 
 def random_frames(
     count: int, shape: tuple[int, int], mean: float, widths: Widths, seed: int = 0, threads: int = 4
 ) -> Iterator[bytes]:
-    """Encoded frames."""
+    """Return encoded random frames."""
 
     def frame(index: int) -> bytes:
         rng = np.random.default_rng((seed, index))
@@ -106,7 +106,7 @@ def random_frames(
 
 
 def metadata(frames: int, dose: float, pixel_size: float) -> bytes:
-    """Acquisition metadata; dose in e/pixel, pixel size in angstrom."""
+    """Return acquisition metadata; dose in e/pixel, pixel size in angstrom."""
     return _METADATA.format(frames=frames, dose=dose, pixel=pixel_size * 1e-10).encode()
 
 
@@ -120,16 +120,16 @@ def write_eer(
     strips: int = 1,
     summed_image: bool = False,
 ) -> None:
-    """Write a BigTIFF with an image directory a frame.
+    """Write a BigTIFF with one image directory per frame.
 
     Parameters
     ----------
     xml : bytes
-        Acquisition metadata, for the first frame.
+        Acquisition metadata, stored with the first frame.
     strips : int
-        Pieces that a frame is cut into, at any byte.
+        Number of strips per frame, divided at any byte.
     summed_image : bool
-        Begin with an image of 16-bit sums, as some files do.
+        Start with a summed 16-bit image, as some files do.
     """
     special: dict[int, Tag] = {}
     if widths.compression == 65002:
@@ -145,7 +145,7 @@ def write_eer(
 
 
 class BigTiff:
-    """A BigTIFF being written: the strips of an image, then its directory, as libtiff does it."""
+    """Writer of a BigTIFF, with the strips of each image before its directory, like libtiff."""
 
     def __init__(self, path: Path):
         self._file = path.open("wb")
@@ -160,7 +160,7 @@ class BigTiff:
         strips: Sequence[bytes],
         special: dict[int, Tag],
     ) -> None:
-        """Append an image, its strips encoded already."""
+        """Append an image of encoded strips."""
         offsets = []
         for strip in strips:
             offsets.append(self._file.tell())
@@ -213,7 +213,7 @@ def main() -> None:
 
 
 def write_falcon(path: Path, frames: int = FALCON_FRAMES, seed: int = 0) -> None:
-    """Write a full-size movie as a Falcon 4 leaves it."""
+    """Write a full-size movie like those of a Falcon 4."""
     widths = Widths()
     encoded = random_frames(frames, FALCON_SHAPE, FALCON_MEAN, widths, seed)
     write_eer(path, encoded, FALCON_SHAPE, widths, xml=metadata(frames, FALCON_MEAN * frames, 0.727))

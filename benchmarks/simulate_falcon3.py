@@ -1,8 +1,8 @@
-"""Movies like those of a Falcon 3 in counting mode: an electron is a blob of 3 x 3 pixels that sums to 100.
+"""Simulate movies of a Falcon 3 in counting mode: an electron is a blob of 3 x 3 pixels that sums to 100.
 
-A blob is a Gaussian of 0.55 pixels, integrated over the pixels, its centre anywhere in the middle one (in steps of a
-sixteenth), and rounded so that its nine whole numbers sum to 100. The width was chosen for what is known of such movies
-(0.366 electrons a pixel and frame; shares of the 16-bit pixels):
+A blob is a Gaussian of 0.55 pixels, integrated over the pixels, centred in the middle pixel (in steps of 1/16), and
+rounded such that its nine integers sum to 100. The width was chosen to match measured properties of such movies (0.366
+electrons per pixel and frame; sizes relative to 16-bit pixels):
 
 ==================================  =========  ======
 what                                simulated  wanted
@@ -35,14 +35,14 @@ _STEPS = 16
 
 
 def blobs() -> NDArray[np.int16]:
-    """Blobs at all sub-pixel positions: a row of nine values for each."""
+    """Return the blobs of all sub-pixel positions, one row of nine values each."""
     centres = (np.arange(_STEPS) + 0.5) / _STEPS - 0.5
     edges = np.arange(-1.5, 2) - centres[:, np.newaxis]
     profiles = np.diff(np.vectorize(erf)(edges / (_WIDTH * np.sqrt(2))), axis=1)
     exact = (profiles[:, np.newaxis, :, np.newaxis] * profiles[np.newaxis, :, np.newaxis, :]).reshape(-1, 9)
     exact *= BLOB_SUM / exact.sum(axis=1, keepdims=True)
     whole = np.floor(exact)
-    # what is missing goes where rounding down took most
+    # add the remainder to the pixels that rounding down reduced most
     missing = BLOB_SUM - whole.sum(axis=1, keepdims=True)
     rank = np.argsort(np.argsort(whole - exact, axis=1), axis=1)
     values: NDArray[np.int16] = (whole + (rank < missing)).astype(np.int16)
@@ -52,15 +52,15 @@ def blobs() -> NDArray[np.int16]:
 def falcon3_frames(
     count: int, shape: tuple[int, int] = FALCON3_SHAPE, mean: float = FALCON3_MEAN, seed: int = 0
 ) -> Iterator[NDArray[np.int16]]:
-    """Frames with `mean` electrons a pixel, at random places."""
+    """Yield frames with `mean` electrons per pixel at random positions."""
     rng = np.random.default_rng(seed)
     table = np.ascontiguousarray(blobs().T)
-    # electrons just outside of the frame reach into it; a further row and pixel keep their blobs within the array
+    # blobs of electrons just outside the frame extend into it; one extra row and pixel keep them within the array
     ny, nx = shape[0] + 4, shape[1] + 2
     area = (ny - 2) * nx
     for _ in range(count):
         image = np.zeros(ny * nx + 1, np.int16)
-        # gaps between places of a Poisson process are exponential
+        # gaps of a Poisson process are exponential
         places = np.cumsum(rng.standard_exponential(int(area * mean * 1.05) + 1000)) / mean
         pixels = places[: np.searchsorted(places, area)].astype(np.int64) + nx
         position = rng.integers(0, _STEPS * _STEPS, len(pixels))
@@ -72,5 +72,5 @@ def falcon3_frames(
 def write_falcon3(
     path: Path, frames: int = FALCON3_FRAMES, shape: tuple[int, int] = FALCON3_SHAPE, seed: int = 0
 ) -> None:
-    """Write a movie as a Falcon 3 leaves it."""
+    """Write a movie like those of a Falcon 3."""
     write_frames(path, falcon3_frames(frames, shape, seed=seed), (frames, *shape), 1)

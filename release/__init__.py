@@ -1,1 +1,1 @@
-"""What is made for those who install cryofs: manual pages, and the trial of a wheel."""
+"""Release tools: generate manual pages, test a wheel."""

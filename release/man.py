@@ -1,4 +1,4 @@
-"""`make man`: a manual page for each command, from the text that `--help` shows.
+"""`make man`: generate a manual page for each command from its `--help` text.
 
 `python -m release.man FOLDER` writes cryofs.1, cryofs-mount.1 and so on, and mount.cryofs.8.
 """
@@ -20,18 +20,18 @@ _EXAMPLE = re.compile(r"Example: (.+)")
 
 
 def main() -> None:
-    """Write all pages into a folder."""
+    """Write all pages to the folder given as argument."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (folder / f"{name}.1").write_text(text, "utf-8")
     (folder / "mount.cryofs.8").write_text(helper_page(), "utf-8")
     (folder / "mount.fuse.cryofs.8").write_text(".so man8/mount.cryofs.8\n", "utf-8")
-    print(f"{folder}: {len(pages())} pages; man -l {folder}/cryofs.1 shows the first")
+    print(f"{folder}: wrote {len(pages())} pages; show the first with man -l {folder}/cryofs.1")
 
 
 def pages() -> dict[str, str]:
-    """Pages by name: cryofs, cryofs-mount, ..."""
+    """Return all pages by name: cryofs, cryofs-mount, ..."""
     group: Any = get_command(app)
     names = [f"cryofs-{name}" for name in group.commands]
     made = {"cryofs": _page(group, "cryofs", names)}
@@ -41,7 +41,7 @@ def pages() -> dict[str, str]:
 
 
 def helper_page() -> str:
-    """Page of the helper of mount(8)."""
+    """Return the page of the mount(8) helper."""
     usage, *paragraphs = _EXAMPLE.sub("", HELP).strip().split("\n\n")
     described = [_one_line(paragraph) for paragraph in paragraphs if not paragraph.startswith("Options:")]
     options = re.findall(r"^  (-.+?)  +(.+)$", HELP, re.MULTILINE)
@@ -110,7 +110,7 @@ def _one_line(text: str) -> str:
 
 
 def _roff(text: str) -> str:
-    """Text as roff takes it for what it is."""
+    """Return text with the special characters of roff escaped."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped
 

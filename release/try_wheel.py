@@ -1,8 +1,8 @@
-"""`make package`: the wheel in a throw-away environment of each Python that is here.
+"""`make package`: test a wheel in a temporary environment of each installed Python.
 
-`python -m release.try_wheel WHEEL` installs it, and has the installed command say its version, archive a tiny movie and
-verify it; what administrators link and copy has to be there. It needs nothing but the standard library, and leaves
-nothing behind.
+`python -m release.try_wheel WHEEL` installs the wheel, runs the installed command (print the version, archive and
+verify a tiny movie, extract it) and checks that the files for administrators are installed. It uses only the standard
+library and removes all temporary files.
 """
 
 import glob
@@ -25,18 +25,18 @@ open(sys.argv[1], "wb").write(header + bytes(place % 3 for place in range(3 * 25
 
 
 def main() -> None:
-    """Try a wheel with each interpreter; stop at the first that fails."""
+    """Test a wheel with each interpreter; stop at the first failure."""
     wheel = Path(sys.argv[1]).absolute()
     tried = 0
     for version in _VERSIONS:
         found = [path for place in _PLACES for path in sorted(glob.glob(f"{place}/python{version}"))]
         if not found:
-            print(f"Python {version}: none here")
+            print(f"Python {version}: not installed")
             continue
         _try(wheel, found[0])
         tried += 1
     if not tried:
-        raise SystemExit("no Python to try the wheel with")
+        raise SystemExit(f"cannot test the wheel: no Python {', '.join(_VERSIONS)} installed")
 
 
 def _try(wheel: Path, python: str) -> None:
@@ -47,7 +47,7 @@ def _try(wheel: Path, python: str) -> None:
         cryofs = folder / "env/bin/cryofs"
         movie, archive = folder / "tiny.mrc", folder / "archive"
         _run(python, "-c", _TINY, movie)
-        said = [
+        outputs = [
             _run(cryofs, "--version"),
             _run(cryofs, "compress", movie, "-o", archive),
             _run(cryofs, "verify", archive),
@@ -55,10 +55,10 @@ def _try(wheel: Path, python: str) -> None:
         _run(cryofs, "extract", archive, "-o", folder / "restored")
         _run(folder / "env/bin/mount.fuse.cryofs", "--help")
         if not (folder / "env/share/cryofs/systemd/cryofs@.service").is_file():
-            raise SystemExit(f"{python}: the wheel has no unit files")
+            raise SystemExit(f"{python}: systemd unit files missing in the wheel")
         if (folder / "restored/tiny.mrc").read_bytes() != movie.read_bytes():
-            raise SystemExit(f"{python}: the movie did not come back")
-        print(f"{python}: " + "; ".join(line.strip() for line in said), flush=True)
+            raise SystemExit(f"{python}: the extracted movie differs from the original")
+        print(f"{python}: " + "; ".join(line.strip() for line in outputs), flush=True)
 
 
 def _run(*command: object) -> str:

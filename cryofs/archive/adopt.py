@@ -36,7 +36,7 @@ from cryofs.storage import atomic_file, changes, checksum_lists
 from cryofs.storage.atomic_file import Draft, draft
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import ListReader
-from cryofs.storage.checksums import file_sha256, quick_sum
+from cryofs.storage.checksums import file_sha256, xxh3_checksum
 from cryofs.storage.file_state import state_of
 from cryofs.storage.leases import check_no_writer
 from cryofs.text import as_unicode
@@ -252,8 +252,8 @@ def _frame(movie: ForeignMovie, index: int) -> Frame:
     offsets, byte_counts = movie.index.pages[index].lists()
     encoded = movie.read_frame(index)
     raw = movie.mrc_bytes(encoded.decode(), 0, movie.layout.frame_bytes)
-    strip_sums = [quick_sum(strip) for strip in encoded.strips.values()]
-    return Frame(quick_sum(raw), offsets, byte_counts, strip_sums)
+    strip_sums = [xxh3_checksum(strip) for strip in encoded.strips.values()]
+    return Frame(xxh3_checksum(raw), offsets, byte_counts, strip_sums)
 
 
 def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:

@@ -81,7 +81,7 @@ def _count_events(file: LocalFile, index: EerIndex, jobs: int) -> NDArray[np.int
     def count(first: int, _: Report) -> None:
         frames = np.flatnonzero(index.intact[first : first + _FRAMES_AT_ONCE]) + first
         streams = eer.read_streams(file, index, frames.tolist())
-        counted[frames] = eer_events.add_up(streams.words, streams.starts, streams.ends, *index.geometry, 1).events
+        counted[frames] = eer_events.sum_events(streams.words, streams.starts, streams.ends, *index.geometry, 1).events
 
     for _ in results(Threads(jobs).run(count, range(0, index.frames, _FRAMES_AT_ONCE))):
         pass

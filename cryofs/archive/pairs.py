@@ -10,6 +10,7 @@ from cryofs.archive.progress import as_cryofs_error
 from cryofs.archive.shown import Shown, ShownKind, is_renamed_movie, kind_of, renamed_movie, shown_in, states_in
 from cryofs.errors import CryofsError
 from cryofs.formats.archive_names import is_own_name
+from cryofs.storage.checksum_lists import LIST_NAME
 
 
 class Side(StrEnum):
@@ -149,6 +150,9 @@ class _Scanner:
         source = place.source / name
         if shown is None and place.shown is not None:
             shown = renamed_movie(place.shown, name)
+        if name == LIST_NAME:
+            # compress skips the checksum list of a source, because the archive has its own
+            return
         if is_own_name(name):
             reason = "names that begin with .cryofs- belong to cryofs and are not archived"
             self._found.missing.append(Missing(source, Side.ARCHIVE, reason))

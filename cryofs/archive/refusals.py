@@ -7,7 +7,7 @@ from pathlib import Path
 from cryofs.archive.pairs import Scan, identity, is_one_inode
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError
-from cryofs.system.mount_table import Mount, is_far, mount_of
+from cryofs.system.mount_table import Mount, is_remote, mount_of
 
 MOUNT_TYPE = "fuse.cryofs"
 # FUSE file systems that write to a disk of this machine
@@ -90,7 +90,7 @@ def check_storage(archive: Path, folders: Iterable[Path], mounts: list[Mount]) -
 def leases_hold(folder: Path, mounts: list[Mount]) -> bool:
     """Return True if a lease on a file of this folder covers all programs that can open it."""
     mount = mount_of(_real(folder), mounts)
-    return mount is not None and not is_far(mount.kind)
+    return mount is not None and not is_remote(mount.kind)
 
 
 def device_name(device: int) -> str:

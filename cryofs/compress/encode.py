@@ -20,7 +20,7 @@ from cryofs.formats.record import Blob
 from cryofs.kernels import to_counts
 from cryofs.kernels.from_counts import ExceptionValues
 from cryofs.movies.source import SourceMovie
-from cryofs.storage.checksums import quick_sum
+from cryofs.storage.checksums import xxh3_checksum
 
 # Frames whose row blocks are being encoded, and frames being joined, at most.
 _FRAMES_AHEAD = 2
@@ -114,7 +114,7 @@ def _encode_block(movie: SourceMovie, plan: Plan, block: RowBlock, scratch: Scra
             form = to_counts.divide(values, plan.reference.gain, block.rows, layout.dtype, memory)
         width, step = values.shape[1], layout.rows_per_strip
         strips = [plan.encoder.encode(form.stored[top : top + step]) for top in range(0, len(values), step)]
-        start, sums = block.rows.start * width, list(map(quick_sum, strips))
+        start, sums = block.rows.start * width, list(map(xxh3_checksum, strips))
         return _EncodedBlock(strips, sums, start, form.exceptions, form.beyond, form.lowest, form.highest)
     finally:
         block.done()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cryofs.formats.record import TRAILING_PIECE_BYTES
 from cryofs.formats.tiff_pages import PageLayout
 from cryofs.movies.source import ReadRows, SourceMovie
-from cryofs.storage.checksums import RunningSum
+from cryofs.storage.checksums import RunningChecksum
 
 
 class Scratch(threading.local):
@@ -103,7 +103,7 @@ class OriginalSums:
 
     def __init__(self, of_file: bool = True) -> None:
         self._whole = hashlib.sha256() if of_file else None
-        self._frame = RunningSum()
+        self._frame = RunningChecksum()
         self.frames: list[str] = []
 
     def add(self, piece: bytes) -> None:
@@ -118,7 +118,7 @@ class OriginalSums:
         self._frame.add(raw)
         if last:
             self.frames.append(self._frame.result())
-            self._frame = RunningSum()
+            self._frame = RunningChecksum()
 
     @property
     def sha256(self) -> str | None:

@@ -35,7 +35,7 @@ from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, draft
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import replacing
-from cryofs.storage.checksums import quick_sum
+from cryofs.storage.checksums import xxh3_checksum
 from cryofs.text import as_unicode, percent
 from cryofs.version import VERSION
 
@@ -221,7 +221,7 @@ def _check_frame(
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
     try:
         # a decoder may crash on damaged strips, so these are checked first
-        same = list(map(quick_sum, strips)) == frame.strip_sums
+        same = list(map(xxh3_checksum, strips)) == frame.strip_sums
         encoded = EncodedOriginal(name, decoder, dict(enumerate(strips)), packed, count, near)
         same = same and encoded.original_checksum(workers.scratch.take(decoder.piece_bytes)) == original_sum
     except CryofsError as error:

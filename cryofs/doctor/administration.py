@@ -19,7 +19,7 @@ from cryofs.config.settings import load_settings
 from cryofs.doctor.finding import Finding, ok, problem, run_check, warning
 from cryofs.doctor.machine import users_may_allow_others
 from cryofs.errors import SettingsError, UsageError
-from cryofs.system.mount_table import Mount, is_far, mount_of, mount_table, unescaped
+from cryofs.system.mount_table import Mount, is_remote, mount_of, mount_table, unescaped
 from cryofs.system.resources import ROOT
 
 _TYPES = ("cryofs", "fuse.cryofs")
@@ -119,7 +119,7 @@ def check_fstab_line(line: FstabLine, mounts: list[Mount], root: Path = ROOT) ->
     found += _check_empty(where, line.archive, line.mountpoint, line.options, mounts, root)
     found += _check_values(where, line, root)
     mount = mount_of(Path(line.archive), mounts)
-    if mount and is_far(mount.kind) and not words & {"_netdev", "noauto"}:
+    if mount and is_remote(mount.kind) and not words & {"_netdev", "noauto"}:
         found.append(
             warning(
                 f"{where}: the archive is on {mount.kind}, which may not be mounted yet at this point of the boot",

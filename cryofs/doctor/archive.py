@@ -23,7 +23,7 @@ from cryofs.formats.record import Gain, Record
 from cryofs.movies.eer_gain import defects_of
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage.atomic_file import DRAFT_PREFIX
-from cryofs.system.mount_table import MOUNT_TABLE, is_far, mount_of, mount_table
+from cryofs.system.mount_table import MOUNT_TABLE, is_remote, mount_of, mount_table
 
 FOLDERS = 1000
 FILES_PER_FOLDER = 50
@@ -208,7 +208,7 @@ def check_file_system(archive: Path, table: Path = MOUNT_TABLE) -> Finding:
     """Report the file system of the archive, and whether small reads are slow on it."""
     mount = mount_of(Path(os.path.realpath(archive)), mount_table(table))
     kind = mount.kind if mount else "unknown"
-    if is_far(kind):
+    if is_remote(kind):
         return ok(
             f"{archive}: on {kind}, where small reads are slow, so the first listing may be slow",
             "keep the index of mounts (~/.cache/cryofs), and mount with a large --cache-size",

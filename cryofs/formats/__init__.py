@@ -1,1 +1,1 @@
-"""The bytes of one format each, no policy: MRC, TIFF and its codecs, the record, STAR and list files."""
+"""File formats, without policy: MRC, TIFF, EER, the record of an archived movie, STAR and list files."""

@@ -1,4 +1,4 @@
-"""Names in an archive: how an archived movie, a gain reference and a draft are called. A listing needs no more."""
+"""Names of archived movies, gain references and drafts. A directory listing needs nothing else."""
 
 import re
 
@@ -9,19 +9,19 @@ MOVIE_SUFFIXES = (".mrc", ".mrcs")
 EER_SUFFIX = ".eer"
 TIFF_SUFFIXES = (SUFFIX, ".tiff")
 GAIN_REFERENCE = "gain-reference.mrc"
-# An ordinary file, shown by mounts: fractions are counts, which a program has to multiply with it.
+# An ordinary file that mounts show: EER fractions are counts, which programs multiply with this reference.
 EER_GAIN_REFERENCE = "gain-reference-eer.mrc"
 
 _GAIN_PATTERN = re.compile(r"gain-reference(-[0-9a-f]{8})?\.mrc")
 
 
 def is_own_name(name: str) -> bool:
-    """Return True if a file or folder of this name belongs to cryofs; mounts hide it everywhere but in `@archive`."""
+    """Return True if a file or folder of this name belongs to cryofs; mounts show it only in `@archive`."""
     return name.startswith(OWN_PREFIX)
 
 
 def is_dot_name(name: str) -> bool:
-    """Return True if a name begins with a dot: a plain file, whatever its suffix (`._x.mrc` of macOS, drafts)."""
+    """Return True if a name begins with a dot: always a plain file (`._x.mrc` of macOS, drafts)."""
     return name.startswith(".")
 
 
@@ -41,24 +41,24 @@ def is_tiff_name(name: str) -> bool:
 
 
 def archived_name(name: str) -> str:
-    """Name of the file that holds a movie: X.mrc -> X.mrc.tif."""
+    """Return the name of the archived movie: X.mrc -> X.mrc.tif."""
     return name + SUFFIX
 
 
 def original_name(name: str) -> str | None:
-    """Name of the movie that a file of this name would hold, None if it is not the name of an archived movie."""
+    """Return the original name of an archived movie, or None if `name` is not the name of an archived movie."""
     stem = name.removesuffix(SUFFIX)
     return stem if stem != name and is_movie_name(stem) else None
 
 
 def fractions_name(eer_name: str) -> str:
-    """Name of the movie of fractions that an EER file is shown as: X.eer -> X.mrc, X.mrc.eer -> X.mrc."""
+    """Return the name of the MRC movie that mounts show for an EER file: X.eer -> X.mrc, X.mrc.eer -> X.mrc."""
     stem = eer_name.removesuffix(EER_SUFFIX)
     return stem if stem.endswith(MOVIE_SUFFIXES) else stem + MOVIE_SUFFIXES[0]
 
 
 def eer_names(movie_name: str) -> list[str]:
-    """Names that an EER file shown as this movie may have, the likelier first."""
+    """Return the possible names of the EER file that is shown as `movie_name`, the most likely first."""
     if not is_movie_name(movie_name):
         return []
     names = [movie_name.removesuffix(MOVIE_SUFFIXES[0]) + EER_SUFFIX, movie_name + EER_SUFFIX]
@@ -66,7 +66,7 @@ def eer_names(movie_name: str) -> list[str]:
 
 
 def foreign_name(tiff_name: str) -> str | None:
-    """Name of the MRC movie that a TIFF of another program is shown as: X.tif -> X.mrc, X.mrc.tif -> X.mrc."""
+    """Return the name of the MRC movie that mounts show for a TIFF movie: X.tif -> X.mrc, X.mrc.tif -> X.mrc."""
     if not is_tiff_name(tiff_name):
         return None
     suffix = next(suffix for suffix in TIFF_SUFFIXES if tiff_name.endswith(suffix))
@@ -75,7 +75,7 @@ def foreign_name(tiff_name: str) -> str | None:
 
 
 def foreign_names(movie_name: str) -> list[str]:
-    """Names that a TIFF of another program shown as this movie may have, the likelier first."""
+    """Return the possible names of the TIFF movie that is shown as `movie_name`, the most likely first."""
     if not is_movie_name(movie_name):
         return []
     stems = (movie_name.removesuffix(MOVIE_SUFFIXES[0]), movie_name)
@@ -84,15 +84,15 @@ def foreign_names(movie_name: str) -> list[str]:
 
 
 def is_reference_name(name: str) -> bool:
-    """Whether a file of this name in an archive is one of the archive's own gain references."""
+    """Return True if a file of this name is a gain reference of the archive."""
     return _GAIN_PATTERN.fullmatch(name) is not None
 
 
 def later_reference_name(sha256: str) -> str:
-    """Name of a further gain reference beside the first."""
+    """Return the name of an additional gain reference of the archive."""
     return f"gain-reference-{sha256[:8]}.mrc"
 
 
 def later_eer_reference_name(sha256: str) -> str:
-    """Name of a further gain reference of EER movies."""
+    """Return the name of an additional gain reference for EER movies."""
     return f"gain-reference-eer-{sha256[:8]}.mrc"

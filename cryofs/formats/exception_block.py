@@ -1,8 +1,8 @@
-"""Exceptions as bytes: which values of a frame the counts do not give back, and what they are.
+"""Byte format of exceptions, the values of a frame that counts do not reproduce.
 
-Layout before deflating, all little-endian and with the bytes of equal weight together, which deflates better: for the
-far exceptions n gaps between positions (uint32), then n values as the bits of the original type; then for the near ones
-m gaps and m steps (int8).
+Layout before deflate, little-endian, with bytes of equal significance grouped, which compresses better: n gaps between
+the positions of far exceptions (uint32), their n values as bits of the original type, then m gaps and m steps (int8) of
+near exceptions.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ def pack(
     originals : ndarray of unsigned integers
         Bits of the original values at `positions`.
     steps : ndarray of int8
-        By how many steps of the last bit values miss at `near`.
+        Differences at `near`, in steps of the last bit.
     """
     far = _gaps(positions) + _bytes_apart(originals.astype(originals.dtype.newbyteorder("<")))
     return far + _gaps(near) + steps.tobytes()
@@ -36,10 +36,10 @@ def pack(
 def unpack(
     data: bytes, far: int, near: int, dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64], NDArray[np.int8]]:
-    """Positions, original bits (of unsigned type `dtype`), near positions and steps, the inverse of `pack`."""
+    """Return positions, original bits (of unsigned type `dtype`), near positions and steps; the inverse of `pack`."""
     sizes = _part_bytes(far, near, dtype.itemsize)
     if len(data) != sum(sizes):
-        raise DamagedError(f"{len(data)} bytes cannot be {far} far and {near} near exceptions")
+        raise DamagedError(f"invalid size of {far} far and {near} near exceptions ({len(data)} bytes)")
     ends = np.cumsum(sizes).tolist()
     parts = [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
     originals = _bytes_together(parts[1], dtype.newbyteorder("<")).astype(dtype)
@@ -47,7 +47,7 @@ def unpack(
 
 
 def packed_bytes(far: int, near: int, itemsize: int) -> int:
-    """Bytes of so many exceptions, whose values have so many bytes each."""
+    """Return the packed size in bytes of exceptions whose values have `itemsize` bytes."""
     return sum(_part_bytes(far, near, itemsize))
 
 

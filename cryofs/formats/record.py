@@ -1,12 +1,12 @@
-"""The record: what an archived movie remembers of its original, after the last TIFF page of the same file.
+"""The record: metadata of the original file, stored after the last TIFF page of an archived movie.
 
 Layout of the end of the file::
 
     TIFF | blobs | record | footer
 
-The record is deflated JSON. The footer is the last 48 bytes, so that one read at the end of a file finds everything:
-magic (8 bytes), version and zero (uint32 each), offset and length of the record (uint64 each), its XXH3-128; all
-little-endian. No TIFF tag refers to any of it, so TIFF readers see no unknown tag.
+The record is deflated JSON. The footer is the last 48 bytes, so that one read at the end of a file locates everything:
+magic (8 bytes), version and zero (uint32 each), offset and length of the record (uint64 each), XXH3-128 of the record;
+all little-endian. No TIFF tag refers to it, so TIFF readers do not encounter unknown tags.
 """
 
 import struct
@@ -20,7 +20,7 @@ from cryofs.codecs.codec import Compression
 from cryofs.codecs.predictor import Predictor
 from cryofs.errors import DamagedError
 from cryofs.storage.byte_source import ByteSource, missing_bytes
-from cryofs.storage.checksums import quick_sum
+from cryofs.storage.checksums import xxh3_checksum
 
 # The version that is written. Records of all versions from 1 on are read.
 VERSION = 2
@@ -31,24 +31,24 @@ MARK = "archived by cryofs; record at the end of this file"
 
 _FOOTER = struct.Struct("<8sIIQQ16s")
 HEAD_BYTES = 4096
-# Size of the pieces in which the bytes after the last frame are stored; none is longer.
+# Largest piece in which the bytes after the last frame are stored.
 TRAILING_PIECE_BYTES = 16 << 20
-# Characters of a record for each byte of the file, at most: every strip and frame takes space in the TIFF directories,
-# too.
+# Largest number of characters of a record per byte of the file. Each strip and frame in a record also takes bytes in
+# the TIFF directories.
 _MOST_TEXT = 16
-# Characters of any record, at most, because a file may be sparse: enough for four million strips.
+# Largest record of any file, enough for four million strips; needed because a file may be sparse.
 _MAX_TEXT_BYTES = 256 << 20
-# Bytes that deflate adds to an incompressible blob, at most, besides its size.
+# A stored blob has at most twice its original size plus this many bytes.
 _BLOB_OVERHEAD = 1024
 
 
-# A number of bytes or items in a file, and permission bits.
+# Valid ranges of sizes and of permission bits.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 
 
 class Blob(msgspec.Struct, frozen=True):
-    """Deflated bytes in the file: where, how many stored, how many original, and the XXH3-128 of the original ones."""
+    """Deflated bytes in the file: offset, stored size, original size, and XXH3-128 of the original bytes."""
 
     offset: Count
     stored: Count
@@ -57,7 +57,7 @@ class Blob(msgspec.Struct, frozen=True):
 
 
 class FrameExceptions(msgspec.Struct, frozen=True):
-    """How many values of a frame are exceptions, how many of these are near, and where they are stored."""
+    """Exceptions of a frame: their number, how many of them are near, and the blob that contains them."""
 
     count: Count
     blob: Blob
@@ -65,7 +65,7 @@ class FrameExceptions(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """A frame: XXH3-128 of its original bytes, its strips in the file and the XXH3-128 of each, its exceptions."""
+    """A frame: XXH3-128 of its original bytes, location and XXH3-128 of each strip, exceptions."""
 
     sum: str
     offsets: list[Count]
@@ -89,13 +89,13 @@ class FrameVersion1(Frame, frozen=True):
 
 
 class Original(msgspec.Struct, frozen=True):
-    """The original file; times in nanoseconds, mode as in stat (permission bits).
+    """The original file. Times are in nanoseconds; mode contains the permission bits of stat.
 
     Attributes
     ----------
     sha256 : str or None
-        None for fractions of EER movies and adopted TIFF movies, as there was no such file; their header and frames
-        have sums of their own.
+        None for EER fractions and adopted TIFF movies, because no such file existed. Their header and frames have
+        separate checksums.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Original(msgspec.Struct, frozen=True):
 
 
 class Gain(msgspec.Struct, frozen=True):
-    """The gain reference that the counts are to be multiplied with, by content; name and arithmetic are hints."""
+    """The gain reference of the counts, identified by its SHA-256; name and arithmetic are hints."""
 
     sha256: str
     name: str
@@ -115,14 +115,14 @@ class Gain(msgspec.Struct, frozen=True):
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """The EER file that a movie of fractions was rendered from, and how.
+    """The EER file from which a movie of fractions was rendered, and the options.
 
     Attributes
     ----------
     frames : int
-        Frames as the camera took them.
+        Number of camera frames.
     damaged_frames : list of int
-        Those that were left out.
+        Camera frames excluded as damaged.
     """
 
     name: str
@@ -135,12 +135,12 @@ class Rendered(msgspec.Struct, frozen=True):
 
 
 class Adopted(msgspec.Struct, frozen=True):
-    """The TIFF file of another program that got this record: the first bytes of the file, and the SHA-256 of these.
+    """The adopted TIFF file of another program: size and SHA-256 of the bytes before this record.
 
     Attributes
     ----------
     gain : Gain or None
-        The gain reference that lay nearest. It is not applied; its loss is noticed.
+        The gain reference nearest to the movie in the folder tree. It is not applied, but its absence is reported.
     """
 
     name: str
@@ -150,14 +150,14 @@ class Adopted(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Everything needed to give back the original file, besides pixels and gain reference.
+    """Everything needed to restore the original file, except pixels and gain reference.
 
     Attributes
     ----------
     header : Blob
         All bytes before the first frame.
     trailing : list of Blob
-        All bytes behind the last one, in pieces.
+        All bytes after the last frame, in pieces.
     shape : tuple
         Frames, rows, columns.
     mrc_mode : int
@@ -167,13 +167,13 @@ class Record(msgspec.Struct, frozen=True):
     stored_dtype : str
         Type of the TIFF pixels.
     gain : Gain or None
-        None: the pixels are the values themselves.
+        None if the pixels are the values.
     coder : str
-        The encoder of the strips; reading does not depend on it.
+        Name of the encoder of the strips; not needed for reading.
     rendered : Rendered or None
-        Where the original is no file, but made from an EER file.
+        Set if the movie was rendered from an EER file.
     adopted : Adopted or None
-        Where the original is no file, but made from the TIFF of another program that this file begins with.
+        Set if the movie is the TIFF of another program, with this record appended.
     """
 
     original: Original
@@ -196,13 +196,13 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def source_bytes(self) -> int:
-        """Size of the file that was archived: the original, the EER file that it was rendered from, or the TIFF."""
+        """Size of the source file: the original MRC, the rendered EER or the adopted TIFF file."""
         source = self.rendered or self.adopted or self.original
         return source.bytes
 
     @property
     def needed_gain(self) -> Gain | None:
-        """The gain reference without which the movie cannot be used."""
+        """Gain reference required to use the movie, or None."""
         return self.adopted.gain if self.adopted else self.gain
 
 
@@ -218,32 +218,35 @@ _RECORD_TYPES: dict[int, type[Record]] = {1: RecordVersion1, VERSION: Record}
 def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
     """Deflate `data`; the caller sets the offset of the blob."""
     stored = bytes(zlib_ng.compress(data))
-    return Blob(0, len(stored), len(data), quick_sum(data)), stored
+    return Blob(0, len(stored), len(data), xxh3_checksum(data)), stored
 
 
 def deflated_size(data: bytes) -> int:
-    """Return the stored size of a blob."""
+    """Return the stored size of a blob of `data`."""
     return len(zlib_ng.compress(data))
 
 
 def inflate(stored: bytes) -> bytes:
-    """Return the bytes of a stored blob that is in memory."""
+    """Return the original bytes of a stored blob."""
     return bytes(zlib_ng.decompress(stored))
 
 
 def read_blob(source: ByteSource, blob: Blob) -> bytes:
-    """Read the bytes of a blob.
+    """Return the original bytes of a blob in a file.
 
     Raises
     ------
     DamagedError
-        They are missing, or do not match their checksum.
+        If they are missing, or do not match their checksum.
     """
     name = source.name
     if blob.offset + blob.stored > source.size:
-        raise DamagedError(f"{name}: a part of its record lies beyond its end; restore it from a backup")
+        raise DamagedError(f"{name}: a part of its record lies beyond the end of the file; restore it from a backup")
     if blob.stored > 2 * blob.size + _BLOB_OVERHEAD:
-        raise DamagedError(f"{name}: a part of its record is longer than it can be; restore it from a backup")
+        raise DamagedError(
+            f"{name}: invalid size of a part of its record (expected at most {2 * blob.size + _BLOB_OVERHEAD} bytes, "
+            f"got {blob.stored}); restore it from a backup"
+        )
     try:
         stored = source.read(blob.stored, blob.offset)
         if len(stored) < blob.stored:
@@ -252,25 +255,25 @@ def read_blob(source: ByteSource, blob: Blob) -> bytes:
         data = zlib.decompressobj().decompress(stored, blob.size + 1)
     except zlib.error as error:
         raise DamagedError(f"{name}: a part of its record is damaged ({error}); restore it from a backup") from error
-    if len(data) != blob.size or quick_sum(data) != blob.sum:
-        raise DamagedError(f"{name}: a part of its record is damaged; restore it from a backup")
+    if len(data) != blob.size or xxh3_checksum(data) != blob.sum:
+        raise DamagedError(f"{name}: checksum mismatch in a part of its record; restore it from a backup")
     return data
 
 
 def encode_record(record: Record, offset: int) -> bytes:
-    """Return record and footer, to be stored at `offset`, the end of the file."""
+    """Return record and footer, to be written at `offset`, the end of the file."""
     body = zlib.compress(msgspec.json.encode(record))
-    digest = bytes.fromhex(quick_sum(body))
+    digest = bytes.fromhex(xxh3_checksum(body))
     return body + _FOOTER.pack(MAGIC, VERSION, 0, offset, len(body), digest)
 
 
 def is_archived(source: ByteSource) -> bool:
-    """Return True if cryofs wrote this file, even if it has been damaged.
+    """Return True if cryofs wrote this file, even if it is damaged now.
 
     Raises
     ------
     DamagedError
-        The file ends before its size, so this is unknown.
+        If the file is shorter than its size, which leaves the answer unknown.
     """
     size, name = source.size, source.name
     if size >= _FOOTER.size:
@@ -288,24 +291,24 @@ def read_record(source: ByteSource) -> Record:
     Raises
     ------
     DamagedError
-        The file is truncated or changed, or a newer cryofs wrote it.
+        If the file is truncated or changed, or a newer cryofs wrote it.
     """
     size, name = source.size, source.name
     footer = source.read(_FOOTER.size, max(size - _FOOTER.size, 0))
     if len(footer) < _FOOTER.size or not footer.startswith(MAGIC):
         raise DamagedError(
-            f"{name}: its end is missing, the file is truncated or overwritten; restore it from a backup"
+            f"{name}: record missing at the end of the file, truncated or overwritten; restore it from a backup"
         )
     _, version, zero, offset, length, digest = _FOOTER.unpack(footer)
     if version not in _RECORD_TYPES:
         raise DamagedError(
-            f"{name}: its record has version {version}, this cryofs reads versions up to {VERSION}; use a newer cryofs"
+            f"{name}: unsupported version of its record (expected 1 to {VERSION}, got {version}); use a newer cryofs"
         )
     if zero or length > min(size, _MAX_TEXT_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: its footer is damaged; restore it from a backup")
     body = source.read_exactly(length, offset, f"{name}, its record")
-    if quick_sum(body) != digest.hex():
-        raise DamagedError(f"{name}: its record is damaged; restore it from a backup")
+    if xxh3_checksum(body) != digest.hex():
+        raise DamagedError(f"{name}: checksum mismatch in its record; restore it from a backup")
     try:
         text = zlib.decompressobj().decompress(body, min(_MOST_TEXT * size, _MAX_TEXT_BYTES))
         return msgspec.json.decode(text, type=_RECORD_TYPES[version])

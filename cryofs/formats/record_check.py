@@ -1,4 +1,4 @@
-"""Whether what a record claims of its movie can be true."""
+"""Consistency checks of a record."""
 
 import numpy as np
 
@@ -11,12 +11,12 @@ from cryofs.formats.tiff_pages import PageLayout
 
 
 def layout_of(record: Record, name: str) -> Layout:
-    """Layout of the original.
+    """Return the layout of the original file.
 
     Raises
     ------
     DamagedError
-        What the record says does not add up.
+        If the record is inconsistent or has invalid fields.
     """
     frames, ny, nx = record.shape
     if (
@@ -24,27 +24,30 @@ def layout_of(record: Record, name: str) -> Layout:
         or min(*record.shape, record.rows_per_strip) < 1
         or frames != len(record.frames)
     ):
-        raise DamagedError(f"{name}: its record contradicts itself; restore it from a backup")
+        raise DamagedError(f"{name}: invalid record: shape, mode and frames disagree; restore it from a backup")
     header = MrcHeader(bytes(0), record.byte_order, nx, ny, frames, record.mrc_mode)
     layout = Layout(record.header.size, frames, header.frame_bytes, record.original.bytes)
     if layout.data_end + sum(blob.size for blob in record.trailing) != layout.total_bytes:
-        raise DamagedError(f"{name}: the sizes in its record do not add up; restore it from a backup")
-    if claim := _absurd_claim(record, header):
-        raise DamagedError(f"{name}: its record claims {claim}, which is absurd; restore it from a backup")
+        raise DamagedError(
+            f"{name}: invalid record: header, frames and trailing bytes do not sum to the original size; "
+            "restore it from a backup"
+        )
+    if field := _invalid_field(record, header):
+        raise DamagedError(f"{name}: invalid record: {field}; restore it from a backup")
     return layout
 
 
-def _absurd_claim(record: Record, header: MrcHeader) -> str | None:
-    """What no writer writes, and a reader would take memory for."""
+def _invalid_field(record: Record, header: MrcHeader) -> str | None:
+    """Return the first field that no writer produces and that would make a reader allocate memory, or None."""
     if not 0 <= record.header.size - mrc.MAIN_HEADER_BYTES <= mrc.MAX_EXTENDED_HEADER_BYTES:
         return f"a header of {record.header.size} bytes"
     if record.source_bytes < 1 or (record.adopted and record.adopted.bytes > record.header.offset):
-        return f"to be made from a file of {record.source_bytes} bytes"
+        return f"a source file of {record.source_bytes} bytes"
     if record.adopted and (record.header.size > mrc.MAIN_HEADER_BYTES or record.trailing):
-        return "more around the frames of a TIFF than a header"
+        return "an adopted TIFF with an extended header or trailing bytes"
     if (longest := max((blob.size for blob in record.trailing), default=0)) > TRAILING_PIECE_BYTES:
         return f"a piece of trailing bytes of {longest} bytes"
-    # pixels are at most twice as wide as values: those of 4-bit values, and float32 for float16
+    # stored pixels are at most twice as wide as values: uint8 for 4-bit values, float32 for float16
     if max(header.frame_bytes, page_layout_of(record).page_bytes // 2) > mrc.MAX_FRAME_BYTES:
         return f"frames of {header.ny} x {header.nx}"
     for number, frame in enumerate(record.frames):

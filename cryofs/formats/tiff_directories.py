@@ -1,7 +1,7 @@
-"""The directories of a TIFF file, one an image, each with the place of the next one.
+"""Read the image directories of a TIFF file, each of which has the offset of the next.
 
-They are followed by code of our own, because a chain that is cut or leads in a circle must not pass for a shorter
-movie. Nothing is trusted beyond the file.
+This module does not use tifffile, because a truncated or circular chain must be an error, not a shorter movie. All
+offsets are checked against the size of the file.
 """
 
 import struct
@@ -15,12 +15,12 @@ from cryofs.storage.byte_source import ByteSource
 
 MAGICS = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+")
 
-# An hour of the fastest camera; more are no movie, and only cost time.
+# Frames of the fastest camera in an hour; bounds the time spent on a damaged file.
 MAX_IMAGES = 1 << 20
 # More rows than any camera has.
 MAX_VALUES = 1 << 16
 _MAX_ENTRIES = 4096
-# enough for the directory of a frame; longer ones are read again
+# enough for the directory of a frame; longer directories take a second read
 _DIRECTORY_BYTES = 512
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _BYTE_TYPES = (1, 2, 6, 7)
@@ -28,19 +28,19 @@ _RATIONAL = 5
 
 
 class BrokenError(Exception):
-    """What is wrong with a container."""
+    """Damage of a TIFF or EER container, without the name of the file."""
 
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory: of each tag type, number of values, and the eight (or four) bytes of its value field.
+    """A directory: for each tag its type, number of values, and the eight (or four) bytes of its value field.
 
     Attributes
     ----------
     next : int
-        Place of the next directory, 0 behind the last one.
+        Offset of the next directory, 0 after the last.
     size : int
-        Bytes of the directory.
+        Size of the directory in bytes.
     """
 
     entries: dict[int, tuple[int, int, bytes]]
@@ -54,7 +54,7 @@ class TiffDirectories:
     Parameters
     ----------
     head : bytes
-        Its first four bytes, one of `MAGICS`.
+        First four bytes of the file, one of `MAGICS`.
     """
 
     def __init__(self, source: ByteSource, head: bytes):
@@ -69,31 +69,31 @@ class TiffDirectories:
         self._first_link = 8 if big else 4
 
     def __iter__(self) -> Iterator[Directory]:
-        """All directories, in order; BrokenError where the chain is."""
+        """Yield all directories in order. Raises BrokenError if the chain is damaged."""
         (place,) = self._link.unpack(self._read(self._first_link, self._link.size))
         seen: set[int] = set()
         taken = 0
         while place:
             if place in seen:
-                raise BrokenError(f"its image directories lead in a circle (byte {place})")
+                raise BrokenError(f"circular chain of image directories (byte {place})")
             if len(seen) > MAX_IMAGES:
-                raise BrokenError(f"it claims more than {MAX_IMAGES} images, which is absurd")
+                raise BrokenError(f"more than {MAX_IMAGES} images")
             seen.add(place)
             directory = self._directory(place)
-            # those that overlap would keep a reader busy for hours
+            # overlapping directories could keep a reader busy for hours
             taken += directory.size
             if taken > self._size:
-                raise BrokenError("its image directories take more bytes than it has")
+                raise BrokenError("its image directories are larger than the file")
             yield directory
             place = directory.next
 
     def _directory(self, place: int) -> Directory:
         data = self._source.read(_DIRECTORY_BYTES, place) if place < self._size else b""
         if len(data) < self._count.size:
-            raise BrokenError(f"an image directory lies beyond its end (byte {place} of {self._size}), it is truncated")
+            raise BrokenError(f"truncated, an image directory lies beyond its end (byte {place} of {self._size})")
         (count,) = self._count.unpack_from(data)
         if count > _MAX_ENTRIES:
-            raise BrokenError(f"an image directory of {count} entries (byte {place}) is absurd")
+            raise BrokenError(f"invalid image directory at byte {place} (at most {_MAX_ENTRIES} entries, got {count})")
         end = self._count.size + count * self._entry.size
         if len(data) < end + self._link.size:
             data = self._read(place, end + self._link.size)
@@ -104,40 +104,40 @@ class TiffDirectories:
         return Directory(entries, self._link.unpack_from(data, end)[0], end + self._link.size)
 
     def one(self, directory: Directory, tag: int) -> int:
-        """The one whole number of a tag."""
+        """Return the single integer of a tag."""
         letter, count, value = self._integers(directory, tag)
         if count != 1:
-            raise BrokenError(f"tag {tag} of an image has {count} values")
+            raise BrokenError(f"invalid tag {tag} of an image (expected 1 value, got {count})")
         number: int = struct.unpack_from(letter, value)[0]
         return number
 
     def integers(self, directory: Directory, tag: int) -> NDArray[np.uint64]:
-        """The whole numbers of a tag."""
+        """Return the integers of a tag."""
         letter, count, value = self._integers(directory, tag)
         return np.frombuffer(value, letter, count).astype(np.uint64)
 
     def _integers(self, directory: Directory, tag: int) -> tuple[str, int, bytes]:
-        """Type, number and bytes of the whole numbers of a tag."""
+        """Return type, number and bytes of the integers of a tag."""
         if tag not in directory.entries:
-            raise BrokenError(f"an image lacks the tag {tag}")
+            raise BrokenError(f"missing tag {tag} of an image")
         kind, count, value = directory.entries[tag]
         if kind not in _INTEGER_TYPES:
-            raise BrokenError(f"tag {tag} of an image is of type {kind}, not whole numbers")
+            raise BrokenError(f"invalid tag {tag} of an image (expected integers, got type {kind})")
         if count > MAX_VALUES:
-            raise BrokenError(f"tag {tag} of an image has {count} values, which is absurd")
+            raise BrokenError(f"invalid tag {tag} of an image (at most {MAX_VALUES} values, got {count})")
         letter = self._order + _INTEGER_TYPES[kind]
         need = struct.calcsize(letter) * count
         return letter, count, value if need <= len(value) else self._outside(value, need, tag)
 
     def text(self, directory: Directory, tag: int, most: int) -> bytes:
-        """The bytes of a tag, none where they are more than `most`."""
+        """Return the bytes of a tag, empty if there are more than `most`."""
         kind, count, value = directory.entries[tag]
         if kind not in _BYTE_TYPES or count > most:
             return b""
         return value[:count] if count <= len(value) else self._outside(value, count, tag)
 
     def rational(self, directory: Directory, tag: int) -> float | None:
-        """The quotient of a tag, None where there is none."""
+        """Return the value of a rational tag, or None if it is missing or invalid."""
         kind, count, value = directory.entries.get(tag, (0, 0, b""))
         if kind != _RATIONAL or count != 1:
             return None
@@ -153,17 +153,17 @@ class TiffDirectories:
     def _read(self, place: int, count: int) -> bytes:
         data = self._source.read(count, place)
         if len(data) < count:
-            raise BrokenError(f"it ends at byte {place + len(data)} within an image directory, it is truncated")
+            raise BrokenError(f"truncated, it ends at byte {place + len(data)} within an image directory")
         return data
 
 
 def check_strip_count(strips: int, images: int, size: int) -> None:
-    """Refuse more strips than a file of this size could list: lists that images share would take much memory."""
-    # strips of their own are listed by four bytes at least, but for those of images of one strip
+    """Raise BrokenError for more strips than a file of this size can list; shared lists would take much memory."""
+    # a list takes at least four bytes per strip; an image of one strip has no list
     if strips > size // 4 + images:
-        raise BrokenError("it claims more strips than it could list")
+        raise BrokenError(f"more strips than a file of its size can list (at most {size // 4 + images}, got {strips})")
 
 
 def strips_inside(offsets: NDArray[np.uint64], byte_counts: NDArray[np.uint64], size: int) -> NDArray[np.bool_]:
-    """Which strips lie in a file of this size; their ends may exceed what an integer holds."""
+    """Return which strips lie within a file of this size, without integer overflow."""
     return (byte_counts <= size) & (offsets <= size - np.minimum(byte_counts, size))

@@ -1,6 +1,6 @@
-"""Multi-page TIFF movies: pages written from encoded strips, and the index of a file's pages.
+"""Multi-page TIFF movies: write pages from encoded strips, and index the pages of a file. Decodes no pixels.
 
-A TIFF shows its rows from the top, an MRC from the bottom: page rows are frame rows reversed. Nothing here decodes.
+TIFF stores rows from the top, MRC from the bottom, so page rows are frame rows in reverse order.
 """
 
 import io
@@ -20,11 +20,11 @@ from cryofs.codecs.codec import Codec
 from cryofs.codecs.registry import tags_of
 from cryofs.errors import DamagedError, FormatError
 
-# Its remarks on damaged files are lines on the terminal; what matters of them is in the errors.
+# tifffile logs warnings about damaged files to the terminal; errors already report them.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 CLASSIC_LIMIT = 1 << 32
 ANGSTROM_PER_CM = 1e8
-# Resolutions are stored as a quotient of two uint32; a movie with smaller pixels (below 0.024 A) has none.
+# Resolutions are stored as a quotient of two uint32; movies with smaller pixels (below 0.024 A) have no resolution tag.
 _MAX_RATIONAL = 2**32 - 1
 WORK_ROWS = 256
 # Frames of fewer row blocks are decoded whole.
@@ -35,7 +35,7 @@ _STRIP_OVERHEAD = 1024
 
 @dataclass(frozen=True)
 class PageLayout:
-    """What all pages of a movie share: shape (ny, nx), pixel type, codec, rows a strip, angstrom per pixel."""
+    """Layout of all pages of a movie: shape (ny, nx), pixel type, codec, rows per strip, angstrom per pixel."""
 
     ny: int
     nx: int
@@ -46,26 +46,26 @@ class PageLayout:
 
     @property
     def strips(self) -> int:
-        """Strips of a page."""
+        """Number of strips per page."""
         return -(-self.ny // self.rows_per_strip)
 
     @property
     def page_bytes(self) -> int:
-        """Bytes of the pixels of a page."""
+        """Bytes of the decoded pixels of a page."""
         return self.ny * self.nx * self.dtype.itemsize
 
     @property
     def most_stored_bytes(self) -> int:
-        """Bytes that the strips of a page take, encoded, at most: LZW makes them longer by half where it is bad."""
+        """Upper limit of the encoded size of a page; LZW expands incompressible strips by up to half."""
         return 2 * self.page_bytes + _STRIP_OVERHEAD * self.strips
 
     def strip_groups(self) -> list[range]:
-        """Numbers of the strips, divided into pieces of work of about 256 rows."""
+        """Return the strip numbers of a page in groups of about 256 rows, the unit of work."""
         size = self._strips_of_group
         return [range(first, min(first + size, self.strips)) for first in range(0, self.strips, size)]
 
     def strip_group_at(self, row: int) -> range:
-        """The one of these pieces that holds a frame row."""
+        """Return the strip group that contains a frame row."""
         number = (self.ny - 1 - row) // self.rows_per_strip
         first = number - number % self._strips_of_group
         return range(first, min(first + self._strips_of_group, self.strips))
@@ -93,25 +93,25 @@ class PageLayout:
         return max(1, WORK_ROWS // self.rows_per_strip)
 
     def frame_rows(self, strips: range) -> slice:
-        """Frame rows that neighbouring strips hold; the first strip holds the last rows."""
+        """Return the frame rows of consecutive strips; the first strip contains the last rows."""
         last = self.ny - strips.start * self.rows_per_strip
         return slice(max(self.ny - strips.stop * self.rows_per_strip, 0), last)
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """Where the strips of a page lie in the file; arrays, because a page may have thousands."""
+    """Location of the strips of a page in the file, as arrays, because a page may have thousands of strips."""
 
     offsets: NDArray[np.uint64]
     byte_counts: NDArray[np.uint64]
 
     def lists(self) -> tuple[list[int], list[int]]:
-        """Offsets and sizes as numbers that records hold."""
+        """Return offsets and sizes as lists, as stored in records."""
         return self.offsets.tolist(), self.byte_counts.tolist()
 
 
 class TiffMovieWriter:
-    """Writes a movie page by page into an open file, which it does not close."""
+    """Write a movie page by page to an open file, without closing it."""
 
     def __init__(self, file: io.BufferedRandom, layout: PageLayout, *, big: bool, description: str, software: str):
         self._file = file
@@ -121,7 +121,7 @@ class TiffMovieWriter:
         self._software = software
 
     def write_page(self, strips: Sequence[bytes]) -> int:
-        """Append a page, its strips encoded already; return the offset of the first, the others follow."""
+        """Append a page of encoded strips; return the offset of the first strip, which the others follow."""
         layout = self._layout
         resolution = None
         if layout.pixel_size is not None and layout.pixel_size * _MAX_RATIONAL > ANGSTROM_PER_CM:
@@ -142,7 +142,7 @@ class TiffMovieWriter:
             software=self._software if self._description else False,
         )
         self._description = None
-        # the strips are the last that is written of a page
+        # tifffile writes the strips after everything else of a page
         return self._file.tell() - sum(map(len, strips))
 
     def __enter__(self) -> Self:
@@ -155,17 +155,17 @@ class TiffMovieWriter:
 
 
 def read_pages(path: Path, layout: PageLayout, frames: int) -> list[Page]:
-    """Index of the pages of a movie that `TiffMovieWriter` wrote with this layout.
+    """Index the pages of a movie that `TiffMovieWriter` wrote with this layout.
 
     Raises
     ------
     DamagedError
-        No TIFF, a page of another layout, or another number of pages.
+        If the file is not a TIFF, a page has another layout, or the number of pages differs.
     """
     pages = []
     try:
         with tifffile.TiffFile(path) as tiff:
-            # one more tells that there are too many; tifffile follows directories that lead in a circle for ever
+            # one page more than expected reveals extra pages; tifffile would follow a circular chain forever
             for number, page in enumerate(itertools.islice(tiff.pages, frames + 1)):
                 _check_page(path, number, page, layout)
                 pages.append(Page(np.array(page.dataoffsets, np.uint64), np.array(page.databytecounts, np.uint64)))
@@ -175,26 +175,30 @@ def read_pages(path: Path, layout: PageLayout, frames: int) -> list[Page]:
         raise DamagedError(f"{path}: its TIFF pages are damaged ({error}); restore it from a backup") from error
     if len(pages) != frames:
         count = "more" if len(pages) > frames else str(len(pages))
-        raise DamagedError(f"{path}: {count} TIFF pages instead of {frames}; restore it from a backup")
+        raise DamagedError(
+            f"{path}: wrong number of TIFF pages (expected {frames}, got {count}); restore it from a backup"
+        )
     return pages
 
 
 def read_image(path: Path) -> NDArray[np.float32]:
-    """First image of any TIFF file, shape (ny, nx), its rows in the order of the file.
+    """Return the first image of any TIFF file, shape (ny, nx), rows in file order.
 
     Raises
     ------
     FormatError
-        No TIFF file, or no image of one value a pixel.
+        If the file is not a TIFF, or the image does not have one value per pixel.
     """
     try:
         with tifffile.TiffFile(path) as tiff:
             values = tiff.pages[0].asarray()
     except Exception as error:
-        raise FormatError(f"no readable TIFF image ({error})") from error
+        raise FormatError(f"not a readable TIFF image ({error})") from error
     if values.ndim != 2 or values.dtype.kind not in "uif":
-        raise FormatError(f"an image of shape {values.shape} and type {values.dtype} is no gain reference")
-    # what is too large becomes infinite
+        raise FormatError(
+            f"not a valid gain reference (expected one number per pixel, got shape {values.shape}, type {values.dtype})"
+        )
+    # values too large for float32 become infinite
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values, np.float32)
 
@@ -205,5 +209,6 @@ def _check_page(path: Path, number: int, page: Any, layout: PageLayout) -> None:
     wanted = (layout.ny, layout.nx, layout.dtype, *tags_of(layout.codec), layout.rows_per_strip)
     if found != wanted:
         raise DamagedError(
-            f"{path}, frame {number}: the TIFF page has another layout than recorded ({str(found)[:200]}, {wanted})"
+            f"{path}, frame {number}: layout mismatch of the TIFF page (expected {wanted}, got {str(found)[:200]}); "
+            "restore it from a backup"
         )

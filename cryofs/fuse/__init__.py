@@ -1,1 +1,1 @@
-"""FUSE: a thin layer over the file system, and the only room that knows mfusepy and errno."""
+"""The FUSE adapter of the file system. Only this package uses mfusepy and maps exceptions to errno."""

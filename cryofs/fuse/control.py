@@ -1,6 +1,6 @@
-"""Talking to a mount from outside: is this a mountpoint of ours, what does it say, and unmounting it.
+"""Query and unmount cryofs mounts from other processes.
 
-Imports no FUSE library, so that `cryofs umount` and `cryofs stats` start at once.
+Imports no FUSE library, so that `cryofs umount` and `cryofs stats` start quickly.
 """
 
 import contextlib
@@ -21,31 +21,31 @@ FILE_SYSTEM_TYPE = "fuse.cryofs"
 ATTRIBUTE_PREFIX = "user.cryofs."
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 _UNMOUNT_SECONDS = 30.0
-# A mount namespace that is made for a short command has copies of all mounts, and should not be taken for a container.
+# Wait before a copy in another mount namespace counts as permanent: namespaces of short commands copy all mounts too.
 _NAMESPACE_SECONDS = 2.0
-# What a mount without a process answers, and a request that it was killed under.
+# Errors of a stale mount, and of a request that was pending when the process was killed.
 _DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 
 
 def is_mounted(mountpoint: Path) -> bool:
-    """Whether a mount of cryofs is at this path, be it alive or dead. Looks at the mount table, never at the mount."""
+    """Return True if a cryofs mount, live or stale, is at this path. Reads the mount table, never the mount."""
     return device_number(mountpoint) is not None
 
 
 def device_number(mountpoint: Path) -> str | None:
-    """Device number (``major:minor``) of the cryofs mount at this path, None where there is none."""
+    """Return the device number (``major:minor``) of the cryofs mount at this path, or None."""
     mount = _mount_at(mountpoint)
     return mount.device if mount else None
 
 
 def place_of(mountpoint: Path) -> Path:
-    """A mountpoint as the table of mounts has it, links followed; a mount there, which may be dead, is not touched."""
+    """Return a mountpoint as listed in the mount table, with links resolved but without accessing the mount."""
     place = _in_real_folder(mountpoint)
     return place if _mount_at(place) or not place.is_symlink() else Path(os.path.realpath(place))
 
 
 def _in_real_folder(mountpoint: Path) -> Path:
-    """Resolving the folder alone does not touch the mount."""
+    """Resolve the parent folder only, which does not access the mount."""
     return Path(os.path.realpath(mountpoint.parent)) / mountpoint.name
 
 
@@ -57,7 +57,7 @@ def _mount_at(mountpoint: Path) -> Mount | None:
 
 
 def is_dead(mountpoint: Path) -> bool:
-    """Whether a mount of cryofs is at this path whose process is gone."""
+    """Return True if a stale cryofs mount, whose process has ended, is at this path."""
     if not is_mounted(mountpoint.absolute()):
         return False
     try:
@@ -68,12 +68,12 @@ def is_dead(mountpoint: Path) -> bool:
 
 
 def mount_facts(path: Path) -> dict[str, Any] | None:
-    """What the mount at this path says of itself, None where none of ours is there.
+    """Return the status of the mount at this path, or None if it is not a cryofs mount.
 
     Raises
     ------
     MountError
-        The mount is dead, or closed to this user.
+        If the mount is stale, or not accessible to the current user.
     """
     try:
         return dict(json.loads(os.getxattr(path, FACTS_ATTRIBUTE)))
@@ -84,18 +84,18 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
             ) from error
         if error.errno == errno.EACCES and is_mounted(path.absolute()):
             raise MountError(
-                f"{path}: a mount of another user, which is closed to others; have it mounted with -o allow_other"
+                f"{path}: mounted by another user, without access for others; mount it with -o allow_other"
             ) from error
         return None
 
 
 def clear_dead_mount(mountpoint: Path) -> bool:
-    """Take a dead mount of cryofs away from this path, where there is one; programs that stand in it do not matter.
+    """Remove a stale cryofs mount from this path, even if it is in use; return True if there was one.
 
     Raises
     ------
     MountError
-        It cannot be removed, for example because another user mounted it.
+        If it cannot be removed, for example because another user mounted it.
     """
     dead = is_dead(mountpoint)
     if dead:
@@ -104,26 +104,26 @@ def clear_dead_mount(mountpoint: Path) -> bool:
 
 
 def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
-    """Unmount, and wait until the mount is gone, and its process if that serves nothing else.
+    """Unmount, and wait until the mount is removed and its process has ended, unless that serves other mounts.
 
     Parameters
     ----------
     lazy : bool
-        Detach the mount from its place even if it is in use, and do not wait for the process, which ends when the last
-        program that uses the mount does.
+        Detach the mount even if it is in use, and do not wait for the process, which ends when the last program has
+        closed its files.
 
     Raises
     ------
     MountError
-        Nothing of ours is mounted there, or it is in use.
+        If no cryofs mount is there, or it is in use.
     """
     mountpoint = place_of(mountpoint.absolute())
     mount = _mount_at(mountpoint)
     if mount is None:
-        raise MountError(f"{mountpoint}: no cryofs mount there; see the mounts with findmnt -t {FILE_SYSTEM_TYPE}")
+        raise MountError(f"{mountpoint}: not a cryofs mount; list mounts with findmnt -t {FILE_SYSTEM_TYPE}")
     if mount.user not in (None, os.geteuid()) and os.geteuid() != 0:
         owner = _user_name(mount.user)
-        raise MountError(f"{mountpoint}: mounted by another user ({owner}); let that user or root unmount it")
+        raise MountError(f"{mountpoint}: mounted by another user ({owner}); unmount it as that user or as root")
     process = None if lazy or _is_elsewhere(mount) else _only_serving(mountpoint)
     entry = _bdi_entry(mount)
     _remove(mountpoint, lazy)
@@ -131,28 +131,31 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     while _is_there(mount) or (process is not None and _runs(process)):
         seconds = time.monotonic() - began
         if seconds > _NAMESPACE_SECONDS and entry is not None and _bdi_entry(mount) == entry:
-            # mounted in another mount namespace too, so its process goes on
+            # mounted in another mount namespace too, so its process continues to serve
             process = None
         if seconds > _UNMOUNT_SECONDS:
-            raise MountError(f"{mountpoint}: unmounted, but its process {process or ''} is still there")
+            raise MountError(
+                f"{mountpoint}: its process {process or ''} has not ended {_UNMOUNT_SECONDS:g} s after unmounting; "
+                "see its log"
+            )
         time.sleep(0.002)
 
 
 def _is_there(mount: Mount) -> bool:
-    # numbers of mounts are used again, so all else has to be equal too
+    # numbers of mounts are reused, so all other fields must be equal too
     return any(other == mount and other.number == mount.number for other in mount_table())
 
 
 def _is_elsewhere(mount: Mount) -> bool:
-    """Return True if the file system of a mount is mounted at other places too (bind mounts)."""
+    """Return True if the file system of a mount is also mounted elsewhere (bind mounts)."""
     return any(other.device == mount.device and other.number != mount.number for other in mount_table())
 
 
 def _bdi_entry(mount: Mount) -> int | None:
-    """Return what identifies the kernel's entry of a file system, None if there is none.
+    """Return the inode of the kernel's entry for a file system, or None if there is no entry.
 
-    FUSE file systems have one as long as they are mounted in any mount namespace. Device numbers are used again at
-    once, inodes of such entries are not.
+    A FUSE file system has an entry while it is mounted in any mount namespace. Device numbers are reused immediately,
+    inodes of these entries are not.
     """
     try:
         return Path("/sys/class/bdi", mount.device).stat().st_ino
@@ -161,7 +164,7 @@ def _bdi_entry(mount: Mount) -> int | None:
 
 
 def _remove(mountpoint: Path, lazy: bool) -> None:
-    """Have the system remove the topmost mount at a place."""
+    """Remove the topmost mount on a mountpoint."""
     tool = shutil.which("fusermount3")
     command = [tool, "-u", *(["-z"] if lazy else [])] if tool else ["umount", *(["-l"] if lazy else [])]
     command += ["--", str(mountpoint)]
@@ -169,13 +172,13 @@ def _remove(mountpoint: Path, lazy: bool) -> None:
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or ["unmounting failed"]
         raise MountError(
-            f"{mountpoint}: {reason[0]}; close what uses it (fuser -vm {mountpoint}), then try again, "
+            f"{mountpoint}: {reason[0]}; stop the programs that use it (fuser -vm {mountpoint}) and retry, "
             "or detach it now and let open files finish (--lazy)"
         )
 
 
 def _only_serving(mountpoint: Path) -> int | None:
-    """Return the process of a mount, None if it does not respond, or serves other mounts too."""
+    """Return the process of a mount, or None if it does not respond or serves other mounts too."""
     with contextlib.suppress(MountError):
         facts = mount_facts(mountpoint)
         if facts is not None and _connections(facts["pid"]) == 1:
@@ -184,11 +187,11 @@ def _only_serving(mountpoint: Path) -> int | None:
 
 
 def _connections(pid: int) -> int:
-    """Return how many connections to the kernel's FUSE a process has open; 0 for a process of another PID namespace."""
+    """Return the number of open FUSE connections of a process; 0 for a process of another PID namespace."""
     count = 0
     with contextlib.suppress(OSError):
         for entry in os.scandir(f"/proc/{pid}/fd"):
-            # a descriptor may have been closed since the folder was read
+            # the descriptor may have been closed since the folder was listed
             with contextlib.suppress(OSError):
                 count += Path(entry.path).readlink() == Path("/dev/fuse")
     return count
@@ -206,5 +209,5 @@ def _runs(pid: int) -> bool:
         status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return False
-    # the name of the program, in parentheses, may hold any bytes
+    # the name of the program, in parentheses, may contain any bytes
     return not status.rpartition(b") ")[2].startswith(b"Z")

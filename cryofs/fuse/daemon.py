@@ -1,6 +1,6 @@
-"""A mount in a process of its own, which outlives the command that starts it.
+"""Start a mount in a background process that outlives the command.
 
-Loads nothing that serves, so that commands and the helper of mount(8) refuse at once what cannot be mounted.
+Does not import the serving code, so that commands and the mount(8) helper report invalid requests quickly.
 """
 
 import os
@@ -15,86 +15,86 @@ from cryofs.fuse.control import is_mounted
 from cryofs.system.mount_table import mount_table
 from cryofs.system.sd_notify import VARIABLE
 
-# How long the storage of a mountpoint may take to respond.
+# Timeout for the storage of a mountpoint.
 _SECONDS = 20.0
 
 
 def check_mountpoint(archive: Path, mountpoint: Path, *, nonempty: bool = False, seconds: float = _SECONDS) -> None:
-    """Check what can be checked before mounting an archive, which is there.
+    """Check the mountpoint of an existing archive before mounting.
 
     Parameters
     ----------
     nonempty : bool
-        Accept a mountpoint that holds files, which the mount hides.
+        Accept a mountpoint that contains files, which the mount hides.
     seconds : float
-        How long the storage of the mountpoint may take to respond.
+        Timeout for the storage of the mountpoint.
 
     Raises
     ------
     MountError
-        No mountpoint, something of ours mounted there already, a place that would do harm, or FUSE not usable.
+        If the mountpoint is missing, already in use by cryofs, or not allowed, or FUSE is not usable.
     """
     if is_mounted(mountpoint):
-        raise _mounted_already(mountpoint)
-    _in_time(lambda: _check_folder(archive, mountpoint, nonempty), mountpoint, seconds)
+        raise _already_mounted(mountpoint)
+    _run_with_timeout(lambda: _check_folder(archive, mountpoint, nonempty), mountpoint, seconds)
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         raise MountError("/dev/fuse: missing or not accessible; see cryofs doctor")
 
 
-def _mounted_already(mountpoint: Path) -> MountError:
-    return MountError(f"{mountpoint}: mounted already; cryofs umount {mountpoint} clears it")
+def _already_mounted(mountpoint: Path) -> MountError:
+    return MountError(f"{mountpoint}: already mounted; unmount it with cryofs umount {mountpoint}")
 
 
-def _in_time(check: Callable[[], None], mountpoint: Path, seconds: float) -> None:
-    """Run a check in a thread of its own, because nothing can interrupt a call to storage that hangs."""
+def _run_with_timeout(check: Callable[[], None], mountpoint: Path, seconds: float) -> None:
+    """Run a check in a separate thread, because a call to storage that hangs cannot be interrupted."""
     errors: list[Exception] = []
 
     def run() -> None:
         try:
             check()
-        except Exception as error:  # noqa: BLE001 - raised by the thread that waits
+        except Exception as error:  # noqa: BLE001 - raised again by the waiting thread
             errors.append(error)
 
     thread = threading.Thread(target=run, name="mountpoint", daemon=True)
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        raise MountError(f"{mountpoint}: its storage did not respond within {seconds:g} s; mount elsewhere")
+        raise MountError(f"{mountpoint}: storage did not respond within {seconds:g} s; use another mountpoint")
     if errors:
         raise errors[0]
 
 
 def _check_folder(archive: Path, mountpoint: Path, nonempty: bool) -> None:
     if mountpoint.exists() and not mountpoint.is_dir():
-        raise MountError(f"{mountpoint}: a file, and the mountpoint has to be a folder; name one")
+        raise MountError(f"{mountpoint}: not a folder; pass a folder as mountpoint")
     if not mountpoint.is_dir():
-        raise MountError(f"{mountpoint}: no such folder, it is to be the mountpoint; create it first")
+        raise MountError(f"{mountpoint}: mountpoint does not exist; create the folder first")
     _check_places(archive.resolve(), mountpoint.resolve())
     if nonempty or mountpoint.samefile(archive) or not _has_entries(mountpoint):
         return
     if is_mounted(mountpoint):
-        # listing the folder had it mounted (autofs)
-        raise _mounted_already(mountpoint)
+        # listing the folder triggered an automount (autofs)
+        raise _already_mounted(mountpoint)
     if not _has_entries(archive):
         raise MountError(
-            f"{archive}: empty, and the mountpoint {mountpoint} is not; the archive comes first: "
+            f"{archive}: archive is empty but mountpoint {mountpoint} is not; swap the arguments: "
             f"cryofs mount {mountpoint} {archive}"
         )
     raise MountError(
-        f"{mountpoint}: not empty, and the mount would hide what it holds; name an empty folder, or add -o nonempty"
+        f"{mountpoint}: not empty, the mount would hide its files; use an empty folder, or add -o nonempty"
     )
 
 
 def _check_places(archive: Path, mountpoint: Path) -> None:
-    """Refuse a mount that would wait for itself, or hide its own archive; only over the archive itself it may be."""
+    """Raise MountError for a mountpoint inside the archive or above it; the archive itself is allowed."""
     if archive in mountpoint.parents:
-        raise MountError(f"{mountpoint}: lies inside the archive {archive}, which it would show; mount elsewhere")
+        raise MountError(f"{mountpoint}: inside the archive {archive}, the mount would show itself; mount elsewhere")
     if mountpoint in archive.parents:
-        raise MountError(f"{mountpoint}: holds the archive {archive}, which it would hide; mount elsewhere")
+        raise MountError(f"{mountpoint}: contains the archive {archive}, the mount would hide it; mount elsewhere")
 
 
 def _has_entries(folder: Path) -> bool:
-    """Return True if a folder holds anything but places where something is mounted on demand."""
+    """Return True if a folder has entries other than automount points."""
     place = folder.resolve()
     on_demand = {mount.place for mount in mount_table() if mount.kind == "autofs"}
     with os.scandir(folder) as entries:
@@ -102,26 +102,26 @@ def _has_entries(folder: Path) -> bool:
 
 
 def serve_in_background(arguments: list[str], archive: Path, mountpoint: Path, log_file: Path) -> None:
-    """Mount in a process of its own; return when the mount is live.
+    """Mount in a background process; return when the mount is live.
 
     Parameters
     ----------
     arguments : list of str
         Options of `cryofs mount`.
     log_file : Path
-        Gets what that process logs.
+        Log of the background process.
 
     Raises
     ------
     MountError
-        The process ended before.
+        If the process ends before the mount is live.
     """
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         output = log_file.open("ab")
     except OSError as error:
         raise MountError(
-            f"{log_file}: no log can be written there ({error.strerror}); choose another place by -o log_file=FILE"
+            f"{log_file}: cannot write the log ({error.strerror}); choose another file with -o log_file=FILE"
         ) from error
     ready, ready_writer = os.pipe()
     with output, os.fdopen(ready, "rb") as reader:
@@ -134,23 +134,23 @@ def serve_in_background(arguments: list[str], archive: Path, mountpoint: Path, l
             stderr=output,
             pass_fds=[ready_writer],
             cwd="/",
-            # a service manager waits for the command that it started, not for this process
+            # the service manager expects notifications from the command that it started, not from this process
             env={name: value for name, value in os.environ.items() if name != VARIABLE},
         )
         os.close(ready_writer)
         if reader.read(1):
             return
     process.wait()
-    said = log_file.read_bytes()[start:].decode(errors="replace").split("\n")
-    reason = "; ".join(line.removeprefix("cryofs: ") for line in said if line)
+    lines = log_file.read_bytes()[start:].decode(errors="replace").split("\n")
+    reason = "; ".join(line.removeprefix("cryofs: ") for line in lines if line)
     reason = reason or f"its process ended with code {process.returncode}"
     raise MountError(f"{mountpoint}: not mounted: {reason} (log: {log_file})")
 
 
 def leave(ready_descriptor: int) -> None:
-    """Let go of the command that started this process, and tell it that the mount is live.
+    """Leave the session of the command that started this process, and report to it that the mount is live.
 
-    Not before: what mounts on demand (autofs) lets the process group of mount(8) alone touch the mountpoint meanwhile.
+    Call this only once the mount is live: until then, autofs restricts the mountpoint to the process group of mount(8).
     """
     os.setsid()
     os.write(ready_descriptor, b"1")
@@ -158,12 +158,12 @@ def leave(ready_descriptor: int) -> None:
 
 
 def default_log(mountpoint: Path) -> Path:
-    """Where a mount in the background writes its log where nobody says: of root in /var/log, else in the user's home.
+    """Return the default log file of a background mount: in /var/log for root, else in the user's home directory.
 
     Raises
     ------
     MountError
-        The user has no home.
+        If the user has no home directory.
     """
     name = str(mountpoint).strip("/").replace("/", "-") + ".log"
     state = os.environ.get("XDG_STATE_HOME")
@@ -172,4 +172,4 @@ def default_log(mountpoint: Path) -> Path:
     try:
         return Path(state or Path.home() / ".local" / "state") / "cryofs" / name
     except RuntimeError as error:
-        raise MountError(f"{mountpoint}: this user has no home for a log; name a place by -o log_file=FILE") from error
+        raise MountError(f"{mountpoint}: no home directory for the log; choose a file with -o log_file=FILE") from error

@@ -1,7 +1,7 @@
-"""The end of a mount's process, which does not wait for its threads.
+"""End the process of a mount without waiting for its threads.
 
-When the kernel has dropped the connection nobody can read any more. A read-only mount then owns nothing that has to be
-put in order, while its threads may be loading compiled code, decoding ahead, or waiting for storage that hangs.
+Once the kernel has closed the connection, no program can read any more. A read-only mount then has nothing to clean up,
+while its threads may be loading compiled code, decoding ahead, or waiting for storage that hangs.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ _DEVICE = Path("/dev/fuse")
 
 
 def watch_connection(end: Callable[[], None]) -> None:
-    """Have a thread call a function once the kernel drops the connection of the mount that this process serves.
+    """Start a thread that calls `end` once the kernel closes the connection of this process's mount.
 
-    The kernel does so with the last mount of the file system, bind mounts included, and with the last open file of a
-    mount that was detached.
+    The kernel closes it with the last mount of the file system, including bind mounts, and with the last open file of a
+    detached mount.
     """
     connection = select.poll()
     for descriptor in _connections():
-        # no event is asked for, so that only errors are reported
+        # without requested events, poll reports errors only
         connection.register(descriptor, 0)
 
     def watch() -> None:
@@ -37,7 +37,7 @@ def watch_connection(end: Callable[[], None]) -> None:
 def _connections() -> list[int]:
     found = []
     for path in Path("/proc/self/fd").iterdir():
-        # the descriptor of the listing itself is closed by now
+        # the descriptor of the listing itself is already closed
         with contextlib.suppress(OSError):
             if path.readlink() == _DEVICE:
                 found.append(int(path.name))
@@ -45,6 +45,6 @@ def _connections() -> list[int]:
 
 
 def end_process() -> NoReturn:
-    """End this process without waiting for its threads; what was logged is written."""
+    """End this process without waiting for its threads, after flushing the log."""
     logging.shutdown()
     os._exit(0)

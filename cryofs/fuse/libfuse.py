@@ -1,7 +1,7 @@
-"""The import of mfusepy, told first to load libfuse 3 where libfuse 2 is installed too.
+"""Import mfusepy with libfuse 3, even if libfuse 2 is installed too.
 
-libfuse 2 never asks for more than 128 KiB at a time. The choice is made by an environment variable that mfusepy reads
-when it is imported.
+libfuse 2 limits requests to 128 KiB. mfusepy reads the environment variable that selects the library when it is
+imported.
 """
 
 import os
@@ -13,6 +13,6 @@ os.environ.setdefault("FUSE_LIBRARY_NAME", "fuse3")
 try:
     import mfusepy
 except OSError as error:
-    raise MountError("libfuse 3 is missing; install it (Debian: apt-get install fuse3)") from error
+    raise MountError("missing libfuse 3; install it (Debian: apt-get install fuse3)") from error
 
 __all__ = ["mfusepy"]

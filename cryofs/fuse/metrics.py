@@ -1,6 +1,6 @@
-"""The figures of a mount for Prometheus, over HTTP.
+"""Metrics of a mount for Prometheus, over HTTP.
 
-Threads: the library's server has its own; each request asks the file system for its figures as of then.
+Threads: the server of the library runs its own threads; each request reads the current figures of the file system.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,42 +13,42 @@ from prometheus_client.registry import Collector
 from cryofs.config.settings import Address, parse_address
 from cryofs.errors import MountError
 
-# by the name of a figure: what it is
+# description of each figure
 _COUNTERS = {
-    "reads": "Requests of the kernel for bytes.",
-    "bytes_read": "Bytes given to readers.",
-    "hits": "Frames that were in the cache, or on their way into it.",
-    "misses": "Frames that a reader had to have decoded.",
+    "reads": "Read requests of the kernel.",
+    "bytes_read": "Bytes returned to readers.",
+    "hits": "Requested frames found in the cache or already being decoded.",
+    "misses": "Requested frames that had to be decoded.",
     "decodes": "Frames decoded.",
-    "decode_seconds": "Time that decodes took, those side by side added up.",
-    "read_ahead": "Frames decoded before a reader asked.",
-    "failures": "Frames that could not be decoded.",
-    "eer_damaged_frames": "Frames of EER movies that were left out.",
-    "eer_saturated_values": "Values of fractions that were too large for their type.",
+    "decode_seconds": "Time spent decoding, summed over threads.",
+    "read_ahead": "Frames decoded by read-ahead.",
+    "failures": "Frames that failed to decode.",
+    "eer_damaged_frames": "Damaged EER frames excluded from fractions.",
+    "eer_saturated_values": "Values of EER fractions clipped to the limits of their type.",
 }
 _GAUGES = {
     "open_files": "Open files.",
-    "damaged_files": "Files called like movies that look damaged.",
-    "cached_bytes": "Bytes of the frames in the cache.",
-    "budget_bytes": "Bytes that the cache may take.",
-    "seconds": "Time since the mount was made.",
+    "damaged_files": "Files with a movie name that appear damaged.",
+    "cached_bytes": "Size of the frames in the cache in bytes.",
+    "budget_bytes": "Maximum size of the cache in bytes.",
+    "seconds": "Time since mounting in seconds.",
 }
 
 
 def serve_metrics(address: Address, facts: Callable[[], dict[str, Any]]) -> None:
-    """Serve figures at ``http://ADDRESS/metrics`` until the process ends.
+    """Serve metrics at ``http://ADDRESS/metrics`` until the process ends.
 
     Parameters
     ----------
     address : Address
-        Where.
+        Host and port.
     facts : callable
-        The figures as of now.
+        Returns the current figures.
 
     Raises
     ------
     MountError
-        It cannot be used.
+        If the address is not available.
     """
     host, port = parse_address(address)
     registry = CollectorRegistry()
@@ -56,11 +56,11 @@ def serve_metrics(address: Address, facts: Callable[[], dict[str, Any]]) -> None
     try:
         start_http_server(port, host, registry)
     except OSError as error:
-        raise MountError(f"{address}: no metrics can be served there ({error}); choose another --metrics") from error
+        raise MountError(f"{address}: cannot serve metrics ({error}); choose another address with --metrics") from error
 
 
 class _Figures(Collector):
-    """What a scrape is given."""
+    """Collects the current figures for a scrape."""
 
     def __init__(self, facts: Callable[[], dict[str, Any]]):
         self._facts = facts
@@ -71,7 +71,7 @@ class _Figures(Collector):
         for names, family in ((_COUNTERS, CounterMetricFamily), (_GAUGES, GaugeMetricFamily)):
             for name, meaning in names.items():
                 metric = family(f"cryofs_{name}", meaning, labels=["archive"])
-                # before the mount is live there is no cache
+                # the cache does not exist before the mount is live
                 if name in facts:
                     metric.add_metric(labels, float(facts[name]))
                 yield metric

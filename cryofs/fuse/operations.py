@@ -1,6 +1,6 @@
-"""The operations that the kernel asks for, each one call to the file system; exceptions become errno only here.
+"""FUSE operations. Each calls the file system, and maps exceptions to errno.
 
-Threads: libfuse calls in from its own threads, several at a time.
+Threads: libfuse calls the operations from its own threads, concurrently.
 """
 
 import ctypes
@@ -21,12 +21,12 @@ from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.page_cache_policy import Pages
 
-# Readers that go by st_blksize (C and Python buffered reads) then ask for pieces of this size.
+# Size of buffered reads of programs that respect st_blksize (C and Python libraries).
 _BLOCK_SIZE = 1 << 20
-# Reads ahead that the kernel may have under way; its default of 12 is soon taken by one file.
+# Concurrent read-ahead requests of the kernel; a single file soon takes the default of 12.
 _REQUESTS_AT_ONCE = 64
 _USER_NAMESPACE = "user."
-# Exceptions that carry no errno of their own; the first row that matches counts.
+# errno of exceptions that have none; the first matching row applies.
 _ERRNO: tuple[tuple[type[Exception], int], ...] = (
     (ChangedError, errno.ESTALE),
     (StuckError, errno.ETIMEDOUT),
@@ -41,7 +41,7 @@ R = TypeVar("R")
 
 
 def _with_errno(operation: Callable[P, R]) -> Callable[P, R]:
-    """Let no exception out but OSError with a sensible errno; log what a user has to know."""
+    """Convert every exception of an operation to an OSError with a suitable errno, and log it if it is unexpected."""
 
     @functools.wraps(operation)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -53,7 +53,7 @@ def _with_errno(operation: Callable[P, R]) -> Callable[P, R]:
             elif not isinstance(error, OSError):
                 log.exception("unexpected error in %s", operation.__name__)
             elif error.errno == errno.EIO:
-                # the storage fails, which concerns more than the program that reads
+                # a storage failure concerns administrators too, not only the reading program
                 log.error("%s: %s", args[1], explain(error), extra={"facts": {"file": args[1]}})
             raise mfusepy.FuseOSError(_errno_of(error)) from error
 
@@ -67,16 +67,16 @@ def _errno_of(error: Exception) -> int:
 
 
 class Operations(mfusepy.Operations):
-    """The file system as mfusepy wants it.
+    """The file system with the interface of mfusepy.
 
     Parameters
     ----------
     readahead : int
-        Bytes that the kernel may read ahead.
+        Maximum read-ahead of the kernel in bytes.
     on_live : callable
-        Called once the kernel has taken the mount.
+        Called once the kernel has accepted the mount.
     on_end : callable
-        Called when it is unmounted, or could not be started.
+        Called after unmounting, or after a failed start.
     """
 
     use_ns = True
@@ -88,11 +88,11 @@ class Operations(mfusepy.Operations):
         self._on_end = on_end
 
     def init_with_config(self, conn_info: Any, config_3: Any) -> None:
-        """Start threads, which must wait for the process to have daemonised, and tune the connection."""
+        """Start the threads, which must not exist before the process has daemonised, and configure the connection."""
         self._files.start()
         if conn_info is not None:
             conn_info.max_readahead = self._readahead
-            # requests of one file that is stuck must not take the places of all others
+            # requests for one file that hangs must not block those for other files
             conn_info.max_background = conn_info.congestion_threshold = _REQUESTS_AT_ONCE
         if config_3 is not None:
             config_3.use_ino = 1
@@ -100,17 +100,17 @@ class Operations(mfusepy.Operations):
 
     @_with_errno
     def destroy(self, path: str) -> None:
-        """Stop when the mount ends."""
+        """Call `on_end` when the mount ends."""
         self._on_end()
 
     @_with_errno
     def getattr(self, path: str, info: Any = None) -> dict[str, int]:
-        """Attributes as stat shows them; of an open file where a reader of it has come to the end that is known."""
+        """Return the attributes of a path, or of an open file if libfuse passes one."""
         return _stat(self._files.attributes(path) if info is None else self._files.open_attributes(info.fh))
 
     @_with_errno
     def readdir(self, path: str, fh: int) -> list[tuple[str, dict[str, int], int]]:
-        """Names in a folder."""
+        """Return the entries of a folder."""
         return list(self._entries(path))
 
     def _entries(self, path: str) -> Iterator[tuple[str, dict[str, int], int]]:
@@ -122,7 +122,7 @@ class Operations(mfusepy.Operations):
 
     @_with_errno
     def readlink(self, path: str) -> str:
-        """Where a symbolic link points."""
+        """Return the target of a symbolic link."""
         return self._files.read_link(path)
 
     @_with_errno
@@ -138,7 +138,7 @@ class Operations(mfusepy.Operations):
 
     @_with_errno
     def read(self, path: str, size: int, offset: int, info: Any) -> Any:
-        """Bytes of a file; those of a frame without copying them first."""
+        """Return bytes of an open file, without copying them if they come from a cached frame."""
         data = self._files.read(info.fh, size, offset)
         if isinstance(data, bytes):
             return data
@@ -152,16 +152,16 @@ class Operations(mfusepy.Operations):
 
     @_with_errno
     def statfs(self, path: str) -> dict[str, int]:
-        """Size and room of the archive's own file system."""
+        """Return size and free space of the file system that contains the archive."""
         found = self._files.statistics()
         return {name: getattr(found, name) for name in _STATVFS_NAMES}
 
     @_with_errno
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
-        """The facts of the mount, on its root, and of EER movies: all of them as JSON, or one."""
+        """Return status figures as extended attributes of the root and of EER movies: all as JSON, or a single one."""
         if not name.startswith(_USER_NAMESPACE):
-            # `ls` asks for access lists and labels: for those of every file, unless it hears that there are none here
-            raise OSError(errno.EOPNOTSUPP, "no attributes of this kind", path)
+            # without this error, `ls` requests access lists and security labels of every file
+            raise OSError(errno.EOPNOTSUPP, "attribute namespace not supported", path)
         facts = (self._facts(path) or {}) if name.startswith(ATTRIBUTE_PREFIX) else {}
         if name == FACTS_ATTRIBUTE and facts:
             return json.dumps(facts).encode()
@@ -172,11 +172,11 @@ class Operations(mfusepy.Operations):
 
     @_with_errno
     def listxattr(self, path: str) -> list[str]:
-        """Names of extended attributes."""
+        """Return the names of extended attributes."""
         facts = self._facts(path)
         if facts is None:
             return []
-        # programs that copy files with their attributes need not copy each fact
+        # single figures are not listed, so that programs that copy attributes do not copy each of them
         return [FACTS_ATTRIBUTE, *(ATTRIBUTE_PREFIX + fact for fact in facts if path == "/")]
 
     def _facts(self, path: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Making a mount, and serving it in this process until it is unmounted."""
+"""Mount an archive and serve it in this process until it is unmounted."""
 
 import contextlib
 import ctypes
@@ -16,7 +16,7 @@ from cryofs.fuse.control import FILE_SYSTEM_TYPE, device_number
 from cryofs.fuse.ending import end_process, watch_connection
 from cryofs.system import extras
 from cryofs.system.resources import raise_open_files
-from cryofs.system.sd_notify import tell
+from cryofs.system.sd_notify import notify
 from cryofs.vfs.attributes import Ownership
 from cryofs.vfs.file_system import FileSystem
 
@@ -30,23 +30,23 @@ log = logging.getLogger("cryofs")
 def serve(
     archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, on_live: Callable[[], None]
 ) -> None:
-    """Mount, and serve until unmounted; then end the process.
+    """Mount an archive, serve it until it is unmounted, then end the process.
 
     Parameters
     ----------
     options : MountOptions
-        What stands behind ``-o`` besides settings.
+        Mount options (``-o``) other than settings.
     on_live : callable
         Called once when the mount is live.
 
     Raises
     ------
     MountError
-        The mount cannot be made, or the address of the metrics is in use.
+        If mounting fails, or the metrics address is in use.
     DependencyError
-        Metrics are wanted, and their library is not installed.
+        If metrics are enabled but their library is not installed.
     """
-    # loads libfuse, so only where it is needed
+    # imported late, because the import loads libfuse
     from cryofs.fuse.libfuse import mfusepy
     from cryofs.fuse.operations import Operations
 
@@ -57,43 +57,43 @@ def serve(
         was_live = True
         _set_readahead(mountpoint, settings.readahead)
         watch_connection(end)
-        tell("READY=1", f"STATUS=Shows {archive} at {mountpoint}")
+        notify("READY=1", f"STATUS=Serving {archive} at {mountpoint}")
         on_live()
 
     def end() -> None:
         if was_live:
-            tell("STOPPING=1", "STATUS=Unmounted")
+            notify("STOPPING=1", "STATUS=Unmounted")
             files.abandon()
             end_process()
 
     raise_open_files()
-    _give_memory_back()
+    _limit_malloc_arenas()
     files = FileSystem(archive, settings, Ownership(options.uid, options.gid, options.umask))
     if settings.metrics is not None:
         extras.require("metrics", "prometheus_client")
         from cryofs.fuse.metrics import serve_metrics
 
         serve_metrics(settings.metrics, files.facts)
-    _look_again_on_hangup(files)
+    _rescan_on_hangup(files)
     try:
         mfusepy.FUSE(
             Operations(files, settings.readahead, live, end),
             str(mountpoint.absolute()),
             foreground=True,
-            # what is opened comes as a structure, in which the kernel is told how to treat its pages
+            # open() gets a structure whose flags control the kernel's page cache
             raw_fi=True,
             **_mount_options(archive, options),
             **_threads(mfusepy.fuse_version_major, mfusepy.fuse_version_minor),
         )
     except RuntimeError as error:
-        raise MountError(f"{mountpoint}: mounting failed (code {error} of libfuse); see cryofs doctor") from error
+        raise MountError(f"{mountpoint}: mounting failed (libfuse error {error}); run cryofs doctor") from error
 
 
-def _give_memory_back() -> None:
-    """Have the C library give memory back that many threads have used (mallopt(3)), where it is glibc.
+def _limit_malloc_arenas() -> None:
+    """Configure glibc to return freed memory to the system (mallopt(3)); other C libraries are left unchanged.
 
-    By itself it has a heap for each thread and keeps pieces of up to 32 MiB in them, between which nothing can go: a
-    fifth of the cache in the long run.
+    By default glibc has one heap per thread, with blocks of up to 32 MiB in it. Fragmentation then wastes memory of
+    about a fifth of the cache size.
     """
     with contextlib.suppress(AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -101,12 +101,12 @@ def _give_memory_back() -> None:
         mallopt(_M_MMAP_THRESHOLD, 2 << 20)
 
 
-def _look_again_on_hangup(files: FileSystem) -> None:
-    """Have SIGHUP make the file system look at its archive again; libfuse would end the mount.
+def _rescan_on_hangup(files: FileSystem) -> None:
+    """Rescan the archive on SIGHUP, instead of ending the mount as libfuse does by default.
 
-    The main thread, where Python runs handlers, is inside libfuse until the mount ends; so a thread waits for the byte
-    that the interpreter writes on every signal. In the foreground of a terminal it means that the terminal was closed,
-    and ends the mount.
+    Python runs signal handlers in the main thread, which is inside libfuse until the mount ends. A thread therefore
+    waits for the byte that the interpreter writes on every signal. In the foreground of a terminal, SIGHUP means that
+    the terminal was closed, and ends the mount.
     """
     if os.isatty(0):
         return
@@ -128,32 +128,32 @@ def _mount_options(archive: Path, options: MountOptions) -> dict[str, str | bool
         "fsname": escaped(options.fsname or str(archive.absolute())),
         "subtype": FILE_SYSTEM_TYPE.partition(".")[2],
         "ro": True,
-        # with allow_other, permissions must be checked for each user by the kernel
+        # with allow_other, the kernel must check permissions of each user
         "default_permissions": True,
-        # what an archive holds must not make anybody root
+        # set-user-ID files in an archive must not grant privileges
         "nosuid": True,
         "nodev": True,
-        # libfuse complains of its own default, which means as much
+        # libfuse warns about its own default, which is equivalent
         "max_idle_threads": str(_MAX_THREADS),
         **fuse_options(options),
     }
 
 
 def _threads(major: int, minor: int) -> dict[str, int]:
-    """Option for threads of libfuse, which a request holds until it is answered; ten are soon taken by one stuck file.
+    """Return the thread limit for libfuse. A request occupies a thread, so one stuck file exhausts the default of ten.
 
-    Before 3.12 libfuse starts as many as it needs, and does not know the option.
+    libfuse before 3.12 starts threads on demand and does not have the option.
     """
     return {"max_threads": _MAX_THREADS} if (major, minor) >= (3, 12) else {}
 
 
 def _set_readahead(mountpoint: Path, size: int) -> None:
-    """Let the kernel read ahead further than its 128 KiB, where this process may say so (root).
+    """Raise the kernel's read-ahead of this mount above 128 KiB, if this process is permitted to (root).
 
-    Called while the kernel waits for the answer to its INIT: it then takes the smaller of this and of what is answered.
+    Called while the kernel waits for the reply to INIT, whose value it combines with this one by taking the minimum.
     """
     device = device_number(mountpoint)
     try:
         Path(f"/sys/class/bdi/{device}/read_ahead_kb").write_text(str(size >> 10))
     except OSError as error:
-        log.info("read-ahead of the mount stays as the kernel has it (%s)", error.strerror)
+        log.info("cannot raise the kernel's read-ahead of the mount (%s)", error.strerror)

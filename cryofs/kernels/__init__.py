@@ -1,4 +1,4 @@
-"""Numerical kernels over arrays: gain estimation, values <-> counts. Arrays in, arrays out; no files."""
+"""Numerical kernels over arrays: counts, gain estimation, EER events. No file access."""
 
 from cryofs.system import numba_cache
 

@@ -1,12 +1,13 @@
-"""Electron events to images: decoding and adding up the event streams of a group of frames in one pass over the image.
+"""Render electron events: decode and sum the event streams of a group of frames in one pass over the image.
 
-The image is made in bands of rows that stay in the processor's cache. Each stream is decoded up to the end of a band,
-then the next stream; so the image passes through the cache once, not once a frame. Bounds follow from the algorithm: an
-event is placed only if its pixel lies before the end of the band, whatever the stream holds.
+The image is rendered in bands of rows that fit in the processor cache. Each stream is decoded up to the end of a band
+before the next stream is decoded, so the image passes through the cache once instead of once per frame. Memory safety
+follows from the algorithm: an event is placed only if its pixel lies before the end of the band, whatever the stream
+contains.
 
-Decoding as in the EER specification: ``pixel += run length``; if that was all ones, go on; else an event is there, and
-``pixel += 1``. A stream is whole if the pixel ends at width * height exactly, which is how RELION (renderEER) tells
-damaged frames too.
+Decoding follows the EER specification: ``pixel += run length``; if the run length is all ones, continue; otherwise
+place an event and ``pixel += 1``. A stream is intact if the pixel ends at exactly width * height. RELION (renderEER)
+detects damaged frames in the same way.
 """
 
 from dataclasses import dataclass
@@ -16,27 +17,27 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-# Bytes of the image in a band, well within a core's own cache.
+# Bytes of the image per band; fits in the private cache of a core.
 _BAND_BYTES = 1 << 19
 
 
 @dataclass(frozen=True)
-class Sum:
-    """What the event streams of a group of frames add up to.
+class SummedEvents:
+    """Sum of the event streams of a group of frames.
 
     Attributes
     ----------
     image : ndarray of unsigned integers, shape (upsampling * ny, upsampling * nx)
-        Events a pixel, the sum of all whole streams; the narrowest type that no sum can exceed.
+        Events per pixel, summed over all intact streams, in the narrowest type that cannot overflow.
     events : ndarray of int64, shape (streams,)
-        Events of each stream, -1 for a damaged one.
+        Number of events of each stream, or -1 if the stream is damaged.
     """
 
     image: NDArray[Any]
     events: NDArray[np.int64]
 
 
-def add_up(
+def sum_events(
     words: NDArray[np.uint64],
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
@@ -44,31 +45,31 @@ def add_up(
     code: tuple[int, int, int, int],
     upsampling: int,
     memory: NDArray[Any] | None = None,
-) -> Sum:
-    """Image of a group of frames.
+) -> SummedEvents:
+    """Return the image of a group of frames.
 
     Parameters
     ----------
     words : ndarray of uint64
-        The streams; two words more than they take.
+        The streams, followed by two more words.
     starts, ends : ndarray of int64
-        First bit of each stream, and the first one behind it.
+        First bit of each stream, and the first bit after it.
     shape : tuple
         Rows and columns of the detector.
     code : tuple
-        Bits of the run length, of sub-pixel x, of sub-pixel y, and of a run length of all ones.
+        Number of bits of the run length, of sub-pixel x, of sub-pixel y, and of a run length of all ones.
     upsampling : int
-        1, 2 or 4 pixels of the image a pixel of the detector; needs 0, 1 or 2 sub-pixel bits.
+        Image pixels per detector pixel along each axis: 1, 2 or 4, which needs 0, 1 or 2 sub-pixel bits.
     memory : ndarray or None
-        Where the image is to be made, if it has the size of the image.
+        Memory for the image; used if it has the size of the image.
 
     Returns
     -------
-    Sum
-        Damaged streams are left out whole.
+    SummedEvents
+        Damaged streams contribute no events.
     """
     ny, nx = shape
-    # a frame has one event at most in a pixel
+    # a frame has at most one event per pixel
     dtype = np.min_scalar_type(len(starts))
     size = (upsampling * ny, upsampling * nx)
     if memory is not None and memory.nbytes == size[0] * size[1] * dtype.itemsize:
@@ -77,26 +78,28 @@ def add_up(
         image = np.empty(size, dtype)
     band_rows = max(1, _BAND_BYTES // (upsampling * image[0].nbytes))
     places = _sub_pixel_places(code[1], code[2], upsampling, nx)
-    events = np.zeros(len(starts), np.int64)
-    _add_up(words, starts, ends, *code, ny, nx, band_rows, upsampling, places, image.reshape(-1), events)
-    whole = events >= 0
-    if not whole.all():
-        # damaged streams are rare: they are noticed at their end, and the image is made again without them
-        image = add_up(words, starts[whole], ends[whole], shape, code, upsampling, image).image
-    return Sum(image, events)
+    events, pixels, bits = np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64), starts.copy()
+    state = pixels, bits, ends, image.reshape(-1), events
+    _sum_events(words, *code, ny, nx, band_rows, upsampling, places, *state)
+    intact = pixels == ny * nx
+    events[~intact] = -1
+    if not intact.all():
+        # damage is detected only at the end of a stream; it is rare, so the image is rendered again without the stream
+        image = sum_events(words, starts[intact], ends[intact], shape, code, upsampling, image).image
+    return SummedEvents(image, events)
 
 
 def load() -> None:
-    """Load the compiled code, or compile it, before it is needed: for few frames and for many."""
+    """Load or compile the kernels for the image types of small and large groups."""
     for streams in (1, 256):
         bits = np.zeros(streams, np.int64)
-        add_up(np.zeros(2, np.uint64), bits, bits, (1, 1), (7, 2, 2, 7), 1)
+        sum_events(np.zeros(2, np.uint64), bits, bits, (1, 1), (7, 2, 2, 7), 1)
 
 
 def _sub_pixel_places(x_bits: int, y_bits: int, upsampling: int, nx: int) -> NDArray[np.int64]:
-    """Where in the upsampled image an event lies, for each sub-pixel value as stored, relative to its pixel's corner.
+    """Return the offset of an event in the upsampled image from the corner of its pixel, for each sub-pixel value.
 
-    Sub-pixel values are stored with the highest bit inverted; the high bits are those that count.
+    Sub-pixel values are stored with the highest bit inverted. Upsampling uses their high bits.
     """
     shift = upsampling.bit_length() - 1
     stored = np.arange(1 << (x_bits + y_bits))
@@ -108,10 +111,10 @@ def _sub_pixel_places(x_bits: int, y_bits: int, upsampling: int, nx: int) -> NDA
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _add_up(  # type: ignore[no-untyped-def]
-    words, starts, ends, run_bits, x_bits, y_bits, long_bits, ny, nx, band_rows, upsampling, places, image, events
+def _sum_events(  # type: ignore[no-untyped-def]
+    words, run_bits, x_bits, y_bits, long_bits, ny, nx, band_rows, upsampling, places, pixels, bits, ends, image, events
 ):
-    """Fill `image` (flat) and `events` (zeros)."""
+    """Fill `image` (flat) and `events` (zeros); advance `pixels` to ny * nx, or beyond for damaged streams."""
     total = ny * nx
     event_bits = run_bits + x_bits + y_bits
     longest = (1 << run_bits) - 1
@@ -119,22 +122,20 @@ def _add_up(  # type: ignore[no-untyped-def]
     sub_pixel_mask = np.uint64((1 << (x_bits + y_bits)) - 1)
     run_shift = np.uint64(run_bits)
     events_a_word = 64 // event_bits
-    # an upsampled row of the detector is longer than `upsampling` times its pixels by this much
+    # image pixels by which the index of a row's first pixel exceeds `upsampling` times its detector index, per row
     row_step = upsampling * (upsampling - 1) * nx
     sub_pixel_and_skip = event_bits - long_bits
-    bits = starts.copy()
-    pixels = np.zeros(len(starts), np.int64)
     for band_end in range(band_rows * nx, total + band_rows * nx, band_rows * nx):
         until = min(band_end, total)
         image[(band_end - band_rows * nx) * upsampling * upsampling : until * upsampling * upsampling] = 0
-        for stream in range(len(starts)):
+        for stream in range(len(ends)):
             pixel, bit, end = pixels[stream], bits[stream], ends[stream]
             placed = 0
             row_end = until if upsampling == 1 else pixel
             row_start = 0
             going = pixel < until
             while going:
-                # 64 bits from `bit` on; a shift by 64 would be no shift
+                # load 64 bits starting at `bit`; in two shifts, because a shift by 64 is undefined
                 word = bit >> 6
                 down = np.uint64(bit & 63)
                 chunk = (words[word] >> down) | ((words[word + 1] << np.uint64(1)) << (np.uint64(63) - down))
@@ -142,7 +143,7 @@ def _add_up(  # type: ignore[no-untyped-def]
                     run = np.int64(chunk & run_mask)
                     target = pixel + run
                     if target >= until:
-                        # this event belongs to a later band, or there is none: the frame ends here
+                        # the event belongs to a later band, or the frame ends here
                         if pixel < total:
                             if bit + run_bits > end or target > total:
                                 pixel = total + 1
@@ -150,7 +151,7 @@ def _add_up(  # type: ignore[no-untyped-def]
                                 pixel = total
                         going = False
                         break
-                    # a run of all ones places nothing; adding nothing is faster than a branch that is hard to foresee
+                    # a run of all ones places no event; adding 0 is faster than a branch that is hard to predict
                     placing = int(run != longest)
                     taken = long_bits + placing * sub_pixel_and_skip
                     bit += taken
@@ -170,6 +171,3 @@ def _add_up(  # type: ignore[no-untyped-def]
                 going = going and pixel < until
             pixels[stream], bits[stream] = pixel, bit
             events[stream] += placed
-    for stream in range(len(starts)):
-        if pixels[stream] != total:
-            events[stream] = -1

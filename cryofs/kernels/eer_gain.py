@@ -1,10 +1,11 @@
-"""Gain references of EER movies: brought to the grid of the rendered image, and to the convention of MRC movies.
+"""Convert gain references of EER movies to the grid of the rendered image and to the convention of MRC movies.
 
-As RELION does it (EERRenderer::loadEERGain): a coarser reference is repeated, a finer one is summed up pixel by pixel,
-and one that is to be divided by becomes mean / value after that. A gain of zero marks a defect and stays zero.
+The rules are those of RELION (EERRenderer::loadEERGain): pixels of a coarser reference are repeated, pixels of a finer
+reference are summed, and a reference that divides then becomes mean / value. A gain of zero marks a defect and stays
+zero.
 
-RELION has no rule for values that cannot be a gain; here they are defects too. They are NaN until the gain is on its
-grid, so that a sum with such a value is a defect, and then become zero.
+RELION has no rule for invalid gain values; here they are defects too. They are NaN until the gain is resampled, so that
+a sum that includes one is a defect as well, and then become zero.
 """
 
 import numpy as np
@@ -12,18 +13,18 @@ from numpy.typing import NDArray
 
 
 def resample(gain: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Gain on another grid.
+    """Return the gain on another grid.
 
     Parameters
     ----------
     gain : ndarray of float32, shape (ny, nx)
     shape : tuple
-        Rows and columns wanted: those of `gain`, or 2 or 4 times or a half or a quarter of them.
+        Rows and columns of the result: those of `gain` times 1, 2, 4, 1/2 or 1/4.
 
     Raises
     ------
     ValueError
-        Any other shape.
+        If `shape` has any other ratio.
     """
     (ny, nx), (rows, columns) = gain.shape, shape
     for factor in (1, 2, 4):
@@ -32,16 +33,16 @@ def resample(gain: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.fl
         if (factor * rows, factor * columns) == (ny, nx):
             summed: NDArray[np.float32] = gain.reshape(rows, factor, columns, factor).sum(axis=(1, 3), dtype=np.float32)
             return summed
-    raise ValueError(f"a gain reference of {ny} x {nx} does not serve an image of {rows} x {columns}")
+    raise ValueError(f"a gain reference of {ny} x {nx} does not fit an image of {rows} x {columns}")
 
 
-def without_defects(gain: NDArray[np.float32], *, divided: bool) -> NDArray[np.float32]:
-    """Return a gain whose values that cannot be one are NaN: infinities, and negative values.
+def mark_defects(gain: NDArray[np.float32], *, divided: bool) -> NDArray[np.float32]:
+    """Return the gain with invalid values (infinite or negative) replaced by NaN.
 
     Parameters
     ----------
     divided : bool
-        Whether counts are to be divided by the gain; values so small that mean / value is infinite are then NaN too.
+        True if counts are divided by the gain. Values so small that mean / value is infinite are then invalid too.
     """
     valid = np.isfinite(gain) & (gain >= 0)
     if divided and valid.any():
@@ -51,13 +52,13 @@ def without_defects(gain: NDArray[np.float32], *, divided: bool) -> NDArray[np.f
 
 
 def to_multiply(gain: NDArray[np.float32], *, divided: bool) -> NDArray[np.float32]:
-    """Return the gain to be multiplied with, 0 where it is 0 or NaN.
+    """Return the gain as a multiplicative reference, 0 where it is 0 or NaN.
 
     Parameters
     ----------
     divided : bool
-        Whether counts are to be divided by `gain`; it then becomes mean / value. As in RELION, defects are part of the
-        mean as zeros.
+        True if counts are divided by `gain`; the result is then mean / value. As in RELION, defects enter the mean as
+        zeros.
     """
     gain = np.nan_to_num(gain, nan=0, posinf=0)
     if not divided:

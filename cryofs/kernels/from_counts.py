@@ -1,6 +1,6 @@
-"""Counts back to values: the inverse of `cryofs.kernels.to_counts`. Page rows become frame rows, in reverse order.
+"""Convert counts to values, the inverse of `cryofs.kernels.to_counts`. Frame rows are page rows in reverse order.
 
-Plain NumPy: it is as fast here as compiled loops, and a mount need not load a compiler.
+Plain NumPy is as fast here as compiled loops, and spares a mount from loading a compiler.
 """
 
 import math
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 
 class Arithmetic(StrEnum):
-    """How camera software made a value (float32) from a count; nobody documents it, so it is found out."""
+    """How the camera software computed a float32 value from a count. It is undocumented, so cryofs determines it."""
 
     SINGLE = "count x gain in float32"
     DOUBLE = "count x gain in float64, rounded to float32"
@@ -24,22 +24,23 @@ class Arithmetic(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class GainReference:
-    """A gain reference, and the arithmetic by which counts become values.
+    """A gain reference, and the arithmetic that converts counts to values.
 
     Attributes
     ----------
     gain : ndarray of float32, shape (ny, nx)
-        To be multiplied with counts; in SINGLE this gives the values to the last bit, in the others nearly.
+        Factor of the counts. The products are exact to the last bit in SINGLE, and approximate in the others.
     detail : ndarray of float32 or None
-        What float32 cannot hold: in DOUBLE, gain + detail is the gain; in RECIPROCAL, the divisor of the counts.
+        Digits beyond float32: in DOUBLE, gain + detail is the exact gain; in RECIPROCAL, detail is the divisor of the
+        counts.
     """
 
     gain: NDArray[np.float32]
     arithmetic: Arithmetic = Arithmetic.SINGLE
     detail: NDArray[np.float32] | None = None
-    # the gain in DOUBLE, once it is needed; and a lock, as all who need it at first would take its memory otherwise
+    # the gain of DOUBLE, computed on first use; the lock keeps threads from allocating it several times
     _doubles: list[NDArray[np.float64]] = field(default_factory=list, init=False, repr=False)
-    _doubling: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _doubles_lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -49,7 +50,7 @@ class GainReference:
 
     def _double(self) -> NDArray[np.float64]:
         assert self.detail is not None
-        with self._doubling:
+        with self._doubles_lock:
             if not self._doubles:
                 self._doubles.append(self.gain.astype(np.float64) + self.detail)
         return self._doubles[0]
@@ -57,10 +58,10 @@ class GainReference:
     def restore(self, stored: NDArray[Any], rows: slice, values: NDArray[np.float32]) -> None:
         """Fill `values`, frame rows `rows` of a frame, from the page rows that hold them.
 
-        Exceptions are to be put back after.
+        The caller restores exceptions afterwards.
         """
         counts = stored[::-1]
-        # references may hold anything, NaN and infinities too
+        # a reference may contain NaN and infinities
         with np.errstate(all="ignore"):
             if self.arithmetic is Arithmetic.DOUBLE:
                 np.multiply(counts, self._double()[rows], out=values, casting="same_kind")
@@ -74,32 +75,32 @@ class GainReference:
 
 
 def array_in(memory: NDArray[Any] | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An array of any contents, at the beginning of memory if that is given, whatever its shape and type."""
+    """Return an uninitialised array, at the start of `memory` (of any shape and type) if that is given."""
     if memory is None:
         return np.empty(shape, dtype)
     return memory.reshape(-1).view(np.uint8)[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
 
 
 def widen(stored: NDArray[Any], values: NDArray[Any]) -> None:
-    """Fill `values`, frame rows of the original type, from page rows; exceptions are to be put back after."""
+    """Fill `values`, frame rows of the original type, from page rows. The caller restores exceptions afterwards."""
     with np.errstate(invalid="ignore", over="ignore"):
         np.copyto(values, stored[::-1], casting="unsafe")
 
 
 @dataclass(frozen=True, eq=False)
 class ExceptionValues:
-    """Values of some rows that the counts do not give back; all positions ascend in the flattened rows.
+    """Values of some rows that counts do not reproduce. Positions are ascending indices into the flattened rows.
 
     Attributes
     ----------
     positions : ndarray of int64
-        Where values are stored as they were.
+        Positions of far exceptions, whose original values are stored.
     originals : ndarray of unsigned integers
         Bits of these values.
     near : ndarray of int64
-        Where values miss what is restored by their last bits only.
+        Positions of near exceptions, which differ from the restored value in their last bits only.
     steps : ndarray of int8
-        By how much, in steps of the last bit: bits of the value less those restored.
+        Difference of near exceptions in steps of the last bit: bits of the value minus bits restored.
     """
 
     positions: NDArray[np.int64]
@@ -109,12 +110,12 @@ class ExceptionValues:
 
     @classmethod
     def far(cls, positions: NDArray[np.int64], originals: NDArray[Any]) -> "ExceptionValues":
-        """Exceptions of which none is near."""
+        """Return far exceptions only."""
         return cls(positions, originals, np.empty(0, np.int64), np.empty(0, np.int8))
 
     @classmethod
     def joined(cls, parts: "Sequence[tuple[int, ExceptionValues]]") -> "ExceptionValues":
-        """Exceptions of neighbouring rows, each part with the flat index of its first value, in ascending order."""
+        """Return the exceptions of adjacent row blocks, given with the flat index of their first value, ascending."""
         return cls(
             np.concatenate([start + part.positions for start, part in parts]),
             np.concatenate([part.originals for _, part in parts]),
@@ -124,11 +125,11 @@ class ExceptionValues:
 
     @property
     def count(self) -> int:
-        """How many values are exceptions."""
+        """Number of exceptions."""
         return len(self.positions) + len(self.near)
 
     def within(self, start: int, end: int) -> "ExceptionValues":
-        """Those between two flat indices, as positions from the first of them on."""
+        """Return the exceptions between two flat indices, with positions relative to the first index."""
         far, near = (
             slice(*np.searchsorted(positions, (start, end)).tolist()) for positions in (self.positions, self.near)
         )
@@ -137,7 +138,7 @@ class ExceptionValues:
         )
 
     def put_back(self, values: NDArray[Any]) -> None:
-        """Write the exceptions into restored rows; positions beyond them raise IndexError."""
+        """Write the exceptions into restored rows. Raises IndexError for positions beyond them."""
         bits = values.reshape(-1).view(self.originals.dtype)
         bits[self.positions] = self.originals
         if len(self.near):

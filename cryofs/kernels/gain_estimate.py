@@ -1,15 +1,15 @@
-"""Gain estimation: the greatest common divisor of the values that each pixel shows, exact to the last bit of a float32.
+"""Gain estimation: the greatest common divisor of the values of each pixel, exact to the last bit of a float32.
 
 The values of a gain-normalised counting movie are float32(count) * gain, rounded. RELION's estimator
-(relion_convert_to_tiff --estimate_gain) takes the smallest positive value seen. Here a value that is no multiple of the
-estimate refines it by Euclid's algorithm, so that 3 g and 2 g give g although g was never seen. Rounding is followed
-exactly: each value confines the gain to the interval of real numbers whose product with the count rounds to that value,
-and the estimate is a float32 in the intersection of these intervals, so it reproduces the values. After 16 agreeing
-values a pixel is settled, and further agreeing ones no longer narrow the intersection; only a pixel whose first 16
-values all share a factor could notice, by an exception or two.
+(relion_convert_to_tiff --estimate_gain) takes the smallest positive value seen. Here a value that is not a multiple of
+the estimate refines it by Euclid's algorithm, so that 3 g and 2 g give g even if g itself never occurs. Rounding is
+modelled exactly: each value confines the gain to the interval of real numbers whose product with the count rounds to
+that value, and the estimate is a float32 in the intersection of these intervals, so it reproduces the values. After 16
+agreeing values a pixel is settled, and further agreeing values no longer narrow the intersection. This affects only a
+pixel whose first 16 values all share a factor, and costs it an exception or two.
 
-Defective pixels hold averages of their neighbours, which have no common divisor. Their reliability never gets positive,
-and `GainEstimate.reference` gives them 1.0.
+Defective pixels contain averages of their neighbours, which have no common divisor. Their reliability never becomes
+positive, and `GainEstimate.reference` sets them to 1.0.
 """
 
 import math
@@ -19,29 +19,29 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-# Continued fractions stop at this denominator: a larger divisor means that no count so far shared a factor, which is
-# chance for a defect and practically impossible for a counting pixel.
+# Largest denominator of a continued fraction. A larger divisor would mean that no two counts so far share a factor,
+# which happens at defects by chance, but practically never at a counting pixel.
 _MAX_DIVISOR = 64
-# Neighbours' gains may have a common divisor too (both are 281.74 / k); it shows itself by counts that are too large.
+# Gains of neighbours may have a common divisor too (both are 281.74 / k); implausibly large counts reveal it.
 _MAX_COUNT_REFINING = 255
 _MAX_COUNT = 65535
 _MAX_COUNT_F4 = np.float32(_MAX_COUNT)
-# Relative error of a quotient of two rounded values, with a little room.
+# Relative error of a quotient of two rounded values, with a safety margin.
 _QUOTIENT_TOLERANCE = 2.0**-22
-# An interval end that does not itself round to the value is moved inwards by this, far below the distance of any other
-# product from it (some 2**-25 / count), and far above the rounding of the interval arithmetic, which _SLACK allows for.
+# Relative distance by which an open interval end is moved inwards: far smaller than the distance to any other product
+# (about 2**-25 / count), and far larger than the rounding error of the interval arithmetic, which _SLACK covers.
 _OPEN_END = 2.0**-40
 _SLACK = 2.0**-44
-# A mismatch weighs as much as this many agreeing values; a pixel that starts anew begins this deep in debt.
+# Weight of a mismatch in agreeing values; the reliability of a pixel that starts over is minus this.
 _MISMATCH_COST = 8
 _MAX_RELIABILITY = np.int16(30000)
-# After this many agreeing values, further ones are no longer used to narrow the interval: so many counts of a pixel
-# practically never have a factor in common.
+# Number of agreeing values after which the interval is no longer narrowed: so many counts of a pixel practically never
+# share a factor.
 _SETTLED = 16
 # Adding and subtracting 1.5 * 2**23 rounds a float32 below 2**22 to the nearest integer.
 _ROUND = np.float32(12582912.0)
 
-# By how much a value may miss count x gain in RELION, which reads the reference as float32.
+# Largest difference between a value and count x gain that RELION accepts; it reads the reference as float32.
 _RELION_TOLERANCE = np.float32(1e-4)
 
 CHANGED, MISMATCH, NEGATIVE, BECAME_RELIABLE = range(4)
@@ -49,20 +49,20 @@ CHANGED, MISMATCH, NEGATIVE, BECAME_RELIABLE = range(4)
 
 @dataclass
 class GainEstimate:
-    """What is known of each pixel; all arrays have shape (ny, nx), rows in frame order.
+    """State of the estimation of each pixel. All arrays have shape (ny, nx), rows in frame order.
 
     Attributes
     ----------
     gain : ndarray of float32
         Current estimate, 0 where no value was seen.
     low, high : ndarray of float32
-        The interval that the values seen leave for the gain, as offsets relative to `gain`; NaN where `gain` itself is
-        the only value seen.
+        Interval of gains consistent with the values seen, as offsets relative to `gain`; NaN where `gain` itself is the
+        only value seen.
     reliability : ndarray of int16
-        Agreeing values seen, less mismatches; 0 never seen, positive for a usable estimate.
+        Number of agreeing values minus weighted mismatches; 0 if no value was seen, positive for a usable estimate.
     mismatched : ndarray of bool
-        Pixels that ever showed a value farther than 1e-4 from all multiples of their estimate and without a common
-        divisor with it, or a negative one. RELION calls these unreliable for good, and stops when it meets another.
+        Pixels that ever had a negative value, or a value farther than 1e-4 from all multiples of the estimate and
+        without a common divisor. RELION never accepts these as reliable, and stops at another such value.
     """
 
     gain: NDArray[np.float32]
@@ -73,32 +73,32 @@ class GainEstimate:
 
     @classmethod
     def empty(cls, ny: int, nx: int) -> "GainEstimate":
-        """An estimate that has seen nothing."""
+        """Return an estimate without any data."""
         gain, low, high = (np.zeros((ny, nx), np.float32) for _ in range(3))
         return cls(gain, low, high, np.zeros((ny, nx), np.int16), np.zeros((ny, nx), np.bool_))
 
     def rows(self, rows: slice) -> "GainEstimate":
-        """Return a copy of some rows, to try values on."""
+        """Return a copy of some rows, for trial updates."""
         parts = (self.gain, self.low, self.high, self.reliability, self.mismatched)
         gain, low, high, reliability, mismatched = (part[rows].copy() for part in parts)
         return GainEstimate(gain, low, high, reliability, mismatched)  # type: ignore[arg-type]
 
     def reference(self) -> NDArray[np.float32]:
-        """Gain reference, to be multiplied with counts; 1.0 at defects and where nothing was seen."""
+        """Return the multiplicative gain reference, 1.0 at defects and where no value was seen."""
         return np.where(self.reliability > 0, self.gain, np.float32(1))
 
     def relion_reliability(self) -> NDArray[np.int16]:
-        """Return a reliability map as RELION's converter reads it.
+        """Return a reliability map as read by RELION's converter.
 
-        It divides the values of a pixel of 50 or more by the gain, and stops on one that is no multiple of it. Values
-        of the other pixels it keeps as they are.
+        At pixels with a reliability of 50 or more, the converter divides values by the gain, and stops at a value that
+        is not a multiple of it. It keeps the values of other pixels.
         """
         usable = (self.reliability > 0) & ~self.mismatched
         return np.where(usable, self.reliability, np.int16(-1))
 
     @property
     def share_without_gain(self) -> float:
-        """Share of the pixels seen that have no common divisor so far."""
+        """Fraction of the pixels with data that have no common divisor so far."""
         seen = self.gain != 0
         without = np.count_nonzero(seen & (self.reliability <= 0))
         return without / max(int(np.count_nonzero(seen)), 1)
@@ -106,22 +106,22 @@ class GainEstimate:
     def update(
         self, first_row: int, values: NDArray[np.float32], thresh: int, tolerance: float = 0.0
     ) -> NDArray[np.int64]:
-        """Take in a band of rows of several frames.
+        """Update the estimate with a row block of several frames.
 
-        Bands are independent: threads may work on different bands of one estimate.
+        Row blocks are independent: threads may update different row blocks of one estimate.
 
         Parameters
         ----------
         values : ndarray of float32, shape (frames, rows, nx)
         thresh : int
-            From this reliability on a pixel counts as reliable.
+            Smallest reliability of a pixel that counts as reliable.
         tolerance : float
-            By how many steps of its last bit a value may miss the rounded product.
+            Largest difference between a value and the rounded product, in steps of the last bit.
 
         Returns
         -------
         ndarray of int64, shape (frames, 4)
-            Pixels changed, mismatches, negatives, and pixels that became reliable (less those that ceased to be).
+            Pixels changed, mismatches, negative values, and the net number of pixels that became reliable.
         """
         statistics = np.zeros((len(values), 4), np.int64)
         band = slice(first_row, first_row + values.shape[1])
@@ -144,13 +144,13 @@ def _update(values, gain, low, high, reliability, mismatched, thresh, tolerance,
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _count_agreeing(values, gain, reliability, odd, thresh, statistics):  # type: ignore[no-untyped-def]
-    """Deal with the usual cases, zeros and settled multiples, in vector instructions; mark and count all others."""
+    """Handle the common cases (zeros and settled multiples) with vector instructions; mark and count all others."""
     found = 0
     became_reliable = 0
     for x in range(len(values)):
         value = values[x]
         count = (value / gain[x] + _ROUND) - _ROUND
-        # A product with 1 or 2 is exact, so such a value says no more than the estimate itself.
+        # A product with 1 or 2 is exact, so such a value does not narrow the interval.
         usual = (count * gain[x] == value) & (value > 0) & (count <= _MAX_COUNT_F4)
         usual &= (reliability[x] >= _SETTLED) | (count <= 2)
         grown = np.int16(reliability[x] + usual)
@@ -166,7 +166,7 @@ def _count_agreeing(values, gain, reliability, odd, thresh, statistics):  # type
 def _update_odd(  # type: ignore[no-untyped-def]
     values, odd, gain, low, high, reliability, mismatched, thresh, tolerance, statistics
 ):
-    """Deal with the marked pixels: first values, larger multiples that narrow the interval, mismatches."""
+    """Handle the marked pixels: first values, larger multiples that narrow the interval, mismatches."""
     for x in range(len(values)):
         if not odd[x]:
             continue
@@ -184,7 +184,7 @@ def _update_odd(  # type: ignore[no-untyped-def]
             below, above, divisor = _intersect(value, gain[x], low[x], high[x], tolerance)
         if below <= above * (1.0 + _SLACK):
             old = gain[x]
-            # Between the two ends there may be no float32 yet, while the estimate is still a multiple of the gain.
+            # There may be no float32 between the two ends while the estimate is still a multiple of the gain.
             if divisor > 1 or not below <= old <= above:
                 gain[x] = 0.5 * (below + above)
             low[x] = below / np.float64(gain[x]) - 1.0
@@ -195,7 +195,7 @@ def _update_odd(  # type: ignore[no-untyped-def]
             statistics[MISMATCH] += 1
             statistics[NEGATIVE] += value < 0
             missed = np.abs(np.rint(value / gain[x]) * gain[x] - value)
-            # not above 1e-4, which NaN and infinity are not either
+            # written as "not <=", so that NaN and infinity count as mismatches
             mismatched[x] |= value < 0 or not missed <= _RELION_TOLERANCE
             reliability[x] = max(before - _MISMATCH_COST, -_MISMATCH_COST)
             if positive and reliability[x] <= 0:
@@ -205,7 +205,7 @@ def _update_odd(  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _intersect(value, gain, low, high, tolerance):  # type: ignore[no-untyped-def]
-    """Interval for the common divisor of estimate and value, empty where they have none; what divides the estimate."""
+    """Return the interval of the common divisor of estimate and value (empty if none), and the estimate's divisor."""
     old = np.float64(gain)
     multiple = (value / gain + _ROUND) - _ROUND
     if multiple * gain == value and multiple <= _MAX_COUNT_F4:
@@ -224,7 +224,7 @@ def _intersect(value, gain, low, high, tolerance):  # type: ignore[no-untyped-de
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _common_divisor(quotient, tolerance):  # type: ignore[no-untyped-def]
-    """Smallest (count, divisor) with count / divisor = quotient, by Euclid's algorithm; divisor 0 for none."""
+    """Return the smallest (count, divisor) with count / divisor = quotient, by Euclid's algorithm; (0, 0) if none."""
     count, count_before = 1.0, 0.0
     divisor, divisor_before = 0.0, 1.0
     rest = quotient
@@ -243,7 +243,10 @@ def _common_divisor(quotient, tolerance):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def interval(value, count, tolerance):  # type: ignore[no-untyped-def]
-    """Real gains whose product with `count` rounds to the float32 `value` (ties to even), or misses it by so little."""
+    """Return the interval of real gains whose product with `count` rounds to the float32 `value`, within a tolerance.
+
+    Ties round to even.
+    """
     bits = np.float32(value).view(np.uint32)
     centre = np.float64(value)
     half_below = 0.5 * (centre - np.float64(np.uint32(bits - 1).view(np.float32)))

@@ -1,10 +1,10 @@
-"""Gains finer than float32: what values tell of a gain once their counts are known.
+"""Estimate gains with more precision than float32, from values whose counts are known.
 
-A float32 multiplied with counts does not reproduce movies whose camera software multiplied in double precision, or
-divided by the reciprocal. As in `cryofs.kernels.gain_estimate`, each value confines the real gain to those whose
-product with the count rounds to it. Any gain in the intersection reproduces all values; that of a reciprocal gain is
-where the reciprocal of some float32 lies. Where values leave no intersection, each was rounded more than once: then
-the gain is the sum of the values over the sum of the counts, and values miss it by their last bits.
+A float32 gain does not reproduce movies whose camera software multiplied in double precision, or divided by the
+reciprocal. As in `cryofs.kernels.gain_estimate`, each value confines the real gain to an interval whose products with
+the count round to that value. Any gain in the intersection reproduces all values; for a reciprocal gain, the
+intersection contains the reciprocal of a float32. An empty intersection means that values were rounded more than once.
+The gain is then the sum of the values divided by the sum of the counts, and values differ from it in their last bits.
 """
 
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from cryofs.kernels.from_counts import Arithmetic, GainReference
 from cryofs.kernels.gain_estimate import interval
 
 _MAX_COUNT = 65535
-# Values farther than this from the next multiple, relative, are no counts: 64 steps of the last bit or so.
+# Largest relative distance between a value and the nearest multiple of the gain: about 64 steps of the last bit.
 _FARTHEST = 2.0**-18
 
 
 @dataclass
 class Refinement:
-    """What the values of a band of rows tell; all arrays have shape (rows, nx).
+    """State of the refinement of a row block. All arrays have shape (rows, nx).
 
     Attributes
     ----------
     gain : ndarray of float32
-        Known beforehand, nearly; 1.0 at defects.
+        Approximate gain; 1.0 at defects.
     low, high : ndarray of float64
-        The intersection; low > high where it is empty.
+        Intersection of the intervals; low > high where it is empty.
     value_sum, count_sum : ndarray of float64
         Sums of values and of their counts.
     """
@@ -43,18 +43,18 @@ class Refinement:
 
     @classmethod
     def of(cls, gain: NDArray[np.float32]) -> "Refinement":
-        """Nothing seen yet."""
+        """Return a refinement of `gain` without any data."""
         low, value_sum, count_sum = (np.zeros(gain.shape, np.float64) for _ in range(3))
         return cls(gain, low, np.full(gain.shape, np.inf), value_sum, count_sum)
 
     def update(self, values: NDArray[np.float32]) -> None:
-        """Take in the rows of several frames, shape (frames, rows, nx)."""
+        """Update the state with the rows of several frames, shape (frames, rows, nx)."""
         _update(values, self.gain, self.low, self.high, self.value_sum, self.count_sum)
 
     def references(self) -> dict[Arithmetic, GainReference]:
-        """The references, of these rows, that come nearest to the values under each other arithmetic than SINGLE."""
+        """Return the best references of these rows for each arithmetic other than SINGLE."""
         seen = self.count_sum > 0
-        # values of a source that are no counts may lead beyond what float32 holds; they become exceptions
+        # values that are not multiples of a gain may overflow float32; they become exceptions later
         with np.errstate(all="ignore"):
             inside = np.where(self.low <= self.high, 0.5 * (self.low + self.high), self.value_sum / self.count_sum)
             gain = np.where(seen, inside, self.gain)

@@ -1,8 +1,8 @@
-"""Values to counts, exact to the last bit; `cryofs.kernels.from_counts` is the way back.
+"""Convert values to counts, exact to the last bit. `cryofs.kernels.from_counts` is the inverse.
 
-A value belongs to the counts only where restoring it gives back its very bits; every other value (a defect, NaN, an
-infinity, -0.0, a negative, a count beyond the stored type, anything under a wrong gain) is an exception, kept as its
-bits. So a wrong gain costs size and never a pixel. Frame rows become page rows here, in reverse order.
+A value is stored as a count only if restoring it reproduces its bits exactly. Every other value (a defect, NaN,
+infinity, -0.0, a negative value, a count beyond the stored type, any value under a wrong gain) is an exception, stored
+as its bits. A wrong gain therefore costs space, never correctness. Page rows are frame rows in reverse order.
 """
 
 from dataclasses import dataclass
@@ -18,33 +18,33 @@ COUNT_DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("u2"), np.dtype("i2"))
 MAX_COUNT = 65535
 _MAX_COUNT_F4 = np.float32(MAX_COUNT)
 _ZERO_F4 = np.float32(0)
-# Adding 1.5 * 2**23 to a float32 below 2**22 rounds it to the nearest integer, ties to even, which then stands in the
-# low bits of the sum; unlike rint this becomes vector instructions.
+# Adding 1.5 * 2**23 to a float32 below 2**22 rounds it to the nearest integer, ties to even, in the low bits of the
+# sum. Unlike rint, this compiles to vector instructions.
 _SHIFT_F4 = np.float32(12582912.0)
 _SHIFT_BITS = 0x4B400000
-# Farthest that a near exception may miss the restored value, in steps of the last bit: what an int8 holds.
+# Largest difference of a near exception from the restored value, in steps of the last bit; fits an int8.
 _NEAR = 127
 _ARITHMETICS = list(Arithmetic)
-# Values that are converted at a time: they and what is computed of them stay in the processor's first cache. So many
-# exceptions there is room for at first; then the room doubles, by at least as much as the next piece may need.
+# Number of values converted at a time, such that they and their intermediates fit in the first-level cache. It is also
+# the initial capacity for exceptions; doubling it always makes room for those of another piece.
 _PIECE = 512
 _DOUBLE, _RECIPROCAL = _ARITHMETICS.index(Arithmetic.DOUBLE), _ARITHMETICS.index(Arithmetic.RECIPROCAL)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Whole rows of a frame as they are stored, and what they cannot hold.
+    """Whole rows of a frame as stored counts and exceptions.
 
     Attributes
     ----------
     stored : ndarray, shape (rows, nx)
-        Page rows (reversed frame rows). At exceptions the rounded value, within the limits of the type.
+        Page rows (reversed frame rows). At exceptions, the value rounded and clipped to the limits of the type.
     exceptions : ExceptionValues
-        In the flattened frame rows.
+        Exceptions of the flattened frame rows.
     beyond : int
-        How many exceptions are true counts that only the stored type is too narrow for.
+        Number of exceptions that are true counts outside the range of the stored type.
     lowest, highest : int
-        Range of all true counts, including those that the stored type is too narrow for; exceptions may widen it, up to
+        Range of all true counts, including those outside the range of the stored type. Exceptions may widen it, up to
         the limits of the stored type.
     """
 
@@ -56,7 +56,7 @@ class Counts:
 
 
 def narrowest_dtype(lowest: int, highest: int) -> np.dtype[Any]:
-    """Narrowest type that holds all counts of a range; negatives beyond what fits become exceptions."""
+    """Return the narrowest type for a range of counts; uint16 if none fits, and negative counts become exceptions."""
     for dtype in COUNT_DTYPES:
         limits = np.iinfo(dtype)
         if limits.min <= lowest and highest <= limits.max:
@@ -71,24 +71,24 @@ def divide(
     dtype: np.dtype[Any],
     memory: NDArray[np.uint8] | None = None,
 ) -> Counts:
-    """Counts of gain-normalised rows.
+    """Return the counts of gain-normalised rows.
 
     Parameters
     ----------
     values : ndarray of float32, shape (rows, nx)
         C-contiguous, in frame order.
     rows : slice
-        Which rows of the frame they are.
+        Position of the rows in the frame.
     dtype : unsigned integer type
-        What the counts are stored as.
+        Type of the stored counts.
     memory : ndarray of uint8 or None
-        What takes them, if not new memory.
+        Memory for the counts; None allocates it.
     """
     gain = reference.gain[rows]
     detail = gain if reference.detail is None else reference.detail[rows]
     arithmetic = _ARITHMETICS.index(reference.arithmetic)
     if values.shape != gain.shape:
-        raise ValueError(f"values of shape {values.shape} with a gain of shape {gain.shape}")
+        raise ValueError(f"values of shape {values.shape} do not fit a gain of shape {gain.shape}")
     stored = array_in(memory, values.shape, dtype)
     limit = np.iinfo(dtype).max
     highest, beyond, positions, originals, steps = _divide(values, gain, detail, arithmetic, stored, limit)
@@ -99,9 +99,9 @@ def divide(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no-untyped-def]
-    """Fill `stored`; return the highest true count, and of exceptions how many are counts, positions, bits, and steps.
+    """Fill `stored`; return the highest true count, the exceptions that are counts, and all positions, bits and steps.
 
-    Many short loops over a piece of a row, each of which becomes vector instructions; together they would not.
+    Short separate loops over a piece of a row compile to vector instructions; a single loop would not.
     """
     rows, nx = values.shape
     bits = values.view(np.uint32)
@@ -121,14 +121,14 @@ def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no
             piece_gain, piece_detail = gain[row, first : first + size], detail[row, first : first + size]
             for x in range(size):
                 quotient = piece[x] / piece_gain[x]
-                # in this order a NaN becomes 0
+                # this order of comparisons turns NaN into 0
                 quotient = quotient if quotient > _ZERO_F4 else _ZERO_F4
                 quotient = quotient if quotient < top else top
                 shifted[x] = quotient + _SHIFT_F4
             _restore(shifted[:size], piece_gain, piece_detail, arithmetic, restored)
             different = np.int32(0)
             for x in range(size):
-                # machines differ in the sign of a NaN that they compute, so none is left to a product
+                # the sign of a computed NaN depends on the machine, so a NaN is always an exception
                 different += np.int32((restored_bits[x] != piece_bits[x]) | (restored[x] != restored[x]))
             page = stored[rows - 1 - row, first : first + size]
             for x in range(size):
@@ -153,7 +153,7 @@ def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _restore(shifted, gain, detail, arithmetic, restored):  # type: ignore[no-untyped-def]
-    """Values of counts, as `GainReference.restore` makes them."""
+    """Compute the values of counts exactly as `GainReference.restore` does."""
     if arithmetic == _DOUBLE:
         for x in range(len(shifted)):
             double = np.float64(gain[x]) + np.float64(detail[x])
@@ -168,7 +168,7 @@ def _restore(shifted, gain, detail, arithmetic, restored):  # type: ignore[no-un
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _collect(values, restored, start, positions, originals, steps):  # type: ignore[no-untyped-def]
-    """List the values that are not restored; the first has the position `start`."""
+    """List the values that counts do not restore; the first value has the position `start`."""
     bits, restored_bits = values.view(np.uint32), restored.view(np.uint32)
     found = 0
     for x in range(len(values)):
@@ -183,7 +183,10 @@ def _collect(values, restored, start, positions, originals, steps):  # type: ign
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _count(value, gain, detail, arithmetic):  # type: ignore[no-untyped-def]
-    """The true count of a value for which the stored type is too narrow; 0 where it has none. All have shape (1,)."""
+    """Return the true count of a value outside the range of the stored type, or 0 if it has none.
+
+    All arrays have shape (1,).
+    """
     quotient = value[0] / gain[0]
     if not _ZERO_F4 < quotient <= _MAX_COUNT_F4:
         return 0
@@ -195,7 +198,7 @@ def _count(value, gain, detail, arithmetic):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _doubled(array):  # type: ignore[no-untyped-def]
-    """The array, with room for as much again."""
+    """Return a copy of the array with twice its length."""
     longer = np.empty(2 * len(array), array.dtype)
     longer[: len(array)] = array
     return longer
@@ -204,16 +207,16 @@ def _doubled(array):  # type: ignore[no-untyped-def]
 def narrow(
     values: NDArray[Any], dtype: np.dtype[Any], columns: int | None = None, memory: NDArray[np.uint8] | None = None
 ) -> Counts:
-    """Rows without a gain, in another type: the values are the counts, or stay as they are in a float type.
+    """Convert rows without a gain to another type: values become counts, or remain floats in a float type.
 
     Parameters
     ----------
     values : ndarray, shape (rows, n)
         Integers or floats, in frame order.
     columns : int or None
-        How many of the n columns are stored; what is not 0 in the others (padding of 4-bit rows) is an exception.
+        Number of the n columns to store. Nonzero values in the others (padding of 4-bit rows) are exceptions.
     memory : ndarray of uint8 or None
-        What takes the counts, if not new memory.
+        Memory for the counts; None allocates it.
     """
     columns = values.shape[1] if columns is None else columns
     if values.dtype.kind in "ui" and dtype.kind in "ui":
@@ -231,7 +234,7 @@ def narrow(
         fitting = stored
         if len(positions):
             fitting = np.delete(restored.reshape(-1), positions)
-            # the largest uint16 comes back as a float16 infinity
+            # a stored count of 65535 is restored as infinity in float16
             fitting = fitting[np.isfinite(fitting)]
         whole = _whole_numbers(exceptions)
         beyond = len(whole)
@@ -245,7 +248,7 @@ def _narrow_integers(
     values: NDArray[Any], dtype: np.dtype[Any], columns: int, memory: NDArray[np.uint8] | None
 ) -> Counts:
     limits, own = np.iinfo(dtype), np.iinfo(values.dtype)
-    # negative values are large as unsigned ones, so one look at the values is enough where none is
+    # negative values are large as unsigned integers, so one pass is enough if there are none
     highest = int(values.view(f"u{values.itemsize}").max())
     lowest = 0
     if highest > own.max:
@@ -272,9 +275,9 @@ def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _whole_numbers(values: NDArray[Any]) -> NDArray[Any]:
-    """Those exceptions that a wider count type would hold."""
+    """Return the exceptions that a wider count type could store."""
     with np.errstate(invalid="ignore"):
         values = values.astype(np.float32)
-        # -0.0 and NaN have no place in any integer type
+        # no integer type has -0.0 or NaN
         whole: NDArray[Any] = values[(values != 0) & (np.abs(values) <= MAX_COUNT) & (values == np.rint(values))]
     return whole

@@ -1,6 +1,6 @@
-"""All compiled code, for whoever should not wait for it later.
+"""Compile all kernels in advance.
 
-`python -m cryofs.kernels.warm_up` compiles what is not compiled yet.
+`python -m cryofs.kernels.warm_up` compiles the kernels that have no cached machine code yet.
 """
 
 import numpy as np
@@ -13,12 +13,12 @@ from cryofs.kernels.gain_refine import Refinement
 
 
 def load() -> None:
-    """Load the compiled code of every kernel, or compile it, by running it on a few pixels."""
+    """Load or compile every kernel by running it on a few pixels."""
     values = np.ones((2, 3), np.float32)
     GainEstimate.empty(2, 3).update(0, values[np.newaxis], 50)
     Refinement.of(values).update(values[np.newaxis])
     for dtype in (np.dtype("u1"), np.dtype("u2")):
-        # half a count is an exception, so that their collection is loaded too
+        # a fractional count is an exception, so the kernel that collects them is loaded too
         to_counts.divide(values * np.float32(1.5), GainReference(values), slice(0, 2), dtype)
     data = np.zeros(100, np.uint8)
     huffman_encoder.encode(data)

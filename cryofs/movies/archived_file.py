@@ -9,7 +9,7 @@ from cryofs.formats.record import Blob, Frame, FrameVersion1, Record, read_blob,
 from cryofs.formats.record_check import layout_of, page_layout_of
 from cryofs.movies.frame_decoder import FrameName
 from cryofs.storage.byte_source import LocalFile, missing_bytes
-from cryofs.storage.checksums import quick_sum
+from cryofs.storage.checksums import xxh3_checksum
 
 _REMEDY = "restore the file from a backup"
 
@@ -78,7 +78,7 @@ class ArchivedFile:
             data = self.source.read(size, offset)
             if len(data) < size:
                 raise missing_bytes(f"strip {number}", size, offset, len(data))
-            if quick_sum(data) != frame.strip_sums[number]:
+            if xxh3_checksum(data) != frame.strip_sums[number]:
                 raise DamagedError(f"checksum mismatch in strip {number}")
             strips[number] = data
         return strips
@@ -128,7 +128,7 @@ class ArchivedFile:
         if frame.stored_sum is None:
             # only the checksum of the decoded frame remains, which cannot tell damage from another file
             self.check_unchanged()
-        elif quick_sum(b"".join(strips.values())) != frame.stored_sum:
+        elif xxh3_checksum(b"".join(strips.values())) != frame.stored_sum:
             raise DamagedError("checksum mismatch in its strips")
         return strips
 

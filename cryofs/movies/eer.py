@@ -253,7 +253,7 @@ class EncodedFraction(EncodedFrame):
         from cryofs.kernels import eer_events
 
         movie, streams = self.movie, self.streams
-        added = eer_events.add_up(
+        added = eer_events.sum_events(
             streams.words, streams.starts, streams.ends, *movie.index.geometry, movie.rendering.upsampling, out
         )
         whole = {frame for frame, count in zip(self.frames, added.events.tolist(), strict=True) if count >= 0}

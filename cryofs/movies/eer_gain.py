@@ -111,7 +111,7 @@ def _load(path: Path) -> NDArray[np.float32]:
         raise
     except (ValueError, CryofsError, OSError) as error:
         raise GainError(f"{_name(path)}: {error}; give the gain reference of this detector") from error
-    gain = eer_gain.without_defects(stored, divided=_is_divided(path))
+    gain = eer_gain.mark_defects(stored, divided=_is_divided(path))
     if not (gain > 0).any():
         raise GainError(f"{_name(path)}: no value is a finite number above 0; give the gain reference of this detector")
     return gain

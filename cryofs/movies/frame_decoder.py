@@ -17,7 +17,7 @@ from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.tiff_pages import PageLayout
 from cryofs.kernels.from_counts import ExceptionValues, GainReference, array_in, widen
 from cryofs.movies.movie import EncodedFrame
-from cryofs.storage.checksums import RunningSum, quick_sum
+from cryofs.storage.checksums import RunningChecksum, xxh3_checksum
 
 _ROWS_AT_ONCE = 256
 # Compiled code decodes two strips in the time of one and a half.
@@ -155,7 +155,7 @@ class EncodedOriginal(EncodedFrame):
             exceptions = decoder.unpack_exceptions(self.packed, self.count, self.near)
             exceptions.within(rows.start * width, rows.stop * width).put_back(values)
             raw = mrc.frame_raw(values, decoder.header)
-            if self.checksum is not None and quick_sum(raw) != self.checksum:
+            if self.checksum is not None and xxh3_checksum(raw) != self.checksum:
                 raise DamagedError("checksum mismatch in the decoded frame")
         except (DamagedError, IndexError) as error:
             raise self.name.damaged(error) from error
@@ -171,7 +171,7 @@ class EncodedOriginal(EncodedFrame):
         """
         decoder, layout = self.decoder, self.decoder.layout
         exceptions = decoder.unpack_exceptions(self.packed, self.count, self.near)
-        whole = RunningSum()
+        whole = RunningChecksum()
         for piece in reversed(pieces_of(_numbers(self.strips))):
             rows = layout.frame_rows(piece)
             pixels = page_rows(layout, self.strips, piece, memory)

@@ -1,1 +1,1 @@
-"""Where bytes come from and go: reads at an offset, drafts and renames, file identity, checksums."""
+"""File access: reads at an offset, drafts and renames, file identity, checksums."""

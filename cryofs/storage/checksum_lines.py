@@ -1,4 +1,4 @@
-"""Lines of a checksum list, as GNU `sha256sum` writes and checks them."""
+"""Lines of a checksum list in the format of GNU `sha256sum`."""
 
 import os
 import re
@@ -12,7 +12,7 @@ _CONFLICT = "two lines give different checksums of one file"
 
 @dataclass(frozen=True)
 class BadLine:
-    """An invalid line; `name` is its file if it can be read."""
+    """An invalid line of a list; `name` is the file that it names, if known."""
 
     number: int
     data: bytes
@@ -22,21 +22,21 @@ class BadLine:
 
 @dataclass
 class Lines:
-    """Content of a list: checksums by file name, and all other lines."""
+    """Content of a list: checksums by file name, invalid lines, comments."""
 
     sums: dict[str, str] = field(default_factory=dict)
     bad: list[BadLine] = field(default_factory=list)
     comments: list[bytes] = field(default_factory=list)
 
     def set(self, name: str, sha256: str | None) -> None:
-        """Replace all lines of a file by one, or remove them."""
+        """Replace all lines of a file by one line, or remove them if `sha256` is None."""
         self.bad = [line for line in self.bad if line.name != name]
         self.sums.pop(name, None)
         if sha256 is not None:
             self.sums[name] = sha256
 
     def encode(self) -> bytes:
-        """Return the bytes of the list: other lines first, then checksums in the order of their names."""
+        """Return the encoded list: comments and invalid lines first, then checksum lines sorted by name."""
         lines = sorted(self.sums.items(), key=lambda item: os.fsencode(item[0]))
         others = [*self.comments, *(line.data for line in self.bad)]
         return b"".join([*(data + b"\n" for data in others), *(encode_line(*line) for line in lines)])
@@ -50,7 +50,7 @@ def encode_line(name: str, sha256: str) -> bytes:
 
 
 def parse(data: bytes) -> Lines:
-    """Parse a list; invalid lines are kept as bad lines."""
+    """Parse a list; invalid lines are kept in `bad`."""
     lines = Lines()
     ambiguous: dict[str, int] = {}
     for number, line in enumerate(data.split(b"\n"), 1):
@@ -72,14 +72,14 @@ def _parse_line(number: int, line: bytes, lines: Lines, ambiguous: dict[str, int
         return
     name, sha256 = os.fsdecode(plain), found[2].decode().lower()
     if b"/" in plain or plain in (b".", b".."):
-        lines.bad.append(BadLine(number, line, "expected the name of a file of this folder"))
+        lines.bad.append(BadLine(number, line, "expected the name of a file in this folder"))
     elif lines.sums.setdefault(name, sha256) != sha256:
         lines.bad.append(BadLine(number, line, _CONFLICT, name))
         ambiguous[name] = number
 
 
 def _unescaped(name: bytes, is_escaped: bool) -> bytes | None:
-    """Return a file name without escapes, None if it has an unknown one."""
+    """Return a file name with escapes decoded, or None for an unknown escape."""
     if not is_escaped:
         return name
     if re.fullmatch(rb"([^\\]|\\[\\nr])+", name, re.DOTALL) is None:

@@ -13,24 +13,24 @@ from cryofs.storage.byte_source import ByteSource
 _CHUNK = 4 << 20
 
 
-def quick_sum(data: bytes | NDArray[Any]) -> str:
+def xxh3_checksum(data: bytes | NDArray[Any]) -> str:
     """Return the XXH3-128 of contiguous data as 32 hexadecimal digits."""
     return xxhash.xxh3_128_hexdigest(data if isinstance(data, bytes) else data.data)
 
 
-class RunningSum:
-    """The XXH3-128 of data that come in pieces."""
+class RunningChecksum:
+    """XXH3-128 of data that arrive in pieces."""
 
     def __init__(self) -> None:
-        self._sum = xxhash.xxh3_128()
+        self._hash = xxhash.xxh3_128()
 
     def add(self, piece: NDArray[Any]) -> None:
-        """Add the next piece, which is contiguous."""
-        self._sum.update(piece.data)
+        """Add the next piece, which must be contiguous."""
+        self._hash.update(piece.data)
 
     def result(self) -> str:
-        """Return the checksum of all pieces, as `quick_sum` returns it."""
-        return self._sum.hexdigest()
+        """Return the checksum of all pieces, equal to the `xxh3_checksum` of their concatenation."""
+        return self._hash.hexdigest()
 
 
 def file_sha256(source: ByteSource, on_bytes: Callable[[int], object] = lambda _: None) -> str:
@@ -39,12 +39,12 @@ def file_sha256(source: ByteSource, on_bytes: Callable[[int], object] = lambda _
     Parameters
     ----------
     on_bytes : callable
-        Called with the size of each piece that was hashed.
+        Called with the size of each piece after hashing it.
 
     Raises
     ------
     ChangedError
-        The file became shorter after it was opened.
+        If the file was truncated after it was opened.
     """
     whole = hashlib.sha256()
     buffer = memoryview(bytearray(min(_CHUNK, source.size + 1)))
@@ -54,5 +54,7 @@ def file_sha256(source: ByteSource, on_bytes: Callable[[int], object] = lambda _
         offset += count
         on_bytes(count)
     if offset < source.size:
-        raise ChangedError(f"{source.name}: {source.size} bytes became {offset} while they were read; try again")
+        raise ChangedError(
+            f"{source.name}: truncated while it was read (expected {source.size} bytes, got {offset}); try again"
+        )
     return whole.hexdigest()

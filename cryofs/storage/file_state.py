@@ -1,4 +1,4 @@
-"""File identity (device, inode, size, mtime, ctime), used as a cache key."""
+"""File identity for cache keys, and checks that a file is unchanged."""
 
 import os
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 
 class FileState(NamedTuple):
-    """Identifies one state of a file.
+    """File identity (device, inode, size, mtime, ctime), used as a cache key.
 
-    The change time reveals a file that was overwritten in place and had its old time and size restored. It also changes
-    with names and permissions, which costs no more than reading again.
+    ctime reveals a file that was overwritten in place and had its mtime and size restored. Renames and changes of
+    permissions update it too, which only costs another read of the file.
     """
 
     device: int
@@ -20,16 +20,16 @@ class FileState(NamedTuple):
 
 
 def state_of(found: os.stat_result) -> FileState:
-    """Return the state of a file."""
+    """Return the file identity in a stat result."""
     return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def is_open_still(descriptor: int, found: os.stat_result) -> bool:
-    """Return True if an open file still has the content that it was found with.
+    """Return True if an open file still has the content that it had at the stat result `found`.
 
-    A file that is replaced by a rename keeps its content and loses its name, which changes its change time too; so the
-    change time counts only if nothing else explains it. A file that is only renamed cannot be distinguished from a file
-    that was overwritten and had its time restored.
+    If another file replaces it by a rename, the open file keeps its content but loses a link, which updates its ctime.
+    A new ctime therefore counts as a change only if links, mode and owner are the same. A file that was only renamed
+    cannot be distinguished from one that was overwritten and had its mtime restored.
     """
     now = os.fstat(descriptor)
     if (now.st_size, now.st_mtime_ns) != (found.st_size, found.st_mtime_ns):
@@ -42,7 +42,7 @@ def _besides_content(found: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def is_still(path: Path, state: FileState) -> bool:
-    """Return True if a path leads to a file in this state; False if that cannot be determined."""
+    """Return True if the file at `path` has this identity, False if it differs or stat fails."""
     try:
         return state_of(path.stat()) == state
     except OSError:

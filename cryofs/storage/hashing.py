@@ -14,19 +14,19 @@ OnBytes = Callable[[int], object]
 
 @dataclass(frozen=True)
 class Hashed:
-    """SHA-256 of a file, and the file that has it."""
+    """SHA-256 of a file, and the stat result of the hashed file."""
 
     sha256: str
     found: os.stat_result
 
 
 def hash_file(path: Path, on_bytes: OnBytes) -> Hashed:
-    """Hash a file.
+    """Return the SHA-256 of a file.
 
     Raises
     ------
     ChangedError
-        The file changed while it was read.
+        If the file changed while it was hashed.
     """
     with LocalFile.open(path) as source:
         try:
@@ -39,4 +39,4 @@ def hash_file(path: Path, on_bytes: OnBytes) -> Hashed:
 
 
 def _changed(path: Path) -> ChangedError:
-    return ChangedError(f"{path}: changed while it was hashed; run the same command again once it is written")
+    return ChangedError(f"{path}: changed while it was hashed; rerun the command once the file is complete")

@@ -1,7 +1,7 @@
 """Leases: how the kernel reports other programs that have a file open, or open it.
 
-Leases cover the programs of this machine. A network file system has none, or grants them by rules of its own, so
-callers do not use them there (`cryofs.system.mount_table.is_far`).
+Leases cover programs on this machine. Network file systems do not support them, or grant them by different rules, so
+callers do not request them there (`cryofs.system.mount_table.is_remote`).
 """
 
 import errno
@@ -15,15 +15,15 @@ _IN_USE = (errno.EAGAIN, errno.EBUSY)
 
 
 def check_no_writer(descriptor: int, path: Path) -> None:
-    """Raise ArchiveError if a program of this machine has a file open for writing.
+    """Raise ArchiveError if a program on this machine has a file open for writing.
 
-    The kernel grants no read lease while a file has a writer. Not every file system has leases.
+    The kernel refuses a read lease while a file has a writer. Some file systems do not support leases.
     """
     try:
         _lease(descriptor, fcntl.F_RDLCK)
     except OSError as error:
         if error.errno == errno.EAGAIN:
-            text = f"{path}: a program has it open for writing; adopt it once that is done"
+            text = f"{path}: open for writing in another program; adopt it once that program has closed it"
             raise ArchiveError(text) from error
     else:
         release(descriptor)
@@ -35,18 +35,18 @@ def take_write_lease(descriptor: int) -> bool:
     Returns
     -------
     bool
-        True if the lease is held, False if the file system or the user cannot have one.
+        True if the lease is held, False if the file system does not support it or the user is not permitted.
 
     Raises
     ------
     ChangedError
-        Another program has the file open.
+        If another program has the file open.
     """
     try:
         _lease(descriptor, fcntl.F_WRLCK)
     except OSError as error:
         if error.errno in _IN_USE:
-            raise ChangedError("another program has it open") from error
+            raise ChangedError("open in another program") from error
         return False
     return True
 

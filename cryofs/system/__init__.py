@@ -1,1 +1,1 @@
-"""What this machine gives: memory, cores, mount table, logs, thread pools."""
+"""Resources of the machine and the operating system: memory, cores, mount table, logs, thread pools."""

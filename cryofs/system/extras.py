@@ -1,4 +1,4 @@
-"""Optional libraries: what an installation without an extra reports."""
+"""Check for the libraries of optional extras."""
 
 from importlib.util import find_spec
 
@@ -13,12 +13,12 @@ def require(extra: str, *modules: str) -> None:
     extra : str
         Name of the extra in pyproject.toml.
     modules : str
-        Modules that it installs, as they are imported.
+        Import names of the modules that the extra installs.
 
     Raises
     ------
     DependencyError
-        At least one is missing.
+        If at least one module is missing.
     """
     missing = [module for module in modules if find_spec(module) is None]
     if missing:

@@ -1,4 +1,4 @@
-"""Logs of a mount: one line an event, as text or JSON, for a file, a terminal, or the journal."""
+"""Logs of a mount: one line per event, as text or JSON, for a file, a terminal or the journal."""
 
 import datetime
 import json
@@ -13,12 +13,12 @@ from cryofs.text import printable
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
 
-# what systemd takes as the priority of a line (sd-daemon(3))
+# priorities of journal lines (sd-daemon(3))
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
 def set_up(level: Level, layout: Format, stream: TextIO = sys.stderr) -> None:
-    """Have everything that is logged from `level` on written to a stream, the standard error."""
+    """Write log messages of `level` and above to a stream, by default standard error."""
     handler = logging.StreamHandler(stream)
     if layout == "json":
         handler.setFormatter(JsonFormatter())
@@ -28,7 +28,7 @@ def set_up(level: Level, layout: Format, stream: TextIO = sys.stderr) -> None:
 
 
 def is_journal(stream: TextIO) -> bool:
-    """Whether a stream is connected to the journal, which notes the time of each line itself (systemd.exec(5))."""
+    """Return True if a stream is connected to the journal, which adds its own times (systemd.exec(5))."""
     try:
         found = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -37,26 +37,26 @@ def is_journal(stream: TextIO) -> bool:
 
 
 class LineFormatter(logging.Formatter):
-    """Time, level and message in one line; of an exception, what it is and where it comes from."""
+    """Format time, level and message as one line, with type and traceback of an exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return the line of a log record."""
         return f"{_time(record)} cryofs {record.levelname}: {_message(record)}"
 
 
 class JournalFormatter(logging.Formatter):
-    """Priority and message in one line."""
+    """Format priority and message as one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return the line of a log record."""
         return f"<{_PRIORITIES.get(record.levelno, 6)}>{_message(record)}"
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, message, and the facts of the event (file, frame, seconds)."""
+    """Format time, level, message and details of the event (file, frame, seconds) as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return the line of a log record."""
         event = {"time": _time(record), "level": record.levelname.lower(), "message": record.getMessage()}
         event |= getattr(record, "facts", {})
         if record.exc_info and record.exc_info[1] is not None:

@@ -1,4 +1,4 @@
-"""The table of mounts as this process sees it. Reading it touches no mount, so dead and stuck ones do no harm."""
+"""The mount table of this process. Reading it accesses no mount, so stale and stuck mounts cannot block it."""
 
 import os
 import re
@@ -7,34 +7,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MOUNT_TABLE = Path("/proc/self/mountinfo")
-# File systems that ask over a network, or another process: small reads take long, and any of them may get stuck.
-_FAR = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse", "virtiofs")
-# number, parent, device, root, place, options, optional fields, separator, type, source, options of the file system
+# File systems served over a network or by another process: small reads are slow, and any read may hang.
+_REMOTE = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse", "virtiofs")
+# number, parent, device, root, mountpoint, options, optional fields, separator, type, source, file system options
 _LINE = re.compile(
     rb"(?P<number>\d+) \d+ (?P<device>\d+:\d+) [^ ]+ (?P<place>/[^ ]*) r[ow](?:,[^ ]*)?(?: [^ ]+)*? "
     rb"- (?P<kind>[^ ]+) [^ ]* (?P<options>[^ ]*)"
 )
 _USER = re.compile(rb"\buser_id=(\d+)")
-# how the table writes spaces and the like in paths; a path cannot hold the zero byte
+# octal escapes of spaces and other characters in paths; a path cannot contain a zero byte
 _OCTAL = re.compile(rb"\\(?!000)([0-3][0-7]{2})")
 
 
 @dataclass(frozen=True)
 class Mount:
-    """A line of the table.
+    """A line of the mount table.
 
     Attributes
     ----------
     place : Path
-        Where it is mounted.
+        Mountpoint.
     device : str
-        Number of the device (``major:minor``).
+        Device number (``major:minor``).
     kind : str
-        Type of file system.
+        File system type.
     user : int or None
-        User who mounted it, for file systems served by a process.
+        User who mounted it; None for file systems that are not served by a process.
     number : int
-        Number of the mount. Two mounts of one file system have different numbers.
+        Number of the mount, which differs between two mounts of one file system.
     """
 
     place: Path
@@ -45,7 +45,7 @@ class Mount:
 
 
 def mount_table(table: Path = MOUNT_TABLE) -> list[Mount]:
-    """Return all mounts, the later ones on top of the earlier.
+    """Return all mounts; later mounts are on top of earlier ones.
 
     Lines that do not have the documented form (proc(5)) are skipped. Docker Desktop in WSL, for example, leaves spaces
     in options.
@@ -76,15 +76,15 @@ def unescaped(field: bytes) -> str:
 
 
 def mount_of(path: Path, mounts: Iterable[Mount]) -> Mount | None:
-    """The mount that an absolute path leads to."""
+    """Return the mount that contains an absolute path, or None."""
     holding = (mount for mount in mounts if path.is_relative_to(mount.place))
-    # of mounts at one place the last is on top
+    # the last mount on a mountpoint is on top
     return max(enumerate(holding), key=lambda each: (len(each[1].place.parts), each[0]), default=(0, None))[1]
 
 
-def is_far(kind: str) -> bool:
-    """Whether a type of file system is none of the machine's own disks."""
-    return kind.startswith(_FAR)
+def is_remote(kind: str) -> bool:
+    """Return True if a file system type is not that of a local disk."""
+    return kind.startswith(_REMOTE)
 
 
 def _unescape(octal: re.Match[bytes]) -> bytes:

@@ -1,7 +1,7 @@
-"""Where compiled code is kept: beside the source or in the user's cache folder, or else in a temporary folder.
+"""Cache folder of compiled kernels: next to the source, in the user's cache folder, or else a temporary folder.
 
-Numba knows the first two and fails where it may write to neither: in an installation of root, for a service without a
-home.
+Numba supports the first two and fails if neither is writable, for example for a service without a home directory that
+uses an installation owned by root.
 """
 
 import os
@@ -13,27 +13,27 @@ _VARIABLE = "NUMBA_CACHE_DIR"
 
 
 def choose() -> None:
-    """Name a temporary folder to numba where it would find no other; to be called before it is imported."""
+    """Select a temporary folder if numba would find no writable one. Call this before importing numba."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111 - without a home too
     usual = (Path(__file__).parent / "__pycache__", cache / "numba")
     if _VARIABLE not in os.environ and not any(map(_writable, usual)):
-        # processes that are started inherit it
+        # child processes inherit the variable
         os.environ[_VARIABLE] = str(_temporary())
 
 
 def _writable(folder: Path) -> bool:
-    """Whether a folder can be written, or made."""
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    return os.access(there, os.W_OK | os.X_OK)
+    """Return True if a folder can be written to, or created."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    return os.access(existing, os.W_OK | os.X_OK)
 
 
 def _temporary() -> Path:
-    """The folder of this user; code is loaded from it, so nobody else may have made it."""
+    """Return a temporary folder that this user owns; code is loaded from it, so other users must not control it."""
     folder = Path(tempfile.gettempdir()) / f"cryofs-code-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     except OSError:
         return Path(tempfile.mkdtemp())
-    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
-    return folder if ours else Path(tempfile.mkdtemp())
+    is_private = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    return folder if is_private else Path(tempfile.mkdtemp())

@@ -1,4 +1,4 @@
-"""Questions about paths that answer with an error of one line, or none at all."""
+"""Checks of paths that users pass, with one-line errors."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from cryofs.errors import ArchiveError
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there; under a name that is too long there is none."""
+    """Return True if a file exists at a path; False for a name that is too long."""
     try:
         return path.is_file()
     except OSError as error:
@@ -19,12 +19,12 @@ def is_file(path: Path) -> bool:
 
 
 def check_archive(folder: Path) -> None:
-    """Tell at once that an archive is no folder, or none that this user may list.
+    """Check that an archive is a folder that the current user may list.
 
     Raises
     ------
     ArchiveError
-        It is so.
+        If it is not.
     """
     try:
         os.scandir(folder).close()

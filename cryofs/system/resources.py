@@ -1,7 +1,7 @@
-"""What this process may use of the machine: memory, cores, open files; by the machine, its control groups and limits.
+"""Memory, cores and open files available to this process, limited by the machine, control groups and process limits.
 
-All is read from /proc and /sys; lines that are not as documented are skipped. `root` is the folder that holds them,
-another one than / in tests.
+The values come from /proc and /sys. Lines that do not have the documented form are skipped. `root` is the folder that
+contains /proc and /sys; tests use another one than /.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 ROOT = Path("/")
-# The cache is not all that a mount and its readers need.
+# The rest of the memory is for the mount itself and its readers.
 _CACHE_SHARE = 1 / 4
 _SMALLEST_CACHE = 512 << 20
 _LARGEST_CACHE = 16 << 30
@@ -23,9 +23,9 @@ _MEMORY_TOTAL = re.compile(r"MemTotal:\s*([1-9]\d*) kB")
 
 
 def default_cache_size(root: Path = ROOT) -> int:
-    """Bytes of decoded frames that a mount keeps where nobody says how many.
+    """Return the default size in bytes of a mount's cache of decoded frames.
 
-    A quarter of the memory that may be used, from 512 MiB to 16 GiB, but never more than half of that memory.
+    It is a quarter of the usable memory, from 512 MiB to 16 GiB, but at most half of the usable memory.
     """
     memory = usable_memory(root)
     wanted = min(max(memory * _CACHE_SHARE, _SMALLEST_CACHE), _LARGEST_CACHE)
@@ -33,12 +33,12 @@ def default_cache_size(root: Path = ROOT) -> int:
 
 
 def usable_memory(root: Path = ROOT) -> int:
-    """Bytes of memory that this process may use."""
+    """Return the memory in bytes that this process may use."""
     return min(memory_limits(root).values())
 
 
 def memory_limits(root: Path = ROOT) -> dict[str, int]:
-    """What bounds the memory of this process, in bytes, by who bounds it."""
+    """Return the memory limits of this process in bytes, by their origin."""
     limits = {"the machine": _machine_memory(root)}
     groups = [
         *_numbers(_group_files(root, "", "memory.max"), 1),
@@ -53,7 +53,7 @@ def memory_limits(root: Path = ROOT) -> dict[str, int]:
 
 
 def _machine_memory(root: Path) -> int:
-    """Bytes of memory of the machine, by /proc/meminfo, or by the C library where that table has no usable line."""
+    """Return the memory of the machine in bytes, from /proc/meminfo or else from the C library."""
     for line in _lines(root / "proc/meminfo"):
         if match := _MEMORY_TOTAL.match(line):
             return int(match[1]) << 10
@@ -61,12 +61,12 @@ def _machine_memory(root: Path) -> int:
 
 
 def process_limit(name: str, root: Path = ROOT, *, hard: bool = False) -> int | None:
-    """Return a limit of this process by its name in /proc/self/limits, or None if there is none.
+    """Return a limit of this process by its name in /proc/self/limits, or None if it is unlimited.
 
     Parameters
     ----------
     hard : bool
-        The hard limit, up to which the process may raise its limit, instead of the soft one that is in force.
+        Return the hard limit, up to which the process may raise its limit, instead of the effective soft limit.
     """
     for line in system_text(root / "proc/self/limits").split("\n"):
         columns = line.removeprefix(name).split()
@@ -76,20 +76,20 @@ def process_limit(name: str, root: Path = ROOT, *, hard: bool = False) -> int | 
 
 
 def raise_open_files() -> None:
-    """Raise the soft limit of open files to the hard one.
+    """Raise the soft limit of open files to the hard limit.
 
-    Most systems set a soft limit of 1024 for programs that use select(2). A mount does not, and each movie that a
-    program opens takes a descriptor of the mount.
+    Most systems set a soft limit of 1024 for the sake of programs that use select(2). A mount does not use it, and
+    needs a descriptor for each movie that a program opens.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # the kernel refuses "unlimited"; the soft limit then stays as it is
+    # the kernel rejects "unlimited"; the soft limit is then unchanged
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @functools.cache
 def usable_cores(root: Path = ROOT) -> int:
-    """Cores that this process may run on, or as many as its control groups let it use in time; found out once."""
+    """Return the number of cores that affinity and CPU quotas of control groups allow; determined once."""
     times = [
         *_numbers(_group_files(root, "", "cpu.max"), 2),
         *_numbers(_group_files(root, "cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us"), 2),
@@ -99,26 +99,26 @@ def usable_cores(root: Path = ROOT) -> int:
 
 
 def _group_files(root: Path, controller: str, *names: str) -> Iterator[str]:
-    """Contents of files of the control groups of this process, from its own to the outermost; several files joined.
+    """Yield the contents of files of this process's control groups, innermost first; several files are joined.
 
     Parameters
     ----------
     controller : str
-        Its name in version 1, nothing in version 2.
+        Name of the controller in version 1, empty for version 2.
     """
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = [*line.split(":", 2), "", "", ""][:3]
         if not path.startswith("/") or controller not in controllers.split(","):
             continue
         mounts = root / "sys/fs/cgroup"
-        # beside groups of version 1, those of version 2 have a folder of their own
+        # if version 1 is mounted, version 2 has a separate folder
         folder_name = controller or "unified"
         mount = mounts / folder_name if controller or (mounts / folder_name).is_dir() else mounts
-        # a container may see the path of its group outside, or one that leads out; its own group is then the outermost
+        # in a container the path may be that of the host, or lead outside; its own group is then the outermost
         inner = PurePosixPath(path.lstrip("/"))
         group = mount if ".." in inner.parts else mount / inner
         for folder in (group, *group.parents):
-            # the outermost group of the machine has no limits, and others may be hidden
+            # the outermost group of the machine has no limits, and a container hides some groups
             with contextlib.suppress(OSError):
                 yield " ".join(system_text(folder / name) for name in names)
             if folder == mount:
@@ -126,7 +126,7 @@ def _group_files(root: Path, controller: str, *names: str) -> Iterator[str]:
 
 
 def _numbers(contents: Iterator[str], count: int) -> Iterator[list[int]]:
-    """Yield those contents that are so many positive numbers; a word, -1 or 0 stands for no limit."""
+    """Yield the contents that are `count` positive numbers; a word, -1 or 0 means no limit."""
     for content in contents:
         words = content.split()
         if len(words) == count and all(word.isdecimal() and int(word) > 0 for word in words):
@@ -134,12 +134,12 @@ def _numbers(contents: Iterator[str], count: int) -> Iterator[list[int]]:
 
 
 def system_text(path: Path) -> str:
-    """Return the text of a table of the system; names in it may hold any bytes."""
+    """Return the text of a system file; names in it may contain any bytes."""
     return os.fsdecode(path.read_bytes())
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the lines of a table of the system, none if it cannot be read."""
+    """Return the lines of a system file, or an empty list if it is not readable."""
     try:
         return system_text(path).split("\n")
     except OSError:

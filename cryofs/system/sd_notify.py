@@ -1,4 +1,4 @@
-"""What a service manager is told of a mount that it started (sd_notify(3)); nothing where there is none."""
+"""Notifications to the service manager that started a mount (sd_notify(3))."""
 
 import logging
 import os
@@ -11,8 +11,8 @@ VARIABLE = "NOTIFY_SOCKET"
 log = logging.getLogger("cryofs")
 
 
-def tell(*assignments: str) -> None:
-    """Tell the service manager, in words as ``READY=1`` and ``STATUS=...``; one that does not hear stops no mount."""
+def notify(*assignments: str) -> None:
+    """Send assignments such as ``READY=1`` to the service manager, if there is one; failures are only logged."""
     address = os.environ.get(VARIABLE, "")
     if not address.startswith(("/", "@")):
         return
@@ -23,4 +23,4 @@ def tell(*assignments: str) -> None:
             connection.connect("\0" + address[1:] if address[0] == "@" else address)
             connection.sendall(os.fsencode(message))
     except OSError as error:
-        log.warning("%s: the service manager could not be told %s (%s)", address, assignments[0], error)
+        log.warning("%s: cannot send %s to the service manager (%s)", address, assignments[0], error)

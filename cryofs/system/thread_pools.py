@@ -1,7 +1,7 @@
-"""Pools whose threads run before there is work for them.
+"""Thread pools whose threads are started in advance.
 
-A pool of the standard library starts a thread when a task comes. Where the system has no thread to give by then, the
-task fails, and is kept by the pool all the same: so a mount has its threads from the beginning, or does not begin.
+A pool of the standard library starts a thread when a task is submitted. If the system refuses the thread, the task
+fails but stays in the queue of the pool. A mount therefore starts all threads first, or fails to start.
 """
 
 import threading
@@ -11,15 +11,15 @@ from cryofs.errors import MountError
 
 
 def started_pool(threads: int, name: str) -> ThreadPoolExecutor:
-    """A pool of so many threads, all of them started.
+    """Return a pool of `threads` running threads.
 
     Raises
     ------
     MountError
-        The system does not give so many.
+        If the system refuses to start so many threads.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
-    # a thread that waits for all others takes no second task
+    # each task blocks until all threads run, so no thread takes two tasks
     together = threading.Barrier(threads)
     try:
         for _ in range(threads):
@@ -28,7 +28,7 @@ def started_pool(threads: int, name: str) -> ThreadPoolExecutor:
         together.abort()
         pool.shutdown(cancel_futures=True)
         raise MountError(
-            f"the system gives no {threads} threads for {name} ({error}); mount with fewer --jobs, or raise the limit "
-            "(ulimit -u, TasksMax of a service)"
+            f"cannot start {threads} threads for {name} ({error}); mount with fewer --jobs, or raise the limit "
+            "(ulimit -u, or TasksMax of a service)"
         ) from error
     return pool

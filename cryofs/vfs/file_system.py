@@ -31,7 +31,7 @@ from cryofs.movies.movie import Movie
 from cryofs.movies.tiff import ForeignMovie
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import FileState, state_of
-from cryofs.system.mount_table import is_far, mount_of, mount_table
+from cryofs.system.mount_table import is_remote, mount_of, mount_table
 from cryofs.system.paths import is_file
 from cryofs.system.thread_pools import started_pool
 from cryofs.text import printable
@@ -414,7 +414,7 @@ class FileSystem:
 
 def _is_far(path: Path) -> bool:
     mount = mount_of(Path(os.path.realpath(path)), mount_table())
-    return mount is None or is_far(mount.kind)
+    return mount is None or is_remote(mount.kind)
 
 
 def _facts_of_read(path: str, file: OpenFile, offset: int, began: float) -> dict[str, Any]:

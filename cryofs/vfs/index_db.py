@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cryofs.storage.checksums import quick_sum
+from cryofs.storage.checksums import xxh3_checksum
 from cryofs.storage.file_state import FileState
 
 # Tables of another layout are left alone, under another name.
@@ -155,4 +155,4 @@ def _is_damage(error: Exception) -> bool:
 
 
 def _sum(kind: str, state: FileState, value: bytes) -> str:
-    return quick_sum(repr((kind, state)).encode() + value)
+    return xxh3_checksum(repr((kind, state)).encode() + value)

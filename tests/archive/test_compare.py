@@ -115,6 +115,15 @@ def test_gain_normalised_movies(tmp_path: Path) -> None:
     assert "gain reference" in watcher.errors[0]
 
 
+def test_a_checksum_list_of_the_source_is_skipped(small: tuple[Path, Path]) -> None:
+    source, target = small
+    (source / ".cryofs-sha256").write_text("of another archive")
+    result, _ = compared(source, target, remove_source=True)
+    assert not result.missing
+    assert not result.differing
+    assert (source / ".cryofs-sha256").exists()
+
+
 def flip_last_byte(path: Path) -> None:
     before = path.stat()
     data = bytearray(path.read_bytes())

@@ -11,7 +11,7 @@ from cryofs.archive.verify import Checked, verify
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import update
 from tests.archive.test_extract import extracted
-from tests.corpus.mutants import with_record
+from tests.corpus.record_mutants import with_record
 from tests.support import archive, movies_star, names, restored, run_in_process, simulated
 
 

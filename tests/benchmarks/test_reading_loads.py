@@ -1,4 +1,4 @@
-"""Reading in all ways: they give the same bytes, and every load has its figures."""
+"""Reading in all ways returns the same bytes, and every load has measured values."""
 
 import dataclasses
 import functools
@@ -25,7 +25,7 @@ SHAPE = (512, 480)
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    """Four movies that are archived."""
+    """Return four archived movies."""
     folder = tmp_path_factory.mktemp("reading")
     (folder / "movies").mkdir()
     names = [f"movies/{number}.mrc" for number in range(MOVIES)]
@@ -38,7 +38,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 @needs_fuse
 @pytest.mark.mounted
-def test_all_ways_show_the_same_bytes(session: Session) -> None:
+def test_all_ways_return_the_same_bytes(session: Session) -> None:
     originals = [path.read_bytes() for path in session.originals]
     able = [way for way in ways(session, (), (), ()) if way.why_not is None and way.loads is None]
     assert {OURS, RAW} <= {way.name for way in able}
@@ -50,7 +50,7 @@ def test_all_ways_show_the_same_bytes(session: Session) -> None:
 
 
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: load.name)
-def test_loads_have_figures(session: Session, load: Load) -> None:
+def test_loads_have_values(session: Session, load: Load) -> None:
     opened = Opened(session.originals, session.originals, session.movie_bytes, None, cat)
     figures = load.measure(opened)
     assert figures
@@ -69,7 +69,7 @@ def test_a_reader_that_fails_ends_the_run(tmp_path: Path) -> None:
         cat([tmp_path / "nothing"])
 
 
-def test_a_peer_that_fails_is_left_out_with_a_note(session: Session) -> None:
+def test_a_failing_peer_is_skipped_with_a_note(session: Session) -> None:
     raw = next(way for way in ways(session, (), (), ()) if way.name == RAW)
     failing = dataclasses.replace(raw, name="odd", prepare=functools.partial(cat, [session.folder / "nothing"]))
     missing = dataclasses.replace(raw, name="none", why_not="not installed")
@@ -83,7 +83,7 @@ def test_a_peer_that_fails_is_left_out_with_a_note(session: Session) -> None:
         prepared([dataclasses.replace(failing, name=OURS)], first_mounts, notes)
 
 
-def test_who_is_slow_has_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_ways_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0
     order = []
 
@@ -100,8 +100,8 @@ def test_who_is_slow_has_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_fuse
 @pytest.mark.mounted
 @pytest.mark.slow
-def test_names_are_listed_and_asked_for(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # other tests want their pages
+def test_names_are_listed_and_queried(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # dropping all caches would slow down other tests
     monkeypatch.setattr(compare_names, "forget", lambda paths: None)
     many = Many(tmp_path / "names", 5, 4)
     many.make()

@@ -1,4 +1,4 @@
-"""The report of made-up figures, and how they are measured."""
+"""The report of invented figures, and their measurement."""
 
 import sys
 import xml.etree.ElementTree as ET
@@ -51,7 +51,7 @@ def results() -> Results:
     )
 
 
-def test_figures_come_back(results: Results, tmp_path: Path) -> None:
+def test_figures_are_restored(results: Results, tmp_path: Path) -> None:
     write_figures(results, tmp_path / "new")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["table.json"]
     assert read_figures(tmp_path / "new") == results
@@ -71,7 +71,7 @@ def test_pages_get_tables_and_plot(results: Results, tmp_path: Path) -> None:
     assert plot.read_bytes() == first
 
 
-def test_the_summary_takes_its_place(results: Results, tmp_path: Path) -> None:
+def test_the_summary_replaces_the_previous_one(results: Results, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- measured -->\noutdated\n<!-- end of measured -->\nafter\n")
     write_measured(summary_text(results), readme)
@@ -83,7 +83,7 @@ def test_the_summary_takes_its_place(results: Results, tmp_path: Path) -> None:
     write_measured(summary_text(results), readme)
     assert readme.read_text() == text
     readme.write_text("nothing")
-    with pytest.raises(SystemExit, match="no place"):
+    with pytest.raises(SystemExit, match="marks of measured tables missing"):
         write_measured(summary_text(results), readme)
 
 
@@ -94,7 +94,7 @@ def test_the_summary_is_short(results: Results) -> None:
         msgspec.structs.replace(results, figures=results.figures + more, readings=results.readings + readings)
     )
     rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| ---")]
-    # six kinds of movies and one load, each table with a head
+    # six kinds of movies and one load, each table with a header
     assert len(rows) == 6 + 1 + 2
     assert "grouping 16" not in text
 
@@ -109,10 +109,10 @@ def test_rows(results: Results) -> None:
     assert "- zstd is not installed." in text
 
 
-def test_readings_have_a_row_a_load_and_a_column_a_way(results: Results) -> None:
+def test_readings_have_a_row_per_load_and_a_column_per_way(results: Results) -> None:
     text = report_text(results)
     assert f"|  | unit | cryofs | {RAW} | {ZSTD} |" in text
-    # of rates more is better, of times less
+    # higher rates and lower times are better
     assert "| one reader, cold | GB/s | 2.00 | 1.00 (2.00) | - |" in text
     assert "| header only, cold | ms | 0.500 | 0.0200 (0.0400) | 1234 (2469) |" in text
     assert "| most memory | GB | 4.32 |" in text
@@ -159,7 +159,7 @@ def test_readings_measured_again_replace_their_notes(results: Results) -> None:
     assert joined.figures == results.figures
 
 
-def test_a_contest_runs_who_is_installed(tmp_path: Path) -> None:
+def test_a_contest_runs_installed_programs(tmp_path: Path) -> None:
     (tmp_path / "movies").mkdir()
     names = ["movies/a", "movies/b"]
     for name in names:

@@ -1,4 +1,4 @@
-"""Simulated movies have the statistics that are claimed for them."""
+"""Simulated movies have the documented statistics."""
 
 import zlib
 from pathlib import Path
@@ -19,7 +19,7 @@ SHAPE = (512, 480)
 
 
 def entropy(values: NDArray[np.int16]) -> float:
-    """Bits a value."""
+    """Return the entropy in bits per value."""
     shares = np.unique(values, return_counts=True)[1] / values.size
     return float(-(shares * np.log2(shares)).sum())
 
@@ -49,7 +49,7 @@ class TestFalcon3:
         assert frame.sum() == pytest.approx(BLOB_SUM * 1e-4 * frame.size, rel=0.6)
         assert frame.max() <= blobs().max() * 2
 
-    def test_statistics_are_those_of_the_docstring(self) -> None:
+    def test_statistics_match_the_docstring(self) -> None:
         frame = np.ascontiguousarray(next(falcon3_frames(1, (1024, 1024), seed=1)))
         data = frame.tobytes()
         assert frame.mean() == pytest.approx(BLOB_SUM * FALCON3_MEAN, rel=0.01)
@@ -59,7 +59,7 @@ class TestFalcon3:
         assert share(huffman_only(data), frame) == pytest.approx(52.2, abs=0.5)
 
     @pytest.mark.parametrize("seed", range(20))
-    def test_any_place_fits(self, seed: int) -> None:
+    def test_any_position_fits(self, seed: int) -> None:
         frame = next(falcon3_frames(1, (3, 2), mean=5, seed=seed))
         assert frame.shape == (3, 2)
 
@@ -78,7 +78,7 @@ def test_counts(tmp_path: Path) -> None:
         assert movie.data.shape == (3, *SHAPE)
         assert movie.data.min() == 0
         assert movie.data.mean() == pytest.approx(K2_COUNTS_MEAN, rel=0.01)
-        # of a Poisson distribution
+        # variance of a Poisson distribution
         assert movie.data.astype(float).var() == pytest.approx(K2_COUNTS_MEAN, rel=0.02)
 
 
@@ -107,7 +107,7 @@ class TestCases:
         for small in (False, True):
             assert list(cases(small)) == ["k2", "counts", "falcon3", "eer"]
 
-    def test_movies_differ_and_are_made_once(self, tmp_path: Path) -> None:
+    def test_movies_differ_and_are_generated_once(self, tmp_path: Path) -> None:
         case = Case("odd", ".mrc", 6, write_seed)
         names = case.make(tmp_path, 3)
         assert [(tmp_path / name).read_text() for name in names] == ["0", "1", "2"]

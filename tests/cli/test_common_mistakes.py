@@ -150,9 +150,11 @@ MISTAKES = {
         "compress cut.mrc -o new --strict", ("cut.mrc: truncated, 1000 bytes", "copy it again")
     ),
     "an empty movie": Mistake(
-        "compress empty.mrc -o new --strict", ("empty.mrc: 0 bytes are too few", "copy it again")
+        "compress empty.mrc -o new --strict", ("empty.mrc: file too short for an MRC header (0 bytes)", "copy it again")
     ),
-    "an unknown mode": Mistake("compress mode.mrc -o new --strict", ("mode.mrc: MRC mode 3", "keep this file outside")),
+    "an unknown mode": Mistake(
+        "compress mode.mrc -o new --strict", ("mode.mrc: unsupported MRC mode", "keep this file outside")
+    ),
     "a long name": Mistake(
         "compress long -o new --gain none", ("a.mrc.tif: File name too long", "251 bytes"), long_name
     ),
@@ -160,7 +162,7 @@ MISTAKES = {
         "compress gone.star -o new", ("session/9.mrc: listed in gone.star", "run in the folder")
     ),
     "a list of something else": Mistake(
-        "compress images.star -o new", ("images.star: names no movie", "_rlnMicrographMovieName")
+        "compress images.star -o new", ("images.star: contains no movie names", "_rlnMicrographMovieName")
     ),
     "an invalid list": Mistake("compress text.star -o new", ("text.star: no valid STAR file", ".lst")),
     "a missing gain": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "give another")),
@@ -183,7 +185,7 @@ MISTAKES = {
     ),
     "an EER gain of another detector": Mistake(
         "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain small.gain.mrc",
-        ("small.gain.mrc: a gain reference of 5 x 6 does not serve", "of this detector"),
+        ("small.gain.mrc: a gain reference of 5 x 6 does not fit", "of this detector"),
     ),
     "an EER movie without a dose": Mistake(
         "compress eer -o new --eer tiff --eer-dose-per-fraction 1", ("x.eer: ", "use --eer-grouping")
@@ -213,13 +215,13 @@ MISTAKES = {
     "settings of a file": Mistake("config notes.txt", ("notes.txt: Not a directory", "pass a folder")),
     "a movie as archive": Mistake("mount session/0.mrc mnt", ("0.mrc: Not a directory", "pass a folder")),
     "a missing mountpoint": Mistake("mount archive nowhere", ("nowhere: no such folder", "create it first")),
-    "a file as mountpoint": Mistake("mount archive notes.txt", ("notes.txt: a file", "mountpoint has to be a folder")),
+    "a file as mountpoint": Mistake("mount archive notes.txt", ("notes.txt: not a folder", "as mountpoint")),
     "a mountpoint in the archive": Mistake(
         "mount archive archive/mnt",
-        ("archive/mnt: lies inside the archive", "mount elsewhere"),
+        ("archive/mnt: inside the archive", "mount elsewhere"),
         Path("archive/mnt").mkdir,
     ),
-    "an archive in the mountpoint": Mistake("mount archive .", (": holds the archive", "mount elsewhere")),
+    "an archive in the mountpoint": Mistake("mount archive .", (": contains the archive", "mount elsewhere")),
     "archive and mountpoint swapped": Mistake("mount mnt archive", ("mnt: empty", "cryofs mount ", "/archive ")),
     "an invalid size": Mistake(
         "mount archive mnt --cache-size 4GX", ("cache_size", "invalid size '4GX'", "4GiB"), code=2
@@ -233,7 +235,7 @@ MISTAKES = {
         settings("cache_sise = 4"),
     ),
     "an invalid setting": Mistake("mount archive mnt", ("cryofs.toml: ", "jobs"), settings("jobs = 0")),
-    "unmounting what is not mounted": Mistake("umount mnt", ("mnt: no cryofs mount there", "findmnt")),
+    "unmounting what is not mounted": Mistake("umount mnt", ("mnt: not a cryofs mount", "findmnt")),
 }
 
 
@@ -428,7 +430,7 @@ def test_machine_without_space_or_fuse(here: Path, script: str, message: tuple[s
 @needs_fuse
 def test_background_mount_reports_its_error(here: Path) -> None:
     for options, message in (
-        ({"FUSE_LIBRARY_PATH": "/nowhere.so"}, ("libfuse 3 is missing", "apt-get install fuse3")),
+        ({"FUSE_LIBRARY_PATH": "/nowhere.so"}, ("missing libfuse 3", "apt-get install fuse3")),
         ({}, ("no.gain: there is no such gain reference", "correct --eer-gain")),
     ):
         line = error_line(run([*PYTHON, "mount", "archive", "mnt", "--eer-gain", "no.gain"], **options))
@@ -449,7 +451,9 @@ def mount(here: Path) -> Iterator[Path]:
 
 @needs_fuse
 def test_mount_in_use(mount: Path) -> None:
-    assert "mnt: mounted already; cryofs umount " in error_line(run_in_process("mount", "archive", "mnt", check=False))
+    assert "mnt: already mounted; unmount it with cryofs umount " in error_line(
+        run_in_process("mount", "archive", "mnt", check=False)
+    )
     with subprocess.Popen(["sleep", "60"], cwd=mount) as inside:
         line = error_line(run_in_process("umount", "mnt", check=False))
         inside.kill()
@@ -461,7 +465,7 @@ def test_mount_in_use(mount: Path) -> None:
 def test_mountpoint_behind_a_link(here: Path) -> None:
     Path("link").symlink_to("mnt")
     cryofs("mount", "archive", "link")
-    assert "mnt: mounted already" in error_line(run_in_process("mount", "archive", "link", check=False))
+    assert "mnt: already mounted" in error_line(run_in_process("mount", "archive", "link", check=False))
     os.kill(int(os.getxattr("link", "user.cryofs.pid")), signal.SIGKILL)
     wait_for(lambda: run_in_process("stats", "link", check=False).returncode)
     assert "removed a stale mount" in cryofs("mount", "archive", "link").stderr

@@ -1,37 +1,24 @@
-"""Damaged copies of specimens, the same ones for the same seed: first those that are thought out, then random ones."""
+"""Damaged copies of specimens, reproducible by a seed: first systematic damage, then random damage."""
 
 import itertools
-import json
 import random
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import msgspec
-import numpy as np
-
-from cryofs.formats.record import MAGIC, VERSION, Record, read_record
-from cryofs.storage.checksums import RunningSum, quick_sum
-from tests import hostile
-from tests.conftest import open_bytes
+from tests.corpus.changes import FOOTER_BYTES, Change, patched, set_field
+from tests.corpus.record_mutants import bombs, claims, footers, record_of, records
 from tests.corpus.specimens import Kind, Specimen
-from tests.corpus.walker import Directory, Form, NoTiffError, directories
-from tests.hostile import bomb
+from tests.corpus.tiff_mutants import hostile_eers, hostile_tiffs, tags
+from tests.corpus.walker import NoTiffError, directories
 
-Change = Callable[[bytes], bytes | None]
-
-FOOTER_BYTES = 48
-BOMB_BYTES = 1 << 31
-# of the mutants, at most this share is thought out; the others are random
-_MOST_THOUGHT_OUT = 0.7
-_NUMBERS = (0, 1, 2, 2**15, 2**16 - 1, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**33 + 7, 2**63 - 1, 2**63, 2**64 - 1)
+# largest share of systematic mutants; the others are random
+_SYSTEMATIC_SHARE = 0.7
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A damaged file: of which specimen, what was done to it, and its bytes; None where it is gone."""
+    """A damaged file: its specimen, a label of the damage, and its bytes (None for a deleted file)."""
 
     specimen: Specimen
     label: str
@@ -43,7 +30,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class _Idea:
-    """A mutant before it is made."""
+    """A mutant that is not generated yet."""
 
     specimen: Specimen
     family: str
@@ -55,19 +42,19 @@ class _Idea:
 
 
 def mutants(specimens: list[Specimen], count: int, seed: int) -> Iterator[Mutant]:
-    """So many mutants, in an order that the seed tells; none has the bytes of its specimen."""
+    """Yield `count` mutants in an order determined by the seed; each differs from its specimen."""
     rng = random.Random(seed)
-    ideas = itertools.islice(_taking_turns(specimens, rng), int(count * _MOST_THOUGHT_OUT) + 1)
+    ideas = itertools.islice(_taking_turns(specimens, rng), int(count * _SYSTEMATIC_SHARE) + 1)
     endless = itertools.chain(ideas, (_random(specimens, rng) for _ in itertools.count()))
     made = (idea.mutant() for idea in endless)
     return itertools.islice((one for one in made if one.data != one.specimen.data), count)
 
 
 def _taking_turns(specimens: list[Specimen], rng: random.Random) -> Iterator[_Idea]:
-    """All that is thought out, one of each family of each kind of file in turn, so that few show much."""
+    """Yield all systematic mutants, alternating between families and kinds, so that a few cover much."""
     families: dict[tuple[str, str], list[_Idea]] = {}
     for specimen in specimens:
-        for idea in thought_out(specimen):
+        for idea in systematic(specimen):
             families.setdefault((specimen.kind, idea.family), []).append(idea)
     for ideas in families.values():
         rng.shuffle(ideas)
@@ -75,14 +62,14 @@ def _taking_turns(specimens: list[Specimen], rng: random.Random) -> Iterator[_Id
         yield from filter(None, turn)
 
 
-def thought_out(specimen: Specimen) -> Iterator[_Idea]:
-    """Everything that is worth being tried on a file."""
+def systematic(specimen: Specimen) -> Iterator[_Idea]:
+    """Yield the systematic damage of a file."""
     for family in _FAMILIES[specimen.kind]:
         yield from (_Idea(specimen, family.__name__.strip("_"), *change) for change in family(specimen))
 
 
 def _random(specimens: list[Specimen], rng: random.Random) -> _Idea:
-    # half of them are of archived movies
+    # half of them are archived movies
     archived = [specimen for specimen in specimens if specimen.kind in ("archived", "adopted")]
     specimen = rng.choice(archived if rng.random() < 0.5 else specimens)
     label, change = rng.choice(_RANDOM)(specimen, random.Random(rng.random()))
@@ -90,7 +77,7 @@ def _random(specimens: list[Specimen], rng: random.Random) -> _Idea:
 
 
 def places_of(specimen: Specimen) -> list[int]:
-    """Where the parts of a file begin."""
+    """Return the offsets of the parts of a file."""
     data = specimen.data
     found = {0, 1, 4, 8, len(data) // 2, len(data) - 1, len(data)}
     if specimen.kind in ("source", "gain"):
@@ -102,7 +89,7 @@ def places_of(specimen: Specimen) -> list[int]:
     except NoTiffError:
         pass
     if specimen.kind in ("archived", "adopted"):
-        record, start = _record_of(data)
+        record, start = record_of(data)
         blobs = [record.header, *record.trailing, *(one.exceptions.blob for one in record.frames if one.exceptions)]
         found |= {place for blob in blobs for place in (blob.offset, blob.offset + blob.stored)}
         found |= {start, len(data) - FOOTER_BYTES, len(data) - 40, len(data) - 16}
@@ -118,284 +105,14 @@ def _truncations(specimen: Specimen) -> Iterator[tuple[str, Change]]:
     yield "twice", lambda data: data + data
 
 
-def _patched(data: bytes, place: int, piece: bytes) -> bytes:
-    return data[:place] + piece + data[place + len(piece) :]
-
-
-def _tags(specimen: Specimen) -> Iterator[tuple[str, Change]]:
-    """Each field of each tag of a first, a middle and the last directory, set to what it should not be."""
-    data = specimen.data
-    form = Form.of(data)
-    found = directories(data)
-    word, places = form.word, [directory.place for directory in found]
-    yield "byte order", lambda data: _patched(data, 0, b"MM" if form.order == "<" else b"II")
-    yield "version", lambda data: _patched(data, 2, struct.pack(form.order + "H", 42 if form.big else 43))
-    for number in sorted({0, len(found) // 2, len(found) - 1}):
-        for target in (places[0], places[number], places[-1], 0, 3, len(data) - 3, 2**31, 2**32 - 1):
-            if target != places[0] or number == len(found) - 1:
-                yield f"directory {number} leads to {target}", _setter(found[number].link, word, target)
-        count_form = form.order + ("Q" if form.big else "H")
-        for count in (0, 1, 200, 65535):
-            yield f"directory {number} of {count} entries", _setter(found[number].place, count_form, count)
-        for entry in found[number].entries.values():
-            for what, change in _entry_changes(form, entry.place):
-                yield f"directory {number}, tag {entry.tag}, {what}", change
-    for tag in (256, 257, 258, 259, 278):
-        for value in (0, 1, 2**16 - 1, 2**31, 2**32 - 1):
-            yield (
-                f"tag {tag} is {value} everywhere",
-                lambda data, tag=tag, value=value: _everywhere(  # type: ignore[misc]
-                    data, form, found, tag, value
-                ),
-            )
-
-
-def _entry_changes(form: Form, place: int) -> Iterator[tuple[str, Change]]:
-    order = form.order
-    for kind in (0, 2, 3, 12, 99):
-        yield f"type {kind}", _setter(place + 2, order + "H", kind)
-    for count in (0, 2, 2**31, 2**32 - 1):
-        yield f"count {count}", _setter(place + 4, form.word, count)
-    for value in (0, 1, 7, 2**16, 2**31, 2**32 - 1):
-        yield f"value {value}", _setter(place + form.entry_bytes - (8 if form.big else 4), form.word, value)
-    if form.big:
-        yield "negative value", _setter(place + 12, order + "q", -8)
-        yield "negative count", _setter(place + 4, order + "q", -1)
-
-
-def _everywhere(data: bytes, form: Form, found: list[Directory], tag: int, value: int) -> bytes:
-    for directory in found:
-        if tag in directory.entries:
-            # as LONG, whatever the type was
-            place = directory.entries[tag].place
-            entry = struct.pack(
-                form.order + "HHQII" if form.big else form.order + "HHII", tag, 4, 1, value, *[0][: form.big]
-            )
-            data = _patched(data, place, entry)
-    return data
-
-
-def _setter(place: int, letter: str, value: int) -> Change:
-    bits = 8 * struct.calcsize(letter)
-    piece = struct.pack(letter, value if value < 0 else value & ((1 << bits) - 1))
-    return lambda data: _patched(data, place, piece)
-
-
-def _record_of(data: bytes) -> tuple[Record, int]:
-    with open_bytes(data, "specimen") as source:
-        record = read_record(source)
-    return record, struct.unpack_from("<Q", data, len(data) - 32)[0]
-
-
-def signed(data: bytes, body: bytes) -> bytes:
-    """A file with another (deflated) record, the sum of which is right."""
-    start = _record_of(data)[1]
-    footer = struct.pack("<8sIIQQ16s", MAGIC, VERSION, 0, start, len(body), bytes.fromhex(quick_sum(body)))
-    return data[:start] + body + footer
-
-
-def with_record(data: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
-    """A file whose record was changed, as JSON, and summed again."""
-    plain = json.loads(msgspec.json.encode(_record_of(data)[0]))
-    change(plain)
-    return signed(data, zlib.compress(json.dumps(plain).encode()))
-
-
-def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Paths to all values in JSON; of long lists, to the first and the last item."""
-    if path:
-        yield path
-    if isinstance(value, dict):
-        for key in value:
-            yield from _paths(value[key], (*path, key))
-    elif isinstance(value, list):
-        for index in range(len(value)) if len(value) <= 3 else (0, len(value) - 1):
-            yield from _paths(value[index], (*path, index))
-
-
-def _at(plain: Any, path: tuple[Any, ...]) -> Any:
-    for part in path:
-        plain = plain[part]
-    return plain
-
-
-def _records(specimen: Specimen) -> Iterator[tuple[str, Change]]:
-    """Records that contradict the file, their own sum right."""
-    plain = json.loads(msgspec.json.encode(_record_of(specimen.data)[0]))
-    for path in _paths(plain):
-        value = _at(plain, path)
-        for wrong in _wrong_values(value):
-            label = f"{'.'.join(map(str, path))} = {_short(wrong)}"
-            yield (
-                label,
-                lambda data, path=path, wrong=wrong: with_record(  # type: ignore[misc]
-                    data, lambda plain: _at(plain, path[:-1]).__setitem__(path[-1], wrong)
-                ),
-            )
-
-
-def _bombs(_: Specimen) -> Iterator[tuple[str, Change]]:
-    """What takes far more memory than the file has, or cannot be decoded, with right sums."""
-    yield "no JSON", lambda data: signed(data, zlib.compress(b"not JSON"))
-    yield "not deflated", lambda data: signed(data, b"not deflated")
-    yield "cut deflate stream", lambda data: signed(data, zlib.compress(b"[" * 99)[:-3])
-    yield "deeply nested", lambda data: signed(data, zlib.compress(b'{"x":' + b"[" * 200_000))
-    yield "bomb", lambda data: signed(data, bomb(BOMB_BYTES))
-    yield "a header that is a bomb", lambda data: _with_blob(data, bomb(BOMB_BYTES))
-    yield "a strip that is a bomb", lambda data: _with_strip(data, bomb(BOMB_BYTES))
-    yield "a strip that is an LZW bomb", lambda data: _with_strip(data, lzw_bomb())
-    yield "an empty strip", lambda data: _with_strip(data, b"")
-    yield "a strip of random bytes", lambda data: _with_strip(data, random.Random(0).randbytes(5000))
-
-
-def _claims(_: Specimen) -> Iterator[tuple[str, Change]]:
-    """Sizes that add up, and for which memory would be taken; the sums of what they are of are right."""
-    yield "a header of two gigabytes", lambda data: _with_header(data, bomb(BOMB_BYTES), BOMB_BYTES)
-    yield "a header of ten bytes", lambda data: _with_header(data, zlib.compress(bytes(10)), 10)
-    yield "trailing bytes of two gigabytes", lambda data: _with_trailing(data, bomb(BOMB_BYTES), BOMB_BYTES)
-    for size in (BOMB_BYTES, 2**63 - 1):
-        yield f"exceptions of {size} bytes", lambda data, size=size: _with_exceptions(data, bomb(BOMB_BYTES), size)  # type: ignore[misc]
-    yield "strips that overlap", lambda data: with_record(data, lambda plain: _overlap(plain, len(data)))
-
-
-def _hostile_tiffs(_: Specimen) -> Iterator[tuple[str, Change]]:
-    """TIFF movies that are made to take memory, or to be misread."""
-    yield "images share their lists of strips", lambda _: hostile.shared_lists()
-    yield "directories overlap", lambda _: hostile.overlapping_directories()
-    yield "strips overlap", lambda _: hostile.overlapping_strips()
-    yield "frames of two gigabytes", lambda _: hostile.large_frames(1 << 15, 1 << 16)
-    yield "two billion columns", lambda _: hostile.wide_frames()
-    yield "bits are reversed", lambda _: hostile.tagged((266, hostile.SHORT, 1, 2))
-
-
-def _hostile_eers(_: Specimen) -> Iterator[tuple[str, Change]]:
-    """EER files that are made to take memory or time."""
-    yield "directories overlap", lambda _: hostile.overlapping_directories(200_000)
-    yield "frames share their lists of strips", lambda _: hostile.shared_lists(20, compression=65001)
-
-
-def _short(value: Any) -> str:
-    return f"{type(value).__name__} of {len(value)}" if isinstance(value, (str, list)) else str(value)
-
-
-def _wrong_values(value: Any) -> list[Any]:
-    if isinstance(value, bool) or value is None:
-        return [5, {"sum": "x"}]
-    if isinstance(value, int):
-        return [number for number in (-1, *_NUMBERS, -(2**70), 2**70) if number != value]
-    if isinstance(value, str):
-        return ["", "\0", value[::-1] + "x", "float32", "lzw", "int16", 7, "x" * 100_000]
-    if isinstance(value, list):
-        return [[], value[1:], value + value, value[:1] * 100_000, None]
-    if isinstance(value, dict):
-        return [{}, None]
-    return [1e308, -5.0, "x"]
-
-
-def lzw_bomb() -> bytes:
-    """An LZW stream whose strings get longer as fast as they can, over and over."""
-    bits = "".join(_lzw_codes(200))
-    return int(bits.ljust(-len(bits) % 8 + len(bits), "0"), 2).to_bytes((len(bits) + 7) // 8, "big")
-
-
-def _lzw_codes(tables: int) -> Iterator[str]:
-    for _ in range(tables):
-        yield format(256, "09b")
-        width, free = 9, 258
-        yield format(0, "09b")
-        while free < 4093:
-            yield format(free, f"0{width}b")
-            free += 1
-            if free + 1 == 1 << width and width < 12:
-                width += 1
-        yield format(0, f"0{width}b")
-
-
-def _with_blob(data: bytes, stored: bytes) -> bytes:
-    """A file whose header is stored as other bytes."""
-    place = _record_of(data)[1]
-    moved = data[:place] + stored + signed(data, zlib.compress(b"{}"))[place:]
-    body = json.loads(msgspec.json.encode(_record_of(data)[0]))
-    body["header"] |= {"offset": place, "stored": len(stored)}
-    return _resigned(moved, place + len(stored), body)
-
-
-def _with_header(data: bytes, stored: bytes, size: int) -> bytes:
-    """A file with a header of another size."""
-    place = _record_of(data)[1]
-    body = json.loads(msgspec.json.encode(_record_of(data)[0]))
-    body["original"]["bytes"] += size - body["header"]["size"]
-    body["header"] = _zeros_blob(place, stored, size)
-    return _resigned(data[:place] + stored, place + len(stored), body)
-
-
-def _with_trailing(data: bytes, stored: bytes, size: int) -> bytes:
-    """A file with more bytes behind the last frame."""
-    place = _record_of(data)[1]
-    body = json.loads(msgspec.json.encode(_record_of(data)[0]))
-    body["original"]["bytes"] += size
-    body["trailing"].append(_zeros_blob(place, stored, size))
-    return _resigned(data[:place] + stored, place + len(stored), body)
-
-
-def _with_exceptions(data: bytes, stored: bytes, size: int) -> bytes:
-    """A file whose last frame has one exception of many bytes."""
-    place = _record_of(data)[1]
-    body = json.loads(msgspec.json.encode(_record_of(data)[0]))
-    body["frames"][-1]["exceptions"] = {"count": 1, "near": 0, "blob": _zeros_blob(place, stored, size)}
-    return _resigned(data[:place] + stored, place + len(stored), body)
-
-
-def _zeros_blob(place: int, stored: bytes, size: int) -> dict[str, Any]:
-    total = RunningSum()
-    for _ in range(size >> 20 if size <= BOMB_BYTES else 0):
-        total.add(np.zeros(1 << 20, np.uint8))
-    total.add(np.zeros(size % (1 << 20), np.uint8))
-    return {"offset": place, "stored": len(stored), "size": size, "sum": total.result()}
-
-
-def _overlap(plain: dict[str, Any], size: int) -> None:
-    frame = plain["frames"][-1]
-    frame["offsets"] = [0] * len(frame["offsets"])
-    frame["byte_counts"] = [size] * len(frame["offsets"])
-
-
-def _with_strip(data: bytes, stored: bytes) -> bytes:
-    """A file whose last frame has another first strip, its sum right."""
-    record, place = _record_of(data)
-    body = json.loads(msgspec.json.encode(record))
-    body["frames"][-1]["offsets"][0] = place
-    body["frames"][-1]["byte_counts"][0] = len(stored)
-    body["frames"][-1]["strip_sums"][0] = quick_sum(stored)
-    return _resigned(data[:place] + stored, place + len(stored), body)
-
-
-def _resigned(data: bytes, place: int, plain: dict[str, Any]) -> bytes:
-    body = zlib.compress(json.dumps(plain).encode())
-    footer = struct.pack("<8sIIQQ16s", MAGIC, VERSION, 0, place, len(body), bytes.fromhex(quick_sum(body)))
-    return data[:place] + body + footer
-
-
-def _footers(_: Specimen) -> Iterator[tuple[str, Change]]:
-    for name, back, letter in (("version", 40, "<I"), ("zero", 36, "<I"), ("offset", 32, "<Q"), ("length", 24, "<Q")):
-        for value in _NUMBERS:
-            if value.bit_length() <= 8 * struct.calcsize(letter):
-                yield (
-                    f"{name} = {value}",
-                    lambda data, back=back, letter=letter, value=value: _patched(  # type: ignore[misc]
-                        data, len(data) - back, struct.pack(letter, value)
-                    ),
-                )
-
-
 def _mrc_headers(_: Specimen) -> Iterator[tuple[str, Change]]:
-    """Each field of an MRC header that means something to a reader."""
+    """Yield changes of each field of an MRC header that readers use."""
     fields = {"nx": 0, "ny": 4, "nz": 8, "mode": 12, "mx": 28, "nsymbt": 92, "machine stamp": 212}
     for order, (name, place) in itertools.product("<>", fields.items()):
         for value in (-(2**31), -1, 0, 1, 2, 3, 6, 12, 101, 1024, 46341, 2**24, 2**31 - 1):
-            yield f"{name} = {value} ({order})", _setter(place, order + "i", value)
+            yield f"{name} = {value} ({order})", set_field(place, order + "i", value)
     for edge in (float("nan"), float("inf"), -1.0, 0.0, 1e-38, 1e-45, 3e38):
-        yield f"cell = {edge}", lambda data, edge=edge: _patched(data, 40, struct.pack("<3f", *[edge] * 3))  # type: ignore[misc]
+        yield f"cell = {edge}", lambda data, edge=edge: patched(data, 40, struct.pack("<3f", *[edge] * 3))  # type: ignore[misc]
     yield "pixels of NaN", lambda data: data[:1024] + b"\xff" * (len(data) - 1024)
     yield "pixels of nothing", lambda data: data[:1024] + bytes(len(data) - 1024)
 
@@ -404,7 +121,7 @@ def _frame_footers(_: Specimen) -> Iterator[tuple[str, Change]]:
     for value in (-(2**63), -1, 0, 1, 2**31, 2**60, 2**63 - 1):
         yield (
             f"frame of {value} words",
-            lambda data, value=value: _patched(data, len(data) - 32, struct.pack("<q", value)),  # type: ignore[misc]
+            lambda data, value=value: patched(data, len(data) - 32, struct.pack("<q", value)),  # type: ignore[misc]
         )
     yield "marked as bad", lambda data: data[:-24] + b"ThermoFisherECComprERR00"
     yield "no footer", lambda data: data[:-24] + bytes(24)
@@ -412,7 +129,7 @@ def _frame_footers(_: Specimen) -> Iterator[tuple[str, Change]]:
 
 
 def _texts(_: Specimen) -> Iterator[tuple[str, Change]]:
-    """Text files that are none, or say what cannot be."""
+    """Yield invalid text files, and files with invalid values."""
     nasty = {
         "no text": bytes(range(256)),
         "UTF-16": "movie.mrc".encode("utf-16"),
@@ -464,7 +181,7 @@ def _overwritten(specimen: Specimen, rng: random.Random) -> tuple[str, Change]:
     start = _anywhere(specimen, rng)
     size = rng.choice((1, 4, 16, 512, 4096))
     filling = rng.choice((bytes(size), b"\xff" * size, rng.randbytes(size)))
-    return f"{size} bytes from {start} overwritten", lambda data: _patched(data, start, filling)[: len(data)]
+    return f"{size} bytes from {start} overwritten", lambda data: patched(data, start, filling)[: len(data)]
 
 
 def _shifted(specimen: Specimen, rng: random.Random) -> tuple[str, Change]:
@@ -478,7 +195,7 @@ def _swapped(specimen: Specimen, rng: random.Random) -> tuple[str, Change]:
     one, other, size = _anywhere(specimen, rng), _anywhere(specimen, rng), rng.choice((8, 64, 512))
     return (
         f"{size} bytes from {one} also at {other}",
-        lambda data: _patched(data, other, data[one : one + size])[: len(data)],
+        lambda data: patched(data, other, data[one : one + size])[: len(data)],
     )
 
 
@@ -488,7 +205,7 @@ def _cut(specimen: Specimen, rng: random.Random) -> tuple[str, Change]:
 
 
 def _anywhere(specimen: Specimen, rng: random.Random) -> int:
-    """A place in a file; near its structure as often as in the rest."""
+    """Return a random offset in a file, in half of the cases near its structure."""
     size = len(specimen.data)
     if rng.random() < 0.5:
         return rng.randrange(size)
@@ -498,17 +215,15 @@ def _anywhere(specimen: Specimen, rng: random.Random) -> int:
 _RANDOM = (_flips, _flips, _flips, _flips, _overwritten, _overwritten, _shifted, _swapped, _cut)
 
 _FAMILIES: dict[Kind, tuple[Callable[[Specimen], Iterator[tuple[str, Change]]], ...]] = {
-    "archived": (_truncations, _tags, _records, _bombs, _footers, _claims),
-    "adopted": (_truncations, _tags, _records, _bombs, _footers, _claims),
+    "archived": (_truncations, tags, records, bombs, footers, claims),
+    "adopted": (_truncations, tags, records, bombs, footers, claims),
     "gain": (_truncations, _mrc_headers, _removed),
-    "eer": (_truncations, _tags, _hostile_eers),
+    "eer": (_truncations, tags, hostile_eers),
     "footer eer": (_truncations, _frame_footers),
-    "eer gain": (_truncations, _tags, _removed),
-    "foreign": (_truncations, _tags, _hostile_tiffs),
+    "eer gain": (_truncations, tags, _removed),
+    "foreign": (_truncations, tags, hostile_tiffs),
     "source": (_truncations, _mrc_headers),
     "settings": (_truncations, _texts),
     "list": (_truncations, _texts),
     "state": (_truncations, _texts),
 }
-
-__all__ = ["Mutant", "bomb", "lzw_bomb", "mutants", "places_of", "signed", "with_record"]

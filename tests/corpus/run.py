@@ -1,6 +1,6 @@
-"""Damage files on purpose, and count the promises that are broken: none may be.
+"""Damage files on purpose, and count violated guarantees, of which there must be none.
 
-`python -m tests.corpus.run --count 1000 --seed 1` prints the figures; its exit code is 1 where a promise was broken.
+`python -m tests.corpus.run --count 1000 --seed 1` prints the figures; the exit code is 1 if any guarantee was violated.
 """
 
 import argparse
@@ -16,11 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.corpus.finding import Finding
 from tests.corpus.mutants import Mutant, mutants
-from tests.corpus.reading import Finding, examine
+from tests.corpus.reading import examine
 from tests.corpus.specimens import make_specimens
 
-# what a file of some kilobytes may take, beside what the program takes
+# memory limit for reading a file of some kilobytes, in addition to that of the program
 MEMORY = 1 << 30
 SECONDS = 60.0
 
@@ -34,14 +35,14 @@ class Damage:
     files : int
         Damaged files that were read.
     intact : int
-        Files whose damage concerns nothing that is read: all bytes are given, and right.
+        Files whose damage affects nothing that is read: all bytes are correct.
     errors : dict
-        How often which error was told, as it should be.
+        Number of correctly reported errors, by type.
     wrong_bytes, crashes, hangs, broken : int
-        Files of which bytes were given that are not the original's; that ended the process; that took too long; and
-        that broke another promise.
+        Files with wrong bytes, files that crashed the process, files that took too long, and files that violated
+        another guarantee.
     problems : list of str
-        What was broken, by which file.
+        Violated guarantees, with the file.
     """
 
     files: int = 0
@@ -59,11 +60,11 @@ class Damage:
 
     @property
     def good(self) -> bool:
-        """Whether every promise was kept."""
+        """True if no guarantee was violated."""
         return not self.problems
 
     def add(self, mutant: Mutant, finding: Finding) -> None:
-        """Count what came of a file."""
+        """Add the result of a file."""
         self.files += 1
         for kind in finding.errors:
             self.errors[kind] = self.errors.get(kind, 0) + 1
@@ -77,7 +78,7 @@ class Damage:
             self.peak_bytes, self.largest = finding.peak_bytes, str(mutant)
 
     def lose(self, mutant: Mutant, how: str) -> None:
-        """Count a file whose reader did not come back."""
+        """Count a file whose reader crashed or hung."""
         self.files += 1
         self.crashes += how != "hang"
         self.hangs += how == "hang"
@@ -85,7 +86,7 @@ class Damage:
 
 
 def damage_run(count: int, seed: int, folder: Path) -> Damage:
-    """Make so many damaged files below a folder, read each in all ways, and count what comes of it."""
+    """Create `count` damaged files in a folder, read each in all ways, and return the figures."""
     damage = Damage()
     with _Reader(folder / "work") as reader:
         for mutant in mutants(make_specimens(folder / "specimens"), count, seed):
@@ -98,7 +99,7 @@ def damage_run(count: int, seed: int, folder: Path) -> Damage:
 
 
 class _Reader:
-    """A process that reads damaged files; after a crash there is a new one."""
+    """A process that reads damaged files; it is restarted after a crash."""
 
     def __init__(self, work: Path):
         self._work = work
@@ -113,7 +114,7 @@ class _Reader:
         theirs.close()
 
     def examine(self, mutant: Mutant) -> Finding | str:
-        """What came of a file, or how the process was lost."""
+        """Return the result of a file, or a description of the crash or hang."""
         how = "hang"
         try:
             self._connection.send(mutant)
@@ -142,7 +143,7 @@ class _Reader:
 
 
 def _serve(connection: Connection, work: Path) -> None:
-    """Read damaged files until there are no more, with little memory."""
+    """Read damaged files until there are no more, with limited memory."""
     from cryofs.codecs import registry
     from cryofs.kernels import warm_up
 
@@ -163,7 +164,7 @@ def _received(connection: Connection) -> Iterator[Mutant]:
 
 
 def main() -> int:
-    """Run as the command line says, print the figures."""
+    """Run with the arguments of the command line; print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,6 +1,6 @@
-"""The session that all tests of whole trees share: one small folder with every kind of entry that sessions hold.
+"""The session shared by all tests of whole trees: one small folder with every kind of entry that sessions contain.
 
-Tests archive it, mount it, copy it and compare. Add each further kind of entry that once went wrong.
+Tests archive it, mount it, copy it and compare it. Add each kind of entry that ever caused an error.
 """
 
 import os
@@ -15,7 +15,7 @@ from tests.foreign import counts, serialem
 SHAPE = (128, 96)
 DETECTOR = Detector.make(SHAPE, defects=6)
 EER_SHAPE = (64, 48)
-# Frames of a fraction unless the user sets another grouping.
+# Default number of frames per fraction.
 DEFAULT_GROUPING = 40
 WIDTHS = Widths()
 TIME_NS = 1_600_000_000_123_456_789

@@ -1,4 +1,4 @@
-"""Healthy files of every kind, small, each with what it shows; damage is done to copies of them."""
+"""Small intact files of every kind, each with its expected content; tests damage copies of them."""
 
 import os
 from contextlib import ExitStack
@@ -45,7 +45,7 @@ Kind = Literal[
     "state",
 ]
 
-# two strips a frame, the second one short; an odd width
+# two strips per frame, the second one shorter; an odd width
 SHAPE = (260, 37)
 FRAMES = 4
 EER_SHAPE = (24, 32)
@@ -56,24 +56,24 @@ ARCHIVED = "movie.mrc.tif"
 ADOPTED = "movie.tif"
 GAIN = "gain-reference.mrc"
 _TIME_NS = 1_700_000_000_123_456_789
-# in the year 2100, so that reading a file does not change it
+# access time in the year 2100, which reads do not update
 _READ_NS = 4_102_444_800_000_000_000
 
 
 @dataclass(frozen=True)
 class Specimen:
-    """A folder with a healthy file that is to be damaged, and healthy ones beside it.
+    """A folder with a file to damage, and other intact files.
 
     Attributes
     ----------
     file : str
-        Name of the file that is to be damaged.
+        Name of the file to damage.
     shown : dict
-        What a mount of the healthy folder shows, by path in the mount: bytes.
+        Content of a mount of the intact folder, by path in the mount.
     victim : str
-        Path in the mount of what is made of the file that is to be damaged.
+        Path in the mount of the movie that is read from the file to damage.
     header_bytes, frame_bytes : int
-        How the bytes of the victim are divided.
+        Size of the header and of each frame of the victim.
     """
 
     name: str
@@ -87,12 +87,12 @@ class Specimen:
 
     @property
     def data(self) -> bytes:
-        """Bytes of the healthy file."""
+        """Bytes of the intact file."""
         return (self.folder / self.file).read_bytes()
 
 
 def make_specimens(folder: Path) -> list[Specimen]:
-    """All specimens, below a folder; the same bytes each time."""
+    """Create all specimens in a folder, with reproducible bytes."""
     found = [_archived(folder, *recipe) for recipe in _recipes()]
     found += [_gain(one) for one in found if one.name in ("huffman", "double")]
     found += [_eer(folder / "eer"), _single_eer(folder / "single-eer"), _footer_eer(folder / "footer-eer")]
@@ -127,7 +127,7 @@ def _mrc(values: NDArray[Any], mode: int, *, order: str = "<", extended: bytes =
 
 
 def _recipes() -> list[tuple[str, bytes, Coding, bool]]:
-    """Archived movies of every codec and mode: name, original, coding, BigTIFF."""
+    """Return archived movies of every codec and mode: name, original, coding, BigTIFF."""
     normalised = _normalised()
     odd = normalised.copy()
     odd[1, 3, :4] = [np.nan, -0.0, np.inf, -1]
@@ -182,7 +182,7 @@ def _archived(folder: Path, name: str, original: bytes, coding: Coding, big: boo
 
 
 def whole(movie: Movie) -> bytes:
-    """All bytes of the MRC file."""
+    """Return all bytes of the MRC file."""
     frames = [movie.mrc_frame(index).tobytes() for index in range(movie.layout.frames)]
     return movie.header + b"".join(frames) + movie.read_trailing(1 << 30, 0)
 
@@ -218,14 +218,14 @@ def _eer(folder: Path) -> Specimen:
 
 
 def _single_eer(folder: Path) -> Specimen:
-    """Two frames of one strip: what is wrong with one directory is wrong with half of the file."""
+    """Create an EER file of two frames of one strip, so that a damaged directory affects half of the file."""
     _write_eer(folder / "movie.eer", EER_GROUPING, strips=1)
     _write_eer(folder / "other.eer")
     return _shown_eer(folder, "eer")
 
 
 def _footer_eer(folder: Path) -> Specimen:
-    """The older container, whose frames are of 4096 x 4096 pixels; without events here."""
+    """Create an EER file with the older container, with 4096 x 4096 pixels and no events."""
     side, run = 4096, 127
     full, last = divmod(side * side, run)
     bits = np.unpackbits(np.full(full + 1, run, np.uint8).reshape(-1, 1), axis=1, bitorder="little")[:, :7].copy()
@@ -251,7 +251,7 @@ def _shown_eer(folder: Path, kind: Kind, rendering: Rendering | None = None) -> 
 
 
 def _rendered(folder: Path) -> Specimen:
-    """Fractions of an EER movie, archived."""
+    """Create archived fractions of an EER movie."""
     session = folder.with_name("rendered-session")
     _write_eer(session / "movie.eer")
     options = CompressOptions(rendering=Rendering(grouping=EER_GROUPING), jobs=1)
@@ -267,7 +267,7 @@ def _rendered(folder: Path) -> Specimen:
 
 
 def _eer_gain(folder: Path) -> Specimen:
-    """A gain reference of EER movies, which is applied."""
+    """Create a gain reference for EER movies that mounts apply."""
     _write_eer(folder / "movie.eer")
     _write_eer(folder / "other.eer")
     gain = np.random.default_rng(5).normal(1, 0.05, EER_SHAPE).astype("f4")
@@ -287,7 +287,7 @@ def _eer_gain(folder: Path) -> Specimen:
 
 
 def _foreign(folder: Path) -> Specimen:
-    """A TIFF movie of another program, shown as it is."""
+    """Create a TIFF movie of another program, shown unchanged."""
     folder.mkdir(parents=True)
     tifffile.imwrite(folder / ARCHIVED, _counts().astype("u1"), compression="lzw", photometric="minisblack")
     _write(folder / "notes.txt", b"300 kV")
@@ -296,7 +296,7 @@ def _foreign(folder: Path) -> Specimen:
 
 
 def _adopted(folder: Path) -> Specimen:
-    """A TIFF movie of another program that was given a record."""
+    """Create an adopted TIFF movie of another program."""
     path = serialem(folder / ADOPTED, _counts().astype("u1"))
     _write(folder / "notes.txt", b"300 kV")
     errors: list[Exception] = []
@@ -362,7 +362,7 @@ def _list(folder: Path, suffix: str, text: bytes) -> Specimen:
 
 
 def _state(folder: Path) -> Specimen:
-    """Where a run of estimate-gain left off."""
+    """Create the saved state of an estimate-gain run."""
     source = _write(folder / "movie.mrc", _mrc(_normalised(), 2))
     with MrcMovie(source) as movie:
         save(Estimation.for_movie(movie), folder)

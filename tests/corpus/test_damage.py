@@ -1,4 +1,4 @@
-"""Damaged archives: whatever is broken in a file, reading it gives the original bytes or an error."""
+"""Damaged archives: reading a damaged file returns the original bytes or an error."""
 
 import shutil
 from dataclasses import replace
@@ -17,7 +17,7 @@ from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import InMemoryFrame
 from cryofs.movies.registry import open_movie
 from tests.corpus import run
-from tests.corpus.mutants import Mutant, mutants, places_of, thought_out
+from tests.corpus.mutants import Mutant, mutants, places_of, systematic
 from tests.corpus.reading import examine
 from tests.corpus.run import MEMORY, damage_run
 from tests.corpus.specimens import Specimen, make_specimens
@@ -31,7 +31,7 @@ def made_specimens(tmp_path_factory: pytest.TempPathFactory) -> list[Specimen]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive of one movie with every kind of part: exceptions, trailing bytes, a gain reference."""
+    """Create an archive of one movie with all parts: exceptions, trailing bytes, a gain reference."""
     folder = tmp_path_factory.mktemp("corpus")
     movie = simulated(folder / "movie.mrc", frames=8)
     values = movie_values(8)
@@ -48,13 +48,13 @@ def read_whole(path: Path) -> bytes:
         return movie.header + b"".join(frames) + tail
 
 
-def test_a_run_breaks_no_promise(tmp_path: Path) -> None:
+def test_a_run_violates_no_guarantee(tmp_path: Path) -> None:
     # every family of damage of every kind of file, and random damage besides; `make damage` has thousands
     damage = damage_run(60, 20, tmp_path)
     assert damage.problems == []
     assert damage.files == 60
     assert damage.good
-    # damage of every kind was told, by every command that it concerns
+    # every command reported damage of every kind that affects it
     assert {"DamagedError", "GainError", "SettingsError"} <= damage.errors.keys()
     told = {f"cryofs {name}" for name in ("info", "verify", "extract", "compress", "estimate-gain")}
     assert told <= damage.errors.keys()
@@ -62,7 +62,7 @@ def test_a_run_breaks_no_promise(tmp_path: Path) -> None:
     assert 0 < damage.peak_bytes < MEMORY
 
 
-def test_the_same_seed_makes_the_same_mutants(specimens: list[Specimen]) -> None:
+def test_a_seed_determines_the_mutants(specimens: list[Specimen]) -> None:
     def labelled(made: list[Mutant]) -> list[tuple[str, bytes | None]]:
         return [(str(mutant), mutant.data) for mutant in made]
 
@@ -73,7 +73,7 @@ def test_the_same_seed_makes_the_same_mutants(specimens: list[Specimen]) -> None
 
 
 @pytest.mark.parametrize("kind", ["archived", "adopted", "eer", "foreign", "source"])
-def test_specimens_are_whole(specimens: list[Specimen], tmp_path: Path, kind: str) -> None:
+def test_specimens_are_intact(specimens: list[Specimen], tmp_path: Path, kind: str) -> None:
     for specimen in specimens:
         if specimen.kind == kind:
             finding = examine(Mutant(specimen, "nothing was done to it", specimen.data), tmp_path)
@@ -81,7 +81,7 @@ def test_specimens_are_whole(specimens: list[Specimen], tmp_path: Path, kind: st
             assert finding.errors == [] or kind in ("foreign", "source")
 
 
-def test_every_truncation_at_a_boundary_is_told(specimens: list[Specimen], tmp_path: Path) -> None:
+def test_every_truncation_at_a_boundary_is_reported(specimens: list[Specimen], tmp_path: Path) -> None:
     for specimen in specimens:
         if specimen.kind == "archived":
             path = tmp_path / "short.mrc.tif"
@@ -91,7 +91,7 @@ def test_every_truncation_at_a_boundary_is_told(specimens: list[Specimen], tmp_p
                     read_whole(path)
 
 
-# what was found to be wrong once: a specimen, and how it is damaged
+# damage that once caused an error: specimen and label
 FOUND = [
     ("float", "directory 3 leads to 8"),
     ("huffman", "deeply nested"),
@@ -122,24 +122,24 @@ FOUND = [
 
 
 @pytest.mark.parametrize(("name", "label"), FOUND)
-def test_what_was_found_stays_mended(specimens: list[Specimen], tmp_path: Path, name: str, label: str) -> None:
+def test_damage_that_once_caused_errors(specimens: list[Specimen], tmp_path: Path, name: str, label: str) -> None:
     specimen = next(one for one in specimens if one.name == name)
-    tried = [idea.mutant() for idea in thought_out(specimen) if label in idea.label]
+    tried = [idea.mutant() for idea in systematic(specimen) if label in idea.label]
     assert tried
     for mutant in tried[:8]:
         finding = examine(mutant, tmp_path)
         assert finding.wrong_bytes + finding.broken == [], mutant
 
 
-def test_what_is_made_to_take_memory_or_time_takes_little(
+def test_malicious_files_take_little_memory_and_time(
     specimens: list[Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a process that may take a gigabyte for each, and a minute."""
+    """The reading process has a limit of a gigabyte and a minute per file."""
     families = {"adopted": ["claims"], "none": ["claims"], "eer": ["hostile_eers"], "foreign": ["hostile_tiffs"]}
     made = [
         idea.mutant()
         for specimen in specimens
-        for idea in thought_out(specimen)
+        for idea in systematic(specimen)
         if idea.family in families.get(specimen.name, [])
     ]
     monkeypatch.setattr(run, "make_specimens", lambda _: [])
@@ -150,7 +150,7 @@ def test_what_is_made_to_take_memory_or_time_takes_little(
     assert damage.peak_bytes < MEMORY
 
 
-def test_wrong_bytes_are_noticed(specimens: list[Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_bytes_are_detected(specimens: list[Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     specimen = next(one for one in specimens if one.name == "none")
     monkeypatch.setattr(
         ArchivedMovie, "read_frame", lambda self, *_: InMemoryFrame(np.zeros(self.layout.frame_bytes, np.uint8))
@@ -159,7 +159,7 @@ def test_wrong_bytes_are_noticed(specimens: list[Specimen], tmp_path: Path, monk
     assert any("frame 2" in problem for problem in finding.wrong_bytes)
 
 
-def test_errors_that_are_no_answer_are_noticed(
+def test_unexpected_exceptions_are_detected(
     specimens: list[Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: ArchivedMovie, *_: object) -> None:
@@ -171,10 +171,10 @@ def test_errors_that_are_no_answer_are_noticed(
     assert any("ZeroDivisionError: oops" in problem for problem in finding.broken)
 
 
-def test_a_reader_that_is_lost_is_counted(
+def test_a_crashed_reader_is_counted(
     specimens: list[Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody knows how to read a specimen of no kind, so that the process ends."""
+    """A specimen of an unknown kind makes the process end."""
     whole = specimens[0]
     of_no_kind = replace(whole, kind="none")  # type: ignore[arg-type]
     several = [
@@ -190,7 +190,7 @@ def test_a_reader_that_is_lost_is_counted(
     assert "second: crash, exit code 1" in damage.problems[0]
 
 
-def test_no_decoder_meets_a_damaged_strip(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_strips_are_never_decoded(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive(place / "movie.mrc", tmp_path / "lzw", CompressOptions(coding=Coding("lzw"), jobs=1))
     path = tmp_path / "lzw" / "movie.mrc.tif"
     content = bytearray(path.read_bytes())
@@ -204,7 +204,7 @@ def test_no_decoder_meets_a_damaged_strip(place: Path, tmp_path: Path, monkeypat
     assert not met
     with open_movie(path) as movie, pytest.raises(DamagedError, match="frame 3"):
         movie.mrc_frame(3)
-    assert met, "strips that are whole are decoded by what was replaced here"
+    assert met, "intact strips are decoded by the replaced function"
 
 
 @pytest.mark.parametrize("part", ["pixels", "page directory", "record"])
@@ -214,7 +214,7 @@ def test_verify_finds_damage_in_every_part(place: Path, tmp_path: Path, part: st
     content = bytearray(path.read_bytes())
     with open_movie(path) as movie:
         frame = movie.record.frames[4]  # type: ignore[attr-defined]
-    # a page's directory stands right before its strips
+    # the directory of a page is stored immediately before its strips
     position = {"pixels": frame.offsets[0] + 99, "page directory": frame.offsets[0] - 30, "record": len(content) - 60}[
         part
     ]
@@ -222,5 +222,5 @@ def test_verify_finds_damage_in_every_part(place: Path, tmp_path: Path, part: st
     path.write_bytes(content)
     errors: list[Exception | None] = []
     verify([target], 1, lambda _, error: errors.append(error), lambda *_: None, lambda _: None)
-    # the other files of the archive are good
+    # the other files of the archive are intact
     assert [type(error) for error in errors if error is not None] == [DamagedError]

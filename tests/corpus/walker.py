@@ -1,4 +1,4 @@
-"""Where the parts of a TIFF file lie, found by a reader of its own, so that each of them can be damaged on purpose."""
+"""Locate the parts of a TIFF file with an independent reader, so that each part can be damaged on purpose."""
 
 import struct
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ _OFFSETS, _BYTE_COUNTS = 273, 279
 
 
 class NoTiffError(Exception):
-    """What is wrong with a file."""
+    """The file is not a valid TIFF."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A tag in a directory: where its 12 or 20 bytes lie, and its values; none where they cannot be had."""
+    """A tag in a directory: the offset of its 12 or 20 bytes, and its values, empty if they are not readable."""
 
     tag: int
     place: int
@@ -23,7 +23,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Directory:
-    """An image directory: where it begins, where the place of the next one is written, its tags."""
+    """An image directory: its offset, the position of the link to the next directory, its tags."""
 
     place: int
     link: int
@@ -31,7 +31,7 @@ class Directory:
 
     @property
     def strips(self) -> list[tuple[int, int]]:
-        """Offset and size of each strip."""
+        """Return offset and size of each strip."""
         return list(zip(self.entries[_OFFSETS].values, self.entries[_BYTE_COUNTS].values, strict=True))
 
 
@@ -52,22 +52,22 @@ class Form:
 
     @property
     def word(self) -> str:
-        """What offsets are written as."""
+        """Format of an offset."""
         return self.order + ("Q" if self.big else "I")
 
     @property
     def entry_bytes(self) -> int:
-        """Bytes of a tag in a directory."""
+        """Size of a tag in a directory."""
         return 20 if self.big else 12
 
     @property
     def first_link(self) -> int:
-        """Where the place of the first directory is written."""
+        """Position of the link to the first directory."""
         return 8 if self.big else 4
 
 
 def directories(data: bytes) -> list[Directory]:
-    """All image directories, in order."""
+    """Return all image directories in order."""
     form = Form.of(data)
     found: list[Directory] = []
     try:

@@ -1,4 +1,4 @@
-"""The pages of the documentation, cut into prose and fenced blocks."""
+"""Pages of the documentation, divided into prose and fenced blocks."""
 
 import re
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ class Block:
     Attributes
     ----------
     line : int
-        Where it begins, for messages.
+        First line, for messages.
     title : str
-        Name of the file whose content it is, or nothing.
+        Name of the file with this content, or empty.
     reason : str
-        Why it is not run, or nothing.
+        Reason why the block is not run, or empty.
     """
 
     line: int
@@ -33,7 +33,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Page:
-    """A page: its blocks, its lines without them, and what is wrong with its form."""
+    """A page: its blocks, its other lines, and problems of its format."""
 
     blocks: list[Block]
     prose: str
@@ -59,14 +59,14 @@ def read_page(path: Path) -> Page:
             number += 1
             opening = FENCE.fullmatch(line)
             if opening is None or not opening["language"]:
-                faults.append(f"{path.name}:{first}: a fence says its language, and no more than a title besides")
+                faults.append(f"{path.name}:{first}: a fence has a language and at most a title")
                 continue
             mark = MARK.fullmatch(lines[first - 2]) if first > 1 else None
             blocks.append(Block(first, opening["language"], opening["title"] or "", text, mark[1] if mark else ""))
             continue
         indented = line.startswith(("    ", "\t")) and prose and not prose[-1]
         if not comment and (indented or re.match(r"\s*(~~~|<pre|\s+```)", line)):
-            faults.append(f"{path.name}:{number}: blocks of code are fenced by ``` at the start of the line")
+            faults.append(f"{path.name}:{number}: code blocks need ``` fences at the start of a line")
         comment = line.rfind("<!--") > line.rfind("-->") or (comment and "-->" not in line)
         prose.append(line)
     return Page(blocks, "\n".join(prose), faults)

@@ -1,4 +1,4 @@
-"""What the documentation takes for granted: a session, its archive, and TIFF movies of other programs."""
+"""Files that the documentation assumes: a session, its archive, and TIFF movies of other programs."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ EER_FRAMES = 240
 
 
 def make_session(root: Path) -> Path:
-    """`/data/session`: gain-normalised movies, one of counts, one of EER, and what lies beside them."""
+    """Create `/data/session`: gain-normalised movies, a movie of counts, an EER movie, and other files."""
     folder = root / "data" / "session"
     movies = folder / "Movies"
     movies.mkdir(parents=True)
@@ -41,7 +41,7 @@ def make_archive(root: Path, session: Path) -> Path:
 
 
 def make_others(root: Path) -> Path:
-    """`/data/Tiff` with a movie of SerialEM and its gain reference, and the reader's own folder with a list."""
+    """Create `/data/Tiff` with a SerialEM movie and its gain reference, and the home folder with a list."""
     pixels = counts((8, *SHAPE))
     serialem(root / "data" / "Tiff" / "x.tif", pixels)
     gain = np.random.default_rng(4).uniform(0.9, 1.1, SHAPE).astype("<f4")

@@ -1,4 +1,4 @@
-"""Commands and options that the documentation names exist."""
+"""Commands and options named in the documentation exist."""
 
 import re
 import shutil
@@ -14,11 +14,11 @@ from cryofs.cli.app import app
 from tests.docs.pages import PAGES, ROOT, read_page
 
 LONG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
-# an invocation ends where the line, a comment, or a command of the shell does; in a line of fstab other words follow
+# an invocation ends at the end of the line, a comment or a shell operator; lines of fstab contain other words
 INVOCATION = re.compile(r"(?:^|[\s/])cryofs (?P<command>[a-z][a-z-]*)(?=[\s;|&)]|$)(?P<rest>[^\n#|;&]*)", re.MULTILINE)
-# options of others, in pages that are about cryofs
+# options of other programs in pages about cryofs
 OTHERS = {"--cpus"}
-# these name the options of other programs besides
+# pages that also name options of other programs
 ABOUT_OTHERS = {"from-relion.md", "tools.md"}
 
 
@@ -32,7 +32,7 @@ EVERY = set.union(options_of(GROUP), *COMMANDS.values())
 
 
 def spans(prose: str) -> Iterator[str]:
-    """Inline code of a page."""
+    """Return the inline code of a page."""
     for paragraph in prose.split("\n\n"):
         for span in re.findall(r"`([^`]+)`", paragraph):
             yield " ".join(span.split())
@@ -49,7 +49,7 @@ def test_commands_and_their_options_exist(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if path.name not in ABOUT_OTHERS], ids=lambda path: path.name)
-def test_options_named_alone_exist(path: Path) -> None:
+def test_options_named_without_a_command_exist(path: Path) -> None:
     for span in spans(read_page(path).prose):
         if span.startswith("--"):
             assert set(LONG.findall(span)) <= EVERY | OTHERS, f"{path.name}: {span}"
@@ -57,9 +57,9 @@ def test_options_named_alone_exist(path: Path) -> None:
 
 @pytest.mark.relion
 @pytest.mark.skipif(shutil.which("relion_convert_to_tiff") is None, reason="needs relion")
-def test_every_option_of_relion_has_its_row() -> None:
-    told = subprocess.run(["relion_convert_to_tiff", "--help"], capture_output=True, text=True, check=False).stdout
-    options = re.findall(r"^ *(--\w+)", told, re.MULTILINE)
+def test_every_option_of_relion_has_a_row() -> None:
+    help_text = subprocess.run(["relion_convert_to_tiff", "--help"], capture_output=True, text=True, check=False).stdout
+    options = re.findall(r"^ *(--\w+)", help_text, re.MULTILINE)
     assert len(options) > 10
     page = (ROOT / "docs" / "from-relion.md").read_text()
     assert [option for option in options if not re.search(rf"^\| `{option}[ `]", page, re.MULTILINE)] == []

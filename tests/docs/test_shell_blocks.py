@@ -1,7 +1,7 @@
-"""Whoever types what the documentation says gets what it says: its blocks are run, page by page.
+"""Run the shell blocks of the documentation, page by page.
 
-A block is run, or the line before it tells why not: `<!-- not run: REASON -->`. Blocks with a title are files; they are
-written before what comes after them is run.
+Each block is run, unless the line before it gives a reason: `<!-- not run: REASON -->`. Blocks with a title are files,
+which are written before the following blocks are run.
 """
 
 import re
@@ -16,7 +16,7 @@ from tests.docs import session, world
 from tests.docs.pages import PAGES, Block, read_page
 
 RUN = {"sh": "{text}", "python": "python - <<'END-OF-BLOCK'\n{text}\nEND-OF-BLOCK"}
-# settings, listings and what programs print
+# settings, listings and output of programs
 NOT_RUN = {"toml", "ini", "text", "json"}
 TOOLS = ("relion_import", "relion_convert_to_tiff", "relion_run_motioncorr", "tiffinfo", "getfattr", "curl")
 BLOCKS = {path: read_page(path).blocks for path in PAGES}
@@ -24,7 +24,7 @@ TO_RUN = {
     path: [block for block in BLOCKS[path] if not block.reason and (block.title or block.language in RUN)]
     for path in PAGES
 }
-# what is done before a page is read; all others begin with a session, and an archive of it that is not mounted
+# preparation of a page; other pages start with a session and its archive, which is not mounted
 BEGINNINGS = {
     "README.md": f"ln -s {sys.prefix} .venv; rm -r /archive/session",
     "install.md": f"ln -s {sys.prefix} /opt/cryofs; rm -r /archive/session",
@@ -38,15 +38,17 @@ BEGINNINGS = {
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_nothing_escapes(path: Path) -> None:
-    """Every block has a language, and those that are not run a reason."""
+def test_every_block_has_a_language_or_a_reason(path: Path) -> None:
+    """Every block has a language, and each block that is not run has a reason."""
     page = read_page(path)
     assert not page.faults
     for block in page.blocks:
         assert block.language in RUN or block.language in NOT_RUN, f"{path.name}:{block.line}: {block.language}"
         if block.language == "text":
-            told = [line for line in block.text.splitlines() if line.startswith(("cryofs ", "make ", "relion_"))]
-            assert not told, f"{path.name}:{block.line}: commands are in ```sh, or marked as not run"
+            commands_found = [
+                line for line in block.text.splitlines() if line.startswith(("cryofs ", "make ", "relion_"))
+            ]
+            assert not commands_found, f"{path.name}:{block.line}: commands are in ```sh, or marked as not run"
 
 
 def test_every_mark_belongs_to_a_block() -> None:
@@ -57,7 +59,7 @@ def test_every_mark_belongs_to_a_block() -> None:
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The session, its archive and the rest, to be laid over the root of a world."""
+    """Create the session, its archive and other files, to be copied to the root of a world."""
     # each world would compile for itself what is not kept yet
     warm_up.load()
     folder = tmp_path_factory.mktemp("docs")
@@ -71,7 +73,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def commands(block: Block) -> str:
-    """A block as shell commands that tell where they stand."""
+    """Return a block as shell commands that print their line number."""
     if block.title:
         written = f"cat > '{block.title}' <<'END-OF-FILE'\n{block.text}\nEND-OF-FILE"
     else:
@@ -80,7 +82,7 @@ def commands(block: Block) -> str:
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if TO_RUN[path]], ids=lambda path: path.name)
-def test_blocks_do_what_they_say(path: Path, tmp_path: Path, trees: list[Path]) -> None:
+def test_blocks_run_without_errors(path: Path, tmp_path: Path, trees: list[Path]) -> None:
     script = "\n".join([BEGINNINGS.get(path.name, ""), *map(commands, TO_RUN[path]), "echo '--- end'"])
     if missing := [tool for tool in TOOLS if tool in script and shutil.which(tool) is None]:
         pytest.skip(f"needs {', '.join(missing)}")

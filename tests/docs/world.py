@@ -1,8 +1,7 @@
-"""A world of its own for the commands of the documentation.
+"""A disposable world for the commands of the documentation.
 
-It looks like this machine and forgets what is done to it: an overlay of the whole file tree with a layer in memory on
-top, in a private mount namespace, with processes of its own that end with it. `/data`, `/archive` and `/mnt` are empty
-but for what a test puts there.
+It is a copy of this machine that discards all changes: an overlay of the whole file tree with a layer in memory, in
+private mount and process namespaces. `/data`, `/archive` and `/mnt` contain only files of the test.
 """
 
 import os
@@ -31,7 +30,7 @@ for each in data archive mnt; do
     mkdir -p "$world/root/$each"
     mount -t tmpfs cryofs-docs "$world/root/$each"
 done
-# what an installation of cryofs on this machine has put there
+# files of a cryofs installation on this machine
 rm -rf "$world/root"/{,usr/}sbin/mount{,.fuse}.cryofs "$world/root"/etc/{cryofs,systemd/system/cryofs@.service} \
     "$world/root/usr/local/bin/cryofs"
 [ ! -e "$world/root/etc/fstab" ] || sed -i /cryofs/d "$world/root/etc/fstab"
@@ -53,9 +52,9 @@ def run(script: str, place: Path, trees: Sequence[Path] = ()) -> subprocess.Comp
     Parameters
     ----------
     place : Path
-        An empty folder of this machine, which the world is built upon.
+        An empty folder of this machine, used to mount the world.
     trees : sequence of Path
-        Folders whose content is copied to the root of the world.
+        Folders whose contents are copied to the root of the world.
     """
     environment = {
         # the sources that are tested, where another place is installed

@@ -93,7 +93,7 @@ def test_fusermount3_that_may_not_run_as_root(root: Path) -> None:
 
 def test_library_that_fails_to_load() -> None:
     def load() -> None:
-        raise MountError("libfuse 3 is missing")
+        raise MountError("missing libfuse 3")
 
     found = checks.check_library(load)
     assert found.level is Level.PROBLEM

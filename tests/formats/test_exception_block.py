@@ -1,4 +1,4 @@
-"""Exceptions as bytes: positions, bits and steps come back, and bytes of another length are no exceptions."""
+"""Byte format of exceptions: positions, bits and steps are restored; bytes of a wrong length are rejected."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Lists of movies: the STAR files and plain lists that programs write."""
+"""Lists of movies: STAR files and plain lists as written by other programs."""
 
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def test_plain_lists(tmp_path: Path, line_end: str) -> None:
         ("movies.lst", "x" * 5000),
     ],
 )
-def test_lists_that_name_no_movie(tmp_path: Path, name: str, text: str) -> None:
+def test_lists_without_movie_names(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(FormatError, match=name):
@@ -81,7 +81,7 @@ def test_lists_that_name_no_movie(tmp_path: Path, name: str, text: str) -> None:
 
 @pytest.mark.parametrize("content", [header((1, 4, 4), 2), b"II*\0\xff\xfe", bytes(100)], ids=["mrc", "tiff", "zeros"])
 @pytest.mark.parametrize("name", ["movies.star", "movies.lst"])
-def test_binary_files_are_no_lists(tmp_path: Path, name: str, content: bytes) -> None:
+def test_binary_files_are_not_lists(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(FormatError, match=name):

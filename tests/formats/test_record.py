@@ -1,4 +1,4 @@
-"""The record: whole it comes back, broken anywhere it is refused."""
+"""The record: an intact record is restored, any damage is detected."""
 
 import os
 import struct
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cryofs.errors import DamagedError
 from cryofs.formats import record
 from cryofs.formats.record import Adopted, Blob, Frame, FrameExceptions, Gain, Original, Record, Rendered
-from cryofs.storage.checksums import quick_sum
+from cryofs.storage.checksums import xxh3_checksum
 from tests.conftest import open_bytes
 
 SIZES = st.integers(0, 2**63 - 1)
@@ -107,13 +107,13 @@ def archived(data: bytes) -> bool:
 
 
 def with_footer(body: bytes, version: int = record.VERSION) -> bytes:
-    """A file that ends in `body` and a footer that fits it."""
-    digest = bytes.fromhex(quick_sum(body))
+    """Return a file that ends in `body` and a matching footer."""
+    digest = bytes.fromhex(xxh3_checksum(body))
     return TIFF + body + struct.pack("<8sIIQQ16s", record.MAGIC, version, 0, len(TIFF), len(body), digest)
 
 
 def undetected_flips(first: int, end: int) -> list[tuple[int, int]]:
-    """Position and bit of flips that reading does not refuse."""
+    """Return position and bit of flips that reading does not detect."""
     found = []
     for position in range(first, end):
         for bit in range(8):
@@ -134,55 +134,55 @@ def test_round_trip(written: Record, before: bytes) -> None:
     assert archived(data)
 
 
-def test_the_source_is_the_original_or_what_it_was_rendered_from() -> None:
+def test_the_source_is_the_original_or_the_rendered_eer_file() -> None:
     assert EXAMPLE.source_bytes == 5024
     rendered = Rendered("movie.eer", 777, 0, frames=30, grouping=15, upsampling=1, damaged_frames=[])
     assert msgspec.structs.replace(EXAMPLE, rendered=rendered).source_bytes == 777
 
 
-def test_a_record_without_what_came_later_is_read() -> None:
+def test_a_record_without_later_fields_is_read() -> None:
     fields = msgspec.to_builtins(EXAMPLE)
     del fields["rendered"], fields["coder"], fields["gain"]["arithmetic"], fields["frames"][1]["exceptions"]["near"]
     assert read(with_footer(zlib.compress(msgspec.json.encode(fields)))) == EXAMPLE
 
 
 @pytest.mark.parametrize("name", ["ü µ 電子.mrc", 'a\n"\\\x7f.mrc', "caf\\xe9.mrc"])
-def test_file_names_come_back(name: str) -> None:
+def test_file_names_are_restored(name: str) -> None:
     original = msgspec.structs.replace(EXAMPLE.original, name=name)
     found = read(record.encode_record(msgspec.structs.replace(EXAMPLE, original=original), 0))
     assert found.original.name == name
 
 
-def test_every_flipped_bit_of_the_record_is_found() -> None:
+def test_every_flipped_bit_of_the_record_is_detected() -> None:
     assert undetected_flips(len(TIFF), len(WHOLE) - FOOTER_BYTES) == []
 
 
-def test_every_flipped_bit_of_the_footer_is_found() -> None:
+def test_every_flipped_bit_of_the_footer_is_detected() -> None:
     assert undetected_flips(len(WHOLE) - FOOTER_BYTES, len(WHOLE)) == []
 
 
-def test_truncation_anywhere_is_found() -> None:
+def test_truncation_anywhere_is_detected() -> None:
     for length in range(len(WHOLE)):
         with pytest.raises(DamagedError, match=r"movie\.mrc\.tif"):
             read(WHOLE[:length])
 
 
-def test_trailing_bytes_are_found() -> None:
+def test_trailing_bytes_are_detected() -> None:
     with pytest.raises(DamagedError):
         read(WHOLE + b"\0")
     with pytest.raises(DamagedError):
         read(b"\0" + WHOLE)
 
 
-def test_who_wrote_a_file() -> None:
+def test_files_written_by_cryofs_are_recognised() -> None:
     assert archived(WHOLE)
-    assert archived(WHOLE[:-1]), "its mark tells it from the TIFF files of others"
-    assert archived(bytes(len(TIFF)) + WHOLE[len(TIFF) :]), "its footer does, too"
+    assert archived(WHOLE[:-1]), "its mark distinguishes it from TIFF files of other programs"
+    assert archived(bytes(len(TIFF)) + WHOLE[len(TIFF) :]), "so does its footer"
     for foreign in (b"", b"II*\0", bytes(5000), WHOLE[:100], record.MAGIC + bytes(FOOTER_BYTES)):
         assert not archived(foreign)
 
 
-def test_a_later_version_is_refused_with_a_remedy() -> None:
+def test_a_later_version_is_rejected_with_a_remedy() -> None:
     body = zlib.compress(msgspec.json.encode(EXAMPLE))
     assert read(with_footer(body)) == EXAMPLE
     with pytest.raises(DamagedError, match="newer cryofs"):
@@ -193,13 +193,13 @@ def test_a_later_version_is_refused_with_a_remedy() -> None:
     "body",
     [b"", b"no stream", zlib.compress(b""), zlib.compress(b"{}"), zlib.compress(msgspec.json.encode(EXAMPLE)[:-1])],
 )
-def test_a_record_that_is_none(body: bytes) -> None:
+def test_bodies_that_are_not_records(body: bytes) -> None:
     with pytest.raises(DamagedError):
         read(with_footer(body))
 
 
 @pytest.mark.parametrize("body", [zlib.compress(b'{"x":' + b"[" * 200_000), zlib.compress(bytes(64 << 20))])
-def test_a_record_that_would_take_much_memory(body: bytes) -> None:
+def test_a_record_that_expands_to_much_memory(body: bytes) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(DamagedError, match=r"movie\.mrc\.tif: its record is not readable"):
@@ -211,13 +211,13 @@ def test_a_record_that_would_take_much_memory(body: bytes) -> None:
 
 
 def test_a_record_of_a_sparse_file_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most of a file may be holes, so what it could hold tells nothing."""
+    """A file may consist of holes, so its size does not limit its record."""
     monkeypatch.setattr(record, "_MAX_TEXT_BYTES", 1 << 20)
     text = msgspec.json.encode(EXAMPLE)
     body = zlib.compress(text[:-1] + b" " * (64 << 20) + text[-1:])
     place = 1 << 34
     footer = struct.pack(
-        "<8sIIQQ16s", record.MAGIC, record.VERSION, 0, place, len(body), bytes.fromhex(quick_sum(body))
+        "<8sIIQQ16s", record.MAGIC, record.VERSION, 0, place, len(body), bytes.fromhex(xxh3_checksum(body))
     )
     with open_bytes(TIFF, "movie.mrc.tif", place + len(body) + len(footer)) as source:
         os.pwrite(source.descriptor, body + footer, place)
@@ -231,7 +231,7 @@ def test_a_record_of_a_sparse_file_has_a_largest_size(monkeypatch: pytest.Monkey
     assert peak < 4 << 20
 
 
-def test_a_record_that_is_stored_long_is_not_even_read() -> None:
+def test_an_oversized_record_is_not_read() -> None:
     place, length = 1000, 1 << 33
     footer = struct.pack("<8sIIQQ16s", record.MAGIC, record.VERSION, 0, place, length, bytes(16))
     with open_bytes(TIFF, "movie.mrc.tif", place + length + len(footer)) as source:
@@ -263,7 +263,7 @@ def test_a_record_of_unknown_values(field: str, value: Any) -> None:
 
 
 @given(st.binary(max_size=300), st.integers(0, 50))
-def test_blobs_come_back(data: bytes, offset: int) -> None:
+def test_blobs_are_restored(data: bytes, offset: int) -> None:
     blob, stored = record.deflate_blob(data)
     assert (blob.stored, blob.size) == (len(stored), len(data))
     assert record.deflated_size(data) == len(stored)
@@ -287,13 +287,13 @@ def test_blobs_come_back(data: bytes, offset: int) -> None:
     ],
     ids=str,
 )
-def test_blobs_that_are_others(change: dict[str, Any]) -> None:
+def test_wrong_blobs_are_detected(change: dict[str, Any]) -> None:
     blob, stored = record.deflate_blob(os.urandom(1000))
     with open_bytes(stored, "movie.mrc.tif") as source, pytest.raises(DamagedError, match=r"movie\.mrc\.tif"):
         record.read_blob(source, msgspec.structs.replace(blob, **change))
 
 
-def test_flipped_bits_of_a_blob_never_change_what_it_holds() -> None:
+def test_flipped_bits_of_a_blob_never_change_its_content() -> None:
     blob, stored = record.deflate_blob(b"some header" * 9)
     for position in range(8 * len(stored)):
         data = bytearray(stored)
@@ -305,13 +305,13 @@ def test_flipped_bits_of_a_blob_never_change_what_it_holds() -> None:
                 continue
 
 
-def test_a_blob_that_is_stored_long_is_not_even_read() -> None:
-    refused = pytest.raises(DamagedError, match=r"movie\.mrc\.tif: .* longer than it can be; restore")
+def test_an_oversized_blob_is_not_read() -> None:
+    refused = pytest.raises(DamagedError, match=r"movie\.mrc\.tif: invalid size of a part of its record .*; restore")
     with open_bytes(b"", "movie.mrc.tif", 1 << 40) as source, refused:
         record.read_blob(source, Blob(0, 1 << 40, 1024, "0" * 32))
 
 
-def test_a_blob_cannot_claim_memory() -> None:
+def test_a_blob_cannot_exhaust_memory() -> None:
     stored = zlib.compress(bytes(32 << 20))
     tracemalloc.start()
     try:

@@ -1,4 +1,4 @@
-"""How a mount in the background is started, and where it logs."""
+"""Start of background mounts, checks of the mountpoint, location of the log."""
 
 import os
 import sys
@@ -13,23 +13,23 @@ from cryofs.fuse.daemon import check_mountpoint, default_log, serve_in_backgroun
 from cryofs.system.mount_table import Mount
 
 
-def test_until_it_is_live_a_mount_belongs_to_the_group_of_its_command(
+def test_a_mount_stays_in_the_process_group_of_its_command_until_live(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever mounts on demand (autofs) keeps everybody else away from the mountpoint until then."""
+    """Autofs blocks access of other process groups to the mountpoint until the mount is live."""
     program = tmp_path / "python"
-    program.write_text("#!/bin/sh\ncut -d ' ' -f 5 /proc/self/stat\necho ${NOTIFY_SOCKET:-nobody to tell}\nexit 3\n")
+    program.write_text("#!/bin/sh\ncut -d ' ' -f 5 /proc/self/stat\necho ${NOTIFY_SOCKET:-no socket}\nexit 3\n")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
     with pytest.raises(MountError) as caught:
         serve_in_background([], tmp_path, tmp_path, tmp_path / "new" / "log")
-    assert f"not mounted: {os.getpgrp()}; nobody to tell (log: {tmp_path}/new/log)" in str(caught.value)
+    assert f"not mounted: {os.getpgrp()}; no socket (log: {tmp_path}/new/log)" in str(caught.value)
 
 
 @pytest.fixture
 def mountpoint(tmp_path: Path) -> Path:
-    """An empty folder beside an archive that is not."""
+    """Return an empty folder next to a nonempty archive."""
     (tmp_path / "archive").mkdir()
     (tmp_path / "archive" / "notes.txt").touch()
     (tmp_path / "mnt").mkdir()
@@ -38,18 +38,18 @@ def mountpoint(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that can mount."""
+    """Simulate a machine with a usable /dev/fuse."""
     real = os.access
     monkeypatch.setattr(os, "access", lambda path, *rest, **more: path == "/dev/fuse" or real(path, *rest, **more))
 
 
 @pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("name", ["file", ".hidden", "folder/"])
-def test_a_mountpoint_that_is_not_empty_is_refused(mountpoint: Path, name: str) -> None:
+def test_a_nonempty_mountpoint_is_rejected(mountpoint: Path, name: str) -> None:
     archive = mountpoint.with_name("archive")
     check_mountpoint(archive, mountpoint)
     (mountpoint / name).mkdir() if name.endswith("/") else (mountpoint / name).touch()
-    with pytest.raises(MountError, match=f"{mountpoint}: not empty, .*; name an empty folder, or add -o nonempty"):
+    with pytest.raises(MountError, match=f"{mountpoint}: not empty, .*; use an empty folder, or add -o nonempty"):
         check_mountpoint(archive, mountpoint)
     check_mountpoint(archive, mountpoint, nonempty=True)
 
@@ -63,14 +63,14 @@ def test_an_archive_may_be_mounted_over_itself(mountpoint: Path) -> None:
     check_mountpoint(archive, mountpoint)
 
 
-def test_an_empty_archive_is_taken_for_the_mountpoint(mountpoint: Path) -> None:
+def test_swapped_arguments_are_detected_by_an_empty_archive(mountpoint: Path) -> None:
     archive = mountpoint.with_name("archive")
     with pytest.raises(MountError, match=f"cryofs mount {archive} {mountpoint}"):
         check_mountpoint(mountpoint, archive)
 
 
 @pytest.mark.usefixtures("device")
-def test_places_to_mount_on_demand_are_not_files(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_automount_points_do_not_count_as_entries(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (mountpoint / "session").mkdir()
     archive = mountpoint.with_name("archive")
     on_demand = [Mount(mountpoint / "session", "0:1", "autofs")]
@@ -81,17 +81,17 @@ def test_places_to_mount_on_demand_are_not_files(mountpoint: Path, monkeypatch: 
         check_mountpoint(archive, mountpoint)
 
 
-def test_a_mountpoint_that_is_mounted_when_it_is_listed(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As by an automount unit of systemd."""
+def test_listing_a_mountpoint_may_mount_it(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listing the folder of a systemd automount unit mounts it."""
     (mountpoint / "a.mrc").touch()
     answers = [False, True]
     monkeypatch.setattr(daemon, "is_mounted", lambda _: answers.pop(0))
-    with pytest.raises(MountError, match="mounted already"):
+    with pytest.raises(MountError, match="already mounted"):
         check_mountpoint(mountpoint.with_name("archive"), mountpoint)
 
 
 @pytest.mark.usefixtures("device")
-def test_a_mountpoint_that_cannot_be_listed(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_mountpoint(mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(folder: object) -> None:
         raise PermissionError(13, "Permission denied", folder)
 
@@ -105,13 +105,13 @@ def test_a_mountpoint_whose_storage_hangs(mountpoint: Path, monkeypatch: pytest.
     back = threading.Event()
     monkeypatch.setattr(os, "scandir", lambda _: back.wait())
     try:
-        with pytest.raises(MountError, match=f"{mountpoint}: its storage did not respond"):
+        with pytest.raises(MountError, match=f"{mountpoint}: storage did not respond"):
             check_mountpoint(mountpoint.with_name("archive"), mountpoint, seconds=0.05)
     finally:
         back.set()
 
 
-def test_where_logs_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_log_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert default_log(Path("/mnt/movies")) == Path("/state/cryofs/mnt-movies.log")
     monkeypatch.delenv("XDG_STATE_HOME")
@@ -122,7 +122,7 @@ def test_where_logs_go(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_log(Path("/mnt/movies")) == Path("/var/log/cryofs/mnt-movies.log")
 
 
-def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(os, "geteuid", lambda: 4294967)

@@ -1,4 +1,4 @@
-"""What the kernel and the log hear of errors."""
+"""Mapping of exceptions to errno and to log messages."""
 
 import errno
 import logging
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(shutil.which("fusermount3") is None, reason="nee
 
 
 def answer(error: Exception) -> int:
-    """The number by which opening a file fails where the file system raises an error."""
+    """Return the errno of open() if the file system raises an error."""
     # the import loads libfuse
     from cryofs.fuse.operations import Operations
 
@@ -30,21 +30,21 @@ def answer(error: Exception) -> int:
     return found.value.errno
 
 
-def test_an_error_of_the_storage_is_passed_on_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_storage_error_is_passed_on_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert answer(OSError(errno.EIO, os.strerror(errno.EIO), "x.mrc.tif")) == errno.EIO
     (line,) = caplog.records
     assert line.levelno == logging.ERROR
-    for part in ("/Movies/x.mrc: ", os.strerror(errno.EIO), "the disk may be failing"):
+    for part in ("/Movies/x.mrc: ", os.strerror(errno.EIO), "for a failing disk"):
         assert part in line.getMessage()
 
 
 @pytest.mark.parametrize("code", [errno.ENOENT, errno.EACCES, errno.ENAMETOOLONG])
-def test_what_a_program_may_well_expect_is_no_event(caplog: pytest.LogCaptureFixture, code: int) -> None:
+def test_expected_errors_are_not_logged(caplog: pytest.LogCaptureFixture, code: int) -> None:
     assert answer(OSError(code, os.strerror(code), "x.mrc.tif")) == code
     assert not caplog.records
 
 
-def test_errors_of_ours_and_those_that_nobody_foresaw(caplog: pytest.LogCaptureFixture) -> None:
+def test_cryofs_errors_and_unexpected_errors_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert answer(DamagedError("x.mrc.tif, frame 3: damaged")) == errno.EIO
     assert answer(ZeroDivisionError("division")) == errno.EIO
     assert [line.getMessage() for line in caplog.records] == [

@@ -77,4 +77,4 @@ def test_facts_of_a_foreign_movie(tmp_path: Path) -> None:
     assert facts["original"]["sha256"] is None
     (tmp_path / "photo.tif").write_bytes(b"no TIFF")
     done = command("info", tmp_path / "photo.tif", check=False)
-    assert "photo.tif: no TIFF file; give a movie" in done.stderr
+    assert "photo.tif: not a TIFF file; pass a TIFF movie" in done.stderr

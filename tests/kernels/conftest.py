@@ -1,4 +1,4 @@
-"""With NUMBA_DISABLE_JIT=1, as `make coverage` has it, what only compiled code can do is done by plain functions."""
+"""Plain replacements for LLVM intrinsics, used when numba is disabled (NUMBA_DISABLE_JIT=1, as in `make coverage`)."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from cryofs.codecs import huffman_decoder, lzw_kernels
 
 
 def counts_in_block(data: NDArray[np.uint8], start: int) -> np.uint64:
-    """Which of the 64 values from a place on are not 0, the first one's bit lowest."""
+    """Return a bit mask of the nonzero values among 64 from `start` on, lowest bit first."""
     bits = np.packbits(data[start : start + 64] != 0, bitorder="little")
     return np.uint64(bits.view("<u8")[0])
 
@@ -23,17 +23,17 @@ def copy_piece(data: NDArray[np.uint8], to: int, source: int) -> None:
 
 
 def load(data: NDArray[np.uint8], place: int) -> np.uint64:
-    """Eight bytes as a number, the first one lowest."""
+    """Read eight bytes as a little-endian number."""
     return np.frombuffer(data[place : place + 8].tobytes(), "<u8")[0]  # type: ignore[no-any-return]
 
 
 def store(data: NDArray[np.uint8], place: int, number: np.uint64) -> None:
-    """Write a number into eight bytes."""
+    """Write a number as eight little-endian bytes."""
     data[place : place + 8] = np.frombuffer(number.astype("<u8").tobytes(), np.uint8)
 
 
 def trailing_zeros(value: np.uint64) -> int:
-    """Zeros below the lowest bit that is set."""
+    """Return the number of zeros below the lowest set bit."""
     number = int(value)
     return (number & -number).bit_length() - 1
 

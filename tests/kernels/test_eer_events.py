@@ -1,4 +1,4 @@
-"""Rendering events, against a plain decoder."""
+"""Rendering of events, compared with a plain decoder."""
 
 import os
 import subprocess
@@ -29,15 +29,17 @@ widths_of_any_kind = st.sampled_from(list(WIDTHS.values()))
 shapes = st.tuples(st.integers(1, 12), st.integers(1, 60))
 
 
-def render(streams: list[bytes], shape: tuple[int, int], widths: Widths, upsampling: int = 1) -> eer_events.Sum:
-    """Sum of streams, laid out as a file's are."""
+def render(
+    streams: list[bytes], shape: tuple[int, int], widths: Widths, upsampling: int = 1
+) -> eer_events.SummedEvents:
+    """Render streams, laid out as in a file."""
     padded = [stream.ljust(-(-len(stream) // 8) * 8, b"\xff") for stream in streams]
     starts = 8 * np.cumsum([0, *map(len, padded)])[:-1]
     ends = starts + [8 * len(stream) for stream in streams]
     words = np.frombuffer(b"".join(padded) + bytes(16), np.uint64)
     long_bits = widths.run + (widths.x + widths.y if widths.compression == 65000 else 0)
     code = (widths.run, widths.x, widths.y, long_bits)
-    return eer_events.add_up(words, starts.astype(np.int64), ends.astype(np.int64), shape, code, upsampling)
+    return eer_events.sum_events(words, starts.astype(np.int64), ends.astype(np.int64), shape, code, upsampling)
 
 
 def highest_upsampling(widths: Widths) -> int:
@@ -56,7 +58,7 @@ def whole_frames(draw: st.DrawFn, shape: tuple[int, int], widths: Widths) -> byt
 
 
 def compare(streams: list[bytes], shape: tuple[int, int], widths: Widths, upsampling: int) -> None:
-    """Assert that streams give what the plain decoder says, damaged ones left out whole."""
+    """Assert that rendered streams equal the result of the plain decoder, without damaged streams."""
     plain = [plain_eer.decode(stream, shape[0] * shape[1], widths) for stream in streams]
     found = render(streams, shape, widths, upsampling)
     assert found.events.tolist() == [-1 if one is None else len(one) for one in plain]
@@ -77,7 +79,7 @@ def test_the_vector_of_the_specification() -> None:
 
 
 @given(st.data(), shapes, widths_of_any_kind, st.integers(1, 4))
-def test_whole_frames(data: st.DataObject, shape: tuple[int, int], widths: Widths, count: int) -> None:
+def test_intact_frames(data: st.DataObject, shape: tuple[int, int], widths: Widths, count: int) -> None:
     streams = [data.draw(whole_frames(shape, widths)) for _ in range(count)]
     upsampling = data.draw(st.sampled_from([up for up in UPSAMPLINGS if up <= highest_upsampling(widths)]))
     found = render(streams, shape, widths, upsampling)
@@ -92,19 +94,19 @@ def test_any_bytes(data: st.DataObject, shape: tuple[int, int], widths: Widths, 
 
 
 @given(st.data(), shapes, widths_of_any_kind)
-def test_a_frame_cut_anywhere_is_left_out_whole(data: st.DataObject, shape: tuple[int, int], widths: Widths) -> None:
+def test_a_truncated_frame_contributes_no_events(data: st.DataObject, shape: tuple[int, int], widths: Widths) -> None:
     stream = data.draw(whole_frames(shape, widths))
     cut = stream[: data.draw(st.integers(0, len(stream)))]
     compare([stream, cut, stream], shape, widths, 1)
 
 
 @pytest.mark.parametrize("widths", WIDTHS.values(), ids=WIDTHS.keys())
-def test_the_last_pixel_may_hold_an_event(widths: Widths) -> None:
+def test_an_event_in_the_last_pixel(widths: Widths) -> None:
     total = 35
     every = Events(np.arange(total), np.zeros(total, np.int64), np.zeros(total, np.int64))
     stream = encode(every, total, widths)
     assert render([stream], (5, 7), widths).events.tolist() == [total]
-    # the run length behind the last event is not needed: its pixel tells that the frame is over
+    # the run length after the last event is optional: the pixel of the event ends the frame
     without_end = stream[: -(-total * (widths.run + widths.x + widths.y) // 8)]
     compare([without_end], (5, 7), widths, 1)
 
@@ -118,7 +120,7 @@ def test_sums_never_wrap(count: int, dtype: str) -> None:
     assert found.image.tolist() == [[0, 0, 0], [0, count, 0]]
 
 
-def test_bands_of_rows_make_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_bands_form_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
     widths = WIDTHS["7 bits, 65001"]
     rng = np.random.default_rng(0)
     shape = (50, 33)
@@ -134,12 +136,12 @@ def test_bands_of_rows_make_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
         compare(streams, shape, widths, up)
 
 
-def test_no_streams_make_an_empty_image() -> None:
+def test_an_empty_group_gives_an_empty_image() -> None:
     assert not render([], (3, 4), WIDTHS["7 bits, 65001"]).image.any()
 
 
 def test_kernels_stay_in_bounds(tmp_path: object) -> None:
-    """The tests above, with numba checking every index."""
+    """Run the tests above while numba checks every index."""
     environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not stay_in_bounds", __file__],

@@ -1,4 +1,4 @@
-"""Exceptions of rows: joined, cut out of a frame and put back, far and near ones alike."""
+"""Exceptions of rows, far and near: joining, selecting and restoring them."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ Changes = tuple[NDArray[Any], NDArray[Any], ExceptionValues]
 
 @st.composite
 def changes(draw: st.DrawFn, size: int) -> Changes:
-    """Bits restored, bits wanted, and the exceptions that lead from the ones to the others."""
+    """Draw restored bits, original bits, and the exceptions that convert the former to the latter."""
     dtype = draw(st.sampled_from(BITS))
     top = np.iinfo(dtype).max
     restored = np.array(draw(st.lists(st.integers(0, top), min_size=size, max_size=size)), dtype)
@@ -44,7 +44,7 @@ def as_rows(bits: NDArray[Any]) -> NDArray[Any]:
 
 
 @given(sizes().flatmap(changes))
-def test_exceptions_are_put_back(given_ones: Changes) -> None:
+def test_exceptions_are_restored(given_ones: Changes) -> None:
     restored, wanted, exceptions = given_ones
     values = as_rows(restored)
     exceptions.put_back(values)
@@ -53,7 +53,7 @@ def test_exceptions_are_put_back(given_ones: Changes) -> None:
 
 
 @given(sizes().flatmap(changes), st.data())
-def test_parts_of_rows_are_put_back_alone(given_ones: Changes, data: st.DataObject) -> None:
+def test_exceptions_of_selected_rows_are_restored(given_ones: Changes, data: st.DataObject) -> None:
     restored, wanted, exceptions = given_ones
     rows = len(restored) // WIDTH
     first = data.draw(st.integers(0, rows)) * WIDTH
@@ -64,7 +64,7 @@ def test_parts_of_rows_are_put_back_alone(given_ones: Changes, data: st.DataObje
 
 
 @given(sizes().flatmap(changes), st.sets(st.integers(0, 6)))
-def test_parts_joined_are_the_whole(given_ones: Changes, cuts: set[int]) -> None:
+def test_joined_parts_equal_the_whole(given_ones: Changes, cuts: set[int]) -> None:
     restored, _, exceptions = given_ones
     ends = sorted({min(cut * WIDTH, len(restored)) for cut in cuts} | {len(restored)})
     starts = [0, *ends[:-1]]
@@ -86,7 +86,7 @@ def fields(exceptions: ExceptionValues) -> list[list[int]]:
     ]
 
 
-def test_positions_of_parts_begin_at_their_first_value() -> None:
+def test_positions_are_relative_to_the_first_selected_value() -> None:
     whole = ExceptionValues(
         np.array([2, 9, 10]), np.array([1, 2, 3], np.uint32), np.array([3, 9]), np.array([5, -5], "i1")
     )
@@ -100,7 +100,7 @@ def test_positions_of_parts_begin_at_their_first_value() -> None:
     ]
 
 
-def test_far_exceptions_alone() -> None:
+def test_far_exceptions_only() -> None:
     exceptions = ExceptionValues.far(np.array([1, 4]), np.array([0x3F800000, 0x7FC00001], np.uint32))
     values = np.zeros((2, 3), np.float32)
     exceptions.put_back(values)
@@ -109,7 +109,7 @@ def test_far_exceptions_alone() -> None:
 
 
 @pytest.mark.parametrize(("far", "near"), [([6], []), ([], [6]), ([5, 6], [1]), ([1], [5, 60])])
-def test_exceptions_beyond_the_frame_are_refused(far: list[int], near: list[int]) -> None:
+def test_exceptions_beyond_the_frame_raise_an_error(far: list[int], near: list[int]) -> None:
     exceptions = ExceptionValues(
         np.array(far, np.int64), np.ones(len(far), np.uint32), np.array(near, np.int64), np.ones(len(near), np.int8)
     )
@@ -118,7 +118,7 @@ def test_exceptions_beyond_the_frame_are_refused(far: list[int], near: list[int]
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2"])
-def test_every_arithmetic_restores_as_it_says(dtype: str) -> None:
+def test_every_arithmetic_restores_as_documented(dtype: str) -> None:
     rng = np.random.default_rng(0)
     gain, detail = (rng.uniform(0.5, 2, (6, 5)).astype(np.float32) for _ in range(2))
     tiny = detail * np.float32(1e-8)
@@ -136,29 +136,29 @@ def test_every_arithmetic_restores_as_it_says(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("memory", [np.zeros((4, 3), "i2"), np.zeros((8, 3), "i1"), np.zeros(6, "f4")])
-def test_an_array_takes_memory_of_any_shape(memory: NDArray[Any]) -> None:
+def test_an_array_uses_memory_of_any_shape(memory: NDArray[Any]) -> None:
     made = array_in(memory, (2, 3), np.dtype("f4"))
     made[:] = 1.5
     assert made.shape == (2, 3)
-    assert memory.tobytes() == made.tobytes(), "it is the memory that was given"
+    assert memory.tobytes() == made.tobytes(), "the array uses the given memory"
     assert array_in(memory, (3,), np.dtype("u1")).tobytes() == memory.tobytes()[:3]
 
 
 class SlowDetail(np.ndarray[Any, Any]):
-    """An array that cannot be added before it is let."""
+    """An array whose addition blocks until it is released."""
 
-    let, asked = threading.Event(), threading.Event()
+    released, requested = threading.Event(), threading.Event()
 
     def __radd__(self, other: NDArray[Any]) -> Any:  # type: ignore[override]
-        self.asked.set()
-        assert self.let.wait(20)
+        self.requested.set()
+        assert self.released.wait(20)
         return np.add(other, np.asarray(self))
 
     __array_ufunc__ = None  # type: ignore[assignment]
 
 
-def test_references_do_not_wait_for_one_another() -> None:
-    """While the gain of one is made for its first rows, those of another are restored; all get the same gain."""
+def test_references_do_not_block_each_other() -> None:
+    """Restore rows of one reference while the gain of another is being computed; all rows get the same gain."""
     gain, counts = np.full((4, 4), 1.5, np.float32), np.full((2, 4), 3, np.uint8)
     slow = GainReference(gain, Arithmetic.DOUBLE, np.zeros((4, 4), np.float32).view(SlowDetail))
     other = GainReference(gain, Arithmetic.DOUBLE, np.zeros((4, 4), np.float32))
@@ -171,9 +171,9 @@ def test_references_do_not_wait_for_one_another() -> None:
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(restored, slow) for _ in range(2)]
         try:
-            assert SlowDetail.asked.wait(20)
+            assert SlowDetail.requested.wait(20)
             assert (pool.submit(restored, other).result(10) == 4.5).all()
             assert not any(one.done() for one in waiting)
         finally:
-            SlowDetail.let.set()
+            SlowDetail.released.set()
         assert all((one.result() == 4.5).all() for one in waiting)

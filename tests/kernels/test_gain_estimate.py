@@ -1,4 +1,4 @@
-"""Gain estimation: the estimate reproduces what each pixel showed, to the last bit, and tells defects from pixels."""
+"""Gain estimation: the estimate reproduces the values of each pixel to the last bit, and identifies defects."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ GAIN = np.float32(281.74) / np.float32(245)
 
 
 def feed(estimate: GainEstimate, values: Sequence[float], thresh: int = 50) -> NDArray[np.int64]:
-    """Statistics of one pixel's values, a frame each."""
+    """Update the estimate with values of one pixel, one per frame; return the statistics."""
     return estimate.update(0, np.array(values, np.float32).reshape(-1, 1, 1), thresh)
 
 
@@ -57,16 +57,16 @@ def test_the_estimate_reproduces_every_value(gain: np.float32, counts: list[int]
     ("gain", "counts"),
     [(0.45711747, [21] * 5 + [63, 37]), (1.8100715, [9] * 5 + [45, 46]), (0.35490412, [3] * 5 + [48, 54, 26])],
 )
-def test_the_estimate_reproduces_values_seen_while_it_was_settled(gain: float, counts: list[int]) -> None:
+def test_a_settled_estimate_reproduces_later_values(gain: float, counts: list[int]) -> None:
     check_reproduces(np.float32(gain), counts)
 
 
 @given(GAINS, st.permutations([2, 3]), st.integers(0, 5))
-def test_two_counts_tell_a_gain_that_was_never_seen(gain: np.float32, order: list[int], zeros: int) -> None:
+def test_two_counts_determine_a_gain_that_never_occurred(gain: np.float32, order: list[int], zeros: int) -> None:
     assert estimate_of([*shown(gain, order[:1]), *[0.0] * zeros, *shown(gain, order[1:])]).gain[0, 0] == gain
 
 
-def test_nothing_seen() -> None:
+def test_an_estimate_without_values() -> None:
     estimate = GainEstimate.empty(2, 3)
     statistics = estimate.update(0, np.zeros((4, 2, 3), np.float32), 1)
     assert not statistics.any()
@@ -76,7 +76,7 @@ def test_nothing_seen() -> None:
 
 
 @pytest.mark.parametrize("mean", [0.1, 0.5, 1.45])
-def test_defects_end_without_a_gain(mean: float) -> None:
+def test_defects_have_no_gain(mean: float) -> None:
     detector = Detector.make((60, 61), defects=30)
     estimate = GainEstimate.empty(*detector.shape)
     estimate.update(0, np.stack(list(detector.frames(200, mean))), 50)
@@ -98,7 +98,7 @@ def test_defects_end_without_a_gain(mean: float) -> None:
         (0.0, 0, 0),
     ],
 )
-def test_values_that_are_no_counts(value: float, mismatch: int, negative: int, settled: bool) -> None:
+def test_values_that_are_not_counts(value: float, mismatch: int, negative: int, settled: bool) -> None:
     estimate = estimate_of(shown(GAIN, GOOD) if settled else [])
     before = estimate.reliability[0, 0]
     (row,) = feed(estimate, [value])
@@ -117,7 +117,7 @@ def test_any_values_leave_a_usable_reference(bits: list[int]) -> None:
 
 @pytest.mark.parametrize("place", [0, 1, 3, 10, 39])
 @pytest.mark.parametrize("glitch", [math.nan, math.inf, -3.0, 1e-30, 1e-42, 1e30, 0.7182818, 1.3777777, 100.12345])
-def test_one_odd_value_does_not_spoil_a_pixel(glitch: float, place: int) -> None:
+def test_a_pixel_recovers_from_one_outlier(glitch: float, place: int) -> None:
     values = shown(GAIN, GOOD * 3)
     estimate = estimate_of([*values[:place], glitch, *values[place:]])
     assert estimate.reference()[0, 0] == GAIN
@@ -125,7 +125,7 @@ def test_one_odd_value_does_not_spoil_a_pixel(glitch: float, place: int) -> None
 
 
 @pytest.mark.parametrize("glitch", [0.7182818, 1.3777777, 100.12345])
-def test_an_odd_value_leaves_a_settled_estimate_alone(glitch: float) -> None:
+def test_an_outlier_does_not_change_a_settled_estimate(glitch: float) -> None:
     estimate = estimate_of(shown(GAIN, GOOD))
     assert feed(estimate, [glitch])[0, MISMATCH] == 1
     assert estimate.gain[0, 0] == GAIN
@@ -148,7 +148,7 @@ def test_statistics_add_up(thresh: int) -> None:
     assert statistics[:, CHANGED].sum() >= np.count_nonzero(estimate.gain)
 
 
-def test_what_one_frame_does_to_the_figures() -> None:
+def test_statistics_of_single_frames() -> None:
     estimate = GainEstimate.empty(1, 5)
     frames = np.array([[[3, 0, 2, 5, -1]], [[2, 0, 2, 5.5, 4]], [[5, 1, 2, -5, 0]]], np.float32)
     columns = [CHANGED, MISMATCH, NEGATIVE, BECAME_RELIABLE]
@@ -158,7 +158,7 @@ def test_what_one_frame_does_to_the_figures() -> None:
     assert estimate.gain[0].tolist() == [1, 1, 2, 0.5, 4]
 
 
-def test_bands_of_rows_are_independent() -> None:
+def test_row_blocks_are_independent() -> None:
     detector = Detector.make((33, 40), defects=20)
     values = np.stack(list(detector.frames(20)))
     whole = GainEstimate.empty(*detector.shape)
@@ -172,13 +172,13 @@ def test_bands_of_rows_are_independent() -> None:
         assert getattr(banded, name).tobytes() == getattr(whole, name).tobytes(), name
 
 
-def test_a_pixel_that_ever_mismatched_is_not_for_relion() -> None:
+def test_a_mismatched_pixel_is_unreliable_for_relion() -> None:
     odd = [*shown(GAIN, GOOD * 5), 1.5, *shown(GAIN, GOOD * 5)]
     estimate = estimate_of(odd)
     assert estimate.reliability[0, 0] > 50
     assert estimate.relion_reliability()[0, 0] == -1
     assert estimate_of([*shown(GAIN, GOOD), -1.0, *shown(GAIN, GOOD)]).relion_reliability()[0, 0] == -1
-    # RELION allows for rounding, and Euclid's algorithm needs no mismatch
+    # RELION tolerates rounding, and Euclid's algorithm resolves this value without a mismatch
     nearly = [*shown(GAIN, GOOD), float(np.nextafter(GAIN, np.float32(2))), *shown(GAIN, GOOD)]
     for values in (shown(GAIN, [3, 2, *GOOD]), nearly):
         estimate = estimate_of(values)
@@ -186,7 +186,7 @@ def test_a_pixel_that_ever_mismatched_is_not_for_relion() -> None:
     assert GainEstimate.empty(1, 1).relion_reliability()[0, 0] == -1
 
 
-def test_values_are_tried_on_a_copy() -> None:
+def test_rows_returns_a_copy() -> None:
     estimate = estimate_of(shown(GAIN, GOOD))
     before = {name: array.copy() for name, array in vars(estimate).items()}
     estimate.rows(slice(0, 1)).update(0, np.full((1, 1, 1), 1.5, np.float32), 1)

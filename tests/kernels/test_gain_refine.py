@@ -1,4 +1,4 @@
-"""Refined gains lie where all values say, and are a reciprocal's where there is one."""
+"""Refined gains reproduce all values, also those of a reciprocal gain."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ COUNTS = st.lists(st.integers(1, 60), min_size=1, max_size=30)
 
 
 def refined(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], gain: float) -> Refinement:
-    """What the values of one pixel tell."""
+    """Return the references refined from the values of one pixel."""
     refinement = Refinement.of(np.full((1, 1), gain, np.float32))
     refinement.update(values.reshape(-1, 1, 1))
     return refinement
@@ -44,7 +44,7 @@ def test_a_reciprocal_gain_restores_all_values(gain: float, counts: list[int]) -
     assert restored(found, counts) == values.tolist()
 
 
-def test_rounding_twice_leaves_the_mean() -> None:
+def test_rounding_twice_yields_the_mean() -> None:
     counts = np.arange(1, 61)
     factor, scale = np.float32(1.1371), np.float32(1.0371)
     values = counts.astype(np.float32) * factor * scale
@@ -57,7 +57,7 @@ def test_rounding_twice_leaves_the_mean() -> None:
 
 
 @pytest.mark.parametrize("odd", [0.0, -1.5, np.nan, np.inf, 1.6, 1e9])
-def test_what_is_no_count_tells_nothing(odd: float) -> None:
+def test_values_that_are_not_counts_are_ignored(odd: float) -> None:
     refinement = refined(np.array([odd], np.float32), 1.25)
     assert (refinement.low[0, 0], refinement.high[0, 0]) == (0, np.inf)
     reference = refinement.references()[Arithmetic.DOUBLE]

@@ -1,4 +1,4 @@
-"""Values to counts and back: the very bits, whatever the values and whatever the gain."""
+"""Values to counts and back: identical bits for any values and any gain."""
 
 import math
 from typing import Any
@@ -41,7 +41,7 @@ def float32s(draw: st.DrawFn, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def sane_reference(arithmetic: Arithmetic, shape: tuple[int, ...], seed: int = 0) -> GainReference:
-    """Gains about 1, with a detail as the arithmetic needs it."""
+    """Return a reference of gains near 1, with the detail that the arithmetic needs."""
     gain = np.random.default_rng(seed).uniform(0.5, 2, shape)
     near = gain.astype(np.float32)
     if arithmetic is Arithmetic.DOUBLE:
@@ -53,7 +53,7 @@ def sane_reference(arithmetic: Arithmetic, shape: tuple[int, ...], seed: int = 0
 
 
 def values_of(counts: NDArray[Any], reference: GainReference) -> NDArray[np.float32]:
-    """What camera software would make of counts."""
+    """Return the values that camera software computes from counts."""
     if reference.arithmetic is Arithmetic.SINGLE:
         return counts.astype(np.float32) * reference.gain
     assert reference.detail is not None
@@ -74,7 +74,7 @@ def restored(form: Counts, reference: GainReference, rows: slice = ALL) -> NDArr
 
 
 def widened(form: Counts, dtype: np.dtype[Any], columns: int) -> NDArray[Any]:
-    """Values of the whole rows, the columns that are not stored zero but for the exceptions."""
+    """Return the values of whole rows; columns that are not stored are 0 except at exceptions."""
     values = np.zeros((len(form.stored), columns), dtype)
     widen(form.stored, values[:, : form.stored.shape[1]])
     form.exceptions.put_back(values)
@@ -83,7 +83,7 @@ def widened(form: Counts, dtype: np.dtype[Any], columns: int) -> NDArray[Any]:
 
 @st.composite
 def references(draw: st.DrawFn, shape: tuple[int, int]) -> GainReference:
-    """References of every arithmetic, of any bits, sane ones among them."""
+    """Draw references of every arithmetic with arbitrary bits or realistic gains."""
     arithmetic = draw(st.sampled_from(Arithmetic))
     if draw(st.booleans()):
         return sane_reference(arithmetic, shape)
@@ -96,7 +96,7 @@ def far_and_near(form: Counts) -> list[int]:
 
 @settings(max_examples=600)
 @given(SHAPES.flatmap(lambda shape: st.tuples(float32s(shape), references(shape))), st.sampled_from(COUNT_DTYPES))
-def test_any_values_under_any_reference_come_back(
+def test_any_values_under_any_reference_are_restored(
     both: tuple[NDArray[np.float32], GainReference], dtype: np.dtype[Any]
 ) -> None:
     values, reference = both
@@ -116,7 +116,7 @@ def test_any_values_under_any_reference_come_back(
     st.sampled_from(COUNT_DTYPES),
     st.integers(0, 2**32 - 1),
 )
-def test_counts_with_a_few_odd_values_come_back(
+def test_counts_with_a_few_outliers_are_restored(
     counts: NDArray[np.uint16], arithmetic: Arithmetic, odd: list[tuple[int, int]], dtype: np.dtype[Any], seed: int
 ) -> None:
     reference = sane_reference(arithmetic, counts.shape, seed)
@@ -142,7 +142,7 @@ def test_all_counts_that_fit_need_no_exception(dtype: np.dtype[Any], arithmetic:
     assert (form.lowest, form.highest) == (0, top)
 
 
-def test_two_float32_hold_enough_of_a_float64_gain() -> None:
+def test_two_float32_are_precise_enough_for_a_float64_gain() -> None:
     counts = np.arange(65536).reshape(256, 256)
     gain = np.random.default_rng(0).uniform(0.5, 2, counts.shape)
     values = (counts * gain).astype(np.float32)
@@ -173,7 +173,7 @@ def test_rows_are_divided_and_restored_by_their_part_of_the_reference(arithmetic
         assert restored(form, reference, rows).tobytes() == values[rows].tobytes()
 
 
-def test_exceptions_are_where_values_are_no_counts() -> None:
+def test_values_that_are_not_counts_are_exceptions() -> None:
     gain = np.full((3, 5), 1.1, np.float32)
     values = np.arange(15, dtype=np.float32).reshape(3, 5) * gain
     odd = {1: np.float32(2.4), 7: np.float32(math.nan), 9: np.float32(-0.0), 13: np.float32(-1.1), 14: np.float32(1e9)}
@@ -183,7 +183,7 @@ def test_exceptions_are_where_values_are_no_counts() -> None:
     assert form.exceptions.positions.tolist() == list(odd)
     assert form.exceptions.originals.tobytes() == np.array(list(odd.values())).tobytes()
     assert len(form.exceptions.near) == 0
-    # 2.4 / 1.1 rounds to 2; what has no count is nearest to 0 or to the highest
+    # 2.4 / 1.1 rounds to 2; values without a count are clipped to 0 or to the highest count
     assert form.stored[::-1].reshape(-1).tolist() == [0, 2, 2, 3, 4, 5, 6, 0, 8, 0, 10, 11, 12, 0, 255]
 
 
@@ -224,7 +224,9 @@ def test_nothing_is_near_a_computed_nan(arithmetic: Arithmetic) -> None:
 
 @pytest.mark.parametrize(("highest", "dtype"), [(3, "u1"), (255, "u1"), (256, "u1"), (65000, "u1"), (65000, "u2")])
 @pytest.mark.parametrize("arithmetic", Arithmetic, ids=lambda arithmetic: arithmetic.name)
-def test_the_highest_count_is_told_even_where_it_does_not_fit(highest: int, dtype: str, arithmetic: Arithmetic) -> None:
+def test_the_highest_count_is_reported_even_if_it_does_not_fit(
+    highest: int, dtype: str, arithmetic: Arithmetic
+) -> None:
     reference = sane_reference(arithmetic, (6, 50))
     counts = np.minimum(np.random.default_rng(1).poisson(1.4, reference.shape), 2)
     counts[2, 3] = highest
@@ -234,7 +236,7 @@ def test_the_highest_count_is_told_even_where_it_does_not_fit(highest: int, dtyp
 
 
 @pytest.mark.parametrize("odd", [math.inf, -math.inf, math.nan, 1e9, 300.123, 3000.123, -7.0])
-def test_defects_do_not_ask_for_a_wider_type(odd: float) -> None:
+def test_defects_do_not_require_a_wider_type(odd: float) -> None:
     reference = sane_reference(SINGLE, (6, 50))
     values = values_of(np.random.default_rng(1).poisson(1.4, reference.shape), reference)
     values[3, 3] = odd
@@ -245,7 +247,7 @@ def test_defects_do_not_ask_for_a_wider_type(odd: float) -> None:
 
 @st.composite
 def plain_values(draw: st.DrawFn) -> NDArray[Any]:
-    """Values of any bits, small whole numbers among them."""
+    """Draw values of arbitrary bits, some of them small whole numbers."""
     dtype = draw(st.sampled_from(SOURCE_DTYPES))
     shape = draw(SHAPES)
     values = drawn(draw, shape, f"u{dtype.itemsize}").view(dtype)
@@ -255,7 +257,7 @@ def plain_values(draw: st.DrawFn) -> NDArray[Any]:
 
 @settings(max_examples=400)
 @given(plain_values(), st.sampled_from(STORED_DTYPES), st.integers(1, 40))
-def test_any_values_in_any_type_come_back(values: NDArray[Any], dtype: np.dtype[Any], columns: int) -> None:
+def test_any_values_in_any_type_are_restored(values: NDArray[Any], dtype: np.dtype[Any], columns: int) -> None:
     columns = min(columns, values.shape[1])
     form = narrow(values, dtype, columns)
     assert form.stored.dtype == dtype
@@ -275,7 +277,7 @@ def test_numbers_that_fit_both_types_need_no_exception(source: np.dtype[Any], dt
 
 
 def true_range(values: NDArray[Any]) -> tuple[int, int]:
-    """Lowest and highest of 0 and the values that some count type could hold."""
+    """Return the lowest and highest of 0 and the values that fit any count type."""
     exact = [float(value) for value in values.reshape(-1) if math.isfinite(value)]
     counts = [int(value) for value in exact if value.is_integer() and abs(value) <= 65535]
     return min([0, *counts]), max([0, *counts])
@@ -283,7 +285,7 @@ def true_range(values: NDArray[Any]) -> tuple[int, int]:
 
 @settings(max_examples=300)
 @given(plain_values(), st.sampled_from([dtype for dtype in STORED_DTYPES if dtype.kind != "f"]))
-def test_the_range_is_told_whatever_the_type(values: NDArray[Any], dtype: np.dtype[Any]) -> None:
+def test_the_range_is_reported_for_any_type(values: NDArray[Any], dtype: np.dtype[Any]) -> None:
     form = narrow(values, dtype)
     assert (form.lowest, form.highest) == true_range(values)
 

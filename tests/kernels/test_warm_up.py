@@ -1,18 +1,18 @@
-"""All compiled code can be had beforehand."""
+"""Compilation of all kernels in advance."""
 
 from cryofs.codecs import lzw_kernels
 from cryofs.kernels import eer_events, gain_estimate, gain_refine, to_counts, warm_up
 
 
-def test_kernels_are_compiled_beforehand() -> None:
+def test_kernels_are_compiled_in_advance() -> None:
     warm_up.load()
     for kernel in (
         to_counts._divide,
-        eer_events._add_up,
+        eer_events._sum_events,
         gain_estimate._update,
         lzw_kernels._encode,
         lzw_kernels._decode,
         gain_refine._update,
     ):
-        # where compiling is switched off, it is a plain function
+        # with numba disabled it is a plain function
         assert getattr(kernel, "signatures", ["plain"])

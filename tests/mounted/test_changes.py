@@ -1,4 +1,4 @@
-"""A real mount whose archive changes, against a model: what is open stays what it was; new opens show what is there."""
+"""A real mount whose archive changes, compared with a model: open files keep their content, new opens see the new."""
 
 import errno
 import os
@@ -24,17 +24,17 @@ pytestmark = [
         reason="needs fuse3 and /dev/fuse",
     ),
 ]
-# of several pages a frame, all of the same size, because the kernel knows sizes for a second
+# several pages per frame, all movies of equal size, because the kernel caches sizes for a second
 SHAPE = (3, 90, 101)
 SIZE = 1024 + SHAPE[0] * SHAPE[1] * SHAPE[2]
 CONTENTS = 3
-# movies, and a file that is shown as it is
+# movies, and a plain file
 NAMES = ("a.mrc", "b.mrcs", "notes.txt")
 
 
 @dataclass(frozen=True)
 class Content:
-    """An original, and the file of an archive that holds it."""
+    """An original, and the archived file that contains it."""
 
     original: bytes
     stored: bytes
@@ -42,7 +42,7 @@ class Content:
 
 @dataclass
 class Handle:
-    """An open file: its descriptor, what it was opened on, and whether that was overwritten since."""
+    """An open file: its descriptor, its content when opened, and whether it was overwritten later."""
 
     descriptor: int
     content: Content
@@ -68,7 +68,7 @@ def live_mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 class MountedChanges(RuleBasedStateMachine):
-    """Each example has a folder of its own in the archive; the model is a dictionary of names and contents."""
+    """State machine with a separate archive folder per example; the model maps names to contents."""
 
     contents: list[Content] = []  # noqa: RUF012
     archive: Path
@@ -93,7 +93,7 @@ class MountedChanges(RuleBasedStateMachine):
         return self.folder / (name if name == "notes.txt" else f"{name}.tif")
 
     def write(self, path: Path, name: str, content: Content) -> None:
-        """Write a file, at a time of its own."""
+        """Write a file with a unique modification time."""
         path.write_bytes(content.original if name == "notes.txt" else content.stored)
         self.time += 1_000_000
         os.utime(path, ns=(self.time, self.time))
@@ -101,14 +101,14 @@ class MountedChanges(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES), number=st.integers(0, CONTENTS - 1))
     def put(self, name: str, number: int) -> None:
-        """Add a file, or replace one, by a rename."""
+        """Add or replace a file by a rename."""
         draft = self.archive / "draft"
         self.write(draft, name, self.contents[number])
         draft.replace(self.place(name))
 
     @rule(name=st.sampled_from(NAMES[:2]), number=st.integers(0, CONTENTS - 1))
     def overwrite(self, name: str, number: int) -> None:
-        """Write another movie into the same file."""
+        """Write another movie to the same file."""
         if name in self.model:
             inode = self.place(name).stat().st_ino
             self.write(self.place(name), name, self.contents[number])
@@ -133,7 +133,7 @@ class MountedChanges(RuleBasedStateMachine):
 
     @rule(handle=handles, start=st.integers(0, SIZE), size=st.sampled_from([1, 5000, SIZE]))
     def read(self, handle: Handle, start: int, size: int) -> None:
-        """Bytes as they were when the file was opened, or an error where it was overwritten since."""
+        """Assert that reads return the bytes at the time of opening, or fail if the file was overwritten later."""
         try:
             found = os.pread(handle.descriptor, size, start)
         except OSError as error:
@@ -153,7 +153,7 @@ class TestMountedChanges(MountedChanges.TestCase):  # type: ignore[misc, valid-t
 
 
 def test_a_file_replaced_while_it_is_open() -> None:
-    """Pages of the old file and of the new one do not mix, whoever reads first."""
+    """Pages of the old and the new file do not mix, in any order of reads."""
     folder = MountedChanges.archive / "replaced"
     folder.mkdir()
     size = 64 * 4096

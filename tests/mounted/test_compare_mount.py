@@ -1,4 +1,4 @@
-"""compare and a real mount: it is refused as SOURCE, and shows what compare calls equal."""
+"""compare with a real mount: a mount is rejected as SOURCE, and shows the files that compare reports as equal."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 
-def test_a_mount_is_refused_as_source_and_as_archive(tmp_path: Path) -> None:
+def test_a_mount_is_rejected_as_source_and_as_archive(tmp_path: Path) -> None:
     source, archive = make_small(tmp_path)
     with mounted(archive, tmp_path / "mnt") as mount:
         same_tree(source, mount)
@@ -27,7 +27,7 @@ def test_a_mount_is_refused_as_source_and_as_archive(tmp_path: Path) -> None:
             assert done.returncode == 1
             assert "a cryofs mount" in done.stderr
         same_tree(source, mount)
-        # a mount of the archive is not in the way
+        # a mount of the archive does not interfere
         assert cryofs("compare", source, archive, "--remove-source").returncode == 0
         assert list(source.iterdir()) == []
         assert (mount / "Movies" / "a.mrc").stat().st_size > 0

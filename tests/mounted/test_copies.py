@@ -1,4 +1,4 @@
-"""Ordinary copies of a mount: every file is the original, and plain files are linked as they were."""
+"""Copies of a mount by common programs: every file equals the original, and plain files keep their hard links."""
 
 import hashlib
 import os
@@ -34,7 +34,7 @@ DISKS = ("disk 1", "disk 2")
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A session, and beside it its archive with the links of the session and some between archived movies."""
+    """Return a session and its archive, with the links of the session and some between archived movies."""
     folder = make_session(tmp_path_factory.mktemp("copies") / "session")
     for seed, disk in enumerate(DISKS):
         (folder / disk).mkdir()
@@ -52,7 +52,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def put_into(stored: Path, path: Path, name: Path) -> None:
-    """Have what a session holds in its archive where it is missing, links as links."""
+    """Add files of a session that are missing in its archive, links as links."""
     place, movie = stored / name, stored / archived_name(str(name))
     if path.is_symlink():
         for old in (place, movie):
@@ -64,7 +64,7 @@ def put_into(stored: Path, path: Path, name: Path) -> None:
 
 
 def link_in(stored: Path, names: list[str]) -> None:
-    """Link files of an archive whose originals are one file, archived movies too."""
+    """Link files of an archive whose originals are hard links of one file, including archived movies."""
     first, *others = (name if (stored / name).exists() else archived_name(name) for name in names)
     for name in others:
         (stored / name).unlink()
@@ -73,7 +73,7 @@ def link_in(stored: Path, names: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def mount(session: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The archive mounted, where root may do so with two folders on file systems of their own."""
+    """Mount the archive; as root, put two of its folders on separate file systems first."""
     place = tmp_path_factory.mktemp("copies")
     stored = session.with_name("archive")
     with mounted(stored, place / "mnt") as shown:
@@ -91,7 +91,7 @@ def mount(session: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 
 def linked_names(folder: Path) -> list[set[str]]:
-    """Names below a folder that are one file, links aside."""
+    """Return the groups of names in a folder that are hard links of one file, ignoring symbolic links."""
     names: dict[tuple[int, int], set[str]] = defaultdict(set)
     for path in folder.rglob("*"):
         if stat.S_ISREG((found := path.lstat()).st_mode):
@@ -100,7 +100,7 @@ def linked_names(folder: Path) -> list[set[str]]:
 
 
 def described(path: Path) -> tuple[object, ...]:
-    """What a copy must have of an entry."""
+    """Return the properties of an entry that a copy must preserve."""
     found = path.lstat()
     if path.is_symlink():
         return "link", os.readlink(path)  # noqa: PTH115 - pathlib changes targets
@@ -114,7 +114,7 @@ def tree(folder: Path) -> dict[str, tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("program", COPIES)
-def test_copies_are_the_originals(session: Path, mount: Path, tmp_path: Path, program: str) -> None:
+def test_copies_equal_the_originals(session: Path, mount: Path, tmp_path: Path, program: str) -> None:
     if shutil.which(program) is None:
         pytest.skip(f"needs {program}")
     copy = tmp_path / "copy"
@@ -124,7 +124,7 @@ def test_copies_are_the_originals(session: Path, mount: Path, tmp_path: Path, pr
     assert (done.returncode, done.stderr) == (0, "")
     originals, copied = tree(session), tree(copy)
     assert {name: copied.get(name) for name in originals} == originals
-    # besides there is what is made of EER and TIFF files, and a name of an archived movie as it is
+    # in addition to MRC views of EER and TIFF files, and a plain file with the name of an archived movie
     assert copied == tree(mount)
     besides = {"eer/long.mrc", "eer/short.mrc", "links/chain.mrc", "links/serialem.mrc", "Movies/gain-1.tif"}
     assert besides <= copied.keys() - originals.keys()
@@ -134,7 +134,7 @@ def test_copies_are_the_originals(session: Path, mount: Path, tmp_path: Path, pr
 
 
 def test_entries_have_the_inodes_of_their_files(mount: Path) -> None:
-    """In listings, by name, and when they are open."""
+    """Inodes agree in listings, by name, and for open files."""
     seen: dict[tuple[int, int], set[tuple[object, ...]]] = defaultdict(set)
     for folder in [mount, *(path for path in mount.rglob("*") if path.is_dir() and not path.is_symlink())]:
         with os.scandir(folder) as entries:
@@ -152,7 +152,7 @@ def test_entries_have_the_inodes_of_their_files(mount: Path) -> None:
         assert (mount / name).stat().st_nlink == 1
 
 
-def test_listings_have_dots(mount: Path) -> None:
+def test_listings_have_dot_entries(mount: Path) -> None:
     for folder in (mount, mount / "Movies", mount / "@counts"):
         listed = subprocess.run(["ls", "-aU", folder], capture_output=True, text=True, check=True).stdout.split("\n")
         assert {".", ".."} <= set(listed)

@@ -1,4 +1,4 @@
-"""Damaged files through a real mount: EIO, one line in the log, and everything else as it was."""
+"""Damaged files in a real mount: EIO, one line in the log, and all other files unaffected."""
 
 import contextlib
 import errno
@@ -34,7 +34,7 @@ def specimens(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Specimen]:
 
 
 def flip_in_frame(path: Path) -> None:
-    """Flip a bit in the strips of a frame."""
+    """Flip one bit in the strips of a frame."""
     with ArchivedMovie(path, GainLibrary()) as movie:
         frame = movie.record.frames[DAMAGED_FRAME]
     content = bytearray(path.read_bytes())
@@ -52,8 +52,8 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
 
-def tell(action: Callable[[], object]) -> int:
-    """The errno of what fails."""
+def errno_of(action: Callable[[], object]) -> int:
+    """Return the errno of a failing action."""
     with pytest.raises(OSError, match=r".") as caught:
         action()
     assert caught.value.errno is not None
@@ -71,9 +71,9 @@ def read_at(path: Path, size: int, offset: int) -> bytes:
 def errors_logged(mountpoint: Path) -> list[str]:
     lines = mountpoint.with_suffix(".log").read_text().splitlines()
     assert not any("Traceback" in line for line in lines)
-    told = [line.partition("ERROR: ")[2] for line in lines if "ERROR" in line]
-    # the kernel asks for a page again by itself where it could not be read ahead, which takes another time
-    return sorted({line.rpartition(" (after ")[0] or line for line in told})
+    errors = [line.partition("ERROR: ")[2] for line in lines if "ERROR" in line]
+    # the kernel retries a page after a failed read-ahead, so the same error may be logged with two durations
+    return sorted({line.rpartition(" (after ")[0] or line for line in errors})
 
 
 @pytest.mark.parametrize("name", ["huffman", "lzw", "none", "float", "big", "lines"])
@@ -88,7 +88,7 @@ def test_a_flipped_bit_in_a_strip(specimens: dict[str, Specimen], tmp_path: Path
         movie = place / "movie.mrc"
         assert movie.stat().st_size == len(right)
         for offset in range(start, start + specimen.frame_bytes, page):
-            assert tell(lambda offset=offset: read_at(movie, page, offset)) == errno.EIO  # type: ignore[misc]
+            assert errno_of(lambda offset=offset: read_at(movie, page, offset)) == errno.EIO  # type: ignore[misc]
         for offset in (
             *range(0, start - 2 * page, page),
             *range(start + specimen.frame_bytes + page, len(right), page),
@@ -108,14 +108,14 @@ def test_a_damaged_record(specimens: dict[str, Specimen], tmp_path: Path, damage
     with mounted(target, tmp_path / "mnt") as place:
         assert sorted(path.name for path in place.iterdir()) == ["movie.mrc", "notes.txt", "other.mrc"]
         assert (place / "movie.mrc").stat().st_size == 1
-        assert tell((place / "movie.mrc").read_bytes) == errno.EIO
+        assert errno_of((place / "movie.mrc").read_bytes) == errno.EIO
         assert (place / "other.mrc").read_bytes() == specimen.shown["/other.mrc"]
         (line,) = errors_logged(place)
     assert re.search(r"movie\.mrc\.tif: .*restore it from a backup", line)
 
 
 def rot(path: Path) -> None:
-    """Change bytes in the middle as a disk does: size and times stay."""
+    """Change bytes in the middle of a file as a failing disk does, keeping size and times."""
     found = path.stat()
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
@@ -133,7 +133,7 @@ def rot(path: Path) -> None:
         ("foreign", "movie.mrc.tif", "movie.mrc.tif"),
     ],
 )
-def test_a_file_put_back_in_place_with_its_times_is_right_again(
+def test_a_file_restored_in_place_with_its_times_is_readable_again(
     specimens: dict[str, Specimen], tmp_path: Path, name: str, file: str, shown: str
 ) -> None:
     specimen = specimens[name]
@@ -143,19 +143,19 @@ def test_a_file_put_back_in_place_with_its_times_is_right_again(
         with contextlib.suppress(OSError):
             assert (place / shown).read_bytes() != specimen.shown["/" + shown]
         subprocess.run(["cp", "-p", specimen.folder / file, target / file], check=True)
-        # attributes may be a second old
+        # attributes are cached for up to a second
         time.sleep(1.1)
         assert (place / shown).read_bytes() == specimen.shown["/" + shown]
 
 
-def test_a_gain_reference_of_other_values(specimens: dict[str, Specimen], tmp_path: Path) -> None:
+def test_a_gain_reference_with_wrong_values(specimens: dict[str, Specimen], tmp_path: Path) -> None:
     specimen = specimens["double"]
     target = Path(shutil.copytree(specimen.folder, tmp_path / "archive"))
     content = bytearray((target / "gain-reference.mrc").read_bytes())
     content[-1] ^= 1
     (target / "gain-reference.mrc").write_bytes(content)
     with mounted(target, tmp_path / "mnt") as place:
-        assert tell((place / "movie.mrc").read_bytes) == errno.EIO
+        assert errno_of((place / "movie.mrc").read_bytes) == errno.EIO
         assert (place / "other.mrc").read_bytes() == specimen.shown["/other.mrc"]
         (line,) = errors_logged(place)
     assert re.search(r"movie\.mrc\.tif: its gain reference .* is missing or changed; put the right", line)

@@ -194,7 +194,7 @@ def test_low_readahead_and_its_remedy(made: Path, tmp_path: Path) -> None:
 
 def test_mount_of_an_unprivileged_user(made: Path, open_folder: Path) -> None:
     if not Path("/dev/fuse").stat().st_mode & 0o002:
-        pytest.skip("needs a /dev/fuse that every user may open")
+        pytest.skip("needs a /dev/fuse that all users may open")
     by = unprivileged(open_folder / "home")
     place = open_folder / "home" / "mnt"
     subprocess.run([*by, "mkdir", "-p", place], check=True)

@@ -1,4 +1,4 @@
-"""EER movies and views through a real mount."""
+"""EER movies and views in a real mount."""
 
 import json
 import os
@@ -33,7 +33,7 @@ GAIN = np.random.default_rng(3).uniform(0.8, 1.2, SHAPE).astype(np.float32)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An archive with one good and some bad EER files."""
+    """Return an archive with one intact and several damaged EER files."""
     place = tmp_path / "archive"
     place.mkdir()
     write_eer(place / "good.eer", FRAMES, SHAPE, FALCON, xml=metadata(50, 1.0, 0.8))
@@ -56,7 +56,7 @@ def test_fractions_and_views(folder: Path, tmp_path: Path) -> None:
     with mounted(folder, tmp_path / "mnt") as mount:
         assert sorted(os.listdir(mount)) == ["falcon.gain", "good.eer", "good.mrc"]
         assert (mount / "good.eer").read_bytes() == good.read_bytes()
-        # forty frames make a fraction, unless something else is said
+        # the default grouping is 40 frames
         assert (mount / "good.mrc").read_bytes() == rendered(good)
         for view, choices in (
             ("@up2_gr8", {"upsampling": 2, "grouping": 8}),
@@ -102,7 +102,7 @@ def test_a_gain_reference_below_a_mount_over_the_archive(folder: Path) -> None:
         np.testing.assert_array_equal(shown.data, GAIN)
 
 
-def test_damaged_frames_are_told(folder: Path, tmp_path: Path) -> None:
+def test_damaged_frames_are_reported(folder: Path, tmp_path: Path) -> None:
     data = bytearray((folder / "good.eer").read_bytes())
     place = data.index(FRAMES[13]) + 500
     data[place : place + 8] = bytes(8)

@@ -1,4 +1,4 @@
-"""A real mount, run as a user would run it."""
+"""A real mount, used as by a user."""
 
 import errno
 import json
@@ -37,7 +37,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A session folder, and its archive beside it."""
+    """Return a session folder and its archive."""
     folder = tmp_path_factory.mktemp("mounted") / "session"
     for number in range(2):
         simulated(folder / "Movies" / f"{number}.mrc", frames=20, seed=number)
@@ -51,7 +51,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "empty").write_bytes(b"")
     (folder / "link").symlink_to("Movies/0.mrc")
     (folder / "notes.txt").chmod(0o640)
-    # a file that was read in the future is not marked as read today
+    # relatime does not update an access time in the future
     os.utime(folder / "special.mrcs", ns=(2 * 10**18 + 1, 10**18 + 987654321))
     (folder / "outside").symlink_to("/etc")
     archive(folder, folder.with_name("archive"))
@@ -78,7 +78,7 @@ def free_port() -> int:
         return port
 
 
-def test_figures_for_prometheus_and_as_attributes(session: Path, tmp_path: Path) -> None:
+def test_metrics_for_prometheus_and_as_attributes(session: Path, tmp_path: Path) -> None:
     port = free_port()
     with mounted(session.with_name("archive"), tmp_path / "mnt", "--metrics", port) as place:
         data = (place / "Movies" / "0.mrc").read_bytes()
@@ -107,7 +107,7 @@ def test_figures_for_prometheus_and_as_attributes(session: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:", "0", "70000"])
-def test_figures_need_an_address(session: Path, tmp_path: Path, address: str) -> None:
+def test_metrics_need_an_address(session: Path, tmp_path: Path, address: str) -> None:
     (tmp_path / "mnt").mkdir()
     done = run_in_process("mount", session.with_name("archive"), tmp_path / "mnt", "--metrics", address, check=False)
     assert done.returncode != 0
@@ -115,18 +115,18 @@ def test_figures_need_an_address(session: Path, tmp_path: Path, address: str) ->
     assert not is_mounted(tmp_path / "mnt")
 
 
-def test_figures_need_a_free_port(session: Path, tmp_path: Path) -> None:
+def test_metrics_need_a_free_port(session: Path, tmp_path: Path) -> None:
     (tmp_path / "mnt").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         done = cryofs("mount", session.with_name("archive"), tmp_path / "mnt", "--metrics", port, check=False)
     assert done.returncode == 1
-    assert "choose another --metrics" in done.stderr
+    assert "choose another address with --metrics" in done.stderr
     assert not is_mounted(tmp_path / "mnt")
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
-def test_a_port_for_figures_is_a_number_or_text_in_the_file(session: Path, tmp_path: Path, quote: str) -> None:
+def test_a_metrics_port_is_a_number_or_text_in_the_file(session: Path, tmp_path: Path, quote: str) -> None:
     place = copy_of_archive(session, tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -136,7 +136,7 @@ def test_a_port_for_figures_is_a_number_or_text_in_the_file(session: Path, tmp_p
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended; nobody may have taken note of it yet."""
+    """Return True if a process has ended, even if its parent has not waited for it yet."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -153,7 +153,7 @@ def facts_of(mount: Path) -> dict[str, int]:
     return figures
 
 
-def test_figures_of_an_archive_below_its_own_mount(session: Path, tmp_path: Path) -> None:
+def test_stats_of_an_archive_below_its_own_mount(session: Path, tmp_path: Path) -> None:
     place = copy_of_archive(session, tmp_path)
     expected = json.loads(run_in_process("stats", place, "--json").stdout)
     with mounted(place, place):
@@ -173,7 +173,7 @@ def test_every_file_is_the_original(session: Path, shared: Path) -> None:
     same_tree(session, shared)
 
 
-def test_reads_at_any_place_see_the_original_bytes(session: Path, shared: Path) -> None:
+def test_reads_at_any_offset_return_the_original_bytes(session: Path, shared: Path) -> None:
     original = (session / "special.mrcs").read_bytes()
     rng = np.random.default_rng(0)
     with (shared / "special.mrcs").open("rb", buffering=0) as file:
@@ -187,12 +187,12 @@ def test_reads_at_any_place_see_the_original_bytes(session: Path, shared: Path) 
             assert file.read(2) == original[offset : offset + 2]
 
 
-def test_memory_maps_see_the_original(session: Path, shared: Path) -> None:
+def test_memory_maps_contain_the_original(session: Path, shared: Path) -> None:
     shown = np.memmap(shared / "Movies" / "0.mrc", np.uint8, "r")
     assert shown.tobytes() == (session / "Movies" / "0.mrc").read_bytes()
 
 
-def test_a_frame_is_decoded_once_however_many_wait(session: Path, mount: Path) -> None:
+def test_a_frame_is_decoded_once_for_many_readers(session: Path, mount: Path) -> None:
     def read_all(_: int) -> bytes:
         return (mount / "Movies" / "1.mrc").read_bytes()
 
@@ -207,7 +207,7 @@ def test_headers_and_sizes_need_no_decode(mount: Path) -> None:
         assert path.stat().st_size > 0
         with path.open("rb", buffering=0) as file:
             assert len(os.pread(file.fileno(), 1024, 0)) == 1024
-    # the kernel reads whole pages and ahead of them, so a first frame may have been asked for, but no more
+    # the kernel reads whole pages and reads ahead, so at most the first frame may have been requested
     assert facts_of(mount)["decodes"] <= 4
 
 
@@ -223,13 +223,13 @@ def test_the_mount_is_read_only(shared: Path) -> None:
         assert caught.value.errno == errno.EROFS
 
 
-def test_what_is_not_there_is_not_there(shared: Path) -> None:
+def test_missing_files_are_reported_as_missing(shared: Path) -> None:
     for name in ("nothing", "Movies/0.mrc.tif", "gain-reference.mrc", "notes.txt/below", "Movies/../nothing"):
         with pytest.raises((FileNotFoundError, NotADirectoryError)):
             (shared / name).stat()
 
 
-def test_the_archives_own_room_is_shown(session: Path, shared: Path) -> None:
+def test_free_space_of_the_archive_is_shown(session: Path, shared: Path) -> None:
     assert os.statvfs(shared).f_blocks == os.statvfs(session).f_blocks
 
 
@@ -258,7 +258,7 @@ def test_memory_stays_within_the_cache_size(tmp_path: Path) -> None:
         assert peak < (32 << 20) + (300 << 20)
 
 
-def test_a_damaged_frame_is_an_error_and_nothing_else_suffers(session: Path, tmp_path: Path) -> None:
+def test_a_damaged_frame_is_an_error_and_affects_nothing_else(session: Path, tmp_path: Path) -> None:
     place = copy_of_archive(session, tmp_path)
     damaged = place / "Movies" / "0.mrc.tif"
     with damaged.open("r+b") as file:
@@ -277,7 +277,7 @@ def test_a_damaged_frame_is_an_error_and_nothing_else_suffers(session: Path, tmp
                     with pytest.raises(OSError, match="Input/output"):
                         os.pread(file.fileno(), 4096, start + frame_bytes // 2)
                 else:
-                    # not the last page, which the damaged frame may share
+                    # skip the last page, which the damaged frame may share
                     assert os.pread(file.fileno(), 4096, start + 8192) == original[start + 8192 : start + 12288]
         assert (mount / "Movies" / "1.mrc").read_bytes() == (session / "Movies" / "1.mrc").read_bytes()
     log = (tmp_path / "mnt.log").read_text()
@@ -312,7 +312,7 @@ def test_a_truncated_movie_is_listed_and_its_reading_an_error(session: Path, tmp
         assert (mount / "Movies" / "1.mrc").read_bytes() == (session / "Movies" / "1.mrc").read_bytes()
 
 
-def test_a_movie_replaced_while_open_stays_what_it_was(session: Path, tmp_path: Path) -> None:
+def test_a_movie_replaced_while_open_keeps_its_content(session: Path, tmp_path: Path) -> None:
     place = copy_of_archive(session, tmp_path)
     with mounted(place, tmp_path / "mnt") as mount, (mount / "Movies" / "0.mrc").open("rb", buffering=0) as file:
         (place / "Movies" / "1.mrc.tif").replace(place / "Movies" / "0.mrc.tif")
@@ -338,7 +338,7 @@ def test_mounting_over_the_archive_itself(session: Path, tmp_path: Path) -> None
     assert (place / "Movies" / "0.mrc.tif").is_file()
 
 
-def test_a_folder_that_is_not_empty_is_not_hidden(session: Path, tmp_path: Path) -> None:
+def test_a_nonempty_folder_is_not_hidden(session: Path, tmp_path: Path) -> None:
     place = tmp_path / "mnt"
     place.mkdir()
     (place / "mine.txt").write_text("mine")
@@ -348,7 +348,7 @@ def test_a_folder_that_is_not_empty_is_not_hidden(session: Path, tmp_path: Path)
     assert done.stderr.startswith(f"cryofs: {place}: not empty")
     with mounted(source, place, "-o", "nonempty"):
         same_tree(session, place)
-        # a dead mount is cleared before the folder below it is looked at
+        # a stale mount is removed before the folder below it is checked
         os.kill(facts_of(place)["pid"], signal.SIGKILL)
         done = run_in_process("mount", source, place, *log, check=False)
         assert (done.returncode, is_mounted(place)) == (1, False)
@@ -361,7 +361,7 @@ def test_a_folder_that_is_not_empty_is_not_hidden(session: Path, tmp_path: Path)
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to bind mounts")
 def test_unmounting_one_of_several_mounts(session: Path, tmp_path: Path) -> None:
-    """Bind mounts of one mount, and a mount on top of another, are served by processes that go on."""
+    """Processes of bind mounts and of a mount under another mount continue to serve."""
     source, other = session.with_name("archive"), tmp_path / "other"
     other.mkdir()
     with mounted(source, tmp_path / "mnt") as place:
@@ -383,14 +383,14 @@ def test_unmounting_one_of_several_mounts(session: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a mount namespace")
-def test_unmounting_what_another_namespace_shows_too(session: Path, tmp_path: Path) -> None:
+def test_unmounting_a_mount_that_another_namespace_shows_too(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
         script = DETACH_MOUNTS + "echo; read x; exec cat notes.txt"
         command = ["unshare", "-m", "sh", "-c", script, "sh", str(place)]
         inside = subprocess.Popen(command, stdin=-1, stdout=-1, cwd=place)
         assert inside.stdout
         inside.stdout.readline()
-        # a program that stands in the mount of this namespace would keep it busy
+        # a program whose working directory is in the mount of this namespace would keep it busy
         run_in_process("umount", place)
         assert not is_mounted(place)
         assert inside.communicate(b"\n")[0] == b"300 kV"
@@ -398,7 +398,7 @@ def test_unmounting_what_another_namespace_shows_too(session: Path, tmp_path: Pa
 
 
 def test_unmounting_right_after_mounting(session: Path, tmp_path: Path) -> None:
-    """The index is valid whatever the process was doing."""
+    """The index stays valid at any state of the process."""
     for _ in range(3):
         with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
             pid = int(os.getxattr(place, "user.cryofs.pid"))
@@ -406,7 +406,7 @@ def test_unmounting_right_after_mounting(session: Path, tmp_path: Path) -> None:
         assert "WARNING" not in (tmp_path / "mnt.log").read_text()
 
 
-def test_unmounting_waits_until_the_process_is_gone(session: Path, tmp_path: Path) -> None:
+def test_unmounting_waits_for_the_process(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as mount:
         pid = facts_of(mount)["pid"]
     assert is_gone(pid)
@@ -421,7 +421,7 @@ def test_a_busy_mount_is_not_forced(session: Path, shared: Path) -> None:
     assert (shared / "notes.txt").read_text() == "300 kV"
 
 
-def test_a_dead_mount_is_told_and_cleared(session: Path, tmp_path: Path) -> None:
+def test_a_stale_mount_is_reported_and_removed(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as mount:
         os.kill(facts_of(mount)["pid"], signal.SIGKILL)
         deadline = time.monotonic() + 20
@@ -435,7 +435,7 @@ def test_a_dead_mount_is_told_and_cleared(session: Path, tmp_path: Path) -> None
     assert not list((tmp_path / "mnt").iterdir())
 
 
-def test_mounting_clears_a_dead_mount_that_somebody_stands_in(session: Path, tmp_path: Path) -> None:
+def test_mounting_removes_a_stale_mount_in_use(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as mount, (mount / "notes.txt").open():
         os.kill(facts_of(mount)["pid"], signal.SIGKILL)
         done = cryofs("mount", session.with_name("archive"), mount, "--log-file", tmp_path / "log")
@@ -454,7 +454,7 @@ def test_sigterm_unmounts(session: Path, tmp_path: Path) -> None:
     assert not list(place.iterdir())
 
 
-def test_a_foreground_mount_ends_well_on_sigterm(session: Path, tmp_path: Path) -> None:
+def test_a_foreground_mount_ends_with_success_on_sigterm(session: Path, tmp_path: Path) -> None:
     place = tmp_path / "mnt"
     place.mkdir()
     command = [sys.executable, "-m", "cryofs", "mount", "-f", str(session.with_name("archive")), str(place)]
@@ -468,25 +468,25 @@ def test_a_foreground_mount_ends_well_on_sigterm(session: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nowhere", "mountpoint"], "nowhere"),
         (["archive", "nowhere"], "nowhere"),
     ],
 )
-def test_what_cannot_be_mounted_is_told(
-    session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+def test_invalid_mounts_are_reported(
+    session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(session.parent)
     (session.parent / "mountpoint").mkdir(exist_ok=True)
     done = run_in_process("mount", *arguments, "--log-file", tmp_path / "log", check=False)
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["-o", "allow_othr"], "-o allow_othr: unknown option; did you mean allow_other?"),
         (["-o", "jobs=many"], "jobs: invalid value 'many'; expected a whole number"),
@@ -496,21 +496,21 @@ def test_what_cannot_be_mounted_is_told(
         (["-o", "eer_grouping=8", "--eer-dose-per-fraction", "1"], "are mutually exclusive"),
     ],
 )
-def test_options_that_cannot_be_are_usage(session: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_invalid_options_are_usage_errors(session: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
     done = run_in_process("mount", session.with_name("archive"), tmp_path, *arguments, check=False)
     assert (done.returncode, is_mounted(tmp_path)) == (2, False)
     (line,) = done.stderr.strip().splitlines()
-    assert said in line
+    assert message in line
 
 
-def test_settings_behind_o(session: Path, tmp_path: Path) -> None:
+def test_settings_as_mount_options(session: Path, tmp_path: Path) -> None:
     options = r"cache-size=64MiB,readahead=2MiB,log_level=error,fsname=a\,b,log_file=" + str(tmp_path / "x.log")
     (tmp_path / "mnt").mkdir()
     cryofs("mount", session.with_name("archive"), tmp_path / "mnt", "-o", options)
     try:
         facts = facts_of(tmp_path / "mnt")
         assert (facts["budget_bytes"], facts["readahead"]) == (64 << 20, 2 << 20)
-        assert os.getsid(facts["pid"]) == facts["pid"], "no terminal or job takes it along"
+        assert os.getsid(facts["pid"]) == facts["pid"], "the process survives its terminal and job"
         line = next(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{tmp_path}/mnt" in line)
         assert " - fuse.cryofs a,b " in line
         assert "index:" not in (tmp_path / "x.log").read_text(), "only errors are logged"
@@ -518,28 +518,28 @@ def test_settings_behind_o(session: Path, tmp_path: Path) -> None:
         run_in_process("umount", tmp_path / "mnt")
 
 
-def test_a_hangup_has_the_archive_looked_at_again_and_ends_nothing(session: Path, mount: Path) -> None:
+def test_a_hangup_rescans_the_archive_and_keeps_the_mount(session: Path, mount: Path) -> None:
     process = psutil.Process(json.loads(os.getxattr(mount, "user.cryofs.facts"))["pid"])
     movie = mount / "Movies" / "0.mrc"
     log = mount.with_suffix(".log")
     with movie.open("rb") as file:
-        looks = wait_for_looks(log, 1)
+        scans = wait_for_scans(log, 1)
         process.send_signal(signal.SIGHUP)
-        wait_for_looks(log, looks + 1)
+        wait_for_scans(log, scans + 1)
         assert file.read() == (session / "Movies" / "0.mrc").read_bytes()
     assert process.is_running()
     assert sorted(path.name for path in mount.iterdir()) == sorted(path.name for path in session.iterdir())
 
 
-def wait_for_looks(log: Path, number: int) -> int:
-    """Wait until the log tells that the archive was looked at so often; return how often it was."""
-    while (looks := log.read_text().count(" movies, in ")) < number:
+def wait_for_scans(log: Path, number: int) -> int:
+    """Wait until the log reports at least this many scans of the archive; return their number."""
+    while (scans := log.read_text().count(" movies, in ")) < number:
         time.sleep(0.01)
-    return looks
+    return scans
 
 
 def replacement(session: Path, place: Path, *, same_time: bool = False) -> tuple[Path, bytes]:
-    """An archived movie of the size of 0.mrc and the same gain, not yet in its place, and its original."""
+    """Return an archived movie with the size and gain of 0.mrc, outside the archive, and its original."""
     other = simulated(session.parent / "other" / "0.mrc", frames=20, seed=77)
     if same_time:
         found = (session / "Movies" / "0.mrc").stat()
@@ -550,9 +550,7 @@ def replacement(session: Path, place: Path, *, same_time: bool = False) -> tuple
 
 
 @pytest.mark.parametrize("same_time", [False, True])
-def test_readers_of_a_replaced_movie_and_of_the_new_one_side_by_side(
-    session: Path, tmp_path: Path, same_time: bool
-) -> None:
+def test_readers_of_a_replaced_and_of_the_new_movie_in_parallel(session: Path, tmp_path: Path, same_time: bool) -> None:
     place = copy_of_archive(session, tmp_path)
     old = (session / "Movies" / "0.mrc").read_bytes()
     stored, new = replacement(session, place, same_time=same_time)
@@ -575,7 +573,7 @@ def test_pages_are_kept_between_opens_of_the_same_file(session: Path, mount: Pat
     first = movie.read_bytes()
     reads = facts_of(mount)["bytes_read"]
     assert movie.read_bytes() == first == (session / "Movies" / "0.mrc").read_bytes()
-    # a kernel that takes pages back from the cache asks for these again
+    # a kernel that evicts pages requests them again
     assert facts_of(mount)["bytes_read"] - reads < len(first) // 2
 
 
@@ -591,7 +589,7 @@ def test_a_movie_overwritten_in_place_gives_old_bytes_or_errors(session: Path, t
             answers = []
             for offset in range(0, len(old), 1 << 17):
                 try:
-                    # fewer where only some of its pages could be had; the error comes with the next read
+                    # fewer bytes if only some pages were available; the next read then fails
                     assert old[offset:].startswith(os.pread(file.fileno(), 1 << 17, offset))
                     answers.append(0)
                 except OSError as error:

@@ -1,4 +1,4 @@
-"""Mounting as administrators do it: mount(8), lines of fstab, a bare environment, another namespace."""
+"""Mounting by administrators: mount(8), lines of fstab, a bare environment, another namespace."""
 
 import contextlib
 import fcntl
@@ -28,7 +28,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A session folder, and its archive beside it, both called as nobody should call them."""
+    """Return a session folder and its archive, both with unusual names."""
     folder = tmp_path_factory.mktemp("helper") / "session"
     simulated(folder / "a.mrc")
     archive(folder, folder.with_name("an archive, ö"))
@@ -37,7 +37,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """A mountpoint."""
+    """Return a mountpoint."""
     folder = tmp_path / "mnt point"
     folder.mkdir()
     yield folder
@@ -47,7 +47,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def linked() -> Iterator[None]:
-    """The helper where mount(8) finds it, for one test at a time, whoever tests; what is there is left alone."""
+    """Install the helper for mount(8), for one test at a time on this machine; never replace another helper."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to link the helper into /sbin")
     made = []
@@ -60,7 +60,7 @@ def linked() -> Iterator[None]:
                 link.symlink_to(HELPER.with_name(link.name))
                 made.append(link)
             elif link.resolve() != HELPER.with_name(link.name).resolve():
-                pytest.skip(f"{link} is there, and not that of these tests")
+                pytest.skip(f"{link} exists and does not belong to these tests")
         try:
             yield
         finally:
@@ -108,7 +108,7 @@ def test_lines_of_fstab(session: Path, place: Path, tmp_path: Path) -> None:
         f"{archived} {tmp_path}/other cryofs defaults,noauto,umask=077 0 0\n"
     )
     for _ in range(2):
-        # what is mounted already is passed over
+        # existing mounts are skipped
         assert run("mount", "--fstab", fstab, "-a").returncode == 0
         assert is_mounted(place)
         assert not is_mounted(tmp_path / "other")
@@ -134,10 +134,10 @@ def test_a_mount_in_another_namespace(session: Path, place: Path) -> None:
 
 
 def test_a_bare_environment(session: Path, place: Path) -> None:
-    """As at boot: no PATH, no HOME, no folder to stand in."""
+    """Mount as during boot: no PATH, no HOME, no working directory."""
     log = Path(f"/var/log/cryofs/{str(place).strip('/').replace('/', '-')}.log")
     if os.geteuid() != 0:
-        pytest.skip("logs of root are looked for")
+        pytest.skip("checks the log of root")
     was_there = log.parent.is_dir()
     done = run("/usr/bin/env", "-i", HELPER, session.with_name("an archive, ö"), place, "-o", "rw", cwd="/")
     try:
@@ -151,7 +151,7 @@ def test_a_bare_environment(session: Path, place: Path) -> None:
             log.parent.rmdir()
 
 
-def test_a_folder_that_is_not_empty_needs_an_option(session: Path, place: Path) -> None:
+def test_a_nonempty_folder_needs_an_option(session: Path, place: Path) -> None:
     (place / "mine.txt").write_text("mine")
     command = (HELPER, session.with_name("an archive, ö"), place)
     done = run(*command)
@@ -168,7 +168,7 @@ def test_a_fake_mount_mounts_nothing(session: Path, place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         ([], 1, "expected an archive and a mountpoint"),
         (["archive"], 1, "expected an archive and a mountpoint"),
@@ -176,31 +176,31 @@ def test_a_fake_mount_mounts_nothing(session: Path, place: Path) -> None:
         (["archive", "mnt", "-o", "rw,allow_othr"], 1, "did you mean allow_other?"),
         (["archive", "mnt", "-o", "jobs=0"], 1, "jobs: invalid value '0'; expected a whole number"),
         (["nowhere", "mnt"], 32, "/nowhere: No such file or directory; check the path"),
-        (["archive", "nowhere"], 32, "/nowhere: no such folder, it is to be the mountpoint"),
-        (["archive", "mnt", "-o", "log_file=/proc/nowhere/log"], 32, "choose another place by -o log_file"),
+        (["archive", "nowhere"], 32, "/nowhere: mountpoint does not exist"),
+        (["archive", "mnt", "-o", "log_file=/proc/nowhere/log"], 32, "choose another file with -o log_file"),
         (["archive", "mnt", "-o", "metrics=x"], 1, "metrics: invalid address 'x'"),
         (["archive", "mnt", "-o", "metrics=192.0.2.1:9", "-o", "log_file=/dev/null"], 32, "mnt: not mounted"),
         (["archive", "mnt", "-N", "/proc/self/ns/net"], 32, "failed to enter the mount namespace"),
         (["archive", "mnt", "-N", "/nowhere"], 32, "/nowhere: not a mount namespace"),
     ],
 )
-def test_what_cannot_be_mounted_is_one_line(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
+def test_invalid_mounts_print_one_line(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
     (tmp_path / "archive").mkdir()
     (tmp_path / "mnt").mkdir()
     done = run(HELPER, *arguments, cwd=tmp_path)
     assert done.returncode == code
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("mount.cryofs: ")
-    assert said in line
+    assert message in line
 
 
-def test_the_helper_loads_little() -> None:
-    """A boot waits for it."""
+def test_the_helper_imports_little() -> None:
+    """Boot waits for the helper, so it imports little."""
     program = "import sys; from cryofs.cli.mount_helper import run; run(['/', '/', '-f']); print(*sys.modules)"
     loaded = run(sys.executable, "-c", program).stdout.split()
     assert "cryofs.config.mount_options" in loaded
     assert not {"numpy", "numba", "mfusepy", "typer", "rich", "tifffile"} & set(loaded)
 
 
-def test_help_names_an_example() -> None:
+def test_help_has_an_example() -> None:
     assert "Example: mount -t fuse.cryofs " in run(HELPER, "--help").stdout

@@ -1,4 +1,4 @@
-"""What a mount keeps safe: the archive from everybody, files from users who may not read them, the machine."""
+"""What a mount protects: the archive from changes, files from users without permission, the machine."""
 
 import contextlib
 import errno
@@ -38,13 +38,13 @@ pytestmark = [
     ),
 ]
 NOBODY = 65534
-# no privilege of root must be left to the process, be they user ids alone
+# changing user ids is not enough; the process must not keep any capability of root
 AS_NOBODY = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --inh-caps=-all --bounding-set=-all".split()
 
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[Path]:
-    """A session that any user can reach, and its archive beside it."""
+    """Return a session that any user can access, next to its archive."""
     base = Path(tempfile.mkdtemp(prefix="cryofs-protection-"))
     base.chmod(0o755)
     folder = base / "session"
@@ -65,7 +65,7 @@ def session() -> Iterator[Path]:
 
 @pytest.fixture
 def place(session: Path) -> Iterator[Path]:
-    """Where to mount, for any user to reach."""
+    """Return a mountpoint that any user can access."""
     folder = Path(tempfile.mkdtemp(prefix="mnt", dir=session.parent))
     folder.chmod(0o755)
     yield folder
@@ -75,7 +75,7 @@ def place(session: Path) -> Iterator[Path]:
 
 
 def fingerprint(folder: Path) -> dict[Path, tuple[object, ...]]:
-    """All that stat shows of every file, but for the time of access, and its content."""
+    """Return the content of every file and everything that stat reports except the access time."""
 
     def state(path: Path) -> tuple[object, ...]:
         found = path.lstat()
@@ -114,7 +114,7 @@ WRITES: dict[str, Callable[[Path], object]] = {
 }
 
 
-def test_no_change_comes_through_and_the_archive_is_never_touched(session: Path, place: Path) -> None:
+def test_the_archive_is_never_changed(session: Path, place: Path) -> None:
     target = session.with_name("archive")
     before = fingerprint(target)
     with mounted(target, place, "-o", "allow_other"):
@@ -137,7 +137,7 @@ def test_no_change_comes_through_and_the_archive_is_never_touched(session: Path,
     assert fingerprint(target) == before
 
 
-def test_the_kernel_guards_the_mount_and_nobody_can_ask_it_not_to(session: Path, place: Path) -> None:
+def test_protective_mount_options_cannot_be_disabled(session: Path, place: Path) -> None:
     with mounted(session.with_name("archive"), place):
         line = next(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {place} " in line)
         own, superblock = line.split(" ")[5].split(","), line.rpartition(" ")[2].split(",")
@@ -160,7 +160,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is 
 
 
 @needs_root
-def test_other_users_read_what_they_may(session: Path, place: Path) -> None:
+def test_other_users_read_permitted_files(session: Path, place: Path) -> None:
     with mounted(session.with_name("archive"), place, "-o", "allow_other"):
         assert as_nobody("cat", place / "notes.txt").stdout == "300 kV"
         assert as_nobody("cmp", place / "Movies" / "a.mrc", session / "Movies" / "a.mrc").returncode == 0
@@ -170,13 +170,13 @@ def test_other_users_read_what_they_may(session: Path, place: Path) -> None:
 
 
 @needs_root
-def test_other_users_do_not_get_in_without_being_allowed(session: Path, place: Path) -> None:
+def test_other_users_have_no_access_without_allow_other(session: Path, place: Path) -> None:
     with mounted(session.with_name("archive"), place):
         assert "Permission denied" in as_nobody("cat", place / "notes.txt").stderr
 
 
-# Everybody may open /dev/fuse here; $C is the command of a user who mounts by fusermount3, and who may read an
-# installation wherever it is; $NOBODY makes a command that of one who has no privilege at all.
+# All users may open /dev/fuse here. $C is cryofs run by a user who mounts with fusermount3 and who may read any
+# installation; $NOBODY runs a command as a user without privileges.
 OPEN_DEVICE = f"""
 set -e
 mount --bind "$NODE" /dev/fuse
@@ -188,7 +188,7 @@ C="setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups $READING env HOME=$P
 
 @pytest.fixture
 def as_user(session: Path, place: Path) -> Iterator[Callable[[str], subprocess.CompletedProcess[str]]]:
-    """Runs a script where /dev/fuse is open to all, with mounts that end with it and that nobody else sees."""
+    """Return a function that runs a script in a private mount namespace where all users may open /dev/fuse."""
     node, home = place.with_name("fuse"), Path(f"{place}.home")
     try:
         os.mknod(node, stat.S_IFCHR | 0o666, Path("/dev/fuse").stat().st_rdev)
@@ -213,9 +213,9 @@ def as_user(session: Path, place: Path) -> Iterator[Callable[[str], subprocess.C
 
 
 @needs_root
-def test_an_owner_and_permissions_of_the_mount(session: Path, place: Path) -> None:
-    """Whose files are shown decides who may read them; the archive's own owner is none of their business."""
-    # a mount without them comes before and after, as nothing that is kept may depend on them
+def test_owner_and_permissions_of_the_mount(session: Path, place: Path) -> None:
+    """The owner shown by the mount decides who may read a file, not the owner in the archive."""
+    # mounts without these options come before and after, because cached state must not depend on them
     target = session.with_name("archive")
     for options in ("allow_other", f"allow_other,uid={NOBODY},gid=daemon,umask=037", "allow_other"):
         with mounted(target, place, "-o", options):
@@ -227,8 +227,8 @@ def test_an_owner_and_permissions_of_the_mount(session: Path, place: Path) -> No
                 assert (shown.st_uid, shown.st_gid) == ((NOBODY, grp.getgrnam("daemon").gr_gid) if owned else (0, 0))
                 assert shown.st_mode == (mode & ~0o037 if owned else mode), name
             assert (place / "link").lstat().st_mode == (session / "link").lstat().st_mode
-            said = as_nobody("cat", place / "private.txt")
-            assert said.stdout == ("mine" if owned else "")
+            result = as_nobody("cat", place / "private.txt")
+            assert result.stdout == ("mine" if owned else "")
     for options in ("allow_other,uid=1", "allow_other,umask=007"):
         with mounted(target, place, "-o", options):
             allowed = "umask" not in options
@@ -236,16 +236,16 @@ def test_an_owner_and_permissions_of_the_mount(session: Path, place: Path) -> No
 
 
 @needs_root
-def test_a_group_that_an_access_list_keeps_out_gets_in(session: Path, place: Path) -> None:
+def test_access_lists_of_the_archive_are_not_applied(session: Path, place: Path) -> None:
     target = copy_of_archive(session, session.parent)
     secret = target / "notes.txt"
     os.chown(secret, 0, NOBODY)
     keep_group_out(secret)
     try:
         assert "Permission denied" in as_nobody("cat", secret).stderr
-        for options, said in (("allow_other", "300 kV"), ("allow_other,umask=077", "")):
+        for options, result in (("allow_other", "300 kV"), ("allow_other,umask=077", "")):
             with mounted(target, place, "-o", options):
-                assert as_nobody("cat", place / "notes.txt").stdout == said
+                assert as_nobody("cat", place / "notes.txt").stdout == result
                 with pytest.raises(OSError, match="not supported"):
                     os.getxattr(place / "notes.txt", "system.posix_acl_access")
     finally:
@@ -267,7 +267,7 @@ def test_a_user_without_privileges_mounts(as_user: Callable[[str], subprocess.Co
     (line,) = done.stdout.splitlines()
     assert f"user_id={NOBODY}" in line
     assert {"ro", "nosuid", "nodev"} <= set(line.split()[5].split(","))
-    # root itself does not get in without allow_other
+    # even root has no access without allow_other
     assert done.stderr.count("Permission denied") == 2
 
 
@@ -281,13 +281,13 @@ def test_a_mount_of_another_user(as_user: Callable[[str], subprocess.CompletedPr
     """)
     assert done.returncode == 0, done.stderr
     by_umount, by_stats = done.stderr.splitlines()
-    assert by_umount.endswith("mounted by another user (root); let that user or root unmount it")
-    assert "a mount of another user" in by_stats
+    assert by_umount.endswith("mounted by another user (root); unmount it as that user or as root")
+    assert "mounted by another user, without access for others" in by_stats
     assert "-o allow_other" in by_stats
 
 
 @needs_root
-def test_a_user_without_the_mount_program_is_told(as_user: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+def test_a_missing_fusermount3_is_reported(as_user: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
     done = as_user("""
         mount --bind /dev/null "$(realpath "$(command -v fusermount3)")"
         $C mount "$ARCHIVE" "$PLACE"
@@ -296,12 +296,12 @@ def test_a_user_without_the_mount_program_is_told(as_user: Callable[[str], subpr
     (line,) = done.stderr.splitlines()
     assert "not mounted: " in line
     assert "fusermount3" in line
-    assert "see cryofs doctor" in line
+    assert "run cryofs doctor" in line
 
 
 @contextlib.contextmanager
 def readers(place: Path, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Programs that read a movie again and again, past the kernel's pages, until that fails."""
+    """Start programs that read a movie repeatedly, bypassing the page cache, until a read fails."""
     endless = f"while dd if='{place}/Movies/a.mrc' of=/dev/null bs=64K iflag=direct; do :; done"
     alive, held = os.pipe()
     running = [
@@ -316,13 +316,13 @@ def readers(place: Path, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        # a dd that outlives its shell for a moment would keep the mount busy
+        # a dd that briefly outlives its shell would keep the mount busy
         with os.fdopen(alive, "rb") as pipe:
             pipe.read()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_signal_under_load_ends_the_mount_and_hangs_nobody(session: Path, place: Path, number: int) -> None:
+def test_a_signal_under_load_ends_the_mount_without_hangs(session: Path, place: Path, number: int) -> None:
     cryofs("mount", session.with_name("archive"), place, "--log-file", f"{place}.log")
     pid = int(os.getxattr(place, "user.cryofs.pid"))
     with readers(place, 4) as running:
@@ -340,7 +340,7 @@ def test_a_signal_under_load_ends_the_mount_and_hangs_nobody(session: Path, plac
         same_tree(session, place)
 
 
-def test_hangups_under_load_end_nothing(session: Path, place: Path) -> None:
+def test_hangups_under_load_keep_the_mount(session: Path, place: Path) -> None:
     with mounted(session.with_name("archive"), place):
         pid = int(os.getxattr(place, "user.cryofs.pid"))
         with readers(place, 2) as running:
@@ -350,7 +350,7 @@ def test_hangups_under_load_end_nothing(session: Path, place: Path) -> None:
             assert [process.poll() for process in running] == [None, None]
 
 
-def test_a_mount_in_use_can_be_made_to_vanish(session: Path, place: Path) -> None:
+def test_a_mount_in_use_can_be_detached(session: Path, place: Path) -> None:
     cryofs("mount", session.with_name("archive"), place, "--log-file", f"{place}.log")
     pid = int(os.getxattr(place, "user.cryofs.pid"))
     with (place / "Movies" / "a.mrc").open("rb") as file:
@@ -363,7 +363,7 @@ def test_a_mount_in_use_can_be_made_to_vanish(session: Path, place: Path) -> Non
     wait_for(lambda: not psutil.pid_exists(pid))
 
 
-# A mount whose reads of one file hang as long as a flag is there.
+# A mount whose reads of one file hang while a flag file exists.
 HANGING = """
 import os, sys, time
 from cryofs.storage.byte_source import LocalFile
@@ -378,7 +378,7 @@ main()
 """
 
 
-def test_a_file_whose_storage_hangs_takes_no_other_one_with_it(session: Path, place: Path, tmp_path: Path) -> None:
+def test_a_file_on_hanging_storage_does_not_block_others(session: Path, place: Path, tmp_path: Path) -> None:
     flag, log = tmp_path / "flag", tmp_path / "log"
     command = [sys.executable, "-c", HANGING, "mount", "-f", str(session.with_name("archive")), str(place)]
     with log.open("w") as output:
@@ -388,14 +388,14 @@ def test_a_file_whose_storage_hangs_takes_no_other_one_with_it(session: Path, pl
         early = os.open(stuck, os.O_RDONLY | os.O_DIRECT)
         flag.touch()
         offsets = range(100_000, stuck.stat().st_size, 100_000)
-        # more readers than libfuse has threads by itself
+        # more readers than the default number of libfuse threads
         reads = [["dd", f"if={stuck}", "bs=4K", f"skip={offset // 4096}", "iflag=direct"] for offset in [*offsets] * 4]
         waiting = [subprocess.Popen(read, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for read in reads]
         assert len(waiting) > 10
         assert (place / "Movies" / "a.mrc").read_bytes() == (session / "Movies" / "a.mrc").read_bytes()
         assert "private.mrc" in os.listdir(place)
         assert stuck.stat().st_size == (session / "private.mrc").stat().st_size
-        assert any(one.poll() is None for one in waiting), "all this went on while they waited"
+        assert any(one.poll() is None for one in waiting), "other files were readable while these readers waited"
         assert all(b"timed out" in one.communicate(timeout=60)[1] for one in waiting)
         assert stuck.stat().st_size == (session / "private.mrc").stat().st_size
         with pytest.raises(TimeoutError):

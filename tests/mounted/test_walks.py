@@ -1,4 +1,4 @@
-"""Programs that walk a mount whose archive holds damage of every kind: they end, and miss what is damaged alone."""
+"""Programs that walk a mount with damage of every kind: they finish, and fail only for damaged files."""
 
 import errno
 import os
@@ -36,7 +36,7 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
 
 
-def test_walking_meets_no_error(tree: DamagedTree, place: Path) -> None:
+def test_walking_succeeds(tree: DamagedTree, place: Path) -> None:
     def fail(error: OSError) -> None:
         raise error
 
@@ -52,7 +52,7 @@ def test_walking_meets_no_error(tree: DamagedTree, place: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [("ls", "-lR"), ("find",), ("du", "-a"), ("du", "--apparent-size", "-a")])
-def test_programs_that_read_attributes_alone_succeed(place: Path, command: tuple[str, ...]) -> None:
+def test_programs_that_only_read_attributes_succeed(place: Path, command: tuple[str, ...]) -> None:
     arguments = ("-type", "f", "-size", "+0") if command == ("find",) else ()
     done = run(*command, place, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
@@ -60,44 +60,44 @@ def test_programs_that_read_attributes_alone_succeed(place: Path, command: tuple
     assert "truncated.mrc" not in done.stdout
 
 
-def check_copy(tree: DamagedTree, copy: Path, said: str) -> None:
-    """Assert that a copy has everything but what is damaged, each file of which is named as an error."""
+def check_copy(tree: DamagedTree, copy: Path, errors: str) -> None:
+    """Assert that a copy has all files except damaged ones, each of which is reported as an error."""
     for name, data in tree.readable.items():
         assert (copy / name).read_bytes() == data
     for name in tree.listed:
         assert (copy / name).stat().st_size > 1
     for name in tree.unreadable:
-        # a program may leave an empty file where it failed to copy one, but not bytes that pass for the movie
+        # a program may leave an empty file after a failed copy, but never wrong bytes
         assert not (copy / name).exists() or not (copy / name).stat().st_size
-        assert any(name in line and os.strerror(errno.EIO) in line for line in said.splitlines())
+        assert any(name in line and os.strerror(errno.EIO) in line for line in errors.splitlines())
 
 
-def test_cp_fails_on_what_is_damaged_alone(tree: DamagedTree, place: Path, tmp_path: Path) -> None:
+def test_cp_fails_only_for_damaged_files(tree: DamagedTree, place: Path, tmp_path: Path) -> None:
     done = run("cp", "-r", "--preserve=mode,timestamps", place, tmp_path / "copy")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == len(tree.unreadable)
     check_copy(tree, tmp_path / "copy", done.stderr)
 
 
-def test_tar_fails_on_what_is_damaged_alone(tree: DamagedTree, place: Path, tmp_path: Path) -> None:
+def test_tar_fails_only_for_damaged_files(tree: DamagedTree, place: Path, tmp_path: Path) -> None:
     done = run("tar", "-C", place, "-cf", tmp_path / "copy.tar", ".")
     assert done.returncode == 2
     (tmp_path / "copy").mkdir()
     assert run("tar", "-C", tmp_path / "copy", "-xf", tmp_path / "copy.tar").returncode == 0
-    # tar pads a file of which it fails to read what it expects, and says so
+    # tar pads a file that it fails to read, and reports it
     for name in ("Movies/hollow.mrc",):
         (tmp_path / "copy" / name).unlink(missing_ok=True)
     check_copy(tree, tmp_path / "copy", done.stderr)
 
 
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="needs rsync")
-def test_rsync_fails_on_what_is_damaged_alone(tree: DamagedTree, place: Path, tmp_path: Path) -> None:
+def test_rsync_fails_only_for_damaged_files(tree: DamagedTree, place: Path, tmp_path: Path) -> None:
     done = run("rsync", "-aHX", f"{place}/", tmp_path / "copy")
     assert done.returncode == 23
     check_copy(tree, tmp_path / "copy", done.stderr)
 
 
-def test_cat_fails_on_what_is_damaged(tree: DamagedTree, place: Path) -> None:
+def test_cat_fails_for_damaged_files(tree: DamagedTree, place: Path) -> None:
     for name in tree.unreadable:
         done = run("cat", place / name)
         assert (done.returncode, done.stdout) == (1, "")
@@ -106,8 +106,8 @@ def test_cat_fails_on_what_is_damaged(tree: DamagedTree, place: Path) -> None:
         assert "No such file" in run("cat", place / "Movies" / f"{name}.mrc").stderr
 
 
-def test_a_movie_that_is_put_back_is_read_whole_at_once(tree: DamagedTree, tmp_path: Path) -> None:
-    """Though the kernel has the placeholder for its size, which it believes for a second."""
+def test_a_restored_movie_is_readable_at_once(tree: DamagedTree, tmp_path: Path) -> None:
+    """The kernel caches the size of the placeholder for a second, which must not truncate the movie."""
     (tmp_path / "archive").mkdir()
     shutil.copy(tree.folder / "gain-reference.mrc", tmp_path / "archive")
     whole = (tree.folder / "Movies" / "good.mrc.tif").read_bytes()
@@ -125,15 +125,15 @@ def test_a_movie_that_is_put_back_is_read_whole_at_once(tree: DamagedTree, tmp_p
             assert run("tar", "-C", place, "-cf", tmp_path / "copy.tar", name).returncode == 0
 
 
-def test_doctor_and_stats_name_what_is_damaged(tree: DamagedTree, place: Path) -> None:
+def test_doctor_and_stats_name_damaged_files(tree: DamagedTree, place: Path) -> None:
     run("ls", "-lR", place)
     for what in (place, tree.folder):
-        told = run_in_process("doctor", what, check=False).stdout
-        assert "damaged" in told
-        assert "copy them again" in told
-        told = run_in_process("stats", what, check=False).stdout
+        report = run_in_process("doctor", what, check=False).stdout
+        assert "damaged" in report
+        assert "copy them again" in report
+        report = run_in_process("stats", what, check=False).stdout
         for name in ("truncated.eer", "junk.eer", "empty.eer", "zeros.eer"):
-            assert f"/Movies/{name}: " in told
+            assert f"/Movies/{name}: " in report
     log = place.with_suffix(".log").read_text()
     for name in ("truncated.eer", "junk.eer", "headless.tif", "cut.mrc.tif"):
         assert f"/Movies/{name}: " in log

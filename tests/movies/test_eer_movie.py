@@ -378,13 +378,13 @@ def test_fractions_multiplied_with_the_gain(path: Path, tmp_path: Path) -> None:
 
 def test_gain_references_that_do_not_serve(tmp_path: Path) -> None:
     path = write_gain(tmp_path, "gain", gain_values((SHAPE[0], SHAPE[1] + 1)))
-    with pytest.raises(GainError, match=r"falcon\.gain: .* of 48 x 65 does not serve an image of 48 x 64"):
+    with pytest.raises(GainError, match=r"falcon\.gain: .* of 48 x 65 does not fit an image of 48 x 64"):
         EerGains().get(path, SHAPE)
     path.write_text("no TIFF")
-    with pytest.raises(GainError, match=r"falcon\.gain: no readable TIFF"):
+    with pytest.raises(GainError, match=r"falcon\.gain: not a readable TIFF"):
         EerGains().get(path, SHAPE)
     tifffile.imwrite(path, np.zeros((4, *SHAPE, 3), np.uint8), photometric="rgb")
-    with pytest.raises(GainError, match="is no gain reference"):
+    with pytest.raises(GainError, match="not a valid gain reference"):
         EerGains().get(path, SHAPE)
     with pytest.raises(GainError, match=r"nowhere.*cannot be read"):
         EerGains().get(tmp_path / "nowhere.gain", SHAPE)

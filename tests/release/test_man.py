@@ -1,4 +1,4 @@
-"""Manual pages and completion say what `--help` says."""
+"""Manual pages and completion agree with `--help`."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from tests.support import run_in_process
 
 
 def shown(page: str) -> str:
-    """What a reader sees of a page, without formatting."""
+    """Return the text of a page without formatting."""
     return re.sub(r"\\f[BRI]|\\&", "", page).replace("\\-", "-").replace("\\e", "\\")
 
 
@@ -25,7 +25,7 @@ def test_every_command_has_a_page() -> None:
 
 
 @pytest.mark.parametrize("command", ["mount", "compress", "preview"])
-def test_a_page_says_what_help_says(command: str) -> None:
+def test_a_page_agrees_with_help(command: str) -> None:
     page = shown(pages()[f"cryofs-{command}"])
     helped = run_in_process(command, "--help").stdout
     for option in re.findall(r"^\s+.*?(--[a-z][a-z-]+)", helped, re.MULTILINE):
@@ -33,7 +33,7 @@ def test_a_page_says_what_help_says(command: str) -> None:
     assert re.search(r"\.SH EXAMPLE\n\.nf\ncryofs " + command, page)
 
 
-def test_the_page_of_the_helper_says_what_its_help_says() -> None:
+def test_the_page_of_the_helper_agrees_with_its_help() -> None:
     page = " ".join(shown(helper_page()).split())
     for words in re.findall(r"\S+", HELP.partition("\n\n")[2]):
         assert words in page or words in ("Options:", "Example:")

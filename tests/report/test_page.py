@@ -137,7 +137,7 @@ def test_page_is_self_contained(whole: Path) -> None:
 def test_problems_are_reported(damaged: Path) -> None:
     page = report(damaged)
     assert "4 files need attention" in page
-    assert "its end is missing" in page
+    assert "record missing at the end of the file" in page
     assert page.count("is missing or changed") == 1
     assert page.count(LONG) >= 1
     assert "k3.mrc.tif" in page
@@ -239,4 +239,4 @@ def test_plain_copies_are_listed_with_the_reason(tmp_path: Path) -> None:
     assert (len(found.kept_plain), found.problems) == (2, [])
     assert "2 files with a movie suffix kept as plain copies" in page
     assert "two\\nlines.mrc" in page
-    assert "0 bytes are too few for an MRC header" in page
+    assert "file too short for an MRC header (0 bytes)" in page

@@ -17,11 +17,11 @@ main()
 """
 
 
-def test_what_is_installed_passes() -> None:
+def test_installed_modules_are_accepted() -> None:
     extras.require("report", "json", "numpy")
 
 
-def test_what_is_missing_is_named_with_the_command_that_installs_it() -> None:
+def test_missing_modules_are_reported_with_the_install_command() -> None:
     with pytest.raises(DependencyError, match=r"^missing nonesuch; .*pip install 'cryofs\[report\]'$"):
         extras.require("report", "json", "nonesuch")
 

@@ -1,4 +1,4 @@
-"""Logs: one line an event, whatever it says; times unless the journal notes them; facts of reads that go wrong."""
+"""Logs: one line per event; times except in the journal; details of failed and slow reads."""
 
 import io
 import json
@@ -20,8 +20,8 @@ log = logging.getLogger("cryofs")
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What is written; the handlers are put back afterwards."""
+def output(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """Capture the log output; restore the handlers afterwards."""
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", root.handlers[:])
     level = root.level
@@ -34,8 +34,8 @@ def fail() -> None:
 
 
 @pytest.mark.parametrize("layout", ["text", "json"])
-def test_every_event_is_one_line(said: io.StringIO, layout: Format) -> None:
-    set_up("info", layout, said)
+def test_every_event_is_one_line(output: io.StringIO, layout: Format) -> None:
+    set_up("info", layout, output)
     log.info("a\nb %s", "c\r\nd")
     log.debug("nothing of this")
     try:
@@ -43,7 +43,7 @@ def test_every_event_is_one_line(said: io.StringIO, layout: Format) -> None:
     except ValueError:
         log.exception("unexpected")
     log.error("x.mrc, frame 3: damaged", extra={"facts": {"file": "/x.mrc", "frame": 3, "seconds": 0.25}})
-    first, second, third = said.getvalue().splitlines()
+    first, second, third = output.getvalue().splitlines()
     if layout == "text":
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d cryofs INFO: a\\nb c\\r\\nd", first)
         assert re.search(r"ERROR: unexpected: ValueError: two\\nlines; in .*fail \(.*test_logs\.py:\d+\)$", second)
@@ -56,22 +56,22 @@ def test_every_event_is_one_line(said: io.StringIO, layout: Format) -> None:
         assert (events[2]["file"], events[2]["frame"], events[2]["seconds"]) == ("/x.mrc", 3, 0.25)
 
 
-def test_levels(said: io.StringIO) -> None:
-    set_up("error", "text", said)
-    log.warning("not told")
-    log.error("told")
-    assert said.getvalue().endswith("told\n")
-    assert "not told" not in said.getvalue()
+def test_levels(output: io.StringIO) -> None:
+    set_up("error", "text", output)
+    log.warning("not logged")
+    log.error("logged")
+    assert output.getvalue().endswith("logged\n")
+    assert "not logged" not in output.getvalue()
 
 
-def test_the_journal_gets_priorities_and_no_times() -> None:
+def test_journal_lines_have_priorities_but_no_times() -> None:
     record = logging.LogRecord("cryofs", logging.WARNING, __file__, 1, "slow", None, None)
     assert JournalFormatter().format(record) == "<4>slow"
     assert LineFormatter().format(record).endswith("cryofs WARNING: slow")
     assert json.loads(JsonFormatter().format(record))["message"] == "slow"
 
 
-def test_the_journal_is_known_by_its_device_and_inode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_journal_is_identified_by_device_and_inode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "journal").open("w") as stream:
         found = os.fstat(stream.fileno())
         monkeypatch.delenv("JOURNAL_STREAM", raising=False)
@@ -90,7 +90,7 @@ def stored(tmp_path: Path) -> Path:
     return tmp_path / "archive"
 
 
-def test_a_slow_read_names_file_frame_and_time(
+def test_a_slow_read_is_logged_with_file_frame_and_time(
     stored: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(file_system, "_SLOW_SECONDS", 0.0)
@@ -105,7 +105,7 @@ def test_a_slow_read_names_file_frame_and_time(
     assert all(record.levelname == "WARNING" and record.facts["seconds"] >= 0 for record in slow)  # type: ignore[attr-defined]
 
 
-def test_a_failed_read_knows_file_frame_and_time(stored: Path) -> None:
+def test_a_failed_read_has_file_frame_and_time(stored: Path) -> None:
     path = stored / "x.mrc.tif"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

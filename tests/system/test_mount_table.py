@@ -1,4 +1,4 @@
-"""The table of mounts: odd names, mounts on top of others."""
+"""The mount table: unusual names, stacked mounts."""
 
 import os
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_lines_that_do_not_parse_are_skipped(tmp_path: Path, line: bytes) -> Non
     assert len(mounts) == len(lines)
 
 
-def test_places_of_any_bytes(tmp_path: Path) -> None:
+def test_mountpoints_of_any_bytes(tmp_path: Path) -> None:
     (tmp_path / "mountinfo").write_bytes(b"30 1 0:30 / /mnt/a\rb\xff\\012\\777\\000 rw - ext4 /dev/sda rw\n")
     (mount,) = mount_table(tmp_path / "mountinfo")
     # what stands for no character of a path is left as it is

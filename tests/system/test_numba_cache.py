@@ -1,4 +1,4 @@
-"""Compiled code is kept where this user may write, and loaded from nobody else's folder."""
+"""Compiled kernels are stored in a writable folder, and never loaded from a folder of another user."""
 
 import os
 import tempfile
@@ -11,14 +11,14 @@ from cryofs.system import numba_cache
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A temporary folder, in a process that may write nowhere else."""
+    """Return a temporary folder, the only place where the process may write."""
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(os, "access", lambda *_: False)
     return tmp_path / f"cryofs-code-{os.getuid()}"
 
 
-def test_a_user_who_may_write_nowhere(place: Path) -> None:
+def test_a_user_without_a_writable_folder(place: Path) -> None:
     for _ in range(2):
         numba_cache.choose()
         assert os.environ.pop("NUMBA_CACHE_DIR") == str(place)
@@ -26,7 +26,7 @@ def test_a_user_who_may_write_nowhere(place: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["open to others", "a link"])
-def test_a_folder_that_another_may_have_made_is_not_used(place: Path, tmp_path: Path, how: str) -> None:
+def test_an_untrusted_folder_is_not_used(place: Path, tmp_path: Path, how: str) -> None:
     if how == "a link":
         (tmp_path / "elsewhere").mkdir(mode=0o700)
         place.symlink_to("elsewhere")
@@ -39,7 +39,7 @@ def test_a_folder_that_another_may_have_made_is_not_used(place: Path, tmp_path: 
     assert chosen not in (place, tmp_path / "elsewhere")
 
 
-def test_what_numba_finds_by_itself_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_that_numba_finds_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     numba_cache.choose()

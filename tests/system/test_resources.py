@@ -1,4 +1,4 @@
-"""What this process may use: fake /proc and /sys with control groups of both versions, and real limits."""
+"""Available resources: simulated /proc and /sys with control groups of both versions, and real limits."""
 
 import os
 import resource
@@ -19,7 +19,7 @@ NO_LIMIT_V1 = "9223372036854771712\n"
 def machine(
     root: Path, groups: str = "", files: dict[str, str] | None = None, address_space: str = "unlimited"
 ) -> Path:
-    """A machine with 64 GiB, a process in these control groups, and files below /sys/fs/cgroup."""
+    """Simulate a machine with 64 GiB, a process in these control groups, and files in /sys/fs/cgroup."""
     content = {
         "proc/meminfo": f"MemTotal:       {MACHINE >> 10} kB\nMemFree:         1000 kB\nHugePages_Total:       0\n",
         "proc/self/cgroup": groups,
@@ -90,7 +90,7 @@ def test_the_cache_is_a_share_of_memory(tmp_path: Path, memory: int, cache: int)
     assert default_cache_size(machine(tmp_path, "0::/\n", {"memory.max": str(memory)})) == cache
 
 
-def test_the_cache_of_a_large_machine_has_an_end(tmp_path: Path) -> None:
+def test_the_cache_of_a_large_machine_is_limited(tmp_path: Path) -> None:
     root = machine(tmp_path)
     (root / "proc/meminfo").write_text(f"MemTotal:       {1 << 30} kB\n")
     assert default_cache_size(root) == 16 * GIB
@@ -111,7 +111,7 @@ def test_the_cache_of_a_large_machine_has_an_end(tmp_path: Path) -> None:
 def test_cores_are_bounded_by_control_groups(
     tmp_path: Path, groups: str, files: dict[str, str], cores: int | None
 ) -> None:
-    """None: all that the process may run on."""
+    """Compare the number of cores; None means all cores of the affinity."""
     assert usable_cores(machine(tmp_path, groups, files)) == (cores or len(os.sched_getaffinity(0)))
 
 
@@ -146,7 +146,7 @@ def test_limits_of_control_groups_that_do_not_parse(tmp_path: Path, content: str
     assert usable_cores(root) == len(os.sched_getaffinity(0))
 
 
-def test_without_tables_the_system_is_asked(tmp_path: Path) -> None:
+def test_without_proc_the_c_library_is_used(tmp_path: Path) -> None:
     real = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert memory_limits(tmp_path) == {"the machine": real}
     assert usable_cores(tmp_path) == len(os.sched_getaffinity(0))
@@ -188,6 +188,6 @@ def test_a_real_control_group() -> None:
     assert usable_memory() <= min(found)
 
 
-def test_help_tells_the_size_of_the_cache() -> None:
+def test_help_states_the_size_of_the_cache() -> None:
     said = " ".join(run_in_process("mount", "--help").stdout.split())
     assert "a quarter of the usable memory" in said

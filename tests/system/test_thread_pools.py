@@ -1,4 +1,4 @@
-"""Pools have all their threads before the first task comes."""
+"""Pools start all threads before the first task."""
 
 import threading
 
@@ -10,7 +10,7 @@ from tests.support import wait_for
 
 
 def refuse_from(patch: pytest.MonkeyPatch, number: int) -> None:
-    """Have the system give so many threads and no more."""
+    """Make the system refuse to start more than `number` threads."""
     start = threading.Thread.start
     started: list[threading.Thread] = []
 
@@ -30,8 +30,8 @@ def test_no_thread_is_started_by_a_task(monkeypatch: pytest.MonkeyPatch) -> None
         assert sorted(future.result() for future in [pool.submit(together.wait, 20) for _ in range(3)]) == [0, 1, 2]
 
 
-def test_too_few_threads_are_told_and_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_threads_are_an_error_and_leave_none(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_from(monkeypatch, 2)
-    with pytest.raises(MountError, match=r"no 3 threads for few-threads .*; mount with fewer --jobs"):
+    with pytest.raises(MountError, match=r"cannot start 3 threads for few-threads .*; mount with fewer --jobs"):
         started_pool(3, "few-threads")
     wait_for(lambda: not any(thread.name.startswith("few-threads") for thread in threading.enumerate()))

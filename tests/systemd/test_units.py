@@ -1,4 +1,4 @@
-"""The unit files are what systemd takes, and the service tells it what it should."""
+"""systemd accepts the unit files, and the service notifies it."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def by_name(name: str) -> str:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 @pytest.mark.skipif(not COMMAND.exists(), reason="needs cryofs installed")
-def test_systemd_takes_the_units_without_a_word(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert {path.suffix for path in UNITS} == {".service", ".mount", ".automount"}
     for path in UNITS:
         (tmp_path / path.name).write_text(path.read_text().replace("/usr/local/bin/cryofs", str(COMMAND)))
@@ -34,7 +34,7 @@ def test_systemd_takes_the_units_without_a_word(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-escape") is None, reason="needs systemd-escape")
-def test_mount_units_are_called_after_their_mountpoint() -> None:
+def test_mount_units_are_named_after_their_mountpoint() -> None:
     for path in UNITS:
         for place in re.findall("^Where=(.+)$", path.read_text(), re.MULTILINE):
             done = subprocess.run(["systemd-escape", "--path", place], capture_output=True, text=True, check=True)
@@ -42,7 +42,7 @@ def test_mount_units_are_called_after_their_mountpoint() -> None:
 
 
 def test_the_service_makes_no_mount_namespace() -> None:
-    """Nobody outside would see the mount."""
+    """In a private mount namespace, other processes would not see the mount."""
     settings = re.findall(r"^(\w+)=", by_name("cryofs@.service"), re.MULTILINE)
     private = r"Protect(System|Home|Proc|Kernel\w+|ControlGroups)|Private(Tmp|Devices|Mounts|Users)|ProcSubset|Root\w+"
     hiding = r"|\w+Paths|Bind\w+|TemporaryFileSystem|MountFlags|MountAPIVFS|DynamicUser"
@@ -54,7 +54,7 @@ def test_the_service_makes_no_mount_namespace() -> None:
     shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
     reason="needs fuse3 and /dev/fuse",
 )
-def test_a_mount_tells_when_it_is_live_and_when_it_ends(tmp_path: Path) -> None:
+def test_a_mount_notifies_when_live_and_when_stopping(tmp_path: Path) -> None:
     simulated(tmp_path / "session" / "a.mrc")
     archive(tmp_path / "session", tmp_path / "archive")
     place = tmp_path / "mnt"
@@ -65,12 +65,12 @@ def test_a_mount_tells_when_it_is_live_and_when_it_ends(tmp_path: Path) -> None:
         environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify")}
         mount = [sys.executable, "-m", "cryofs", "mount", str(tmp_path / "archive"), str(place)]
         with subprocess.Popen([*mount, "-f"], env=environment, stderr=subprocess.DEVNULL) as process:
-            assert manager.recv(10_000).decode() == f"READY=1\nSTATUS=Shows {tmp_path}/archive at {place}"
+            assert manager.recv(10_000).decode() == f"READY=1\nSTATUS=Serving {tmp_path}/archive at {place}"
             assert (place / "a.mrc").read_bytes() == (tmp_path / "session" / "a.mrc").read_bytes()
             process.send_signal(signal.SIGTERM)
             assert manager.recv(10_000).decode().startswith("STOPPING=1\nSTATUS=")
         assert process.returncode == 0
-        # who starts one in the background has no process to tell of
+        # a background mount sends no notifications, because its process is not the one that was started
         cryofs("mount", tmp_path / "archive", place, "--log-file", tmp_path / "log", env=environment)
         cryofs("umount", place)
         assert not is_mounted(place)

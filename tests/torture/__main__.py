@@ -1,8 +1,8 @@
-"""`make torture`: kills, full disks, damaged files, readers of an archive that changes, for an hour; all by one seed.
+"""`make torture`: kills, full disks, damaged files, readers of a changing archive, for an hour, reproducible by a seed.
 
     python -m tests.torture [--kills 500] [--damaged 1000] [--minutes 20] [--readers 16] [--seed 0] [--small]
 
-Prints the figures as a table and writes it into docs/reliability.md. Exit code 1 where anything was lost or wrong.
+Prints the figures as a table and writes the table to docs/reliability.md. Exit code 1 if anything was lost or wrong.
 """
 
 import argparse
@@ -18,12 +18,12 @@ from tests.torture.kills import kill_compare, kill_compress, kill_estimation, ki
 from tests.torture.readers import read_while_replaced
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
-# Shares of the kills; compress has the most moments to be killed at.
+# Shares of the kills; compress has the most states in which it can be killed.
 _OF_COMPRESS, _OF_COMPARE, _OF_ESTIMATION = 0.5, 0.15, 0.2
 
 
 def run(kills: int, damaged: int, minutes: float, readers: int, seed: int, folder: Path) -> list[Figures]:
-    """All parts, one after the other; another part is one more line here."""
+    """Run all parts in order; return their figures."""
     of_compress, of_compare, of_estimation = (
         round(share * kills) for share in (_OF_COMPRESS, _OF_COMPARE, _OF_ESTIMATION)
     )
@@ -33,7 +33,7 @@ def run(kills: int, damaged: int, minutes: float, readers: int, seed: int, folde
         ("compare", lambda place: kill_compare(place, of_compare, seed)),
         ("estimate", lambda place: kill_estimation(place, of_estimation, seed)),
         ("mount", lambda place: kill_mount(place, of_mount, seed)),
-        # a movie has a step or two for each frame
+        # a movie has one or two steps per frame
         ("disk", lambda place: fill_disk(place, frames=min(kills, 100))),
         ("damage", lambda place: read_damaged(place, damaged, seed)),
         ("readers", lambda place: read_while_replaced(place, 60 * minutes, readers, seed)),
@@ -48,7 +48,7 @@ def run(kills: int, damaged: int, minutes: float, readers: int, seed: int, folde
 
 
 def read_damaged(folder: Path, count: int, seed: int) -> Figures:
-    """Read damaged files of all kinds in all ways; any promise that is broken counts as a file lost."""
+    """Read damaged files of all kinds in all ways; a violated guarantee counts as a lost file."""
     damage = damage_run(count, seed, folder)
     for problem in damage.problems:
         print(f"torture: {problem}", file=sys.stderr)
@@ -66,13 +66,13 @@ def read_damaged(folder: Path, count: int, seed: int) -> Figures:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture")
     parser.add_argument(
-        "--kills", type=int, default=500, help="of compress, compare, estimate-gain and mounts together"
+        "--kills", type=int, default=500, help="total kills of compress, compare, estimate-gain and mounts"
     )
-    parser.add_argument("--damaged", type=int, default=1000, help="files")
-    parser.add_argument("--minutes", type=float, default=20, help="of reading while files are replaced")
+    parser.add_argument("--damaged", type=int, default=1000, help="number of damaged files")
+    parser.add_argument("--minutes", type=float, default=20, help="duration of reading while files are replaced")
     parser.add_argument("--readers", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true", help="as `make test` runs it; the page is left alone")
+    parser.add_argument("--small", action="store_true", help="run as in `make test`, without changing the page")
     options = parser.parse_args()
     if options.small:
         options.kills, options.damaged, options.minutes, options.readers = 8, 40, 0.1, 8

@@ -1,4 +1,4 @@
-"""A disk that is full at each step of writing in turn."""
+"""Fill the disk at each step of writing in turn."""
 
 import contextlib
 import subprocess
@@ -13,7 +13,7 @@ from tests.torture.kills import contents, half_written, make_session
 
 
 def fill_disk(folder: Path, frames: int) -> Figures:
-    """Compress on a disk that is full from the n-th step on, for each n, then go on with room."""
+    """Compress on a disk that is full from the n-th step on, for each n, then continue with free space."""
     figures = Figures("disk full at every step of compress", unit="steps")
     originals = make_session(folder / "session", movies=1, frames=frames)
     options = CompressOptions(only_do_unfinished=True, jobs=2)
@@ -24,7 +24,7 @@ def fill_disk(folder: Path, frames: int) -> Figures:
         with full_disk(figures.done) as disk, contextlib.suppress(CryofsError, OSError):
             failed = archive(folder / "session", target, options)[0].failed
         full = disk.steps > figures.done
-        # a run that lacked room and says nothing of it has lost something
+        # a run without enough space that reports no failure has lost data
         figures.lost += (full and not failed) + half_written(target, originals)[0]
         summary, _ = archive(folder / "session", target, options)
         bad, whole = half_written(target, originals)

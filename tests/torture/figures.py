@@ -1,4 +1,4 @@
-"""What a part of the torture found, and the table of all parts."""
+"""Figures of a part of the torture test, and the table of all parts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ BEGIN, END = "<!-- torture: begin -->", "<!-- torture: end -->"
 
 @dataclass
 class Figures:
-    """What one part did, and what must all be zero."""
+    """Amount of work of a part, and counts of failures, which must be zero."""
 
     part: str
     done: int = 0
@@ -20,12 +20,12 @@ class Figures:
 
     @property
     def good(self) -> bool:
-        """Whether nothing went wrong."""
+        """True if there were no failures."""
         return not (self.wrong_bytes or self.lost or self.crashes or self.hung)
 
 
 def table(parts: list[Figures]) -> str:
-    """The figures as a Markdown table."""
+    """Return the figures as a Markdown table."""
     lines = [
         "| Part | Done | Wrong bytes | Lost or half-written files | Crashes | Hung requests |",
         "|---|---|---|---|---|---|",
@@ -34,12 +34,12 @@ def table(parts: list[Figures]) -> str:
 
 
 def row(one: Figures) -> str:
-    """What a part found, as a row of the table."""
+    """Return the table row of a part."""
     return f"| {one.part} | {one.done:,} {one.unit} | {one.wrong_bytes} | {one.lost} | {one.crashes} | {one.hung} |"
 
 
 def write_into(page: Path, text: str) -> None:
-    """Put a text between the markers of a page."""
+    """Write a text between the markers of a page."""
     before, _, rest = page.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")

@@ -1,4 +1,4 @@
-"""Kills at random moments: of compress, of compare, of estimate-gain, of a mount under readers."""
+"""Kill compress, compare, estimate-gain, and a mount with readers, at random times."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ from tests.torture.figures import Figures
 
 _SECONDS_TO_END = 60
 _CRYOFS = (sys.executable, "-m", "cryofs")
-# Sessions of a torture are small; this stores them in several processes, as large ones are.
+# Torture sessions are small; this stores them with several processes, like large sessions.
 _IN_PROCESSES = (
     sys.executable,
     "-c",
@@ -33,7 +33,7 @@ _IN_PROCESSES = (
 
 
 def make_session(folder: Path, movies: int, frames: int = 30) -> dict[Path, bytes]:
-    """Movies and a file; return their contents."""
+    """Create movies and a text file; return their contents."""
     for number in range(movies):
         simulated(folder / "Movies" / f"{number}.mrc", frames=frames, seed=number)
     (folder / "notes.txt").write_text("300 kV" * 100_000)
@@ -41,24 +41,24 @@ def make_session(folder: Path, movies: int, frames: int = 30) -> dict[Path, byte
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
-    """Bytes of all files below a folder."""
+    """Return the bytes of all files in a folder and its subfolders."""
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def run_and_kill(command: list[str], seconds: float) -> bool:
-    """Start a command and kill it after a while; whether it ended by itself before, and well."""
+    """Start a command and kill it after some seconds; return True if it succeeded before."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         return process.wait(seconds) == 0
     except subprocess.TimeoutExpired:
-        # and whatever it started
+        # including its child processes
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         return False
 
 
 def run_and_kill_when(command: list[str], reached: Callable[[], bool]) -> bool:
-    """Start a command and kill it as soon as something is reached; whether it ended by itself before, and well."""
+    """Start a command and kill it once a condition is true; return True if it succeeded before."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     while process.poll() is None and not reached():
         pass
@@ -68,27 +68,27 @@ def run_and_kill_when(command: list[str], reached: Callable[[], bool]) -> bool:
 
 
 def usual_seconds(command: list[str]) -> float:
-    """How long a command takes that nobody kills."""
+    """Return the duration of a command that is not killed."""
     started = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
     return time.monotonic() - started
 
 
 def half_written(target: Path, originals: dict[Path, bytes]) -> tuple[int, set[Path]]:
-    """How many files with a final name are not whole, and the names of those that are."""
+    """Return the number of damaged files with a final name, and the names of intact ones."""
     bad: list[Path] = []
     whole: set[Path] = set()
-    # what the archive has besides originals
+    # files of the archive that are not originals
     besides = (OWN_PREFIX, "gain-reference")
 
-    def told(path: Path, error: Exception | None) -> None:
+    def report(path: Path, error: Exception | None) -> None:
         if error:
             bad.append(path)
         elif not path.name.startswith(besides):
             whole.add(path.relative_to(target))
 
     if target.is_dir():
-        verify([target], 2, told, lambda *_: None, lambda _: None)
+        verify([target], 2, report, lambda *_: None, lambda _: None)
         for name, data in contents(target).items():
             if name.name.startswith(besides) or name.suffix == ".tif":
                 continue
@@ -97,7 +97,7 @@ def half_written(target: Path, originals: dict[Path, bytes]) -> tuple[int, set[P
 
 
 def kill_compress(folder: Path, kills: int, seed: int) -> Figures:
-    """Kill compress again and again, half of the runs with processes; archives are finished, checked, begun anew."""
+    """Kill compress repeatedly, half of the runs with processes; archives are completed, checked and started over."""
     figures = Figures("compress killed", unit="kills")
     rng = np.random.default_rng(seed)
     originals = make_session(folder / "session", movies=3)
@@ -106,9 +106,9 @@ def kill_compress(folder: Path, kills: int, seed: int) -> Figures:
     usual = [usual_seconds([*way, str(folder / f"unhurried {number}")]) for number, way in enumerate(ways)]
     whole_before: set[Path] = set()
     for number in range(kills):
-        # without the option, movies that are there are replaced
+        # without the option, existing movies are replaced
         again = ["--only-do-unfinished"] if number % 4 else []
-        # pairs of runs, so that each way meets the option and its lack
+        # pairs of runs, so that each way runs with and without the option
         way = number // 2 % 2
         run_and_kill([*ways[way], str(target), *again], rng.uniform(0.2, 1.0) * usual[way])
         bad, whole = half_written(target, originals)
@@ -131,12 +131,12 @@ def kill_compress(folder: Path, kills: int, seed: int) -> Figures:
 
 
 def has_files_left(folder: Path, count: int) -> bool:
-    """Whether a folder has no more files than this."""
+    """Return True if a folder has at most `count` files."""
     return sum(len(files) for _, _, files in os.walk(folder)) <= count
 
 
 def kill_compare(folder: Path, kills: int, seed: int, files: int = 200) -> Figures:
-    """Kill `compare --remove-source` again and again; what is gone is in the archive, what is left is whole."""
+    """Kill `compare --remove-source` repeatedly; removed files must be in the archive, remaining ones intact."""
     figures = Figures("compare --remove-source killed", unit="kills")
     rng = np.random.default_rng(seed)
     make_session(folder / "session", movies=3)
@@ -155,11 +155,11 @@ def kill_compare(folder: Path, kills: int, seed: int, files: int = 200) -> Figur
         if finished:
             subprocess.run(["rm", "-rf", str(source)], check=True)
             subprocess.run(copy, check=True)
-        # each a few files later than the one before, so that several runs have to do with one source
+        # each run is killed a few files later than the previous one, so that several runs share one source
         wanted = len(contents(source)) - int(rng.integers(1, 40))
         finished = run_and_kill_when([*base, str(source), str(target)], partial(has_files_left, source, wanted))
         left = contents(source)
-        # nothing of the archive changes, so what is gone from the source is still held
+        # the archive is unchanged, so it still contains the files removed from the source
         figures.lost += contents(target) != held
         figures.wrong_bytes += sum(originals[name] != data for name, data in left.items())
         figures.done += 1
@@ -172,7 +172,7 @@ def kill_compare(folder: Path, kills: int, seed: int, files: int = 200) -> Figur
 
 
 def kill_estimation(folder: Path, kills: int, seed: int) -> Figures:
-    """Kill estimate-gain again and again; its state is whole each time, and the gain right in the end."""
+    """Kill estimate-gain repeatedly; its saved state must always be valid, and the final gain correct."""
     figures = Figures("estimate-gain killed", unit="kills")
     rng = np.random.default_rng(seed)
     originals = make_session(folder / "session", movies=2)
@@ -200,7 +200,7 @@ def kill_estimation(folder: Path, kills: int, seed: int) -> Figures:
 
 
 def kill_mount(folder: Path, kills: int, seed: int) -> Figures:
-    """Kill a mount under readers, and clear it and mount again by one command."""
+    """Kill a mount with readers; a single mount command must remove the stale mount and mount again."""
     figures = Figures("mount killed under 4 readers", unit="kills")
     rng = np.random.default_rng(seed)
     originals = make_session(folder / "session", movies=2)

@@ -1,7 +1,7 @@
-"""One reader, in a process of its own: reads files of a mount in its way, and tells what was not right.
+"""A reader process: read files of a mount with one access pattern, and report errors.
 
-Each file has several versions of one size, which replace one another meanwhile. What is read through one open file must
-be of one version.
+Each file has several versions of equal size, which replace each other meanwhile. All reads of an open file must come
+from one version.
 """
 
 import errno
@@ -19,22 +19,22 @@ import numpy as np
 
 T = TypeVar("T")
 
-# Mapping a new version is refused as long as somebody reads the old one.
+# Mapping a new version fails while the old version is open for reading.
 _REFUSALS = (errno.ENODEV,)
-# A file that is overwritten in place is for a moment empty, and no movie then, or not complete; of the old version some
-# bytes may be gone.
+# A file that is overwritten in place is temporarily empty, incomplete or not a movie, and bytes of the old version are
+# lost.
 _OVERWRITTEN = "overwritten.mrc"
 _IN_PLACE = (errno.ESTALE, errno.EIO, errno.ENODEV, errno.ENOENT)
 
 
 @dataclass
 class Reader:
-    """Reads until its time is over.
+    """Reads files for a given time.
 
     Parameters
     ----------
     versions : dict
-        By the name of a file: its versions.
+        Versions of each file, by name.
     """
 
     mount: Path
@@ -44,7 +44,7 @@ class Reader:
     counts: dict[str, int] = field(default_factory=lambda: {"requests": 0, "wrong": 0, "errors": 0, "hung": 0})
 
     def ask(self, request: Callable[..., T], *arguments: Any) -> T:
-        """What a request gives, its time taken."""
+        """Return the result of a request, and count it as hung if it takes too long."""
         started = time.monotonic()
         try:
             return request(*arguments)
@@ -53,7 +53,7 @@ class Reader:
             self.counts["hung"] += time.monotonic() - started > self.patience
 
     def check(self, left: list[bytes], offset: int, wanted: int, data: bytes) -> list[bytes]:
-        """Versions that an open file may still be of, after one more piece of it."""
+        """Return the versions that are still consistent with an open file after another piece."""
         left = [version for version in left if version[offset : offset + len(data)] == data]
         # a read is short only at the end
         if not left or len(data) < len(left[0][offset : offset + wanted]):
@@ -87,13 +87,13 @@ class Reader:
                 left = self.check(left, offset, 20_000, self.ask(view.read, 20_000))
 
     def mixed(self, file: int, name: str) -> None:
-        """Header, a piece, the end, in any order, and all of it now and then."""
+        """Read header, a piece and the end in random order, and sometimes the whole file."""
         (self.sequential if self.rng.random() < 0.2 else self.random)(file, name)
         total = len(self.versions[name][0])
         self.pieces(file, name, [(total - 100, 200), (0, 1024), (total, 10)])
 
     def nothing(self, file: int, name: str) -> None:
-        """Opened and closed."""
+        """Read nothing; only open and close the file."""
 
     def stat(self, name: str) -> None:
         found = self.ask(os.stat, self.mount / name)
@@ -104,14 +104,14 @@ class Reader:
         self.counts["wrong"] += {*found} - {_OVERWRITTEN, _OVERWRITTEN + ".tif"} != {*self.versions} - {_OVERWRITTEN}
 
     def run(self, kind: str, seconds: float) -> None:
-        """Read for a while."""
+        """Read with an access pattern for some seconds."""
         until = time.monotonic() + seconds
         names = sorted(self.versions)
         while time.monotonic() < until:
             name = names[int(self.rng.integers(len(names)))]
             in_place = name == _OVERWRITTEN
             if in_place and kind == "mapped":
-                continue  # an error under a map is a signal
+                continue  # a read error of a memory map is a signal
             try:
                 if kind in ("stat", "listing"):
                     getattr(self, kind)(name)

@@ -1,4 +1,4 @@
-"""Many readers of all kinds, while files of the archive are replaced below them."""
+"""Run many readers of all kinds while files of the archive are replaced."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ _MOVIES = 5
 
 
 def read_while_replaced(folder: Path, seconds: float, count: int, seed: int) -> Figures:
-    """Replace movies and a file all the time, one movie in place, and have readers compare what they get."""
+    """Replace movies and a file continuously, one movie in place, while readers compare the bytes that they read."""
     figures = Figures(f"{count} readers, {seconds / 60:.0f} minutes, files replaced", unit="requests")
     rng = np.random.default_rng(seed)
     names = [f"{number}.mrc" for number in range(_MOVIES)] + ["overwritten.mrc"]
@@ -53,7 +53,7 @@ def read_while_replaced(folder: Path, seconds: float, count: int, seed: int) -> 
             time.sleep(rng.uniform(0, 0.1))
         for reader in readers:
             try:
-                said, complaint = reader.communicate(timeout=2 * _SECONDS)
+                output, complaint = reader.communicate(timeout=2 * _SECONDS)
             except subprocess.TimeoutExpired:
                 figures.hung += 1
                 reader.kill()
@@ -63,7 +63,7 @@ def read_while_replaced(folder: Path, seconds: float, count: int, seed: int) -> 
                 print(complaint, file=sys.stderr)
                 figures.crashes += 1
                 continue
-            counts = json.loads(said)
+            counts = json.loads(output)
             figures.done += counts["requests"]
             figures.wrong_bytes += counts["wrong"]
             figures.lost += counts["errors"]

@@ -1,4 +1,4 @@
-"""A short torture, as `make torture` does it for long."""
+"""A short run of `make torture`."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def test_a_short_torture(tmp_path: Path) -> None:
     assert all(one.good for one in found), table(found)
 
 
-def test_the_table_replaces_the_one_before(tmp_path: Path) -> None:
+def test_the_table_replaces_the_previous_one(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before {BEGIN} old {END} after\n")
     figures = Figures("a part", 1234, "kills", lost=2)

@@ -156,7 +156,8 @@ def test_damage_is_logged_once_for_each_state(tree: DamagedTree, caplog: pytest.
             for _ in range(3):
                 walk(files)
             (line,) = logged(caplog, "truncated.eer")
-            assert line.endswith("it is truncated; copy the file again")
+            assert "truncated.eer: truncated, " in line
+            assert line.endswith("; copy the file again")
             for name in ("junk.eer", "cut.mrc.tif", "broken.tif", "headless.tif"):
                 assert len(logged(caplog, name)) == 1
             assert any("/truncated.eer: " in line for line in files.facts()["damaged"])

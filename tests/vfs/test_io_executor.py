@@ -267,9 +267,9 @@ def test_a_stuck_file_is_one_file_in_all_views(
         files.stop()
 
 
-@pytest.mark.parametrize("is_far", [False, True])
+@pytest.mark.parametrize("is_remote", [False, True])
 def test_a_listing_waits_once_however_many_records_hang(
-    place: Path, monkeypatch: pytest.MonkeyPatch, free: threading.Event, is_far: bool
+    place: Path, monkeypatch: pytest.MonkeyPatch, free: threading.Event, is_remote: bool
 ) -> None:
     stuck = {(place / name).stat().st_ino for name in ("0.mrc.tif", "1.mrc.tif", "2.mrc.tif")}
     (place / "foreign.mrc.tif").write_bytes(b"no movie of ours")
@@ -281,7 +281,7 @@ def test_a_listing_waits_once_however_many_records_hang(
 
     faults.inject(monkeypatch, hang)
     monkeypatch.setattr("cryofs.vfs.indexer.Surveyor._run", lambda _: None)
-    monkeypatch.setattr("cryofs.vfs.file_system._is_far", lambda _: is_far)
+    monkeypatch.setattr("cryofs.vfs.file_system._is_far", lambda _: is_remote)
     files = FileSystem(place, Settings(jobs=1, request_timeout=1.0))
     files.start()
     originals = [f"{number}.mrc" for number in range(4)]

@@ -21,7 +21,7 @@ from cryofs.movies.movie import Movie
 from cryofs.movies.tiff import ForeignMovie
 from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
-from tests.corpus.mutants import with_record
+from tests.corpus.record_mutants import with_record
 from tests.foreign import write_tiff
 from tests.support import archive
 

@@ -14,7 +14,7 @@ from cryofs.errors import DamagedError
 from cryofs.formats.record import read_record
 from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
-from tests.corpus.mutants import with_record
+from tests.corpus.record_mutants import with_record
 from tests.foreign import counts, serialem
 from tests.support import archive, simulated
 from tests.vfs.test_views import write_movie

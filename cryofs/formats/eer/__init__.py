@@ -1,10 +1,10 @@
-"""EER files: where the event stream of each frame lies, how its bits are laid out, what the metadata say.
+"""EER files: location of the event stream of each frame, bit layout of events, metadata.
 
-Two containers: BigTIFF (or classic TIFF) with an image directory a frame, and the older one without TIFF, in which each
-frame is followed by its size and a footer. Nothing here decodes events; `cryofs.kernels.eer_events` does.
+There are two containers: BigTIFF (or classic TIFF) with one image directory per frame, and an older container without
+TIFF, in which each frame is followed by its size and a footer. `cryofs.kernels.eer_events` decodes the events.
 
 Format rules: the EER specification and readers of Thermo Fisher Scientific (github.com/fei-company/EerReaderLib), and
-RELION where readers differ (a run of all ones in 8-bit files is followed by sub-pixel bits that mean nothing).
+RELION where readers differ (a run of all ones in 8-bit files is followed by meaningless sub-pixel bits).
 """
 
 from cryofs.formats.eer.index import EerIndex, EventCode

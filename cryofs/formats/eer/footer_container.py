@@ -1,6 +1,6 @@
-"""The older container of EER files, without TIFF: each frame is followed by its size and a footer.
+"""The older EER container without TIFF: each frame is followed by its size and a footer.
 
-It is read from its end. Frames are of 4096 x 4096 pixels, events of 7 + 2 + 2 bits.
+The file is read from its end. Frames have 4096 x 4096 pixels, events have 7 + 2 + 2 bits.
 """
 
 import struct
@@ -19,27 +19,27 @@ _WORD_BYTES = 8
 
 
 def footer_index(source: ByteSource) -> EerIndex:
-    """Index of the frames."""
+    """Index the frames of a file."""
     offsets: list[int] = []
     byte_counts: list[int] = []
     intact: list[bool] = []
     end = source.size
     while end > 0:
         if len(offsets) >= MAX_IMAGES:
-            raise BrokenError(f"it claims more than {MAX_IMAGES} frames, which is absurd")
+            raise BrokenError(f"more than {MAX_IMAGES} frames")
         start = end - _FOOTER_BYTES - _WORD_BYTES
         tail = source.read(_FOOTER_BYTES + _WORD_BYTES, start) if start >= 0 else b""
         if tail[_WORD_BYTES:] not in (_FOOTER_OK, _FOOTER_ERROR):
-            raise BrokenError("no EER file: neither TIFF, nor frames with footers up to its end")
+            raise BrokenError("not an EER file (neither TIFF, nor frames with footers)")
         count = _WORD_BYTES * struct.unpack_from("<q", tail)[0]
         if not 0 <= count <= start:
-            raise BrokenError(f"the size of a frame before byte {end} is absurd")
+            raise BrokenError(f"invalid size of the frame that ends at byte {start} ({count} bytes)")
         end = start - count
         offsets.append(end)
         byte_counts.append(count)
         intact.append(tail[_WORD_BYTES:] == _FOOTER_OK)
     if not offsets:
-        raise BrokenError("an empty file")
+        raise BrokenError("empty file")
     places, counts = np.array(offsets[::-1], np.int64), np.array(byte_counts[::-1], np.int64)
     bounds = np.arange(len(offsets) + 1, dtype=np.int64)
     return EerIndex(_SIDE, _SIDE, CODE_7BIT, places, counts, bounds, np.array(intact[::-1], bool), {})

@@ -1,22 +1,22 @@
-"""What is known of an EER file before any event is decoded."""
+"""Index of an EER file, available before events are decoded."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Detectors have 4096 pixels a side; far larger claims come from damaged files.
+# Detectors have 4096 pixels per side; a much larger size means a damaged file.
 MAX_SIDE = 8192
 
 
 @dataclass(frozen=True)
 class EventCode:
-    """Layout of an event: run length, then sub-pixel x, then sub-pixel y, least significant bit first.
+    """Bit layout of an event: run length, sub-pixel x, sub-pixel y, least significant bit first.
 
     Attributes
     ----------
     long_bits : int
-        Bits that a run length of all ones takes, which advances and places no event.
+        Bits of a run length of all ones, which advances without placing an event.
     """
 
     run_bits: int
@@ -26,7 +26,7 @@ class EventCode:
 
     @property
     def bits(self) -> int:
-        """Bits of an event."""
+        """Bits per event."""
         return self.run_bits + self.x_bits + self.y_bits
 
 
@@ -36,23 +36,23 @@ CODE_7BIT = EventCode(7, 2, 2, 7)
 
 @dataclass(frozen=True)
 class EerIndex:
-    """Where the frames of an EER file lie.
+    """Location of the frames of an EER file.
 
     Attributes
     ----------
     ny, nx : int
-        Pixels of the detector.
+        Rows and columns of the detector.
     code : EventCode
-        How an event is laid out.
+        Bit layout of an event.
     offsets, byte_counts : ndarray of int64
-        Strips of all frames, in order.
+        Location of the strips of all frames, in order.
     first_strips : ndarray of int64, shape (frames + 1,)
         Number of the first strip of each frame; the strips of a frame are one stream.
     intact : ndarray of bool, shape (frames,)
-        False where a frame cannot be whole: strips beyond the end of the file, too few or too many bytes for an image
-        of this size, or marked as bad by the camera.
+        False for a damaged frame: strips beyond the end of the file, an invalid number of bytes for an image of this
+        size, or marked as bad by the camera.
     metadata : dict
-        What the acquisition program noted, by name; values as they are written.
+        Metadata of the acquisition program, by name; values as text.
     """
 
     ny: int
@@ -66,16 +66,16 @@ class EerIndex:
 
     @property
     def frames(self) -> int:
-        """Frames as the camera took them."""
+        """Number of camera frames."""
         return len(self.intact)
 
     @property
     def frame_bytes(self) -> NDArray[np.int64]:
-        """Bytes of the stream of each frame."""
+        """Size of the event stream of each frame in bytes."""
         ends_of_strips = np.concatenate([[0], np.cumsum(self.byte_counts)])
         return np.diff(ends_of_strips[self.first_strips])
 
     @property
     def geometry(self) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
-        """Rows and columns, and the bits of an event's parts, as the rendering takes them."""
+        """Rows and columns, and the bits of the parts of an event, as parameters of `eer_events.sum_events`."""
         return (self.ny, self.nx), (self.code.run_bits, self.code.x_bits, self.code.y_bits, self.code.long_bits)

@@ -1,4 +1,4 @@
-"""Reading EER files: the index of their frames, and the event streams of some of them."""
+"""Read EER files: the index of all frames, and the event streams of selected frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,20 +13,20 @@ from cryofs.formats.eer.index import MAX_SIDE, EerIndex
 from cryofs.formats.tiff_directories import MAGICS, BrokenError
 from cryofs.storage.byte_source import ByteSource
 
-# More than any writer pads a frame with.
+# More padding than any writer adds to a frame.
 _PADDING_BYTES = 4096
 
 
 @dataclass(frozen=True)
 class EventStreams:
-    """Event streams of some frames.
+    """Event streams of selected frames.
 
     Attributes
     ----------
     words : ndarray of uint64
-        The streams, least significant bit first, and two words behind them.
+        The streams, least significant bit first, followed by two more words.
     starts, ends : ndarray of int64
-        First bit of each stream, and the first one behind it.
+        First bit of each stream, and the first bit after it.
     """
 
     words: NDArray[np.uint64]
@@ -40,7 +40,7 @@ def read_index(source: ByteSource) -> EerIndex:
     Raises
     ------
     FormatError
-        No EER file, or its directories are damaged. Damaged frames raise nothing.
+        If the file is not an EER file, or its directories are damaged. Damaged frames are not an error.
     """
     head = source.read(len(MAGICS[0]), 0)
     try:
@@ -52,12 +52,12 @@ def read_index(source: ByteSource) -> EerIndex:
 
 
 def read_streams(source: ByteSource, index: EerIndex, frames: Sequence[int]) -> EventStreams:
-    """Read the event streams of some frames, which must be intact.
+    """Read the event streams of selected frames, which must be intact.
 
     Raises
     ------
     ChangedError
-        The file became shorter since it was indexed.
+        If the file was truncated after it was indexed.
     """
     sizes = index.frame_bytes[np.array(frames, np.int64)]
     starts = np.concatenate([[0], np.cumsum((sizes + 7) // 8)])
@@ -70,7 +70,7 @@ def read_streams(source: ByteSource, index: EerIndex, frames: Sequence[int]) -> 
             count = int(index.byte_counts[strip])
             if source.read_into(target[place : place + count], int(index.offsets[strip])) < count:
                 raise ChangedError(
-                    f"{source.name}, frame {frame}: the file was cut short while it was open; open it again"
+                    f"{source.name}, frame {frame}: the file was truncated while it was open; open it again"
                 )
             place += count
     bits = 64 * starts[:-1].astype(np.int64)
@@ -78,16 +78,16 @@ def read_streams(source: ByteSource, index: EerIndex, frames: Sequence[int]) -> 
 
 
 def _checked(index: EerIndex) -> EerIndex:
-    """Index whose claims the file can bear out, so that nothing large is allocated for a damaged one."""
+    """Return the index with impossible frames marked as damaged; raise BrokenError before any large allocation."""
     code, total = index.code, index.ny * index.nx
     if not (0 < index.nx <= MAX_SIDE and 0 < index.ny <= MAX_SIDE):
-        raise BrokenError(f"frames of {index.ny} x {index.nx} are absurd")
+        raise BrokenError(f"invalid frame size (at most {MAX_SIDE} x {MAX_SIDE}, got {index.ny} x {index.nx})")
     if not (1 <= code.run_bits <= 16 and 0 <= code.x_bits <= 8 and 0 <= code.y_bits <= 8):
-        raise BrokenError(f"events of {code.run_bits} + {code.x_bits} + {code.y_bits} bits are not supported")
+        raise BrokenError(f"unsupported event layout ({code.run_bits} + {code.x_bits} + {code.y_bits} bits)")
     bits = 8 * index.frame_bytes
     fewest = total // ((1 << code.run_bits) - 1) * min(code.long_bits, code.bits)
     most = (total + 1) * max(code.long_bits, code.bits) + 8 * _PADDING_BYTES
     intact = index.intact & (fewest <= bits) & (bits <= most)
     if not intact.any():
-        raise BrokenError(f"none of its {index.frames} frames can be an image of {index.ny} x {index.nx}")
+        raise BrokenError(f"no intact frames (expected images of {index.ny} x {index.nx} in {index.frames} frames)")
     return replace(index, intact=intact)

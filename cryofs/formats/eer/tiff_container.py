@@ -1,6 +1,6 @@
-"""The TIFF container of EER files: an image directory a frame, each with the place of the next one.
+"""The TIFF container of EER files, with one image directory per frame.
 
-Compressions 65000, 65001 and 65002 hold electron events; images of any other, such as a summed one, are passed over.
+Compressions 65000, 65001 and 65002 are electron events; other images, such as a summed image, are skipped.
 """
 
 from xml.etree.ElementTree import ParseError
@@ -32,7 +32,7 @@ class TiffContainer:
         self._directories = TiffDirectories(source, head)
 
     def index(self) -> EerIndex:
-        """Index of the frames; images of other compressions are passed over."""
+        """Index the frames; images of other compressions are skipped."""
         geometry: tuple[int, int, EventCode] | None = None
         offsets: list[NDArray[np.uint64]] = []
         byte_counts: list[NDArray[np.uint64]] = []
@@ -48,27 +48,27 @@ class TiffContainer:
                 continue
             found = (self._directories.one(directory, _HEIGHT), self._directories.one(directory, _WIDTH), code)
             if geometry is not None and found != geometry:
-                raise BrokenError(f"image {number} differs from those before in size or coding")
+                raise BrokenError(f"image {number} differs from the images before it in size or event layout")
             geometry = found
             places, counts = (self._directories.integers(directory, tag) for tag in (_OFFSETS, _BYTE_COUNTS))
             if len(places) != len(counts):
-                raise BrokenError(f"image {number} has {len(places)} strips of {len(counts)} sizes")
+                raise BrokenError(f"invalid strips of image {number} ({len(places)} offsets, {len(counts)} sizes)")
             offsets.append(places)
             byte_counts.append(counts)
             first_strips.append(first_strips[-1] + len(places))
             check_strip_count(first_strips[-1], number + 1, self._size)
         if geometry is None:
-            raise BrokenError("a TIFF file without images of electron events, so no EER")
+            raise BrokenError("not an EER file (a TIFF file without electron events)")
         places, counts = np.concatenate(offsets), np.concatenate(byte_counts)
         return _make_index(geometry, places, counts, first_strips, metadata, self._size)
 
     def _code(self, directory: Directory) -> EventCode | None:
-        """How events are laid out in an image, None where it holds none."""
+        """Return the bit layout of events in an image, or None if the image has no events."""
         compression = self._directories.one(directory, _COMPRESSION) if _COMPRESSION in directory.entries else 1
         if compression != _CODE_IN_TAGS:
             return _CODES.get(compression)
         run_bits, x_bits = self._directories.one(directory, _RUN_BITS), self._directories.one(directory, _X_BITS)
-        # files of the first cameras lack the tag
+        # files of early cameras lack the tag
         y_bits = self._directories.one(directory, _Y_BITS) if _Y_BITS in directory.entries else x_bits
         return EventCode(run_bits, x_bits, y_bits, run_bits)
 
@@ -86,15 +86,15 @@ def _make_index(
     bounds = np.array(first_strips, np.int64)
     outside_before = np.concatenate([[0], np.cumsum(~inside)])
     intact = outside_before[bounds[1:]] == outside_before[bounds[:-1]]
-    # claims of strips outside the file may exceed what an int64 holds; they are never read
+    # offsets of strips outside the file may exceed int64; these strips are never read
     places, counts = (np.where(inside, values, 0).astype(np.int64) for values in (offsets, byte_counts))
     if counts.sum(dtype=np.float64) > size:
-        raise BrokenError("its strips take more bytes than it has")
+        raise BrokenError("its strips are larger than the file")
     return EerIndex(ny, nx, code, places, counts, bounds, intact, metadata)
 
 
 def _items(xml: bytes) -> dict[str, str]:
-    """Items of metadata; empty where they are not readable, because pixels do not depend on them."""
+    """Return the metadata items of an XML text, empty if it is invalid, because pixels do not depend on them."""
     try:
         root = defusedxml.ElementTree.fromstring(xml.strip(b"\0 \r\n"), forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError):

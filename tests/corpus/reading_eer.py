@@ -1,0 +1,124 @@
+"""Read damaged EER files and their gain references, and compare them with a plain decoder."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cryofs.vfs.file_system import FileSystem
+from tests import plain_eer
+from tests.corpus.finding import Finding, mounted, one_command, others_are_intact, read_whole, small_settings
+from tests.corpus.mutants import Mutant
+from tests.corpus.specimens import EER_GROUPING, EER_SHAPE, EER_WIDTHS
+from tests.corpus.walker import Directory, NoTiffError, directories
+
+# number of frames that are read of longer movies
+_MOST_FRAMES = 12
+
+
+_EER_COMPRESSIONS = (65000, 65001, 65002)
+
+
+@dataclass(frozen=True)
+class _Fractions:
+    """Result of a plain EER decoder: images (None for a fraction without intact frames), and damaged frames."""
+
+    images: list[bytes | None]
+    damaged: list[list[int]]
+
+
+def _plain_fractions(data: bytes) -> _Fractions | None:
+    """Return the fractions of an EER file, or None if it is not an EER file."""
+    total = EER_SHAPE[0] * EER_SHAPE[1]
+    try:
+        found = [one for one in directories(data) if _value(one, 259) in _EER_COMPRESSIONS]
+        strips = [directory.strips for directory in found]
+    except (NoTiffError, KeyError, ValueError):
+        return None
+    frames = []
+    for directory, places in zip(found, strips, strict=True):
+        facts = [_value(directory, tag) for tag in (257, 256, 259)]
+        if facts != [*EER_SHAPE, EER_WIDTHS.compression]:
+            return None
+        inside = all(offset + size <= len(data) for offset, size in places)
+        stream = b"".join(data[offset : offset + size] for offset, size in places)
+        frames.append(plain_eer.decode(stream, total, EER_WIDTHS) if inside else None)
+    images: list[bytes | None] = []
+    damaged = []
+    grouping = min(EER_GROUPING, len(frames))
+    for first in range(0, len(frames) - grouping + 1, grouping) if frames else ():
+        group = frames[first : first + grouping]
+        parts = [plain_eer.image(events, EER_SHAPE, 1, EER_WIDTHS) for events in group if events is not None]
+        images.append(np.sum(parts, axis=0, dtype=np.int64).astype("<i2").tobytes() if parts else None)
+        damaged.append([first + index for index, events in enumerate(group) if events is None])
+    return _Fractions(images, damaged)
+
+
+def _value(directory: Directory, tag: int) -> int | None:
+    entry = directory.entries.get(tag)
+    return entry.values[0] if entry is not None and entry.values else None
+
+
+def _read_fractions(files: FileSystem, mutant: Mutant, expected: _Fractions | None, finding: Finding) -> None:
+    specimen = mutant.specimen
+    size = files.attributes("/movie.mrc").size
+    count = (size - specimen.header_bytes) // specimen.frame_bytes
+    handle = files.open("/movie.mrc")
+    # if all frames have another size in their tags, the file is valid with that size
+    if specimen.kind == "eer" and "everywhere" not in mutant.label:
+        finding.expect(expected is not None and count == len(expected.images), f"{count} fractions")
+    finding.expect(len(files.read(handle, 1024, 0)) == 1024, "a short header")
+    images = expected.images if expected is not None else []
+    for index in range(min(count, _MOST_FRAMES)):
+        start = specimen.header_bytes + index * specimen.frame_bytes
+        with finding.reporting(f"fraction {index}", r"movie\.eer"):
+            found = bytes(files.read(handle, specimen.frame_bytes, start))
+            if index < len(images):
+                # no bytes are correct for a fraction without an intact frame
+                finding.expect_bytes(found, images[index] or b"", f"fraction {index}")
+    files.release(handle)
+    reported = (files.file_facts("/movie.mrc") or {})["damaged_frames"]
+    if expected is not None:
+        left_out = {frame for frames in expected.damaged for frame in frames}
+        finding.expect(left_out <= set(reported), f"excluded {left_out}, but reported {reported}")
+
+
+def read_eer(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
+    specimen, data = mutant.specimen, mutant.data
+    assert data is not None
+    expected = _plain_fractions(data) if specimen.kind == "eer" else None
+    with mounted(folder, small_settings()) as files:
+        finding.expect_bytes(read_whole(files, "/movie.eer"), data, "/movie.eer")
+        if "movie.mrc" in {name for name, _ in files.names("/")}:
+            with finding.reporting("fractions", r"movie\.eer"):
+                _read_fractions(files, mutant, expected, finding)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                files.attributes("/movie.mrc")
+                finding.expect(False, "fractions that are not listed are found")
+            named = any("movie.eer: " in line for line in files.facts()["damaged"])
+            finding.expect(named, "the mount has no fractions and reports no reason")
+        others_are_intact(files, specimen, finding, {"/movie.eer", "/movie.mrc"})
+    one_command(finding, ["info", folder / "movie.eer", "--json", "--jobs", 1], r"movie\.eer")
+    arguments = ["compress", folder / "movie.eer", "-o", out, "--jobs", 1, "--eer", "tiff"]
+    done, _ = one_command(finding, [*arguments, "--eer-grouping", EER_GROUPING], r"movie\.eer")
+    if done and expected is not None:
+        finding.expect(None not in expected.images, "stored a fraction without an intact frame")
+        one_command(finding, ["extract", out / "movie.mrc.tif", "-o", out / "back", "--jobs", 1])
+        finding.expect_bytes(
+            (out / "back" / "movie.mrc").read_bytes()[1024:], b"".join(filter(None, expected.images)), "stored"
+        )
+
+
+def read_eer_gain(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
+    """Check that damage of a gain reference without checksum is reported if detectable, and nothing is padded."""
+    specimen = mutant.specimen
+    with finding.reporting("fractions", "detector.gain"):
+        settings = small_settings(eer_gain=str(folder / specimen.file), eer_apply_gain=True)
+        with mounted(folder, settings) as files:
+            shown = specimen.shown[specimen.victim]
+            found = read_whole(files, "/movie.mrc")
+            finding.expect(len(found) == len(shown), "another size")
+            if mutant.data is not None and "cut at" in mutant.label:
+                finding.expect_bytes(found, shown, "with a gain reference that is cut")
