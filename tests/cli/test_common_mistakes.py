@@ -164,7 +164,7 @@ MISTAKES = {
     "a list of something else": Mistake(
         "compress images.star -o new", ("images.star: contains no movie names", "_rlnMicrographMovieName")
     ),
-    "an invalid list": Mistake("compress text.star -o new", ("text.star: no valid STAR file", ".lst")),
+    "an invalid list": Mistake("compress text.star -o new", ("text.star: not a valid STAR file", ".lst")),
     "a missing gain": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "give another")),
     "a gain of zeros": Mistake(
         "compress session -o new --gain zeros.gain.mrc",
@@ -178,7 +178,8 @@ MISTAKES = {
         "compress session -o new --gain session/0.mrc", ("session/0.mrc: no gain reference", "single frame of mode 2")
     ),
     "a gain that is not an MRC file": Mistake(
-        "compress session -o new --gain notes.txt", ("notes.txt: 6 bytes", "give an intact one")
+        "compress session -o new --gain notes.txt",
+        ("notes.txt: file too short for an MRC header (6 bytes)", "give an intact one"),
     ),
     "a missing EER gain": Mistake(
         "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain no.gain", ("no.gain: ", "give another")
@@ -214,7 +215,9 @@ MISTAKES = {
     "a report of a missing archive": Mistake("report nowhere -o x.html", ("nowhere: No such file", "check the path")),
     "settings of a file": Mistake("config notes.txt", ("notes.txt: Not a directory", "pass a folder")),
     "a movie as archive": Mistake("mount session/0.mrc mnt", ("0.mrc: Not a directory", "pass a folder")),
-    "a missing mountpoint": Mistake("mount archive nowhere", ("nowhere: no such folder", "create it first")),
+    "a missing mountpoint": Mistake(
+        "mount archive nowhere", ("nowhere: mountpoint does not exist", "create the folder first")
+    ),
     "a file as mountpoint": Mistake("mount archive notes.txt", ("notes.txt: not a folder", "as mountpoint")),
     "a mountpoint in the archive": Mistake(
         "mount archive archive/mnt",
@@ -222,7 +225,9 @@ MISTAKES = {
         Path("archive/mnt").mkdir,
     ),
     "an archive in the mountpoint": Mistake("mount archive .", (": contains the archive", "mount elsewhere")),
-    "archive and mountpoint swapped": Mistake("mount mnt archive", ("mnt: empty", "cryofs mount ", "/archive ")),
+    "archive and mountpoint swapped": Mistake(
+        "mount mnt archive", ("mnt: archive is empty", "cryofs mount ", "/archive ")
+    ),
     "an invalid size": Mistake(
         "mount archive mnt --cache-size 4GX", ("cache_size", "invalid size '4GX'", "4GiB"), code=2
     ),
