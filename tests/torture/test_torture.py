@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.__main__ import run
+from tests.torture.__main__ import parts, run
 from tests.torture.figures import BEGIN, END, Figures, table, write_into
+
+PARTS = parts(kills=8, damaged=10, minutes=0.05, readers=8, seed=1)
 
 
 @pytest.mark.mounted
@@ -15,10 +17,11 @@ from tests.torture.figures import BEGIN, END, Figures, table, write_into
     shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
     reason="needs fuse3 and /dev/fuse",
 )
-def test_a_short_torture(tmp_path: Path) -> None:
-    found = run(kills=8, damaged=10, minutes=0.05, readers=8, seed=1, folder=tmp_path)
-    assert all(one.done for one in found)
-    assert all(one.good for one in found), table(found)
+@pytest.mark.parametrize("name", PARTS)
+def test_a_short_torture(tmp_path: Path, name: str) -> None:
+    (found,) = run({name: PARTS[name]}, tmp_path)
+    assert found.done
+    assert found.good, table([found])
 
 
 def test_the_table_replaces_the_previous_one(tmp_path: Path) -> None:
