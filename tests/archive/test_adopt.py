@@ -262,7 +262,7 @@ def test_a_file_that_a_program_still_writes_gets_no_checksum(folder: Path) -> No
     with (folder / "notes.txt").open("a"):
         done, errors = adopted(folder)
     assert (done.files, done.failed) == (2, 1)
-    assert "has it open for writing" in str(errors[0])
+    assert "open for writing in another program" in str(errors[0])
     assert recorded(folder / "notes.txt") is None
 
 
