@@ -47,6 +47,13 @@ def _predicted(encode: Callable[[NDArray[Any]], bytes]) -> Callable[[NDArray[Any
 NOTHING = Encoding("none", Uncompressed(), uncompressed.encode)
 LZW = Encoding("lzw", Lzw(), lzw.encode_any)
 DEFLATE = Encoding("deflate", Deflate(), deflate.encode_deflate)
+
+
+def encode_libdeflate(strip: NDArray[Any], level: int) -> bytes:
+    """Encode a strip by libdeflate, as other programs do."""
+    return bytes(imagecodecs.deflate_encode(strip.tobytes(), level=level))
+
+
 HUFFMAN = Encoding("huffman", Deflate(), partial(deflate.encode_deflate, strategy="huffman"))
 RLE = Encoding("rle", Deflate(), partial(deflate.encode_deflate, strategy="rle"))
 ONE_CODE = Encoding("one code", Deflate(), encode_one_code)
@@ -57,10 +64,7 @@ ENCODINGS = (
     LZW,
     SPARSE_LZW,
     ONE_CODE,
-    *(
-        Encoding(f"libdeflate {level}", Deflate(), partial(deflate.encode_libdeflate, level=level))
-        for level in (1, 3, 6, 12)
-    ),
+    *(Encoding(f"libdeflate {level}", Deflate(), partial(encode_libdeflate, level=level)) for level in (1, 3, 6, 12)),
     *(
         Encoding(
             f"{strategy} {level}",

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-import imagecodecs
 import numpy as np
 from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
@@ -53,7 +52,6 @@ class Deflate(Codec):
             Encoder("huffman", plain, huffman, "wide", cost=1),
             Encoder("huffman", plain, huffman, "float", cost=1),
             Encoder("rle", plain, rle, "any", cost=2),
-            Encoder("deflate-1", plain, partial(encode_libdeflate, level=1), "any", cost=4),
             Encoder("deflate-3", plain, third, "any", cost=5),
             Encoder("float-deflate-3", of_floats, partial(encode_float_deflate, level=3), "float", cost=6),
             Encoder("deflate-6", plain, sixth, "bytes", cost=7),
@@ -102,11 +100,6 @@ def encode_deflate(strip: NDArray[Any], strategy: Strategy = "default", level: i
     )
     head: bytes = deflate.compress(strip.reshape(-1).view(np.uint8).data)
     return head + bytes(deflate.flush())
-
-
-def encode_libdeflate(strip: NDArray[Any], level: int) -> bytes:
-    """Encode a strip by libdeflate."""
-    return bytes(imagecodecs.deflate_encode(strip.tobytes(), level=level))
 
 
 def encode_float_deflate(strip: NDArray[Any], level: int) -> bytes:
