@@ -162,9 +162,7 @@ def _fields(main: bytes, byte_order: ByteOrder, name: str, max_extended: int) ->
     if mode not in MODE_DTYPES:
         known = ", ".join(map(str, MODE_DTYPES))
         kind = UnsupportedError if mode in _OTHER_MODES else FormatError
-        raise kind(
-            f"{name}: unsupported MRC mode (expected one of {known}, got {mode}); keep this file outside the archive"
-        )
+        raise kind(f"{name}: unsupported MRC mode {mode} (expected one of {known}); keep this file outside the archive")
     if not 0 <= nsymbt <= max_extended:
         raise FormatError(
             f"{name}: invalid size of the extended header (expected 0 to {max_extended} bytes, got {nsymbt}); "
