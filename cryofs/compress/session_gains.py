@@ -16,7 +16,7 @@ from cryofs.gain.references import References, estimate_from
 from cryofs.gain.samples import take_samples
 from cryofs.kernels.from_counts import GainReference
 from cryofs.movies.eer import EerMovie
-from cryofs.movies.eer_gain import EerGainMovie
+from cryofs.movies.eer_gain_reference import EerGainMovie
 from cryofs.movies.eer_rendering import gain_header
 from cryofs.movies.mrc import MrcMovie
 

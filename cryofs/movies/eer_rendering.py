@@ -1,6 +1,7 @@
 """How EER frames become fractions: what the user wants, what the file says of itself, and the headers that follow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 
 from cryofs.errors import FormatError
@@ -110,6 +111,17 @@ class EerFacts:
         step = self.grouping(rendering, name)
         starts = range(0, step * self.fraction_count(rendering, name), step)
         return [range(first, min(first + step, self.frames)) for first in starts]
+
+
+@lru_cache(maxsize=64)
+def fingerprint(rendering: Rendering) -> str:
+    """Return what tells the bytes of a rendering from those of others, the same for every mount.
+
+    Defaults are left out, so that a later option changes nothing for those who do not use it. So is the path of the
+    gain reference; whether it is applied counts.
+    """
+    chosen = ((field, getattr(rendering, field.name)) for field in fields(rendering) if field.name != "gain")
+    return " ".join(f"{field.name}={value!r}" for field, value in chosen if value != field.default)
 
 
 def facts_of(index: EerIndex) -> EerFacts:

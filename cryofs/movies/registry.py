@@ -1,40 +1,76 @@
-"""Opening a movie of any kind by its path."""
+"""The kinds of movies, in the order in which they win, and questions about files that every kind may answer.
+
+A kind is added by its provider in `PROVIDERS`. Providers are found by the suffix of a file's name, so the cost of a
+listing does not depend on their number.
+"""
 
 from concurrent.futures import Executor
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from cryofs.errors import FormatError
-from cryofs.formats.archive_names import (
-    EER_SUFFIX,
-    MOVIE_SUFFIXES,
-    TIFF_SUFFIXES,
-    is_dot_name,
-    is_eer_name,
-    is_movie_name,
-    is_tiff_name,
-)
-from cryofs.formats.record import is_archived
-from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.eer import EerMovie
+from cryofs.formats.archive_names import is_dot_name
+from cryofs.movies.archived import ARCHIVED
+from cryofs.movies.archived_counts import COUNTS
+from cryofs.movies.eer import EER
 from cryofs.movies.eer_gain import EerGains
-from cryofs.movies.eer_rendering import Rendering
+from cryofs.movies.eer_gain_reference import EER_GAIN
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
-from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.tiff import ForeignMovie
+from cryofs.movies.mrc import MRC
+from cryofs.movies.provider import FolderProvider, InfoOptions, OpenContext, Provider, Summary
+from cryofs.movies.tiff import TIFF
 from cryofs.storage.byte_source import LocalFile
+
+AnyProvider = Provider[Any, Any]
+
+PROVIDERS: tuple[AnyProvider, ...] = (COUNTS, ARCHIVED, EER, TIFF, MRC)
+FOLDER_PROVIDERS: tuple[FolderProvider, ...] = (EER_GAIN,)
+
+
+def providers_of(name: str) -> tuple[AnyProvider, ...]:
+    """Return the kinds that a stored file of this name may be, in the order in which they win."""
+    if name.startswith("."):
+        return ()
+    table = _by_suffix(PROVIDERS)
+    last = name.rfind(".")
+    longest = name[name.rfind(".", 0, max(last, 0)) :] if last > 0 else ""
+    return table.get(longest) or table.get(name[last:], ()) if last > 0 else ()
 
 
 def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> Movie:
-    """Open a movie: archived, a TIFF of another program, EER (as fractions, rendered by default settings) or MRC.
+    """Open a movie of any kind; EER as fractions, rendered by default settings.
 
     Raises
     ------
     FormatError
-        None of them, or a file whose name begins with a dot.
+        Not a movie, or a file whose name begins with a dot.
     DamagedError
         An archived movie whose record is damaged.
     """
+    return _open(path, gains, pool)[1]
+
+
+def describe(path: Path, options: InfoOptions) -> dict[str, Any]:
+    """Return what `cryofs info` prints of a movie; errors as those of `open_movie`."""
+    provider, movie = _open(path)
+    with movie:
+        return provider.describe(movie, path, options)
+
+
+def summarize(path: Path) -> Summary | None:
+    """Return what the report of an archive states of a file, or None if it is not a movie that reports list.
+
+    Raises
+    ------
+    DamagedError, FormatError
+        It is a damaged movie.
+    """
+    return next((found for provider in providers_of(path.name) if (found := provider.summarize(path))), None)
+
+
+def _open(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> tuple[AnyProvider, Movie]:
     path = path.absolute()
     if path.is_dir():
         raise FormatError(f"{path}: a folder; name a movie in it")
@@ -42,22 +78,31 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
         raise FormatError(f"{path}: no such file; check the path")
     if is_dot_name(path.name):
         raise FormatError(f"{path}: not a movie (its name begins with a dot); rename a movie to open it")
-    if is_eer_name(path.name):
-        return EerMovie(path, Rendering(), EerGains())
-    if not is_tiff_name(path.name):
-        try:
-            return MrcMovie(path)
-        except FormatError as error:
-            if is_movie_name(path.name):
-                raise
-            known = ", ".join((*MOVIE_SUFFIXES, *TIFF_SUFFIXES, EER_SUFFIX))
-            raise FormatError(f"{path}: no MRC movie, and its name is not one of another kind ({known})") from error
+    possible = [provider for provider in providers_of(path.name) if provider.option is None]
     source = LocalFile.open(path)
     try:
-        archived = is_archived(source)
+        # MRC files may have any name
+        provider = next((one for one in possible if one.claims(source)), MRC)
+        return provider, provider.open(path, source, OpenContext(gains or GainLibrary(), EerGains(), pool))
+    except FormatError as error:
+        source.close()
+        if possible:
+            raise
+        raise FormatError(
+            f"{path}: not an MRC file, and its suffix is not a supported movie type ({_suffixes()})"
+        ) from error
     except BaseException:
         source.close()
         raise
-    if archived:
-        return ArchivedMovie(path, gains or GainLibrary(), pool, source)
-    return ForeignMovie(path, source=source)
+
+
+def _suffixes() -> str:
+    """Return the suffixes of movies, without those that end in another one."""
+    every = [suffix for provider in reversed(PROVIDERS) for suffix in provider.suffixes]
+    return ", ".join(dict.fromkeys(one for one in every if one.rfind(".") == 0))
+
+
+@lru_cache(maxsize=4)
+def _by_suffix(providers: tuple[AnyProvider, ...]) -> dict[str, tuple[AnyProvider, ...]]:
+    suffixes = {suffix for provider in providers for suffix in provider.suffixes}
+    return {suffix: tuple(one for one in providers if suffix.endswith(one.suffixes)) for suffix in suffixes}

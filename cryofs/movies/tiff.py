@@ -4,6 +4,8 @@ Programs disagree on whether 8-bit values of MRC are signed, so unsigned 8-bit p
 """
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,16 @@ from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, DamagedError
 from cryofs.formats import mrc, tiff_movie
+from cryofs.formats.archive_names import TIFF_SUFFIXES, foreign_name, foreign_names
 from cryofs.formats.mrc import Layout, MrcHeader
-from cryofs.formats.tiff_movie import TiffFacts, TiffIndex
+from cryofs.formats.record import is_archived, read_record
+from cryofs.formats.record_check import layout_of
+from cryofs.formats.tiff_movie import NoMovieError, TiffFacts, TiffIndex
+from cryofs.movies.archived import ARCHIVED, ArchivedMetadata, ArchivedMovie, counts_bytes, summary_of
+from cryofs.movies.archived_counts import COUNTS, CountsMovie
 from cryofs.movies.frame_decoder import EncodedPixels, FrameName
 from cryofs.movies.movie import Movie, convert_pixels
+from cryofs.movies.provider import Appearance, InfoOptions, OpenContext, Provider, ShowOptions, Summary, mrc_description
 from cryofs.storage.byte_source import LocalFile
 from cryofs.system.resources import usable_cores
 from cryofs.version import VERSION
@@ -131,3 +139,104 @@ class ForeignMovie(Movie):
         """Raise ChangedError if the file was written to after it was opened."""
         if not self.source.is_unchanged():
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
+
+
+@dataclass(frozen=True)
+class TiffMetadata:
+    """What a file called like a TIFF movie holds: one of the two.
+
+    Attributes
+    ----------
+    facts : TiffFacts or None
+        A TIFF movie of another program, adopted or not.
+    archived : ArchivedMetadata or None
+        An archived movie that was renamed: its pixels are only a part of the original.
+    """
+
+    facts: TiffFacts | None = None
+    archived: ArchivedMetadata | None = None
+
+
+class TiffProvider(Provider[TiffMetadata, TiffIndex]):
+    """A TIFF movie of another program, shown as MRC beside the stored file."""
+
+    key = "FOREIGN"
+    suffixes = TIFF_SUFFIXES
+    metadata_type = TiffMetadata
+    comes_with_references = True
+
+    def shown_name(self, stored: str) -> str | None:
+        """Return the name of the MRC movie."""
+        return foreign_name(stored)
+
+    def stored_names(self, shown: str) -> list[str]:
+        """Return the names that the TIFF file may have."""
+        return foreign_names(shown)
+
+    def read_index(self, source: LocalFile) -> TiffIndex:
+        """Read the directories of the file."""
+        return tiff_movie.read_index(source)
+
+    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], TiffIndex]) -> TiffMetadata | None:
+        """Read the record if the file has one, otherwise its directories."""
+        if is_archived(source):
+            record = read_record(source)
+            if record.adopted is None:
+                return TiffMetadata(archived=ARCHIVED.probe(source, lambda _: None))
+            # its frames are those of the record, however damaged the pages are
+            layout_of(record, source.name)
+            dtype = np.dtype(record.stored_dtype).str
+            return TiffMetadata(TiffFacts(record.shape, dtype, False, record.pixel_size))
+        try:
+            return TiffMetadata(read_index(source).facts)
+        except NoMovieError:
+            return None
+
+    def appearance(self, metadata: TiffMetadata, options: ShowOptions) -> Appearance:
+        """Return the size of the MRC movie; a renamed archived movie has the attributes of its original."""
+        if metadata.archived is not None:
+            is_counts = COUNTS.option in options.asks and COUNTS.is_shown(metadata.archived, options)
+            return (COUNTS if is_counts else ARCHIVED).appearance(metadata.archived, options)
+        return Appearance(foreign_header(metadata.facts).data_end if metadata.facts else None)
+
+    def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
+        """Open the movie; if the file has a record, as an archived movie, whose frames have checksums."""
+        if is_archived(source):
+            movie = ArchivedMovie(path, context.gains, context.pool, source)
+            is_renamed = movie.record.adopted is None
+            is_counts = is_renamed and COUNTS.option in context.options.asks and counts_bytes(movie.record) is not None
+            return CountsMovie(movie) if is_counts else movie
+        return ForeignMovie(path, context.index(self, source), source)
+
+    def needs_references(self, metadata: TiffMetadata) -> bool:
+        """Return True for movies of other programs, which come with their gain reference."""
+        return metadata.facts is not None
+
+    def describe(self, movie: ForeignMovie | ArchivedMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
+        """Return what `cryofs info` prints: the MRC movie, and how it is stored."""
+        if isinstance(movie, ArchivedMovie):
+            return ARCHIVED.describe(movie, path, options)
+        layout = movie.index.layout
+        return mrc_description(movie, path.name) | {
+            "format": "tiff",
+            "compression": layout.codec.compression,
+            "predictor": layout.codec.predictor,
+            "stored_dtype": layout.dtype.name,
+            "stored_bytes": movie.stored_bytes,
+            "original": {"name": path.name, "bytes": movie.stored_bytes, "sha256": None},
+        }
+
+    def summarize(self, path: Path) -> Summary | None:
+        """Return what the directories of the file state, or its record."""
+        with LocalFile.open(path) as source:
+            if is_archived(source):
+                return summary_of(read_record(source), source.size)
+            try:
+                facts = self.read_index(source).facts
+            except NoMovieError:
+                return None
+            kind = f"TIFF of another program, {{size}}, {np.dtype(facts.dtype).name}"
+            return Summary(kind, facts.shape, source.stat.st_mtime, source.size, source.size)
+
+
+TIFF = TiffProvider()

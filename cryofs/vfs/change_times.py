@@ -11,7 +11,7 @@ Threads: not locked; the file system calls it under its lock.
 from dataclasses import dataclass, replace
 
 from cryofs.vfs.attributes import Attributes
-from cryofs.vfs.nodes import Kind, Node
+from cryofs.vfs.nodes import Node
 
 # device and inode of the stored file, then size and time as shown: a file that differs in them has other content
 _Content = tuple[int, int, int, int]
@@ -38,7 +38,7 @@ class ChangeTimes:
     def opened(self, handle: int, name: str, node: Node, found: Attributes) -> None:
         """Note that a reader opened the file behind a node, which was found with these attributes."""
         content = _content(node, found)
-        at_open = _AtOpen(name, content, found, is_made=node.kind is not Kind.PLAIN)
+        at_open = _AtOpen(name, content, found, is_made=not node.is_plain)
         at_open = self._by_name.setdefault(name, {}).setdefault(content, at_open)
         at_open.readers += 1
         self._by_handle[handle] = at_open

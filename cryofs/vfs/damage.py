@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from cryofs.error_hints import explain
 from cryofs.errors import DamagedError, FormatError
+from cryofs.formats.tiff_movie import NoFramesError
 from cryofs.storage.byte_source import LocalFile
 
 T = TypeVar("T")
@@ -45,7 +46,8 @@ def or_damage(read: Callable[[LocalFile], T], listed: bool = True) -> Callable[[
         except (DamagedError, FormatError) as error:
             if source.size and not source.read(1, source.size - 1):
                 raise OSError(errno.EIO, "the file ends before its size") from error
-            return Damage(str(error).removeprefix(f"{source.name}: "), listed)
+            listed_here = listed and not isinstance(error, NoFramesError)
+            return Damage(str(error).removeprefix(f"{source.name}: "), listed_here)
 
     return reading
 

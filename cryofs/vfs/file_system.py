@@ -19,30 +19,25 @@ from typing import Any
 from cryofs.cache.frame_cache import FrameCache
 from cryofs.codecs import registry
 from cryofs.config.settings import Settings
-from cryofs.errors import ChangedError, CryofsError, GainError
-from cryofs.formats.record import is_archived
-from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.archived_counts import CountsMovie
-from cryofs.movies.eer import EerMovie, Findings
-from cryofs.movies.eer_gain import EerGainMovie, EerGains
-from cryofs.movies.eer_rendering import Rendering, fraction_header, gain_header
+from cryofs.errors import ChangedError, CryofsError
+from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
-from cryofs.movies.tiff import ForeignMovie
-from cryofs.storage.byte_source import LocalFile
-from cryofs.storage.file_state import FileState, state_of
+from cryofs.movies.provider import FolderProvider, OpenContext, Provider, ShowOptions
+from cryofs.storage.file_state import state_of
 from cryofs.system.mount_table import is_far, mount_of, mount_table
-from cryofs.system.paths import is_file
 from cryofs.system.thread_pools import started_pool
 from cryofs.text import printable
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
 from cryofs.vfs.change_times import ChangeTimes
+from cryofs.vfs.findings import FindingsTable
 from cryofs.vfs.index_db import index_path
 from cryofs.vfs.indexer import Surveyor
 from cryofs.vfs.io_executor import InlineExecutor, IoExecutor
+from cryofs.vfs.main_view import rendering_of
 from cryofs.vfs.namespace import Tree
-from cryofs.vfs.nodes import Kind, Node
+from cryofs.vfs.nodes import Node
 from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile, PlainFile
 from cryofs.vfs.page_cache_policy import PageKeeper, Pages
 
@@ -53,8 +48,6 @@ _LONGEST_PUT_OFF = 5.0
 _ENDING_SECONDS = 5.0
 # The surveyor has so long to keep what it learned in the index; whatever ends it later leaves the index valid.
 _LAST_SECONDS = 0.1
-# EER files, those used last, of which it is remembered what was found wrong with them.
-_KNOWN_FINDINGS = 1 << 16
 # So many damaged files are named in the facts of a mount; the log names all.
 _MOST_TOLD = 20
 # A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
@@ -82,14 +75,14 @@ class FileSystem:
         self._ownership = ownership
         self._root = root = Root(archive)
         self._io = IoExecutor(settings.request_timeout)
-        rendering = _rendering(settings, self.archive, root.path)
+        rendering = rendering_of(settings, self.archive, root.path)
         # names and attributes: the machine's own disks give them from memory, or at once
         asked = [self.archive, rendering.gain or self.archive]
         self._of_names = self._io if any(map(_is_far, asked)) else InlineExecutor(self._io)
-        self._tree = Tree(root, self._io, rendering)
+        self._tree = Tree(root, self._io, ShowOptions(rendering))
         self._gains = GainLibrary(root.path)
         self._eer_gains = EerGains()
-        self._findings: dict[str, tuple[FileState, Findings]] = {}
+        self._findings = FindingsTable()
         self._handles = itertools.count(1)
         self._lock = threading.Lock()
         self._open: dict[int, tuple[str, OpenFile, Pages, Attributes]] = {}
@@ -99,7 +92,9 @@ class FileSystem:
         self._background: ThreadPoolExecutor | None = None
         self._cache: FrameCache | None = None
         self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
-        self._surveyor = Surveyor(root, index_path(self.archive), self._tree.facts.surveyed(), self._is_asked)
+        facts = self._tree.facts
+        index = index_path(self.archive)
+        self._surveyor = Surveyor(root, index, facts.surveyed(), facts.table_of, self._is_asked)
         self._started = time.time()
         self._last_asked = 0.0
         self._bytes_read = 0
@@ -242,8 +237,8 @@ class FileSystem:
         """Who serves this mount, and what was read, decoded and found in the cache."""
         figures = vars(self._cache.figures()) if self._cache is not None else {}
         damaged = self._tree.facts.damaged()
+        findings = self._findings.every()
         with self._lock:
-            findings = [found for _, found in self._findings.values()]
             served = {"reads": self._reads, "bytes_read": self._bytes_read, "open_files": len(self._open)}
         return {
             "archive": str(self.archive),
@@ -258,30 +253,21 @@ class FileSystem:
         }
 
     def file_facts(self, path: str) -> dict[str, Any] | None:
-        """How an EER movie is rendered and what was found wrong with it so far; None of other files."""
+        """Return how a movie is shown and the problems found so far; None for files without such details."""
         node = self._lookup(path)
         return self._of_names.run(self._name_for_attributes(path), lambda: self._file_facts(node))
 
     def _file_facts(self, node: Node) -> dict[str, Any] | None:
-        if node.kind is not Kind.FRACTIONS:
+        kind, name = node.kind, self._name_of(node)
+        if not isinstance(kind, Provider) or not kind.has_details:
             return None
-        rendering = node.view.rendering
         try:
-            facts = self._tree.facts.readable_eer(node.path)
-            fractions = fraction_header(facts, rendering, self._name_of(node)).nz
+            metadata = self._tree.facts.readable(kind, node.path)
+            findings = self._findings.of(state_of(self._root.lstat(node.path)), name)
+            return {"source": node.path.name, **kind.details(metadata, node.view.options, name, findings)}
         except (CryofsError, OSError) as error:
             # programs that copy extended attributes must not fail on what only reading the file has to report
             return {"source": node.path.name, "error": printable(str(error))}
-        findings = self._findings_of(state_of(self._root.lstat(node.path)), self._name_of(node))
-        return {
-            "source": node.path.name,
-            "source_frames": facts.frames,
-            "fractions": fractions,
-            "grouping": facts.grouping(rendering, self._name_of(node)),
-            "upsampling": rendering.upsampling,
-            "damaged_frames": findings.damaged_frames,
-            "saturated_values": findings.saturated_values,
-        }
 
     def _lookup(self, path: str) -> Node:
         """What a path stands for."""
@@ -315,46 +301,29 @@ class FileSystem:
     def _open_node(self, node: Node, must_be_found: bool) -> OpenFile:
         if stat.S_ISDIR(node.attributes.mode):
             raise IsADirectoryError(node.path.name)
-        if node.kind is Kind.EER_GAIN:
-            return self._open_eer_gain(node)
+        context = OpenContext(
+            self._gains,
+            self._eer_gains,
+            self._pool,
+            node.view.options,
+            self._tree.facts.index,
+            lambda source: self._findings.of(source.identity, source.name),
+        )
+        if isinstance(node.kind, FolderProvider):
+            metadata = self._tree.entries.first(node.kind.made_of, node.path.parent)
+            if metadata is None:
+                raise FileNotFoundError(node.path.name)
+            return self._movie_file(node.kind.open(metadata, context))
         source = self._root.open(node.path)
-        if must_be_found and node.stored and not os.path.samestat(source.stat, node.stored):
-            source.close()
-            raise ChangedError(f"{self._name_of(node)}: replaced while it was being opened; open it again")
-        if node.kind in (Kind.PLAIN, Kind.REFERENCE):
-            return PlainFile(source, self._io, is_made=node.kind is Kind.REFERENCE)
-        if node.kind is Kind.FRACTIONS:
-            return self._movie_file(self._open_eer(node, source))
-        if node.kind is Kind.FOREIGN:
-            return self._movie_file(self._open_foreign(node, source))
-        archived = ArchivedMovie(node.path, self._gains, self._pool, source)
-        if node.kind is Kind.MOVIE:
-            return self._movie_file(archived)
         try:
-            return self._movie_file(CountsMovie(archived))
-        except BaseException:
-            archived.close()
-            raise
-
-    def _open_foreign(self, node: Node, source: LocalFile) -> Movie:
-        try:
-            index = None if is_archived(source) else self._tree.facts.tiff_index(source)
+            if must_be_found and node.stored and not os.path.samestat(source.stat, node.stored):
+                raise ChangedError(f"{self._name_of(node)}: replaced while it was being opened; open it again")
+            if node.kind is None:
+                return PlainFile(source, self._io, is_made=node.is_elsewhere)
+            return self._movie_file(node.kind.open(node.path, source, context))
         except BaseException:
             source.close()
             raise
-        if index is None:
-            # its frames have sums
-            return ArchivedMovie(node.path, self._gains, self._pool, source)
-        return ForeignMovie(node.path, index, source)
-
-    def _open_eer(self, node: Node, source: LocalFile) -> EerMovie:
-        try:
-            index = self._tree.facts.eer_index(source)
-        except BaseException:
-            source.close()
-            raise
-        findings = self._findings_of(source.identity, source.name)
-        return EerMovie(node.path, node.view.rendering, self._eer_gains, index, source, findings)
 
     def _movie_file(self, movie: Movie) -> MovieFile:
         if self._cache is None:
@@ -364,25 +333,6 @@ class FileSystem:
     def _name_of(self, node: Node) -> str:
         """The one name of a file of the archive, in messages and for those who wait for it, whatever is made of it."""
         return self._root.name_of(node.path)
-
-    def _open_eer_gain(self, node: Node) -> OpenFile:
-        gain = node.view.rendering.gain
-        facts = self._tree.first_eer(node.path.parent)
-        if gain is None or facts is None:
-            raise FileNotFoundError(node.path.name)
-        movie = EerGainMovie(gain, gain_header(facts, node.view.rendering), self._eer_gains)
-        return self._movie_file(movie)
-
-    def _findings_of(self, identity: FileState, name: str) -> Findings:
-        """Those of the state that a file is in; whoever has it open in an earlier one keeps what was found in that."""
-        with self._lock:
-            known = self._findings.pop(name, None)
-            if known is None or known[0] != identity:
-                known = identity, Findings(name)
-            self._findings[name] = known
-            if len(self._findings) > _KNOWN_FINDINGS:
-                del self._findings[next(iter(self._findings))]
-        return known[1]
 
     def _is_asked(self) -> bool:
         """Whether somebody has just asked for something, and will again."""
@@ -410,21 +360,3 @@ def _facts_of_read(path: str, file: OpenFile, offset: int, began: float) -> dict
     """What the log tells of a read that is slow or fails."""
     frame = file.frame_at(offset) if isinstance(file, MovieFile) else None
     return {"file": path, "frame": frame, "seconds": round(time.monotonic() - began, 3)}
-
-
-def _rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
-    """How EER movies appear by default; a gain reference inside the archive is reached past any mount."""
-    gain = Path(settings.eer_gain).absolute() if settings.eer_gain else None
-    if gain is not None and not is_file(gain):
-        raise GainError(f"{gain}: there is no such gain reference; correct --eer-gain, or eer_gain in cryofs.toml")
-    if gain is not None and gain.is_relative_to(archive):
-        gain = root / gain.relative_to(archive)
-    return Rendering(
-        grouping=settings.eer_grouping,
-        dose_per_fraction=settings.eer_dose_per_fraction,
-        upsampling=settings.eer_upsampling,
-        dtype=settings.eer_dtype,
-        keep_leftover=settings.eer_leftover == "keep",
-        gain=gain,
-        apply_gain=settings.eer_apply_gain,
-    )

@@ -18,7 +18,7 @@ from cryofs.storage.checksums import quick_sum
 from cryofs.storage.file_state import FileState
 
 # Tables of another layout are left alone, under another name.
-_LAYOUT = 2
+_LAYOUT = 3
 _SCHEMA = """
 create table if not exists entries (
     kind text, device integer, inode integer, size integer, mtime_ns integer, ctime_ns integer, value blob, sum text,

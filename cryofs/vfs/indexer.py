@@ -18,7 +18,6 @@ from typing import Any
 import msgspec
 
 from cryofs.errors import CryofsError
-from cryofs.formats.archive_names import is_dot_name
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.damage import Damage
@@ -44,7 +43,9 @@ class Surveyor:
     index_path : Path or None
         File of the index.
     tables : dict
-        By the end of a file's name: what is to be known of such files, and the type of it.
+        By key: what is remembered of files, and the type of it.
+    table_of : callable
+        Returns the key of the table for a file of a name, or None.
     is_asked : callable
         Whether others have requests, for which this thread then leaves most of the time.
     """
@@ -54,11 +55,13 @@ class Surveyor:
         root: Root,
         index_path: Path | None,
         tables: dict[str, tuple[Known[Any], Any]],
+        table_of: Callable[[str], str | None],
         is_asked: Callable[[], bool],
     ):
         self._root = root
         self._index_path = index_path
         self._tables = tables
+        self._table_of = table_of
         self._is_asked = is_asked
         self._wake = threading.Event()
         self._stopped = False
@@ -99,17 +102,17 @@ class Surveyor:
 
     def _recall(self, index: Index) -> None:
         """Take over what an earlier mount learned."""
-        for suffix, state, value in index.entries():
-            known, kind = self._tables.get(suffix, (None, None))
+        for table, state, value in index.entries():
+            known, kind = self._tables.get(table, (None, None))
             if known is not None:
                 try:
                     facts = msgspec.msgpack.decode(value, type=kind)
                 except msgspec.MsgspecError:
                     continue  # of another version; it is read again
                 known.remember(state, facts)
-                self._kept.add((suffix, state))
+                self._kept.add((table, state))
                 if isinstance(facts, Damage):
-                    self._unlogged.add((suffix, state))
+                    self._unlogged.add((table, state))
             if self._stopped:
                 return
 
@@ -123,13 +126,13 @@ class Surveyor:
                 break
             if number % _AT_ONCE == 0 and self._is_asked():
                 time.sleep(_STEP_ASIDE_SECONDS)
-            suffix = next((suffix for suffix in self._tables if path.name.endswith(suffix)), None)
-            if suffix is None or is_dot_name(path.name):
+            table = self._table_of(path.name)
+            if table is None:
                 continue
-            key = suffix, state_of(found)
+            key = table, state_of(found)
             seen.add(key)
             is_new = key not in self._kept or key in self._unlogged
-            if is_new and (value := self._learn(suffix, path, found)) is not None:
+            if is_new and (value := self._learn(table, path, found)) is not None:
                 new.append((*key, value))
                 self._kept.add(key)
                 self._unlogged.discard(key)
@@ -146,9 +149,9 @@ class Surveyor:
             self._kept -= gone
             log.info("index: %d movies, in %.1f s", len(seen), time.monotonic() - started)
 
-    def _learn(self, suffix: str, path: Path, found: os.stat_result) -> bytes | None:
+    def _learn(self, table: str, path: Path, found: os.stat_result) -> bytes | None:
         """What the index keeps of a file, None if nothing is to be kept: it could not be read, or may be changing."""
-        known, _ = self._tables[suffix]
+        known, _ = self._tables[table]
         try:
             value = known.get(path, found)
             return msgspec.msgpack.encode(value) if known.knows(state_of(found)) else None

@@ -144,7 +144,7 @@ MISTAKES = {
         "compress archive/1.mrc.tif -o new", ("archive/1.mrc.tif: an archived movie", "cp -a", "from a mount")
     ),
     "what is no movie": Mistake(
-        "info notes.txt", ("notes.txt: no MRC movie, and its name is not one of another kind", ".mrc", ".eer")
+        "info notes.txt", ("notes.txt: not an MRC file, and its suffix is not a supported movie type", ".mrc", ".eer")
     ),
     "a movie cut short": Mistake(
         "compress cut.mrc -o new --strict", ("cut.mrc: truncated, 1000 bytes", "copy it again")

@@ -11,13 +11,13 @@ import tifffile
 
 from benchmarks.simulate import header
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
-from cryofs.archive.eer_info import describe_eer
 from cryofs.archive.extract import extract
 from cryofs.archive.info import describe, savings
 from cryofs.archive.verify import verify
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
+from cryofs.movies.eer_info import describe_eer
 from cryofs.movies.eer_rendering import Rendering
 from tests.support import Heard, archive, names, simulated
 
