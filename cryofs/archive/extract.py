@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from cryofs.archive.identify import Archived, Damaged, Foreign, Other, classify
 from cryofs.archive.progress import Begin, OnFile, OnFrame, told
 from cryofs.archive.restore import Extracted, Restorer
 from cryofs.archive.scan import Job, Kind, collect_archived, is_below
@@ -17,6 +16,8 @@ from cryofs.archive.verify import Checked
 from cryofs.errors import ArchiveError
 from cryofs.formats.archive_names import is_reference_name
 from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.provider import Stored
+from cryofs.movies.registry import identify
 from cryofs.storage import atomic_file
 
 
@@ -104,11 +105,11 @@ def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_It
     items = []
     for job in jobs:
         with told(job.source, checked, on_file):
-            what = classify(job.source) if job.kind is Kind.FILE else Other()
-            if isinstance(what, Damaged) and not what.foreign:
+            what = identify(job.source) if job.kind is Kind.FILE else Stored()
+            if what.error is not None and not what.is_foreign:
                 raise what.error
-            if not isinstance(what, Archived):
-                items.append(_Item(job, is_tiff=isinstance(what, Foreign | Damaged)))
+            if what.record is None:
+                items.append(_Item(job, is_tiff=what.is_foreign))
             else:
                 target = job.target.with_name(restored_name(job.target.name, what.record))
                 is_tiff = what.record.adopted is not None
@@ -155,7 +156,7 @@ def _names(source: Path) -> tuple[Path, Path]:
 def _is_archived(path: Path) -> bool:
     """Whether a file has a record; none that cannot be looked at does."""
     with contextlib.suppress(OSError):
-        return path.is_file() and isinstance(classify(path), Archived)
+        return path.is_file() and identify(path).record is not None
     return False
 
 

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from cryofs.archive.eer_checks import SECONDS, EerCheck, check_eers
-from cryofs.archive.identify import Archived, Damaged, classify
 from cryofs.archive.progress import as_told
 from cryofs.archive.scan import Kind, collect_archived
 from cryofs.errors import CryofsError
-from cryofs.formats.archive_names import is_eer_name
 from cryofs.movies import registry
 from cryofs.movies.provider import InfoOptions
 
@@ -46,17 +44,16 @@ def savings(paths: Iterable[Path], eer_seconds: float = SECONDS) -> Savings:
     for job in found:
         if job.kind is not Kind.FILE:
             continue
-        if is_eer_name(job.source.name):
-            eers.append(job.source)
-            continue
         try:
-            what = classify(job.source)
+            what = registry.identify(job.source)
         except OSError as error:
             total.unread.append(as_told(error, job.source))
             continue
-        if isinstance(what, Damaged):
+        if what.provider is not None and what.provider.checks_take_time:
+            eers.append(job.source)
+        elif what.error is not None:
             total.damaged += 1
-        elif isinstance(what, Archived):
+        elif what.record is not None:
             total.movies += 1
             total.original_bytes += what.record.source_bytes
             total.stored_bytes += what.size

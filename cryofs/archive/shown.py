@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from cryofs.archive.identify import Archived, Damaged, Foreign, classify, held_movie
+from cryofs.archive.identify import held_movie
 from cryofs.config.settings import FILE_NAME
 from cryofs.errors import CryofsError
 from cryofs.formats.archive_names import (
@@ -26,6 +26,7 @@ from cryofs.formats.archive_names import (
 )
 from cryofs.formats.record import Record
 from cryofs.movies.gain_library import is_estimated
+from cryofs.movies.registry import identify
 from cryofs.storage.byte_source import LocalFile
 
 
@@ -191,8 +192,8 @@ def _is_foreign(path: Path) -> bool:
     try:
         if path.is_symlink() or not path.is_file():
             return False
-        what = classify(path)
+        what = identify(path)
     except OSError:
         return True
-    adopted = isinstance(what, Archived) and what.record.adopted is not None
-    return adopted or isinstance(what, Foreign | Damaged)
+    adopted = what.record is not None and what.record.adopted is not None
+    return adopted or what.is_foreign or what.error is not None

@@ -2,11 +2,7 @@
 
 from pathlib import Path
 
-from cryofs.archive.identify import Damaged, classify
-from cryofs.errors import FormatError
-from cryofs.formats.archive_names import is_eer_name
-from cryofs.formats.eer import read_index
-from cryofs.storage.byte_source import LocalFile
+from cryofs.movies.registry import providers_of
 
 
 def damage_of(path: Path) -> str | None:
@@ -19,20 +15,10 @@ def damage_of(path: Path) -> str | None:
     OSError
         The file cannot be read.
     """
-    if is_eer_name(path.name):
-        return _damage_of_eer(path)
-    what = classify(path)
-    return _without_name(what.error, path) if isinstance(what, Damaged) else None
-
-
-def _damage_of_eer(path: Path) -> str | None:
-    with LocalFile.open(path) as source:
-        try:
-            index = read_index(source)
-        except FormatError as error:
+    for provider in providers_of(path.name):
+        if provider.option is None and (error := provider.damage(path)) is not None:
             return _without_name(error, path)
-    bad = index.frames - int(index.intact.sum())
-    return f"{bad} of {index.frames} frames are damaged or missing" if bad else None
+    return None
 
 
 def _without_name(error: Exception, path: Path) -> str:

@@ -22,7 +22,16 @@ from cryofs.movies.archived_file import ArchivedFile
 from cryofs.movies.frame_decoder import EncodedOriginal, EncodedPixels, FrameDecoder
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
-from cryofs.movies.provider import Appearance, InfoOptions, OpenContext, Provider, ShowOptions, Summary, mrc_description
+from cryofs.movies.provider import (
+    Appearance,
+    InfoOptions,
+    OpenContext,
+    Provider,
+    ShowOptions,
+    Stored,
+    Summary,
+    mrc_description,
+)
 from cryofs.storage.byte_source import LocalFile
 
 
@@ -277,14 +286,30 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
             "rendered": msgspec.structs.asdict(record.rendered) if record.rendered else None,
         }
 
+    def identify(self, path: Path) -> Stored | None:
+        """Read the record."""
+        with LocalFile.open(path) as source:
+            return self.identify_open(source)
+
+    def identify_open(self, source: LocalFile) -> Stored | None:
+        """Return what an open file is, or None if it has no record."""
+        try:
+            return Stored(self, source.size, read_record(source)) if is_archived(source) else None
+        except DamagedError as error:
+            return Stored(self, source.size, error=error)
+
     def summarize(self, path: Path) -> Summary | None:
         """Return what the record states."""
-        with LocalFile.open(path) as source:
-            return summary_of(read_record(source), source.size) if is_archived(source) else None
+        found = self.identify(path)
+        return summary_of(found) if found else None
 
 
-def summary_of(record: Record, stored_bytes: int) -> Summary:
-    """Return what the report of an archive states of an archived movie."""
+def summary_of(found: Stored) -> Summary | None:
+    """Return what the report of an archive states of a file with a record, None without one; raise its damage."""
+    if found.error is not None:
+        raise found.error
+    if (record := found.record) is None:
+        return None
     frames, ny, nx = record.shape
     what = "gain-normalised" if record.gain else "EER fractions" if record.rendered else "counts"
     if record.adopted is not None:
@@ -295,7 +320,7 @@ def summary_of(record: Record, stored_bytes: int) -> Summary:
         shape=record.shape,
         time=(record.rendered.mtime_ns if record.rendered else record.original.mtime_ns) / 1e9,
         original_bytes=record.source_bytes,
-        stored_bytes=stored_bytes,
+        stored_bytes=found.size,
         gain=record.needed_gain.sha256 if record.needed_gain else None,
         exceptions=sum(frame.exceptions.count for frame in record.frames if frame.exceptions),
         values=frames * ny * nx,

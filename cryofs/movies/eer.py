@@ -229,6 +229,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
     suffixes = (EER_SUFFIX,)
     metadata_type = EerFacts
     lists_damaged = False
+    checks_take_time = True
     has_details = True
 
     def shown_name(self, stored: str) -> str | None:
@@ -282,6 +283,17 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         from cryofs.movies.eer_info import describe_eer
 
         return describe_eer(path, options.jobs, options.pixel_size, options.dose)
+
+    def damage(self, path: Path) -> FormatError | None:
+        """Return why the frames of a file cannot be found, or None."""
+        with LocalFile.open(path) as source:
+            try:
+                index = self.read_index(source)
+            except FormatError as error:
+                return error
+        bad = index.frames - int(index.intact.sum())
+        text = f"{path}: {bad} of {index.frames} frames are damaged or missing; copy the file again"
+        return FormatError(text) if bad else None
 
     def summarize(self, path: Path) -> Summary | None:
         """Return what the directories of the file state."""

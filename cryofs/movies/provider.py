@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from cryofs.errors import CryofsError, DamagedError
+from cryofs.formats.record import Record
 from cryofs.movies.eer_findings import Findings
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.movie import Movie
@@ -54,6 +56,30 @@ class Appearance:
     mode: int | None = None
     mtime_ns: int | None = None
     atime_ns: int | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a file of an archive is.
+
+    Attributes
+    ----------
+    provider : Provider or None
+        The kind of movie; None for any other file.
+    record : Record or None
+        The record of an archived or adopted movie.
+    error : DamagedError or None
+        Why it is damaged.
+    is_foreign : bool
+        Whether it is a movie of another program of a kind that `cryofs adopt` gives records, damaged or not; or an
+        adopted one that lost its record.
+    """
+
+    provider: "Provider[Any, Any] | None" = None
+    size: int = 0
+    record: Record | None = None
+    error: DamagedError | None = None
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,6 +166,8 @@ class Provider(ABC, Generic[M, I]):
         Whether a mount lists the movie of a damaged file, so that the loss is seen.
     comes_with_references : bool
         Whether a mount shows gain references of the archive beside movies for which `needs_references` is true.
+    checks_take_time : bool
+        Whether `damage` reads so much that commands limit the time for it; `identify` then does not read the file.
     has_details : bool
         Whether `details` returns anything.
     """
@@ -151,6 +179,7 @@ class Provider(ABC, Generic[M, I]):
     option: str | None = None
     lists_damaged: bool = True
     comes_with_references: bool = False
+    checks_take_time: bool = False
     has_details: bool = False
 
     @property
@@ -225,6 +254,27 @@ class Provider(ABC, Generic[M, I]):
     def describe(self, movie: Any, path: Path, options: InfoOptions) -> dict[str, Any]:
         """Return what `cryofs info` prints of a movie that `open` returned."""
         return mrc_description(movie, path.name)
+
+    def identify(self, path: Path) -> Stored | None:
+        """Return what a file of a fitting name is, or None if it is not of this kind; no frame is decoded.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        """
+        return Stored(self)
+
+    def damage(self, path: Path) -> CryofsError | None:
+        """Return why frames of a file cannot be found, or None; no frame is decoded.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        """
+        found = self.identify(path)
+        return found.error if found else None
 
     @abstractmethod
     def summarize(self, path: Path) -> Summary | None:

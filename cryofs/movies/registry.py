@@ -19,7 +19,7 @@ from cryofs.movies.eer_gain_reference import EER_GAIN
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MRC
-from cryofs.movies.provider import FolderProvider, InfoOptions, OpenContext, Provider, Summary
+from cryofs.movies.provider import FolderProvider, InfoOptions, OpenContext, Provider, Stored, Summary
 from cryofs.movies.tiff import TIFF
 from cryofs.storage.byte_source import LocalFile
 
@@ -59,6 +59,18 @@ def describe(path: Path, options: InfoOptions) -> dict[str, Any]:
         return provider.describe(movie, path, options)
 
 
+def identify(path: Path) -> Stored:
+    """Return what a file of an archive is, from its name and its contents; no frame is decoded.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    possible = (provider for provider in providers_of(path.name) if provider.option is None)
+    return next((found for provider in possible if (found := provider.identify(path))), Stored())
+
+
 def summarize(path: Path) -> Summary | None:
     """Return what the report of an archive states of a file, or None if it is not a movie that reports list.
 
@@ -67,7 +79,8 @@ def summarize(path: Path) -> Summary | None:
     DamagedError, FormatError
         It is a damaged movie.
     """
-    return next((found for provider in providers_of(path.name) if (found := provider.summarize(path))), None)
+    possible = (provider for provider in providers_of(path.name) if provider.option is None)
+    return next((found for provider in possible if (found := provider.summarize(path))), None)
 
 
 def _open(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> tuple[AnyProvider, Movie]:

@@ -14,16 +14,26 @@ from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, DamagedError
 from cryofs.formats import mrc, tiff_movie
-from cryofs.formats.archive_names import TIFF_SUFFIXES, foreign_name, foreign_names
+from cryofs.formats.archive_names import TIFF_SUFFIXES, foreign_name, foreign_names, original_name
 from cryofs.formats.mrc import Layout, MrcHeader
-from cryofs.formats.record import is_archived, read_record
+from cryofs.formats.record import HEAD_BYTES, is_archived, read_record
 from cryofs.formats.record_check import layout_of
+from cryofs.formats.tiff_directories import MAGICS
 from cryofs.formats.tiff_movie import NoMovieError, TiffFacts, TiffIndex
 from cryofs.movies.archived import ARCHIVED, ArchivedMetadata, ArchivedMovie, counts_bytes, summary_of
 from cryofs.movies.archived_counts import COUNTS, CountsMovie
 from cryofs.movies.frame_decoder import EncodedPixels, FrameName
 from cryofs.movies.movie import Movie, convert_pixels
-from cryofs.movies.provider import Appearance, InfoOptions, OpenContext, Provider, ShowOptions, Summary, mrc_description
+from cryofs.movies.provider import (
+    Appearance,
+    InfoOptions,
+    OpenContext,
+    Provider,
+    ShowOptions,
+    Stored,
+    Summary,
+    mrc_description,
+)
 from cryofs.storage.byte_source import LocalFile
 from cryofs.system.resources import usable_cores
 from cryofs.version import VERSION
@@ -226,17 +236,36 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
             "original": {"name": path.name, "bytes": movie.stored_bytes, "sha256": None},
         }
 
+    def identify(self, path: Path) -> Stored | None:
+        """Read the record if the file has one, otherwise its directories."""
+        return self._identify(path)[0]
+
     def summarize(self, path: Path) -> Summary | None:
         """Return what the directories of the file state, or its record."""
+        found, facts = self._identify(path)
+        if found is None or facts is None:
+            return summary_of(found) if found else None
+        kind = f"TIFF of another program, {{size}}, {np.dtype(facts.dtype).name}"
+        return Summary(kind, facts.shape, path.stat().st_mtime, found.size, found.size)
+
+    def _identify(self, path: Path) -> tuple[Stored | None, TiffFacts | None]:
+        is_named_archived = original_name(path.name) is not None
         with LocalFile.open(path) as source:
-            if is_archived(source):
-                return summary_of(read_record(source), source.size)
+            size = source.size
+            if (archived := ARCHIVED.identify_open(source)) is not None:
+                return archived, None
             try:
                 facts = self.read_index(source).facts
+                return Stored(self, size, is_foreign=True), facts
+            except DamagedError as error:
+                # a file that cryofs wrote has its mark at the beginning
+                is_foreign = not is_named_archived or size >= HEAD_BYTES
+                return Stored(self, size, error=error, is_foreign=is_foreign), None
             except NoMovieError:
-                return None
-            kind = f"TIFF of another program, {{size}}, {np.dtype(facts.dtype).name}"
-            return Summary(kind, facts.shape, source.stat.st_mtime, source.size, source.size)
+                if not is_named_archived or source.read(len(MAGICS[0]), 0) in MAGICS:
+                    return None, None
+        text = f"{path}: neither an archived movie nor a TIFF, it was emptied or overwritten; restore it from a backup"
+        return Stored(self, size, error=DamagedError(text)), None
 
 
 TIFF = TiffProvider()

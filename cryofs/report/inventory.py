@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cryofs.archive.identify import Archived, Damaged, Foreign, classify, why_plain
+from cryofs.archive.identify import why_plain
 from cryofs.archive.scan import Kind, collect_archived
 from cryofs.errors import CryofsError
-from cryofs.formats import eer, mrc
-from cryofs.formats.archive_names import is_eer_name
-from cryofs.formats.record import Record
 from cryofs.movies.gain_library import GainLibrary
-from cryofs.storage.byte_source import LocalFile
+from cryofs.movies.registry import summarize
 
 # Columns and rows of an image, in either orientation, and the cameras that give them.
 _CAMERAS = {
@@ -171,45 +168,22 @@ def _grouped(named: Iterable[tuple[str, MovieFacts]]) -> list[Saved]:
 
 
 def _movie(path: Path, folder: Path) -> MovieFacts | None:
-    """Facts of a movie, None of another file."""
-    if is_eer_name(path.name):
-        return _eer(path, folder)
-    what = classify(path)
-    if isinstance(what, Damaged):
-        raise what.error
-    if isinstance(what, Archived):
-        return _archived(path, folder, what.size, what.record)
-    if isinstance(what, Foreign):
-        frames, ny, nx = what.facts.shape
-        kind = f"TIFF of another program, {_size(nx, ny)}, {np.dtype(what.facts.dtype).name}"
-        return MovieFacts(path, folder, kind, path.stat().st_mtime, frames, what.size, what.size)
-    return None
-
-
-def _eer(path: Path, folder: Path) -> MovieFacts:
-    with LocalFile.open(path) as source:
-        index, stat = eer.read_index(source), source.stat
-    kind = f"EER, {_size(index.nx, index.ny)}"
-    return MovieFacts(path, folder, kind, stat.st_mtime, index.frames, stat.st_size, stat.st_size)
-
-
-def _archived(path: Path, folder: Path, size: int, record: Record) -> MovieFacts:
-    frames, ny, nx = record.shape
-    what = "gain-normalised" if record.gain else "EER fractions" if record.rendered else "counts"
-    if record.adopted is not None:
-        what = "adopted TIFF"
-    dtype = np.dtype(mrc.MODE_DTYPES[record.mrc_mode]).name if record.mrc_mode != mrc.MODE_4BIT else "4-bit"
+    """Return the facts of a movie, or None if the file is not a movie; raise its damage."""
+    found = summarize(path)
+    if found is None:
+        return None
+    frames, ny, nx = found.shape
     return MovieFacts(
         path=path,
         folder=folder,
-        kind=f"{_size(nx, ny)}, {dtype}, {what}",
-        time=(record.rendered.mtime_ns if record.rendered else record.original.mtime_ns) / 1e9,
+        kind=found.kind.format(size=_size(nx, ny)),
+        time=found.time,
         frames=frames,
-        original_bytes=record.source_bytes,
-        stored_bytes=size,
-        gain=record.needed_gain.sha256 if record.needed_gain else None,
-        exceptions=sum(frame.exceptions.count for frame in record.frames if frame.exceptions),
-        values=frames * ny * nx,
+        original_bytes=found.original_bytes,
+        stored_bytes=found.stored_bytes,
+        gain=found.gain,
+        exceptions=found.exceptions,
+        values=found.values,
     )
 
 
