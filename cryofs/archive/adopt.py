@@ -25,12 +25,12 @@ from cryofs.archive.scan import Job, Kind, collect_archived
 from cryofs.config.settings import FILE_NAME
 from cryofs.errors import ArchiveError, ChangedError, CryofsError, DamagedError
 from cryofs.formats import record
-from cryofs.formats.archive_names import foreign_name, is_own_name
+from cryofs.formats.archive_names import is_own_name
 from cryofs.formats.record import Adopted, Frame, Gain, Original, Record
 from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.registry import identify
+from cryofs.movies.registry import identify, shown_name
 from cryofs.movies.tiff import ForeignMovie
 from cryofs.storage import atomic_file, checksum_lists
 from cryofs.storage.atomic_file import Draft, draft
@@ -222,7 +222,7 @@ def _append_record(
     layout, found = movie.index.layout, movie.stat
     contents = Record(
         original=Original(
-            name=as_unicode(foreign_name(movie.path.name) or movie.path.name),
+            name=as_unicode(shown_name(movie.path.name) or movie.path.name),
             bytes=movie.layout.total_bytes,
             sha256=None,
             mtime_ns=found.st_mtime_ns,

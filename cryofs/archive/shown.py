@@ -16,17 +16,10 @@ from pathlib import Path
 from cryofs.archive.identify import held_movie
 from cryofs.config.settings import FILE_NAME
 from cryofs.errors import CryofsError
-from cryofs.formats.archive_names import (
-    foreign_name,
-    foreign_names,
-    is_own_name,
-    is_reference_name,
-    is_tiff_name,
-    original_name,
-)
+from cryofs.formats.archive_names import is_own_name, is_reference_name, original_name
 from cryofs.formats.record import Record
+from cryofs.movies import registry
 from cryofs.movies.gain_library import is_estimated
-from cryofs.movies.registry import identify
 from cryofs.storage.byte_source import LocalFile
 
 
@@ -68,8 +61,7 @@ class Shown:
 
 def restored_name(name: str, record: Record) -> str:
     """Return the name of the original that an archived movie gives back; one that was adopted keeps its own."""
-    # foreign_name covers X.tif as well, an archived movie that was renamed
-    return name if record.adopted is not None else foreign_name(name) or name
+    return name if record.adopted is not None else registry.shown_name(name) or name
 
 
 def kind_of(found: os.stat_result) -> ShownKind:
@@ -126,8 +118,8 @@ def states_in(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 def renamed_movie(folder: Path, name: str) -> Shown | None:
     """Return the archived movie that was renamed `X.tif` and is therefore shown as `X.mrc` too, or None."""
-    for tiff in foreign_names(name):
-        path = folder / tiff
+    for stored in registry.names_of_renamed(name):
+        path = folder / stored
         try:
             state = path.lstat()
             record = held_movie(path)
@@ -140,7 +132,7 @@ def renamed_movie(folder: Path, name: str) -> Shown | None:
 
 def is_renamed_movie(shown: Shown) -> bool:
     """Return True for an archived movie under another name: a mount shows the file itself and the original besides."""
-    if shown.kind is not ShownKind.FILE or not is_tiff_name(shown.path.name):
+    if shown.kind is not ShownKind.FILE or not registry.may_have_record(shown.path.name):
         return False
     try:
         record = held_movie(shown.path)
@@ -184,15 +176,14 @@ def _holds_foreign(folder: Path) -> bool:
         names = os.listdir(folder)
     except OSError:
         return False
-    tiffs = (name for name in names if is_tiff_name(name) and original_name(name) is None)
-    return any(_is_foreign(folder / name) for name in tiffs)
+    return any(_is_foreign(folder / name) for name in names if registry.comes_with_references(name))
 
 
 def _is_foreign(path: Path) -> bool:
     try:
         if path.is_symlink() or not path.is_file():
             return False
-        what = identify(path)
+        what = registry.identify(path)
     except OSError:
         return True
     adopted = what.record is not None and what.record.adopted is not None

@@ -19,10 +19,10 @@ from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.references import Reference, References
 from cryofs.gain.samples import take_samples
-from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.registry import open_rendered
 from cryofs.movies.source import SourceMovie
 
 
@@ -93,7 +93,7 @@ class Archiver:
     def open(self, job: Job) -> SourceMovie:
         """The movie that a job is to store."""
         if job.kind is Kind.EER and self._options.rendering is not None:
-            return EerMovie(job.source, self._options.rendering, self.eer_gains)
+            return open_rendered(job.source, self._options.rendering, self.eer_gains)
         return MrcMovie(job.source)
 
     def store(self, job: Job, on_frame: OnFrame) -> Stored:

@@ -26,7 +26,6 @@ from cryofs.compress.session_gains import SessionGains
 from cryofs.compress.summary import Listener, Summary
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, FormatError, FullDiskError, NotSmallerError
-from cryofs.movies.eer import EerMovie
 from cryofs.storage import atomic_file
 from cryofs.storage.checksum_lists import ChecksumLists
 
@@ -186,8 +185,7 @@ class _Run:
         try:
             with self._archiver.open(job) as movie:
                 info = look_at(movie, job.source)
-                if isinstance(movie, EerMovie):
-                    self._gains.keep_for(movie)
+                self._gains.keep_for(movie)
             if self._options.only_do_unfinished and is_done(self._archive / job.target, info, self._references):
                 self.summary.skipped += 1
                 self._waiting.discard(job)

@@ -229,6 +229,7 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
     suffixes = tuple(archived_name(suffix) for suffix in MOVIE_SUFFIXES)
     metadata_type = ArchivedMetadata
     replaces_stored = True
+    has_records = True
 
     def shown_name(self, stored: str) -> str | None:
         """Return the name of the original."""

@@ -19,15 +19,17 @@ from cryofs.formats import eer
 from cryofs.formats.archive_names import EER_SUFFIX, eer_names, fractions_name
 from cryofs.formats.eer import EerIndex, EventStreams
 from cryofs.formats.mrc import Layout, MrcHeader
+from cryofs.formats.record import Rendered
 from cryofs.movies.eer_findings import Findings
-from cryofs.movies.eer_gain import EerGain, EerGains
-from cryofs.movies.eer_rendering import EerFacts, Rendering, facts_of, fingerprint, fraction_header
+from cryofs.movies.eer_gain import EerGain, EerGainMovie, EerGains
+from cryofs.movies.eer_rendering import EerFacts, Rendering, facts_of, fingerprint, fraction_header, gain_header
 from cryofs.movies.frame_decoder import FrameName
-from cryofs.movies.movie import EncodedFrame, Movie
+from cryofs.movies.movie import EncodedFrame
 from cryofs.movies.provider import Appearance, InfoOptions, OpenContext, Provider, ShowOptions, Summary
 from cryofs.movies.source import ReadRows, SourceMovie
 from cryofs.storage.byte_source import LocalFile
 from cryofs.system.resources import usable_cores
+from cryofs.text import as_unicode
 
 _REMEDY = "copy the file again"
 
@@ -86,6 +88,26 @@ class EerMovie(SourceMovie):
     def mrc_header(self) -> MrcHeader:
         """Header of the virtual file."""
         return self._header
+
+    @property
+    def rendered(self) -> Rendered:
+        """What the record states of the EER file; damaged frames are those that were met so far."""
+        return Rendered(
+            name=as_unicode(self.path.name),
+            bytes=self.stat.st_size,
+            mtime_ns=self.stat.st_mtime_ns,
+            frames=self.index.frames,
+            grouping=self.grouping,
+            upsampling=self.rendering.upsampling,
+            damaged_frames=self.findings.damaged_frames,
+        )
+
+    def gain_reference(self, gains: EerGains) -> EerGainMovie | None:
+        """Open the gain reference of the rendering on the grid of the fractions, or return None."""
+        rendering = self.rendering
+        if rendering.gain is None:
+            return None
+        return EerGainMovie(rendering.gain, gain_header(self.facts, rendering), gains)
 
     @property
     def frame_unit(self) -> str:
@@ -229,6 +251,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
     suffixes = (EER_SUFFIX,)
     metadata_type = EerFacts
     lists_damaged = False
+    is_rendered = True
     checks_take_time = True
     has_details = True
 
@@ -255,7 +278,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         except FormatError:
             return Appearance(None)
 
-    def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
+    def open(self, path: Path, source: LocalFile, context: OpenContext) -> EerMovie:
         """Open the movie of fractions."""
         index = context.index(self, source)
         findings = context.findings(source)
@@ -294,6 +317,12 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         bad = index.frames - int(index.intact.sum())
         text = f"{path}: {bad} of {index.frames} frames are damaged or missing; copy the file again"
         return FormatError(text) if bad else None
+
+    def load_compiled(self) -> None:
+        """Load the kernels that decode events."""
+        from cryofs.kernels import eer_events
+
+        eer_events.load()
 
     def summarize(self, path: Path) -> Summary | None:
         """Return what the directories of the file state."""

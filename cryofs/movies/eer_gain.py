@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, CryofsError, GainError
-from cryofs.formats import tiff_pages
+from cryofs.formats import mrc, tiff_pages
+from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.kernels import eer_gain
 from cryofs.movies.gain_library import load_reference
+from cryofs.movies.movie import InMemoryFrame, Movie
 from cryofs.storage.file_state import FileState, state_of
 
 _TIFF_SUFFIX = ".gain"
@@ -145,3 +147,38 @@ def _defects_text(path: Path, gain: NDArray[np.float32]) -> str:
         f"{_name(path)}: {pixels} without a valid gain (NaN, infinite, negative or too small to divide by), "
         f"counted as {defects}: {listed}{more}"
     )
+
+
+class EerGainMovie(Movie):
+    """A gain reference on the grid of rendered fractions, as an MRC file of one frame to be multiplied with them.
+
+    Raises
+    ------
+    GainError, ChangedError
+        See `EerGains.get`.
+    """
+
+    def __init__(self, path: Path, header: MrcHeader, gains: EerGains):
+        self.name = str(path)
+        self.gain = gains.get(path, (header.ny, header.nx))
+        self._header = header
+        self.layout = Layout.of(header)
+        self.identity = *self.gain.state, "EER gain", self._header.shape
+
+    @property
+    def mrc_header(self) -> MrcHeader:
+        """Header of the virtual file."""
+        return self._header
+
+    def read_frame(self, index: int, rows: range | None = None) -> InMemoryFrame:
+        """Return the reference on its grid."""
+        if index != 0:
+            raise IndexError(f"{self.name}: a gain reference has no frame {index}")
+        return InMemoryFrame(mrc.frame_raw(self.gain.values, self._header))
+
+    def read_trailing(self, size: int, offset: int) -> bytes:
+        """Nothing follows the frame."""
+        return b""
+
+    def close(self) -> None:
+        """Nothing is kept open."""

@@ -166,6 +166,10 @@ class Provider(ABC, Generic[M, I]):
         Whether a mount lists the movie of a damaged file, so that the loss is seen.
     comes_with_references : bool
         Whether a mount shows gain references of the archive beside movies for which `needs_references` is true.
+    has_records : bool
+        Whether a file of this kind may have a record.
+    is_rendered : bool
+        Whether compress can archive the movie in place of the stored file; `open` then returns a `SourceMovie`.
     checks_take_time : bool
         Whether `damage` reads so much that commands limit the time for it; `identify` then does not read the file.
     has_details : bool
@@ -179,6 +183,8 @@ class Provider(ABC, Generic[M, I]):
     option: str | None = None
     lists_damaged: bool = True
     comes_with_references: bool = False
+    has_records: bool = False
+    is_rendered: bool = False
     checks_take_time: bool = False
     has_details: bool = False
 
@@ -275,6 +281,10 @@ class Provider(ABC, Generic[M, I]):
         """
         found = self.identify(path)
         return found.error if found else None
+
+    def load_compiled(self) -> None:
+        """Load compiled code that reading needs, so that the first reader does not wait for it."""
+        return
 
     @abstractmethod
     def summarize(self, path: Path) -> Summary | None:

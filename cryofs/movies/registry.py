@@ -7,7 +7,7 @@ listing does not depend on their number.
 from concurrent.futures import Executor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cryofs.errors import FormatError
 from cryofs.formats.archive_names import is_dot_name
@@ -16,10 +16,12 @@ from cryofs.movies.archived_counts import COUNTS
 from cryofs.movies.eer import EER
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_gain_reference import EER_GAIN
+from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MRC
-from cryofs.movies.provider import FolderProvider, InfoOptions, OpenContext, Provider, Stored, Summary
+from cryofs.movies.provider import FolderProvider, InfoOptions, OpenContext, Provider, ShowOptions, Stored, Summary
+from cryofs.movies.source import SourceMovie
 from cryofs.movies.tiff import TIFF
 from cryofs.storage.byte_source import LocalFile
 
@@ -37,6 +39,53 @@ def providers_of(name: str) -> tuple[AnyProvider, ...]:
     last = name.rfind(".")
     longest = name[name.rfind(".", 0, max(last, 0)) :] if last > 0 else ""
     return table.get(longest) or table.get(name[last:], ()) if last > 0 else ()
+
+
+def shown_name(stored: str) -> str | None:
+    """Return the name of the movie that a mount shows of a stored file of this name, or None if it shows none."""
+    return next((shown for provider in providers_of(stored) if (shown := provider.shown_name(stored))), None)
+
+
+def replaced_name(stored: str) -> str | None:
+    """Return the name of the movie that a mount shows in place of a stored file, or None if it shows the file."""
+    return next((provider.shown_name(stored) for provider in providers_of(stored) if provider.replaces_stored), None)
+
+
+def names_of_renamed(shown: str) -> list[str]:
+    """Return the names under which an archived movie may be stored that a mount shows beside its file as `shown`."""
+    kinds = (provider for provider in PROVIDERS if provider.has_records and not provider.replaces_stored)
+    return [name for provider in kinds for name in provider.stored_names(shown)]
+
+
+def may_have_record(stored: str) -> bool:
+    """Return True if a file of this name may be an archived movie, under its own name or another one."""
+    return any(provider.has_records for provider in providers_of(stored))
+
+
+def comes_with_references(stored: str) -> bool:
+    """Return True if gain references of the archive may appear beside a file of this name.
+
+    Names of archived movies are left out, so that not every record has to be read.
+    """
+    found = providers_of(stored)
+    return any(provider.comes_with_references for provider in found) and replaced_name(stored) is None
+
+
+def rendered_name(stored: str) -> str | None:
+    """Return the name of the movie that compress can render from a file of this name, or None."""
+    return next((provider.shown_name(stored) for provider in providers_of(stored) if provider.is_rendered), None)
+
+
+def open_rendered(path: Path, rendering: Rendering, eer_gains: EerGains) -> SourceMovie:
+    """Open the movie that compress renders from a file for which `rendered_name` returns a name."""
+    provider = next(provider for provider in providers_of(path.name) if provider.is_rendered)
+    source = LocalFile.open(path)
+    try:
+        movie = provider.open(path, source, OpenContext(GainLibrary(), eer_gains, None, ShowOptions(rendering)))
+    except BaseException:
+        source.close()
+        raise
+    return cast(SourceMovie, movie)
 
 
 def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> Movie:

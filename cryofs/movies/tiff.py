@@ -174,6 +174,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
     suffixes = TIFF_SUFFIXES
     metadata_type = TiffMetadata
     comes_with_references = True
+    has_records = True
 
     def shown_name(self, stored: str) -> str | None:
         """Return the name of the MRC movie."""

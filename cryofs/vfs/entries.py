@@ -145,7 +145,7 @@ class Entries:
             names = self._root.names(folder)
         except OSError:
             return False  # a folder that cannot be listed shows nothing
-        return any(self._needs_references(folder / name) for name in names)
+        return any(self._needs_references(folder / name) for name in names if registry.comes_with_references(name))
 
     def lstat(self, place: Path) -> os.stat_result | None:
         """Return the attributes of a place in the archive, None if there is nothing."""
@@ -197,10 +197,7 @@ class Entries:
         return Node(source.path, provider, made, view, source.found, has_size=appearance.size is not None)
 
     def _needs_references(self, path: Path) -> bool:
-        providers = registry.providers_of(path.name)
-        if any(provider.replaces_stored and provider.shown_name(path.name) for provider in providers):
-            return False
-        for provider in providers:
+        for provider in registry.providers_of(path.name):
             if provider.comes_with_references:
                 try:
                     source = self._source(path)

@@ -1,15 +1,13 @@
 """The file system: lookups, listings, open files by handle. It knows nothing of FUSE and may be used without it.
 
 Threads: any thread may call anything after `start`, which must come after daemonising, because threads do not survive a
-fork. The lock guards the tables of open files and of findings, and the counts of reads.
+fork. The lock guards the table of open files and the counts of reads.
 """
 
 import functools
-import importlib
 import itertools
 import logging
 import os
-import stat
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from cryofs.cache.frame_cache import FrameCache
-from cryofs.codecs import registry
+from cryofs.codecs import registry as codecs
 from cryofs.config.settings import Settings
 from cryofs.errors import ChangedError, CryofsError
-from cryofs.movies.eer_gain import EerGains
-from cryofs.movies.gain_library import GainLibrary
-from cryofs.movies.movie import Movie
-from cryofs.movies.provider import FolderProvider, OpenContext, Provider, ShowOptions
+from cryofs.movies import registry
+from cryofs.movies.provider import Provider, ShowOptions
 from cryofs.storage.file_state import state_of
 from cryofs.system.mount_table import is_far, mount_of, mount_table
 from cryofs.system.thread_pools import started_pool
@@ -38,19 +34,20 @@ from cryofs.vfs.io_executor import InlineExecutor, IoExecutor
 from cryofs.vfs.main_view import rendering_of
 from cryofs.vfs.namespace import Tree
 from cryofs.vfs.nodes import Node
-from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile, PlainFile
+from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile
+from cryofs.vfs.opening import Opener
 from cryofs.vfs.page_cache_policy import PageKeeper, Pages
 
-# After so long without a request there is a pause, for what is done in the background.
+# Background work begins after so long without a request, or after the longest delay.
 _PAUSE_SECONDS = 0.05
-_LONGEST_PUT_OFF = 5.0
-# Threads that read storage without anybody's waiting are given so long to end; what hangs ends with the process.
+_LONGEST_DELAY = 5.0
+# Time for background threads to end; one that hangs ends with the process.
 _ENDING_SECONDS = 5.0
-# The surveyor has so long to keep what it learned in the index; whatever ends it later leaves the index valid.
+# Time for the surveyor to write to the index; the index stays valid if the process ends earlier.
 _LAST_SECONDS = 0.1
-# So many damaged files are named in the facts of a mount; the log names all.
-_MOST_TOLD = 20
-# A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
+# Damaged files that are named in the facts of a mount; the log names all.
+_MOST_NAMED = 20
+# A slower read is logged: a frame decodes in a fraction of a second, so something is overloaded or failing.
 _SLOW_SECONDS = 5.0
 # A file that is replaced between lookup and open is looked up again.
 _OPEN_ATTEMPTS = 5
@@ -66,7 +63,7 @@ class FileSystem:
     archive : Path
         The archive's folder; opened here and reached through this descriptor from then on.
     ownership : Ownership
-        Whose the files appear to be. Nothing that is kept depends on it.
+        Who the files appear to belong to. Nothing that is cached depends on it.
     """
 
     def __init__(self, archive: Path, settings: Settings, ownership: Ownership = AS_ARCHIVED):
@@ -80,9 +77,8 @@ class FileSystem:
         asked = [self.archive, rendering.gain or self.archive]
         self._of_names = self._io if any(map(_is_far, asked)) else InlineExecutor(self._io)
         self._tree = Tree(root, self._io, ShowOptions(rendering))
-        self._gains = GainLibrary(root.path)
-        self._eer_gains = EerGains()
         self._findings = FindingsTable()
+        self._opener = Opener(root, self._io, self._tree.entries, self._findings)
         self._handles = itertools.count(1)
         self._lock = threading.Lock()
         self._open: dict[int, tuple[str, OpenFile, Pages, Attributes]] = {}
@@ -101,17 +97,18 @@ class FileSystem:
         self._reads = 0
 
     def start(self) -> None:
-        """Start the threads; they load what readers should not have to wait for, and look at the archive."""
+        """Start the threads, which load compiled code and survey the archive."""
         self._pool = started_pool(self._settings.jobs, "decode")
         self._background = started_pool(self._settings.jobs, "read-ahead")
         self._cache = FrameCache(self._settings.cache_size, self._background, self._io.run)
-        # whoever had it mounted may have something to ask
+        self._opener.start(self._pool, self._cache)
+        # the user who mounted the archive is likely to use it at once
         self._last_asked = time.monotonic()
         self._preparing.start()
         self._surveyor.start()
 
     def look_again(self) -> None:
-        """Look at the whole archive again, in the background; new files are found without that, when asked for."""
+        """Survey the whole archive again in the background; requests find new files without that."""
         self._surveyor.look_again()
 
     def stop(self) -> None:
@@ -121,7 +118,7 @@ class FileSystem:
             self._preparing.join(_ENDING_SECONDS)
         for pool in (self._background, self._pool):
             if pool is not None:
-                # nothing is cancelled: closing a file waits for what was begun for it
+                # nothing is cancelled: closing a file waits for the decodes that were begun for it
                 pool.shutdown()
         with self._lock:
             files = list(self._open.values())
@@ -132,11 +129,11 @@ class FileSystem:
         self._root.close()
 
     def abandon(self) -> None:
-        """Stop for good in a process that ends at once, which releases everything else."""
+        """Stop the surveyor in a process that ends at once, which releases everything else."""
         self._surveyor.stop(_LAST_SECONDS)
 
     def attributes(self, path: str) -> Attributes:
-        """Attributes of a name."""
+        """Return the attributes of a name."""
         self._last_asked = time.monotonic()
         node = self._lookup(path)
         with self._lock:
@@ -149,7 +146,7 @@ class FileSystem:
         return self._lookup(path).attributes.inode
 
     def open_attributes(self, handle: int) -> Attributes:
-        """Attributes of an open file, whatever has its name by now."""
+        """Return the attributes of an open file, whichever file has its name by now."""
         with self._lock:
             path, file, _, found = self._open[handle]
         now = self._of_names.run(self._name_for_attributes(path), lambda: file.attributes(found))
@@ -159,15 +156,15 @@ class FileSystem:
         return now.owned(self._ownership)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
-        """Names in a folder, with attributes of which type and inode are right.
+        """Return the names in a folder, with attributes of which type and inode are right.
 
-        Movies that are still unknown when too much time has passed are listed like damaged ones.
+        Movies whose metadata cannot be read in time are listed like damaged ones.
         """
         self._last_asked = time.monotonic()
         return self._of_names.run(self._root.name_of(self._tree.place(path)), lambda: self._tree.names(path))
 
     def read_link(self, path: str) -> str:
-        """Where a symbolic link points."""
+        """Return the target of a symbolic link."""
         node = self._lookup(path)
         return self._of_names.run(self._name_of(node), lambda: self._root.read_link(node.path))
 
@@ -189,12 +186,12 @@ class FileSystem:
         return handle
 
     def pages(self, handle: int) -> Pages:
-        """What the kernel is to do with the pages that it has of a file just opened."""
+        """Return what the kernel is to do with its cached pages of a file that was just opened."""
         with self._lock:
             return self._open[handle][2]
 
     def read(self, handle: int, size: int, offset: int) -> Bytes:
-        """`size` bytes of an open file at `offset`, fewer only where the file ends."""
+        """Return `size` bytes of an open file at `offset`, fewer only at the end of the file."""
         began = self._last_asked = time.monotonic()
         # a single look-up in a dictionary needs no lock
         path, file, pages, _ = self._open[handle]
@@ -230,11 +227,11 @@ class FileSystem:
         file.close()
 
     def statistics(self) -> os.statvfs_result:
-        """Size and room of the file system that holds the archive."""
+        """Return size and free space of the file system that holds the archive."""
         return self._of_names.run(str(self.archive), lambda: os.fstatvfs(self._root.descriptor))
 
     def facts(self) -> dict[str, Any]:
-        """Who serves this mount, and what was read, decoded and found in the cache."""
+        """Return which process serves this mount, and counts of reads, decodes and cache hits."""
         figures = vars(self._cache.figures()) if self._cache is not None else {}
         damaged = self._tree.facts.damaged()
         findings = self._findings.every()
@@ -249,7 +246,7 @@ class FileSystem:
             "eer_damaged_frames": sum(len(found.damaged_frames) for found in findings),
             "eer_saturated_values": sum(found.saturated_values for found in findings),
             "damaged_files": len(damaged),
-            "damaged": [printable(line) for line in damaged[:_MOST_TOLD]],
+            "damaged": [printable(line) for line in damaged[:_MOST_NAMED]],
         }
 
     def file_facts(self, path: str) -> dict[str, Any] | None:
@@ -270,20 +267,20 @@ class FileSystem:
             return {"source": node.path.name, "error": printable(str(error))}
 
     def _lookup(self, path: str) -> Node:
-        """What a path stands for."""
+        """Return the node of a path."""
         return self._of_names.run(self._name_for_attributes(path), lambda: self._tree.lookup(path))
 
     def _name_for_attributes(self, path: str) -> str:
-        """What those wait for who ask for attributes: a file that hangs while it is read may well tell these."""
+        """Return the wait key for attribute requests, because stat may succeed while a read hangs."""
         return f"{self._root.name_of(self._tree.place(path))}, its attributes"
 
     def _looked_up_and_opened(self, path: str) -> tuple[Node, OpenFile, Attributes]:
-        """Open the file that a path stands for, such that its attributes are of the very file that is open."""
+        """Open the file that a path stands for, and return attributes of the file that is open."""
         attempts_left = _OPEN_ATTEMPTS
         while True:
             attempts_left -= 1
             node = self._lookup(path)
-            # storage whose inodes are never the same is taken as it is
+            # some storage never returns the same inode twice, so the last attempt does not compare inodes
             opened = functools.partial(self._opened, node, must_be_found=attempts_left > 0)
             try:
                 file, found = self._io.run(self._name_of(node), opened, drop=lambda late: late[0].close())
@@ -294,61 +291,30 @@ class FileSystem:
                 return node, file, found
 
     def _opened(self, node: Node, must_be_found: bool) -> tuple[OpenFile, Attributes]:
-        """A file just opened, with its attributes; ChangedError if it must be the file found, and is another."""
-        file = self._open_node(node, must_be_found)
+        """Open a node and return its attributes; ChangedError if it must be the file that was found, and is not."""
+        file = self._opener.open(node, must_be_found)
         return file, file.attributes(node.attributes)
 
-    def _open_node(self, node: Node, must_be_found: bool) -> OpenFile:
-        if stat.S_ISDIR(node.attributes.mode):
-            raise IsADirectoryError(node.path.name)
-        context = OpenContext(
-            self._gains,
-            self._eer_gains,
-            self._pool,
-            node.view.options,
-            self._tree.facts.index,
-            lambda source: self._findings.of(source.identity, source.name),
-        )
-        if isinstance(node.kind, FolderProvider):
-            metadata = self._tree.entries.first(node.kind.made_of, node.path.parent)
-            if metadata is None:
-                raise FileNotFoundError(node.path.name)
-            return self._movie_file(node.kind.open(metadata, context))
-        source = self._root.open(node.path)
-        try:
-            if must_be_found and node.stored and not os.path.samestat(source.stat, node.stored):
-                raise ChangedError(f"{self._name_of(node)}: replaced while it was being opened; open it again")
-            if node.kind is None:
-                return PlainFile(source, self._io, is_made=node.is_elsewhere)
-            return self._movie_file(node.kind.open(node.path, source, context))
-        except BaseException:
-            source.close()
-            raise
-
-    def _movie_file(self, movie: Movie) -> MovieFile:
-        if self._cache is None:
-            raise RuntimeError("the file system was not started")
-        return MovieFile(movie, self._cache, self._io)
-
     def _name_of(self, node: Node) -> str:
-        """The one name of a file of the archive, in messages and for those who wait for it, whatever is made of it."""
+        """Return the name of a stored file in messages and as a wait key, whatever the file is shown as."""
         return self._root.name_of(node.path)
 
     def _is_asked(self) -> bool:
-        """Whether somebody has just asked for something, and will again."""
+        """Return True if requests are coming in."""
         return time.monotonic() - self._last_asked < _PAUSE_SECONDS
 
     def _prepare(self) -> None:
         """Load compiled code, which takes half a second and 100 MB, and the gain reference of most movies.
 
-        Whoever asks for something meanwhile would wait for the interpreter, so this begins in a pause.
+        Requests wait for the interpreter meanwhile, so this begins when none are coming in.
         """
-        until = time.monotonic() + _LONGEST_PUT_OFF
+        until = time.monotonic() + _LONGEST_DELAY
         while self._is_asked() and time.monotonic() < until:
             time.sleep(_PAUSE_SECONDS)
-        registry.load_compiled()
-        importlib.import_module("cryofs.kernels.eer_events").load()
-        self._gains.preload(self._root.path)
+        codecs.load_compiled()
+        for provider in registry.PROVIDERS:
+            provider.load_compiled()
+        self._opener.preload_gains(self._root.path)
 
 
 def _is_far(path: Path) -> bool:
@@ -357,6 +323,6 @@ def _is_far(path: Path) -> bool:
 
 
 def _facts_of_read(path: str, file: OpenFile, offset: int, began: float) -> dict[str, Any]:
-    """What the log tells of a read that is slow or fails."""
+    """Return what is logged about a read that is slow or fails."""
     frame = file.frame_at(offset) if isinstance(file, MovieFile) else None
     return {"file": path, "frame": frame, "seconds": round(time.monotonic() - began, 3)}

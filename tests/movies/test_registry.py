@@ -111,7 +111,7 @@ def test_without_them_the_file_is_plain(folder: Path) -> None:
 def test_a_real_mount_shows_both(folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "mnt"
     place.mkdir()
-    command = [sys.executable, "-m", "tests.movies.throwaway", "mount", "--foreground", folder, place]
+    command = [sys.executable, "-m", "tests.movies.throwaway", "mount", "--foreground", str(folder), str(place)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL) as mount:
         try:
             wait_for(lambda: place.is_mount() or mount.poll() is not None)
