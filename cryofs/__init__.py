@@ -19,8 +19,8 @@ __version__ = VERSION
 def open(path: str | os.PathLike[str]) -> Movie:  # noqa: A001 - reads as cryofs.open
     """Open a movie, archived (`X.mrc.tif`), plain (`X.mrc`) or a TIFF of another program, as the MRC file it is or was.
 
-    An EER file is opened as its fractions of 40 frames, as a mount shows it where nothing else is said;
-    `cryofs.movies.eer.EerMovie` takes other renderings.
+    An EER file is opened as its fractions of 40 frames, as a mount shows it by default; `cryofs.movies.eer.EerMovie`
+    takes other renderings.
 
     Returns
     -------
@@ -31,11 +31,11 @@ def open(path: str | os.PathLike[str]) -> Movie:  # noqa: A001 - reads as cryofs
     Raises
     ------
     FormatError
-        The file is no movie.
+        The file is not a movie.
     DamagedError
         The file is an archived movie with a damaged record.
     """
-    # the numerical libraries are loaded by those who need them, not by every command
+    # not every command needs the numerical libraries
     from cryofs.movies.registry import open_movie
 
     return open_movie(Path(path))

@@ -1,4 +1,4 @@
-"""Files that look damaged when they are archived: EER files and TIFF movies whose frames cannot all be found."""
+"""Files that look damaged when they are archived: movies whose frames cannot all be found."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from cryofs.movies.registry import providers_of
 
 
 def damage_of(path: Path) -> str | None:
-    """Return what is wrong with an EER file or a TIFF movie, None if nothing is or if it is another file.
+    """Return what is wrong with a movie, or None if it is intact or another file.
 
     No frame is decoded: a file that is cut short, or whose directories are damaged, is found, a flipped bit is not.
 

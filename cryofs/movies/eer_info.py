@@ -1,4 +1,4 @@
-"""What an EER file holds, for `cryofs info`: its real frames, its dose, and groupings that make sense."""
+"""Facts about an EER file for `cryofs info`: its frames, its dose, and suitable groupings."""
 
 import math
 import re
@@ -22,19 +22,19 @@ _FRAMES_AT_ONCE = 24
 
 
 def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | None) -> dict[str, Any]:
-    """Facts about an EER file, all of whose events are counted.
+    """Return the facts about an EER file; all its events are counted.
 
     Parameters
     ----------
     pixel_size : float or None
-        Angstrom a pixel of the detector, where it is known better than by the metadata.
+        Angstrom per pixel of the detector, if it is known better than from the metadata.
     dose : float or None
         Electrons per square angstrom of the whole movie, likewise.
 
     Raises
     ------
     FormatError
-        No readable EER file.
+        Not a readable EER file.
     """
     with LocalFile.open(path) as file:
         size = file.size
@@ -74,7 +74,7 @@ def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | 
 
 
 def _count_events(file: LocalFile, index: EerIndex, jobs: int) -> NDArray[np.int64]:
-    """Events of each frame, -1 for damaged ones."""
+    """Return the events of each frame, -1 for damaged frames."""
     counted = np.full(index.frames, -1, np.int64)
 
     def count(first: int) -> None:
@@ -89,7 +89,7 @@ def _count_events(file: LocalFile, index: EerIndex, jobs: int) -> NDArray[np.int
 
 
 def _frame_dose(facts: EerFacts, electrons: float | None, dose: float | None) -> tuple[str | None, float | None]:
-    """Electrons per square angstrom in a frame, and where that is known from."""
+    """Return the source of the dose, and electrons per square angstrom in a frame."""
     if dose is not None:
         return "given", dose / facts.frames
     if facts.frame_dose is not None:
@@ -101,10 +101,10 @@ def _frame_dose(facts: EerFacts, electrons: float | None, dose: float | None) ->
 
 
 def _groupings(frame_dose: float | None) -> list[int] | None:
-    """Smallest and largest number of frames that make a fraction of a sensible dose."""
+    """Return the smallest and largest number of frames that make a fraction of a suitable dose."""
     if frame_dose is None:
         return None
-    # doses are written with a few digits, so a limit may be reached but for the last bits
+    # doses have few digits, so rounding errors must not exclude a limit
     least = max(1, math.ceil(round(_FRACTION_DOSE[0] / frame_dose, 6)))
     most = math.floor(round(_FRACTION_DOSE[1] / frame_dose, 6))
     return [least, most] if least <= most else None

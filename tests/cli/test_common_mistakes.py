@@ -163,19 +163,21 @@ MISTAKES = {
         "compress images.star -o new", ("images.star: names no movie", "_rlnMicrographMovieName")
     ),
     "a list that is none": Mistake("compress text.star -o new", ("text.star: no valid STAR file", ".lst")),
-    "a gain that is not there": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "give another")),
+    "a gain that is not there": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "name another file")),
     "a gain of zeros": Mistake(
         "compress session -o new --gain zeros.gain.mrc", ("zeros.gain.mrc: no value", "--gain auto")
     ),
     "a gain of NaN": Mistake("compress session -o new --gain nan.gain.mrc", ("nan.gain.mrc: no value", "--gain auto")),
     "a gain that is a movie": Mistake(
-        "compress session -o new --gain session/0.mrc", ("session/0.mrc: no gain reference", "single frame of mode 2")
+        "compress session -o new --gain session/0.mrc",
+        ("session/0.mrc: not a gain reference", "single frame of mode 2"),
     ),
     "a gain that is no MRC": Mistake(
-        "compress session -o new --gain notes.txt", ("notes.txt: 6 bytes", "give an intact one")
+        "compress session -o new --gain notes.txt",
+        ("notes.txt: not a valid gain reference (6 bytes", "name another file"),
     ),
     "an EER gain that is not there": Mistake(
-        "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain no.gain", ("no.gain: ", "give another")
+        "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain no.gain", ("no.gain: ", "name another file")
     ),
     "an EER gain of another detector": Mistake(
         "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain small.gain.mrc",

@@ -237,4 +237,4 @@ def test_metadata_that_cannot_be_stop_nothing(tmp_path: Path, dose: str) -> None
     assert facts["frames_in_metadata"] is None
     assert facts["dose_source"] == "counted"
     _, heard = archive(tmp_path / "session", tmp_path / "archive", options(Rendering(dose_per_fraction=1.0)))
-    assert "do not tell the dose" in str(heard.errors[tmp_path / "session" / "x.eer"])
+    assert "lack the dose" in str(heard.errors[tmp_path / "session" / "x.eer"])
