@@ -16,7 +16,7 @@ from pathlib import Path
 from cryofs.archive.identify import held_movie
 from cryofs.config.settings import FILE_NAME
 from cryofs.errors import CryofsError
-from cryofs.formats.archive_names import is_own_name, is_reference_name, original_name
+from cryofs.formats.archive_names import is_own_name, is_reference_name
 from cryofs.formats.record import Record
 from cryofs.movies import registry
 from cryofs.movies.gain_library import is_estimated
@@ -96,7 +96,7 @@ def shown_in(folder: Path, root: Path) -> dict[str, Shown]:
             if references_shown and not _is_estimated(path):
                 others[name] = Shown(kind_of(state), path, state, optional=True)
         elif movie is not None:
-            movies[original_name(name) or name] = movie
+            movies[registry.replaced_name(name) or name] = movie
         else:
             others[name] = Shown(kind_of(state), path, state, optional=folder == root and name == FILE_NAME)
     return others | movies
@@ -143,7 +143,7 @@ def is_renamed_movie(shown: Shown) -> bool:
 
 def _movie(path: Path, state: os.stat_result) -> Shown | None:
     """An archived movie under the name that compress gave it."""
-    if original_name(path.name) is None or not stat.S_ISREG(state.st_mode):
+    if registry.replaced_name(path.name) is None or not stat.S_ISREG(state.st_mode):
         return None
     try:
         record = held_movie(path)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cryofs.movies.registry import providers_of
+from cryofs.movies.registry import damage
 
 
 def damage_of(path: Path) -> str | None:
@@ -15,10 +15,8 @@ def damage_of(path: Path) -> str | None:
     OSError
         The file cannot be read.
     """
-    for provider in providers_of(path.name):
-        if provider.option is None and (error := provider.damage(path)) is not None:
-            return _without_name(error, path)
-    return None
+    error = damage(path, every_frame=True)
+    return None if error is None else _without_name(error, path)
 
 
 def _without_name(error: Exception, path: Path) -> str:

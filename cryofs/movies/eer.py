@@ -307,8 +307,8 @@ class EerProvider(Provider[EerFacts, EerIndex]):
 
         return describe_eer(path, options.jobs, options.pixel_size, options.dose)
 
-    def damage(self, path: Path) -> FormatError | None:
-        """Return why the frames of a file cannot be found, or None."""
+    def damage(self, path: Path, *, every_frame: bool = False) -> FormatError | None:
+        """Return why the frames of a file cannot be found, or None; fractions leave out damaged frames."""
         with LocalFile.open(path) as source:
             try:
                 index = self.read_index(source)
@@ -316,7 +316,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
                 return error
         bad = index.frames - int(index.intact.sum())
         text = f"{path}: {bad} of {index.frames} frames are damaged or missing; copy the file again"
-        return FormatError(text) if bad else None
+        return FormatError(text) if bad and every_frame else None
 
     def load_compiled(self) -> None:
         """Load the kernels that decode events."""

@@ -271,8 +271,13 @@ class Provider(ABC, Generic[M, I]):
         """
         return Stored(self)
 
-    def damage(self, path: Path) -> CryofsError | None:
-        """Return why frames of a file cannot be found, or None; no frame is decoded.
+    def damage(self, path: Path, *, every_frame: bool = False) -> CryofsError | None:
+        """Return why the frames of a file cannot be found, or None; no frame is decoded.
+
+        Parameters
+        ----------
+        every_frame : bool
+            Whether a file of which some frames are intact is damaged too, if its kind leaves out the others.
 
         Raises
         ------

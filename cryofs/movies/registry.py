@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from cryofs.errors import FormatError
+from cryofs.errors import CryofsError, FormatError
 from cryofs.formats.archive_names import is_dot_name
 from cryofs.movies.archived import ARCHIVED
 from cryofs.movies.archived_counts import COUNTS
@@ -118,6 +118,24 @@ def identify(path: Path) -> Stored:
     """
     possible = (provider for provider in providers_of(path.name) if provider.option is None)
     return next((found for provider in possible if (found := provider.identify(path))), Stored())
+
+
+def damage(path: Path, *, every_frame: bool = False) -> CryofsError | None:
+    """Return why the frames of a movie cannot be found, or None for an intact movie and any other file.
+
+    Parameters
+    ----------
+    every_frame : bool
+        See `Provider.damage`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    possible = (provider for provider in providers_of(path.name) if provider.option is None)
+    found = (provider.damage(path, every_frame=every_frame) for provider in possible)
+    return next(filter(None, found), None)
 
 
 def summarize(path: Path) -> Summary | None:

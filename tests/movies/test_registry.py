@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import cryofs
 from cryofs.archive.info import describe
@@ -17,6 +19,7 @@ from cryofs.report.inventory import survey
 from cryofs.report.movie_summary import look_at
 from cryofs.report.page import write_report
 from cryofs.report.preview import save_preview
+from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.movies import throwaway
 from tests.support import cryofs as run
@@ -132,6 +135,42 @@ def test_kinds_are_found_by_suffix_in_the_order_in_which_they_win() -> None:
     assert keys("x.mrc") == ["MRC"]
     for name in ("notes.txt", "x", "", ".", ".x.eer", ".mrc.tif", "x.", "x.TIF"):
         assert keys(name) == []
+
+
+class Untouchable(throwaway.RawProvider):
+    """A kind of other names, which listings must not ask anything."""
+
+    key = "UNTOUCHABLE"
+    suffixes = (".untouchable",)
+
+    def shown_name(self, stored: str) -> str:
+        raise AssertionError(stored)
+
+    def probe(self, source: LocalFile, read_index: object) -> throwaway.RawMetadata:
+        raise AssertionError(source.name)
+
+
+def test_listings_ask_only_the_kinds_of_a_name(folder: Path) -> None:
+    others = tuple(Untouchable() for _ in range(50))
+    with throwaway.with_kind(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "PROVIDERS", (*others, *registry.PROVIDERS))
+        assert registry.providers_of("x.raw8") == (throwaway.RAW,)
+        with serving(folder) as files:
+            assert sorted(names(files, "/Movies")) == ["x.mrc", "x.raw8"]
+
+
+@pytest.mark.parametrize("provider", registry.PROVIDERS, ids=lambda provider: provider.key)
+@given(stem=st.text("ab.", max_size=5), data=st.data())
+def test_a_shown_name_leads_back_to_the_stored_one(
+    provider: registry.AnyProvider, stem: str, data: st.DataObject
+) -> None:
+    every = sorted({suffix for one in registry.PROVIDERS for suffix in one.suffixes})
+    stored = stem + "".join(data.draw(st.lists(st.sampled_from(every), max_size=2)))
+    if provider in registry.providers_of(stored) and (shown := provider.shown_name(stored)) is not None:
+        assert stored in provider.stored_names(shown)
+    for name in provider.stored_names(stored):
+        assert provider in registry.providers_of(name)
+        assert provider.shown_name(name) == stored
 
 
 def test_no_file_is_probed_whose_name_no_kind_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
