@@ -42,9 +42,9 @@ class EerMovie(SourceMovie):
     path : Path
         The EER file.
     index : EerIndex or None
-        Its index, if it is known already.
+        The index, if it was read already.
     source : LocalFile or None
-        The file, opened already; the movie closes it.
+        The file, if it is open already; the movie closes it.
 
     Raises
     ------

@@ -58,9 +58,9 @@ class ForeignMovie(Movie):
     Parameters
     ----------
     index : TiffIndex or None
-        Its index, if it is known already.
+        The index, if it was read already.
     source : LocalFile or None
-        The file, opened already; the movie closes it.
+        The file, if it is open already; the movie closes it.
 
     Raises
     ------
