@@ -19,18 +19,18 @@ from pathlib import Path
 import msgspec
 
 from cryofs.archive.frame_stream import original_bytes
-from cryofs.archive.identify import Archived, Damaged, Foreign, classify
 from cryofs.archive.progress import Begin, OnFile, OnFrame, report_errors
 from cryofs.archive.record_checksums import record_checksums
 from cryofs.archive.scan import Job, Kind, collect_archived
 from cryofs.config.settings import FILE_NAME
 from cryofs.errors import ArchiveError, ChangedError, CryofsError, DamagedError
 from cryofs.formats import record
-from cryofs.formats.archive_names import foreign_name, is_own_name
+from cryofs.formats.archive_names import is_own_name
 from cryofs.formats.record import Adopted, Frame, Gain, Original, Record
 from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.registry import identify, shown_name
 from cryofs.movies.tiff import ForeignMovie
 from cryofs.storage import atomic_file, changes, checksum_lists
 from cryofs.storage.atomic_file import Draft, draft
@@ -103,17 +103,17 @@ def _adopt_movies(paths: list[Path], jobs: int, done: Adoption, on_file: OnFile,
         for path in paths:
             with report_errors(path, done, on_file):
                 _refuse_link(path)
-                what = classify(path)
-                if isinstance(what, Archived):
+                what = identify(path)
+                if what.record is not None:
                     done.skipped += 1
-                elif isinstance(what, Foreign) and _can_be_adopted(path):
+                elif what.is_foreign and what.error is None and _can_be_adopted(path):
                     before, after = _adopt(path, gains, pool)
                     done.movies += 1
                     done.tiff_bytes += before
                     done.stored_bytes += after
                     on_file(path, None)
                 elif lists.recorded(path) is None:
-                    if isinstance(what, Damaged):
+                    if what.error is not None:
                         raise what.error
                     yield path
                     continue
@@ -222,7 +222,7 @@ def _append_record(
     layout, found = movie.index.layout, movie.stat
     contents = Record(
         original=Original(
-            name=as_unicode(foreign_name(movie.path.name) or movie.path.name),
+            name=as_unicode(shown_name(movie.path.name) or movie.path.name),
             bytes=movie.layout.total_bytes,
             sha256=None,
             mtime_ns=found.st_mtime_ns,

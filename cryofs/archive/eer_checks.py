@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryofs.errors import FormatError
-from cryofs.formats import eer
-from cryofs.storage.byte_source import LocalFile
+from cryofs.movies.registry import damage
 
 # The time limit of a check while a user waits.
 SECONDS = 10.0
@@ -46,26 +44,10 @@ def check_eers(paths: Sequence[Path], seconds: float = SECONDS) -> EerCheck:
         if time.monotonic() >= until:
             break
         try:
-            damage = damage_of_eer(path)
+            found = damage(path)
         except OSError:
             continue
         check.looked_at += 1
-        if damage is not None:
-            check.damaged[path] = str(damage)
+        if found is not None:
+            check.damaged[path] = str(found)
     return check
-
-
-def damage_of_eer(path: Path) -> FormatError | None:
-    """Return why the frames of an EER file cannot be found, None if they can.
-
-    Raises
-    ------
-    OSError
-        The file cannot be read.
-    """
-    with LocalFile.open(path) as source:
-        try:
-            eer.read_index(source)
-        except FormatError as error:
-            return error
-    return None

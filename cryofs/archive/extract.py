@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cryofs.archive.identify import Archived, Damaged, Foreign, Other, classify
 from cryofs.archive.progress import Begin, OnFile, OnFrame, report_errors, report_failure
 from cryofs.archive.restore import Extracted, Restorer
 from cryofs.archive.scan import Job, Kind, collect_archived, is_below
@@ -19,6 +18,8 @@ from cryofs.execution.messages import Done, Failed
 from cryofs.execution.threads import InTurn
 from cryofs.formats.archive_names import is_reference_name
 from cryofs.movies.gain_library import GainLibrary, is_estimated
+from cryofs.movies.provider import Stored
+from cryofs.movies.registry import identify
 from cryofs.storage import atomic_file, changes, folders
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksums import file_sha256
@@ -136,11 +137,11 @@ def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_It
     items = []
     for job in jobs:
         with report_errors(job.source, checked, on_file):
-            what = classify(job.source) if job.kind is Kind.FILE else Other()
-            if isinstance(what, Damaged) and not what.foreign:
+            what = identify(job.source) if job.kind is Kind.FILE else Stored()
+            if what.error is not None and not what.is_foreign:
                 raise what.error
-            if not isinstance(what, Archived):
-                items.append(_Item(job, is_tiff=isinstance(what, Foreign | Damaged)))
+            if what.record is None:
+                items.append(_Item(job, is_tiff=what.is_foreign))
             else:
                 target = job.target.with_name(restored_name(job.target.name, what.record))
                 gain = what.record.gain.sha256 if what.record.gain else None
@@ -202,7 +203,7 @@ def _names(source: Path) -> tuple[Path, Path]:
 def _is_archived(path: Path) -> bool:
     """Return True if a file has a record that can be read."""
     with contextlib.suppress(OSError):
-        return path.is_file() and isinstance(classify(path), Archived)
+        return path.is_file() and identify(path).record is not None
     return False
 
 

@@ -1,81 +1,13 @@
-"""Classify files of an archive, for verify, extract, adopt, figures, doctor and reports."""
+"""What a name of an archive holds: an archived movie, or a plain file and why it is plain."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryofs.errors import DamagedError, FormatError
-from cryofs.formats.archive_names import is_movie_name, is_reference_name, is_tiff_name, original_name
+from cryofs.formats.archive_names import is_movie_name, is_reference_name
 from cryofs.formats.record import HEAD_BYTES, MARK, Record, is_archived, read_record
-from cryofs.formats.tiff_directories import MAGICS
-from cryofs.formats.tiff_movie import NoMovieError, TiffFacts, read_index
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage.atomic_file import regular_file
 from cryofs.storage.byte_source import LocalFile
-
-
-@dataclass(frozen=True)
-class Archived:
-    """A movie with a record, which cryofs wrote or adopted."""
-
-    record: Record
-    size: int
-
-
-@dataclass(frozen=True)
-class Foreign:
-    """A TIFF movie of another program, without a record."""
-
-    facts: TiffFacts
-    size: int
-
-
-@dataclass(frozen=True)
-class Damaged:
-    """A file that was a movie.
-
-    Attributes
-    ----------
-    foreign : bool
-        True if it has no trace of cryofs: a TIFF of another program, or an adopted TIFF without its end.
-    """
-
-    error: DamagedError
-    foreign: bool
-
-
-@dataclass(frozen=True)
-class Other:
-    """Any other file."""
-
-
-def classify(path: Path) -> Archived | Foreign | Damaged | Other:
-    """Classify a file by its name, header and record; no frame is decoded.
-
-    Raises
-    ------
-    OSError
-        The file cannot be read.
-    """
-    if not is_tiff_name(path.name):
-        return Other()
-    named_as_ours = original_name(path.name) is not None
-    with LocalFile.open(path) as source:
-        size = source.size
-        try:
-            if is_archived(source):
-                return Archived(read_record(source), size)
-        except DamagedError as error:
-            return Damaged(error, foreign=False)
-        try:
-            return Foreign(read_index(source).facts, size)
-        except DamagedError as error:
-            # a file of cryofs would have its mark there
-            return Damaged(error, foreign=not named_as_ours or size >= HEAD_BYTES)
-        except NoMovieError:
-            if not named_as_ours or source.read(len(MAGICS[0]), 0) in MAGICS:
-                return Other()
-    text = f"{path}: neither an archived movie nor a TIFF, so emptied or overwritten; restore it from a backup"
-    return Damaged(DamagedError(text), foreign=False)
 
 
 def held_movie(target: Path) -> Record | None:

@@ -5,17 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from cryofs.archive.eer_checks import SECONDS, EerCheck, check_eers
-from cryofs.archive.identify import Archived, Damaged, classify
 from cryofs.archive.progress import as_cryofs_error
 from cryofs.archive.scan import Kind, collect_archived
 from cryofs.errors import CryofsError
-from cryofs.formats.archive_names import is_eer_name
-from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.registry import open_movie
-from cryofs.movies.tiff import ForeignMovie
+from cryofs.movies import registry
+from cryofs.movies.provider import InfoOptions
 
 
 @dataclass
@@ -49,17 +44,16 @@ def savings(paths: Iterable[Path], eer_seconds: float = SECONDS) -> Savings:
     for job in found:
         if job.kind is not Kind.FILE:
             continue
-        if is_eer_name(job.source.name):
-            eers.append(job.source)
-            continue
         try:
-            what = classify(job.source)
+            what = registry.identify(job.source)
         except OSError as error:
             total.unread.append(as_cryofs_error(error, job.source))
             continue
-        if isinstance(what, Damaged):
+        if what.provider is not None and what.provider.checks_take_time:
+            eers.append(job.source)
+        elif what.error is not None:
             total.damaged += 1
-        elif isinstance(what, Archived):
+        elif what.record is not None:
             total.movies += 1
             total.original_bytes += what.record.source_bytes
             total.stored_bytes += what.size
@@ -67,60 +61,6 @@ def savings(paths: Iterable[Path], eer_seconds: float = SECONDS) -> Savings:
     return total
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """Return facts about a movie, archived or plain, as `cryofs info --json` prints them."""
-    with open_movie(path) as movie:
-        header = movie.mrc_header
-        facts: dict[str, Any] = {
-            "format": "mrc",
-            "shape": list(movie.shape),
-            "dtype": movie.dtype.name,
-            "mode": header.mode,
-            "byte_order": "little" if header.byte_order == "<" else "big",
-            "extended_header": header.extended_type or None,
-            "pixel_size": header.pixel_size,
-            "compression": "none",
-            "stored_bytes": movie.layout.total_bytes,
-            "original": {"name": path.name, "bytes": movie.layout.total_bytes, "sha256": None},
-            "ratio": 1.0,
-            "gain": None,
-            "exceptions": 0,
-        }
-        if isinstance(movie, ArchivedMovie):
-            facts |= _archived_facts(movie)
-        elif isinstance(movie, ForeignMovie):
-            facts |= _foreign_facts(movie, path.name)
-        return facts
-
-
-def _foreign_facts(movie: ForeignMovie, name: str) -> dict[str, Any]:
-    layout = movie.index.layout
-    return {
-        "format": "tiff",
-        "compression": layout.codec.compression,
-        "predictor": layout.codec.predictor,
-        "stored_dtype": layout.dtype.name,
-        "stored_bytes": movie.stored_bytes,
-        "original": {"name": name, "bytes": movie.stored_bytes, "sha256": None},
-    }
-
-
-def _archived_facts(movie: ArchivedMovie) -> dict[str, Any]:
-    record = movie.record
-    original = record.original
-    return {
-        "format": "cryofs",
-        "compression": record.compression,
-        "predictor": record.predictor,
-        "coder": record.coder or None,
-        "stored_dtype": record.stored_dtype,
-        "stored_bytes": movie.stored_bytes,
-        "original": {"name": original.name, "bytes": original.bytes, "sha256": original.sha256},
-        "ratio": movie.stored_bytes / record.source_bytes,
-        "gain": msgspec.structs.asdict(record.gain) if record.gain else None,
-        "exceptions": sum(frame.exceptions.count for frame in record.frames if frame.exceptions),
-        "exception_bytes": sum(frame.exceptions.blob.stored for frame in record.frames if frame.exceptions),
-        "writer": record.writer,
-        "adopted": msgspec.to_builtins(record.adopted),
-        "rendered": msgspec.structs.asdict(record.rendered) if record.rendered else None,
-    }
+def describe(path: Path, options: InfoOptions | None = None) -> dict[str, Any]:
+    """Return facts about a movie of any kind, as `cryofs info --json` prints them."""
+    return registry.describe(path, options or InfoOptions())

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from cryofs.archive.identify import Archived, Damaged, Foreign, classify, holds_movie
+from cryofs.archive.identify import holds_movie
 from cryofs.archive.progress import Counting, OnFile, report_errors
 from cryofs.archive.scan import Job, Kind, collect_archived
 from cryofs.config.settings import FILE_NAME
 from cryofs.errors import DamagedError
 from cryofs.formats.archive_names import archived_name, is_movie_name
+from cryofs.movies.registry import identify
 from cryofs.storage import checksum_lists
 from cryofs.storage.checksum_lines import Lines
 from cryofs.storage.checksum_lists import LIST_NAME
@@ -131,24 +132,24 @@ def _is_present(path: Path) -> bool:
 
 def _sort(job: Job, lists: dict[Path, Lines], found: Inventory) -> None:
     """Add a file to an inventory."""
-    path, what = job.source, classify(job.source)
+    path, what = job.source, identify(job.source)
     sha256 = _recorded(path, lists)
-    if isinstance(what, Archived):
+    if what.record is not None:
         found.movies.append(StoredMovie(path, what.size, found.root))
         found.bytes += what.size
     if sha256 is not None:
         found.files.append(StoredFile(path, sha256))
         found.bytes += path.stat().st_size
-    elif isinstance(what, Damaged):
+    elif what.error is not None:
         raise what.error
-    elif not isinstance(what, Archived):
+    elif what.record is None:
         if found.root is None:
             text = f"{path}: not an archived movie, and no checksum is recorded for it"
             raise DamagedError(f"{text}; name the archive, or run cryofs adopt to record one")
         # links are not followed: a file that they lead to is checked under its own name
         if not path.is_symlink() and has_line(found.root, path.absolute()):
             found.unchecked.append(path)
-            found.without_record += isinstance(what, Foreign)
+            found.without_record += what.is_foreign
 
 
 def _recorded(path: Path, lists: dict[Path, Lines]) -> str | None:

@@ -14,7 +14,8 @@ from cryofs.archive.links import resolved
 from cryofs.archive.walking import Link, Places, items_of, same_folder
 from cryofs.config.choices import LinkChoice
 from cryofs.errors import ArchiveError
-from cryofs.formats.archive_names import archived_name, fractions_name, is_eer_name, is_own_name, is_tiff_name
+from cryofs.formats.archive_names import archived_name, is_own_name
+from cryofs.movies.registry import may_have_record, rendered_name
 from cryofs.storage.checksum_lists import LIST_NAME
 from cryofs.system.paths import is_file
 
@@ -48,7 +49,7 @@ def collect(
                 text = f"{item.source}: named like a file of cryofs ({own}); rename it, or remove it if a run left it"
                 problems.append(Problem(item.source, ArchiveError(text)))
             continue
-        if render_eer and is_eer_name(item.target.name):
+        if render_eer:
             item = _rendered(item)
         name = str(item.target)
         key = name.casefold() if folds_case else name
@@ -113,7 +114,7 @@ def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tupl
             problems.append(item)
         elif isinstance(item, Job):
             jobs.append(item)
-        elif not keep_links and is_tiff_name(item.path.name) and is_file(item.path):
+        elif not keep_links and may_have_record(item.path.name) and is_file(item.path):
             jobs.append(Job(Kind.FILE, item.path, item.target))
         else:
             jobs.append(Job(Kind.LINK, item.path, item.target))
@@ -122,15 +123,16 @@ def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tupl
 
 def _rendered(job: Job) -> Job:
     """Return a job for the fractions of an EER file, and for a link to one, a job for a link to its fractions."""
-    target = job.target.with_name(fractions_name(job.target.name))
+    name = rendered_name(job.target.name)
+    if name is None:
+        return job
     if job.kind is Kind.FILE:
-        return Job(Kind.EER, job.source, job.target.with_name(archived_name(target.name)))
+        return Job(Kind.EER, job.source, job.target.with_name(archived_name(name)))
     if job.kind is not Kind.LINK or job.outside or not is_file(job.source):
         return job
     text = job.link or job.source.readlink()
-    if not is_eer_name(text.name):
-        return job
-    return replace(job, target=target, link=text.with_name(fractions_name(text.name)))
+    linked = rendered_name(text.name)
+    return replace(job, target=job.target.with_name(name), link=text.with_name(linked)) if linked else job
 
 
 def _is_same(one: Job, other: Job) -> bool:

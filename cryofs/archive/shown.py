@@ -13,18 +13,12 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from cryofs.archive.identify import Archived, Damaged, Foreign, classify, held_movie
+from cryofs.archive.identify import held_movie
 from cryofs.config.settings import FILE_NAME
 from cryofs.errors import CryofsError
-from cryofs.formats.archive_names import (
-    foreign_name,
-    foreign_names,
-    is_own_name,
-    is_reference_name,
-    is_tiff_name,
-    original_name,
-)
+from cryofs.formats.archive_names import is_own_name, is_reference_name
 from cryofs.formats.record import Record
+from cryofs.movies import registry
 from cryofs.movies.gain_library import is_estimated
 from cryofs.storage.byte_source import LocalFile
 
@@ -67,8 +61,8 @@ class Shown:
 
 def restored_name(name: str, record: Record) -> str:
     """Return the name of the original of an archived movie; an adopted movie keeps its own name."""
-    # foreign_name covers X.tif too, an archived movie that was renamed
-    return name if record.adopted is not None else foreign_name(name) or name
+    # the registry covers X.tif too, an archived movie that was renamed
+    return name if record.adopted is not None else registry.shown_name(name) or name
 
 
 def kind_of(found: os.stat_result) -> ShownKind:
@@ -103,7 +97,7 @@ def shown_in(folder: Path, root: Path) -> dict[str, Shown]:
             if references_shown and not _is_estimated(path):
                 others[name] = Shown(kind_of(state), path, state, optional=True)
         elif movie is not None:
-            movies[original_name(name) or name] = movie
+            movies[registry.replaced_name(name) or name] = movie
         else:
             others[name] = Shown(kind_of(state), path, state, optional=folder == root and name == FILE_NAME)
     return others | movies
@@ -125,8 +119,8 @@ def states_in(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 def renamed_movie(folder: Path, name: str) -> Shown | None:
     """Return the archived movie that was renamed `X.tif` and is therefore shown as `X.mrc` too, or None."""
-    for tiff in foreign_names(name):
-        path = folder / tiff
+    for stored in registry.names_of_renamed(name):
+        path = folder / stored
         try:
             state = path.lstat()
             record = held_movie(path)
@@ -139,7 +133,7 @@ def renamed_movie(folder: Path, name: str) -> Shown | None:
 
 def is_renamed_movie(shown: Shown) -> bool:
     """Return True for an archived movie that was renamed, so that a mount shows both the file and the original."""
-    if shown.kind is not ShownKind.FILE or not is_tiff_name(shown.path.name):
+    if shown.kind is not ShownKind.FILE or not registry.may_have_record(shown.path.name):
         return False
     try:
         record = held_movie(shown.path)
@@ -150,7 +144,7 @@ def is_renamed_movie(shown: Shown) -> bool:
 
 def _movie(path: Path, state: os.stat_result) -> Shown | None:
     """Return the archived movie of a file that has a name given by compress, or None."""
-    if original_name(path.name) is None or not stat.S_ISREG(state.st_mode):
+    if registry.replaced_name(path.name) is None or not stat.S_ISREG(state.st_mode):
         return None
     try:
         record = held_movie(path)
@@ -183,16 +177,15 @@ def _holds_foreign(folder: Path) -> bool:
         names = os.listdir(folder)
     except OSError:
         return False
-    tiffs = (name for name in names if is_tiff_name(name) and original_name(name) is None)
-    return any(_is_foreign(folder / name) for name in tiffs)
+    return any(_is_foreign(folder / name) for name in names if registry.comes_with_references(name))
 
 
 def _is_foreign(path: Path) -> bool:
     try:
         if path.is_symlink() or not path.is_file():
             return False
-        what = classify(path)
+        what = registry.identify(path)
     except OSError:
         return True
-    adopted = isinstance(what, Archived) and what.record.adopted is not None
-    return adopted or isinstance(what, Foreign | Damaged)
+    adopted = what.record is not None and what.record.adopted is not None
+    return adopted or what.is_foreign or what.error is not None

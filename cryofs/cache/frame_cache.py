@@ -63,7 +63,7 @@ class CachedMovie(Protocol):
         """Read a frame or row block."""
 
 
-# Calls what reads a file: its name, the call, and what to add to the name in messages.
+# Runs a read: name of the file, the read, and a suffix of the name in messages.
 RunIo = Callable[[str, Callable[[], Encoded], str], Encoded]
 
 
@@ -73,7 +73,7 @@ def _run_now(name: str, call: Callable[[], Encoded], what: str) -> Encoded:
 
 @dataclass
 class CacheFigures:
-    """What the cache has done since it was made; seconds of simultaneous decodes are added up."""
+    """Counters of the cache; seconds of simultaneous decodes are added up."""
 
     hits: int = 0
     misses: int = 0
@@ -87,7 +87,7 @@ class CacheFigures:
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    """A frame or row block that is being read and decoded, or will be; all who want it wait for the future."""
+    """A frame or row block that is or will be read and decoded; threads that need it wait for the future."""
 
     movie: CachedMovie
     key: Key
@@ -104,7 +104,7 @@ class FrameCache:
     background : Executor or None
         Runs read-ahead; without it there is none.
     run_io : callable
-        Runs the reads, in the thread that asks by default.
+        Runs the reads, by default in the calling thread.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class FrameCache:
                 self._figures.hits += 1
                 return frame
             request, begun = self._under_way.get(key, (None, None))
-            # what still waits in the background for others is done here
+            # a read-ahead that has not begun is done in this thread
             is_mine = request is None or (begun is not None and begun.cancel())
             if request is None:
                 request = self._request(movie, key)
@@ -197,7 +197,7 @@ class FrameCache:
                 self._served[key] = frame.nbytes
 
     def figures(self) -> CacheFigures:
-        """Return the figures as of now."""
+        """Return the present counters."""
         with self._lock:
             self._figures.cached_bytes = self._cached_bytes
             return CacheFigures(**vars(self._figures))
@@ -208,7 +208,7 @@ class FrameCache:
         return _Request(movie, key, movie.decoded_bytes(rows), at_once, Future())
 
     def _load(self, request: _Request) -> None:
-        """Read and decode a frame, and hand it to all who wait for it, or the error, whatever that is."""
+        """Read and decode a frame, and hand it or the error to the threads that wait for it."""
         key, movie = request.key, request.movie
         with self._lock:
             # a pool may keep a task that it refused, and run it while others decode the frame
@@ -217,7 +217,7 @@ class FrameCache:
         try:
             _, index, rows = key
             encoded = self._run_io(movie.name, partial(movie.read_frame, index, rows), f", frame {index}")
-        except BaseException as error:  # noqa: BLE001 - those who wait for the frame get it
+        except BaseException as error:  # noqa: BLE001 - the threads that wait for the frame get it
             with self._lock:
                 del self._under_way[key]
                 self._figures.failures += 1
@@ -225,14 +225,14 @@ class FrameCache:
             return
         try:
             frame = self._decode(request, encoded)
-        except BaseException as error:  # noqa: BLE001 - those who wait for the frame get it
+        except BaseException as error:  # noqa: BLE001 - the threads that wait for the frame get it
             request.future.set_exception(error)
         else:
             request.future.set_result(frame)
 
     def _decode(self, request: _Request, encoded: Encoded) -> Frame:
-        """Decode a frame when it has its turn, and cache it."""
-        # what is dropped is given back to the system here, without the lock
+        """Wait for the turn of a frame, then decode and cache it."""
+        # dropped memory is returned to the system here, without the lock
         spare = reuse(self._make_room(request), request.size)
         started = time.monotonic()
         frame = None
@@ -247,7 +247,7 @@ class FrameCache:
         dropped = []
         ticket = object()
         with self._room:
-            # in the order of asking, or decodes of which many may run would keep out those of which few may
+            # in order of arrival; otherwise movies with many decodes at a time would starve those with few
             self._waiting.append(ticket)
             self._room.wait_for(
                 lambda: (

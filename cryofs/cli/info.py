@@ -26,16 +26,10 @@ def command(
 
     Example: cryofs info /archive/session/movie.mrc.tif
     """
-    from cryofs.formats.archive_names import is_eer_name
+    from cryofs.archive.info import describe
+    from cryofs.movies.provider import InfoOptions
 
-    if is_eer_name(file.name):
-        from cryofs.archive.eer_info import describe_eer
-
-        facts = describe_eer(file, jobs, pixel_size, dose)
-    else:
-        from cryofs.archive.info import describe
-
-        facts = describe(file)
+    facts = describe(file, InfoOptions(jobs, pixel_size, dose))
     if as_json:
         print_json(facts)
         return

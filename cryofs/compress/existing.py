@@ -8,14 +8,13 @@ import numpy as np
 
 from cryofs.archive.identify import held_movie
 from cryofs.errors import ArchiveError, CryofsError
-from cryofs.formats.archive_names import is_tiff_name, original_name
+from cryofs.formats.archive_names import original_name
 from cryofs.formats.record import Rendered, is_archived
 from cryofs.gain.references import References
-from cryofs.movies.eer import EerMovie
+from cryofs.movies import registry
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.atomic_file import regular_file
 from cryofs.storage.byte_source import LocalFile
-from cryofs.text import as_unicode
 
 
 @dataclass(frozen=True)
@@ -33,25 +32,12 @@ class MovieInfo:
 
 def look_at(movie: SourceMovie, path: Path) -> MovieInfo:
     """Return the facts about a movie that need no decoding."""
-    rendered = None
-    if isinstance(movie, EerMovie):
+    rendered = movie.rendered
+    if rendered is not None:
         # damaged frames are known only after rendering
-        rendered = msgspec.structs.replace(rendered_from(movie), damaged_frames=[])
+        rendered = msgspec.structs.replace(rendered, damaged_frames=[])
     size, mtime_ns = movie.state
     return MovieInfo(path, movie.shape, movie.mrc_header.mode, size, movie.layout.total_bytes, mtime_ns, rendered)
-
-
-def rendered_from(movie: EerMovie) -> Rendered:
-    """Return the description of the rendered EER file that goes into the record."""
-    return Rendered(
-        name=as_unicode(movie.path.name),
-        bytes=movie.stat.st_size,
-        mtime_ns=movie.stat.st_mtime_ns,
-        frames=movie.index.frames,
-        grouping=movie.grouping,
-        upsampling=movie.rendering.upsampling,
-        damaged_frames=movie.findings.damaged_frames,
-    )
 
 
 def is_done(target: Path, info: MovieInfo, references: References) -> bool:
@@ -93,7 +79,7 @@ def refuse_clash(source: Path, target: Path) -> None:
 
 def refuse_without_gain(source: Path) -> None:
     """Raise ArchiveError for an archived movie that needs a gain reference, which would not be copied with it."""
-    record = held_movie(source.resolve()) if is_tiff_name(source.name) else None
+    record = held_movie(source.resolve()) if registry.may_have_record(source.name) else None
     if record is not None and record.needed_gain is not None:
         raise ArchiveError(
             f"{source}: an archived movie, unreadable without {record.needed_gain.name} of its archive; "

@@ -22,10 +22,10 @@ from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.references import Reference, References
 from cryofs.gain.samples import keep_samples, take_samples
-from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.registry import open_rendered
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.atomic_file import regular_file
 from cryofs.storage.file_state import state_of
@@ -100,7 +100,7 @@ class Archiver:
 
     def _open(self, job: Job) -> SourceMovie:
         if job.kind is Kind.EER and self._options.rendering is not None:
-            return EerMovie(job.source, self._options.rendering, self.eer_gains)
+            return open_rendered(job.source, self._options.rendering, self.eer_gains)
         return MrcMovie(job.source)
 
     def store(self, job: Job, on_frame: OnFrame, known: Known | None = None) -> Stored:
@@ -202,7 +202,7 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
         Another file, which compress did not write, has the name and would be lost; or fractions would replace an
         original.
     """
-    is_derived = isinstance(movie, EerMovie)
+    is_derived = movie.rendered is not None
     plain = target.with_name(original_name(target.name) or target.name)
     if is_derived and plain != target and regular_file(plain) is not None:
         raise _in_place_of_original(source, plain)

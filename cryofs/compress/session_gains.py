@@ -15,9 +15,7 @@ from cryofs.gain.match import matches
 from cryofs.gain.references import References, estimate_from
 from cryofs.gain.samples import take_samples
 from cryofs.kernels.from_counts import GainReference
-from cryofs.movies.eer import EerMovie
-from cryofs.movies.eer_gain import EerGainMovie
-from cryofs.movies.eer_rendering import gain_header
+from cryofs.movies.source import SourceMovie
 
 # With fewer frames than this, a gain reference would hold as much as the movies.
 _MIN_FRAMES_TO_ESTIMATE = 3
@@ -46,12 +44,14 @@ class SessionGains:
         # sizes of images for which the gain reference of EER movies is in the archive
         self._eer_grids: set[tuple[int, int]] = set()
 
-    def keep_for(self, movie: EerMovie) -> None:
-        """Write the gain reference of an EER movie into the archive, as factors on the grid of its fractions."""
-        rendering = movie.rendering
-        if rendering.gain is None or movie.shape[1:] in self._eer_grids:
+    def keep_for(self, movie: SourceMovie) -> None:
+        """Write the gain reference of a rendered movie into the archive, as factors on the grid of its frames."""
+        if movie.shape[1:] in self._eer_grids:
             return
-        with EerGainMovie(rendering.gain, gain_header(movie.facts, rendering), self._archiver.eer_gains) as reference:
+        reference = movie.gain_reference(self._archiver.eer_gains)
+        if reference is None:
+            return
+        with reference:
             self._references.write_eer(reference.header + reference.mrc_frame(0).tobytes())
         self._eer_grids.add(movie.shape[1:])
 

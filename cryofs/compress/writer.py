@@ -19,7 +19,6 @@ from typing import Self
 import msgspec
 
 from cryofs.compress.encode import FrameToStore, StoredExceptions, encode_frames
-from cryofs.compress.existing import rendered_from
 from cryofs.compress.plan import Plan
 from cryofs.compress.row_blocks import OriginalSums, Workers, trailing_pieces
 from cryofs.errors import ArchiveError, CryofsError, NotSmallerError
@@ -28,7 +27,6 @@ from cryofs.formats.archive_names import original_name
 from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
 from cryofs.formats.tiff_pages import CLASSIC_LIMIT, TiffMovieWriter
 from cryofs.gain.samples import take_samples
-from cryofs.movies.eer import EerMovie
 from cryofs.movies.frame_decoder import EncodedOriginal, FrameDecoder, FrameName
 from cryofs.movies.source import SourceMovie
 from cryofs.storage import changes
@@ -130,7 +128,7 @@ def archive_movie(
         written = _Written()
         while True:
             # the range is kept, so that pixels only become wider and the attempts end
-            sums = OriginalSums(of_file=not isinstance(movie, EerMovie))
+            sums = OriginalSums(of_file=movie.rendered is None)
             written = _Written(lowest=written.lowest, highest=written.highest)
             try:
                 _write_frames(movie, made, plan, sums, written, workers, on_frame)
@@ -277,7 +275,7 @@ def _append_record(
             for frame, original_sum in zip(frames, sums.frames, strict=True)
         ],
         writer=f"cryofs {VERSION}",
-        rendered=rendered_from(movie) if isinstance(movie, EerMovie) else None,
+        rendered=movie.rendered,
         coder=plan.encoder.name,
     )
     file.write(record.encode_record(contents, file.tell()))

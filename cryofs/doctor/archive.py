@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryofs.archive.eer_checks import EerCheck, check_eers
-from cryofs.archive.identify import Archived, Damaged, classify
 from cryofs.config.settings import FILE_NAME, load_settings
 from cryofs.doctor.finding import Finding, ok, problem, warning
 from cryofs.errors import GainError, SettingsError
-from cryofs.formats.archive_names import is_eer_name, is_own_name, is_reference_name
+from cryofs.formats.archive_names import is_own_name, is_reference_name
 from cryofs.formats.record import Gain, Record
 from cryofs.movies.eer_gain import defects_of
 from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.registry import identify
 from cryofs.storage.atomic_file import DRAFT_PREFIX
 from cryofs.system.mount_table import MOUNT_TABLE, is_remote, mount_of, mount_table
 
@@ -224,18 +224,17 @@ def _examine(path: Path, seen: Survey) -> None:
         seen.files += 1
         seen.largest_file = max(seen.largest_file, found.st_size)
         path.open("rb").close()
-        if is_eer_name(path.name):
-            seen.eers.append(path)
-            return
-        content = classify(path)
+        content = identify(path)
     except FileNotFoundError:
         return  # removed by another process
     except OSError:
         seen.unreadable.append(path)
         return
-    if isinstance(content, Archived):
+    if content.provider is not None and content.provider.checks_take_time:
+        seen.eers.append(path)
+    elif content.record is not None:
         seen.records[path] = content.record
-    elif isinstance(content, Damaged):
+    elif content.error is not None:
         seen.damaged.append(path)
 
 

@@ -1,20 +1,37 @@
 """Archived movies: TIFF files that cryofs wrote, shown as the MRC files that they were made from."""
 
+import stat
+from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import DamagedError
-from cryofs.formats import tiff_movie, tiff_pages
+from cryofs.formats import mrc, tiff_movie, tiff_pages
+from cryofs.formats.archive_names import MOVIE_SUFFIXES, archived_name, is_movie_name, original_name
 from cryofs.formats.mrc import MrcHeader
-from cryofs.formats.record import Record, read_blob
+from cryofs.formats.record import Record, is_archived, read_blob, read_record
+from cryofs.formats.record_check import layout_of
 from cryofs.formats.tiff_pages import PageLayout
 from cryofs.movies.archived_file import ArchivedFile
 from cryofs.movies.frame_decoder import EncodedOriginal, EncodedPixels, FrameDecoder
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
+from cryofs.movies.provider import (
+    Appearance,
+    InfoOptions,
+    OpenContext,
+    Provider,
+    ShowOptions,
+    Stored,
+    Summary,
+    mrc_description,
+)
 from cryofs.storage.byte_source import LocalFile
 
 
@@ -128,6 +145,10 @@ class ArchivedMovie(Movie):
         pixels = EncodedPixels(file.frame_name(index), layout, strips, self.pool).decode()
         return pixels.reshape(layout.ny, layout.nx)
 
+    def histogram_frame(self, index: int) -> NDArray[Any]:
+        """Return the counts of a frame that was divided by a gain reference, and the values of another one."""
+        return self.frame(index) if self.record.gain is None else self.counts(index)
+
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Return bytes after the last frame of the original."""
         return self.file.read_trailing(size, offset)
@@ -162,3 +183,149 @@ def check_pages(movie: ArchivedMovie) -> None:
     recorded = [(frame.offsets, frame.byte_counts) for frame in movie.record.frames]
     if [page.lists() for page in pages] != recorded:
         raise DamagedError(f"{movie.name}: its TIFF pages do not match its record; restore it from a backup")
+
+
+@dataclass(frozen=True)
+class ArchivedMetadata:
+    """What a record states of the original, and of the movie as counts.
+
+    Attributes
+    ----------
+    counts_bytes : int or None
+        Size of the movie as counts; None if it was not divided by a gain reference.
+    gain : str or None
+        SHA-256 of the gain reference.
+    """
+
+    size: int
+    mtime_ns: int
+    atime_ns: int
+    mode: int
+    counts_bytes: int | None
+    gain: str | None
+
+    def appearance(self, size: int | None) -> Appearance:
+        """Return the attributes of the original with the size of what is shown."""
+        return Appearance(size, stat.S_IFREG | self.mode, self.mtime_ns, self.atime_ns)
+
+
+# Programs disagree on whether 8-bit values of MRC are signed, so uint8 becomes int16.
+COUNTS_MODES = {"int8": 0, "uint8": 1, "int16": 1, "uint16": 6}
+
+
+def counts_bytes(record: Record) -> int | None:
+    """Return the size of an archived movie as a movie of counts, or None if it was not divided by a gain reference."""
+    mode = COUNTS_MODES.get(record.stored_dtype)
+    if record.gain is None or mode is None:
+        return None
+    frames, ny, nx = record.shape
+    return record.header.size + frames * ny * nx * np.dtype(mrc.MODE_DTYPES[mode]).itemsize
+
+
+class ArchivedProvider(Provider[ArchivedMetadata, None]):
+    """An archived movie, shown as its original in place of the stored file."""
+
+    key = "MOVIE"
+    suffixes = tuple(archived_name(suffix) for suffix in MOVIE_SUFFIXES)
+    metadata_type = ArchivedMetadata
+    replaces_stored = True
+    has_records = True
+
+    def shown_name(self, stored: str) -> str | None:
+        """Return the name of the original."""
+        return original_name(stored)
+
+    def stored_names(self, shown: str) -> list[str]:
+        """Return the name of the archived file."""
+        return [archived_name(shown)] if is_movie_name(shown) else []
+
+    def claims(self, source: LocalFile) -> bool:
+        """Return True if the file has a record, valid or not."""
+        return is_archived(source)
+
+    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], None]) -> ArchivedMetadata | None:
+        """Read the record."""
+        if not is_archived(source):
+            return None
+        record = read_record(source)
+        original = record.original
+        size = layout_of(record, source.name).total_bytes
+        gain = record.gain.sha256 if record.gain else None
+        return ArchivedMetadata(size, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record), gain)
+
+    def appearance(self, metadata: ArchivedMetadata, options: ShowOptions) -> Appearance:
+        """Return the attributes of the original."""
+        return metadata.appearance(metadata.size)
+
+    def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
+        """Open the original."""
+        return ArchivedMovie(path, context.gains, context.pool, source)
+
+    def gain(self, metadata: ArchivedMetadata) -> str | None:
+        """Return the SHA-256 of the gain reference that the movie needs, or None."""
+        return metadata.gain
+
+    def describe(self, movie: ArchivedMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
+        """Return what `cryofs info` prints: the original, and how it is stored."""
+        record = movie.record
+        original = record.original
+        exceptions = [frame.exceptions for frame in record.frames if frame.exceptions]
+        return mrc_description(movie, path.name) | {
+            "format": "cryofs",
+            "compression": record.compression,
+            "predictor": record.predictor,
+            "coder": record.coder or None,
+            "stored_dtype": record.stored_dtype,
+            "stored_bytes": movie.stored_bytes,
+            "original": {"name": original.name, "bytes": original.bytes, "sha256": original.sha256},
+            "ratio": movie.stored_bytes / record.source_bytes,
+            "gain": msgspec.structs.asdict(record.gain) if record.gain else None,
+            "exceptions": sum(found.count for found in exceptions),
+            "exception_bytes": sum(found.blob.stored for found in exceptions),
+            "writer": record.writer,
+            "adopted": msgspec.to_builtins(record.adopted),
+            "rendered": msgspec.structs.asdict(record.rendered) if record.rendered else None,
+        }
+
+    def identify(self, path: Path) -> Stored | None:
+        """Read the record."""
+        with LocalFile.open(path) as source:
+            return self.identify_open(source)
+
+    def identify_open(self, source: LocalFile) -> Stored | None:
+        """Return what an open file is, or None if it has no record."""
+        try:
+            return Stored(self, source.size, read_record(source)) if is_archived(source) else None
+        except DamagedError as error:
+            return Stored(self, source.size, error=error)
+
+    def summarize(self, path: Path) -> Summary | None:
+        """Return what the record states."""
+        found = self.identify(path)
+        return summary_of(found) if found else None
+
+
+def summary_of(found: Stored) -> Summary | None:
+    """Return what the report of an archive states of a file with a record, None without one; raise its damage."""
+    if found.error is not None:
+        raise found.error
+    if (record := found.record) is None:
+        return None
+    frames, ny, nx = record.shape
+    what = "gain-normalised" if record.gain else "EER fractions" if record.rendered else "counts"
+    if record.adopted is not None:
+        what = "adopted TIFF"
+    dtype = np.dtype(mrc.MODE_DTYPES[record.mrc_mode]).name if record.mrc_mode != mrc.MODE_4BIT else "4-bit"
+    return Summary(
+        kind=f"{{size}}, {dtype}, {what}",
+        shape=record.shape,
+        time=(record.rendered.mtime_ns if record.rendered else record.original.mtime_ns) / 1e9,
+        original_bytes=record.source_bytes,
+        stored_bytes=found.size,
+        gain=record.needed_gain.sha256 if record.needed_gain else None,
+        exceptions=sum(frame.exceptions.count for frame in record.frames if frame.exceptions),
+        values=frames * ny * nx,
+    )
+
+
+ARCHIVED = ArchivedProvider()

@@ -3,27 +3,16 @@
 If the original value is not a product of a count and the gain (an exception), the count is the nearest whole number.
 """
 
-import numpy as np
+from pathlib import Path
 
 from cryofs.errors import DamagedError
 from cryofs.formats import mrc
 from cryofs.formats.mrc import Layout, MrcHeader
-from cryofs.formats.record import Record
-from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.archived import COUNTS_MODES, ArchivedMetadata, ArchivedMovie, ArchivedProvider
 from cryofs.movies.frame_decoder import EncodedPixels
 from cryofs.movies.movie import Movie
-
-# Programs disagree on whether 8-bit values of MRC are signed, so uint8 becomes int16.
-_MODES = {"int8": 0, "uint8": 1, "int16": 1, "uint16": 6}
-
-
-def counts_bytes(record: Record) -> int | None:
-    """Return the size of an archived movie as a movie of counts, or None if it was not divided by a gain reference."""
-    mode = _MODES.get(record.stored_dtype)
-    if record.gain is None or mode is None:
-        return None
-    frames, ny, nx = record.shape
-    return record.header.size + frames * ny * nx * np.dtype(mrc.MODE_DTYPES[mode]).itemsize
+from cryofs.movies.provider import Appearance, OpenContext, ShowOptions
+from cryofs.storage.byte_source import LocalFile
 
 
 class CountsMovie(Movie):
@@ -38,7 +27,7 @@ class CountsMovie(Movie):
     def __init__(self, archived: ArchivedMovie):
         self.name = archived.name
         self._file, self._pool = archived.file, archived.pool
-        self._header = mrc.with_mode(archived.mrc_header, _MODES[archived.record.stored_dtype])
+        self._header = mrc.with_mode(archived.mrc_header, COUNTS_MODES[archived.record.stored_dtype])
         self._shown = self._header.dtype.newbyteorder(self._header.byte_order)
         self.layout = Layout.of(self._header)
         self.identity = *archived.file.source.identity, "counts"
@@ -68,3 +57,30 @@ class CountsMovie(Movie):
     def close(self) -> None:
         """Release the file."""
         self._file.close()
+
+
+class CountsProvider(ArchivedProvider):
+    """An archived gain-normalised movie, shown as counts in views that ask for them."""
+
+    key = "COUNTS"
+    option = "counts"
+
+    @property
+    def table(self) -> str:
+        """Key of the metadata, which are those of the archived movie."""
+        return ArchivedProvider.key
+
+    def is_shown(self, metadata: ArchivedMetadata, options: ShowOptions) -> bool:
+        """Return True if the movie was divided by a gain reference."""
+        return metadata.counts_bytes is not None
+
+    def appearance(self, metadata: ArchivedMetadata, options: ShowOptions) -> Appearance:
+        """Return the attributes of the original with the size of the counts."""
+        return metadata.appearance(metadata.counts_bytes)
+
+    def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
+        """Open the movie as counts."""
+        return CountsMovie(ArchivedMovie(path, context.gains, context.pool, source))
+
+
+COUNTS = CountsProvider()

@@ -1,13 +1,10 @@
 """EER movies, shown as MRC movies of fractions that are rendered when they are read.
 
-Threads: an `EerMovie` may be read by several threads; `Findings` may be shared by several openings of one file, and its
-lock guards its tables.
+Threads: an `EerMovie` may be read by several threads.
 """
 
-import logging
-import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
@@ -19,64 +16,22 @@ from numpy.typing import NDArray
 
 from cryofs.errors import DamagedError, FormatError
 from cryofs.formats import eer
+from cryofs.formats.archive_names import EER_SUFFIX, eer_names, fractions_name
 from cryofs.formats.eer import EerIndex, EventStreams
 from cryofs.formats.mrc import Layout, MrcHeader
-from cryofs.movies.eer_gain import EerGain, EerGains
-from cryofs.movies.eer_rendering import Rendering, facts_of, fraction_header
+from cryofs.formats.record import Rendered
+from cryofs.movies.eer_findings import Findings
+from cryofs.movies.eer_gain import EerGain, EerGainMovie, EerGains
+from cryofs.movies.eer_rendering import EerFacts, Rendering, facts_of, fingerprint, fraction_header, gain_header
 from cryofs.movies.frame_decoder import FrameName
 from cryofs.movies.movie import EncodedFrame
+from cryofs.movies.provider import Appearance, InfoOptions, OpenContext, Provider, ShowOptions, Summary
 from cryofs.movies.source import ReadRows, SourceMovie
 from cryofs.storage.byte_source import LocalFile
 from cryofs.system.resources import usable_cores
+from cryofs.text import as_unicode
 
 _REMEDY = "copy the file again"
-
-log = logging.getLogger("cryofs")
-
-
-class Findings:
-    """Problems of an EER file that were found while it was rendered; each is logged once.
-
-    Parameters
-    ----------
-    name : str
-        Name of the file in messages.
-    """
-
-    def __init__(self, name: str):
-        self._name = name
-        self._lock = threading.Lock()
-        self._damaged: set[int] = set()
-        self._saturated: dict[tuple[object, ...], int] = {}
-
-    @property
-    def damaged_frames(self) -> list[int]:
-        """Frames that were left out of fractions."""
-        with self._lock:
-            return sorted(self._damaged)
-
-    @property
-    def saturated_values(self) -> int:
-        """Number of values that exceeded their type and were cut to its largest value."""
-        with self._lock:
-            return sum(self._saturated.values())
-
-    def add_damaged(self, frames: list[int]) -> None:
-        """Note frames that were left out."""
-        with self._lock:
-            new = sorted(set(frames) - self._damaged)
-            self._damaged.update(new)
-        if new:
-            numbers = ", ".join(map(str, new))
-            log.warning("%s, frame %s: damaged, left out of the fraction; copy the file again", self._name, numbers)
-
-    def add_saturated(self, fraction: tuple[object, ...], dtype: str, count: int) -> None:
-        """Note values of a fraction that exceeded the type."""
-        with self._lock:
-            new = fraction not in self._saturated
-            self._saturated[fraction] = count
-        if new:
-            log.warning("%s: %d values exceed %s and were cut; choose a wider type", self._name, count, dtype)
 
 
 class EerMovie(SourceMovie):
@@ -87,9 +42,9 @@ class EerMovie(SourceMovie):
     path : Path
         The EER file.
     index : EerIndex or None
-        Its index, if it is known already.
+        The index, if it was read already.
     source : LocalFile or None
-        The file, opened already; the movie closes it.
+        The file, if it is open already; the movie closes it.
 
     Raises
     ------
@@ -133,6 +88,31 @@ class EerMovie(SourceMovie):
     def mrc_header(self) -> MrcHeader:
         """Header of the virtual file."""
         return self._header
+
+    @property
+    def rendered(self) -> Rendered:
+        """What the record states of the EER file; damaged frames are those that were met so far."""
+        return Rendered(
+            name=as_unicode(self.path.name),
+            bytes=self.stat.st_size,
+            mtime_ns=self.stat.st_mtime_ns,
+            frames=self.index.frames,
+            grouping=self.grouping,
+            upsampling=self.rendering.upsampling,
+            damaged_frames=self.findings.damaged_frames,
+        )
+
+    def gain_reference(self, gains: EerGains) -> EerGainMovie | None:
+        """Open the gain reference of the rendering on the grid of the fractions, or return None."""
+        rendering = self.rendering
+        if rendering.gain is None:
+            return None
+        return EerGainMovie(rendering.gain, gain_header(self.facts, rendering), gains)
+
+    @property
+    def frame_unit(self) -> str:
+        """What a frame of the MRC file is."""
+        return f"fractions of {self.grouping} frames"
 
     @property
     def decodes_at_once(self) -> int:
@@ -262,3 +242,94 @@ class EncodedFraction(EncodedFrame):
             raise movie.none_intact(self.index)
         movie.saturate(added.image, self.index)
         return added.image.reshape(-1)
+
+
+class EerProvider(Provider[EerFacts, EerIndex]):
+    """An EER file, shown as an MRC movie of fractions beside the stored file."""
+
+    key = "FRACTIONS"
+    suffixes = (EER_SUFFIX,)
+    metadata_type = EerFacts
+    lists_damaged = False
+    is_rendered = True
+    checks_take_time = True
+    has_details = True
+
+    def shown_name(self, stored: str) -> str | None:
+        """Return the name of the movie of fractions."""
+        return fractions_name(stored)
+
+    def stored_names(self, shown: str) -> list[str]:
+        """Return the names that the EER file may have."""
+        return eer_names(shown)
+
+    def read_index(self, source: LocalFile) -> EerIndex:
+        """Read the directories of all frames."""
+        return eer.read_index(source)
+
+    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], EerIndex]) -> EerFacts:
+        """Read the directories of all frames."""
+        return facts_of(read_index(source))
+
+    def appearance(self, metadata: EerFacts, options: ShowOptions) -> Appearance:
+        """Return the size of the movie of fractions, which is None if it cannot be rendered as requested."""
+        try:
+            return Appearance(fraction_header(metadata, options.rendering, "").data_end)
+        except FormatError:
+            return Appearance(None)
+
+    def open(self, path: Path, source: LocalFile, context: OpenContext) -> EerMovie:
+        """Open the movie of fractions."""
+        index = context.index(self, source)
+        findings = context.findings(source)
+        return EerMovie(path, context.options.rendering, context.eer_gains, index, source, findings)
+
+    def bytes_key(self, options: ShowOptions) -> str:
+        """Return the rendering."""
+        return fingerprint(options.rendering)
+
+    def details(self, metadata: EerFacts, options: ShowOptions, name: str, findings: Findings) -> dict[str, Any]:
+        """Return how the movie is rendered, damaged frames and saturated values."""
+        rendering = options.rendering
+        return {
+            "source_frames": metadata.frames,
+            "fractions": fraction_header(metadata, rendering, name).nz,
+            "grouping": metadata.grouping(rendering, name),
+            "upsampling": rendering.upsampling,
+            "damaged_frames": findings.damaged_frames,
+            "saturated_values": findings.saturated_values,
+        }
+
+    def describe(self, movie: EerMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
+        """Return what `cryofs info` prints: the frames of the camera, all of whose events are counted."""
+        # compiled code, which only this needs
+        from cryofs.movies.eer_info import describe_eer
+
+        return describe_eer(path, options.jobs, options.pixel_size, options.dose)
+
+    def damage(self, path: Path, *, every_frame: bool = False) -> FormatError | None:
+        """Return why the frames of a file cannot be found, or None; fractions leave out damaged frames."""
+        with LocalFile.open(path) as source:
+            try:
+                index = self.read_index(source)
+            except FormatError as error:
+                return error
+        bad = index.frames - int(index.intact.sum())
+        text = f"{path}: {bad} of {index.frames} frames are damaged or missing; copy the file again"
+        return FormatError(text) if bad and every_frame else None
+
+    def load_compiled(self) -> None:
+        """Load the kernels that decode events."""
+        from cryofs.kernels import eer_events
+
+        eer_events.load()
+
+    def summarize(self, path: Path) -> Summary | None:
+        """Return what the directories of the file state."""
+        with LocalFile.open(path) as source:
+            index, found = self.read_index(source), source.stat
+        shape = index.frames, index.ny, index.nx
+        return Summary("EER, {size}", shape, found.st_mtime, found.st_size, found.st_size)
+
+
+EER = EerProvider()

@@ -46,7 +46,7 @@ class EerGains:
     Attributes
     ----------
     report : callable
-        Gets a line of text about the defects of a reference, once for each state of its file.
+        Called with a line of text about the defects of a reference, once for each state of its file.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class EerGains:
         self._recent: EerGain | None = None
 
     def get(self, path: Path, shape: tuple[int, int]) -> EerGain:
-        """Gain for counts of this shape.
+        """Return the gain for counts of this shape.
 
         Raises
         ------
@@ -69,7 +69,7 @@ class EerGains:
             The file was written to while it was read.
         """
         state = _state(path)
-        # whoever waits here needs the reference that is being loaded, and would load it once more
+        # a thread that waits here mostly needs the reference that is being loaded
         with self._loading:
             if (known := self._loaded.get((path, state, shape))) is not None:
                 return known
@@ -100,7 +100,8 @@ def _state(path: Path) -> FileState:
     try:
         return state_of(path.stat())
     except OSError as error:
-        raise GainError(f"{_name(path)}: the gain reference cannot be read ({error.strerror}); give another") from error
+        text = f"{_name(path)}: cannot read the gain reference ({error.strerror}); name another file"
+        raise GainError(text) from error
 
 
 def _load(path: Path) -> NDArray[np.float32]:
@@ -129,7 +130,7 @@ def _is_divided(path: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    """Return how messages call a file that is reached by the descriptor of its archive."""
+    """Return the name in messages of a file that is reached by the descriptor of its archive."""
     above, below = path.parts[:5], path.parts[5:]
     if above[:-1] == _DESCRIPTORS.parts and below:
         return str(Path(*above).readlink().joinpath(*below))
@@ -177,8 +178,8 @@ class EerGainMovie(Movie):
         return InMemoryFrame(mrc.frame_raw(self.gain.values, self._header))
 
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Nothing follows the frame."""
+        """Return nothing: the virtual file ends with its frame."""
         return b""
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no file is kept open."""

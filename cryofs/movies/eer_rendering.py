@@ -1,6 +1,7 @@
-"""How EER frames become fractions: what the user wants, what the file says of itself, and the headers that follow."""
+"""How EER frames become fractions: the options of the user, the metadata of a file, and the headers that follow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 
 from cryofs.errors import FormatError
@@ -11,7 +12,7 @@ from cryofs.version import VERSION
 
 _MODES = {"int8": 0, "int16": 1, "float32": 2, "uint16": 6}
 _ANGSTROM_PER_M = 1e10
-# what a microscope can have; other values are mistakes of units
+# plausible pixel sizes in angstrom; others come from wrong units
 _PIXEL_SIZES = (0.01, 1000.0)
 _NUMBERS = (1e-15, 1e9)
 
@@ -25,13 +26,13 @@ class Rendering:
     grouping : int
         Frames in a fraction; a file of fewer frames is one fraction.
     dose_per_fraction : float or None
-        Where given, the grouping follows from it, in electrons per square angstrom.
+        If given, it determines the grouping; electrons per square angstrom.
     upsampling : int
         Pixels of the image a pixel of the detector: 1, 2 or 4.
     dtype : str
         Pixel type: int8, int16, uint16 or float32.
     keep_leftover : bool
-        Whether frames that fill no fraction make a last, shorter one.
+        Whether leftover frames make a last, shorter fraction.
     gain : Path or None
         Gain reference of the detector.
     apply_gain : bool
@@ -54,7 +55,7 @@ class Rendering:
 
 @dataclass(frozen=True)
 class EerFacts:
-    """What an EER file says of itself.
+    """Metadata of an EER file.
 
     Attributes
     ----------
@@ -63,9 +64,9 @@ class EerFacts:
     pixel_size : float or None
         Angstrom a pixel of the detector.
     total_dose : float or None
-        Electrons a pixel of the detector, by the acquisition program.
+        Electrons per pixel of the detector, as the acquisition program recorded it.
     sub_pixel_bits : int
-        Bits that tell where in its pixel an event lies, along each axis.
+        Bits of the position of an event within its pixel, along each axis.
     """
 
     frames: int
@@ -83,7 +84,7 @@ class EerFacts:
         return self.total_dose / self.frames / self.pixel_size**2
 
     def grouping(self, rendering: Rendering, name: str) -> int:
-        """Frames in a fraction; those of a file that has fewer frames make one fraction.
+        """Return the frames in a fraction; a file with fewer frames is one fraction.
 
         Raises
         ------
@@ -97,23 +98,34 @@ class EerFacts:
             return rendering.grouping
         if self.frame_dose is None:
             missing = "pixel size" if self.pixel_size is None else "dose"
-            raise FormatError(f"{name}: its metadata do not tell the {missing}; use --eer-grouping for this file")
+            raise FormatError(f"{name}: its metadata lack the {missing}; use --eer-grouping for this file")
         return max(1, round(rendering.dose_per_fraction / self.frame_dose))
 
     def fraction_count(self, rendering: Rendering, name: str) -> int:
-        """Number of fractions, at least one; errors as those of `grouping`."""
+        """Return the number of fractions, at least one; errors as those of `grouping`."""
         count, leftover = divmod(self.frames, self.grouping(rendering, name))
         return count + 1 if rendering.keep_leftover and leftover else count
 
     def fractions(self, rendering: Rendering, name: str) -> list[range]:
-        """Frames of each fraction; errors as those of `grouping`."""
+        """Return the frames of each fraction; errors as those of `grouping`."""
         step = self.grouping(rendering, name)
         starts = range(0, step * self.fraction_count(rendering, name), step)
         return [range(first, min(first + step, self.frames)) for first in starts]
 
 
+@lru_cache(maxsize=64)
+def fingerprint(rendering: Rendering) -> str:
+    """Return a text that identifies the bytes of a rendering, the same for every mount.
+
+    Defaults are left out, so that an option that is added later does not change the text. So is the path of the gain
+    reference, but not whether it is applied.
+    """
+    chosen = ((field, getattr(rendering, field.name)) for field in fields(rendering) if field.name != "gain")
+    return " ".join(f"{field.name}={value!r}" for field, value in chosen if value != field.default)
+
+
 def facts_of(index: EerIndex) -> EerFacts:
-    """What the index of a file tells."""
+    """Return the metadata that the index of a file holds."""
     pixel_size = _number(index, "sensorPixelSize.width")
     if pixel_size is not None:
         pixel_size *= _ANGSTROM_PER_M
@@ -124,12 +136,12 @@ def facts_of(index: EerIndex) -> EerFacts:
 
 
 def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHeader:
-    """Header of the MRC file that an EER file is shown as.
+    """Return the header of the MRC file that an EER file is shown as.
 
     Raises
     ------
     FormatError
-        See `EerFacts.grouping`; or events are not located finely enough for this upsampling.
+        See `EerFacts.grouping`; or events have too few sub-pixel bits for this upsampling.
     """
     if facts.sub_pixel_bits < rendering.upsampling.bit_length() - 1:
         needed = f"too few sub-pixel bits for upsampling {rendering.upsampling}; take a lower one"
@@ -141,7 +153,7 @@ def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHead
 
 
 def gain_header(facts: EerFacts, rendering: Rendering) -> MrcHeader:
-    """Header of the MRC file that the gain reference of such fractions is shown as."""
+    """Return the header of the MRC file that the gain reference of such fractions is shown as."""
     ny, nx = facts.ny * rendering.upsampling, facts.nx * rendering.upsampling
     return _made_header((1, ny, nx), 2, None, f"gain reference, multiply with the counts; cryofs {VERSION}")
 
@@ -152,7 +164,7 @@ def _made_header(shape: tuple[int, int, int], mode: int, pixel_size: float | Non
 
 
 def _number(index: EerIndex, name: str) -> float | None:
-    """A number of the metadata, None where it is no size or dose that could be."""
+    """Return a number of the metadata, or None if it is missing or not plausible."""
     try:
         value = float(index.metadata[name])
     except (KeyError, ValueError):

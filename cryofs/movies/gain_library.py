@@ -36,26 +36,27 @@ _LABEL = "cryofs gain reference"
 
 
 def load_reference(path: Path) -> GainReference:
-    """Gain reference of an MRC file, to be multiplied with counts.
+    """Return the gain reference in an MRC file, to be multiplied with counts.
 
     Raises
     ------
     GainError
-        No single-frame float32 MRC file.
+        Not an MRC file of one float32 frame.
     """
     try:
         with MrcMovie(path, max_extended_header=_MAX_DETAIL) as movie:
             if movie.shape[0] != 1 or movie.mrc_header.mode != mrc.MODE_FLOAT32:
-                raise GainError(f"{path}: no gain reference, it needs a single frame of mode 2 (float32)")
+                raise GainError(f"{path}: not a gain reference (expected a single frame of mode 2, float32)")
             gain = np.ascontiguousarray(movie.frame(0), np.float32)
             for arithmetic, extended_type in _EXTENDED_TYPES.items():
                 if movie.mrc_header.extended_type == extended_type:
                     return GainReference(gain, arithmetic, _detail(movie))
             return GainReference(gain)
     except FormatError as error:
-        raise GainError(f"{error}; it is to be a gain reference, so give an intact one") from error
+        reason = str(error).removeprefix(f"{path}: ").partition("; ")[0]
+        raise GainError(f"{path}: not a valid gain reference ({reason}); name another file") from error
     except OSError as error:
-        raise GainError(f"{path}: the gain reference cannot be read ({error.strerror}); give another") from error
+        raise GainError(f"{path}: cannot read the gain reference ({error.strerror}); name another file") from error
 
 
 def load_given(path: Path) -> tuple[GainReference, bytes]:
@@ -99,7 +100,8 @@ def _reliable(map_path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     except FormatError as error:
         raise GainError(f"{error}; remove or replace this reliability map") from error
     except OSError as error:
-        raise GainError(f"{map_path}: the reliability map cannot be read ({error.strerror})") from error
+        text = f"{map_path}: cannot read the reliability map ({error.strerror}); remove or replace it"
+        raise GainError(text) from error
     reliable: NDArray[np.bool_] = reliability >= _RELION_THRESH
     return reliable if np.count_nonzero(reliable) > 0.5 * reliable.size else reliability >= 1
 
@@ -110,7 +112,7 @@ def relion_reliability_path(reference: Path) -> Path:
 
 
 def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
-    """Bytes of an MRC file that holds a gain reference; any reader finds the gain as its one frame."""
+    """Return the bytes of an MRC file with a gain reference, which any reader finds in its only frame."""
     header = mrc.new_header((1, *reference.shape), 2, pixel_size, f"{_LABEL}, to be multiplied with counts")
     if reference.detail is not None:
         detail = reference.detail.astype("<f4").tobytes()
@@ -127,18 +129,18 @@ def _detail(movie: MrcMovie) -> NDArray[np.float32]:
     detail = movie.header[mrc.MAIN_HEADER_BYTES :]
     if len(detail) != movie.layout.frame_bytes:
         raise FormatError(
-            f"{movie.name}: its extended header has {len(detail)} bytes instead of {movie.layout.frame_bytes}"
+            f"{movie.name}: invalid extended header ({len(detail)} bytes, expected {movie.layout.frame_bytes})"
         )
     return np.frombuffer(detail, "<f4").astype(np.float32).reshape(movie.shape[1:])
 
 
 def bytes_sha256(data: bytes) -> str:
-    """SHA-256 of the bytes of a reference file that is not on disk yet."""
+    """Return the SHA-256 of the bytes of a reference file that is not on disk yet."""
     return hashlib.sha256(data).hexdigest()
 
 
 def reference_sha256(path: Path) -> str:
-    """SHA-256 of a gain reference file."""
+    """Return the SHA-256 of a gain reference file."""
     with LocalFile.open(path) as source:
         return file_sha256(source)
 
@@ -149,7 +151,7 @@ class GainLibrary:
     Parameters
     ----------
     root : Path or None
-        Where the search upwards ends; None: at the root of the file system.
+        Last folder of the search upwards; None for the root of the file system.
     """
 
     def __init__(self, root: Path | None = None):
@@ -157,13 +159,13 @@ class GainLibrary:
         self._lock = threading.Lock()
         self._sums: dict[Path, tuple[FileState, str]] = {}
         self._loaded: weakref.WeakValueDictionary[str, GainReference] = weakref.WeakValueDictionary()
-        # by SHA-256: the file that a loaded reference came from, in its state of then
+        # by SHA-256: the file that a loaded reference came from, and the state it had
         self._origins: dict[str, tuple[Path, FileState]] = {}
         # keeps the reference of the last movie alive until the next one is opened
         self._recent: GainReference | None = None
 
     def paths(self, folder: Path) -> list[Path]:
-        """Gain reference files that serve the movies of a folder, the nearest first; links are none."""
+        """Return the gain reference files for movies of a folder, the nearest first; links are left out."""
         found = []
         for place in (folder, *folder.parents):
             found += sorted(path for path in place.glob("gain-reference*.mrc") if _is_reference(path))
@@ -172,10 +174,10 @@ class GainLibrary:
         return found
 
     def get(self, sha256: str, folder: Path, name: str) -> GainReference:
-        """Gain reference with this SHA-256 for a movie called `name` in `folder`.
+        """Return the gain reference with this SHA-256 for a movie called `name` in `folder`.
 
-        One that is in memory counts as long as its file is as it was: a file that was replaced is found out now, not
-        when a mount made later needs it.
+        A reference in memory is used only while its file is unchanged, so that a replaced file is an error at once, not
+        only for a later mount.
 
         Raises
         ------
@@ -195,7 +197,7 @@ class GainLibrary:
             except (CryofsError, OSError):
                 continue  # a damaged reference may have an intact copy further up
             if not is_still(path, state):
-                continue  # what was loaded may not be what the sum was taken of
+                continue  # the file changed between checksum and load
             with self._lock:
                 self._loaded[sha256] = self._recent = gain
                 self._origins[sha256] = path, state
@@ -212,7 +214,7 @@ class GainLibrary:
                 self.get(self.sha256(path), folder, str(path))
 
     def sha256(self, path: Path) -> str:
-        """SHA-256 of a reference file, computed once for each state of it."""
+        """Return the SHA-256 of a reference file, computed once for each state of the file."""
         state = state_of(path.stat())
         with self._lock:
             known = self._sums.get(path)

@@ -103,6 +103,15 @@ class Movie(ABC):
         return None
 
     @property
+    def frame_unit(self) -> str:
+        """What a frame of the MRC file is, in the plural."""
+        return "frames"
+
+    def histogram_frame(self, index: int) -> NDArray[Any]:
+        """Return a frame as histograms show it: counts where the movie holds them, otherwise values."""
+        return self.frame(index)
+
+    @property
     def decodes_at_once(self) -> int:
         """Frames to decode at the same time for a sequential reader; several where one core decodes a frame."""
         return 1

@@ -1,6 +1,6 @@
 """Plain MRC movies."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError
 from cryofs.formats import mrc
+from cryofs.formats.archive_names import MOVIE_SUFFIXES
 from cryofs.formats.mrc import Layout, MrcHeader
-from cryofs.movies.movie import InMemoryFrame
+from cryofs.movies.movie import InMemoryFrame, Movie
+from cryofs.movies.provider import Appearance, OpenContext, Provider, ShowOptions, Summary
 from cryofs.movies.source import ReadRows, SourceMovie
 from cryofs.storage.byte_source import LocalFile
 
@@ -24,6 +26,8 @@ class MrcMovie(SourceMovie):
     ----------
     max_extended_header : int
         Longest extended header that is accepted.
+    source : LocalFile or None
+        The file, if it is open already; the movie closes it.
 
     Raises
     ------
@@ -31,10 +35,15 @@ class MrcMovie(SourceMovie):
         Not a readable MRC file, see `cryofs.formats.mrc.read_header`.
     """
 
-    def __init__(self, path: Path, max_extended_header: int = mrc.MAX_EXTENDED_HEADER_BYTES):
+    def __init__(
+        self,
+        path: Path,
+        max_extended_header: int = mrc.MAX_EXTENDED_HEADER_BYTES,
+        source: LocalFile | None = None,
+    ):
         self.name = str(path)
         self.path = path
-        self.source = LocalFile.open(path)
+        self.source = source or LocalFile.open(path)
         try:
             self._header = mrc.read_header(self.source, max_extended_header)
         except BaseException:
@@ -77,3 +86,27 @@ class MrcMovie(SourceMovie):
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Return bytes after the last frame."""
         return self.source.read(size, self.layout.data_end + offset)
+
+
+class MrcProvider(Provider[None, None]):
+    """A plain MRC movie. Mounts show it as any other file, so it has no metadata."""
+
+    key = "MRC"
+    suffixes = MOVIE_SUFFIXES
+
+    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], None]) -> None:
+        """Return None: mounts show the file as it is."""
+
+    def appearance(self, metadata: None, options: ShowOptions) -> Appearance:
+        """Return the attributes of the file."""
+        return Appearance(None)
+
+    def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
+        """Open the file."""
+        return MrcMovie(path, source=source)
+
+    def summarize(self, path: Path) -> Summary | None:
+        """Return None: reports list plain movies with the reason why they were not archived."""
+
+
+MRC = MrcProvider()

@@ -1,40 +1,156 @@
-"""Opening a movie of any kind by its path."""
+"""The kinds of movies, in the order in which they win, and questions about files that every kind may answer.
+
+A kind is added by its provider in `PROVIDERS`. Providers are found by the suffix of a file's name, so the cost of a
+listing does not depend on their number.
+"""
 
 from concurrent.futures import Executor
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, cast
 
-from cryofs.errors import FormatError
-from cryofs.formats.archive_names import (
-    EER_SUFFIX,
-    MOVIE_SUFFIXES,
-    TIFF_SUFFIXES,
-    is_dot_name,
-    is_eer_name,
-    is_movie_name,
-    is_tiff_name,
-)
-from cryofs.formats.record import is_archived
-from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.eer import EerMovie
+from cryofs.errors import CryofsError, FormatError
+from cryofs.formats.archive_names import is_dot_name
+from cryofs.movies.archived import ARCHIVED
+from cryofs.movies.archived_counts import COUNTS
+from cryofs.movies.eer import EER
 from cryofs.movies.eer_gain import EerGains
+from cryofs.movies.eer_gain_reference import EER_GAIN
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
-from cryofs.movies.mrc import MrcMovie
-from cryofs.movies.tiff import ForeignMovie
+from cryofs.movies.mrc import MRC
+from cryofs.movies.provider import FolderProvider, InfoOptions, OpenContext, Provider, ShowOptions, Stored, Summary
+from cryofs.movies.source import SourceMovie
+from cryofs.movies.tiff import TIFF
 from cryofs.storage.byte_source import LocalFile
+
+AnyProvider = Provider[Any, Any]
+
+PROVIDERS: tuple[AnyProvider, ...] = (COUNTS, ARCHIVED, EER, TIFF, MRC)
+FOLDER_PROVIDERS: tuple[FolderProvider, ...] = (EER_GAIN,)
+
+
+def providers_of(name: str) -> tuple[AnyProvider, ...]:
+    """Return the kinds that a stored file of this name may be, in the order in which they win."""
+    if name.startswith("."):
+        return ()
+    table = _by_suffix(PROVIDERS)
+    last = name.rfind(".")
+    longest = name[name.rfind(".", 0, max(last, 0)) :] if last > 0 else ""
+    return table.get(longest) or table.get(name[last:], ()) if last > 0 else ()
+
+
+def shown_name(stored: str) -> str | None:
+    """Return the name of the movie that a mount shows of a stored file of this name, or None if it shows none."""
+    return next((shown for provider in providers_of(stored) if (shown := provider.shown_name(stored))), None)
+
+
+def replaced_name(stored: str) -> str | None:
+    """Return the name of the movie that a mount shows in place of a stored file, or None if it shows the file."""
+    return next((provider.shown_name(stored) for provider in providers_of(stored) if provider.replaces_stored), None)
+
+
+def names_of_renamed(shown: str) -> list[str]:
+    """Return the names under which an archived movie may be stored that a mount shows beside its file as `shown`."""
+    kinds = (provider for provider in PROVIDERS if provider.has_records and not provider.replaces_stored)
+    return [name for provider in kinds for name in provider.stored_names(shown)]
+
+
+def may_have_record(stored: str) -> bool:
+    """Return True if a file of this name may be an archived movie, under its own name or another one."""
+    return any(provider.has_records for provider in providers_of(stored))
+
+
+def comes_with_references(stored: str) -> bool:
+    """Return True if gain references of the archive may appear beside a file of this name.
+
+    Names of archived movies are left out, so that not every record has to be read.
+    """
+    found = providers_of(stored)
+    return any(provider.comes_with_references for provider in found) and replaced_name(stored) is None
+
+
+def rendered_name(stored: str) -> str | None:
+    """Return the name of the movie that compress can render from a file of this name, or None."""
+    return next((provider.shown_name(stored) for provider in providers_of(stored) if provider.is_rendered), None)
+
+
+def open_rendered(path: Path, rendering: Rendering, eer_gains: EerGains) -> SourceMovie:
+    """Open the movie that compress renders from a file for which `rendered_name` returns a name."""
+    provider = next(provider for provider in providers_of(path.name) if provider.is_rendered)
+    source = LocalFile.open(path)
+    try:
+        movie = provider.open(path, source, OpenContext(GainLibrary(), eer_gains, None, ShowOptions(rendering)))
+    except BaseException:
+        source.close()
+        raise
+    return cast(SourceMovie, movie)
 
 
 def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> Movie:
-    """Open a movie: archived, a TIFF of another program, EER (as fractions, rendered by default settings) or MRC.
+    """Open a movie of any kind; EER as fractions, rendered by default settings.
 
     Raises
     ------
     FormatError
-        None of them, or a file whose name begins with a dot.
+        Not a movie, or a file whose name begins with a dot.
     DamagedError
         An archived movie whose record is damaged.
     """
+    return _open(path, gains, pool)[1]
+
+
+def describe(path: Path, options: InfoOptions) -> dict[str, Any]:
+    """Return what `cryofs info` prints of a movie; errors as those of `open_movie`."""
+    provider, movie = _open(path)
+    with movie:
+        return provider.describe(movie, path, options)
+
+
+def identify(path: Path) -> Stored:
+    """Return what a file of an archive is, from its name and its contents; no frame is decoded.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    possible = (provider for provider in providers_of(path.name) if provider.option is None)
+    return next((found for provider in possible if (found := provider.identify(path))), Stored())
+
+
+def damage(path: Path, *, every_frame: bool = False) -> CryofsError | None:
+    """Return why the frames of a movie cannot be found, or None for an intact movie and any other file.
+
+    Parameters
+    ----------
+    every_frame : bool
+        See `Provider.damage`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    possible = (provider for provider in providers_of(path.name) if provider.option is None)
+    found = (provider.damage(path, every_frame=every_frame) for provider in possible)
+    return next(filter(None, found), None)
+
+
+def summarize(path: Path) -> Summary | None:
+    """Return what the report of an archive states of a file, or None if it is not a movie that reports list.
+
+    Raises
+    ------
+    DamagedError, FormatError
+        It is a damaged movie.
+    """
+    possible = (provider for provider in providers_of(path.name) if provider.option is None)
+    return next((found for provider in possible if (found := provider.summarize(path))), None)
+
+
+def _open(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> tuple[AnyProvider, Movie]:
     path = path.absolute()
     if path.is_dir():
         raise FormatError(f"{path}: a folder; name a movie in it")
@@ -42,22 +158,31 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
         raise FormatError(f"{path}: no such file; check the path")
     if is_dot_name(path.name):
         raise FormatError(f"{path}: not a movie (its name begins with a dot); rename a movie to open it")
-    if is_eer_name(path.name):
-        return EerMovie(path, Rendering(), EerGains())
-    if not is_tiff_name(path.name):
-        try:
-            return MrcMovie(path)
-        except FormatError as error:
-            if is_movie_name(path.name):
-                raise
-            known = ", ".join((*MOVIE_SUFFIXES, *TIFF_SUFFIXES, EER_SUFFIX))
-            raise FormatError(f"{path}: no MRC movie, and its name is not one of another kind ({known})") from error
+    possible = [provider for provider in providers_of(path.name) if provider.option is None]
     source = LocalFile.open(path)
     try:
-        archived = is_archived(source)
+        # MRC files may have any name
+        provider = next((one for one in possible if one.claims(source)), MRC)
+        return provider, provider.open(path, source, OpenContext(gains or GainLibrary(), EerGains(), pool))
+    except FormatError as error:
+        source.close()
+        if possible:
+            raise
+        raise FormatError(
+            f"{path}: not an MRC file, and its suffix is not a supported movie type ({_suffixes()})"
+        ) from error
     except BaseException:
         source.close()
         raise
-    if archived:
-        return ArchivedMovie(path, gains or GainLibrary(), pool, source)
-    return ForeignMovie(path, source=source)
+
+
+def _suffixes() -> str:
+    """Return the suffixes of movies, without those that end in another one."""
+    every = [suffix for provider in reversed(PROVIDERS) for suffix in provider.suffixes]
+    return ", ".join(dict.fromkeys(one for one in every if one.rfind(".") == 0))
+
+
+@lru_cache(maxsize=4)
+def _by_suffix(providers: tuple[AnyProvider, ...]) -> dict[str, tuple[AnyProvider, ...]]:
+    suffixes = {suffix for provider in providers for suffix in provider.suffixes}
+    return {suffix: tuple(one for one in providers if suffix.endswith(one.suffixes)) for suffix in suffixes}

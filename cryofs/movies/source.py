@@ -5,16 +5,20 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError
 from cryofs.formats import mrc
+from cryofs.formats.record import Rendered
 from cryofs.movies.movie import Movie
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import is_still, state_of
+
+if TYPE_CHECKING:
+    from cryofs.movies.eer_gain import EerGains
 
 ReadRows = Callable[[int, NDArray[np.uint8]], None]
 
@@ -49,6 +53,15 @@ class SourceMovie(Movie):
         Frames that have to be rendered are prepared ahead in `pool`, `ahead` at a time. A function is valid until the
         next one is requested.
         """
+
+    @property
+    def rendered(self) -> Rendered | None:
+        """What the record states of the file that the movie is rendered from; None for a movie that is only read."""
+        return None
+
+    def gain_reference(self, gains: "EerGains") -> Movie | None:
+        """Open the gain reference that is to be archived with the movie, or return None."""
+        return None
 
     def raw_rows(self, index: int, first: int, end: int) -> NDArray[np.uint8]:
         """Return the bytes of the frame rows `first` to `end` (exclusive), a new array of shape (n,)."""

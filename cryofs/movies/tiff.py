@@ -4,6 +4,8 @@ Programs disagree on whether 8-bit values of MRC are signed, so unsigned 8-bit p
 """
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,26 @@ from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, DamagedError
 from cryofs.formats import mrc, tiff_movie
+from cryofs.formats.archive_names import TIFF_SUFFIXES, foreign_name, foreign_names, original_name
 from cryofs.formats.mrc import Layout, MrcHeader
-from cryofs.formats.tiff_movie import TiffFacts, TiffIndex
+from cryofs.formats.record import HEAD_BYTES, is_archived, read_record
+from cryofs.formats.record_check import layout_of
+from cryofs.formats.tiff_directories import MAGICS
+from cryofs.formats.tiff_movie import NoMovieError, TiffFacts, TiffIndex
+from cryofs.movies.archived import ARCHIVED, ArchivedMetadata, ArchivedMovie, counts_bytes, summary_of
+from cryofs.movies.archived_counts import COUNTS, CountsMovie
 from cryofs.movies.frame_decoder import EncodedPixels, FrameName
 from cryofs.movies.movie import Movie, convert_pixels
+from cryofs.movies.provider import (
+    Appearance,
+    InfoOptions,
+    OpenContext,
+    Provider,
+    ShowOptions,
+    Stored,
+    Summary,
+    mrc_description,
+)
 from cryofs.storage.byte_source import LocalFile
 from cryofs.system.resources import usable_cores
 from cryofs.version import VERSION
@@ -40,9 +58,9 @@ class ForeignMovie(Movie):
     Parameters
     ----------
     index : TiffIndex or None
-        Its index, if it is known already.
+        The index, if it was read already.
     source : LocalFile or None
-        The file, opened already; the movie closes it.
+        The file, if it is open already; the movie closes it.
 
     Raises
     ------
@@ -131,3 +149,124 @@ class ForeignMovie(Movie):
         """Raise ChangedError if the file was written to after it was opened."""
         if not self.source.is_unchanged():
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
+
+
+@dataclass(frozen=True)
+class TiffMetadata:
+    """What a file called like a TIFF movie holds: one of the two.
+
+    Attributes
+    ----------
+    facts : TiffFacts or None
+        A TIFF movie of another program, adopted or not.
+    archived : ArchivedMetadata or None
+        An archived movie that was renamed: its pixels are only a part of the original.
+    """
+
+    facts: TiffFacts | None = None
+    archived: ArchivedMetadata | None = None
+
+
+class TiffProvider(Provider[TiffMetadata, TiffIndex]):
+    """A TIFF movie of another program, shown as MRC beside the stored file."""
+
+    key = "FOREIGN"
+    suffixes = TIFF_SUFFIXES
+    metadata_type = TiffMetadata
+    comes_with_references = True
+    has_records = True
+
+    def shown_name(self, stored: str) -> str | None:
+        """Return the name of the MRC movie."""
+        return foreign_name(stored)
+
+    def stored_names(self, shown: str) -> list[str]:
+        """Return the names that the TIFF file may have."""
+        return foreign_names(shown)
+
+    def read_index(self, source: LocalFile) -> TiffIndex:
+        """Read the directories of the file."""
+        return tiff_movie.read_index(source)
+
+    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], TiffIndex]) -> TiffMetadata | None:
+        """Read the record if the file has one, otherwise its directories."""
+        if is_archived(source):
+            record = read_record(source)
+            if record.adopted is None:
+                return TiffMetadata(archived=ARCHIVED.probe(source, lambda _: None))
+            # its frames are those of the record, however damaged the pages are
+            layout_of(record, source.name)
+            dtype = np.dtype(record.stored_dtype).str
+            return TiffMetadata(TiffFacts(record.shape, dtype, False, record.pixel_size))
+        try:
+            return TiffMetadata(read_index(source).facts)
+        except NoMovieError:
+            return None
+
+    def appearance(self, metadata: TiffMetadata, options: ShowOptions) -> Appearance:
+        """Return the size of the MRC movie; a renamed archived movie has the attributes of its original."""
+        if metadata.archived is not None:
+            is_counts = COUNTS.option in options.asks and COUNTS.is_shown(metadata.archived, options)
+            return (COUNTS if is_counts else ARCHIVED).appearance(metadata.archived, options)
+        return Appearance(foreign_header(metadata.facts).data_end if metadata.facts else None)
+
+    def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
+        """Open the movie; if the file has a record, as an archived movie, whose frames have checksums."""
+        if is_archived(source):
+            movie = ArchivedMovie(path, context.gains, context.pool, source)
+            is_renamed = movie.record.adopted is None
+            is_counts = is_renamed and COUNTS.option in context.options.asks and counts_bytes(movie.record) is not None
+            return CountsMovie(movie) if is_counts else movie
+        return ForeignMovie(path, context.index(self, source), source)
+
+    def needs_references(self, metadata: TiffMetadata) -> bool:
+        """Return True for movies of other programs, which come with their gain reference."""
+        return metadata.facts is not None
+
+    def describe(self, movie: ForeignMovie | ArchivedMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
+        """Return what `cryofs info` prints: the MRC movie, and how it is stored."""
+        if isinstance(movie, ArchivedMovie):
+            return ARCHIVED.describe(movie, path, options)
+        layout = movie.index.layout
+        return mrc_description(movie, path.name) | {
+            "format": "tiff",
+            "compression": layout.codec.compression,
+            "predictor": layout.codec.predictor,
+            "stored_dtype": layout.dtype.name,
+            "stored_bytes": movie.stored_bytes,
+            "original": {"name": path.name, "bytes": movie.stored_bytes, "sha256": None},
+        }
+
+    def identify(self, path: Path) -> Stored | None:
+        """Read the record if the file has one, otherwise its directories."""
+        return self._identify(path)[0]
+
+    def summarize(self, path: Path) -> Summary | None:
+        """Return what the directories of the file state, or its record."""
+        found, facts = self._identify(path)
+        if found is None or facts is None:
+            return summary_of(found) if found else None
+        kind = f"TIFF of another program, {{size}}, {np.dtype(facts.dtype).name}"
+        return Summary(kind, facts.shape, path.stat().st_mtime, found.size, found.size)
+
+    def _identify(self, path: Path) -> tuple[Stored | None, TiffFacts | None]:
+        is_named_archived = original_name(path.name) is not None
+        with LocalFile.open(path) as source:
+            size = source.size
+            if (archived := ARCHIVED.identify_open(source)) is not None:
+                return archived, None
+            try:
+                facts = self.read_index(source).facts
+                return Stored(self, size, is_foreign=True), facts
+            except DamagedError as error:
+                # a file that cryofs wrote has its mark at the beginning
+                is_foreign = not is_named_archived or size >= HEAD_BYTES
+                return Stored(self, size, error=error, is_foreign=is_foreign), None
+            except NoMovieError:
+                if not is_named_archived or source.read(len(MAGICS[0]), 0) in MAGICS:
+                    return None, None
+        text = f"{path}: neither an archived movie nor a TIFF, it was emptied or overwritten; restore it from a backup"
+        return Stored(self, size, error=DamagedError(text)), None
+
+
+TIFF = TiffProvider()

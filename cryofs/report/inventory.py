@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cryofs.archive.identify import Archived, Damaged, Foreign, classify, why_plain
+from cryofs.archive.identify import why_plain
 from cryofs.archive.scan import Kind, collect_archived
 from cryofs.errors import CryofsError
-from cryofs.formats import eer, mrc
-from cryofs.formats.archive_names import is_eer_name
-from cryofs.formats.record import Record
 from cryofs.movies.gain_library import GainLibrary
-from cryofs.storage.byte_source import LocalFile
+from cryofs.movies.registry import summarize
 
 # Image size (columns, rows), in either orientation, of common cameras.
 _CAMERAS = {
@@ -173,45 +170,22 @@ def _grouped(named: Iterable[tuple[str, MovieFacts]]) -> list[Saved]:
 
 
 def _movie(path: Path, folder: Path) -> MovieFacts | None:
-    """Return the metadata of a movie, or None if the file is not a movie."""
-    if is_eer_name(path.name):
-        return _eer(path, folder)
-    content = classify(path)
-    if isinstance(content, Damaged):
-        raise content.error
-    if isinstance(content, Archived):
-        return _archived(path, folder, content.size, content.record)
-    if isinstance(content, Foreign):
-        frames, ny, nx = content.facts.shape
-        kind = f"TIFF of another program, {_size(nx, ny)}, {np.dtype(content.facts.dtype).name}"
-        return MovieFacts(path, folder, kind, path.stat().st_mtime, frames, content.size, content.size)
-    return None
-
-
-def _eer(path: Path, folder: Path) -> MovieFacts:
-    with LocalFile.open(path) as source:
-        index, stat = eer.read_index(source), source.stat
-    kind = f"EER, {_size(index.nx, index.ny)}"
-    return MovieFacts(path, folder, kind, stat.st_mtime, index.frames, stat.st_size, stat.st_size)
-
-
-def _archived(path: Path, folder: Path, size: int, record: Record) -> MovieFacts:
-    frames, ny, nx = record.shape
-    content = "gain-normalised" if record.gain else "EER fractions" if record.rendered else "counts"
-    if record.adopted is not None:
-        content = "adopted TIFF"
-    dtype = np.dtype(mrc.MODE_DTYPES[record.mrc_mode]).name if record.mrc_mode != mrc.MODE_4BIT else "4-bit"
+    """Return the metadata of a movie, or None if the file is not a movie; raise its damage."""
+    found = summarize(path)
+    if found is None:
+        return None
+    frames, ny, nx = found.shape
     return MovieFacts(
         path=path,
         folder=folder,
-        kind=f"{_size(nx, ny)}, {dtype}, {content}",
-        time=(record.rendered.mtime_ns if record.rendered else record.original.mtime_ns) / 1e9,
+        kind=found.kind.format(size=_size(nx, ny)),
+        time=found.time,
         frames=frames,
-        original_bytes=record.source_bytes,
-        stored_bytes=size,
-        gain=record.needed_gain.sha256 if record.needed_gain else None,
-        exceptions=sum(frame.exceptions.count for frame in record.frames if frame.exceptions),
-        values=frames * ny * nx,
+        original_bytes=found.original_bytes,
+        stored_bytes=found.stored_bytes,
+        gain=found.gain,
+        exceptions=found.exceptions,
+        values=found.values,
     )
 
 

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from cryofs.archive.frame_stream import checked_frames
 from cryofs.formats import mrc
-from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.eer import EerMovie
 from cryofs.movies.movie import Movie
 from cryofs.movies.registry import open_movie
 from cryofs.text import printable
@@ -123,7 +121,7 @@ def summarize(path: Path, jobs: int) -> MovieSummary:
         return MovieSummary(
             name=printable(path.name),
             shape=movie.shape,
-            unit=f"fractions of {movie.grouping} frames" if isinstance(movie, EerMovie) else "frames",
+            unit=movie.frame_unit,
             dtype=movie.dtype.name,
             pixel_size=pixel_size,
             mean=_mean(total) / movie.shape[0],
@@ -174,8 +172,7 @@ def limits(image: NDArray[Any], tail: float = 0.5) -> tuple[float, float]:
 def _histogram(movie: Movie) -> Histogram:
     frames = np.unique(np.linspace(0, movie.shape[0] - 1, _COUNTED_FRAMES).astype(int)).tolist()
     step = -(-len(frames) * movie.shape[1] * movie.shape[2] // _COUNTED_PIXELS)
-    counted = isinstance(movie, ArchivedMovie) and movie.record.gain is not None
-    values = [movie.counts(k) if counted else movie.frame(k) for k in frames]  # type: ignore[attr-defined]
+    values = [movie.histogram_frame(k) for k in frames]
     pixels = np.concatenate([frame[::step].reshape(-1) for frame in values])
     pixels = pixels[np.isfinite(pixels)]
     if not pixels.size:

@@ -1,8 +1,8 @@
 """The folder of the archive, and what lies below it.
 
-Everything is reached from the descriptor that was opened at mounting, one folder after the other, and no link is
-followed on the way. So nobody is led out of the archive, not even where a folder is replaced by a link between two
-requests; and a mount over the archive does not lead into itself.
+Every path is resolved from the descriptor that was opened at mounting, one folder after the other, and no link is
+followed on the way. So no path leads out of the archive, not even if a folder is replaced by a link between two
+requests, and a mount over the archive does not lead into itself.
 
 Threads: any thread may call anything.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from cryofs.storage.byte_source import LocalFile
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# whoever opens a pipe waits for its other end, unless told not to
+# opening a pipe would wait for its other end
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -42,18 +42,18 @@ class Root:
         self.path = Path(f"/proc/self/fd/{self.descriptor}")
 
     def name_of(self, place: Path) -> str:
-        """How messages call a place, and by which all tell it from others who wait for its storage."""
+        """Return the name of a place in messages and as a wait key."""
         return str(self._folder_name / place.relative_to(self.path))
 
     def lstat(self, place: Path) -> os.stat_result:
-        """Attributes of what has this name, be it a link."""
+        """Return the attributes of a place; a link is not followed."""
         if place == self.path:
             return os.fstat(self.descriptor)
         with self._above(place) as folder:
             return os.stat(place.name, dir_fd=folder, follow_symlinks=False)
 
     def open(self, place: Path) -> LocalFile:
-        """Open a regular file, under its name in messages."""
+        """Open a regular file."""
         with self._above(place) as folder:
             source = LocalFile(os.open(place.name, _FILE, dir_fd=folder), self.name_of(place))
         if not stat.S_ISREG(source.stat.st_mode):
@@ -62,17 +62,17 @@ class Root:
         return source
 
     def entries(self, place: Path) -> Iterator[tuple[str, os.stat_result]]:
-        """Entries of a folder, sorted by name."""
+        """Iterate over the entries of a folder, sorted by name."""
         with self._folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:
             with os.scandir(readable) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
             for entry in entries:
-                # those gone since the folder was read are passed over
+                # skip entries that were removed since the folder was read
                 with contextlib.suppress(FileNotFoundError):
                     yield entry.name, entry.stat(follow_symlinks=False)
 
     def files_below(self, place: Path) -> Iterator[tuple[Path, os.stat_result]]:
-        """All regular files in a folder and deeper; a folder that cannot be read holds none."""
+        """Iterate over the regular files in a folder and below; folders that cannot be read are skipped."""
         folders = [place]
         while folders:
             folder = folders.pop()
@@ -84,17 +84,17 @@ class Root:
                         yield folder / name, found
 
     def names(self, place: Path) -> list[str]:
-        """Names in a folder, sorted."""
+        """Return the names in a folder, sorted."""
         with self._folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:
             return sorted(os.listdir(readable))
 
     def read_link(self, place: Path) -> str:
-        """Where a symbolic link points."""
+        """Return the target of a symbolic link."""
         with self._above(place) as folder:
             return os.readlink(place.name, dir_fd=folder)
 
     def is_folder(self, place: Path) -> bool:
-        """Whether a place is a folder, and no link to one."""
+        """Return True if a place is a folder, not a link to one."""
         try:
             return stat.S_ISDIR(self.lstat(place).st_mode)
         except OSError:
@@ -115,14 +115,14 @@ class Root:
         os.close(self.descriptor)
 
     def _above(self, place: Path) -> contextlib.AbstractContextManager[int]:
-        """Descriptor of the folder that a place is in."""
+        """Open the folder that contains a place."""
         if place.name == os.pardir:
             raise FileNotFoundError(str(place))
         return self._folder(place.parent)
 
     @contextlib.contextmanager
     def _folder(self, place: Path) -> Iterator[int]:
-        """Descriptor of a folder."""
+        """Open a folder."""
         with contextlib.ExitStack() as above:
             descriptor = self.descriptor
             for name in place.relative_to(self.path).parts:

@@ -1,4 +1,4 @@
-"""What stat shows of a file, or of what is made of it."""
+"""What stat shows of a name of the mount."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Ownership:
-    """Whose all files and folders appear to be, and the permissions that are taken away; None: as in the archive."""
+    """Owner and group of all files and folders (None: as in the archive), and permissions that are removed."""
 
     uid: int | None = None
     gid: int | None = None
@@ -34,11 +34,11 @@ class Attributes:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a regular file."""
+        """Whether the name is a regular file."""
         return stat.S_ISREG(self.mode)
 
     def owned(self, by: Ownership) -> "Attributes":
-        """Attributes as they appear under another ownership; permissions of a link mean nothing, so it keeps them."""
+        """Return the attributes with another ownership; links keep their mode, which has no effect."""
         return replace(
             self,
             uid=self.uid if by.uid is None else by.uid,

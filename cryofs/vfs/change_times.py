@@ -1,9 +1,9 @@
 """Change times of open files: they stay as they were while a file is read, as programs that copy files expect.
 
-tar reports "file changed as we read it" when the change time moves. But it also moves when somebody links, renames or
-chmods the file in the archive, which changes no byte. So the time that the first reader got counts until the last one
-has closed the file. The kernel keeps one set of attributes for a name, so it counts for requests by name as well, and
-so does the inode number, which changes when a movie in the archive gets its second link.
+tar reports "file changed as we read it" when the change time moves. It also moves when the file in the archive is
+linked, renamed or gets another mode, which changes no byte. So the change time that the first reader got is shown until
+the last reader has closed the file. The kernel keeps one set of attributes for a name, so requests by name get the same
+time, and the same inode number.
 
 Threads: not locked; the file system calls it under its lock.
 """
@@ -11,7 +11,7 @@ Threads: not locked; the file system calls it under its lock.
 from dataclasses import dataclass, replace
 
 from cryofs.vfs.attributes import Attributes
-from cryofs.vfs.nodes import Kind, Node
+from cryofs.vfs.nodes import Node
 
 # device and inode of the stored file, then size and time as shown: a file that differs in them has other content
 _Content = tuple[int, int, int, int]
@@ -19,7 +19,7 @@ _Content = tuple[int, int, int, int]
 
 @dataclass
 class _AtOpen:
-    """A file that is open: its name and content, what the first reader got, and how many readers there are."""
+    """An open file: its name and content, the attributes that the first reader got, and the number of readers."""
 
     name: str
     content: _Content
@@ -38,7 +38,7 @@ class ChangeTimes:
     def opened(self, handle: int, name: str, node: Node, found: Attributes) -> None:
         """Note that a reader opened the file behind a node, which was found with these attributes."""
         content = _content(node, found)
-        at_open = _AtOpen(name, content, found, is_made=node.kind is not Kind.PLAIN)
+        at_open = _AtOpen(name, content, found, is_made=not node.is_plain)
         at_open = self._by_name.setdefault(name, {}).setdefault(content, at_open)
         at_open.readers += 1
         self._by_handle[handle] = at_open
@@ -54,12 +54,12 @@ class ChangeTimes:
                 del self._by_name[at_open.name]
 
     def of_open(self, handle: int, now: Attributes) -> Attributes:
-        """Return the attributes of an open file as its readers are to see them."""
+        """Return the attributes of an open file that its readers see."""
         at_open = self._by_handle[handle]
         return _settled(at_open, now) if at_open.content[2:] == (now.size, now.mtime_ns) else now
 
     def by_name(self, name: str, node: Node) -> Attributes:
-        """Return the attributes of a name as readers of the file are to see them."""
+        """Return the attributes of a name that readers of the file see."""
         now = node.attributes
         at_open = self._by_name.get(name, {}).get(_content(node, now))
         return _settled(at_open, now) if at_open else now
@@ -71,10 +71,10 @@ def _content(node: Node, found: Attributes) -> _Content:
 
 
 def _settled(at_open: _AtOpen, now: Attributes) -> Attributes:
-    """Return the present attributes with what stays as it was at open.
+    """Return the present attributes, with those that stay as they were when the file was opened.
 
-    A plain file whose change time alone moved may have been overwritten and got its old time back, so this is shown.
-    What is made of a file is checked when it is read.
+    A plain file of which only the change time moved may have been overwritten with its old mtime restored, so the
+    change is shown. Movies are checked when they are read.
     """
     then = at_open.attributes
     if at_open.is_made:
@@ -83,5 +83,5 @@ def _settled(at_open: _AtOpen, now: Attributes) -> Attributes:
 
 
 def _besides(found: Attributes) -> tuple[int, int, int, int]:
-    """What else moves the change time."""
+    """Return the attributes that move the change time and are not content."""
     return found.links, found.mode, found.uid, found.gid

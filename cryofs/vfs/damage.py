@@ -1,4 +1,4 @@
-"""What is wrong with a file of the archive, as a value: listings remember it as they do what intact files hold."""
+"""Damage of a file of the archive as a value, which listings cache as they cache the metadata of intact files."""
 
 import errno
 import os
@@ -8,25 +8,26 @@ from typing import NamedTuple, TypeVar
 
 from cryofs.error_hints import explain
 from cryofs.errors import DamagedError, FormatError
+from cryofs.formats.tiff_movie import NoFramesError
 from cryofs.storage.byte_source import LocalFile
 
 T = TypeVar("T")
 
 # A file that changed within the last seconds may still be arriving, and a coarse clock may not show its next change.
 _SETTLED_SECONDS = 10.0
-# Errors of storage and permissions that reading a file returns again; others are of the moment, or of this process.
+# Errors of storage and permissions that a retry returns again; others are transient, or concern this process.
 _UNREADABLE = {errno.EIO, errno.EACCES, errno.EPERM, errno.EBADMSG, errno.EUCLEAN, errno.EREMOTEIO, errno.ENODATA}
 
 
 class Damage(NamedTuple):
-    """Why a file that is called like a movie cannot be shown as one.
+    """Why a file with the name of a movie cannot be shown as one.
 
     Attributes
     ----------
     reason : str
         Problem and remedy, without the name of the file.
     listed : bool
-        Whether the movie is listed, so that its loss is seen; one of which no frame can be found is not.
+        Whether the movie is listed, so that the loss is seen; a file without any frame is not listed.
     """
 
     reason: str
@@ -34,9 +35,9 @@ class Damage(NamedTuple):
 
 
 def or_damage(read: Callable[[LocalFile], T], listed: bool = True) -> Callable[[LocalFile], T | Damage]:
-    """Return a function that does what `read` does, but returns the damage that `read` raises as an error.
+    """Return a function that calls `read`, and returns the damage that `read` raises.
 
-    Damage of a file whose last byte cannot be read is an error of the storage: it may be gone at the next read.
+    If the last byte of a file cannot be read, the storage failed: the next read may succeed.
     """
 
     def reading(source: LocalFile) -> T | Damage:
@@ -45,13 +46,14 @@ def or_damage(read: Callable[[LocalFile], T], listed: bool = True) -> Callable[[
         except (DamagedError, FormatError) as error:
             if source.size and not source.read(1, source.size - 1):
                 raise OSError(errno.EIO, "the file ends before its size") from error
-            return Damage(str(error).removeprefix(f"{source.name}: "), listed)
+            listed_here = listed and not isinstance(error, NoFramesError)
+            return Damage(str(error).removeprefix(f"{source.name}: "), listed_here)
 
     return reading
 
 
 def damage_of(error: OSError) -> Damage | None:
-    """Damage of a file that its storage or its permissions keep from being read, None for errors of the moment."""
+    """Return the damage for an error of storage or permissions that lasts, or None for a transient error."""
     if error.errno not in _UNREADABLE:
         return None
     return Damage(explain(OSError(error.errno, error.strerror)))

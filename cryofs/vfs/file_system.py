@@ -1,63 +1,54 @@
 """The file system: lookups, listings, open files by handle. It knows nothing of FUSE and may be used without it.
 
 Threads: any thread may call anything after `start`, which must come after daemonising, because threads do not survive a
-fork. The lock guards the tables of open files and of findings, and the counts of reads.
+fork. The lock guards the table of open files and the counts of reads.
 """
 
 import functools
-import importlib
 import itertools
 import logging
 import os
-import stat
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from cryofs.cache.frame_cache import FrameCache
-from cryofs.codecs import registry
+from cryofs.codecs import registry as codecs
 from cryofs.config.settings import Settings
-from cryofs.errors import ChangedError, CryofsError, GainError
-from cryofs.formats.record import is_archived
-from cryofs.movies.archived import ArchivedMovie
-from cryofs.movies.archived_counts import CountsMovie
-from cryofs.movies.eer import EerMovie, Findings
-from cryofs.movies.eer_gain import EerGainMovie, EerGains
-from cryofs.movies.eer_rendering import Rendering, fraction_header, gain_header
-from cryofs.movies.gain_library import GainLibrary
-from cryofs.movies.movie import Movie
-from cryofs.movies.tiff import ForeignMovie
-from cryofs.storage.byte_source import LocalFile
-from cryofs.storage.file_state import FileState, state_of
+from cryofs.errors import ChangedError, CryofsError
+from cryofs.movies import registry
+from cryofs.movies.provider import Provider, ShowOptions
+from cryofs.storage.file_state import state_of
 from cryofs.system.mount_table import is_remote, mount_of, mount_table
-from cryofs.system.paths import is_file
 from cryofs.system.thread_pools import started_pool
 from cryofs.text import printable
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
 from cryofs.vfs.change_times import ChangeTimes
+from cryofs.vfs.findings import FindingsTable
 from cryofs.vfs.index_db import index_path
 from cryofs.vfs.indexer import Surveyor
 from cryofs.vfs.io_executor import InlineExecutor, IoExecutor
+from cryofs.vfs.main_view import rendering_of
 from cryofs.vfs.namespace import Tree
-from cryofs.vfs.nodes import Kind, Node
-from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile, PlainFile
+from cryofs.vfs.nodes import Node
+from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile
+from cryofs.vfs.opening import Opener
 from cryofs.vfs.page_cache_policy import PageKeeper, Pages
 
-# After so long without a request there is a pause, for what is done in the background.
+# Background work begins after so long without a request, or after the longest delay.
 _PAUSE_SECONDS = 0.05
-_LONGEST_PUT_OFF = 5.0
-# Threads that read storage without anybody's waiting are given so long to end; what hangs ends with the process.
+_LONGEST_DELAY = 5.0
+# Time for background threads to end; one that hangs ends with the process.
 _ENDING_SECONDS = 5.0
-# The surveyor has so long to keep what it learned in the index; whatever ends it later leaves the index valid.
+# Time for the surveyor to write to the index; the index stays valid if the process ends earlier.
 _LAST_SECONDS = 0.1
-# EER files, those used last, of which it is remembered what was found wrong with them.
-_KNOWN_FINDINGS = 1 << 16
-# So many damaged files are named in the facts of a mount; the log names all.
-_MOST_TOLD = 20
-# A read that takes longer is logged: a frame decodes in a fraction of a second, so something is overloaded or ill.
+# Damaged files that are named in the facts of a mount; the log names all.
+_MOST_NAMED = 20
+# A slower read is logged: a frame decodes in a fraction of a second, so something is overloaded or failing.
 _SLOW_SECONDS = 5.0
 # A file that is replaced between lookup and open is looked up again.
 _OPEN_ATTEMPTS = 5
@@ -73,7 +64,7 @@ class FileSystem:
     archive : Path
         The archive's folder; opened here and reached through this descriptor from then on.
     ownership : Ownership
-        Whose the files appear to be. Nothing that is kept depends on it.
+        Who the files appear to belong to. Nothing that is cached depends on it.
     """
 
     def __init__(self, archive: Path, settings: Settings, ownership: Ownership = AS_ARCHIVED):
@@ -82,14 +73,13 @@ class FileSystem:
         self._ownership = ownership
         self._root = root = Root(archive)
         self._io = IoExecutor(settings.request_timeout)
-        rendering = _rendering(settings, self.archive, root.path)
+        rendering = rendering_of(settings, self.archive, root.path)
         # names and attributes: the machine's own disks give them from memory, or at once
         asked = [self.archive, rendering.gain or self.archive]
-        self._of_names = self._io if any(map(_is_far, asked)) else InlineExecutor(self._io)
-        self._tree = Tree(root, self._io, rendering)
-        self._gains = GainLibrary(root.path)
-        self._eer_gains = EerGains()
-        self._findings: dict[str, tuple[FileState, Findings]] = {}
+        self._of_names = self._io if any(map(_is_remote, asked)) else InlineExecutor(self._io)
+        self._tree = Tree(root, self._io, ShowOptions(rendering))
+        self._findings = FindingsTable()
+        self._opener = Opener(root, self._io, self._tree.entries, self._findings)
         self._handles = itertools.count(1)
         self._lock = threading.Lock()
         self._open: dict[int, tuple[str, OpenFile, Pages, Attributes]] = {}
@@ -100,24 +90,27 @@ class FileSystem:
         self._cache: FrameCache | None = None
         self._stopping = threading.Event()
         self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
-        self._surveyor = Surveyor(root, index_path(self.archive), self._tree.facts.surveyed(), self._is_asked)
+        facts = self._tree.facts
+        index = index_path(self.archive)
+        self._surveyor = Surveyor(root, index, facts.surveyed(), facts.table_of, self._is_asked)
         self._started = time.time()
         self._last_asked = 0.0
         self._bytes_read = 0
         self._reads = 0
 
     def start(self) -> None:
-        """Start the threads; they load what readers should not have to wait for, and look at the archive."""
+        """Start the threads, which load compiled code and survey the archive."""
         self._pool = started_pool(self._settings.jobs, "decode")
         self._background = started_pool(self._settings.jobs, "read-ahead")
         self._cache = FrameCache(self._settings.cache_size, self._background, self._io.run)
-        # whoever had it mounted may have something to ask
+        self._opener.start(self._pool, self._cache)
+        # the user who mounted the archive is likely to use it at once
         self._last_asked = time.monotonic()
         self._preparing.start()
         self._surveyor.start()
 
     def look_again(self) -> None:
-        """Look at the whole archive again, in the background; new files are found without that, when asked for."""
+        """Survey the whole archive again in the background; requests find new files without that."""
         self._surveyor.look_again()
 
     def stop(self) -> None:
@@ -128,7 +121,7 @@ class FileSystem:
             self._preparing.join(_ENDING_SECONDS)
         for pool in (self._background, self._pool):
             if pool is not None:
-                # nothing is cancelled: closing a file waits for what was begun for it
+                # nothing is cancelled: closing a file waits for the decodes that were begun for it
                 pool.shutdown()
         with self._lock:
             files = list(self._open.values())
@@ -142,11 +135,11 @@ class FileSystem:
             self._root.close()
 
     def abandon(self) -> None:
-        """Stop for good in a process that ends at once, which releases everything else."""
+        """Stop the surveyor in a process that ends at once, which releases everything else."""
         self._surveyor.stop(_LAST_SECONDS)
 
     def attributes(self, path: str) -> Attributes:
-        """Attributes of a name."""
+        """Return the attributes of a name."""
         self._last_asked = time.monotonic()
         node = self._lookup(path)
         with self._lock:
@@ -159,7 +152,7 @@ class FileSystem:
         return self._lookup(path).attributes.inode
 
     def open_attributes(self, handle: int) -> Attributes:
-        """Attributes of an open file, whatever has its name by now."""
+        """Return the attributes of an open file, whichever file has its name by now."""
         with self._lock:
             path, file, _, found = self._open[handle]
         now = self._of_names.run(self._name_for_attributes(path), lambda: file.attributes(found))
@@ -169,15 +162,15 @@ class FileSystem:
         return now.owned(self._ownership)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
-        """Names in a folder, with attributes of which type and inode are right.
+        """Return the names in a folder, with attributes of which type and inode are right.
 
-        Movies that are still unknown when too much time has passed are listed like damaged ones.
+        Movies whose metadata cannot be read in time are listed like damaged ones.
         """
         self._last_asked = time.monotonic()
         return self._of_names.run(self._root.name_of(self._tree.place(path)), lambda: self._tree.names(path))
 
     def read_link(self, path: str) -> str:
-        """Where a symbolic link points."""
+        """Return the target of a symbolic link."""
         node = self._lookup(path)
         return self._of_names.run(self._name_of(node), lambda: self._root.read_link(node.path))
 
@@ -199,12 +192,12 @@ class FileSystem:
         return handle
 
     def pages(self, handle: int) -> Pages:
-        """What the kernel is to do with the pages that it has of a file just opened."""
+        """Return what the kernel is to do with its cached pages of a file that was just opened."""
         with self._lock:
             return self._open[handle][2]
 
     def read(self, handle: int, size: int, offset: int) -> Bytes:
-        """`size` bytes of an open file at `offset`, fewer only where the file ends."""
+        """Return `size` bytes of an open file at `offset`, fewer only at the end of the file."""
         began = self._last_asked = time.monotonic()
         # a single look-up in a dictionary needs no lock
         path, file, pages, _ = self._open[handle]
@@ -240,15 +233,15 @@ class FileSystem:
         file.close()
 
     def statistics(self) -> os.statvfs_result:
-        """Size and room of the file system that holds the archive."""
+        """Return size and free space of the file system that holds the archive."""
         return self._of_names.run(str(self.archive), lambda: os.fstatvfs(self._root.descriptor))
 
     def facts(self) -> dict[str, Any]:
-        """Who serves this mount, and what was read, decoded and found in the cache."""
+        """Return which process serves this mount, and counts of reads, decodes and cache hits."""
         figures = vars(self._cache.figures()) if self._cache is not None else {}
         damaged = self._tree.facts.damaged()
+        findings = self._findings.every()
         with self._lock:
-            findings = [found for _, found in self._findings.values()]
             served = {"reads": self._reads, "bytes_read": self._bytes_read, "open_files": len(self._open)}
         return {
             "archive": str(self.archive),
@@ -259,50 +252,41 @@ class FileSystem:
             "eer_damaged_frames": sum(len(found.damaged_frames) for found in findings),
             "eer_saturated_values": sum(found.saturated_values for found in findings),
             "damaged_files": len(damaged),
-            "damaged": [printable(line) for line in damaged[:_MOST_TOLD]],
+            "damaged": [printable(line) for line in damaged[:_MOST_NAMED]],
         }
 
     def file_facts(self, path: str) -> dict[str, Any] | None:
-        """How an EER movie is rendered and what was found wrong with it so far; None of other files."""
+        """Return how a movie is shown and the problems found so far; None for files without such details."""
         node = self._lookup(path)
         return self._of_names.run(self._name_for_attributes(path), lambda: self._file_facts(node))
 
     def _file_facts(self, node: Node) -> dict[str, Any] | None:
-        if node.kind is not Kind.FRACTIONS:
+        kind, name = node.kind, self._name_of(node)
+        if not isinstance(kind, Provider) or not kind.has_details:
             return None
-        rendering = node.view.rendering
         try:
-            facts = self._tree.facts.readable_eer(node.path)
-            fractions = fraction_header(facts, rendering, self._name_of(node)).nz
+            metadata = self._tree.facts.readable(kind, node.path)
+            findings = self._findings.of(state_of(self._root.lstat(node.path)), name)
+            return {"source": node.path.name, **kind.details(metadata, node.view.options, name, findings)}
         except (CryofsError, OSError) as error:
             # programs that copy extended attributes must not fail on what only reading the file has to report
             return {"source": node.path.name, "error": printable(str(error))}
-        findings = self._findings_of(state_of(self._root.lstat(node.path)), self._name_of(node))
-        return {
-            "source": node.path.name,
-            "source_frames": facts.frames,
-            "fractions": fractions,
-            "grouping": facts.grouping(rendering, self._name_of(node)),
-            "upsampling": rendering.upsampling,
-            "damaged_frames": findings.damaged_frames,
-            "saturated_values": findings.saturated_values,
-        }
 
     def _lookup(self, path: str) -> Node:
-        """What a path stands for."""
+        """Return the node of a path."""
         return self._of_names.run(self._name_for_attributes(path), lambda: self._tree.lookup(path))
 
     def _name_for_attributes(self, path: str) -> str:
-        """What those wait for who ask for attributes: a file that hangs while it is read may well tell these."""
+        """Return the wait key for attribute requests, because stat may succeed while a read hangs."""
         return f"{self._root.name_of(self._tree.place(path))}, its attributes"
 
     def _looked_up_and_opened(self, path: str) -> tuple[Node, OpenFile, Attributes]:
-        """Open the file that a path stands for, such that its attributes are of the very file that is open."""
+        """Open the file that a path stands for, and return attributes of the file that is open."""
         attempts_left = _OPEN_ATTEMPTS
         while True:
             attempts_left -= 1
             node = self._lookup(path)
-            # storage whose inodes are never the same is taken as it is
+            # some storage never returns the same inode twice, so the last attempt does not compare inodes
             opened = functools.partial(self._opened, node, must_be_found=attempts_left > 0)
             try:
                 file, found = self._io.run(self._name_of(node), opened, drop=lambda late: late[0].close())
@@ -313,98 +297,30 @@ class FileSystem:
                 return node, file, found
 
     def _opened(self, node: Node, must_be_found: bool) -> tuple[OpenFile, Attributes]:
-        """A file just opened, with its attributes; ChangedError if it must be the file found, and is another."""
-        file = self._open_node(node, must_be_found)
+        """Open a node and return its attributes; ChangedError if it must be the file that was found, and is not."""
+        file = self._opener.open(node, must_be_found)
         return file, file.attributes(node.attributes)
 
-    def _open_node(self, node: Node, must_be_found: bool) -> OpenFile:
-        if stat.S_ISDIR(node.attributes.mode):
-            raise IsADirectoryError(node.path.name)
-        if node.kind is Kind.EER_GAIN:
-            return self._open_eer_gain(node)
-        source = self._root.open(node.path)
-        if must_be_found and node.stored and not os.path.samestat(source.stat, node.stored):
-            source.close()
-            raise ChangedError(f"{self._name_of(node)}: replaced while it was being opened; open it again")
-        if node.kind in (Kind.PLAIN, Kind.REFERENCE):
-            return PlainFile(source, self._io, is_made=node.kind is Kind.REFERENCE)
-        if node.kind is Kind.FRACTIONS:
-            return self._movie_file(self._open_eer(node, source))
-        if node.kind is Kind.FOREIGN:
-            return self._movie_file(self._open_foreign(node, source))
-        archived = ArchivedMovie(node.path, self._gains, self._pool, source)
-        if node.kind is Kind.MOVIE:
-            return self._movie_file(archived)
-        try:
-            return self._movie_file(CountsMovie(archived))
-        except BaseException:
-            archived.close()
-            raise
-
-    def _open_foreign(self, node: Node, source: LocalFile) -> Movie:
-        try:
-            index = None if is_archived(source) else self._tree.facts.tiff_index(source)
-        except BaseException:
-            source.close()
-            raise
-        if index is None:
-            # its frames have sums
-            return ArchivedMovie(node.path, self._gains, self._pool, source)
-        return ForeignMovie(node.path, index, source)
-
-    def _open_eer(self, node: Node, source: LocalFile) -> EerMovie:
-        try:
-            index = self._tree.facts.eer_index(source)
-        except BaseException:
-            source.close()
-            raise
-        findings = self._findings_of(source.identity, source.name)
-        return EerMovie(node.path, node.view.rendering, self._eer_gains, index, source, findings)
-
-    def _movie_file(self, movie: Movie) -> MovieFile:
-        if self._cache is None:
-            raise RuntimeError("the file system was not started")
-        return MovieFile(movie, self._cache, self._io)
-
     def _name_of(self, node: Node) -> str:
-        """The one name of a file of the archive, in messages and for those who wait for it, whatever is made of it."""
+        """Return the name of a stored file in messages and as a wait key, whatever the file is shown as."""
         return self._root.name_of(node.path)
 
-    def _open_eer_gain(self, node: Node) -> OpenFile:
-        gain = node.view.rendering.gain
-        facts = self._tree.first_eer(node.path.parent)
-        if gain is None or facts is None:
-            raise FileNotFoundError(node.path.name)
-        movie = EerGainMovie(gain, gain_header(facts, node.view.rendering), self._eer_gains)
-        return self._movie_file(movie)
-
-    def _findings_of(self, identity: FileState, name: str) -> Findings:
-        """Those of the state that a file is in; whoever has it open in an earlier one keeps what was found in that."""
-        with self._lock:
-            known = self._findings.pop(name, None)
-            if known is None or known[0] != identity:
-                known = identity, Findings(name)
-            self._findings[name] = known
-            if len(self._findings) > _KNOWN_FINDINGS:
-                del self._findings[next(iter(self._findings))]
-        return known[1]
-
     def _is_asked(self) -> bool:
-        """Whether somebody has just asked for something, and will again."""
+        """Return True if requests are coming in."""
         return time.monotonic() - self._last_asked < _PAUSE_SECONDS
 
     def _prepare(self) -> None:
         """Load compiled code, which takes half a second and 100 MB, and the gain reference of most movies.
 
-        Whoever asks for something meanwhile would wait for the interpreter, so this begins in a pause.
+        Requests wait for the interpreter meanwhile, so this begins when none are coming in.
         """
-        until = time.monotonic() + _LONGEST_PUT_OFF
+        until = time.monotonic() + _LONGEST_DELAY
         while self._is_asked() and time.monotonic() < until and not self._stopping.is_set():
             self._stopping.wait(_PAUSE_SECONDS)
-        steps = (
-            registry.load_compiled,
-            lambda: importlib.import_module("cryofs.kernels.eer_events").load(),
-            lambda: self._gains.preload(self._root.path),
+        steps: tuple[Callable[[], object], ...] = (
+            codecs.load_compiled,
+            *(provider.load_compiled for provider in registry.PROVIDERS),
+            lambda: self._opener.preload_gains(self._root.path),
         )
         for step in steps:
             if self._stopping.is_set():
@@ -412,30 +328,12 @@ class FileSystem:
             step()
 
 
-def _is_far(path: Path) -> bool:
+def _is_remote(path: Path) -> bool:
     mount = mount_of(Path(os.path.realpath(path)), mount_table())
     return mount is None or is_remote(mount.kind)
 
 
 def _facts_of_read(path: str, file: OpenFile, offset: int, began: float) -> dict[str, Any]:
-    """What the log tells of a read that is slow or fails."""
+    """Return what is logged about a read that is slow or fails."""
     frame = file.frame_at(offset) if isinstance(file, MovieFile) else None
     return {"file": path, "frame": frame, "seconds": round(time.monotonic() - began, 3)}
-
-
-def _rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
-    """How EER movies appear by default; a gain reference inside the archive is reached past any mount."""
-    gain = Path(settings.eer_gain).absolute() if settings.eer_gain else None
-    if gain is not None and not is_file(gain):
-        raise GainError(f"{gain}: there is no such gain reference; correct --eer-gain, or eer_gain in cryofs.toml")
-    if gain is not None and gain.is_relative_to(archive):
-        gain = root / gain.relative_to(archive)
-    return Rendering(
-        grouping=settings.eer_grouping,
-        dose_per_fraction=settings.eer_dose_per_fraction,
-        upsampling=settings.eer_upsampling,
-        dtype=settings.eer_dtype,
-        keep_leftover=settings.eer_leftover == "keep",
-        gain=gain,
-        apply_gain=settings.eer_apply_gain,
-    )

@@ -1,8 +1,8 @@
-"""What the records of an archive say, kept between mounts in a small SQLite file of the user's cache folder.
+"""The index: metadata of the files of an archive, kept between mounts in a SQLite file in the user's cache folder.
 
-It only saves reading. An entry counts for the very state of a file that it was made of, and has a sum, because a wrong
-size would cut what readers get. A file that is damaged is made anew; one that cannot be used, as while another mount
-keeps it locked, is left alone and done without.
+The index only saves reads. An entry is valid for one state of a file, and has a checksum, because a wrong size would
+truncate what readers get. A damaged index is created anew. One that cannot be used, for example while another mount
+locks it, is left alone, and the mount works without an index.
 
 Threads: an index belongs to one thread.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 from cryofs.storage.checksums import xxh3_checksum
 from cryofs.storage.file_state import FileState
 
-# Tables of another layout are left alone, under another name.
-_LAYOUT = 2
+# Version of the table, part of the file name: files of other versions are left alone.
+_LAYOUT = 3
 _SCHEMA = """
 create table if not exists entries (
     kind text, device integer, inode integer, size integer, mtime_ns integer, ctime_ns integer, value blob, sum text,
@@ -32,8 +32,8 @@ delete from entries
 where kind = ? and device = ? and inode = ? and size = ? and mtime_ns = ? and ctime_ns = ?
 """
 
-# What SQLite says where a file may be as it should be: it is in use, or the disk, the memory or the rights forbid it.
-_PASSING = {
+# Errors that do not mean damage: the file is in use, or disk space, memory or permissions are missing.
+_TRANSIENT = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_PROTOCOL,
@@ -44,7 +44,7 @@ _PASSING = {
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_INTERRUPT,
 }
-# What comes of a damaged file; text that is none is a ValueError.
+# Errors of a damaged file; invalid UTF-8 is a ValueError.
 _ERRORS = (sqlite3.Error, ValueError)
 
 Entry = tuple[str, FileState, bytes]
@@ -53,7 +53,7 @@ log = logging.getLogger("cryofs")
 
 
 def index_path(archive: Path) -> Path | None:
-    """Where the index of an archive is kept; None for a user without a home."""
+    """Return the path of the index of an archive, or None for a user without a home folder."""
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
@@ -63,12 +63,12 @@ def index_path(archive: Path) -> Path | None:
 
 
 class Index:
-    """Entries of an index file; without a file that can be used there are none, and none are kept.
+    """Entries of an index file; without a usable file there are none, and none are stored.
 
     Parameters
     ----------
     path : Path or None
-        The file, made where it is missing.
+        The file, created if it is missing.
     """
 
     def __init__(self, path: Path | None):
@@ -83,7 +83,7 @@ class Index:
             self._mend(error)
 
     def entries(self) -> Iterator[Entry]:
-        """All entries whose sum is right: kind, state of the file, value."""
+        """Iterate over the entries with a valid checksum: key of the table, state of the file, value."""
         try:
             if self._connection is not None:
                 for kind, *numbers, value, summed in self._connection.execute(_SELECT):
@@ -94,12 +94,12 @@ class Index:
             self._mend(error)
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Keep entries."""
+        """Store entries."""
         rows = ((kind, *state, value, _sum(kind, state, value)) for kind, state, value in entries)
         self._change(_INSERT, rows)
 
     def remove(self, entries: Iterable[tuple[str, FileState]]) -> None:
-        """Forget entries of files that are gone or changed."""
+        """Delete the entries of files that are gone or changed."""
         self._change(_DELETE, ((kind, *state) for kind, state in entries))
 
     def _change(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
@@ -111,7 +111,7 @@ class Index:
             self._mend(error)
 
     def _mend(self, error: Exception) -> None:
-        """Make a damaged file anew; one that is not, or cannot be made, is done without."""
+        """Create a damaged file anew; go on without an index if it is not damaged, or cannot be created."""
         if self._path is None or not _is_damage(error):
             self._give_up(error)
             return
@@ -122,7 +122,7 @@ class Index:
         except (OSError, *_ERRORS) as worse:
             self._give_up(worse)
         else:
-            log.warning("%s: index damaged (%s), made anew", self._path, error)
+            log.warning("%s: index damaged (%s); created anew", self._path, error)
 
     def _give_up(self, error: Exception) -> None:
         log.warning("%s: index not usable (%s); listings read the archive's files instead", self._path, error)
@@ -138,7 +138,7 @@ class Index:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path)
     try:
-        # what a crash loses is read again
+        # entries that a crash loses are read again
         connection.execute("pragma synchronous = off")
         connection.execute(_SCHEMA)
     except BaseException:
@@ -148,10 +148,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _is_damage(error: Exception) -> bool:
-    """Whether an error tells that the file holds what nobody wrote."""
-    # extended codes have the plain one in their last byte; errors of Python's module about a file's content have none
+    """Return True if the error indicates a corrupt database."""
+    # the last byte of an extended code is the plain one; errors of the sqlite3 module about contents have no code
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-    return isinstance(error, _ERRORS) and code not in _PASSING
+    return isinstance(error, _ERRORS) and code not in _TRANSIENT
 
 
 def _sum(kind: str, state: FileState, value: bytes) -> str:

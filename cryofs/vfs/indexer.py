@@ -1,9 +1,9 @@
-"""The surveyor: a thread that learns of all movies of an archive in the background, so that listings need not wait.
+"""The surveyor: a thread that reads the metadata of all movies in the background, so that listings need not wait.
 
-It begins with what the index of an earlier mount knows, then looks at every file once, reads the records that are new,
-and keeps them in the index. It does so again when it is asked to.
+It loads the index of an earlier mount, then walks the archive once, reads the metadata of new files and adds them to
+the index. It walks the archive again on request.
 
-Threads: the index and the figures belong to the surveyor's thread; what it learns goes into tables with locks.
+Threads: the index belongs to the surveyor's thread; metadata go into tables with locks.
 """
 
 import contextlib
@@ -18,24 +18,23 @@ from typing import Any
 import msgspec
 
 from cryofs.errors import CryofsError
-from cryofs.formats.archive_names import is_dot_name
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.damage import Damage
 from cryofs.vfs.index_db import Entry, Index
 from cryofs.vfs.metadata_cache import Known
 
-_KEEP_EVERY = 1000
-_TELL_SECONDS = 10.0
-# While others have requests: so many files, then a pause.
+_STORE_EVERY = 1000
+_LOG_SECONDS = 10.0
+# While requests are coming in: files between two pauses.
 _AT_ONCE = 20
-_STEP_ASIDE_SECONDS = 0.01
+_PAUSE_SECONDS = 0.01
 
 log = logging.getLogger("cryofs")
 
 
 class Surveyor:
-    """Looks at an archive until it is stopped.
+    """Reads the metadata of an archive until it is stopped.
 
     Parameters
     ----------
@@ -44,9 +43,11 @@ class Surveyor:
     index_path : Path or None
         File of the index.
     tables : dict
-        By the end of a file's name: what is to be known of such files, and the type of it.
+        By key: cached metadata of files, and their type.
+    table_of : callable
+        Returns the key of the table for a file of a name, or None.
     is_asked : callable
-        Whether others have requests, for which this thread then leaves most of the time.
+        Returns True while requests are coming in, which then get most of the processor time.
     """
 
     def __init__(
@@ -54,29 +55,31 @@ class Surveyor:
         root: Root,
         index_path: Path | None,
         tables: dict[str, tuple[Known[Any], Any]],
+        table_of: Callable[[str], str | None],
         is_asked: Callable[[], bool],
     ):
         self._root = root
         self._index_path = index_path
         self._tables = tables
+        self._table_of = table_of
         self._is_asked = is_asked
         self._wake = threading.Event()
         self._stopped = False
         self._kept: set[tuple[str, FileState]] = set()
-        # damage that an earlier mount found, which the log of this one does not name yet
+        # damage that an earlier mount found, and that this one has not logged yet
         self._unlogged: set[tuple[str, FileState]] = set()
         self._thread = threading.Thread(target=self._run, name="surveyor", daemon=True)
 
     def start(self) -> None:
-        """Begin to look at the archive."""
+        """Start the thread."""
         self._thread.start()
 
     def look_again(self) -> None:
-        """Look at all files once more, when the present look has ended."""
+        """Walk the archive once more after the present walk."""
         self._wake.set()
 
     def stop(self, seconds: float) -> None:
-        """End, and wait for that, but not longer than this: storage that hangs may keep the thread for ever."""
+        """Stop, and wait for the thread at most so long: storage that hangs may block it for ever."""
         self._stopped = True
         self._wake.set()
         if self._thread.is_alive():
@@ -95,53 +98,53 @@ class Surveyor:
                 self._wake.wait()
 
     def _attempt(self, step: Callable[[Index], None], index: Index) -> None:
-        """Do one step; whatever ends it, the thread is there for the next one."""
+        """Do one step; an unexpected error does not end the thread."""
         try:
             step(index)
         except Exception:
-            log.exception("index: unexpected error; the archive is looked at again after SIGHUP")
+            log.exception("index: unexpected error; send SIGHUP to read the archive again")
 
     def _recall(self, index: Index) -> None:
-        """Take over what an earlier mount learned."""
-        for suffix, state, value in index.entries():
-            known, kind = self._tables.get(suffix, (None, None))
+        """Load the index of an earlier mount."""
+        for table, state, value in index.entries():
+            known, kind = self._tables.get(table, (None, None))
             if known is not None:
                 try:
                     facts = msgspec.msgpack.decode(value, type=kind)
                 except msgspec.MsgspecError:
-                    continue  # of another version; it is read again
+                    continue  # written by another version; the file is read again
                 known.remember(state, facts)
-                self._kept.add((suffix, state))
+                self._kept.add((table, state))
                 if isinstance(facts, Damage):
-                    self._unlogged.add((suffix, state))
+                    self._unlogged.add((table, state))
             if self._stopped:
                 return
 
     def _look(self, index: Index) -> None:
-        """Learn of every movie, and forget what is gone from the index."""
-        started = told = time.monotonic()
+        """Read the metadata of every movie, and delete entries of files that are gone."""
+        started = logged = time.monotonic()
         seen: set[tuple[str, FileState]] = set()
         new: list[Entry] = []
         for number, (path, found) in enumerate(self._root.files_below(self._root.path)):
             if self._stopped:
                 break
             if number % _AT_ONCE == 0 and self._is_asked():
-                time.sleep(_STEP_ASIDE_SECONDS)
-            suffix = next((suffix for suffix in self._tables if path.name.endswith(suffix)), None)
-            if suffix is None or is_dot_name(path.name):
+                time.sleep(_PAUSE_SECONDS)
+            table = self._table_of(path.name)
+            if table is None:
                 continue
-            key = suffix, state_of(found)
+            key = table, state_of(found)
             seen.add(key)
             is_new = key not in self._kept or key in self._unlogged
-            if is_new and (value := self._learn(suffix, path, found)) is not None:
+            if is_new and (value := self._learn(table, path, found)) is not None:
                 new.append((*key, value))
                 self._kept.add(key)
                 self._unlogged.discard(key)
-            if len(new) >= _KEEP_EVERY:
+            if len(new) >= _STORE_EVERY:
                 index.add(new)
                 new.clear()
-            if time.monotonic() - told > _TELL_SECONDS:
-                told = time.monotonic()
+            if time.monotonic() - logged > _LOG_SECONDS:
+                logged = time.monotonic()
                 log.info("index: %d movies so far", len(seen))
         index.add(new)
         if not self._stopped:
@@ -150,12 +153,12 @@ class Surveyor:
             self._kept -= gone
             log.info("index: %d movies, in %.1f s", len(seen), time.monotonic() - started)
 
-    def _learn(self, suffix: str, path: Path, found: os.stat_result) -> bytes | None:
-        """What the index keeps of a file, None if nothing is to be kept: it could not be read, or may be changing."""
-        known, _ = self._tables[suffix]
+    def _learn(self, table: str, path: Path, found: os.stat_result) -> bytes | None:
+        """Return the metadata of a file as the index stores them, or None if it cannot be read or may be changing."""
+        known, _ = self._tables[table]
         try:
             value = known.get(path, found)
             return msgspec.msgpack.encode(value) if known.knows(state_of(found)) else None
         except (CryofsError, OSError, OverflowError):
-            # opening the file reports the error; the index cannot keep file times out of its range
+            # opening the file reports the error; the index cannot store file times out of its range
             return None

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 # Files that may hang at the same time. If more do, the whole archive is unreachable.
 _MOST_STUCK = 256
-# Threads that may hang; one file takes as many as had asked for it before the first of them was given up.
+# Threads that may hang; a file may block all that requested it before the first of them was given up.
 _MOST_LOST = 1024
 # Part of its time that a call may wait for other calls; it needs the rest to answer without those that time out.
 _FOR_OTHERS = 0.9
@@ -100,7 +100,7 @@ class IoExecutor:
         seconds = min(self._seconds, self._until() - now)
         task = _Task(name, call, drop, now + _FOR_OTHERS * seconds)
         with self._lock:
-            # without time left nothing is begun, because it could not be known whether the file hangs
+            # without time left nothing is started, because a timeout would not show whether the file hangs
             if seconds <= 0 or self._is_stuck(name):
                 raise self._error(name + what)
             tasks = self._idle.pop() if self._idle else None
@@ -183,8 +183,8 @@ class IoExecutor:
 
     def _error(self, name: str) -> StuckError:
         return StuckError(
-            f"{name}: its storage gave no answer within {self._seconds:g} s; see whether the archive can be reached, "
-            "then read again"
+            f"{name}: storage did not respond within {self._seconds:g} s; check that the archive is reachable, "
+            "then retry"
         )
 
 
@@ -194,16 +194,16 @@ def _drop(task: _Task, result: Any) -> None:
         if task.drop is not None:
             task.drop(result)
     except Exception as error:  # noqa: BLE001 - no caller is left to get it
-        log.warning("%s: what was read too late could not be released (%s)", task.name, error)
+        log.warning("%s: a late result could not be released (%s)", task.name, error)
 
 
 class InlineExecutor:
-    """Runs calls that do not hang themselves in the thread that asks: another thread would cost more than the call.
+    """Runs calls that do not hang themselves in the calling thread; another thread would cost more than the call.
 
     Parameters
     ----------
     io : IoExecutor
-        Runs what such a call reads from storage, within the time of one call.
+        Runs the reads of such a call, within the time of one call.
     """
 
     def __init__(self, io: IoExecutor):

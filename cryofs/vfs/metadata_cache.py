@@ -21,7 +21,7 @@ from cryofs.vfs.io_executor import IoExecutor
 log = logging.getLogger("cryofs")
 T = TypeVar("T")
 
-# Damaged files, those met last, of which it is remembered that they were logged.
+# Damaged files, those read last, of which it is remembered that they were logged.
 _MOST_DAMAGED = 1 << 16
 
 
@@ -73,12 +73,12 @@ class Known(Generic[T]):
         return value
 
     def knows(self, state: FileState) -> bool:
-        """Return True if what a file in this state holds is remembered."""
+        """Return True if the metadata of a file in this state are cached."""
         with self._lock:
             return state in self._table
 
     def note(self, value: T | Damage, found: os.stat_result, name: str) -> None:
-        """Note what a file holds: damage is logged, once for each state of the file."""
+        """Note the metadata of a file: damage is logged, once for each state of the file."""
         with self._lock:
             before = self._damaged.pop(name, None)
             if not isinstance(value, Damage):
@@ -91,7 +91,7 @@ class Known(Generic[T]):
             log.warning("%s: %s", name, value.reason, extra={"facts": {"file": name}})
 
     def damaged(self) -> list[str]:
-        """Damaged files that were met, each as a line with name, problem and remedy."""
+        """Return the damaged files that were read, each as a line with name, problem and remedy."""
         with self._lock:
             return [f"{name}: {reason}" for name, (_, reason) in self._damaged.items()]
 

@@ -1,14 +1,14 @@
-"""Which pages of a file the kernel may keep: those of one state of it, while another may be open under the same name.
+"""Which pages of a file the kernel may cache: those of one state of the file, while another may be open by that name.
 
-The kernel has one set of pages for a name, whichever file is behind it. So when a file was replaced and somebody still
-reads the old one, whoever opens the new one reads past these pages, and nobody gets bytes of both.
+The kernel has one set of pages for a name, whichever file is behind it. So if a file was replaced while a reader has
+the old one open, readers of the new one bypass these pages, and no reader gets bytes of both.
 
-The kernel also has one size for a name, which it believes for a second. It reads no further, be the file that is
-opened meanwhile larger, and takes zeros for what is missing, be it smaller. So a file of another size than the kernel
-was told is read past its pages too, for which sizes do not count.
+The kernel also has one size for a name, which it trusts for a second. It does not read beyond that size if the file
+that is opened meanwhile is larger, and reads zeros if it is smaller. So a file whose size differs from the reported one
+bypasses the pages too, because sizes have no effect then.
 
-The kernel drops pages when it hears the answer to an open. Answers may overtake one another: so pages count as dropped
-only once a request came by the file that was opened.
+The kernel drops pages when it gets the reply to an open. Replies may overtake one another, so pages count as dropped
+only after the first request for the file that was opened.
 
 Threads: not locked; the file system calls it under its lock.
 """
@@ -17,31 +17,29 @@ from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from enum import Enum
 
-# Names of which it is known what the kernel has; of others it drops what it has.
+# Names whose state in the kernel is remembered; pages of other names are dropped.
 _KNOWN_NAMES = 1 << 16
 
 
 class Pages(Enum):
-    """What the kernel is to do with the pages of a file that is opened."""
+    """What the kernel is to do with its cached pages of a file that is opened."""
 
-    KEEP = "they are of this very state"
-    DROP = "they may be of another state"
-    BYPASS = (
-        "they, or the size that the kernel knows, are of another state: leave them alone, and keep none of this one"
-    )
+    KEEP = "they belong to the state that is opened"
+    DROP = "they may belong to another state"
+    BYPASS = "they, or the size that the kernel has, belong to another state; keep them, and cache none of this one"
 
 
 class PageKeeper:
-    """What is open under each name, and of which state the kernel has pages."""
+    """Which states of each name are open, and the state whose pages the kernel has."""
 
     def __init__(self) -> None:
         self._open: dict[str, Counter[Hashable]] = {}
-        # with whether those of other states are gone for certain
+        # with whether pages of other states are certainly gone
         self._kept: OrderedDict[str, tuple[Hashable, bool]] = OrderedDict()
         self._sizes: OrderedDict[str, int | None] = OrderedDict()
 
     def told(self, name: str, size: int | None) -> None:
-        """The kernel is told how large the file `name` is; None: it got a placeholder."""
+        """Note the size that was reported for `name`, None for a placeholder."""
         self._sizes[name] = size
         self._sizes.move_to_end(name)
         if len(self._sizes) > _KNOWN_NAMES:
@@ -52,13 +50,13 @@ class PageKeeper:
         return self._sizes.get(name, 0) is None
 
     def ended(self, name: str, end: int) -> None:
-        """The kernel gets less than it asked for: it takes a file for no larger from then on."""
+        """Note a short read, after which the kernel takes the file for no larger."""
         size = self._sizes.get(name)
         if size is not None and size > end:
             self._sizes[name] = end
 
     def opened(self, name: str, state: Hashable, size: int) -> Pages:
-        """A state of the file `name` is open once more, which is so large."""
+        """Note that a state of the file `name` was opened, and return what to do with its pages."""
         states = self._open.setdefault(name, Counter())
         states[state] += 1
         if len(states) > 1 or self._sizes.get(name, size) != size:
@@ -70,12 +68,12 @@ class PageKeeper:
         return Pages.KEEP if same else Pages.DROP
 
     def heard_of(self, name: str, state: Hashable) -> None:
-        """A request came by a file that was opened with `DROP`."""
+        """Note a request for a file that was opened with `DROP`."""
         if self._kept.get(name) == (state, False):
             self._kept[name] = state, True
 
     def closed(self, name: str, state: Hashable) -> None:
-        """It is open once less."""
+        """Note that a state of the file `name` was closed."""
         states = self._open[name]
         states[state] -= 1
         if not states[state]:

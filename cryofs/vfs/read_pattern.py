@@ -1,6 +1,6 @@
 """How an open file is read: from start to end, or in places.
 
-Threads: not locked. Several threads may read one open file; what is noted here only guides the cache and read-ahead.
+Threads: not locked. Several threads may read one open file; what is recorded here only guides the cache and read-ahead.
 """
 
 # Bytes that a reader must have read in order before whole frames are decoded for it. Until then it gets row blocks, as
@@ -11,7 +11,7 @@ _OVERTAKING = 4 << 20
 
 
 class ReadPattern:
-    """What was read of an open file so far.
+    """Reads of an open file so far.
 
     Parameters
     ----------

@@ -33,21 +33,21 @@ class GainReferences:
 
     Parameters
     ----------
-    holds_foreign : callable
-        Whether a folder has TIFF movies of other programs.
+    needs_references : callable
+        Returns True if a folder has movies that come with gain references.
     gain_of : callable
-        SHA-256 of the gain reference that a file needs as an archived movie, None if it needs none.
+        Returns the SHA-256 of the gain reference that a file needs as an archived movie, or None.
     """
 
     def __init__(
         self,
         root: Root,
         io: IoExecutor,
-        holds_foreign: Callable[[Path], bool],
+        needs_references: Callable[[Path], bool],
         gain_of: Callable[[Path, os.stat_result], str | None],
     ):
         self._root = root
-        self._holds_foreign = holds_foreign
+        self._needs_references = needs_references
         self._gain_of = gain_of
         self._estimated = Known(root, io, is_estimated, _KNOWN_FILES)
         self._sums = Known(root, io, file_sha256, _KNOWN_FILES)
@@ -74,12 +74,12 @@ class GainReferences:
         Beside counts and TIFF movies of other programs, which need them, those of all folders above. Above a folder of
         such TIFF movies those of the folder itself, which is where RELION puts them.
         """
-        if counts or self._holds_foreign(folder):
+        if counts or self._needs_references(folder):
             below = folder.relative_to(self._root.path)
             return [self._root.path / part for part in (below, *below.parents)]
         if self._in(folder):
             entries = self._root.entries(folder)
-            if any(stat.S_ISDIR(found.st_mode) and self._holds_foreign(folder / name) for name, found in entries):
+            if any(stat.S_ISDIR(found.st_mode) and self._needs_references(folder / name) for name, found in entries):
                 return [folder]
         return []
 

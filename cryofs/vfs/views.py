@@ -1,14 +1,13 @@
-"""Views: ways of showing the archive, each below a name at the root of the mount that is found but not listed."""
+"""Views: ways of showing the archive, each below a name at the root of the mount that is found but not listed.
+
+A view is added by its row in `VIEWS`.
+"""
 
 import re
-from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from cryofs.movies.eer_rendering import Rendering
-
-_RENDERED = re.compile(r"@up([124])_gr([1-9][0-9]{0,8})")
-COUNTS = "@counts"
-ARCHIVE = "@archive"
+from cryofs.movies.provider import ShowOptions
 
 
 @dataclass(frozen=True)
@@ -19,38 +18,61 @@ class View:
     ----------
     name : str
         Its folder at the root of the mount, empty for the main view.
-    rendering : Rendering
-        How EER movies appear.
-    counts : bool
-        Whether gain-normalised movies appear as counts, with their gain references.
-    archive : bool
+    options : ShowOptions
+        What the view asks of the kinds of movies.
+    stored_files : bool
         Whether the archive's own files appear, and nothing else.
+    references : bool
+        Whether gain references of the archive appear wherever movies do.
     """
 
     name: str
-    rendering: Rendering
-    counts: bool = False
-    archive: bool = False
+    options: ShowOptions
+    stored_files: bool = False
+    references: bool = False
 
 
-def view_called(name: str, rendering: Rendering) -> View | None:
-    """View of a name; `rendering` is that of the main view."""
-    if name == COUNTS:
-        return View(name, rendering, counts=True)
-    if name == ARCHIVE:
-        return View(name, rendering, archive=True)
-    if match := _RENDERED.fullmatch(name):
-        chosen = replace(rendering, upsampling=int(match[1]), grouping=int(match[2]), dose_per_fraction=None)
-        return View(name, chosen)
-    return None
+@dataclass(frozen=True)
+class ViewRow:
+    """The views whose name fits a pattern.
 
-
-@lru_cache(maxsize=64)
-def fingerprint(rendering: Rendering) -> str:
-    """Return what tells the bytes of a rendering from those of others, the same for every mount.
-
-    Defaults are left out, so that a later option changes nothing for those who do not use it. So is the path of the
-    gain reference; whether it is applied counts.
+    Attributes
+    ----------
+    pattern : str
+        Regular expression of the whole name, which begins with ``@``.
+    options : callable
+        Returns what the view asks of the kinds, from the match and the options of the main view.
+    stored_files, references : bool
+        As those of a `View`.
     """
-    chosen = ((field, getattr(rendering, field.name)) for field in fields(rendering) if field.name != "gain")
-    return " ".join(f"{field.name}={value!r}" for field, value in chosen if value != field.default)
+
+    pattern: str
+    options: Callable[[re.Match[str], ShowOptions], ShowOptions] = lambda _, main: main
+    stored_files: bool = False
+    references: bool = False
+
+
+def _counts(_: re.Match[str], main: ShowOptions) -> ShowOptions:
+    return replace(main, asks=main.asks | {"counts"})
+
+
+def _rendered(match: re.Match[str], main: ShowOptions) -> ShowOptions:
+    upsampling, grouping = map(int, match.groups())
+    chosen = replace(main.rendering, upsampling=upsampling, grouping=grouping, dose_per_fraction=None)
+    return replace(main, rendering=chosen)
+
+
+VIEWS: tuple[ViewRow, ...] = (
+    ViewRow("@counts", _counts, references=True),
+    ViewRow("@archive", stored_files=True),
+    ViewRow("@up([124])_gr([1-9][0-9]{0,8})", _rendered),
+)
+
+
+def view_called(name: str, main: ShowOptions) -> View | None:
+    """Return the view of a name, or None; `main` are the options of the main view."""
+    if name.startswith("@"):
+        for row in VIEWS:
+            if match := re.fullmatch(row.pattern, name):
+                return View(name, row.options(match, main), row.stored_files, row.references)
+    return None

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
-from cryofs.archive.eer_checks import check_eers, damage_of_eer
+from cryofs.archive.eer_checks import check_eers
 from cryofs.archive.info import savings
 from cryofs.doctor.archive import check_archive
 from cryofs.doctor.finding import Level
+from cryofs.movies.registry import damage
 from tests.support import run_in_process
 
 SHAPE = (32, 48)
@@ -46,7 +47,7 @@ def test_what_cannot_be_read_is_not_looked_at(folder: Path) -> None:
 
 
 def test_an_intact_file_has_no_damage(folder: Path) -> None:
-    assert damage_of_eer(folder / "0.eer") is None
+    assert damage(folder / "0.eer") is None
 
 
 def findings(folder: Path) -> list[tuple[Level, str]]:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from cryofs.archive.adopt import adopt
-from cryofs.archive.identify import Archived, Damaged, Foreign, Other, classify
 from cryofs.archive.info import savings
+from cryofs.movies.provider import Stored
+from cryofs.movies.registry import identify
 from cryofs.report.inventory import survey
 from tests.foreign import counts, serialem, write_tiff
 from tests.support import archive, names, run_in_process, simulated
@@ -29,14 +30,26 @@ def adopted(path: Path) -> Path:
 
 
 def test_each_kind(made: Path, tmp_path: Path) -> None:
-    assert isinstance(classify(made / "0.mrc.tif"), Archived)
-    assert isinstance(classify(adopted(tmp_path / "a.tif")), Archived)
-    assert isinstance(classify(serialem(tmp_path / "f.tif", counts())), Foreign)
-    assert isinstance(classify(serialem(tmp_path / "f.mrc.tif", counts())), Foreign)
-    assert isinstance(classify(write_tiff(tmp_path / "photo.mrc.tif", counts()[:1])), Other)
+    assert is_archived(identify(made / "0.mrc.tif"))
+    assert is_archived(identify(adopted(tmp_path / "a.tif")))
+    assert is_foreign(identify(serialem(tmp_path / "f.tif", counts())))
+    assert is_foreign(identify(serialem(tmp_path / "f.mrc.tif", counts())))
+    assert is_other(identify(write_tiff(tmp_path / "photo.mrc.tif", counts()[:1])))
     (tmp_path / "notes.tif").write_text("no TIFF")
-    assert isinstance(classify(tmp_path / "notes.tif"), Other)
-    assert isinstance(classify(made / "gain-reference.mrc"), Other)
+    assert is_other(identify(tmp_path / "notes.tif"))
+    assert is_other(identify(made / "gain-reference.mrc"))
+
+
+def is_archived(what: Stored) -> bool:
+    return what.record is not None and what.error is None and not what.is_foreign
+
+
+def is_foreign(what: Stored) -> bool:
+    return what.is_foreign and what.record is None and what.error is None
+
+
+def is_other(what: Stored) -> bool:
+    return not what.is_foreign and what.record is None and what.error is None
 
 
 @pytest.mark.parametrize("spoil", [lambda data: b"", lambda data: bytes(len(data)), lambda data: data[:16]])
@@ -47,9 +60,9 @@ def test_an_archived_movie_that_was_emptied(made: Path, tmp_path: Path, spoil: C
         (folder / path.name).write_bytes(path.read_bytes())
     movie = folder / "0.mrc.tif"
     movie.write_bytes(spoil(movie.read_bytes()))
-    what = classify(movie)
-    assert isinstance(what, Damaged)
-    assert not what.foreign
+    what = identify(movie)
+    assert what.error is not None
+    assert not what.is_foreign
     for arguments in (["verify", folder], ["extract", folder, "-o", tmp_path / "out"], ["doctor", folder]):
         done = run_in_process(*arguments, check=False)
         assert done.returncode == 1, arguments

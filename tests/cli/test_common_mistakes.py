@@ -144,7 +144,7 @@ MISTAKES = {
         "compress archive/1.mrc.tif -o new", ("archive/1.mrc.tif: an archived movie", "cp -a", "from a mount")
     ),
     "a file that is not a movie": Mistake(
-        "info notes.txt", ("notes.txt: no MRC movie, and its name is not one of another kind", ".mrc", ".eer")
+        "info notes.txt", ("notes.txt: not an MRC file, and its suffix is not a supported movie type", ".mrc", ".eer")
     ),
     "a movie cut short": Mistake(
         "compress cut.mrc -o new --strict", ("cut.mrc: truncated, 1000 bytes", "copy it again")
@@ -165,7 +165,7 @@ MISTAKES = {
         "compress images.star -o new", ("images.star: contains no movie names", "_rlnMicrographMovieName")
     ),
     "an invalid list": Mistake("compress text.star -o new", ("text.star: not a valid STAR file", ".lst")),
-    "a missing gain": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "give another")),
+    "a missing gain": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "name another file")),
     "a gain of zeros": Mistake(
         "compress session -o new --gain zeros.gain.mrc",
         ("zeros.gain.mrc: gain reference without positive values", "--gain auto"),
@@ -175,14 +175,15 @@ MISTAKES = {
         ("nan.gain.mrc: gain reference without positive values", "--gain auto"),
     ),
     "a gain that is a movie": Mistake(
-        "compress session -o new --gain session/0.mrc", ("session/0.mrc: no gain reference", "single frame of mode 2")
+        "compress session -o new --gain session/0.mrc",
+        ("session/0.mrc: not a gain reference", "single frame of mode 2"),
     ),
     "a gain that is not an MRC file": Mistake(
         "compress session -o new --gain notes.txt",
-        ("notes.txt: file too short for an MRC header (6 bytes)", "give an intact one"),
+        ("notes.txt: not a valid gain reference (", "6 bytes", "name another file"),
     ),
     "a missing EER gain": Mistake(
-        "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain no.gain", ("no.gain: ", "give another")
+        "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain no.gain", ("no.gain: ", "name another file")
     ),
     "an EER gain of another detector": Mistake(
         "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain small.gain.mrc",

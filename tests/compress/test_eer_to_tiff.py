@@ -11,13 +11,13 @@ import tifffile
 
 from benchmarks.simulate import header
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
-from cryofs.archive.eer_info import describe_eer
 from cryofs.archive.extract import extract
 from cryofs.archive.info import describe, savings
 from cryofs.archive.verify import verify
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
+from cryofs.movies.eer_info import describe_eer
 from cryofs.movies.eer_rendering import Rendering
 from tests.support import Heard, archive, names, simulated
 
@@ -254,4 +254,4 @@ def test_metadata_that_cannot_be_stop_nothing(tmp_path: Path, dose: str) -> None
     assert facts["frames_in_metadata"] is None
     assert facts["dose_source"] == "counted"
     _, heard = archive(tmp_path / "session", tmp_path / "archive", options(Rendering(dose_per_fraction=1.0)))
-    assert "do not tell the dose" in str(heard.errors[tmp_path / "session" / "x.eer"])
+    assert "lack the dose" in str(heard.errors[tmp_path / "session" / "x.eer"])

@@ -235,7 +235,7 @@ def test_a_damaged_reference_serves_no_movie_and_ends_no_run(tmp_path: Path) -> 
     assert (summary.movies, heard.notes) == (1, [])
     summary, heard = archive(tmp_path / "session", target)
     assert summary.movies == 1
-    assert sum("it is to be a gain reference, so give an intact one" in note for note in heard.notes) == 1
+    assert sum("not a valid gain reference" in note for note in heard.notes) == 1
     assert (target / "gain-reference.mrc").read_bytes() == b"cut"
     assert_verified(target, 1)
 

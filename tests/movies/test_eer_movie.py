@@ -127,7 +127,7 @@ def test_the_grouping_may_follow_from_the_dose(path: Path) -> None:
 )
 def test_a_dose_that_nobody_noted(tmp_path: Path, dose: float, pixel_size: float, missing: str) -> None:
     write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON, xml=metadata(11, dose, pixel_size))
-    with pytest.raises(FormatError, match=f"do not tell the {missing}.*--eer-grouping"):
+    with pytest.raises(FormatError, match=f"lack the {missing}.*--eer-grouping"):
         opened(tmp_path / "x.eer", dose_per_fraction=1.0)
     with opened(tmp_path / "x.eer", grouping=4) as movie:
         assert movie.mrc_header.pixel_size == pytest.approx(0.8 if missing == "dose" else 1.0)

@@ -191,7 +191,7 @@ def test_damage_of_a_file_that_may_still_be_arriving_is_not_remembered(tree: Dam
     before = path.stat()
     with serving(tmp_path) as files:
         assert list(dict(files.names("/"))) == ["a.eer"]
-        known = files._tree.facts._eers
+        known = files._tree.facts._tables["FRACTIONS"]
         state = next(iter(known._damaged.values()))[0]
         assert state is None
         path.write_bytes(whole)
@@ -225,7 +225,7 @@ def test_links_into_folders_that_cannot_be_entered_are_links_only(
 
     (tmp_path / "a.eer").symlink_to("locked/a.eer")
     (tmp_path / "a.tif").symlink_to("locked/a.tif")
-    monkeypatch.setattr("cryofs.vfs.namespace.target_beneath", refuse)
+    monkeypatch.setattr("cryofs.vfs.entries.target_beneath", refuse)
     with serving(tmp_path) as files:
         assert list(dict(files.names("/"))) == ["a.eer", "a.tif"]
         with pytest.raises(FileNotFoundError):

@@ -144,7 +144,7 @@ def test_a_thread_that_outlives_the_end_still_reaches_the_archive(
 
     made = FileSystem(session.with_name("archive"), Settings(jobs=1))
     monkeypatch.setattr(file_system, "_ENDING_SECONDS", 0.0)
-    monkeypatch.setattr(made._gains, "preload", preload)
+    monkeypatch.setattr(made._opener, "preload_gains", preload)
     made.start()
     assert loading.wait(60)
     made.stop()
@@ -165,7 +165,7 @@ def test_nothing_is_loaded_for_a_mount_that_ends(session: Path, monkeypatch: pyt
     made = FileSystem(session.with_name("archive"), Settings(jobs=1))
     monkeypatch.setattr(registry, "load_compiled", load_compiled)
     monkeypatch.setattr(file_system, "_ENDING_SECONDS", 0.0)
-    monkeypatch.setattr(made._gains, "preload", lambda *_: pytest.fail("the gain reference was loaded"))
+    monkeypatch.setattr(made._opener, "preload_gains", lambda *_: pytest.fail("the gain reference was loaded"))
     made.start()
     assert loading.wait(60)
     made.stop()

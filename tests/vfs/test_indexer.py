@@ -12,8 +12,8 @@ import pytest
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
 from cryofs.config.settings import Settings, Size
 from cryofs.errors import DamagedError
+from cryofs.movies.archived import ArchivedProvider
 from cryofs.movies.gain_library import GainLibrary
-from cryofs.vfs import facts
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.file_system import FileSystem
@@ -74,7 +74,7 @@ def test_a_second_mount_reads_no_record(target: Path, monkeypatch: pytest.Monkey
     def never(*arguments: object) -> None:
         raise AssertionError(f"read again: {arguments}")
 
-    monkeypatch.setattr(facts, "_read_original", never)
+    monkeypatch.setattr(ArchivedProvider, "probe", never)
     monkeypatch.setattr("cryofs.formats.eer.read_index", never)
     with mounted(target) as files:
         wait_for(lambda: len(files._surveyor._kept) == MOVIES + 2)

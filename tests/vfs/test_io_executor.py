@@ -76,7 +76,7 @@ def test_what_comes_too_late_and_cannot_be_released_leaves_nothing_stuck(
     give_up(io, "a.tif", free, drop=fail)
     free.set()
     wait_for(lambda: not io._lost)
-    assert "a.tif: what was read too late could not be released (close failed)" in caplog.text
+    assert "a.tif: a late result could not be released (close failed)" in caplog.text
     assert io.run("a.tif", lambda: "fine") == "fine"
     io.end()
 

@@ -261,19 +261,19 @@ def test_what_was_found_wrong_is_kept_for_the_last_state_of_each_file(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(folder) as files:
-        kept = files._findings_of(state_of((folder / "c.eer").stat()), str(folder / "c.eer"))
+        kept = files._findings.of(state_of((folder / "c.eer").stat()), str(folder / "c.eer"))
         content(files, "/c.mrc")
-        assert [found for _, found in files._findings.values()] == [kept]
+        assert files._findings.every() == [kept]
         for second in range(5):
             os.utime(folder / "c.eer", (second, second))
             content(files, "/c.mrc")
-        assert list(files._findings) == [str(folder / "c.eer")]
-        assert files._findings[str(folder / "c.eer")][1] is not kept
-        monkeypatch.setattr("cryofs.vfs.file_system._KNOWN_FINDINGS", 3)
+        assert list(files._findings._table) == [str(folder / "c.eer")]
+        assert files._findings._table[str(folder / "c.eer")][1] is not kept
+        monkeypatch.setattr("cryofs.vfs.findings._KNOWN_FINDINGS", 3)
         for number in range(5):
             write_movie(folder / f"{number}.eer", seed=number)
             content(files, f"/{number}.mrc")
-        assert list(files._findings) == [str(folder / f"{number}.eer") for number in (2, 3, 4)]
+        assert list(files._findings._table) == [str(folder / f"{number}.eer") for number in (2, 3, 4)]
 
 
 def test_fractions_of_a_replaced_file(folder: Path) -> None:

@@ -1,0 +1,54 @@
+"""Problems of EER files that are found while their movies are rendered.
+
+Threads: `Findings` may be shared by several openings of one file; the lock guards its tables.
+"""
+
+import logging
+import threading
+
+log = logging.getLogger("cryofs")
+
+
+class Findings:
+    """Problems of an EER file that were found while it was rendered; each is logged once.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file in messages.
+    """
+
+    def __init__(self, name: str):
+        self._name = name
+        self._lock = threading.Lock()
+        self._damaged: set[int] = set()
+        self._saturated: dict[tuple[object, ...], int] = {}
+
+    @property
+    def damaged_frames(self) -> list[int]:
+        """Frames that were left out of fractions."""
+        with self._lock:
+            return sorted(self._damaged)
+
+    @property
+    def saturated_values(self) -> int:
+        """Number of values that exceeded their type and were cut to its largest value."""
+        with self._lock:
+            return sum(self._saturated.values())
+
+    def add_damaged(self, frames: list[int]) -> None:
+        """Note frames that were left out."""
+        with self._lock:
+            new = sorted(set(frames) - self._damaged)
+            self._damaged.update(new)
+        if new:
+            numbers = ", ".join(map(str, new))
+            log.warning("%s, frame %s: damaged, left out of the fraction; copy the file again", self._name, numbers)
+
+    def add_saturated(self, fraction: tuple[object, ...], dtype: str, count: int) -> None:
+        """Note values of a fraction that exceeded the type."""
+        with self._lock:
+            new = fraction not in self._saturated
+            self._saturated[fraction] = count
+        if new:
+            log.warning("%s: %d values exceed %s and were cut; choose a wider type", self._name, count, dtype)

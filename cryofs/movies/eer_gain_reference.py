@@ -1,0 +1,39 @@
+"""The gain reference of EER movies as a mount shows it: one MRC file in each folder that holds EER movies."""
+
+from pathlib import Path
+
+from cryofs.formats.archive_names import GAIN_REFERENCE
+from cryofs.movies.eer import EER
+from cryofs.movies.eer_gain import EerGainMovie
+from cryofs.movies.eer_rendering import EerFacts, fingerprint, gain_header
+from cryofs.movies.provider import FolderProvider, OpenContext, ShowOptions
+
+
+class EerGainProvider(FolderProvider):
+    """The gain reference that fractions are to be multiplied with; not shown if it was applied already."""
+
+    key = "EER_GAIN"
+    name = GAIN_REFERENCE
+    made_of = EER
+
+    def stored_at(self, options: ShowOptions) -> Path | None:
+        """Return the gain reference that the user named."""
+        return None if options.rendering.apply_gain else options.rendering.gain
+
+    def size(self, metadata: EerFacts, options: ShowOptions) -> int:
+        """Return the size of the reference on the grid of the fractions."""
+        return gain_header(metadata, options.rendering).data_end
+
+    def open(self, metadata: EerFacts, context: OpenContext) -> EerGainMovie:
+        """Load the reference."""
+        rendering = context.options.rendering
+        if rendering.gain is None:
+            raise FileNotFoundError(self.name)
+        return EerGainMovie(rendering.gain, gain_header(metadata, rendering), context.eer_gains)
+
+    def bytes_key(self, options: ShowOptions) -> str:
+        """Return the rendering, which decides on the grid."""
+        return fingerprint(options.rendering)
+
+
+EER_GAIN = EerGainProvider()

@@ -1,0 +1,350 @@
+"""The interface of a kind of movie: one provider states all that the rest of cryofs has to know of the kind.
+
+`cryofs.movies.registry` lists the providers. A provider keeps no state, so any thread may call it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from cryofs.errors import CryofsError, DamagedError
+from cryofs.formats.record import Record
+from cryofs.movies.eer_findings import Findings
+from cryofs.movies.eer_rendering import Rendering
+from cryofs.movies.movie import Movie
+from cryofs.storage.byte_source import LocalFile
+from cryofs.system.resources import usable_cores
+
+if TYPE_CHECKING:
+    from cryofs.movies.eer_gain import EerGains
+    from cryofs.movies.gain_library import GainLibrary
+
+M = TypeVar("M")
+I = TypeVar("I")  # noqa: E741 - the index of a file
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """How movies are to be shown.
+
+    Attributes
+    ----------
+    rendering : Rendering
+        How EER movies are rendered.
+    asks : frozenset
+        Names of further options. A provider that names one in `option` applies only if it is among them.
+    """
+
+    rendering: Rendering = field(default_factory=Rendering)
+    asks: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """Attributes of a movie as it is shown; None where they are those of the stored file.
+
+    Attributes
+    ----------
+    size : int or None
+        Size of the MRC file; None if it cannot be known, because opening the movie is an error.
+    """
+
+    size: int | None
+    mode: int | None = None
+    mtime_ns: int | None = None
+    atime_ns: int | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a file of an archive is.
+
+    Attributes
+    ----------
+    provider : Provider or None
+        The kind of movie; None for any other file.
+    record : Record or None
+        The record of an archived or adopted movie.
+    error : DamagedError or None
+        Why it is damaged.
+    is_foreign : bool
+        Whether it is a movie of another program of a kind that `cryofs adopt` gives records, damaged or not; or an
+        adopted one that lost its record.
+    """
+
+    provider: "Provider[Any, Any] | None" = None
+    size: int = 0
+    record: Record | None = None
+    error: DamagedError | None = None
+    is_foreign: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A movie in the report of an archive.
+
+    Attributes
+    ----------
+    kind : str
+        What movies have in common that are alike, with ``{size}`` in place of columns and rows.
+    time : float
+        When the movie was written, in seconds since 1970.
+    gain : str or None
+        SHA-256 of the gain reference that the file names.
+    exceptions : int
+        Values that are exceptions, of `values` in all.
+    """
+
+    kind: str
+    shape: tuple[int, int, int]
+    time: float
+    original_bytes: int
+    stored_bytes: int
+    gain: str | None = None
+    exceptions: int = 0
+    values: int = 0
+
+
+@dataclass(frozen=True)
+class InfoOptions:
+    """What the user states about a movie for `cryofs info`, and the number of threads.
+
+    Attributes
+    ----------
+    pixel_size : float or None
+        Angstrom a pixel of the detector, if it is known better than from the file.
+    dose : float or None
+        Electrons per square angstrom of the whole movie, likewise.
+    """
+
+    jobs: int = field(default_factory=usable_cores)
+    pixel_size: float | None = None
+    dose: float | None = None
+
+
+@dataclass(frozen=True)
+class OpenContext:
+    """What movies share that are open at the same time.
+
+    Attributes
+    ----------
+    pool : Executor or None
+        Decodes the strips of a frame in parallel.
+    index : callable
+        Returns the index of an open file, from memory if it is there.
+    findings : callable
+        Returns where problems of an open file are collected.
+    """
+
+    gains: "GainLibrary"
+    eer_gains: "EerGains"
+    pool: Executor | None = None
+    options: ShowOptions = field(default_factory=ShowOptions)
+    index: Callable[["Provider[Any, Any]", LocalFile], Any] = lambda provider, source: provider.read_index(source)
+    findings: Callable[[LocalFile], Findings] = lambda source: Findings(source.name)
+
+
+class Provider(ABC, Generic[M, I]):
+    """A kind of movie.
+
+    Attributes
+    ----------
+    key : str
+        Identifies the kind. Inode numbers of mounts depend on it, so it never changes.
+    suffixes : tuple of str
+        Ends of the names of stored files. Files of other names are never probed. A suffix has at most two dots.
+    metadata_type : type
+        What `probe` returns; the index of a mount stores it with msgspec.
+    replaces_stored : bool
+        Whether a mount shows the movie in place of the stored file, not beside it.
+    option : str or None
+        The option of a view without which the kind is not shown.
+    lists_damaged : bool
+        Whether a mount lists the movie of a damaged file, so that the loss is seen.
+    comes_with_references : bool
+        Whether a mount shows gain references of the archive beside movies for which `needs_references` is true.
+    has_records : bool
+        Whether a file of this kind may have a record.
+    is_rendered : bool
+        Whether compress can archive the movie in place of the stored file; `open` then returns a `SourceMovie`.
+    checks_take_time : bool
+        Whether `damage` reads so much that commands limit the time for it; `identify` then does not read the file.
+    has_details : bool
+        Whether `details` returns anything.
+    """
+
+    key: str
+    suffixes: tuple[str, ...] = ()
+    metadata_type: Any = None
+    replaces_stored: bool = False
+    option: str | None = None
+    lists_damaged: bool = True
+    comes_with_references: bool = False
+    has_records: bool = False
+    is_rendered: bool = False
+    checks_take_time: bool = False
+    has_details: bool = False
+
+    @property
+    def table(self) -> str:
+        """Key of the metadata: kinds that are made of the same files share it."""
+        return self.key
+
+    def shown_name(self, stored: str) -> str | None:
+        """Return the name under which a mount shows the movie of a stored file, or None if it shows none."""
+        return None
+
+    def stored_names(self, shown: str) -> Sequence[str]:
+        """Return the names that the stored file of a shown movie may have, the likelier first."""
+        return ()
+
+    def claims(self, source: LocalFile) -> bool:
+        """Return True if an open file of a fitting name is to be opened as this kind; metadata are not checked."""
+        return True
+
+    def read_index(self, source: LocalFile) -> I | None:
+        """Read what opening a movie needs besides metadata, and what is worth to be kept for a few files."""
+        return None
+
+    @abstractmethod
+    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], I]) -> M | None:
+        """Read the metadata of a file: what names and attributes depend on. No frame is decoded.
+
+        Parameters
+        ----------
+        read_index : callable
+            Returns what `read_index` of the provider does, from memory if it is there.
+
+        Returns
+        -------
+        metadata or None
+            None if the file is not of this kind.
+
+        Raises
+        ------
+        DamagedError, FormatError
+            It is of this kind, and damaged.
+        """
+
+    def is_shown(self, metadata: M, options: ShowOptions) -> bool:
+        """Return True if an intact file is shown as this kind."""
+        return True
+
+    @abstractmethod
+    def appearance(self, metadata: M, options: ShowOptions) -> Appearance:
+        """Return the attributes of the shown movie."""
+
+    @abstractmethod
+    def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
+        """Open the movie. It closes `source`; if this raises an error, the caller does."""
+
+    def bytes_key(self, options: ShowOptions) -> str:
+        """Return what distinguishes the bytes of the movie from those with other options of the same view."""
+        return ""
+
+    def gain(self, metadata: M) -> str | None:
+        """Return the SHA-256 of the gain reference that the movie needs, or None."""
+        return None
+
+    def needs_references(self, metadata: M) -> bool:
+        """Return True if a mount shows gain references of the archive beside the movie."""
+        return False
+
+    def details(self, metadata: M, options: ShowOptions, name: str, findings: Findings) -> dict[str, Any]:
+        """Return how the movie is shown and the problems found so far, for extended attributes."""
+        return {}
+
+    def describe(self, movie: Any, path: Path, options: InfoOptions) -> dict[str, Any]:
+        """Return what `cryofs info` prints of a movie that `open` returned."""
+        return mrc_description(movie, path.name)
+
+    def identify(self, path: Path) -> Stored | None:
+        """Return what a file of a fitting name is, or None if it is not of this kind; no frame is decoded.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        """
+        return Stored(self)
+
+    def damage(self, path: Path, *, every_frame: bool = False) -> CryofsError | None:
+        """Return why the frames of a file cannot be found, or None; no frame is decoded.
+
+        Parameters
+        ----------
+        every_frame : bool
+            Whether a file of which some frames are intact is damaged too, if its kind leaves out the others.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        """
+        found = self.identify(path)
+        return found.error if found else None
+
+    def load_compiled(self) -> None:
+        """Load compiled code that reading needs, so that the first reader does not wait for it."""
+        return
+
+    @abstractmethod
+    def summarize(self, path: Path) -> Summary | None:
+        """Return what the report of an archive states, without decoding a frame; None if it leaves the file out."""
+
+
+class FolderProvider(ABC):
+    """A file that a mount adds to each folder which holds movies of a kind.
+
+    Attributes
+    ----------
+    key : str
+        As that of a `Provider`.
+    name : str
+        Name of the shown file.
+    made_of : Provider
+        The kind of movie. The first intact file of that kind in the folder decides how the shown file looks.
+    """
+
+    key: str
+    name: str
+    made_of: Provider[Any, Any]
+
+    @abstractmethod
+    def stored_at(self, options: ShowOptions) -> Path | None:
+        """Return the file whose attributes are shown, or None if nothing is shown."""
+
+    @abstractmethod
+    def size(self, metadata: Any, options: ShowOptions) -> int:
+        """Return the size of the shown file."""
+
+    @abstractmethod
+    def open(self, metadata: Any, context: OpenContext) -> Movie:
+        """Open the shown file; `metadata` are those of the first intact file."""
+
+    @abstractmethod
+    def bytes_key(self, options: ShowOptions) -> str:
+        """As that of a `Provider`."""
+
+
+def mrc_description(movie: Movie, name: str) -> dict[str, Any]:
+    """Return what `cryofs info` prints of any movie: its MRC header, nothing compressed."""
+    header = movie.mrc_header
+    return {
+        "format": "mrc",
+        "shape": list(movie.shape),
+        "dtype": movie.dtype.name,
+        "mode": header.mode,
+        "byte_order": "little" if header.byte_order == "<" else "big",
+        "extended_header": header.extended_type or None,
+        "pixel_size": header.pixel_size,
+        "compression": "none",
+        "stored_bytes": movie.layout.total_bytes,
+        "original": {"name": name, "bytes": movie.layout.total_bytes, "sha256": None},
+        "ratio": 1.0,
+        "gain": None,
+        "exceptions": 0,
+    }

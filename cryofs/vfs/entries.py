@@ -1,0 +1,242 @@
+"""Movies of the mount: which stored file is shown as a movie of which kind and name, asked of the registry.
+
+Symbolic links are resolved beneath the archive for the movies that appear beside links to stored files.
+
+Threads: any thread may call anything; what is known of files (`cryofs.vfs.facts`) has locks of its own.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cryofs.errors import CryofsError
+from cryofs.formats.archive_names import is_own_name, is_reference_name
+from cryofs.movies import registry
+from cryofs.movies.provider import Appearance
+from cryofs.movies.registry import AnyProvider
+from cryofs.vfs.archive_root import Root
+from cryofs.vfs.attributes import Attributes, attributes_of
+from cryofs.vfs.damage import Damage
+from cryofs.vfs.facts import Facts
+from cryofs.vfs.io_executor import IoExecutor
+from cryofs.vfs.links import target_beneath
+from cryofs.vfs.nodes import Node, Source, made_at, made_of_source
+from cryofs.vfs.views import View
+
+# Size of a movie whose size cannot be known: not 0, because programs that copy files may skip reading empty ones and
+# report success, and not that of the stored file, which a program could take for the size of the movie.
+_UNKNOWN_SIZE = 1
+
+
+class Entries:
+    """The movies of an archive.
+
+    Parameters
+    ----------
+    main : View
+        The main view.
+    """
+
+    def __init__(self, root: Root, io: IoExecutor, main: View):
+        self._root = root
+        self._main = main
+        self.facts = Facts(root, io)
+        # files that a listing showed as movies because storage did not respond
+        self._assumed: set[Path] = set()
+
+    def appears(self, path: Path, found: os.stat_result, view: View) -> tuple[str, AnyProvider | None] | None:
+        """Return the name under which a stored file appears, and the kind that replaces it; None if it is hidden."""
+        name = path.name
+        if view.stored_files:
+            return name, None
+        if is_own_name(name):
+            return None
+        if is_reference_name(name) and stat.S_ISREG(found.st_mode) and not view.references:
+            return None
+        for provider in _in_view(registry.providers_of(name), view):
+            shown = provider.shown_name(name) if provider.replaces_stored else None
+            if shown is not None and self._is_replaced(provider, path, found, view):
+                return shown, provider
+        return name, None
+
+    def replacing(self, place: Path, view: View) -> Node | None:
+        """Return the movie of this name that is shown in place of its stored file."""
+        for provider in _in_view(registry.PROVIDERS, view):
+            for name in provider.stored_names(place.name) if provider.replaces_stored else ():
+                path = place.with_name(name)
+                found = self.lstat(path)
+                if found is not None and (node := self._made(provider, place, Source(path, found), view)):
+                    return node
+        return None
+
+    def beside(self, place: Path, view: View) -> Node | None:
+        """Return the movie of this name that is shown beside its stored file, or beside a link to it."""
+        for provider in _in_view(registry.PROVIDERS, view):
+            for name in provider.stored_names(place.name) if not provider.replaces_stored else ():
+                source = self._source(place.with_name(name))
+                if source is not None and (node := self._made(provider, place, source, view)):
+                    return node
+        return None
+
+    def folder_file(self, place: Path, view: View) -> Node | None:
+        """Return the file of this name that is added to folders with movies of a kind."""
+        for provider in registry.FOLDER_PROVIDERS:
+            stored = provider.stored_at(view.options) if provider.name == place.name else None
+            if stored is None:
+                continue
+            metadata = self.first(provider.made_of, place.parent) if self._root.is_folder(place.parent) else None
+            try:
+                found = stored.stat()
+            except OSError:
+                continue  # opening a movie that needs the file reports the error
+            if metadata is None or not stat.S_ISREG(found.st_mode):
+                continue
+            key, bytes_key = provider.key, provider.bytes_key(view.options)
+            attributes = made_at(self._root, place, attributes_of(found), view, key, bytes_key, by_place=True)
+            size = provider.size(metadata, view.options)
+            return Node(place, provider, replace(attributes, size=size), view, None)
+        return None
+
+    def names_beside(
+        self, folder: Node, files: Iterable[tuple[Path, os.stat_result]]
+    ) -> Iterator[tuple[str, Attributes]]:
+        """Yield the movies that are shown beside listed files, with attributes of which type and inode are right."""
+        view = folder.view
+        for path, found in files:
+            for provider in _in_view(registry.providers_of(path.name), view):
+                name = None if provider.replaces_stored else provider.shown_name(path.name)
+                source = self._behind(path, found) if name is not None else None
+                if name is not None and source is not None and self._is_shown(provider, source, view):
+                    yield name, made_of_source(self._root, folder.path / name, source, view, provider)
+                    break
+
+    def first(self, provider: AnyProvider, folder: Path) -> Any:
+        """Return the metadata of the first intact file of a kind in a folder, or None."""
+        for name, found in self._root.entries(folder):
+            if provider in registry.providers_of(name):
+                try:
+                    source = self._behind(folder / name, found)
+                    metadata = self.facts.metadata(provider, source.path, source.found) if source else None
+                except (CryofsError, OSError):
+                    continue
+                if metadata is not None and not isinstance(metadata, Damage):
+                    return metadata
+        return None
+
+    def gain(self, path: Path, found: os.stat_result) -> str | None:
+        """Return the SHA-256 of the gain reference that a file called like an archived movie needs, or None."""
+        for provider in registry.providers_of(path.name):
+            if provider.replaces_stored and provider.shown_name(path.name) is not None:
+                metadata = self.facts.metadata(provider, path, found)
+                if metadata is not None and not isinstance(metadata, Damage):
+                    return provider.gain(metadata)
+        return None
+
+    def needs_references(self, folder: Path) -> bool:
+        """Return True if gain references appear in a folder: it has movies that come with them.
+
+        Files called like archived movies do not count, so that not every record is read.
+        """
+        try:
+            names = self._root.names(folder)
+        except OSError:
+            return False  # a folder that cannot be listed shows nothing
+        return any(self._needs_references(folder / name) for name in names if registry.comes_with_references(name))
+
+    def lstat(self, place: Path) -> os.stat_result | None:
+        """Return the attributes of a place in the archive, None if there is nothing."""
+        try:
+            return self._root.lstat(place)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            # a shown name may be valid, and too long with the suffix of the stored file
+            if error.errno == errno.ENAMETOOLONG:
+                return None
+            raise
+
+    def _is_replaced(self, provider: AnyProvider, path: Path, found: os.stat_result, view: View) -> bool:
+        """Return True if a kind is shown in place of a stored file."""
+        try:
+            metadata = self.facts.metadata(provider, path, found)
+        except OSError:
+            return provider.option is None  # listed, so that the loss is seen; opening it reports the error
+        if metadata is None or isinstance(metadata, Damage):
+            return metadata is not None and provider.option is None
+        return provider.is_shown(metadata, view.options)
+
+    def _is_shown(self, provider: AnyProvider, source: Source, view: View) -> bool:
+        """Return True if a kind is shown beside its stored file, or if storage does not respond."""
+        try:
+            metadata = self.facts.metadata(provider, source.path, source.found)
+        except (CryofsError, OSError):
+            self._assumed.add(source.path)
+            return True
+        if metadata is None or isinstance(metadata, Damage):
+            return metadata is not None and metadata.listed
+        return provider.is_shown(metadata, view.options)
+
+    def _made(self, provider: AnyProvider, place: Path, source: Source, view: View) -> Node | None:
+        """Return the node of a source that is shown as one kind at a place, None if it is not of that kind."""
+        metadata = self.facts.metadata(provider, source.path, source.found)
+        if metadata is None:
+            return None
+        if isinstance(metadata, Damage):
+            if provider.option is not None or not (metadata.listed or source.path in self._assumed):
+                return None
+            appearance = Appearance(None)
+        elif provider.is_shown(metadata, view.options):
+            appearance = provider.appearance(metadata, view.options)
+        else:
+            return None
+        made = _with(made_of_source(self._root, place, source, view, provider), appearance)
+        return Node(source.path, provider, made, view, source.found, has_size=appearance.size is not None)
+
+    def _needs_references(self, path: Path) -> bool:
+        for provider in registry.providers_of(path.name):
+            if provider.comes_with_references:
+                try:
+                    source = self._source(path)
+                    metadata = self.facts.metadata(provider, source.path, source.found) if source else None
+                except (CryofsError, OSError):
+                    return True
+                if metadata is not None:
+                    return metadata.listed if isinstance(metadata, Damage) else provider.needs_references(metadata)
+        return False
+
+    def _source(self, path: Path) -> Source | None:
+        """Return the file under a name, or behind a link of that name, None if there is none."""
+        found = self.lstat(path)
+        return self._behind(path, found) if found else None
+
+    def _behind(self, path: Path, found: os.stat_result) -> Source | None:
+        """Return the file itself or, for a link, the one that it leads to if the mount shows that as it is."""
+        if stat.S_ISREG(found.st_mode):
+            return Source(path, found)
+        try:
+            target = target_beneath(self._root, path) if stat.S_ISLNK(found.st_mode) else None
+            if target is None or any(map(is_own_name, target.relative_to(self._root.path).parts)):
+                return None
+            at_target = self._root.lstat(target)
+        except OSError:
+            return None  # a link that cannot be followed is shown as a link only
+        is_plain = self.appears(target, at_target, self._main) == (target.name, None)
+        return Source(target, at_target, True) if is_plain and stat.S_ISREG(at_target.st_mode) else None
+
+
+def _in_view(providers: Iterable[AnyProvider], view: View) -> list[AnyProvider]:
+    """Return the kinds with metadata that a view shows."""
+    asks = view.options.asks
+    return [one for one in providers if one.metadata_type is not None and (one.option is None or one.option in asks)]
+
+
+def _with(made: Attributes, appearance: Appearance) -> Attributes:
+    """Return attributes with those that the movie has of its own."""
+    size = appearance.size or _UNKNOWN_SIZE
+    if appearance.mode is None or appearance.mtime_ns is None or appearance.atime_ns is None:
+        return replace(made, size=size)
+    return replace(made, size=size, mode=appearance.mode, mtime_ns=appearance.mtime_ns, atime_ns=appearance.atime_ns)

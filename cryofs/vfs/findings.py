@@ -1,0 +1,36 @@
+"""Problems that were found in movies while they were read, by the state of the file.
+
+Threads: any thread may call anything; the lock guards the table.
+"""
+
+import threading
+
+from cryofs.movies.eer_findings import Findings
+from cryofs.storage.file_state import FileState
+
+# Files, those used last, of which the problems are remembered.
+_KNOWN_FINDINGS = 1 << 16
+
+
+class FindingsTable:
+    """The problems of the files that were used last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._table: dict[str, tuple[FileState, Findings]] = {}
+
+    def of(self, identity: FileState, name: str) -> Findings:
+        """Return the problems of a file in one state. Readers of an earlier state keep the problems of that state."""
+        with self._lock:
+            known = self._table.pop(name, None)
+            if known is None or known[0] != identity:
+                known = identity, Findings(name)
+            self._table[name] = known
+            if len(self._table) > _KNOWN_FINDINGS:
+                del self._table[next(iter(self._table))]
+        return known[1]
+
+    def every(self) -> list[Findings]:
+        """Return all that is remembered."""
+        with self._lock:
+            return [found for _, found in self._table.values()]

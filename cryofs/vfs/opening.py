@@ -1,0 +1,92 @@
+"""Opening what a node of the mount stands for.
+
+Threads: any thread may call anything after `start`.
+"""
+
+import os
+import stat
+from concurrent.futures import Executor
+from pathlib import Path
+
+from cryofs.cache.frame_cache import FrameCache
+from cryofs.errors import ChangedError
+from cryofs.movies.eer_gain import EerGains
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.movie import Movie
+from cryofs.movies.provider import FolderProvider, OpenContext, ShowOptions
+from cryofs.vfs.archive_root import Root
+from cryofs.vfs.entries import Entries
+from cryofs.vfs.findings import FindingsTable
+from cryofs.vfs.io_executor import IoExecutor
+from cryofs.vfs.nodes import Node
+from cryofs.vfs.open_files import MovieFile, OpenFile, PlainFile
+
+
+class Opener:
+    """Opens files and movies of an archive; what open movies share belongs to it.
+
+    Parameters
+    ----------
+    findings : FindingsTable
+        Where problems of movies are collected.
+    """
+
+    def __init__(self, root: Root, io: IoExecutor, entries: Entries, findings: FindingsTable):
+        self._root = root
+        self._io = io
+        self._entries = entries
+        self._findings = findings
+        self._gains = GainLibrary(root.path)
+        self._eer_gains = EerGains()
+        self._pool: Executor | None = None
+        self._cache: FrameCache | None = None
+
+    def start(self, pool: Executor, cache: FrameCache) -> None:
+        """Decode by a pool of threads, and keep frames in a cache."""
+        self._pool, self._cache = pool, cache
+
+    def preload_gains(self, folder: Path) -> None:
+        """Load the gain reference of most movies."""
+        self._gains.preload(folder)
+
+    def open(self, node: Node, must_be_found: bool) -> OpenFile:
+        """Open a node.
+
+        Raises
+        ------
+        ChangedError
+            With `must_be_found`: the name now belongs to another file than the node was found with.
+        """
+        if stat.S_ISDIR(node.attributes.mode):
+            raise IsADirectoryError(node.path.name)
+        context = self._context(node.view.options)
+        if isinstance(node.kind, FolderProvider):
+            metadata = self._entries.first(node.kind.made_of, node.path.parent)
+            if metadata is None:
+                raise FileNotFoundError(node.path.name)
+            return self._movie_file(node.kind.open(metadata, context))
+        source = self._root.open(node.path)
+        try:
+            if must_be_found and node.stored and not os.path.samestat(source.stat, node.stored):
+                raise ChangedError(f"{source.name}: replaced while it was being opened; open it again")
+            if node.kind is None:
+                return PlainFile(source, self._io, is_made=node.is_elsewhere)
+            return self._movie_file(node.kind.open(node.path, source, context))
+        except BaseException:
+            source.close()
+            raise
+
+    def _context(self, options: ShowOptions) -> OpenContext:
+        return OpenContext(
+            self._gains,
+            self._eer_gains,
+            self._pool,
+            options,
+            self._entries.facts.index,
+            lambda source: self._findings.of(source.identity, source.name),
+        )
+
+    def _movie_file(self, movie: Movie) -> MovieFile:
+        if self._cache is None:
+            raise RuntimeError("the file system was not started")
+        return MovieFile(movie, self._cache, self._io)
