@@ -33,12 +33,13 @@ FOLDER_PROVIDERS: tuple[FolderProvider, ...] = (EER_GAIN,)
 
 def providers_of(name: str) -> tuple[AnyProvider, ...]:
     """Return the kinds that a stored file of this name may be, in the order in which they win."""
-    if name.startswith("."):
+    last = name.rfind(".")
+    if last <= 0 or name[0] == ".":
         return ()
     table = _by_suffix(PROVIDERS)
-    last = name.rfind(".")
-    longest = name[name.rfind(".", 0, max(last, 0)) :] if last > 0 else ""
-    return table.get(longest) or table.get(name[last:], ()) if last > 0 else ()
+    # a suffix has two dots at most; without a second one this is the last character, which is not a suffix
+    longest = name[name.rfind(".", 0, last) :]
+    return table.get(longest) or table.get(name[last:], ())
 
 
 def shown_name(stored: str) -> str | None:
@@ -48,7 +49,10 @@ def shown_name(stored: str) -> str | None:
 
 def replaced_name(stored: str) -> str | None:
     """Return the name of the movie that a mount shows in place of a stored file, or None if it shows the file."""
-    return next((provider.shown_name(stored) for provider in providers_of(stored) if provider.replaces_stored), None)
+    for provider in providers_of(stored):
+        if provider.replaces_stored:
+            return provider.shown_name(stored)
+    return None
 
 
 def names_of_renamed(shown: str) -> list[str]:
@@ -68,7 +72,7 @@ def comes_with_references(stored: str) -> bool:
     Names of archived movies are left out, so that not every record has to be read.
     """
     found = providers_of(stored)
-    return any(provider.comes_with_references for provider in found) and replaced_name(stored) is None
+    return _has_reference_kind(found) and replaced_name(stored) is None
 
 
 def rendered_name(stored: str) -> str | None:
@@ -180,6 +184,11 @@ def _suffixes() -> str:
     """Return the suffixes of movies, without those that end in another one."""
     every = [suffix for provider in reversed(PROVIDERS) for suffix in provider.suffixes]
     return ", ".join(dict.fromkeys(one for one in every if one.rfind(".") == 0))
+
+
+@lru_cache(maxsize=64)
+def _has_reference_kind(providers: tuple[AnyProvider, ...]) -> bool:
+    return any(provider.comes_with_references for provider in providers)
 
 
 @lru_cache(maxsize=4)

@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +58,16 @@ class Entries:
             return None
         if is_reference_name(name) and stat.S_ISREG(found.st_mode) and not view.references:
             return None
-        for provider in _in_view(registry.providers_of(name), view):
-            shown = provider.shown_name(name) if provider.replaces_stored else None
+        for provider in _replacing(registry.providers_of(name), view.options.asks):
+            shown = provider.shown_name(name)
             if shown is not None and self._is_replaced(provider, path, found, view):
                 return shown, provider
         return name, None
 
     def replacing(self, place: Path, view: View) -> Node | None:
         """Return the movie of this name that is shown in place of its stored file."""
-        for provider in _in_view(registry.PROVIDERS, view):
-            for name in provider.stored_names(place.name) if provider.replaces_stored else ():
+        for provider in _replacing(registry.PROVIDERS, view.options.asks):
+            for name in provider.stored_names(place.name):
                 path = place.with_name(name)
                 found = self.lstat(path)
                 if found is not None and (node := self._made(provider, place, Source(path, found), view)):
@@ -75,8 +76,8 @@ class Entries:
 
     def beside(self, place: Path, view: View) -> Node | None:
         """Return the movie of this name that is shown beside its stored file, or beside a link to it."""
-        for provider in _in_view(registry.PROVIDERS, view):
-            for name in provider.stored_names(place.name) if not provider.replaces_stored else ():
+        for provider in _beside(registry.PROVIDERS, view.options.asks):
+            for name in provider.stored_names(place.name):
                 source = self._source(place.with_name(name))
                 if source is not None and (node := self._made(provider, place, source, view)):
                     return node
@@ -107,8 +108,8 @@ class Entries:
         """Yield the movies that are shown beside listed files, with attributes of which type and inode are right."""
         view = folder.view
         for path, found in files:
-            for provider in _in_view(registry.providers_of(path.name), view):
-                name = None if provider.replaces_stored else provider.shown_name(path.name)
+            for provider in _beside(registry.providers_of(path.name), view.options.asks):
+                name = provider.shown_name(path.name)
                 source = self._behind(path, found) if name is not None else None
                 if name is not None and source is not None and self._is_shown(provider, source, view):
                     yield name, made_of_source(self._root, folder.path / name, source, view, provider)
@@ -228,10 +229,20 @@ class Entries:
         return Source(target, at_target, True) if is_plain and stat.S_ISREG(at_target.st_mode) else None
 
 
-def _in_view(providers: Iterable[AnyProvider], view: View) -> list[AnyProvider]:
-    """Return the kinds with metadata that a view shows."""
-    asks = view.options.asks
-    return [one for one in providers if one.metadata_type is not None and (one.option is None or one.option in asks)]
+@lru_cache(maxsize=256)
+def _replacing(providers: tuple[AnyProvider, ...], asks: frozenset[str]) -> tuple[AnyProvider, ...]:
+    """Return the kinds that a view shows in place of their stored files."""
+    return tuple(one for one in providers if one.replaces_stored and _is_asked(one, asks))
+
+
+@lru_cache(maxsize=256)
+def _beside(providers: tuple[AnyProvider, ...], asks: frozenset[str]) -> tuple[AnyProvider, ...]:
+    """Return the kinds that a view shows beside their stored files."""
+    return tuple(one for one in providers if not one.replaces_stored and _is_asked(one, asks))
+
+
+def _is_asked(provider: AnyProvider, asks: frozenset[str]) -> bool:
+    return provider.metadata_type is not None and (provider.option is None or provider.option in asks)
 
 
 def _with(made: Attributes, appearance: Appearance) -> Attributes:

@@ -152,7 +152,8 @@ class Tree:
     def _add_references(self, folder: Node, shown: dict[str, Attributes]) -> None:
         """Add the names of gain references, and of the files that are added to folders with movies of a kind."""
         view = folder.view
-        names = {provider.name for provider in registry.FOLDER_PROVIDERS}
+        added = (one for one in registry.FOLDER_PROVIDERS if view.references or one.stored_at(view.options) is not None)
+        names = {provider.name for provider in added}
         if not view.references or any(map(is_movie_name, shown)):
             names |= self._references.names(folder.path, view.references)
         for name in sorted(names - shown.keys()):
