@@ -386,7 +386,7 @@ def test_gain_references_that_do_not_serve(tmp_path: Path) -> None:
     tifffile.imwrite(path, np.zeros((4, *SHAPE, 3), np.uint8), photometric="rgb")
     with pytest.raises(GainError, match="not a valid gain reference"):
         EerGains().get(path, SHAPE)
-    with pytest.raises(GainError, match=r"nowhere.*cannot be read"):
+    with pytest.raises(GainError, match=r"nowhere.*cannot read"):
         EerGains().get(tmp_path / "nowhere.gain", SHAPE)
 
 
