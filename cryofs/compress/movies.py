@@ -17,7 +17,6 @@ from cryofs.compress.row_blocks import Workers
 from cryofs.compress.session_gains import SessionGains
 from cryofs.errors import CryofsError, FormatError, FullDiskError, NotSmallerError
 from cryofs.execution.messages import Done, Failed
-from cryofs.movies.eer import EerMovie
 from cryofs.storage.checksum_lists import ChecksumLists
 
 
@@ -87,8 +86,7 @@ class Movies:
         try:
             with self._archiver.sources.open(job) as movie:
                 info = look_at(movie, job.source)
-                if isinstance(movie, EerMovie):
-                    self._gains.keep_for(movie)
+                self._gains.keep_for(movie)
             return None if self._options.only_do_unfinished and self._is_finished(job, info) else info
         except FormatError as error:
             self._keep_plain(job, error)
