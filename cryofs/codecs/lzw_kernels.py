@@ -63,6 +63,16 @@ def decode(stream: bytes, data: NDArray[np.uint8]) -> None:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _first_chains():  # type: ignore[no-untyped-def]
+    """Return the codes and lengths of the chains of single counts, and the empty tables of the chains that follow."""
+    codes, lengths = np.empty((_CODES, _CHAIN), np.uint16), np.ones(_CODES, np.uint8)
+    for value in range(256):
+        codes[value, 0] = value
+    # the chain that follows a code by a count, or by a zero too many for its row; 0 where there is none
+    return codes, lengths, np.zeros(_CODES, np.uint16), np.zeros((_CODES, SMALL), np.uint16)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def _encode(data, words):  # type: ignore[no-untyped-def]
     """Write the stream into `words`, their highest bits first; return how many bytes it takes.
 
@@ -70,17 +80,11 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
     place. Chains 0 to 255 begin with the count of that number, others where a count follows a string, or where a chain
     is too long for a row.
     """
-    codes = np.empty((_CODES, _CHAIN), np.uint16)
-    lengths = np.ones(_CODES, np.uint8)
-    # the chain that follows a code by a count, or by a zero too many for its row; 0 where there is none
-    ones, others = np.zeros(_CODES, np.uint16), np.zeros((_CODES, SMALL), np.uint16)
-    for value in range(256):
-        codes[value, 0] = value
+    codes, lengths, ones, others = _first_chains()
     chains = 256
     queue, bits, place = np.uint64(_CLEAR), _FIRST_WIDTH, np.int64(0)
     free, width = np.int64(_FIRST_FREE), _FIRST_WIDTH
-    chain, depth = int(data[0]), 0
-    place_of_count, end = 0, len(data)
+    chain, depth, place_of_count, end = int(data[0]), 0, 0, len(data)
     block, counted = 0, _counts_in(data, 0) & ~np.uint64(1)
     while True:
         while counted == 0 and block + _BLOCK < end:
