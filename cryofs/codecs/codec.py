@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from cryofs.codecs.predictor import Predictor, undo_predictor
 
-Compression = Literal["none", "lzw", "deflate"]
 Pixels = Literal["bytes", "wide", "float", "any"]
 
 # Rows of a strip unless an encoder needs more: one frame is then encoded and decoded on all cores.
@@ -38,7 +37,7 @@ class Codec(ABC):
         the compiled code loaded.
     """
 
-    compression: ClassVar[Compression]
+    compression: ClassVar[str]
     tags: ClassVar[tuple[int, ...]]
     most_expansion: ClassVar[int]
     compiled: ClassVar[Literal["no", "faster", "always"]]

@@ -15,7 +15,7 @@ from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
-from cryofs.codecs.codec import Codec, Compression, Encoder
+from cryofs.codecs.codec import Codec, Encoder
 from cryofs.codecs.predictor import apply_float_predictor
 from cryofs.errors import DamagedError
 
@@ -34,7 +34,7 @@ _decode_literals: Callable[[Sequence[bytes], Sequence[NDArray[np.uint8]]], list[
 class Deflate(Codec):
     """Deflate (TIFF 8, or 32946 in old files)."""
 
-    compression: ClassVar[Compression] = "deflate"
+    compression: ClassVar[str] = "deflate"
     tags: ClassVar[tuple[int, ...]] = (8, 32946)
     # 1032 in a block of repeated bytes
     most_expansion: ClassVar[int] = 1 << 11

@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.codecs.codec import Codec, Compression, Encoder
+from cryofs.codecs.codec import Codec, Encoder
 
 # LZW starts each strip with an empty dictionary; strips of a quarter of these rows are 0.03 % larger.
 _STRIP_ROWS = 4096
@@ -20,7 +20,7 @@ _LARGE_SHARE = 1e-3
 class Lzw(Codec):
     """LZW (TIFF 5): the smallest codec for sparse counts."""
 
-    compression: ClassVar[Compression] = "lzw"
+    compression: ClassVar[str] = "lzw"
     tags: ClassVar[tuple[int, ...]] = (5,)
     # 1290 at the end of a dictionary
     most_expansion: ClassVar[int] = 1 << 11

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.codecs.codec import Codec, Compression, Encoder
+from cryofs.codecs.codec import Codec, Encoder
 from cryofs.errors import DamagedError
 
 
@@ -15,7 +15,7 @@ from cryofs.errors import DamagedError
 class Uncompressed(Codec):
     """No compression (TIFF 1)."""
 
-    compression: ClassVar[Compression] = "none"
+    compression: ClassVar[str] = "none"
     tags: ClassVar[tuple[int, ...]] = (1,)
     most_expansion: ClassVar[int] = 1
     compiled: ClassVar[Literal["no", "faster", "always"]] = "no"

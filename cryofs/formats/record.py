@@ -16,8 +16,8 @@ from typing import Annotated, Literal
 import msgspec
 from zlib_ng import zlib_ng
 
-from cryofs.codecs.codec import Compression
 from cryofs.codecs.predictor import Predictor
+from cryofs.codecs.registry import compressions
 from cryofs.errors import DamagedError
 from cryofs.storage.byte_source import ByteSource, missing_bytes
 from cryofs.storage.checksums import xxh3_checksum
@@ -183,7 +183,7 @@ class Record(msgspec.Struct, frozen=True):
     mrc_mode: int
     byte_order: Literal["<", ">"]
     stored_dtype: Literal["uint8", "int8", "uint16", "int16", "float32"]
-    compression: Compression
+    compression: str
     predictor: Predictor
     rows_per_strip: Count
     pixel_size: float | None
@@ -311,8 +311,14 @@ def read_record(source: ByteSource) -> Record:
         raise DamagedError(f"{name}: checksum mismatch in its record; restore it from a backup")
     try:
         text = zlib.decompressobj().decompress(body, min(_MOST_TEXT * size, _MAX_TEXT_BYTES))
-        return msgspec.json.decode(text, type=_RECORD_TYPES[version])
+        record = msgspec.json.decode(text, type=_RECORD_TYPES[version])
     except (zlib.error, msgspec.MsgspecError, RecursionError) as error:
         raise DamagedError(
             f"{name}: its record is not readable ({str(error)[:200]}); restore it from a backup"
         ) from error
+    if record.compression not in compressions():
+        raise DamagedError(
+            f"{name}: unsupported compression in its record (expected {', '.join(compressions())}, "
+            f"got {record.compression[:20]!r}); use a newer cryofs"
+        )
+    return record

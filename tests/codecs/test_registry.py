@@ -9,7 +9,15 @@ from cryofs.codecs.codec import Codec, Encoder
 from cryofs.codecs.deflate import Deflate
 from cryofs.codecs.lzw import Lzw
 from cryofs.codecs.predictor import PREDICTOR_TAGS, Predictor
-from cryofs.codecs.registry import CODECS, ENCODERS, codec_named, codec_of_tags, encoder_of_level, encoders_for, tags_of
+from cryofs.codecs.registry import (
+    CODECS,
+    all_encoders,
+    codec_named,
+    codec_of_tags,
+    encoder_of_level,
+    encoders_for,
+    tags_of,
+)
 from cryofs.codecs.uncompressed import Uncompressed
 from cryofs.errors import DamagedError
 
@@ -64,7 +72,7 @@ def test_encoders_are_tried_from_the_fastest_on() -> None:
         assert {encoder.codec.compression for encoder in encoders} == {"none", "lzw", "deflate"}
 
 
-@pytest.mark.parametrize("encoder", [*ENCODERS, encoder_of_level(9)], ids=lambda encoder: f"{encoder.name}")
+@pytest.mark.parametrize("encoder", [*all_encoders(), encoder_of_level(9)], ids=lambda encoder: f"{encoder.name}")
 def test_several_strips_are_decoded_together_or_refused_together(encoder: Encoder) -> None:
     dtype = {"bytes": "u1", "wide": "i2", "float": "f4", "any": "u2"}[encoder.pixels]
     strips = [np.random.default_rng(number).poisson(1.0, (9, 50 + number)).astype(dtype) for number in range(3)]
