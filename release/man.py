@@ -10,7 +10,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from cryofs.cli.app import app
+from cryofs.cli.app import make_app
 from cryofs.cli.mount_helper import HELP
 from cryofs.version import VERSION
 
@@ -32,7 +32,7 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Return all pages by name: cryofs, cryofs-mount, ..."""
-    group: Any = get_command(app)
+    group: Any = get_command(make_app())
     names = [f"cryofs-{name}" for name in group.commands]
     made = {"cryofs": _page(group, "cryofs", names)}
     for name, command in group.commands.items():

@@ -7,6 +7,7 @@ when they run, so that `cryofs umount` does not wait for numba.
 import io
 import os
 import sys
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -32,13 +33,8 @@ from cryofs.cli.output import one_line
 from cryofs.errors import CryofsError, UsageError
 from cryofs.version import VERSION
 
-app = typer.Typer(
-    name="cryofs",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-COMMANDS = (
+# To add a command, write its module and add it here.
+COMMANDS: tuple[ModuleType, ...] = (
     mount,
     umount,
     compress,
@@ -54,8 +50,20 @@ COMMANDS = (
     config,
     doctor,
 )
-for module in COMMANDS:
-    app.command(name=module.NAME)(module.command)
+
+
+def make_app() -> typer.Typer:
+    """Return the application with all commands."""
+    app = typer.Typer(
+        name="cryofs",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(options)
+    for module in COMMANDS:
+        app.command(name=module.NAME)(module.command)
+    return app
 
 
 def _print_version(requested: bool) -> None:
@@ -64,7 +72,6 @@ def _print_version(requested: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
@@ -105,7 +112,7 @@ def _run(arguments: list[str]) -> int:
     code = 0
     try:
         # compress prints these arguments in the command that continues an interrupted run
-        app(arguments, obj=arguments)
+        make_app()(arguments, obj=arguments)
     except SystemExit as finished:
         code = finished.code if isinstance(finished.code, int) else 0
     if code == INTERRUPTED:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from cryofs.cli.app import app
+from cryofs.cli.app import make_app
 from tests.docs.pages import PAGES, ROOT, read_page
 
 LONG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
@@ -26,7 +26,7 @@ def options_of(command: Any) -> set[str]:
     return {option for parameter in command.params for option in parameter.opts} | {"--help", "--debug"}
 
 
-GROUP: Any = typer.main.get_command(app)
+GROUP: Any = typer.main.get_command(make_app())
 COMMANDS = {name: options_of(command) for name, command in GROUP.commands.items()}
 EVERY = set.union(options_of(GROUP), *COMMANDS.values())
 
