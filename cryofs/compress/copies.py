@@ -60,7 +60,7 @@ class Copies:
             self._record(source, target, copied, is_new=True)
 
     def link(self, source: Path, first: Path, target: Path) -> bool:
-        """Give a copy a second name, like its source; False if the file system does not support it."""
+        """Create a hard link to a copy, as the source has; False if the file system does not support links."""
         sha256 = self._waiting[first][2] if first in self._waiting else self._lists.recorded(first)
         if sha256 is None or not has_line(self._root, target):
             return False

@@ -30,7 +30,7 @@ class MovieInfo:
     rendered: Rendered | None
 
 
-def look_at(movie: SourceMovie, path: Path) -> MovieInfo:
+def inspect(movie: SourceMovie, path: Path) -> MovieInfo:
     """Return the facts about a movie that need no decoding."""
     rendered = movie.rendered
     if rendered is not None:

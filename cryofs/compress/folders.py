@@ -39,7 +39,7 @@ class Folders:
         """
         folder = make_folders(self._root, below, self._made.append)
         if _identity(folder) in self._sources:
-            raise ArchiveError(f"{folder}: is a source and would be written into; name another archive with -o")
+            raise ArchiveError(f"{folder}: a source, which the archive would write into; name another archive with -o")
         # the mode of the root is left to its owner
         if below != Path() and not os.access(folder, os.W_OK | os.X_OK):
             # an earlier run gave it the mode of its original; if it stays read-only, its files fail
@@ -50,7 +50,7 @@ class Folders:
         atomic_file.remove_stale_drafts(folder)
 
     def remove_link(self, below: Path, source: Path) -> None:
-        """Remove the link that an earlier run stored, like the one at `source`, where a folder is needed now."""
+        """Remove the link that an earlier run stored, like the one at `source`, to create a folder in its place."""
         place = self._root / below
         if place.is_symlink() and place.readlink() == source.readlink():
             changes.disk.remove(place)

@@ -18,7 +18,7 @@ def is_full(error: OSError) -> bool:
 
 
 def full_disk(archive: Path, reason: str, jobs: Iterable[Job], ratio: float | None) -> FullDiskError:
-    """Return the error that ends a run: how many of its sources are not done, and an estimate of what they need.
+    """Return the error that ends a run, with the number of unfinished sources and an estimate of the space they need.
 
     Parameters
     ----------

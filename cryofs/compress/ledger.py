@@ -16,7 +16,7 @@ class Ledger:
     waiting : set of Job
         Jobs that are neither done nor failed.
     plain : dict
-        Jobs that copy files called like movies, with the reasons why these are not archived as movies.
+        Jobs that copy files named like movies, with the reasons why these are not archived as movies.
     """
 
     def __init__(self, jobs: Iterable[Job], summary: Summary, listener: Listener):

@@ -44,7 +44,7 @@ class CompressOptions:
     links : str
         How links that lead out of the sources are stored.
     strict : bool
-        Whether a file called like a movie fails if it cannot be archived as a movie.
+        Whether a file named like a movie fails if it cannot be archived as a movie.
     least_saving : float
         Share of its size that a movie must save; a movie that saves less is kept as a plain copy.
     """
@@ -125,12 +125,12 @@ class Archiver:
                 raise FullDiskError(error.strerror) from error
             raise ArchiveError(f"{job.source}: not stored: {explain(error)}") from error
         except MemoryError as error:
-            raise ArchiveError(f"{job.source}: memory is short ({error}); use fewer --jobs") from error
+            raise ArchiveError(f"{job.source}: out of memory ({error}); use fewer --jobs") from error
         except Exception as error:
             # an unforeseen error of one movie must not end the run
             what = f"{type(error).__name__}: {error}"
             raise ArchiveError(
-                f"{job.source}: not stored because of a fault of cryofs ({what}); please report it"
+                f"{job.source}: not stored because of a bug in cryofs ({what}); please report it"
             ) from error
         finally:
             self.sources.release(job)
@@ -231,7 +231,7 @@ def _in_place_of_original(source: Path, original: Path) -> ArchiveError:
 
 
 def _not_used(source: Path, given: list[Reference], movie: SourceMovie) -> str | None:
-    """Return the log line about a movie that no given gain reference fits."""
+    """Return the log line about a movie that matches none of the given gain references."""
     if movie.mrc_header.mode != MODE_FLOAT32:
         return None
     if len(given) > 1:

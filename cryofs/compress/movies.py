@@ -1,4 +1,4 @@
-"""The movies of a run: which of them have to be stored, their gain references, and what became of each."""
+"""The movies of a run: selection, gain references, and outcomes."""
 
 import contextlib
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryofs.archive.jobs import Job, Kind
 from cryofs.archive.progress import as_cryofs_error
-from cryofs.compress.existing import MovieInfo, is_copy, is_done, look_at
+from cryofs.compress.existing import MovieInfo, inspect, is_copy, is_done
 from cryofs.compress.full_disk import is_full
 from cryofs.compress.ledger import Ledger
 from cryofs.compress.movie_executor import MovieExecutor
@@ -71,7 +71,7 @@ class Movies:
         wanted = {}
         original_bytes = 0
         for job in jobs:
-            info = self._look_at(job)
+            info = self._inspect(job)
             if info is None:
                 self._archiver.sources.release(job)
                 continue
@@ -81,11 +81,11 @@ class Movies:
                 self._ledger.listener.note(problem)
         return wanted
 
-    def _look_at(self, job: Job) -> MovieInfo | None:
+    def _inspect(self, job: Job) -> MovieInfo | None:
         """Read the header of a movie; None if it does not have to be stored, or failed."""
         try:
             with self._archiver.sources.open(job) as movie:
-                info = look_at(movie, job.source)
+                info = inspect(movie, job.source)
                 self._gains.keep_for(movie)
             return None if self._options.only_do_unfinished and self._is_finished(job, info) else info
         except FormatError as error:

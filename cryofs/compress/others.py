@@ -25,7 +25,7 @@ class Others:
     Parameters
     ----------
     plain : mapping
-        Jobs for files called like movies that are kept as copies, with the reasons.
+        Jobs for files named like movies that are kept as copies, with the reasons.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class Others:
             self._summary.up_to_date += 1
             self._summary.kept_plain += job in self._plain
             if self._options.strict and job not in self._plain:
-                # otherwise left out, because it reads a part of every file again
+                # otherwise skipped, because it reads a part of every file again
                 self._note_damage(source, damage_of(source))
             return
         held = None if is_copy(source, target) else atomic_file.regular_file(target)

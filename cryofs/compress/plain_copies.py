@@ -1,4 +1,4 @@
-"""Movies that are kept as plain copies: files called like movies that are not, and movies that would not get smaller.
+"""Movies that are kept as plain copies: files named like movies that are not, and movies that would not get smaller.
 
 When a later run archives such a movie, its plain copy is removed, but only after the archived movie has its final name,
 and only if the copy still has the bytes that were copied.

@@ -28,7 +28,7 @@ class Scratch(threading.local):
         self._memory = np.empty(0, np.uint8)
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """Return `size` bytes, which are valid until the next call of the thread."""
+        """Return a buffer of `size` bytes, valid until the next call of the same thread."""
         if size > len(self._memory):
             self._memory = np.empty(size, np.uint8)
         return self._memory[:size]

@@ -44,7 +44,7 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
 def _collect(
     paths: list[Path], archive: Path, options: CompressOptions, listener: Listener, summary: Summary
 ) -> list[Job]:
-    """Return the jobs for all sources; report sources that cannot be archived, and links that lead out."""
+    """Return the jobs for all sources; report sources that cannot be archived, and links that lead out of them."""
     inside = [path for path in paths if scan.lies_in(path, archive)]
     existing = next((folder for folder in (archive, *archive.absolute().parents) if folder.is_dir()), archive)
     jobs, problems = scan.collect(
@@ -96,7 +96,7 @@ def _archive(jobs: list[Job], archive: Path, options: CompressOptions, listener:
 
 
 def _carry_out(jobs: list[Job], folders: Folders, archive: Path, options: CompressOptions, ledger: Ledger) -> None:
-    """Do all jobs in the folders that they need; if the disk is full, report what is not done."""
+    """Do all jobs in the folders that they need; if the disk is full, report the unfinished jobs."""
 
     def end(reason: str) -> None:
         ledger.summary.unfinished = len(ledger.waiting)

@@ -25,7 +25,7 @@ _MOST_SAMPLED_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Known:
-    """What another process knows of a movie: its samples, and the state of the file that they were taken from."""
+    """Facts about a movie for another process: its samples, and the state of the file that they were taken from."""
 
     state: FileState
     samples: list[Sample]

@@ -22,7 +22,7 @@ class Summary:
     copied, up_to_date : int
         Files that were copied, and files whose copies the archive holds already.
     kept_plain : int
-        Files called like movies that are copies in the archive, of this run or of an earlier one.
+        Files named like movies that are copies in the archive, of this run or of an earlier one.
     suspect : int
         Copied files that look damaged.
     links_outside : int

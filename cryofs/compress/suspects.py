@@ -8,7 +8,7 @@ from cryofs.movies.registry import damage
 def damage_of(path: Path) -> str | None:
     """Return the damage of a movie; None if it is intact or another kind of file.
 
-    No frame is decoded: a file that is cut short or has damaged directories is found; a flipped bit is not.
+    No frame is decoded: a file that is truncated or has damaged directories is found; a flipped bit is not.
 
     Raises
     ------

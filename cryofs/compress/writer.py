@@ -225,7 +225,7 @@ def _check_frame(
     except CryofsError as error:
         raise ArchiveError(f"{place}: does not decode ({error}); check memory and disk") from error
     if not same:
-        raise ArchiveError(f"{place}: came back changed; check memory and disk")
+        raise ArchiveError(f"{place}: checksum mismatch after writing; check memory and disk")
 
 
 def _append_record(
@@ -236,7 +236,7 @@ def _append_record(
     file.flush()
     pages = tiff_pages.read_pages(made.path, plan.layout, len(frames))
     if [page.lists() for page in pages] != [(frame.offsets, frame.byte_counts) for frame in frames]:
-        raise ArchiveError(f"{made.target}: its TIFF pages came back changed from the disk; check the disk")
+        raise ArchiveError(f"{made.target}: the TIFF pages read back differ from those written; check the disk")
     file.seek(0, os.SEEK_END)
     head = _store(file, *record.deflate_blob(movie.header))
     trailing = []
@@ -297,7 +297,7 @@ def _check_record(made: Draft, contents: Record) -> None:
     name = str(made.target)
     source = LocalFile(made.file.fileno(), name, is_owned=False)
     if record.read_record(source) != contents:
-        raise ArchiveError(f"{name}: the record came back changed from the disk; check the disk")
+        raise ArchiveError(f"{name}: the record read back differs from the one written; check the disk")
     exceptions = [frame.exceptions.blob for frame in contents.frames if frame.exceptions]
     for blob in [contents.header, *contents.trailing, *exceptions]:
         record.read_blob(source, blob)

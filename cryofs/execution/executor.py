@@ -1,4 +1,4 @@
-"""What all executors have in common: tasks in, messages out."""
+"""Interface of all executors: tasks in, messages out."""
 
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Iterator

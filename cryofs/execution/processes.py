@@ -1,4 +1,4 @@
-"""Tasks in processes of this machine: no core waits for another one's interpreter lock.
+"""Tasks in processes of this machine, so that cores do not share an interpreter lock.
 
 The caller hands out tasks and receives messages over one pipe to each worker. A worker carries out one task at a time.
 If a worker dies, for example because memory is short, its task is tried once more, alone, after all others. When the
@@ -25,7 +25,7 @@ class NoProcessError(CryofsError):
 
 
 class DiedError(CryofsError):
-    """The worker of a task died, and so did the one that tried it again."""
+    """The worker of a task died, and the worker that retried the task died too."""
 
 
 class _StoppedError(BaseException):
@@ -34,7 +34,7 @@ class _StoppedError(BaseException):
 
 @dataclass
 class _Worker(Generic[Task]):
-    """A worker as the caller knows it: its task, and how much progress it reported of it."""
+    """State of a worker in the calling process: its task, and the progress it has reported."""
 
     process: ForkServerProcess
     pipe: "Connection[Any, Any]"

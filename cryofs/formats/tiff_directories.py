@@ -1,4 +1,4 @@
-"""Read the image directories of a TIFF file, each of which has the offset of the next.
+"""Read the image directories of a TIFF file, each of which stores the offset of the next.
 
 This module does not use tifffile, because a truncated or circular chain must be an error, not a shorter movie. All
 offsets are checked against the size of the file.

@@ -84,7 +84,7 @@ class GainEstimate:
         return GainEstimate(gain, low, high, reliability, mismatched)  # type: ignore[arg-type]
 
     def reference(self) -> NDArray[np.float32]:
-        """Return the multiplicative gain reference, 1.0 at defects and where no value was seen."""
+        """Return the multiplicative gain reference, 1.0 at defects and at pixels without values."""
         return np.where(self.reliability > 0, self.gain, np.float32(1))
 
     def relion_reliability(self) -> NDArray[np.int16]:

@@ -101,7 +101,7 @@ class ArchivedMovie(Movie):
         return self.layout.frame_bytes // self.page_layout.ny
 
     def row_block(self, row: int) -> range | None:
-        """Return the rows that are decoded together with a row, or None if whole frames are decoded only."""
+        """Return the rows that are decoded together with a row, or None if only whole frames are decoded."""
         return self.page_layout.row_block(row) if self.file.has_row_blocks else None
 
     def read_frame(self, index: int, rows: range | None = None) -> EncodedOriginal:
@@ -146,7 +146,7 @@ class ArchivedMovie(Movie):
         return pixels.reshape(layout.ny, layout.nx)
 
     def histogram_frame(self, index: int) -> NDArray[Any]:
-        """Return the counts of a frame that was divided by a gain reference, and the values of another one."""
+        """Return the counts of a frame that was divided by a gain reference, or the values of any other frame."""
         return self.frame(index) if self.record.gain is None else self.counts(index)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
@@ -162,7 +162,9 @@ class ArchivedMovie(Movie):
         if wanted is not None:
             reference = self._gains.get(wanted.sha256, self.path.parent, self.name)
             if reference.shape != self.record.shape[1:]:
-                raise DamagedError(f"its gain reference is {reference.shape}, the frames are {self.record.shape[1:]}")
+                raise DamagedError(
+                    f"size mismatch of its gain reference (expected {self.record.shape[1:]}, got {reference.shape})"
+                )
         self._decoder = FrameDecoder(self.page_layout, self.mrc_header, reference)
         return self._decoder
 
@@ -205,7 +207,7 @@ class ArchivedMetadata:
     gain: str | None
 
     def appearance(self, size: int | None) -> Appearance:
-        """Return the attributes of the original with the size of what is shown."""
+        """Return the attributes of the original, with the size of the shown file."""
         return Appearance(size, stat.S_IFREG | self.mode, self.mtime_ns, self.atime_ns)
 
 

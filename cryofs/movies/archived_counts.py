@@ -38,7 +38,7 @@ class CountsMovie(Movie):
         return self._header
 
     def row_block(self, row: int) -> range | None:
-        """Return the rows that are decoded together with a row, or None if whole frames are decoded only."""
+        """Return the rows that are decoded together with a row, or None if only whole frames are decoded."""
         return self._file.page_layout.row_block(row) if self._file.has_row_blocks else None
 
     def read_frame(self, index: int, rows: range | None = None) -> EncodedPixels:
@@ -60,7 +60,7 @@ class CountsMovie(Movie):
 
 
 class CountsProvider(ArchivedProvider):
-    """An archived gain-normalised movie, shown as counts in views that ask for them."""
+    """An archived gain-normalised movie, shown as counts in views that enable them."""
 
     key = "COUNTS"
     option = "counts"

@@ -64,7 +64,7 @@ class ArchivedFile:
         return not isinstance(self.record.frames[0], FrameVersion1)
 
     def read_strips(self, index: int, numbers: range) -> dict[int, bytes]:
-        """Return strips of a frame by their numbers, their checksums verified.
+        """Return strips of a frame by number, after verifying their checksums.
 
         Decoders never see a damaged strip: some of them crash on one.
         """
@@ -126,22 +126,24 @@ class ArchivedFile:
             number: self.source.read_exactly(size, offset, f"strip {number}") for number, (size, offset) in places
         }
         if frame.stored_sum is None:
-            # only the checksum of the decoded frame remains, which cannot tell damage from another file
+            # only the checksum of the decoded frame remains, which cannot distinguish damage from another file
             self.check_unchanged()
         elif xxh3_checksum(b"".join(strips.values())) != frame.stored_sum:
             raise DamagedError("checksum mismatch in its strips")
         return strips
 
     def _check_claims(self, frame: Frame) -> None:
-        """Raise DamagedError if the record claims what is impossible, before memory is allocated for it."""
+        """Raise DamagedError if the record is inconsistent, before memory is allocated for it."""
         layout = self.page_layout
         sums = layout.strips if isinstance(frame, FrameVersion1) else len(frame.strip_sums)
         if not len(frame.offsets) == len(frame.byte_counts) == sums == layout.strips:
-            raise DamagedError(f"its record names {len(frame.offsets)} strips instead of {layout.strips}")
+            raise DamagedError(
+                f"invalid record: wrong number of strips (expected {layout.strips}, got {len(frame.offsets)})"
+            )
         if max(map(sum, zip(frame.offsets, frame.byte_counts, strict=True))) > self.source.size:
-            raise DamagedError("its strips lie beyond the end of the file")
+            raise DamagedError("invalid record: its strips lie beyond the end of the file")
         stored = sum(frame.byte_counts)
         if stored > min(self.source.size, layout.most_stored_bytes):
-            raise DamagedError(f"its strips take {stored} bytes, more than they can")
+            raise DamagedError(f"invalid record: its strips take {stored} bytes, more than the file allows")
         if layout.page_bytes > layout.codec.most_expansion * stored:
             raise DamagedError(f"its strips cannot hold {layout.page_bytes} bytes")

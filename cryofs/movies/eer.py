@@ -91,7 +91,7 @@ class EerMovie(SourceMovie):
 
     @property
     def rendered(self) -> Rendered:
-        """What the record states of the EER file; damaged frames are those that were met so far."""
+        """Facts about the EER file for the record; lists the damaged frames found so far."""
         return Rendered(
             name=as_unicode(self.path.name),
             bytes=self.stat.st_size,
@@ -157,7 +157,7 @@ class EerMovie(SourceMovie):
         return values.view(np.uint8)[start - first * item :][:size]
 
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
-        """Fill `raw` with rows of a fraction, which is rendered anew each time."""
+        """Fill `raw` with rows of a fraction; each call renders it again."""
         self._copy_rows(self._render(index), first, raw)
 
     def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
@@ -192,7 +192,7 @@ class EerMovie(SourceMovie):
         return b""
 
     def none_intact(self, index: int) -> DamagedError:
-        """Return the error for a fraction of which no frame is intact."""
+        """Return the error for a fraction without intact frames."""
         frames = self.fractions[index]
         reason = FormatError(f"none of the EER frames {frames[0]} to {frames[-1]} is intact")
         return FrameName(self.name, index, _REMEDY).damaged(reason)
@@ -208,7 +208,7 @@ class EerMovie(SourceMovie):
 
     def _loaded_gain(self, gains: EerGains) -> EerGain:
         if self.rendering.gain is None:
-            raise FormatError(f"{self.name}: no gain reference to apply; give one by --eer-gain")
+            raise FormatError(f"{self.name}: no gain reference to apply; pass one with --eer-gain")
         return gains.get(self.rendering.gain, (self._header.ny, self._header.nx))
 
 
@@ -222,7 +222,7 @@ class EncodedFraction(EncodedFrame):
     streams: EventStreams
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return the counts of the fraction in an unsigned type that holds them; damaged frames are left out.
+        """Return the counts of the fraction in an unsigned type that holds them; damaged frames are skipped.
 
         Raises
         ------
@@ -272,7 +272,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         return facts_of(read_index(source))
 
     def appearance(self, metadata: EerFacts, options: ShowOptions) -> Appearance:
-        """Return the size of the movie of fractions, which is None if it cannot be rendered as requested."""
+        """Return the size of the movie of fractions, or None if the settings do not apply to this file."""
         try:
             return Appearance(fraction_header(metadata, options.rendering, "").data_end)
         except FormatError:

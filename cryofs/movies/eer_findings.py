@@ -26,7 +26,7 @@ class Findings:
 
     @property
     def damaged_frames(self) -> list[int]:
-        """Frames that were left out of fractions."""
+        """Damaged frames that fractions skip."""
         with self._lock:
             return sorted(self._damaged)
 
@@ -37,13 +37,13 @@ class Findings:
             return sum(self._saturated.values())
 
     def add_damaged(self, frames: list[int]) -> None:
-        """Note frames that were left out."""
+        """Record skipped frames."""
         with self._lock:
             new = sorted(set(frames) - self._damaged)
             self._damaged.update(new)
         if new:
             numbers = ", ".join(map(str, new))
-            log.warning("%s, frame %s: damaged, left out of the fraction; copy the file again", self._name, numbers)
+            log.warning("%s, frame %s: damaged, skipped in the fraction; copy the file again", self._name, numbers)
 
     def add_saturated(self, fraction: tuple[object, ...], dtype: str, count: int) -> None:
         """Note values of a fraction that exceeded the type."""
@@ -51,4 +51,4 @@ class Findings:
             new = fraction not in self._saturated
             self._saturated[fraction] = count
         if new:
-            log.warning("%s: %d values exceed %s and were cut; choose a wider type", self._name, count, dtype)
+            log.warning("%s: %d values exceed %s and were clipped; choose a wider type", self._name, count, dtype)

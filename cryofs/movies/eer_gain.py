@@ -1,4 +1,4 @@
-"""Gain references of EER movies: files of two conventions, shown as the one that MRC movies have.
+"""Gain references of EER movies: files of two conventions, shown in the convention of MRC movies.
 
 A `.gain` file is a TIFF to be multiplied with, its rows as they are stored; any other is an MRC file to be divided by.
 Values that cannot be a gain make defects, which are reported.
@@ -86,7 +86,7 @@ class EerGains:
 
 
 def defects_of(path: Path) -> str:
-    """Return a line of text about the values of a gain reference that make defects, empty if there are none.
+    """Return a line of text about the values of a gain reference that mark defects, or an empty string.
 
     Raises
     ------
@@ -105,16 +105,16 @@ def _state(path: Path) -> FileState:
 
 
 def _load(path: Path) -> NDArray[np.float32]:
-    """Return a reference as it is stored, with NaN for each value that makes a defect."""
+    """Return a reference as it is stored, with NaN for each value that marks a defect."""
     try:
         stored = load_reference(path).gain if _is_divided(path) else tiff_pages.read_image(path)
     except GainError:
         raise
     except (ValueError, CryofsError, OSError) as error:
-        raise GainError(f"{_name(path)}: {error}; give the gain reference of this detector") from error
+        raise GainError(f"{_name(path)}: {error}; pass the gain reference of this detector") from error
     gain = eer_gain.mark_defects(stored, divided=_is_divided(path))
     if not (gain > 0).any():
-        raise GainError(f"{_name(path)}: no value is a finite number above 0; give the gain reference of this detector")
+        raise GainError(f"{_name(path)}: no value is a finite number above 0; pass the gain reference of this detector")
     return gain
 
 
@@ -122,7 +122,7 @@ def _on_grid(path: Path, gain: NDArray[np.float32], shape: tuple[int, int]) -> N
     try:
         return eer_gain.to_multiply(eer_gain.resample(gain, shape), divided=_is_divided(path))
     except ValueError as error:
-        raise GainError(f"{_name(path)}: {error}; give the gain reference of this detector") from error
+        raise GainError(f"{_name(path)}: {error}; pass the gain reference of this detector") from error
 
 
 def _is_divided(path: Path) -> bool:

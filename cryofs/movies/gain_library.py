@@ -30,7 +30,7 @@ _EXTENDED_TYPES = {Arithmetic.DOUBLE: "CFGD", Arithmetic.RECIPROCAL: "CFGR"}
 _LABEL = "cryofs gain reference"
 _LABEL_PLACE = 224
 
-# From so many agreeing values on RELION's converter uses the gain of a pixel, unless told otherwise.
+# Agreeing values that RELION's converter requires by default before it uses the gain of a pixel.
 _RELION_THRESH = 50
 _LABEL = "cryofs gain reference"
 
@@ -83,9 +83,9 @@ def load_given(path: Path) -> tuple[GainReference, bytes]:
 
 
 def _reliable(map_path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return which pixels a map of RELION calls reliable.
+    """Return a mask of the pixels that are reliable according to a map of RELION.
 
-    By default RELION wants 50 agreeing values. Where most pixels have fewer because few frames were seen, one is
+    By default RELION requires 50 agreeing values. Where most pixels have fewer because few frames were seen, one is
     enough: compress checks each value in any case.
     """
     try:
@@ -165,7 +165,7 @@ class GainLibrary:
         self._recent: GainReference | None = None
 
     def paths(self, folder: Path) -> list[Path]:
-        """Return the gain reference files for movies of a folder, the nearest first; links are left out."""
+        """Return the gain reference files for movies of a folder, the nearest first; links are skipped."""
         found = []
         for place in (folder, *folder.parents):
             found += sorted(path for path in place.glob("gain-reference*.mrc") if _is_reference(path))

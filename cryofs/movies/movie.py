@@ -36,7 +36,7 @@ class EncodedFrame(ABC):
         Raises
         ------
         DamagedError
-            What is stored does not decode, or not to what was recorded.
+            Stored data does not decode, or its checksum does not match.
         """
 
 
@@ -99,7 +99,7 @@ class Movie(ABC):
         """Release the file."""
 
     def row_block(self, row: int) -> range | None:
-        """Return the rows that are decoded together with a row, or None if whole frames are decoded only."""
+        """Return the rows that are decoded together with a row, or None if only whole frames are decoded."""
         return None
 
     @property
@@ -173,7 +173,7 @@ class Movie(ABC):
 
 
 def convert_pixels(decoded: NDArray[Any], shown: np.dtype[Any], start: int, size: int) -> NDArray[np.uint8]:
-    """Return some bytes of pixels that are decoded in one type and shown in another, a wider one or of the same width.
+    """Return a byte range of pixels, converted from the decoded type to a shown type that is at least as wide.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ class MrcMovie(SourceMovie):
             raise IndexError(f"{self.name}: no frame {index}, it has {self.layout.frames}")
         offset = self.layout.header_bytes + index * self.layout.frame_bytes + first * self._header.row_bytes
         if self.source.read_into(raw.data, offset) < len(raw):
-            raise ChangedError(f"{self.name}, frame {index}: the file was cut short while it was read")
+            raise ChangedError(f"{self.name}, frame {index}: the file was truncated while it was read")
 
     def stack(self, frames: range, first: int, end: int) -> NDArray[Any]:
         """Return the values of the rows `first` to `end` (exclusive) of several frames, shape (frames, rows, nx)."""
@@ -95,7 +95,7 @@ class MrcProvider(Provider[None, None]):
     suffixes = MOVIE_SUFFIXES
 
     def probe(self, source: LocalFile, read_index: Callable[[LocalFile], None]) -> None:
-        """Return None: mounts show the file as it is."""
+        """Return None: mounts show the file unchanged."""
 
     def appearance(self, metadata: None, options: ShowOptions) -> Appearance:
         """Return the attributes of the file."""

@@ -1,4 +1,4 @@
-"""The interface of a kind of movie: one provider states all that the rest of cryofs has to know of the kind.
+"""The interface of a kind of movie: one provider defines all properties of the kind that the rest of cryofs uses.
 
 `cryofs.movies.registry` lists the providers. A provider keeps no state, so any thread may call it.
 """
@@ -44,12 +44,12 @@ class ShowOptions:
 
 @dataclass(frozen=True)
 class Appearance:
-    """Attributes of a movie as it is shown; None where they are those of the stored file.
+    """Attributes of a movie as it is shown; None for those equal to the attributes of the stored file.
 
     Attributes
     ----------
     size : int or None
-        Size of the MRC file; None if it cannot be known, because opening the movie is an error.
+        Size of the MRC file; None if opening the movie fails, so that its size is unknown.
     """
 
     size: int | None
@@ -115,7 +115,7 @@ class InfoOptions:
     Attributes
     ----------
     pixel_size : float or None
-        Angstrom a pixel of the detector, if it is known better than from the file.
+        Angstrom a pixel of the detector, if a better value than that of the file is known.
     dose : float or None
         Electrons per square angstrom of the whole movie, likewise.
     """
@@ -206,12 +206,12 @@ class Provider(ABC, Generic[M, I]):
         return True
 
     def read_index(self, source: LocalFile) -> I | None:
-        """Read what opening a movie needs besides metadata, and what is worth to be kept for a few files."""
+        """Read the data that opening a movie needs besides metadata, and that is cached for a few files."""
         return None
 
     @abstractmethod
     def probe(self, source: LocalFile, read_index: Callable[[LocalFile], I]) -> M | None:
-        """Read the metadata of a file: what names and attributes depend on. No frame is decoded.
+        """Read the metadata of a file: the data that names and attributes depend on. No frame is decoded.
 
         Parameters
         ----------
@@ -262,7 +262,7 @@ class Provider(ABC, Generic[M, I]):
         return mrc_description(movie, path.name)
 
     def identify(self, path: Path) -> Stored | None:
-        """Return what a file of a fitting name is, or None if it is not of this kind; no frame is decoded.
+        """Identify a file with a matching name; None if it is not of this kind. No frame is decoded.
 
         Raises
         ------
@@ -277,7 +277,7 @@ class Provider(ABC, Generic[M, I]):
         Parameters
         ----------
         every_frame : bool
-            Whether a file of which some frames are intact is damaged too, if its kind leaves out the others.
+            Whether a file with only some intact frames counts as damaged, if its kind skips damaged frames.
 
         Raises
         ------

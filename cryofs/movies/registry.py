@@ -62,14 +62,14 @@ def names_of_renamed(shown: str) -> list[str]:
 
 
 def may_have_record(stored: str) -> bool:
-    """Return True if a file of this name may be an archived movie, under its own name or another one."""
+    """Return True if a file of this name may be an archived movie, under its own name or after a rename."""
     return any(provider.has_records for provider in providers_of(stored))
 
 
 def comes_with_references(stored: str) -> bool:
     """Return True if gain references of the archive may appear beside a file of this name.
 
-    Names of archived movies are left out, so that not every record has to be read.
+    Names of archived movies are excluded, to avoid reading every record.
     """
     found = providers_of(stored)
     return _has_reference_kind(found) and replaced_name(stored) is None
@@ -113,7 +113,7 @@ def describe(path: Path, options: InfoOptions) -> dict[str, Any]:
 
 
 def identify(path: Path) -> Stored:
-    """Return what a file of an archive is, from its name and its contents; no frame is decoded.
+    """Identify a file of an archive by its name and contents; no frame is decoded.
 
     Raises
     ------

@@ -115,7 +115,7 @@ class ForeignMovie(Movie):
         return (layout.ny if rows is None else len(rows)) * layout.nx * layout.dtype.itemsize
 
     def row_block(self, row: int) -> range | None:
-        """Return the rows that are decoded together with a row, or None if whole frames are decoded only."""
+        """Return the rows that are decoded together with a row, or None if only whole frames are decoded."""
         return self.index.layout.row_block(row)
 
     def read_frame(self, index: int, rows: range | None = None) -> EncodedPixels:
@@ -129,7 +129,7 @@ class ForeignMovie(Movie):
         except (DamagedError, OSError) as error:
             self.check_unchanged()
             raise name.damaged(error) from error
-        # without checksums, only this tells strips of another file
+        # without checksums, only this detects strips of another file
         self.check_unchanged()
         return EncodedPixels(name, layout, strips)
 
@@ -153,7 +153,7 @@ class ForeignMovie(Movie):
 
 @dataclass(frozen=True)
 class TiffMetadata:
-    """What a file called like a TIFF movie holds: one of the two.
+    """Contents of a file named like a TIFF movie: one of the two.
 
     Attributes
     ----------
@@ -194,7 +194,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
             record = read_record(source)
             if record.adopted is None:
                 return TiffMetadata(archived=ARCHIVED.probe(source, lambda _: None))
-            # its frames are those of the record, however damaged the pages are
+            # the record defines its frames, even if the pages are damaged
             layout_of(record, source.name)
             dtype = np.dtype(record.stored_dtype).str
             return TiffMetadata(TiffFacts(record.shape, dtype, False, record.pixel_size))

@@ -1,4 +1,4 @@
-"""Movies of the mount: which stored file is shown as a movie of which kind and name, asked of the registry.
+"""Movies of the mount: the kind and name under which each stored file is shown, according to the registry.
 
 Symbolic links are resolved beneath the archive for the movies that appear beside links to stored files.
 
@@ -28,7 +28,7 @@ from cryofs.vfs.links import target_beneath
 from cryofs.vfs.nodes import Node, Source, made_at, made_of_source
 from cryofs.vfs.views import View
 
-# Size of a movie whose size cannot be known: not 0, because programs that copy files may skip reading empty ones and
+# Size of a movie of unknown size: not 0, because programs that copy files may skip reading empty ones and
 # report success, and not that of the stored file, which a program could take for the size of the movie.
 _UNKNOWN_SIZE = 1
 
@@ -129,7 +129,7 @@ class Entries:
         return None
 
     def gain(self, path: Path, found: os.stat_result) -> str | None:
-        """Return the SHA-256 of the gain reference that a file called like an archived movie needs, or None."""
+        """Return the SHA-256 of the gain reference that a file named like an archived movie needs, or None."""
         for provider in registry.providers_of(path.name):
             if provider.replaces_stored and provider.shown_name(path.name) is not None:
                 metadata = self.facts.metadata(provider, path, found)
@@ -138,9 +138,9 @@ class Entries:
         return None
 
     def needs_references(self, folder: Path) -> bool:
-        """Return True if gain references appear in a folder: it has movies that come with them.
+        """Return True if gain references appear in a folder, because it has movies that use them.
 
-        Files called like archived movies do not count, so that not every record is read.
+        Files named like archived movies are skipped, to avoid reading every record.
         """
         try:
             names = self._root.names(folder)
@@ -149,7 +149,7 @@ class Entries:
         return any(self._needs_references(folder / name) for name in names if registry.comes_with_references(name))
 
     def lstat(self, place: Path) -> os.stat_result | None:
-        """Return the attributes of a place in the archive, None if there is nothing."""
+        """Return the attributes of a place in the archive, or None if it does not exist."""
         try:
             return self._root.lstat(place)
         except (FileNotFoundError, NotADirectoryError):
@@ -210,12 +210,12 @@ class Entries:
         return False
 
     def _source(self, path: Path) -> Source | None:
-        """Return the file under a name, or behind a link of that name, None if there is none."""
+        """Return the file under a name, or the target of a link of that name, or None."""
         found = self.lstat(path)
         return self._behind(path, found) if found else None
 
     def _behind(self, path: Path, found: os.stat_result) -> Source | None:
-        """Return the file itself or, for a link, the one that it leads to if the mount shows that as it is."""
+        """Return the file itself or the target of a link if the mount shows the target unchanged."""
         if stat.S_ISREG(found.st_mode):
             return Source(path, found)
         try:
@@ -232,16 +232,16 @@ class Entries:
 @lru_cache(maxsize=256)
 def _replacing(providers: tuple[AnyProvider, ...], asks: frozenset[str]) -> tuple[AnyProvider, ...]:
     """Return the kinds that a view shows in place of their stored files."""
-    return tuple(one for one in providers if one.replaces_stored and _is_asked(one, asks))
+    return tuple(one for one in providers if one.replaces_stored and _is_enabled(one, asks))
 
 
 @lru_cache(maxsize=256)
 def _beside(providers: tuple[AnyProvider, ...], asks: frozenset[str]) -> tuple[AnyProvider, ...]:
     """Return the kinds that a view shows beside their stored files."""
-    return tuple(one for one in providers if not one.replaces_stored and _is_asked(one, asks))
+    return tuple(one for one in providers if not one.replaces_stored and _is_enabled(one, asks))
 
 
-def _is_asked(provider: AnyProvider, asks: frozenset[str]) -> bool:
+def _is_enabled(provider: AnyProvider, asks: frozenset[str]) -> bool:
     return provider.metadata_type is not None and (provider.option is None or provider.option in asks)
 
 

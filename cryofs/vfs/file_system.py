@@ -1,4 +1,4 @@
-"""The file system: lookups, listings, open files by handle. It knows nothing of FUSE and may be used without it.
+"""The file system: lookups, listings, open files by handle. It does not depend on FUSE.
 
 Threads: any thread may call anything after `start`, which must come after daemonising, because threads do not survive a
 fork. The lock guards the table of open files and the counts of reads.
@@ -30,7 +30,7 @@ from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
 from cryofs.vfs.change_times import ChangeTimes
 from cryofs.vfs.findings import FindingsTable
 from cryofs.vfs.index_db import index_path
-from cryofs.vfs.indexer import Surveyor
+from cryofs.vfs.indexer import Indexer
 from cryofs.vfs.io_executor import InlineExecutor, IoExecutor
 from cryofs.vfs.main_view import rendering_of
 from cryofs.vfs.namespace import Tree
@@ -44,7 +44,7 @@ _PAUSE_SECONDS = 0.05
 _LONGEST_DELAY = 5.0
 # Time for background threads to end; one that hangs ends with the process.
 _ENDING_SECONDS = 5.0
-# Time for the surveyor to write to the index; the index stays valid if the process ends earlier.
+# Time for the indexer to write to the index; the index stays valid if the process ends earlier.
 _LAST_SECONDS = 0.1
 # Damaged files that are named in the facts of a mount; the log names all.
 _MOST_NAMED = 20
@@ -74,7 +74,7 @@ class FileSystem:
         self._root = root = Root(archive)
         self._io = IoExecutor(settings.request_timeout)
         rendering = rendering_of(settings, self.archive, root.path)
-        # names and attributes: the machine's own disks give them from memory, or at once
+        # names and attributes: local disks return them from memory, or at once
         asked = [self.archive, rendering.gain or self.archive]
         self._of_names = self._io if any(map(_is_remote, asked)) else InlineExecutor(self._io)
         self._tree = Tree(root, self._io, ShowOptions(rendering))
@@ -92,7 +92,7 @@ class FileSystem:
         self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
         facts = self._tree.facts
         index = index_path(self.archive)
-        self._surveyor = Surveyor(root, index, facts.surveyed(), facts.table_of, self._is_asked)
+        self._indexer = Indexer(root, index, facts.surveyed(), facts.table_of, self._is_busy)
         self._started = time.time()
         self._last_asked = 0.0
         self._bytes_read = 0
@@ -107,16 +107,16 @@ class FileSystem:
         # the user who mounted the archive is likely to use it at once
         self._last_asked = time.monotonic()
         self._preparing.start()
-        self._surveyor.start()
+        self._indexer.start()
 
     def look_again(self) -> None:
         """Survey the whole archive again in the background; requests find new files without that."""
-        self._surveyor.look_again()
+        self._indexer.look_again()
 
     def stop(self) -> None:
         """Stop the threads and release everything."""
         self._stopping.set()
-        self._surveyor.stop(_ENDING_SECONDS)
+        self._indexer.stop(_ENDING_SECONDS)
         if self._preparing.is_alive():
             self._preparing.join(_ENDING_SECONDS)
         for pool in (self._background, self._pool):
@@ -131,19 +131,19 @@ class FileSystem:
         self._io.end()
         # a thread that did not end in time may still reach the archive through the descriptor, whose number must not
         # become that of another file
-        if not (self._preparing.is_alive() or self._surveyor.is_alive()):
+        if not (self._preparing.is_alive() or self._indexer.is_alive()):
             self._root.close()
 
     def abandon(self) -> None:
-        """Stop the surveyor in a process that ends at once, which releases everything else."""
-        self._surveyor.stop(_LAST_SECONDS)
+        """Stop the indexer in a process that ends at once, which releases everything else."""
+        self._indexer.stop(_LAST_SECONDS)
 
     def attributes(self, path: str) -> Attributes:
         """Return the attributes of a name."""
         self._last_asked = time.monotonic()
         node = self._lookup(path)
         with self._lock:
-            self._pages.told(path, node.attributes.size if node.has_size else None)
+            self._pages.record_lookup(path, node.attributes.size if node.has_size else None)
             found = self._change_times.by_name(path, node)
         return found.owned(self._ownership)
 
@@ -157,12 +157,12 @@ class FileSystem:
             path, file, _, found = self._open[handle]
         now = self._of_names.run(self._name_for_attributes(path), lambda: file.attributes(found))
         with self._lock:
-            self._pages.told(path, now.size)
+            self._pages.record_lookup(path, now.size)
             now = self._change_times.of_open(handle, now)
         return now.owned(self._ownership)
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
-        """Return the names in a folder, with attributes of which type and inode are right.
+        """Return the names in a folder, with attributes whose type and inode are final.
 
         Movies whose metadata cannot be read in time are listed like damaged ones.
         """
@@ -184,7 +184,7 @@ class FileSystem:
         if lacks_size:
             file.close()
             # programs would take the placeholder for the size; the kernel looks the name up again, then opens it again
-            raise ChangedError(f"{path}: readable again since it was looked up; open it again")
+            raise ChangedError(f"{path}: became readable after it was looked up; open it again")
         with self._lock:
             handle = next(self._handles)
             self._change_times.opened(handle, path, node, found)
@@ -203,7 +203,7 @@ class FileSystem:
         path, file, pages, _ = self._open[handle]
         if pages is Pages.DROP:
             with self._lock:
-                self._pages.heard_of(path, file.identity)
+                self._pages.record_read(path, file.identity)
         try:
             data = file.read(size, offset)
         except CryofsError as error:
@@ -214,7 +214,7 @@ class FileSystem:
         if time.monotonic() - began > _SLOW_SECONDS:
             facts = _facts_of_read(path, file, offset, began)
             place = path if facts["frame"] is None else f"{path}, frame {facts['frame']}"
-            log.warning("%s: a slow read of %d bytes", place, len(data), extra={"facts": facts})
+            log.warning("%s: slow read of %d bytes", place, len(data), extra={"facts": facts})
         with self._lock:
             self._reads += 1
             self._bytes_read += len(data)
@@ -228,7 +228,7 @@ class FileSystem:
             path, file, pages, _ = self._open.pop(handle)
             self._change_times.closed(handle)
             if pages is Pages.DROP:
-                self._pages.heard_of(path, file.identity)
+                self._pages.record_read(path, file.identity)
             self._pages.closed(path, file.identity)
         file.close()
 
@@ -281,7 +281,7 @@ class FileSystem:
         return f"{self._root.name_of(self._tree.place(path))}, its attributes"
 
     def _looked_up_and_opened(self, path: str) -> tuple[Node, OpenFile, Attributes]:
-        """Open the file that a path stands for, and return attributes of the file that is open."""
+        """Open the file of a path, and return attributes of the file that is open."""
         attempts_left = _OPEN_ATTEMPTS
         while True:
             attempts_left -= 1
@@ -305,7 +305,7 @@ class FileSystem:
         """Return the name of a stored file in messages and as a wait key, whatever the file is shown as."""
         return self._root.name_of(node.path)
 
-    def _is_asked(self) -> bool:
+    def _is_busy(self) -> bool:
         """Return True if requests are coming in."""
         return time.monotonic() - self._last_asked < _PAUSE_SECONDS
 
@@ -315,7 +315,7 @@ class FileSystem:
         Requests wait for the interpreter meanwhile, so this begins when none are coming in.
         """
         until = time.monotonic() + _LONGEST_DELAY
-        while self._is_asked() and time.monotonic() < until and not self._stopping.is_set():
+        while self._is_busy() and time.monotonic() < until and not self._stopping.is_set():
             self._stopping.wait(_PAUSE_SECONDS)
         steps: tuple[Callable[[], object], ...] = (
             codecs.load_compiled,
@@ -334,6 +334,6 @@ def _is_remote(path: Path) -> bool:
 
 
 def _facts_of_read(path: str, file: OpenFile, offset: int, began: float) -> dict[str, Any]:
-    """Return what is logged about a read that is slow or fails."""
+    """Return the log fields of a slow or failed read."""
     frame = file.frame_at(offset) if isinstance(file, MovieFile) else None
     return {"file": path, "frame": frame, "seconds": round(time.monotonic() - began, 3)}

@@ -8,7 +8,7 @@ import threading
 from cryofs.movies.eer_findings import Findings
 from cryofs.storage.file_state import FileState
 
-# Files, those used last, of which the problems are remembered.
+# Most recently used files whose problems are remembered.
 _KNOWN_FINDINGS = 1 << 16
 
 

@@ -63,7 +63,7 @@ def index_path(archive: Path) -> Path | None:
 
 
 class Index:
-    """Entries of an index file; without a usable file there are none, and none are stored.
+    """Entries of an index file; without a usable file, nothing is loaded or stored.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class Index:
         self._change(_INSERT, rows)
 
     def remove(self, entries: Iterable[tuple[str, FileState]]) -> None:
-        """Delete the entries of files that are gone or changed."""
+        """Delete the entries of files that were removed or changed."""
         self._change(_DELETE, ((kind, *state) for kind, state in entries))
 
     def _change(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
@@ -111,7 +111,7 @@ class Index:
             self._mend(error)
 
     def _mend(self, error: Exception) -> None:
-        """Create a damaged file anew; go on without an index if it is not damaged, or cannot be created."""
+        """Recreate a damaged file; continue without an index if it is not damaged, or cannot be created."""
         if self._path is None or not _is_damage(error):
             self._give_up(error)
             return
@@ -122,7 +122,7 @@ class Index:
         except (OSError, *_ERRORS) as worse:
             self._give_up(worse)
         else:
-            log.warning("%s: index damaged (%s); created anew", self._path, error)
+            log.warning("%s: index damaged (%s); recreated", self._path, error)
 
     def _give_up(self, error: Exception) -> None:
         log.warning("%s: index not usable (%s); listings read the archive's files instead", self._path, error)

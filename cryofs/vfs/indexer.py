@@ -1,9 +1,9 @@
-"""The surveyor: a thread that reads the metadata of all movies in the background, so that listings need not wait.
+"""The indexer: a thread that reads the metadata of all movies in the background, so that listings are fast.
 
 It loads the index of an earlier mount, then walks the archive once, reads the metadata of new files and adds them to
 the index. It walks the archive again on request.
 
-Threads: the index belongs to the surveyor's thread; metadata go into tables with locks.
+Threads: the index belongs to the indexer's thread; metadata go into tables with locks.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ _PAUSE_SECONDS = 0.01
 log = logging.getLogger("cryofs")
 
 
-class Surveyor:
+class Indexer:
     """Reads the metadata of an archive until it is stopped.
 
     Parameters
@@ -45,8 +45,8 @@ class Surveyor:
     tables : dict
         By key: cached metadata of files, and their type.
     table_of : callable
-        Returns the key of the table for a file of a name, or None.
-    is_asked : callable
+        Returns the key of the table for a file name, or None.
+    is_busy : callable
         Returns True while requests are coming in, which then get most of the processor time.
     """
 
@@ -56,19 +56,19 @@ class Surveyor:
         index_path: Path | None,
         tables: dict[str, tuple[Known[Any], Any]],
         table_of: Callable[[str], str | None],
-        is_asked: Callable[[], bool],
+        is_busy: Callable[[], bool],
     ):
         self._root = root
         self._index_path = index_path
         self._tables = tables
         self._table_of = table_of
-        self._is_asked = is_asked
+        self._is_busy = is_busy
         self._wake = threading.Event()
         self._stopped = False
         self._kept: set[tuple[str, FileState]] = set()
         # damage that an earlier mount found, and that this one has not logged yet
         self._unlogged: set[tuple[str, FileState]] = set()
-        self._thread = threading.Thread(target=self._run, name="surveyor", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -79,7 +79,7 @@ class Surveyor:
         self._wake.set()
 
     def stop(self, seconds: float) -> None:
-        """Stop, and wait for the thread at most so long: storage that hangs may block it for ever."""
+        """Stop, and wait for the thread at most this long, because storage may block it forever."""
         self._stopped = True
         self._wake.set()
         if self._thread.is_alive():
@@ -121,14 +121,14 @@ class Surveyor:
                 return
 
     def _look(self, index: Index) -> None:
-        """Read the metadata of every movie, and delete entries of files that are gone."""
+        """Read the metadata of every movie, and delete entries of removed files."""
         started = logged = time.monotonic()
         seen: set[tuple[str, FileState]] = set()
         new: list[Entry] = []
         for number, (path, found) in enumerate(self._root.files_below(self._root.path)):
             if self._stopped:
                 break
-            if number % _AT_ONCE == 0 and self._is_asked():
+            if number % _AT_ONCE == 0 and self._is_busy():
                 time.sleep(_PAUSE_SECONDS)
             table = self._table_of(path.name)
             if table is None:

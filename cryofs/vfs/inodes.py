@@ -24,7 +24,7 @@ _HASHED = 1 << 62
 
 
 def hashed_inode(inode: int, *parts: str) -> int:
-    """Return the inode number of something made of the file `inode`; the parts tell what, and contain no NUL."""
+    """Return the inode number of a file derived from the file `inode`; the parts identify it, and contain no NUL."""
     data = "\0".join((str(inode), *parts))
     digest = hashlib.blake2b(os.fsencode(data), digest_size=8).digest()
     return int.from_bytes(digest) >> 2 | _HASHED
@@ -43,7 +43,7 @@ class FolderInodes:
     root : Root
         The archive.
     folder : Path
-        The folder. It is looked at only if entries are on another file system than the archive.
+        The folder. It is read only if entries are on another file system than the archive.
     """
 
     def __init__(self, root: Root, folder: Path):
@@ -51,7 +51,7 @@ class FolderInodes:
         self._folder = folder
 
     def attributes(self, name: str, found: os.stat_result, view: str = "") -> Attributes:
-        """Return the attributes of an entry as it is; folders of a view differ from those of the main view."""
+        """Return the attributes of a stored entry; folders of a view differ from those of the main view."""
         attributes = attributes_of(found)
         if found.st_dev != self._root.device:
             attributes = replace(attributes, inode=hashed_inode(found.st_ino, "file system", self._begin(name, found)))

@@ -84,7 +84,7 @@ class IoExecutor:
         Parameters
         ----------
         name : str
-            Wait key: the same for all callers that read the file, whatever for. It names the file in messages.
+            Wait key: the same for all callers that read the file. It names the file in messages.
         what : str
             Added to the name in messages.
         drop : callable
@@ -149,11 +149,11 @@ class IoExecutor:
             except BaseException as raised:  # noqa: BLE001 - the caller gets the error, whatever it is
                 error = raised
             self._hand_over(task, tasks, result, error)
-            # a thread that waits for its next task holds nothing of the last one
+            # an idle thread must not keep objects of its last task alive
             del task, result, error
 
     def _hand_over(self, task: _Task, tasks: _Tasks, result: Any, error: BaseException | None) -> None:
-        """Give the result or the error to the caller, or drop it if the caller stopped waiting."""
+        """Pass the result or the error to the caller, or drop it if the caller stopped waiting."""
         if self._is_in_time(task, tasks):
             if error is None:
                 task.future.set_result(result)
@@ -193,8 +193,8 @@ def _drop(task: _Task, result: Any) -> None:
     try:
         if task.drop is not None:
             task.drop(result)
-    except Exception as error:  # noqa: BLE001 - no caller is left to get it
-        log.warning("%s: a late result could not be released (%s)", task.name, error)
+    except Exception as error:  # noqa: BLE001 - the caller has stopped waiting
+        log.warning("%s: cannot release a late result (%s)", task.name, error)
 
 
 class InlineExecutor:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 
 from cryofs.vfs.archive_root import Root
 
-# As many as the kernel follows before it gives ELOOP.
+# The limit of the kernel, which then returns ELOOP.
 _MOST_LINKS = 40
 _LEADS_NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG}
 

@@ -1,4 +1,4 @@
-"""What the settings of a mount ask of the main view."""
+"""Options of the main view, from the settings of a mount."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def rendering_of(settings: Settings, archive: Path, root: Path) -> Rendering:
     """
     gain = Path(settings.eer_gain).absolute() if settings.eer_gain else None
     if gain is not None and not is_file(gain):
-        raise GainError(f"{gain}: there is no such gain reference; correct --eer-gain, or eer_gain in cryofs.toml")
+        raise GainError(f"{gain}: gain reference does not exist; correct --eer-gain, or eer_gain in cryofs.toml")
     if gain is not None and gain.is_relative_to(archive):
         gain = root / gain.relative_to(archive)
     return Rendering(

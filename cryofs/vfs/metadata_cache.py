@@ -21,7 +21,7 @@ from cryofs.vfs.io_executor import IoExecutor
 log = logging.getLogger("cryofs")
 T = TypeVar("T")
 
-# Damaged files, those read last, of which it is remembered that they were logged.
+# Most recently read damaged files that are remembered as logged.
 _MOST_DAMAGED = 1 << 16
 
 
@@ -45,7 +45,7 @@ class Known(Generic[T]):
         self._limit = limit
         self._lock = threading.Lock()
         self._table: OrderedDict[FileState, T] = OrderedDict()
-        # by name: the state of a damaged file, None while it may still be changing, and what is wrong with it
+        # by name: the state of a damaged file, None while it may still be changing, and the error
         self._damaged: dict[str, tuple[FileState | None, str]] = {}
 
     def get(self, path: Path, found: os.stat_result) -> T:

@@ -58,7 +58,7 @@ class Tree:
         Raises
         ------
         FileNotFoundError
-            There is none.
+            The name does not exist.
         OSError
             The name is too long for any file, or its attributes cannot be read.
         StuckError
@@ -76,16 +76,16 @@ class Tree:
         return node
 
     def place(self, path: str) -> Path:
-        """Return the place in the archive that a path of the mount stands for, judged by the path alone.
+        """Return the place in the archive for a path of the mount, from the path alone.
 
-        If the archive has an entry with the name of a view, the place is another one: `lookup` checks that, and may
+        If the archive has an entry with the name of a view, the place differs: `lookup` checks that, and may
         wait for storage.
         """
         first, _, rest = path.lstrip("/").partition("/")
         return self.root.path / (rest if view_called(first, self._options) else path.lstrip("/"))
 
     def names(self, path: str) -> list[tuple[str, Attributes]]:
-        """Return the names in a folder, with attributes of which type and inode are right.
+        """Return the names in a folder, with attributes whose type and inode are final.
 
         If storage does not respond, the type of a file is inferred from its name.
         """
@@ -113,7 +113,7 @@ class Tree:
         return list(shown.items())
 
     def _view_of(self, path: str) -> tuple[View, Path]:
-        """Return the view that a path of the mount leads into, and the place in the archive that it stands for."""
+        """Return the view of a path of the mount, and its place in the archive."""
         first, _, rest = path.lstrip("/").partition("/")
         view = view_called(first, self._options)
         if view is None or self.entries.lstat(self.root.path / first) is not None:
@@ -121,7 +121,7 @@ class Tree:
         return view, self.root.path / rest
 
     def _node(self, place: Path, view: View) -> Node | None:
-        """Return what a name stands for, the first of these that exists: stored files win over derived ones."""
+        """Return the first existing node of a name: stored files take precedence over derived files."""
         if view.stored_files:
             return self._plain(place, view)
         return (

@@ -22,15 +22,15 @@ class Node:
     path : Path
         The archive's file behind it.
     kind : Provider, FolderProvider or None
-        What that file is shown as; None if it is shown as it is.
+        How that file is shown; None if it is shown unchanged.
     view : View
         Where the name was found.
     stored : os.stat_result or None
         State in which the archive's file was found; None for a file outside the archive.
     has_size : bool
-        Whether the size is that of what can be read; otherwise it is a placeholder.
+        Whether the size is that of the readable bytes; otherwise it is a placeholder.
     is_elsewhere : bool
-        Whether a file that is shown as it is appears in another folder than its own.
+        Whether a file that is shown unchanged appears in a folder other than its own.
     """
 
     path: Path
@@ -43,12 +43,12 @@ class Node:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is a file, folder or link in its own place, as it is."""
+        """Whether it is an unchanged file, folder or link in its own place."""
         return self.kind is None and not self.is_elsewhere
 
 
 class Source(NamedTuple):
-    """A file of the archive of which something is made, and whether it is found through a symbolic link."""
+    """A file of the archive that a derived file is made from, and whether a symbolic link leads to it."""
 
     path: Path
     found: os.stat_result
@@ -56,7 +56,7 @@ class Source(NamedTuple):
 
 
 def plain_node(root: Root, path: Path, found: os.stat_result, view: View) -> Node:
-    """Return the node of a file, folder or link that is shown as it is."""
+    """Return the node of a file, folder or link that is shown unchanged."""
     attributes = FolderInodes(root, path.parent).attributes(path.name, found, view.name)
     return Node(path, None, attributes, view, found)
 

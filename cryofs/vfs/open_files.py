@@ -32,7 +32,7 @@ class OpenFile(Protocol):
         """Key of the content that was opened."""
 
     def attributes(self, found: Attributes) -> Attributes:
-        """Return the attributes of the open file, whichever file has its name by now; `found` are those at opening."""
+        """Return the attributes of the open file, even if its name was reused; `found` are those at opening."""
 
     def read(self, size: int, offset: int) -> Bytes:
         """Return `size` bytes at `offset`, fewer only at the end of the file."""
@@ -57,7 +57,7 @@ class PlainFile:
         self._is_made = is_made
 
     def attributes(self, found: Attributes) -> Attributes:
-        """Return the present attributes: the file may have grown. The inode number is that of the lookup."""
+        """Return the current attributes, because the file may have grown. The inode number is that of the lookup."""
         now = attributes_of(os.fstat(self._source.descriptor))
         return replace(now, inode=found.inode, links=found.links if self._is_made else now.links)
 

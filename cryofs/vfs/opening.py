@@ -1,4 +1,4 @@
-"""Opening what a node of the mount stands for.
+"""Open the file of a node of the mount.
 
 Threads: any thread may call anything after `start`.
 """

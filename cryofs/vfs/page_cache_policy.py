@@ -30,15 +30,15 @@ class Pages(Enum):
 
 
 class PageKeeper:
-    """Which states of each name are open, and the state whose pages the kernel has."""
+    """The open states of each name, and the state whose pages the kernel has."""
 
     def __init__(self) -> None:
         self._open: dict[str, Counter[Hashable]] = {}
-        # with whether pages of other states are certainly gone
+        # flag: the kernel has dropped all pages of other states
         self._kept: OrderedDict[str, tuple[Hashable, bool]] = OrderedDict()
         self._sizes: OrderedDict[str, int | None] = OrderedDict()
 
-    def told(self, name: str, size: int | None) -> None:
+    def record_lookup(self, name: str, size: int | None) -> None:
         """Note the size that was reported for `name`, None for a placeholder."""
         self._sizes[name] = size
         self._sizes.move_to_end(name)
@@ -50,7 +50,7 @@ class PageKeeper:
         return self._sizes.get(name, 0) is None
 
     def ended(self, name: str, end: int) -> None:
-        """Note a short read, after which the kernel takes the file for no larger."""
+        """Record a short read, after which the kernel reduces the size of the file to `end`."""
         size = self._sizes.get(name)
         if size is not None and size > end:
             self._sizes[name] = end
@@ -67,7 +67,7 @@ class PageKeeper:
             self._kept.popitem(last=False)
         return Pages.KEEP if same else Pages.DROP
 
-    def heard_of(self, name: str, state: Hashable) -> None:
+    def record_read(self, name: str, state: Hashable) -> None:
         """Note a request for a file that was opened with `DROP`."""
         if self._kept.get(name) == (state, False):
             self._kept[name] = state, True

@@ -39,11 +39,11 @@ class ReadPattern:
 
     @property
     def is_sequential(self) -> bool:
-        """Whether the reader has read enough in order to be given whole frames."""
+        """Whether the reader has read enough data in order to get whole frames."""
         return self._in_order > SEQUENTIAL_BYTES
 
     def enter(self, index: int) -> bool:
-        """Note the frame of a request; return True if it is another one than before."""
+        """Note the frame of a request; return True if it differs from the last one."""
         if index == self._last_frame:
             return False
         self.steps = self.steps + 1 if index == self._last_frame + 1 else 0

@@ -19,7 +19,7 @@ class View:
     name : str
         Its folder at the root of the mount, empty for the main view.
     options : ShowOptions
-        What the view asks of the kinds of movies.
+        Options of the view for the kinds of movies.
     stored_files : bool
         Whether the archive's own files appear, and nothing else.
     references : bool
@@ -41,7 +41,7 @@ class ViewRow:
     pattern : str
         Regular expression of the whole name, which begins with ``@``.
     options : callable
-        Returns what the view asks of the kinds, from the match and the options of the main view.
+        Returns the options for the kinds, from the match and the options of the main view.
     stored_files, references : bool
         As those of a `View`.
     """

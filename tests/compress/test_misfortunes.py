@@ -61,7 +61,7 @@ def test_a_movie_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("error", "told"), [(MemoryError("no more"), "memory is short"), (ZeroDivisionError("oops"), "a fault of cryofs")]
+    ("error", "told"), [(MemoryError("no more"), "out of memory"), (ZeroDivisionError("oops"), "a bug in cryofs")]
 )
 def test_a_sum_that_cannot_be_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str

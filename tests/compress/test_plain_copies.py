@@ -1,4 +1,4 @@
-"""Files called like movies that are kept as plain copies, and how archived movies replace them."""
+"""Files named like movies that are kept as plain copies, and how archived movies replace them."""
 
 import os
 from collections.abc import Callable

@@ -137,7 +137,7 @@ def command(finding: Finding, arguments: list[object], *named: str) -> tuple[boo
     finding.expect(code == 1, f"{what}: exit code {code}: {lines}")
     finding.expect(bool(reported), f"{what}: failed without an error message: {lines[:3]}")
     finding.expect("Traceback" not in errors.getvalue(), f"{what}: a traceback")
-    finding.expect("a fault of cryofs" not in errors.getvalue(), f"{what}: {reported[:1]}")
+    finding.expect("a bug in cryofs" not in errors.getvalue(), f"{what}: {reported[:1]}")
     for line in reported:
         finding.expect(len(line) < 1000, f"{what}: an error of {len(line)} characters: {line[:200]}")
     for name in named:

@@ -64,7 +64,7 @@ def test_a_kind_and_a_view_appear_in_the_mount(folder: Path) -> None:
 @pytest.mark.usefixtures("added")
 def test_the_index_of_a_mount_remembers_a_kind(folder: Path) -> None:
     def surveyed(files: FileSystem) -> bool:
-        return len(files._surveyor._kept) == 1
+        return len(files._indexer._kept) == 1
 
     with serving(folder) as files:
         wait_for(lambda: surveyed(files))
@@ -178,7 +178,7 @@ def test_no_file_is_probed_whose_name_no_kind_claims(tmp_path: Path, monkeypatch
     archive.mkdir()
     for name in ("notes.txt", "x", ".x.eer", "x.jpg", "plain.mrc"):
         (archive / name).write_bytes(mrc.new_header((1, 2, 2), 0, None, "x"))
-    monkeypatch.setattr("cryofs.vfs.indexer.Surveyor._run", lambda _: None)
+    monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda _: None)
     monkeypatch.setattr("cryofs.vfs.file_system.FileSystem._prepare", lambda _: None)
     with serving(archive) as files:
         monkeypatch.setattr(files._root, "open", lambda path: pytest.fail(f"opened {path}"))

@@ -174,7 +174,7 @@ def test_damage_is_remembered_over_mounts_and_logged_by_each(
     with serving(tree.folder) as files:
         wait_for(lambda: logged(caplog, "junk.eer"))
         walk(files)
-    wait_for(lambda: not files._surveyor._thread.is_alive())
+    wait_for(lambda: not files._indexer._thread.is_alive())
     caplog.clear()
     reads: list[str] = []
     monkeypatch.setattr("cryofs.formats.eer.read_index", lambda *arguments: reads.append(arguments[2]))
@@ -204,14 +204,14 @@ def test_a_movie_that_is_readable_again_is_not_opened_with_its_placeholder_size(
     tree: DamagedTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program that goes by the size that it was told would take the first byte for the whole movie."""
-    monkeypatch.setattr("cryofs.vfs.indexer.Surveyor._run", lambda _: None)
+    monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda _: None)
     monkeypatch.setattr("cryofs.vfs.file_system.FileSystem._prepare", lambda _: None)
     right = tree.readable["Movies/good.mrc"]
     with serving(tree.folder) as files:
         with monkeypatch.context() as patch:
             faults.inject(patch, faults.error_at(0))
             assert files.attributes("/Movies/good.mrc").size == 1
-        with pytest.raises(ChangedError, match="readable again"):
+        with pytest.raises(ChangedError, match="became readable"):
             files.open("/Movies/good.mrc")
         assert files.attributes("/Movies/good.mrc").size == len(right)
         assert content(files, "/Movies/good.mrc") == right

@@ -64,7 +64,7 @@ def originals(place: Path) -> dict[str, bytes]:
 
 def quiet(patch: pytest.MonkeyPatch) -> None:
     """No reads but those of the test."""
-    patch.setattr("cryofs.vfs.indexer.Surveyor._run", lambda _: None)
+    patch.setattr("cryofs.vfs.indexer.Indexer._run", lambda _: None)
     patch.setattr("cryofs.vfs.file_system.FileSystem._prepare", lambda _: None)
 
 

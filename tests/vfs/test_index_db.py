@@ -69,7 +69,7 @@ def test_pages_that_are_damaged_end_the_list_and_nothing_else(tmp_path: Path, ca
         found = list(index.entries())
         index.add(many)
     assert set(found) < set(many)
-    assert "created anew" in caplog.text
+    assert "recreated" in caplog.text
     assert entries(path) == sorted(many)
 
 

@@ -18,7 +18,7 @@ from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.index_db import Index, index_path
-from cryofs.vfs.indexer import Surveyor
+from cryofs.vfs.indexer import Indexer
 from tests.support import archive, simulated, wait_for
 
 FALCON = Widths()
@@ -77,12 +77,12 @@ def test_a_second_mount_reads_no_record(target: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(ArchivedProvider, "probe", never)
     monkeypatch.setattr("cryofs.formats.eer.read_index", never)
     with mounted(target) as files:
-        wait_for(lambda: len(files._surveyor._kept) == MOVIES + 2)
+        wait_for(lambda: len(files._indexer._kept) == MOVIES + 2)
         assert shown(files) == expected
 
 
 def test_listings_do_not_wait_for_it(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cryofs.vfs.indexer.Surveyor._run", lambda self: self._wake.wait())
+    monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda self: self._wake.wait())
     with mounted(target) as files:
         assert len(shown(files)) == MOVIES + 3
 
@@ -102,7 +102,7 @@ def test_what_is_gone_or_changed_is_forgotten_and_what_is_new_is_learned(target:
         original = (target.parent / "session" / "Movies" / "0.mrc").stat()
         shown = files.attributes("/new.mrc")
         assert (shown.size, shown.mtime_ns) == (original.st_size, original.st_mtime_ns)
-        wait_for(lambda: len(files._surveyor._kept) == MOVIES + 2)
+        wait_for(lambda: len(files._indexer._kept) == MOVIES + 2)
 
 
 def test_what_changed_in_place_between_mounts_counts_no_more(target: Path) -> None:
@@ -153,22 +153,22 @@ def test_it_survives_whatever_happens_to_it(
 def test_what_was_learned_is_kept_when_a_process_ends_in_the_midst_of_a_look(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reading, go_on, real = threading.Event(), threading.Event(), Surveyor._learn
+    reading, go_on, real = threading.Event(), threading.Event(), Indexer._learn
 
-    def learn(surveyor: Surveyor, suffix: str, path: Path, found: os.stat_result) -> bytes | None:
-        value = real(surveyor, suffix, path, found)
+    def learn(indexer: Indexer, suffix: str, path: Path, found: os.stat_result) -> bytes | None:
+        value = real(indexer, suffix, path, found)
         if not reading.is_set():
             reading.set()
             go_on.wait()
         return value
 
-    monkeypatch.setattr(Surveyor, "_learn", learn)
+    monkeypatch.setattr(Indexer, "_learn", learn)
     monkeypatch.setattr("cryofs.vfs.file_system._LAST_SECONDS", 20)
     with mounted(target) as files:
         wait_for(reading.is_set)
         ending = threading.Thread(target=files.abandon)
         ending.start()
-        wait_for(lambda: files._surveyor._stopped)
+        wait_for(lambda: files._indexer._stopped)
         go_on.set()
         ending.join()
         assert kept(target) == 1

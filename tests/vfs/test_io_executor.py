@@ -76,7 +76,7 @@ def test_what_comes_too_late_and_cannot_be_released_leaves_nothing_stuck(
     give_up(io, "a.tif", free, drop=fail)
     free.set()
     wait_for(lambda: not io._lost)
-    assert "a.tif: a late result could not be released (close failed)" in caplog.text
+    assert "a.tif: cannot release a late result (close failed)" in caplog.text
     assert io.run("a.tif", lambda: "fine") == "fine"
     io.end()
 
@@ -233,7 +233,7 @@ def test_a_stuck_file_is_one_file_in_all_views(
         return call(*arguments)
 
     faults.inject(monkeypatch, hang)
-    monkeypatch.setattr("cryofs.vfs.indexer.Surveyor._run", lambda _: None)
+    monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda _: None)
     files = FileSystem(place, Settings(cache_size=Size(64 << 20), jobs=1, request_timeout=1.0))
     files.start()
     if known:
@@ -280,7 +280,7 @@ def test_a_listing_waits_once_however_many_records_hang(
         return call(*arguments)
 
     faults.inject(monkeypatch, hang)
-    monkeypatch.setattr("cryofs.vfs.indexer.Surveyor._run", lambda _: None)
+    monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda _: None)
     monkeypatch.setattr("cryofs.vfs.file_system._is_remote", lambda _: is_remote)
     files = FileSystem(place, Settings(jobs=1, request_timeout=1.0))
     files.start()

@@ -6,7 +6,7 @@ from cryofs.vfs.page_cache_policy import PageKeeper, Pages
 def test_pages_of_the_same_state_are_kept() -> None:
     keeper = PageKeeper()
     assert keeper.opened("a", 1, 10) is Pages.DROP
-    keeper.heard_of("a", 1)
+    keeper.record_read("a", 1)
     assert keeper.opened("a", 1, 10) is Pages.KEEP
     keeper.closed("a", 1)
     keeper.closed("a", 1)
@@ -25,9 +25,9 @@ def test_a_new_state_passes_by_the_pages_of_the_old_one_as_long_as_somebody_read
     assert keeper.opened("a", "new", 10) is Pages.DROP
     # the answer to the one before may still be on its way
     assert keeper.opened("a", "new", 10) is Pages.DROP
-    keeper.heard_of("a", "another")
+    keeper.record_read("a", "another")
     assert keeper.opened("a", "new", 10) is Pages.DROP
-    keeper.heard_of("a", "new")
+    keeper.record_read("a", "new")
     assert keeper.opened("a", "new", 10) is Pages.KEEP
 
 
@@ -35,7 +35,7 @@ def test_pages_of_a_name_that_was_forgotten_are_dropped() -> None:
     keeper = PageKeeper()
     for number in range((1 << 16) + 1):
         keeper.opened(str(number), 1, 10)
-        keeper.heard_of(str(number), 1)
+        keeper.record_read(str(number), 1)
         keeper.closed(str(number), 1)
     assert keeper.opened("0", 1, 10) is Pages.DROP
     assert keeper.opened(str(1 << 16), 1, 10) is Pages.KEEP
@@ -43,12 +43,12 @@ def test_pages_of_a_name_that_was_forgotten_are_dropped() -> None:
 
 def test_a_file_of_another_size_than_was_told_is_read_past_the_pages() -> None:
     keeper = PageKeeper()
-    keeper.told("a", 10)
+    keeper.record_lookup("a", 10)
     assert keeper.opened("a", "new", 12) is Pages.BYPASS
     assert keeper.opened("a", "new", 12) is Pages.BYPASS
-    keeper.told("a", 12)
+    keeper.record_lookup("a", 12)
     assert keeper.opened("a", "new", 12) is Pages.DROP
-    keeper.heard_of("a", "new")
+    keeper.record_read("a", "new")
     keeper.ended("a", 12)
     assert keeper.opened("a", "new", 12) is Pages.KEEP
     # somebody came to the end of a smaller one, and the kernel believes that
@@ -59,6 +59,6 @@ def test_a_file_of_another_size_than_was_told_is_read_past_the_pages() -> None:
 def test_sizes_of_some_names_are_remembered() -> None:
     keeper = PageKeeper()
     for number in range((1 << 16) + 1):
-        keeper.told(str(number), 10)
+        keeper.record_lookup(str(number), 10)
     assert len(keeper._sizes) == 1 << 16
     assert keeper.opened(str(1 << 16), 1, 12) is Pages.BYPASS

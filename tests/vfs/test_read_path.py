@@ -44,7 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def files(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileSystem]:
     """An archive that is read by nothing but the test."""
-    monkeypatch.setattr("cryofs.vfs.indexer.Surveyor._run", lambda _: None)
+    monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda _: None)
     monkeypatch.setattr("cryofs.vfs.file_system.FileSystem._prepare", lambda _: None)
     made = FileSystem(place, Settings(jobs=2))
     made.start()

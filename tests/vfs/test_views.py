@@ -225,7 +225,7 @@ def test_a_gain_that_is_replaced_counts_for_what_is_opened_from_then_on(folder: 
 
 
 def test_a_gain_reference_that_is_not_there(folder: Path) -> None:
-    with pytest.raises(GainError, match=r"nowhere\.gain: there is no such gain reference; correct --eer-gain"):
+    with pytest.raises(GainError, match=r"nowhere\.gain: gain reference does not exist; correct --eer-gain"):
         FileSystem(folder, Settings(eer_gain="/nowhere.gain"))
 
 
@@ -363,8 +363,8 @@ def test_names_as_long_as_they_may_be(folder: Path) -> None:
 
 
 def test_what_cannot_be_opened_leaves_nothing_open(counted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # the surveyor opens files of its own
-    monkeypatch.setattr("cryofs.vfs.indexer.Surveyor._run", lambda _: None)
+    # the indexer opens files of its own
+    monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda _: None)
     path = counted / "Movies" / "0.mrc.tif"
     with path.open("r+b") as file:
         header = read_record(LocalFile(file.fileno(), "", is_owned=False)).header
@@ -374,7 +374,7 @@ def test_what_cannot_be_opened_leaves_nothing_open(counted: Path, monkeypatch: p
         for _ in range(5):
             with pytest.raises(DamagedError):
                 files.open("/@counts/Movies/0.mrc")
-        # the surveyor may be looking at it too, for a moment
+        # the indexer may be looking at it too, for a moment
         wait_for(lambda: not any(place.endswith("/Movies/0.mrc.tif") for place in open_places()))
 
 
