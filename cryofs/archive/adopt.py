@@ -58,7 +58,7 @@ class Adoption:
 
 
 def adopt(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_done: OnFrame) -> Adoption:
-    """Give TIFF movies a record, and all other files a checksum, unless they have one.
+    """Add records to TIFF movies, and checksums for all other files, unless they have one.
 
     Links are not followed. A checksum that is recorded is never replaced.
 
@@ -132,7 +132,7 @@ def _can_be_adopted(path: Path) -> bool:
 
 
 def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[int, int]:
-    """Give a movie its record; return its size before and after."""
+    """Add a record to a movie; return its size before and after."""
     with (
         path.open("rb") as file,
         ForeignMovie(path, source=LocalFile(file.fileno(), str(path), is_owned=False)) as movie,
@@ -171,7 +171,7 @@ def _check_in_place(path: Path, before: os.stat_result) -> None:
 
 
 def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> None:
-    """Give the copy owner, mode and extended attributes of the TIFF; ArchiveError if a copy cannot replace it."""
+    """Copy owner, mode and extended attributes of the TIFF; ArchiveError if the copy cannot replace it."""
     if before.st_nlink > 1:
         text = f"{made.target}: has {before.st_nlink} names (hard links), and would be separated from the others"
         raise ArchiveError(f"{text}; copy it first")
@@ -261,7 +261,7 @@ def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:
     source = LocalFile.open(made.path, str(made.target))
     with ArchivedMovie(made.path, GainLibrary(), pool, source) as copy:
         if copy.record != contents:
-            raise ArchiveError(f"{made.target}: the record came back changed from the disk; check the disk")
+            raise ArchiveError(f"{made.target}: the record read back differs from the one written; check the disk")
         check_adopted(copy)
         for _ in original_bytes(copy):
             pass

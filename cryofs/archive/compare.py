@@ -1,4 +1,4 @@
-"""A run of `cryofs compare`: compare every file of SOURCE with what a mount of the archive shows for it.
+"""A run of `cryofs compare`: compare every file of SOURCE with its counterpart in a mount of the archive.
 
 With `remove_source`, a file is removed directly after it was found equal. Before that, everything that is needed to
 restore the file is made durable and read from the disk, not from the page cache. A run may be killed at any moment:
@@ -95,7 +95,7 @@ class Listener(Protocol):
 
 
 def compare(source: Path, archive: Path, options: CompareOptions, listener: Listener) -> Comparison:
-    """Compare a folder with an archive of it; remove what is equal if the options require it.
+    """Compare a folder with an archive of it; remove equal files if the options require it.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def compare(source: Path, archive: Path, options: CompareOptions, listener: List
 
 
 class _Run:
-    """One run over what a scan found."""
+    """One run over the results of a scan."""
 
     def __init__(self, found: Scan, comparer: Comparer, remover: Remover | None, listener: Listener):
         self._found = found
@@ -176,7 +176,7 @@ class _Run:
         return attribute_differences(here, there.st_mode, mtime)
 
     def _compare_files(self, executor: Executor) -> None:
-        """Compare files; names of one inode in turn, because removing one of them changes the state of the others."""
+        """Compare files; names of one inode in sequence, because removing one changes the state of the others."""
         groups: dict[tuple[int, int], list[Pair]] = defaultdict(list)
         # a file behind a link may also be a file of SOURCE, so it is compared before that file is removed
         for pair in sorted(self._found.files, key=lambda pair: not pair.behind_link):

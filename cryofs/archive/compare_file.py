@@ -1,4 +1,4 @@
-"""Compare one source file or link with what a mount shows for it, and remove it if required."""
+"""Compare one source file or link with its counterpart in a mount, and remove it if required."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Find EER files of an archive that look damaged: cut short, or not EER at all.
+"""Find EER files of an archive that look damaged: truncated, or not EER at all.
 
 A mount shows no movie of fractions for such a file. A check reads the directories of all its frames, which takes
 milliseconds from memory and seconds from a busy disk, so checks have a time limit.

@@ -59,7 +59,7 @@ def extract(
 
     Gain references that cryofs estimated, or keeps for its own movies, are left out; those that came with TIFF movies
     of other programs are restored.
-    A file or link that exists already is left as it is if it is equal, and reported as failed if it is not. With
+    A file or link that exists already is kept if it is equal, and reported as failed if it differs. With
     `overwrite` it is replaced, once the restored file is complete and has the recorded SHA-256. An archived file is
     never replaced.
 

@@ -40,7 +40,7 @@ def holds_movie(target: Path) -> bool:
 
 
 def why_plain(path: Path) -> str | None:
-    """Return why an archive holds a plain file called like a movie; None if it is not called like a movie.
+    """Return why an archive holds a plain file named like a movie; None if it is not named like a movie.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""List what a verification checks: archived movies, and other files with their recorded checksums."""
+"""List the files that a verification checks: archived movies, and other files with their recorded checksums."""
 
 import os
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Pair each source file, link and folder with what a mount of the archive shows under its name."""
+"""Pair each source file, link and folder with its counterpart in a mount of the archive."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Pair:
-    """A source and what a mount shows under its name.
+    """A source, and the file that a mount shows under its name.
 
     Attributes
     ----------

@@ -103,7 +103,7 @@ class Remover:
         self._leases_hold = leases_hold
         self._lock = threading.Lock()
         self._by_device: dict[int, bool] = {}
-        # what links that stay lead to: files and folders by device and inode, folders by path
+        # targets of links that remain: files and folders by device and inode, folders by path
         self._held: dict[tuple[int, int], Path] = {}
         self._held_folders: dict[Path, Path] = {}
 
@@ -130,7 +130,7 @@ class Remover:
             The file is the stored file itself, a link that is kept leads to it, or another program has it open.
         """
         if is_one_inode(guard.before, guard.stored.found):
-            raise NotRemovedError(f"one file (inode) with {guard.stored.path}, so it was compared with itself")
+            raise NotRemovedError(f"same file (inode) as {guard.stored.path}, so it was compared with itself")
         self._check_links(guard.pair.source, guard.before)
         if self._has_leases(guard.pair.source.parent, guard.before.st_dev):
             guard.take_lease()

@@ -52,7 +52,7 @@ class Restorer:
                 raise _refused(target, f"it is not a link to {source.readlink()}")
             return False
         if target.is_dir() and not target.is_symlink():
-            raise ArchiveError(f"{target}: a folder is in the way of a link; move it, or name another folder with -o")
+            raise ArchiveError(f"{target}: expected a link, got a folder; move it, or name another folder with -o")
         with self._lists.replacing(target):
             file_links.make_link(target, source.readlink(), overwrite=True)
         return True

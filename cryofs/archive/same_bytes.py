@@ -1,4 +1,4 @@
-"""Compare an open source file with what a mount shows for it, byte for byte."""
+"""Compare an open source file with its counterpart in a mount, byte for byte."""
 
 from collections.abc import Callable
 

@@ -71,7 +71,7 @@ def collect(
 
 
 def _all_items(sources: Iterable[Path], archive: Path, links: LinkChoice) -> Iterator[Job | Problem]:
-    """Yield the jobs for all sources; links come last, when the places of all other files are known."""
+    """Yield the jobs for all sources; links come last, after the targets of all other files are known."""
     places = Places()
     found: list[Link] = []
     for item in chain.from_iterable(items_of(source, archive, places) for source in sources):

@@ -15,7 +15,7 @@ _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Settled:
-    """Makes durable what a run relies on: each folder, checksum list and gain reference once.
+    """Makes the data durable that a run relies on: each folder, checksum list and gain reference once.
 
     A folder is made durable after it was listed, so that the names that the run found are durable. Threads may share an
     instance.
@@ -42,7 +42,7 @@ class Settled:
                 self.path(folder.parent, os.O_DIRECTORY)
 
     def beside(self, folder: Path) -> None:
-        """Make durable what the files of a folder need: its checksum list, and gain references in it and above."""
+        """Make the checksum list of a folder durable, and the gain references in it and above."""
         with self._lock:
             if folder in self._done:
                 return

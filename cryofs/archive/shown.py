@@ -75,7 +75,7 @@ def kind_of(found: os.stat_result) -> ShownKind:
 
 
 def shown_in(folder: Path, root: Path) -> dict[str, Shown]:
-    """Return what a mount of `root` shows in one of its folders, by name; originals only, not derived names.
+    """Return the entries that a mount of `root` shows in one of its folders, by name; originals only.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def shown_in(folder: Path, root: Path) -> dict[str, Shown]:
 
 
 def states_in(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the names in a folder with their inodes; links are not followed, and names that vanish are left out.
+    """Yield the names in a folder with their inodes; links are not followed, and names that vanish are skipped.
 
     Raises
     ------

@@ -158,7 +158,7 @@ def _check_reference(movie: ArchivedMovie, root: Path | None, gains: dict[Path |
 
 
 def feed(movie: ArchivedMovie, take: Callable[[memoryview], object], on_frame: OnFrame) -> None:
-    """Pass the bytes of the original on, and check them against the SHA-256 of the whole file if it is known."""
+    """Yield the bytes of the original, and verify the SHA-256 of the whole file if it is recorded."""
     recorded = movie.record.original.sha256
     digest = hashlib.sha256()
     with ThreadPoolExecutor(1, "sums") as beside:

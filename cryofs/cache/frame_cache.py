@@ -3,7 +3,7 @@
 Frames that were served whole, from their first byte to the last, keep only a small part of the budget: the kernel has
 their bytes in its page cache. The memory of dropped frames is used for the next ones.
 
-Threads: any thread may call `get`. The first one that asks for a frame reads and decodes it (the pool of its movie
+Threads: any thread may call `get`. The first thread that requests a frame reads and decodes it (the pool of its movie
 decodes the strips); the others wait for that decode. A frame is read before its decode gets its turn, so storage that
 hangs delays no other frame. The lock guards the tables and is never held during a read or a decode. Room is reserved
 before a decode begins, so that cached frames and frames being decoded together stay within the budget; a frame larger
@@ -42,7 +42,7 @@ class Encoded(Protocol):
 
 
 class CachedMovie(Protocol):
-    """What the cache has to know of a movie."""
+    """The part of a movie that the cache uses."""
 
     @property
     def name(self) -> str:
@@ -102,7 +102,7 @@ class FrameCache:
     Parameters
     ----------
     background : Executor or None
-        Runs read-ahead; without it there is none.
+        Runs read-ahead; None disables read-ahead.
     run_io : callable
         Runs the reads, by default in the calling thread.
 
@@ -189,7 +189,7 @@ class FrameCache:
         return begun
 
     def served(self, movie: CachedMovie, index: int) -> None:
-        """Note that a frame was served whole: of these, only the last ones are kept when room is made for others."""
+        """Record that a frame was served whole: of these, only the last ones are kept when room is made for others."""
         key = movie.identity, index, None
         with self._lock:
             if (frame := self._cached.get(key)) is not None:

@@ -27,13 +27,13 @@ class Readers:
     def __init__(self, budget: int):
         self._budget = budget
         self._lock = threading.Lock()
-        # the one that read last is the last
+        # ordered by last read, the most recent reader last
         self._frame_bytes: OrderedDict[Hashable, int] = OrderedDict()
         self._last_read: dict[Hashable, float] = {}
         self._wanted = 0
 
     def go_on(self, reader: Hashable, frame_bytes: int) -> bool:
-        """Note that a reader goes on; return True if there are too many readers for the cache."""
+        """Record that a reader continues; return True if there are too many readers for the cache."""
         now = time.monotonic()
         with self._lock:
             self._forget(reader)

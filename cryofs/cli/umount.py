@@ -16,7 +16,7 @@ def command(
 ) -> None:
     """Unmount an archive.
 
-    Returns when the mount is gone and its process has ended, unless that process serves other mounts.
+    Returns after the mount is removed and its process has ended, unless that process serves other mounts.
 
     Example: cryofs umount /mnt/movies
     """

@@ -119,7 +119,7 @@ def check_adler32(data: bytes, flat: NDArray[np.uint8]) -> None:
 
 
 def inflate(data: bytes, flat: NDArray[np.uint8]) -> None:
-    """Decode a zlib stream into `flat`, whose size bounds what is written, whatever the stream claims.
+    """Decode a zlib stream into `flat`, and write no more than its size, even if the stream is damaged.
 
     Raises
     ------

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cryofs.codecs.huffman_encoder import END, LENGTH_ORDER, RUN, RUN_MIN, SYMBOLS, make_codes
 
-# Bits that are looked up at once: two tables then fit into the processor's nearest cache.
+# Bits per table lookup: two tables then fit into the processor's nearest cache.
 _BITS = 11
 _MASK = np.uint64((1 << _BITS) - 1)
 # An entry: the bits that its counts take in its lowest byte, then up to six counts, in its highest byte how many.
@@ -76,7 +76,7 @@ def _decode_two(stream, strip, other_stream, other_strip):  # type: ignore[no-un
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _decode_rest(stream, bit, code, table, strip, end):  # type: ignore[no-untyped-def]
-    """Decode what there is from a bit of the stream on; return where that ends in the strip."""
+    """Decode the stream from a bit offset to its end; return the end of the decoded bytes in the strip."""
     while bit:
         bit, end = _look_up(stream, bit, table, strip, end)
         bit, end = _decode_one(stream, bit, code, strip, end)
@@ -85,7 +85,7 @@ def _decode_rest(stream, bit, code, table, strip, end):  # type: ignore[no-untyp
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _look_up(stream, bit, table, strip, end):  # type: ignore[no-untyped-def]
-    """Decode what the table holds, from a bit of the stream on; return where that ends in stream and strip."""
+    """Decode symbols of the table from a bit offset of the stream; return the ends in stream and strip."""
     place, queue, held = _begin(stream, bit)
     found = True
     while found and place + _WORD <= len(stream) and end + _REACH <= len(strip):
@@ -134,7 +134,7 @@ def _few(stream, place, queue, held, table, strip, end):  # type: ignore[no-unty
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _decode_one(stream, bit, code, strip, end):  # type: ignore[no-untyped-def]
-    """Decode one symbol; at the end of the block, and where there is none, nothing more is to be read."""
+    """Decode one symbol; stop at the end of the block, or if no symbol matches."""
     lengths, codes = code
     ahead = _bits_at(stream, bit, 15)
     for symbol in range(SYMBOLS):
@@ -213,7 +213,7 @@ def _bits_at(stream, bit, count):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _fill_table(lengths, codes, table):  # type: ignore[no-untyped-def]
-    """Enter what each _BITS bits hold."""
+    """Fill the table entry of each combination of _BITS bits."""
     symbols = np.zeros(1 << _BITS, np.int64)
     for symbol in range(END):
         if 0 < lengths[symbol] <= _BITS:
@@ -232,7 +232,7 @@ def _fill_table(lengths, codes, table):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def _load(context, data, place):  # type: ignore[no-untyped-def]
-    """Eight bytes of an array as a number, unaligned, the first one lowest."""
+    """Load eight bytes of an array at any alignment as a little-endian number."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])

@@ -24,7 +24,7 @@ _ROOM = 40
 
 
 def encode(data: NDArray[np.uint8]) -> bytes:
-    """One final deflate block, without the zlib header and sum.
+    """One final deflate block, without the zlib header and checksum.
 
     Parameters
     ----------

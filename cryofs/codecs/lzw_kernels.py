@@ -30,9 +30,9 @@ _ROOM = 8
 # Bytes that the decoder copies at a time.
 _PIECE = 16
 _DAMAGED = -1
-# Places of a chain: what a line of the processor's cache holds.
+# Places of a chain: as many as fit into a cache line of the processor.
 _CHAIN = 32
-# Values that the encoder looks at together for those that are not 0.
+# Values that the encoder tests together for nonzero ones.
 _BLOCK = 64
 
 
@@ -68,7 +68,7 @@ def _first_chains():  # type: ignore[no-untyped-def]
     codes, lengths = np.empty((_CODES, _CHAIN), np.uint16), np.ones(_CODES, np.uint8)
     for value in range(256):
         codes[value, 0] = value
-    # the chain that follows a code by a count, or by a zero too many for its row; 0 where there is none
+    # the chain that follows a code by a count, or by a zero too many for its row; 0 if the table has no such chain
     return codes, lengths, np.zeros(_CODES, np.uint16), np.zeros((_CODES, SMALL), np.uint16)
 
 
@@ -144,7 +144,7 @@ def _forget(lengths, ones, others):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _counts_in(data, start):  # type: ignore[no-untyped-def]
-    """Which of 64 values from a place on are not 0, the first one's bit lowest; there are none behind the end."""
+    """Bit mask of the nonzero values among 64 from a position on, lowest bit first; values past the end are 0."""
     if start + _BLOCK <= len(data):
         return _counts_in_block(data, start)  # type: ignore[call-arg]
     mask = np.uint64(0)
@@ -205,7 +205,7 @@ def _decode(stream, data):  # type: ignore[no-untyped-def]
         if code == _END:
             return end
         if code == _CLEAR:
-            # the first code after it makes no entry; one is written all the same, where none is looked up
+            # the first code after it adds no entry; the one written here is never looked up
             free, width = np.int64(_END), np.int64(9)
             continue
         # the string before, and the first value of this one, are the entry that may be used already

@@ -40,5 +40,5 @@ def encode(strip: NDArray[Any]) -> bytes:
 def copy_bytes(data: bytes, flat: NDArray[np.uint8]) -> None:
     """Copy a stored strip into `flat`; raise DamagedError if the sizes differ."""
     if len(data) != len(flat):
-        raise DamagedError(f"a strip has {len(data)} bytes (expected {len(flat)})")
+        raise DamagedError(f"wrong size of a strip (expected {len(flat)} bytes, got {len(data)})")
     flat[:] = np.frombuffer(data, np.uint8)

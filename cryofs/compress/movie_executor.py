@@ -53,7 +53,7 @@ class MovieExecutor:
     def store_all(
         self, jobs: Sequence[Job], on_progress: OnProgress
     ) -> Generator[tuple[Job, Done[Stored] | Failed], None, None]:
-        """Store movies, and yield what became of each; progress is in frames."""
+        """Store movies, and yield the outcome of each; progress is in frames."""
         if self._has_processes:
             yield from self._store_in_processes(jobs, on_progress)
         else:

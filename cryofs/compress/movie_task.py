@@ -170,7 +170,7 @@ class Archiver:
 
 @dataclass
 class StoreMovies:
-    """Stores movies in another process; it is pickled, and opens what it needs only there.
+    """Stores movies in another process; it is pickled, and opens its files only there.
 
     Attributes
     ----------

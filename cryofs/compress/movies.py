@@ -112,7 +112,7 @@ class Movies:
         return False
 
     def _finish(self, job: Job, outcome: Done[Stored] | Failed) -> None:
-        """Take note of what became of a movie."""
+        """Record the outcome of a movie."""
         match outcome:
             case Done(stored):
                 self._ledger.done(job)

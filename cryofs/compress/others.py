@@ -135,7 +135,7 @@ class Others:
         file_links.make_link(target, job.link or job.source.readlink())
 
     def _is_archived(self, job: Job, target: Path) -> bool:
-        """Return True if an earlier run archived what a link leads to under the name of the link."""
+        """Return True if an earlier run archived the target of a link under the name of the link."""
         if target.is_symlink() or (job.outside is not None and self._options.links == "keep"):
             return False
         movie = target.with_name(archived_name(target.name))

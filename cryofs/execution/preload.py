@@ -1,4 +1,4 @@
-"""The process that workers are forked from: it imports what they need once, and has no threads.
+"""The process that workers are forked from: it imports their modules once, and has no threads.
 
 A copy of a process with threads may inherit a lock that no thread will ever release.
 """

@@ -251,7 +251,7 @@ def read_blob(source: ByteSource, blob: Blob) -> bytes:
         stored = source.read(blob.stored, blob.offset)
         if len(stored) < blob.stored:
             raise missing_bytes(f"{name}, a part of its record", blob.stored, blob.offset, len(stored))
-        # max_length bounds what a damaged stream may allocate
+        # max_length limits the memory that a damaged stream can allocate
         data = zlib.decompressobj().decompress(stored, blob.size + 1)
     except zlib.error as error:
         raise DamagedError(f"{name}: a part of its record is damaged ({error}); restore it from a backup") from error

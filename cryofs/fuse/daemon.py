@@ -81,16 +81,16 @@ def _check_folder(archive: Path, mountpoint: Path, nonempty: bool) -> None:
             f"cryofs mount {mountpoint} {archive}"
         )
     raise MountError(
-        f"{mountpoint}: not empty, the mount would hide its files; use an empty folder, or add -o nonempty"
+        f"{mountpoint}: not empty, so the mount would hide its files; use an empty folder, or add -o nonempty"
     )
 
 
 def _check_places(archive: Path, mountpoint: Path) -> None:
     """Raise MountError for a mountpoint inside the archive or above it; the archive itself is allowed."""
     if archive in mountpoint.parents:
-        raise MountError(f"{mountpoint}: inside the archive {archive}, the mount would show itself; mount elsewhere")
+        raise MountError(f"{mountpoint}: inside the archive {archive}, so the mount would show itself; mount elsewhere")
     if mountpoint in archive.parents:
-        raise MountError(f"{mountpoint}: contains the archive {archive}, the mount would hide it; mount elsewhere")
+        raise MountError(f"{mountpoint}: contains the archive {archive}, so the mount would hide it; mount elsewhere")
 
 
 def _has_entries(folder: Path) -> bool:

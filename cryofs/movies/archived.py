@@ -268,7 +268,7 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
         return metadata.gain
 
     def describe(self, movie: ArchivedMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
-        """Return what `cryofs info` prints: the original, and how it is stored."""
+        """Return the output of `cryofs info`: the original, and how it is stored."""
         record = movie.record
         original = record.original
         exceptions = [frame.exceptions for frame in record.frames if frame.exceptions]
@@ -295,20 +295,20 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
             return self.identify_open(source)
 
     def identify_open(self, source: LocalFile) -> Stored | None:
-        """Return what an open file is, or None if it has no record."""
+        """Identify an open file; None if it has no record."""
         try:
             return Stored(self, source.size, read_record(source)) if is_archived(source) else None
         except DamagedError as error:
             return Stored(self, source.size, error=error)
 
     def summarize(self, path: Path) -> Summary | None:
-        """Return what the record states."""
+        """Return the facts of the record."""
         found = self.identify(path)
         return summary_of(found) if found else None
 
 
 def summary_of(found: Stored) -> Summary | None:
-    """Return what the report of an archive states of a file with a record, None without one; raise its damage."""
+    """Return the facts of a file for the report of an archive, or None without a record; raise its damage."""
     if found.error is not None:
         raise found.error
     if (record := found.record) is None:

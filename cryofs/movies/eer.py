@@ -301,7 +301,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         }
 
     def describe(self, movie: EerMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
-        """Return what `cryofs info` prints: the frames of the camera, all of whose events are counted."""
+        """Return the output of `cryofs info`: the frames of the camera, all of whose events are counted."""
         # compiled code, which only this needs
         from cryofs.movies.eer_info import describe_eer
 
@@ -325,7 +325,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         eer_events.load()
 
     def summarize(self, path: Path) -> Summary | None:
-        """Return what the directories of the file state."""
+        """Return the facts of the directories of the file."""
         with LocalFile.open(path) as source:
             index, found = self.read_index(source), source.stat
         shape = index.frames, index.ny, index.nx

@@ -46,7 +46,7 @@ class Findings:
             log.warning("%s, frame %s: damaged, skipped in the fraction; copy the file again", self._name, numbers)
 
     def add_saturated(self, fraction: tuple[object, ...], dtype: str, count: int) -> None:
-        """Note values of a fraction that exceeded the type."""
+        """Record values of a fraction that exceeded the type."""
         with self._lock:
             new = fraction not in self._saturated
             self._saturated[fraction] = count

@@ -105,7 +105,7 @@ def _state(path: Path) -> FileState:
 
 
 def _load(path: Path) -> NDArray[np.float32]:
-    """Return a reference as it is stored, with NaN for each value that marks a defect."""
+    """Return a reference in its stored form, with NaN for each value that marks a defect."""
     try:
         stored = load_reference(path).gain if _is_divided(path) else tiff_pages.read_image(path)
     except GainError:

@@ -75,7 +75,7 @@ class Movie(ABC):
 
     @abstractmethod
     def read_frame(self, index: int, rows: range | None = None) -> EncodedFrame:
-        """Read what storage holds of a frame, and verify its checksums.
+        """Read the stored bytes of a frame, and verify their checksums.
 
         Parameters
         ----------

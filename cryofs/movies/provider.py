@@ -44,7 +44,7 @@ class ShowOptions:
 
 @dataclass(frozen=True)
 class Appearance:
-    """Attributes of a movie as it is shown; None for those equal to the attributes of the stored file.
+    """Attributes of a shown movie; None for those equal to the attributes of the stored file.
 
     Attributes
     ----------
@@ -216,7 +216,7 @@ class Provider(ABC, Generic[M, I]):
         Parameters
         ----------
         read_index : callable
-            Returns what `read_index` of the provider does, from memory if it is there.
+            Returns the index of `read_index`, from memory if it is cached.
 
         Returns
         -------
@@ -242,7 +242,7 @@ class Provider(ABC, Generic[M, I]):
         """Open the movie. It closes `source`; if this raises an error, the caller does."""
 
     def bytes_key(self, options: ShowOptions) -> str:
-        """Return what distinguishes the bytes of the movie from those with other options of the same view."""
+        """Return a key that distinguishes the bytes of the movie from those with other options of the same view."""
         return ""
 
     def gain(self, metadata: M) -> str | None:
@@ -258,7 +258,7 @@ class Provider(ABC, Generic[M, I]):
         return {}
 
     def describe(self, movie: Any, path: Path, options: InfoOptions) -> dict[str, Any]:
-        """Return what `cryofs info` prints of a movie that `open` returned."""
+        """Return the output of `cryofs info` for a movie that `open` returned."""
         return mrc_description(movie, path.name)
 
     def identify(self, path: Path) -> Stored | None:
@@ -293,7 +293,7 @@ class Provider(ABC, Generic[M, I]):
 
     @abstractmethod
     def summarize(self, path: Path) -> Summary | None:
-        """Return what the report of an archive states, without decoding a frame; None if it leaves the file out."""
+        """Return the facts for the report of an archive, without decoding a frame; None to skip the file."""
 
 
 class FolderProvider(ABC):
@@ -331,7 +331,7 @@ class FolderProvider(ABC):
 
 
 def mrc_description(movie: Movie, name: str) -> dict[str, Any]:
-    """Return what `cryofs info` prints of any movie: its MRC header, nothing compressed."""
+    """Return the output of `cryofs info` for any movie: its MRC header, nothing compressed."""
     header = movie.mrc_header
     return {
         "format": "mrc",

@@ -106,7 +106,7 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
 
 
 def describe(path: Path, options: InfoOptions) -> dict[str, Any]:
-    """Return what `cryofs info` prints of a movie; errors as those of `open_movie`."""
+    """Return the output of `cryofs info` for a movie; raise the errors of `open_movie`."""
     provider, movie = _open(path)
     with movie:
         return provider.describe(movie, path, options)
@@ -143,7 +143,7 @@ def damage(path: Path, *, every_frame: bool = False) -> CryofsError | None:
 
 
 def summarize(path: Path) -> Summary | None:
-    """Return what the report of an archive states of a file, or None if it is not a movie that reports list.
+    """Return the facts of a file for the report of an archive, or None if reports do not list it.
 
     Raises
     ------

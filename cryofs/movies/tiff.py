@@ -224,7 +224,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
         return metadata.facts is not None
 
     def describe(self, movie: ForeignMovie | ArchivedMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
-        """Return what `cryofs info` prints: the MRC movie, and how it is stored."""
+        """Return the output of `cryofs info`: the MRC movie, and how it is stored."""
         if isinstance(movie, ArchivedMovie):
             return ARCHIVED.describe(movie, path, options)
         layout = movie.index.layout
@@ -242,7 +242,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
         return self._identify(path)[0]
 
     def summarize(self, path: Path) -> Summary | None:
-        """Return what the directories of the file state, or its record."""
+        """Return the facts of the directories of the file, or of its record."""
         found, facts = self._identify(path)
         if found is None or facts is None:
             return summary_of(found) if found else None

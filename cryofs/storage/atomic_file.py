@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all.
+"""Atomic file creation: a file appears complete, or does not appear.
 
 A draft is written under a hidden name in the folder of its target, fsynced, checked by its writer and renamed onto the
 target; then the folder is fsynced. A kill at any moment leaves the old file or the new one, and perhaps a draft that
@@ -51,17 +51,17 @@ class Draft:
             changes.disk.sync(self.file.fileno())
 
     def publish(self) -> None:
-        """Give the file its final name, replacing the file that has it; durable on return."""
+        """Rename the file to its final name, replacing any existing file; durable on return."""
         with naming(self.target):
             changes.disk.move(self.path, self.target)
             sync_folder(self.target.parent)
 
     def publish_new(self) -> None:
-        """Give the file its final name without replacing anything; FileExistsError if the name is taken."""
+        """Rename the file to its final name; FileExistsError if the name exists already."""
         try:
             changes.disk.link(self.path, self.target)
         except OSError:
-            # on a file system without hard links, two runs at the same moment cannot be told apart
+            # on a file system without hard links, two simultaneous runs cannot be distinguished
             if self.target.exists():
                 raise FileExistsError(str(self.target)) from None
             changes.disk.move(self.path, self.target)

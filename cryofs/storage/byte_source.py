@@ -30,7 +30,7 @@ class ByteSource(ABC):
     size : int
         Bytes that there were when the source was opened.
     identity : tuple
-        Differs between any two contents, as far as storage can tell.
+        Differs between any two contents that storage can distinguish.
     """
 
     name: str
@@ -148,7 +148,7 @@ class LocalFile(ByteSource):
         except BlockingIOError:
             return None
         except OSError:
-            # not every file system can; what else went wrong, `read` reports
+            # some file systems do not support this; `read` reports all other errors
             self._can_read_cached = False
             return None
         if count < size and offset + count < os.fstat(self.descriptor).st_size:

@@ -26,11 +26,11 @@ class Disk:
         os.fsync(descriptor)
 
     def move(self, path: Path, target: Path) -> None:
-        """Give a file another name, in place of the file that has it."""
+        """Rename a file, replacing the file that has the new name."""
         path.replace(target)
 
     def link(self, path: Path, target: Path) -> None:
-        """Give a file a second name; FileExistsError if the name is taken."""
+        """Create a hard link to a file; FileExistsError if the name exists already."""
         target.hardlink_to(path)
 
     def link_to(self, text: Path, target: Path) -> None:
@@ -74,7 +74,7 @@ class Disk:
         os.setxattr(descriptor, name, value)
 
     def copy_attributes(self, source: Path, target: Path) -> None:
-        """Give a folder the mode, times and extended attributes of another."""
+        """Copy the mode, times and extended attributes of a folder to another."""
         shutil.copystat(source, target)
 
 

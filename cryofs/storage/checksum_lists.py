@@ -273,7 +273,7 @@ def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -
 
 @contextlib.contextmanager
 def _locked(path: Path, *, create: bool) -> Iterator[io.BufferedIOBase | None]:
-    """Lock the list that has the name; None if no list exists and none is made."""
+    """Lock the list of that name; None if it does not exist and is not created."""
     while True:
         with contextlib.ExitStack() as stack:
             try:

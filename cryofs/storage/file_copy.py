@@ -39,7 +39,7 @@ def copy_file(source: Path, target: Path, replacing: Replacing = _unsurrounded) 
     Raises
     ------
     ArchiveError
-        The copy differs: the source changed meanwhile, or the disk fails.
+        The copy differs: the source changed during the copy, or the disk fails.
     """
     with draft(target) as made, source.open("rb") as original:
         before = os.fstat(original.fileno())
@@ -69,7 +69,7 @@ def compare_copy(source: Path, target: Path) -> Copied | None:
 
 
 def _copy_bytes(source: io.BufferedReader, made: Draft) -> str:
-    """Copy a file into a draft, and return the SHA-256 of what was read; large files are hashed in a second thread."""
+    """Copy a file into a draft, and return the SHA-256 of its bytes; large files are hashed in a second thread."""
     digest = hashlib.sha256()
     piece = source.read(_CHUNK)
     if len(piece) < _CHUNK:

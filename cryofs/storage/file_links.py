@@ -27,7 +27,7 @@ def make_link(target: Path, text: Path, *, overwrite: bool = False) -> bool:
 
 
 def link_file(first: Path, target: Path) -> None:
-    """Give a file a second name, replacing what has that name.
+    """Create a hard link to a file, replacing any file of that name.
 
     Raises
     ------

@@ -43,12 +43,12 @@ def _make_folder(folder: Path, on_made: Callable[[Path], object]) -> None:
         if folder.is_dir() and not folder.is_symlink():
             return  # another run has just made it
         what = "a symbolic link" if folder.is_symlink() else "a file"
-        raise ArchiveError(f"{folder}: {what} is where a folder is needed; rename or remove it") from error
+        raise ArchiveError(f"{folder}: expected a folder, got {what}; rename or remove it") from error
     on_made(folder)
     sync_folder(folder.parent)
 
 
 def copy_times(source: Path, target: Path) -> None:
-    """Give a folder the mode and times of another."""
+    """Copy the mode and times of a folder to another."""
     changes.disk.copy_attributes(source, target)
     sync_folder(target)

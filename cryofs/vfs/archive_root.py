@@ -1,4 +1,4 @@
-"""The folder of the archive, and what lies below it.
+"""The folder of the archive, and the files below it.
 
 Every path is resolved from the descriptor that was opened at mounting, one folder after the other, and no link is
 followed on the way. So no path leads out of the archive, not even if a folder is replaced by a link between two

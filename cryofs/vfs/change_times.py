@@ -36,7 +36,7 @@ class ChangeTimes:
         self._by_handle: dict[int, _AtOpen] = {}
 
     def opened(self, handle: int, name: str, node: Node, found: Attributes) -> None:
-        """Note that a reader opened the file behind a node, which was found with these attributes."""
+        """Record that a reader opened the file behind a node, which was found with these attributes."""
         content = _content(node, found)
         at_open = _AtOpen(name, content, found, is_made=not node.is_plain)
         at_open = self._by_name.setdefault(name, {}).setdefault(content, at_open)
@@ -44,7 +44,7 @@ class ChangeTimes:
         self._by_handle[handle] = at_open
 
     def closed(self, handle: int) -> None:
-        """Note that a reader closed a file."""
+        """Record that a reader closed a file."""
         at_open = self._by_handle.pop(handle)
         at_open.readers -= 1
         if not at_open.readers:

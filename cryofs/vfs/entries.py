@@ -2,7 +2,7 @@
 
 Symbolic links are resolved beneath the archive for the movies that appear beside links to stored files.
 
-Threads: any thread may call anything; what is known of files (`cryofs.vfs.facts`) has locks of its own.
+Threads: any thread may call anything; cached facts (`cryofs.vfs.facts`) have their own locks.
 """
 
 import errno

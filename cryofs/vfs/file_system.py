@@ -192,7 +192,7 @@ class FileSystem:
         return handle
 
     def pages(self, handle: int) -> Pages:
-        """Return what the kernel is to do with its cached pages of a file that was just opened."""
+        """Return how the kernel must treat its cached pages of a file that was just opened."""
         with self._lock:
             return self._open[handle][2]
 
@@ -269,7 +269,7 @@ class FileSystem:
             findings = self._findings.of(state_of(self._root.lstat(node.path)), name)
             return {"source": node.path.name, **kind.details(metadata, node.view.options, name, findings)}
         except (CryofsError, OSError) as error:
-            # programs that copy extended attributes must not fail on what only reading the file has to report
+            # programs that copy extended attributes must not fail on errors that reading the file reports
             return {"source": node.path.name, "error": printable(str(error))}
 
     def _lookup(self, path: str) -> Node:
@@ -312,7 +312,7 @@ class FileSystem:
     def _prepare(self) -> None:
         """Load compiled code, which takes half a second and 100 MB, and the gain reference of most movies.
 
-        Requests wait for the interpreter meanwhile, so this begins when none are coming in.
+        Loading blocks requests, because it holds the interpreter lock, so it begins when no requests are coming in.
         """
         until = time.monotonic() + _LONGEST_DELAY
         while self._is_busy() and time.monotonic() < until and not self._stopping.is_set():

@@ -1,7 +1,7 @@
 """The index: metadata of the files of an archive, kept between mounts in a SQLite file in the user's cache folder.
 
 The index only saves reads. An entry is valid for one state of a file, and has a checksum, because a wrong size would
-truncate what readers get. A damaged index is created anew. One that cannot be used, for example while another mount
+truncate what readers get. A damaged index is recreated. An index that cannot be used, for example while another mount
 locks it, is left alone, and the mount works without an index.
 
 Threads: an index belongs to one thread.

@@ -1,8 +1,8 @@
 """Inode numbers of the mount: names that show different bytes never share one.
 
-A file on the archive's own file system that is shown as it is keeps its inode number, so hard links stay hard links.
-Every other number is a hash of what it depends on: the stored inode, where its file system begins beneath the archive,
-and what is made of the file. Device numbers do not count, because remote file systems get a new one with every mount.
+A file on the archive's own file system that is shown unchanged keeps its inode number, so hard links stay hard links.
+Every other number is a hash of its inputs: the stored inode, where its file system begins beneath the archive,
+and the derived form of the file. Device numbers do not count, because remote file systems get a new one per mount.
 
 A hash has 62 random bits, and bit 62 set, which local file systems leave clear. Among a million such files two share a
 number with a probability of 1e-7 (n^2 / 2^63). All numbers fit into signed integers of 64 bits, and none is 0.

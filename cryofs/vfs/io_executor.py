@@ -35,7 +35,7 @@ log = logging.getLogger("cryofs")
 
 @dataclass(eq=False)
 class _Task:
-    """A call that a thread waits for; the lock guards what changes."""
+    """A call that a thread waits for; the lock guards its mutable state."""
 
     name: str
     call: Callable[[], Any]

@@ -78,7 +78,7 @@ class Known(Generic[T]):
             return state in self._table
 
     def note(self, value: T | Damage, found: os.stat_result, name: str) -> None:
-        """Note the metadata of a file: damage is logged, once for each state of the file."""
+        """Store the metadata of a file: damage is logged, once for each state of the file."""
         with self._lock:
             before = self._damaged.pop(name, None)
             if not isinstance(value, Damage):

@@ -1,9 +1,9 @@
 """Names and attributes: which file of the archive stands behind which name of the mount.
 
 Movies appear as their kinds decide (`cryofs.vfs.entries`); the archive's own gain references and drafts do not appear;
-everything else appears as it is, symbolic links as links. Views change some of this (`cryofs.vfs.views`).
+everything else appears unchanged, symbolic links as links. Views change some of this (`cryofs.vfs.views`).
 
-Threads: any thread may call anything; what is known of files (`cryofs.vfs.facts`) has locks of its own.
+Threads: any thread may call anything; cached facts (`cryofs.vfs.facts`) have their own locks.
 """
 
 import errno

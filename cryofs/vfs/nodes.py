@@ -1,4 +1,4 @@
-"""Nodes: the names of the mount, what each is made of, and the attributes that follow."""
+"""Nodes: the names of the mount, their sources, and the resulting attributes."""
 
 import os
 from dataclasses import dataclass
@@ -64,22 +64,22 @@ def plain_node(root: Root, path: Path, found: os.stat_result, view: View) -> Nod
 def made_at(
     root: Root, place: Path, stored: Attributes, view: View, key: str, bytes_key: str = "", *, by_place: bool = False
 ) -> Attributes:
-    """Return the attributes of what a stored file is shown as at a place, with the size of the stored file.
+    """Return the attributes of the shown form of a stored file at a place, with the size of the stored file.
 
-    What is found through a symbolic link (`by_place`) is a file of its own at each place. Otherwise the place does not
+    A file found through a symbolic link (`by_place`) is a separate file at each place. Otherwise the place does not
     count, so that a file keeps its inode when it is renamed; movies whose stored files are hard links of each other
     share an inode and show the same bytes.
 
     Parameters
     ----------
     key, bytes_key : str
-        Key of the kind, and what else the bytes depend on besides the view.
+        Key of the kind, and all other inputs of the bytes besides the view.
     """
     where = str(place.relative_to(root.path)) if by_place else ""
     return made_of(stored, key, view.name, bytes_key, where)
 
 
 def made_of_source(root: Root, place: Path, source: Source, view: View, kind: AnyProvider) -> Attributes:
-    """Return the attributes of what a source is shown as at a place, with the size of the source."""
+    """Return the attributes of the shown form of a source at a place, with the size of the source."""
     stored = FolderInodes(root, source.path.parent).attributes(source.path.name, source.found)
     return made_at(root, place, stored, view, kind.key, kind.bytes_key(view.options), by_place=source.linked)

@@ -63,7 +63,7 @@ class PlainFile:
 
     def read(self, size: int, offset: int) -> Bytes:
         """Return bytes of the file."""
-        # what the kernel has in memory needs no other thread
+        # data in the page cache is read without another thread
         if (found := self._source.read_cached(size, offset)) is not None:
             return found
         return self._io.run(self._source.name, functools.partial(self._source.read, size, offset))
@@ -124,7 +124,7 @@ class MovieFile:
         self._movie.close()
 
     def frame_at(self, offset: int) -> int | None:
-        """Return the frame that holds the byte at an offset, None for the header and what follows the frames."""
+        """Return the frame that holds the byte at an offset, None for the header and the trailing bytes."""
         layout = self._layout
         if not layout.header_bytes <= offset < layout.data_end:
             return None
@@ -168,7 +168,7 @@ class MovieFile:
         return block
 
     def _from_outside(self, offset: int, end: int) -> bytes:
-        """Return bytes from `offset` on of the header or of what follows the frames, not beyond `end`."""
+        """Return bytes from `offset` on of the header or of the trailing bytes, not beyond `end`."""
         movie, layout = self._movie, self._layout
         if offset >= layout.data_end:
             read_trailing = functools.partial(movie.read_trailing, end - offset, offset - layout.data_end)

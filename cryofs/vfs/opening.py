@@ -23,7 +23,7 @@ from cryofs.vfs.open_files import MovieFile, OpenFile, PlainFile
 
 
 class Opener:
-    """Opens files and movies of an archive; what open movies share belongs to it.
+    """Opens files and movies of an archive; owns the state that open movies share.
 
     Parameters
     ----------

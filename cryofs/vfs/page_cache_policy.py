@@ -39,7 +39,7 @@ class PageKeeper:
         self._sizes: OrderedDict[str, int | None] = OrderedDict()
 
     def record_lookup(self, name: str, size: int | None) -> None:
-        """Note the size that was reported for `name`, None for a placeholder."""
+        """Record the size that was reported for `name`, None for a placeholder."""
         self._sizes[name] = size
         self._sizes.move_to_end(name)
         if len(self._sizes) > _KNOWN_NAMES:
@@ -56,7 +56,7 @@ class PageKeeper:
             self._sizes[name] = end
 
     def opened(self, name: str, state: Hashable, size: int) -> Pages:
-        """Note that a state of the file `name` was opened, and return what to do with its pages."""
+        """Record that a state of the file `name` was opened, and return what to do with its pages."""
         states = self._open.setdefault(name, Counter())
         states[state] += 1
         if len(states) > 1 or self._sizes.get(name, size) != size:
@@ -68,12 +68,12 @@ class PageKeeper:
         return Pages.KEEP if same else Pages.DROP
 
     def record_read(self, name: str, state: Hashable) -> None:
-        """Note a request for a file that was opened with `DROP`."""
+        """Record a request for a file that was opened with `DROP`."""
         if self._kept.get(name) == (state, False):
             self._kept[name] = state, True
 
     def closed(self, name: str, state: Hashable) -> None:
-        """Note that a state of the file `name` was closed."""
+        """Record that a state of the file `name` was closed."""
         states = self._open[name]
         states[state] -= 1
         if not states[state]:

@@ -1,6 +1,6 @@
 """How an open file is read: from start to end, or in places.
 
-Threads: not locked. Several threads may read one open file; what is recorded here only guides the cache and read-ahead.
+Threads: not locked. Several threads may read one open file; the recorded pattern only guides the cache and read-ahead.
 """
 
 # Bytes that a reader must have read in order before whole frames are decoded for it. Until then it gets row blocks, as
@@ -29,7 +29,7 @@ class ReadPattern:
         self.steps = 0
 
     def follow(self, offset: int, end: int) -> bool:
-        """Note a request; return False if the reader jumped."""
+        """Record a request; return False if the reader jumped."""
         if goes_on := abs(offset - self._end) <= _OVERTAKING:
             self._in_order += end - offset
             self._end = max(self._end, end)
@@ -43,7 +43,7 @@ class ReadPattern:
         return self._in_order > SEQUENTIAL_BYTES
 
     def enter(self, index: int) -> bool:
-        """Note the frame of a request; return True if it differs from the last one."""
+        """Record the frame of a request; return True if it differs from the last one."""
         if index == self._last_frame:
             return False
         self.steps = self.steps + 1 if index == self._last_frame + 1 else 0
@@ -51,7 +51,7 @@ class ReadPattern:
         return True
 
     def serve(self, index: int, count: int) -> bool:
-        """Note how many bytes of a frame were served; return True when all of them have been."""
+        """Record how many bytes of a frame were served; return True when all of them have been."""
         served = self._served.pop(index, 0) + count
         if served < self._frame_bytes:
             self._served[index] = served

@@ -85,7 +85,7 @@ def test_what_is_in_the_way_of_a_folder(made: Path, tmp_path: Path, way: str) ->
         (out / "g1").symlink_to(elsewhere)
     done, errors = extracted(made, to=out)
     assert done.movies == 1
-    assert all(f"{out / 'g1'}: {way} is where a folder is needed" in error for error in errors)
+    assert all(f"{out / 'g1'}: expected a folder, got {way}" in error for error in errors)
     assert names(elsewhere) == []
     assert (out / "g2" / "m.mrc").is_file()
     assert way != "a file" or (out / "g1").stat().st_mode & 0o777 == 0o600
@@ -246,7 +246,7 @@ def test_a_folder_in_the_way_of_a_link_is_not_overwritten(mixed: Path, restored:
     (restored / "link").unlink()
     (restored / "link").mkdir()
     (error,) = extracted(mixed, to=restored, overwrite=True)[1]
-    assert error.startswith(f"{restored / 'link'}: a folder is in the way")
+    assert error.startswith(f"{restored / 'link'}: expected a link, got a folder")
 
 
 @pytest.mark.parametrize("estimated", [True, False])

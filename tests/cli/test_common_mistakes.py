@@ -137,7 +137,7 @@ DAMAGE = ("0.mrc.tif, frame ", "checksum mismatch in strip 0", "restore the file
 MISTAKES = {
     "a missing source": Mistake("compress nowhere -o new", ("nowhere: no such file", "check the path")),
     "an archive that is a file": Mistake(
-        "compress session -o notes.txt", ("notes.txt: a file is where a folder is needed", "rename or remove it")
+        "compress session -o notes.txt", ("notes.txt: expected a folder, got a file", "rename or remove it")
     ),
     "an archive onto itself": Mistake("compress session -o session", ("session: source and archive", "with -o")),
     "an archived movie archived again": Mistake(
@@ -437,7 +437,7 @@ def test_machine_without_space_or_fuse(here: Path, script: str, message: tuple[s
 def test_background_mount_reports_its_error(here: Path) -> None:
     for options, message in (
         ({"FUSE_LIBRARY_PATH": "/nowhere.so"}, ("missing libfuse 3", "apt-get install fuse3")),
-        ({}, ("no.gain: there is no such gain reference", "correct --eer-gain")),
+        ({}, ("no.gain: gain reference does not exist", "correct --eer-gain")),
     ):
         line = error_line(run([*PYTHON, "mount", "archive", "mnt", "--eer-gain", "no.gain"], **options))
         assert line.startswith(f"cryofs: {here}/mnt: not mounted: ")

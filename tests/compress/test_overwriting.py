@@ -112,7 +112,7 @@ def test_a_source_in_the_archive_is_refused(tmp_path: Path) -> None:
     _, heard = archive(tmp_path / "session", tmp_path)
     assert "lies in the archive" in str(heard.errors[tmp_path / "session"])
     assert outer.read_text() == "outer"
-    with Folders(tmp_path, [tmp_path / "session"]) as folders, pytest.raises(ArchiveError, match="is a source"):
+    with Folders(tmp_path, [tmp_path / "session"]) as folders, pytest.raises(ArchiveError, match="a source, which"):
         folders.make(Path("session"))
 
 
