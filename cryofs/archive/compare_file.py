@@ -202,7 +202,7 @@ class Comparer:
 
 
 class _Progress:
-    """Progress of one file; bytes that were not compared are reported at the end, so that the sum is right."""
+    """Progress of one file; skipped bytes are reported at the end, so that the total is the file size."""
 
     def __init__(self, report: Report):
         self._report = report

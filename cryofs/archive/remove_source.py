@@ -20,7 +20,7 @@ _NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 class NotRemovedError(Exception):
-    """A source that is equal but cannot be removed, and why."""
+    """A source equals its archived copy but cannot be removed; the message gives the reason."""
 
 
 class Guard:

@@ -92,7 +92,7 @@ def verify(
 
 
 def _verify_movies(movies: list[StoredMovie], jobs: int, checked: Checked, on_file: OnFile, on_bytes: OnFrame) -> None:
-    """Check movies one after the other; the threads of a pool decode each of them."""
+    """Verify movies one at a time; a thread pool decodes each movie in parallel."""
     gains = {root: GainLibrary(root) for root in {None, *(movie.root for movie in movies)}}
     with ThreadPoolExecutor(jobs) as pool:
 

@@ -170,5 +170,5 @@ def same_folder(one: Path, other: Path) -> bool:
 
 
 def relative_link(name: Path, target: Path) -> Path:
-    """Return the text of a link from one name of the archive to another."""
+    """Return the relative target of a symbolic link from one name of the archive to another."""
     return Path(os.path.relpath(target, name.parent))

@@ -177,7 +177,7 @@ def _end(queue, bits, place, words, code, free, width):  # type: ignore[no-untyp
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _put(queue, bits, place, words, code, width):  # type: ignore[no-untyped-def]
-    """Append a code; the last `bits` bits of `queue`, less than 32 of them, wait to be written."""
+    """Append a code; the low `bits` bits of `queue` (fewer than 32) are not yet written."""
     queue = queue << width | code
     bits += width
     # written in any case, and again where more bits have joined: cheaper than a branch

@@ -13,7 +13,7 @@ PREDICTOR_TAGS: dict[Predictor, int] = {"none": 1, "horizontal": 2, "float": 3}
 
 
 def apply_float_predictor(strip: NDArray[Any]) -> NDArray[Any]:
-    """Separate the bytes of floats by their weight and take differences along each row."""
+    """Group the bytes of floats by significance, then take differences along each row."""
     separated: NDArray[Any] = imagecodecs.floatpred_encode(strip, axis=-1)
     return separated
 

@@ -26,7 +26,7 @@ class Ledger:
         self.listener = listener
 
     def done(self, job: Job) -> None:
-        """Take note of a job that is done."""
+        """Record that a job is complete."""
         self.waiting.discard(job)
 
     def fail(self, source: Path, error: Exception, job: Job | None = None) -> None:

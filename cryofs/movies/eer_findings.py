@@ -32,7 +32,7 @@ class Findings:
 
     @property
     def saturated_values(self) -> int:
-        """Number of values that exceeded their type and were cut to its largest value."""
+        """Number of values that overflowed and were clipped to the maximum of their type."""
         with self._lock:
             return sum(self._saturated.values())
 

@@ -26,7 +26,7 @@ STRIPS_AT_ONCE = 2
 
 @dataclass(frozen=True)
 class FrameName:
-    """A frame in messages, and what the user can do if it is damaged."""
+    """The name of a frame in messages, and the remedy if the frame is damaged."""
 
     movie: str
     index: int

@@ -28,7 +28,7 @@ I = TypeVar("I")  # noqa: E741 - the index of a file
 
 @dataclass(frozen=True)
 class ShowOptions:
-    """How movies are to be shown.
+    """Options for presenting movies.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class InfoOptions:
 
 @dataclass(frozen=True)
 class OpenContext:
-    """What movies share that are open at the same time.
+    """Resources shared by all open movies.
 
     Attributes
     ----------

@@ -93,7 +93,7 @@ def open_rendered(path: Path, rendering: Rendering, eer_gains: EerGains) -> Sour
 
 
 def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> Movie:
-    """Open a movie of any kind; EER as fractions, rendered by default settings.
+    """Open a movie of any kind; EER movies are rendered as fractions with the default settings.
 
     Raises
     ------

@@ -53,7 +53,7 @@ def foreign_header(facts: TiffFacts) -> MrcHeader:
 
 
 class ForeignMovie(Movie):
-    """A TIFF movie of another program.
+    """A TIFF movie written by another program.
 
     Parameters
     ----------

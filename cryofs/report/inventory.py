@@ -26,7 +26,7 @@ _CAMERAS = {
 
 @dataclass(frozen=True)
 class MovieFacts:
-    """A movie of an archive.
+    """An archived movie as an entry of the inventory.
 
     Attributes
     ----------

@@ -59,7 +59,7 @@ class ChangeTimes:
         return _settled(at_open, now) if at_open.content[2:] == (now.size, now.mtime_ns) else now
 
     def by_name(self, name: str, node: Node) -> Attributes:
-        """Return the attributes of a name that readers of the file see."""
+        """Return the attributes to report for a name, consistent with those that its readers have."""
         now = node.attributes
         at_open = self._by_name.get(name, {}).get(_content(node, now))
         return _settled(at_open, now) if at_open else now

@@ -131,7 +131,7 @@ class MovieFile:
         return (offset - layout.header_bytes) // layout.frame_bytes
 
     def _from_frame(self, offset: int, end: int) -> NDArray[np.uint8]:
-        """Return bytes from `offset` on of the frame that holds it, not beyond `end`; fewer if a row block ends."""
+        """Return the bytes from `offset` to `end`, or to the end of the frame or row block that contains `offset`."""
         movie, cache, pattern, frame_bytes = self._movie, self._cache, self._pattern, self._layout.frame_bytes
         index, start = divmod(offset - self._layout.header_bytes, frame_bytes)
         size = min(end - offset, frame_bytes - start)

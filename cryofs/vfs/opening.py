@@ -42,7 +42,7 @@ class Opener:
         self._cache: FrameCache | None = None
 
     def start(self, pool: Executor, cache: FrameCache) -> None:
-        """Decode by a pool of threads, and keep frames in a cache."""
+        """Set the thread pool that decodes frames and the cache that holds them."""
         self._pool, self._cache = pool, cache
 
     def preload_gains(self, folder: Path) -> None:

@@ -30,7 +30,7 @@ class Pages(Enum):
 
 
 class PageKeeper:
-    """The open states of each name, and the state whose pages the kernel has."""
+    """The open file states of each name, and the state whose pages the kernel caches."""
 
     def __init__(self) -> None:
         self._open: dict[str, Counter[Hashable]] = {}
