@@ -3,7 +3,7 @@
 An archived file may be read by several threads at once.
 """
 
-from cryofs.errors import ChangedError, DamagedError
+from cryofs.errors import DamagedError
 from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.record import Blob, Frame, FrameVersion1, Record, read_blob, read_record
 from cryofs.formats.record_check import layout_of, page_layout_of
@@ -100,13 +100,8 @@ class ArchivedFile:
 
     def damaged(self, index: int, error: Exception) -> DamagedError:
         """Return the error for a frame that cannot be read; raise ChangedError if the file was overwritten."""
-        self.check_unchanged()
+        self.source.check_unchanged()
         return self.frame_name(index).damaged(error)
-
-    def check_unchanged(self) -> None:
-        """Raise ChangedError if the file was written to after it was opened."""
-        if not self.source.is_unchanged():
-            raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
     def close(self) -> None:
         """Release the file."""
@@ -116,7 +111,7 @@ class ArchivedFile:
         try:
             return read_blob(self.source, blob)
         except DamagedError:
-            self.check_unchanged()
+            self.source.check_unchanged()
             raise
 
     def _read_frame_version_1(self, frame: FrameVersion1) -> dict[int, bytes]:
@@ -127,7 +122,7 @@ class ArchivedFile:
         }
         if frame.stored_sum is None:
             # only the checksum of the decoded frame remains, which cannot distinguish damage from another file
-            self.check_unchanged()
+            self.source.check_unchanged()
         elif xxh3_checksum(b"".join(strips.values())) != frame.stored_sum:
             raise DamagedError("checksum mismatch in its strips")
         return strips

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.errors import ChangedError, DamagedError
+from cryofs.errors import DamagedError
 from cryofs.formats import mrc, tiff_movie
 from cryofs.formats.archive_names import TIFF_SUFFIXES, foreign_name, foreign_names, original_name
 from cryofs.formats.mrc import Layout, MrcHeader
@@ -127,10 +127,10 @@ class ForeignMovie(Movie):
             for number in layout.strips_of(rows):
                 strips[number] = self.source.read_exactly(byte_counts[number], offsets[number], f"strip {number}")
         except (DamagedError, OSError) as error:
-            self.check_unchanged()
+            self.source.check_unchanged()
             raise name.damaged(error) from error
         # without checksums, only this detects strips of another file
-        self.check_unchanged()
+        self.source.check_unchanged()
         return EncodedPixels(name, layout, strips)
 
     def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
@@ -144,11 +144,6 @@ class ForeignMovie(Movie):
     def close(self) -> None:
         """Release the file."""
         self.source.close()
-
-    def check_unchanged(self) -> None:
-        """Raise ChangedError if the file was written to after it was opened."""
-        if not self.source.is_unchanged():
-            raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
 
 @dataclass(frozen=True)

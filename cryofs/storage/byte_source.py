@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.errors import DamagedError
+from cryofs.errors import ChangedError, DamagedError
 from cryofs.storage.file_state import FileState, is_open_still, state_of
 
 
@@ -52,6 +52,11 @@ class ByteSource(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the source."""
+
+    def check_unchanged(self) -> None:
+        """Raise ChangedError if the content is no longer the one that was opened."""
+        if not self.is_unchanged():
+            raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
     def read_exactly(self, size: int, offset: int, what: str) -> bytes:
         """Return `size` bytes at `offset`.
