@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +22,8 @@ from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.corpus.session_tree import make_session
 from tests.foreign import counts, serialem
-from tests.support import archive, header, simulated
+from tests.small_session import write_integers
+from tests.support import archive, simulated
 
 
 class Watcher:
@@ -55,43 +55,6 @@ def entries(folder: Path) -> list[str]:
 def compared(source: Path, target: Path, **choices: bool) -> tuple[Comparison, Watcher]:
     watcher = Watcher()
     return compare(source, target, CompareOptions(jobs=2, **choices), watcher), watcher
-
-
-def write_integers(path: Path, frames: int = 4, seed: int = 0) -> Path:
-    """A small movie that needs no gain reference."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.random.default_rng(seed).poisson(2, (frames, 32, 48)).astype("<i2")
-    path.write_bytes(header((frames, 32, 48), 1) + values.tobytes())
-    return path
-
-
-def make_small(folder: Path) -> tuple[Path, Path]:
-    """A session of few files, and its archive."""
-    source, target = folder / "session", folder / "archive"
-    for name in ("a", "b"):
-        write_integers(source / "Movies" / f"{name}.mrc", seed=ord(name))
-    (source / "notes.txt").write_text("300 kV")
-    (source / "empty" / "inner").mkdir(parents=True)
-    (source / "other.txt").write_text("K3")
-    (source / "link").symlink_to("other.txt")
-    (source / "dangling").symlink_to("nowhere")
-    (source / "folder").symlink_to("Movies")
-    archive(source, target, CompressOptions(gain="none", jobs=2))
-    return source, target
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("compare")
-    make_small(folder)
-    return folder
-
-
-@pytest.fixture
-def small(kept: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """A session of few files, and its archive, both to be changed."""
-    shutil.copytree(kept, tmp_path / "made", symlinks=True)
-    return tmp_path / "made" / "session", tmp_path / "made" / "archive"
 
 
 def test_all_is_equal(small: tuple[Path, Path]) -> None:

@@ -16,22 +16,9 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.errors import ArchiveError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE
 from cryofs.system.mount_table import Mount, mount_table
-from tests.archive.test_compare import compared, entries, flip_last_byte, make_small, write_integers
+from tests.archive.test_compare import compared, entries, flip_last_byte
+from tests.small_session import write_integers
 from tests.support import archive, names, same_tree, simulated, wait_for
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("remove")
-    make_small(folder)
-    return folder
-
-
-@pytest.fixture
-def small(kept: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """A session of few files, and its archive, both to be changed."""
-    shutil.copytree(kept, tmp_path / "made", symlinks=True)
-    return tmp_path / "made" / "session", tmp_path / "made" / "archive"
 
 
 def test_all_that_is_equal_is_removed_and_comes_back(small: tuple[Path, Path], tmp_path: Path) -> None:

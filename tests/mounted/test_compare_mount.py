@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive.test_compare import make_small
+from tests.small_session import make_small
 from tests.support import cryofs, mounted, same_tree
 
 pytestmark = [
