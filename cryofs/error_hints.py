@@ -1,6 +1,7 @@
-"""Messages for operating system errors: the file, the reason, and the fix."""
+"""The parts of messages: the file, the reason, and the fix."""
 
 import errno
+from pathlib import Path
 
 _CHECK_PATH = "check the path"
 _MAKE_ROOM = "free some space, then run the same command again"
@@ -34,3 +35,8 @@ def explain(error: OSError, place: object = None) -> str:
     name = error.filename2 or error.filename or place
     remedy = _REMEDIES.get(error.errno or 0)
     return ("" if name is None else f"{name}: ") + (error.strerror or str(error)) + (f"; {remedy}" if remedy else "")
+
+
+def reason_of(error: Exception, path: Path) -> str:
+    """Return the reason alone, without the file name and the remedy."""
+    return str(error).removeprefix(f"{path}: ").partition("; ")[0]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cryofs.error_hints import reason_of
 from cryofs.errors import DamagedError, FormatError
 from cryofs.formats.archive_names import is_movie_name, is_reference_name
 from cryofs.formats.record import HEAD_BYTES, MARK, Record, is_archived, read_record
@@ -54,8 +55,3 @@ def why_plain(path: Path) -> str | None:
     except FormatError as error:
         return reason_of(error, path)
     return "a movie that does not become smaller, or that no run has archived yet"
-
-
-def reason_of(error: Exception, path: Path) -> str:
-    """Return the reason alone, without the file name and the remedy."""
-    return str(error).removeprefix(f"{path}: ").partition("; ")[0]

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cryofs.archive.identify import held_movie, holds_movie, reason_of
+from cryofs.archive.identify import held_movie, holds_movie
 from cryofs.archive.jobs import Job, Kind
 from cryofs.compress.copies import Copies
 from cryofs.compress.existing import is_copy, refuse_clash, refuse_without_gain, replaced_text
@@ -13,7 +13,7 @@ from cryofs.compress.full_disk import is_full
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.summary import Listener, Summary
 from cryofs.compress.suspects import damage_of
-from cryofs.error_hints import explain
+from cryofs.error_hints import explain, reason_of
 from cryofs.errors import ArchiveError, CryofsError, FormatError, FullDiskError, UnsupportedError
 from cryofs.formats.archive_names import archived_name, is_movie_name
 from cryofs.storage import atomic_file, file_links

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cryofs.error_hints import reason_of
 from cryofs.movies.registry import damage
 
 
@@ -16,9 +17,4 @@ def damage_of(path: Path) -> str | None:
         The file cannot be read.
     """
     error = damage(path, every_frame=True)
-    return None if error is None else _without_name(error, path)
-
-
-def _without_name(error: Exception, path: Path) -> str:
-    """Return the reason alone, without the file name and the remedy."""
-    return str(error).removeprefix(f"{path}: ").partition("; ")[0]
+    return None if error is None else reason_of(error, path)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cryofs.error_hints import reason_of
 from cryofs.errors import CryofsError, FormatError, GainError
 from cryofs.formats import mrc
 from cryofs.formats.archive_names import GAIN_REFERENCE, is_reference_name
@@ -53,8 +54,7 @@ def load_reference(path: Path) -> GainReference:
                     return GainReference(gain, arithmetic, _detail(movie))
             return GainReference(gain)
     except FormatError as error:
-        reason = str(error).removeprefix(f"{path}: ").partition("; ")[0]
-        raise GainError(f"{path}: not a valid gain reference ({reason}); name another file") from error
+        raise GainError(f"{path}: not a valid gain reference ({reason_of(error, path)}); name another file") from error
     except OSError as error:
         raise GainError(f"{path}: cannot read the gain reference ({error.strerror}); name another file") from error
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import header
-from cryofs.archive import identify
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
 from cryofs.compress.run import compress
 from cryofs.compress.summary import Summary
+from cryofs.error_hints import reason_of
 from cryofs.errors import FormatError, NotSmallerError
 from cryofs.report.inventory import survey
 from cryofs.storage.checksum_lists import LIST_NAME, recorded
@@ -311,4 +311,4 @@ def test_a_list_of_checksums_is_not_taken_from_a_source(tmp_path: Path) -> None:
 
 def test_reasons_are_given_without_name_and_remedy(tmp_path: Path) -> None:
     error = FormatError(f"{tmp_path}: too short; copy it again")
-    assert identify.reason_of(error, tmp_path) == "too short"
+    assert reason_of(error, tmp_path) == "too short"
