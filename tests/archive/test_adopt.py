@@ -26,8 +26,8 @@ from cryofs.storage.checksum_lists import LIST_NAME, recorded, update
 from tests.foreign import WRITERS, counts, serialem, write_tiff
 from tests.support import assert_verified, names, restored
 from tests.support import cryofs as command
-from tests.vfs.test_views import content, serving
-from tests.vfs.test_views import names as listed
+from tests.vfs.serving import content, serving
+from tests.vfs.serving import names as listed
 
 
 def adopted(*paths: Path) -> tuple[Adoption, list[Exception]]:

@@ -19,7 +19,7 @@ from cryofs.errors import DamagedError
 from cryofs.formats.tiff_movie import read_index
 from cryofs.storage.byte_source import LocalFile
 from tests.support import archive, assert_verified, restored
-from tests.vfs.test_views import content, serving
+from tests.vfs.serving import content, serving
 
 # All bytes are equally frequent, so no other encoder makes them smaller.
 FRAMES = np.random.default_rng(0).integers(-128, 128, (3, 300, 64), dtype=np.int8)

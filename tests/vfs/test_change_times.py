@@ -10,7 +10,7 @@ from cryofs.config.settings import Settings
 from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.support import archive, put_back, simulated
-from tests.vfs.test_views import write_movie
+from tests.vfs.serving import write_movie
 
 MADE = ["/a.mrc", "/@counts/a.mrc", "/c.mrc"]
 STORED = {"/a.mrc": "a.mrc.tif", "/@counts/a.mrc": "a.mrc.tif", "/c.mrc": "c.eer", "/notes.txt": "notes.txt"}

@@ -17,7 +17,7 @@ from cryofs.movies.tiff import ForeignMovie
 from cryofs.vfs.archive_root import Root
 from tests.foreign import counts, epu, relion, serialem, write_tiff
 from tests.support import DETECTOR, archive, simulated
-from tests.vfs.test_views import content, names, serving
+from tests.vfs.serving import content, names, serving
 
 GAIN = np.random.default_rng(3).uniform(0.8, 1.2, (48, 35)).astype(np.float32)
 

@@ -23,7 +23,7 @@ from cryofs.vfs.inodes import FolderInodes, hashed_inode
 from tests.corpus.session_tree import DETECTOR, EER_SHAPE
 from tests.foreign import counts, serialem
 from tests.support import archive, simulated, tmpfs
-from tests.vfs.test_views import content, write_movie
+from tests.vfs.serving import content, write_movie
 
 INODES = st.integers(0, 2**64 - 1)
 VIEWS = ("", "/@counts", "/@archive", "/@up2_gr8", "/@up1_gr3")

@@ -14,7 +14,7 @@ from cryofs.vfs.archive_root import Root
 from cryofs.vfs.links import target_beneath
 from tests.foreign import counts, serialem
 from tests.support import archive, simulated
-from tests.vfs.test_views import content, names, rendered, serving, write_movie
+from tests.vfs.serving import content, names, rendered, serving, write_movie
 
 
 @pytest.fixture

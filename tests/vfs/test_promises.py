@@ -17,7 +17,7 @@ from cryofs.vfs.file_system import FileSystem
 from tests.corpus.record_mutants import with_record
 from tests.foreign import counts, serialem
 from tests.support import archive, simulated
-from tests.vfs.test_views import write_movie
+from tests.vfs.serving import write_movie
 
 # a file that was read in the future is not marked as read today
 READ, MODIFIED = 2 * 10**18 + 1, 10**18 + 7
