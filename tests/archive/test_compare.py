@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryofs.archive.compare import CompareOptions, Comparison, compare
 from cryofs.archive.pairs import Side
 from cryofs.archive.same_bytes import file_difference
 from cryofs.archive.shown import shown_in
@@ -20,41 +19,11 @@ from cryofs.errors import ArchiveError
 from cryofs.formats.archive_names import foreign_name, fractions_name, is_eer_name, is_own_name
 from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
+from tests.archive.comparing import compared, entries, flip_last_byte
 from tests.corpus.session_tree import make_session
 from tests.foreign import counts, serialem
 from tests.small_session import write_integers
 from tests.support import archive, simulated
-
-
-class Watcher:
-    """A listener that keeps what it receives."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self.done = 0
-        self.notes: list[str] = []
-        self.errors: list[str] = []
-
-    def begin(self, total_bytes: int) -> None:
-        self.total = total_bytes
-
-    def advance(self, count: int) -> None:
-        self.done += count
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def failed(self, error: Exception) -> None:
-        self.errors.append(str(error))
-
-
-def entries(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-
-
-def compared(source: Path, target: Path, **choices: bool) -> tuple[Comparison, Watcher]:
-    watcher = Watcher()
-    return compare(source, target, CompareOptions(jobs=2, **choices), watcher), watcher
 
 
 def test_all_is_equal(small: tuple[Path, Path]) -> None:
@@ -85,14 +54,6 @@ def test_a_checksum_list_of_the_source_is_skipped(small: tuple[Path, Path]) -> N
     assert not result.missing
     assert not result.differing
     assert (source / ".cryofs-sha256").exists()
-
-
-def flip_last_byte(path: Path) -> None:
-    before = path.stat()
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def retarget(path: Path) -> None:
