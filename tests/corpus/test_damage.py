@@ -20,7 +20,8 @@ from tests.corpus import run
 from tests.corpus.mutants import Mutant, mutants, places_of, systematic
 from tests.corpus.reading import examine
 from tests.corpus.run import MEMORY, damage_run
-from tests.corpus.specimens import Specimen, make_specimens
+from tests.corpus.specimen import Specimen
+from tests.corpus.specimens import make_specimens
 from tests.support import archive, movie_values, simulated
 
 

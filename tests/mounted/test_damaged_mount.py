@@ -14,7 +14,9 @@ import pytest
 
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
-from tests.corpus.specimens import EER_GROUPING, Specimen, make_specimens
+from tests.corpus.eer_specimens import EER_GROUPING
+from tests.corpus.specimen import Specimen
+from tests.corpus.specimens import make_specimens
 from tests.mounted.support import NEEDS_MOUNTS
 from tests.support import mounted
 
