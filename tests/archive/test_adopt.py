@@ -1,4 +1,4 @@
-"""Adopted TIFF movies: the TIFF stays as it was, and whatever changes in it afterwards is found."""
+"""Adopted TIFF movies: the TIFF data are unchanged, and every later change is found."""
 
 import json
 import os
@@ -156,7 +156,7 @@ def test_adopting_twice_does_nothing(tiff_archive: Path) -> None:
     assert {path: (path.read_bytes(), path.stat().st_ino) for path in before} == before
 
 
-def test_a_missing_gain_reference_is_told(tiff_archive: Path) -> None:
+def test_a_missing_gain_reference_is_reported(tiff_archive: Path) -> None:
     adopted(tiff_archive)
     (tiff_archive / "gain-reference.mrc").unlink()
     done, errors = verified(tiff_archive)

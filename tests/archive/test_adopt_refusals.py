@@ -19,7 +19,7 @@ from tests.support import cryofs as command
 
 
 @pytest.mark.parametrize("name", ["nowhere.tif", "link.tif"])
-def test_files_that_were_named_are_not_passed_over(tiff_archive: Path, name: str) -> None:
+def test_files_that_were_named_are_not_skipped(tiff_archive: Path, name: str) -> None:
     (tiff_archive / "link.tif").symlink_to("photo.tif")
     done = command("adopt", tiff_archive / name, check=False)
     assert done.returncode == 1
@@ -27,7 +27,7 @@ def test_files_that_were_named_are_not_passed_over(tiff_archive: Path, name: str
     assert "0 movies adopted" in done.stdout
 
 
-def test_a_copy_that_does_not_come_back_replaces_nothing(tiff_archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_fails_its_check_replaces_nothing(tiff_archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tiff_archive / "Movies" / "RELION.tif"
     before = path.read_bytes(), path.stat().st_ino
 
@@ -89,7 +89,7 @@ def test_a_movie_that_a_program_still_writes_is_left_alone(tiff_archive: Path) -
 def test_a_movie_that_a_program_begins_to_write_meanwhile_is_left_alone(
     tiff_archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has written nothing yet, so no time tells of it."""
+    """It has written nothing yet, so no time of the file has changed."""
     path = tiff_archive / "Movies" / "RELION.tif"
     before, check = path.read_bytes(), adopting._check
     with contextlib.ExitStack() as writers:
@@ -108,7 +108,7 @@ def test_a_movie_that_a_program_begins_to_write_meanwhile_is_left_alone(
 def test_a_program_that_opens_a_movie_meanwhile_does_not_end_the_run(
     tiff_archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It breaks the lease by which writers are found, which the kernel tells by a signal."""
+    """It breaks the lease by which writers are found, and the kernel reports that by a signal."""
     path = tiff_archive / "Movies" / "RELION.tif"
     lease = fcntl.fcntl
 
@@ -151,7 +151,7 @@ def test_the_owner_does_not_change(tiff_archive: Path) -> None:
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 1234)
 
 
-def test_a_link_that_was_named_is_told(tiff_archive: Path) -> None:
+def test_a_link_that_was_named_is_reported(tiff_archive: Path) -> None:
     (tiff_archive / "link.tif").symlink_to("Movies/RELION.tif")
     done, errors = adopted(tiff_archive / "link.tif")
     assert (done.movies, done.failed) == (0, 1)

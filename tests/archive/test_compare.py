@@ -209,10 +209,10 @@ def test_names_are_those_of_a_mount(tmp_path: Path) -> None:
 @pytest.mark.parametrize("links", ["report", "follow", "keep"])
 def test_the_session_of_all_tests(tmp_path: Path, links: LinkChoice) -> None:
     source, target = make_session(tmp_path / "session"), tmp_path / "archive"
-    _, heard = archive(source, target, CompressOptions(jobs=2, links=links))
+    _, reported = archive(source, target, CompressOptions(jobs=2, links=links))
     done, _ = compared(source, target)
     # what compress could not store is missing, and nothing else
-    assert {one.path for one in done.missing} == set(heard.errors)
+    assert {one.path for one in done.missing} == set(reported.errors)
     assert (done.differing, done.failed) == ([], [])
     assert done.links_outside == (0 if links == "follow" else 4)
 

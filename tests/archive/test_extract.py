@@ -1,4 +1,4 @@
-"""Originals come out where they belong: nothing is overwritten unasked, and what stands in the way is told."""
+"""Originals are restored to their places: files in the way are reported, and overwritten only on request."""
 
 import os
 import shutil
@@ -220,7 +220,7 @@ def test_files_that_are_equal_are_left(mixed: Path, restored: Path) -> None:
 
 @pytest.mark.parametrize("name", ["m.mrc", "g1/a.tif", "notes.txt", "link"])
 @pytest.mark.parametrize("change", ["other bytes", "longer", "a link", "removed"])
-def test_files_that_differ_are_refused_unless_asked(mixed: Path, restored: Path, name: str, change: str) -> None:
+def test_files_that_differ_are_refused_unless_requested(mixed: Path, restored: Path, name: str, change: str) -> None:
     path = restored / name
     data = path.read_bytes()
     right = data if name != "link" else path.readlink()

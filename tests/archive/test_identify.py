@@ -72,7 +72,7 @@ def test_an_archived_movie_that_was_emptied(made: Path, tmp_path: Path, spoil: C
     assert [path for path, _ in survey(folder).problems] == [movie]
 
 
-def test_an_adopted_movie_that_was_cut(tmp_path: Path) -> None:
+def test_an_adopted_movie_that_was_truncated(tmp_path: Path) -> None:
     path = adopted(tmp_path / "archive" / "x.tif")
     data = path.read_bytes()[: path.stat().st_size // 2]
     path.write_bytes(data)

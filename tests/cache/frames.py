@@ -54,7 +54,7 @@ def served(store: FrameCache, key: Hashable) -> None:
 
 
 class Decoder:
-    """Makes frames whose bytes are their key, and counts: how often, and the most memory that frames ever took."""
+    """Makes frames whose bytes are their key; counts the decodes and the peak of their memory."""
 
     def __init__(self) -> None:
         self.store: FrameCache | None = None
@@ -79,7 +79,7 @@ class Decoder:
 
 
 class Gate:
-    """A decode that says that it has begun, and ends when it is told to."""
+    """A decode that signals that it has begun, and ends when the test opens it."""
 
     def __init__(self, frame: Frame | None = None, error: BaseException | None = None) -> None:
         self.begun = threading.Event()

@@ -28,7 +28,7 @@ def ask_at_once(count: int, ask: Callable[[], Frame]) -> list[Future[Frame]]:
         return [pool.submit(run) for _ in range(count)]
 
 
-def test_one_decode_however_many_ask(decoder: Decoder) -> None:
+def test_one_decode_for_all_concurrent_readers(decoder: Decoder) -> None:
     store = FrameCache(1000)
     found = [future.result() for future in ask_at_once(8, lambda: decoder.get(store, 7, pause=0.1))]
     assert decoder.calls == [7]
@@ -38,7 +38,7 @@ def test_one_decode_however_many_ask(decoder: Decoder) -> None:
     assert (figures.decodes, figures.hits, figures.failures) == (1, 7, 0)
 
 
-def test_one_decode_for_all_who_ask_for_a_frame_larger_than_the_budget(decoder: Decoder) -> None:
+def test_one_decode_for_all_readers_of_a_frame_larger_than_the_budget(decoder: Decoder) -> None:
     store = FrameCache(5)
     gate = Gate()
     with ThreadPoolExecutor(2) as pool:
@@ -230,7 +230,7 @@ def test_frames_that_were_dropped_take_no_share_of_those_served_whole(decoder: D
     assert decoder.calls == []
 
 
-def test_a_frame_asked_for_again_is_kept_like_any_other(decoder: Decoder) -> None:
+def test_a_frame_requested_again_is_kept_like_any_other(decoder: Decoder) -> None:
     store = FrameCache(1600)
     decoder.get(store, 0)
     served(store, 0)

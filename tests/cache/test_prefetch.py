@@ -39,7 +39,7 @@ def test_prefetch_decodes_nothing_twice(decoder: Decoder, background: ThreadPool
     assert store.figures().read_ahead == 1
 
 
-def test_prefetch_blocks_nobody(decoder: Decoder, background: ThreadPoolExecutor) -> None:
+def test_prefetch_does_not_block_readers(decoder: Decoder, background: ThreadPoolExecutor) -> None:
     store = FrameCache(100, background)
     gate = Gate()
     assert prefetch(store, 1, 10, gate) is not None
@@ -101,7 +101,7 @@ def test_a_prefetch_that_cannot_start_harms_no_reader(decoder: Decoder) -> None:
 
 
 class RefusingPool(ThreadPoolExecutor):
-    """A pool that is to have no thread, once: it says so, and keeps the task for later, as those of Python do."""
+    """A pool that fails once to start a thread, and keeps the task for later, as pools of Python do."""
 
     refused: Callable[[], None] | None = None
 

@@ -33,7 +33,7 @@ def test_memory_of_dropped_frames_is_used_again() -> None:
         assert get(store, key, 100, fail_to_decode).tolist() == [key] * 100
 
 
-def test_memory_that_somebody_holds_is_left_alone() -> None:
+def test_memory_that_a_reader_holds_is_left_alone() -> None:
     store = FrameCache(300)
     given: list[int | None] = []
     # views of frames as readers have them: a piece, a buffer of a piece, a view of a view
@@ -60,7 +60,7 @@ def test_memory_of_another_size_is_not_used() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=80), st.integers(1, 4))
-def test_frames_are_right_whatever_is_held(requests: list[tuple[int, bool]], room: int) -> None:
+def test_frames_are_right_while_readers_hold_others(requests: list[tuple[int, bool]], room: int) -> None:
     store = FrameCache(room * 100)
     held: list[tuple[int, Frame]] = []
     for key, hold in requests:

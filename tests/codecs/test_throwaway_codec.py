@@ -64,8 +64,8 @@ def test_a_codec_stores_a_movie_that_every_reader_reads(
 ) -> None:
     monkeypatch.setattr(registry, "CODECS", (*registry.CODECS, Inverted))
     folder = tmp_path / "archive"
-    _, heard = archive(original.parent, folder)
-    assert not heard.errors
+    _, reported = archive(original.parent, folder)
+    assert not reported.errors
     stored = folder / "x.mrc.tif"
     assert describe(stored)["compression"] == "inverted"
     with LocalFile.open(stored) as source:

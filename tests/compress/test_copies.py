@@ -103,8 +103,8 @@ def test_a_copy_without_a_checksum_is_not_done(session: Path, made: Path) -> Non
     found = damaged.stat()
     damaged.write_bytes(bytes(found.st_size))
     os.utime(damaged, ns=(found.st_atime_ns, found.st_mtime_ns))
-    summary, heard = archive(session, made, UNFINISHED)
-    assert (summary.copied, heard.errors) == (1, {})
+    summary, reported = archive(session, made, UNFINISHED)
+    assert (summary.copied, reported.errors) == (1, {})
     # the same file: it was compared, not copied
     assert (made / "notes.txt").stat().st_ino == before.st_ino
     assert_verified(made, 0, all_have_checksums=True)
@@ -138,8 +138,8 @@ def test_a_kill_at_any_step_leaves_no_line_beside_other_bytes(session: Path, tmp
         change(session)
         killed = killed_at(step, lambda: archive(session, target, UNFINISHED))
         assert verified(target)[1] == []
-        summary, heard = archive(session, target, UNFINISHED)
-        assert not heard.errors
+        summary, reported = archive(session, target, UNFINISHED)
+        assert not reported.errors
         assert killed or summary.copied == 0
         assert_verified(target, 0, all_have_checksums=True)
         assert {name: (target / name).read_bytes() for name in contents} == contents
@@ -278,13 +278,13 @@ def test_files_that_look_damaged_are_kept_and_counted(
     assert damage_of(path) is None
     damage(path)
     if name == "x.tif" and damage is not cut:
-        # nothing tells that this was a TIFF movie
+        # nothing shows that this was a TIFF movie
         assert damage_of(path) is None
         return
     assert damage_of(path)
-    summary, heard = archive(session, tmp_path / "archive")
+    summary, reported = archive(session, tmp_path / "archive")
     assert (summary.suspect, summary.failed) == (1, 0)
-    assert [f"{path}: looks damaged (" in note for note in heard.notes] == [True]
+    assert [f"{path}: looks damaged (" in note for note in reported.notes] == [True]
     assert (tmp_path / "archive" / "Movies" / name).read_bytes() == path.read_bytes()
     # it is what it was when it was archived
     assert verified(tmp_path / "archive")[0].failed == 0
@@ -296,9 +296,9 @@ def test_strict_runs_report_damage_that_an_earlier_run_has_copied(session: Path,
     archive(session, tmp_path / "archive")
     for strict in (True, False):
         again = CompressOptions(gain="none", only_do_unfinished=True, strict=strict, jobs=1)
-        summary, heard = archive(session, tmp_path / "archive", again)
+        summary, reported = archive(session, tmp_path / "archive", again)
         assert (summary.copied, summary.suspect) == (0, strict)
-        assert [f"{path}: looks damaged (" in note for note in heard.notes] == [True] * strict
+        assert [f"{path}: looks damaged (" in note for note in reported.notes] == [True] * strict
 
 
 def test_damaged_mrc_files_are_suspect_and_other_kinds_of_mrc_files_are_not(session: Path, tmp_path: Path) -> None:
@@ -307,6 +307,6 @@ def test_damaged_mrc_files_are_suspect_and_other_kinds_of_mrc_files_are_not(sess
     data[12] = 3
     (session / "mode3.mrc").write_bytes(data)
     cut(movie)
-    summary, heard = archive(session, tmp_path / "archive")
-    assert (summary.kept_plain, summary.suspect, summary.failed, heard.errors) == (2, 1, 0, {})
+    summary, reported = archive(session, tmp_path / "archive")
+    assert (summary.kept_plain, summary.suspect, summary.failed, reported.errors) == (2, 1, 0, {})
     assert_verified(tmp_path / "archive", 0, all_have_checksums=True)

@@ -53,8 +53,8 @@ def test_a_movie_written_to_meanwhile_is_refused(
             yield read_rows
 
     monkeypatch.setattr(MrcMovie, "in_order", altered_halfway)
-    _, heard = archive(movie, tmp_path / "archive")
-    assert isinstance(heard.errors[movie], ChangedError)
+    _, reported = archive(movie, tmp_path / "archive")
+    assert isinstance(reported.errors[movie], ChangedError)
     assert names(tmp_path / "archive") == ["gain-reference.mrc"]
 
 
@@ -68,8 +68,8 @@ def test_a_disk_that_alters_frames_is_noticed(tmp_path: Path, monkeypatch: pytes
 
     movie = simulated(tmp_path / "movie.mrc")
     monkeypatch.setattr(TiffMovieWriter, "write_page", alter_middle)
-    _, heard = archive(movie, tmp_path / "archive")
-    error = heard.errors[movie]
+    _, reported = archive(movie, tmp_path / "archive")
+    error = reported.errors[movie]
     assert isinstance(error, ArchiveError)
     assert "checksum mismatch" in str(error)
     assert names(tmp_path / "archive") == ["gain-reference.mrc"]
@@ -94,8 +94,8 @@ def test_a_disk_that_alters_what_follows_the_pages_is_noticed(
         os.pwrite(self.file.fileno(), bytes([byte ^ 1]), place)
 
     monkeypatch.setattr(Draft, "sync", alter_synced)
-    _, heard = archive(movie, tmp_path / "archive")
-    assert isinstance(heard.errors[movie], CryofsError)
+    _, reported = archive(movie, tmp_path / "archive")
+    assert isinstance(reported.errors[movie], CryofsError)
     assert names(tmp_path / "archive") == ["gain-reference.mrc"]
 
 
@@ -107,8 +107,8 @@ def test_an_encoder_that_errs_is_noticed(tmp_path: Path, monkeypatch: pytest.Mon
 
     movie = simulated(tmp_path / "movie.mrc")
     monkeypatch.setattr(lzw_kernels, "encode", encode_another)
-    _, heard = archive(movie, tmp_path / "archive", CompressOptions(coding=Coding("lzw")))
-    error = heard.errors[movie]
+    _, reported = archive(movie, tmp_path / "archive", CompressOptions(coding=Coding("lzw")))
+    error = reported.errors[movie]
     assert isinstance(error, ArchiveError)
     assert "checksum mismatch" in str(error)
     assert names(tmp_path / "archive") == ["gain-reference.mrc"]
@@ -126,11 +126,11 @@ def test_a_full_or_failing_disk_leaves_the_old_state(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", fail)
-    _, heard = archive(movie, tmp_path / "archive")
+    _, reported = archive(movie, tmp_path / "archive")
     monkeypatch.undo()
     name = tmp_path / "archive" if number == errno.ENOSPC else movie
-    assert str(name) in str(heard.errors[name])
-    assert os.strerror(number) in str(heard.errors[name])
+    assert str(name) in str(reported.errors[name])
+    assert os.strerror(number) in str(reported.errors[name])
     assert names(tmp_path / "archive") == ["gain-reference.mrc", "movie.mrc.tif"]
     assert (tmp_path / "archive" / "movie.mrc.tif").read_bytes() == before
 

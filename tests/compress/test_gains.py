@@ -29,8 +29,8 @@ def test_movies_are_stored_as_counts_in_a_tenth_of_the_space(tmp_path: Path) -> 
 def test_a_later_run_uses_the_reference_that_is_there(tmp_path: Path) -> None:
     target = tmp_path / "archive"
     archive(simulated(tmp_path / "one.mrc", frames=20), target)
-    _, heard = archive(simulated(tmp_path / "two.mrc", seed=1), target)
-    assert not heard.rows
+    _, reported = archive(simulated(tmp_path / "two.mrc", seed=1), target)
+    assert not reported.rows
     assert [path.name for path in target.glob("gain*")] == ["gain-reference.mrc"]
 
 
@@ -62,8 +62,8 @@ def test_few_electrons_need_many_movies_for_one_reference(tmp_path: Path) -> Non
     for number in range(6):
         write_movie(tmp_path / f"{number}.mrc", DETECTOR, 20, mean=0.02, seed=number)
     (tmp_path / "movies.lst").write_text("".join(f"{number}.mrc\n" for number in range(6)))
-    _, heard = archive(tmp_path / "movies.lst", tmp_path / "archive")
-    assert len({row.movie for row in heard.rows}) == 6
+    _, reported = archive(tmp_path / "movies.lst", tmp_path / "archive")
+    assert len({row.movie for row in reported.rows}) == 6
     assert len(list((tmp_path / "archive").glob("gain*"))) == 1
     assert_verified(tmp_path / "archive", 6)
 
@@ -86,17 +86,17 @@ def test_a_given_reference_is_taken_into_the_archive(tmp_path: Path) -> None:
     reference = tmp_path / "mine.mrc"
     reference.write_bytes(header((1, *SHAPE), 2) + DETECTOR.gain.tobytes())
     options = CompressOptions(gain=reference)
-    _, heard = archive(simulated(tmp_path / "movie.mrc"), tmp_path / "archive", options)
-    assert not heard.rows
+    _, reported = archive(simulated(tmp_path / "movie.mrc"), tmp_path / "archive", options)
+    assert not reported.rows
     assert (tmp_path / "archive" / "gain-reference.mrc").read_bytes() == reference.read_bytes()
     assert describe(tmp_path / "archive" / "movie.mrc.tif")["gain"]["name"] == "gain-reference.mrc"
 
 
-def test_a_given_reference_of_another_size_is_told(tmp_path: Path) -> None:
+def test_a_given_reference_of_another_size_is_reported(tmp_path: Path) -> None:
     reference = tmp_path / "mine.mrc"
     reference.write_bytes(header((1, 5, 6), 2) + np.ones((5, 6), np.float32).tobytes())
-    _, heard = archive(simulated(tmp_path / "movie.mrc"), tmp_path / "archive", CompressOptions(gain=reference))
-    assert any("movie.mrc" in note and "another size" in note for note in heard.notes)
+    _, reported = archive(simulated(tmp_path / "movie.mrc"), tmp_path / "archive", CompressOptions(gain=reference))
+    assert any("movie.mrc" in note and "another size" in note for note in reported.notes)
     assert_verified(tmp_path / "archive", 1)
 
 
@@ -118,8 +118,8 @@ def test_a_wrong_reference_costs_size_and_no_pixel(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.mrc"
     wrong.write_bytes(header((1, *SHAPE), 2) + (DETECTOR.gain * np.float32(1.01)).tobytes())
     movie = simulated(tmp_path / "session" / "movie.mrc")
-    summary, heard = archive(movie, tmp_path / "archive", CompressOptions(gain=wrong))
-    assert not heard.errors
+    summary, reported = archive(movie, tmp_path / "archive", CompressOptions(gain=wrong))
+    assert not reported.errors
     assert summary.ratio is not None
     assert summary.ratio < 0.6
     assert_verified(tmp_path / "archive", 1)
@@ -134,10 +134,10 @@ def test_exceptions_that_cost_more_than_they_save_make_a_plain_movie(tmp_path: P
     movie.write_bytes(header((13, *SHAPE), 2) + values.tobytes())
     reference = tmp_path / "mine.mrc"
     reference.write_bytes(header((1, *SHAPE), 2) + DETECTOR.gain.tobytes())
-    _, heard = archive(movie, tmp_path / "archive", CompressOptions(gain=reference))
+    _, reported = archive(movie, tmp_path / "archive", CompressOptions(gain=reference))
     facts = describe(tmp_path / "archive" / "movie.mrc.tif")
     assert (facts["stored_dtype"], facts["exceptions"]) == ("float32", 0)
-    assert heard.counted_frames == heard.expected_frames
+    assert reported.counted_frames == reported.expected_frames
     assert_verified(tmp_path / "archive", 1)
 
 

@@ -52,7 +52,7 @@ def test_unfinished_movies_alone_are_done(tmp_path: Path) -> None:
     assert_verified(target, 2)
 
 
-def test_a_movie_that_changed_since_is_no_finished_one(tmp_path: Path) -> None:
+def test_a_movie_that_changed_since_is_not_finished(tmp_path: Path) -> None:
     session, target = tmp_path / "session", tmp_path / "archive"
     simulated(session / "one.mrc")
     archive(session, target)
@@ -66,8 +66,8 @@ def test_names_need_not_be_unicode_and_modes_are_kept(tmp_path: Path) -> None:
     name = os.fsdecode(b"K2 \xe9\xff.mrc")
     movie = simulated(tmp_path / "session" / name)
     movie.chmod(0o640)
-    _, heard = archive(tmp_path / "session", tmp_path / "archive")
-    assert not heard.errors
+    _, reported = archive(tmp_path / "session", tmp_path / "archive")
+    assert not reported.errors
     assert (tmp_path / "archive" / (name + ".tif")).stat().st_mode & 0o777 == 0o640
     assert_verified(tmp_path / "archive", 1)
 
@@ -101,19 +101,19 @@ def test_bad_movies_are_failures_on_request_and_the_rest_is_done(tmp_path: Path)
     (session / "truncated.mrc").write_bytes(good[:-1])
     (session / "empty.mrc").write_bytes(b"")
     (session / "fourier.mrc").write_bytes(header((1, 4, 4), 4) + bytes(128))
-    summary, heard = archive(session, tmp_path / "archive", CompressOptions(strict=True))
+    summary, reported = archive(session, tmp_path / "archive", CompressOptions(strict=True))
     assert (summary.movies, summary.failed) == (1, 3)
-    assert {path.name for path in heard.errors} == {"truncated.mrc", "empty.mrc", "fourier.mrc"}
-    assert all(isinstance(error, FormatError) and path.name in str(error) for path, error in heard.errors.items())
+    assert {path.name for path in reported.errors} == {"truncated.mrc", "empty.mrc", "fourier.mrc"}
+    assert all(isinstance(error, FormatError) and path.name in str(error) for path, error in reported.errors.items())
     assert names(tmp_path / "archive") == ["gain-reference.mrc", "good.mrc.tif"]
 
 
 def test_a_name_that_two_files_want_is_refused(tmp_path: Path) -> None:
     session = tmp_path / "session"
     simulated(session / "movie.mrc")
-    (session / "movie.mrc.tif").write_bytes(b"somebody else's")
-    _, heard = archive(session, tmp_path / "archive")
-    (error,) = heard.errors.values()
+    (session / "movie.mrc.tif").write_bytes(b"of another program")
+    _, reported = archive(session, tmp_path / "archive")
+    (error,) = reported.errors.values()
     assert isinstance(error, ArchiveError)
     assert "rename" in str(error)
 
@@ -128,9 +128,9 @@ def test_lists_keep_the_paths_they_name(tmp_path: Path, monkeypatch: pytest.Monk
         f"Movies/one.mrc 1\n{absolute} 1\nMovies/gone.mrc 1\n"
     )
     (tmp_path / "movies.lst").write_text("Movies/one.mrc\n")
-    summary, heard = archive(Path("movies.star"), tmp_path / "a")
+    summary, reported = archive(Path("movies.star"), tmp_path / "a")
     assert (summary.movies, summary.failed) == (2, 1)
-    assert "gone.mrc" in str(next(iter(heard.errors.values())))
+    assert "gone.mrc" in str(next(iter(reported.errors.values())))
     assert names(tmp_path / "a") == sorted(
         ["gain-reference.mrc", "Movies/one.mrc.tif", str(absolute.relative_to("/")) + ".tif"]
     )
@@ -146,10 +146,10 @@ def test_an_archive_inside_its_source_does_not_swallow_itself(tmp_path: Path) ->
     assert names(tmp_path / "session" / "archive") == ["gain-reference.mrc", "movie.mrc.tif"]
 
 
-def test_a_folder_is_no_archive_of_itself(tmp_path: Path) -> None:
+def test_a_folder_is_not_an_archive_of_itself(tmp_path: Path) -> None:
     simulated(tmp_path / "movie.mrc")
-    _, heard = archive(tmp_path, tmp_path)
-    assert "one folder" in str(heard.errors[tmp_path])
+    _, reported = archive(tmp_path, tmp_path)
+    assert "one folder" in str(reported.errors[tmp_path])
     assert names(tmp_path) == ["movie.mrc"]
 
 
@@ -191,9 +191,9 @@ def test_a_link_that_changed_is_changed_in_the_archive(tmp_path: Path) -> None:
         assert summary.failed == 0
         assert (target / "latest").readlink() == Path(name)
     (target / "latest").unlink()
-    (target / "latest").write_text("a file of somebody")
-    summary, heard = archive(session, target)
+    (target / "latest").write_text("a file of the user")
+    summary, reported = archive(session, target)
     assert summary.failed == 1
-    assert "remove it" in str(heard.errors[link])
-    assert (target / "latest").read_text() == "a file of somebody"
+    assert "remove it" in str(reported.errors[link])
+    assert (target / "latest").read_text() == "a file of the user"
     assert names(target) == ["latest"]

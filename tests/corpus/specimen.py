@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from cryofs.movies.movie import Movie
-from tests.support import Heard
+from tests.support import Reported
 
 Kind = Literal[
     "archived",
@@ -74,7 +74,7 @@ def whole(movie: Movie) -> bytes:
     return movie.header + b"".join(frames) + movie.read_trailing(1 << 30, 0)
 
 
-def all_done(heard: Heard) -> None:
+def all_done(reported: Reported) -> None:
     """Raise an error if a file could not be archived."""
-    if heard.errors:
-        raise RuntimeError(f"a specimen could not be archived: {heard.errors}")
+    if reported.errors:
+        raise RuntimeError(f"a specimen could not be archived: {reported.errors}")

@@ -103,8 +103,8 @@ def _archived(folder: Path, name: str, original: bytes, coding: Coding, big: boo
     with ExitStack() as patched:
         if big:
             patched.enter_context(mock.patch.object(writer, "CLASSIC_LIMIT", writer._CLASSIC_MARGIN))
-        _summary, heard = archive(session, target, CompressOptions(coding=coding, jobs=1))
-    all_done(heard)
+        _summary, reported = archive(session, target, CompressOptions(coding=coding, jobs=1))
+    all_done(reported)
     shown = {f"/{path.name}": path.read_bytes() for path in session.iterdir()}
     with ArchivedMovie(target / ARCHIVED, GainLibrary()) as movie:
         layout = movie.layout

@@ -57,8 +57,8 @@ def test_a_run_violates_no_guarantee(tmp_path: Path) -> None:
     assert damage.good
     # every command reported damage of every kind that affects it
     assert {"DamagedError", "GainError", "SettingsError"} <= damage.errors.keys()
-    told = {f"cryofs {name}" for name in ("info", "verify", "extract", "compress", "estimate-gain")}
-    assert told <= damage.errors.keys()
+    commands = {f"cryofs {name}" for name in ("info", "verify", "extract", "compress", "estimate-gain")}
+    assert commands <= damage.errors.keys()
     assert 0 < damage.intact < 30
     assert 0 < damage.peak_bytes < MEMORY
 

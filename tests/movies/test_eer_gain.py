@@ -38,7 +38,7 @@ BAD = {(3, 5): np.nan, (3, 6): np.inf, (20, 0): -np.inf, (47, 63): -0.5}
 
 
 def spoiled(gain: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A gain with values that cannot be one."""
+    """Return a gain with invalid values."""
     gain = gain.copy()
     for place, value in BAD.items():
         gain[place] = value
@@ -118,7 +118,7 @@ def test_a_gain_of_double_precision_that_is_too_large(tmp_path: Path) -> None:
     assert EerGains().get(tmp_path / "falcon.gain", SHAPE).values[5, 5] == 0
 
 
-def test_gain_references_that_do_not_serve(tmp_path: Path) -> None:
+def test_unusable_gain_references_are_refused(tmp_path: Path) -> None:
     path = write_gain(tmp_path, "gain", gain_values((SHAPE[0], SHAPE[1] + 1)))
     with pytest.raises(GainError, match=r"falcon\.gain: .* of 48 x 65 does not fit an image of 48 x 64"):
         EerGains().get(path, SHAPE)

@@ -64,7 +64,7 @@ def test_pixel_types(path: Path, dtype: str, mode: int) -> None:
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "uint16", "float32"])
 @pytest.mark.parametrize("upsampling", [1, 2])
-def test_mrcfile_takes_it_for_a_valid_file(path: Path, tmp_path: Path, dtype: str, upsampling: int) -> None:
+def test_mrcfile_validates_the_fractions(path: Path, tmp_path: Path, dtype: str, upsampling: int) -> None:
     with opened(path, grouping=5, dtype=dtype, upsampling=upsampling) as movie:
         written = tmp_path / "x.mrc"
         written.write_bytes(movie.header + b"".join(movie.mrc_frame(index).tobytes() for index in range(2)))
@@ -106,7 +106,7 @@ def test_the_grouping_may_follow_from_the_dose(path: Path) -> None:
 @pytest.mark.parametrize(
     ("dose", "pixel_size", "missing"), [(0, 0.8, "dose"), (0.5, 0, "pixel size"), (0.5, 1e9, "pixel")]
 )
-def test_a_dose_that_nobody_noted(tmp_path: Path, dose: float, pixel_size: float, missing: str) -> None:
+def test_a_dose_missing_from_the_metadata(tmp_path: Path, dose: float, pixel_size: float, missing: str) -> None:
     write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON, xml=metadata(11, dose, pixel_size))
     with pytest.raises(FormatError, match=f"lack the {missing}.*--eer-grouping"):
         opened(tmp_path / "x.eer", dose_per_fraction=1.0)
@@ -114,7 +114,7 @@ def test_a_dose_that_nobody_noted(tmp_path: Path, dose: float, pixel_size: float
         assert movie.mrc_header.pixel_size == pytest.approx(0.8 if missing == "dose" else 1.0)
 
 
-def test_upsampling_beyond_what_events_tell(tmp_path: Path) -> None:
+def test_upsampling_beyond_the_sub_pixels_of_events(tmp_path: Path) -> None:
     widths = Widths(7, 1, 1, 65002)
     write_eer(tmp_path / "x.eer", random_frames(4, SHAPE, 0.05, widths), SHAPE, widths)
     with opened(tmp_path / "x.eer", grouping=2, upsampling=2) as movie:
@@ -123,7 +123,9 @@ def test_upsampling_beyond_what_events_tell(tmp_path: Path) -> None:
         opened(tmp_path / "x.eer", grouping=2, upsampling=4)
 
 
-def test_counts_too_large_for_the_type_are_cut_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_counts_too_large_for_the_type_are_clipped_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     frame = encode(Events(np.array([5]), np.array([0]), np.array([0])), 12, FALCON)
     write_eer(tmp_path / "x.eer", [frame] * 300, (3, 4), FALCON)
     for dtype, highest, cut in (("int8", 127, 1), ("int16", 300, 0), ("uint16", 300, 0)):
@@ -144,7 +146,7 @@ def damaged(path: Path, frame: int) -> None:
     path.write_bytes(data)
 
 
-def test_damaged_frames_are_left_out_whole(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_frames_are_skipped_whole(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     damaged(path, 4)
     damaged(path, 7)
     with opened(path, grouping=4) as movie:
@@ -157,9 +159,9 @@ def test_damaged_frames_are_left_out_whole(path: Path, caplog: pytest.LogCapture
     ]
 
 
-def test_frames_that_are_not_there_are_left_out(path: Path) -> None:
+def test_missing_frames_are_skipped(path: Path) -> None:
     data = path.read_bytes()
-    # the strip of frame 2 is said to lie far behind the end
+    # the offset of the strip of frame 2 is far behind the end
     start = data.index(FRAMES[2])
     path.write_bytes(data.replace(start.to_bytes(8, "little"), (1 << 50).to_bytes(8, "little")))
     with opened(path, grouping=4) as movie:
@@ -236,7 +238,7 @@ def test_fractions_multiplied_with_the_gain(path: Path, tmp_path: Path) -> None:
         assert movie.mrc_bytes(movie.read_frame(1).decode(), 9, 1000).tobytes() == movie.mrc_frame(1).tobytes()[9:1009]
 
 
-def test_renderings_are_told_apart() -> None:
+def test_renderings_compare_by_their_values() -> None:
     one = Rendering()
     assert replace(one, grouping=41) != one
     assert hash(replace(one, grouping=40)) == hash(one)

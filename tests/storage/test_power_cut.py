@@ -22,8 +22,8 @@ PLAIN = CompressOptions(gain="none", jobs=2)
 def compressed(session: Path, target: Path, options: CompressOptions = PLAIN) -> Recorder:
     """Record a run of compress."""
     with recorded(target) as recorder:
-        _, heard = archive(session, target, options)
-    assert not heard.errors
+        _, reported = archive(session, target, options)
+    assert not reported.errors
     return recorder
 
 
@@ -80,8 +80,8 @@ def test_a_plain_copy_with_its_checksum(tmp_path: Path) -> None:
     copies = check_states(compressed(session, target), tmp_path)
     for number, copy in enumerate(copies):
         # the same command goes on from any of them
-        _, heard = archive(session, copy, CompressOptions(gain="none", only_do_unfinished=number % 2 == 0, jobs=2))
-        assert not heard.errors
+        _, reported = archive(session, copy, CompressOptions(gain="none", only_do_unfinished=number % 2 == 0, jobs=2))
+        assert not reported.errors
         assert read_tree(copy) == read_tree(target)
 
 

@@ -1,4 +1,4 @@
-"""What several modules show: an archive with EER movies."""
+"""An archive with EER movies."""
 
 from pathlib import Path
 

@@ -63,7 +63,7 @@ def content(files: FileSystem, path: str) -> bytes:
 
 
 @pytest.mark.parametrize("view", ["", "@counts/", "@up4_gr8/"])
-def test_no_file_makes_a_walk_fail(tree: DamagedTree, view: str) -> None:
+def test_a_walk_of_damaged_files_succeeds(tree: DamagedTree, view: str) -> None:
     with serving(tree.folder, eer_upsampling=4) as files:
         for _ in range(2):
             found = walk(files, view)
@@ -112,7 +112,7 @@ def test_attributes_of_a_movie_whose_record_is_damaged(tree: DamagedTree, name: 
             files.open(f"/Movies/{name}.mrc")
 
 
-def test_options_that_do_not_serve_are_errors_of_opening_and_facts(tree: DamagedTree) -> None:
+def test_unusable_options_are_errors_of_opening_and_facts(tree: DamagedTree) -> None:
     with serving(tree.folder, eer_upsampling=4) as files:
         with pytest.raises(FormatError, match="too few sub-pixel bits for upsampling 4"):
             files.open("/Movies/coarse.mrc")
@@ -124,7 +124,7 @@ def test_options_that_do_not_serve_are_errors_of_opening_and_facts(tree: Damaged
         )
 
 
-def test_a_dose_that_the_metadata_do_not_tell_is_an_error_of_opening(tree: DamagedTree) -> None:
+def test_a_dose_missing_from_the_metadata_is_an_error_of_opening(tree: DamagedTree) -> None:
     with serving(tree.folder, eer_dose_per_fraction=1.0) as files:
         assert files.attributes("/Movies/short.mrc").size == 1
         with pytest.raises(FormatError, match="use --eer-grouping"):
@@ -203,7 +203,7 @@ def test_damage_of_a_file_that_may_still_be_arriving_is_not_remembered(tree: Dam
 def test_a_movie_that_is_readable_again_is_not_opened_with_its_placeholder_size(
     tree: DamagedTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program that goes by the size that it was told would take the first byte for the whole movie."""
+    """A program that relies on the reported size would take the first byte for the whole movie."""
     monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda _: None)
     monkeypatch.setattr("cryofs.vfs.file_system.FileSystem._prepare", lambda _: None)
     right = tree.readable["Movies/good.mrc"]

@@ -73,7 +73,7 @@ def test_a_gain_that_is_replaced_counts_for_what_is_opened_from_then_on(eer_arch
             assert content(files, path).endswith(new)
 
 
-def test_a_gain_reference_that_is_not_there(eer_archive: Path) -> None:
+def test_a_missing_eer_gain_reference_is_an_error(eer_archive: Path) -> None:
     with pytest.raises(GainError, match=r"nowhere\.gain: gain reference does not exist; correct --eer-gain"):
         FileSystem(eer_archive, Settings(eer_gain="/nowhere.gain"))
 
@@ -86,7 +86,7 @@ def test_a_gain_reference_that_went_away_costs_no_listing(eer_archive: Path) -> 
         assert content(files, "/c.mrc") == rendered(eer_archive / "c.eer", grouping=4)
 
 
-def test_names_that_are_no_text(eer_archive: Path) -> None:
+def test_names_that_are_not_valid_utf8(eer_archive: Path) -> None:
     odd = eer_archive / os.fsdecode(b"d\xff")
     write_movie(odd / "x.eer", seed=5)
     with serving(eer_archive, eer_gain=str(eer_archive / "falcon.gain")) as files:

@@ -97,9 +97,7 @@ def test_a_fault_at_any_read_is_an_error_and_passes(
     assert faulty.reads == number, "all reads had their turn"
 
 
-def test_short_reads_are_gone_on_with(
-    place: Path, originals: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_short_reads_are_continued(place: Path, originals: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     faults.inject(monkeypatch, faults.short)
     with serving(place) as files:
         assert {name: content(files, name) for name in NAMES} == originals

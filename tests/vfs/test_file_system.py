@@ -173,7 +173,7 @@ def test_nothing_is_loaded_for_a_mount_that_ends(session: Path, monkeypatch: pyt
     made._preparing.join()
 
 
-def test_opening_what_is_no_file(files: FileSystem) -> None:
+def test_opening_what_is_not_a_file(files: FileSystem) -> None:
     with pytest.raises(IsADirectoryError):
         files.open("/Movies")
     with pytest.raises(FileNotFoundError):

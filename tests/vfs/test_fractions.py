@@ -55,7 +55,7 @@ def test_settings_decide_on_the_rendering(eer_archive: Path) -> None:
         )
 
 
-def test_a_broken_eer_file_hurts_nobody_else(eer_archive: Path) -> None:
+def test_a_broken_eer_file_does_not_affect_others(eer_archive: Path) -> None:
     (eer_archive / "broken.eer").write_bytes((eer_archive / "c.eer").read_bytes()[:3000])
     with serving(eer_archive) as files:
         for view in ("/", "/@up2_gr8/", "/@counts/"):
@@ -67,7 +67,7 @@ def test_a_broken_eer_file_hurts_nobody_else(eer_archive: Path) -> None:
         assert content(files, "/c.mrc") == rendered(eer_archive / "c.eer", grouping=4)
 
 
-def test_damage_is_told_by_the_mount_and_by_the_file(eer_archive: Path) -> None:
+def test_damage_is_reported_by_the_mount_and_by_the_file(eer_archive: Path) -> None:
     frames = list(random_frames(10, SHAPE, 0.05, FALCON, 2))
     data = bytearray((eer_archive / "c.eer").read_bytes())
     place = data.index(frames[5]) + 100
@@ -83,9 +83,7 @@ def test_damage_is_told_by_the_mount_and_by_the_file(eer_archive: Path) -> None:
         assert files.file_facts("/notes.txt") is None
 
 
-def test_what_was_found_wrong_is_kept_for_the_last_state_of_each_file(
-    eer_archive: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_findings_are_those_of_the_last_state_of_each_file(eer_archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(eer_archive) as files:
         kept = files._findings.of(state_of((eer_archive / "c.eer").stat()), str(eer_archive / "c.eer"))
         content(files, "/c.mrc")
@@ -128,7 +126,7 @@ def test_names_as_long_as_they_may_be(eer_archive: Path) -> None:
                 assert found.value.errno == code
 
 
-def test_drafts_make_no_fractions(eer_archive: Path) -> None:
+def test_drafts_have_no_fractions(eer_archive: Path) -> None:
     (eer_archive / "c.eer").rename(eer_archive / ".cryofs-draft-1.eer")
     with serving(eer_archive) as files, pytest.raises(FileNotFoundError):
         files.attributes("/.cryofs-draft-1.mrc")

@@ -28,7 +28,7 @@ MOVIES = 3
 
 @pytest.fixture(name="target")
 def made_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An archive of two folders, with MRC and EER movies and a TIFF file of somebody else."""
+    """An archive of two folders, with MRC and EER movies and a TIFF file of another program."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     session = tmp_path / "session"
     for number in range(MOVIES):
@@ -81,13 +81,13 @@ def test_a_second_mount_reads_no_record(target: Path, monkeypatch: pytest.Monkey
         assert shown(files) == expected
 
 
-def test_listings_do_not_wait_for_it(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listings_do_not_wait_for_the_indexer(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda self: self._wake.wait())
     with mounted(target) as files:
         assert len(shown(files)) == MOVIES + 3
 
 
-def test_what_is_gone_or_changed_is_forgotten_and_what_is_new_is_learned(target: Path) -> None:
+def test_facts_of_missing_or_changed_files_are_dropped_and_new_files_read(target: Path) -> None:
     with mounted(target) as files:
         wait_for(lambda: kept(target) == MOVIES + 2)
         (target / "a.eer").unlink()
@@ -105,7 +105,7 @@ def test_what_is_gone_or_changed_is_forgotten_and_what_is_new_is_learned(target:
         wait_for(lambda: len(files._indexer._kept) == MOVIES + 2)
 
 
-def test_what_changed_in_place_between_mounts_counts_no_more(target: Path) -> None:
+def test_facts_of_a_file_changed_between_mounts_are_dropped(target: Path) -> None:
     """Its size and time are those of the index still, as where a backup was put back; its time of change is not."""
     movie = target / "Movies" / "0.mrc.tif"
     with mounted(target):
@@ -126,7 +126,7 @@ def shown_names(files: FileSystem) -> set[str]:
     return {folder + name for folder in ("/", "/Movies/") for name, _ in files.names(folder)}
 
 
-def test_it_ends_with_the_mount_however_much_there_is_to_do(target: Path) -> None:
+def test_the_indexer_ends_with_the_mount(target: Path) -> None:
     for number in range(2000):
         (target / f"{number}.mrc.tif").symlink_to("Movies/0.mrc.tif")
         shutil.copyfile(target / "foreign.mrc.tif", target / f"copy-{number}.mrc.tif")
@@ -136,7 +136,7 @@ def test_it_ends_with_the_mount_however_much_there_is_to_do(target: Path) -> Non
         wait_for(lambda: kept(target) == MOVIES + 2 + 2000)
 
 
-def test_it_survives_whatever_happens_to_it(
+def test_the_indexer_survives_any_error(
     target: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patch:
@@ -150,9 +150,7 @@ def test_it_survives_whatever_happens_to_it(
             wait_for(lambda: kept(target) == MOVIES + 2)
 
 
-def test_what_was_learned_is_kept_when_a_process_ends_in_the_midst_of_a_look(
-    target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_facts_are_stored_when_a_process_ends_during_a_scan(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reading, go_on, real = threading.Event(), threading.Event(), Indexer._learn
 
     def learn(indexer: Indexer, suffix: str, path: Path, found: os.stat_result) -> bytes | None:

@@ -184,7 +184,7 @@ def shown_inode(devices: dict[str, int], device: int, inode: int, folder: str = 
 
 @given(INODES)
 def test_file_systems_whose_inodes_collide(inode: int) -> None:
-    """Where a file system begins tells it from others; its device number, which changes, does not count."""
+    """A file system is identified by the folder where it begins, because its device number changes."""
     own = shown_inode({}, 1, inode)
     one = shown_inode({"one": 2}, 2, inode, "one")
     two = shown_inode({"two": 3}, 3, inode, "two")

@@ -80,8 +80,8 @@ def test_any_read_of_any_movie(original: Original, data: st.DataObject, cache_si
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "movie.mrc", Path(folder) / "archive"
         source.write_bytes(original.data)
-        summary, heard = archive(source, target, original.options)
-        assert summary.movies == 1, heard.errors
+        summary, reported = archive(source, target, original.options)
+        assert summary.movies == 1, reported.errors
         with shown(target, cache_size) as files:
             size = len(original.data)
             assert files.attributes("/movie.mrc").size == size

@@ -203,7 +203,7 @@ def copy_of_archive(session: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("what", ["strip", "exceptions"])
-def test_all_that_a_row_block_is_made_of_is_compared_with_its_sum(session: Path, tmp_path: Path, what: str) -> None:
+def test_all_parts_of_a_row_block_are_compared_with_their_checksums(session: Path, tmp_path: Path, what: str) -> None:
     """What is stored stays as it is, and decodes; only its sum in the record is another."""
 
     def change(plain: dict[str, Any]) -> None:
