@@ -18,14 +18,13 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import Detector, header, write_movie
-from cryofs.archive.extract import extract
-from cryofs.archive.verify import verify
 from cryofs.cli.app import run
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.run import compress
 from cryofs.compress.summary import Summary
 from cryofs.gain.estimation import FrameRow
 from cryofs.storage.checksum_lists import LIST_NAME
+from tests.outcomes import extracted, verified
 
 SHAPE = (300, 257)
 DETECTOR = Detector.make(SHAPE, defects=20)
@@ -108,8 +107,7 @@ def names(folder: Path) -> list[str]:
 
 def assert_verified(folder: Path, movies: int, *, all_have_checksums: bool = False) -> None:
     """Assert that an archive holds so many movies, all of them whole, and no file that fails."""
-    errors: list[object] = []
-    checked = verify([folder], 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
+    checked, errors = verified(folder)
     assert not errors
     assert checked.movies == movies
     assert not (all_have_checksums and checked.without_checksum)
@@ -128,9 +126,7 @@ def keep_group_out(path: Path) -> None:
 
 def restored(target: Path, folder: Path) -> Path:
     """A folder with the originals of an archive."""
-    errors: list[object] = []
-    extract([target], folder, 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
-    assert not errors
+    assert not extracted(target, to=folder)[1]
     return folder
 
 

@@ -14,8 +14,8 @@ import cryofs
 from cryofs.errors import DamagedError, GainError
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.tiff import ForeignMovie
-from tests.archive.adopting import adopted, verified
 from tests.foreign import WRITERS, counts, serialem
+from tests.outcomes import adopted, verified
 from tests.support import assert_verified, names, restored
 from tests.support import cryofs as command
 from tests.vfs.serving import content, serving

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cryofs.storage.checksum_lists import LIST_NAME, recorded, update
-from tests.archive.adopting import adopted, verified
 from tests.foreign import counts, serialem, write_tiff
+from tests.outcomes import adopted, verified
 from tests.support import cryofs as command
 
 

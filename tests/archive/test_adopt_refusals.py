@@ -13,8 +13,8 @@ import tifffile
 from cryofs.archive import adopt as adopting
 from cryofs.errors import ArchiveError, DamagedError, FormatError
 from cryofs.movies.tiff import ForeignMovie
-from tests.archive.adopting import adopted
 from tests.foreign import counts, serialem
+from tests.outcomes import adopted
 from tests.support import cryofs as command
 
 

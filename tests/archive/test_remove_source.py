@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cryofs.archive import remove_source
-from cryofs.archive.extract import extract
 from tests.archive.comparing import compared, entries, flip_last_byte
+from tests.outcomes import extracted
 from tests.support import archive, names, same_tree, simulated, wait_for
 
 
@@ -28,7 +28,7 @@ def test_all_that_is_equal_is_removed_and_comes_back(small: tuple[Path, Path], t
     again, _ = compared(source, target, remove_source=True)
     assert (again.all_equal, again.equal, again.not_in_source) == (True, 0, 8)
     assert not compared(source, target)[0].all_equal
-    extract([target], tmp_path / "back", 2, lambda *_: None, lambda *_: None, lambda _: None)
+    extracted(target, to=tmp_path / "back")
     same_tree(tmp_path / "copy", tmp_path / "back")
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
-from cryofs.archive.verify import Checked, verify
+from cryofs.archive.verify import verify
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.suspects import damage_of
 from cryofs.storage import checksum_lists
 from cryofs.storage.checksum_lists import LIST_NAME, read_list, recorded, update
 from cryofs.storage.file_state import state_of
-from tests.archive.test_extract import extracted
 from tests.foreign import counts, serialem
 from tests.full_disk import full_disk, killed_at
+from tests.outcomes import extracted, verified
 from tests.support import archive, assert_verified, names, restored, same_tree, simulated
 
 UNFINISHED = CompressOptions(only_do_unfinished=True, jobs=1)
@@ -28,12 +28,6 @@ WIDTHS = Widths()
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def verified(folder: Path) -> tuple[Checked, list[str]]:
-    errors: list[str] = []
-    done = verify([folder], 2, lambda _, e: errors.append(str(e)) if e else None, lambda *_: None, lambda _: None)
-    return done, errors
 
 
 @pytest.fixture
@@ -83,8 +77,8 @@ def test_a_flipped_bit_is_a_failure(made: Path, name: str) -> None:
     (made / name).write_bytes(data)
     done, (error,) = verified(made)
     assert (done.files, done.failed) == (3, 1)
-    assert error.startswith(f"{made / name}: checksum mismatch")
-    assert "restore it from a backup" in error
+    assert str(error).startswith(f"{made / name}: checksum mismatch")
+    assert "restore it from a backup" in str(error)
 
 
 def test_large_files_are_hashed_as_they_are_copied(session: Path, tmp_path: Path) -> None:
@@ -217,7 +211,7 @@ def test_a_damaged_line_is_a_failure_and_the_others_count(made: Path) -> None:
         file.write("0123  notes.txt\n")
     done, (error,) = verified(made)
     assert (done.files, done.failed) == (4, 1)
-    assert error.startswith(f"{made / LIST_NAME}, line 4: invalid (expected 64 hexadecimal digits")
+    assert str(error).startswith(f"{made / LIST_NAME}, line 4: invalid (expected 64 hexadecimal digits")
 
 
 def test_a_file_that_a_run_replaces_meanwhile(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +244,7 @@ def test_extract_restores_no_damaged_copy_and_no_list(made: Path, tmp_path: Path
     (made / "notes.txt").write_text("damaged")
     done, (error,) = extracted(made, to=tmp_path / "out")
     assert (done.files, done.failed) == (4, 1)
-    assert "checksum mismatch" in error
+    assert "checksum mismatch" in str(error)
     assert not (tmp_path / "out" / "notes.txt").exists()
     assert not list((tmp_path / "out").rglob(".cryofs-*"))
 

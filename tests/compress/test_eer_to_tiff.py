@@ -11,14 +11,13 @@ import tifffile
 
 from benchmarks.simulate import header
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
-from cryofs.archive.extract import extract
 from cryofs.archive.info import describe, savings
-from cryofs.archive.verify import verify
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_info import describe_eer
 from cryofs.movies.eer_rendering import Rendering
+from tests.outcomes import extracted, verified
 from tests.support import Reported, archive, names, simulated
 
 SHAPE = (600, 280)
@@ -62,10 +61,10 @@ def test_fractions_come_back(session: Path, tmp_path: Path, rendering: Rendering
     assert summary.movies == 2
     assert summary.original_bytes == sum(path.stat().st_size for path in session.rglob("*.eer"))
     assert reported.counted_frames == reported.expected_frames > 0
-    checked = verify([target], 2, lambda *_: None, lambda *_: None, lambda _: None)
+    checked = verified(target)[0]
     assert (checked.movies, checked.failed) == (2, 0)
     assert describe(target / "a.mrc.tif")["original"]["sha256"] is None
-    extract([target], tmp_path / "out", 2, lambda *_: None, lambda *_: None, lambda _: None)
+    extracted(target, to=tmp_path / "out")
     assert (tmp_path / "out" / "a.mrc").read_bytes() == rendered(session / "a.eer", rendering)
     assert (tmp_path / "out" / "a.mrc").stat().st_mtime_ns == (session / "a.eer").stat().st_mtime_ns
 
@@ -214,7 +213,7 @@ def test_fractions_on_a_machine_of_one_core(session: Path, tmp_path: Path, monke
     summary, reported = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
     assert not reported.errors
     assert summary.movies == 2
-    assert verify([tmp_path / "archive"], 1, lambda *_: None, lambda *_: None, lambda _: None).failed == 0
+    assert verified(tmp_path / "archive")[0].failed == 0
 
 
 def test_nothing_is_archived_with_a_gain_reference_that_does_not_serve(session: Path, tmp_path: Path) -> None:

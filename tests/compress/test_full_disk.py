@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from cryofs.archive.verify import verify
 from cryofs.cli.output import one_line
 from cryofs.compress import full_disk as full_disk_module
 from cryofs.compress.movie_task import CompressOptions
@@ -20,6 +19,7 @@ from cryofs.storage.atomic_file import DRAFT_PREFIX, Draft
 from cryofs.storage.checksum_lists import LIST_NAME
 from cryofs.text import size_text
 from tests.full_disk import full_disk
+from tests.outcomes import verified
 from tests.support import archive, names, restored, same_tree, simulated
 
 NO_SPACE = os.strerror(errno.ENOSPC)
@@ -41,9 +41,7 @@ def assert_nothing_half_done(target: Path, session: Path) -> None:
     if not target.is_dir():
         return
     assert not list(target.rglob(DRAFT_PREFIX + "*"))
-    errors: list[object] = []
-    verify([target], 1, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
-    assert not errors
+    assert not verified(target)[1]
     for name in names(target):
         if not name.endswith(".tif") and name != "gain-reference.mrc":
             one, other = session / name, target / name

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from cryofs.archive.adopt import adopt
 from cryofs.archive.scan import collect
 from cryofs.compress import writer
 from cryofs.compress.folders import Folders
@@ -15,6 +14,7 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.errors import ArchiveError, ChangedError
 from cryofs.storage import atomic_file, file_copy
 from tests.foreign import counts, serialem
+from tests.outcomes import adopted
 from tests.support import archive, assert_verified, names, restored, same_tree, simulated
 
 pytestmark = pytest.mark.timeout(60)
@@ -28,12 +28,12 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("adopted", [False, True])
-def test_a_tiff_is_not_replaced_by_a_movie(tmp_path: Path, adopted: bool) -> None:
+@pytest.mark.parametrize("is_adopted", [False, True])
+def test_a_tiff_is_not_replaced_by_a_movie(tmp_path: Path, is_adopted: bool) -> None:
     target = tmp_path / "archive"
     archive(serialem(tmp_path / "first" / "a.mrc.tif", counts(seed=1)).parent, target)
-    if adopted:
-        assert adopt([target], 1, lambda *_: None, lambda *_: None, lambda _: None).movies == 1
+    if is_adopted:
+        assert adopted(target)[0].movies == 1
     kept = (target / "a.mrc.tif").read_bytes()
     movie = simulated(tmp_path / "second" / "a.mrc", 3)
     _, reported = archive(movie.parent, target, PLAIN)

@@ -10,7 +10,6 @@ import tifffile
 from numpy.typing import NDArray
 
 from benchmarks.simulate import Detector, header
-from cryofs.archive.adopt import adopt
 from cryofs.compress import writer
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
@@ -23,6 +22,7 @@ from cryofs.movies.mrc import MrcMovie
 from tests.corpus.eer_specimens import eer, eer_gain, footer_eer, rendered, single_eer, write_eer_movie
 from tests.corpus.specimen import ADOPTED, ARCHIVED, GAIN, Specimen, all_done, whole, write
 from tests.foreign import serialem
+from tests.outcomes import adopted
 from tests.support import archive
 
 # two strips per frame, the second one shorter; an odd width
@@ -139,8 +139,7 @@ def _adopted(folder: Path) -> Specimen:
     """Create an adopted TIFF movie of another program."""
     path = serialem(folder / ADOPTED, _counts().astype("u1"))
     write(folder / "notes.txt", b"300 kV")
-    errors: list[Exception] = []
-    adopt([path], 1, lambda _, error: errors.append(error) if error else None, lambda *_: None, lambda _: None)
+    _, errors = adopted(path)
     if errors:
         raise RuntimeError(f"a specimen could not be adopted: {errors}")
     with ArchivedMovie(path, GainLibrary()) as movie:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryofs.archive.verify import verify
 from cryofs.codecs import lzw_kernels
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
@@ -22,6 +21,7 @@ from tests.corpus.reading import examine
 from tests.corpus.run import MEMORY, damage_run
 from tests.corpus.specimen import Specimen
 from tests.corpus.specimens import make_specimens
+from tests.outcomes import verified
 from tests.support import archive, movie_values, simulated
 
 
@@ -221,7 +221,6 @@ def test_verify_finds_damage_in_every_part(place: Path, tmp_path: Path, part: st
     ]
     content[position] ^= 0xFF
     path.write_bytes(content)
-    errors: list[Exception | None] = []
-    verify([target], 1, lambda _, error: errors.append(error), lambda *_: None, lambda _: None)
+    _, errors = verified(target)
     # the other files of the archive are intact
-    assert [type(error) for error in errors if error is not None] == [DamagedError]
+    assert [type(error) for error in errors] == [DamagedError]

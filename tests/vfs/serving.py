@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,17 @@ GAIN = np.random.default_rng(3).uniform(0.8, 1.2, SHAPE).astype(np.float32)
 
 
 @contextlib.contextmanager
-def serving(folder: Path, **settings: object) -> Iterator[FileSystem]:
-    files = FileSystem(folder, Settings(jobs=2, eer_grouping=settings.pop("eer_grouping", 4), **settings))  # type: ignore[arg-type]
+def started(files: FileSystem) -> Iterator[FileSystem]:
+    """Start a file system, and stop it at the end."""
     files.start()
     try:
         yield files
     finally:
         files.stop()
+
+
+def serving(folder: Path, **settings: object) -> AbstractContextManager[FileSystem]:
+    return started(FileSystem(folder, Settings(jobs=2, eer_grouping=settings.pop("eer_grouping", 4), **settings)))  # type: ignore[arg-type]
 
 
 def content(files: FileSystem, path: str) -> bytes:

@@ -1,10 +1,9 @@
 """Damaged files in listings: no walk fails, and only reading what is damaged is an error."""
 
-import contextlib
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from cryofs.vfs.file_system import FileSystem
 from tests import faults
 from tests.damaged_tree import SHAPE, WIDTHS, DamagedTree, make_damaged_tree
 from tests.support import wait_for
+from tests.vfs.serving import started
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +24,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> DamagedTree:
     return make_damaged_tree(tmp_path_factory.mktemp("damaged"))
 
 
-@contextlib.contextmanager
-def serving(folder: Path, **settings: object) -> Iterator[FileSystem]:
-    files = FileSystem(folder, Settings(jobs=1, **settings))  # type: ignore[arg-type]
-    files.start()
-    try:
-        yield files
-    finally:
-        files.stop()
+def serving(folder: Path, **settings: object) -> AbstractContextManager[FileSystem]:
+    return started(FileSystem(folder, Settings(jobs=1, **settings)))  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.index_db import Index, index_path
 from cryofs.vfs.indexer import Indexer
 from tests.support import archive, simulated, wait_for
+from tests.vfs.serving import started
 
 FALCON = Widths()
 SHAPE = (64, 64)
@@ -39,14 +40,8 @@ def made_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "archive"
 
 
-@contextmanager
-def mounted(target: Path) -> Iterator[FileSystem]:
-    files = FileSystem(target, Settings(cache_size=Size(1 << 20), jobs=2))
-    files.start()
-    try:
-        yield files
-    finally:
-        files.stop()
+def mounted(target: Path) -> AbstractContextManager[FileSystem]:
+    return started(FileSystem(target, Settings(cache_size=Size(1 << 20), jobs=2)))
 
 
 def kept(target: Path) -> int:

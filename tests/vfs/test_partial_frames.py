@@ -24,6 +24,7 @@ from cryofs.vfs.file_system import FileSystem
 from tests.corpus.record_mutants import with_record
 from tests.foreign import write_tiff
 from tests.support import archive
+from tests.vfs.serving import started
 
 # frames of five row blocks, the last of them a few rows
 SHAPE = (1100, 1024)
@@ -49,10 +50,8 @@ def session_of_tall_movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="files")
 def served(session: Path) -> Iterator[FileSystem]:
-    made = FileSystem(session.with_name("archive"), Settings(jobs=2))
-    made.start()
-    yield made
-    made.stop()
+    with started(FileSystem(session.with_name("archive"), Settings(jobs=2))) as made:
+        yield made
 
 
 def blocks_of(movie: Movie, index: int) -> list[range]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from cryofs.archive.adopt import adopt
 from cryofs.config.settings import Settings
 from cryofs.errors import DamagedError
 from cryofs.formats.record import read_record
@@ -16,8 +15,9 @@ from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.corpus.record_mutants import with_record
 from tests.foreign import counts, serialem
+from tests.outcomes import adopted
 from tests.support import archive, simulated
-from tests.vfs.serving import write_movie
+from tests.vfs.serving import started, write_movie
 
 # a file that was read in the future is not marked as read today
 READ, MODIFIED = 2 * 10**18 + 1, 10**18 + 7
@@ -34,10 +34,8 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def files(place: Path) -> Iterator[FileSystem]:
-    made = FileSystem(place, Settings(jobs=1))
-    made.start()
-    yield made
-    made.stop()
+    with started(FileSystem(place, Settings(jobs=1))) as made:
+        yield made
 
 
 def content(files: FileSystem, path: str) -> bytes:
@@ -115,9 +113,9 @@ def test_counts_are_compared_with_the_checksums_of_their_strips(place: Path, fil
 
 
 def test_frames_are_compared_with_their_checksums(place: Path, files: FileSystem) -> None:
-    adopted = serialem(place / "b.tif", counts())
-    assert adopt([adopted], 1, lambda *_: None, lambda *_: None, lambda _: None).movies == 1
-    for path, name, frame in ((place / "a.mrc.tif", "a.mrc", 4 * 300 * 257), (adopted, "b.mrc", 2 * 48 * 35)):
+    foreign = serialem(place / "b.tif", counts())
+    assert adopted(foreign)[0].movies == 1
+    for path, name, frame in ((place / "a.mrc.tif", "a.mrc", 4 * 300 * 257), (foreign, "b.mrc", 2 * 48 * 35)):
         with_other_sums(path, lambda plain: plain["frames"][1].update(sum="0" * 32))
         handle = files.open(f"/{name}")
         for index in (0, 2):

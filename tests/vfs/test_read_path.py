@@ -21,6 +21,7 @@ from cryofs.vfs.io_executor import IoExecutor
 from tests import faults
 from tests.foreign import write_tiff
 from tests.support import archive
+from tests.vfs.serving import started
 
 PACKAGE = str(Path(cryofs.__file__).parent)
 MOST_CALLS = 10
@@ -46,10 +47,8 @@ def files(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileSystem]:
     """An archive that is read by nothing but the test."""
     monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda _: None)
     monkeypatch.setattr("cryofs.vfs.file_system.FileSystem._prepare", lambda _: None)
-    made = FileSystem(place, Settings(jobs=2))
-    made.start()
-    yield made
-    made.stop()
+    with started(FileSystem(place, Settings(jobs=2))) as made:
+        yield made
 
 
 class Mount:
