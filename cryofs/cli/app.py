@@ -26,6 +26,7 @@ from cryofs.cli import (
     preview,
     report,
     stats,
+    trajectory,
     umount,
     verify,
 )
@@ -47,6 +48,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     preview,
     report,
     stats,
+    trajectory,
     config,
     doctor,
 )
