@@ -122,7 +122,7 @@ def _adopt_movies(paths: list[Path], jobs: int, done: Adoption, on_file: OnFile,
 
 def _refuse_link(path: Path) -> None:
     if path.is_symlink():
-        raise ArchiveError(f"{path}: a symbolic link, which is not replaced by a file; name its target")
+        raise ArchiveError(f"{path}: a symbolic link, which cannot be adopted; pass its target")
 
 
 def _can_be_adopted(path: Path) -> bool:
@@ -143,7 +143,7 @@ def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[in
         _copy_attributes(file.fileno(), before, made)
         sha256 = _copy(file, made)
         if made.file.tell() != before.st_size:
-            raise ChangedError(f"{path}: changed while it was copied; try again once it is written")
+            raise ChangedError(f"{path}: changed while it was copied; retry once the file is complete")
         if (known := checksum_lists.recorded(path)) not in (None, sha256):
             raise checksum_lists.mismatch_error(path, known, sha256)
         contents = _append_record(movie, made, sha256, _reference(movie, gains), pool)
@@ -165,22 +165,22 @@ def _check_in_place(path: Path, before: os.stat_result) -> None:
     try:
         now = path.lstat()
     except FileNotFoundError as error:
-        raise ChangedError(f"{path}: removed while it was adopted; not restored") from error
+        raise ChangedError(f"{path}: removed while it was adopted; nothing was written") from error
     if state_of(now) != state_of(before):
-        raise ChangedError(f"{path}: replaced or changed while it was adopted; try again once it is written")
+        raise ChangedError(f"{path}: replaced or changed while it was adopted; retry once the file is complete")
 
 
 def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> None:
     """Copy owner, mode and extended attributes of the TIFF; ArchiveError if the copy cannot replace it."""
     if before.st_nlink > 1:
-        text = f"{made.target}: has {before.st_nlink} names (hard links), and would be separated from the others"
-        raise ArchiveError(f"{text}; copy it first")
+        text = f"{made.target}: has {before.st_nlink} hard links, which adoption would separate"
+        raise ArchiveError(f"{text}; copy the file, then adopt the copy")
     copy = made.file.fileno()
     if (before.st_uid, before.st_gid) != ((now := os.fstat(copy)).st_uid, now.st_gid):
         try:
             changes.disk.set_owner(copy, before.st_uid, before.st_gid)
         except PermissionError as error:
-            text = f"{made.target}: owned by another user or group, and its copy cannot be"
+            text = f"{made.target}: owned by another user or group, and the owner of its copy cannot be set"
             raise ArchiveError(f"{text}; adopt it as its owner or as root") from error
     changes.disk.set_mode(copy, stat.S_IMODE(before.st_mode))
     try:

@@ -167,7 +167,7 @@ class _Run:
                 self._differ(pair, "; ".join(reasons))
         for pair in self._found.followed:
             if self._remover is not None:
-                self._leave(pair, "a link to a folder; what it leads to was compared and stays")
+                self._leave(pair, "a link to a folder; the files in that folder were compared")
 
     def _folder_differences(self, pair: Pair) -> list[str]:
         here, there = pair.state, pair.shown.found

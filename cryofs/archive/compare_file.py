@@ -234,7 +234,7 @@ def _time(ns: int) -> str:
 
 
 def _at(offset: int | None) -> list[str]:
-    return [] if offset is None else [f"other bytes from byte {offset} on"]
+    return [] if offset is None else [f"first difference at byte {offset}"]
 
 
 @contextlib.contextmanager

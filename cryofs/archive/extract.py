@@ -71,7 +71,7 @@ def extract(
     paths = list(paths)
     for path in paths:
         if is_below(folder, path):
-            raise ArchiveError(f"{folder}: lies in {path}, which is extracted; name another folder with -o")
+            raise ArchiveError(f"{folder}: inside {path}, which is an archive to extract; pass another folder with -o")
     checked = Extracted()
     found = _items(paths, checked, on_file)
     items = _without_clashes(_needed(_beside_archived(found, folder, checked, on_file)), folder, checked, on_file)
@@ -184,8 +184,8 @@ def _beside_archived(items: list[_Item], folder: Path, checked: Checked, on_file
         else:
             with report_errors(job.source, checked, on_file):
                 if _name(target) in read or _is_archived(target):
-                    text = f"{target}: is archived, so {job.source} is not restored over it"
-                    raise ArchiveError(f"{text}; name another folder with -o")
+                    text = f"{target}: an archived file, which {job.source} would overwrite"
+                    raise ArchiveError(f"{text}; pass another folder with -o")
                 kept.append(item)
     return kept
 
@@ -221,7 +221,7 @@ def _without_clashes(items: list[_Item], folder: Path, checked: Checked, on_file
         with report_errors(job.source, checked, on_file):
             if not _same(twin, job):
                 place = folder / job.target
-                text = f"{job.source}: {twin.source} already becomes {place}; extract it into another folder"
+                text = f"{job.source}: {twin.source} is already restored as {place}; extract it into another folder"
                 raise ArchiveError(text)
     return list(kept.values())
 

@@ -54,4 +54,4 @@ def why_plain(path: Path) -> str | None:
         MrcMovie(path).close()
     except FormatError as error:
         return reason_of(error, path)
-    return "a movie that does not become smaller, or that no run has archived yet"
+    return "a movie that compression does not shrink, or that is not archived yet"

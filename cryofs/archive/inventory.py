@@ -145,7 +145,7 @@ def _sort(job: Job, lists: dict[Path, Lines], found: Inventory) -> None:
     elif what.record is None:
         if found.root is None:
             text = f"{path}: not an archived movie, and no checksum is recorded for it"
-            raise DamagedError(f"{text}; name the archive, or run cryofs adopt to record one")
+            raise DamagedError(f"{text}; pass the archive, or record a checksum with cryofs adopt")
         # links are not followed: a file that they lead to is checked under its own name
         if not path.is_symlink() and has_line(found.root, path.absolute()):
             found.unchecked.append(path)

@@ -57,7 +57,7 @@ class Guard:
         """Raise NotRemovedError if another program is opening the source; the program stops waiting then."""
         if self._leased and not leases.is_held(self.source):
             self._end_lease()
-            raise NotRemovedError("in use: another program opened it meanwhile")
+            raise NotRemovedError("in use: opened by another program during the comparison")
 
     def check_unchanged(self) -> None:
         """Check that both files are as they were opened, and that the stored one still has its name.
@@ -181,10 +181,10 @@ class Remover:
             link = self._held.get(identity(found))
             above = next((folder for folder in path.parents if folder in self._held_folders), None)
         if link is not None:
-            raise NotRemovedError(f"the link {link} leads to it and was not removed")
+            raise NotRemovedError(f"target of the link {link}, which was not removed")
         if above is not None:
             link = self._held_folders[above]
-            raise NotRemovedError(f"the link {link} leads to {above} and was not removed")
+            raise NotRemovedError(f"inside {above}, the target of the link {link}, which was not removed")
 
     def _remove(self, path: Path, before: os.stat_result) -> None:
         parent = self._opened_parent(path)
@@ -205,7 +205,7 @@ class Remover:
         parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if self._folders.get(identity(os.fstat(parent))) != path.parent:
             os.close(parent)
-            raise NotRemovedError(f"{path.parent} was replaced by another folder meanwhile")
+            raise NotRemovedError(f"{path.parent} was replaced with another folder during the comparison")
         return parent
 
     def _has_leases(self, folder: Path, device: int) -> bool:

@@ -49,10 +49,10 @@ class Restorer:
         exists = target.is_symlink() or target.exists()
         if exists and not self._overwrite:
             if not target.is_symlink() or target.readlink() != source.readlink():
-                raise _refused(target, f"it is not a link to {source.readlink()}")
+                raise _refused(target, f"is not a link to {source.readlink()}")
             return False
         if target.is_dir() and not target.is_symlink():
-            raise ArchiveError(f"{target}: expected a link, got a folder; move it, or name another folder with -o")
+            raise ArchiveError(f"{target}: expected a link, got a folder; move it, or pass another folder with -o")
         with self._lists.replacing(target):
             file_links.make_link(target, source.readlink(), overwrite=True)
         return True
@@ -112,13 +112,13 @@ class Restorer:
         if stat.S_ISDIR(found.st_mode):
             return False  # restoring reports it
         if not stat.S_ISREG(found.st_mode):
-            raise _refused(target, "it is a symbolic link" if target.is_symlink() else "it is not a regular file")
+            raise _refused(target, "is a symbolic link" if target.is_symlink() else "is not a regular file")
         if found.st_size != size:
-            raise _refused(target, f"it has {found.st_size} bytes, not {size}")
+            raise _refused(target, f"differs in size (expected {size} bytes, got {found.st_size})")
         with LocalFile.open(target) as there:
             offset = difference(there)
         if offset is not None:
-            raise _refused(target, f"it differs from the archive from byte {offset} on")
+            raise _refused(target, f"differs from the archive (first difference at byte {offset})")
         return True
 
     def _restore(self, movie: ArchivedMovie, target: Path) -> None:
@@ -148,4 +148,4 @@ class Restorer:
 
 
 def _refused(target: Path, reason: str) -> ArchiveError:
-    return ArchiveError(f"{target}: exists, and {reason}; rename it, or pass --overwrite to replace it")
+    return ArchiveError(f"{target}: already exists and {reason}; rename it, or pass --overwrite to replace it")

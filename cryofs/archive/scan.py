@@ -58,7 +58,7 @@ def collect(
             # an existing movie wins over a rendered one
             jobs[key], item, twin = item, twin, item
         if not _is_same(twin, item):
-            text = f"{item.source}: {twin.source} already becomes {twin.target} in the archive; rename one of them"
+            text = f"{item.source}: {twin.source} is already stored as {twin.target}; rename one of them"
             problems.append(Problem(item.source, ArchiveError(text)))
     # a movie that was named replaces links of its name
     movies = {job.target for job in jobs.values() if job.kind is not Kind.LINK}

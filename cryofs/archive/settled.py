@@ -72,8 +72,8 @@ class Settled:
             if error.errno not in _NOT_SUPPORTED:
                 raise
             if not self._trusted:
-                text = f"{path}: its storage does not support fsync, so it may not be on the disk"
-                raise ArchiveError(f"{text}; pass --trust-storage if you know that it is") from error
+                text = f"{path}: may not be on disk, because its storage does not support fsync"
+                raise ArchiveError(f"{text}; pass --trust-storage to accept this storage") from error
         # some storage has no page cache
         with contextlib.suppress(OSError):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -53,12 +53,12 @@ def items_of(source: Path, archive: Path | None, places: Places) -> Iterator[Job
     """Yield the jobs for a source; if `archive` is None, files keep their names."""
     try:
         if source.is_dir() and archive is not None and same_folder(source, archive):
-            text = f"{source}: source and archive are one folder; name another archive with -o"
+            text = f"{source}: source and archive are the same folder; pass another archive with -o"
             yield Problem(source, ArchiveError(text))
         elif source.is_dir():
             yield from walk(source, archive, places)
         elif not source.is_file():
-            what = "neither file nor folder" if source.exists() else "no such file or folder"
+            what = "neither a file nor a folder" if source.exists() else "no such file or folder"
             yield Problem(source, ArchiveError(f"{source}: {what}; check the path"))
         elif source.suffix in movie_list.SUFFIXES:
             yield from _listed(source, archive, places)
@@ -87,8 +87,9 @@ def _listed(source: Path, archive: Path | None, places: Places) -> Iterator[Job 
         if here:
             yield named(here[0], _inside(Path(name)).with_name(here[0].name), archive, places)
         else:
-            text = f"{name}: listed in {source}, but missing; run in the folder where its names begin, or correct it"
-            yield Problem(Path(name), ArchiveError(text))
+            text = f"{name}: listed in {source}, but missing"
+            remedy = "run in the folder that its names are relative to, or correct the list"
+            yield Problem(Path(name), ArchiveError(f"{text}; {remedy}"))
 
 
 def walk(
@@ -124,7 +125,9 @@ def walk(
                 elif path.is_file():
                     yield job_of(path, below / name, archive)
                 else:
-                    yield Problem(path, ArchiveError(f"{path}: neither file nor folder; leave it out of the archive"))
+                    yield Problem(
+                        path, ArchiveError(f"{path}: neither a file nor a folder; remove it from the sources")
+                    )
             except OSError as error:
                 yield unreadable(path, error)
         names[:] = [name for name in names if known.get(name) is None and not _is_passed_over(here / name, archive)]

@@ -26,7 +26,7 @@ def command(
     ] = False,
     trust_storage: Annotated[
         bool,
-        typer.Option("--trust-storage", help="With --remove-source: accept storage whose fsync guarantees nothing."),
+        typer.Option("--trust-storage", help="With --remove-source: accept storage without a reliable fsync."),
     ] = False,
     jobs: Annotated[
         int, typer.Option(min=1, help="Number of files compared in parallel.", show_default="all cores")

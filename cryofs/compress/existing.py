@@ -65,7 +65,7 @@ def is_copy(source: Path, target: Path) -> bool:
 def replaced_text(target: Path, size: int, mtime_ns: int) -> str:
     """Return the message about an original that was replaced in the archive."""
     time = np.datetime64(mtime_ns, "ns").astype("datetime64[s]")
-    return f"{target}: the archive held another original of this name ({size} bytes, {time} UTC): replaced"
+    return f"{target}: replaced another original of this name in the archive ({size} bytes, {time} UTC)"
 
 
 def refuse_clash(source: Path, target: Path) -> None:
@@ -74,7 +74,7 @@ def refuse_clash(source: Path, target: Path) -> None:
         return
     with LocalFile.open(target) as held:
         if is_archived(held):
-            raise ArchiveError(f"{source}: the archive keeps a movie under this name ({target}); rename the file")
+            raise ArchiveError(f"{source}: its name is taken by an archived movie ({target}); rename the file")
 
 
 def refuse_without_gain(source: Path) -> None:
@@ -82,6 +82,6 @@ def refuse_without_gain(source: Path) -> None:
     record = held_movie(source.resolve()) if registry.may_have_record(source.name) else None
     if record is not None and record.needed_gain is not None:
         raise ArchiveError(
-            f"{source}: an archived movie, unreadable without {record.needed_gain.name} of its archive; "
+            f"{source}: an archived movie, not readable without the {record.needed_gain.name} of its archive; "
             "copy archives as a whole (cp -a, rsync), or compress from a mount"
         )

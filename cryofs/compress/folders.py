@@ -39,7 +39,9 @@ class Folders:
         """
         folder = make_folders(self._root, below, self._made.append)
         if _identity(folder) in self._sources:
-            raise ArchiveError(f"{folder}: a source, which the archive would write into; name another archive with -o")
+            raise ArchiveError(
+                f"{folder}: a source folder, which the run would write into; pass another archive with -o"
+            )
         # the mode of the root is left to its owner
         if below != Path() and not os.access(folder, os.W_OK | os.X_OK):
             # an earlier run gave it the mode of its original; if it stays read-only, its files fail

@@ -46,7 +46,7 @@ class MovieExecutor:
             prepare(_PRELOADED)
         except OSError as error:
             self._has_processes = False
-            return f"storing one movie at a time, because no process can be started ({error})"
+            return f"storing one movie at a time, because no worker process can be started ({error})"
         self._has_processes = True
         return None
 
@@ -74,7 +74,7 @@ class MovieExecutor:
                 case Failed(NoProcessError()):
                     yield from InTurn().run(self._archiver.store, [job], on_progress)
                 case Failed(DiedError()):
-                    text = f"{job.source}: the process that stored it died; is memory short?"
+                    text = f"{job.source}: its worker process died, possibly out of memory; reduce --jobs"
                     yield job, Failed(ArchiveError(text))
                 case _:
                     yield job, outcome

@@ -125,7 +125,7 @@ class Archiver:
                 raise FullDiskError(error.strerror) from error
             raise ArchiveError(f"{job.source}: not stored: {explain(error)}") from error
         except MemoryError as error:
-            raise ArchiveError(f"{job.source}: out of memory ({error}); use fewer --jobs") from error
+            raise ArchiveError(f"{job.source}: out of memory ({error}); reduce --jobs") from error
         except Exception as error:
             # an unforeseen error of one movie must not end the run
             what = f"{type(error).__name__}: {error}"
@@ -212,11 +212,11 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
         held = held_movie(target)
     except DamagedError:
         if is_marked(target):
-            return f"{target}: the archive held a damaged movie of this name: replaced"
+            return f"{target}: replaced a damaged movie of this name in the archive"
         held = None
     if held is None or held.adopted is not None:
         raise ArchiveError(
-            f"{source}: the archive keeps another file under this name ({target}); rename the movie, or remove the file"
+            f"{source}: its name is taken by another file ({target}); rename the movie, or remove the file"
         )
     if is_derived and held.rendered is None:
         raise _in_place_of_original(source, target)
@@ -226,8 +226,8 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
 
 
 def _in_place_of_original(source: Path, original: Path) -> ArchiveError:
-    text = f"{source}: the archive keeps an original under the name of its fractions ({original})"
-    return ArchiveError(f"{text}; rename the EER file, or archive it as it is with --eer keep")
+    text = f"{source}: the name of its fractions is taken by an original in the archive ({original})"
+    return ArchiveError(f"{text}; rename the EER file, or copy it with --eer keep")
 
 
 def _not_used(source: Path, given: list[Reference], movie: SourceMovie) -> str | None:
@@ -235,7 +235,7 @@ def _not_used(source: Path, given: list[Reference], movie: SourceMovie) -> str |
     if movie.mrc_header.mode != MODE_FLOAT32:
         return None
     if len(given) > 1:
-        return f"{source}: none of the gain references given is used: none gives counts; give its own, or --gain auto"
+        return f"{source}: no given gain reference yields counts, so none is used; pass the right one, or --gain auto"
     size, needed = (f"{ny} x {nx}" for ny, nx in (given[0].gain.shape, movie.shape[1:]))
-    why = "it gives no counts" if size == needed else f"of another size ({size}, its frames are {needed})"
-    return f"{source}: the gain reference given is not used: {why}; give the right one, or --gain auto"
+    why = "it yields no counts" if size == needed else f"size mismatch: expected {needed}, got {size}"
+    return f"{source}: the given gain reference is not used ({why}); pass the right one, or --gain auto"

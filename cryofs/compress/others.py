@@ -114,7 +114,7 @@ class Others:
     def _note_damage(self, source: Path, damage: str | None) -> None:
         if damage is not None:
             self._summary.suspect += 1
-            self._listener.note(f"{source}: looks damaged ({damage}); kept as it is")
+            self._listener.note(f"{source}: looks damaged ({damage}); copied unchanged")
 
     def _first_name(self, source: Path, target: Path) -> Path | None:
         """Return the copy of a file with several names that was made under another of its names."""
@@ -130,7 +130,7 @@ class Others:
             return
         movie = target.with_name(archived_name(target.name))
         if is_movie_name(target.name) and holds_movie(movie):
-            text = f"{job.source}: the archive keeps a movie under this name ({movie}); rename the link"
+            text = f"{job.source}: its name is taken by an archived movie ({movie}); rename the link"
             raise ArchiveError(f"{text}, or remove the movie")
         file_links.make_link(target, job.link or job.source.readlink())
 

@@ -32,10 +32,10 @@ def plain_job(job: Job, archive: Path, reason: CryofsError) -> Job:
     """
     target = plain_target(job)
     if is_reference_name(target.name):
-        text = f"{reason}; not kept as a plain copy, because mounts hide files of this name"
+        text = f"{reason}; not copied, because mounts hide files of this name"
         raise ArchiveError(f"{text}: rename it") from reason
     if holds_movie(archive / job.target):
-        text = f"{reason}; {archive / job.target}, archived before, stays as it is"
+        text = f"{reason}; the existing {archive / job.target} was kept"
         raise ArchiveError(text) from reason
     return Job(Kind.FILE, job.source, target)
 
@@ -62,7 +62,7 @@ def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: Checksum
         with LocalFile.open(plain) as copy:
             sha256 = file_sha256(copy)
         if sha256 not in (lists.recorded(plain), held and held.original.sha256):
-            text = f"{plain}: changed since it was copied, so it stays; mounts show {archived.name} in its place"
+            text = f"{plain}: changed since it was copied, so it was kept, but mounts show {archived.name} in its place"
             raise ArchiveError(f"{text}; compare them, then remove or rename it")
         changes.disk.remove(plain)
         atomic_file.sync_folder(plain.parent)

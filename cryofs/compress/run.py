@@ -55,8 +55,7 @@ def _collect(
         links=options.links,
     )
     problems += [
-        scan.Problem(path, ArchiveError(f"{path}: lies in the archive; name another archive with -o"))
-        for path in inside
+        scan.Problem(path, ArchiveError(f"{path}: inside the archive; pass another archive with -o")) for path in inside
     ]
     for problem in problems:
         summary.failed += 1
@@ -64,7 +63,7 @@ def _collect(
     for job in jobs:
         if job.outside is not None:
             summary.links_outside += 1
-            choice = "kept as it is" if options.links == "keep" else "use --follow-links or --keep-links"
+            choice = "stored as a link" if options.links == "keep" else "use --follow-links or --keep-links"
             listener.note(f"{job.source}: a symbolic link that {job.outside}; {choice}")
     return jobs
 
@@ -91,7 +90,7 @@ def _archive(jobs: list[Job], archive: Path, options: CompressOptions, listener:
             copy_times(job.source, target)
         except OSError as error:
             summary.failed += 1
-            text = f"{job.source}: its times and mode were not kept: {explain(error)}"
+            text = f"{job.source}: cannot set times and mode of its copy: {explain(error)}"
             listener.failed(job.source, ArchiveError(text))
 
 

@@ -210,7 +210,7 @@ def _decode(kind: type, value: object) -> object:
     try:
         number = int(text) if text.isdecimal() else find(text)
     except KeyError:
-        raise ValueError(f"unknown {what} {text!r}; use a name of this machine, or a number") from None
+        raise ValueError(f"unknown {what} {text!r}; use a name that this machine knows, or a number") from None
     if number > _LARGEST_ID:
         raise ValueError(f"invalid {what} id {number}; expected at most {_LARGEST_ID}")
     return kind(number)

@@ -220,7 +220,7 @@ def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:
         raise SettingsError(readable(error, Settings, values)) from error
     if "cache_size" in values and settings.cache_size < _SMALLEST_CACHE:
         raise SettingsError(
-            f"cache_size: {settings.cache_size} bytes hold no frame; expected at least 1MB, with a unit, such as 8GiB"
+            f"cache_size: {settings.cache_size} bytes is too small for a frame; expected at least 1MB, such as 8GiB"
         )
     return settings
 

@@ -93,7 +93,10 @@ class Processes:
                     case Failed(error):
                         yield task, Failed(error, 2)
                     case _:
-                        yield task, Failed(DiedError("the process of a task died twice; is memory short?"), 2)
+                        yield (
+                            task,
+                            Failed(DiedError("the worker process of a task died twice, possibly out of memory"), 2),
+                        )
 
 
 def _run(

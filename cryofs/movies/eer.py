@@ -135,7 +135,7 @@ class EerMovie(SourceMovie):
             None of its frames is in the file, or the storage returns an error.
         """
         if rows is not None:
-            raise ValueError(f"{self.name}: fractions are rendered whole")
+            raise ValueError(f"{self.name}: row blocks of fractions cannot be read")
         frames = [frame for frame in self.fractions[index] if self.index.intact[frame]]
         if not frames:
             raise self.none_intact(index)

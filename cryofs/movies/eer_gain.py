@@ -76,7 +76,7 @@ class EerGains:
             stored = _load(path)
             gain = EerGain(_on_grid(path, stored, shape), state)
             if _state(path) != state:
-                raise ChangedError(f"{_name(path)}: changed while it was read; try again once it is written")
+                raise ChangedError(f"{_name(path)}: changed while it was read; retry once the file is complete")
             self._loaded[path, state, shape] = self._recent = gain
             if self._reported.get(path) != state:
                 self._reported[path] = state
@@ -100,7 +100,7 @@ def _state(path: Path) -> FileState:
     try:
         return state_of(path.stat())
     except OSError as error:
-        text = f"{_name(path)}: cannot read the gain reference ({error.strerror}); name another file"
+        text = f"{_name(path)}: cannot read the gain reference ({error.strerror}); pass another file"
         raise GainError(text) from error
 
 

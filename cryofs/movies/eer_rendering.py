@@ -144,7 +144,7 @@ def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHead
         See `EerFacts.grouping`; or events have too few sub-pixel bits for this upsampling.
     """
     if facts.sub_pixel_bits < rendering.upsampling.bit_length() - 1:
-        needed = f"too few sub-pixel bits for upsampling {rendering.upsampling}; take a lower one"
+        needed = f"too few sub-pixel bits for upsampling {rendering.upsampling}; use a lower one"
         raise FormatError(f"{name}: events have {facts.sub_pixel_bits}, {needed}")
     shape = (facts.fraction_count(rendering, name), facts.ny * rendering.upsampling, facts.nx * rendering.upsampling)
     pixel_size = facts.pixel_size / rendering.upsampling if facts.pixel_size else None

@@ -54,9 +54,9 @@ def load_reference(path: Path) -> GainReference:
                     return GainReference(gain, arithmetic, _detail(movie))
             return GainReference(gain)
     except FormatError as error:
-        raise GainError(f"{path}: not a valid gain reference ({reason_of(error, path)}); name another file") from error
+        raise GainError(f"{path}: not a valid gain reference ({reason_of(error, path)}); pass another file") from error
     except OSError as error:
-        raise GainError(f"{path}: cannot read the gain reference ({error.strerror}); name another file") from error
+        raise GainError(f"{path}: cannot read the gain reference ({error.strerror}); pass another file") from error
 
 
 def load_given(path: Path) -> tuple[GainReference, bytes]:
@@ -204,7 +204,7 @@ class GainLibrary:
             return gain
         raise GainError(
             f"{name}: its gain reference (sha256 {sha256[:8]}...) is missing or changed; "
-            f"put the right {GAIN_REFERENCE} back into the archive"
+            f"restore the right {GAIN_REFERENCE} in the archive"
         )
 
     def preload(self, folder: Path) -> None:

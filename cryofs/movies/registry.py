@@ -157,7 +157,7 @@ def summarize(path: Path) -> Summary | None:
 def _open(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> tuple[AnyProvider, Movie]:
     path = path.absolute()
     if path.is_dir():
-        raise FormatError(f"{path}: a folder; name a movie in it")
+        raise FormatError(f"{path}: a folder, not a movie; pass a movie in it")
     if not path.is_file():
         raise FormatError(f"{path}: no such file; check the path")
     if is_dot_name(path.name):

@@ -82,13 +82,13 @@ class SourceMovie(Movie):
     def check_unchanged(self) -> None:
         """Raise ChangedError if the file was written to after it was opened."""
         if not self.source.is_unchanged():
-            raise ChangedError(f"{self.name}: changed while it was read; wait until it is written, then try again")
+            raise ChangedError(f"{self.name}: changed while it was read; retry once the file is complete")
 
     def check_in_place(self) -> None:
         """Raise ChangedError if the file was written to after it was opened, or another file has its name."""
         if not is_still(self.path, state_of(self.stat)):
             raise ChangedError(
-                f"{self.name}: changed, replaced or removed while it was read; wait until it is written, then try again"
+                f"{self.name}: changed, replaced or removed while it was read; retry once the file is complete"
             )
 
     def close(self) -> None:

@@ -180,6 +180,6 @@ class LocalFile(ByteSource):
 def missing_bytes(what: str, size: int, offset: int, found: int) -> DamagedError:
     """Return the error for a read of `size` bytes that found fewer."""
     return DamagedError(
-        f"{what}: {size - found} of {size} bytes are missing, the file ends at byte {offset + found}; "
+        f"{what}: truncated, {size - found} of {size} bytes missing (the file ends at byte {offset + found}); "
         "restore it from a backup"
     )

@@ -46,7 +46,7 @@ def copy_file(source: Path, target: Path, replacing: Replacing = _unsurrounded) 
         sha256 = _copy_bytes(original, made)
         made.sync()
         if not _same_bytes(original, made.file) or not is_still(source, state_of(before)):
-            raise ArchiveError(f"{source}: changed or replaced while it was copied; try again once it is written")
+            raise ArchiveError(f"{source}: changed or replaced while it was copied; retry once the file is complete")
         changes.disk.set_mode(made.file.fileno(), before.st_mode & 0o7777)
         changes.disk.set_times(made.file.fileno(), before.st_atime_ns, before.st_mtime_ns)
         made.sync()

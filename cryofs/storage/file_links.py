@@ -18,7 +18,7 @@ def make_link(target: Path, text: Path, *, overwrite: bool = False) -> bool:
     if target.is_symlink() and target.readlink() == text:
         return False
     if not overwrite and target.exists() and not target.is_symlink():
-        raise FileExistsError(f"{target}: not a symbolic link, so it is not replaced by one; remove it")
+        raise FileExistsError(f"{target}: exists and is not a symbolic link; rename or remove it")
     made = _draft_name(target)
     with naming(target):
         changes.disk.link_to(text, made)

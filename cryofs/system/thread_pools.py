@@ -28,7 +28,7 @@ def started_pool(threads: int, name: str) -> ThreadPoolExecutor:
         together.abort()
         pool.shutdown(cancel_futures=True)
         raise MountError(
-            f"cannot start {threads} threads for {name} ({error}); mount with fewer --jobs, or raise the limit "
+            f"cannot start {threads} threads for {name} ({error}); reduce --jobs, or raise the limit "
             "(ulimit -u, or TasksMax of a service)"
         ) from error
     return pool

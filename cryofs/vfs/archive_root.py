@@ -58,7 +58,7 @@ class Root:
             source = LocalFile(os.open(place.name, _FILE, dir_fd=folder), self.name_of(place))
         if not stat.S_ISREG(source.stat.st_mode):
             source.close()
-            raise OSError(errno.ENXIO, "neither file nor folder", place.name)
+            raise OSError(errno.ENXIO, "not a regular file", place.name)
         return source
 
     def entries(self, place: Path) -> Iterator[tuple[str, os.stat_result]]:

@@ -45,7 +45,7 @@ def or_damage(read: Callable[[LocalFile], T], listed: bool = True) -> Callable[[
             return read(source)
         except (DamagedError, FormatError) as error:
             if source.size and not source.read(1, source.size - 1):
-                raise OSError(errno.EIO, "the file ends before its size") from error
+                raise OSError(errno.EIO, "its last byte cannot be read") from error
             listed_here = listed and not isinstance(error, NoFramesError)
             return Damage(str(error).removeprefix(f"{source.name}: "), listed_here)
 

@@ -145,13 +145,13 @@ class Indexer:
                 new.clear()
             if time.monotonic() - logged > _LOG_SECONDS:
                 logged = time.monotonic()
-                log.info("index: %d movies so far", len(seen))
+                log.info("index: %d movies read, continuing", len(seen))
         index.add(new)
         if not self._stopped:
             gone = self._kept - seen
             index.remove(gone)
             self._kept -= gone
-            log.info("index: %d movies, in %.1f s", len(seen), time.monotonic() - started)
+            log.info("index: %d movies read in %.1f s", len(seen), time.monotonic() - started)
 
     def _learn(self, table: str, path: Path, found: os.stat_result) -> bytes | None:
         """Return the metadata of a file as the index stores them, or None if it cannot be read or may be changing."""

@@ -22,11 +22,11 @@ _KNOWN_NAMES = 1 << 16
 
 
 class Pages(Enum):
-    """What the kernel is to do with its cached pages of a file that is opened."""
+    """Instruction to the kernel for its cached pages of a file that is being opened."""
 
-    KEEP = "they belong to the state that is opened"
-    DROP = "they may belong to another state"
-    BYPASS = "they, or the size that the kernel has, belong to another state; keep them, and cache none of this one"
+    KEEP = "the pages belong to the opened state"
+    DROP = "the pages may belong to another state"
+    BYPASS = "the pages or the size in the kernel belong to another state; keep them, and cache nothing of this state"
 
 
 class PageKeeper:

@@ -106,8 +106,8 @@ def replace_by_folder(path: Path) -> None:
 
 
 CHANGES: list[tuple[str, Callable[[Path], object], str]] = [
-    ("Movies/a.mrc", flip_last_byte, "other bytes from byte 13311 on"),
-    ("notes.txt", flip_last_byte, "other bytes from byte 5 on"),
+    ("Movies/a.mrc", flip_last_byte, "first difference at byte 13311"),
+    ("notes.txt", flip_last_byte, "first difference at byte 5"),
     ("notes.txt", lambda path: path.write_text("200 kV, 1 A"), "11 bytes, in the archive 6"),
     ("Movies/b.mrc", lambda path: path.chmod(0o600), "mode 0600, in the archive 0644"),
     ("notes.txt", lambda path: os.utime(path, ns=(5, 5)), "modified 1970-01-01T00:00:00.000000005 UTC"),
