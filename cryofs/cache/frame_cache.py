@@ -127,6 +127,7 @@ class FrameCache:
         self._under_way: dict[Key, tuple[_Request, Future[None] | None]] = {}
         # those of the cached frames that were served whole, with their sizes
         self._served: OrderedDict[Key, int] = OrderedDict()
+        self._served_bytes = 0
         self._waiting: deque[object] = deque()
         self._reserved = 0
         self._decoding = 0
@@ -138,7 +139,7 @@ class FrameCache:
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
                 self._cached.move_to_end(key)
-                self._served.pop(key, None)
+                self._forget_served(key)
                 self._figures.hits += 1
                 return frame
             request, begun = self._under_way.get(key, (None, None))
@@ -194,7 +195,9 @@ class FrameCache:
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
                 self._cached.move_to_end(key)
+                self._forget_served(key)
                 self._served[key] = frame.nbytes
+                self._served_bytes += frame.nbytes
 
     def figures(self) -> CacheFigures:
         """Return the present counters."""
@@ -260,16 +263,20 @@ class FrameCache:
             self._room.notify_all()
             self._decoding += 1
             self._reserved += request.size
-            while sum(self._served.values()) > self._budget * _SHARE_OF_SERVED:
+            while self._served_bytes > self._budget * _SHARE_OF_SERVED:
                 oldest, size = self._served.popitem(last=False)
                 dropped.append(self._cached.pop(oldest))
+                self._served_bytes -= size
                 self._cached_bytes -= size
             while self._cached and self._cached_bytes + self._reserved > self._budget:
                 least_recent, frame = self._cached.popitem(last=False)
                 self._cached_bytes -= frame.nbytes
-                self._served.pop(least_recent, None)
+                self._forget_served(least_recent)
                 dropped.append(frame)
         return dropped
+
+    def _forget_served(self, key: Key) -> None:
+        self._served_bytes -= self._served.pop(key, 0)
 
     def _finish(self, request: _Request, frame: Frame | None, started: float) -> None:
         with self._room:

@@ -426,6 +426,31 @@ def test_frames_given_away_whole_keep_a_small_part_of_the_budget(decoder: Decode
     assert len(decoder.calls) == 50
 
 
+def test_a_frame_served_whole_twice_counts_once(decoder: Decoder) -> None:
+    store = FrameCache(1600)
+    for key in range(10):
+        decoder.get(store, key)
+        served(store, key)
+        served(store, key)
+    decoder.get(store, 10)
+    assert store.figures().cached_bytes == 110
+
+
+def test_frames_that_were_dropped_take_no_share_of_those_served_whole(decoder: Decoder) -> None:
+    store = FrameCache(160)
+    for key in range(100):
+        # of 16 frames, at most one was served whole; it is dropped as the least recently used
+        decoder.get(store, key)
+        if key % 30 == 0:
+            served(store, key)
+    decoder.get(store, 200)
+    served(store, 200)
+    decoder.get(store, 201)
+    decoder.calls.clear()
+    decoder.get(store, 200)
+    assert decoder.calls == []
+
+
 def test_a_frame_asked_for_again_is_kept_like_any_other(decoder: Decoder) -> None:
     store = FrameCache(1600)
     decoder.get(store, 0)
