@@ -32,16 +32,12 @@ class Codec(ABC):
     compiled : str
         Whether compiled code decodes: ``"no"``; ``"faster"``, once it is loaded by `load_compiled`; or ``"always"``,
         loaded by the first decode.
-    decode_speed : float
-        Approximate speed of decoding one-byte counts of one electron per pixel, in gigabytes per second and core, with
-        the compiled code loaded.
     """
 
     compression: ClassVar[str]
     tags: ClassVar[tuple[int, ...]]
     most_expansion: ClassVar[int]
     compiled: ClassVar[Literal["no", "faster", "always"]]
-    decode_speed: ClassVar[float]
 
     predictor: Predictor = "none"
 

@@ -39,7 +39,6 @@ class Deflate(Codec):
     # 1032 in a block of repeated bytes
     most_expansion: ClassVar[int] = 1 << 11
     compiled: ClassVar[Literal["no", "faster", "always"]] = "faster"
-    decode_speed: ClassVar[float] = 4.0
 
     @classmethod
     def encoders(cls) -> Sequence[Encoder]:

@@ -25,7 +25,6 @@ class Lzw(Codec):
     # 1290 at the end of a dictionary
     most_expansion: ClassVar[int] = 1 << 11
     compiled: ClassVar[Literal["no", "faster", "always"]] = "always"
-    decode_speed: ClassVar[float] = 1.0
 
     @classmethod
     def encoders(cls) -> Sequence[Encoder]:

@@ -19,7 +19,6 @@ class Uncompressed(Codec):
     tags: ClassVar[tuple[int, ...]] = (1,)
     most_expansion: ClassVar[int] = 1
     compiled: ClassVar[Literal["no", "faster", "always"]] = "no"
-    decode_speed: ClassVar[float] = 50.0
 
     @classmethod
     def encoders(cls) -> Sequence[Encoder]:
