@@ -34,7 +34,7 @@ log = logging.getLogger("cryofs")
 
 
 class Indexer:
-    """Reads the metadata of an archive until it is stopped.
+    """Thread that reads the metadata of an archive until it is stopped.
 
     Parameters
     ----------
@@ -75,11 +75,11 @@ class Indexer:
         self._thread.start()
 
     def look_again(self) -> None:
-        """Walk the archive once more after the present walk."""
+        """Request another walk of the archive after the current one."""
         self._wake.set()
 
     def stop(self, seconds: float) -> None:
-        """Stop, and wait for the thread at most this long, because storage may block it forever."""
+        """Stop the thread, and wait at most `seconds` for it, because storage may block it forever."""
         self._stopped = True
         self._wake.set()
         if self._thread.is_alive():
@@ -98,7 +98,7 @@ class Indexer:
                 self._wake.wait()
 
     def _attempt(self, step: Callable[[Index], None], index: Index) -> None:
-        """Do one step; an unexpected error does not end the thread."""
+        """Run one step; log an unexpected error instead of ending the thread."""
         try:
             step(index)
         except Exception:
