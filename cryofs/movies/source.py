@@ -48,7 +48,7 @@ class SourceMovie(Movie):
 
     @abstractmethod
     def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
-        """Iterate over functions that fill memory (uint8) with the bytes of rows of a frame, one function a frame.
+        """Iterate over functions, one for each frame, that fill a uint8 array with the bytes of rows of the frame.
 
         Frames that have to be rendered are prepared ahead in `pool`, `ahead` at a time. A function is valid until the
         next one is requested.
@@ -56,11 +56,11 @@ class SourceMovie(Movie):
 
     @property
     def rendered(self) -> Rendered | None:
-        """What the record states of the file that the movie is rendered from; None for a movie that is only read."""
+        """Facts for the record about the file that the movie is rendered from; None if it is not rendered."""
         return None
 
     def gain_reference(self, gains: "EerGains") -> Movie | None:
-        """Open the gain reference that is to be archived with the movie, or return None."""
+        """Open the gain reference to archive with the movie, or return None."""
         return None
 
     def raw_rows(self, index: int, first: int, end: int) -> NDArray[np.uint8]:

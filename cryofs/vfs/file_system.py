@@ -297,7 +297,7 @@ class FileSystem:
                 return node, file, found
 
     def _opened(self, node: Node, must_be_found: bool) -> tuple[OpenFile, Attributes]:
-        """Open a node; return the file and its attributes. Raise ChangedError if it must be the file found and is not."""
+        """Open a node; return the file and its attributes. Raise ChangedError if it differs from the file found."""
         file = self._opener.open(node, must_be_found)
         return file, file.attributes(node.attributes)
 
