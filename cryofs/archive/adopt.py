@@ -1,4 +1,4 @@
-"""Adopting files that cryofs did not archive, so that they can be verified.
+"""Adopt files that cryofs did not archive, so that they can be verified.
 
 A TIFF movie of another program gets a record after its last byte; every other file gets a line in a checksum list.
 
@@ -47,7 +47,7 @@ _CHUNK = 8 << 20
 
 @dataclass
 class Adoption:
-    """Figures of a run: sizes of the adopted movies before and after, and how many other files got a checksum."""
+    """Figures of a run: sizes of the adopted movies before and after, and the number of new checksums."""
 
     movies: int = 0
     files: int = 0
@@ -126,7 +126,7 @@ def _refuse_link(path: Path) -> None:
 
 
 def _can_be_adopted(path: Path) -> bool:
-    """Return True if a record can describe a TIFF movie; otherwise the file gets a checksum, as other files do."""
+    """Return True if a record can describe a TIFF movie; if not, the file gets a checksum like other files."""
     with ForeignMovie(path) as movie:
         return not movie.index.facts.packed and movie.index.layout.dtype.byteorder != ">"
 
@@ -161,7 +161,7 @@ def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[in
 
 
 def _check_in_place(path: Path, before: os.stat_result) -> None:
-    """Raise ChangedError if the path no longer leads to the file that was copied, in the same state."""
+    """Raise ChangedError if the path no longer leads to the copied file in an unchanged state."""
     try:
         now = path.lstat()
     except FileNotFoundError as error:
@@ -171,7 +171,7 @@ def _check_in_place(path: Path, before: os.stat_result) -> None:
 
 
 def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> None:
-    """Copy owner, mode and extended attributes of the TIFF; ArchiveError if the copy cannot replace it."""
+    """Copy owner, mode and extended attributes of the TIFF; raise ArchiveError if the copy cannot replace it."""
     if before.st_nlink > 1:
         text = f"{made.target}: has {before.st_nlink} hard links, which adoption would separate"
         raise ArchiveError(f"{text}; copy the file, then adopt the copy")
@@ -203,7 +203,7 @@ def _copy(source: io.BufferedReader, made: Draft) -> str:
 
 
 def _reference(movie: ForeignMovie, gains: GainLibrary) -> Gain | None:
-    """Return the nearest gain reference of the movie's size."""
+    """Return the nearest gain reference with the size of the movie's frames, or None."""
     for path in gains.paths(movie.path.absolute().parent):
         with contextlib.suppress(CryofsError, OSError), MrcMovie(path) as reference:
             if reference.shape == (1, *movie.shape[1:]):
@@ -268,12 +268,12 @@ def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:
 
 
 def check_adopted(movie: ArchivedMovie) -> None:
-    """Check that the TIFF is the one that was adopted, byte for byte, and that readers find its strips.
+    """Check that the TIFF equals the adopted one byte for byte, and that readers find its strips.
 
     Raises
     ------
     DamagedError
-        It is not.
+        A byte differs, or the strips are not found.
     """
     assert movie.record.adopted is not None
     check_pages(movie)
@@ -282,7 +282,7 @@ def check_adopted(movie: ArchivedMovie) -> None:
 
 
 def restore_adopted(movie: ArchivedMovie, write: Callable[[bytes], object]) -> None:
-    """Write the TIFF as it was before it was adopted, piece by piece; raise the errors of `check_adopted`."""
+    """Write the TIFF as it was before adoption, piece by piece; raise the errors of `check_adopted`."""
     assert movie.record.adopted is not None
     digest, left, offset = hashlib.sha256(), movie.record.adopted.bytes, 0
     while left and (piece := movie.source.read(min(left, _CHUNK), offset)):

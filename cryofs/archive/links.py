@@ -1,4 +1,4 @@
-"""Symbolic links in sources: where they lead, and how the archive stores them."""
+"""Symbolic links in sources: their targets, and the jobs that store them."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _MAX_HOPS = 40
 
 
 def stays_inside(link: Link) -> bool:
-    """Return True if a link, followed step by step, leads to a place beneath its root and never leaves it.
+    """Return True if every step of a link leads to a path beneath its root.
 
     Only such a link leads to the same place in an archive or a mount; an absolute one would lead to the original.
     """

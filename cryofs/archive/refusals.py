@@ -78,7 +78,7 @@ def check_storage(archive: Path, folders: Iterable[Path], mounts: list[Mount]) -
     Raises
     ------
     ArchiveError
-        A part of it is on a FUSE file system, which may acknowledge data that it has not stored.
+        Some of it is on a FUSE file system, which may acknowledge data that it has not stored.
     """
     places = {_real(archive), *map(_real, folders)}
     for mount in {mount_of(place, mounts) for place in places} - {None}:

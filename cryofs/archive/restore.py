@@ -22,13 +22,13 @@ from cryofs.storage.checksum_lists import ListReader, mismatch_error
 
 @dataclass
 class Extracted(Checked):
-    """Figures of a run; `unchanged` counts movies and files that existed already, with the same bytes."""
+    """Figures of a run; `unchanged` counts movies and files that already existed with the same bytes."""
 
     unchanged: int = 0
 
 
 class Restorer:
-    """Restores originals in turn.
+    """Restoration of originals, one after the other.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class Restorer:
             return True
 
     def _exists(self, target: Path, size: int, difference: Callable[[LocalFile], int | None]) -> bool:
-        """Return True if a file exists with the same bytes, False if it must be restored; else raise ArchiveError."""
+        """Return True if the file exists with equal bytes, False if it must be restored; ArchiveError if it differs."""
         if self._overwrite:
             return False
         try:

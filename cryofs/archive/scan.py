@@ -122,7 +122,7 @@ def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tupl
 
 
 def _rendered(job: Job) -> Job:
-    """Return a job for the fractions of an EER file, and for a link to one, a job for a link to its fractions."""
+    """Return the job for the fractions of an EER file, or for a link to the fractions if it is a link."""
     name = rendered_name(job.target.name)
     if name is None:
         return job

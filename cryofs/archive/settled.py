@@ -1,4 +1,4 @@
-"""Make files and folders of an archive durable, and have them read from the disk."""
+"""Make files and folders of an archive durable, and drop them from the page cache."""
 
 import contextlib
 import errno
@@ -15,7 +15,7 @@ _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Settled:
-    """Makes the data durable that a run relies on: each folder, checksum list and gain reference once.
+    """Sync of the data that a run relies on: each folder, checksum list and gain reference once.
 
     A folder is made durable after it was listed, so that the names that the run found are durable. Threads may share an
     instance.

@@ -1,4 +1,4 @@
-"""What an archive holds already: movies and files that are done, and files that must not be overwritten."""
+"""Existing files of an archive: movies and copies that are done, and files that must not be overwritten."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ class MovieInfo:
 
 
 def inspect(movie: SourceMovie, path: Path) -> MovieInfo:
-    """Return the facts about a movie that need no decoding."""
+    """Return the facts about a movie, without decoding a frame."""
     rendered = movie.rendered
     if rendered is not None:
         # damaged frames are known only after rendering
@@ -41,7 +41,7 @@ def inspect(movie: SourceMovie, path: Path) -> MovieInfo:
 
 
 def is_done(target: Path, info: MovieInfo, references: References) -> bool:
-    """Return True if the archive holds this movie, not another of its name, and the gain reference that it needs."""
+    """Return True if the archive already holds this movie and the gain reference that it needs."""
     try:
         record = held_movie(target)
     except CryofsError:
@@ -78,7 +78,7 @@ def refuse_clash(source: Path, target: Path) -> None:
 
 
 def refuse_without_gain(source: Path) -> None:
-    """Raise ArchiveError for an archived movie that needs a gain reference, which would not be copied with it."""
+    """Raise ArchiveError for an archived movie that needs a gain reference, because a copy would lack the reference."""
     record = held_movie(source.resolve()) if registry.may_have_record(source.name) else None
     if record is not None and record.needed_gain is not None:
         raise ArchiveError(

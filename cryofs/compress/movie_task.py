@@ -1,4 +1,4 @@
-"""Store movies of a run one after the other: the part of a run that one process carries out."""
+"""Store movies one after the other: the work of one process of a run."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ from cryofs.storage.file_state import state_of
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """Choices of the user.
+    """Options of a run of compress.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class CompressOptions:
     strict : bool
         Whether a file named like a movie fails if it cannot be archived as a movie.
     least_saving : float
-        Share of its size that a movie must save; a movie that saves less is kept as a plain copy.
+        Smallest saving as a fraction of the original size; a movie that saves less is kept as a plain copy.
     """
 
     gain: Path | Literal["auto", "none"] = "auto"
@@ -76,7 +76,7 @@ class Stored:
 
 
 class Archiver:
-    """Stores movies of a run.
+    """Writer of the movies of a run.
 
     Parameters
     ----------
@@ -156,11 +156,11 @@ class Archiver:
             return Stored(movie.stat.st_size, stored, note, replaced)
 
     def _is_served(self, used: Reference | None) -> bool:
-        """Return True if a movie uses the given reference, or any reference if several were given."""
+        """Return True if a movie uses the given reference, or one of several given references."""
         return used is self._given[0] if len(self._given) == 1 else used is not None
 
     def _limit(self, job: Job, movie: SourceMovie) -> float | None:
-        """Return how many bytes a stored movie may take; None if its size does not matter."""
+        """Return the largest permitted size of a stored movie in bytes; None without a limit."""
         target = self._archive / job.target
         asked_for = job.kind is Kind.EER or self._options.coding.compression == "none"
         if asked_for or os.path.lexists(target) or is_reference_name(original_name(target.name) or ""):
@@ -170,7 +170,7 @@ class Archiver:
 
 @dataclass
 class StoreMovies:
-    """Stores movies in another process; it is pickled, and opens its files only there.
+    """Task function of a worker process; it is pickled, and opens its files only in the worker.
 
     Attributes
     ----------

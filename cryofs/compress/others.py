@@ -20,7 +20,7 @@ from cryofs.storage import atomic_file, file_links
 
 
 class Others:
-    """Copies and links of a run into an archive, to be used as a context manager.
+    """Context manager that stores the files and links of a run that are not movies.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class Others:
             self._listener.note(f"{source}: looks damaged ({damage}); copied unchanged")
 
     def _first_name(self, source: Path, target: Path) -> Path | None:
-        """Return the copy of a file with several names that was made under another of its names."""
+        """Return the copy of a hard-linked file that was made under another of its names, or None."""
         found = source.lstat()
         if found.st_nlink < 2 or source.is_symlink():
             return None

@@ -1,4 +1,4 @@
-"""Movies that are kept as plain copies: files named like movies that are not, and movies that would not get smaller.
+"""Plain copies: files named like movies that are not movies, and movies that compression does not shrink.
 
 When a later run archives such a movie, its plain copy is removed, but only after the archived movie has its final name,
 and only if the copy still has the bytes that were copied.
@@ -28,7 +28,7 @@ def plain_job(job: Job, archive: Path, reason: CryofsError) -> Job:
     Raises
     ------
     CryofsError
-        The archive keeps a movie of this name, or mounts hide the name.
+        The archive already contains a movie of this name, or mounts hide the name.
     """
     target = plain_target(job)
     if is_reference_name(target.name):
@@ -46,12 +46,12 @@ def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: Checksum
     Returns
     -------
     str or None
-        A line for the user if the copy was of another original, not of the source or of its first part.
+        A message if the copy was of another original, not of the source or its beginning.
 
     Raises
     ------
     ArchiveError
-        The copy was changed, so it is kept.
+        The copy was modified and is not removed.
     """
     if plain.is_symlink():
         # an earlier run stored a link under this name
@@ -76,6 +76,6 @@ def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: Checksum
 
 
 def _begins_with(source: Path, sha256: str, size: int) -> bool:
-    """Return True if the first bytes of a file have a checksum, as those of a movie that was still arriving."""
+    """Return True if the first `size` bytes of a file have this SHA-256, as a copy of an incomplete movie has."""
     with LocalFile.open(source) as file:
         return file.size >= size and file_sha256(file.first_bytes(size)) == sha256

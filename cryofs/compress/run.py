@@ -1,4 +1,4 @@
-"""A run of `cryofs compress`: sources into an archive; failures are reported and the rest is done.
+"""A run of `cryofs compress`; a failed source is reported, and the run continues.
 
 The order makes a kill harmless: a gain reference is durable before any movie that names it gets its final name, and a
 movie gets its final name only after the file was read back and compared.
@@ -30,7 +30,7 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
     Raises
     ------
     GainError
-        The gain reference given cannot be used.
+        The given gain reference is not usable.
     """
     started = time.monotonic()
     summary = Summary()
@@ -69,7 +69,7 @@ def _collect(
 
 
 def _archive(jobs: list[Job], archive: Path, options: CompressOptions, listener: Listener, summary: Summary) -> None:
-    """Do all jobs; a full disk ends the run, and a failed run leaves no empty folders."""
+    """Process all jobs; a full disk ends the run, and a failed run leaves no empty folders."""
     walked = [job for job in jobs if job.kind is Kind.FOLDER]
     ledger = Ledger((job for job in jobs if job.kind is not Kind.FOLDER), summary, listener)
     with Folders(archive, [job.source for job in walked]) as folders:
@@ -95,7 +95,7 @@ def _archive(jobs: list[Job], archive: Path, options: CompressOptions, listener:
 
 
 def _carry_out(jobs: list[Job], folders: Folders, archive: Path, options: CompressOptions, ledger: Ledger) -> None:
-    """Do all jobs in the folders that they need; if the disk is full, report the unfinished jobs."""
+    """Process all jobs in the folders that they need; if the disk is full, report the unfinished jobs."""
 
     def end(reason: str) -> None:
         ledger.summary.unfinished = len(ledger.waiting)
@@ -114,7 +114,7 @@ def _carry_out(jobs: list[Job], folders: Folders, archive: Path, options: Compre
 
 
 def _with_folders(jobs: list[Job], folders: Folders, ledger: Ledger) -> list[Job]:
-    """Make the folders that targets need; return the jobs whose folder could be made."""
+    """Create the folders of all targets; return the jobs whose folder could be created."""
     errors: dict[Path, Exception] = {}
     linked = {job.target: job.source for job in jobs if job.kind is Kind.FOLDER and job.source.is_symlink()}
     for folder in sorted({Path(), *map(_folder_of, jobs)}):
