@@ -59,7 +59,7 @@ def command(
 
 
 def _facts(done: "Comparison") -> dict[str, Any]:
-    """Return the counts, and the lists of files that are not equal."""
+    """Return the counts and the lists of differing files as JSON values."""
     lists: dict[str, list[Any]] = {
         "differing": done.differing,
         "missing": done.missing,

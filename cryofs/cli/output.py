@@ -25,7 +25,7 @@ def one_line(error: Exception) -> str:
 
 
 def check_result(file: Path) -> None:
-    """Raise SettingsError before long work if its result cannot be written to this path.
+    """Raise SettingsError if a result cannot be written to this path; called before long work.
 
     The result is renamed to its final name, which would replace a link or a device such as /dev/stdout.
     """

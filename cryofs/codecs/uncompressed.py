@@ -1,4 +1,4 @@
-"""Strips that are stored as they are."""
+"""The codec of uncompressed strips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from cryofs.errors import DamagedError
 
 @dataclass(frozen=True)
 class Uncompressed(Codec):
-    """No compression (TIFF 1)."""
+    """The codec without compression (TIFF 1)."""
 
     compression: ClassVar[str] = "none"
     tags: ClassVar[tuple[int, ...]] = (1,)

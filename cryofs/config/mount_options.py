@@ -74,7 +74,7 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     fsname : str or None
         Source shown in the mount table; by default the archive.
     nonempty : bool
-        Mount over a folder that is not empty, which hides its files.
+        Whether to mount over a folder that is not empty, which hides its files.
 
     All others are options of mount.fuse3(8), fuse(4) and mount(8) of the same name.
     """

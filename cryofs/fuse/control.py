@@ -57,7 +57,7 @@ def _mount_at(mountpoint: Path) -> Mount | None:
 
 
 def is_dead(mountpoint: Path) -> bool:
-    """Return True if a stale cryofs mount, whose process has ended, is at this path."""
+    """Return True if a stale cryofs mount is at this path."""
     if not is_mounted(mountpoint.absolute()):
         return False
     try:

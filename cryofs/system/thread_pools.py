@@ -16,7 +16,7 @@ def started_pool(threads: int, name: str) -> ThreadPoolExecutor:
     Raises
     ------
     MountError
-        If the system refuses to start so many threads.
+        If the system cannot start this number of threads.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
     # each task blocks until all threads run, so no thread takes two tasks
