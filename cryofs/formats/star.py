@@ -122,9 +122,9 @@ def _tag(name: str) -> str:
 def _block_text(block: gemmi.cif.Block) -> str:
     lines = [f"data_{block.name}", ""]
     for item in block:
-        if item.pair is not None:
-            tag, value = item.pair
-            lines.append(f"{tag} {value}")
+        # a tuple of tag and value
+        if isinstance(item.pair, tuple | list):
+            lines.append(" ".join(item.pair))
         elif (table := item.loop) is not None:
             lines += ["loop_", *(f"{tag} #{number}" for number, tag in enumerate(table.tags, 1))]
             width = range(table.width())
