@@ -74,7 +74,7 @@ def single(prepare: Callable[[], None]) -> Callable[[], None]:
     return prepare_single
 
 
-GAIN = ("0.mrc.tif: its gain reference", "missing or changed", "put the right gain-reference.mrc back")
+GAIN = ("0.mrc.tif: its gain reference", "missing or changed", "restore the right gain-reference.mrc")
 DAMAGE = ("0.mrc.tif, frame ", "checksum mismatch in strip 0", "restore the file from a backup")
 MISTAKES = {
     "a missing source": Mistake("compress nowhere -o new", ("nowhere: no such file", "check the path")),
@@ -107,7 +107,7 @@ MISTAKES = {
         "compress images.star -o new", ("images.star: contains no movie names", "_rlnMicrographMovieName")
     ),
     "an invalid list": Mistake("compress text.star -o new", ("text.star: not a valid STAR file", ".lst")),
-    "a missing gain": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "name another file")),
+    "a missing gain": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "pass another file")),
     "a gain of zeros": Mistake(
         "compress session -o new --gain zeros.gain.mrc",
         ("zeros.gain.mrc: gain reference without positive values", "--gain auto"),
@@ -122,10 +122,10 @@ MISTAKES = {
     ),
     "a gain that is not an MRC file": Mistake(
         "compress session -o new --gain notes.txt",
-        ("notes.txt: not a valid gain reference (", "6 bytes", "name another file"),
+        ("notes.txt: not a valid gain reference (", "6 bytes", "pass another file"),
     ),
     "a missing EER gain": Mistake(
-        "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain no.gain", ("no.gain: ", "name another file")
+        "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain no.gain", ("no.gain: ", "pass another file")
     ),
     "an EER gain of another detector": Mistake(
         "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain small.gain.mrc",
@@ -152,7 +152,7 @@ MISTAKES = {
     "a picture in a missing folder": Mistake(
         "preview archive/0.mrc.tif -o no/x.png", ("no/x.png: the folder does not exist", "mkdir -p no")
     ),
-    "info about a folder": Mistake("info archive", ("archive: a folder", "name a movie in it")),
+    "info about a folder": Mistake("info archive", ("archive: a folder", "pass a movie in it")),
     "a missing archive": Mistake("mount nowhere mnt", ("nowhere: No such file", "check the path")),
     "settings of a missing archive": Mistake("config nowhere", ("nowhere: No such file", "check the path")),
     "a report of a missing archive": Mistake("report nowhere -o x.html", ("nowhere: No such file", "check the path")),

@@ -25,11 +25,11 @@ def test_unsuitable_gain_is_reported_for_each_movie(here: Path) -> None:
     ones = header((1, *SHAPE), 2) + np.ones(SHAPE, "<f4").tobytes()
     Path("ones.gain.mrc").write_bytes(ones)
     for name, reason in (
-        ("small", "of another size (5 x 6, its frames are 300 x 257)"),
-        ("ones", "it gives no counts"),
+        ("small", "size mismatch: expected 300 x 257, got 5 x 6"),
+        ("ones", "it yields no counts"),
     ):
         done = run_in_process("compress", "session", "-o", name, "--gain", f"{name}.gain.mrc")
-        (line, *_) = [line for line in done.stderr.splitlines() if "gain reference given" in line]
+        (line, *_) = [line for line in done.stderr.splitlines() if "given gain reference" in line]
         assert "session/0.mrc" in line
         assert reason in line
         assert "--gain auto" in line
@@ -64,7 +64,7 @@ def test_result_replaces_only_regular_files(here: Path, command: str, kind: str)
         os.mkfifo(here / "pipe")
     before = result.lstat()
     line = error_line(run_in_process(*command.split(), result, check=False))
-    assert "use the path of a file" in line
+    assert "pass the path of a regular or new file" in line
     assert str(result) in line
     assert (result.lstat().st_mode, result.lstat().st_ino) == (before.st_mode, before.st_ino)
 
@@ -79,7 +79,7 @@ def test_empty_argument_is_an_error(here: Path, arguments: list[str]) -> None:
 @pytest.mark.parametrize("command", ["verify", "stats", "adopt"])
 def test_pipe_is_neither_file_nor_folder(here: Path, command: str) -> None:
     os.mkfifo("pipe.tif")
-    assert "pipe.tif: neither file nor folder" in run_in_process(command, "pipe.tif", check=False).stderr
+    assert "pipe.tif: neither a file nor a folder" in run_in_process(command, "pipe.tif", check=False).stderr
 
 
 @pytest.mark.parametrize("command", ["comprss session -o new", "compress session -o new --gian auto"])

@@ -134,7 +134,7 @@ def test_a_movie_of_the_same_name_is_not_overwritten(session: Path, tmp_path: Pa
     summary, reported = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
     assert (summary.movies, summary.failed) == (2, 1)
     # the movie that is there wins over the one that would be made
-    assert "already becomes a.mrc.tif" in str(reported.errors[session / "a.eer"])
+    assert "is already stored as a.mrc.tif" in str(reported.errors[session / "a.eer"])
     assert describe(tmp_path / "archive" / "a.mrc.tif")["rendered"] is None
 
 
@@ -150,7 +150,7 @@ def test_fractions_do_not_replace_an_original_of_an_earlier_run(session: Path, t
     movie.unlink()
     for unfinished in (False, True):
         _, reported = archive(session, target, options(Rendering(grouping=5), only_do_unfinished=unfinished))
-        assert "keeps an original under the name of its fractions" in str(reported.errors.pop(session / "a.eer"))
+        assert "the name of its fractions is taken by an original" in str(reported.errors.pop(session / "a.eer"))
         assert not reported.errors
     assert before.items() <= {name: (target / name).read_bytes() for name in names(target)}.items()
 

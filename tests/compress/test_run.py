@@ -149,7 +149,7 @@ def test_an_archive_inside_its_source_does_not_swallow_itself(tmp_path: Path) ->
 def test_a_folder_is_not_an_archive_of_itself(tmp_path: Path) -> None:
     simulated(tmp_path / "movie.mrc")
     _, reported = archive(tmp_path, tmp_path)
-    assert "one folder" in str(reported.errors[tmp_path])
+    assert "same folder" in str(reported.errors[tmp_path])
     assert names(tmp_path) == ["movie.mrc"]
 
 
