@@ -95,7 +95,7 @@ def _listed(source: Path, archive: Path | None, places: Places) -> Iterator[Job 
 def walk(
     folder: Path, archive: Path | None, places: Places, base: Path = Path(), *, once: bool = False
 ) -> Iterator[Job | Problem | Link]:
-    """Yield everything below a folder except the archive itself.
+    """Yield the jobs for all files, links and folders below a folder, except the archive itself.
 
     Parameters
     ----------

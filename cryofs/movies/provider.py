@@ -190,7 +190,7 @@ class Provider(ABC, Generic[M, I]):
 
     @property
     def table(self) -> str:
-        """Key of the metadata: kinds that are made of the same files share it."""
+        """Key of the metadata table, shared by kinds that are derived from the same files."""
         return self.key
 
     def shown_name(self, stored: str) -> str | None:

@@ -53,7 +53,7 @@ class Root:
             return os.stat(place.name, dir_fd=folder, follow_symlinks=False)
 
     def open(self, place: Path) -> LocalFile:
-        """Open a regular file; raise OSError for anything else."""
+        """Open a regular file; raise OSError for any other file type."""
         with self._above(place) as folder:
             source = LocalFile(os.open(place.name, _FILE, dir_fd=folder), self.name_of(place))
         if not stat.S_ISREG(source.stat.st_mode):

@@ -48,7 +48,7 @@ class Node:
 
 
 class Source(NamedTuple):
-    """A file of the archive that a derived file is made from, and whether a symbolic link leads to it."""
+    """The archive's file behind a derived file, and whether it was reached through a symbolic link."""
 
     path: Path
     found: os.stat_result
