@@ -22,7 +22,7 @@ class Link:
     target : Path
         The name in the archive.
     root : Path
-        The folder whose tree is archived; a link out of it leads out of the archive.
+        Root of the tree that is archived; a link that leads out of it also leads out of the archive.
     """
 
     path: Path

@@ -1,6 +1,6 @@
 """The file system: lookups, listings, open files by handle. It does not depend on FUSE.
 
-Threads: any thread may call anything after `start`, which must come after daemonising, because threads do not survive a
+Threads: safe to call from any thread after `start`, which must come after daemonising, because threads do not survive a
 fork. The lock guards the table of open files and the counts of reads.
 """
 

@@ -55,7 +55,7 @@ class IoExecutor:
     Parameters
     ----------
     seconds : float
-        Longest wait, in all: a call that is run here waits for further calls within the time of its caller.
+        Time limit in seconds; a call that waits for further calls shares the limit of its caller.
     """
 
     def __init__(self, seconds: float):
