@@ -1,4 +1,4 @@
-"""The registry of codecs: planner, readers and writers find a codec here, by its name or by its TIFF tags."""
+"""The registry of codecs, which finds a codec by its name or by its TIFF tags."""
 
 from functools import lru_cache
 from typing import Any

@@ -1,4 +1,4 @@
-"""Names of archived movies, gain references and drafts. A directory listing needs nothing else."""
+"""Names of archived movies, gain references and drafts, as far as directory listings need them."""
 
 import re
 
@@ -28,11 +28,6 @@ def is_dot_name(name: str) -> bool:
 def is_movie_name(name: str) -> bool:
     """Return True if a file of this name may be an MRC movie."""
     return name.endswith(MOVIE_SUFFIXES) and not is_dot_name(name)
-
-
-def is_eer_name(name: str) -> bool:
-    """Return True if a file of this name may be an EER movie."""
-    return name.endswith(EER_SUFFIX) and not is_dot_name(name)
 
 
 def is_tiff_name(name: str) -> bool:

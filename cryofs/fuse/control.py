@@ -57,7 +57,7 @@ def _mount_at(mountpoint: Path) -> Mount | None:
 
 
 def is_dead(mountpoint: Path) -> bool:
-    """Return True if a stale cryofs mount, whose process has ended, is at this path."""
+    """Return True if a stale cryofs mount is at this path."""
     if not is_mounted(mountpoint.absolute()):
         return False
     try:
@@ -134,10 +134,8 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
             # mounted in another mount namespace too, so its process continues to serve
             process = None
         if seconds > _UNMOUNT_SECONDS:
-            raise MountError(
-                f"{mountpoint}: its process {process or ''} has not ended {_UNMOUNT_SECONDS:g} s after unmounting; "
-                "see its log"
-            )
+            what = "still mounted" if process is None else f"its process {process} is still running"
+            raise MountError(f"{mountpoint}: {what} {_UNMOUNT_SECONDS:g} s after unmounting; see its log")
         time.sleep(0.002)
 
 

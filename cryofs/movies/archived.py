@@ -43,7 +43,7 @@ class ArchivedMovie(Movie):
     path : Path
         The TIFF file.
     gains : GainLibrary
-        Where its gain reference is searched, from `path` upwards, when the first frame is read.
+        Library in which the gain reference is searched, from `path` upwards, when the first frame is read.
     pool : Executor or None
         Decodes the strips of a frame in parallel; its tasks never wait for one another.
     source : LocalFile or None
@@ -77,7 +77,7 @@ class ArchivedMovie(Movie):
 
     @property
     def record(self) -> Record:
-        """What the file remembers of its original."""
+        """Record of the original in the file."""
         return self.file.record
 
     @property
@@ -198,7 +198,7 @@ def check_pages(movie: ArchivedMovie) -> None:
 
 @dataclass(frozen=True)
 class ArchivedMetadata:
-    """What a record states of the original, and of the movie as counts.
+    """Metadata of an archived movie: attributes of the original, and of the movie as counts.
 
     Attributes
     ----------
@@ -277,7 +277,7 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
         return metadata.gain
 
     def describe(self, movie: ArchivedMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
-        """Return the output of `cryofs info`: the original, and how it is stored."""
+        """Return the output of `cryofs info`: facts about the original and its storage."""
         record = movie.record
         original = record.original
         exceptions = [frame.exceptions for frame in record.frames if frame.exceptions]
@@ -304,20 +304,20 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
             return self.identify_open(source)
 
     def identify_open(self, source: LocalFile) -> Stored | None:
-        """Identify an open file; None if it has no record."""
+        """Identify an open file; return None if it has no record."""
         try:
             return Stored(self, source.size, read_record(source)) if is_archived(source) else None
         except DamagedError as error:
             return Stored(self, source.size, error=error)
 
     def summarize(self, path: Path) -> Summary | None:
-        """Return the facts of the record."""
+        """Return the report summary from the record."""
         found = self.identify(path)
         return summary_of(found) if found else None
 
 
 def summary_of(found: Stored) -> Summary | None:
-    """Return the facts of a file for the report of an archive, or None without a record; raise its damage."""
+    """Return the report summary of a file, or None without a record; raise DamagedError if it is damaged."""
     if found.error is not None:
         raise found.error
     if (record := found.record) is None:

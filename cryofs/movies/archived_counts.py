@@ -1,4 +1,4 @@
-"""Archived gain-normalised movies as the counts that are stored: integers, to be multiplied with the gain reference.
+"""Archived gain-normalised movies shown as the stored counts: integers, to be multiplied with the gain reference.
 
 If the original value is not a product of a count and the gain (an exception), the count is the nearest whole number.
 """
@@ -16,7 +16,7 @@ from cryofs.storage.byte_source import ByteSource, LocalFile
 
 
 class CountsMovie(Movie):
-    """An archived movie as counts. The header is that of the original with another mode.
+    """An archived movie shown as counts, with the header of the original in another mode.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ class ArchivedFile:
     Attributes
     ----------
     record : Record
-        What the file remembers of its original.
+        Record of the original in the file.
     layout : Layout
         Sizes of the original.
     page_layout : PageLayout
@@ -52,7 +52,7 @@ class ArchivedFile:
 
     @property
     def header(self) -> MrcHeader:
-        """Parsed header of the original, which is read once."""
+        """MRC header of the original, read once."""
         if self._header is None:
             raw = self._blob(self.record.header)
             frames, ny, nx = self.record.shape
@@ -61,7 +61,7 @@ class ArchivedFile:
 
     @property
     def has_row_blocks(self) -> bool:
-        """Whether a part of a frame can be verified: records of version 1 have no checksum of each strip."""
+        """True if row blocks can be verified; records of version 1 have no checksum for each strip."""
         return not isinstance(self.record.frames[0], FrameVersion1)
 
     def read_ahead(self, frames: range) -> ByteSource:
@@ -72,7 +72,7 @@ class ArchivedFile:
         return window_over(window_over(self.source, strips), ((blob.offset, blob.stored) for blob in blobs))
 
     def read_strips(self, index: int, numbers: range, source: ByteSource | None = None) -> dict[int, bytes]:
-        """Return strips of a frame by number, after verifying their checksums.
+        """Return encoded strips of a frame by their numbers, after verifying their checksums.
 
         Decoders never see a damaged strip: some of them crash on one.
 
@@ -113,7 +113,7 @@ class ArchivedFile:
         return FrameName(self.name, index, _REMEDY)
 
     def damaged(self, index: int, error: Exception) -> DamagedError:
-        """Return the error for a frame that cannot be read; raise ChangedError if the file was overwritten."""
+        """Return the DamagedError for a frame; raise ChangedError instead if the file was overwritten."""
         self.source.check_unchanged()
         return self.frame_name(index).damaged(error)
 
@@ -129,7 +129,7 @@ class ArchivedFile:
             raise
 
     def _read_frame_version_1(self, frame: FrameVersion1, source: ByteSource) -> dict[int, bytes]:
-        """Return all strips of a frame, which have one checksum together, or none in the oldest records."""
+        """Return all strips of a frame of a version 1 record, which have one common checksum or none."""
         places = enumerate(zip(frame.byte_counts, frame.offsets, strict=True))
         strips = {number: source.read_exactly(size, offset, f"strip {number}") for number, (size, offset) in places}
         if frame.stored_sum is None:

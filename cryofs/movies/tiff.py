@@ -44,7 +44,7 @@ _MODES = {"int8": 0, "uint8": 1, "int16": 1, "uint16": 6, "float32": 2}
 
 
 def foreign_header(facts: TiffFacts) -> MrcHeader:
-    """Return the header of the MRC file that a TIFF movie is shown as."""
+    """Return the MRC header under which a TIFF movie is shown."""
     frames, ny, nx = facts.shape
     mode = _MODES[np.dtype(facts.dtype).name]
     if facts.packed:
@@ -102,7 +102,7 @@ class ForeignMovie(Movie):
 
     @property
     def decodes_at_once(self) -> int:
-        """One core decodes a frame, so several frames are decoded at the same time."""
+        """Number of frames to decode at the same time: as many as cores, because each is decoded on one core."""
         return usable_cores()
 
     @property
@@ -111,7 +111,7 @@ class ForeignMovie(Movie):
         return self._header.row_bytes
 
     def decoded_bytes(self, rows: range | None = None) -> int:
-        """Return the bytes of memory of decoded pixels, which are cached in the type that they are stored in."""
+        """Return the size in bytes of decoded pixels in memory, in their stored type."""
         layout = self.index.layout
         return (layout.ny if rows is None else len(rows)) * layout.nx * layout.dtype.itemsize
 
@@ -158,7 +158,7 @@ class ForeignMovie(Movie):
 
 @dataclass(frozen=True)
 class TiffMetadata:
-    """Contents of a file named like a TIFF movie: one of the two.
+    """Metadata of a file named like a TIFF movie; exactly one attribute is set.
 
     Attributes
     ----------
@@ -229,7 +229,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
         return metadata.facts is not None
 
     def describe(self, movie: ForeignMovie | ArchivedMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
-        """Return the output of `cryofs info`: the MRC movie, and how it is stored."""
+        """Return the output of `cryofs info`: facts about the MRC movie and its storage."""
         if isinstance(movie, ArchivedMovie):
             return ARCHIVED.describe(movie, path, options)
         layout = movie.index.layout
@@ -247,7 +247,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
         return self._identify(path)[0]
 
     def summarize(self, path: Path) -> Summary | None:
-        """Return the facts of the directories of the file, or of its record."""
+        """Return the report summary from the directories of the file, or from its record."""
         found, facts = self._identify(path)
         if found is None or facts is None:
             return summary_of(found) if found else None
@@ -270,7 +270,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
             except NoMovieError:
                 if not is_named_archived or source.read(len(MAGICS[0]), 0) in MAGICS:
                     return None, None
-        text = f"{path}: neither an archived movie nor a TIFF, it was emptied or overwritten; restore it from a backup"
+        text = f"{path}: neither an archived movie nor a TIFF file (emptied or overwritten); restore it from a backup"
         return Stored(self, size, error=DamagedError(text)), None
 
 

@@ -34,7 +34,7 @@ _UNKNOWN_SIZE = 1
 
 
 class Entries:
-    """The movies of an archive.
+    """The movies that a mount derives from the files of an archive.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Entries:
         self._assumed: set[Path] = set()
 
     def appears(self, path: Path, found: os.stat_result, view: View) -> tuple[str, AnyProvider | None] | None:
-        """Return the name under which a stored file appears, and the kind that replaces it; None if it is hidden."""
+        """Return the name under which a stored file appears and the kind that replaces it, or None if it is hidden."""
         name = path.name
         if view.stored_files:
             return name, None
@@ -65,7 +65,7 @@ class Entries:
         return name, None
 
     def replacing(self, place: Path, view: View) -> Node | None:
-        """Return the movie of this name that is shown in place of its stored file."""
+        """Return the node of the movie that appears under this name in place of its stored file, or None."""
         for provider in _replacing(registry.PROVIDERS, view.options.asks):
             for name in provider.stored_names(place.name):
                 path = place.with_name(name)
@@ -75,7 +75,7 @@ class Entries:
         return None
 
     def beside(self, place: Path, view: View) -> Node | None:
-        """Return the movie of this name that is shown beside its stored file, or beside a link to it."""
+        """Return the node of the movie that appears under this name beside its stored file or a link to it, or None."""
         for provider in _beside(registry.PROVIDERS, view.options.asks):
             for name in provider.stored_names(place.name):
                 source = self._source(place.with_name(name))
@@ -84,7 +84,7 @@ class Entries:
         return None
 
     def folder_file(self, place: Path, view: View) -> Node | None:
-        """Return the file of this name that is added to folders with movies of a kind."""
+        """Return the node of the file that is added under this name to folders with movies of a kind, or None."""
         for provider in registry.FOLDER_PROVIDERS:
             stored = provider.stored_at(view.options) if provider.name == place.name else None
             if stored is None:
@@ -105,7 +105,7 @@ class Entries:
     def names_beside(
         self, folder: Node, files: Iterable[tuple[Path, os.stat_result]]
     ) -> Iterator[tuple[str, Attributes]]:
-        """Yield the movies that are shown beside listed files, with attributes of which type and inode are right."""
+        """Yield the names of movies shown beside listed files, with attributes whose type and inode are final."""
         view = folder.view
         for path, found in files:
             for provider in _beside(registry.providers_of(path.name), view.options.asks):
@@ -182,7 +182,7 @@ class Entries:
         return provider.is_shown(metadata, view.options)
 
     def _made(self, provider: AnyProvider, place: Path, source: Source, view: View) -> Node | None:
-        """Return the node of a source that is shown as one kind at a place, None if it is not of that kind."""
+        """Return the node of a source shown as one kind at a place, or None if it is not of that kind."""
         metadata = self.facts.metadata(provider, source.path, source.found)
         if metadata is None:
             return None
@@ -246,7 +246,7 @@ def _is_enabled(provider: AnyProvider, asks: frozenset[str]) -> bool:
 
 
 def _with(made: Attributes, appearance: Appearance) -> Attributes:
-    """Return attributes with those that the movie has of its own."""
+    """Return attributes updated with those that differ for the movie."""
     size = appearance.size or _UNKNOWN_SIZE
     if appearance.mode is None or appearance.mtime_ns is None or appearance.atime_ns is None:
         return replace(made, size=size)

@@ -64,7 +64,7 @@ class FileSystem:
     archive : Path
         The archive's folder; opened here and reached through this descriptor from then on.
     ownership : Ownership
-        Who the files appear to belong to. Nothing that is cached depends on it.
+        Owner, group and permissions of the files. Cached data do not depend on it.
     """
 
     def __init__(self, archive: Path, settings: Settings, ownership: Ownership = AS_ARCHIVED):
@@ -99,7 +99,7 @@ class FileSystem:
         self._reads = 0
 
     def start(self) -> None:
-        """Start the threads, which load compiled code and survey the archive."""
+        """Start the threads that load compiled code and read the metadata of the archive."""
         self._pool = started_pool(self._settings.jobs, "decode")
         self._background = started_pool(self._settings.jobs, "read-ahead")
         self._cache = FrameCache(self._settings.cache_size, self._background, self._io.run)
@@ -110,7 +110,7 @@ class FileSystem:
         self._indexer.start()
 
     def look_again(self) -> None:
-        """Survey the whole archive again in the background; requests find new files without that."""
+        """Read the metadata of new files in the background again; requests find new files without this."""
         self._indexer.look_again()
 
     def stop(self) -> None:
@@ -135,7 +135,7 @@ class FileSystem:
             self._root.close()
 
     def abandon(self) -> None:
-        """Stop the indexer in a process that ends at once, which releases everything else."""
+        """Stop the indexer only; the process ends immediately and thereby releases everything else."""
         self._indexer.stop(_LAST_SECONDS)
 
     def attributes(self, path: str) -> Attributes:
@@ -152,7 +152,7 @@ class FileSystem:
         return self._lookup(path).attributes.inode
 
     def open_attributes(self, handle: int) -> Attributes:
-        """Return the attributes of an open file, whichever file has its name by now."""
+        """Return the attributes of an open file, even if another file now has its name."""
         with self._lock:
             path, file, _, found = self._open[handle]
         now = self._of_names.run(self._name_for_attributes(path), lambda: file.attributes(found))
@@ -175,7 +175,7 @@ class FileSystem:
         return self._of_names.run(self._name_of(node), lambda: self._root.read_link(node.path))
 
     def open(self, path: str) -> int:
-        """Open a file; the handle is for `read` and `release`."""
+        """Open a file; return a handle for `read` and `release`."""
         self._last_asked = time.monotonic()
         with self._io.in_all():
             node, file, found = self._looked_up_and_opened(path)
@@ -192,7 +192,7 @@ class FileSystem:
         return handle
 
     def pages(self, handle: int) -> Pages:
-        """Return how the kernel must treat its cached pages of a file that was just opened."""
+        """Return the instruction to the kernel for its cached pages of a newly opened file."""
         with self._lock:
             return self._open[handle][2]
 
@@ -237,7 +237,7 @@ class FileSystem:
         return self._of_names.run(str(self.archive), lambda: os.fstatvfs(self._root.descriptor))
 
     def facts(self) -> dict[str, Any]:
-        """Return which process serves this mount, and counts of reads, decodes and cache hits."""
+        """Return the figures of this mount: process, reads, decodes, cache hits and damage."""
         figures = vars(self._cache.figures()) if self._cache is not None else {}
         damaged = self._tree.facts.damaged()
         findings = self._findings.every()
@@ -256,7 +256,7 @@ class FileSystem:
         }
 
     def file_facts(self, path: str) -> dict[str, Any] | None:
-        """Return how a movie is shown and the problems found so far; None for files without such details."""
+        """Return the rendering of a movie and the problems found in it, or None for files without such details."""
         node = self._lookup(path)
         return self._of_names.run(self._name_for_attributes(path), lambda: self._file_facts(node))
 
@@ -297,12 +297,12 @@ class FileSystem:
                 return node, file, found
 
     def _opened(self, node: Node, must_be_found: bool) -> tuple[OpenFile, Attributes]:
-        """Open a node and return its attributes; ChangedError if it must be the file that was found, and is not."""
+        """Open a node; return the file and its attributes. Raise ChangedError if it differs from the file found."""
         file = self._opener.open(node, must_be_found)
         return file, file.attributes(node.attributes)
 
     def _name_of(self, node: Node) -> str:
-        """Return the name of a stored file in messages and as a wait key, whatever the file is shown as."""
+        """Return the name of a stored file for messages and as a wait key, in whatever form it is shown."""
         return self._root.name_of(node.path)
 
     def _is_busy(self) -> bool:

@@ -43,7 +43,7 @@ class Node:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is an unchanged file, folder or link in its own place."""
+        """True for an unchanged file, folder or link in its own place."""
         return self.kind is None and not self.is_elsewhere
 
 
@@ -64,7 +64,7 @@ def plain_node(root: Root, path: Path, found: os.stat_result, view: View) -> Nod
 def made_at(
     root: Root, place: Path, stored: Attributes, view: View, key: str, bytes_key: str = "", *, by_place: bool = False
 ) -> Attributes:
-    """Return the attributes of the shown form of a stored file at a place, with the size of the stored file.
+    """Return the attributes of the file derived from a stored one at a place, with the size of the stored file.
 
     A file found through a symbolic link (`by_place`) is a separate file at each place. Otherwise the place does not
     count, so that a file keeps its inode when it is renamed; movies whose stored files are hard links of each other
@@ -80,6 +80,6 @@ def made_at(
 
 
 def made_of_source(root: Root, place: Path, source: Source, view: View, kind: AnyProvider) -> Attributes:
-    """Return the attributes of the shown form of a source at a place, with the size of the source."""
+    """Return the attributes of the file derived from a source at a place, with the size of the source."""
     stored = FolderInodes(root, source.path.parent).attributes(source.path.name, source.found)
     return made_at(root, place, stored, view, kind.key, kind.bytes_key(view.options), by_place=source.linked)

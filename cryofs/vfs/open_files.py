@@ -1,4 +1,4 @@
-"""Open files: bytes at an offset, from the frames of a movie or directly from the archive's file.
+"""Open files of the mount, read at offsets: frames of a movie, or the archive's file itself.
 
 Threads: an open file may be read by any number of threads; it keeps no position.
 """
@@ -29,7 +29,7 @@ _SHARE_OF_RUN = 1 / 8
 
 
 class OpenFile(Protocol):
-    """A file that was opened through the mount."""
+    """Interface of a file that was opened through the mount."""
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -46,12 +46,12 @@ class OpenFile(Protocol):
 
 
 class PlainFile:
-    """A file of the archive whose bytes are shown as they are.
+    """An open file of the archive that is shown unchanged.
 
     Parameters
     ----------
     is_made : bool
-        Whether it appears at another place than in the archive, so with one link.
+        Whether it appears at another place than in the archive, and therefore with one link.
     """
 
     def __init__(self, source: LocalFile, io: IoExecutor, *, is_made: bool = False):
@@ -61,7 +61,7 @@ class PlainFile:
         self._is_made = is_made
 
     def attributes(self, found: Attributes) -> Attributes:
-        """Return the current attributes, because the file may have grown. The inode number is that of the lookup."""
+        """Return the current attributes, because the file may have grown, with the inode number found at lookup."""
         now = attributes_of(os.fstat(self._source.descriptor))
         return replace(now, inode=found.inode, links=found.links if self._is_made else now.links)
 
@@ -110,7 +110,7 @@ class MovieFile:
         self._held: tuple[int, NDArray[Any] | None] = (-1, None)
 
     def attributes(self, found: Attributes) -> Attributes:
-        """Return the attributes at opening, and the size of the movie, which never changes."""
+        """Return the attributes at opening, with the size of the movie, which never changes."""
         return replace(found, size=self._layout.total_bytes)
 
     def read(self, size: int, offset: int) -> Bytes:
@@ -138,7 +138,7 @@ class MovieFile:
         self._movie.close()
 
     def frame_at(self, offset: int) -> int | None:
-        """Return the frame that holds the byte at an offset, None for the header and the trailing bytes."""
+        """Return the number of the frame that holds an offset, or None for header and trailing bytes."""
         layout = self._layout
         if not layout.header_bytes <= offset < layout.data_end:
             return None
@@ -207,7 +207,7 @@ class MovieFile:
         return block
 
     def _from_outside(self, offset: int, end: int) -> bytes:
-        """Return bytes from `offset` on of the header or of the trailing bytes, not beyond `end`."""
+        """Return the bytes from `offset` to at most `end`, in the header or the trailing bytes."""
         movie, layout = self._movie, self._layout
         if offset >= layout.data_end:
             read_trailing = functools.partial(movie.read_trailing, end - offset, offset - layout.data_end)
@@ -217,7 +217,7 @@ class MovieFile:
         return self._header[offset:end]
 
     def _read_ahead(self, unit: int) -> None:
-        """Have the next units decoded; the longer a reader is sequential, the more of them."""
+        """Start decoding the next units; more of them, the longer the reader has been sequential."""
         with self._coming_lock:
             while self._coming and self._coming[0].done():
                 self._coming.popleft()

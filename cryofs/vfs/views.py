@@ -1,4 +1,4 @@
-"""Views: ways of showing the archive, each below a name at the root of the mount that is found but not listed.
+"""Views: alternative presentations of the archive, each in an unlisted folder at the root of the mount.
 
 A view is added by its row in `VIEWS`.
 """
@@ -12,7 +12,7 @@ from cryofs.movies.provider import ShowOptions
 
 @dataclass(frozen=True)
 class View:
-    """A way of showing the archive.
+    """A presentation of the archive.
 
     Attributes
     ----------

@@ -41,7 +41,7 @@ def test_movies_that_would_get_one_name(made: Path, tmp_path: Path) -> None:
     both = made / "g1" / "m.mrc.tif", made / "g2" / "m.mrc.tif"
     done, (error,) = extracted(*both, to=tmp_path)
     assert done.movies == 1
-    assert error.startswith(f"{both[1]}: {both[0]} already becomes {tmp_path / 'm.mrc'}")
+    assert error.startswith(f"{both[1]}: {both[0]} is already restored as {tmp_path / 'm.mrc'}")
     assert (tmp_path / "m.mrc").read_bytes() == (made.parent / "session" / "g1" / "m.mrc").read_bytes()
 
 
@@ -146,13 +146,13 @@ def test_originals_come_out_beside_what_is_archived(mixed: Path, through_link: b
         out.symlink_to(mixed)
     done, (error,) = extracted(mixed, to=out)
     assert (done.movies, done.files) == (1, 0)
-    assert error.startswith(f"{out / 'g1' / 'a.tif'}: is archived")
-    assert error.endswith("name another folder with -o")
+    assert error.startswith(f"{out / 'g1' / 'a.tif'}: an archived file, which")
+    assert error.endswith("pass another folder with -o")
     assert {name: ((mixed / name).read_bytes(), (mixed / name).stat().st_ino) for name in before} == before
     assert (mixed / "m.mrc").read_bytes() == (mixed.parent / "session" / "m.mrc").read_bytes()
     # it is a file of the archive now
     _, errors = extracted(mixed, to=out)
-    assert any(error.startswith(f"{out / 'm.mrc'}: is archived") for error in errors)
+    assert any(error.startswith(f"{out / 'm.mrc'}: an archived file, which") for error in errors)
     assert_verified(mixed, 2)
 
 
@@ -167,7 +167,7 @@ def test_an_adopted_movie_is_not_overwritten(mixed: Path, by: str) -> None:
     before = held.read_bytes()
     done, (error,) = extracted(source, to=held.parent)
     assert (done.movies, done.files) == (0, 0)
-    assert error.startswith(f"{held}: is archived")
+    assert error.startswith(f"{held}: an archived file, which")
     assert held.read_bytes() == before
 
 
@@ -175,14 +175,14 @@ def test_files_of_the_run_are_not_overwritten_by_one_another(mixed: Path) -> Non
     (mixed / "g1" / "notes.txt").write_text("of g1")
     done, errors = extracted(mixed / "g1" / "notes.txt", mixed / "notes.txt", to=mixed)
     assert done.files == 0
-    assert [error.partition(": is archived")[0] for error in errors] == [str(mixed / "notes.txt")]
+    assert [error.partition(": an archived file, which")[0] for error in errors] == [str(mixed / "notes.txt")]
     assert (mixed / "notes.txt").read_text() == "300 kV"
 
 
 @pytest.mark.parametrize("out", ["new", "g1"])
 def test_no_folder_of_an_archive_takes_what_comes_out_of_it(mixed: Path, out: str) -> None:
     before = names(mixed)
-    with pytest.raises(ArchiveError, match=r"lies in .* name another folder with -o"):
+    with pytest.raises(ArchiveError, match=r"inside .* pass another folder with -o"):
         extracted(mixed, to=mixed / out)
     assert names(mixed) == before
 
@@ -191,7 +191,9 @@ def test_a_movie_comes_before_a_file_of_its_name_as_in_a_mount(mixed: Path, tmp_
     (mixed / "m.mrc").write_text("no movie")
     done, (error,) = extracted(mixed, to=tmp_path / "out")
     assert done.movies == 2
-    assert error.startswith(f"{mixed / 'm.mrc'}: {mixed / 'm.mrc.tif'} already becomes {tmp_path / 'out' / 'm.mrc'}")
+    assert error.startswith(
+        f"{mixed / 'm.mrc'}: {mixed / 'm.mrc.tif'} is already restored as {tmp_path / 'out' / 'm.mrc'}"
+    )
     assert (tmp_path / "out" / "m.mrc").read_bytes() == (tmp_path / "session" / "m.mrc").read_bytes()
 
 
@@ -234,7 +236,7 @@ def test_files_that_differ_are_refused_unless_asked(mixed: Path, restored: Path,
     if change == "removed":
         assert (errors, done.unchanged) == ([], 3 if name == "link" else 2)
     else:
-        assert [error.partition(": exists, and it ")[0] for error in errors] == [str(path)]
+        assert [error.partition(": already exists and ")[0] for error in errors] == [str(path)]
         assert "--overwrite" in errors[0]
         assert done.movies + done.files == 0
         assert inodes(restored) == before

@@ -132,7 +132,7 @@ def single(prepare: Callable[[], None]) -> Callable[[], None]:
     return prepare_single
 
 
-GAIN = ("0.mrc.tif: its gain reference", "missing or changed", "put the right gain-reference.mrc back")
+GAIN = ("0.mrc.tif: its gain reference", "missing or changed", "restore the right gain-reference.mrc")
 DAMAGE = ("0.mrc.tif, frame ", "checksum mismatch in strip 0", "restore the file from a backup")
 MISTAKES = {
     "a missing source": Mistake("compress nowhere -o new", ("nowhere: no such file", "check the path")),
@@ -165,7 +165,7 @@ MISTAKES = {
         "compress images.star -o new", ("images.star: contains no movie names", "_rlnMicrographMovieName")
     ),
     "an invalid list": Mistake("compress text.star -o new", ("text.star: not a valid STAR file", ".lst")),
-    "a missing gain": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "name another file")),
+    "a missing gain": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "pass another file")),
     "a gain of zeros": Mistake(
         "compress session -o new --gain zeros.gain.mrc",
         ("zeros.gain.mrc: gain reference without positive values", "--gain auto"),
@@ -180,10 +180,10 @@ MISTAKES = {
     ),
     "a gain that is not an MRC file": Mistake(
         "compress session -o new --gain notes.txt",
-        ("notes.txt: not a valid gain reference (", "6 bytes", "name another file"),
+        ("notes.txt: not a valid gain reference (", "6 bytes", "pass another file"),
     ),
     "a missing EER gain": Mistake(
-        "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain no.gain", ("no.gain: ", "name another file")
+        "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain no.gain", ("no.gain: ", "pass another file")
     ),
     "an EER gain of another detector": Mistake(
         "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain small.gain.mrc",
@@ -210,7 +210,7 @@ MISTAKES = {
     "a picture in a missing folder": Mistake(
         "preview archive/0.mrc.tif -o no/x.png", ("no/x.png: the folder does not exist", "mkdir -p no")
     ),
-    "info about a folder": Mistake("info archive", ("archive: a folder", "name a movie in it")),
+    "info about a folder": Mistake("info archive", ("archive: a folder", "pass a movie in it")),
     "a missing archive": Mistake("mount nowhere mnt", ("nowhere: No such file", "check the path")),
     "settings of a missing archive": Mistake("config nowhere", ("nowhere: No such file", "check the path")),
     "a report of a missing archive": Mistake("report nowhere -o x.html", ("nowhere: No such file", "check the path")),
@@ -258,11 +258,11 @@ def test_unsuitable_gain_is_reported_for_each_movie(here: Path) -> None:
     ones = header((1, *SHAPE), 2) + np.ones(SHAPE, "<f4").tobytes()
     Path("ones.gain.mrc").write_bytes(ones)
     for name, reason in (
-        ("small", "of another size (5 x 6, its frames are 300 x 257)"),
-        ("ones", "it gives no counts"),
+        ("small", "size mismatch: expected 300 x 257, got 5 x 6"),
+        ("ones", "it yields no counts"),
     ):
         done = run_in_process("compress", "session", "-o", name, "--gain", f"{name}.gain.mrc")
-        (line, *_) = [line for line in done.stderr.splitlines() if "gain reference given" in line]
+        (line, *_) = [line for line in done.stderr.splitlines() if "given gain reference" in line]
         assert "session/0.mrc" in line
         assert reason in line
         assert "--gain auto" in line
@@ -297,7 +297,7 @@ def test_result_replaces_only_regular_files(here: Path, command: str, kind: str)
         os.mkfifo(here / "pipe")
     before = result.lstat()
     line = error_line(run_in_process(*command.split(), result, check=False))
-    assert "use the path of a file" in line
+    assert "pass the path of a regular or new file" in line
     assert str(result) in line
     assert (result.lstat().st_mode, result.lstat().st_ino) == (before.st_mode, before.st_ino)
 
@@ -312,7 +312,7 @@ def test_empty_argument_is_an_error(here: Path, arguments: list[str]) -> None:
 @pytest.mark.parametrize("command", ["verify", "stats", "adopt"])
 def test_pipe_is_neither_file_nor_folder(here: Path, command: str) -> None:
     os.mkfifo("pipe.tif")
-    assert "pipe.tif: neither file nor folder" in run_in_process(command, "pipe.tif", check=False).stderr
+    assert "pipe.tif: neither a file nor a folder" in run_in_process(command, "pipe.tif", check=False).stderr
 
 
 @pytest.mark.parametrize("command", ["comprss session -o new", "compress session -o new --gian auto"])

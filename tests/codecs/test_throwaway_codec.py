@@ -35,7 +35,6 @@ class Inverted(Codec):
     tags: ClassVar[tuple[int, ...]] = (TAG,)
     most_expansion: ClassVar[int] = 1
     compiled: ClassVar[Literal["no", "faster", "always"]] = "no"
-    decode_speed: ClassVar[float] = 10.0
 
     @classmethod
     def encoders(cls) -> Sequence[Encoder]:

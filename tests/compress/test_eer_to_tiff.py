@@ -135,7 +135,7 @@ def test_a_movie_of_the_same_name_is_not_overwritten(session: Path, tmp_path: Pa
     summary, heard = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
     assert (summary.movies, summary.failed) == (2, 1)
     # the movie that is there wins over the one that would be made
-    assert "already becomes a.mrc.tif" in str(heard.errors[session / "a.eer"])
+    assert "is already stored as a.mrc.tif" in str(heard.errors[session / "a.eer"])
     assert describe(tmp_path / "archive" / "a.mrc.tif")["rendered"] is None
 
 
@@ -151,7 +151,7 @@ def test_fractions_do_not_replace_an_original_of_an_earlier_run(session: Path, t
     movie.unlink()
     for unfinished in (False, True):
         _, heard = archive(session, target, options(Rendering(grouping=5), only_do_unfinished=unfinished))
-        assert "keeps an original under the name of its fractions" in str(heard.errors.pop(session / "a.eer"))
+        assert "the name of its fractions is taken by an original" in str(heard.errors.pop(session / "a.eer"))
         assert not heard.errors
     assert before.items() <= {name: (target / name).read_bytes() for name in names(target)}.items()
 

@@ -52,9 +52,9 @@ def test_another_original_of_the_same_name_is_told(tmp_path: Path) -> None:
         assert not heard.errors
         assert summary.replaced == 2 * (number - 1)
     movie, notes = heard.notes
-    assert "a.mrc.tif: the archive held another original" in movie
+    assert "a.mrc.tif: replaced another original" in movie
     assert "2001-09-09T01:46:40" in movie
-    assert "notes.txt: the archive held another original of this name (1 bytes" in notes
+    assert "notes.txt: replaced another original of this name in the archive (1 bytes" in notes
     summary, heard = archive(session, target, CompressOptions(gain="none", jobs=1))
     assert (summary.movies, summary.replaced, heard.notes) == (1, 0, [])
 
@@ -110,9 +110,9 @@ def test_a_source_in_the_archive_is_refused(tmp_path: Path) -> None:
     outer = write(tmp_path / "session" / "notes.txt", "outer")
     write(tmp_path / "session" / "session" / "notes.txt", "inner")
     _, heard = archive(tmp_path / "session", tmp_path)
-    assert "lies in the archive" in str(heard.errors[tmp_path / "session"])
+    assert "inside the archive" in str(heard.errors[tmp_path / "session"])
     assert outer.read_text() == "outer"
-    with Folders(tmp_path, [tmp_path / "session"]) as folders, pytest.raises(ArchiveError, match="a source, which"):
+    with Folders(tmp_path, [tmp_path / "session"]) as folders, pytest.raises(ArchiveError, match="a source folder"):
         folders.make(Path("session"))
 
 

@@ -203,7 +203,7 @@ def test_a_damaged_source_replaces_no_archived_movie(tmp_path: Path) -> None:
     for options in (PLAIN, UNFINISHED):
         summary, heard = run(source.parent, target, options)
         assert (summary.failed, summary.kept_plain) == (1, 0)
-        assert "archived before, stays" in str(heard.errors[source])
+        assert "a.mrc.tif was kept" in str(heard.errors[source])
         assert names(target) == ["a.mrc.tif"]
         assert (target / "a.mrc.tif").read_bytes() == kept
 
@@ -234,7 +234,7 @@ def test_a_plain_copy_of_another_original_is_reported_as_replaced(tmp_path: Path
     summary, heard = run(movie(tmp_path / "second" / "a.mrc").parent, target)
     assert names(target) == ["a.mrc.tif"]
     assert (summary.movies, summary.replaced) == (1, 1)
-    assert any(f"{target / 'a.mrc'}: the archive held another original" in note for note in heard.notes)
+    assert any(f"{target / 'a.mrc'}: replaced another original" in note for note in heard.notes)
 
 
 def test_a_movie_that_has_arrived_is_not_reported_as_another_original(tmp_path: Path) -> None:

@@ -158,4 +158,4 @@ def test_a_gain_reference_with_wrong_values(specimens: dict[str, Specimen], tmp_
         assert errno_of((place / "movie.mrc").read_bytes) == errno.EIO
         assert (place / "other.mrc").read_bytes() == specimen.shown["/other.mrc"]
         (line,) = errors_logged(place)
-    assert re.search(r"movie\.mrc\.tif: its gain reference .* is missing or changed; put the right", line)
+    assert re.search(r"movie\.mrc\.tif: its gain reference .* is missing or changed; restore the right", line)

@@ -110,7 +110,7 @@ def test_pieces_at_any_place(path: Path) -> None:
 def test_fractions_have_no_row_blocks(path: Path) -> None:
     with opened(path, grouping=5) as movie:
         assert movie.row_block(0) is None
-        with pytest.raises(ValueError, match="rendered whole"):
+        with pytest.raises(ValueError, match="row blocks of fractions"):
             movie.read_frame(0, range(5))
 
 

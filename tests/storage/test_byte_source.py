@@ -37,7 +37,9 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, fault: faults.
         assert source.read(100, end - 30) == CONTENT[-30:]
         assert source.read(100, end + 1) == b""
         assert source.read_into(memoryview(memory), end - 30) == 30
-        with pytest.raises(DamagedError, match=f"a.tif: 70 of 100 bytes are missing, the file ends at byte {end}; re"):
+        with pytest.raises(
+            DamagedError, match=rf"a.tif: truncated, 70 of 100 bytes missing \(the file ends at byte {end}\); re"
+        ):
             source.read_exactly(100, end - 30, "a.tif")
 
 
