@@ -1,6 +1,6 @@
 """A run of `cryofs compare`: compare every file of SOURCE with its counterpart in a mount of the archive.
 
-With `remove_source`, a file is removed directly after it was found equal. Before that, everything that is needed to
+With `remove_source`, a file is removed directly after it was found equal. Before that, all data that are needed to
 restore the file is made durable and read from the disk, not from the page cache. A run may be killed at any moment:
 files that were removed from SOURCE are in the archive, and the next run continues with the others.
 """
@@ -58,7 +58,7 @@ class Comparison:
     not_removed : list of Finding
         Files, links and folders that are equal but could not be removed.
     links_outside : int
-        Links of the archive that lead out of it; the archive does not hold their targets.
+        Links that lead out of the archive, whose targets it does not contain.
     not_in_source : int
         Files of the archive that SOURCE lacks; with `remove_source` these are expected and not counted as missing.
     """

@@ -32,7 +32,7 @@ class _Item:
     Attributes
     ----------
     frames : int or None
-        Frames of an archived movie, None for everything else.
+        Number of frames of an archived movie; None for other files.
     is_tiff : bool
         True for a TIFF movie of another program.
     gain : str or None

@@ -94,7 +94,7 @@ class _Folders:
 
 
 def scan(source: Path, archive: Path, listed: Callable[[Path], None]) -> Scan:
-    """Pair everything below two folders; `listed` is called with each folder of the archive after it was listed."""
+    """Pair everything below two folders; call `listed` with each folder of the archive after listing it."""
     return _Scanner(archive, listed).run(source)
 
 

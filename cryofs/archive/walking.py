@@ -22,7 +22,7 @@ class Link:
     target : Path
         The name in the archive.
     root : Path
-        The folder whose tree is archived; a link out of it leads out of the archive.
+        Root of the tree that is archived; a link that leads out of it also leads out of the archive.
     """
 
     path: Path
@@ -95,7 +95,7 @@ def _listed(source: Path, archive: Path | None, places: Places) -> Iterator[Job 
 def walk(
     folder: Path, archive: Path | None, places: Places, base: Path = Path(), *, once: bool = False
 ) -> Iterator[Job | Problem | Link]:
-    """Yield everything below a folder except the archive itself.
+    """Yield the jobs for all files, links and folders below a folder, except the archive itself.
 
     Parameters
     ----------

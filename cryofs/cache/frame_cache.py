@@ -190,7 +190,7 @@ class FrameCache:
         return begun
 
     def served(self, movie: CachedMovie, index: int) -> None:
-        """Record that a frame was served whole: of these, only the last ones are kept when room is made for others."""
+        """Record that a frame was served whole; of such frames, only the most recent ones stay when space is needed."""
         key = movie.identity, index, None
         with self._lock:
             if (frame := self._cached.get(key)) is not None:

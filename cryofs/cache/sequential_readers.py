@@ -2,7 +2,7 @@
 
 Without that room, frames would be dropped before they are read to their end, and decoded again and again.
 
-Threads: any thread may call anything; the lock guards the table.
+Threads: safe to call from any thread; the lock guards the table.
 """
 
 import threading

@@ -27,6 +27,7 @@ from cryofs.cli import (
     preview,
     report,
     stats,
+    trajectory,
     umount,
     verify,
 )
@@ -48,6 +49,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     preview,
     report,
     stats,
+    trajectory,
     config,
     doctor,
 )

@@ -48,7 +48,7 @@ class Codec(ABC):
 
     @classmethod
     def load_compiled(cls) -> None:
-        """Load the compiled code that makes decoding faster."""
+        """Load the compiled code for faster decoding."""
         return
 
     @abstractmethod

@@ -64,7 +64,7 @@ def encoder_of_level(level: int) -> Encoder:
 
 
 def load_compiled() -> None:
-    """Load the compiled code that makes decoding faster; without it, decoding uses general libraries."""
+    """Load the compiled code for faster decoding; without it, decoding uses general libraries."""
     for codec in CODECS:
         if codec.compiled == "faster":
             codec.load_compiled()

@@ -26,7 +26,7 @@ class Uncompressed(Codec):
         return (Encoder("none", cls(), encode, "any", cost=0),)
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Copy the bytes."""
+        """Copy each stream into its array; raise DamagedError if the sizes differ."""
         for stream, flat in zip(streams, flats, strict=True):
             copy_bytes(stream, flat)
 

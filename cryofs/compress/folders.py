@@ -30,7 +30,7 @@ class Folders:
                 changes.disk.set_mode(folder, mode)
 
     def make(self, below: Path) -> None:
-        """Make a folder, and make it writable.
+        """Create a folder that is writable.
 
         Raises
         ------

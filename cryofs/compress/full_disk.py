@@ -33,11 +33,11 @@ def full_disk(archive: Path, reason: str, jobs: Iterable[Job], ratio: float | No
     files = "1 file is" if len(waiting) == 1 else f"{len(waiting)} files are"
     about = "about" if ratio is not None else "at most"
     if free is not None and need > free:
-        what = f"{about} {size_text(need - free)} more space is needed (estimated)"
+        what = f"{about} {size_text(need - free)} more space is needed"
     else:
         # a quota, or space that is reserved for root
-        what = f"{about} {size_text(need)} are needed (estimated), and not all free space may be used"
-    return FullDiskError(f"{archive}: {reason}; {files} not done, {what}")
+        what = f"{about} {size_text(need)} is needed, and a part of the free space is not usable"
+    return FullDiskError(f"{archive}: {reason}, {files} not done ({what})")
 
 
 def _share(job: Job, ratio: float | None) -> float:

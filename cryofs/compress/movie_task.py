@@ -40,9 +40,9 @@ class CompressOptions:
     gain : Path or str
         A gain reference, a folder of references, "auto" or "none".
     rendering : Rendering or None
-        How EER files are rendered to TIFF; None keeps them.
+        Options for rendering EER files to TIFF; None to copy them.
     links : str
-        How links that lead out of the sources are stored.
+        Treatment of links that lead out of the sources: ``"report"``, ``"follow"`` or ``"keep"``.
     strict : bool
         Whether a file named like a movie fails if it cannot be archived as a movie.
     least_saving : float

@@ -117,7 +117,7 @@ class Others:
             self._listener.note(f"{source}: looks damaged ({damage}); copied unchanged")
 
     def _first_name(self, source: Path, target: Path) -> Path | None:
-        """Return the copy of a hard-linked file that was made under another of its names, or None."""
+        """Return the existing copy of another hard link to a file, or None."""
         found = source.lstat()
         if found.st_nlink < 2 or source.is_symlink():
             return None
@@ -163,7 +163,7 @@ class Others:
 
 
 def _is_original_of(movie: Path, source: Path) -> bool:
-    """Return True if an archived movie was made of a file, by its size and time."""
+    """Return True if a file is the original of an archived movie, by its size and time."""
     try:
         held, found = held_movie(movie), source.stat()
     except (CryofsError, OSError):

@@ -172,7 +172,7 @@ def fuse_options(options: MountOptions) -> dict[str, str | bool]:
 
 
 def split_options(text: str) -> list[str]:
-    """Split a list at its commas; escapes stay as they are."""
+    """Split a list at its commas; keep escapes unchanged."""
     return _PIECE.findall(text)
 
 

@@ -31,12 +31,12 @@ class InTurn:
 class Threads:
     """Executor that runs several tasks at a time; `on_progress` is called by all threads.
 
-    Tasks are taken from the iterable as they are needed, two for each thread ahead, so that it may be long.
+    Tasks are taken from the iterable when needed, two ahead for each thread, so that it may be long.
 
     Parameters
     ----------
     in_order : bool
-        Whether outcomes are yielded in the order of the tasks, or as soon as they are known.
+        Whether outcomes are yielded in the order of the tasks, or as soon as they are available.
     """
 
     def __init__(self, threads: int, *, in_order: bool = True):

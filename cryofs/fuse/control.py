@@ -89,6 +89,16 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def file_facts(path: Path) -> dict[str, Any] | None:
+    """Return how a mount shows a movie, or None if the path is not a movie with such details; OSError if missing."""
+    try:
+        return dict(json.loads(os.getxattr(path, FACTS_ATTRIBUTE)))
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return None
+        raise
+
+
 def clear_dead_mount(mountpoint: Path) -> bool:
     """Remove a stale cryofs mount from this path, even if it is in use; return True if there was one.
 

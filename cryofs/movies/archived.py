@@ -1,4 +1,4 @@
-"""Archived movies: TIFF files that cryofs wrote, shown as the MRC files that they were made from."""
+"""Archived movies: TIFF files that cryofs wrote, shown as the original MRC files."""
 
 import stat
 from collections.abc import Callable

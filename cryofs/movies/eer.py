@@ -91,7 +91,7 @@ class EerMovie(SourceMovie):
 
     @property
     def rendered(self) -> Rendered:
-        """Facts about the EER file for the record, with the damaged frames that were found until now."""
+        """Facts about the EER file for the record, including its damaged frames."""
         return Rendered(
             name=as_unicode(self.path.name),
             bytes=self.stat.st_size,

@@ -85,8 +85,8 @@ def load_given(path: Path) -> tuple[GainReference, bytes]:
 def _reliable(map_path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return a mask of the pixels that are reliable according to a map of RELION.
 
-    By default RELION requires 50 agreeing values. Where most pixels have fewer because few frames were seen, one is
-    enough: compress checks each value in any case.
+    By default RELION requires 50 agreeing values. If most pixels have fewer, because few frames were read, one is
+    enough, because compress checks each value.
     """
     try:
         with MrcMovie(map_path) as movie:
@@ -227,7 +227,7 @@ class GainLibrary:
 
 
 def _is_reference(path: Path) -> bool:
-    """Return True if a file is one of the archive's own; a link could lead out of it, or to an endless file."""
+    """Return True for a regular file; a link could lead out of the archive, or to an endless file."""
     if not is_reference_name(path.name):
         return False
     try:

@@ -77,7 +77,7 @@ class EncodedRun(EncodedFrame):
 
 
 class Movie(ABC):
-    """A movie in the form of an MRC file, whatever its stored format.
+    """A movie in the form of an MRC file, independent of its stored format.
 
     Attributes
     ----------

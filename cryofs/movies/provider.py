@@ -33,13 +33,13 @@ class ShowOptions:
     Attributes
     ----------
     rendering : Rendering
-        How EER movies are rendered.
-    asks : frozenset
+        Options for rendering EER movies.
+    enabled : frozenset
         Names of further options. A provider that names one in `option` applies only if it is among them.
     """
 
     rendering: Rendering = field(default_factory=Rendering)
-    asks: frozenset[str] = frozenset()
+    enabled: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class Provider(ABC, Generic[M, I]):
     checks_take_time : bool
         Whether `damage` is so slow that commands limit its time; `identify` then does not read the file.
     has_details : bool
-        Whether `details` returns anything.
+        Whether `details` returns facts.
     """
 
     key: str
@@ -190,7 +190,7 @@ class Provider(ABC, Generic[M, I]):
 
     @property
     def table(self) -> str:
-        """Key of the metadata: kinds that are made of the same files share it."""
+        """Key of the metadata table, shared by kinds that are derived from the same files."""
         return self.key
 
     def shown_name(self, stored: str) -> str | None:

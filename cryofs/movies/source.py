@@ -1,4 +1,4 @@
-"""Movies that can be archived: those read from a file of their own, which may still change."""
+"""Movies that can be archived: each is read from a separate file, which may still change."""
 
 import os
 from abc import abstractmethod
@@ -24,7 +24,7 @@ ReadRows = Callable[[int, NDArray[np.uint8]], None]
 
 
 class SourceMovie(Movie):
-    """A movie in a file of its own.
+    """A movie in a separate file, which can be archived.
 
     Attributes
     ----------

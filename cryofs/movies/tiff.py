@@ -211,7 +211,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
     def appearance(self, metadata: TiffMetadata, options: ShowOptions) -> Appearance:
         """Return the size of the MRC movie; a renamed archived movie has the attributes of its original."""
         if metadata.archived is not None:
-            is_counts = COUNTS.option in options.asks and COUNTS.is_shown(metadata.archived, options)
+            is_counts = COUNTS.option in options.enabled and COUNTS.is_shown(metadata.archived, options)
             return (COUNTS if is_counts else ARCHIVED).appearance(metadata.archived, options)
         return Appearance(foreign_header(metadata.facts).data_end if metadata.facts else None)
 
@@ -220,7 +220,8 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
         if is_archived(source):
             movie = ArchivedMovie(path, context.gains, context.pool, source)
             is_renamed = movie.record.adopted is None
-            is_counts = is_renamed and COUNTS.option in context.options.asks and counts_bytes(movie.record) is not None
+            has_counts = counts_bytes(movie.record) is not None
+            is_counts = is_renamed and has_counts and COUNTS.option in context.options.enabled
             return CountsMovie(movie) if is_counts else movie
         return ForeignMovie(path, context.index(self, source), source)
 

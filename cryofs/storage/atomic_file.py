@@ -113,7 +113,7 @@ def naming(target: Path) -> Iterator[None]:
 
 
 def regular_file(path: Path) -> os.stat_result | None:
-    """Return the stat result of a regular file; None if it is missing or not a regular file, or the name is too long."""
+    """Return the stat result of a regular file; None if it is missing, not a regular file, or too long a name."""
     try:
         found = path.lstat()
     except FileNotFoundError:

@@ -4,7 +4,7 @@ Every path is resolved from the descriptor that was opened at mounting, one fold
 followed on the way. So no path leads out of the archive, not even if a folder is replaced by a link between two
 requests, and a mount over the archive does not lead into itself.
 
-Threads: any thread may call anything.
+Threads: safe to call from any thread.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ class Root:
     Attributes
     ----------
     path : Path
-        The folder by its descriptor, which stays valid whatever is mounted or renamed.
+        The folder by its descriptor, which stays valid after mounts and renames.
     device : int
         Device number of the folder's file system.
     known_as : set of Path
@@ -53,7 +53,7 @@ class Root:
             return os.stat(place.name, dir_fd=folder, follow_symlinks=False)
 
     def open(self, place: Path) -> LocalFile:
-        """Open a regular file; raise OSError for anything else."""
+        """Open a regular file; raise OSError for any other file type."""
         with self._above(place) as folder:
             source = LocalFile(os.open(place.name, _FILE, dir_fd=folder), self.name_of(place))
         if not stat.S_ISREG(source.stat.st_mode):

@@ -34,7 +34,7 @@ class Attributes:
 
     @property
     def is_file(self) -> bool:
-        """Whether the name is a regular file."""
+        """True for a regular file."""
         return stat.S_ISREG(self.mode)
 
     def owned(self, by: Ownership) -> "Attributes":

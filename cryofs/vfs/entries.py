@@ -2,7 +2,7 @@
 
 Symbolic links are resolved beneath the archive for the movies that appear beside links to stored files.
 
-Threads: any thread may call anything; cached facts (`cryofs.vfs.facts`) have their own locks.
+Threads: safe to call from any thread; cached facts (`cryofs.vfs.facts`) have their own locks.
 """
 
 import errno
@@ -58,7 +58,7 @@ class Entries:
             return None
         if is_reference_name(name) and stat.S_ISREG(found.st_mode) and not view.references:
             return None
-        for provider in _replacing(registry.providers_of(name), view.options.asks):
+        for provider in _replacing(registry.providers_of(name), view.options.enabled):
             shown = provider.shown_name(name)
             if shown is not None and self._is_replaced(provider, path, found, view):
                 return shown, provider
@@ -66,7 +66,7 @@ class Entries:
 
     def replacing(self, place: Path, view: View) -> Node | None:
         """Return the node of the movie that appears under this name in place of its stored file, or None."""
-        for provider in _replacing(registry.PROVIDERS, view.options.asks):
+        for provider in _replacing(registry.PROVIDERS, view.options.enabled):
             for name in provider.stored_names(place.name):
                 path = place.with_name(name)
                 found = self.lstat(path)
@@ -76,7 +76,7 @@ class Entries:
 
     def beside(self, place: Path, view: View) -> Node | None:
         """Return the node of the movie that appears under this name beside its stored file or a link to it, or None."""
-        for provider in _beside(registry.PROVIDERS, view.options.asks):
+        for provider in _beside(registry.PROVIDERS, view.options.enabled):
             for name in provider.stored_names(place.name):
                 source = self._source(place.with_name(name))
                 if source is not None and (node := self._made(provider, place, source, view)):
@@ -108,7 +108,7 @@ class Entries:
         """Yield the names of movies shown beside listed files, with attributes whose type and inode are final."""
         view = folder.view
         for path, found in files:
-            for provider in _beside(registry.providers_of(path.name), view.options.asks):
+            for provider in _beside(registry.providers_of(path.name), view.options.enabled):
                 name = provider.shown_name(path.name)
                 source = self._behind(path, found) if name is not None else None
                 if name is not None and source is not None and self._is_shown(provider, source, view):
@@ -230,19 +230,19 @@ class Entries:
 
 
 @lru_cache(maxsize=256)
-def _replacing(providers: tuple[AnyProvider, ...], asks: frozenset[str]) -> tuple[AnyProvider, ...]:
+def _replacing(providers: tuple[AnyProvider, ...], enabled: frozenset[str]) -> tuple[AnyProvider, ...]:
     """Return the kinds that a view shows in place of their stored files."""
-    return tuple(one for one in providers if one.replaces_stored and _is_enabled(one, asks))
+    return tuple(one for one in providers if one.replaces_stored and _is_enabled(one, enabled))
 
 
 @lru_cache(maxsize=256)
-def _beside(providers: tuple[AnyProvider, ...], asks: frozenset[str]) -> tuple[AnyProvider, ...]:
+def _beside(providers: tuple[AnyProvider, ...], enabled: frozenset[str]) -> tuple[AnyProvider, ...]:
     """Return the kinds that a view shows beside their stored files."""
-    return tuple(one for one in providers if not one.replaces_stored and _is_enabled(one, asks))
+    return tuple(one for one in providers if not one.replaces_stored and _is_enabled(one, enabled))
 
 
-def _is_enabled(provider: AnyProvider, asks: frozenset[str]) -> bool:
-    return provider.metadata_type is not None and (provider.option is None or provider.option in asks)
+def _is_enabled(provider: AnyProvider, enabled: frozenset[str]) -> bool:
+    return provider.metadata_type is not None and (provider.option is None or provider.option in enabled)
 
 
 def _with(made: Attributes, appearance: Appearance) -> Attributes:

@@ -1,6 +1,6 @@
 """Metadata that names and attributes depend on: read once for each file, then cached.
 
-Threads: any thread may call anything; the tables have locks.
+Threads: safe to call from any thread; the tables have locks.
 """
 
 import functools

@@ -1,6 +1,6 @@
 """The file system: lookups, listings, open files by handle. It does not depend on FUSE.
 
-Threads: any thread may call anything after `start`, which must come after daemonising, because threads do not survive a
+Threads: safe to call from any thread after `start`, which must come after daemonising, because threads do not survive a
 fork. The lock guards the table of open files and the counts of reads.
 """
 
@@ -114,7 +114,7 @@ class FileSystem:
         self._indexer.look_again()
 
     def stop(self) -> None:
-        """Stop the threads and release everything."""
+        """Stop the threads, and close all files and the cache."""
         self._stopping.set()
         self._indexer.stop(_ENDING_SECONDS)
         if self._preparing.is_alive():
@@ -135,7 +135,7 @@ class FileSystem:
             self._root.close()
 
     def abandon(self) -> None:
-        """Stop the indexer only; the process ends immediately and thereby releases everything else."""
+        """Stop only the indexer, because the process ends immediately."""
         self._indexer.stop(_LAST_SECONDS)
 
     def attributes(self, path: str) -> Attributes:
@@ -302,7 +302,7 @@ class FileSystem:
         return file, file.attributes(node.attributes)
 
     def _name_of(self, node: Node) -> str:
-        """Return the name of a stored file for messages and as a wait key, in whatever form it is shown."""
+        """Return the name of a stored file for messages and as a wait key, independent of the view."""
         return self._root.name_of(node.path)
 
     def _is_busy(self) -> bool:

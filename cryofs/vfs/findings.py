@@ -1,6 +1,6 @@
 """Problems found in EER files while they were read, by the state of the file.
 
-Threads: any thread may call anything; the lock guards the table.
+Threads: safe to call from any thread; the lock guards the table.
 """
 
 import threading

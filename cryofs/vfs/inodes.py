@@ -7,7 +7,7 @@ and the derived form of the file. Device numbers do not count, because remote fi
 A hash has 62 random bits, and bit 62 set, which local file systems leave clear. Among a million such files two share a
 number with a probability of 1e-7 (n^2 / 2^63). All numbers fit into signed integers of 64 bits, and none is 0.
 
-Threads: any thread may call anything.
+Threads: safe to call from any thread.
 """
 
 import hashlib

@@ -55,7 +55,7 @@ class IoExecutor:
     Parameters
     ----------
     seconds : float
-        Longest wait, in all: a call that is run here waits for further calls within the time of its caller.
+        Time limit in seconds; a call that waits for further calls shares the limit of its caller.
     """
 
     def __init__(self, seconds: float):
@@ -167,7 +167,7 @@ class IoExecutor:
             self._idle.append(tasks)
 
     def _is_in_time(self, task: _Task, tasks: _Tasks) -> bool:
-        """Return True if the caller still waits for a task that is done; the thread is idle before the caller goes on.
+        """Return True if the caller still waits for a finished task; the thread is idle before the caller continues.
 
         Otherwise the file no longer hangs; but the thread is not idle yet, because dropping the result may take long.
         """

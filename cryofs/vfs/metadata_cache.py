@@ -1,6 +1,6 @@
 """Metadata of the files of the archive, cached until the files change.
 
-Threads: any thread may call anything; the lock guards the table, never a read.
+Threads: safe to call from any thread; the lock guards the table, never a read.
 """
 
 import logging

@@ -3,7 +3,7 @@
 Movies appear as their kinds decide (`cryofs.vfs.entries`); the archive's own gain references and drafts do not appear;
 everything else appears unchanged, symbolic links as links. Views change some of this (`cryofs.vfs.views`).
 
-Threads: any thread may call anything; cached facts (`cryofs.vfs.facts`) have their own locks.
+Threads: safe to call from any thread; cached facts (`cryofs.vfs.facts`) have their own locks.
 """
 
 import errno
@@ -37,7 +37,7 @@ class Tree:
     root : Root
         The archive.
     options : ShowOptions
-        How movies appear in the main view.
+        Options of the main view.
     """
 
     def __init__(self, root: Root, io: IoExecutor, options: ShowOptions):

@@ -22,9 +22,9 @@ class Node:
     path : Path
         The archive's file behind it.
     kind : Provider, FolderProvider or None
-        How that file is shown; None if it is shown unchanged.
+        Kind under which that file is shown; None if it is shown unchanged.
     view : View
-        Where the name was found.
+        The view in which the name was found.
     stored : os.stat_result or None
         State in which the archive's file was found; None for a file outside the archive.
     has_size : bool
@@ -48,7 +48,7 @@ class Node:
 
 
 class Source(NamedTuple):
-    """A file of the archive that a derived file is made from, and whether a symbolic link leads to it."""
+    """The archive's file behind a derived file, and whether it was reached through a symbolic link."""
 
     path: Path
     found: os.stat_result
@@ -73,7 +73,7 @@ def made_at(
     Parameters
     ----------
     key, bytes_key : str
-        Key of the kind, and all other inputs of the bytes besides the view.
+        Key of the kind, and key of all other inputs of the bytes except the view.
     """
     where = str(place.relative_to(root.path)) if by_place else ""
     return made_of(stored, key, view.name, bytes_key, where)

@@ -1,6 +1,6 @@
 """Open the file of a node of the mount.
 
-Threads: any thread may call anything after `start`.
+Threads: safe to call from any thread after `start`.
 """
 
 import os

@@ -1,11 +1,11 @@
 """Policy for the pages of a file in the kernel: at any time it caches those of one state of the file.
 
-The kernel has one set of pages for a name, whichever file is behind it. So if a file was replaced while a reader has
-the old one open, readers of the new one bypass these pages, and no reader gets bytes of both.
+The kernel has one set of pages for a name, independent of the file behind it. So if a file was replaced while a reader
+has the old one open, readers of the new one bypass these pages, and no reader gets bytes of both.
 
 The kernel also has one size for a name, which it trusts for a second. It does not read beyond that size if the file
-that is opened meanwhile is larger, and reads zeros if it is smaller. So a file whose size differs from the reported one
-bypasses the pages too, because sizes have no effect then.
+opened during that second is larger, and reads zeros if it is smaller. So a file whose size differs from the reported
+one bypasses the pages too, because sizes have no effect then.
 
 The kernel drops pages when it gets the reply to an open. Replies may overtake one another, so pages count as dropped
 only after the first request for the file that was opened.

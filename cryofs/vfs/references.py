@@ -3,7 +3,7 @@
 In `@counts` they appear with the counts of gain-normalised movies. Beside TIFF movies of other programs only those
 appear that came with such movies, not those that cryofs estimated or keeps for its own movies.
 
-Threads: any thread may call anything; the lock guards the cached facts.
+Threads: safe to call from any thread; the lock guards the cached facts.
 """
 
 import os

@@ -34,7 +34,7 @@ class View:
 
 @dataclass(frozen=True)
 class ViewRow:
-    """The views whose name fits a pattern.
+    """A row of the table of views: a pattern of names, and the options of these views.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class ViewRow:
 
 
 def _counts(_: re.Match[str], main: ShowOptions) -> ShowOptions:
-    return replace(main, asks=main.asks | {"counts"})
+    return replace(main, enabled=main.enabled | {"counts"})
 
 
 def _rendered(match: re.Match[str], main: ShowOptions) -> ShowOptions:

@@ -31,6 +31,7 @@ COMMANDS = (
     "preview",
     "report",
     "stats",
+    "trajectory",
     "config",
     "doctor",
 )

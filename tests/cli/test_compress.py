@@ -101,7 +101,7 @@ def test_full_disk_is_one_line_with_the_command_to_continue(
     shown = capsys.readouterr()
     assert "1 failed, 0 skipped, 3 not done: " in shown.out
     (line,) = shown.err.splitlines()
-    assert line.startswith(f"cryofs: archive: {os.strerror(code)}; 3 files are not done, at most ")
+    assert line.startswith(f"cryofs: archive: {os.strerror(code)}, 3 files are not done (at most ")
     assert not Path("archive").exists()
     continuation = line.partition("then run: ")[2]
     assert continuation.startswith("cryofs compress 'a session' $'odd")
