@@ -169,7 +169,7 @@ def feed(movie: ArchivedMovie, take: Callable[[memoryview], object], on_frame: O
             if summed is not None:
                 summed.result()
             if not isinstance(piece, bytes):
-                on_frame(1)
+                on_frame(data.nbytes // movie.layout.frame_bytes)
     if recorded is not None and recorded != (found := digest.hexdigest()):
         text = f"{movie.name}: checksum mismatch in the restored file"
         raise DamagedError(

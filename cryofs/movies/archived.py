@@ -21,7 +21,7 @@ from cryofs.formats.tiff_pages import PageLayout
 from cryofs.movies.archived_file import ArchivedFile
 from cryofs.movies.frame_decoder import EncodedOriginal, EncodedPixels, FrameDecoder
 from cryofs.movies.gain_library import GainLibrary
-from cryofs.movies.movie import Movie
+from cryofs.movies.movie import EncodedFrame, EncodedRun, Movie
 from cryofs.movies.provider import (
     Appearance,
     InfoOptions,
@@ -32,7 +32,7 @@ from cryofs.movies.provider import (
     Summary,
     mrc_description,
 )
-from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.byte_source import ByteSource, LocalFile
 
 
 class ArchivedMovie(Movie):
@@ -116,18 +116,27 @@ class ArchivedMovie(Movie):
         ChangedError
             The file was written to after it was opened.
         """
+        return self._read(index, rows, None)
+
+    def read_run(self, frames: range) -> EncodedFrame:
+        """Read consecutive small frames, the strips of all of them at once."""
+        source = self.file.read_ahead(frames)
+        return EncodedRun([self._read(index, None, source) for index in frames])
+
+    def _read(self, index: int, rows: range | None, source: ByteSource | None) -> EncodedOriginal:
         file = self.file
         try:
             decoder = self._decoder or self._load_decoder()
-            strips = file.read_strips(index, file.page_layout.strips_of(rows))
+            strips = file.read_strips(index, file.page_layout.strips_of(rows), source)
             frame = file.record.frames[index]
             found = frame.exceptions
-            exceptions = (read_blob(file.source, found.blob), found.count, found.near) if found else (b"", 0, 0)
+            packed = read_blob(source or file.source, found.blob) if found else b""
         except (DamagedError, IndexError, OSError) as error:
             raise file.damaged(index, error) from error
         # the record has the checksum of the whole frame; all that a row block is made of has checksums of its own
         checksum = frame.sum if rows is None else None
-        return EncodedOriginal(file.frame_name(index), decoder, strips, *exceptions, checksum, self.pool)
+        count, near = (found.count, found.near) if found else (0, 0)
+        return EncodedOriginal(file.frame_name(index), decoder, strips, packed, count, near, checksum, self.pool)
 
     def counts(self, index: int) -> NDArray[Any]:
         """Return the stored pixels of a frame: values before the multiplication with the gain, shape (ny, nx).

@@ -152,8 +152,9 @@ class EncodedOriginal(EncodedFrame):
         try:
             for_each_piece(self.pool, numbers, decode_piece)
             width = values.shape[1]
-            exceptions = decoder.unpack_exceptions(self.packed, self.count, self.near)
-            exceptions.within(rows.start * width, rows.stop * width).put_back(values)
+            if self.count:
+                exceptions = decoder.unpack_exceptions(self.packed, self.count, self.near)
+                exceptions.within(rows.start * width, rows.stop * width).put_back(values)
             raw = mrc.frame_raw(values, decoder.header)
             if self.checksum is not None and xxh3_checksum(raw) != self.checksum:
                 raise DamagedError("checksum mismatch in the decoded frame")

@@ -5,7 +5,7 @@ computes. A movie is read-only and may be used by several threads at once: it ke
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -51,6 +51,31 @@ class InMemoryFrame(EncodedFrame):
         return self._decoded
 
 
+class EncodedRun(EncodedFrame):
+    """Consecutive frames, which decode to one array; one damaged frame fails them all, with its error."""
+
+    def __init__(self, frames: Sequence[EncodedFrame]):
+        self._frames = frames
+
+    def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the decoded frames, one after the other."""
+        whole: NDArray[Any] | None = None
+        for number, frame in enumerate(self._frames):
+            decoded = frame.decode()
+            if whole is None:
+                whole = self._memory(decoded, out)
+            whole[number] = decoded
+        assert whole is not None
+        return whole.reshape(-1)
+
+    def _memory(self, decoded: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
+        """Return memory for all frames, of which the first is given: `out`, unless it has another size."""
+        shape = len(self._frames), len(decoded)
+        if out is None or out.nbytes != len(self._frames) * decoded.nbytes:
+            return np.empty(shape, decoded.dtype)
+        return out.reshape(-1).view(np.uint8).view(decoded.dtype).reshape(shape)
+
+
 class Movie(ABC):
     """A movie in the form of an MRC file, independent of its stored format.
 
@@ -89,6 +114,10 @@ class Movie(ABC):
         ChangedError
             The file was written to after it was opened.
         """
+
+    def read_run(self, frames: range) -> EncodedFrame:
+        """Read consecutive small frames, which decode to one array; errors as of `read_frame`."""
+        return EncodedRun(list(map(self.read_frame, frames)))
 
     @abstractmethod
     def read_trailing(self, size: int, offset: int) -> bytes:
@@ -138,6 +167,10 @@ class Movie(ABC):
     def mrc_frame(self, index: int) -> NDArray[np.uint8]:
         """Read and decode a frame; return its bytes in the MRC file, shape (n,)."""
         return self.mrc_bytes(self.read_frame(index).decode(), 0, self.layout.frame_bytes)
+
+    def mrc_run(self, frames: range) -> NDArray[np.uint8]:
+        """Return the bytes of consecutive small frames as the MRC file holds them, shape (n,)."""
+        return self.mrc_bytes(self.read_run(frames).decode(), 0, len(frames) * self.layout.frame_bytes)
 
     def frame(self, index: int) -> NDArray[Any]:
         """Return the values of a frame, shape (ny, nx), rows in the order of the MRC file (from the bottom)."""
