@@ -30,6 +30,11 @@ def is_movie_name(name: str) -> bool:
     return name.endswith(MOVIE_SUFFIXES) and not is_dot_name(name)
 
 
+def is_eer_name(name: str) -> bool:
+    """Return True if a file of this name may be an EER movie."""
+    return name.endswith(EER_SUFFIX) and not is_dot_name(name)
+
+
 def is_tiff_name(name: str) -> bool:
     """Return True if a file of this name may be a TIFF movie, archived or not."""
     return name.endswith(TIFF_SUFFIXES) and not is_dot_name(name)
