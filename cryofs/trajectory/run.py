@@ -1,6 +1,6 @@
 """Convert all trajectories of a motion correction job to another grouping or upsampling.
 
-All trajectories are converted in memory before the first file is written, so that an invalid trajectory leaves no output.
+All are converted in memory before the first file is written, so that an invalid trajectory leaves no output.
 """
 
 from collections.abc import Callable
