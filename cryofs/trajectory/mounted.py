@@ -25,7 +25,7 @@ class Mounted:
         self._root = _inode(mountpoint)
 
     def fractions(self, name: str) -> Fractions:
-        """Return how the mount renders a movie.
+        """Return the grouping and upsampling with which the mount renders a movie.
 
         Raises
         ------

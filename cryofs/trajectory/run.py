@@ -1,6 +1,6 @@
-"""All trajectories of a motion correction job, changed to another grouping or upsampling.
+"""Convert all trajectories of a motion correction job to another grouping or upsampling.
 
-Everything is converted in memory before the first file is written, so that an invalid trajectory leaves no output.
+All are converted in memory before the first file is written, so that an invalid trajectory leaves no output.
 """
 
 from collections.abc import Callable
@@ -23,16 +23,16 @@ _GAIN = "rlnMicrographGainName"
 
 @dataclass(frozen=True)
 class TrajectoryOptions:
-    """How trajectories change.
+    """Options of a conversion.
 
     Attributes
     ----------
     suffix : str
         Added, after an underscore, to the names of the outputs.
     grouping, upsampling : int or None
-        Those of the outputs; None keeps them.
+        Grouping and upsampling of the outputs; None keeps those of the inputs.
     from_grouping, from_upsampling : int or None
-        Those of the inputs, if neither the STAR files nor a mount states them.
+        Grouping and upsampling of the inputs, if neither the STAR files nor a mount state them.
     mountpoint : Path or None
         Mount through which the movies were read; their names become those of the view with the new fractions.
     overwrite : bool
@@ -58,7 +58,7 @@ def convert_all(
     Parameters
     ----------
     advance : callable
-        Is called with the number of trajectories converted and their total.
+        Called with the number of converted trajectories and their total.
 
     Raises
     ------
