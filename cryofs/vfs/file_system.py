@@ -321,8 +321,8 @@ class FileSystem:
         while self._is_busy() and time.monotonic() < until and not self._stopping.is_set():
             self._stopping.wait(_PAUSE_SECONDS)
         steps: tuple[Callable[[], object], ...] = (
-            codecs.load_compiled,
             *(provider.load_compiled for provider in registry.PROVIDERS),
+            codecs.load_compiled,
             lambda: self._opener.preload_gains(self._root.path),
         )
         for step in steps:
