@@ -1,7 +1,7 @@
 """`mount.cryofs` and `mount.fuse.cryofs`: mount an archive for mount(8), /etc/fstab and systemd.
 
-It delays the boot and may run without PATH and HOME. Therefore it imports little, and parses the fixed arguments of
-mount(8) itself.
+The boot waits for it, and it may run without PATH and HOME. It therefore imports few modules and parses the fixed
+arguments of mount(8) itself.
 """
 
 import ctypes

@@ -2,8 +2,8 @@
 
 The image is rendered in bands of rows that fit in the processor cache. Each stream is decoded up to the end of a band
 before the next stream is decoded, so the image passes through the cache once instead of once per frame. Memory safety
-follows from the algorithm: an event is placed only if its pixel lies before the end of the band, whatever the stream
-contains.
+follows from the algorithm: an event is placed only if its pixel lies before the end of the band, even if the
+stream is damaged.
 
 Decoding follows the EER specification: ``pixel += run length``; if the run length is all ones, continue; otherwise
 place an event and ``pixel += 1``. A stream is intact if the pixel ends at exactly width * height. RELION (renderEER)

@@ -29,7 +29,7 @@ def started_pool(threads: int, name: str) -> ThreadPoolExecutor:
     Raises
     ------
     MountError
-        If the system refuses to start so many threads.
+        If the system cannot start this number of threads.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
     # each task blocks until all threads run, so no thread takes two tasks
@@ -41,7 +41,7 @@ def started_pool(threads: int, name: str) -> ThreadPoolExecutor:
         together.abort()
         pool.shutdown(cancel_futures=True)
         raise MountError(
-            f"cannot start {threads} threads for {name} ({error}); mount with fewer --jobs, or raise the limit "
+            f"cannot start {threads} threads for {name} ({error}); reduce --jobs, or raise the limit "
             "(ulimit -u, or TasksMax of a service)"
         ) from error
     return pool
