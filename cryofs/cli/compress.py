@@ -91,6 +91,7 @@ def command(
     eer_grouping: eer.GroupingOption = None,
     eer_dose_per_fraction: eer.DoseOption = None,
     eer_upsampling: eer.UpsamplingOption = None,
+    eer_crop: eer.CropOption = None,
     eer_dtype: eer.DtypeOption = None,
     eer_leftover: eer.LeftoverOption = None,
     eer_gain: eer.GainOption = None,
@@ -123,7 +124,7 @@ def command(
         gain=gain if gain in ("auto", "none") else Path(gain),  # type: ignore[arg-type]
         coding=_coding(compression, deflate_level, line_by_line=line_by_line, narrow=narrow),
         rendering=_rendering(
-            eer_files, eer_grouping, eer_dose_per_fraction, eer_upsampling, eer_dtype, eer_leftover, eer_gain
+            eer_files, eer_grouping, eer_dose_per_fraction, eer_upsampling, eer_crop, eer_dtype, eer_leftover, eer_gain
         ),
         only_do_unfinished=only_do_unfinished,
         jobs=jobs,
@@ -153,6 +154,7 @@ def _rendering(
     grouping: int | None,
     dose_per_fraction: float | None,
     upsampling: int | None,
+    crop: int | None,
     dtype: EerDtype | None,
     leftover: EerLeftover | None,
     gain: Path | None,
@@ -163,6 +165,7 @@ def _rendering(
         "grouping": grouping,
         "dose_per_fraction": dose_per_fraction,
         "upsampling": upsampling,
+        "crop": crop,
         "dtype": dtype,
         "keep_leftover": None if leftover is None else leftover == "keep",
         "gain": gain and gain.absolute(),

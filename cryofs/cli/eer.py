@@ -5,16 +5,23 @@ from typing import Annotated, get_args
 
 import typer
 
-from cryofs.config.choices import EerDtype, EerLeftover, EerUpsampling
+from cryofs.config.choices import EerCrop, EerDtype, EerLeftover, EerUpsampling
 
 # above any real dose or pixel size
 _LARGEST = 1e6
 _UPSAMPLINGS = {str(choice): choice for choice in get_args(EerUpsampling)}
+_CROPS = {str(choice): choice for choice in get_args(EerCrop)}
 
 
 def _upsampling(text: str) -> int:
     if text not in _UPSAMPLINGS:
         raise typer.BadParameter(f"invalid value {text!r}; expected 1, 2 or 4 (what RELION calls 3 is 4 here)")
+    return int(text)
+
+
+def _crop(text: str) -> int:
+    if text not in _CROPS:
+        raise typer.BadParameter(f"invalid value {text!r}; expected 1 or 2")
     return int(text)
 
 
@@ -61,8 +68,18 @@ UpsamplingOption = Annotated[
         help="Rendered pixels per detector pixel and axis.",
     ),
 ]
+CropOption = Annotated[
+    int | None,
+    typer.Option(
+        "--eer-crop",
+        metavar="|".join(_CROPS),
+        parser=_crop,
+        help="Crop fractions in Fourier space to this upsampling, lower than --eer-upsampling.",
+    ),
+]
 DtypeOption = Annotated[
-    EerDtype | None, typer.Option("--eer-dtype", help="Pixel type of EER fractions.", show_default="int16")
+    EerDtype | None,
+    typer.Option("--eer-dtype", help="Pixel type of EER fractions.", show_default="int16; float32 with --eer-crop"),
 ]
 LeftoverOption = Annotated[
     EerLeftover | None,

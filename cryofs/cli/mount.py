@@ -71,6 +71,7 @@ def command(
     eer_grouping: eer.GroupingOption = None,
     eer_dose_per_fraction: eer.DoseOption = None,
     eer_upsampling: eer.UpsamplingOption = None,
+    eer_crop: eer.CropOption = None,
     eer_dtype: eer.DtypeOption = None,
     eer_leftover: eer.LeftoverOption = None,
     eer_gain: eer.GainOption = None,
@@ -85,8 +86,8 @@ def command(
     on MOUNTPOINT, left by a killed process, is removed first.
 
     Each EER file X.eer also appears as X.mrc, with its frames grouped into fractions. The root has further folders that
-    are not listed: @up2_gr8 and similar show other upsamplings and groupings, @counts shows gain-normalised movies as
-    counts, and @archive shows the archive itself.
+    are not listed: @up2_gr8 and similar show other upsamplings and groupings, @up2crop1_gr8 and similar crop them in
+    Fourier space, @counts shows gain-normalised movies as counts, and @archive shows the archive itself.
 
     Example: cryofs mount /archive/session /mnt/movies
     """
@@ -99,6 +100,7 @@ def command(
         "eer_grouping": eer_grouping,
         "eer_dose_per_fraction": eer_dose_per_fraction,
         "eer_upsampling": eer_upsampling,
+        "eer_crop": eer_crop,
         "eer_dtype": eer_dtype,
         "eer_leftover": eer_leftover,
         "eer_gain": str(eer_gain.absolute()) if eer_gain else None,

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import msgspec
 import msgspec.inspect
 
-from cryofs.config.choices import EerDtype, EerLeftover, EerUpsampling
+from cryofs.config.choices import EerCrop, EerDtype, EerLeftover, EerUpsampling, crop_problem
 from cryofs.errors import SettingsError, UsageError
 from cryofs.system.resources import default_cache_size, usable_cores
 
@@ -68,8 +68,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Electrons per square angstrom in a fraction; determines the grouping.
     eer_upsampling : int
         Rendered pixels per detector pixel and axis.
-    eer_dtype : str
-        Pixel type of fractions.
+    eer_crop : int or None
+        Pixels per detector pixel and axis after cropping in Fourier space; None to crop nothing.
+    eer_dtype : str or None
+        Pixel type of fractions; None for int16, or float32 if they are cropped.
     eer_leftover : str
         Use of the last frames if they do not fill a fraction: ``"drop"`` or ``"keep"``.
     eer_gain : str or None
@@ -86,7 +88,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     eer_grouping: Positive = 40
     eer_dose_per_fraction: Dose | None = None
     eer_upsampling: EerUpsampling = 1
-    eer_dtype: EerDtype = "int16"
+    eer_crop: EerCrop | None = None
+    eer_dtype: EerDtype | None = None
     eer_leftover: EerLeftover = "drop"
     eer_gain: str | None = None
     eer_apply_gain: bool = False
@@ -94,6 +97,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def __post_init__(self) -> None:
         if self.eer_apply_gain and self.eer_gain is None:
             raise ValueError("eer_apply_gain requires a gain reference; set eer_gain")
+        if problem := crop_problem(self.eer_upsampling, self.eer_crop, self.eer_dtype):
+            raise ValueError(problem)
 
 
 def parse_size(text: str | int) -> Size:

@@ -295,7 +295,7 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
             "exception_bytes": sum(found.blob.stored for found in exceptions),
             "writer": record.writer,
             "adopted": msgspec.to_builtins(record.adopted),
-            "rendered": msgspec.structs.asdict(record.rendered) if record.rendered else None,
+            "rendered": msgspec.to_builtins(record.rendered),
         }
 
     def identify(self, path: Path) -> Stored | None:

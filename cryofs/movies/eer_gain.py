@@ -10,7 +10,8 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from cryofs.errors import ChangedError, CryofsError, GainError
 from cryofs.formats import mrc, tiff_pages
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.kernels import eer_gain
+from cryofs.kernels.defect_fill import DefectFill
 from cryofs.movies.gain_library import load_reference
 from cryofs.movies.movie import InMemoryFrame, Movie
+from cryofs.storage.checksums import xxh3_checksum
 from cryofs.storage.file_state import FileState, state_of
 
 _TIFF_SUFFIX = ".gain"
@@ -38,6 +41,18 @@ class EerGain:
 
     values: NDArray[np.float32]
     state: FileState
+    _fills: dict[int, DefectFill] = field(default_factory=dict)
+
+    def defects(self, upsampling: int) -> DefectFill:
+        """Return the defects on a grid of this upsampling, and the good pixels that fill them."""
+        if upsampling not in self._fills:
+            self._fills[upsampling] = DefectFill.of(self.values, upsampling)
+        return self._fills[upsampling]
+
+    @cached_property
+    def checksum(self) -> str:
+        """Checksum of the factors."""
+        return xxh3_checksum(self.values)
 
 
 class EerGains:

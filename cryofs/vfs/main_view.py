@@ -27,6 +27,7 @@ def rendering_of(settings: Settings, archive: Path, root: Path) -> Rendering:
         grouping=settings.eer_grouping,
         dose_per_fraction=settings.eer_dose_per_fraction,
         upsampling=settings.eer_upsampling,
+        crop=settings.eer_crop,
         dtype=settings.eer_dtype,
         keep_leftover=settings.eer_leftover == "keep",
         gain=gain,
