@@ -26,6 +26,9 @@ from cryofs.compress.run import compress
 from cryofs.compress.summary import Summary
 from cryofs.gain.estimation import FrameRow
 from cryofs.storage.checksum_lists import LIST_NAME
+from cryofs.vfs.attributes import Attributes
+from cryofs.vfs.file_system import FileSystem
+from cryofs.vfs.listing import Listed
 
 SHAPE = (300, 257)
 DETECTOR = Detector.make(SHAPE, defects=20)
@@ -265,3 +268,18 @@ __all__ = [
     "tmpfs",
     "wait_for",
 ]
+
+
+def listed_in(files: FileSystem, path: str) -> list[tuple[str, Attributes]]:
+    """The names in a folder of a file system, with attributes of which type and inode are right."""
+    return [(entry.name, entry.attributes) for entry in entries(files, path)]
+
+
+def entries(files: FileSystem, path: str) -> list[Listed]:
+    """The entries of a folder without "." and "..", from a listing that is read to its end."""
+    listing = files.listing(path)
+    found: list[Listed] = []
+    while group := files.listed(listing, found[-1].next if found else 0):
+        found += group
+    assert [entry.name for entry in found[:2]] == [".", ".."]
+    return found[2:]

@@ -47,6 +47,7 @@ def serve(
         If metrics are enabled but their library is not installed.
     """
     # imported late, because the import loads libfuse
+    from cryofs.fuse.binding import Fuse
     from cryofs.fuse.libfuse import mfusepy
     from cryofs.fuse.operations import Operations
 
@@ -76,7 +77,7 @@ def serve(
         serve_metrics(settings.metrics, files.facts)
     _rescan_on_hangup(files)
     try:
-        mfusepy.FUSE(
+        Fuse(
             Operations(files, settings.readahead, live, end),
             str(mountpoint.absolute()),
             foreground=True,

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cryofs.storage.byte_source import LocalFile
@@ -87,6 +87,15 @@ class Root:
         """Return the names in a folder, sorted."""
         with self._folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:
             return sorted(os.listdir(readable))
+
+    def attributes(self, place: Path, names: Iterable[str]) -> list[tuple[str, os.stat_result]]:
+        """Return names in a folder with their attributes; names that do not exist are skipped."""
+        found = []
+        with self._folder(place) as folder:
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    found.append((name, os.stat(name, dir_fd=folder, follow_symlinks=False)))
+        return found
 
     def read_link(self, place: Path) -> str:
         """Return the target of a symbolic link."""

@@ -8,7 +8,6 @@ Threads: any thread may call anything; cached facts (`cryofs.vfs.facts`) have th
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -102,18 +101,35 @@ class Entries:
             return Node(place, provider, replace(attributes, size=size), view, None)
         return None
 
-    def names_beside(
-        self, folder: Node, files: Iterable[tuple[Path, os.stat_result]]
-    ) -> Iterator[tuple[str, Attributes]]:
-        """Yield the movies that are shown beside listed files, with attributes of which type and inode are right."""
-        view = folder.view
-        for path, found in files:
-            for provider in _beside(registry.providers_of(path.name), view.options.asks):
-                name = provider.shown_name(path.name)
-                source = self._behind(path, found) if name is not None else None
-                if name is not None and source is not None and self._is_shown(provider, source, view):
-                    yield name, made_of_source(self._root, folder.path / name, source, view, provider)
-                    break
+    def listed(self, path: Path, found: os.stat_result, stored: Attributes, view: View) -> tuple[str, Node] | None:
+        """Return the name and node that a listing shows of a stored file in its place, None if it is hidden.
+
+        Of the attributes of a movie without a size, only type and inode are right.
+
+        Parameters
+        ----------
+        stored : Attributes
+            Attributes of the stored file in this view.
+        """
+        appears = self.appears(path, found, view)
+        if appears is None:
+            return None
+        name, provider = appears
+        if provider is None:
+            return name, Node(path, None, stored, view, found)
+        key, bytes_key = provider.key, provider.bytes_key(view.options)
+        made = made_at(self._root, path, stored, view, key, bytes_key)
+        return name, self._listed(provider, Source(path, found), made, view)
+
+    def listed_beside(self, path: Path, found: os.stat_result, view: View) -> tuple[str, Node] | None:
+        """Return the name and node that a listing shows beside a stored file, as `listed` does, or None."""
+        for provider in _beside(registry.providers_of(path.name), view.options.asks):
+            name = provider.shown_name(path.name)
+            source = self._behind(path, found) if name is not None else None
+            if name is not None and source is not None and self._is_shown(provider, source, view):
+                made = made_of_source(self._root, path.with_name(name), source, view, provider)
+                return name, self._listed(provider, source, made, view)
+        return None
 
     def first(self, provider: AnyProvider, folder: Path) -> Any:
         """Return the metadata of the first intact file of a kind in a folder, or None."""
@@ -183,19 +199,31 @@ class Entries:
 
     def _made(self, provider: AnyProvider, place: Path, source: Source, view: View) -> Node | None:
         """Return the node of a source that is shown as one kind at a place, None if it is not of that kind."""
+        appearance = self._appearance(provider, source, view)
+        if appearance is None:
+            return None
+        made = _with(made_of_source(self._root, place, source, view, provider), appearance)
+        return Node(source.path, provider, made, view, source.found, has_size=appearance.size is not None)
+
+    def _listed(self, provider: AnyProvider, source: Source, made: Attributes, view: View) -> Node:
+        """Return the node of a source that a listing shows as one kind, even if its metadata cannot be read."""
+        try:
+            appearance = self._appearance(provider, source, view) or Appearance(None)
+        except (CryofsError, OSError):
+            appearance = Appearance(None)
+        has_size = appearance.size is not None
+        return Node(source.path, provider, _with(made, appearance), view, source.found, has_size=has_size)
+
+    def _appearance(self, provider: AnyProvider, source: Source, view: View) -> Appearance | None:
+        """Return the attributes that a movie has of its own, None if the source is not shown as this kind."""
         metadata = self.facts.metadata(provider, source.path, source.found)
         if metadata is None:
             return None
         if isinstance(metadata, Damage):
             if provider.option is not None or not (metadata.listed or source.path in self._assumed):
                 return None
-            appearance = Appearance(None)
-        elif provider.is_shown(metadata, view.options):
-            appearance = provider.appearance(metadata, view.options)
-        else:
-            return None
-        made = _with(made_of_source(self._root, place, source, view, provider), appearance)
-        return Node(source.path, provider, made, view, source.found, has_size=appearance.size is not None)
+            return Appearance(None)
+        return provider.appearance(metadata, view.options) if provider.is_shown(metadata, view.options) else None
 
     def _needs_references(self, path: Path) -> bool:
         for provider in registry.providers_of(path.name):

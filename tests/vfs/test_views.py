@@ -23,7 +23,7 @@ from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import state_of
 from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.page_cache_policy import Pages
-from tests.support import DETECTOR, archive, movie_values, simulated, wait_for
+from tests.support import DETECTOR, archive, listed_in, movie_values, simulated, wait_for
 
 SHAPE = (64, 48)
 FALCON = Widths()
@@ -52,7 +52,7 @@ def content(files: FileSystem, path: str) -> bytes:
 
 
 def names(files: FileSystem, path: str) -> list[str]:
-    return [name for name, _ in files.names(path)]
+    return [name for name, _ in listed_in(files, path)]
 
 
 def rendered(path: Path, **choices: object) -> bytes:
@@ -81,7 +81,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_fractions_appear_beside_the_eer_files(folder: Path) -> None:
     with serving(folder) as files:
-        assert names(files, "/Movies") == ["a.eer", "b.mrc.eer", "a.mrc", "b.mrc"]
+        assert names(files, "/Movies") == ["a.eer", "a.mrc", "b.mrc.eer", "b.mrc"]
         assert content(files, "/Movies/a.eer") == (folder / "Movies" / "a.eer").read_bytes()
         assert content(files, "/Movies/a.mrc") == rendered(folder / "Movies" / "a.eer", grouping=4)
         assert content(files, "/Movies/b.mrc") == rendered(folder / "Movies" / "b.mrc.eer", grouping=4)
@@ -100,7 +100,7 @@ def test_attributes_of_fractions(folder: Path) -> None:
         assert shown.size == 1024 + 2 * 2 * SHAPE[0] * SHAPE[1]
         inodes = [files.attributes(path).inode for path in ("/c.mrc", "/c.eer", "/@up2_gr8/c.mrc", "/@up2_gr4/c.mrc")]
         assert len(set(inodes)) == 4
-        listed = dict(files.names("/"))
+        listed = dict(listed_in(files, "/"))
         assert listed["c.mrc"].inode == shown.inode
 
 
@@ -108,7 +108,7 @@ def test_attributes_of_fractions(folder: Path) -> None:
 def test_views_of_other_renderings(folder: Path, upsampling: int, grouping: int) -> None:
     with serving(folder) as files:
         view = f"/@up{upsampling}_gr{grouping}"
-        assert names(files, view) == ["Movies", "c.eer", "falcon.gain", "notes.txt", "c.mrc"]
+        assert names(files, view) == ["Movies", "c.eer", "c.mrc", "falcon.gain", "notes.txt"]
         expected = rendered(folder / "c.eer", grouping=grouping, upsampling=upsampling)
         assert content(files, view + "/c.mrc") == expected
         assert content(files, view + "/notes.txt") == b"300 kV"
@@ -118,7 +118,7 @@ def test_views_of_other_renderings(folder: Path, upsampling: int, grouping: int)
 
 def test_views_are_found_but_not_listed(folder: Path) -> None:
     with serving(folder) as files:
-        assert names(files, "/") == ["Movies", "c.eer", "falcon.gain", "notes.txt", "c.mrc"]
+        assert names(files, "/") == ["Movies", "c.eer", "c.mrc", "falcon.gain", "notes.txt"]
         for name in (
             "/@up3_gr8",
             "/@up2_gr0",
