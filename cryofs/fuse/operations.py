@@ -19,11 +19,9 @@ from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE
 from cryofs.fuse.libfuse import mfusepy
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.file_system import FileSystem
-from cryofs.vfs.listing import Listing
+from cryofs.vfs.listing import Listed, Listing
 from cryofs.vfs.page_cache_policy import Pages
 
-# Size of buffered reads of programs that respect st_blksize (C and Python libraries).
-_BLOCK_SIZE = 1 << 20
 # Concurrent read-ahead requests of the kernel; a single file soon takes the default of 12.
 _REQUESTS_AT_ONCE = 64
 # Flag of a connection, from fuse_common.h: the kernel chooses which listings carry attributes.
@@ -112,9 +110,9 @@ class Operations(mfusepy.Operations):
         self._on_end()
 
     @_with_errno
-    def getattr(self, path: str, info: Any = None) -> dict[str, int]:
+    def getattr(self, path: str, info: Any = None) -> Attributes:
         """Return the attributes of a path, or of an open file if libfuse passes one."""
-        return _stat(self._files.attributes(path) if info is None else self._files.open_attributes(info.fh))
+        return self._files.attributes(path) if info is None else self._files.open_attributes(info.fh)
 
     @_with_errno
     def opendir(self, path: str) -> int:
@@ -124,13 +122,9 @@ class Operations(mfusepy.Operations):
         return handle
 
     @_with_errno
-    def readdir_with_offset(self, path: str, offset: int, fh: int) -> list[tuple[str, dict[str, int], int, bool]]:
-        """Return some entries of a folder from a position on: name, attributes, the next position.
-
-        The last item is True if the attributes are those that `getattr` returns; else only type and inode are right.
-        """
-        found = self._files.listed(self._listings[fh], offset)
-        return [(entry.name, _stat(entry.attributes), entry.next, entry.is_complete) for entry in found]
+    def readdir_with_offset(self, path: str, offset: int, fh: int) -> list[Listed]:
+        """Return some entries of a folder from a position on, none at the end."""
+        return self._files.listed(self._listings[fh], offset)
 
     @_with_errno
     def releasedir(self, path: str, fh: int) -> int:
@@ -214,19 +208,3 @@ _STATVFS_NAMES = (
     "f_frsize",
     "f_namemax",
 )
-
-
-def _stat(attributes: Attributes) -> dict[str, int]:
-    return {
-        "st_mode": attributes.mode,
-        "st_size": attributes.size,
-        "st_mtime": attributes.mtime_ns,
-        "st_atime": attributes.atime_ns,
-        "st_ctime": attributes.ctime_ns,
-        "st_uid": attributes.uid,
-        "st_gid": attributes.gid,
-        "st_ino": attributes.inode,
-        "st_nlink": attributes.links,
-        "st_blksize": _BLOCK_SIZE,
-        "st_blocks": attributes.blocks,
-    }

@@ -35,15 +35,24 @@ class Root:
     """
 
     def __init__(self, folder: Path):
-        self._folder_name = folder.absolute()
-        self.known_as = {self._folder_name, Path(os.path.realpath(folder))}
+        self._name = str(folder.absolute())
+        self.known_as = {folder.absolute(), Path(os.path.realpath(folder))}
         self.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.device = os.fstat(self.descriptor).st_dev
         self.path = Path(f"/proc/self/fd/{self.descriptor}")
+        self._parts = self.path.parts
 
     def name_of(self, place: Path) -> str:
         """Return the name of a place in messages and as a wait key."""
-        return str(self._folder_name / place.relative_to(self.path))
+        return "/".join((self._name, *self.below(place)))
+
+    def below(self, place: Path) -> tuple[str, ...]:
+        """Return the names on the way from the archive's folder to a place; ValueError for any other path."""
+        # the methods of Path for this take most of the time of a lookup
+        parts = place.parts
+        if parts[: len(self._parts)] != self._parts:
+            raise ValueError(f"{place}: not below {self.path}")
+        return parts[len(self._parts) :]
 
     def lstat(self, place: Path) -> os.stat_result:
         """Return the attributes of a place; a link is not followed."""
@@ -114,7 +123,7 @@ class Root:
         found = [(self.path, self.device)]
         with contextlib.ExitStack() as above:
             descriptor = self.descriptor
-            for name in folder.relative_to(self.path).parts:
+            for name in self.below(folder):
                 descriptor = above.enter_context(_opened(name, os.O_PATH, descriptor))
                 found.append((found[-1][0] / name, os.fstat(descriptor).st_dev))
         return found
@@ -134,7 +143,7 @@ class Root:
         """Open a folder."""
         with contextlib.ExitStack() as above:
             descriptor = self.descriptor
-            for name in place.relative_to(self.path).parts:
+            for name in self.below(place):
                 if name == os.pardir:
                     raise FileNotFoundError(str(place))
                 descriptor = above.enter_context(_opened(name, os.O_PATH, descriptor))

@@ -7,9 +7,11 @@ Threads: one request at a time uses a listing.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from cryofs.errors import CryofsError
 from cryofs.formats.archive_names import is_movie_name, is_reference_name
@@ -67,6 +69,7 @@ class Listing:
         self._folder: Node | None = None
         self._stored: list[str] = []
         self._every: frozenset[str] = frozenset()
+        self._shared_stems: set[str] = set()
         self._added: list[str] | None = None
         self._has_movies = False
         # where names were listed that several files could stand behind
@@ -101,7 +104,9 @@ class Listing:
     def _begin(self) -> Node:
         folder = self._folder = self._tree.lookup(self.path)
         self._stored = self._tree.root.names(folder.path)
-        self._every = frozenset(self._stored)
+        stems = Counter(name.partition(".")[0] for name in self._stored)
+        self._shared_stems = {stem for stem, count in stems.items() if count > 1}
+        self._every = frozenset(self._stored) if self._shared_stems else frozenset()
         self._added, self._has_movies = None, False
         self._listed_at.clear()
         return folder
@@ -145,12 +150,18 @@ class Listing:
         """Return the entry of a name, None if the name was listed at another position."""
         if is_movie_name(name) and not folder.view.stored_files:
             self._has_movies = True
-            several = sum(one in self._every for one in registry.names_behind(name)) > 1
-            if several or _may_be_added(name):
+            if self._may_be_of_several(name) or _may_be_added(name):
                 if self._listed_at.setdefault(name, position) != position:
                     return None
                 node = self._winner(folder, name, node)
         return Entry(name, node, node.has_size, position + 1)
+
+    def _may_be_of_several(self, name: str) -> bool:
+        """Return True if several stored files could stand behind a name."""
+        # names behind one name differ after the first dot only
+        if name.partition(".")[0] not in self._shared_stems:
+            return False
+        return sum(one in self._every for one in registry.names_behind(name)) > 1
 
     def _winner(self, folder: Node, name: str, node: Node) -> Node:
         """Return the node that a lookup finds of a name behind which several files may stand."""

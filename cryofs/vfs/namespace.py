@@ -8,8 +8,9 @@ Threads: any thread may call anything; cached facts (`cryofs.vfs.facts`) have th
 
 import errno
 import os
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from cryofs.formats.archive_names import is_own_name
 from cryofs.movies import registry
@@ -63,7 +64,7 @@ class Tree:
             Storage did not respond.
         """
         view, place = self._view_of(path)
-        if not view.stored_files and any(map(is_own_name, place.relative_to(self.root.path).parts)):
+        if not view.stored_files and any(map(is_own_name, self.root.below(place))):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if place == self.root.path:
             return plain_node(self.root, place, self.root.lstat(place), view)
