@@ -41,7 +41,7 @@ class FrameName:
 
 @dataclass(frozen=True)
 class EncodedPixels(EncodedFrame):
-    """Neighbouring strips of a page, which decode to the stored pixels of their rows.
+    """Adjacent encoded strips of a page, which decode to the stored pixels.
 
     Attributes
     ----------
@@ -79,19 +79,19 @@ class EncodedPixels(EncodedFrame):
 
 @dataclass(frozen=True)
 class FrameDecoder:
-    """How the frames of an archived movie are stored: page layout, header of the original, gain reference."""
+    """Decoder of archived frames, from the page layout, the header of the original and the gain reference."""
 
     layout: PageLayout
     header: MrcHeader
     reference: GainReference | None
 
     def unpack_exceptions(self, packed: bytes, count: int, near: int) -> ExceptionValues:
-        """Return the exceptions of a frame; raise DamagedError if the bytes do not hold so many."""
+        """Return the exceptions of a frame; raise DamagedError if their number does not match."""
         bits = np.dtype(f"u{self.header.dtype.itemsize}")
         return ExceptionValues(*exception_block.unpack(packed, count - near, near, bits))
 
     def empty_values(self, rows: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return an array for the values of some rows, in `memory` if given."""
+        """Return an uninitialised array for the values of `rows` rows, in `memory` if given."""
         header = self.header
         if header.mode == mrc.MODE_4BIT:
             return np.empty((rows, header.columns), header.dtype)
@@ -101,12 +101,12 @@ class FrameDecoder:
 
     @property
     def piece_bytes(self) -> int:
-        """Bytes of the pixels of strips that are decoded together, at most."""
+        """Maximum size in bytes of the pixels of strips that are decoded together."""
         layout = self.layout
         return min(STRIPS_AT_ONCE * layout.rows_per_strip, layout.ny) * layout.nx * layout.dtype.itemsize
 
     def restore(self, pixels: NDArray[Any], rows: slice, values: NDArray[Any]) -> None:
-        """Fill `values`, the frame rows `rows`, from the pixels of a page that hold them, without exceptions."""
+        """Fill `values` of the frame rows `rows` from the pixels of a page, without applying exceptions."""
         if self.reference is None:
             widen(pixels, values[:, : self.layout.nx])
             # the padding nibble of an odd row is 0 unless an exception gives its value
@@ -117,7 +117,7 @@ class FrameDecoder:
 
 @dataclass(frozen=True)
 class EncodedOriginal(EncodedFrame):
-    """Neighbouring strips of an archived frame and its exceptions, which decode to bytes of the original.
+    """Adjacent encoded strips of an archived frame with its exceptions, which decode to bytes of the original.
 
     Attributes
     ----------
@@ -152,8 +152,9 @@ class EncodedOriginal(EncodedFrame):
         try:
             for_each_piece(self.pool, numbers, decode_piece)
             width = values.shape[1]
-            exceptions = decoder.unpack_exceptions(self.packed, self.count, self.near)
-            exceptions.within(rows.start * width, rows.stop * width).put_back(values)
+            if self.count:
+                exceptions = decoder.unpack_exceptions(self.packed, self.count, self.near)
+                exceptions.within(rows.start * width, rows.stop * width).put_back(values)
             raw = mrc.frame_raw(values, decoder.header)
             if self.checksum is not None and xxh3_checksum(raw) != self.checksum:
                 raise DamagedError("checksum mismatch in the decoded frame")
@@ -189,7 +190,7 @@ class EncodedOriginal(EncodedFrame):
 def page_rows(
     layout: PageLayout, strips: Mapping[int, bytes], piece: range, memory: NDArray[np.uint8] | None = None
 ) -> NDArray[Any]:
-    """Decode neighbouring strips; return their pixels, rows in the order of the page, in `memory` if given."""
+    """Decode adjacent strips; return their pixels, shape (rows, nx) in page order, in `memory` if given."""
     rows = layout.frame_rows(piece)
     pixels = array_in(memory, (rows.stop - rows.start, layout.nx), layout.dtype)
     height = layout.rows_per_strip
@@ -199,13 +200,13 @@ def page_rows(
 
 
 def pieces_of(strips: range) -> list[range]:
-    """Divide neighbouring strips into those that are decoded together."""
+    """Divide adjacent strips into groups that are decoded together."""
     starts = range(strips.start, strips.stop, STRIPS_AT_ONCE)
     return [range(first, min(first + STRIPS_AT_ONCE, strips.stop)) for first in starts]
 
 
 def for_each_piece(pool: Executor | None, strips: range, action: Callable[[range], None]) -> None:
-    """Call `action` for the pieces of neighbouring strips, in parallel if there is a pool."""
+    """Call `action` for each group of adjacent strips, in parallel if there is a pool."""
     pieces = pieces_of(strips)
     # a single piece would only wait in the pool for those of other frames
     run = map if pool is None or len(pieces) == 1 else pool.map
@@ -214,6 +215,6 @@ def for_each_piece(pool: Executor | None, strips: range, action: Callable[[range
 
 
 def _numbers(strips: Mapping[int, bytes]) -> range:
-    """Numbers of neighbouring strips."""
+    """Return the numbers of adjacent strips as a range."""
     first = next(iter(strips))
     return range(first, first + len(strips))
