@@ -52,6 +52,7 @@ def serve(
         If metrics are enabled but their library is not installed.
     """
     # imported late, because the import loads libfuse
+    from cryofs.fuse.binding import Fuse
     from cryofs.fuse.libfuse import mfusepy
     from cryofs.fuse.operations import Operations
 
@@ -82,7 +83,7 @@ def serve(
         serve_metrics(settings.metrics, lambda: loading.files().facts())
     _rescan_on_hangup(loading)
     try:
-        mfusepy.FUSE(
+        Fuse(
             Operations(loading, settings.readahead, live, end),
             str(mountpoint.absolute()),
             foreground=True,

@@ -8,10 +8,10 @@ import os
 import threading
 from collections import deque
 from concurrent.futures import Future, wait
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from cryofs.cache.frame_cache import CachedMovie, FrameCache
