@@ -3,7 +3,6 @@
 Threads: libfuse calls the operations from its own threads, concurrently.
 """
 
-import ctypes
 import errno
 import functools
 import json
@@ -17,8 +16,10 @@ from cryofs.error_hints import explain
 from cryofs.errors import ChangedError, CryofsError, StuckError
 from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE
 from cryofs.fuse.libfuse import mfusepy
+from cryofs.fuse.reply import Reply
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.file_system import FileSystem
+from cryofs.vfs.open_files import put
 from cryofs.vfs.page_cache_policy import Pages
 
 # Size of buffered reads of programs that respect st_blksize (C and Python libraries).
@@ -137,12 +138,15 @@ class Operations(mfusepy.Operations):
         return 0
 
     @_with_errno
-    def read(self, path: str, size: int, offset: int, info: Any) -> Any:
-        """Return bytes of an open file, without copying them if they come from a cached frame."""
-        data = self._files.read(info.fh, size, offset)
-        if isinstance(data, bytes):
-            return data
-        return (ctypes.c_char * len(data)).from_buffer(data.data)
+    def read_buf(self, path: str, buffers: Any, size: int, offset: int, info: Any) -> int:
+        """Reply with bytes of an open file."""
+        reply = Reply(size)
+        try:
+            data = self._files.read(info.fh, size, offset, reply.memory)
+            reply.hand_over(buffers, put([data], reply.memory))
+        finally:
+            reply.free()
+        return 0
 
     @_with_errno
     def release(self, path: str, info: Any) -> int:

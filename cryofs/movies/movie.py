@@ -125,13 +125,17 @@ class Movie(ABC):
         """Return the bytes of memory that a decoded frame or row block takes."""
         return self.layout.frame_bytes if rows is None else len(rows) * self.row_bytes
 
-    def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
+    def mrc_bytes(
+        self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Return bytes of the MRC file from a decoded frame or row block, fewer if it ends before.
 
         Parameters
         ----------
         start : int
             First byte, counted from the first row of the frame or row block.
+        memory : ndarray
+            At least `size` bytes that may be used for the result.
         """
         return decoded[start : start + size]
 

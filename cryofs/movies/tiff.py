@@ -133,7 +133,9 @@ class ForeignMovie(Movie):
         self.source.check_unchanged()
         return EncodedPixels(name, layout, strips)
 
-    def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
+    def mrc_bytes(
+        self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Return bytes of the MRC file from decoded pixels."""
         return convert_pixels(decoded, self._shown, start, size)
 

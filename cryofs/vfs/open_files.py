@@ -7,6 +7,7 @@ import functools
 import os
 import threading
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from typing import Any, Protocol
@@ -24,6 +25,19 @@ from cryofs.vfs.read_pattern import ReadPattern
 Bytes = bytes | NDArray[np.uint8]
 
 
+def put(pieces: Sequence[Bytes], memory: NDArray[np.uint8]) -> int:
+    """Put pieces into memory one after the other, unless they are there already; return how many bytes they are."""
+    end = 0
+    for piece in pieces:
+        place = memory[end : end + len(piece)]
+        if isinstance(piece, bytes):
+            place[:] = np.frombuffer(piece, np.uint8)
+        elif len(piece) and piece.ctypes.data != place.ctypes.data:
+            place[:] = piece
+        end += len(piece)
+    return end
+
+
 class OpenFile(Protocol):
     """A file that was opened through the mount."""
 
@@ -34,8 +48,8 @@ class OpenFile(Protocol):
     def attributes(self, found: Attributes) -> Attributes:
         """Return the attributes of the open file, even if its name was reused; `found` are those at opening."""
 
-    def read(self, size: int, offset: int) -> Bytes:
-        """Return `size` bytes at `offset`, fewer only at the end of the file."""
+    def read(self, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
+        """Return `size` bytes at `offset`, fewer only at the end of the file; they may be put into `memory`."""
 
     def close(self) -> None:
         """Release the file."""
@@ -61,8 +75,8 @@ class PlainFile:
         now = attributes_of(os.fstat(self._source.descriptor))
         return replace(now, inode=found.inode, links=found.links if self._is_made else now.links)
 
-    def read(self, size: int, offset: int) -> Bytes:
-        """Return bytes of the file."""
+    def read(self, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
+        """Return bytes of the file; `memory` is not used, because a read that was given up may end later."""
         # data in the page cache is read without another thread
         if (found := self._source.read_cached(size, offset)) is not None:
             return found
@@ -99,21 +113,24 @@ class MovieFile:
         """Return the attributes at opening, and the size of the movie, which never changes."""
         return replace(found, size=self._layout.total_bytes)
 
-    def read(self, size: int, offset: int) -> Bytes:
-        """Return bytes of the MRC file; a view of a cached frame if one frame holds them all."""
-        layout = self._layout
+    def read(self, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
+        """Return bytes of the MRC file; a view of a cached frame if one frame holds them all, or of `memory`."""
+        layout, begin = self._layout, offset
         end = min(offset + size, layout.total_bytes)
         if not self._pattern.follow(offset, end):
             self._cache.readers.leave(self)
         pieces: list[Bytes] = []
         while offset < end:
             inside = layout.header_bytes <= offset < layout.data_end
-            piece = self._from_frame(offset, end) if inside else self._from_outside(offset, end)
+            room = None if memory is None else memory[offset - begin :]
+            piece = self._from_frame(offset, end, room) if inside else self._from_outside(offset, end)
             offset += len(piece)
             if offset >= end and not pieces:
                 return piece
             pieces.append(piece)
-        return b"".join(piece if isinstance(piece, bytes) else piece.tobytes() for piece in pieces)
+        if memory is None:
+            return b"".join(piece if isinstance(piece, bytes) else piece.tobytes() for piece in pieces)
+        return memory[: put(pieces, memory)]
 
     def close(self) -> None:
         """Release the movie; its frames stay in the cache for the next reader."""
@@ -130,7 +147,7 @@ class MovieFile:
             return None
         return (offset - layout.header_bytes) // layout.frame_bytes
 
-    def _from_frame(self, offset: int, end: int) -> NDArray[np.uint8]:
+    def _from_frame(self, offset: int, end: int, memory: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         """Return the bytes from `offset` to `end`, or to the end of the frame or row block that contains `offset`."""
         movie, cache, pattern, frame_bytes = self._movie, self._cache, self._pattern, self._layout.frame_bytes
         index, start = divmod(offset - self._layout.header_bytes, frame_bytes)
@@ -154,7 +171,7 @@ class MovieFile:
             self._held = (index, decoded) if is_crowded else (-1, None)
             if is_new and pattern.steps <= 1:
                 self._read_ahead(index)
-        piece = movie.mrc_bytes(decoded, start, size)
+        piece = movie.mrc_bytes(decoded, start, size, memory)
         if pattern.serve(index, len(piece)):
             cache.served(movie, index)
         return piece

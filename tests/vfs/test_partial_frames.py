@@ -110,6 +110,14 @@ def test_rows_that_are_not_whole_strips_are_refused(session: Path) -> None:
                 movie.read_frame(0, rows)
 
 
+def read_both_ways(files: FileSystem, handle: int, expected: bytes, size: int, offset: int) -> None:
+    """Assert that a read returns the bytes, with memory for them and without, and writes nothing beside it."""
+    memory = np.full(size + 64, 0xA5, np.uint8)
+    assert bytes(files.read(handle, size, offset, memory[:size])) == expected[offset : offset + size]
+    assert (memory[size:] == 0xA5).all()
+    assert bytes(files.read(handle, size, offset)) == expected[offset : offset + size]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_here_and_there(session: Path, files: FileSystem, name: str) -> None:
     original = (session / name).read_bytes()
@@ -117,7 +125,7 @@ def test_here_and_there(session: Path, files: FileSystem, name: str) -> None:
     for _ in range(60):
         handle = files.open(f"/{name}")
         size, offset = int(rng.integers(1, 1 << 20)), int(rng.integers(0, len(original)))
-        assert bytes(files.read(handle, size, offset)) == original[offset : offset + size]
+        read_both_ways(files, handle, original, size, offset)
         files.release(handle)
 
 
@@ -137,7 +145,7 @@ def test_here_and_there_in_other_movies(session: Path, files: FileSystem, name: 
     for _ in range(60):
         handle = files.open(name)
         size, offset = int(rng.integers(1, 1 << 20)), int(rng.integers(0, len(expected)))
-        assert bytes(files.read(handle, size, offset)) == expected[offset : offset + size]
+        read_both_ways(files, handle, expected, size, offset)
         files.release(handle)
 
 
