@@ -125,6 +125,15 @@ class Movie(ABC):
         """Return the bytes of memory that a decoded frame or row block takes."""
         return self.layout.frame_bytes if rows is None else len(rows) * self.row_bytes
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether `mrc_bytes` needs no I/O."""
+        return True
+
+    def prepare(self) -> None:
+        """Load what `mrc_bytes` needs, as `read_frame` does."""
+        return
+
     def mrc_bytes(
         self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:

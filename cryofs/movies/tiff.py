@@ -20,8 +20,9 @@ from cryofs.formats.record import HEAD_BYTES, is_archived, read_record
 from cryofs.formats.record_check import layout_of
 from cryofs.formats.tiff_directories import MAGICS
 from cryofs.formats.tiff_movie import NoMovieError, TiffFacts, TiffIndex
-from cryofs.movies.archived import ARCHIVED, ArchivedMetadata, ArchivedMovie, counts_bytes, summary_of
+from cryofs.movies.archived import ARCHIVED, ArchivedMovie, summary_of
 from cryofs.movies.archived_counts import COUNTS, CountsMovie
+from cryofs.movies.archived_metadata import ArchivedMetadata, counts_bytes
 from cryofs.movies.frame_decoder import EncodedPixels, FrameName
 from cryofs.movies.movie import Movie, convert_pixels
 from cryofs.movies.provider import (

@@ -171,6 +171,9 @@ class MovieFile:
             self._held = (index, decoded) if is_crowded else (-1, None)
             if is_new and pattern.steps <= 1:
                 self._read_ahead(index)
+        if not movie.is_prepared:
+            # another open file of the same movie had the frame decoded
+            self._io.run(movie.name, movie.prepare)
         piece = movie.mrc_bytes(decoded, start, size, memory)
         if pattern.serve(index, len(piece)):
             cache.served(movie, index)

@@ -19,8 +19,9 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
 from cryofs.gain.estimation import Estimation
 from cryofs.gain.estimation_state import STATE_NAME, save
-from cryofs.movies.archived import ArchivedMovie, counts_bytes
+from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.archived_counts import CountsMovie
+from cryofs.movies.archived_metadata import counts_bytes
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering

@@ -149,6 +149,15 @@ def test_here_and_there_in_other_movies(session: Path, files: FileSystem, name: 
         files.release(handle)
 
 
+def test_a_cached_frame_is_read_by_whoever_opens_the_movie_next(session: Path, files: FileSystem) -> None:
+    original = (session / "normalised.mrc").read_bytes()
+    for _ in range(2):
+        handle = files.open("/normalised.mrc")
+        assert bytes(files.read(handle, 5000, 4096 + FRAME_BYTES)) == original[4096 + FRAME_BYTES :][:5000]
+        files.release(handle)
+    assert files.facts()["decodes"] == 1
+
+
 @pytest.mark.parametrize("name", ["/@counts/normalised.mrc", "/tiff.mrc"])
 def test_a_few_bytes_of_other_movies_cost_a_row_block(files: FileSystem, name: str) -> None:
     handle = files.open(name)
@@ -227,7 +236,7 @@ def test_all_that_a_row_block_is_made_of_is_compared_with_its_sum(session: Path,
     with ArchivedMovie(path, GainLibrary()) as movie:
         block = movie.row_block(0)
         assert block is not None
-        assert movie.read_frame(0, block).decode().size == len(block) * movie.row_bytes
+        assert movie.read_frame(0, block).decode().size == movie.decoded_bytes(block)
         with pytest.raises(DamagedError, match=r"frame 1: damaged"):
             movie.read_frame(1, block)
 
