@@ -35,18 +35,18 @@ Key = tuple[Hashable, int, range | None]
 
 
 class Encoded(Protocol):
-    """A frame or row block that was read."""
+    """Interface of a frame or row block that was read."""
 
     def decode(self, out: Frame | None = None) -> Frame:
-        """Decode it; `out` is memory of its size that may be used."""
+        """Decode it and return the array; `out` is memory of its size for the result."""
 
 
 class CachedMovie(Protocol):
-    """The part of a movie that the cache uses."""
+    """Interface of a movie, as far as the cache uses it."""
 
     @property
     def name(self) -> str:
-        """Name of the file that is read."""
+        """Name of the file, for messages."""
 
     @property
     def identity(self) -> Hashable:
@@ -54,10 +54,10 @@ class CachedMovie(Protocol):
 
     @property
     def decodes_at_once(self) -> int:
-        """Frames that may be decoded at the same time for a sequential reader."""
+        """Number of frames to decode at the same time for a sequential reader."""
 
     def decoded_bytes(self, rows: range | None = None) -> int:
-        """Return the size of a decoded frame or row block."""
+        """Return the size of a decoded frame or row block in bytes."""
 
     def read_frame(self, index: int, rows: range | None = None) -> Encoded:
         """Read a frame or row block."""
@@ -87,7 +87,7 @@ class CacheFigures:
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    """A frame or row block that is or will be read and decoded; threads that need it wait for the future."""
+    """A frame or row block in progress; threads that need it wait for its future."""
 
     movie: CachedMovie
     key: Key
@@ -97,7 +97,7 @@ class _Request:
 
 
 class FrameCache:
-    """Decoded frames, at most `budget` bytes of them.
+    """Cache of at most `budget` bytes of decoded frames.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class FrameCache:
         self._figures = CacheFigures(budget_bytes=budget)
 
     def get(self, movie: CachedMovie, index: int, rows: range | None = None) -> Frame:
-        """Return a decoded frame or row block, which must not be changed; read and decode it if it is not cached."""
+        """Return a decoded frame or row block, flat and read-only for the caller; read and decode it if not cached."""
         key = movie.identity, index, rows
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
@@ -159,7 +159,7 @@ class FrameCache:
         return frame
 
     def cached(self, movie: CachedMovie, index: int) -> Frame | None:
-        """Return a whole frame if it is cached."""
+        """Return a whole frame if it is cached, otherwise None."""
         key = movie.identity, index, None
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
@@ -190,7 +190,7 @@ class FrameCache:
         return begun
 
     def served(self, movie: CachedMovie, index: int) -> None:
-        """Record that a frame was served whole: of these, only the last ones are kept when room is made for others."""
+        """Record that a frame was served whole; of such frames, only the most recent ones stay when space is needed."""
         key = movie.identity, index, None
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
@@ -200,7 +200,7 @@ class FrameCache:
                 self._served_bytes += frame.nbytes
 
     def figures(self) -> CacheFigures:
-        """Return the present counters."""
+        """Return the current counters."""
         with self._lock:
             self._figures.cached_bytes = self._cached_bytes
             return CacheFigures(**vars(self._figures))

@@ -8,9 +8,10 @@ import io
 import os
 import sys
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from cryofs.cli import (
     INTERRUPTED,
@@ -26,6 +27,7 @@ from cryofs.cli import (
     preview,
     report,
     stats,
+    trajectory,
     umount,
     verify,
 )
@@ -47,9 +49,22 @@ COMMANDS: tuple[ModuleType, ...] = (
     preview,
     report,
     stats,
+    trajectory,
     config,
     doctor,
 )
+
+
+class _Command(TyperCommand):
+    """A command whose usage errors do not begin with the exception type that pydantic adds."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; raise typer.BadParameter for an invalid one."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
 
 
 def make_app() -> typer.Typer:
@@ -62,7 +77,7 @@ def make_app() -> typer.Typer:
     )
     app.callback()(options)
     for module in COMMANDS:
-        app.command(name=module.NAME)(module.command)
+        app.command(name=module.NAME, cls=_Command)(module.command)
     return app
 
 

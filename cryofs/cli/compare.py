@@ -26,7 +26,7 @@ def command(
     ] = False,
     trust_storage: Annotated[
         bool,
-        typer.Option("--trust-storage", help="With --remove-source: accept storage whose fsync guarantees nothing."),
+        typer.Option("--trust-storage", help="With --remove-source: accept storage without a reliable fsync."),
     ] = False,
     jobs: Annotated[
         int, typer.Option(min=1, help="Number of files compared in parallel.", show_default="all cores")
@@ -59,7 +59,7 @@ def command(
 
 
 def _facts(done: "Comparison") -> dict[str, Any]:
-    """Return the counts, and the lists of files that are not equal."""
+    """Return the counts and the lists of differing files as JSON values."""
     lists: dict[str, list[Any]] = {
         "differing": done.differing,
         "missing": done.missing,

@@ -31,7 +31,7 @@ _LABELS = {
     "up_to_date": "up to date",
     "kept_plain": "kept plain",
     "suspect": "suspect",
-    "links_outside": "links that lead out",
+    "links_outside": "links out of the sources",
 }
 
 SourcesArgument = Annotated[

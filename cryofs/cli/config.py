@@ -16,7 +16,7 @@ NAME = "config"
 
 @dataclass(frozen=True)
 class _Setting:
-    """A setting: its value, its origin, and the line in the file."""
+    """A setting with its value, origin and line in the file."""
 
     value: Any
     origin: str

@@ -66,11 +66,17 @@ DtypeOption = Annotated[
 ]
 LeftoverOption = Annotated[
     EerLeftover | None,
-    typer.Option("--eer-leftover", help="Last EER frames, which do not fill a fraction.", show_default="drop"),
+    typer.Option(
+        "--eer-leftover",
+        help="Use of the last EER frames if they do not fill a fraction.",
+        show_default="drop",
+    ),
 ]
 GainOption = Annotated[
     Path | None,
     typer.Option(
-        "--eer-gain", metavar="FILE", help="Gain reference of EER movies: a .gain file multiplies, an MRC file divides."
+        "--eer-gain",
+        metavar="FILE",
+        help="Gain reference of EER movies: factors in a .gain file, divisors in an MRC file.",
     ),
 ]

@@ -53,7 +53,7 @@ def command(
     from cryofs.gain.estimation_run import EstimationRun
 
     if max_frames is not None and max_frames < min_frames:
-        raise typer.BadParameter("--min-frames is above --max-frames; reduce --min-frames, or set only one of them")
+        raise typer.BadParameter("--min-frames must not exceed --max-frames; reduce --min-frames, or set only one")
     stop = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     found, problems = collect(sources, folder)

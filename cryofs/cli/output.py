@@ -25,12 +25,12 @@ def one_line(error: Exception) -> str:
 
 
 def check_result(file: Path) -> None:
-    """Raise SettingsError before long work if its result cannot be written to this path.
+    """Raise SettingsError if a result cannot be written to this path; called before long work.
 
     The result is renamed to its final name, which would replace a link or a device such as /dev/stdout.
     """
     if file.is_symlink() or (file.exists() and not file.is_file()):
-        raise SettingsError(f"{file}: not a regular file; use the path of a file, which may be new")
+        raise SettingsError(f"{file}: not a regular file; pass the path of a regular or new file")
     if not file.parent.is_dir():
         raise SettingsError(f"{file}: the folder does not exist; create it (mkdir -p {file.parent})")
 

@@ -1,10 +1,10 @@
-"""Sparse counts as TIFF's LZW (TIFF 6.0, section 13): an encoder two to ten times as fast as others, and a decoder.
+"""Kernels for LZW of TIFF (TIFF 6.0, section 13): an encoder for sparse counts, and a decoder.
 
-Where most pixels are zero, strings of counts repeat by chance, and LZW is the smallest codec of those that every TIFF
-reader has. The encoder goes from one pixel that is not zero to the next: a run of zeros is one step, however long. A
-count of 8 or more is never looked up: it ends the string.
+If most pixels are zero, strings of counts repeat by chance, and LZW is the smallest codec that every TIFF reader
+supports. The encoder is two to ten times as fast as others: it jumps from one nonzero pixel to the next, so a run of
+zeros of any length is one step. A count of 8 or more is never looked up: it ends the string.
 
-The decoder keeps no strings, but where in the decoded data each one occurred first, and copies from there.
+The decoder stores no strings. It stores the position where each one first occurs in the decoded data, and copies it.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ _BLOCK = 64
 
 
 def encode(data: NDArray[np.uint8]) -> bytes:
-    """LZW stream of a strip.
+    """Return the LZW stream of a strip.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def encode(data: NDArray[np.uint8]) -> bytes:
 
 
 def decode(stream: bytes, data: NDArray[np.uint8]) -> None:
-    """Decode a strip into `data`, shape (n,), and nothing beside it, whatever the stream.
+    """Decode a strip into `data`, shape (n,); write nothing outside it, even if the stream is damaged.
 
     Raises
     ------
     DamagedError
-        The stream is no valid one, or does not hold exactly n bytes.
+        The stream is invalid, or does not hold exactly n bytes.
     """
     size = int(_decode(np.frombuffer(stream, np.uint8), data))
     if size != len(data):
@@ -74,7 +74,7 @@ def _first_chains():  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _encode(data, words):  # type: ignore[no-untyped-def]
-    """Write the stream into `words`, their highest bits first; return how many bytes it takes.
+    """Write the stream into `words`, highest bits first; return its number of bytes.
 
     Strings that differ by zeros at their end are a chain: `codes` has a row for each, with one more zero from place to
     place. Chains 0 to 255 begin with the count of that number, others where a count follows a string, or where a chain
@@ -137,14 +137,14 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _forget(lengths, ones, others):  # type: ignore[no-untyped-def]
-    """Forget all chains but those of single counts, and return how many these are."""
+    """Delete all chains except those of single counts; return the number of these."""
     lengths[:], ones[:], others[:] = 1, 0, 0
     return 256
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _counts_in(data, start):  # type: ignore[no-untyped-def]
-    """Bit mask of the nonzero values among 64 from a position on, lowest bit first; values past the end are 0."""
+    """Return the bit mask of nonzero values among the next 64, lowest bit first; values past the end are 0."""
     if start + _BLOCK <= len(data):
         return _counts_in_block(data, start)  # type: ignore[call-arg]
     mask = np.uint64(0)
@@ -155,7 +155,7 @@ def _counts_in(data, start):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _put_string(queue, bits, place, words, code, free, width):  # type: ignore[no-untyped-def]
-    """Append the code of a string, and count the entry that it makes; clear the dictionary where that is full."""
+    """Append the code of a string, and count its new dictionary entry; clear the dictionary when it is full."""
     queue, bits, place = _put(queue, bits, place, words, code, width)
     free += 1
     if free == _FULL:
@@ -168,7 +168,7 @@ def _put_string(queue, bits, place, words, code, free, width):  # type: ignore[n
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _end(queue, bits, place, words, code, free, width):  # type: ignore[no-untyped-def]
-    """Write the last code and the end; return how many bytes the stream takes."""
+    """Write the last code and the end code; return the number of bytes of the stream."""
     queue, bits, place, _, width = _put_string(queue, bits, place, words, code, free, width)
     queue, bits, place = _put(queue, bits, place, words, np.uint64(_END), width)
     words[place] = (queue << (np.uint64(32) - bits)) & np.uint64(0xFFFFFFFF)
@@ -187,7 +187,7 @@ def _put(queue, bits, place, words, code, width):  # type: ignore[no-untyped-def
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _decode(stream, data):  # type: ignore[no-untyped-def]
-    """Fill `data`; return how many bytes the stream holds, or _DAMAGED."""
+    """Fill `data`; return the number of bytes in the stream, or _DAMAGED."""
     # where the string of each code occurred first, and its length
     places, lengths = np.zeros(_CODES + 1, np.int64), np.zeros(_CODES + 1, np.int64)
     queue, bits, position = np.uint64(0), np.int64(0), np.int64(0)
@@ -254,7 +254,7 @@ def _copy_piece(context, data, to, source):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def _counts_in_block(context, data, start):  # type: ignore[no-untyped-def]
-    """What `_counts_in` does, of a block that is all there."""
+    """Perform `_counts_in` on a complete block of 64 values."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])

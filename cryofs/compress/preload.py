@@ -1,4 +1,4 @@
-"""What processes that store movies need: imported once, by the process that they are forked from."""
+"""Imports for worker processes, done once in the process that they are forked from."""
 
 from cryofs.codecs import registry
 from cryofs.compress import movie_task

@@ -46,7 +46,7 @@ OnFrame = Callable[[int], None]
 
 
 class _ReplanError(Exception):
-    """The plan does not fit the movie; writing starts again with a better one."""
+    """Signal that the plan does not fit the movie; writing restarts with a better one."""
 
     def __init__(self, plan: Plan):
         super().__init__()
@@ -55,7 +55,7 @@ class _ReplanError(Exception):
 
 @dataclass(frozen=True)
 class _WrittenFrame:
-    """A frame whose page is in the file, as the record describes it."""
+    """A written frame, as described in the record."""
 
     offsets: list[int]
     byte_counts: list[int]
@@ -64,7 +64,7 @@ class _WrittenFrame:
 
     @classmethod
     def at(cls, offset: int, frame: FrameToStore) -> Self:
-        """Describe a frame whose strips are contiguous from an offset on."""
+        """Return the description of a frame whose strips are contiguous from an offset."""
         sizes = list(map(len, frame.strips))
         offsets = list(accumulate(sizes[:-1], initial=offset))
         return cls(offsets, sizes, frame.strip_sums, frame.exceptions)
@@ -72,7 +72,7 @@ class _WrittenFrame:
 
 @dataclass
 class _Written:
-    """Frames written so far, and the figures that the plan is checked against."""
+    """Written frames, and the figures that the plan is checked against."""
 
     frames: list[_WrittenFrame] = field(default_factory=list)
     counted: int = 0
@@ -194,7 +194,7 @@ def _write_frames(
 def _check_plan(
     movie: SourceMovie, plan: Plan, frame: FrameToStore, position: int, written: _Written, workers: Workers
 ) -> None:
-    """Raise _ReplanError if the type is too narrow, classic TIFF too small, or exceptions too expensive."""
+    """Raise _ReplanError if the type is too narrow, classic TIFF is too small, or exceptions are too expensive."""
     if not plan.holds(written.lowest, written.highest):
         dtype = plan.dtype_for(written.lowest, written.highest)
         if dtype != plan.layout.dtype and not plan.affords(written.narrowing_bytes, written.strip_bytes):

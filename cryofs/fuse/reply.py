@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cryofs.vfs.open_files import Bytes, put
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 _libc = ctypes.CDLL(None)
@@ -50,16 +52,21 @@ class Reply:
         if _libc.posix_memalign(ctypes.byref(found), _PAGE, max(size, 1)):
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         self._address = found.value
-        assert self._address is not None
-        self.memory: NDArray[np.uint8] = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(self._address))
+        self._size = 0
+        held = (ctypes.c_uint8 * size).from_address(found.value or 0)
+        self.memory: NDArray[np.uint8] = np.ctypeslib.as_array(held)
 
-    def hand_over(self, buffers: Any, size: int) -> None:
-        """Give the memory, of which `size` bytes are the reply, to libfuse (`buffers` is a `struct fuse_bufvec **`)."""
+    def put(self, data: Bytes) -> None:
+        """Set the bytes of the reply, which may be in its memory already."""
+        self._size = put([data], self.memory)
+
+    def hand_over(self, buffers: Any) -> None:
+        """Give the reply to libfuse; `buffers` is a `struct fuse_bufvec **`."""
         found = _libc.calloc(1, ctypes.sizeof(_Buffers))
         if not found:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         reply = _Buffers.from_address(found)
-        reply.count, reply.size, reply.memory = 1, size, self._address
+        reply.count, reply.size, reply.memory = 1, self._size, self._address
         ctypes.cast(buffers, ctypes.POINTER(ctypes.c_void_p))[0] = found
         self._address = None
 

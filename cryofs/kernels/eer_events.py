@@ -2,8 +2,8 @@
 
 The image is rendered in bands of rows that fit in the processor cache. Each stream is decoded up to the end of a band
 before the next stream is decoded, so the image passes through the cache once instead of once per frame. Memory safety
-follows from the algorithm: an event is placed only if its pixel lies before the end of the band, whatever the stream
-contains.
+follows from the algorithm: an event is placed only if its pixel lies before the end of the band, even if the
+stream is damaged.
 
 Decoding follows the EER specification: ``pixel += run length``; if the run length is all ones, continue; otherwise
 place an event and ``pixel += 1``. A stream is intact if the pixel ends at exactly width * height. RELION (renderEER)
@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from cryofs.kernels.object_code import Kernel
 
 # Bytes of the image per band; fits in the private cache of a core.
 _BAND_BYTES = 1 << 19
@@ -110,7 +111,7 @@ def _sub_pixel_places(x_bits: int, y_bits: int, upsampling: int, nx: int) -> NDA
     return ((y >> (y_bits - shift)) * (upsampling * nx) + (x >> (x_bits - shift))).astype(np.int64)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@Kernel
 def _sum_events(  # type: ignore[no-untyped-def]
     words, run_bits, x_bits, y_bits, long_bits, ny, nx, band_rows, upsampling, places, pixels, bits, ends, image, events
 ):

@@ -19,7 +19,7 @@ _multiply: Callable[[NDArray[Any], NDArray[np.float32], int, NDArray[np.float32]
 
 
 class Arithmetic(StrEnum):
-    """How the camera software computed a float32 value from a count. It is undocumented, so cryofs determines it."""
+    """Arithmetic that the camera software used to compute float32 values from counts, as determined by cryofs."""
 
     SINGLE = "count x gain in float32"
     DOUBLE = "count x gain in float64, rounded to float32"

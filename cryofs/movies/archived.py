@@ -1,4 +1,4 @@
-"""Archived movies: TIFF files that cryofs wrote, shown as the MRC files that they were made from."""
+"""Archived movies: TIFF files that cryofs wrote, shown as the original MRC files."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -22,7 +22,7 @@ from cryofs.movies.archived_metadata import ArchivedMetadata, counts_bytes
 from cryofs.movies.frame_decoder import EncodedOriginal, EncodedPixels, FrameDecoder
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.held_counts import EncodedCounts, HeldCounts
-from cryofs.movies.movie import Movie
+from cryofs.movies.movie import EncodedFrame, EncodedRun, Movie
 from cryofs.movies.provider import (
     Appearance,
     InfoOptions,
@@ -33,7 +33,7 @@ from cryofs.movies.provider import (
     Summary,
     mrc_description,
 )
-from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.byte_source import ByteSource, LocalFile
 
 
 class ArchivedMovie(Movie):
@@ -44,7 +44,7 @@ class ArchivedMovie(Movie):
     path : Path
         The TIFF file.
     gains : GainLibrary
-        Where its gain reference is searched, from `path` upwards, when the first frame is read.
+        Library in which the gain reference is searched, from `path` upwards, when the first frame is read.
     pool : Executor or None
         Decodes the strips of a frame in parallel; its tasks never wait for one another.
     source : LocalFile or None
@@ -79,7 +79,7 @@ class ArchivedMovie(Movie):
 
     @property
     def record(self) -> Record:
-        """What the file remembers of its original."""
+        """Record of the original in the file."""
         return self.file.record
 
     @property
@@ -151,19 +151,25 @@ class ArchivedMovie(Movie):
         encoded = self._encoded(index, rows)
         return encoded if self._held is None else EncodedCounts(self._held, encoded)
 
-    def _encoded(self, index: int, rows: range | None = None) -> EncodedOriginal:
+    def read_run(self, frames: range) -> EncodedFrame:
+        """Read consecutive small frames, the strips of all of them at once."""
+        source = self.file.read_ahead(frames)
+        return EncodedRun([self._encoded(index, None, source) for index in frames])
+
+    def _encoded(self, index: int, rows: range | None = None, source: ByteSource | None = None) -> EncodedOriginal:
         file = self.file
         try:
             decoder = self._decoder or self._load_decoder()
-            strips = file.read_strips(index, file.page_layout.strips_of(rows))
+            strips = file.read_strips(index, file.page_layout.strips_of(rows), source)
             frame = file.record.frames[index]
             found = frame.exceptions
-            exceptions = (read_blob(file.source, found.blob), found.count, found.near) if found else (b"", 0, 0)
+            packed = read_blob(source or file.source, found.blob) if found else b""
         except (DamagedError, IndexError, OSError) as error:
             raise file.damaged(index, error) from error
         # the record has the checksum of the whole frame; all that a row block is made of has checksums of its own
         checksum = frame.sum if rows is None else None
-        return EncodedOriginal(file.frame_name(index), decoder, strips, *exceptions, checksum, self.pool)
+        count, near = (found.count, found.near) if found else (0, 0)
+        return EncodedOriginal(file.frame_name(index), decoder, strips, packed, count, near, checksum, self.pool)
 
     def counts(self, index: int) -> NDArray[Any]:
         """Return the stored pixels of a frame: values before the multiplication with the gain, shape (ny, nx).
@@ -271,7 +277,7 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
         return metadata.gain
 
     def describe(self, movie: ArchivedMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
-        """Return the output of `cryofs info`: the original, and how it is stored."""
+        """Return the output of `cryofs info`: facts about the original and its storage."""
         record = movie.record
         original = record.original
         exceptions = [frame.exceptions for frame in record.frames if frame.exceptions]
@@ -298,20 +304,20 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
             return self.identify_open(source)
 
     def identify_open(self, source: LocalFile) -> Stored | None:
-        """Identify an open file; None if it has no record."""
+        """Identify an open file; return None if it has no record."""
         try:
             return Stored(self, source.size, read_record(source)) if is_archived(source) else None
         except DamagedError as error:
             return Stored(self, source.size, error=error)
 
     def summarize(self, path: Path) -> Summary | None:
-        """Return the facts of the record."""
+        """Return the report summary from the record."""
         found = self.identify(path)
         return summary_of(found) if found else None
 
 
 def summary_of(found: Stored) -> Summary | None:
-    """Return the facts of a file for the report of an archive, or None without a record; raise its damage."""
+    """Return the report summary of a file, or None without a record; raise DamagedError if it is damaged."""
     if found.error is not None:
         raise found.error
     if (record := found.record) is None:

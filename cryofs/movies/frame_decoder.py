@@ -41,7 +41,7 @@ class FrameName:
 
 @dataclass(frozen=True)
 class EncodedPixels(EncodedFrame):
-    """Neighbouring strips of a page, which decode to the stored pixels of their rows.
+    """Adjacent encoded strips of a page, which decode to the stored pixels.
 
     Attributes
     ----------
@@ -80,19 +80,19 @@ class EncodedPixels(EncodedFrame):
 
 @dataclass(frozen=True)
 class FrameDecoder:
-    """How the frames of an archived movie are stored: page layout, header of the original, gain reference."""
+    """Decoder of archived frames, from the page layout, the header of the original and the gain reference."""
 
     layout: PageLayout
     header: MrcHeader
     reference: GainReference | None
 
     def unpack_exceptions(self, packed: bytes, count: int, near: int) -> ExceptionValues:
-        """Return the exceptions of a frame; raise DamagedError if the bytes do not hold so many."""
+        """Return the exceptions of a frame; raise DamagedError if their number does not match."""
         bits = np.dtype(f"u{self.header.dtype.itemsize}")
         return ExceptionValues(*exception_block.unpack(packed, count - near, near, bits))
 
     def empty_values(self, rows: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return an array for the values of some rows, in `memory` if given."""
+        """Return an uninitialised array for the values of `rows` rows, in `memory` if given."""
         header = self.header
         if header.mode == mrc.MODE_4BIT:
             return np.empty((rows, header.columns), header.dtype)
@@ -102,12 +102,12 @@ class FrameDecoder:
 
     @property
     def piece_bytes(self) -> int:
-        """Bytes of the pixels of strips that are decoded together, at most."""
+        """Maximum size in bytes of the pixels of strips that are decoded together."""
         layout = self.layout
         return min(STRIPS_AT_ONCE * layout.rows_per_strip, layout.ny) * layout.nx * layout.dtype.itemsize
 
     def restore(self, pixels: NDArray[Any], rows: slice, values: NDArray[Any]) -> None:
-        """Fill `values`, the frame rows `rows`, from the pixels of a page that hold them, without exceptions."""
+        """Fill `values` of the frame rows `rows` from the pixels of a page, without applying exceptions."""
         if self.reference is None:
             widen(pixels, values[:, : self.layout.nx])
             # the padding nibble of an odd row is 0 unless an exception gives its value
@@ -118,7 +118,7 @@ class FrameDecoder:
 
 @dataclass(frozen=True)
 class EncodedOriginal(EncodedFrame):
-    """Neighbouring strips of an archived frame and its exceptions, which decode to bytes of the original.
+    """Adjacent encoded strips of an archived frame with its exceptions, which decode to bytes of the original.
 
     Attributes
     ----------
@@ -152,12 +152,13 @@ class EncodedOriginal(EncodedFrame):
 
         try:
             width = values.shape[1]
-            exceptions = decoder.unpack_exceptions(self.packed, self.count, self.near)
+            exceptions = decoder.unpack_exceptions(self.packed, self.count, self.near) if self.count else None
             whole = RunningChecksum()
             for piece in pieces_in_order(self.pool, numbers, decode_piece):
                 held = layout.frame_rows(piece)
                 part = values[held.start - rows.start : held.stop - rows.start]
-                exceptions.within(held.start * width, held.stop * width).put_back(part)
+                if exceptions is not None:
+                    exceptions.within(held.start * width, held.stop * width).put_back(part)
                 if self.checksum is not None:
                     # now, because these rows are still in the processor's cache
                     whole.add(mrc.frame_raw(part, decoder.header))
@@ -196,7 +197,7 @@ class EncodedOriginal(EncodedFrame):
 def page_rows(
     layout: PageLayout, strips: Mapping[int, bytes], piece: range, memory: NDArray[np.uint8] | None = None
 ) -> NDArray[Any]:
-    """Decode neighbouring strips; return their pixels, rows in the order of the page, in `memory` if given."""
+    """Decode adjacent strips; return their pixels, shape (rows, nx) in page order, in `memory` if given."""
     rows = layout.frame_rows(piece)
     pixels = array_in(memory, (rows.stop - rows.start, layout.nx), layout.dtype)
     decode_strips(layout, strips, piece, pixels)
@@ -211,13 +212,13 @@ def decode_strips(layout: PageLayout, strips: Mapping[int, bytes], piece: range,
 
 
 def pieces_of(strips: range) -> list[range]:
-    """Divide neighbouring strips into those that are decoded together."""
+    """Divide adjacent strips into groups that are decoded together."""
     starts = range(strips.start, strips.stop, STRIPS_AT_ONCE)
     return [range(first, min(first + STRIPS_AT_ONCE, strips.stop)) for first in starts]
 
 
 def pieces_in_order(pool: Executor | None, strips: range, action: Callable[[range], None]) -> Iterator[range]:
-    """Call `action` for the pieces of neighbouring strips, in parallel if there is a pool.
+    """Call `action` for the groups of adjacent strips, in parallel if there is a pool.
 
     Yields
     ------
@@ -232,6 +233,6 @@ def pieces_in_order(pool: Executor | None, strips: range, action: Callable[[rang
 
 
 def numbers_of(strips: Mapping[int, bytes]) -> range:
-    """Numbers of neighbouring strips."""
+    """Return the numbers of adjacent strips as a range."""
     first = next(iter(strips))
     return range(first, first + len(strips))

@@ -31,6 +31,8 @@ _BITS = np.dtype(np.uint32)
 _FAR_BYTES, _NEAR_BYTES = 8 + _BITS.itemsize, 8 + 1
 # Exceptions may take this share of the bytes of counts; beyond it, values take less memory for row blocks.
 _MOST_EXCEPTIONS = 1 / 16
+# Values of a frame, at least.
+_LEAST_BYTES = 1 << 20
 # Values that are made at a time for a checksum: they stay in the second-level cache of a core.
 _CHECKED_BYTES = 1 << 19
 
@@ -60,7 +62,9 @@ class HeldCounts:
         is_native = mrc.MODE_DTYPES[record.mrc_mode] == _VALUE and _VALUE.newbyteorder(record.byte_order).isnative
         # the numbers of a damaged record may be anything
         is_few = min(far, near) >= 0 and far * _FAR_BYTES + near * _NEAR_BYTES <= _MOST_EXCEPTIONS * layout.page_bytes
-        return cls(layout, far, near) if record.gain is not None and is_native and is_few else None
+        # small frames are read in runs, as bytes of the original
+        is_large = layout.ny * layout.nx * _VALUE.itemsize >= _LEAST_BYTES
+        return cls(layout, far, near) if record.gain is not None and is_native and is_few and is_large else None
 
     @cached_property
     def counts_at(self) -> int:

@@ -4,7 +4,7 @@ Every path is resolved from the descriptor that was opened at mounting, one fold
 followed on the way. So no path leads out of the archive, not even if a folder is replaced by a link between two
 requests, and a mount over the archive does not lead into itself.
 
-Threads: any thread may call anything.
+Threads: safe to call from any thread.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryofs.storage.byte_source import LocalFile
+from cryofs.system.paths import FOLDER_FLAGS
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # opening a pipe would wait for its other end
@@ -22,22 +23,29 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Root:
-    """An archive's folder; places in it are paths below `path`.
+    """The folder of an archive, and access to the files below it. A place is a path below `path`.
+
+    Parameters
+    ----------
+    folder : Path
+        Path of the folder.
+    descriptor : int or None
+        The folder, if it is open already.
 
     Attributes
     ----------
     path : Path
-        The folder by its descriptor, which stays valid whatever is mounted or renamed.
+        The folder by its descriptor, which stays valid after mounts and renames.
     device : int
         Device number of the folder's file system.
     known_as : set of Path
         Absolute paths of the folder when it was opened, as given and without links.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, descriptor: int | None = None):
         self._folder_name = folder.absolute()
         self.known_as = {self._folder_name, Path(os.path.realpath(folder))}
-        self.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.descriptor = os.open(folder, FOLDER_FLAGS) if descriptor is None else descriptor
         self.device = os.fstat(self.descriptor).st_dev
         self.path = Path(f"/proc/self/fd/{self.descriptor}")
 
@@ -53,12 +61,12 @@ class Root:
             return os.stat(place.name, dir_fd=folder, follow_symlinks=False)
 
     def open(self, place: Path) -> LocalFile:
-        """Open a regular file."""
+        """Open a regular file; raise OSError for any other file type."""
         with self._above(place) as folder:
             source = LocalFile(os.open(place.name, _FILE, dir_fd=folder), self.name_of(place))
         if not stat.S_ISREG(source.stat.st_mode):
             source.close()
-            raise OSError(errno.ENXIO, "neither file nor folder", place.name)
+            raise OSError(errno.ENXIO, "not a regular file", place.name)
         return source
 
     def entries(self, place: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -101,7 +109,7 @@ class Root:
             return False
 
     def devices(self, folder: Path) -> list[tuple[Path, int]]:
-        """Return the folders on the way from the archive's folder to this one, with the device numbers of each."""
+        """Return each folder from the archive's folder down to this one, with its device number."""
         found = [(self.path, self.device)]
         with contextlib.ExitStack() as above:
             descriptor = self.descriptor
@@ -111,7 +119,7 @@ class Root:
         return found
 
     def close(self) -> None:
-        """Release the descriptor."""
+        """Close the descriptor of the folder."""
         os.close(self.descriptor)
 
     def _above(self, place: Path) -> contextlib.AbstractContextManager[int]:

@@ -1,4 +1,4 @@
-"""What stat shows of a name of the mount."""
+"""Attributes that stat returns for a name of the mount."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Ownership:
-    """Owner and group of all files and folders (None: as in the archive), and permissions that are removed."""
+    """Owner and group of all files and folders (None: as in the archive), and permission bits that are cleared."""
 
     uid: int | None = None
     gid: int | None = None
@@ -19,7 +19,7 @@ AS_ARCHIVED = Ownership()
 
 @dataclass(frozen=True)
 class Attributes:
-    """What stat shows; times in nanoseconds."""
+    """Attributes that stat returns, with times in nanoseconds."""
 
     mode: int
     size: int
@@ -34,7 +34,7 @@ class Attributes:
 
     @property
     def is_file(self) -> bool:
-        """Whether the name is a regular file."""
+        """True for a regular file."""
         return stat.S_ISREG(self.mode)
 
     def owned(self, by: Ownership) -> "Attributes":

@@ -2,7 +2,7 @@
 
 Symbolic links are resolved beneath the archive for the movies that appear beside links to stored files.
 
-Threads: any thread may call anything; cached facts (`cryofs.vfs.facts`) have their own locks.
+Threads: safe to call from any thread; cached facts (`cryofs.vfs.facts`) have their own locks.
 """
 
 import errno
@@ -34,7 +34,7 @@ _UNKNOWN_SIZE = 1
 
 
 class Entries:
-    """The movies of an archive.
+    """The movies that a mount derives from the files of an archive.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Entries:
         self._assumed: set[Path] = set()
 
     def appears(self, path: Path, found: os.stat_result, view: View) -> tuple[str, AnyProvider | None] | None:
-        """Return the name under which a stored file appears, and the kind that replaces it; None if it is hidden."""
+        """Return the name under which a stored file appears and the kind that replaces it, or None if it is hidden."""
         name = path.name
         if view.stored_files:
             return name, None
@@ -58,15 +58,15 @@ class Entries:
             return None
         if is_reference_name(name) and stat.S_ISREG(found.st_mode) and not view.references:
             return None
-        for provider in _replacing(registry.providers_of(name), view.options.asks):
+        for provider in _replacing(registry.providers_of(name), view.options.enabled):
             shown = provider.shown_name(name)
             if shown is not None and self._is_replaced(provider, path, found, view):
                 return shown, provider
         return name, None
 
     def replacing(self, place: Path, view: View) -> Node | None:
-        """Return the movie of this name that is shown in place of its stored file."""
-        for provider in _replacing(registry.PROVIDERS, view.options.asks):
+        """Return the node of the movie that appears under this name in place of its stored file, or None."""
+        for provider in _replacing(registry.PROVIDERS, view.options.enabled):
             for name in provider.stored_names(place.name):
                 path = place.with_name(name)
                 found = self.lstat(path)
@@ -75,8 +75,8 @@ class Entries:
         return None
 
     def beside(self, place: Path, view: View) -> Node | None:
-        """Return the movie of this name that is shown beside its stored file, or beside a link to it."""
-        for provider in _beside(registry.PROVIDERS, view.options.asks):
+        """Return the node of the movie that appears under this name beside its stored file or a link to it, or None."""
+        for provider in _beside(registry.PROVIDERS, view.options.enabled):
             for name in provider.stored_names(place.name):
                 source = self._source(place.with_name(name))
                 if source is not None and (node := self._made(provider, place, source, view)):
@@ -84,7 +84,7 @@ class Entries:
         return None
 
     def folder_file(self, place: Path, view: View) -> Node | None:
-        """Return the file of this name that is added to folders with movies of a kind."""
+        """Return the node of the file that is added under this name to folders with movies of a kind, or None."""
         for provider in registry.FOLDER_PROVIDERS:
             stored = provider.stored_at(view.options) if provider.name == place.name else None
             if stored is None:
@@ -105,10 +105,10 @@ class Entries:
     def names_beside(
         self, folder: Node, files: Iterable[tuple[Path, os.stat_result]]
     ) -> Iterator[tuple[str, Attributes]]:
-        """Yield the movies that are shown beside listed files, with attributes of which type and inode are right."""
+        """Yield the names of movies shown beside listed files, with attributes whose type and inode are final."""
         view = folder.view
         for path, found in files:
-            for provider in _beside(registry.providers_of(path.name), view.options.asks):
+            for provider in _beside(registry.providers_of(path.name), view.options.enabled):
                 name = provider.shown_name(path.name)
                 source = self._behind(path, found) if name is not None else None
                 if name is not None and source is not None and self._is_shown(provider, source, view):
@@ -182,7 +182,7 @@ class Entries:
         return provider.is_shown(metadata, view.options)
 
     def _made(self, provider: AnyProvider, place: Path, source: Source, view: View) -> Node | None:
-        """Return the node of a source that is shown as one kind at a place, None if it is not of that kind."""
+        """Return the node of a source shown as one kind at a place, or None if it is not of that kind."""
         metadata = self.facts.metadata(provider, source.path, source.found)
         if metadata is None:
             return None
@@ -230,23 +230,23 @@ class Entries:
 
 
 @lru_cache(maxsize=256)
-def _replacing(providers: tuple[AnyProvider, ...], asks: frozenset[str]) -> tuple[AnyProvider, ...]:
+def _replacing(providers: tuple[AnyProvider, ...], enabled: frozenset[str]) -> tuple[AnyProvider, ...]:
     """Return the kinds that a view shows in place of their stored files."""
-    return tuple(one for one in providers if one.replaces_stored and _is_enabled(one, asks))
+    return tuple(one for one in providers if one.replaces_stored and _is_enabled(one, enabled))
 
 
 @lru_cache(maxsize=256)
-def _beside(providers: tuple[AnyProvider, ...], asks: frozenset[str]) -> tuple[AnyProvider, ...]:
+def _beside(providers: tuple[AnyProvider, ...], enabled: frozenset[str]) -> tuple[AnyProvider, ...]:
     """Return the kinds that a view shows beside their stored files."""
-    return tuple(one for one in providers if not one.replaces_stored and _is_enabled(one, asks))
+    return tuple(one for one in providers if not one.replaces_stored and _is_enabled(one, enabled))
 
 
-def _is_enabled(provider: AnyProvider, asks: frozenset[str]) -> bool:
-    return provider.metadata_type is not None and (provider.option is None or provider.option in asks)
+def _is_enabled(provider: AnyProvider, enabled: frozenset[str]) -> bool:
+    return provider.metadata_type is not None and (provider.option is None or provider.option in enabled)
 
 
 def _with(made: Attributes, appearance: Appearance) -> Attributes:
-    """Return attributes with those that the movie has of its own."""
+    """Return attributes updated with those that differ for the movie."""
     size = appearance.size or _UNKNOWN_SIZE
     if appearance.mode is None or appearance.mtime_ns is None or appearance.atime_ns is None:
         return replace(made, size=size)

@@ -1,6 +1,6 @@
-"""Metadata of the files of the archive, as far as names and attributes depend on them: read once, then remembered.
+"""Metadata that names and attributes depend on: read once for each file, then cached.
 
-Threads: any thread may call anything; the tables have locks.
+Threads: safe to call from any thread; the tables have locks.
 """
 
 import functools
@@ -24,9 +24,9 @@ _KNOWN_INDEXES = 64
 
 
 class Facts:
-    """The metadata of the files of an archive, a table for each kind of movie.
+    """Cached metadata of the files of an archive, in one table for each kind of movie.
 
-    Damage is a value too, so that listings remember it. Only storage that does not respond, and transient errors, are
+    Damage is a value too, so that listings cache it. Only storage that does not respond, and transient errors, are
     raised.
     """
 
@@ -45,7 +45,7 @@ class Facts:
             self._types[provider.table] = provider.metadata_type | Damage | None
 
     def metadata(self, provider: AnyProvider, path: Path, found: os.stat_result) -> Any:
-        """Return the metadata of a file as one kind, `Damage` if it is damaged, None if it is not of that kind."""
+        """Return the metadata of a file as one kind, `Damage` if it is damaged, or None if it is not of that kind."""
         if not stat.S_ISREG(found.st_mode):
             return None
         known = self._tables[provider.table]
@@ -58,7 +58,7 @@ class Facts:
             return damage
 
     def readable(self, provider: AnyProvider, path: Path) -> Any:
-        """Return the metadata of a file that was found to be of a kind; FormatError if it is damaged."""
+        """Return the metadata of a file of this kind; raise FormatError if it is damaged."""
         metadata = self._tables[provider.table].get(path, self._root.lstat(path))
         if isinstance(metadata, Damage):
             raise FormatError(f"{self._root.name_of(path)}: {metadata.reason}")
@@ -69,14 +69,14 @@ class Facts:
         return self._indexes[provider.table].get_open(source)
 
     def damaged(self) -> list[str]:
-        """Return the damaged files that were found so far, each as a line with name, problem and remedy."""
+        """Return a line with name, problem and remedy for each damaged file found since mounting."""
         return [line for known in self._tables.values() for line in known.damaged()]
 
     def surveyed(self) -> dict[str, tuple[Known[Any], Any]]:
-        """Return the table of each key, and the type of its values."""
+        """Return each table by its key, with the type of its values."""
         return {key: (known, self._types[key]) for key, known in self._tables.items()}
 
     def table_of(self, name: str) -> str | None:
-        """Return the key of the table that listings need of a file of this name, None if they need none."""
+        """Return the key of the table that listings use for a file of this name, or None."""
         found = (one.table for one in registry.providers_of(name) if one.table in self._tables)
         return next(found, None)

@@ -1,6 +1,6 @@
 """The file system: lookups, listings, open files by handle. It does not depend on FUSE.
 
-Threads: any thread may call anything after `start`, which must come after daemonising, because threads do not survive a
+Threads: safe to call from any thread after `start`, which must come after daemonising, because threads do not survive a
 fork. The lock guards the table of open files and the counts of reads.
 """
 
@@ -26,7 +26,7 @@ from cryofs.movies import registry
 from cryofs.movies.provider import Provider, ShowOptions
 from cryofs.storage.file_state import state_of
 from cryofs.system.mount_table import is_remote, mount_of, mount_table
-from cryofs.system.thread_pools import started_pool
+from cryofs.system.thread_pools import Pools
 from cryofs.text import printable
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
@@ -67,14 +67,18 @@ class FileSystem:
     archive : Path
         The archive's folder; opened here and reached through this descriptor from then on.
     ownership : Ownership
-        Who the files appear to belong to. Nothing that is cached depends on it.
+        Owner, group and permissions of the files. Cached data do not depend on it.
+    descriptor : int or None
+        The archive's folder, if it is open already.
     """
 
-    def __init__(self, archive: Path, settings: Settings, ownership: Ownership = AS_ARCHIVED):
+    def __init__(
+        self, archive: Path, settings: Settings, ownership: Ownership = AS_ARCHIVED, descriptor: int | None = None
+    ):
         self.archive = archive.absolute()
         self._settings = settings
         self._ownership = ownership
-        self._root = root = Root(archive)
+        self._root = root = Root(archive, descriptor)
         self._io = IoExecutor(settings.request_timeout)
         rendering = rendering_of(settings, self.archive, root.path)
         # names and attributes: local disks return them from memory, or at once
@@ -101,10 +105,9 @@ class FileSystem:
         self._bytes_read = 0
         self._reads = 0
 
-    def start(self) -> None:
-        """Start the threads, which load compiled code and survey the archive."""
-        self._pool = started_pool(self._settings.jobs, "decode")
-        self._background = started_pool(self._settings.jobs, "read-ahead")
+    def start(self, pools: Pools | None = None) -> None:
+        """Start the threads that are not given; they load compiled code and read the metadata of the archive."""
+        self._pool, self._background = pools or Pools.started(self._settings.jobs)
         self._cache = FrameCache(self._settings.cache_size, self._background, self._io.run)
         self._opener.start(self._pool, self._cache)
         # the user who mounted the archive is likely to use it at once
@@ -113,11 +116,11 @@ class FileSystem:
         self._indexer.start()
 
     def look_again(self) -> None:
-        """Survey the whole archive again in the background; requests find new files without that."""
+        """Read the metadata of new files in the background again; requests find new files without this."""
         self._indexer.look_again()
 
     def stop(self) -> None:
-        """Stop the threads and release everything."""
+        """Stop the threads, and close all files and the cache."""
         self._stopping.set()
         self._indexer.stop(_ENDING_SECONDS)
         if self._preparing.is_alive():
@@ -138,7 +141,7 @@ class FileSystem:
             self._root.close()
 
     def abandon(self) -> None:
-        """Stop the indexer in a process that ends at once, which releases everything else."""
+        """Stop only the indexer, because the process ends immediately."""
         self._indexer.stop(_LAST_SECONDS)
 
     def attributes(self, path: str) -> Attributes:
@@ -155,7 +158,7 @@ class FileSystem:
         return self._lookup(path).attributes.inode
 
     def open_attributes(self, handle: int) -> Attributes:
-        """Return the attributes of an open file, whichever file has its name by now."""
+        """Return the attributes of an open file, even if another file now has its name."""
         with self._lock:
             path, file, _, found = self._open[handle]
         now = self._of_names.run(self._name_for_attributes(path), lambda: file.attributes(found))
@@ -178,7 +181,7 @@ class FileSystem:
         return self._of_names.run(self._name_of(node), lambda: self._root.read_link(node.path))
 
     def open(self, path: str) -> int:
-        """Open a file; the handle is for `read` and `release`."""
+        """Open a file; return a handle for `read` and `release`."""
         self._last_asked = time.monotonic()
         with self._io.in_all():
             node, file, found = self._looked_up_and_opened(path)
@@ -195,18 +198,12 @@ class FileSystem:
         return handle
 
     def pages(self, handle: int) -> Pages:
-        """Return how the kernel must treat its cached pages of a file that was just opened."""
+        """Return the instruction to the kernel for its cached pages of a newly opened file."""
         with self._lock:
             return self._open[handle][2]
 
     def read(self, handle: int, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
-        """Return `size` bytes of an open file at `offset`, fewer only at the end of the file.
-
-        Parameters
-        ----------
-        memory : ndarray
-            `size` bytes that may be used for the result.
-        """
+        """Return `size` bytes of an open file at `offset`, in `memory` or not; fewer only at the end of the file."""
         began = self._last_asked = time.monotonic()
         # a single look-up in a dictionary needs no lock
         path, file, pages, _ = self._open[handle]
@@ -246,7 +243,7 @@ class FileSystem:
         return self._of_names.run(str(self.archive), lambda: os.fstatvfs(self._root.descriptor))
 
     def facts(self) -> dict[str, Any]:
-        """Return which process serves this mount, and counts of reads, decodes and cache hits."""
+        """Return the figures of this mount: process, reads, decodes, cache hits and damage."""
         figures = vars(self._cache.figures()) if self._cache is not None else {}
         damaged = self._tree.facts.damaged()
         findings = self._findings.every()
@@ -265,7 +262,7 @@ class FileSystem:
         }
 
     def file_facts(self, path: str) -> dict[str, Any] | None:
-        """Return how a movie is shown and the problems found so far; None for files without such details."""
+        """Return the rendering of a movie and the problems found in it, or None for files without such details."""
         node = self._lookup(path)
         return self._of_names.run(self._name_for_attributes(path), lambda: self._file_facts(node))
 
@@ -306,12 +303,12 @@ class FileSystem:
                 return node, file, found
 
     def _opened(self, node: Node, must_be_found: bool) -> tuple[OpenFile, Attributes]:
-        """Open a node and return its attributes; ChangedError if it must be the file that was found, and is not."""
+        """Open a node; return the file and its attributes. Raise ChangedError if it differs from the file found."""
         file = self._opener.open(node, must_be_found)
         return file, file.attributes(node.attributes)
 
     def _name_of(self, node: Node) -> str:
-        """Return the name of a stored file in messages and as a wait key, whatever the file is shown as."""
+        """Return the name of a stored file for messages and as a wait key, independent of the view."""
         return self._root.name_of(node.path)
 
     def _is_busy(self) -> bool:
@@ -327,8 +324,8 @@ class FileSystem:
         while self._is_busy() and time.monotonic() < until and not self._stopping.is_set():
             self._stopping.wait(_PAUSE_SECONDS)
         steps: tuple[Callable[[], object], ...] = (
-            codecs.load_compiled,
             *(provider.load_compiled for provider in registry.PROVIDERS),
+            codecs.load_compiled,
             lambda: self._opener.preload_gains(self._root.path),
         )
         for step in steps:

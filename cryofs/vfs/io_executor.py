@@ -1,4 +1,4 @@
-"""Storage I/O with a time limit.
+"""Run storage I/O with a time limit.
 
 A read of a disk or a network that hangs cannot be interrupted. So a separate thread does it, and the caller stops
 waiting after a while. Until the read returns, no other caller waits for the same file: they get an error at once. A
@@ -35,7 +35,7 @@ log = logging.getLogger("cryofs")
 
 @dataclass(eq=False)
 class _Task:
-    """A call that a thread waits for; the lock guards its mutable state."""
+    """A call and the thread that waits for it; the lock of the executor guards its mutable fields."""
 
     name: str
     call: Callable[[], Any]
@@ -50,12 +50,12 @@ _Tasks = queue.SimpleQueue[_Task | None]
 
 
 class IoExecutor:
-    """Runs calls that may hang.
+    """Executor of calls that may hang, with a time limit.
 
     Parameters
     ----------
     seconds : float
-        Longest wait, in all: a call that is run here waits for further calls within the time of its caller.
+        Time limit in seconds; a call that waits for further calls shares the limit of its caller.
     """
 
     def __init__(self, seconds: float):
@@ -167,7 +167,7 @@ class IoExecutor:
             self._idle.append(tasks)
 
     def _is_in_time(self, task: _Task, tasks: _Tasks) -> bool:
-        """Return True if the caller still waits for a task that is done; the thread is idle before the caller goes on.
+        """Return True if the caller still waits for a finished task; the thread is idle before the caller continues.
 
         Otherwise the file no longer hangs; but the thread is not idle yet, because dropping the result may take long.
         """
@@ -198,7 +198,7 @@ def _drop(task: _Task, result: Any) -> None:
 
 
 class InlineExecutor:
-    """Runs calls that do not hang themselves in the calling thread; another thread would cost more than the call.
+    """Executor that runs calls that never hang in the calling thread, because another thread would cost more.
 
     Parameters
     ----------

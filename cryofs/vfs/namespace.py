@@ -1,9 +1,9 @@
-"""Names and attributes: which file of the archive stands behind which name of the mount.
+"""Names of the mount: the file of the archive behind each, and its attributes.
 
 Movies appear as their kinds decide (`cryofs.vfs.entries`); the archive's own gain references and drafts do not appear;
 everything else appears unchanged, symbolic links as links. Views change some of this (`cryofs.vfs.views`).
 
-Threads: any thread may call anything; cached facts (`cryofs.vfs.facts`) have their own locks.
+Threads: safe to call from any thread; cached facts (`cryofs.vfs.facts`) have their own locks.
 """
 
 import errno
@@ -30,14 +30,14 @@ _REFERENCE = "REFERENCE"
 
 
 class Tree:
-    """The names of an archive.
+    """The namespace of a mount.
 
     Parameters
     ----------
     root : Root
         The archive.
     options : ShowOptions
-        How movies appear in the main view.
+        Options of the main view.
     """
 
     def __init__(self, root: Root, io: IoExecutor, options: ShowOptions):
@@ -139,7 +139,7 @@ class Tree:
         return plain_node(self.root, place, found, view)
 
     def _reference(self, place: Path, view: View) -> Node | None:
-        """Return a gain reference of the archive, where it appears."""
+        """Return the node of a gain reference of the archive if it appears at this place, or None."""
         if reference := self._references.find(place, view.references):
             path, found = reference
             node = plain_node(self.root, path, found, view)

@@ -76,7 +76,7 @@ def test_links_lead_nowhere(
 def test_only_files_are_opened(place: Path, root: Root) -> None:
     os.mkfifo(place / "pipe")
     for name in ("pipe", "Movies"):
-        with pytest.raises(OSError, match="neither file nor folder"):
+        with pytest.raises(OSError, match="not a regular file"):
             root.open(root.path / name)
 
 
