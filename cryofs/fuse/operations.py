@@ -3,7 +3,6 @@
 Threads: libfuse calls the operations from its own threads, concurrently.
 """
 
-import ctypes
 import errno
 import functools
 import itertools
@@ -159,12 +158,18 @@ class Operations(mfusepy.Operations):
         return 0
 
     @_with_errno
-    def read(self, path: str, size: int, offset: int, info: Any) -> Any:
-        """Return bytes of an open file, without copying them if they come from a cached frame."""
-        data = self._files.read(info.fh, size, offset)
-        if isinstance(data, bytes):
-            return data
-        return (ctypes.c_char * len(data)).from_buffer(data.data)
+    def read_buf(self, path: str, buffers: Any, size: int, offset: int, info: Any) -> int:
+        """Reply with bytes of an open file."""
+        # loads NumPy, which the start of a mount does not wait for
+        from cryofs.fuse.reply import Reply
+
+        reply = Reply(size)
+        try:
+            reply.put(self._files.read(info.fh, size, offset, reply.memory))
+            reply.hand_over(buffers)
+        finally:
+            reply.free()
+        return 0
 
     @_with_errno
     def release(self, path: str, info: Any) -> int:

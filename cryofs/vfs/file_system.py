@@ -15,6 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cryofs.cache.frame_cache import FrameCache
 from cryofs.codecs import registry as codecs
 from cryofs.config.settings import Settings
@@ -209,8 +212,8 @@ class FileSystem:
         with self._lock:
             return self._open[handle][2]
 
-    def read(self, handle: int, size: int, offset: int) -> Bytes:
-        """Return `size` bytes of an open file at `offset`, fewer only at the end of the file."""
+    def read(self, handle: int, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
+        """Return `size` bytes of an open file at `offset`, in `memory` or not; fewer only at the end of the file."""
         began = self._last_asked = time.monotonic()
         # a single look-up in a dictionary needs no lock
         path, file, pages, _ = self._open[handle]
@@ -218,7 +221,7 @@ class FileSystem:
             with self._lock:
                 self._pages.record_read(path, file.identity)
         try:
-            data = file.read(size, offset)
+            data = file.read(size, offset, memory)
         except CryofsError as error:
             facts = _facts_of_read(path, file, offset, began)
             # a read may begin in one frame, and fail in the next
