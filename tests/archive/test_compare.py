@@ -16,14 +16,14 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.config.choices import LinkChoice
 from cryofs.config.settings import Settings
 from cryofs.errors import ArchiveError
-from cryofs.formats.archive_names import EER_SUFFIX, foreign_name, fractions_name, is_own_name
+from cryofs.formats.archive_names import foreign_name, fractions_name, is_eer_name, is_own_name
 from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.archive.comparing import compared, entries, flip_last_byte
 from tests.corpus.session_tree import make_session
 from tests.foreign import counts, serialem
 from tests.small_session import write_integers
-from tests.support import archive, simulated
+from tests.support import archive, listed_in, simulated
 
 
 def test_all_is_equal(small: tuple[Path, Path]) -> None:
@@ -188,7 +188,7 @@ def names_in_mount(folder: Path, below: str) -> set[str]:
     files = FileSystem(folder, Settings(jobs=1))
     files.start()
     try:
-        return {name for name, _ in files.names(below or "/") if not is_own_name(name)}
+        return {name for name, _ in listed_in(files, below or "/") if not is_own_name(name)}
     finally:
         files.stop()
 
@@ -201,7 +201,7 @@ def test_names_are_those_of_a_mount(tmp_path: Path) -> None:
     for folder in (target, *folders):
         shown = names_in_mount(target, f"/{folder.relative_to(target)}".removesuffix("/."))
         own = set(shown_in(folder, target))
-        derived = {fractions_name(name) for name in own if name.endswith(EER_SUFFIX)} | set(map(foreign_name, own))
+        derived = {fractions_name(name) for name in own if is_eer_name(name)} | set(map(foreign_name, own))
         assert own <= shown, folder
         assert shown - own <= derived, folder
 
