@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.cases import cases
 from benchmarks.compare_compression import compress_counts, compress_eer, compress_normalised, estimate_gain
+from benchmarks.compare_cropping import crop
 from benchmarks.compare_names import Many, ask_under_load, list_names
 from benchmarks.compare_reading import read_k2
 from benchmarks.compare_starting import start
@@ -29,7 +30,7 @@ from benchmarks.reading_relion import correct_motion, read_eer
 from benchmarks.report import read_figures, report_text, write_figures
 
 RESULTS = Path(__file__).parent / "results"
-GAIN, READING, NAMES, MEMORY, STARTING = "gain", "reading", "names", "memory", "starting"
+GAIN, READING, NAMES, MEMORY, STARTING, CROPPING = "gain", "reading", "names", "memory", "starting", "cropping"
 # small movies in one folder, and in folders of a thousand
 _MANY, _MANY_SMALL = (10_000, 100_000), (1000, 3000)
 _MINUTES, _MINUTES_SMALL = 10, 0.1
@@ -51,6 +52,8 @@ class Bench:
         readings = {READING: self._read, NAMES: self._list, MEMORY: self._remember}
         if name == STARTING:
             self._start()
+        elif name == CROPPING:
+            self.results.readings += crop(self._folder / "eer" / self._movies("eer", 1)[0], self._runs)
         elif name in readings:
             readings[name](self._session())
         elif name == GAIN:
@@ -94,7 +97,7 @@ class Bench:
 
 def main() -> None:
     """Run the selected comparisons; update the report after each."""
-    names = [*cases(), GAIN, READING, NAMES, MEMORY, STARTING]
+    names = [*cases(), GAIN, READING, NAMES, MEMORY, STARTING, CROPPING]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--cases", default=",".join(names), help="cases to measure, separated by commas (default: %(default)s)"
