@@ -25,7 +25,8 @@ from cryofs.errors import ArchiveError, CryofsError, NotSmallerError
 from cryofs.formats import record, tiff_pages
 from cryofs.formats.archive_names import original_name
 from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
-from cryofs.formats.tiff_pages import CLASSIC_LIMIT, TiffMovieWriter
+from cryofs.formats.tiff_pages import CLASSIC_LIMIT
+from cryofs.formats.tiff_writer import TiffMovieWriter
 from cryofs.gain.samples import take_samples
 from cryofs.movies.frame_decoder import EncodedOriginal, FrameDecoder, FrameName
 from cryofs.movies.source import SourceMovie
@@ -102,8 +103,8 @@ def archive_movie(
     target : Path
         Final name of the TIFF file, which is replaced if it exists.
     on_frame : callable
-        Called with 1 for each frame that was written and checked, and with a negative number when frames have to be
-        written again.
+        Called with the number of frames that were written and checked, and with a negative number when frames have to
+        be written again.
     limit : float, optional
         Largest size of the stored file.
 
@@ -162,27 +163,28 @@ def _write_frames(
 ) -> None:
     """Write and check all pages; sums and figures are complete on return."""
     decoder = FrameDecoder(plan.layout, movie.mrc_header, plan.reference.gain if plan.reference else None)
-    checks: deque[Future[None]] = deque()
+    checks: deque[Future[int]] = deque()
 
     def finish_checks(ahead: int) -> None:
         while len(checks) > ahead:
-            checks.popleft().result()
-            written.reported += 1
-            on_frame(1)
+            checked = checks.popleft().result()
+            written.reported += checked
+            on_frame(checked)
 
     software = f"cryofs {VERSION}"
     writer = TiffMovieWriter(made.file, plan.layout, big=plan.big, description=record.MARK, software=software)
     try:
         with writer:
-            for index, frame in enumerate(encode_frames(movie, plan, sums, workers)):
-                written.count(frame)
-                _check_plan(movie, plan, frame, made.file.tell(), written, workers)
-                stored = _WrittenFrame.at(writer.write_page(frame.strips), frame)
-                written.frames.append(stored)
+            for frames in encode_frames(movie, plan, sums, workers):
+                first = len(written.frames)
+                for frame in frames:
+                    written.count(frame)
+                    _check_plan(movie, plan, frame, made.file.tell(), written, workers)
+                    written.frames.append(_WrittenFrame.at(writer.write_page(frame.strips), frame))
                 made.file.flush()
-                name = FrameName(movie.name, index, "check memory and disk")
+                run = range(first, len(written.frames))
                 checks.append(
-                    workers.pool.submit(_check_frame, made, decoder, stored, sums.frames[index], workers, name)
+                    workers.pool.submit(_check_frames, movie.name, made, decoder, run, written.frames, sums, workers)
                 )
                 finish_checks(_CHECKS_AHEAD)
         finish_checks(0)
@@ -205,6 +207,22 @@ def _check_plan(
         spent = written.strip_bytes + written.exception_bytes
         if spent > plan.plain.frame_bytes * written.counted:
             raise _ReplanError(plan.plain)
+
+
+def _check_frames(
+    movie: str,
+    made: Draft,
+    decoder: FrameDecoder,
+    run: range,
+    frames: list[_WrittenFrame],
+    sums: OriginalSums,
+    workers: Workers,
+) -> int:
+    """Check frames that were written one after the other; return how many."""
+    for index in run:
+        name = FrameName(movie, index, "check memory and disk")
+        _check_frame(made, decoder, frames[index], sums.frames[index], workers, name)
+    return len(run)
 
 
 def _check_frame(

@@ -21,7 +21,7 @@ from cryofs.compress import writer
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
 from cryofs.errors import ArchiveError, ChangedError, CryofsError, FormatError
-from cryofs.formats.tiff_pages import TiffMovieWriter
+from cryofs.formats.tiff_writer import TiffMovieWriter
 from cryofs.gain import references
 from cryofs.kernels.from_counts import GainReference
 from cryofs.movies.archived import ArchivedMovie
