@@ -121,7 +121,9 @@ def _old_fractions(star: StarFile, options: TrajectoryOptions, mounted: Mounted 
 
 def _known(star: StarFile, name: str, recorded: int | None, given: int | None, wanted: int | None) -> int:
     if recorded is not None and given is not None and recorded != given:
-        raise FormatError(f"{star.name}: its {name} is {recorded}, not {given}; leave out --from-{name}")
+        raise FormatError(
+            f"{star.name}: {name} mismatch (the file records {recorded}, got --from-{name} {given}); omit --from-{name}"
+        )
     value = recorded or given
     if value is None and wanted is not None:
         raise FormatError(f"{star.name}: does not record its {name}; pass --from-{name}, or --movies MOUNTPOINT")
@@ -136,4 +138,4 @@ def _suffixed(name: str, suffix: str) -> str:
 
 def _check_new(output: Path, overwrite: bool) -> None:
     if not overwrite and (output.exists() or output.is_symlink()):
-        raise ArchiveError(f"{output}: exists already; use another --suffix, or --overwrite")
+        raise ArchiveError(f"{output}: already exists; pass another --suffix, or --overwrite to replace it")
