@@ -90,7 +90,13 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
 
 
 def file_facts(path: Path) -> dict[str, Any] | None:
-    """Return how a mount shows a movie, or None if the path is not a movie with such details; OSError if missing."""
+    """Return details of a movie as its mount shows it, or None if the path has none.
+
+    Raises
+    ------
+    OSError
+        The path does not exist, or cannot be read.
+    """
     try:
         return dict(json.loads(os.getxattr(path, FACTS_ATTRIBUTE)))
     except OSError as error:

@@ -14,9 +14,9 @@ _SMALL_FRAME_BYTES = 256 << 10
 
 
 def frames_of_run(movie: Movie) -> int:
-    """Return how many frames of a movie are read together: one if they are large."""
+    """Return how many frames of a movie are read together; one if they are large, or cannot be."""
     layout = movie.layout
-    if layout.frame_bytes > _SMALL_FRAME_BYTES:
+    if layout.frame_bytes > _SMALL_FRAME_BYTES or not movie.has_runs:
         return 1
     # the run of a short movie ends with the movie, so that memory of its size is enough
     return max(1, min(RUN_BYTES // layout.frame_bytes, layout.frames))

@@ -7,7 +7,7 @@ computes. A movie is read-only and may be used by several threads at once: it ke
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,8 @@ class Movie(ABC):
     name: str
     layout: Layout
     identity: tuple[Hashable, ...]
+    # False if `mrc_bytes` depends on the place in the frame, so that it cannot convert several frames at once
+    has_runs: ClassVar[bool] = True
 
     @property
     @abstractmethod

@@ -1,6 +1,6 @@
-"""One trajectory STAR file, changed to another grouping or upsampling.
+"""Convert one trajectory STAR file to another grouping or upsampling.
 
-The rules, and where they differ from those of RELION's eer_trajectory_handler.py, are in docs/eer.md.
+docs/eer.md describes the rules, and their differences from RELION's eer_trajectory_handler.py.
 """
 
 import math
@@ -26,14 +26,14 @@ _NO_MODEL, _THIRD_ORDER_MODEL = 0, 1
 
 @dataclass(frozen=True)
 class Fractions:
-    """How a movie is divided into fractions: frames a fraction, and pixels of the image per pixel of the detector."""
+    """Division of a movie into fractions: frames per fraction, and image pixels per detector pixel."""
 
     grouping: int
     upsampling: int
 
 
 def recorded_grouping(star: StarFile) -> int | None:
-    """Return the frames a fraction that a trajectory records, or None."""
+    """Return the number of frames per fraction that a trajectory records, or None."""
     if star.value(_GENERAL, "rlnEERGrouping") is None:
         return None
     return _whole(star, "rlnEERGrouping")
@@ -59,7 +59,7 @@ def movie_name(star: StarFile) -> str:
 
 
 def record(star: StarFile, fractions: Fractions) -> None:
-    """Record the grouping and upsampling with which RELION is to read an EER file."""
+    """Record the grouping and upsampling with which RELION reads an EER file."""
     star.set_value(_GENERAL, "rlnEERGrouping", str(fractions.grouping))
     star.set_value(_GENERAL, "rlnEERUpsampling", str(RELION_UPSAMPLING[fractions.upsampling]))
 

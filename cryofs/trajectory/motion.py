@@ -15,7 +15,7 @@ _TOLERANCE = 1e-9
 
 
 def regrouped_count(count: int, scale: float) -> int:
-    """Return how many whole fractions of the new grouping fit into `count` of the old one."""
+    """Return the number of whole fractions of the new grouping in `count` fractions of the old one."""
     return int(count / scale + _TOLERANCE)
 
 

@@ -25,7 +25,7 @@ class Mounted:
         self._root = _inode(mountpoint)
 
     def fractions(self, name: str) -> Fractions:
-        """Return how the mount renders a movie.
+        """Return the grouping and upsampling with which the mount renders a movie.
 
         Raises
         ------
@@ -33,11 +33,13 @@ class Mounted:
             The movie is not in the mount, or not rendered from an EER file.
         """
         if is_eer_name(PurePosixPath(name).name):
-            raise FormatError(f"{name}: an EER file, read without a rendering of the mount; pass --from-grouping")
+            raise FormatError(f"{name}: an original EER file, not a movie rendered by the mount; pass --from-grouping")
         try:
             facts = file_facts(Path(name)) or {}
         except OSError as error:
-            raise FormatError(f"{name}: {error.strerror}; run in the folder of the RELION project") from error
+            raise FormatError(
+                f"{name}: {error.strerror}; run cryofs trajectory in the folder of the RELION project"
+            ) from error
         if "grouping" not in facts:
             reason = facts.get("error", "its fractions were not rendered from an EER file")
             raise FormatError(f"{name}: {reason}; check --movies {self.mountpoint}")

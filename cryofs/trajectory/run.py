@@ -1,6 +1,6 @@
-"""All trajectories of a motion correction job, changed to another grouping or upsampling.
+"""Convert all trajectories of a motion correction job to another grouping or upsampling.
 
-Everything is converted in memory before the first file is written, so that an invalid trajectory leaves no output.
+All are converted in memory before the first file is written, so that an invalid trajectory leaves no output.
 """
 
 from collections.abc import Callable
@@ -23,16 +23,16 @@ _GAIN = "rlnMicrographGainName"
 
 @dataclass(frozen=True)
 class TrajectoryOptions:
-    """How trajectories change.
+    """Options of a conversion.
 
     Attributes
     ----------
     suffix : str
         Added, after an underscore, to the names of the outputs.
     grouping, upsampling : int or None
-        Those of the outputs; None keeps them.
+        Grouping and upsampling of the outputs; None keeps those of the inputs.
     from_grouping, from_upsampling : int or None
-        Those of the inputs, if neither the STAR files nor a mount states them.
+        Grouping and upsampling of the inputs, if neither the STAR files nor a mount state them.
     mountpoint : Path or None
         Mount through which the movies were read; their names become those of the view with the new fractions.
     overwrite : bool
@@ -58,7 +58,7 @@ def convert_all(
     Parameters
     ----------
     advance : callable
-        Is called with the number of trajectories converted and their total.
+        Called with the number of converted trajectories and their total.
 
     Raises
     ------
@@ -121,7 +121,9 @@ def _old_fractions(star: StarFile, options: TrajectoryOptions, mounted: Mounted 
 
 def _known(star: StarFile, name: str, recorded: int | None, given: int | None, wanted: int | None) -> int:
     if recorded is not None and given is not None and recorded != given:
-        raise FormatError(f"{star.name}: its {name} is {recorded}, not {given}; leave out --from-{name}")
+        raise FormatError(
+            f"{star.name}: {name} mismatch (the file records {recorded}, got --from-{name} {given}); omit --from-{name}"
+        )
     value = recorded or given
     if value is None and wanted is not None:
         raise FormatError(f"{star.name}: does not record its {name}; pass --from-{name}, or --movies MOUNTPOINT")
@@ -136,4 +138,4 @@ def _suffixed(name: str, suffix: str) -> str:
 
 def _check_new(output: Path, overwrite: bool) -> None:
     if not overwrite and (output.exists() or output.is_symlink()):
-        raise ArchiveError(f"{output}: exists already; use another --suffix, or --overwrite")
+        raise ArchiveError(f"{output}: already exists; pass another --suffix, or --overwrite to replace it")

@@ -15,7 +15,8 @@ from cryofs.cli.app import run
 from cryofs.config.settings import Settings, Size
 from cryofs.errors import CryofsError
 from cryofs.vfs.file_system import FileSystem
-from tests.corpus.specimens import EER_GROUPING, Specimen
+from tests.corpus.eer_specimens import EER_GROUPING
+from tests.corpus.specimen import Specimen
 
 # lines of progress
 _USUAL = re.compile(

@@ -33,7 +33,7 @@ from tests.corpus.finding import (
 )
 from tests.corpus.mutants import Mutant
 from tests.corpus.reading_eer import read_eer, read_eer_gain
-from tests.corpus.specimens import Specimen
+from tests.corpus.specimen import Specimen
 
 
 def examine(mutant: Mutant, work: Path) -> Finding:

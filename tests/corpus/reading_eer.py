@@ -8,9 +8,9 @@ import numpy as np
 
 from cryofs.vfs.file_system import FileSystem
 from tests import plain_eer
+from tests.corpus.eer_specimens import EER_GROUPING, EER_SHAPE, EER_WIDTHS
 from tests.corpus.finding import Finding, mounted, one_command, others_are_intact, read_whole, small_settings
 from tests.corpus.mutants import Mutant
-from tests.corpus.specimens import EER_GROUPING, EER_SHAPE, EER_WIDTHS
 from tests.corpus.walker import Directory, NoTiffError, directories
 
 # number of frames that are read of longer movies

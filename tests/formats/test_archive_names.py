@@ -10,6 +10,7 @@ DOT_FILES = ["._x.mrc", ".x.mrcs", "._x.eer", ".x.mrc.tif", "._x.tiff", ".DS_Sto
 def test_a_dot_file_is_never_a_movie(name: str) -> None:
     assert archive_names.is_dot_name(name)
     assert not archive_names.is_movie_name(name)
+    assert not archive_names.is_eer_name(name)
     assert not archive_names.is_tiff_name(name)
     assert archive_names.original_name(name) is None
     assert archive_names.foreign_name(name) is None
@@ -21,6 +22,7 @@ def test_names_of_movies() -> None:
     assert archive_names.is_movie_name("x.mrc")
     assert archive_names.is_movie_name("x.mrcs")
     assert not archive_names.is_movie_name("x.mrc.tif")
+    assert archive_names.is_eer_name("x.mrc.eer")
     assert archive_names.is_tiff_name("x.tif")
     assert archive_names.is_tiff_name("x.mrc.tiff")
     assert archive_names.original_name("x.mrc.tif") == "x.mrc"

@@ -202,9 +202,7 @@ def test_a_circular_chain_of_directories_terminates(tmp_path: Path, target: int)
     (entries,) = struct.unpack_from("<H", content, places[-1])
     struct.pack_into("<I", content, places[-1] + 2 + 12 * entries, places[target])
     path.write_bytes(content)
-    with pytest.raises(
-        DamagedError, match=r"movie\.tif: its TIFF pages are damaged \(circular chain"
-    ):
+    with pytest.raises(DamagedError, match=r"movie\.tif: its TIFF pages are damaged \(circular chain"):
         read_pages(path, layout, 3)
 
 

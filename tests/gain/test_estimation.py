@@ -147,7 +147,7 @@ def test_contradictory_limits_are_refused(tmp_path: Path) -> None:
 def test_ctrl_c_saves_the_estimate(tmp_path: Path) -> None:
     detector = Detector.make((1500, 1500), defects=100)
     movie = simulated(tmp_path / "session" / "0.mrc", frames=20, detector=detector)
-    # what it says does not matter, only that there is much of it
+    # its content does not matter, only its length
     for number in (1, 2):
         movie.with_name(f"{number}.mrc").hardlink_to(movie)
     base = [sys.executable, "-m", "cryofs", "estimate-gain"]

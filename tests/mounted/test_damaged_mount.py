@@ -14,16 +14,13 @@ import pytest
 
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
-from tests.corpus.specimens import EER_GROUPING, Specimen, make_specimens
+from tests.corpus.eer_specimens import EER_GROUPING
+from tests.corpus.specimen import Specimen
+from tests.corpus.specimens import make_specimens
+from tests.mounted.support import NEEDS_MOUNTS
 from tests.support import mounted
 
-pytestmark = [
-    pytest.mark.mounted,
-    pytest.mark.skipif(
-        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-        reason="needs fuse3 and /dev/fuse",
-    ),
-]
+pytestmark = NEEDS_MOUNTS
 DAMAGED_FRAME = 2
 
 

@@ -24,7 +24,7 @@ from cryofs.vfs.file_system import FileSystem
 from tests.movies import throwaway
 from tests.support import cryofs as run
 from tests.support import wait_for
-from tests.vfs.test_views import content, names, serving
+from tests.vfs.serving import content, names, serving
 
 FRAMES = np.arange(3 * 20 * 30, dtype=np.int64).reshape(3, 20, 30).astype(np.int8) % 7
 

@@ -54,7 +54,7 @@ def test_nothing_is_written_unless_all_can_be(job: Path) -> None:
 
 def test_existing_outputs_are_refused_without_overwrite(job: Path) -> None:
     Path("Job/y_new.star").write_text("mine")
-    with pytest.raises(ArchiveError, match=r"Job/y_new\.star: exists already"):
+    with pytest.raises(ArchiveError, match=r"Job/y_new\.star: already exists"):
         convert_all(job, TrajectoryOptions("new", grouping=8))
     assert not Path("Job/x_new.star").exists()
     convert_all(job, TrajectoryOptions("new", grouping=8, overwrite=True))
@@ -62,7 +62,7 @@ def test_existing_outputs_are_refused_without_overwrite(job: Path) -> None:
 
 
 def test_the_old_grouping_must_be_known_and_agree(job: Path) -> None:
-    with pytest.raises(FormatError, match="its grouping is 24, not 30; leave out --from-grouping"):
+    with pytest.raises(FormatError, match="grouping mismatch \(the file records 24, got --from-grouping 30\); omit"):
         convert_all(job, TrajectoryOptions("new", grouping=8, from_grouping=30))
     unrecorded = trajectory(linear_shifts(10), rlnEERGrouping=None, rlnEERUpsampling=None)
     for name in "xy":

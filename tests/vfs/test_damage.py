@@ -1,10 +1,9 @@
 """Damaged files in listings: no walk fails, and only reading what is damaged is an error."""
 
-import contextlib
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from cryofs.vfs.file_system import FileSystem
 from tests import faults
 from tests.damaged_tree import SHAPE, WIDTHS, DamagedTree, make_damaged_tree
 from tests.support import wait_for
+from tests.vfs.serving import started
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +24,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> DamagedTree:
     return make_damaged_tree(tmp_path_factory.mktemp("damaged"))
 
 
-@contextlib.contextmanager
-def serving(folder: Path, **settings: object) -> Iterator[FileSystem]:
-    files = FileSystem(folder, Settings(jobs=1, **settings))  # type: ignore[arg-type]
-    files.start()
-    try:
-        yield files
-    finally:
-        files.stop()
+def serving(folder: Path, **settings: object) -> AbstractContextManager[FileSystem]:
+    return started(FileSystem(folder, Settings(jobs=1, **settings)))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -63,7 +57,7 @@ def content(files: FileSystem, path: str) -> bytes:
 
 
 @pytest.mark.parametrize("view", ["", "@counts/", "@up4_gr8/"])
-def test_no_file_makes_a_walk_fail(tree: DamagedTree, view: str) -> None:
+def test_a_walk_of_damaged_files_succeeds(tree: DamagedTree, view: str) -> None:
     with serving(tree.folder, eer_upsampling=4) as files:
         for _ in range(2):
             found = walk(files, view)
@@ -112,7 +106,7 @@ def test_attributes_of_a_movie_whose_record_is_damaged(tree: DamagedTree, name: 
             files.open(f"/Movies/{name}.mrc")
 
 
-def test_options_that_do_not_serve_are_errors_of_opening_and_facts(tree: DamagedTree) -> None:
+def test_unusable_options_are_errors_of_opening_and_facts(tree: DamagedTree) -> None:
     with serving(tree.folder, eer_upsampling=4) as files:
         with pytest.raises(FormatError, match="too few sub-pixel bits for upsampling 4"):
             files.open("/Movies/coarse.mrc")
@@ -124,7 +118,7 @@ def test_options_that_do_not_serve_are_errors_of_opening_and_facts(tree: Damaged
         )
 
 
-def test_a_dose_that_the_metadata_do_not_tell_is_an_error_of_opening(tree: DamagedTree) -> None:
+def test_a_dose_missing_from_the_metadata_is_an_error_of_opening(tree: DamagedTree) -> None:
     with serving(tree.folder, eer_dose_per_fraction=1.0) as files:
         assert files.attributes("/Movies/short.mrc").size == 1
         with pytest.raises(FormatError, match="use --eer-grouping"):
@@ -203,7 +197,7 @@ def test_damage_of_a_file_that_may_still_be_arriving_is_not_remembered(tree: Dam
 def test_a_movie_that_is_readable_again_is_not_opened_with_its_placeholder_size(
     tree: DamagedTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program that goes by the size that it was told would take the first byte for the whole movie."""
+    """A program that relies on the reported size would take the first byte for the whole movie."""
     monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda _: None)
     monkeypatch.setattr("cryofs.vfs.file_system.FileSystem._prepare", lambda _: None)
     right = tree.readable["Movies/good.mrc"]

@@ -19,6 +19,7 @@ from cryofs.movies.gain_library import GainLibrary
 from cryofs.vfs import file_system
 from cryofs.vfs.file_system import FileSystem
 from tests.support import archive, simulated
+from tests.vfs.serving import started
 
 FRAMES = 12
 
@@ -38,10 +39,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def files(session: Path) -> Iterator[FileSystem]:
-    made = FileSystem(session.with_name("archive"), Settings(cache_size=Size(1 << 20), jobs=2))
-    made.start()
-    yield made
-    made.stop()
+    with started(FileSystem(session.with_name("archive"), Settings(cache_size=Size(1 << 20), jobs=2))) as made:
+        yield made
 
 
 def read_all(files: FileSystem, path: str, size: int = 1 << 30) -> bytes:
@@ -173,7 +172,7 @@ def test_nothing_is_loaded_for_a_mount_that_ends(session: Path, monkeypatch: pyt
     made._preparing.join()
 
 
-def test_opening_what_is_no_file(files: FileSystem) -> None:
+def test_opening_what_is_not_a_file(files: FileSystem) -> None:
     with pytest.raises(IsADirectoryError):
         files.open("/Movies")
     with pytest.raises(FileNotFoundError):

@@ -17,7 +17,7 @@ from cryofs.movies.tiff import ForeignMovie
 from cryofs.vfs.archive_root import Root
 from tests.foreign import counts, epu, relion, serialem, write_tiff
 from tests.support import DETECTOR, archive, simulated
-from tests.vfs.test_views import content, names, serving
+from tests.vfs.serving import content, names, serving
 
 GAIN = np.random.default_rng(3).uniform(0.8, 1.2, (48, 35)).astype(np.float32)
 
@@ -100,7 +100,7 @@ def assert_hidden(target: Path) -> None:
 def test_an_estimated_gain_reference_does_not_appear_beside_tiff_movies(mixed: Path) -> None:
     archive(mixed / "session", mixed / "archive")
     assert_hidden(mixed / "archive")
-    # without a movie that needs it, its label alone tells it
+    # without a movie that needs it, only its label identifies it
     shutil.rmtree(mixed / "archive" / "Archived")
     with serving(mixed / "archive") as files:
         assert names(files, "/Movies") == ["a.tif", "a.mrc"]
@@ -197,7 +197,7 @@ def test_an_archived_movie_that_was_renamed(tmp_path: Path, name: str) -> None:
             files.open("/y.mrc")
 
 
-def test_a_cut_movie_is_listed_and_cannot_be_read(folder: Path) -> None:
+def test_a_truncated_movie_is_listed_and_cannot_be_read(folder: Path) -> None:
     path = folder / "Movies" / "b.tif"
     path.write_bytes(path.read_bytes()[:-700])
     with serving(folder) as files:

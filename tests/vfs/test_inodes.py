@@ -1,11 +1,11 @@
 """Inode numbers: names that show different bytes never share one, and a number stays as long as its file does."""
 
-import contextlib
 import os
 import shutil
 import stat
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,20 +23,14 @@ from cryofs.vfs.inodes import FolderInodes, hashed_inode
 from tests.corpus.session_tree import DETECTOR, EER_SHAPE
 from tests.foreign import counts, serialem
 from tests.support import archive, simulated, tmpfs
-from tests.vfs.test_views import content, write_movie
+from tests.vfs.serving import content, started, write_movie
 
 INODES = st.integers(0, 2**64 - 1)
 VIEWS = ("", "/@counts", "/@archive", "/@up2_gr8", "/@up1_gr3")
 
 
-@contextlib.contextmanager
-def serving(folder: Path, **settings: Any) -> Iterator[FileSystem]:
-    files = FileSystem(folder, Settings(jobs=1, **{"eer_grouping": 4, **settings}))
-    files.start()
-    try:
-        yield files
-    finally:
-        files.stop()
+def serving(folder: Path, **settings: Any) -> AbstractContextManager[FileSystem]:
+    return started(FileSystem(folder, Settings(jobs=1, **{"eer_grouping": 4, **settings})))
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +178,7 @@ def shown_inode(devices: dict[str, int], device: int, inode: int, folder: str = 
 
 @given(INODES)
 def test_file_systems_whose_inodes_collide(inode: int) -> None:
-    """Where a file system begins tells it from others; its device number, which changes, does not count."""
+    """A file system is identified by the folder where it begins, because its device number changes."""
     own = shown_inode({}, 1, inode)
     one = shown_inode({"one": 2}, 2, inode, "one")
     two = shown_inode({"two": 3}, 3, inode, "two")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from cryofs.archive.adopt import adopt
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.links import target_beneath
 from tests.foreign import counts, serialem
+from tests.outcomes import adopted
 from tests.support import archive, simulated
-from tests.vfs.test_views import content, names, rendered, serving, write_movie
+from tests.vfs.serving import content, names, rendered, serving, write_movie
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_links_to_files_that_the_mount_does_not_show_so(place: Path) -> None:
     archive(place.with_name("session"), place)
     shutil.copy(place / "raw" / "a.eer", place / ".cryofs-draft-1")
     shutil.copy(place / "raw" / "b.tif", place / "adopted.tif")
-    adopt([place / "adopted.tif"], 1, lambda *_: None, lambda *_: None, lambda _: None)
+    adopted(place / "adopted.tif")
     movies = place / "Movies"
     (movies / "x.tif").symlink_to("../m.mrc.tif")
     (movies / "y.eer").symlink_to("../.cryofs-draft-1")

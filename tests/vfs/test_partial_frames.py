@@ -24,6 +24,7 @@ from cryofs.vfs.file_system import FileSystem
 from tests.corpus.record_mutants import with_record
 from tests.foreign import write_tiff
 from tests.support import archive
+from tests.vfs.serving import started
 
 # frames of five row blocks, the last of them a few rows
 SHAPE = (1100, 1024)
@@ -49,10 +50,8 @@ def session_of_tall_movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="files")
 def served(session: Path) -> Iterator[FileSystem]:
-    made = FileSystem(session.with_name("archive"), Settings(jobs=2))
-    made.start()
-    yield made
-    made.stop()
+    with started(FileSystem(session.with_name("archive"), Settings(jobs=2))) as made:
+        yield made
 
 
 def blocks_of(movie: Movie, index: int) -> list[range]:
@@ -203,7 +202,7 @@ def copy_of_archive(session: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("what", ["strip", "exceptions"])
-def test_all_that_a_row_block_is_made_of_is_compared_with_its_sum(session: Path, tmp_path: Path, what: str) -> None:
+def test_all_parts_of_a_row_block_are_compared_with_their_checksums(session: Path, tmp_path: Path, what: str) -> None:
     """What is stored stays as it is, and decodes; only its sum in the record is another."""
 
     def change(plain: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from cryofs.vfs.io_executor import IoExecutor
 from tests import faults
 from tests.foreign import write_tiff
 from tests.support import archive
+from tests.vfs.serving import started
 
 PACKAGE = str(Path(cryofs.__file__).parent)
 MOST_CALLS = 10
@@ -46,10 +47,8 @@ def files(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileSystem]:
     """An archive that is read by nothing but the test."""
     monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda _: None)
     monkeypatch.setattr("cryofs.vfs.file_system.FileSystem._prepare", lambda _: None)
-    made = FileSystem(place, Settings(jobs=2))
-    made.start()
-    yield made
-    made.stop()
+    with started(FileSystem(place, Settings(jobs=2))) as made:
+        yield made
 
 
 class Mount:
@@ -122,7 +121,7 @@ def test_few_calls_and_one_hop_to_storage(
 
 
 def fail(self: IoExecutor, name: str, *_: object) -> None:
-    raise AssertionError(f"{name}: another thread was asked")
+    raise AssertionError(f"{name}: another thread was used")
 
 
 @pytest.mark.parametrize("name", MOVIES)
@@ -141,7 +140,7 @@ def test_no_hop_to_a_plain_file_that_the_kernel_has_in_memory(
     data = (place / "movie.mrc.tif").read_bytes()
     with LocalFile.open(place / "movie.mrc.tif") as source:
         if source.read_cached(100, 0) is None:
-            pytest.skip("this file system does not tell what is in memory")
+            pytest.skip("this file system does not report what is in memory")
     mount = Mount(files, "/@archive/movie.mrc.tif")
     monkeypatch.setattr(IoExecutor, "run", fail)
     for offset in (0, 4096, len(data) - 10, len(data)):
