@@ -54,9 +54,6 @@ class EerMovie(SourceMovie):
         The gain reference to be applied is missing or changed.
     """
 
-    # each value is multiplied with the gain of its place
-    has_runs = False
-
     def __init__(
         self,
         path: Path,
