@@ -32,7 +32,8 @@ from cryofs.movies.frame_decoder import EncodedOriginal, FrameDecoder, FrameName
 from cryofs.movies.source import SourceMovie
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, draft
-from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.byte_source import ByteSource, LocalFile
+from cryofs.storage.byte_window import window_over
 from cryofs.storage.checksum_lists import replacing
 from cryofs.storage.checksums import xxh3_checksum
 from cryofs.text import as_unicode, percent
@@ -162,6 +163,7 @@ def _write_frames(
     on_frame: OnFrame,
 ) -> None:
     """Write and check all pages; sums and figures are complete on return."""
+    plan.layout.codec.load_compiled()
     decoder = FrameDecoder(plan.layout, movie.mrc_header, plan.reference.gain if plan.reference else None)
     checks: deque[Future[int]] = deque()
 
@@ -219,19 +221,27 @@ def _check_frames(
     workers: Workers,
 ) -> int:
     """Check frames that were written one after the other; return how many."""
+    source: ByteSource = LocalFile(made.file.fileno(), movie, is_owned=False)
+    if len(run) > 1:
+        written = frames[run.start : run.stop]
+        source = window_over(source, ((frame.offsets[0], sum(frame.byte_counts)) for frame in written))
     for index in run:
         name = FrameName(movie, index, "check memory and disk")
-        _check_frame(made, decoder, frames[index], sums.frames[index], workers, name)
+        _check_frame(source, decoder, frames[index], sums.frames[index], workers, name)
     return len(run)
 
 
 def _check_frame(
-    made: Draft, decoder: FrameDecoder, frame: _WrittenFrame, original_sum: str, workers: Workers, name: FrameName
+    source: ByteSource,
+    decoder: FrameDecoder,
+    frame: _WrittenFrame,
+    original_sum: str,
+    workers: Workers,
+    name: FrameName,
 ) -> None:
     """Decode a frame from the file, and compare the checksum of its bytes with that of the original."""
     places = zip(frame.byte_counts, frame.offsets, strict=True)
     place = f"{name.movie}, frame {name.index}"
-    source = LocalFile(made.file.fileno(), place, is_owned=False)
     strips = [source.read_exactly(size, offset, place) for size, offset in places]
     packed = record.inflate(frame.exceptions.stored) if frame.exceptions else b""
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
@@ -239,7 +249,7 @@ def _check_frame(
         # a decoder may crash on damaged strips, so these are checked first
         same = list(map(xxh3_checksum, strips)) == frame.strip_sums
         encoded = EncodedOriginal(name, decoder, dict(enumerate(strips)), packed, count, near)
-        same = same and encoded.original_checksum(workers.scratch.take(decoder.piece_bytes)) == original_sum
+        same = same and encoded.original_checksum(workers.scratch.take(decoder.checking_bytes)) == original_sum
     except CryofsError as error:
         raise ArchiveError(f"{place}: does not decode ({error}); check memory and disk") from error
     if not same:

@@ -11,15 +11,18 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from cryofs.error_hints import explain
 from cryofs.errors import ChangedError, CryofsError, StuckError
 from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE
 from cryofs.fuse.libfuse import mfusepy
+from cryofs.fuse.loading import Loading
 from cryofs.vfs.attributes import Attributes
-from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.page_cache_policy import Pages
+
+if TYPE_CHECKING:
+    from cryofs.vfs.file_system import FileSystem
 
 # Size of buffered reads of programs that respect st_blksize (C and Python libraries).
 _BLOCK_SIZE = 1 << 20
@@ -71,6 +74,8 @@ class Operations(mfusepy.Operations):
 
     Parameters
     ----------
+    loading : Loading
+        The file system.
     readahead : int
         Maximum read-ahead of the kernel in bytes.
     on_live : callable
@@ -81,15 +86,20 @@ class Operations(mfusepy.Operations):
 
     use_ns = True
 
-    def __init__(self, files: FileSystem, readahead: int, on_live: Callable[[], None], on_end: Callable[[], None]):
-        self._files = files
+    def __init__(self, loading: Loading, readahead: int, on_live: Callable[[], None], on_end: Callable[[], None]):
+        self._loading = loading
         self._readahead = readahead
         self._on_live = on_live
         self._on_end = on_end
 
+    @functools.cached_property
+    def _files(self) -> "FileSystem":
+        """Wait for the file system."""
+        return self._loading.files()
+
     def init_with_config(self, conn_info: Any, config_3: Any) -> None:
         """Start the threads, which must not exist before the process has daemonised, and configure the connection."""
-        self._files.start()
+        self._loading.start()
         if conn_info is not None:
             conn_info.max_readahead = self._readahead
             # requests for one file that hangs must not block those for other files

@@ -8,17 +8,22 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryofs.config.mount_options import MountOptions, escaped, fuse_options
 from cryofs.config.settings import Settings
 from cryofs.errors import MountError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE, device_number
 from cryofs.fuse.ending import end_process, watch_connection
+from cryofs.fuse.loading import Loading
 from cryofs.system import extras
+from cryofs.system.paths import FOLDER_FLAGS
 from cryofs.system.resources import raise_open_files
 from cryofs.system.sd_notify import notify
 from cryofs.vfs.attributes import Ownership
-from cryofs.vfs.file_system import FileSystem
+
+if TYPE_CHECKING:
+    from cryofs.vfs.file_system import FileSystem
 
 _MAX_THREADS = 256
 # from malloc.h
@@ -63,21 +68,22 @@ def serve(
     def end() -> None:
         if was_live:
             notify("STOPPING=1", "STATUS=Unmounted")
-            files.abandon()
+            if files := loading.started():
+                files.abandon()
             end_process()
 
     raise_open_files()
     _limit_malloc_arenas()
-    files = FileSystem(archive, settings, Ownership(options.uid, options.gid, options.umask))
+    loading = _loading(archive, mountpoint, settings, options)
     if settings.metrics is not None:
         extras.require("metrics", "prometheus_client")
         from cryofs.fuse.metrics import serve_metrics
 
-        serve_metrics(settings.metrics, files.facts)
-    _rescan_on_hangup(files)
+        serve_metrics(settings.metrics, lambda: loading.files().facts())
+    _rescan_on_hangup(loading)
     try:
         mfusepy.FUSE(
-            Operations(files, settings.readahead, live, end),
+            Operations(loading, settings.readahead, live, end),
             str(mountpoint.absolute()),
             foreground=True,
             # open() gets a structure whose flags control the kernel's page cache
@@ -87,6 +93,22 @@ def serve(
         )
     except RuntimeError as error:
         raise MountError(f"{mountpoint}: mounting failed (libfuse error {error}); run cryofs doctor") from error
+
+
+def _loading(archive: Path, mountpoint: Path, settings: Settings, options: MountOptions) -> Loading:
+    """Open the archive, and return its file system, which is made at once if the mount may hide files it needs."""
+    descriptor = os.open(archive, FOLDER_FLAGS)
+
+    def make() -> "FileSystem":
+        # NumPy and all kinds of movies, which take most of the start
+        from cryofs.vfs.file_system import FileSystem
+
+        return FileSystem(archive, settings, Ownership(options.uid, options.gid, options.umask), descriptor)
+
+    loading = Loading(make, settings.jobs)
+    if options.nonempty or settings.eer_gain is not None or mountpoint.samefile(archive):
+        loading.make()
+    return loading
 
 
 def _limit_malloc_arenas() -> None:
@@ -101,7 +123,7 @@ def _limit_malloc_arenas() -> None:
         mallopt(_M_MMAP_THRESHOLD, 2 << 20)
 
 
-def _rescan_on_hangup(files: FileSystem) -> None:
+def _rescan_on_hangup(loading: Loading) -> None:
     """Rescan the archive on SIGHUP, instead of ending the mount as libfuse does by default.
 
     Python runs signal handlers in the main thread, which is inside libfuse until the mount ends. A thread therefore
@@ -118,7 +140,7 @@ def _rescan_on_hangup(files: FileSystem) -> None:
     def listen() -> None:
         while caught := os.read(reader, 64):
             if signal.SIGHUP in caught:
-                files.look_again()
+                loading.files().look_again()
 
     threading.Thread(target=listen, name="hangup", daemon=True).start()
 

@@ -19,7 +19,10 @@ from cryofs.kernels.from_counts import ExceptionValues, GainReference, array_in,
 from cryofs.movies.movie import EncodedFrame
 from cryofs.storage.checksums import RunningChecksum, xxh3_checksum
 
-_ROWS_AT_ONCE = 256
+# Values that are restored at a time for a checksum. They stay in the processor's cache; with fewer, the calls of NumPy
+# take longer than their work.
+_CHECKED_BYTES = 1 << 19
+_ALIGNMENT = 64
 # Compiled code decodes two strips in the time of one and a half.
 STRIPS_AT_ONCE = 2
 
@@ -105,6 +108,26 @@ class FrameDecoder:
         layout = self.layout
         return min(STRIPS_AT_ONCE * layout.rows_per_strip, layout.ny) * layout.nx * layout.dtype.itemsize
 
+    @property
+    def rows_checked_at_once(self) -> int:
+        """Rows that are restored together for a checksum."""
+        return max(1, min(_CHECKED_BYTES // self._value_row_bytes, self.layout.ny))
+
+    @property
+    def checking_bytes(self) -> int:
+        """Bytes of memory that the checksum of a frame takes: some rows of values, and the pixels of a piece."""
+        return self.rows_checked_at_once * self._value_row_bytes + _ALIGNMENT + self.piece_bytes
+
+    def checking_memory(self, memory: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Divide memory of `checking_bytes` into an array of values and memory for the pixels of a piece."""
+        rows = self.rows_checked_at_once
+        values = array_in(memory, (rows, self.header.columns), self.header.dtype)
+        return values, memory[-(-values.nbytes // _ALIGNMENT) * _ALIGNMENT :]
+
+    @property
+    def _value_row_bytes(self) -> int:
+        return self.header.columns * self.header.dtype.itemsize
+
     def restore(self, pixels: NDArray[Any], rows: slice, values: NDArray[Any]) -> None:
         """Fill `values` of the frame rows `rows` from the pixels of a page, without applying exceptions."""
         if self.reference is None:
@@ -168,17 +191,17 @@ class EncodedOriginal(EncodedFrame):
         Parameters
         ----------
         memory : ndarray
-            Memory of `FrameDecoder.piece_bytes`.
+            Memory of `FrameDecoder.checking_bytes`.
         """
         decoder, layout = self.decoder, self.decoder.layout
+        values, memory = decoder.checking_memory(memory)
         exceptions = decoder.unpack_exceptions(self.packed, self.count, self.near)
         whole = RunningChecksum()
         for piece in reversed(pieces_of(_numbers(self.strips))):
             rows = layout.frame_rows(piece)
             pixels = page_rows(layout, self.strips, piece, memory)
-            values = decoder.empty_values(min(_ROWS_AT_ONCE, rows.stop - rows.start))
-            for first in range(rows.start, rows.stop, _ROWS_AT_ONCE):
-                few = slice(first, min(first + _ROWS_AT_ONCE, rows.stop))
+            for first in range(rows.start, rows.stop, len(values)):
+                few = slice(first, min(first + len(values), rows.stop))
                 part = values[: few.stop - few.start]
                 decoder.restore(pixels[rows.stop - few.stop : rows.stop - few.start], few, part)
                 width = part.shape[1]

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryofs.storage.byte_source import LocalFile
+from cryofs.system.paths import FOLDER_FLAGS
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # opening a pipe would wait for its other end
@@ -23,6 +24,13 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 class Root:
     """The folder of an archive, and access to the files below it. A place is a path below `path`.
+
+    Parameters
+    ----------
+    folder : Path
+        Path of the folder.
+    descriptor : int or None
+        The folder, if it is open already.
 
     Attributes
     ----------
@@ -34,10 +42,10 @@ class Root:
         Absolute paths of the folder when it was opened, as given and without links.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, descriptor: int | None = None):
         self._folder_name = folder.absolute()
         self.known_as = {self._folder_name, Path(os.path.realpath(folder))}
-        self.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.descriptor = os.open(folder, FOLDER_FLAGS) if descriptor is None else descriptor
         self.device = os.fstat(self.descriptor).st_dev
         self.path = Path(f"/proc/self/fd/{self.descriptor}")
 

@@ -23,7 +23,7 @@ from cryofs.movies import registry
 from cryofs.movies.provider import Provider, ShowOptions
 from cryofs.storage.file_state import state_of
 from cryofs.system.mount_table import is_remote, mount_of, mount_table
-from cryofs.system.thread_pools import started_pool
+from cryofs.system.thread_pools import Pools
 from cryofs.text import printable
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
@@ -65,13 +65,17 @@ class FileSystem:
         The archive's folder; opened here and reached through this descriptor from then on.
     ownership : Ownership
         Owner, group and permissions of the files. Cached data do not depend on it.
+    descriptor : int or None
+        The archive's folder, if it is open already.
     """
 
-    def __init__(self, archive: Path, settings: Settings, ownership: Ownership = AS_ARCHIVED):
+    def __init__(
+        self, archive: Path, settings: Settings, ownership: Ownership = AS_ARCHIVED, descriptor: int | None = None
+    ):
         self.archive = archive.absolute()
         self._settings = settings
         self._ownership = ownership
-        self._root = root = Root(archive)
+        self._root = root = Root(archive, descriptor)
         self._io = IoExecutor(settings.request_timeout)
         rendering = rendering_of(settings, self.archive, root.path)
         # names and attributes: local disks return them from memory, or at once
@@ -98,10 +102,9 @@ class FileSystem:
         self._bytes_read = 0
         self._reads = 0
 
-    def start(self) -> None:
-        """Start the threads that load compiled code and read the metadata of the archive."""
-        self._pool = started_pool(self._settings.jobs, "decode")
-        self._background = started_pool(self._settings.jobs, "read-ahead")
+    def start(self, pools: Pools | None = None) -> None:
+        """Start the threads that are not given; they load compiled code and read the metadata of the archive."""
+        self._pool, self._background = pools or Pools.started(self._settings.jobs)
         self._cache = FrameCache(self._settings.cache_size, self._background, self._io.run)
         self._opener.start(self._pool, self._cache)
         # the user who mounted the archive is likely to use it at once
@@ -318,8 +321,8 @@ class FileSystem:
         while self._is_busy() and time.monotonic() < until and not self._stopping.is_set():
             self._stopping.wait(_PAUSE_SECONDS)
         steps: tuple[Callable[[], object], ...] = (
-            codecs.load_compiled,
             *(provider.load_compiled for provider in registry.PROVIDERS),
+            codecs.load_compiled,
             lambda: self._opener.preload_gains(self._root.path),
         )
         for step in steps:

@@ -55,7 +55,8 @@ class Mount:
     """The operations of a mount, without FUSE, and one open file."""
 
     def __init__(self, files: FileSystem, name: str):
-        self._operations = Operations(files, 1 << 20, lambda: None, lambda: None)
+        loading: Any = SimpleNamespace(files=lambda: files)
+        self._operations = Operations(loading, 1 << 20, lambda: None, lambda: None)
         self._name, self._info = name, SimpleNamespace(flags=0, fh=0)
         self._operations.open(name, self._info)
         self.size = files.attributes(name).size
