@@ -54,6 +54,8 @@ class FrameRuns:
         """Read the run that begins with a frame."""
         return self._movie.read_run(range(index, min(index + self._frames, self._movie.layout.frames)))
 
-    def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
-        """Return bytes of the MRC file from a decoded run, fewer if it ends before."""
+    def mrc_bytes(
+        self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """Return bytes of the MRC file from a decoded run, fewer if it ends before; `memory` is not needed."""
         return decoded[start : start + size]

@@ -15,6 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cryofs.cache.frame_cache import FrameCache
 from cryofs.codecs import registry as codecs
 from cryofs.config.settings import Settings
@@ -32,6 +35,7 @@ from cryofs.vfs.findings import FindingsTable
 from cryofs.vfs.index_db import index_path
 from cryofs.vfs.indexer import Indexer
 from cryofs.vfs.io_executor import InlineExecutor, IoExecutor
+from cryofs.vfs.listing import Entry, Listed, Listing
 from cryofs.vfs.main_view import rendering_of
 from cryofs.vfs.namespace import Tree
 from cryofs.vfs.nodes import Node
@@ -150,10 +154,6 @@ class FileSystem:
             found = self._change_times.by_name(path, node)
         return found.owned(self._ownership)
 
-    def inode(self, path: str) -> int:
-        """Return the inode number of a name."""
-        return self._lookup(path).attributes.inode
-
     def open_attributes(self, handle: int) -> Attributes:
         """Return the attributes of an open file, even if another file now has its name."""
         with self._lock:
@@ -164,13 +164,26 @@ class FileSystem:
             now = self._change_times.of_open(handle, now)
         return now.owned(self._ownership)
 
-    def names(self, path: str) -> list[tuple[str, Attributes]]:
-        """Return the names in a folder, with attributes whose type and inode are final.
+    def listing(self, path: str) -> Listing:
+        """Return a listing of a folder, for `listed`."""
+        return Listing(self._tree, path)
 
-        Movies whose metadata cannot be read in time are listed like damaged ones.
-        """
+    def listed(self, listing: Listing, position: int) -> list[Listed]:
+        """Return some entries of a folder from a position on, none at the end; see `Listing.group`."""
         self._last_asked = time.monotonic()
-        return self._of_names.run(self._root.name_of(self._tree.place(path)), lambda: self._tree.names(path))
+        name = self._root.name_of(self._tree.place(listing.path))
+        group = self._of_names.run(name, lambda: listing.group(position))
+        folder = listing.path.rstrip("/")
+        with self._lock:
+            return [self._reported(f"{folder}/{entry.name}", entry) for entry in group]
+
+    def _reported(self, path: str, entry: Entry) -> Listed:
+        """Return an entry as the kernel gets it, and remember what it got."""
+        if not entry.is_complete:
+            return Listed(entry.name, entry.node.attributes, False, entry.next)
+        self._pages.record_lookup(path, entry.node.attributes.size)
+        found = self._change_times.by_name(path, entry.node)
+        return Listed(entry.name, found.owned(self._ownership), True, entry.next)
 
     def read_link(self, path: str) -> str:
         """Return the target of a symbolic link."""
@@ -199,8 +212,8 @@ class FileSystem:
         with self._lock:
             return self._open[handle][2]
 
-    def read(self, handle: int, size: int, offset: int) -> Bytes:
-        """Return `size` bytes of an open file at `offset`, fewer only at the end of the file."""
+    def read(self, handle: int, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
+        """Return `size` bytes of an open file at `offset`, in `memory` or not; fewer only at the end of the file."""
         began = self._last_asked = time.monotonic()
         # a single look-up in a dictionary needs no lock
         path, file, pages, _ = self._open[handle]
@@ -208,7 +221,7 @@ class FileSystem:
             with self._lock:
                 self._pages.record_read(path, file.identity)
         try:
-            data = file.read(size, offset)
+            data = file.read(size, offset, memory)
         except CryofsError as error:
             facts = _facts_of_read(path, file, offset, began)
             # a read may begin in one frame, and fail in the next
