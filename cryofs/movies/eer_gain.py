@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, CryofsError, GainError
-from cryofs.formats import mrc, tiff_pages
+from cryofs.formats import mrc, tiff_image
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.kernels import eer_gain
 from cryofs.movies.gain_library import load_reference
@@ -107,7 +107,7 @@ def _state(path: Path) -> FileState:
 def _load(path: Path) -> NDArray[np.float32]:
     """Return a reference as stored, with NaN for each defect."""
     try:
-        stored = load_reference(path).gain if _is_divided(path) else tiff_pages.read_image(path)
+        stored = load_reference(path).gain if _is_divided(path) else tiff_image.read_image(path)
     except GainError:
         raise
     except (ValueError, CryofsError, OSError) as error:
