@@ -154,7 +154,7 @@ class ArchivedMovie(Movie):
     def read_run(self, frames: range) -> EncodedFrame:
         """Read consecutive small frames, the strips of all of them at once."""
         source = self.file.read_ahead(frames)
-        return EncodedRun([self._encoded(index, None, source) for index in frames])
+        return EncodedRun([self._encoded(index, None, source) for index in frames], self.layout.frame_bytes)
 
     def _encoded(self, index: int, rows: range | None = None, source: ByteSource | None = None) -> EncodedOriginal:
         file = self.file

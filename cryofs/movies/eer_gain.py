@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, CryofsError, GainError
-from cryofs.formats import mrc, tiff_pages
+from cryofs.formats import mrc, tiff_image
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.kernels import eer_gain
 from cryofs.kernels.defect_fill import DefectFill
@@ -122,7 +122,7 @@ def _state(path: Path) -> FileState:
 def _load(path: Path) -> NDArray[np.float32]:
     """Return a reference as stored, with NaN for each defect."""
     try:
-        stored = load_reference(path).gain if _is_divided(path) else tiff_pages.read_image(path)
+        stored = load_reference(path).gain if _is_divided(path) else tiff_image.read_image(path)
     except GainError:
         raise
     except (ValueError, CryofsError, OSError) as error:

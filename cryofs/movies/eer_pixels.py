@@ -94,9 +94,7 @@ class CountPixels(FractionPixels):
         first, end = start // item, -(-(start + size) // item)
         values = decoded[first:end].astype(self.header.dtype)
         if self.gain is not None:
-            gain = self.gain.values.reshape(-1)
-            # a run of small fractions is longer than the gain
-            values *= gain[first:end] if end <= len(gain) else gain.take(range(first, end), mode="wrap")
+            values *= self.gain.values.reshape(-1)[first:end]
         return values.view(np.uint8)[start - first * item :][:size]
 
     def copy_rows(self, decoded: NDArray[Any], first: int, raw: NDArray[np.uint8]) -> None:
