@@ -111,6 +111,11 @@ class ArchivedMovie(Movie):
         return super().decoded_bytes(rows) if self._held is None else self._held.held_bytes(rows)
 
     @property
+    def scale(self) -> float:
+        """Factor of fractions that are whole numbers."""
+        return (self.record.rendered and self.record.rendered.scale) or 1.0
+
+    @property
     def is_prepared(self) -> bool:
         """Whether the gain reference is loaded, if there is one."""
         return self._decoder is not None or self._held is None

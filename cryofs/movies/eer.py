@@ -103,7 +103,7 @@ class EerMovie(SourceMovie):
             upsampling=self.rendering.upsampling,
             damaged_frames=self.findings.damaged_frames,
             crop=self.rendering.crop,
-            scale=scale if (scale := self.facts.scale(self.rendering, self.name)) != 1 else None,
+            scale=self.scale if self.scale != 1 else None,
             gain=gain.checksum if gain else None,
         )
 
@@ -118,6 +118,11 @@ class EerMovie(SourceMovie):
     def frame_unit(self) -> str:
         """Noun for the frames of the MRC file, in the plural, with the grouping."""
         return f"fractions of {self.grouping} frames"
+
+    @property
+    def scale(self) -> float:
+        """Factor from electrons to pixel values."""
+        return self.facts.scale(self.rendering, self.name)
 
     @property
     def decodes_at_once(self) -> int:
@@ -198,9 +203,8 @@ class EerMovie(SourceMovie):
         gain = gains.get(rendering.gain, shape) if rendering.gain and rendering.multiplies_gain else None
         if rendering.crop is None:
             return CountPixels(header, rendering, gain, self.findings)
-        scale = self.facts.scale(rendering, self.name)
         defects = gain.defects(rendering.upsampling) if gain else None
-        return CroppedPixels(header, rendering, gain, self.findings, shape, scale, defects)
+        return CroppedPixels(header, rendering, gain, self.findings, shape, self.scale, defects)
 
 
 @dataclass(frozen=True)

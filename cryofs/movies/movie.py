@@ -150,6 +150,11 @@ class Movie(ABC):
         """Noun for the frames of the MRC file, in the plural."""
         return "frames"
 
+    @property
+    def scale(self) -> float:
+        """Factor that the values were multiplied with so that whole numbers hold them; 1 for all others."""
+        return 1.0
+
     def histogram_frame(self, index: int) -> NDArray[Any]:
         """Return the data of a frame for histograms: counts if the movie stores them, otherwise values."""
         return self.frame(index)
