@@ -1,0 +1,116 @@
+"""Decode the codes of events in batches, where neither the stream nor the band of rows ends within a batch.
+
+A code begins where the one before it ends, and a run length of all ones has fewer bits than an event. To decode code
+after code, each would have to wait for the one before it. So the places of all runs of ones in 64 bits are found first,
+with a few operations; from code to code only a shift by the bits of the code is left. A processor that decodes two
+streams in turn does not wait for this shift either.
+
+Memory safety: the caller continues code by code at the end of a band and of a stream, so no batch reaches beyond them.
+"""
+
+import numpy as np
+from numba import njit
+
+# bits that are decoded together
+_BATCH_BITS = 64
+# run lengths of these bits are all ones if three steps find so: pairs, fours, and fours that overlap
+_RUN_BITS = range(5, 9)
+
+
+def batch_layout(run_bits: int, sub_pixel_bits: int, long_bits: int) -> tuple[np.uint64, ...]:
+    """Return the parameters of the batches of an event layout; the last is the codes per batch, 0 if unsupported."""
+    skipped = run_bits + sub_pixel_bits - long_bits
+    is_supported = run_bits in _RUN_BITS and skipped & (skipped - 1) == 0
+    codes = _BATCH_BITS // (run_bits + sub_pixel_bits) if is_supported else 0
+    shift = max(skipped, 1).bit_length() - 1
+    last_step = max(run_bits - 4, 0)
+    masks = (1 << run_bits) - 1, (1 << sub_pixel_bits) - 1
+    return tuple(map(np.uint64, (run_bits, long_bits, skipped, shift, last_step, *masks, codes)))
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def _decode_batch(  # type: ignore[no-untyped-def]
+    words, layout, upsampling, places, nx, image, pixel, bit, row_end, row_start
+):
+    """Place the events of one batch that begins at `bit`; return pixel, bit, events, and the row of the last event."""
+    run_bits, long_bits, skipped, shift, last_step, run_mask, sub_pixel_mask, codes = layout
+    one = np.uint64(1)
+    word, down = bit >> np.uint64(6), bit & np.uint64(63)
+    # in two shifts, because a shift by 64 is undefined
+    chunk = (words[word] >> down) | ((words[word + one] << one) << (np.uint64(63) - down))
+    ones = chunk & (chunk >> one)
+    ones &= ones >> np.uint64(2)
+    ones &= ones >> last_step
+    # bit `shift` shows whether the run length at the present place is of an event; masked, it is the bits that it adds
+    is_event = ~ones << shift
+    used, placed = np.uint64(0), np.uint64(0)
+    for _ in range(codes):
+        placing = (is_event >> shift) & one
+        taken = long_bits + (is_event & skipped)
+        code = chunk >> used
+        target = pixel + (code & run_mask)
+        if upsampling == one:
+            image[target] += image.dtype.type(placing)
+        else:
+            if target >= row_end:
+                row = target // nx
+                row_end = (row + one) * nx
+                row_start = row * (upsampling * (upsampling - one) * nx)
+            sub_pixel = (code >> run_bits) & sub_pixel_mask
+            image[upsampling * target + row_start + places[sub_pixel]] += image.dtype.type(placing)
+        pixel = target + placing
+        placed += placing
+        used += taken
+        is_event >>= taken
+    return pixel, bit + used, placed, row_end, row_start
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def _last_starts(layout, until, end):  # type: ignore[no-untyped-def]
+    """Return the pixel before which, and the last bit at which, a batch may begin; 0 and 0 if none may."""
+    reach = np.int64(layout[7] * (layout[5] + np.uint64(1)))
+    if reach == 0 or until <= reach or end < _BATCH_BITS:
+        return np.uint64(0), np.uint64(0)
+    return np.uint64(until - reach), np.uint64(end - _BATCH_BITS)
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def decode_stream(  # type: ignore[no-untyped-def]
+    words, layout, upsampling, places, nx, until, image, pixel, bit, end
+):
+    """Place events of a stream, almost up to pixel `until`; return pixel, bit and number of events."""
+    pixel_limit, bit_limit = _last_starts(layout, until, end)
+    pixel, bit = np.uint64(pixel), np.uint64(bit)
+    placed, row_end, row_start = np.uint64(0), np.uint64(0), np.uint64(0)
+    while pixel < pixel_limit and bit <= bit_limit:
+        pixel, bit, count, row_end, row_start = _decode_batch(
+            words, layout, upsampling, places, nx, image, pixel, bit, row_end, row_start
+        )
+        placed += count
+    return np.int64(pixel), np.int64(bit), np.int64(placed)
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def decode_two_streams(  # type: ignore[no-untyped-def]
+    words, layout, places, nx, until, image, first, second, pixels, bits, ends, events
+):
+    """Place events of two streams without upsampling, almost up to pixel `until`; advance `pixels`, `bits`, `events`.
+
+    Upsampled images are limited by memory, and two streams gain nothing.
+    """
+    one, zero = np.uint64(1), np.uint64(0)
+    pixel_limit, bit_limit = _last_starts(layout, until, ends[first])
+    other_pixel_limit, other_bit_limit = _last_starts(layout, until, ends[second])
+    pixel, bit, placed = np.uint64(pixels[first]), np.uint64(bits[first]), zero
+    other_pixel, other_bit, other_placed = np.uint64(pixels[second]), np.uint64(bits[second]), zero
+    while pixel < pixel_limit and bit <= bit_limit and other_pixel < other_pixel_limit and other_bit <= other_bit_limit:
+        pixel, bit, count, _, _ = _decode_batch(words, layout, one, places, nx, image, pixel, bit, zero, zero)
+        placed += count
+        other_pixel, other_bit, count, _, _ = _decode_batch(
+            words, layout, one, places, nx, image, other_pixel, other_bit, zero, zero
+        )
+        other_placed += count
+    pixels[first], bits[first] = np.int64(pixel), np.int64(bit)
+    pixels[second], bits[second] = np.int64(other_pixel), np.int64(other_bit)
+    events[first] += np.int64(placed)
+    events[second] += np.int64(other_placed)
