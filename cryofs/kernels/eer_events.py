@@ -3,7 +3,7 @@
 The image is rendered in bands of rows that fit in the processor cache. Each stream is decoded up to the end of a band
 before the next stream is decoded, so the image passes through the cache once instead of once per frame. Memory safety
 follows from the algorithm: an event is placed only if its pixel lies before the end of the band, whatever the stream
-contains.
+contains. `cryofs.kernels.eer_streams` decodes.
 
 Decoding follows the EER specification: ``pixel += run length``; if the run length is all ones, continue; otherwise
 place an event and ``pixel += 1``. A stream is intact if the pixel ends at exactly width * height. RELION (renderEER)
@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from cryofs.kernels.eer_batches import batch_layout, decode_stream, decode_two_streams
+from cryofs.kernels.eer_streams import batch_layout, sum_streams
 
 # Bytes of the image per band; fits in the private cache of a core.
 _BAND_BYTES = 1 << 19
@@ -83,7 +82,7 @@ def sum_events(
     layout = batch_layout(code[0], code[1] + code[2], code[3])
     events, pixels, bits = np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64), starts.copy()
     state = pixels, bits, ends, image.reshape(-1), events
-    _sum_events(words, code, layout, ny, nx, band_rows, upsampling, places, *state)
+    sum_streams(words, code, layout, ny, nx, band_rows, upsampling, places, *state)
     intact = pixels == ny * nx
     events[~intact] = -1
     if not intact.all():
@@ -111,82 +110,3 @@ def _sub_pixel_places(x_bits: int, y_bits: int, upsampling: int, nx: int) -> NDA
     if shift == 0:
         return np.zeros(len(stored), np.uint64)
     return ((y >> (y_bits - shift)) * (upsampling * nx) + (x >> (x_bits - shift))).astype(np.uint64)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _sum_events(  # type: ignore[no-untyped-def]
-    words, code, layout, ny, nx, band_rows, upsampling, places, pixels, bits, ends, image, events
-):
-    """Fill `image` (flat) and `events` (zeros); advance `pixels` to ny * nx, or beyond for damaged streams."""
-    total = ny * nx
-    columns, scale = np.uint64(nx), np.uint64(upsampling)
-    for band_end in range(band_rows * nx, total + band_rows * nx, band_rows * nx):
-        until = min(band_end, total)
-        image[(band_end - band_rows * nx) * upsampling * upsampling : until * upsampling * upsampling] = 0
-        if upsampling == 1:
-            for stream in range(0, len(ends) - 1, 2):
-                decode_two_streams(
-                    words, layout, places, columns, until, image, stream, stream + 1, pixels, bits, ends, events
-                )
-        for stream in range(len(ends)):
-            pixel, bit, placed = decode_stream(
-                words, layout, scale, places, columns, until, image, pixels[stream], bits[stream], ends[stream]
-            )
-            pixel, bit, more = _decode_to_end(
-                words, code, upsampling, places, nx, total, until, image, pixel, bit, ends[stream]
-            )
-            pixels[stream], bits[stream] = pixel, bit
-            events[stream] += placed + more
-
-
-@njit(nogil=True, error_model="numpy")
-def _decode_to_end(  # type: ignore[no-untyped-def]
-    words, code, upsampling, places, nx, total, until, image, pixel, bit, end
-):
-    """Place the events of a stream before pixel `until`, and check each code; return pixel, bit and number of events.
-
-    At the end of the frame the pixel is `total`, or beyond if the stream is damaged.
-    """
-    run_bits, x_bits, y_bits, long_bits = code
-    event_bits = run_bits + x_bits + y_bits
-    longest = (1 << run_bits) - 1
-    run_mask = np.uint64(longest)
-    sub_pixel_mask = np.uint64((1 << (x_bits + y_bits)) - 1)
-    run_shift = np.uint64(run_bits)
-    # image pixels by which the index of a row's first pixel exceeds `upsampling` times its detector index, per row
-    row_step = upsampling * (upsampling - 1) * nx
-    placed = 0
-    row_end = until if upsampling == 1 else pixel
-    row_start = 0
-    while pixel < until:
-        # load 64 bits starting at `bit`; in two shifts, because a shift by 64 is undefined
-        word = bit >> 6
-        down = np.uint64(bit & 63)
-        chunk = (words[word] >> down) | ((words[word + 1] << np.uint64(1)) << (np.uint64(63) - down))
-        for _ in range(64 // event_bits):
-            run = np.int64(chunk & run_mask)
-            target = pixel + run
-            if target >= until:
-                # the event belongs to a later band, or the frame ends here
-                if pixel < total:
-                    if bit + run_bits > end or target > total:
-                        pixel = total + 1
-                    elif target == total:
-                        pixel = total
-                return pixel, bit, placed
-            # a run of all ones places no event; adding 0 is faster than a branch that is hard to predict
-            placing = int(run != longest)
-            taken = long_bits + placing * (event_bits - long_bits)
-            bit += taken
-            if bit > end:
-                return total + 1, bit, placed
-            if target >= row_end:
-                row = target // nx
-                row_end = (row + 1) * nx
-                row_start = row * row_step
-            place = np.int64(places[np.int64((chunk >> run_shift) & sub_pixel_mask)])
-            image[upsampling * target + row_start + place] += image.dtype.type(placing)
-            placed += placing
-            pixel = target + placing
-            chunk >>= np.uint64(taken)
-    return pixel, bit, placed

@@ -1,11 +1,12 @@
-"""Decode the codes of events in batches, where neither the stream nor the band of rows ends within a batch.
+"""Decode event streams into an image, band by band: in batches of codes, and code by code at the ends.
 
 A code begins where the one before it ends, and a run length of all ones has fewer bits than an event. To decode code
 after code, each would have to wait for the one before it. So the places of all runs of ones in 64 bits are found first,
 with a few operations; from code to code only a shift by the bits of the code is left. A processor that decodes two
 streams in turn does not wait for this shift either.
 
-Memory safety: the caller continues code by code at the end of a band and of a stream, so no batch reaches beyond them.
+Memory safety: a batch begins only where neither the stream nor the band can end within it; elsewhere each code is
+checked. All functions are in this file, because numba notices changes only in the file of the function that it caches.
 """
 
 import numpy as np
@@ -75,7 +76,7 @@ def _last_starts(layout, until, end):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
-def decode_stream(  # type: ignore[no-untyped-def]
+def _decode_stream(  # type: ignore[no-untyped-def]
     words, layout, upsampling, places, nx, until, image, pixel, bit, end
 ):
     """Place events of a stream, almost up to pixel `until`; return pixel, bit and number of events."""
@@ -91,7 +92,7 @@ def decode_stream(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
-def decode_two_streams(  # type: ignore[no-untyped-def]
+def _decode_two_streams(  # type: ignore[no-untyped-def]
     words, layout, places, nx, until, image, first, second, pixels, bits, ends, events
 ):
     """Place events of two streams without upsampling, almost up to pixel `until`; advance `pixels`, `bits`, `events`.
@@ -114,3 +115,82 @@ def decode_two_streams(  # type: ignore[no-untyped-def]
     pixels[second], bits[second] = np.int64(other_pixel), np.int64(other_bit)
     events[first] += np.int64(placed)
     events[second] += np.int64(other_placed)
+
+
+@njit(nogil=True, error_model="numpy")
+def _decode_to_end(  # type: ignore[no-untyped-def]
+    words, code, upsampling, places, nx, total, until, image, pixel, bit, end
+):
+    """Place the events of a stream before pixel `until`, and check each code; return pixel, bit and number of events.
+
+    At the end of the frame the pixel is `total`, or beyond if the stream is damaged.
+    """
+    run_bits, x_bits, y_bits, long_bits = code
+    event_bits = run_bits + x_bits + y_bits
+    longest = (1 << run_bits) - 1
+    run_mask = np.uint64(longest)
+    sub_pixel_mask = np.uint64((1 << (x_bits + y_bits)) - 1)
+    run_shift = np.uint64(run_bits)
+    # image pixels by which the index of a row's first pixel exceeds `upsampling` times its detector index, per row
+    row_step = upsampling * (upsampling - 1) * nx
+    placed = 0
+    row_end = until if upsampling == 1 else pixel
+    row_start = 0
+    while pixel < until:
+        # load 64 bits starting at `bit`; in two shifts, because a shift by 64 is undefined
+        word = bit >> 6
+        down = np.uint64(bit & 63)
+        chunk = (words[word] >> down) | ((words[word + 1] << np.uint64(1)) << (np.uint64(63) - down))
+        for _ in range(64 // event_bits):
+            run = np.int64(chunk & run_mask)
+            target = pixel + run
+            if target >= until:
+                # the event belongs to a later band, or the frame ends here
+                if pixel < total:
+                    if bit + run_bits > end or target > total:
+                        pixel = total + 1
+                    elif target == total:
+                        pixel = total
+                return pixel, bit, placed
+            # a run of all ones places no event; adding 0 is faster than a branch that is hard to predict
+            placing = int(run != longest)
+            taken = long_bits + placing * (event_bits - long_bits)
+            bit += taken
+            if bit > end:
+                return total + 1, bit, placed
+            if target >= row_end:
+                row = target // nx
+                row_end = (row + 1) * nx
+                row_start = row * row_step
+            place = np.int64(places[np.int64((chunk >> run_shift) & sub_pixel_mask)])
+            image[upsampling * target + row_start + place] += image.dtype.type(placing)
+            placed += placing
+            pixel = target + placing
+            chunk >>= np.uint64(taken)
+    return pixel, bit, placed
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def sum_streams(  # type: ignore[no-untyped-def]
+    words, code, layout, ny, nx, band_rows, upsampling, places, pixels, bits, ends, image, events
+):
+    """Fill `image` (flat) and `events` (zeros); advance `pixels` to ny * nx, or beyond for damaged streams."""
+    total = ny * nx
+    columns, scale = np.uint64(nx), np.uint64(upsampling)
+    for band_end in range(band_rows * nx, total + band_rows * nx, band_rows * nx):
+        until = min(band_end, total)
+        image[(band_end - band_rows * nx) * upsampling * upsampling : until * upsampling * upsampling] = 0
+        if upsampling == 1:
+            for stream in range(0, len(ends) - 1, 2):
+                _decode_two_streams(
+                    words, layout, places, columns, until, image, stream, stream + 1, pixels, bits, ends, events
+                )
+        for stream in range(len(ends)):
+            pixel, bit, placed = _decode_stream(
+                words, layout, scale, places, columns, until, image, pixels[stream], bits[stream], ends[stream]
+            )
+            pixel, bit, more = _decode_to_end(
+                words, code, upsampling, places, nx, total, until, image, pixel, bit, ends[stream]
+            )
+            pixels[stream], bits[stream] = pixel, bit
+            events[stream] += placed + more
