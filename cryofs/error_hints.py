@@ -1,4 +1,4 @@
-"""The parts of messages: the file, the reason, and the fix."""
+"""Construction of messages from the file, the reason and the fix."""
 
 import errno
 from pathlib import Path

@@ -12,7 +12,7 @@ class CryofsError(Exception):
     Attributes
     ----------
     facts : dict
-        Fields for a structured log besides the message: file, frame, seconds.
+        Fields of a structured log entry in addition to the message: file, frame, seconds.
     """
 
     def __init__(self, *arguments: object):

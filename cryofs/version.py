@@ -1,3 +1,3 @@
-"""The version, in one place that nothing heavy has to be imported for."""
+"""The version, in a module without further imports."""
 
 VERSION = "0.1.0"

@@ -1,4 +1,4 @@
-"""What all tests share: the Hypothesis profile, a cache folder of their own, and files that live in memory."""
+"""For all tests: the Hypothesis profile, a separate cache folder, and files in memory."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from cryofs.storage.byte_source import LocalFile
 settings.register_profile("cryofs", deadline=None)
 settings.load_profile("cryofs")
 
-# commands hear Ctrl-C even where a shell started the tests in its background, and so ignored it for them
+# commands receive Ctrl-C even if a shell started the tests in its background, which ignores it
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -77,7 +77,7 @@ def large_frames(ny: int, nx: int) -> bytes:
 
 
 def wide_frames() -> bytes:
-    """Two images with more columns than the header of an MRC file can tell."""
+    """Two images with more columns than the header of an MRC file can hold."""
     size = 1 << 21
     return tiff(2, image_tags(1, 1 << 31, (directories_bytes(2, 7), size), compression=5), bytes(size))
 

@@ -1,4 +1,4 @@
-"""A plain decoder of event streams, bit by bit, as the EER specification tells it; the kernels are compared with it."""
+"""A plain decoder of event streams, bit by bit, as in the EER specification; the kernels are compared with it."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What tests of several rooms share: odd movies, a run of compress, a mount."""
+"""Helpers for tests of several rooms: sample movies, a run of compress, a mount."""
 
 import contextlib
 import io
@@ -18,22 +18,24 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import Detector, header, write_movie
-from cryofs.archive.extract import extract
-from cryofs.archive.verify import verify
 from cryofs.cli.app import run
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.run import compress
 from cryofs.compress.summary import Summary
 from cryofs.gain.estimation import FrameRow
 from cryofs.storage.checksum_lists import LIST_NAME
+from cryofs.vfs.attributes import Attributes
+from cryofs.vfs.file_system import FileSystem
+from cryofs.vfs.listing import Listed
+from tests.outcomes import extracted, verified
 
 SHAPE = (300, 257)
 DETECTOR = Detector.make(SHAPE, defects=20)
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
-class Heard:
-    """A listener that keeps what it hears."""
+class Reported:
+    """A listener that records what a run reports."""
 
     def __init__(self) -> None:
         self.rows: list[FrameRow] = []
@@ -62,11 +64,11 @@ class Heard:
         self.errors[name] = error
 
 
-def archive(source: Path, target: Path, options: CompressOptions | None = None) -> tuple[Summary, Heard]:
+def archive(source: Path, target: Path, options: CompressOptions | None = None) -> tuple[Summary, Reported]:
     """Compress a source into an archive; movies are archived as such, even if they do not get smaller."""
-    heard = Heard()
+    reported = Reported()
     options = replace(options or CompressOptions(jobs=2), least_saving=-math.inf)
-    return compress([source], target, options, heard), heard
+    return compress([source], target, options, reported), reported
 
 
 def simulated(path: Path, frames: int = 12, seed: int = 0, detector: Detector = DETECTOR) -> Path:
@@ -108,15 +110,14 @@ def names(folder: Path) -> list[str]:
 
 def assert_verified(folder: Path, movies: int, *, all_have_checksums: bool = False) -> None:
     """Assert that an archive holds so many movies, all of them whole, and no file that fails."""
-    errors: list[object] = []
-    checked = verify([folder], 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
+    checked, errors = verified(folder)
     assert not errors
     assert checked.movies == movies
     assert not (all_have_checksums and checked.without_checksum)
 
 
 def keep_group_out(path: Path) -> None:
-    """Give a file or folder an access list: user 1 may read it, its group may not; so its mode says that both may."""
+    """Give a file or folder an access list: user 1 may read it, its group may not; its mode shows that both may."""
     # tag, permissions, id: owner, user 1, group, mask, others
     entries = [(1, 7, -1), (2, 5, 1), (4, 0, -1), (16, 5, -1), (32, 0, -1)]
     packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
@@ -128,9 +129,7 @@ def keep_group_out(path: Path) -> None:
 
 def restored(target: Path, folder: Path) -> Path:
     """A folder with the originals of an archive."""
-    errors: list[object] = []
-    extract([target], folder, 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
-    assert not errors
+    assert not extracted(target, to=folder)[1]
     return folder
 
 
@@ -145,7 +144,7 @@ def put_back(path: Path, data: bytes) -> None:
 
 
 def wait_for(what: Callable[[], Any]) -> Any:
-    """What a function returns once that is true."""
+    """Return the first true result of a function."""
     deadline = time.monotonic() + 30
     while not (found := what()):
         assert time.monotonic() < deadline
@@ -170,8 +169,8 @@ def run_in_process(*arguments: object, check: bool = True, cwd: Path | None = No
             code = run(words)
     finally:
         signal.signal(signal.SIGINT, handler)
-    printed, reported = (stream.buffer.getvalue().decode() for stream in (output, errors))
-    done = subprocess.CompletedProcess(["cryofs", *words], code, printed, reported)
+    printed, errors_printed = (stream.buffer.getvalue().decode() for stream in (output, errors))
+    done = subprocess.CompletedProcess(["cryofs", *words], code, printed, errors_printed)
     if check:
         done.check_returncode()
     return done
@@ -243,12 +242,27 @@ _rlnOpticsGroup #2
 """
 
 
+def listed_in(files: FileSystem, path: str) -> list[tuple[str, Attributes]]:
+    """The names in a folder of a file system, with attributes of which type and inode are right."""
+    return [(entry.name, entry.attributes) for entry in entries(files, path)]
+
+
+def entries(files: FileSystem, path: str) -> list[Listed]:
+    """The entries of a folder without "." and "..", from a listing that is read to its end."""
+    listing = files.listing(path)
+    found: list[Listed] = []
+    while group := files.listed(listing, found[-1].next if found else 0):
+        found += group
+    assert [entry.name for entry in found[:2]] == [".", ".."]
+    return found[2:]
+
+
 __all__ = [
     "DETACH_MOUNTS",
     "DETECTOR",
     "REAL_DATA",
     "SHAPE",
-    "Heard",
+    "Reported",
     "archive",
     "assert_verified",
     "cryofs",

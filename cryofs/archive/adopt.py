@@ -1,4 +1,4 @@
-"""Adopting files that cryofs did not archive, so that they can be verified.
+"""Adopt files that cryofs did not archive, so that they can be verified.
 
 A TIFF movie of another program gets a record after its last byte; every other file gets a line in a checksum list.
 
@@ -47,7 +47,7 @@ _CHUNK = 8 << 20
 
 @dataclass
 class Adoption:
-    """Figures of a run: sizes of the adopted movies before and after, and how many other files got a checksum."""
+    """Figures of a run: sizes of the adopted movies before and after, and the number of new checksums."""
 
     movies: int = 0
     files: int = 0
@@ -122,11 +122,11 @@ def _adopt_movies(paths: list[Path], jobs: int, done: Adoption, on_file: OnFile,
 
 def _refuse_link(path: Path) -> None:
     if path.is_symlink():
-        raise ArchiveError(f"{path}: a symbolic link, which is not replaced by a file; name its target")
+        raise ArchiveError(f"{path}: a symbolic link, which cannot be adopted; pass its target")
 
 
 def _can_be_adopted(path: Path) -> bool:
-    """Return True if a record can describe a TIFF movie; otherwise the file gets a checksum, as other files do."""
+    """Return True if a record can describe a TIFF movie; if not, the file gets a checksum like other files."""
     with ForeignMovie(path) as movie:
         return not movie.index.facts.packed and movie.index.layout.dtype.byteorder != ">"
 
@@ -143,7 +143,7 @@ def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[in
         _copy_attributes(file.fileno(), before, made)
         sha256 = _copy(file, made)
         if made.file.tell() != before.st_size:
-            raise ChangedError(f"{path}: changed while it was copied; try again once it is written")
+            raise ChangedError(f"{path}: changed while it was copied; retry once the file is complete")
         if (known := checksum_lists.recorded(path)) not in (None, sha256):
             raise checksum_lists.mismatch_error(path, known, sha256)
         contents = _append_record(movie, made, sha256, _reference(movie, gains), pool)
@@ -161,26 +161,26 @@ def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[in
 
 
 def _check_in_place(path: Path, before: os.stat_result) -> None:
-    """Raise ChangedError if the path no longer leads to the file that was copied, in the same state."""
+    """Raise ChangedError if the path no longer leads to the copied file in an unchanged state."""
     try:
         now = path.lstat()
     except FileNotFoundError as error:
-        raise ChangedError(f"{path}: removed while it was adopted; not restored") from error
+        raise ChangedError(f"{path}: removed while it was adopted; nothing was written") from error
     if state_of(now) != state_of(before):
-        raise ChangedError(f"{path}: replaced or changed while it was adopted; try again once it is written")
+        raise ChangedError(f"{path}: replaced or changed while it was adopted; retry once the file is complete")
 
 
 def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> None:
-    """Copy owner, mode and extended attributes of the TIFF; ArchiveError if the copy cannot replace it."""
+    """Copy owner, mode and extended attributes of the TIFF; raise ArchiveError if the copy cannot replace it."""
     if before.st_nlink > 1:
-        text = f"{made.target}: has {before.st_nlink} names (hard links), and would be separated from the others"
-        raise ArchiveError(f"{text}; copy it first")
+        text = f"{made.target}: has {before.st_nlink} hard links, which adoption would separate"
+        raise ArchiveError(f"{text}; copy the file, then adopt the copy")
     copy = made.file.fileno()
     if (before.st_uid, before.st_gid) != ((now := os.fstat(copy)).st_uid, now.st_gid):
         try:
             changes.disk.set_owner(copy, before.st_uid, before.st_gid)
         except PermissionError as error:
-            text = f"{made.target}: owned by another user or group, and its copy cannot be"
+            text = f"{made.target}: owned by another user or group, and the owner of its copy cannot be set"
             raise ArchiveError(f"{text}; adopt it as its owner or as root") from error
     changes.disk.set_mode(copy, stat.S_IMODE(before.st_mode))
     try:
@@ -203,7 +203,7 @@ def _copy(source: io.BufferedReader, made: Draft) -> str:
 
 
 def _reference(movie: ForeignMovie, gains: GainLibrary) -> Gain | None:
-    """Return the nearest gain reference of the movie's size."""
+    """Return the nearest gain reference with the size of the movie's frames, or None."""
     for path in gains.paths(movie.path.absolute().parent):
         with contextlib.suppress(CryofsError, OSError), MrcMovie(path) as reference:
             if reference.shape == (1, *movie.shape[1:]):
@@ -268,12 +268,12 @@ def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:
 
 
 def check_adopted(movie: ArchivedMovie) -> None:
-    """Check that the TIFF is the one that was adopted, byte for byte, and that readers find its strips.
+    """Check that the TIFF equals the adopted one byte for byte, and that readers find its strips.
 
     Raises
     ------
     DamagedError
-        It is not.
+        A byte differs, or the strips are not found.
     """
     assert movie.record.adopted is not None
     check_pages(movie)
@@ -282,7 +282,7 @@ def check_adopted(movie: ArchivedMovie) -> None:
 
 
 def restore_adopted(movie: ArchivedMovie, write: Callable[[bytes], object]) -> None:
-    """Write the TIFF as it was before it was adopted, piece by piece; raise the errors of `check_adopted`."""
+    """Write the TIFF as it was before adoption, piece by piece; raise the errors of `check_adopted`."""
     assert movie.record.adopted is not None
     digest, left, offset = hashlib.sha256(), movie.record.adopted.bytes, 0
     while left and (piece := movie.source.read(min(left, _CHUNK), offset)):

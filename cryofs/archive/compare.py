@@ -1,6 +1,6 @@
 """A run of `cryofs compare`: compare every file of SOURCE with its counterpart in a mount of the archive.
 
-With `remove_source`, a file is removed directly after it was found equal. Before that, everything that is needed to
+With `remove_source`, a file is removed directly after it was found equal. Before that, all data that are needed to
 restore the file is made durable and read from the disk, not from the page cache. A run may be killed at any moment:
 files that were removed from SOURCE are in the archive, and the next run continues with the others.
 """
@@ -32,7 +32,7 @@ from cryofs.system.mount_table import mount_table
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Choices of the user."""
+    """Options of a comparison."""
 
     jobs: int = 1
     remove_source: bool = False
@@ -41,7 +41,7 @@ class CompareOptions:
 
 @dataclass(frozen=True)
 class Finding:
-    """A file that differs, failed or was not removed, and why."""
+    """A file that differs, failed or was not removed, with the reason."""
 
     path: Path
     reason: str
@@ -58,7 +58,7 @@ class Comparison:
     not_removed : list of Finding
         Files, links and folders that are equal but could not be removed.
     links_outside : int
-        Links of the archive that lead out of it; the archive does not hold their targets.
+        Links that lead out of the archive, whose targets it does not contain.
     not_in_source : int
         Files of the archive that SOURCE lacks; with `remove_source` these are expected and not counted as missing.
     """
@@ -74,24 +74,24 @@ class Comparison:
 
     @property
     def all_equal(self) -> bool:
-        """True if nothing differs, is missing, failed or was left behind."""
+        """True if no file differs, is missing, failed or could not be removed."""
         return not (self.differing or self.missing or self.not_removed or self.failed)
 
 
 class Listener(Protocol):
-    """Receives the progress of a run; `advance` is called by several threads."""
+    """Interface that receives the progress of a run; several threads call `advance`."""
 
     def begin(self, total_bytes: int) -> None:
-        """The run begins to compare SOURCE, of this size."""
+        """Begin the comparison of SOURCE, with its size in bytes."""
 
     def advance(self, count: int) -> None:
-        """More bytes were compared."""
+        """Add a number of compared bytes."""
 
     def note(self, text: str) -> None:
-        """A file differs, is missing or was not removed."""
+        """Report that a file differs, is missing or was not removed."""
 
     def failed(self, error: Exception) -> None:
-        """A file could not be compared."""
+        """Report a file that could not be compared."""
 
 
 def compare(source: Path, archive: Path, options: CompareOptions, listener: Listener) -> Comparison:
@@ -126,7 +126,7 @@ def compare(source: Path, archive: Path, options: CompareOptions, listener: List
 
 
 class _Run:
-    """One run over the results of a scan."""
+    """A run over the results of a scan."""
 
     def __init__(self, found: Scan, comparer: Comparer, remover: Remover | None, listener: Listener):
         self._found = found
@@ -167,7 +167,7 @@ class _Run:
                 self._differ(pair, "; ".join(reasons))
         for pair in self._found.followed:
             if self._remover is not None:
-                self._leave(pair, "a link to a folder; what it leads to was compared and stays")
+                self._leave(pair, "a link to a folder; the files in that folder were compared")
 
     def _folder_differences(self, pair: Pair) -> list[str]:
         here, there = pair.state, pair.shown.found
@@ -176,7 +176,7 @@ class _Run:
         return attribute_differences(here, there.st_mode, mtime)
 
     def _compare_files(self, executor: Executor) -> None:
-        """Compare files; names of one inode in sequence, because removing one changes the state of the others."""
+        """Compare files; hard links of one file in sequence, because removing one changes the state of the others."""
         groups: dict[tuple[int, int], list[Pair]] = defaultdict(list)
         # a file behind a link may also be a file of SOURCE, so it is compared before that file is removed
         for pair in sorted(self._found.files, key=lambda pair: not pair.behind_link):
@@ -242,7 +242,7 @@ def _leads_out(link: Path, archive: Path) -> bool:
 
 
 def _size(pair: Pair) -> int:
-    """Return the number of bytes to compare; most links need none."""
+    """Return the number of bytes to compare, which is 0 for most links."""
     if pair.shown.kind is ShownKind.LINK:
         return 0
     try:

@@ -27,12 +27,12 @@ _SAFE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 @dataclass
 class Outcome:
-    """The result for a pair.
+    """Result of comparing a pair.
 
     Attributes
     ----------
     not_removed : str
-        Why a source that is equal was not removed.
+        Reason why an equal source was not removed.
     """
 
     pair: Pair
@@ -44,7 +44,7 @@ class Outcome:
 
 
 class Comparer:
-    """Compares pairs; threads may share it.
+    """Comparison of single pairs; may be shared by threads.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Comparer:
         self._remover = remover
 
     def compare_file(self, pair: Pair, report: Report) -> Outcome:
-        """Compare a file, and remove it if required; `report` receives how many bytes of SOURCE are done."""
+        """Compare a file, and remove it if required; `report` receives the number of compared bytes."""
         return self._compare(pair, pair.shown, report)
 
     def compare_link(self, pair: Pair, report: Report) -> Outcome:
@@ -234,7 +234,7 @@ def _time(ns: int) -> str:
 
 
 def _at(offset: int | None) -> list[str]:
-    return [] if offset is None else [f"other bytes from byte {offset} on"]
+    return [] if offset is None else [f"first difference at byte {offset}"]
 
 
 @contextlib.contextmanager

@@ -18,12 +18,12 @@ SECONDS = 10.0
 
 @dataclass
 class EerCheck:
-    """Results for EER files.
+    """Results of checking EER files.
 
     Attributes
     ----------
     files, looked_at : int
-        How many exist, and how many were checked.
+        Numbers of existing and of checked files.
     damaged : dict
         Path of each file that looks damaged, and the error message.
     """
@@ -34,7 +34,7 @@ class EerCheck:
 
 
 def check_eers(paths: Sequence[Path], seconds: float = SECONDS) -> EerCheck:
-    """Check EER files until the time has passed, in an order that spreads them over the archive.
+    """Check EER files until the time limit, in an order that samples the whole archive.
 
     Files that cannot be read count as not checked.
     """

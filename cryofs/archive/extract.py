@@ -32,9 +32,9 @@ class _Item:
     Attributes
     ----------
     frames : int or None
-        Frames of an archived movie, None for everything else.
+        Number of frames of an archived movie; None for other files.
     is_tiff : bool
-        Whether it is a TIFF movie of another program.
+        True for a TIFF movie of another program.
     gain : str or None
         SHA-256 of the gain reference that an archived movie needs, to which its original does not belong.
     """
@@ -71,7 +71,7 @@ def extract(
     paths = list(paths)
     for path in paths:
         if is_below(folder, path):
-            raise ArchiveError(f"{folder}: lies in {path}, which is extracted; name another folder with -o")
+            raise ArchiveError(f"{folder}: inside {path}, which is an archive to extract; pass another folder with -o")
     checked = Extracted()
     found = _items(paths, checked, on_file)
     items = _without_clashes(_needed(_beside_archived(found, folder, checked, on_file)), folder, checked, on_file)
@@ -106,7 +106,7 @@ class _Extraction:
         self._ready: dict[Path, Path] = {}
 
     def restore(self, item: _Item, _: Report) -> bool:
-        """Restore a file, link or folder; False if no file or link had to be restored."""
+        """Restore a file, link or folder; return False if no file or link had to be restored."""
         job = item.job
         if job.kind is Kind.FOLDER:
             self._prepared(job.target)
@@ -129,7 +129,7 @@ class _Extraction:
 
 
 def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_Item]:
-    """Return everything in the archives except damaged movies and unreadable files, which are reported."""
+    """Return the items of all archives; damaged movies and unreadable files are reported instead."""
     jobs, problems = collect_archived(paths, keep_links=True)
     for problem in problems:
         checked.failed += 1
@@ -172,7 +172,7 @@ def _came_with_movies(reference: Path, own: set[str | None]) -> bool:
 
 
 def _beside_archived(items: list[_Item], folder: Path, checked: Checked, on_file: OnFile) -> list[_Item]:
-    """Leave out files that would overwrite an archived file, which are reported, and files that are in place."""
+    """Remove files that already are in place, and files that would overwrite an archived file; report the latter."""
     read = {name for item in items if item.job.kind is not Kind.FOLDER for name in _names(item.job.source)}
     kept = []
     for item in items:
@@ -184,8 +184,8 @@ def _beside_archived(items: list[_Item], folder: Path, checked: Checked, on_file
         else:
             with report_errors(job.source, checked, on_file):
                 if _name(target) in read or _is_archived(target):
-                    text = f"{target}: is archived, so {job.source} is not restored over it"
-                    raise ArchiveError(f"{text}; name another folder with -o")
+                    text = f"{target}: an archived file, which {job.source} would overwrite"
+                    raise ArchiveError(f"{text}; pass another folder with -o")
                 kept.append(item)
     return kept
 
@@ -221,13 +221,13 @@ def _without_clashes(items: list[_Item], folder: Path, checked: Checked, on_file
         with report_errors(job.source, checked, on_file):
             if not _same(twin, job):
                 place = folder / job.target
-                text = f"{job.source}: {twin.source} already becomes {place}; extract it into another folder"
+                text = f"{job.source}: {twin.source} is already restored as {place}; extract it into another folder"
                 raise ArchiveError(text)
     return list(kept.values())
 
 
 def _same(one: Job, other: Job) -> bool:
-    """Return True if both restore the same: one file by two names, or links with the same text."""
+    """Return True if both jobs restore the same file, or links with the same text."""
     if Kind.LINK in (one.kind, other.kind):
         return one.kind is other.kind and one.source.readlink() == other.source.readlink()
     return one.source.samefile(other.source)

@@ -1,34 +1,49 @@
 """Read the bytes of movies in order, decoded ahead and checked."""
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cryofs.movies.frame_runs import frames_of_run, run_from
 from cryofs.movies.movie import Movie
 
-# Frames that are decoded ahead of the current one; their strips are decoded in the movie's own pool.
+# Frames, or runs of small frames, that are decoded ahead; strips of a frame are decoded in the movie's own pool.
 _AHEAD = 2
 _TRAILING_PIECE = 16 << 20
 
 
 def checked_frames(movie: Movie) -> Iterator[NDArray[np.uint8]]:
     """Yield the bytes of all frames in order, decoded ahead; a damaged frame raises DamagedError."""
+    for run in _checked_runs(movie):
+        yield from run.reshape(-1, movie.layout.frame_bytes)
+
+
+def _checked_runs(movie: Movie) -> Iterator[NDArray[np.uint8]]:
+    """Yield the bytes of all frames in order, those of small frames together."""
+    size = frames_of_run(movie)
+    starts = iter(range(0, movie.layout.frames, size))
     with ThreadPoolExecutor(_AHEAD) as readers:
-        coming = deque(readers.submit(movie.mrc_frame, index) for index in range(min(_AHEAD, movie.layout.frames)))
-        for index in range(movie.layout.frames):
+
+        def begin(first: int) -> Future[NDArray[np.uint8]]:
+            if size == 1:
+                return readers.submit(movie.mrc_frame, first)
+            return readers.submit(movie.mrc_run, run_from(movie, first))
+
+        coming = deque(begin(first) for first in itertools.islice(starts, _AHEAD))
+        while coming:
             raw = coming.popleft().result()
-            if index + _AHEAD < movie.layout.frames:
-                coming.append(readers.submit(movie.mrc_frame, index + _AHEAD))
+            coming.extend(begin(first) for first in itertools.islice(starts, 1))
             yield raw
 
 
 def original_bytes(movie: Movie) -> Iterator[bytes | NDArray[np.uint8]]:
     """Yield all bytes of the MRC file in order, in large pieces."""
     yield movie.header
-    yield from checked_frames(movie)
+    yield from _checked_runs(movie)
     offset = 0
     while piece := movie.read_trailing(_TRAILING_PIECE, offset):
         yield piece

@@ -1,4 +1,4 @@
-"""What a name of an archive holds: an archived movie, or a plain file and why it is plain."""
+"""Identify a file of an archive: an archived movie, or a plain file with the reason why it is plain."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def holds_movie(target: Path) -> bool:
 
 
 def why_plain(path: Path) -> str | None:
-    """Return why an archive holds a plain file named like a movie; None if it is not named like a movie.
+    """Return the reason why a file named like a movie is plain; None if it is not named like a movie.
 
     Raises
     ------
@@ -54,4 +54,4 @@ def why_plain(path: Path) -> str | None:
         MrcMovie(path).close()
     except FormatError as error:
         return reason_of(error, path)
-    return "a movie that does not become smaller, or that no run has archived yet"
+    return "a movie that compression does not shrink, or that is not archived yet"

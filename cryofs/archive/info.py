@@ -15,7 +15,7 @@ from cryofs.movies.provider import InfoOptions
 
 @dataclass
 class Savings:
-    """Figures of an archive; `unread` holds errors of files that could not be read and are not included."""
+    """Figures of an archive, without the unreadable files, whose errors are in `unread`."""
 
     movies: int = 0
     damaged: int = 0
@@ -26,7 +26,7 @@ class Savings:
 
     @property
     def ratio(self) -> float | None:
-        """Stored size as a share of the original one."""
+        """Ratio of the stored to the original size."""
         return self.stored_bytes / self.original_bytes if self.original_bytes else None
 
 

@@ -26,7 +26,7 @@ class Figures(Counting, Protocol):
 
 @dataclass(frozen=True)
 class StoredMovie:
-    """An archived movie; `root` is the folder that was named, None if the movie itself was."""
+    """An archived movie; `root` is the folder that the caller passed, or None if the movie itself was passed."""
 
     path: Path
     bytes: int
@@ -56,7 +56,7 @@ class Inventory:
 
     @property
     def has_nothing(self) -> bool:
-        """Whether the path is a folder in which no file has a checksum, not even a file that failed."""
+        """True for a folder in which no file has a checksum, including files that failed."""
         return self.root is not None and not (self.movies or self.files or self.failed)
 
 
@@ -125,7 +125,7 @@ def _list_of(folder: Path, figures: Figures, on_file: OnFile) -> Lines:
 
 
 def _is_present(path: Path) -> bool:
-    """Return True if a file exists, or an archived movie has replaced it; a kill may leave the line of such a file."""
+    """Return True if a file exists, or an archived movie has replaced it and a killed run left its line."""
     archived = path.with_name(archived_name(path.name))
     return os.path.lexists(path) or (is_movie_name(path.name) and holds_movie(archived))
 
@@ -145,7 +145,7 @@ def _sort(job: Job, lists: dict[Path, Lines], found: Inventory) -> None:
     elif what.record is None:
         if found.root is None:
             text = f"{path}: not an archived movie, and no checksum is recorded for it"
-            raise DamagedError(f"{text}; name the archive, or run cryofs adopt to record one")
+            raise DamagedError(f"{text}; pass the archive, or record a checksum with cryofs adopt")
         # links are not followed: a file that they lead to is checked under its own name
         if not path.is_symlink() and has_line(found.root, path.absolute()):
             found.unchecked.append(path)
@@ -163,5 +163,5 @@ def _real(path: Path) -> Path:
 
 
 def has_line(root: Path, target: Path) -> bool:
-    """Return True if a copied file of the archive at `root` gets a checksum; its settings, which users edit, do not."""
+    """Return True if a copied file of the archive at `root` gets a checksum; only its cryofs.toml does not."""
     return target != root / FILE_NAME

@@ -8,7 +8,7 @@ from cryofs.errors import CryofsError
 
 
 class Kind(Enum):
-    """How a source is stored."""
+    """Storage form of a source."""
 
     MOVIE = "movie"
     EER = "EER movie to be rendered"
@@ -26,7 +26,7 @@ class Job:
     link : Path or None
         Text of a link; None for the text of the source.
     outside : str or None
-        How a link leads out of the archive, whose target is then not archived; None for all other sources.
+        Description of a link that leads out of the archive, whose target is not archived; otherwise None.
     """
 
     kind: Kind
@@ -38,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Problem:
-    """A source that cannot be archived, and why."""
+    """A source that cannot be archived, with the error."""
 
     source: Path
     error: CryofsError

@@ -1,4 +1,4 @@
-"""Symbolic links in sources: where they lead, and how the archive stores them."""
+"""Symbolic links in sources: their targets, and the jobs that store them."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _MAX_HOPS = 40
 
 
 def stays_inside(link: Link) -> bool:
-    """Return True if a link, followed step by step, leads to a place beneath its root and never leaves it.
+    """Return True if every step of a link leads to a path beneath its root.
 
     Only such a link leads to the same place in an archive or a mount; an absolute one would lead to the original.
     """
@@ -77,7 +77,9 @@ def _followed(link: Link, real: str, own: str, archive: Path, places: Places) ->
     if holds(own, real):
         yield Problem(path, ArchiveError(f"{path}: leads into the archive; remove the link, or use --keep-links"))
     elif holds(real, os.path.realpath(path.parent)):
-        yield Problem(path, ArchiveError(f"{path}: leads to a folder that holds it; remove it, or use --keep-links"))
+        yield Problem(
+            path, ArchiveError(f"{path}: leads to a folder that contains it; remove the link, or use --keep-links")
+        )
     elif name is not None:
         yield Job(Kind.LINK, path, target, relative_link(target, name))
     elif path.is_dir():
@@ -85,4 +87,4 @@ def _followed(link: Link, real: str, own: str, archive: Path, places: Places) ->
     elif path.is_file():
         yield named(path, target, archive, places)
     else:
-        yield Problem(path, ArchiveError(f"{path}: neither file nor folder; leave it out of the archive"))
+        yield Problem(path, ArchiveError(f"{path}: neither a file nor a folder; remove it from the sources"))

@@ -40,7 +40,7 @@ class Pair:
     state : os.stat_result
         Inode of the source; for a link, of the link itself.
     behind_link : bool
-        Whether the source is reached through a link to a folder, so that it may lie outside SOURCE.
+        True if the source is reached through a link to a folder, so that it may lie outside SOURCE.
     """
 
     name: Path
@@ -52,7 +52,7 @@ class Pair:
 
 @dataclass
 class Scan:
-    """Everything below SOURCE and ARCHIVE.
+    """Result of scanning SOURCE and ARCHIVE.
 
     Attributes
     ----------
@@ -61,13 +61,13 @@ class Scan:
     links : list of Pair
         Links in SOURCE, and targets of links if the archive has a link.
     unlike : list of Pair
-        Names of different kinds on the two sides.
+        Names whose files have different types on the two sides.
     followed : list of Pair
         Links to folders that the archive holds as folders.
     archive_links : list of Path
         All symbolic links of the archive.
     unmatched_links : list of Path
-        Symbolic links of SOURCE that are not compared, because the archive lacks them or has something else.
+        Symbolic links of SOURCE that are not compared, because the archive lacks them or has another file type.
     """
 
     files: list[Pair] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class _Folders:
-    """A folder of SOURCE and its counterpart; None if it is missing on a side."""
+    """A folder of SOURCE and its counterpart; None for a missing side."""
 
     name: Path
     source: Path | None
@@ -94,7 +94,7 @@ class _Folders:
 
 
 def scan(source: Path, archive: Path, listed: Callable[[Path], None]) -> Scan:
-    """Pair everything below two folders; `listed` is called with each folder of the archive after it was listed."""
+    """Pair everything below two folders; call `listed` with each folder of the archive after listing it."""
     return _Scanner(archive, listed).run(source)
 
 
@@ -111,7 +111,7 @@ class _Scanner:
         return self._found
 
     def _folders(self, place: _Folders) -> Iterator[_Folders]:
-        """Pair the names of two folders; yield the folders in them."""
+        """Pair the names in two folders; yield the pairs of subfolders."""
         try:
             sources = self._sources(place.source, place.behind_link) if place.source else {}
             shown = self._shown(place.shown) if place.shown else {}
@@ -201,7 +201,7 @@ class _Scanner:
 
 
 def is_one_inode(one: os.stat_result, other: os.stat_result) -> bool:
-    """Return True if two inodes are one, also as two mounts show it: overlays and NFS have a device of their own."""
+    """Return True if two inodes are the same, even if seen through overlays or NFS, whose devices differ."""
     if identity(one) == identity(other):
         return True
     # copies never share the change time

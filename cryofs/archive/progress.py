@@ -1,4 +1,4 @@
-"""How runs over archived files report files, progress and errors."""
+"""Reporting of files, progress and errors in runs over archived files."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ class Counting(Protocol):
 
 @contextlib.contextmanager
 def report_errors(source: Path, figures: Counting, on_file: OnFile) -> Iterator[None]:
-    """Turn an error into a failed file, so that the run continues with the next."""
+    """Report an error in the context as a failed file, so that the run continues with the next file."""
     try:
         yield
     except (CryofsError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Record checksums for files of an archive that have none."""
+"""Record the missing checksums of files of an archive."""
 
 import contextlib
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ class Figures(Counting, Protocol):
 
 
 def record_checksums(paths: Iterable[Path], jobs: int, done: Figures, on_file: OnFile, on_done: OnFrame) -> None:
-    """Hash some files, and add them to the checksum lists of their folders."""
+    """Hash files, and add them to the checksum lists of their folders."""
 
     def recorded(path: Path) -> None:
         done.files += 1

@@ -12,7 +12,7 @@ from cryofs.system.mount_table import Mount, is_remote, mount_of
 MOUNT_TYPE = "fuse.cryofs"
 # FUSE file systems that write to a disk of this machine
 _LOCAL_FUSE = ("fuseblk",)
-_OTHER_FOLDER = "name the folder that the archive was made from"
+_OTHER_FOLDER = "pass the folder that the archive was made from"
 
 
 def check_folders(source: Path, archive: Path, mounts: list[Mount]) -> None:
@@ -52,7 +52,7 @@ def check_scan(found: Scan, mounts: list[Mount]) -> None:
     for key, folder in found.source_folders.items():
         if key in found.archive_folders:
             other = found.archive_folders[key]
-            raise ArchiveError(f"{folder}: SOURCE and ARCHIVE overlap, {other} is the same folder; {_OTHER_FOLDER}")
+            raise ArchiveError(f"{folder}: SOURCE and ARCHIVE overlap (same folder as {other}); {_OTHER_FOLDER}")
         if device_name(key[0]) in cryofs_devices:
             raise ArchiveError(f"{folder}: a cryofs mount shows an archive, not originals; {_OTHER_FOLDER}")
 
@@ -68,8 +68,8 @@ def check_links(found: Scan) -> None:
     for link in found.archive_links:
         target = Path(os.path.realpath(link))
         if any(_is_one_of(place, found.source_folders) for place in (target, *target.parents)):
-            text = f"{link}: this link of the archive leads into SOURCE ({target})"
-            raise ArchiveError(f"{text}; replace it by a copy, for example with cryofs compress --follow-links")
+            text = f"{link}: this link in the archive leads into SOURCE ({target})"
+            raise ArchiveError(f"{text}; replace it with a copy, for example with cryofs compress --follow-links")
 
 
 def check_storage(archive: Path, folders: Iterable[Path], mounts: list[Mount]) -> None:
@@ -78,13 +78,13 @@ def check_storage(archive: Path, folders: Iterable[Path], mounts: list[Mount]) -
     Raises
     ------
     ArchiveError
-        A part of it is on a FUSE file system, which may acknowledge data that it has not stored.
+        Some of it is on a FUSE file system, which may acknowledge data that it has not stored.
     """
     places = {_real(archive), *map(_real, folders)}
     for mount in {mount_of(place, mounts) for place in places} - {None}:
         if mount is not None and mount.kind.startswith("fuse") and mount.kind not in _LOCAL_FUSE:
-            text = f"{mount.place}: fsync on {mount.kind} does not guarantee that files are on a disk"
-            raise ArchiveError(f"{text}; pass --trust-storage if you know that this storage keeps them")
+            text = f"{mount.place}: fsync on {mount.kind} does not guarantee that data are on disk"
+            raise ArchiveError(f"{text}; pass --trust-storage to accept this storage")
 
 
 def leases_hold(folder: Path, mounts: list[Mount]) -> bool:

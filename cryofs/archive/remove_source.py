@@ -31,7 +31,7 @@ class Guard:
     source, there : int
         Descriptors of the source and of the stored file.
     source_bytes, stored_bytes : LocalFile
-        The bytes of both.
+        Readers of both.
     before : os.stat_result
         State of the source when it was opened.
     """
@@ -47,20 +47,20 @@ class Guard:
         self._leased = False
 
     def take_lease(self) -> None:
-        """Take a write lease on the source; NotRemovedError if another program has the file open."""
+        """Take a write lease on the source; raise NotRemovedError if another program has the file open."""
         try:
             self._leased = leases.take_write_lease(self.source)
         except ChangedError as error:
             raise NotRemovedError(f"in use: {error}") from error
 
     def check_lease(self) -> None:
-        """Raise NotRemovedError if another program is opening the source; the program stops waiting then."""
+        """End the lease and raise NotRemovedError if another program is opening the source."""
         if self._leased and not leases.is_held(self.source):
             self._end_lease()
-            raise NotRemovedError("in use: another program opened it meanwhile")
+            raise NotRemovedError("in use: opened by another program during the comparison")
 
     def check_unchanged(self) -> None:
-        """Check that both files are as they were opened, and that the stored one still has its name.
+        """Check that neither file changed after it was opened, and that the stored one still has its name.
 
         Raises
         ------
@@ -88,12 +88,12 @@ class Guard:
 
 
 class Remover:
-    """Removes files, links and folders of SOURCE; threads may share it.
+    """Removal of files, links and folders of SOURCE; may be shared by threads.
 
     Parameters
     ----------
     folders : mapping
-        Folders of SOURCE by device and inode, as the run found them.
+        Folders of SOURCE, by the device and inode found in the scan.
     leases_hold : callable
         Returns True if leases on files of a folder cover all programs that can open them.
     """
@@ -108,7 +108,7 @@ class Remover:
         self._held_folders: dict[Path, Path] = {}
 
     def hold(self, link: Path) -> None:
-        """Keep the target of a link that is not removed: a file, a folder with everything in it, further links."""
+        """Protect the target of a link that is not removed: a file, a folder with its contents, or further links."""
         try:
             found = link.stat()
             further = list(_further_links(link))
@@ -181,10 +181,10 @@ class Remover:
             link = self._held.get(identity(found))
             above = next((folder for folder in path.parents if folder in self._held_folders), None)
         if link is not None:
-            raise NotRemovedError(f"the link {link} leads to it and was not removed")
+            raise NotRemovedError(f"target of the link {link}, which was not removed")
         if above is not None:
             link = self._held_folders[above]
-            raise NotRemovedError(f"the link {link} leads to {above} and was not removed")
+            raise NotRemovedError(f"inside {above}, the target of the link {link}, which was not removed")
 
     def _remove(self, path: Path, before: os.stat_result) -> None:
         parent = self._opened_parent(path)
@@ -201,11 +201,11 @@ class Remover:
             os.close(parent)
 
     def _opened_parent(self, path: Path) -> int:
-        """Open the folder of a path; NotRemovedError if another folder has its name now."""
+        """Open the folder of a path; raise NotRemovedError if another folder has its name now."""
         parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if self._folders.get(identity(os.fstat(parent))) != path.parent:
             os.close(parent)
-            raise NotRemovedError(f"{path.parent} was replaced by another folder meanwhile")
+            raise NotRemovedError(f"{path.parent} was replaced with another folder during the comparison")
         return parent
 
     def _has_leases(self, folder: Path, device: int) -> bool:
@@ -216,12 +216,12 @@ class Remover:
 
 
 def _naming(error: OSError, path: Path) -> OSError:
-    """Return an error that names a path instead of its last part."""
+    """Return a copy of an error with the full path instead of the file name."""
     return OSError(error.errno, error.strerror, str(path))
 
 
 def _further_links(link: Path) -> Iterator[tuple[int, int]]:
-    """Yield device and inode of each link that a link, which leads somewhere, leads to on the way."""
+    """Yield device and inode of each intermediate link on the way from a link to its target."""
     while True:
         link = link.parent / link.readlink()
         if not link.is_symlink():

@@ -22,13 +22,13 @@ from cryofs.storage.checksum_lists import ListReader, mismatch_error
 
 @dataclass
 class Extracted(Checked):
-    """Figures of a run; `unchanged` counts movies and files that existed already, with the same bytes."""
+    """Figures of a run; `unchanged` counts movies and files that already existed with the same bytes."""
 
     unchanged: int = 0
 
 
 class Restorer:
-    """Restores originals in turn.
+    """Restoration of originals, one after the other.
 
     Parameters
     ----------
@@ -49,10 +49,10 @@ class Restorer:
         exists = target.is_symlink() or target.exists()
         if exists and not self._overwrite:
             if not target.is_symlink() or target.readlink() != source.readlink():
-                raise _refused(target, f"it is not a link to {source.readlink()}")
+                raise _refused(target, f"is not a link to {source.readlink()}")
             return False
         if target.is_dir() and not target.is_symlink():
-            raise ArchiveError(f"{target}: expected a link, got a folder; move it, or name another folder with -o")
+            raise ArchiveError(f"{target}: expected a link, got a folder; move it, or pass another folder with -o")
         with self._lists.replacing(target):
             file_links.make_link(target, source.readlink(), overwrite=True)
         return True
@@ -102,7 +102,7 @@ class Restorer:
             return True
 
     def _exists(self, target: Path, size: int, difference: Callable[[LocalFile], int | None]) -> bool:
-        """Return True if a file exists with the same bytes, False if it must be restored; else raise ArchiveError."""
+        """Return True if the file exists with equal bytes, False if it must be restored; ArchiveError if it differs."""
         if self._overwrite:
             return False
         try:
@@ -112,13 +112,13 @@ class Restorer:
         if stat.S_ISDIR(found.st_mode):
             return False  # restoring reports it
         if not stat.S_ISREG(found.st_mode):
-            raise _refused(target, "it is a symbolic link" if target.is_symlink() else "it is not a regular file")
+            raise _refused(target, "is a symbolic link" if target.is_symlink() else "is not a regular file")
         if found.st_size != size:
-            raise _refused(target, f"it has {found.st_size} bytes, not {size}")
+            raise _refused(target, f"differs in size (expected {size} bytes, got {found.st_size})")
         with LocalFile.open(target) as there:
             offset = difference(there)
         if offset is not None:
-            raise _refused(target, f"it differs from the archive from byte {offset} on")
+            raise _refused(target, f"differs from the archive (first difference at byte {offset})")
         return True
 
     def _restore(self, movie: ArchivedMovie, target: Path) -> None:
@@ -148,4 +148,4 @@ class Restorer:
 
 
 def _refused(target: Path, reason: str) -> ArchiveError:
-    return ArchiveError(f"{target}: exists, and {reason}; rename it, or pass --overwrite to replace it")
+    return ArchiveError(f"{target}: already exists and {reason}; rename it, or pass --overwrite to replace it")

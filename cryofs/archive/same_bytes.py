@@ -16,11 +16,11 @@ OnBytes = Callable[[int], None]
 
 
 def _ignore(_: int) -> None:
-    """Ignore progress."""
+    """Discard a progress report."""
 
 
 class _UnequalError(Exception):
-    """The files differ, first at this offset."""
+    """Signal of the first differing offset."""
 
     def __init__(self, offset: int):
         super().__init__(offset)
@@ -28,7 +28,7 @@ class _UnequalError(Exception):
 
 
 class _Reader:
-    """Compares consecutive pieces with an open file."""
+    """Comparison of consecutive pieces with an open file."""
 
     def __init__(self, source: ByteSource, on_bytes: OnBytes):
         self._source = source

@@ -58,7 +58,7 @@ def collect(
             # an existing movie wins over a rendered one
             jobs[key], item, twin = item, twin, item
         if not _is_same(twin, item):
-            text = f"{item.source}: {twin.source} already becomes {twin.target} in the archive; rename one of them"
+            text = f"{item.source}: {twin.source} is already stored as {twin.target}; rename one of them"
             problems.append(Problem(item.source, ArchiveError(text)))
     # a movie that was named replaces links of its name
     movies = {job.target for job in jobs.values() if job.kind is not Kind.LINK}
@@ -122,7 +122,7 @@ def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tupl
 
 
 def _rendered(job: Job) -> Job:
-    """Return a job for the fractions of an EER file, and for a link to one, a job for a link to its fractions."""
+    """Return the job for the fractions of an EER file, or for a link to the fractions if it is a link."""
     name = rendered_name(job.target.name)
     if name is None:
         return job

@@ -1,4 +1,4 @@
-"""Make files and folders of an archive durable, and have them read from the disk."""
+"""Make files and folders of an archive durable, and drop them from the page cache."""
 
 import contextlib
 import errno
@@ -15,7 +15,7 @@ _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Settled:
-    """Makes the data durable that a run relies on: each folder, checksum list and gain reference once.
+    """Sync of the data that a run relies on: each folder, checksum list and gain reference once.
 
     A folder is made durable after it was listed, so that the names that the run found are durable. Threads may share an
     instance.
@@ -72,8 +72,8 @@ class Settled:
             if error.errno not in _NOT_SUPPORTED:
                 raise
             if not self._trusted:
-                text = f"{path}: its storage does not support fsync, so it may not be on the disk"
-                raise ArchiveError(f"{text}; pass --trust-storage if you know that it is") from error
+                text = f"{path}: may not be on disk, because its storage does not support fsync"
+                raise ArchiveError(f"{text}; pass --trust-storage to accept this storage") from error
         # some storage has no page cache
         with contextlib.suppress(OSError):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,4 +1,4 @@
-"""Original names of the files of an archive, as the main view of a mount shows them.
+"""Original names of the files of an archive, as in the main view of a mount.
 
 A mount looks up single names (`cryofs.vfs.namespace`). This module lists whole folders, for runs that restore or
 compare originals. Names that a mount derives from a file that it also shows, such as the `X.mrc` of an EER file, are
@@ -46,7 +46,7 @@ class Shown:
     record : Record or None
         The record of an archived movie.
     error : Exception or None
-        Why the record of an archived movie cannot be read.
+        Error for an archived movie whose record cannot be read.
     optional : bool
         True if the archive holds the file in addition to originals.
     """
@@ -132,7 +132,7 @@ def renamed_movie(folder: Path, name: str) -> Shown | None:
 
 
 def is_renamed_movie(shown: Shown) -> bool:
-    """Return True for an archived movie that was renamed, so that a mount shows both the file and the original."""
+    """Return True for a renamed archived movie, for which a mount shows both the file and the original."""
     if shown.kind is not ShownKind.FILE or not registry.may_have_record(shown.path.name):
         return False
     try:
@@ -143,7 +143,7 @@ def is_renamed_movie(shown: Shown) -> bool:
 
 
 def _movie(path: Path, state: os.stat_result) -> Shown | None:
-    """Return the archived movie of a file that has a name given by compress, or None."""
+    """Return the entry of a file whose name is that of an archived movie, or None."""
     if registry.replaced_name(path.name) is None or not stat.S_ISREG(state.st_mode):
         return None
     try:
@@ -159,7 +159,7 @@ def _movie(path: Path, state: os.stat_result) -> Shown | None:
 
 
 def _shows_references(folder: Path, found: dict[str, os.stat_result]) -> bool:
-    """Return True if gain references of other programs appear: the folder, or one in it, has TIFF movies of theirs."""
+    """Return True if gain references appear, because the folder or a subfolder has TIFF movies of other programs."""
     below = [folder / name for name, state in found.items() if stat.S_ISDIR(state.st_mode)]
     return any(map(_holds_foreign, [folder, *below]))
 

@@ -48,7 +48,7 @@ class Checked:
     without_anything: list[Path] = field(default_factory=list)
 
     def count(self, movie: ArchivedMovie) -> None:
-        """Add an intact movie."""
+        """Count an intact movie."""
         self.movies += 1
         self.original_bytes += movie.record.original.bytes
         self.stored_bytes += movie.stored_bytes
@@ -62,7 +62,7 @@ def verify(
     on_bytes: OnFrame,
     on_unchecked: Callable[[Path], object] = lambda _: None,
 ) -> Checked:
-    """Check everything that has a checksum in some files, lists or archives.
+    """Check all files that have a checksum, in files, lists or archives.
 
     Archived movies are decoded, and every frame, the whole file and the TIFF structure are checked against the record.
     All other files are checked against the checksum list of their folder. A file without a checksum is a failure if it
@@ -169,7 +169,7 @@ def feed(movie: ArchivedMovie, take: Callable[[memoryview], object], on_frame: O
             if summed is not None:
                 summed.result()
             if not isinstance(piece, bytes):
-                on_frame(1)
+                on_frame(data.nbytes // movie.layout.frame_bytes)
     if recorded is not None and recorded != (found := digest.hexdigest()):
         text = f"{movie.name}: checksum mismatch in the restored file"
         raise DamagedError(

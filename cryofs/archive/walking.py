@@ -22,7 +22,7 @@ class Link:
     target : Path
         The name in the archive.
     root : Path
-        The folder whose tree is archived; a link out of it leads out of the archive.
+        Root of the tree that is archived; a link that leads out of it also leads out of the archive.
     """
 
     path: Path
@@ -32,13 +32,13 @@ class Link:
 
 @dataclass
 class Places:
-    """Names in the archive, by the real paths of files and folders."""
+    """Names in the archive by the real paths of their sources."""
 
     folders: dict[str, Path] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
 
     def known(self, real: str) -> Path | None:
-        """Return the name of a file or folder that was named by itself or is the root of a tree."""
+        """Return the name of a file or folder that is itself a source or the root of a tree."""
         return self.files.get(real) or self.folders.get(real)
 
     def name_of(self, real: str) -> Path | None:
@@ -53,12 +53,12 @@ def items_of(source: Path, archive: Path | None, places: Places) -> Iterator[Job
     """Yield the jobs for a source; if `archive` is None, files keep their names."""
     try:
         if source.is_dir() and archive is not None and same_folder(source, archive):
-            text = f"{source}: source and archive are one folder; name another archive with -o"
+            text = f"{source}: source and archive are the same folder; pass another archive with -o"
             yield Problem(source, ArchiveError(text))
         elif source.is_dir():
             yield from walk(source, archive, places)
         elif not source.is_file():
-            what = "neither file nor folder" if source.exists() else "no such file or folder"
+            what = "neither a file nor a folder" if source.exists() else "no such file or folder"
             yield Problem(source, ArchiveError(f"{source}: {what}; check the path"))
         elif source.suffix in movie_list.SUFFIXES:
             yield from _listed(source, archive, places)
@@ -87,21 +87,22 @@ def _listed(source: Path, archive: Path | None, places: Places) -> Iterator[Job 
         if here:
             yield named(here[0], _inside(Path(name)).with_name(here[0].name), archive, places)
         else:
-            text = f"{name}: listed in {source}, but missing; run in the folder where its names begin, or correct it"
-            yield Problem(Path(name), ArchiveError(text))
+            text = f"{name}: listed in {source}, but missing"
+            remedy = "run in the folder that its names are relative to, or correct the list"
+            yield Problem(Path(name), ArchiveError(f"{text}; {remedy}"))
 
 
 def walk(
     folder: Path, archive: Path | None, places: Places, base: Path = Path(), *, once: bool = False
 ) -> Iterator[Job | Problem | Link]:
-    """Yield everything below a folder except the archive itself.
+    """Yield the jobs for all files, links and folders below a folder, except the archive itself.
 
     Parameters
     ----------
     base : Path
         Name of the folder in the archive.
     once : bool
-        Whether files that are in the archive already become links.
+        Whether files that already have a name in the archive become links.
     """
     errors: list[OSError] = []
     for place, names, files in os.walk(folder, onerror=errors.append):
@@ -124,7 +125,9 @@ def walk(
                 elif path.is_file():
                     yield job_of(path, below / name, archive)
                 else:
-                    yield Problem(path, ArchiveError(f"{path}: neither file nor folder; leave it out of the archive"))
+                    yield Problem(
+                        path, ArchiveError(f"{path}: neither a file nor a folder; remove it from the sources")
+                    )
             except OSError as error:
                 yield unreadable(path, error)
         names[:] = [name for name in names if known.get(name) is None and not _is_passed_over(here / name, archive)]
@@ -133,7 +136,7 @@ def walk(
 
 
 def _is_passed_over(folder: Path, archive: Path | None) -> bool:
-    """Return True for the archive below a source, and for folders of cryofs in an archive."""
+    """Return True for folders to skip: the archive below a source, and folders of cryofs in an archive."""
     return is_own_name(folder.name) if archive is None else same_folder(folder, archive)
 
 
@@ -143,13 +146,13 @@ def unreadable(path: Path, error: OSError) -> Problem:
 
 
 def named(source: Path, target: Path, archive: Path | None, places: Places) -> Job:
-    """Return the job for a file that was named or linked, and note its place."""
+    """Return the job for a file that was passed or linked, and record its place."""
     places.files.setdefault(os.path.realpath(source), target)
     return job_of(source, target, archive)
 
 
 def job_of(source: Path, target: Path, archive: Path | None) -> Job:
-    """Return the job for a file: a movie by its name, or any file of an archive."""
+    """Return the job for a file: a movie if its name is that of one, otherwise a plain file."""
     if archive is not None and is_movie_name(target.name):
         return Job(Kind.MOVIE, source, target.with_name(archived_name(target.name)))
     return Job(Kind.FILE, source, target)

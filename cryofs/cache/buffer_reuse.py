@@ -31,7 +31,7 @@ def _holders(memory: NDArray[Any]) -> int:
 
 
 def _count_alone() -> int:
-    """Return the result of `_holders`, called as `reuse` calls it, for memory without other references."""
+    """Return the reference count that `_holders` returns in `reuse` for memory without other references."""
     dropped = [np.empty((1, 1)).reshape(-1)]
     memory = _owner(dropped.pop())
     return _holders(memory)

@@ -35,18 +35,18 @@ Key = tuple[Hashable, int, range | None]
 
 
 class Encoded(Protocol):
-    """A frame or row block that was read."""
+    """Interface of a frame or row block that was read."""
 
     def decode(self, out: Frame | None = None) -> Frame:
-        """Decode it; `out` is memory of its size that may be used."""
+        """Decode it and return the array; `out` is memory of its size for the result."""
 
 
 class CachedMovie(Protocol):
-    """The part of a movie that the cache uses."""
+    """Interface of a movie, as far as the cache uses it."""
 
     @property
     def name(self) -> str:
-        """Name of the file that is read."""
+        """Name of the file, for messages."""
 
     @property
     def identity(self) -> Hashable:
@@ -54,10 +54,10 @@ class CachedMovie(Protocol):
 
     @property
     def decodes_at_once(self) -> int:
-        """Frames that may be decoded at the same time for a sequential reader."""
+        """Number of frames to decode at the same time for a sequential reader."""
 
     def decoded_bytes(self, rows: range | None = None) -> int:
-        """Return the size of a decoded frame or row block."""
+        """Return the size of a decoded frame or row block in bytes."""
 
     def read_frame(self, index: int, rows: range | None = None) -> Encoded:
         """Read a frame or row block."""
@@ -87,7 +87,7 @@ class CacheFigures:
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    """A frame or row block that is or will be read and decoded; threads that need it wait for the future."""
+    """A frame or row block in progress; threads that need it wait for its future."""
 
     movie: CachedMovie
     key: Key
@@ -97,7 +97,7 @@ class _Request:
 
 
 class FrameCache:
-    """Decoded frames, at most `budget` bytes of them.
+    """Cache of at most `budget` bytes of decoded frames.
 
     Parameters
     ----------
@@ -127,18 +127,19 @@ class FrameCache:
         self._under_way: dict[Key, tuple[_Request, Future[None] | None]] = {}
         # those of the cached frames that were served whole, with their sizes
         self._served: OrderedDict[Key, int] = OrderedDict()
+        self._served_bytes = 0
         self._waiting: deque[object] = deque()
         self._reserved = 0
         self._decoding = 0
         self._figures = CacheFigures(budget_bytes=budget)
 
     def get(self, movie: CachedMovie, index: int, rows: range | None = None) -> Frame:
-        """Return a decoded frame or row block, which must not be changed; read and decode it if it is not cached."""
+        """Return a decoded frame or row block, flat and read-only for the caller; read and decode it if not cached."""
         key = movie.identity, index, rows
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
                 self._cached.move_to_end(key)
-                self._served.pop(key, None)
+                self._forget_served(key)
                 self._figures.hits += 1
                 return frame
             request, begun = self._under_way.get(key, (None, None))
@@ -158,7 +159,7 @@ class FrameCache:
         return frame
 
     def cached(self, movie: CachedMovie, index: int) -> Frame | None:
-        """Return a whole frame if it is cached."""
+        """Return a whole frame if it is cached, otherwise None."""
         key = movie.identity, index, None
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
@@ -189,15 +190,17 @@ class FrameCache:
         return begun
 
     def served(self, movie: CachedMovie, index: int) -> None:
-        """Record that a frame was served whole: of these, only the last ones are kept when room is made for others."""
+        """Record that a frame was served whole; of such frames, only the most recent ones stay when space is needed."""
         key = movie.identity, index, None
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
                 self._cached.move_to_end(key)
+                self._forget_served(key)
                 self._served[key] = frame.nbytes
+                self._served_bytes += frame.nbytes
 
     def figures(self) -> CacheFigures:
-        """Return the present counters."""
+        """Return the current counters."""
         with self._lock:
             self._figures.cached_bytes = self._cached_bytes
             return CacheFigures(**vars(self._figures))
@@ -260,16 +263,20 @@ class FrameCache:
             self._room.notify_all()
             self._decoding += 1
             self._reserved += request.size
-            while sum(self._served.values()) > self._budget * _SHARE_OF_SERVED:
+            while self._served_bytes > self._budget * _SHARE_OF_SERVED:
                 oldest, size = self._served.popitem(last=False)
                 dropped.append(self._cached.pop(oldest))
+                self._served_bytes -= size
                 self._cached_bytes -= size
             while self._cached and self._cached_bytes + self._reserved > self._budget:
                 least_recent, frame = self._cached.popitem(last=False)
                 self._cached_bytes -= frame.nbytes
-                self._served.pop(least_recent, None)
+                self._forget_served(least_recent)
                 dropped.append(frame)
         return dropped
+
+    def _forget_served(self, key: Key) -> None:
+        self._served_bytes -= self._served.pop(key, 0)
 
     def _finish(self, request: _Request, frame: Frame | None, started: float) -> None:
         with self._room:

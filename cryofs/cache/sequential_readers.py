@@ -1,8 +1,8 @@
-"""The sequential readers at the moment, and whether the cache has room for two frames of each.
+"""The current sequential readers, and the check that the cache has room for two frames of each.
 
 Without that room, frames would be dropped before they are read to their end, and decoded again and again.
 
-Threads: any thread may call anything; the lock guards the table.
+Threads: safe to call from any thread; the lock guards the table.
 """
 
 import threading
@@ -16,7 +16,7 @@ _FRAMES_OF_EACH = 2
 
 
 class Readers:
-    """The sequential readers, by the open file that they read.
+    """Table of the sequential readers, by their open file.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Readers:
             return self._wanted > self._budget and len(self._frame_bytes) > 1
 
     def leave(self, reader: Hashable) -> None:
-        """Forget a reader that stops or jumps."""
+        """Remove a reader that stops or jumps."""
         with self._lock:
             self._forget(reader)
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Annotated, get_args
 
-import typer
-
+from cryofs.cli import declare
 from cryofs.config.choices import EerDtype, EerLeftover, EerUpsampling
 
 # above any real dose or pixel size
@@ -14,7 +13,7 @@ _UPSAMPLINGS = {str(choice): choice for choice in get_args(EerUpsampling)}
 
 def _upsampling(text: str) -> int:
     if text not in _UPSAMPLINGS:
-        raise typer.BadParameter(f"invalid value {text!r}; expected 1, 2 or 4 (what RELION calls 3 is 4 here)")
+        raise declare.BadParameter(f"invalid value {text!r}; expected 1, 2 or 4 (what RELION calls 3 is 4 here)")
     return int(text)
 
 
@@ -24,16 +23,16 @@ def _positive(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value <= _LARGEST:
-        raise typer.BadParameter(f"invalid value {text!r}; expected a number above 0")
+        raise declare.BadParameter(f"invalid value {text!r}; expected a number above 0")
     return value
 
 
 GroupingOption = Annotated[
-    int | None, typer.Option("--eer-grouping", min=1, help="EER frames per fraction.", show_default="40")
+    int | None, declare.Option("--eer-grouping", min=1, help="EER frames per fraction.", show_default="40")
 ]
 DoseOption = Annotated[
     float | None,
-    typer.Option(
+    declare.Option(
         "--eer-dose-per-fraction",
         metavar="D",
         parser=_positive,
@@ -42,19 +41,19 @@ DoseOption = Annotated[
 ]
 PixelSizeOption = Annotated[
     float | None,
-    typer.Option(
+    declare.Option(
         "--pixel-size", metavar="A", parser=_positive, help="Pixel size in A of an EER movie whose metadata lack it."
     ),
 ]
 TotalDoseOption = Annotated[
     float | None,
-    typer.Option(
+    declare.Option(
         "--dose", metavar="D", parser=_positive, help="Total dose in e/A^2 of an EER movie whose metadata lack it."
     ),
 ]
 UpsamplingOption = Annotated[
     int | None,
-    typer.Option(
+    declare.Option(
         "--eer-upsampling",
         metavar="|".join(_UPSAMPLINGS),
         parser=_upsampling,
@@ -62,15 +61,21 @@ UpsamplingOption = Annotated[
     ),
 ]
 DtypeOption = Annotated[
-    EerDtype | None, typer.Option("--eer-dtype", help="Pixel type of EER fractions.", show_default="int16")
+    EerDtype | None, declare.Option("--eer-dtype", help="Pixel type of EER fractions.", show_default="int16")
 ]
 LeftoverOption = Annotated[
     EerLeftover | None,
-    typer.Option("--eer-leftover", help="Last EER frames, which do not fill a fraction.", show_default="drop"),
+    declare.Option(
+        "--eer-leftover",
+        help="Use of the last EER frames if they do not fill a fraction.",
+        show_default="drop",
+    ),
 ]
 GainOption = Annotated[
     Path | None,
-    typer.Option(
-        "--eer-gain", metavar="FILE", help="Gain reference of EER movies: a .gain file multiplies, an MRC file divides."
+    declare.Option(
+        "--eer-gain",
+        metavar="FILE",
+        help="Gain reference of EER movies: factors in a .gain file, divisors in an MRC file.",
     ),
 ]

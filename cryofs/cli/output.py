@@ -10,9 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
 from cryofs.error_hints import explain
 from cryofs.errors import SettingsError
 from cryofs.text import printable
@@ -25,12 +22,12 @@ def one_line(error: Exception) -> str:
 
 
 def check_result(file: Path) -> None:
-    """Raise SettingsError before long work if its result cannot be written to this path.
+    """Raise SettingsError if a result cannot be written to this path; called before long work.
 
     The result is renamed to its final name, which would replace a link or a device such as /dev/stdout.
     """
     if file.is_symlink() or (file.exists() and not file.is_file()):
-        raise SettingsError(f"{file}: not a regular file; use the path of a file, which may be new")
+        raise SettingsError(f"{file}: not a regular file; pass the path of a regular or new file")
     if not file.parent.is_dir():
         raise SettingsError(f"{file}: the folder does not exist; create it (mkdir -p {file.parent})")
 
@@ -44,6 +41,17 @@ class Reporter:
     """Progress bar on a terminal, plain lines elsewhere; messages are printed above the bar."""
 
     def __init__(self, unit: str = "frames"):
+        # importing them takes longer than all else that a usage error needs
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
         self._console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
         columns = (
             TextColumn("{task.description}"),

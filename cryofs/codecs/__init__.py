@@ -1,1 +1,1 @@
-"""How pixels become bytes and back: encoders and decoders of TIFF strips."""
+"""Encoders and decoders of TIFF strips."""

@@ -1,4 +1,4 @@
-"""The interface of a codec: how the pixels of a TIFF strip become bytes and back."""
+"""The interface of a codec, which converts the pixels of a TIFF strip to bytes and back."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -27,37 +27,33 @@ class Codec(ABC):
     tags : tuple of int
         Values of the TIFF tag Compression that mean this compression. The first one is written.
     most_expansion : int
-        Decoded bytes for each encoded byte, at most. A file that claims more is damaged; it is refused before memory
-        is allocated for it.
+        Largest number of decoded bytes per encoded byte. A file that exceeds it is damaged and is
+        rejected before memory is allocated.
     compiled : str
-        Whether compiled code decodes: ``"no"``; ``"faster"``, once it is loaded by `load_compiled`; or ``"always"``,
-        loaded by the first decode.
-    decode_speed : float
-        Approximate speed of decoding one-byte counts of one electron per pixel, in gigabytes per second and core, with
-        the compiled code loaded.
+        Use of compiled code for decoding: ``"no"``; ``"faster"`` after `load_compiled`; or ``"always"``, loaded by the
+        first decode.
     """
 
     compression: ClassVar[str]
     tags: ClassVar[tuple[int, ...]]
     most_expansion: ClassVar[int]
     compiled: ClassVar[Literal["no", "faster", "always"]]
-    decode_speed: ClassVar[float]
 
     predictor: Predictor = "none"
 
     @classmethod
     @abstractmethod
     def encoders(cls) -> "Sequence[Encoder]":
-        """Return the encoders that are tried on the samples of a movie."""
+        """Return the encoders to try on the samples of a movie."""
 
     @classmethod
     def load_compiled(cls) -> None:
-        """Load the compiled code that makes decoding faster."""
+        """Load the compiled code for faster decoding."""
         return
 
     @abstractmethod
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode streams into arrays of bytes, shape (n,), without undoing the predictor; errors as of `decode`."""
+        """Decode streams into arrays of bytes, shape (n,), without undoing the predictor; errors as in `decode`."""
 
     def decode(self, streams: Sequence[bytes], strips: Sequence[NDArray[Any]]) -> None:
         """Decode streams into C-contiguous arrays of shape (rows, nx). Nothing outside the arrays is written.
@@ -80,13 +76,13 @@ class Encoder:
     Attributes
     ----------
     name : str
-        Name in the record of an archived movie, for people; decoding does not depend on it.
+        Name in the record of an archived movie, for information only.
     codec : Codec
-        What decodes the streams.
+        Codec that decodes the streams.
     encode : callable
         C-contiguous array of shape (rows, nx) -> bytes.
     pixels : str
-        Pixel types that it is tried on: of one byte, wider integers, floats, or any.
+        Pixel types for which it is tried: one-byte, wider integers, floats, or any.
     cost : int
         Rank among all encoders by the time of encoding; the lowest is the fastest.
     rows : int

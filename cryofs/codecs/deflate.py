@@ -32,14 +32,13 @@ _decode_literals: Callable[[Sequence[bytes], Sequence[NDArray[np.uint8]]], list[
 
 @dataclass(frozen=True)
 class Deflate(Codec):
-    """Deflate (TIFF 8, or 32946 in old files)."""
+    """The codec deflate (TIFF 8, or 32946 in old files)."""
 
     compression: ClassVar[str] = "deflate"
     tags: ClassVar[tuple[int, ...]] = (8, 32946)
     # 1032 in a block of repeated bytes
     most_expansion: ClassVar[int] = 1 << 11
     compiled: ClassVar[Literal["no", "faster", "always"]] = "faster"
-    decode_speed: ClassVar[float] = 4.0
 
     @classmethod
     def encoders(cls) -> Sequence[Encoder]:
@@ -73,7 +72,7 @@ class Deflate(Codec):
         _decode_literals = huffman_decoder.decode
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode all streams together where compiled code can, and each remaining one by `inflate`."""
+        """Decode all streams by compiled code if possible, and each remaining one by `inflate`."""
         decoded = _decode_literals(streams, flats) if _decode_literals else []
         for stream, flat, is_decoded in itertools.zip_longest(streams, flats, decoded):
             if is_decoded:

@@ -1,8 +1,8 @@
-"""Deflate blocks of literals back to counts: several counts a look-up, two strips at a time.
+"""Decode deflate blocks of literals to counts: several counts per look-up, two strips at a time.
 
-A general inflate has to expect copies of earlier strings, and takes one or two literals a step. Here a table of all
-that the next 11 bits may hold gives four to six counts a step. Each step has to wait for the one before; a second strip
-is decoded in the meantime. Streams of other kinds are left to others.
+A general inflate has to expect copies of earlier strings, and decodes one or two literals per step. Here a table of all
+combinations of the next 11 bits gives four to six counts per step. Each step depends on the one before, so a second
+strip is decoded in parallel. Streams of other kinds are not decoded.
 """
 
 from collections.abc import Sequence
@@ -40,13 +40,13 @@ _DAMAGED = -1
 
 
 def decode(streams: Sequence[bytes], strips: Sequence[NDArray[np.uint8]]) -> list[bool]:
-    """Decode zlib streams of one block of literals, each into a strip of shape (n,), and nothing beside it.
+    """Decode zlib streams of one block of literals, each into a strip of shape (n,); write nothing outside the strips.
 
     Returns
     -------
     list of bool
-        Which strips are decoded to the last byte; the streams of others are damaged or of another kind. The sums at
-        their ends are not checked.
+        True for each strip that was decoded completely; other streams are damaged or of another kind. The checksums at
+        the ends of the streams are not verified.
     """
     tasks = [(np.frombuffer(stream, np.uint8), strip) for stream, strip in zip(streams, strips, strict=True)]
     if len(tasks) % 2:
@@ -59,7 +59,7 @@ def decode(streams: Sequence[bytes], strips: Sequence[NDArray[np.uint8]]) -> lis
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _decode_two(stream, strip, other_stream, other_strip):  # type: ignore[no-untyped-def]
-    """Fill two strips; return for each how many bytes its stream holds, or _DAMAGED."""
+    """Fill two strips; return the number of bytes in each stream, or _DAMAGED."""
     bit, code, table = _read_code(stream)
     other_bit, other_code, other_table = _read_code(other_stream)
     end, other_end = np.int64(0 if bit else _DAMAGED), np.int64(0 if other_bit else _DAMAGED)
@@ -95,7 +95,7 @@ def _look_up(stream, bit, table, strip, end):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _look_up_both(stream, bit, table, strip, end, stream2, bit2, table2, strip2, end2):  # type: ignore[no-untyped-def]
-    """What `_look_up` does, of two streams, until one of them cannot go on."""
+    """Perform `_look_up` on two streams until one of them cannot continue."""
     place, queue, held = _begin(stream, bit)
     place2, queue2, held2 = _begin(stream2, bit2)
     found = found2 = True
@@ -109,14 +109,14 @@ def _look_up_both(stream, bit, table, strip, end, stream2, bit2, table2, strip2,
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _begin(stream, bit):  # type: ignore[no-untyped-def]
-    """Next byte to be read, from a bit of the stream on; the bits before it, and how many they are."""
+    """Return the reading state at a bit offset of the stream: next byte, buffered bits and their number."""
     held = -bit & 7
     return (bit + 7) >> 3, np.uint64(_bits_at(stream, bit, held)), np.uint64(held)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _few(stream, place, queue, held, table, strip, end):  # type: ignore[no-untyped-def]
-    """Read on in the stream, and look up _LOOK_UPS times; also whether the last one found anything."""
+    """Read more of the stream and perform _LOOK_UPS look-ups; also return whether the last one found a symbol."""
     # bits above those that are held are the stream's own, so that reading them once more changes nothing
     queue |= _load(stream, place) << held  # type: ignore[call-arg]
     place += np.int64((np.uint64(63) - held) >> np.uint64(3))
@@ -151,7 +151,7 @@ def _decode_one(stream, bit, code, strip, end):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _read_code(stream):  # type: ignore[no-untyped-def]
-    """Where the data of a stream begin, _NOWHERE if it is of another kind; lengths and codes; the table."""
+    """Return the bit offset of the data (_NOWHERE for another kind of stream), lengths and codes, and the table."""
     lengths, table = np.zeros(_LENGTHS, np.int64), np.zeros(1 << _BITS, np.uint64)
     bit = _read_lengths(stream, lengths)
     codes = make_codes(lengths[:SYMBOLS])
@@ -162,7 +162,7 @@ def _read_code(stream):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _read_lengths(stream, lengths):  # type: ignore[no-untyped-def]
-    """Read the lengths of the codes (RFC 1951, 3.2.7); return where the data begin, or _NOWHERE."""
+    """Read the lengths of the codes (RFC 1951, 3.2.7); return the bit offset of the data, or _NOWHERE."""
     bit = np.int64(_ZLIB_HEAD)
     # final, with its own codes, and no literals or lengths beyond the end of the block
     if len(stream) < _WORD or _bits_at(stream, bit, 8) != _FINAL_DYNAMIC:
@@ -203,7 +203,7 @@ def _read_lengths(stream, lengths):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _bits_at(stream, bit, count):  # type: ignore[no-untyped-def]
-    """At most 17 bits of a stream as a number, the first one lowest; behind its end there are zeros."""
+    """Return up to 17 bits of a stream as a number, the first bit lowest; bits past the end are 0."""
     bits = np.int64(0)
     for byte in range(3):
         if (bit >> 3) + byte < len(stream):

@@ -1,8 +1,8 @@
-"""Counts as deflate blocks of literals (RFC 1951), each strip with a Huffman code of its own.
+"""Encode counts as deflate blocks of literals (RFC 1951), with a separate Huffman code for each strip.
 
-Counts have no repeated strings beyond chance, so deflate serves them best by its Huffman codes alone. General libraries
-do that too (zlib's Z_HUFFMAN_ONLY), byte by byte and with a new code every 32 kB; one code a strip is a little smaller,
-and a table of the codes of all pairs of counts makes it three times as fast. Any inflate reads the result.
+Counts have no repeated strings beyond chance, so Huffman codes alone compress them best. General libraries support that
+too (zlib's Z_HUFFMAN_ONLY), byte by byte and with a new code every 32 kB. One code per strip is slightly smaller, and a
+table of the codes of all pairs of counts makes encoding three times as fast. Any inflate reads the result.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ _ROOM = 40
 
 
 def encode(data: NDArray[np.uint8]) -> bytes:
-    """One final deflate block, without the zlib header and checksum.
+    """Return one final deflate block, without the zlib header and checksum.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def _make_lengths(data, frequencies, lengths):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _huffman_lengths(frequencies, lengths):  # type: ignore[no-untyped-def]
-    """Lengths of an optimal prefix code, by Huffman's method with two queues; none longer than 15 bits."""
+    """Return the lengths of an optimal prefix code of at most 15 bits, by Huffman's method with two queues."""
     weights = frequencies.copy()
     while True:
         order = np.argsort(weights)
@@ -99,7 +99,7 @@ def _huffman_lengths(frequencies, lengths):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _encode(data, lengths, words):  # type: ignore[no-untyped-def]
-    """Write the block into `words`; return how many bytes it takes."""
+    """Write the block into `words`; return its number of bytes."""
     codes = make_codes(lengths)
     words[0] = 0
     bit = _write_head(lengths, words)
@@ -143,7 +143,7 @@ def _append(words, bit, value, length):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def make_codes(lengths):  # type: ignore[no-untyped-def]
-    """Canonical codes (RFC 1951, 3.2.2), their first bit lowest, as deflate packs them."""
+    """Return canonical codes (RFC 1951, 3.2.2) with the first bit lowest, as in deflate."""
     codes = np.zeros(len(lengths), np.int64)
     code = 0
     for length in range(1, lengths.max() + 1):
@@ -158,7 +158,7 @@ def make_codes(lengths):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _pair_table(codes, lengths):  # type: ignore[no-untyped-def]
-    """Codes of all pairs of values that occur, and their lengths."""
+    """Return the codes of all pairs of values that occur, and their lengths."""
     table = np.empty(1 << 16, np.uint64)
     for second in range(256):
         if lengths[second] == 0:
@@ -173,7 +173,7 @@ def _pair_table(codes, lengths):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _write_head(lengths, words):  # type: ignore[no-untyped-def]
-    """Write the head of a final block with its own codes (RFC 1951, 3.2.7); return where the data begin, in bits."""
+    """Write the head of a final block with dynamic codes (RFC 1951, 3.2.7); return the bit offset of the data."""
     length_lengths = np.zeros(19, np.int64)
     length_lengths[:15] = 4
     length_lengths[15] = length_lengths[RUN] = 5

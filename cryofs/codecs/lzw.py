@@ -1,4 +1,4 @@
-"""The codec LZW (TIFF 6.0, section 13). Its kernels are in `lzw_kernels`, which take a third of a second to load."""
+"""The codec LZW (TIFF 6.0, section 13). Its kernels in `lzw_kernels` take a third of a second to load."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +18,13 @@ _LARGE_SHARE = 1e-3
 
 @dataclass(frozen=True)
 class Lzw(Codec):
-    """LZW (TIFF 5): the smallest codec for sparse counts."""
+    """The codec LZW (TIFF 5), the smallest for sparse counts."""
 
     compression: ClassVar[str] = "lzw"
     tags: ClassVar[tuple[int, ...]] = (5,)
     # 1290 at the end of a dictionary
     most_expansion: ClassVar[int] = 1 << 11
     compiled: ClassVar[Literal["no", "faster", "always"]] = "always"
-    decode_speed: ClassVar[float] = 1.0
 
     @classmethod
     def encoders(cls) -> Sequence[Encoder]:
@@ -51,5 +50,5 @@ def encode(strip: NDArray[Any]) -> bytes:
 
 
 def encode_any(strip: NDArray[Any]) -> bytes:
-    """Encode a strip by imagecodecs, whatever its values."""
+    """Encode a strip of any values by imagecodecs."""
     return bytes(imagecodecs.lzw_encode(strip.tobytes()))

@@ -1,10 +1,10 @@
-"""Sparse counts as TIFF's LZW (TIFF 6.0, section 13): an encoder two to ten times as fast as others, and a decoder.
+"""Kernels for LZW of TIFF (TIFF 6.0, section 13): an encoder for sparse counts, and a decoder.
 
-Where most pixels are zero, strings of counts repeat by chance, and LZW is the smallest codec of those that every TIFF
-reader has. The encoder goes from one pixel that is not zero to the next: a run of zeros is one step, however long. A
-count of 8 or more is never looked up: it ends the string.
+If most pixels are zero, strings of counts repeat by chance, and LZW is the smallest codec that every TIFF reader
+supports. The encoder is two to ten times as fast as others: it jumps from one nonzero pixel to the next, so a run of
+zeros of any length is one step. A count of 8 or more is never looked up: it ends the string.
 
-The decoder keeps no strings, but where in the decoded data each one occurred first, and copies from there.
+The decoder stores no strings. It stores the position where each one first occurs in the decoded data, and copies it.
 """
 
 from typing import Any
@@ -30,14 +30,16 @@ _ROOM = 8
 # Bytes that the decoder copies at a time.
 _PIECE = 16
 _DAMAGED = -1
-# Places of a chain: as many as fit into a cache line of the processor.
+# Places of a chain: as many as fit into a cache line of the processor, for each of the two tables.
 _CHAIN = 32
+# What a place of a chain holds: the code of its string, and the chain in which a count of one follows.
+_OWN, _ONE = 0, 1
 # Values that the encoder tests together for nonzero ones.
 _BLOCK = 64
 
 
 def encode(data: NDArray[np.uint8]) -> bytes:
-    """LZW stream of a strip.
+    """Return the LZW stream of a strip.
 
     Parameters
     ----------
@@ -50,12 +52,12 @@ def encode(data: NDArray[np.uint8]) -> bytes:
 
 
 def decode(stream: bytes, data: NDArray[np.uint8]) -> None:
-    """Decode a strip into `data`, shape (n,), and nothing beside it, whatever the stream.
+    """Decode a strip into `data`, shape (n,); write nothing outside it, even if the stream is damaged.
 
     Raises
     ------
     DamagedError
-        The stream is no valid one, or does not hold exactly n bytes.
+        The stream is invalid, or does not hold exactly n bytes.
     """
     size = int(_decode(np.frombuffer(stream, np.uint8), data))
     if size != len(data):
@@ -63,25 +65,20 @@ def decode(stream: bytes, data: NDArray[np.uint8]) -> None:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _first_chains():  # type: ignore[no-untyped-def]
-    """Return the codes and lengths of the chains of single counts, and the empty tables of the chains that follow."""
-    codes, lengths = np.empty((_CODES, _CHAIN), np.uint16), np.ones(_CODES, np.uint8)
-    for value in range(256):
-        codes[value, 0] = value
-    # the chain that follows a code by a count, or by a zero too many for its row; 0 if the table has no such chain
-    return codes, lengths, np.zeros(_CODES, np.uint16), np.zeros((_CODES, SMALL), np.uint16)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
 def _encode(data, words):  # type: ignore[no-untyped-def]
-    """Write the stream into `words`, their highest bits first; return how many bytes it takes.
+    """Write the stream into `words`, highest bits first; return its number of bytes.
 
-    Strings that differ by zeros at their end are a chain: `codes` has a row for each, with one more zero from place to
-    place. Chains 0 to 255 begin with the count of that number, others where a count follows a string, or where a chain
-    is too long for a row.
+    Strings that differ by zeros at their end are a chain: `chains` has a row for each, with one more zero from place to
+    place. A place holds the code of its string, and the chain in which a count of one follows it, 0 if there is none.
+    Chains 0 to 255 begin with the count of that number, others where a count follows a string, or where a chain is too
+    long for a row.
     """
-    codes, lengths, ones, others = _first_chains()
-    chains = 256
+    chains, lengths = np.empty((_CODES, 2, _CHAIN), np.uint16), np.empty(_CODES, np.uint8)
+    # the chain that follows a code by a count above one, or by a zero too many for its row; 0 if there is none
+    others = np.empty((_CODES, SMALL), np.uint16)
+    for value in range(256):
+        chains[value, _OWN, 0] = value
+    used = _forget(chains, lengths, others)
     queue, bits, place = np.uint64(_CLEAR), _FIRST_WIDTH, np.int64(0)
     free, width = np.int64(_FIRST_FREE), _FIRST_WIDTH
     chain, depth, place_of_count, end = int(data[0]), 0, 0, len(data)
@@ -98,53 +95,69 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
             # the chain ends within the zeros; the first that it lacks is added, and begins the next string
             length = int(lengths[chain])
             zeros -= length - depth
-            code = codes[chain, length - 1]
+            code = chains[chain, _OWN, length - 1]
             if length < _CHAIN:
-                codes[chain, length] = free
+                chains[chain, _OWN, length], chains[chain, _ONE, length] = free, 0
                 lengths[chain] = length + 1
             elif others[code, 0]:
                 chain, depth = int(others[code, 0]), 0
                 continue
             else:
-                others[code, 0] = chains
-                codes[chains, 0] = free
-                chains += 1
+                others[code, 0] = used
+                used = _begin_chain(chains, lengths, used, free)
+            others[free] = 0
             queue, bits, place, free, width = _put_string(queue, bits, place, words, np.uint64(code), free, width)
             if free == _FIRST_FREE:
-                chains = _forget(lengths, ones, others)
+                used = _forget(chains, lengths, others)
             chain, depth = 0, 0
         depth += zeros
-        code = codes[chain, depth]
         if place_of_count == end:
-            return _end(queue, bits, place, words, np.uint64(code), free, width)
+            return _end(queue, bits, place, words, np.uint64(chains[chain, _OWN, depth]), free, width)
         value = int(data[place_of_count])
-        if value < SMALL:
-            found = ones[code] if value == 1 else others[code, value]
+        if value == 1:
+            found = chains[chain, _ONE, depth]
             if found:
                 chain, depth = int(found), 0
                 continue
-            if value == 1:
-                ones[code] = chains
-            else:
-                others[code, value] = chains
-            codes[chains, 0] = free
-            chains += 1
+            code = chains[chain, _OWN, depth]
+            chains[chain, _ONE, depth] = used
+            used = _begin_chain(chains, lengths, used, free)
+        else:
+            code = chains[chain, _OWN, depth]
+            if value < SMALL:
+                found = others[code, value]
+                if found:
+                    chain, depth = int(found), 0
+                    continue
+                others[code, value] = used
+                used = _begin_chain(chains, lengths, used, free)
+        others[free] = 0
         queue, bits, place, free, width = _put_string(queue, bits, place, words, np.uint64(code), free, width)
         if free == _FIRST_FREE:
-            chains = _forget(lengths, ones, others)
+            used = _forget(chains, lengths, others)
         chain, depth = value, 0
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _forget(lengths, ones, others):  # type: ignore[no-untyped-def]
-    """Forget all chains but those of single counts, and return how many these are."""
-    lengths[:], ones[:], others[:] = 1, 0, 0
+def _begin_chain(chains, lengths, used, code):  # type: ignore[no-untyped-def]
+    """Begin a chain with the string of a code; return how many chains there are."""
+    chains[used, _OWN, 0], chains[used, _ONE, 0] = code, 0
+    lengths[used] = 1
+    return used + 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _forget(chains, lengths, others):  # type: ignore[no-untyped-def]
+    """Delete all chains except those of single counts; return the number of these."""
+    lengths[:256], others[:256] = 1, 0
+    for value in range(256):
+        chains[value, _ONE, 0] = 0
     return 256
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _counts_in(data, start):  # type: ignore[no-untyped-def]
-    """Bit mask of the nonzero values among 64 from a position on, lowest bit first; values past the end are 0."""
+    """Return the bit mask of nonzero values among the next 64, lowest bit first; values past the end are 0."""
     if start + _BLOCK <= len(data):
         return _counts_in_block(data, start)  # type: ignore[call-arg]
     mask = np.uint64(0)
@@ -155,7 +168,7 @@ def _counts_in(data, start):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _put_string(queue, bits, place, words, code, free, width):  # type: ignore[no-untyped-def]
-    """Append the code of a string, and count the entry that it makes; clear the dictionary where that is full."""
+    """Append the code of a string, and count its new dictionary entry; clear the dictionary when it is full."""
     queue, bits, place = _put(queue, bits, place, words, code, width)
     free += 1
     if free == _FULL:
@@ -168,7 +181,7 @@ def _put_string(queue, bits, place, words, code, free, width):  # type: ignore[n
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _end(queue, bits, place, words, code, free, width):  # type: ignore[no-untyped-def]
-    """Write the last code and the end; return how many bytes the stream takes."""
+    """Write the last code and the end code; return the number of bytes of the stream."""
     queue, bits, place, _, width = _put_string(queue, bits, place, words, code, free, width)
     queue, bits, place = _put(queue, bits, place, words, np.uint64(_END), width)
     words[place] = (queue << (np.uint64(32) - bits)) & np.uint64(0xFFFFFFFF)
@@ -187,7 +200,7 @@ def _put(queue, bits, place, words, code, width):  # type: ignore[no-untyped-def
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _decode(stream, data):  # type: ignore[no-untyped-def]
-    """Fill `data`; return how many bytes the stream holds, or _DAMAGED."""
+    """Fill `data`; return the number of bytes in the stream, or _DAMAGED."""
     # where the string of each code occurred first, and its length
     places, lengths = np.zeros(_CODES + 1, np.int64), np.zeros(_CODES + 1, np.int64)
     queue, bits, position = np.uint64(0), np.int64(0), np.int64(0)
@@ -254,7 +267,7 @@ def _copy_piece(context, data, to, source):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def _counts_in_block(context, data, start):  # type: ignore[no-untyped-def]
-    """What `_counts_in` does, of a block that is all there."""
+    """Perform `_counts_in` on a complete block of 64 values."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])

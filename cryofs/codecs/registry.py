@@ -1,4 +1,4 @@
-"""The registry of codecs: planner, readers and writers find a codec here, by its name or by its TIFF tags."""
+"""The registry of codecs, which finds a codec by its name or by its TIFF tags."""
 
 from functools import lru_cache
 from typing import Any
@@ -64,7 +64,7 @@ def encoder_of_level(level: int) -> Encoder:
 
 
 def load_compiled() -> None:
-    """Load the compiled code that makes decoding faster; without it, decoding uses general libraries."""
+    """Load the compiled code for faster decoding; without it, decoding uses general libraries."""
     for codec in CODECS:
         if codec.compiled == "faster":
             codec.load_compiled()

@@ -1,4 +1,4 @@
-"""Strips that are stored as they are."""
+"""The codec of uncompressed strips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,12 @@ from cryofs.errors import DamagedError
 
 @dataclass(frozen=True)
 class Uncompressed(Codec):
-    """No compression (TIFF 1)."""
+    """The codec without compression (TIFF 1)."""
 
     compression: ClassVar[str] = "none"
     tags: ClassVar[tuple[int, ...]] = (1,)
     most_expansion: ClassVar[int] = 1
     compiled: ClassVar[Literal["no", "faster", "always"]] = "no"
-    decode_speed: ClassVar[float] = 50.0
 
     @classmethod
     def encoders(cls) -> Sequence[Encoder]:
@@ -27,7 +26,7 @@ class Uncompressed(Codec):
         return (Encoder("none", cls(), encode, "any", cost=0),)
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Copy the bytes."""
+        """Copy each stream into its array; raise DamagedError if the sizes differ."""
         for stream, flat in zip(streams, flats, strict=True):
             copy_bytes(stream, flat)
 

@@ -1,1 +1,1 @@
-"""Making archived movies: plan, encode, write."""
+"""Creation of archived movies: plan, encode, write."""

@@ -10,7 +10,7 @@ from cryofs.storage.checksum_lists import ChecksumLists
 
 
 class Copies:
-    """Copies of a run into the archive at `root`, to be used as a context manager.
+    """Context manager that copies files into the archive at `root`.
 
     Parameters
     ----------

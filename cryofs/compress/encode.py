@@ -51,7 +51,7 @@ class StoredExceptions:
 
 @dataclass(frozen=True)
 class FrameToStore:
-    """An encoded frame, the range of its counts, and how many of them exceed the pixel type."""
+    """An encoded frame, the range of its counts, and the number of counts that exceed the pixel type."""
 
     strips: list[bytes]
     strip_sums: list[str]
@@ -62,22 +62,22 @@ class FrameToStore:
 
     @property
     def strip_bytes(self) -> int:
-        """Size of the strips."""
+        """Size of the strips in bytes."""
         return sum(map(len, self.strips))
 
     @property
     def exception_bytes(self) -> int:
-        """Size of the exceptions."""
+        """Size of the exceptions in bytes."""
         return len(self.exceptions.stored) if self.exceptions else 0
 
     @property
     def narrowing_bytes(self) -> int:
-        """Size of the exceptions that a wider pixel type would hold."""
+        """Size in bytes of the exceptions that a wider pixel type would avoid."""
         return len(self.exceptions.stored) * self.beyond // self.exceptions.count if self.exceptions else 0
 
 
 def encode_frames(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers) -> Iterator[FrameToStore]:
-    """Yield the frames in order, each read once; the sums are complete after the last frame."""
+    """Yield the encoded frames in order; the checksums are complete after the last frame."""
     pool = workers.pool
     memory = RowBlockMemory(workers.row_blocks_ahead, largest_row_block(movie, plan.layout))
     reading: deque[list[Future[_EncodedBlock]]] = deque()
@@ -121,7 +121,7 @@ def _encode_block(movie: SourceMovie, plan: Plan, block: RowBlock, scratch: Scra
 
 
 def _join(blocks: list[_EncodedBlock]) -> FrameToStore:
-    """Join the row blocks of a frame, which come in the order of frame rows; page order is the reverse."""
+    """Join the row blocks of a frame from the order of frame rows to page order, which is the reverse."""
     return FrameToStore(
         strips=[strip for block in reversed(blocks) for strip in block.strips],
         strip_sums=[strip_sum for block in reversed(blocks) for strip_sum in block.strip_sums],

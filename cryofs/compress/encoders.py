@@ -1,4 +1,4 @@
-"""The encoders that are tried on the samples of a movie: those in the registry that the user's choice leaves."""
+"""Selection of the encoders to try on the samples of a movie, according to the options."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What an archive holds already: movies and files that are done, and files that must not be overwritten."""
+"""Existing files of an archive: movies and copies that are done, and files that must not be overwritten."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ class MovieInfo:
 
 
 def inspect(movie: SourceMovie, path: Path) -> MovieInfo:
-    """Return the facts about a movie that need no decoding."""
+    """Return the facts about a movie, without decoding a frame."""
     rendered = movie.rendered
     if rendered is not None:
         # damaged frames are known only after rendering
@@ -41,7 +41,7 @@ def inspect(movie: SourceMovie, path: Path) -> MovieInfo:
 
 
 def is_done(target: Path, info: MovieInfo, references: References) -> bool:
-    """Return True if the archive holds this movie, not another of its name, and the gain reference that it needs."""
+    """Return True if the archive already holds this movie and the gain reference that it needs."""
     try:
         record = held_movie(target)
     except CryofsError:
@@ -65,7 +65,7 @@ def is_copy(source: Path, target: Path) -> bool:
 def replaced_text(target: Path, size: int, mtime_ns: int) -> str:
     """Return the message about an original that was replaced in the archive."""
     time = np.datetime64(mtime_ns, "ns").astype("datetime64[s]")
-    return f"{target}: the archive held another original of this name ({size} bytes, {time} UTC): replaced"
+    return f"{target}: replaced another original of this name in the archive ({size} bytes, {time} UTC)"
 
 
 def refuse_clash(source: Path, target: Path) -> None:
@@ -74,14 +74,14 @@ def refuse_clash(source: Path, target: Path) -> None:
         return
     with LocalFile.open(target) as held:
         if is_archived(held):
-            raise ArchiveError(f"{source}: the archive keeps a movie under this name ({target}); rename the file")
+            raise ArchiveError(f"{source}: its name is taken by an archived movie ({target}); rename the file")
 
 
 def refuse_without_gain(source: Path) -> None:
-    """Raise ArchiveError for an archived movie that needs a gain reference, which would not be copied with it."""
+    """Raise ArchiveError for an archived movie that needs a gain reference, because a copy would lack the reference."""
     record = held_movie(source.resolve()) if registry.may_have_record(source.name) else None
     if record is not None and record.needed_gain is not None:
         raise ArchiveError(
-            f"{source}: an archived movie, unreadable without {record.needed_gain.name} of its archive; "
+            f"{source}: an archived movie, not readable without the {record.needed_gain.name} of its archive; "
             "copy archives as a whole (cp -a, rsync), or compress from a mount"
         )

@@ -1,4 +1,4 @@
-"""The folders of an archive while a run writes into them: made, writable, and without drafts of killed runs."""
+"""Preparation of the folders that a run writes into: create them, make them writable, remove stale drafts."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from cryofs.storage.folders import make_folders
 
 
 class Folders:
-    """Folders of the archive at `root` while the context lasts; `sources` are folders that the run reads."""
+    """Context manager that prepares folders of the archive at `root`; `sources` are folders that the run reads."""
 
     def __init__(self, root: Path, sources: Iterable[Path]):
         self._root = root
@@ -30,16 +30,18 @@ class Folders:
                 changes.disk.set_mode(folder, mode)
 
     def make(self, below: Path) -> None:
-        """Make a folder, and make it writable.
+        """Create a folder that is writable.
 
         Raises
         ------
         ArchiveError
-            A file or link has its name, or it is a source.
+            A file or link has the same name, or the folder is a source.
         """
         folder = make_folders(self._root, below, self._made.append)
         if _identity(folder) in self._sources:
-            raise ArchiveError(f"{folder}: a source, which the archive would write into; name another archive with -o")
+            raise ArchiveError(
+                f"{folder}: a source folder, which the run would write into; pass another archive with -o"
+            )
         # the mode of the root is left to its owner
         if below != Path() and not os.access(folder, os.W_OK | os.X_OK):
             # an earlier run gave it the mode of its original; if it stays read-only, its files fail
@@ -57,7 +59,7 @@ class Folders:
             atomic_file.sync_folder(place.parent)
 
     def remove_empty(self, jobs: Iterable[Job]) -> None:
-        """Remove the folders that were made here and are empty, unless their originals are empty too."""
+        """Remove the created folders that are empty, unless their originals are empty too."""
         originals = {self._root / job.target: job.source for job in jobs if job.kind is Kind.FOLDER}
         for folder in reversed(self._made):
             original = originals.get(folder)

@@ -1,4 +1,4 @@
-"""Report a full disk: how many sources are not done, and how much space they need."""
+"""Report a full disk, with the number of unfinished sources and the space that they need."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_full(error: OSError) -> bool:
-    """Return True if an error of the system means that storage, or the share of a user, has no space left."""
+    """Return True if an OSError means that the disk is full or a quota is exceeded."""
     return error.errno in _FULL
 
 
@@ -25,7 +25,7 @@ def full_disk(archive: Path, reason: str, jobs: Iterable[Job], ratio: float | No
     jobs : iterable of Job
         Sources that are not done.
     ratio : float or None
-        Stored size of the movies so far as a share of their originals; None if there are none.
+        Ratio of the stored to the original size of the finished movies; None without any.
     """
     waiting = list(jobs)
     need = sum(_size(job) * (_share(job, ratio)) for job in waiting)
@@ -33,11 +33,11 @@ def full_disk(archive: Path, reason: str, jobs: Iterable[Job], ratio: float | No
     files = "1 file is" if len(waiting) == 1 else f"{len(waiting)} files are"
     about = "about" if ratio is not None else "at most"
     if free is not None and need > free:
-        what = f"{about} {size_text(need - free)} more space is needed (estimated)"
+        what = f"{about} {size_text(need - free)} more space is needed"
     else:
         # a quota, or space that is reserved for root
-        what = f"{about} {size_text(need)} are needed (estimated), and not all free space may be used"
-    return FullDiskError(f"{archive}: {reason}; {files} not done, {what}")
+        what = f"{about} {size_text(need)} is needed, and a part of the free space is not usable"
+    return FullDiskError(f"{archive}: {reason}, {files} not done ({what})")
 
 
 def _share(job: Job, ratio: float | None) -> float:

@@ -1,4 +1,4 @@
-"""Which jobs of a run are done, failed, or still to be done."""
+"""State of the jobs of a run: done, failed, or waiting."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +9,7 @@ from cryofs.errors import CryofsError
 
 
 class Ledger:
-    """The state of a run's jobs, and its figures.
+    """State of the jobs of a run, and its figures.
 
     Attributes
     ----------
@@ -37,6 +37,6 @@ class Ledger:
         self.listener.failed(source, error)
 
     def keep_plain(self, copy: Job, reason: CryofsError) -> None:
-        """Have a file copied that cannot be archived as a movie."""
+        """Schedule a plain copy of a movie that cannot be archived, with the reason."""
         self.plain[copy] = reason
         self.waiting.add(copy)

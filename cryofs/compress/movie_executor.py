@@ -1,4 +1,4 @@
-"""Where the movies of a run are stored: in this process, or several at a time in processes of their own."""
+"""Executor of movie jobs: in this process one at a time, or in several worker processes."""
 
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ _PRELOADED = ["cryofs.compress.preload"]
 
 
 class MovieExecutor:
-    """Stores movies, by processes if these were prepared."""
+    """Executor that stores movies, in worker processes if these were prepared."""
 
     def __init__(self, archive: Path, options: CompressOptions, archiver: Archiver):
         self._archive = archive
@@ -32,12 +32,12 @@ class MovieExecutor:
         self._has_processes: bool | None = None
 
     def prepare(self, movies: int, original_bytes: int) -> str | None:
-        """Prepare processes if this number of movies is worth it.
+        """Start worker processes if the number and size of the movies justify it.
 
         Returns
         -------
         str or None
-            Why no processes can be started, once.
+            Message that no process can be started, returned once; otherwise None.
         """
         too_few = min(movies, self._options.jobs) < 2 or original_bytes < _WORTH_PROCESSES
         if self._has_processes is not None or too_few:
@@ -46,7 +46,7 @@ class MovieExecutor:
             prepare(_PRELOADED)
         except OSError as error:
             self._has_processes = False
-            return f"storing one movie at a time, because no process can be started ({error})"
+            return f"storing one movie at a time, because no worker process can be started ({error})"
         self._has_processes = True
         return None
 
@@ -74,7 +74,7 @@ class MovieExecutor:
                 case Failed(NoProcessError()):
                     yield from InTurn().run(self._archiver.store, [job], on_progress)
                 case Failed(DiedError()):
-                    text = f"{job.source}: the process that stored it died; is memory short?"
+                    text = f"{job.source}: its worker process died, possibly out of memory; reduce --jobs"
                     yield job, Failed(ArchiveError(text))
                 case _:
                     yield job, outcome

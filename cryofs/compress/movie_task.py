@@ -1,4 +1,4 @@
-"""Store movies of a run one after the other: the part of a run that one process carries out."""
+"""Store movies one after the other: the work of one process of a run."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -33,20 +33,20 @@ from cryofs.storage.file_state import state_of
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """Choices of the user.
+    """Options of a run of compress.
 
     Attributes
     ----------
     gain : Path or str
         A gain reference, a folder of references, "auto" or "none".
     rendering : Rendering or None
-        How EER files are rendered to TIFF; None keeps them.
+        Options for rendering EER files to TIFF; None to copy them.
     links : str
-        How links that lead out of the sources are stored.
+        Treatment of links that lead out of the sources: ``"report"``, ``"follow"`` or ``"keep"``.
     strict : bool
         Whether a file named like a movie fails if it cannot be archived as a movie.
     least_saving : float
-        Share of its size that a movie must save; a movie that saves less is kept as a plain copy.
+        Smallest saving as a fraction of the original size; a movie that saves less is kept as a plain copy.
     """
 
     gain: Path | Literal["auto", "none"] = "auto"
@@ -76,7 +76,7 @@ class Stored:
 
 
 class Archiver:
-    """Stores movies of a run.
+    """Writer of the movies of a run.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class Archiver:
                 raise FullDiskError(error.strerror) from error
             raise ArchiveError(f"{job.source}: not stored: {explain(error)}") from error
         except MemoryError as error:
-            raise ArchiveError(f"{job.source}: out of memory ({error}); use fewer --jobs") from error
+            raise ArchiveError(f"{job.source}: out of memory ({error}); reduce --jobs") from error
         except Exception as error:
             # an unforeseen error of one movie must not end the run
             what = f"{type(error).__name__}: {error}"
@@ -156,11 +156,11 @@ class Archiver:
             return Stored(movie.stat.st_size, stored, note, replaced)
 
     def _is_served(self, used: Reference | None) -> bool:
-        """Return True if a movie uses the given reference, or any reference if several were given."""
+        """Return True if a movie uses the given reference, or one of several given references."""
         return used is self._given[0] if len(self._given) == 1 else used is not None
 
     def _limit(self, job: Job, movie: SourceMovie) -> float | None:
-        """Return how many bytes a stored movie may take; None if its size does not matter."""
+        """Return the largest permitted size of a stored movie in bytes; None without a limit."""
         target = self._archive / job.target
         asked_for = job.kind is Kind.EER or self._options.coding.compression == "none"
         if asked_for or os.path.lexists(target) or is_reference_name(original_name(target.name) or ""):
@@ -170,7 +170,7 @@ class Archiver:
 
 @dataclass
 class StoreMovies:
-    """Stores movies in another process; it is pickled, and opens its files only there.
+    """Task function of a worker process; it is pickled, and opens its files only in the worker.
 
     Attributes
     ----------
@@ -212,11 +212,11 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
         held = held_movie(target)
     except DamagedError:
         if is_marked(target):
-            return f"{target}: the archive held a damaged movie of this name: replaced"
+            return f"{target}: replaced a damaged movie of this name in the archive"
         held = None
     if held is None or held.adopted is not None:
         raise ArchiveError(
-            f"{source}: the archive keeps another file under this name ({target}); rename the movie, or remove the file"
+            f"{source}: its name is taken by another file ({target}); rename the movie, or remove the file"
         )
     if is_derived and held.rendered is None:
         raise _in_place_of_original(source, target)
@@ -226,8 +226,8 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
 
 
 def _in_place_of_original(source: Path, original: Path) -> ArchiveError:
-    text = f"{source}: the archive keeps an original under the name of its fractions ({original})"
-    return ArchiveError(f"{text}; rename the EER file, or archive it as it is with --eer keep")
+    text = f"{source}: the name of its fractions is taken by an original in the archive ({original})"
+    return ArchiveError(f"{text}; rename the EER file, or copy it with --eer keep")
 
 
 def _not_used(source: Path, given: list[Reference], movie: SourceMovie) -> str | None:
@@ -235,7 +235,7 @@ def _not_used(source: Path, given: list[Reference], movie: SourceMovie) -> str |
     if movie.mrc_header.mode != MODE_FLOAT32:
         return None
     if len(given) > 1:
-        return f"{source}: none of the gain references given is used: none gives counts; give its own, or --gain auto"
+        return f"{source}: no given gain reference yields counts, so none is used; pass the right one, or --gain auto"
     size, needed = (f"{ny} x {nx}" for ny, nx in (given[0].gain.shape, movie.shape[1:]))
-    why = "it gives no counts" if size == needed else f"of another size ({size}, its frames are {needed})"
-    return f"{source}: the gain reference given is not used: {why}; give the right one, or --gain auto"
+    why = "it yields no counts" if size == needed else f"size mismatch: expected {needed}, got {size}"
+    return f"{source}: the given gain reference is not used ({why}); pass the right one, or --gain auto"

@@ -21,7 +21,7 @@ from cryofs.storage.checksum_lists import ChecksumLists
 
 
 class Movies:
-    """Stores the movies of a run, and the gain references that they need.
+    """Storage of the movies of a run, and of the gain references that they need.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Movies:
         self._archiver.sources.close()
 
     def store(self, jobs: Sequence[Job]) -> None:
-        """Store all movies that are not in the archive yet, after the gain references that they need."""
+        """Store all movies that are not in the archive yet, each after the gain reference that it needs."""
         listener = self._ledger.listener
         wanted = self._unfinished(jobs)
         listener.begin(len(wanted), sum(info.shape[0] for info in wanted.values()))
@@ -67,7 +67,7 @@ class Movies:
             self._ledger.fail(self._archive, as_cryofs_error(error, self._archive))
 
     def _unfinished(self, jobs: Sequence[Job]) -> dict[Job, MovieInfo]:
-        """Return the movies to be stored; processes are prepared as soon as these are worth it."""
+        """Return the movies to store; start worker processes as soon as enough movies are known."""
         wanted = {}
         original_bytes = 0
         for job in jobs:
@@ -82,7 +82,7 @@ class Movies:
         return wanted
 
     def _inspect(self, job: Job) -> MovieInfo | None:
-        """Read the header of a movie; None if it does not have to be stored, or failed."""
+        """Read the header of a movie; return None if it is already stored or failed."""
         try:
             with self._archiver.sources.open(job) as movie:
                 info = inspect(movie, job.source)
@@ -140,7 +140,7 @@ class Movies:
         listener.movie_done(job.target, stored.source_bytes, stored.stored_bytes)
 
     def _keep_plain(self, job: Job, reason: CryofsError) -> None:
-        """Have a file copied that cannot be archived as a movie, or report it as failed if a copy is not wanted."""
+        """Schedule a plain copy of a file that cannot be archived as a movie, or report it as failed with `strict`."""
         self._ledger.done(job)
         if self._options.strict or job.kind is not Kind.MOVIE:
             self._ledger.fail(job.source, reason)

@@ -20,7 +20,7 @@ from cryofs.storage import atomic_file, file_links
 
 
 class Others:
-    """Copies and links of a run into an archive, to be used as a context manager.
+    """Context manager that stores the files and links of a run that are not movies.
 
     Parameters
     ----------
@@ -114,10 +114,10 @@ class Others:
     def _note_damage(self, source: Path, damage: str | None) -> None:
         if damage is not None:
             self._summary.suspect += 1
-            self._listener.note(f"{source}: looks damaged ({damage}); kept as it is")
+            self._listener.note(f"{source}: looks damaged ({damage}); copied unchanged")
 
     def _first_name(self, source: Path, target: Path) -> Path | None:
-        """Return the copy of a file with several names that was made under another of its names."""
+        """Return the existing copy of another hard link to a file, or None."""
         found = source.lstat()
         if found.st_nlink < 2 or source.is_symlink():
             return None
@@ -130,7 +130,7 @@ class Others:
             return
         movie = target.with_name(archived_name(target.name))
         if is_movie_name(target.name) and holds_movie(movie):
-            text = f"{job.source}: the archive keeps a movie under this name ({movie}); rename the link"
+            text = f"{job.source}: its name is taken by an archived movie ({movie}); rename the link"
             raise ArchiveError(f"{text}, or remove the movie")
         file_links.make_link(target, job.link or job.source.readlink())
 
@@ -163,7 +163,7 @@ class Others:
 
 
 def _is_original_of(movie: Path, source: Path) -> bool:
-    """Return True if an archived movie was made of a file, by its size and time."""
+    """Return True if a file is the original of an archived movie, by its size and time."""
     try:
         held, found = held_movie(movie), source.stat()
     except (CryofsError, OSError):

@@ -1,4 +1,4 @@
-"""Movies that are kept as plain copies: files named like movies that are not, and movies that would not get smaller.
+"""Plain copies: files named like movies that are not movies, and movies that compression does not shrink.
 
 When a later run archives such a movie, its plain copy is removed, but only after the archived movie has its final name,
 and only if the copy still has the bytes that were copied.
@@ -28,14 +28,14 @@ def plain_job(job: Job, archive: Path, reason: CryofsError) -> Job:
     Raises
     ------
     CryofsError
-        The archive keeps a movie of this name, or mounts hide the name.
+        The archive already contains a movie of this name, or mounts hide the name.
     """
     target = plain_target(job)
     if is_reference_name(target.name):
-        text = f"{reason}; not kept as a plain copy, because mounts hide files of this name"
+        text = f"{reason}; not copied, because mounts hide files of this name"
         raise ArchiveError(f"{text}: rename it") from reason
     if holds_movie(archive / job.target):
-        text = f"{reason}; {archive / job.target}, archived before, stays as it is"
+        text = f"{reason}; the existing {archive / job.target} was kept"
         raise ArchiveError(text) from reason
     return Job(Kind.FILE, job.source, target)
 
@@ -46,12 +46,12 @@ def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: Checksum
     Returns
     -------
     str or None
-        A line for the user if the copy was of another original, not of the source or of its first part.
+        A message if the copy was of another original, not of the source or its beginning.
 
     Raises
     ------
     ArchiveError
-        The copy was changed, so it is kept.
+        The copy was modified and is not removed.
     """
     if plain.is_symlink():
         # an earlier run stored a link under this name
@@ -62,7 +62,7 @@ def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: Checksum
         with LocalFile.open(plain) as copy:
             sha256 = file_sha256(copy)
         if sha256 not in (lists.recorded(plain), held and held.original.sha256):
-            text = f"{plain}: changed since it was copied, so it stays; mounts show {archived.name} in its place"
+            text = f"{plain}: changed since it was copied, so it was kept, but mounts show {archived.name} in its place"
             raise ArchiveError(f"{text}; compare them, then remove or rename it")
         changes.disk.remove(plain)
         atomic_file.sync_folder(plain.parent)
@@ -76,6 +76,6 @@ def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: Checksum
 
 
 def _begins_with(source: Path, sha256: str, size: int) -> bool:
-    """Return True if the first bytes of a file have a checksum, as those of a movie that was still arriving."""
+    """Return True if the first `size` bytes of a file have this SHA-256, as a copy of an incomplete movie has."""
     with LocalFile.open(source) as file:
         return file.size >= size and file_sha256(file.first_bytes(size)) == sha256

@@ -1,4 +1,4 @@
-"""How a movie is stored: as counts or plain values, in which type, by which codec; measured on samples."""
+"""Plan of storing a movie: counts or plain values, pixel type and codec, chosen by encoding samples."""
 
 from collections.abc import Iterable
 from concurrent.futures import Executor
@@ -37,14 +37,14 @@ _CLASSIC_ROOM = 0.9
 
 @dataclass(frozen=True)
 class Coding:
-    """Choices of the user.
+    """Options for encoding.
 
     Attributes
     ----------
     deflate_level : int or None
-        None selects by measuring.
+        Level of standard deflate; None to choose the smallest by measurement.
     line_by_line : bool
-        One row per strip.
+        Whether a strip has one row.
     narrow : str
         Whether pixels may be narrower than the rarest values: ``"auto"`` if that saves space, ``"exact"`` for the
         narrowest type that holds all values, ``"never"`` for the width of the original.
@@ -58,7 +58,7 @@ class Coding:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a movie is stored.
+    """Plan of storing a movie.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Plan:
     reference : Reference or None
         Gain reference that the values are divided by.
     big : bool
-        BigTIFF.
+        Whether to write BigTIFF.
     plain : Plan or None
         The plan to fall back to if the counts turn out to cost more.
     frame_bytes : float
@@ -107,14 +107,14 @@ class Plan:
         return replace(self, big=True)
 
     def affords(self, narrowing_bytes: int, strip_bytes: int) -> bool:
-        """Return True if values beyond the pixel type may stay exceptions of this size."""
+        """Return True if the exceptions are small enough, relative to the strips, to keep the pixel type."""
         return self.coding.narrow == "auto" and narrowing_bytes <= _NARROWING_COST * strip_bytes
 
 
 def make_plan(
     movie: SourceMovie, samples: list[Sample], reference: Reference | None, coding: Coding, pool: Executor
 ) -> Plan:
-    """Choose the smallest way to store a movie, by encoding its samples in each way."""
+    """Return the plan with the smallest result on the samples of a movie."""
     frame_pixels = movie.shape[1] * movie.shape[2]
 
     def plan(forms: list[Counts], reference: Reference | None, plain: Plan | None) -> Plan:
@@ -141,7 +141,7 @@ def make_plan(
 
 
 def exception_bytes(found: Iterable[ExceptionValues]) -> int:
-    """Return the stored size of exceptions."""
+    """Return the stored size of exceptions in bytes."""
     return sum(
         record.deflated_size(exception_block.pack(part.positions, part.originals, part.near, part.steps))
         for part in found
@@ -150,7 +150,7 @@ def exception_bytes(found: Iterable[ExceptionValues]) -> int:
 
 
 def _narrowing_bytes(forms: list[Counts]) -> int:
-    """Return the stored size of the exceptions that a wider pixel type would hold."""
+    """Return the stored size in bytes of the exceptions that a wider pixel type would avoid."""
     beyond, count = sum(form.beyond for form in forms), sum(form.exceptions.count for form in forms)
     return exception_bytes(form.exceptions for form in forms) * beyond // max(count, 1)
 
@@ -158,7 +158,7 @@ def _narrowing_bytes(forms: list[Counts]) -> int:
 def _as_counts(
     samples: list[Sample], original: np.dtype[Any], reference: Reference | None, coding: Coding, pool: Executor
 ) -> list[Counts]:
-    """Convert samples to counts of a type that the user's choice allows, narrow if that saves space."""
+    """Convert samples to counts in a permitted pixel type, a narrow one if that saves space."""
     forms = _convert(samples, reference, np.dtype("u1"))
     lowest, highest = min(form.lowest for form in forms), max(form.highest for form in forms)
     exact = to_counts.narrowest_dtype(lowest, highest)
@@ -185,7 +185,7 @@ def _strip_rows(encoder: Encoder, coding: Coding, ny: int) -> int:
 
 
 def _smallest(parts: list[NDArray[Any]], coding: Coding, pool: Executor) -> tuple[Encoder, int]:
-    """Return the fastest encoder within the allowance of the smallest, and the encoded size of the parts."""
+    """Return the fastest encoder whose result is within the tolerance of the smallest, and the encoded size."""
     tried = candidates(parts[0].dtype, coding.compression, coding.deflate_level)
     strips = [strip for part in parts for strip in (part[:, np.newaxis] if coding.line_by_line else [part])]
     encoded = [pool.submit(_encoded_size, encoder, strips) for encoder in tried]

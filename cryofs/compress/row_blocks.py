@@ -1,4 +1,4 @@
-"""Read a movie once, in order, in row blocks, which are summed and passed to the encoders.
+"""Read a movie once, in order, in row blocks, which are hashed and passed to the encoders.
 
 Threads: the movie's own thread iterates and reads; a second thread computes the checksums, in the same order; a row
 block belongs to one worker, which releases its memory. The number of pieces of memory limits how many row blocks are in
@@ -22,7 +22,7 @@ from cryofs.storage.checksums import RunningChecksum
 
 
 class Scratch(threading.local):
-    """Memory that a thread reuses: new pages would cost as much time as some of the work."""
+    """Memory that a thread reuses, because allocating new pages is slow."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)
@@ -36,7 +36,7 @@ class Scratch(threading.local):
 
 @dataclass(frozen=True)
 class Workers:
-    """Threads that share the work on a movie, their number, and the memory that they reuse."""
+    """Thread pool for the work on a movie, with its size and the memory that its threads reuse."""
 
     pool: Executor
     threads: int
@@ -44,7 +44,7 @@ class Workers:
 
     @property
     def row_blocks_ahead(self) -> int:
-        """Row blocks in memory at a time: one per thread, one being read, one being summed, and one waiting."""
+        """Number of row blocks in memory: one per thread, one being read, one being hashed, and one waiting."""
         return self.threads + 3
 
 
@@ -74,7 +74,7 @@ class RowBlock:
     Attributes
     ----------
     summed : Future
-        Done when the sums include the row block.
+        Done when the checksums include the row block.
     """
 
     strips: range
@@ -84,7 +84,7 @@ class RowBlock:
     memory: RowBlockMemory
 
     def done(self) -> None:
-        """Release the memory once the sums include the row block."""
+        """Release the memory once the checksums include the row block."""
         try:
             self.summed.result()
         finally:
@@ -107,7 +107,7 @@ class OriginalSums:
         self.frames: list[str] = []
 
     def add(self, piece: bytes) -> None:
-        """Add the next bytes of the file, outside of frames."""
+        """Add the next bytes of the file that belong to no frame."""
         if self._whole is not None:
             self._whole.update(piece)
 

@@ -1,4 +1,4 @@
-"""A run of `cryofs compress`: sources into an archive; failures are reported and the rest is done.
+"""A run of `cryofs compress`; a failed source is reported, and the run continues.
 
 The order makes a kill harmless: a gain reference is durable before any movie that names it gets its final name, and a
 movie gets its final name only after the file was read back and compared.
@@ -30,7 +30,7 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
     Raises
     ------
     GainError
-        The gain reference given cannot be used.
+        The given gain reference is not usable.
     """
     started = time.monotonic()
     summary = Summary()
@@ -55,8 +55,7 @@ def _collect(
         links=options.links,
     )
     problems += [
-        scan.Problem(path, ArchiveError(f"{path}: lies in the archive; name another archive with -o"))
-        for path in inside
+        scan.Problem(path, ArchiveError(f"{path}: inside the archive; pass another archive with -o")) for path in inside
     ]
     for problem in problems:
         summary.failed += 1
@@ -64,13 +63,13 @@ def _collect(
     for job in jobs:
         if job.outside is not None:
             summary.links_outside += 1
-            choice = "kept as it is" if options.links == "keep" else "use --follow-links or --keep-links"
+            choice = "stored as a link" if options.links == "keep" else "use --follow-links or --keep-links"
             listener.note(f"{job.source}: a symbolic link that {job.outside}; {choice}")
     return jobs
 
 
 def _archive(jobs: list[Job], archive: Path, options: CompressOptions, listener: Listener, summary: Summary) -> None:
-    """Do all jobs; a full disk ends the run, and a failed run leaves no empty folders."""
+    """Process all jobs; a full disk ends the run, and a failed run leaves no empty folders."""
     walked = [job for job in jobs if job.kind is Kind.FOLDER]
     ledger = Ledger((job for job in jobs if job.kind is not Kind.FOLDER), summary, listener)
     with Folders(archive, [job.source for job in walked]) as folders:
@@ -91,12 +90,12 @@ def _archive(jobs: list[Job], archive: Path, options: CompressOptions, listener:
             copy_times(job.source, target)
         except OSError as error:
             summary.failed += 1
-            text = f"{job.source}: its times and mode were not kept: {explain(error)}"
+            text = f"{job.source}: cannot set times and mode of its copy: {explain(error)}"
             listener.failed(job.source, ArchiveError(text))
 
 
 def _carry_out(jobs: list[Job], folders: Folders, archive: Path, options: CompressOptions, ledger: Ledger) -> None:
-    """Do all jobs in the folders that they need; if the disk is full, report the unfinished jobs."""
+    """Process all jobs in the folders that they need; if the disk is full, report the unfinished jobs."""
 
     def end(reason: str) -> None:
         ledger.summary.unfinished = len(ledger.waiting)
@@ -115,7 +114,7 @@ def _carry_out(jobs: list[Job], folders: Folders, archive: Path, options: Compre
 
 
 def _with_folders(jobs: list[Job], folders: Folders, ledger: Ledger) -> list[Job]:
-    """Make the folders that targets need; return the jobs whose folder could be made."""
+    """Create the folders of all targets; return the jobs whose folder could be created."""
     errors: dict[Path, Exception] = {}
     linked = {job.target: job.source for job in jobs if job.kind is Kind.FOLDER and job.source.is_symlink()}
     for folder in sorted({Path(), *map(_folder_of, jobs)}):

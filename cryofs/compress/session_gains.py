@@ -1,4 +1,4 @@
-"""Gain references of a run: estimated for movies that no reference of the archive fits, written before any movie."""
+"""Gain references of a run: estimated for movies that no existing reference fits, and written before the movies."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ _MIN_FRAMES_TO_ESTIMATE = 3
 
 
 class SessionGains:
-    """Estimates and keeps the gain references that the movies of a run need.
+    """Estimation and storage of the gain references that the movies of a run need.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The sources of a run: opened once, and sampled once, as long as not too many of them are in use.
+"""Open sources of a run; each is opened and sampled once unless too many are in use.
 
 A movie stays open from the first look at its header until it is stored, so that header, samples and frames come from
 one open file. Of very many movies only the latest stay open; the others are opened again when they are needed.
@@ -25,7 +25,7 @@ _MOST_SAMPLED_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Known:
-    """Facts about a movie for another process: its samples, and the state of the file that they were taken from."""
+    """Samples of a movie for another process, with the state of the file that they were taken from."""
 
     state: FileState
     samples: list[Sample]
@@ -33,7 +33,7 @@ class Known:
 
 @dataclass
 class _Open:
-    """An open movie, how many callers use it, and whether it is closed after the last of them."""
+    """An open movie, the number of its users, and whether the last of them closes it."""
 
     movie: SourceMovie
     users: int = 0
@@ -57,13 +57,13 @@ class Sources:
 
     @contextlib.contextmanager
     def open(self, job: Job) -> Iterator[SourceMovie]:
-        """Open the movie of a job, or use it if it is open and its file has not changed since."""
+        """Return the movie of a job; open it unless it is already open and its file is unchanged."""
         with self._using(job.source, lambda: self._open_movie(job)) as movie:
             yield movie
 
     @contextlib.contextmanager
     def open_mrc(self, path: Path) -> Iterator[MrcMovie]:
-        """Open an MRC movie by its path, or use it if it is open already."""
+        """Return an MRC movie by its path; open it unless it is already open."""
         with self._using(path, lambda: MrcMovie(path)) as movie:
             assert isinstance(movie, MrcMovie)
             yield movie
@@ -116,7 +116,7 @@ class Sources:
                 entry.movie.close()
 
     def _shrink(self) -> None:
-        """Close the movies that were used longest ago, until the others are within the limits."""
+        """Close the least recently used movies until the limits are met."""
         left, left_bytes = len(self._opened), sum(sampled_bytes(one.movie) for one in self._opened.values())
         for path, entry in list(self._opened.items()):
             if left <= _MOST_OPEN and left_bytes <= _MOST_SAMPLED_BYTES:

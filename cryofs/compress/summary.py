@@ -1,4 +1,4 @@
-"""Figures of a run of `cryofs compress`, and how it reports its progress."""
+"""Figures of a run of `cryofs compress`, and the interface that receives its progress."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,27 +47,27 @@ class Summary:
 
     @property
     def ratio(self) -> float | None:
-        """Stored size as a share of the original one."""
+        """Ratio of the stored to the original size."""
         return self.stored_bytes / self.original_bytes if self.original_bytes else None
 
 
 class Listener(Protocol):
-    """Receives the progress of a run."""
+    """Interface that receives the progress of a run."""
 
     def begin(self, movies: int, frames: int) -> None:
-        """The run begins to store movies; both numbers are totals."""
+        """Begin to store movies; receives the total numbers of movies and frames."""
 
     def frame_row(self, row: FrameRow) -> None:
-        """A frame was added to a gain estimate."""
+        """Report a frame that was added to a gain estimate."""
 
     def frames(self, count: int) -> None:
-        """More frames are done, or fewer if the count is negative."""
+        """Add a number of finished frames; negative if frames are processed again."""
 
     def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
-        """A movie was stored."""
+        """Report a stored movie with its sizes."""
 
     def note(self, text: str) -> None:
-        """A message for the user that is not an error."""
+        """Report a message that is not an error."""
 
     def failed(self, name: Path, error: Exception) -> None:
-        """A source could not be archived, or the disk is full."""
+        """Report a source that could not be archived, or a full disk."""

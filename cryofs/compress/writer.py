@@ -46,7 +46,7 @@ OnFrame = Callable[[int], None]
 
 
 class _ReplanError(Exception):
-    """The plan does not fit the movie; writing starts again with a better one."""
+    """Signal that the plan does not fit the movie; writing restarts with a better one."""
 
     def __init__(self, plan: Plan):
         super().__init__()
@@ -55,7 +55,7 @@ class _ReplanError(Exception):
 
 @dataclass(frozen=True)
 class _WrittenFrame:
-    """A frame whose page is in the file, as the record describes it."""
+    """A written frame, as described in the record."""
 
     offsets: list[int]
     byte_counts: list[int]
@@ -64,7 +64,7 @@ class _WrittenFrame:
 
     @classmethod
     def at(cls, offset: int, frame: FrameToStore) -> Self:
-        """Describe a frame whose strips are contiguous from an offset on."""
+        """Return the description of a frame whose strips are contiguous from an offset."""
         sizes = list(map(len, frame.strips))
         offsets = list(accumulate(sizes[:-1], initial=offset))
         return cls(offsets, sizes, frame.strip_sums, frame.exceptions)
@@ -72,7 +72,7 @@ class _WrittenFrame:
 
 @dataclass
 class _Written:
-    """Frames written so far, and the figures that the plan is checked against."""
+    """Written frames, and the figures that the plan is checked against."""
 
     frames: list[_WrittenFrame] = field(default_factory=list)
     counted: int = 0
@@ -161,6 +161,7 @@ def _write_frames(
     on_frame: OnFrame,
 ) -> None:
     """Write and check all pages; sums and figures are complete on return."""
+    plan.layout.codec.load_compiled()
     decoder = FrameDecoder(plan.layout, movie.mrc_header, plan.reference.gain if plan.reference else None)
     checks: deque[Future[None]] = deque()
 
@@ -194,7 +195,7 @@ def _write_frames(
 def _check_plan(
     movie: SourceMovie, plan: Plan, frame: FrameToStore, position: int, written: _Written, workers: Workers
 ) -> None:
-    """Raise _ReplanError if the type is too narrow, classic TIFF too small, or exceptions too expensive."""
+    """Raise _ReplanError if the type is too narrow, classic TIFF is too small, or exceptions are too expensive."""
     if not plan.holds(written.lowest, written.highest):
         dtype = plan.dtype_for(written.lowest, written.highest)
         if dtype != plan.layout.dtype and not plan.affords(written.narrowing_bytes, written.strip_bytes):
@@ -221,7 +222,7 @@ def _check_frame(
         # a decoder may crash on damaged strips, so these are checked first
         same = list(map(xxh3_checksum, strips)) == frame.strip_sums
         encoded = EncodedOriginal(name, decoder, dict(enumerate(strips)), packed, count, near)
-        same = same and encoded.original_checksum(workers.scratch.take(decoder.piece_bytes)) == original_sum
+        same = same and encoded.original_checksum(workers.scratch.take(decoder.checking_bytes)) == original_sum
     except CryofsError as error:
         raise ArchiveError(f"{place}: does not decode ({error}); check memory and disk") from error
     if not same:

@@ -74,7 +74,7 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     fsname : str or None
         Source shown in the mount table; by default the archive.
     nonempty : bool
-        Mount over a folder that is not empty, which hides its files.
+        Whether to mount over a folder that is not empty, which hides its files.
 
     All others are options of mount.fuse3(8), fuse(4) and mount(8) of the same name.
     """
@@ -172,7 +172,7 @@ def fuse_options(options: MountOptions) -> dict[str, str | bool]:
 
 
 def split_options(text: str) -> list[str]:
-    """Split a list at its commas; escapes stay as they are."""
+    """Split a list at its commas; keep escapes unchanged."""
     return _PIECE.findall(text)
 
 
@@ -210,7 +210,7 @@ def _decode(kind: type, value: object) -> object:
     try:
         number = int(text) if text.isdecimal() else find(text)
     except KeyError:
-        raise ValueError(f"unknown {what} {text!r}; use a name of this machine, or a number") from None
+        raise ValueError(f"unknown {what} {text!r}; use a name that this machine knows, or a number") from None
     if number > _LARGEST_ID:
         raise ValueError(f"invalid {what} id {number}; expected at most {_LARGEST_ID}")
     return kind(number)

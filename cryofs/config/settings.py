@@ -44,7 +44,7 @@ class Size(int):
 
 
 class Address(str):
-    """An address to serve at: ``HOST:PORT``, or a port of the loopback interface."""
+    """A network address to listen on: ``HOST:PORT``, or a port of the loopback interface."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -71,11 +71,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     eer_dtype : str
         Pixel type of fractions.
     eer_leftover : str
-        What happens to the last frames, which do not fill a fraction.
+        Use of the last frames if they do not fill a fraction: ``"drop"`` or ``"keep"``.
     eer_gain : str or None
         Gain reference of the EER movies; in `cryofs.toml`, relative to the archive.
     eer_apply_gain : bool
-        Multiply fractions with the gain reference.
+        Whether fractions are multiplied with the gain reference.
     """
 
     cache_size: Size = msgspec.field(default_factory=lambda: Size(default_cache_size()))
@@ -220,7 +220,7 @@ def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:
         raise SettingsError(readable(error, Settings, values)) from error
     if "cache_size" in values and settings.cache_size < _SMALLEST_CACHE:
         raise SettingsError(
-            f"cache_size: {settings.cache_size} bytes hold no frame; expected at least 1MB, with a unit, such as 8GiB"
+            f"cache_size: {settings.cache_size} bytes is too small for a frame; expected at least 1MB, such as 8GiB"
         )
     return settings
 

@@ -182,7 +182,7 @@ def check_settings(archive: Path) -> Finding:
 
 
 def check_drafts(seen: Survey) -> Finding:
-    """Check for unfinished files of interrupted runs."""
+    """Report unfinished files of interrupted runs."""
     stale = [path for path in seen.drafts if _is_stale(path)]
     if stale:
         return warning(
@@ -193,7 +193,7 @@ def check_drafts(seen: Survey) -> Finding:
 
 
 def check_room(archive: Path, largest_file: int) -> Finding:
-    """Check the free space for one more movie."""
+    """Check that the free space is sufficient for one more movie."""
     free = shutil.disk_usage(archive).free
     what = f"{archive}: {free / 1e9:.1f} GB free"
     if free < 2 * largest_file:

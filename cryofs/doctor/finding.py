@@ -8,7 +8,7 @@ from cryofs.errors import CryofsError
 
 
 class Level(StrEnum):
-    """Severity: a problem prevents something from working; a warning makes it slow or fragile."""
+    """Severity: a problem prevents a function; a warning indicates that it is slow or fragile."""
 
     OK = "ok"
     WARNING = "warning"
@@ -30,12 +30,12 @@ def ok(what: str, remedy: str = "") -> Finding:
 
 
 def warning(what: str, remedy: str) -> Finding:
-    """Return a finding about something that works slowly, or not for all users."""
+    """Return a finding about a function that is slow or restricted to some users."""
     return Finding(Level.WARNING, what, remedy)
 
 
 def problem(what: str, remedy: str) -> Finding:
-    """Return a finding about something that does not work."""
+    """Return a finding about a function that does not work."""
     return Finding(Level.PROBLEM, what, remedy)
 
 

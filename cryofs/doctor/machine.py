@@ -1,4 +1,4 @@
-"""Checks of `cryofs doctor` on the machine: whether it can mount, and with what resources.
+"""Checks of `cryofs doctor` on the machine: requirements for mounting, and available resources.
 
 Each check is a function of its inputs, so that tests can pass simulated machines. `root` is the folder that contains
 /dev, /etc, /proc and /sys.

@@ -76,7 +76,7 @@ class Status:
     facts : dict
         Figures that a live mount reports.
     lost : str
-        What happened to the archive, if it is no longer at its path.
+        Description of the loss if the archive is no longer at its path; otherwise empty.
     reason : str
         The error of a failing mount, or of the failed query.
     """

@@ -1,1 +1,1 @@
-"""Tasks and their messages, carried out by threads or processes of this machine; independent of movies."""
+"""Execution of tasks by threads or processes of this machine, independent of movies."""

@@ -1,4 +1,4 @@
-"""Interface of all executors: tasks in, messages out."""
+"""The interface of all executors, which run tasks and yield their outcomes."""
 
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -19,20 +19,20 @@ Outcome = Done[Result] | Failed
 
 
 class Executor(Protocol):
-    """Carries out tasks."""
+    """Interface that runs tasks."""
 
     def run(
         self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress
     ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
-        """Carry out tasks, and yield each with its outcome.
+        """Run tasks, and yield each with its outcome.
 
-        A `CryofsError` or `OSError` of a task is an outcome, so that the other tasks go on. If the caller closes the
+        A `CryofsError` or `OSError` of a task is an outcome, so that the other tasks continue. If the caller closes the
         iterator early, for example on Ctrl-C, running tasks end at their next report and waiting ones are dropped.
         """
 
 
 def attempt(perform: Perform[Task, Result], task: Task, report: Report) -> Outcome[Result]:
-    """Carry out a task in the calling thread."""
+    """Run a task in the calling thread; return its outcome."""
     try:
         return Done(perform(task, report))
     except (CryofsError, OSError) as error:
@@ -40,7 +40,7 @@ def attempt(perform: Perform[Task, Result], task: Task, report: Report) -> Outco
 
 
 def results(outcomes: Generator[tuple[Task, Outcome[Result]], None, None]) -> Iterator[Result]:
-    """Yield the results of tasks that belong together; the first error of a task is raised, and ends the run."""
+    """Yield the result of each task; raise the first error of a task, which ends the run."""
     with contextlib.closing(outcomes):
         for _, outcome in outcomes:
             match outcome:
@@ -51,4 +51,4 @@ def results(outcomes: Generator[tuple[Task, Outcome[Result]], None, None]) -> It
 
 
 def ignore(progress: Progress) -> None:
-    """Drop a progress message."""
+    """Discard a progress message."""

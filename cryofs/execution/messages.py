@@ -1,4 +1,4 @@
-"""What an executor reports of a task: progress while it runs, then its result or its error."""
+"""Messages of an executor about a task: progress while it runs, then its result or its error."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -10,19 +10,19 @@ Result = TypeVar("Result", covariant=True)
 
 @dataclass(frozen=True)
 class Progress:
-    """Units of a task that were finished since the last message; negative if they have to be done again."""
+    """Number of units finished since the last message; negative if units must be repeated."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """A task that was carried out.
+    """A completed task with its result.
 
     Attributes
     ----------
     attempts : int
-        How often the task was begun; more than once if a process died.
+        Number of times the task was started; above 1 if a process died.
     """
 
     result: Result
@@ -31,7 +31,7 @@ class Done(Generic[Result]):
 
 @dataclass(frozen=True)
 class Failed:
-    """A task that raised an error, or that could not be carried out."""
+    """A task that raised an error, or that could not be run."""
 
     error: CryofsError | OSError
     attempts: int = 1

@@ -1,4 +1,4 @@
-"""The process that workers are forked from: it imports their modules once, and has no threads.
+"""The process that workers are forked from, which imports their modules once and has no threads.
 
 A copy of a process with threads may inherit a lock that no thread will ever release.
 """
@@ -14,7 +14,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 
 
 def prepare(modules: Sequence[str]) -> None:
-    """Start the process that workers are forked from, which imports these modules while the caller goes on.
+    """Start the process that workers are forked from; it imports these modules while the caller continues.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Tasks in processes of this machine, so that cores do not share an interpreter lock.
 
-The caller hands out tasks and receives messages over one pipe to each worker. A worker carries out one task at a time.
+The caller sends tasks and receives messages over one pipe to each worker. A worker runs one task at a time.
 If a worker dies, for example because memory is short, its task is tried once more, alone, after all others. When the
 run ends, however it ends, its ends of the pipes are closed; a worker notices that at its next report and abandons its
 task.
@@ -42,7 +42,7 @@ class _Worker(Generic[Task]):
     reported: int = 0
 
     def give(self, task: Task) -> None:
-        """Hand out a task; a dead worker is noticed when its answer is awaited."""
+        """Send a task; a dead worker is detected when its answer is awaited."""
         self.task, self.reported = task, 0
         with contextlib.suppress(OSError):
             self.pipe.send(task)
@@ -55,21 +55,21 @@ class _Worker(Generic[Task]):
             return None
 
     def end(self) -> None:
-        """Wait until the worker has noticed that no further task comes."""
+        """Close the connection, and wait until the worker ends."""
         self.pipe.close()
         self.process.join()
 
 
 class Processes:
-    """Carries out several tasks at a time, each in a process of its own; outcomes come as soon as they are known.
+    """Executor that runs several tasks at a time, each in a separate process; outcomes are yielded when available.
 
     Tasks, results and errors are pickled. While the outcome of a task is a `NoProcessError`, no other task is running,
-    so that the caller may carry it out itself.
+    so that the caller may run it itself.
 
     Parameters
     ----------
     processes : int
-        How many tasks at a time; fewer where the system starts no more processes.
+        Number of tasks at a time; fewer if the system starts no more processes.
     """
 
     def __init__(self, processes: int):
@@ -78,7 +78,7 @@ class Processes:
     def run(
         self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress = ignore
     ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
-        """Carry out tasks; see `Executor`."""
+        """Run tasks; see `Executor`."""
         died = []
         for task, outcome in _run(perform, tasks, self._processes, on_progress):
             if outcome is None:
@@ -93,13 +93,16 @@ class Processes:
                     case Failed(error):
                         yield task, Failed(error, 2)
                     case _:
-                        yield task, Failed(DiedError("the process of a task died twice; is memory short?"), 2)
+                        yield (
+                            task,
+                            Failed(DiedError("the worker process of a task died twice, possibly out of memory"), 2),
+                        )
 
 
 def _run(
     perform: Perform[Task, Result], tasks: Iterable[Task], processes: int, on_progress: OnProgress
 ) -> Iterator[tuple[Task, Outcome[Result] | None]]:
-    """Carry out tasks with up to `processes` workers; None for a task whose worker died."""
+    """Run tasks with up to `processes` workers; yield None for a task whose worker died."""
     waiting = deque(tasks)
     workers: dict[object, _Worker[Task]] = {}
     try:
@@ -153,7 +156,7 @@ def _start(perform: Perform[Task, Result], task: Task) -> _Worker[Task]:
 
 
 def _work(pipe: "Connection[Any, Any]", perform: Perform[Task, Result]) -> None:
-    """Carry out tasks until the run ends: the main function of a worker."""
+    """Run tasks until the run ends: the main function of a worker."""
 
     def report(count: int) -> None:
         # while a task runs, the pipe is readable only if the run has ended

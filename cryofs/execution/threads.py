@@ -18,25 +18,25 @@ class StoppedError(BaseException):
 
 
 class InTurn:
-    """Carries out one task after the other in the calling thread."""
+    """Executor that runs one task after the other in the calling thread."""
 
     def run(
         self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress = ignore
     ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
-        """Carry out tasks; see `Executor`."""
+        """Run tasks; see `Executor`."""
         for task in tasks:
             yield task, attempt(perform, task, lambda count: on_progress(Progress(count)))
 
 
 class Threads:
-    """Carries out several tasks at a time; `on_progress` is called by all threads.
+    """Executor that runs several tasks at a time; `on_progress` is called by all threads.
 
-    Tasks are taken from the iterable as they are needed, two for each thread ahead, so that it may be long.
+    Tasks are taken from the iterable when needed, two ahead for each thread, so that it may be long.
 
     Parameters
     ----------
     in_order : bool
-        Whether outcomes are yielded in the order of the tasks, or as soon as they are known.
+        Whether outcomes are yielded in the order of the tasks, or as soon as they are available.
     """
 
     def __init__(self, threads: int, *, in_order: bool = True):
@@ -46,13 +46,13 @@ class Threads:
     def run(
         self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress = ignore
     ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
-        """Carry out tasks; see `Executor`."""
+        """Run tasks; see `Executor`."""
         with ThreadPoolExecutor(self._threads, "tasks") as pool:
             yield from _run(pool, 2 * self._threads, self._in_order, perform, tasks, on_progress)
 
 
 class Pooled:
-    """Carries out tasks in a pool of threads that several runs share; outcomes are in the order of the tasks.
+    """Executor that runs tasks in a pool of threads shared by several runs; outcomes are in the order of the tasks.
 
     All tasks of a run are submitted at once. A task must not wait for another task of the pool.
     """
@@ -63,7 +63,7 @@ class Pooled:
     def run(
         self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress = ignore
     ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
-        """Carry out tasks; see `Executor`."""
+        """Run tasks; see `Executor`."""
         yield from _run(self._pool, None, True, perform, tasks, on_progress)
 
 
@@ -75,7 +75,7 @@ def _run(
     tasks: Iterable[Task],
     on_progress: OnProgress,
 ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
-    """Carry out tasks in a pool, as many `ahead` of the caller, or all if that is None."""
+    """Run tasks in a pool, at most `ahead` of them before the caller takes outcomes, or all if None."""
     stopped = threading.Event()
 
     def report(count: int) -> None:
@@ -99,7 +99,7 @@ def _run(
 
 
 def _finished(running: "_Running[Task, Result]", in_order: bool) -> Iterator[tuple[Task, Outcome[Result]]]:
-    """Wait for one outcome or more, and remove them from the queue."""
+    """Wait for at least one outcome; remove and return the available ones."""
     if in_order:
         task, future = running.popleft()
         yield task, future.result()

@@ -1,4 +1,4 @@
-"""Names of archived movies, gain references and drafts. A directory listing needs nothing else."""
+"""Names of archived movies, gain references and drafts, as far as directory listings need them."""
 
 import re
 

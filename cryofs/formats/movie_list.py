@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import gemmi
-
 from cryofs.errors import FormatError
+from cryofs.formats.star import StarFile
 
 SUFFIXES = (".star", ".lst")
 # the longest path that Linux accepts
 _LONGEST_NAME = 4096
-_COLUMN = "_rlnMicrographMovieName"
+_COLUMN = "rlnMicrographMovieName"
 
 
 def read_list(path: Path) -> list[str]:
@@ -34,16 +33,13 @@ def read_list(path: Path) -> list[str]:
             "pass a STAR file, or a .lst file with one movie name per line"
         )
     if not names:
-        expected = f"a column {_COLUMN}" if path.suffix == ".star" else "one movie name per line"
+        expected = f"a column _{_COLUMN}" if path.suffix == ".star" else "one movie name per line"
         raise FormatError(f"{path}: contains no movie names; expected {expected}")
     return names
 
 
 def _star_names(path: Path, text: str) -> list[str]:
     try:
-        document = gemmi.cif.read_string(text)
-    except (ValueError, RuntimeError) as error:
-        raise FormatError(
-            f"{path}: not a valid STAR file ({error}); export it again, or use a .lst file with one movie name per line"
-        ) from error
-    return [gemmi.cif.as_string(value) for block in document for value in block.find_values(_COLUMN)]
+        return StarFile(text, str(path)).every(_COLUMN)
+    except FormatError as error:
+        raise FormatError(f"{error}, or use a .lst file with one movie name per line") from error

@@ -241,22 +241,22 @@ def read_blob(source: ByteSource, blob: Blob) -> bytes:
     """
     name = source.name
     if blob.offset + blob.stored > source.size:
-        raise DamagedError(f"{name}: a part of its record lies beyond the end of the file; restore it from a backup")
+        raise DamagedError(f"{name}: a blob of its record lies beyond the end of the file; restore it from a backup")
     if blob.stored > 2 * blob.size + _BLOB_OVERHEAD:
         raise DamagedError(
-            f"{name}: invalid size of a part of its record (expected at most {2 * blob.size + _BLOB_OVERHEAD} bytes, "
+            f"{name}: invalid size of a blob of its record (expected at most {2 * blob.size + _BLOB_OVERHEAD} bytes, "
             f"got {blob.stored}); restore it from a backup"
         )
     try:
         stored = source.read(blob.stored, blob.offset)
         if len(stored) < blob.stored:
-            raise missing_bytes(f"{name}, a part of its record", blob.stored, blob.offset, len(stored))
+            raise missing_bytes(f"{name}, a blob of its record", blob.stored, blob.offset, len(stored))
         # max_length limits the memory that a damaged stream can allocate
         data = zlib.decompressobj().decompress(stored, blob.size + 1)
     except zlib.error as error:
-        raise DamagedError(f"{name}: a part of its record is damaged ({error}); restore it from a backup") from error
+        raise DamagedError(f"{name}: a blob of its record is damaged ({error}); restore it from a backup") from error
     if len(data) != blob.size or xxh3_checksum(data) != blob.sum:
-        raise DamagedError(f"{name}: checksum mismatch in a part of its record; restore it from a backup")
+        raise DamagedError(f"{name}: checksum mismatch in a blob of its record; restore it from a backup")
     return data
 
 

@@ -40,23 +40,23 @@ def layout_of(record: Record, name: str) -> Layout:
 def _invalid_field(record: Record, header: MrcHeader) -> str | None:
     """Return the first field that no writer produces and that would make a reader allocate memory, or None."""
     if not 0 <= record.header.size - mrc.MAIN_HEADER_BYTES <= mrc.MAX_EXTENDED_HEADER_BYTES:
-        return f"a header of {record.header.size} bytes"
+        return f"header size of {record.header.size} bytes"
     if record.source_bytes < 1 or (record.adopted and record.adopted.bytes > record.header.offset):
-        return f"a source file of {record.source_bytes} bytes"
+        return f"source file size of {record.source_bytes} bytes"
     if record.adopted and (record.header.size > mrc.MAIN_HEADER_BYTES or record.trailing):
-        return "an adopted TIFF with an extended header or trailing bytes"
+        return "adopted TIFF with an extended header or trailing bytes"
     if (longest := max((blob.size for blob in record.trailing), default=0)) > TRAILING_PIECE_BYTES:
-        return f"a piece of trailing bytes of {longest} bytes"
+        return f"trailing blob of {longest} bytes"
     # stored pixels are at most twice as wide as values: uint8 for 4-bit values, float32 for float16
     if max(header.frame_bytes, page_layout_of(record).page_bytes // 2) > mrc.MAX_FRAME_BYTES:
-        return f"frames of {header.ny} x {header.nx}"
+        return f"frame size of {header.ny} x {header.nx} pixels"
     for number, frame in enumerate(record.frames):
         if (found := frame.exceptions) is None:
             continue
         if not found.near <= found.count <= header.ny * header.columns:
-            return f"{found.count} exceptions, {found.near} of them near, in frame {number}"
+            return f"{found.count} exceptions ({found.near} near) in frame {number}"
         if found.blob.size != exception_block.packed_bytes(found.count - found.near, found.near, header.dtype.itemsize):
-            return f"{found.count} exceptions of {found.blob.size} bytes in frame {number}"
+            return f"{found.count} exceptions in a blob of {found.blob.size} bytes in frame {number}"
     return None
 
 

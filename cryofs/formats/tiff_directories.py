@@ -165,5 +165,5 @@ def check_strip_count(strips: int, images: int, size: int) -> None:
 
 
 def strips_inside(offsets: NDArray[np.uint64], byte_counts: NDArray[np.uint64], size: int) -> NDArray[np.bool_]:
-    """Return which strips lie within a file of this size, without integer overflow."""
+    """Return a mask of the strips within a file of this size, computed without integer overflow."""
     return (byte_counts <= size) & (offsets <= size - np.minimum(byte_counts, size))

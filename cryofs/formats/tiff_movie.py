@@ -55,7 +55,7 @@ class TiffFacts(msgspec.Struct, frozen=True):
     Attributes
     ----------
     shape : tuple
-        Frames, rows, and columns as they are stored.
+        Frames, rows, and stored columns.
     dtype : str
         Type of a stored pixel, with its byte order.
     packed : bool

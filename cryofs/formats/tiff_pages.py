@@ -71,14 +71,14 @@ class PageLayout:
         return range(first, min(first + self._strips_of_group, self.strips))
 
     def row_block(self, row: int) -> range | None:
-        """Return the frame rows that are decoded together with a row; None if they are much of the frame."""
+        """Return the frame rows that are decoded together with a row; None if whole frames are decoded instead."""
         if self.strips <= (ROW_BLOCKS_WORTH_IT - 1) * self._strips_of_group:
             return None
         rows = self.frame_rows(self.strip_group_at(row))
         return range(rows.start, rows.stop)
 
     def strips_of(self, rows: range | None) -> range:
-        """Return the strips that hold some frame rows, None for all; raise ValueError unless they hold only these."""
+        """Return the numbers of the strips of some frame rows (None for all); raise ValueError for partial strips."""
         if rows is None:
             return range(self.strips)
         last = self.ny - rows.start

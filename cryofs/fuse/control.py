@@ -57,7 +57,7 @@ def _mount_at(mountpoint: Path) -> Mount | None:
 
 
 def is_dead(mountpoint: Path) -> bool:
-    """Return True if a stale cryofs mount, whose process has ended, is at this path."""
+    """Return True if a stale cryofs mount is at this path."""
     if not is_mounted(mountpoint.absolute()):
         return False
     try:
@@ -87,6 +87,22 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
                 f"{path}: mounted by another user, without access for others; mount it with -o allow_other"
             ) from error
         return None
+
+
+def file_facts(path: Path) -> dict[str, Any] | None:
+    """Return details of a movie as its mount shows it, or None if the path has none.
+
+    Raises
+    ------
+    OSError
+        The path does not exist, or cannot be read.
+    """
+    try:
+        return dict(json.loads(os.getxattr(path, FACTS_ATTRIBUTE)))
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return None
+        raise
 
 
 def clear_dead_mount(mountpoint: Path) -> bool:
@@ -134,10 +150,8 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
             # mounted in another mount namespace too, so its process continues to serve
             process = None
         if seconds > _UNMOUNT_SECONDS:
-            raise MountError(
-                f"{mountpoint}: its process {process or ''} has not ended {_UNMOUNT_SECONDS:g} s after unmounting; "
-                "see its log"
-            )
+            what = "still mounted" if process is None else f"its process {process} is still running"
+            raise MountError(f"{mountpoint}: {what} {_UNMOUNT_SECONDS:g} s after unmounting; see its log")
         time.sleep(0.002)
 
 

@@ -60,7 +60,7 @@ def serve_metrics(address: Address, facts: Callable[[], dict[str, Any]]) -> None
 
 
 class _Figures(Collector):
-    """Collects the current figures for a scrape."""
+    """Collector of the current figures for a scrape."""
 
     def __init__(self, facts: Callable[[], dict[str, Any]]):
         self._facts = facts

@@ -1,4 +1,4 @@
-"""The arithmetic that produced the values of gain-normalised movies, determined by trying each kind."""
+"""Determine the arithmetic that produced the values of gain-normalised movies, by trying each kind."""
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor

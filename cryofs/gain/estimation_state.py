@@ -75,4 +75,4 @@ def load(folder: Path, number: int = 1) -> Estimation:
         raise
     except Exception as error:
         # np.load raises errors of zipfile, zlib, NumPy and others for damaged files
-        raise GainError(f"{path}: not readable ({error}); delete it to restart the estimate") from error
+        raise GainError(f"{path}: invalid saved estimate ({error}); delete the file to restart the estimate") from error

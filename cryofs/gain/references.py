@@ -71,7 +71,7 @@ class References:
         return [one for one in self._known if one.gain.shape == shape]
 
     def provides(self, folder: Path, needed: Gain) -> bool:
-        """Return True if movies in a folder of the archive have access to the reference that they need."""
+        """Return True if movies in a folder of the archive find the reference with this SHA-256."""
         if folder not in self._sums:
             self._sums[folder] = {self._library.sha256(path): path for path in self._library.paths(folder)}
         path = self._sums[folder].get(needed.sha256)

@@ -39,15 +39,15 @@ def take_samples(movie: SourceMovie) -> list[Sample]:
 
 
 def samples_taken(movie: SourceMovie) -> list[Sample] | None:
-    """Return the samples of a movie if they have been taken."""
+    """Return the samples of a movie if they were taken, otherwise None."""
     return _taken.get(movie)
 
 
 def keep_samples(movie: SourceMovie, samples: list[Sample]) -> None:
-    """Use samples that another process took of the same file."""
+    """Store samples that another process took of the same file."""
     _taken[movie] = samples
 
 
 def sampled_bytes(movie: SourceMovie) -> int:
-    """Return how much memory the samples of a movie take at most."""
+    """Return the maximum memory of the samples of a movie in bytes."""
     return _PLACES * _ROWS * movie.mrc_header.row_bytes

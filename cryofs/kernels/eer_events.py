@@ -2,8 +2,8 @@
 
 The image is rendered in bands of rows that fit in the processor cache. Each stream is decoded up to the end of a band
 before the next stream is decoded, so the image passes through the cache once instead of once per frame. Memory safety
-follows from the algorithm: an event is placed only if its pixel lies before the end of the band, whatever the stream
-contains. `cryofs.kernels.eer_streams` decodes.
+follows from the algorithm: an event is placed only if its pixel lies before the end of the band, even if the
+stream is damaged. `cryofs.kernels.eer_streams` decodes.
 
 Decoding follows the EER specification: ``pixel += run length``; if the run length is all ones, continue; otherwise
 place an event and ``pixel += 1``. A stream is intact if the pixel ends at exactly width * height. RELION (renderEER)
@@ -82,7 +82,7 @@ def sum_events(
     layout = batch_layout(code[0], code[1] + code[2], code[3])
     events, pixels, bits = np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64), starts.copy()
     state = pixels, bits, ends, image.reshape(-1), events
-    sum_streams(words, code, layout, ny, nx, band_rows, upsampling, places, *state)
+    sum_streams(words, np.array(code, np.int64), layout, ny, nx, band_rows, upsampling, places, *state)
     intact = pixels == ny * nx
     events[~intact] = -1
     if not intact.all():

@@ -6,11 +6,13 @@ with a few operations; from code to code only a shift by the bits of the code is
 streams in turn does not wait for this shift either.
 
 Memory safety: a batch begins only where neither the stream nor the band can end within it; elsewhere each code is
-checked. All functions are in this file, because numba notices changes only in the file of the function that it caches.
+checked. All functions are in this file, because only changes of the file of a kernel have it compiled again.
 """
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
+
+from cryofs.kernels.object_code import Kernel, inlined
 
 # bits that are decoded together
 _BATCH_BITS = 64
@@ -18,7 +20,7 @@ _BATCH_BITS = 64
 _RUN_BITS = range(5, 9)
 
 
-def batch_layout(run_bits: int, sub_pixel_bits: int, long_bits: int) -> tuple[np.uint64, ...]:
+def batch_layout(run_bits: int, sub_pixel_bits: int, long_bits: int) -> NDArray[np.uint64]:
     """Return the parameters of the batches of an event layout; the last is the codes per batch, 0 if unsupported."""
     skipped = run_bits + sub_pixel_bits - long_bits
     is_supported = run_bits in _RUN_BITS and skipped & (skipped - 1) == 0
@@ -26,15 +28,16 @@ def batch_layout(run_bits: int, sub_pixel_bits: int, long_bits: int) -> tuple[np
     shift = max(skipped, 1).bit_length() - 1
     last_step = max(run_bits - 4, 0)
     masks = (1 << run_bits) - 1, (1 << sub_pixel_bits) - 1
-    return tuple(map(np.uint64, (run_bits, long_bits, skipped, shift, last_step, *masks, codes)))
+    return np.array([run_bits, long_bits, skipped, shift, last_step, *masks, codes], np.uint64)
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@inlined
 def _decode_batch(  # type: ignore[no-untyped-def]
     words, layout, upsampling, places, nx, image, pixel, bit, row_end, row_start
 ):
     """Place the events of one batch that begins at `bit`; return pixel, bit, events, and the row of the last event."""
-    run_bits, long_bits, skipped, shift, last_step, run_mask, sub_pixel_mask, codes = layout
+    run_bits, long_bits, skipped, shift = layout[0], layout[1], layout[2], layout[3]
+    last_step, run_mask, sub_pixel_mask, codes = layout[4], layout[5], layout[6], layout[7]
     one = np.uint64(1)
     word, down = bit >> np.uint64(6), bit & np.uint64(63)
     # in two shifts, because a shift by 64 is undefined
@@ -66,7 +69,7 @@ def _decode_batch(  # type: ignore[no-untyped-def]
     return pixel, bit + used, placed, row_end, row_start
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@inlined
 def _last_starts(layout, until, end):  # type: ignore[no-untyped-def]
     """Return the pixel before which, and the last bit at which, a batch may begin; 0 and 0 if none may."""
     reach = np.int64(layout[7] * (layout[5] + np.uint64(1)))
@@ -75,7 +78,7 @@ def _last_starts(layout, until, end):  # type: ignore[no-untyped-def]
     return np.uint64(until - reach), np.uint64(end - _BATCH_BITS)
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@inlined
 def _decode_stream(  # type: ignore[no-untyped-def]
     words, layout, upsampling, places, nx, until, image, pixel, bit, end
 ):
@@ -91,7 +94,7 @@ def _decode_stream(  # type: ignore[no-untyped-def]
     return np.int64(pixel), np.int64(bit), np.int64(placed)
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@inlined
 def _decode_two_streams(  # type: ignore[no-untyped-def]
     words, layout, places, nx, until, image, first, second, pixels, bits, ends, events
 ):
@@ -117,7 +120,7 @@ def _decode_two_streams(  # type: ignore[no-untyped-def]
     events[second] += np.int64(other_placed)
 
 
-@njit(nogil=True, error_model="numpy")
+@inlined
 def _decode_to_end(  # type: ignore[no-untyped-def]
     words, code, upsampling, places, nx, total, until, image, pixel, bit, end
 ):
@@ -125,7 +128,7 @@ def _decode_to_end(  # type: ignore[no-untyped-def]
 
     At the end of the frame the pixel is `total`, or beyond if the stream is damaged.
     """
-    run_bits, x_bits, y_bits, long_bits = code
+    run_bits, x_bits, y_bits, long_bits = code[0], code[1], code[2], code[3]
     event_bits = run_bits + x_bits + y_bits
     longest = (1 << run_bits) - 1
     run_mask = np.uint64(longest)
@@ -170,7 +173,7 @@ def _decode_to_end(  # type: ignore[no-untyped-def]
     return pixel, bit, placed
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@Kernel
 def sum_streams(  # type: ignore[no-untyped-def]
     words, code, layout, ny, nx, band_rows, upsampling, places, pixels, bits, ends, image, events
 ):

@@ -98,7 +98,7 @@ class GainEstimate:
 
     @property
     def share_without_gain(self) -> float:
-        """Fraction of the pixels with data that have no common divisor so far."""
+        """Fraction of the pixels with data that have no common divisor."""
         seen = self.gain != 0
         without = np.count_nonzero(seen & (self.reliability <= 0))
         return without / max(int(np.count_nonzero(seen)), 1)

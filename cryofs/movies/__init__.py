@@ -1,1 +1,1 @@
-"""Movies: one file for each kind, all giving frames as the bytes of an MRC file."""
+"""Movies: one module for each kind, each of which returns frames as the bytes of an MRC file."""

@@ -1,4 +1,4 @@
-"""Archived gain-normalised movies as the counts that are stored: integers, to be multiplied with the gain reference.
+"""Archived gain-normalised movies shown as the stored counts: integers, to be multiplied with the gain reference.
 
 If the original value is not a product of a count and the gain (an exception), the count is the nearest whole number.
 """
@@ -8,15 +8,16 @@ from pathlib import Path
 from cryofs.errors import DamagedError
 from cryofs.formats import mrc
 from cryofs.formats.mrc import Layout, MrcHeader
-from cryofs.movies.archived import COUNTS_MODES, ArchivedMetadata, ArchivedMovie, ArchivedProvider
+from cryofs.movies.archived import ArchivedMovie, ArchivedProvider
+from cryofs.movies.archived_metadata import COUNTS_MODES, ArchivedMetadata
 from cryofs.movies.frame_decoder import EncodedPixels
-from cryofs.movies.movie import Movie
+from cryofs.movies.movie import EncodedFrame, EncodedRun, Movie
 from cryofs.movies.provider import Appearance, OpenContext, ShowOptions
-from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.byte_source import ByteSource, LocalFile
 
 
 class CountsMovie(Movie):
-    """An archived movie as counts. The header is that of the original with another mode.
+    """An archived movie shown as counts, with the header of the original in another mode.
 
     Parameters
     ----------
@@ -43,9 +44,17 @@ class CountsMovie(Movie):
 
     def read_frame(self, index: int, rows: range | None = None) -> EncodedPixels:
         """Read the strips of a frame."""
+        return self._read(index, rows, None)
+
+    def read_run(self, frames: range) -> EncodedFrame:
+        """Read consecutive small frames, the strips of all of them at once."""
+        source = self._file.read_ahead(frames)
+        return EncodedRun([self._read(index, None, source) for index in frames])
+
+    def _read(self, index: int, rows: range | None, source: ByteSource | None) -> EncodedPixels:
         file = self._file
         try:
-            strips = file.read_strips(index, file.page_layout.strips_of(rows))
+            strips = file.read_strips(index, file.page_layout.strips_of(rows), source)
         except (DamagedError, IndexError, OSError) as error:
             raise file.damaged(index, error) from error
         return EncodedPixels(file.frame_name(index), file.page_layout, strips, self._pool, self._shown)

@@ -8,7 +8,8 @@ from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.record import Blob, Frame, FrameVersion1, Record, read_blob, read_record
 from cryofs.formats.record_check import layout_of, page_layout_of
 from cryofs.movies.frame_decoder import FrameName
-from cryofs.storage.byte_source import LocalFile, missing_bytes
+from cryofs.storage.byte_source import ByteSource, LocalFile, missing_bytes
+from cryofs.storage.byte_window import window_over
 from cryofs.storage.checksums import xxh3_checksum
 
 _REMEDY = "restore the file from a backup"
@@ -25,7 +26,7 @@ class ArchivedFile:
     Attributes
     ----------
     record : Record
-        What the file remembers of its original.
+        Record of the original in the file.
     layout : Layout
         Sizes of the original.
     page_layout : PageLayout
@@ -51,7 +52,7 @@ class ArchivedFile:
 
     @property
     def header(self) -> MrcHeader:
-        """Parsed header of the original, which is read once."""
+        """MRC header of the original, read once."""
         if self._header is None:
             raw = self._blob(self.record.header)
             frames, ny, nx = self.record.shape
@@ -60,22 +61,35 @@ class ArchivedFile:
 
     @property
     def has_row_blocks(self) -> bool:
-        """Whether a part of a frame can be verified: records of version 1 have no checksum of each strip."""
+        """True if row blocks can be verified; records of version 1 have no checksum for each strip."""
         return not isinstance(self.record.frames[0], FrameVersion1)
 
-    def read_strips(self, index: int, numbers: range) -> dict[int, bytes]:
-        """Return strips of a frame by number, after verifying their checksums.
+    def read_ahead(self, frames: range) -> ByteSource:
+        """Return the source with strips and exceptions of consecutive frames in memory, if they lie together."""
+        found = self.record.frames[frames.start : frames.stop]
+        strips = (place for frame in found for place in zip(frame.offsets, frame.byte_counts, strict=False))
+        blobs = (frame.exceptions.blob for frame in found if frame.exceptions)
+        return window_over(window_over(self.source, strips), ((blob.offset, blob.stored) for blob in blobs))
+
+    def read_strips(self, index: int, numbers: range, source: ByteSource | None = None) -> dict[int, bytes]:
+        """Return encoded strips of a frame by their numbers, after verifying their checksums.
 
         Decoders never see a damaged strip: some of them crash on one.
+
+        Parameters
+        ----------
+        source : ByteSource or None
+            Result of `read_ahead` for this frame and others.
         """
+        source = source or self.source
         frame = self.record.frames[index]
         self._check_claims(frame)
         if isinstance(frame, FrameVersion1):
-            return self._read_frame_version_1(frame)
+            return self._read_frame_version_1(frame, source)
         strips = {}
         for number in numbers:
             size, offset = frame.byte_counts[number], frame.offsets[number]
-            data = self.source.read(size, offset)
+            data = source.read(size, offset)
             if len(data) < size:
                 raise missing_bytes(f"strip {number}", size, offset, len(data))
             if xxh3_checksum(data) != frame.strip_sums[number]:
@@ -99,7 +113,7 @@ class ArchivedFile:
         return FrameName(self.name, index, _REMEDY)
 
     def damaged(self, index: int, error: Exception) -> DamagedError:
-        """Return the error for a frame that cannot be read; raise ChangedError if the file was overwritten."""
+        """Return the DamagedError for a frame; raise ChangedError instead if the file was overwritten."""
         self.source.check_unchanged()
         return self.frame_name(index).damaged(error)
 
@@ -114,12 +128,10 @@ class ArchivedFile:
             self.source.check_unchanged()
             raise
 
-    def _read_frame_version_1(self, frame: FrameVersion1) -> dict[int, bytes]:
-        """Return all strips of a frame, which have one checksum together, or none in the oldest records."""
+    def _read_frame_version_1(self, frame: FrameVersion1, source: ByteSource) -> dict[int, bytes]:
+        """Return all strips of a frame of a version 1 record, which have one common checksum or none."""
         places = enumerate(zip(frame.byte_counts, frame.offsets, strict=True))
-        strips = {
-            number: self.source.read_exactly(size, offset, f"strip {number}") for number, (size, offset) in places
-        }
+        strips = {number: source.read_exactly(size, offset, f"strip {number}") for number, (size, offset) in places}
         if frame.stored_sum is None:
             # only the checksum of the decoded frame remains, which cannot distinguish damage from another file
             self.source.check_unchanged()

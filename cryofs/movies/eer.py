@@ -91,7 +91,7 @@ class EerMovie(SourceMovie):
 
     @property
     def rendered(self) -> Rendered:
-        """Facts about the EER file for the record; lists the damaged frames found so far."""
+        """Facts about the EER file for the record, including its damaged frames."""
         return Rendered(
             name=as_unicode(self.path.name),
             bytes=self.stat.st_size,
@@ -111,16 +111,16 @@ class EerMovie(SourceMovie):
 
     @property
     def frame_unit(self) -> str:
-        """What a frame of the MRC file is."""
+        """Noun for the frames of the MRC file, in the plural, with the grouping."""
         return f"fractions of {self.grouping} frames"
 
     @property
     def decodes_at_once(self) -> int:
-        """One core renders a fraction, so several fractions are rendered at the same time."""
+        """Number of fractions to render at the same time: as many as cores, because each is rendered on one core."""
         return usable_cores()
 
     def decoded_bytes(self, rows: range | None = None) -> int:
-        """Return the bytes of memory of a fraction, which is cached in the smallest type that holds its counts."""
+        """Return the size in bytes of a fraction in memory, in the smallest type that holds its counts."""
         _, ny, nx = self.shape
         return ny * nx * np.min_scalar_type(len(self.fractions[0])).itemsize
 
@@ -135,7 +135,7 @@ class EerMovie(SourceMovie):
             None of its frames is in the file, or the storage returns an error.
         """
         if rows is not None:
-            raise ValueError(f"{self.name}: fractions are rendered whole")
+            raise ValueError(f"{self.name}: row blocks of fractions cannot be read")
         frames = [frame for frame in self.fractions[index] if self.index.intact[frame]]
         if not frames:
             raise self.none_intact(index)
@@ -147,7 +147,9 @@ class EerMovie(SourceMovie):
         self.check_unchanged()
         return EncodedFraction(self, index, frames, streams)
 
-    def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
+    def mrc_bytes(
+        self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Return bytes of the MRC file from the counts of a fraction."""
         item = self.dtype.itemsize
         first, end = start // item, -(-(start + size) // item)
@@ -157,11 +159,11 @@ class EerMovie(SourceMovie):
         return values.view(np.uint8)[start - first * item :][:size]
 
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
-        """Fill `raw` with rows of a fraction; each call renders it again."""
+        """Fill `raw` with rows of a fraction; each call renders the fraction again."""
         self._copy_rows(self._render(index), first, raw)
 
     def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
-        """Iterate over functions that copy rows of a fraction, one function a fraction."""
+        """Iterate over functions that copy rows of a fraction, one function for each fraction."""
         free: list[NDArray[Any]] = []
         coming: deque[Future[NDArray[Any]]] = deque()
         try:
@@ -198,7 +200,7 @@ class EerMovie(SourceMovie):
         return FrameName(self.name, index, _REMEDY).damaged(reason)
 
     def saturate(self, image: NDArray[Any], index: int) -> None:
-        """Cut counts of a fraction that the pixel type cannot hold."""
+        """Clip the counts of a fraction to the limits of the pixel type."""
         if self.dtype.kind == "f" or len(self.fractions[index]) <= (largest := np.iinfo(self.dtype).max):
             return
         over = image > largest
@@ -285,11 +287,11 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         return EerMovie(path, context.options.rendering, context.eer_gains, index, source, findings)
 
     def bytes_key(self, options: ShowOptions) -> str:
-        """Return the rendering."""
+        """Return the key of the rendering."""
         return fingerprint(options.rendering)
 
     def details(self, metadata: EerFacts, options: ShowOptions, name: str, findings: Findings) -> dict[str, Any]:
-        """Return how the movie is rendered, damaged frames and saturated values."""
+        """Return the rendering of the movie, its damaged frames and the number of saturated values."""
         rendering = options.rendering
         return {
             "source_frames": metadata.frames,
@@ -301,14 +303,14 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         }
 
     def describe(self, movie: EerMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
-        """Return the output of `cryofs info`: the frames of the camera, all of whose events are counted."""
+        """Return the output of `cryofs info`: facts about the camera frames, including the number of events."""
         # compiled code, which only this needs
         from cryofs.movies.eer_info import describe_eer
 
         return describe_eer(path, options.jobs, options.pixel_size, options.dose)
 
     def damage(self, path: Path, *, every_frame: bool = False) -> FormatError | None:
-        """Return why the frames of a file cannot be found, or None; fractions leave out damaged frames."""
+        """Return the reason why the frames of a file cannot be found, or None; fractions skip damaged frames."""
         with LocalFile.open(path) as source:
             try:
                 index = self.read_index(source)
@@ -325,7 +327,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         eer_events.load()
 
     def summarize(self, path: Path) -> Summary | None:
-        """Return the facts of the directories of the file."""
+        """Return the report summary from the directories of the file."""
         with LocalFile.open(path) as source:
             index, found = self.read_index(source), source.stat
         shape = index.frames, index.ny, index.nx

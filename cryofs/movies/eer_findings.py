@@ -26,7 +26,7 @@ class Findings:
 
     @property
     def damaged_frames(self) -> list[int]:
-        """Damaged frames that fractions skip."""
+        """Numbers of the damaged frames that fractions skip."""
         with self._lock:
             return sorted(self._damaged)
 

@@ -1,7 +1,7 @@
-"""Gain references of EER movies: files of two conventions, shown in the convention of MRC movies.
+"""Gain references of EER movies, converted from two conventions to factors for MRC movies.
 
-A `.gain` file is a TIFF to be multiplied with, its rows as they are stored; any other is an MRC file to be divided by.
-Values that cannot be a gain make defects, which are reported.
+A `.gain` file is a TIFF of factors with rows in stored order; any other file is an MRC file of divisors.
+Values that are not valid gains count as defects, which are reported.
 
 Thread safety: an `EerGains` may be shared; one thread at a time loads a reference.
 """
@@ -34,14 +34,14 @@ log = logging.getLogger("cryofs")
 
 @dataclass(frozen=True, eq=False)
 class EerGain:
-    """A gain to be multiplied with counts, rows as the EER has them, and the state of the file behind it."""
+    """Gain factors for counts, with rows in the order of the EER file, and the state of the source file."""
 
     values: NDArray[np.float32]
     state: FileState
 
 
 class EerGains:
-    """Gain references of EER movies, each loaded once for a grid while it is in use.
+    """Cache of gain references of EER movies; each is loaded once per grid while it is in use.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class EerGains:
         self._recent: EerGain | None = None
 
     def get(self, path: Path, shape: tuple[int, int]) -> EerGain:
-        """Return the gain for counts of this shape.
+        """Return the gain factors for counts of this shape.
 
         Raises
         ------
@@ -76,7 +76,7 @@ class EerGains:
             stored = _load(path)
             gain = EerGain(_on_grid(path, stored, shape), state)
             if _state(path) != state:
-                raise ChangedError(f"{_name(path)}: changed while it was read; try again once it is written")
+                raise ChangedError(f"{_name(path)}: changed while it was read; retry once the file is complete")
             self._loaded[path, state, shape] = self._recent = gain
             if self._reported.get(path) != state:
                 self._reported[path] = state
@@ -86,7 +86,7 @@ class EerGains:
 
 
 def defects_of(path: Path) -> str:
-    """Return a line of text about the values of a gain reference that mark defects, or an empty string.
+    """Return one line that lists the defects of a gain reference, or an empty string.
 
     Raises
     ------
@@ -100,12 +100,12 @@ def _state(path: Path) -> FileState:
     try:
         return state_of(path.stat())
     except OSError as error:
-        text = f"{_name(path)}: cannot read the gain reference ({error.strerror}); name another file"
+        text = f"{_name(path)}: cannot read the gain reference ({error.strerror}); pass another file"
         raise GainError(text) from error
 
 
 def _load(path: Path) -> NDArray[np.float32]:
-    """Return a reference in its stored form, with NaN for each value that marks a defect."""
+    """Return a reference as stored, with NaN for each defect."""
     try:
         stored = load_reference(path).gain if _is_divided(path) else tiff_pages.read_image(path)
     except GainError:

@@ -1,4 +1,4 @@
-"""The gain reference of EER movies as a mount shows it: one MRC file in each folder that holds EER movies."""
+"""The gain reference of EER movies in a mount: one MRC file in each folder that contains EER movies."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from cryofs.movies.provider import FolderProvider, OpenContext, ShowOptions
 
 
 class EerGainProvider(FolderProvider):
-    """The gain reference that fractions are to be multiplied with; not shown if it was applied already."""
+    """The gain reference to multiply fractions with; hidden if fractions are already multiplied."""
 
     key = "EER_GAIN"
     name = GAIN_REFERENCE
@@ -32,7 +32,7 @@ class EerGainProvider(FolderProvider):
         return EerGainMovie(rendering.gain, gain_header(metadata, rendering), context.eer_gains)
 
     def bytes_key(self, options: ShowOptions) -> str:
-        """Return the rendering, which decides on the grid."""
+        """Return the key of the rendering, which determines the grid."""
         return fingerprint(options.rendering)
 
 

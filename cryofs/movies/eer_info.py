@@ -101,7 +101,7 @@ def _frame_dose(facts: EerFacts, electrons: float | None, dose: float | None) ->
 
 
 def _groupings(frame_dose: float | None) -> list[int] | None:
-    """Return the smallest and largest number of frames that give a fraction a useful dose."""
+    """Return the smallest and largest number of frames of a fraction with a useful dose."""
     if frame_dose is None:
         return None
     # doses are rounded in the metadata, so a limit may be missed by the last bits

@@ -1,4 +1,4 @@
-"""How EER frames become fractions: the options of the user, the metadata of a file, and the headers that follow."""
+"""Rendering of EER frames to fractions: options, metadata of a file, and the resulting MRC headers."""
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -19,7 +19,7 @@ _NUMBERS = (1e-15, 1e9)
 
 @dataclass(frozen=True)
 class Rendering:
-    """How EER frames become fractions.
+    """Options for rendering EER frames to fractions.
 
     Attributes
     ----------
@@ -28,11 +28,11 @@ class Rendering:
     dose_per_fraction : float or None
         If given, it determines the grouping; electrons per square angstrom.
     upsampling : int
-        Pixels of the image a pixel of the detector: 1, 2 or 4.
+        Image pixels along each side of a detector pixel: 1, 2 or 4.
     dtype : str
         Pixel type: int8, int16, uint16 or float32.
     keep_leftover : bool
-        Whether leftover frames make a last, shorter fraction.
+        Whether leftover frames form a last, shorter fraction.
     gain : Path or None
         Gain reference of the detector.
     apply_gain : bool
@@ -49,7 +49,7 @@ class Rendering:
 
     @property
     def mode(self) -> int:
-        """MODE of the MRC file."""
+        """MRC mode of the fractions."""
         return _MODES["float32" if self.apply_gain else self.dtype]
 
 
@@ -60,9 +60,9 @@ class EerFacts:
     Attributes
     ----------
     frames, ny, nx : int
-        Frames as the camera took them, rows, columns.
+        Number of camera frames, rows, columns.
     pixel_size : float or None
-        Angstrom a pixel of the detector.
+        Angstrom per detector pixel.
     total_dose : float or None
         Electrons per pixel of the detector, as the acquisition program recorded it.
     sub_pixel_bits : int
@@ -84,7 +84,7 @@ class EerFacts:
         return self.total_dose / self.frames / self.pixel_size**2
 
     def grouping(self, rendering: Rendering, name: str) -> int:
-        """Return the frames in a fraction; a file with fewer frames is one fraction.
+        """Return the number of frames in a fraction; a file with fewer frames is one fraction.
 
         Raises
         ------
@@ -102,12 +102,12 @@ class EerFacts:
         return max(1, round(rendering.dose_per_fraction / self.frame_dose))
 
     def fraction_count(self, rendering: Rendering, name: str) -> int:
-        """Return the number of fractions, at least one; errors as those of `grouping`."""
+        """Return the number of fractions, at least one; raise the errors of `grouping`."""
         count, leftover = divmod(self.frames, self.grouping(rendering, name))
         return count + 1 if rendering.keep_leftover and leftover else count
 
     def fractions(self, rendering: Rendering, name: str) -> list[range]:
-        """Return the frames of each fraction; errors as those of `grouping`."""
+        """Return the frame numbers of each fraction; raise the errors of `grouping`."""
         step = self.grouping(rendering, name)
         starts = range(0, step * self.fraction_count(rendering, name), step)
         return [range(first, min(first + step, self.frames)) for first in starts]
@@ -115,10 +115,10 @@ class EerFacts:
 
 @lru_cache(maxsize=64)
 def fingerprint(rendering: Rendering) -> str:
-    """Return a text that identifies the bytes of a rendering, the same for every mount.
+    """Return a string that identifies the bytes of a rendering and is the same for every mount.
 
-    Defaults are left out, so that an option that is added later does not change the text. So is the path of the gain
-    reference, but not whether it is applied.
+    Options with default values are omitted, so that adding an option does not change the string. The path of the gain
+    reference is omitted too, but not whether it is applied.
     """
     chosen = ((field, getattr(rendering, field.name)) for field in fields(rendering) if field.name != "gain")
     return " ".join(f"{field.name}={value!r}" for field, value in chosen if value != field.default)
@@ -136,7 +136,7 @@ def facts_of(index: EerIndex) -> EerFacts:
 
 
 def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHeader:
-    """Return the header of the MRC file that an EER file is shown as.
+    """Return the MRC header of the movie of fractions.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHead
         See `EerFacts.grouping`; or events have too few sub-pixel bits for this upsampling.
     """
     if facts.sub_pixel_bits < rendering.upsampling.bit_length() - 1:
-        needed = f"too few sub-pixel bits for upsampling {rendering.upsampling}; take a lower one"
+        needed = f"too few sub-pixel bits for upsampling {rendering.upsampling}; use a lower one"
         raise FormatError(f"{name}: events have {facts.sub_pixel_bits}, {needed}")
     shape = (facts.fraction_count(rendering, name), facts.ny * rendering.upsampling, facts.nx * rendering.upsampling)
     pixel_size = facts.pixel_size / rendering.upsampling if facts.pixel_size else None
@@ -153,7 +153,7 @@ def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHead
 
 
 def gain_header(facts: EerFacts, rendering: Rendering) -> MrcHeader:
-    """Return the header of the MRC file that the gain reference of such fractions is shown as."""
+    """Return the MRC header of the gain reference on the grid of the fractions."""
     ny, nx = facts.ny * rendering.upsampling, facts.nx * rendering.upsampling
     return _made_header((1, ny, nx), 2, None, f"gain reference, multiply with the counts; cryofs {VERSION}")
 

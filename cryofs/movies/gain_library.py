@@ -1,4 +1,4 @@
-"""Gain references on disk: found by content from a movie's folder upwards, loaded once for all movies that use them.
+"""Gain references on disk, found by checksum from a movie's folder upwards and loaded once for all movies.
 
 Thread safety: a `GainLibrary` may be shared; its lock guards the tables, never a read.
 """
@@ -54,16 +54,16 @@ def load_reference(path: Path) -> GainReference:
                     return GainReference(gain, arithmetic, _detail(movie))
             return GainReference(gain)
     except FormatError as error:
-        raise GainError(f"{path}: not a valid gain reference ({reason_of(error, path)}); name another file") from error
+        raise GainError(f"{path}: not a valid gain reference ({reason_of(error, path)}); pass another file") from error
     except OSError as error:
-        raise GainError(f"{path}: cannot read the gain reference ({error.strerror}); name another file") from error
+        raise GainError(f"{path}: cannot read the gain reference ({error.strerror}); pass another file") from error
 
 
 def load_given(path: Path) -> tuple[GainReference, bytes]:
-    """Return a gain reference that the user named, and the bytes that an archive keeps of it.
+    """Return a gain reference that the user passed, and the bytes of the file to store in the archive.
 
     RELION's converter writes a reliability map beside its estimate (`gain_estimate.bin`,
-    `gain_estimate_reliablity.bin`). Pixels that this map rules out have gain 1 here, as in RELION. A reference that
+    `gain_estimate_reliablity.bin`). Pixels that are unreliable by this map get gain 1, as in RELION. A reference that
     cryofs wrote needs no map.
 
     Raises
@@ -85,8 +85,8 @@ def load_given(path: Path) -> tuple[GainReference, bytes]:
 def _reliable(map_path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return a mask of the pixels that are reliable according to a map of RELION.
 
-    By default RELION requires 50 agreeing values. Where most pixels have fewer because few frames were seen, one is
-    enough: compress checks each value in any case.
+    By default RELION requires 50 agreeing values. If most pixels have fewer, because few frames were read, one is
+    enough, because compress checks each value.
     """
     try:
         with MrcMovie(map_path) as movie:
@@ -107,12 +107,12 @@ def _reliable(map_path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def relion_reliability_path(reference: Path) -> Path:
-    """Return where RELION's converter looks for the reliability map of a gain reference (RELION's spelling)."""
+    """Return the path at which RELION's converter expects the reliability map (in RELION's spelling)."""
     return reference.with_name(f"{reference.stem}_reliablity{reference.suffix}")
 
 
 def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
-    """Return the bytes of an MRC file with a gain reference, which any reader finds in its only frame."""
+    """Return the bytes of an MRC file with the gain reference as its only frame."""
     header = mrc.new_header((1, *reference.shape), 2, pixel_size, f"{_LABEL}, to be multiplied with counts")
     if reference.detail is not None:
         detail = reference.detail.astype("<f4").tobytes()
@@ -204,11 +204,11 @@ class GainLibrary:
             return gain
         raise GainError(
             f"{name}: its gain reference (sha256 {sha256[:8]}...) is missing or changed; "
-            f"put the right {GAIN_REFERENCE} back into the archive"
+            f"restore the right {GAIN_REFERENCE} in the archive"
         )
 
     def preload(self, folder: Path) -> None:
-        """Load the nearest reference of a folder, if there is a good one, so that no reader waits for it."""
+        """Load the nearest valid reference of a folder, if any, so that no reader waits for it."""
         with contextlib.suppress(CryofsError, OSError):
             for path in self.paths(folder)[:1]:
                 self.get(self.sha256(path), folder, str(path))
@@ -227,7 +227,7 @@ class GainLibrary:
 
 
 def _is_reference(path: Path) -> bool:
-    """Return True if a file is one of the archive's own; a link could lead out of it, or to an endless file."""
+    """Return True for a regular file; a link could lead out of the archive, or to an endless file."""
     if not is_reference_name(path.name):
         return False
     try:

@@ -5,7 +5,7 @@ computes. A movie is read-only and may be used by several threads at once: it ke
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from cryofs.formats.mrc import Layout, MrcHeader
 
 
 class EncodedFrame(ABC):
-    """What storage holds of a frame or a row block: read, its checksums verified, not decoded yet."""
+    """Stored bytes of a frame or row block, read and verified but not yet decoded."""
 
     @abstractmethod
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -51,8 +51,33 @@ class InMemoryFrame(EncodedFrame):
         return self._decoded
 
 
+class EncodedRun(EncodedFrame):
+    """Consecutive frames, which decode to one array; one damaged frame fails them all, with its error."""
+
+    def __init__(self, frames: Sequence[EncodedFrame]):
+        self._frames = frames
+
+    def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the decoded frames, one after the other."""
+        whole: NDArray[Any] | None = None
+        for number, frame in enumerate(self._frames):
+            decoded = frame.decode()
+            if whole is None:
+                whole = self._memory(decoded, out)
+            whole[number] = decoded
+        assert whole is not None
+        return whole.reshape(-1)
+
+    def _memory(self, decoded: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
+        """Return memory for all frames, of which the first is given: `out`, unless it has another size."""
+        shape = len(self._frames), len(decoded)
+        if out is None or out.nbytes != len(self._frames) * decoded.nbytes:
+            return np.empty(shape, decoded.dtype)
+        return out.reshape(-1).view(np.uint8).view(decoded.dtype).reshape(shape)
+
+
 class Movie(ABC):
-    """A movie as the MRC file that it is, was, or is shown as.
+    """A movie in the form of an MRC file, independent of its stored format.
 
     Attributes
     ----------
@@ -71,7 +96,7 @@ class Movie(ABC):
     @property
     @abstractmethod
     def mrc_header(self) -> MrcHeader:
-        """Parsed header of the MRC file."""
+        """Header of the MRC file."""
 
     @abstractmethod
     def read_frame(self, index: int, rows: range | None = None) -> EncodedFrame:
@@ -90,6 +115,10 @@ class Movie(ABC):
             The file was written to after it was opened.
         """
 
+    def read_run(self, frames: range) -> EncodedFrame:
+        """Read consecutive small frames, which decode to one array; errors as of `read_frame`."""
+        return EncodedRun(list(map(self.read_frame, frames)))
+
     @abstractmethod
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Return bytes after the last frame; `offset` counts from there. Fewer only at the end of the file."""
@@ -104,16 +133,16 @@ class Movie(ABC):
 
     @property
     def frame_unit(self) -> str:
-        """What a frame of the MRC file is, in the plural."""
+        """Noun for the frames of the MRC file, in the plural."""
         return "frames"
 
     def histogram_frame(self, index: int) -> NDArray[Any]:
-        """Return a frame as histograms show it: counts where the movie holds them, otherwise values."""
+        """Return the data of a frame for histograms: counts if the movie stores them, otherwise values."""
         return self.frame(index)
 
     @property
     def decodes_at_once(self) -> int:
-        """Frames to decode at the same time for a sequential reader; several where one core decodes a frame."""
+        """Number of frames to decode at the same time for a sequential reader; above 1 if a decode uses one core."""
         return 1
 
     @property
@@ -122,22 +151,39 @@ class Movie(ABC):
         return self.mrc_header.row_bytes
 
     def decoded_bytes(self, rows: range | None = None) -> int:
-        """Return the bytes of memory that a decoded frame or row block takes."""
+        """Return the size in bytes of a decoded frame or row block in memory."""
         return self.layout.frame_bytes if rows is None else len(rows) * self.row_bytes
 
-    def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
-        """Return bytes of the MRC file from a decoded frame or row block, fewer if it ends before.
+    @property
+    def is_prepared(self) -> bool:
+        """Whether `mrc_bytes` needs no I/O."""
+        return True
+
+    def prepare(self) -> None:
+        """Load what `mrc_bytes` needs, as `read_frame` does."""
+        return
+
+    def mrc_bytes(
+        self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """Return `size` bytes of the MRC file from a decoded frame or row block, fewer at its end.
 
         Parameters
         ----------
         start : int
             First byte, counted from the first row of the frame or row block.
+        memory : ndarray
+            At least `size` bytes that may be used for the result.
         """
         return decoded[start : start + size]
 
     def mrc_frame(self, index: int) -> NDArray[np.uint8]:
-        """Return the bytes of a frame as the MRC file holds them, shape (n,); errors of both phases."""
+        """Read and decode a frame; return its bytes in the MRC file, shape (n,)."""
         return self.mrc_bytes(self.read_frame(index).decode(), 0, self.layout.frame_bytes)
+
+    def mrc_run(self, frames: range) -> NDArray[np.uint8]:
+        """Return the bytes of consecutive small frames as the MRC file holds them, shape (n,)."""
+        return self.mrc_bytes(self.read_run(frames).decode(), 0, len(frames) * self.layout.frame_bytes)
 
     def frame(self, index: int) -> NDArray[Any]:
         """Return the values of a frame, shape (ny, nx), rows in the order of the MRC file (from the bottom)."""
@@ -173,12 +219,12 @@ class Movie(ABC):
 
 
 def convert_pixels(decoded: NDArray[Any], shown: np.dtype[Any], start: int, size: int) -> NDArray[np.uint8]:
-    """Return a byte range of pixels, converted from the decoded type to a shown type that is at least as wide.
+    """Return a byte range of pixels after conversion from the decoded type to the shown type, at least as wide.
 
     Parameters
     ----------
     start, size : int
-        Bytes of the pixels as they are shown.
+        Offset and number of bytes in the shown type.
     """
     if decoded.dtype == shown:
         return decoded.view(np.uint8)[start : start + size]

@@ -55,7 +55,7 @@ class MrcMovie(SourceMovie):
 
     @property
     def mrc_header(self) -> MrcHeader:
-        """Parsed header."""
+        """Header of the file."""
         return self._header
 
     def read_frame(self, index: int, rows: range | None = None) -> InMemoryFrame:
@@ -64,7 +64,7 @@ class MrcMovie(SourceMovie):
         return InMemoryFrame(self.raw_rows(index, rows.start, rows.stop))
 
     def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
-        """Iterate over functions that read rows of a frame, one function a frame."""
+        """Iterate over functions that read rows of a frame, one function for each frame."""
         return (partial(self.read_rows, index) for index in range(self.layout.frames))
 
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:

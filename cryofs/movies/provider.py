@@ -1,4 +1,4 @@
-"""The interface of a kind of movie: one provider defines all properties of the kind that the rest of cryofs uses.
+"""The interface of a provider, which defines all properties of one kind of movie.
 
 `cryofs.movies.registry` lists the providers. A provider keeps no state, so any thread may call it.
 """
@@ -33,18 +33,18 @@ class ShowOptions:
     Attributes
     ----------
     rendering : Rendering
-        How EER movies are rendered.
-    asks : frozenset
+        Options for rendering EER movies.
+    enabled : frozenset
         Names of further options. A provider that names one in `option` applies only if it is among them.
     """
 
     rendering: Rendering = field(default_factory=Rendering)
-    asks: frozenset[str] = frozenset()
+    enabled: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """Attributes of a shown movie; None for those equal to the attributes of the stored file.
+    """Attributes of a shown movie; None for each that equals the attribute of the stored file.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Appearance:
 
 @dataclass(frozen=True)
 class Stored:
-    """What a file of an archive is.
+    """Identification of a file of an archive.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Stored:
     record : Record or None
         The record of an archived or adopted movie.
     error : DamagedError or None
-        Why it is damaged.
+        Reason why it is damaged.
     is_foreign : bool
         Whether it is a movie of another program of a kind that `cryofs adopt` gives records, damaged or not; or an
         adopted one that lost its record.
@@ -84,18 +84,18 @@ class Stored:
 
 @dataclass(frozen=True)
 class Summary:
-    """A movie in the report of an archive.
+    """Facts about a movie for the report of an archive.
 
     Attributes
     ----------
     kind : str
-        What movies have in common that are alike, with ``{size}`` in place of columns and rows.
+        Description that groups similar movies, with ``{size}`` in place of columns and rows.
     time : float
         When the movie was written, in seconds since 1970.
     gain : str or None
         SHA-256 of the gain reference that the file names.
     exceptions : int
-        Values that are exceptions, of `values` in all.
+        Number of values that are exceptions, out of `values`.
     """
 
     kind: str
@@ -110,14 +110,14 @@ class Summary:
 
 @dataclass(frozen=True)
 class InfoOptions:
-    """What the user states about a movie for `cryofs info`, and the number of threads.
+    """Options of `cryofs info`: facts that the user supplies about a movie, and the number of threads.
 
     Attributes
     ----------
     pixel_size : float or None
-        Angstrom a pixel of the detector, if a better value than that of the file is known.
+        Angstrom per detector pixel, instead of the value in the file.
     dose : float or None
-        Electrons per square angstrom of the whole movie, likewise.
+        Electrons per square angstrom of the whole movie, instead of the value in the file.
     """
 
     jobs: int = field(default_factory=usable_cores)
@@ -136,7 +136,7 @@ class OpenContext:
     index : callable
         Returns the index of an open file, from memory if it is there.
     findings : callable
-        Returns where problems of an open file are collected.
+        Returns the `Findings` of an open file.
     """
 
     gains: "GainLibrary"
@@ -171,9 +171,9 @@ class Provider(ABC, Generic[M, I]):
     is_rendered : bool
         Whether compress can archive the movie in place of the stored file; `open` then returns a `SourceMovie`.
     checks_take_time : bool
-        Whether `damage` reads so much that commands limit the time for it; `identify` then does not read the file.
+        Whether `damage` is so slow that commands limit its time; `identify` then does not read the file.
     has_details : bool
-        Whether `details` returns anything.
+        Whether `details` returns facts.
     """
 
     key: str
@@ -190,7 +190,7 @@ class Provider(ABC, Generic[M, I]):
 
     @property
     def table(self) -> str:
-        """Key of the metadata: kinds that are made of the same files share it."""
+        """Key of the metadata table, shared by kinds that are derived from the same files."""
         return self.key
 
     def shown_name(self, stored: str) -> str | None:
@@ -198,15 +198,15 @@ class Provider(ABC, Generic[M, I]):
         return None
 
     def stored_names(self, shown: str) -> Sequence[str]:
-        """Return the names that the stored file of a shown movie may have, the likelier first."""
+        """Return the possible names of the stored file of a shown movie, the most likely first."""
         return ()
 
     def claims(self, source: LocalFile) -> bool:
-        """Return True if an open file of a fitting name is to be opened as this kind; metadata are not checked."""
+        """Return True if an open file with a matching name is opened as this kind; metadata are not checked."""
         return True
 
     def read_index(self, source: LocalFile) -> I | None:
-        """Read the data that opening a movie needs besides metadata, and that is cached for a few files."""
+        """Read the index of a file: data that opening the movie needs beyond the metadata, cached for a few files."""
         return None
 
     @abstractmethod
@@ -254,7 +254,7 @@ class Provider(ABC, Generic[M, I]):
         return False
 
     def details(self, metadata: M, options: ShowOptions, name: str, findings: Findings) -> dict[str, Any]:
-        """Return how the movie is shown and the problems found so far, for extended attributes."""
+        """Return the rendering of the movie and the problems found in it, for extended attributes."""
         return {}
 
     def describe(self, movie: Any, path: Path, options: InfoOptions) -> dict[str, Any]:
@@ -262,7 +262,7 @@ class Provider(ABC, Generic[M, I]):
         return mrc_description(movie, path.name)
 
     def identify(self, path: Path) -> Stored | None:
-        """Identify a file with a matching name; None if it is not of this kind. No frame is decoded.
+        """Identify a file with a matching name, without decoding frames; return None if it is not of this kind.
 
         Raises
         ------
@@ -272,7 +272,7 @@ class Provider(ABC, Generic[M, I]):
         return Stored(self)
 
     def damage(self, path: Path, *, every_frame: bool = False) -> CryofsError | None:
-        """Return why the frames of a file cannot be found, or None; no frame is decoded.
+        """Return the reason why the frames of a file cannot be found, or None; no frame is decoded.
 
         Parameters
         ----------
@@ -297,7 +297,7 @@ class Provider(ABC, Generic[M, I]):
 
 
 class FolderProvider(ABC):
-    """A file that a mount adds to each folder which holds movies of a kind.
+    """A file that a mount adds to each folder that contains movies of a kind.
 
     Attributes
     ----------
@@ -306,7 +306,7 @@ class FolderProvider(ABC):
     name : str
         Name of the shown file.
     made_of : Provider
-        The kind of movie. The first intact file of that kind in the folder decides how the shown file looks.
+        The kind of movie. The first intact file of that kind in the folder determines the shown file.
     """
 
     key: str
@@ -327,11 +327,11 @@ class FolderProvider(ABC):
 
     @abstractmethod
     def bytes_key(self, options: ShowOptions) -> str:
-        """As that of a `Provider`."""
+        """Return a key of the bytes of the file; see `Provider.bytes_key`."""
 
 
 def mrc_description(movie: Movie, name: str) -> dict[str, Any]:
-    """Return the output of `cryofs info` for any movie: its MRC header, nothing compressed."""
+    """Return the output of `cryofs info` for an uncompressed movie, from its MRC header."""
     header = movie.mrc_header
     return {
         "format": "mrc",

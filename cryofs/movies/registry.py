@@ -1,4 +1,4 @@
-"""The kinds of movies, in the order in which they win, and questions about files that every kind may answer.
+"""The registry of kinds of movies in their order of precedence, and queries about files of any kind.
 
 A kind is added by its provider in `PROVIDERS`. Providers are found by the suffix of a file's name, so the cost of a
 listing does not depend on their number.
@@ -32,7 +32,7 @@ FOLDER_PROVIDERS: tuple[FolderProvider, ...] = (EER_GAIN,)
 
 
 def providers_of(name: str) -> tuple[AnyProvider, ...]:
-    """Return the kinds that a stored file of this name may be, in the order in which they win."""
+    """Return the possible kinds of a stored file with this name, in their order of precedence."""
     last = name.rfind(".")
     if last <= 0 or name[0] == ".":
         return ()
@@ -43,12 +43,12 @@ def providers_of(name: str) -> tuple[AnyProvider, ...]:
 
 
 def shown_name(stored: str) -> str | None:
-    """Return the name of the movie that a mount shows of a stored file of this name, or None if it shows none."""
+    """Return the name of the movie that a mount derives from a stored file of this name, or None."""
     return next((shown for provider in providers_of(stored) if (shown := provider.shown_name(stored))), None)
 
 
 def replaced_name(stored: str) -> str | None:
-    """Return the name of the movie that a mount shows in place of a stored file, or None if it shows the file."""
+    """Return the name of the movie that replaces a stored file in a mount, or None if the file is shown."""
     for provider in providers_of(stored):
         if provider.replaces_stored:
             return provider.shown_name(stored)
@@ -56,9 +56,14 @@ def replaced_name(stored: str) -> str | None:
 
 
 def names_of_renamed(shown: str) -> list[str]:
-    """Return the names under which an archived movie may be stored that a mount shows beside its file as `shown`."""
+    """Return the possible names of a renamed archived movie that a mount shows as `shown` beside its file."""
     kinds = (provider for provider in PROVIDERS if provider.has_records and not provider.replaces_stored)
     return [name for provider in kinds for name in provider.stored_names(shown)]
+
+
+def names_behind(shown: str) -> list[str]:
+    """Return the names of all stored files that a mount may show as `shown`; its own is the first."""
+    return list(dict.fromkeys((shown, *(name for provider in PROVIDERS for name in provider.stored_names(shown)))))
 
 
 def may_have_record(stored: str) -> bool:
@@ -125,7 +130,7 @@ def identify(path: Path) -> Stored:
 
 
 def damage(path: Path, *, every_frame: bool = False) -> CryofsError | None:
-    """Return why the frames of a movie cannot be found, or None for an intact movie and any other file.
+    """Return the reason why the frames of a movie cannot be found; None if it is intact or not a movie.
 
     Parameters
     ----------
@@ -157,7 +162,7 @@ def summarize(path: Path) -> Summary | None:
 def _open(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> tuple[AnyProvider, Movie]:
     path = path.absolute()
     if path.is_dir():
-        raise FormatError(f"{path}: a folder; name a movie in it")
+        raise FormatError(f"{path}: a folder, not a movie; pass a movie in it")
     if not path.is_file():
         raise FormatError(f"{path}: no such file; check the path")
     if is_dot_name(path.name):

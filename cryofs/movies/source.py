@@ -1,4 +1,4 @@
-"""Movies that can be archived: those read from a file of their own, which may still change."""
+"""Movies that can be archived: each is read from a separate file, which may still change."""
 
 import os
 from abc import abstractmethod
@@ -24,7 +24,7 @@ ReadRows = Callable[[int, NDArray[np.uint8]], None]
 
 
 class SourceMovie(Movie):
-    """A movie in a file of its own.
+    """A movie in a separate file, which can be archived.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class SourceMovie(Movie):
 
     @abstractmethod
     def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
-        """Iterate over functions that fill memory (uint8) with the bytes of rows of a frame, one function a frame.
+        """Iterate over functions, one for each frame, that fill a uint8 array with the bytes of rows of the frame.
 
         Frames that have to be rendered are prepared ahead in `pool`, `ahead` at a time. A function is valid until the
         next one is requested.
@@ -56,11 +56,11 @@ class SourceMovie(Movie):
 
     @property
     def rendered(self) -> Rendered | None:
-        """What the record states of the file that the movie is rendered from; None for a movie that is only read."""
+        """Facts for the record about the file that the movie is rendered from; None if it is not rendered."""
         return None
 
     def gain_reference(self, gains: "EerGains") -> Movie | None:
-        """Open the gain reference that is to be archived with the movie, or return None."""
+        """Open the gain reference to archive with the movie, or return None."""
         return None
 
     def raw_rows(self, index: int, first: int, end: int) -> NDArray[np.uint8]:
@@ -82,13 +82,13 @@ class SourceMovie(Movie):
     def check_unchanged(self) -> None:
         """Raise ChangedError if the file was written to after it was opened."""
         if not self.source.is_unchanged():
-            raise ChangedError(f"{self.name}: changed while it was read; wait until it is written, then try again")
+            raise ChangedError(f"{self.name}: changed while it was read; retry once the file is complete")
 
     def check_in_place(self) -> None:
         """Raise ChangedError if the file was written to after it was opened, or another file has its name."""
         if not is_still(self.path, state_of(self.stat)):
             raise ChangedError(
-                f"{self.name}: changed, replaced or removed while it was read; wait until it is written, then try again"
+                f"{self.name}: changed, replaced or removed while it was read; retry once the file is complete"
             )
 
     def close(self) -> None:

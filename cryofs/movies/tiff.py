@@ -20,10 +20,11 @@ from cryofs.formats.record import HEAD_BYTES, is_archived, read_record
 from cryofs.formats.record_check import layout_of
 from cryofs.formats.tiff_directories import MAGICS
 from cryofs.formats.tiff_movie import NoMovieError, TiffFacts, TiffIndex
-from cryofs.movies.archived import ARCHIVED, ArchivedMetadata, ArchivedMovie, counts_bytes, summary_of
+from cryofs.movies.archived import ARCHIVED, ArchivedMovie, summary_of
 from cryofs.movies.archived_counts import COUNTS, CountsMovie
+from cryofs.movies.archived_metadata import ArchivedMetadata, counts_bytes
 from cryofs.movies.frame_decoder import EncodedPixels, FrameName
-from cryofs.movies.movie import Movie, convert_pixels
+from cryofs.movies.movie import EncodedFrame, EncodedRun, Movie, convert_pixels
 from cryofs.movies.provider import (
     Appearance,
     InfoOptions,
@@ -34,7 +35,8 @@ from cryofs.movies.provider import (
     Summary,
     mrc_description,
 )
-from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.byte_source import ByteSource, LocalFile
+from cryofs.storage.byte_window import window_over
 from cryofs.system.resources import usable_cores
 from cryofs.version import VERSION
 
@@ -43,7 +45,7 @@ _MODES = {"int8": 0, "uint8": 1, "int16": 1, "uint16": 6, "float32": 2}
 
 
 def foreign_header(facts: TiffFacts) -> MrcHeader:
-    """Return the header of the MRC file that a TIFF movie is shown as."""
+    """Return the MRC header under which a TIFF movie is shown."""
     frames, ny, nx = facts.shape
     mode = _MODES[np.dtype(facts.dtype).name]
     if facts.packed:
@@ -101,7 +103,7 @@ class ForeignMovie(Movie):
 
     @property
     def decodes_at_once(self) -> int:
-        """One core decodes a frame, so several frames are decoded at the same time."""
+        """Number of frames to decode at the same time: as many as cores, because each is decoded on one core."""
         return usable_cores()
 
     @property
@@ -110,7 +112,7 @@ class ForeignMovie(Movie):
         return self._header.row_bytes
 
     def decoded_bytes(self, rows: range | None = None) -> int:
-        """Return the bytes of memory of decoded pixels, which are cached in the type that they are stored in."""
+        """Return the size in bytes of decoded pixels in memory, in their stored type."""
         layout = self.index.layout
         return (layout.ny if rows is None else len(rows)) * layout.nx * layout.dtype.itemsize
 
@@ -120,12 +122,21 @@ class ForeignMovie(Movie):
 
     def read_frame(self, index: int, rows: range | None = None) -> EncodedPixels:
         """Read the strips of a frame, which have no checksums."""
+        return self._read(index, rows, self.source)
+
+    def read_run(self, frames: range) -> EncodedFrame:
+        """Read consecutive small frames, the strips of all of them at once."""
+        pages = self.index.pages[frames.start : frames.stop]
+        source = window_over(self.source, (place for page in pages for place in zip(*page.lists(), strict=True)))
+        return EncodedRun([self._read(index, None, source) for index in frames])
+
+    def _read(self, index: int, rows: range | None, source: ByteSource) -> EncodedPixels:
         layout, name = self.index.layout, FrameName(self.name, index, _REMEDY)
         offsets, byte_counts = self.index.pages[index].lists()
         strips = {}
         try:
             for number in layout.strips_of(rows):
-                strips[number] = self.source.read_exactly(byte_counts[number], offsets[number], f"strip {number}")
+                strips[number] = source.read_exactly(byte_counts[number], offsets[number], f"strip {number}")
         except (DamagedError, OSError) as error:
             self.source.check_unchanged()
             raise name.damaged(error) from error
@@ -133,7 +144,9 @@ class ForeignMovie(Movie):
         self.source.check_unchanged()
         return EncodedPixels(name, layout, strips)
 
-    def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
+    def mrc_bytes(
+        self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Return bytes of the MRC file from decoded pixels."""
         return convert_pixels(decoded, self._shown, start, size)
 
@@ -148,7 +161,7 @@ class ForeignMovie(Movie):
 
 @dataclass(frozen=True)
 class TiffMetadata:
-    """Contents of a file named like a TIFF movie: one of the two.
+    """Metadata of a file named like a TIFF movie; exactly one attribute is set.
 
     Attributes
     ----------
@@ -201,7 +214,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
     def appearance(self, metadata: TiffMetadata, options: ShowOptions) -> Appearance:
         """Return the size of the MRC movie; a renamed archived movie has the attributes of its original."""
         if metadata.archived is not None:
-            is_counts = COUNTS.option in options.asks and COUNTS.is_shown(metadata.archived, options)
+            is_counts = COUNTS.option in options.enabled and COUNTS.is_shown(metadata.archived, options)
             return (COUNTS if is_counts else ARCHIVED).appearance(metadata.archived, options)
         return Appearance(foreign_header(metadata.facts).data_end if metadata.facts else None)
 
@@ -210,7 +223,8 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
         if is_archived(source):
             movie = ArchivedMovie(path, context.gains, context.pool, source)
             is_renamed = movie.record.adopted is None
-            is_counts = is_renamed and COUNTS.option in context.options.asks and counts_bytes(movie.record) is not None
+            has_counts = counts_bytes(movie.record) is not None
+            is_counts = is_renamed and has_counts and COUNTS.option in context.options.enabled
             return CountsMovie(movie) if is_counts else movie
         return ForeignMovie(path, context.index(self, source), source)
 
@@ -219,7 +233,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
         return metadata.facts is not None
 
     def describe(self, movie: ForeignMovie | ArchivedMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
-        """Return the output of `cryofs info`: the MRC movie, and how it is stored."""
+        """Return the output of `cryofs info`: facts about the MRC movie and its storage."""
         if isinstance(movie, ArchivedMovie):
             return ARCHIVED.describe(movie, path, options)
         layout = movie.index.layout
@@ -237,7 +251,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
         return self._identify(path)[0]
 
     def summarize(self, path: Path) -> Summary | None:
-        """Return the facts of the directories of the file, or of its record."""
+        """Return the report summary from the directories of the file, or from its record."""
         found, facts = self._identify(path)
         if found is None or facts is None:
             return summary_of(found) if found else None
@@ -260,7 +274,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
             except NoMovieError:
                 if not is_named_archived or source.read(len(MAGICS[0]), 0) in MAGICS:
                     return None, None
-        text = f"{path}: neither an archived movie nor a TIFF, it was emptied or overwritten; restore it from a backup"
+        text = f"{path}: neither an archived movie nor a TIFF file (emptied or overwritten); restore it from a backup"
         return Stored(self, size, error=DamagedError(text)), None
 
 

@@ -170,7 +170,7 @@ def _grouped(named: Iterable[tuple[str, MovieFacts]]) -> list[Saved]:
 
 
 def _movie(path: Path, folder: Path) -> MovieFacts | None:
-    """Return the metadata of a movie, or None if the file is not a movie; raise its damage."""
+    """Return the metadata of a movie, or None if the file is not a movie; raise DamagedError or FormatError."""
     found = summarize(path)
     if found is None:
         return None

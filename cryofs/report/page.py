@@ -64,7 +64,7 @@ def write_report(archive: Path, target: Path, previews: int, jobs: int, on_progr
     previews : int
         Number of movies to decode and show.
     on_progress : callable
-        Called with a message before each part that takes time.
+        Called with a message before each slow step.
     """
     on_progress(f"{archive}: reading the records")
     found = survey(archive)

@@ -27,7 +27,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Draft:
-    """A file that does not have its final name yet."""
+    """An unfinished file, which gets its final name when it is published."""
 
     def __init__(self, target: Path):
         self.target = target
@@ -45,7 +45,7 @@ class Draft:
             return self.file.write(data)
 
     def sync(self) -> None:
-        """Make all that was written durable."""
+        """Make all written bytes durable."""
         with naming(self.target):
             self.file.flush()
             changes.disk.sync(self.file.fileno())
@@ -57,7 +57,7 @@ class Draft:
             sync_folder(self.target.parent)
 
     def publish_new(self) -> None:
-        """Rename the file to its final name; FileExistsError if the name exists already."""
+        """Rename the file to its final name; raise FileExistsError if the name exists."""
         try:
             changes.disk.link(self.path, self.target)
         except OSError:
@@ -70,7 +70,7 @@ class Draft:
 
 @contextlib.contextmanager
 def draft(target: Path) -> Iterator[Draft]:
-    """Make a draft for a target; it is removed at the end unless it was published."""
+    """Create a draft for a target within the context; it is removed at the end unless it was published."""
     made = Draft(target)
     try:
         with made.file:
@@ -80,7 +80,7 @@ def draft(target: Path) -> Iterator[Draft]:
 
 
 def write_file(target: Path, data: bytes, *, new: bool = False) -> None:
-    """Write a whole file, durably; with `new`, FileExistsError if the name is taken."""
+    """Write a whole file durably; with `new`, raise FileExistsError if the name exists."""
     with naming(target), draft(target) as made:
         made.file.write(data)
         made.sync()
@@ -102,7 +102,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def naming(target: Path) -> Iterator[None]:
-    """Name the target in errors of the system that name no file (a full disk), or that name its draft."""
+    """Add the name of the target to OSErrors that name no file (a full disk) or its draft."""
     try:
         yield
     except OSError as error:
@@ -113,7 +113,7 @@ def naming(target: Path) -> Iterator[None]:
 
 
 def regular_file(path: Path) -> os.stat_result | None:
-    """Return the inode of a regular file; None if the path is another kind of file, missing, or too long a name."""
+    """Return the stat result of a regular file; None if it is missing, not a regular file, or too long a name."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -126,7 +126,7 @@ def regular_file(path: Path) -> os.stat_result | None:
 
 
 def folds_case(folder: Path) -> bool:
-    """Return True if names in a folder that differ only in case are one name."""
+    """Return True if the file system of a folder ignores the case of names."""
     # if nothing can be written here, the next writer reports it
     with contextlib.suppress(OSError), draft(folder / "probe") as made:
         return made.path.with_name(made.path.name.upper()).exists()
@@ -146,7 +146,7 @@ def remove_stale_drafts(folder: Path) -> None:
 
 
 def _opened(path: Path) -> io.BufferedReader | io.BufferedRandom:
-    """Open a draft of another run to lock it; one that is about to be published need not be writable."""
+    """Open a draft of another run for locking; a draft that is about to be published may be read-only."""
     try:
         return changes.disk.open_locked(path)
     except PermissionError:

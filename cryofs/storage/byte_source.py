@@ -1,4 +1,4 @@
-"""Byte sources: where movies, records and indexes are read from. All reads of cryofs at an offset go through here.
+"""Byte sources, from which movies, records and indexes are read. All reads at an offset use this module.
 
 The system may return fewer bytes than requested (a signal, a network file system, more than 2 GiB at once). A byte
 source continues after such a short read, so that its own reads are short only at the end of the file. No position is
@@ -21,14 +21,14 @@ from cryofs.storage.file_state import FileState, is_open_still, state_of
 
 
 class ByteSource(ABC):
-    """Bytes that can be read at any offset.
+    """Interface of bytes that can be read at any offset.
 
     Attributes
     ----------
     name : str
         Name in messages.
     size : int
-        Bytes that there were when the source was opened.
+        Number of bytes when the source was opened.
     identity : tuple
         Differs between any two contents that storage can distinguish.
     """
@@ -43,18 +43,18 @@ class ByteSource(ABC):
 
     @abstractmethod
     def read_into(self, memory: memoryview, offset: int) -> int:
-        """Fill contiguous memory from `offset`; return how many bytes there were, fewer only at the end of the file."""
+        """Fill contiguous memory from `offset`; return the number of bytes, smaller only at the end of the file."""
 
     @abstractmethod
     def is_unchanged(self) -> bool:
-        """Return True if the content is still the one that was opened."""
+        """Return True if the content has not changed since the source was opened."""
 
     @abstractmethod
     def close(self) -> None:
         """Release the source."""
 
     def check_unchanged(self) -> None:
-        """Raise ChangedError if the content is no longer the one that was opened."""
+        """Raise ChangedError if the content has changed since the source was opened."""
         if not self.is_unchanged():
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
@@ -86,7 +86,7 @@ class ByteSource(ABC):
 
 
 class LocalFile(ByteSource):
-    """A file by its descriptor.
+    """A byte source that reads a file by its descriptor.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class LocalFile(ByteSource):
         return b"".join(pieces)
 
     def read_into(self, memory: memoryview, offset: int) -> int:
-        """Fill contiguous memory from `offset`; return how many bytes there were, fewer only at the end of the file."""
+        """Fill contiguous memory from `offset`; return the number of bytes, smaller only at the end of the file."""
         target = memory.cast("B")
         done = 0
         while done < len(target) and (count := self._preadv(self.descriptor, [target[done:]], offset + done)):
@@ -144,7 +144,7 @@ class LocalFile(ByteSource):
         return done
 
     def read_cached(self, size: int, offset: int) -> NDArray[np.uint8] | None:
-        """Return the bytes that `read` would, or None if that might have to wait for storage."""
+        """Return the result of `read` if the page cache holds all bytes, otherwise None."""
         if not self._can_read_cached:
             return None
         memory = np.empty(size, np.uint8)
@@ -180,6 +180,6 @@ class LocalFile(ByteSource):
 def missing_bytes(what: str, size: int, offset: int, found: int) -> DamagedError:
     """Return the error for a read of `size` bytes that found fewer."""
     return DamagedError(
-        f"{what}: {size - found} of {size} bytes are missing, the file ends at byte {offset + found}; "
+        f"{what}: truncated, {size - found} of {size} bytes missing (the file ends at byte {offset + found}); "
         "restore it from a backup"
     )

@@ -1,7 +1,7 @@
-"""Everything that changes an archive: each call that creates, names, removes or syncs a file or folder is made here.
+"""All calls that change an archive: create, rename, remove and sync of files and folders.
 
-Other modules go through `changes.disk`, so that a test can put a recorder in its place, and see what the storage would
-hold after a power cut at any moment. What programs write into files that `create` returned goes through these files.
+Other modules use `changes.disk`, so that a test can replace it with a recorder and determine the content of the storage
+after a power cut at any moment. Bytes are written to the files that `create` returns.
 """
 
 import io
@@ -11,14 +11,14 @@ from pathlib import Path
 
 
 class Disk:
-    """The storage itself."""
+    """The calls to the operating system."""
 
     def create(self, path: Path) -> io.BufferedRandom:
-        """Create a file; FileExistsError if the name is taken."""
+        """Create a file; raise FileExistsError if the name exists."""
         return path.open("x+b")
 
     def open_locked(self, path: Path) -> io.BufferedRandom:
-        """Open a file only to lock it: NFS locks no file that is open for reading alone."""
+        """Open a file for writing in order to lock it, because NFS does not lock files opened for reading."""
         return path.open("r+b")
 
     def sync(self, descriptor: int) -> None:
@@ -30,23 +30,23 @@ class Disk:
         path.replace(target)
 
     def link(self, path: Path, target: Path) -> None:
-        """Create a hard link to a file; FileExistsError if the name exists already."""
+        """Create a hard link to a file; raise FileExistsError if the name exists."""
         target.hardlink_to(path)
 
     def link_to(self, text: Path, target: Path) -> None:
-        """Make a symbolic link."""
+        """Create a symbolic link."""
         target.symlink_to(text)
 
     def remove(self, path: Path, *, missing_ok: bool = False) -> None:
-        """Remove a name of a file."""
+        """Remove a file name."""
         path.unlink(missing_ok=missing_ok)
 
     def remove_in(self, folder: int, name: str) -> None:
-        """Remove a name of a file from an open folder."""
+        """Remove a file name from an open folder."""
         os.unlink(name, dir_fd=folder)
 
     def make_folder(self, path: Path) -> None:
-        """Make a folder; FileExistsError if the name is taken."""
+        """Create a folder; raise FileExistsError if the name exists."""
         path.mkdir()
 
     def remove_folder(self, path: Path) -> None:

@@ -108,7 +108,7 @@ def _replacing(target: Path, sha256: str | None, lines: Lines) -> Iterator[None]
 
 
 class ListReader:
-    """Reads each list once, and again after it changed; for runs with many files."""
+    """Reader that caches each list until it changes, for runs with many files."""
 
     def __init__(self) -> None:
         self._read: dict[Path, tuple[tuple[int, ...] | None, Lines]] = {}
@@ -139,7 +139,7 @@ class _Entry:
 
 
 class ChecksumLists(ListReader):
-    """Lines of a run, written in batches; a context manager that writes the last batch at the end, also after errors.
+    """Context manager that writes the lines of a run in batches, the last one at the end, also after errors.
 
     Parameters
     ----------
@@ -238,12 +238,12 @@ def _rewrite(folder: Path, change: Callable[[Lines], object], *, create: bool) -
 
 @contextlib.contextmanager
 def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -> Iterator[Lines | None]:
-    """Replace a list by a changed one, durably; it is locked while the context lasts.
+    """Replace a list durably with the changed content, and keep it locked within the context.
 
     Yields
     ------
     Lines or None
-        The new content, None if no list exists and none is made.
+        The new content, or None if no list exists and none is created.
     """
     path = folder / LIST_NAME
     with _locked(path, create=create) as file:
@@ -273,7 +273,7 @@ def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -
 
 @contextlib.contextmanager
 def _locked(path: Path, *, create: bool) -> Iterator[io.BufferedIOBase | None]:
-    """Lock the list of that name; None if it does not exist and is not created."""
+    """Lock the list with this name; yield None if it does not exist and is not created."""
     while True:
         with contextlib.ExitStack() as stack:
             try:

@@ -23,7 +23,7 @@ Replacing = Callable[[Path, str], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class Copied:
-    """A copy: the SHA-256 of its bytes, and the file that has them."""
+    """Result of a copy: SHA-256 of its bytes, and stat result of the file."""
 
     sha256: str
     found: os.stat_result
@@ -46,7 +46,7 @@ def copy_file(source: Path, target: Path, replacing: Replacing = _unsurrounded) 
         sha256 = _copy_bytes(original, made)
         made.sync()
         if not _same_bytes(original, made.file) or not is_still(source, state_of(before)):
-            raise ArchiveError(f"{source}: changed or replaced while it was copied; try again once it is written")
+            raise ArchiveError(f"{source}: changed or replaced while it was copied; retry once the file is complete")
         changes.disk.set_mode(made.file.fileno(), before.st_mode & 0o7777)
         changes.disk.set_times(made.file.fileno(), before.st_atime_ns, before.st_mtime_ns)
         made.sync()
@@ -88,7 +88,7 @@ def _copy_bytes(source: io.BufferedReader, made: Draft) -> str:
 def _same_bytes(
     one: io.BufferedIOBase, other: io.BufferedIOBase, take: Callable[[bytes], object] = lambda _: None
 ) -> bool:
-    """Return True if two files have the same bytes; `take` receives them, piece by piece."""
+    """Return True if two files have the same bytes; `take` receives each piece of them."""
     one.seek(0)
     other.seek(0)
     while True:

@@ -1,4 +1,4 @@
-"""Symbolic links and further names of files, each made under a draft name first."""
+"""Creation of symbolic and hard links, each under a draft name first."""
 
 import secrets
 from pathlib import Path
@@ -8,17 +8,17 @@ from cryofs.storage.atomic_file import DRAFT_PREFIX, naming, sync_folder
 
 
 def make_link(target: Path, text: Path, *, overwrite: bool = False) -> bool:
-    """Make a symbolic link, replacing a link that leads elsewhere or, with `overwrite`, a file.
+    """Create a symbolic link; replace a link with another target or, with `overwrite`, a file.
 
     Returns
     -------
     bool
-        False if it exists already.
+        False if the same link exists already.
     """
     if target.is_symlink() and target.readlink() == text:
         return False
     if not overwrite and target.exists() and not target.is_symlink():
-        raise FileExistsError(f"{target}: not a symbolic link, so it is not replaced by one; remove it")
+        raise FileExistsError(f"{target}: exists and is not a symbolic link; rename or remove it")
     made = _draft_name(target)
     with naming(target):
         changes.disk.link_to(text, made)

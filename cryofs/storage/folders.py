@@ -1,4 +1,4 @@
-"""Folders of an archive, made durably."""
+"""Durable creation of the folders of an archive."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from cryofs.storage.atomic_file import sync_folder
 
 
 def make_folders(root: Path, below: Path = Path(), on_made: Callable[[Path], object] = lambda _: None) -> Path:
-    """Make a folder below a root, and the root, durably; a link may lead to the root, but not further on.
+    """Create a folder below a root, and the root, durably; only the root may be reached through a link.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def make_folders(root: Path, below: Path = Path(), on_made: Callable[[Path], obj
     Raises
     ------
     ArchiveError
-        A link or a file is in the way.
+        A link or a file has the name of one of the folders.
     """
     for folder in reversed((root, *root.parents)):
         if not folder.is_dir():

@@ -39,4 +39,4 @@ def hash_file(path: Path, on_bytes: OnBytes) -> Hashed:
 
 
 def _changed(path: Path) -> ChangedError:
-    return ChangedError(f"{path}: changed while it was hashed; rerun the command once the file is complete")
+    return ChangedError(f"{path}: changed while it was hashed; retry once the file is complete")

@@ -6,8 +6,21 @@ fails but stays in the queue of the pool. A mount therefore starts all threads f
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Self
 
 from cryofs.errors import MountError
+
+
+class Pools(NamedTuple):
+    """The pools of a mount: one decodes what a request waits for, one decodes in advance."""
+
+    decoding: ThreadPoolExecutor
+    read_ahead: ThreadPoolExecutor
+
+    @classmethod
+    def started(cls, threads: int) -> Self:
+        """Return two pools of `threads` running threads each; raise the errors of `started_pool`."""
+        return cls(started_pool(threads, "decode"), started_pool(threads, "read-ahead"))
 
 
 def started_pool(threads: int, name: str) -> ThreadPoolExecutor:
@@ -16,7 +29,7 @@ def started_pool(threads: int, name: str) -> ThreadPoolExecutor:
     Raises
     ------
     MountError
-        If the system refuses to start so many threads.
+        If the system cannot start this number of threads.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
     # each task blocks until all threads run, so no thread takes two tasks
@@ -28,7 +41,7 @@ def started_pool(threads: int, name: str) -> ThreadPoolExecutor:
         together.abort()
         pool.shutdown(cancel_futures=True)
         raise MountError(
-            f"cannot start {threads} threads for {name} ({error}); mount with fewer --jobs, or raise the limit "
+            f"cannot start {threads} threads for {name} ({error}); reduce --jobs, or raise the limit "
             "(ulimit -u, or TasksMax of a service)"
         ) from error
     return pool

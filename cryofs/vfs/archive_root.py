@@ -4,17 +4,18 @@ Every path is resolved from the descriptor that was opened at mounting, one fold
 followed on the way. So no path leads out of the archive, not even if a folder is replaced by a link between two
 requests, and a mount over the archive does not lead into itself.
 
-Threads: any thread may call anything.
+Threads: safe to call from any thread.
 """
 
 import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cryofs.storage.byte_source import LocalFile
+from cryofs.system.paths import FOLDER_FLAGS
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # opening a pipe would wait for its other end
@@ -22,28 +23,44 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Root:
-    """An archive's folder; places in it are paths below `path`.
+    """The folder of an archive, and access to the files below it. A place is a path below `path`.
+
+    Parameters
+    ----------
+    folder : Path
+        Path of the folder.
+    descriptor : int or None
+        The folder, if it is open already.
 
     Attributes
     ----------
     path : Path
-        The folder by its descriptor, which stays valid whatever is mounted or renamed.
+        The folder by its descriptor, which stays valid after mounts and renames.
     device : int
         Device number of the folder's file system.
     known_as : set of Path
         Absolute paths of the folder when it was opened, as given and without links.
     """
 
-    def __init__(self, folder: Path):
-        self._folder_name = folder.absolute()
-        self.known_as = {self._folder_name, Path(os.path.realpath(folder))}
-        self.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def __init__(self, folder: Path, descriptor: int | None = None):
+        self._name = str(folder.absolute())
+        self.known_as = {folder.absolute(), Path(os.path.realpath(folder))}
+        self.descriptor = os.open(folder, FOLDER_FLAGS) if descriptor is None else descriptor
         self.device = os.fstat(self.descriptor).st_dev
         self.path = Path(f"/proc/self/fd/{self.descriptor}")
+        self._parts = self.path.parts
 
     def name_of(self, place: Path) -> str:
         """Return the name of a place in messages and as a wait key."""
-        return str(self._folder_name / place.relative_to(self.path))
+        return "/".join((self._name, *self.below(place)))
+
+    def below(self, place: Path) -> tuple[str, ...]:
+        """Return the names on the way from the archive's folder to a place; ValueError for any other path."""
+        # the methods of Path for this take most of the time of a lookup
+        parts = place.parts
+        if parts[: len(self._parts)] != self._parts:
+            raise ValueError(f"{place}: not below {self.path}")
+        return parts[len(self._parts) :]
 
     def lstat(self, place: Path) -> os.stat_result:
         """Return the attributes of a place; a link is not followed."""
@@ -53,12 +70,12 @@ class Root:
             return os.stat(place.name, dir_fd=folder, follow_symlinks=False)
 
     def open(self, place: Path) -> LocalFile:
-        """Open a regular file."""
+        """Open a regular file; raise OSError for any other file type."""
         with self._above(place) as folder:
             source = LocalFile(os.open(place.name, _FILE, dir_fd=folder), self.name_of(place))
         if not stat.S_ISREG(source.stat.st_mode):
             source.close()
-            raise OSError(errno.ENXIO, "neither file nor folder", place.name)
+            raise OSError(errno.ENXIO, "not a regular file", place.name)
         return source
 
     def entries(self, place: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -88,6 +105,15 @@ class Root:
         with self._folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:
             return sorted(os.listdir(readable))
 
+    def attributes(self, place: Path, names: Iterable[str]) -> list[tuple[str, os.stat_result]]:
+        """Return names in a folder with their attributes; names that do not exist are skipped."""
+        found = []
+        with self._folder(place) as folder:
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    found.append((name, os.stat(name, dir_fd=folder, follow_symlinks=False)))
+        return found
+
     def read_link(self, place: Path) -> str:
         """Return the target of a symbolic link."""
         with self._above(place) as folder:
@@ -101,17 +127,17 @@ class Root:
             return False
 
     def devices(self, folder: Path) -> list[tuple[Path, int]]:
-        """Return the folders on the way from the archive's folder to this one, with the device numbers of each."""
+        """Return each folder from the archive's folder down to this one, with its device number."""
         found = [(self.path, self.device)]
         with contextlib.ExitStack() as above:
             descriptor = self.descriptor
-            for name in folder.relative_to(self.path).parts:
+            for name in self.below(folder):
                 descriptor = above.enter_context(_opened(name, os.O_PATH, descriptor))
                 found.append((found[-1][0] / name, os.fstat(descriptor).st_dev))
         return found
 
     def close(self) -> None:
-        """Release the descriptor."""
+        """Close the descriptor of the folder."""
         os.close(self.descriptor)
 
     def _above(self, place: Path) -> contextlib.AbstractContextManager[int]:
@@ -125,7 +151,7 @@ class Root:
         """Open a folder."""
         with contextlib.ExitStack() as above:
             descriptor = self.descriptor
-            for name in place.relative_to(self.path).parts:
+            for name in self.below(place):
                 if name == os.pardir:
                     raise FileNotFoundError(str(place))
                 descriptor = above.enter_context(_opened(name, os.O_PATH, descriptor))

@@ -1,13 +1,16 @@
-"""What stat shows of a name of the mount."""
+"""Attributes that stat returns for a name of the mount."""
 
 import os
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
+from msgspec.structs import replace
 
 
 @dataclass(frozen=True)
 class Ownership:
-    """Owner and group of all files and folders (None: as in the archive), and permissions that are removed."""
+    """Owner and group of all files and folders (None: as in the archive), and permission bits that are cleared."""
 
     uid: int | None = None
     gid: int | None = None
@@ -17,9 +20,8 @@ class Ownership:
 AS_ARCHIVED = Ownership()
 
 
-@dataclass(frozen=True)
-class Attributes:
-    """What stat shows; times in nanoseconds."""
+class Attributes(msgspec.Struct, frozen=True, gc=False):
+    """Attributes that stat returns, with times in nanoseconds."""
 
     mode: int
     size: int
@@ -34,11 +36,13 @@ class Attributes:
 
     @property
     def is_file(self) -> bool:
-        """Whether the name is a regular file."""
+        """True for a regular file."""
         return stat.S_ISREG(self.mode)
 
     def owned(self, by: Ownership) -> "Attributes":
         """Return the attributes with another ownership; links keep their mode, which has no effect."""
+        if by == AS_ARCHIVED:
+            return self
         return replace(
             self,
             uid=self.uid if by.uid is None else by.uid,

@@ -1,4 +1,4 @@
-"""Change times of open files: they stay as they were while a file is read, as programs that copy files expect.
+"""Change times of open files: constant while a file is open, as programs that copy files expect.
 
 tar reports "file changed as we read it" when the change time moves. It also moves when the file in the archive is
 linked, renamed or gets another mode, which changes no byte. So the change time that the first reader got is shown until
@@ -8,7 +8,9 @@ time, and the same inode number.
 Threads: not locked; the file system calls it under its lock.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.nodes import Node
@@ -54,14 +56,16 @@ class ChangeTimes:
                 del self._by_name[at_open.name]
 
     def of_open(self, handle: int, now: Attributes) -> Attributes:
-        """Return the attributes of an open file that its readers see."""
+        """Return the attributes that readers of an open file get."""
         at_open = self._by_handle[handle]
         return _settled(at_open, now) if at_open.content[2:] == (now.size, now.mtime_ns) else now
 
     def by_name(self, name: str, node: Node) -> Attributes:
-        """Return the attributes to report for a name, consistent with those that its readers have."""
+        """Return the attributes of a name, consistent with those that readers of the open file get."""
         now = node.attributes
-        at_open = self._by_name.get(name, {}).get(_content(node, now))
+        if not (states := self._by_name.get(name)):
+            return now
+        at_open = states.get(_content(node, now))
         return _settled(at_open, now) if at_open else now
 
 
@@ -71,7 +75,7 @@ def _content(node: Node, found: Attributes) -> _Content:
 
 
 def _settled(at_open: _AtOpen, now: Attributes) -> Attributes:
-    """Return the present attributes, with those that stay as they were when the file was opened.
+    """Return the current attributes, with the change time and inode number that the first reader got.
 
     A plain file of which only the change time moved may have been overwritten with its old mtime restored, so the
     change is shown. Movies are checked when they are read.
@@ -83,5 +87,5 @@ def _settled(at_open: _AtOpen, now: Attributes) -> Attributes:
 
 
 def _besides(found: Attributes) -> tuple[int, int, int, int]:
-    """Return the attributes that move the change time and are not content."""
+    """Return the attributes whose changes update the change time but do not affect the content."""
     return found.links, found.mode, found.uid, found.gid

@@ -1,4 +1,4 @@
-"""Damage of a file of the archive as a value, which listings cache as they cache the metadata of intact files."""
+"""Damage of a file as a value, so that it is cached in the same way as the metadata of intact files."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ _UNREADABLE = {errno.EIO, errno.EACCES, errno.EPERM, errno.EBADMSG, errno.EUCLEA
 
 
 class Damage(NamedTuple):
-    """Why a file with the name of a movie cannot be shown as one.
+    """Reason why a file with the name of a movie cannot be shown as one.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ def or_damage(read: Callable[[LocalFile], T], listed: bool = True) -> Callable[[
             return read(source)
         except (DamagedError, FormatError) as error:
             if source.size and not source.read(1, source.size - 1):
-                raise OSError(errno.EIO, "the file ends before its size") from error
+                raise OSError(errno.EIO, "its last byte cannot be read") from error
             listed_here = listed and not isinstance(error, NoFramesError)
             return Damage(str(error).removeprefix(f"{source.name}: "), listed_here)
 

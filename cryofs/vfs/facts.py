@@ -1,18 +1,23 @@
-"""Metadata of the files of the archive, as far as names and attributes depend on them: read once, then remembered.
+"""Metadata that names and attributes depend on: read once for each file, then cached.
 
-Threads: any thread may call anything; the tables have locks.
+Threads: safe to call from any thread; the tables have locks.
 """
 
+import contextlib
 import functools
 import os
 import stat
+import time
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cryofs.errors import FormatError
+from cryofs.errors import CryofsError, FormatError
 from cryofs.movies import registry
 from cryofs.movies.registry import AnyProvider
 from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.file_state import state_of
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.damage import Damage, damage_of, or_damage
 from cryofs.vfs.io_executor import IoExecutor
@@ -21,17 +26,24 @@ from cryofs.vfs.metadata_cache import Known
 _KNOWN_FILES = 1 << 18
 # an index holds the offsets of all frames
 _KNOWN_INDEXES = 64
+# Threads that read metadata for a listing. If storage returns at once, they only decode, and more of them would compete
+# for the interpreter lock.
+_READERS = 2
+_READERS_OF_SLOW_STORAGE = 16
+_SLOW_READ_SECONDS = 0.001
 
 
 class Facts:
-    """The metadata of the files of an archive, a table for each kind of movie.
+    """Cached metadata of the files of an archive, in one table for each kind of movie.
 
-    Damage is a value too, so that listings remember it. Only storage that does not respond, and transient errors, are
+    Damage is a value too, so that listings cache it. Only storage that does not respond, and transient errors, are
     raised.
     """
 
     def __init__(self, root: Root, io: IoExecutor):
         self._root = root
+        self._io = io
+        self._readers = _READERS
         self._tables: dict[str, Known[Any]] = {}
         self._indexes: dict[str, Known[Any]] = {}
         self._types: dict[str, Any] = {}
@@ -45,7 +57,7 @@ class Facts:
             self._types[provider.table] = provider.metadata_type | Damage | None
 
     def metadata(self, provider: AnyProvider, path: Path, found: os.stat_result) -> Any:
-        """Return the metadata of a file as one kind, `Damage` if it is damaged, None if it is not of that kind."""
+        """Return the metadata of a file as one kind, `Damage` if it is damaged, or None if it is not of that kind."""
         if not stat.S_ISREG(found.st_mode):
             return None
         known = self._tables[provider.table]
@@ -57,8 +69,33 @@ class Facts:
             known.note(damage, found, self._root.name_of(path))
             return damage
 
+    def read_ahead(self, folder: Path, files: Iterable[tuple[str, os.stat_result]]) -> None:
+        """Read the metadata that a listing needs of files in a folder, several at a time.
+
+        Errors are left to the request for one of the files.
+        """
+        unknown = deque(
+            (self._tables[table], folder / name)
+            for name, found in files
+            if stat.S_ISREG(found.st_mode)
+            and (table := self.table_of(name)) is not None
+            and not self._tables[table].knows(state_of(found))
+        )
+
+        def read() -> None:
+            while unknown:
+                with contextlib.suppress(IndexError, CryofsError, OSError):
+                    known, path = unknown.popleft()
+                    known.read_at_once(path)
+
+        if (count := len(unknown)) > 1:
+            began = time.monotonic()
+            self._io.run_together(f"{self._root.name_of(folder)}, its movies", read, min(self._readers, count))
+            is_slow = time.monotonic() - began > _SLOW_READ_SECONDS * count
+            self._readers = _READERS_OF_SLOW_STORAGE if is_slow else _READERS
+
     def readable(self, provider: AnyProvider, path: Path) -> Any:
-        """Return the metadata of a file that was found to be of a kind; FormatError if it is damaged."""
+        """Return the metadata of a file of this kind; raise FormatError if it is damaged."""
         metadata = self._tables[provider.table].get(path, self._root.lstat(path))
         if isinstance(metadata, Damage):
             raise FormatError(f"{self._root.name_of(path)}: {metadata.reason}")
@@ -69,14 +106,14 @@ class Facts:
         return self._indexes[provider.table].get_open(source)
 
     def damaged(self) -> list[str]:
-        """Return the damaged files that were found so far, each as a line with name, problem and remedy."""
+        """Return a line with name, problem and remedy for each damaged file found since mounting."""
         return [line for known in self._tables.values() for line in known.damaged()]
 
     def surveyed(self) -> dict[str, tuple[Known[Any], Any]]:
-        """Return the table of each key, and the type of its values."""
+        """Return each table by its key, with the type of its values."""
         return {key: (known, self._types[key]) for key, known in self._tables.items()}
 
     def table_of(self, name: str) -> str | None:
-        """Return the key of the table that listings need of a file of this name, None if they need none."""
+        """Return the key of the table that listings use for a file of this name, or None."""
         found = (one.table for one in registry.providers_of(name) if one.table in self._tables)
         return next(found, None)

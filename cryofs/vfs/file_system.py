@@ -1,6 +1,6 @@
 """The file system: lookups, listings, open files by handle. It does not depend on FUSE.
 
-Threads: any thread may call anything after `start`, which must come after daemonising, because threads do not survive a
+Threads: safe to call from any thread after `start`, which must come after daemonising, because threads do not survive a
 fork. The lock guards the table of open files and the counts of reads.
 """
 
@@ -15,6 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cryofs.cache.frame_cache import FrameCache
 from cryofs.codecs import registry as codecs
 from cryofs.config.settings import Settings
@@ -23,7 +26,7 @@ from cryofs.movies import registry
 from cryofs.movies.provider import Provider, ShowOptions
 from cryofs.storage.file_state import state_of
 from cryofs.system.mount_table import is_remote, mount_of, mount_table
-from cryofs.system.thread_pools import started_pool
+from cryofs.system.thread_pools import Pools
 from cryofs.text import printable
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
@@ -32,6 +35,7 @@ from cryofs.vfs.findings import FindingsTable
 from cryofs.vfs.index_db import index_path
 from cryofs.vfs.indexer import Indexer
 from cryofs.vfs.io_executor import InlineExecutor, IoExecutor
+from cryofs.vfs.listing import Entry, Listed, Listing
 from cryofs.vfs.main_view import rendering_of
 from cryofs.vfs.namespace import Tree
 from cryofs.vfs.nodes import Node
@@ -64,14 +68,18 @@ class FileSystem:
     archive : Path
         The archive's folder; opened here and reached through this descriptor from then on.
     ownership : Ownership
-        Who the files appear to belong to. Nothing that is cached depends on it.
+        Owner, group and permissions of the files. Cached data do not depend on it.
+    descriptor : int or None
+        The archive's folder, if it is open already.
     """
 
-    def __init__(self, archive: Path, settings: Settings, ownership: Ownership = AS_ARCHIVED):
+    def __init__(
+        self, archive: Path, settings: Settings, ownership: Ownership = AS_ARCHIVED, descriptor: int | None = None
+    ):
         self.archive = archive.absolute()
         self._settings = settings
         self._ownership = ownership
-        self._root = root = Root(archive)
+        self._root = root = Root(archive, descriptor)
         self._io = IoExecutor(settings.request_timeout)
         rendering = rendering_of(settings, self.archive, root.path)
         # names and attributes: local disks return them from memory, or at once
@@ -98,10 +106,9 @@ class FileSystem:
         self._bytes_read = 0
         self._reads = 0
 
-    def start(self) -> None:
-        """Start the threads, which load compiled code and survey the archive."""
-        self._pool = started_pool(self._settings.jobs, "decode")
-        self._background = started_pool(self._settings.jobs, "read-ahead")
+    def start(self, pools: Pools | None = None) -> None:
+        """Start the threads that are not given; they load compiled code and read the metadata of the archive."""
+        self._pool, self._background = pools or Pools.started(self._settings.jobs)
         self._cache = FrameCache(self._settings.cache_size, self._background, self._io.run)
         self._opener.start(self._pool, self._cache)
         # the user who mounted the archive is likely to use it at once
@@ -110,11 +117,11 @@ class FileSystem:
         self._indexer.start()
 
     def look_again(self) -> None:
-        """Survey the whole archive again in the background; requests find new files without that."""
+        """Read the metadata of new files in the background again; requests find new files without this."""
         self._indexer.look_again()
 
     def stop(self) -> None:
-        """Stop the threads and release everything."""
+        """Stop the threads, and close all files and the cache."""
         self._stopping.set()
         self._indexer.stop(_ENDING_SECONDS)
         if self._preparing.is_alive():
@@ -135,7 +142,7 @@ class FileSystem:
             self._root.close()
 
     def abandon(self) -> None:
-        """Stop the indexer in a process that ends at once, which releases everything else."""
+        """Stop only the indexer, because the process ends immediately."""
         self._indexer.stop(_LAST_SECONDS)
 
     def attributes(self, path: str) -> Attributes:
@@ -147,12 +154,8 @@ class FileSystem:
             found = self._change_times.by_name(path, node)
         return found.owned(self._ownership)
 
-    def inode(self, path: str) -> int:
-        """Return the inode number of a name."""
-        return self._lookup(path).attributes.inode
-
     def open_attributes(self, handle: int) -> Attributes:
-        """Return the attributes of an open file, whichever file has its name by now."""
+        """Return the attributes of an open file, even if another file now has its name."""
         with self._lock:
             path, file, _, found = self._open[handle]
         now = self._of_names.run(self._name_for_attributes(path), lambda: file.attributes(found))
@@ -161,13 +164,26 @@ class FileSystem:
             now = self._change_times.of_open(handle, now)
         return now.owned(self._ownership)
 
-    def names(self, path: str) -> list[tuple[str, Attributes]]:
-        """Return the names in a folder, with attributes whose type and inode are final.
+    def listing(self, path: str) -> Listing:
+        """Return a listing of a folder, for `listed`."""
+        return Listing(self._tree, path)
 
-        Movies whose metadata cannot be read in time are listed like damaged ones.
-        """
+    def listed(self, listing: Listing, position: int) -> list[Listed]:
+        """Return some entries of a folder from a position on, none at the end; see `Listing.group`."""
         self._last_asked = time.monotonic()
-        return self._of_names.run(self._root.name_of(self._tree.place(path)), lambda: self._tree.names(path))
+        name = self._root.name_of(self._tree.place(listing.path))
+        group = self._of_names.run(name, lambda: listing.group(position))
+        folder = listing.path.rstrip("/")
+        with self._lock:
+            return [self._reported(f"{folder}/{entry.name}", entry) for entry in group]
+
+    def _reported(self, path: str, entry: Entry) -> Listed:
+        """Return an entry as the kernel gets it, and remember what it got."""
+        if not entry.is_complete:
+            return Listed(entry.name, entry.node.attributes, False, entry.next)
+        self._pages.record_lookup(path, entry.node.attributes.size)
+        found = self._change_times.by_name(path, entry.node)
+        return Listed(entry.name, found.owned(self._ownership), True, entry.next)
 
     def read_link(self, path: str) -> str:
         """Return the target of a symbolic link."""
@@ -175,7 +191,7 @@ class FileSystem:
         return self._of_names.run(self._name_of(node), lambda: self._root.read_link(node.path))
 
     def open(self, path: str) -> int:
-        """Open a file; the handle is for `read` and `release`."""
+        """Open a file; return a handle for `read` and `release`."""
         self._last_asked = time.monotonic()
         with self._io.in_all():
             node, file, found = self._looked_up_and_opened(path)
@@ -192,12 +208,12 @@ class FileSystem:
         return handle
 
     def pages(self, handle: int) -> Pages:
-        """Return how the kernel must treat its cached pages of a file that was just opened."""
+        """Return the instruction to the kernel for its cached pages of a newly opened file."""
         with self._lock:
             return self._open[handle][2]
 
-    def read(self, handle: int, size: int, offset: int) -> Bytes:
-        """Return `size` bytes of an open file at `offset`, fewer only at the end of the file."""
+    def read(self, handle: int, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
+        """Return `size` bytes of an open file at `offset`, in `memory` or not; fewer only at the end of the file."""
         began = self._last_asked = time.monotonic()
         # a single look-up in a dictionary needs no lock
         path, file, pages, _ = self._open[handle]
@@ -205,7 +221,7 @@ class FileSystem:
             with self._lock:
                 self._pages.record_read(path, file.identity)
         try:
-            data = file.read(size, offset)
+            data = file.read(size, offset, memory)
         except CryofsError as error:
             facts = _facts_of_read(path, file, offset, began)
             # a read may begin in one frame, and fail in the next
@@ -237,7 +253,7 @@ class FileSystem:
         return self._of_names.run(str(self.archive), lambda: os.fstatvfs(self._root.descriptor))
 
     def facts(self) -> dict[str, Any]:
-        """Return which process serves this mount, and counts of reads, decodes and cache hits."""
+        """Return the figures of this mount: process, reads, decodes, cache hits and damage."""
         figures = vars(self._cache.figures()) if self._cache is not None else {}
         damaged = self._tree.facts.damaged()
         findings = self._findings.every()
@@ -256,7 +272,7 @@ class FileSystem:
         }
 
     def file_facts(self, path: str) -> dict[str, Any] | None:
-        """Return how a movie is shown and the problems found so far; None for files without such details."""
+        """Return the rendering of a movie and the problems found in it, or None for files without such details."""
         node = self._lookup(path)
         return self._of_names.run(self._name_for_attributes(path), lambda: self._file_facts(node))
 
@@ -297,12 +313,12 @@ class FileSystem:
                 return node, file, found
 
     def _opened(self, node: Node, must_be_found: bool) -> tuple[OpenFile, Attributes]:
-        """Open a node and return its attributes; ChangedError if it must be the file that was found, and is not."""
+        """Open a node; return the file and its attributes. Raise ChangedError if it differs from the file found."""
         file = self._opener.open(node, must_be_found)
         return file, file.attributes(node.attributes)
 
     def _name_of(self, node: Node) -> str:
-        """Return the name of a stored file in messages and as a wait key, whatever the file is shown as."""
+        """Return the name of a stored file for messages and as a wait key, independent of the view."""
         return self._root.name_of(node.path)
 
     def _is_busy(self) -> bool:
@@ -318,8 +334,8 @@ class FileSystem:
         while self._is_busy() and time.monotonic() < until and not self._stopping.is_set():
             self._stopping.wait(_PAUSE_SECONDS)
         steps: tuple[Callable[[], object], ...] = (
-            codecs.load_compiled,
             *(provider.load_compiled for provider in registry.PROVIDERS),
+            codecs.load_compiled,
             lambda: self._opener.preload_gains(self._root.path),
         )
         for step in steps:

@@ -1,6 +1,6 @@
-"""Problems that were found in movies while they were read, by the state of the file.
+"""Problems found in EER files while they were read, by the state of the file.
 
-Threads: any thread may call anything; the lock guards the table.
+Threads: safe to call from any thread; the lock guards the table.
 """
 
 import threading
@@ -13,7 +13,7 @@ _KNOWN_FINDINGS = 1 << 16
 
 
 class FindingsTable:
-    """The problems of the files that were used last."""
+    """Problems of the most recently used files."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -31,6 +31,6 @@ class FindingsTable:
         return known[1]
 
     def every(self) -> list[Findings]:
-        """Return all that is remembered."""
+        """Return the problems of all files in the table."""
         with self._lock:
             return [found for _, found in self._table.values()]

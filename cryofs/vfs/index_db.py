@@ -1,4 +1,4 @@
-"""The index: metadata of the files of an archive, kept between mounts in a SQLite file in the user's cache folder.
+"""The index: metadata of an archive's files, stored between mounts in a SQLite file in the user's cache folder.
 
 The index only saves reads. An entry is valid for one state of a file, and has a checksum, because a wrong size would
 truncate what readers get. A damaged index is recreated. An index that cannot be used, for example while another mount

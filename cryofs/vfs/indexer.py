@@ -34,7 +34,7 @@ log = logging.getLogger("cryofs")
 
 
 class Indexer:
-    """Reads the metadata of an archive until it is stopped.
+    """Thread that reads the metadata of an archive until it is stopped.
 
     Parameters
     ----------
@@ -75,11 +75,11 @@ class Indexer:
         self._thread.start()
 
     def look_again(self) -> None:
-        """Walk the archive once more after the present walk."""
+        """Request another walk of the archive after the current one."""
         self._wake.set()
 
     def stop(self, seconds: float) -> None:
-        """Stop, and wait for the thread at most this long, because storage may block it forever."""
+        """Stop the thread, and wait at most `seconds` for it, because storage may block it forever."""
         self._stopped = True
         self._wake.set()
         if self._thread.is_alive():
@@ -98,7 +98,7 @@ class Indexer:
                 self._wake.wait()
 
     def _attempt(self, step: Callable[[Index], None], index: Index) -> None:
-        """Do one step; an unexpected error does not end the thread."""
+        """Run one step; log an unexpected error instead of ending the thread."""
         try:
             step(index)
         except Exception:
@@ -145,13 +145,13 @@ class Indexer:
                 new.clear()
             if time.monotonic() - logged > _LOG_SECONDS:
                 logged = time.monotonic()
-                log.info("index: %d movies so far", len(seen))
+                log.info("index: %d movies read, continuing", len(seen))
         index.add(new)
         if not self._stopped:
             gone = self._kept - seen
             index.remove(gone)
             self._kept -= gone
-            log.info("index: %d movies, in %.1f s", len(seen), time.monotonic() - started)
+            log.info("index: %d movies read in %.1f s", len(seen), time.monotonic() - started)
 
     def _learn(self, table: str, path: Path, found: os.stat_result) -> bytes | None:
         """Return the metadata of a file as the index stores them, or None if it cannot be read or may be changing."""

@@ -7,15 +7,16 @@ and the derived form of the file. Device numbers do not count, because remote fi
 A hash has 62 random bits, and bit 62 set, which local file systems leave clear. Among a million such files two share a
 number with a probability of 1e-7 (n^2 / 2^63). All numbers fit into signed integers of 64 bits, and none is 0.
 
-Threads: any thread may call anything.
+Threads: safe to call from any thread.
 """
 
 import hashlib
 import os
 import stat
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import Attributes, attributes_of
@@ -24,14 +25,14 @@ _HASHED = 1 << 62
 
 
 def hashed_inode(inode: int, *parts: str) -> int:
-    """Return the inode number of a file derived from the file `inode`; the parts identify it, and contain no NUL."""
+    """Return the inode number of a file derived from the file `inode`; `parts` identify it and contain no NUL."""
     data = "\0".join((str(inode), *parts))
     digest = hashlib.blake2b(os.fsencode(data), digest_size=8).digest()
     return int.from_bytes(digest) >> 2 | _HASHED
 
 
 def made_of(stored: Attributes, *parts: str) -> Attributes:
-    """Return the attributes of a file made of a stored one: those of that file, with one link and another inode."""
+    """Return the attributes of a derived file: those of the stored file, with one link and another inode number."""
     return replace(stored, inode=hashed_inode(stored.inode, *parts), links=1)
 
 
@@ -62,7 +63,7 @@ class FolderInodes:
         return attributes
 
     def _begin(self, name: str, found: os.stat_result) -> str:
-        """Return where the file system of an entry begins, relative to the archive."""
+        """Return the place where the file system of an entry begins, relative to the archive."""
         begin, device = self._above
         if found.st_dev != device:
             begin = self._folder / name
@@ -70,7 +71,7 @@ class FolderInodes:
 
     @cached_property
     def _above(self) -> tuple[Path, int]:
-        """The place where the file system of the folder begins, and its device."""
+        """Return the place where the file system of the folder begins, and its device number."""
         begin, last = self._root.path, self._root.device
         for place, device in self._root.devices(self._folder):
             if device != last:

@@ -1,9 +1,9 @@
 """Symbolic links of an archive that lead to files beneath it.
 
 A link is resolved name by name with the calls of `Root`, which follow no link. So a folder that is replaced by a link
-meanwhile leads nowhere, and never out of the archive.
+during the lookup cannot lead out of the archive.
 
-Threads: any thread may call anything.
+Threads: safe to call from any thread.
 """
 
 import errno

@@ -9,7 +9,7 @@ from cryofs.system.paths import is_file
 
 
 def rendering_of(settings: Settings, archive: Path, root: Path) -> Rendering:
-    """Return how EER movies appear in the main view.
+    """Return the rendering of EER movies in the main view.
 
     A gain reference inside the archive is reached through `root`, past any mount over the archive.
 

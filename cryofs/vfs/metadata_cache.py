@@ -1,6 +1,6 @@
 """Metadata of the files of the archive, cached until the files change.
 
-Threads: any thread may call anything; the lock guards the table, never a read.
+Threads: safe to call from any thread; the lock guards the table, never a read.
 """
 
 import logging
@@ -26,7 +26,7 @@ _MOST_DAMAGED = 1 << 16
 
 
 class Known(Generic[T]):
-    """The results of `read` for the `limit` files that were requested last.
+    """Cache of the results of `read` for the `limit` most recently requested files.
 
     Damage is remembered once a file has settled, and logged once for each state of the file.
 
@@ -61,16 +61,17 @@ class Known(Generic[T]):
         return value
 
     def get_open(self, source: LocalFile) -> T:
-        """Return the metadata of an open file, whichever file has its name by now."""
-        state = source.identity
+        """Return the metadata of an open file, even if another file now has its name."""
         try:
-            return self._recall(state)
+            return self._recall(source.identity)
         except KeyError:
             value = self._io.run(source.name, partial(self._read, source))
-        self.note(value, source.stat, source.name)
-        if is_settled(source.stat) or not isinstance(value, Damage):
-            self.remember(state, value)
-        return value
+        return self._keep(source, value)
+
+    def read_at_once(self, path: Path) -> None:
+        """Read the metadata of the file at `path` in this thread, which may hang."""
+        with self._root.open(path) as source:
+            self._keep(source, self._read(source))
 
     def knows(self, state: FileState) -> bool:
         """Return True if the metadata of a file in this state are cached."""
@@ -78,7 +79,7 @@ class Known(Generic[T]):
             return state in self._table
 
     def note(self, value: T | Damage, found: os.stat_result, name: str) -> None:
-        """Store the metadata of a file: damage is logged, once for each state of the file."""
+        """Cache the metadata of a file, and log damage once for each state of the file."""
         with self._lock:
             before = self._damaged.pop(name, None)
             if not isinstance(value, Damage):
@@ -91,16 +92,22 @@ class Known(Generic[T]):
             log.warning("%s: %s", name, value.reason, extra={"facts": {"file": name}})
 
     def damaged(self) -> list[str]:
-        """Return the damaged files that were read, each as a line with name, problem and remedy."""
+        """Return a line with name, problem and remedy for each damaged file."""
         with self._lock:
             return [f"{name}: {reason}" for name, (_, reason) in self._damaged.items()]
 
     def remember(self, state: FileState, value: T) -> None:
-        """Add the metadata of a file that was read elsewhere."""
+        """Add metadata that were read elsewhere, for example from the index."""
         with self._lock:
             self._table[state] = value
             if len(self._table) > self._limit:
                 self._table.popitem(last=False)
+
+    def _keep(self, source: LocalFile, value: T) -> T:
+        self.note(value, source.stat, source.name)
+        if is_settled(source.stat) or not isinstance(value, Damage):
+            self.remember(source.identity, value)
+        return value
 
     def _recall(self, state: FileState) -> T:
         with self._lock:

@@ -1,9 +1,10 @@
 """Nodes: the names of the mount, their sources, and the resulting attributes."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from cryofs.movies.provider import FolderProvider
 from cryofs.movies.registry import AnyProvider
@@ -13,8 +14,7 @@ from cryofs.vfs.inodes import FolderInodes, made_of
 from cryofs.vfs.views import View
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """A name of the mount.
 
     Attributes
@@ -22,9 +22,9 @@ class Node:
     path : Path
         The archive's file behind it.
     kind : Provider, FolderProvider or None
-        How that file is shown; None if it is shown unchanged.
+        Kind under which that file is shown; None if it is shown unchanged.
     view : View
-        Where the name was found.
+        The view in which the name was found.
     stored : os.stat_result or None
         State in which the archive's file was found; None for a file outside the archive.
     has_size : bool
@@ -43,12 +43,12 @@ class Node:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is an unchanged file, folder or link in its own place."""
+        """True for an unchanged file, folder or link in its own place."""
         return self.kind is None and not self.is_elsewhere
 
 
 class Source(NamedTuple):
-    """A file of the archive that a derived file is made from, and whether a symbolic link leads to it."""
+    """The archive's file behind a derived file, and whether it was reached through a symbolic link."""
 
     path: Path
     found: os.stat_result
@@ -64,7 +64,7 @@ def plain_node(root: Root, path: Path, found: os.stat_result, view: View) -> Nod
 def made_at(
     root: Root, place: Path, stored: Attributes, view: View, key: str, bytes_key: str = "", *, by_place: bool = False
 ) -> Attributes:
-    """Return the attributes of the shown form of a stored file at a place, with the size of the stored file.
+    """Return the attributes of the file derived from a stored one at a place, with the size of the stored file.
 
     A file found through a symbolic link (`by_place`) is a separate file at each place. Otherwise the place does not
     count, so that a file keeps its inode when it is renamed; movies whose stored files are hard links of each other
@@ -73,13 +73,13 @@ def made_at(
     Parameters
     ----------
     key, bytes_key : str
-        Key of the kind, and all other inputs of the bytes besides the view.
+        Key of the kind, and key of all other inputs of the bytes except the view.
     """
     where = str(place.relative_to(root.path)) if by_place else ""
     return made_of(stored, key, view.name, bytes_key, where)
 
 
 def made_of_source(root: Root, place: Path, source: Source, view: View, kind: AnyProvider) -> Attributes:
-    """Return the attributes of the shown form of a source at a place, with the size of the source."""
+    """Return the attributes of the file derived from a source at a place, with the size of the source."""
     stored = FolderInodes(root, source.path.parent).attributes(source.path.name, source.found)
     return made_at(root, place, stored, view, kind.key, kind.bytes_key(view.options), by_place=source.linked)

@@ -1,4 +1,4 @@
-"""Open files: bytes at an offset, from the frames of a movie or directly from the archive's file.
+"""Open files of the mount, read at offsets: frames of a movie, or the archive's file itself.
 
 Threads: an open file may be read by any number of threads; it keeps no position.
 """
@@ -7,14 +7,17 @@ import functools
 import os
 import threading
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from cryofs.cache.frame_cache import FrameCache
+from cryofs.cache.frame_cache import CachedMovie, FrameCache
+from cryofs.errors import DamagedError
+from cryofs.movies.frame_runs import FrameRuns, frames_of_run
 from cryofs.movies.movie import Movie
 from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.attributes import Attributes, attributes_of
@@ -22,10 +25,25 @@ from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.read_pattern import ReadPattern
 
 Bytes = bytes | NDArray[np.uint8]
+# Share of a run of frames that a single request must ask for to get the whole run.
+_SHARE_OF_RUN = 1 / 8
+
+
+def put(pieces: Sequence[Bytes], memory: NDArray[np.uint8]) -> int:
+    """Put pieces into memory one after the other, unless they are there already; return how many bytes they are."""
+    end = 0
+    for piece in pieces:
+        place = memory[end : end + len(piece)]
+        if isinstance(piece, bytes):
+            place[:] = np.frombuffer(piece, np.uint8)
+        elif len(piece) and piece.ctypes.data != place.ctypes.data:
+            place[:] = piece
+        end += len(piece)
+    return end
 
 
 class OpenFile(Protocol):
-    """A file that was opened through the mount."""
+    """Interface of a file that was opened through the mount."""
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -34,20 +52,20 @@ class OpenFile(Protocol):
     def attributes(self, found: Attributes) -> Attributes:
         """Return the attributes of the open file, even if its name was reused; `found` are those at opening."""
 
-    def read(self, size: int, offset: int) -> Bytes:
-        """Return `size` bytes at `offset`, fewer only at the end of the file."""
+    def read(self, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
+        """Return `size` bytes at `offset`, fewer only at the end of the file; they may be put into `memory`."""
 
     def close(self) -> None:
         """Release the file."""
 
 
 class PlainFile:
-    """A file of the archive whose bytes are shown as they are.
+    """An open file of the archive that is shown unchanged.
 
     Parameters
     ----------
     is_made : bool
-        Whether it appears at another place than in the archive, so with one link.
+        Whether it appears at another place than in the archive, and therefore with one link.
     """
 
     def __init__(self, source: LocalFile, io: IoExecutor, *, is_made: bool = False):
@@ -57,12 +75,12 @@ class PlainFile:
         self._is_made = is_made
 
     def attributes(self, found: Attributes) -> Attributes:
-        """Return the current attributes, because the file may have grown. The inode number is that of the lookup."""
+        """Return the current attributes, because the file may have grown, with the inode number found at lookup."""
         now = attributes_of(os.fstat(self._source.descriptor))
         return replace(now, inode=found.inode, links=found.links if self._is_made else now.links)
 
-    def read(self, size: int, offset: int) -> Bytes:
-        """Return bytes of the file."""
+    def read(self, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
+        """Return bytes of the file; `memory` is not used, because a read that was given up may end later."""
         # data in the page cache is read without another thread
         if (found := self._source.read_cached(size, offset)) is not None:
             return found
@@ -74,46 +92,59 @@ class PlainFile:
 
 
 class MovieFile:
-    """A movie shown as an MRC file, its frames from the frame cache."""
+    """A movie shown as an MRC file, its frames from the frame cache.
+
+    Sequential readers get units: frames, or runs of small frames. Other readers get parts of them: row blocks of a
+    frame, or frames of a run.
+    """
 
     def __init__(self, movie: Movie, cache: FrameCache, io: IoExecutor):
         self._movie = movie
         self.identity = movie.identity
         self._layout = movie.layout
         self._row_bytes = movie.row_bytes
-        self._decoded_bytes = movie.decoded_bytes()
         self._has_row_blocks = movie.row_block(0) is not None
+        # frames of a unit; the cache has a unit under the number of its first frame
+        self._frames = frames_of_run(movie)
+        self._units: CachedMovie = movie if self._frames == 1 else FrameRuns(movie)
+        self._unit_bytes = self._frames * movie.layout.frame_bytes
+        self._decoded_bytes = self._units.decoded_bytes()
+        # runs that have a damaged frame; the others of their frames are read one by one
+        self._damaged_runs: set[int] = set()
         # the row block of the last request
         self._block = range(0)
         self._cache = cache
         self._io = io
         self._header: bytes | None = None
-        self._pattern = ReadPattern(movie.layout.frame_bytes)
+        self._pattern = ReadPattern(self._unit_bytes)
         # begun ahead; closing waits for them
         self._coming: deque[Future[None]] = deque()
         self._coming_lock = threading.Lock()
-        # the frame of a reader among more than the cache has room for, which would drop it before it is read
+        # the unit of a reader among more than the cache has room for, which would drop it before it is read
         self._held: tuple[int, NDArray[Any] | None] = (-1, None)
 
     def attributes(self, found: Attributes) -> Attributes:
-        """Return the attributes at opening, and the size of the movie, which never changes."""
+        """Return the attributes at opening, with the size of the movie, which never changes."""
         return replace(found, size=self._layout.total_bytes)
 
-    def read(self, size: int, offset: int) -> Bytes:
-        """Return bytes of the MRC file; a view of a cached frame if one frame holds them all."""
-        layout = self._layout
+    def read(self, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
+        """Return bytes of the MRC file; a view of a cached frame if one frame holds them all, or of `memory`."""
+        layout, begin = self._layout, offset
         end = min(offset + size, layout.total_bytes)
         if not self._pattern.follow(offset, end):
             self._cache.readers.leave(self)
         pieces: list[Bytes] = []
         while offset < end:
             inside = layout.header_bytes <= offset < layout.data_end
-            piece = self._from_frame(offset, end) if inside else self._from_outside(offset, end)
+            room = None if memory is None else memory[offset - begin :]
+            piece = self._from_frame(offset, end, room) if inside else self._from_outside(offset, end)
             offset += len(piece)
             if offset >= end and not pieces:
                 return piece
             pieces.append(piece)
-        return b"".join(piece if isinstance(piece, bytes) else piece.tobytes() for piece in pieces)
+        if memory is None:
+            return b"".join(piece if isinstance(piece, bytes) else piece.tobytes() for piece in pieces)
+        return memory[: put(pieces, memory)]
 
     def close(self) -> None:
         """Release the movie; its frames stay in the cache for the next reader."""
@@ -124,40 +155,68 @@ class MovieFile:
         self._movie.close()
 
     def frame_at(self, offset: int) -> int | None:
-        """Return the frame that holds the byte at an offset, None for the header and the trailing bytes."""
+        """Return the number of the frame that holds an offset, or None for header and trailing bytes."""
         layout = self._layout
         if not layout.header_bytes <= offset < layout.data_end:
             return None
         return (offset - layout.header_bytes) // layout.frame_bytes
 
-    def _from_frame(self, offset: int, end: int) -> NDArray[np.uint8]:
-        """Return the bytes from `offset` to `end`, or to the end of the frame or row block that contains `offset`."""
-        movie, cache, pattern, frame_bytes = self._movie, self._cache, self._pattern, self._layout.frame_bytes
-        index, start = divmod(offset - self._layout.header_bytes, frame_bytes)
-        size = min(end - offset, frame_bytes - start)
+    def _from_frame(self, offset: int, end: int, memory: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        """Return the bytes from `offset` to `end`, or to the end of the unit or part that contains `offset`."""
+        layout, cache, pattern = self._layout, self._cache, self._pattern
+        unit, start = divmod(offset - layout.header_bytes, self._unit_bytes)
+        size = min(end - offset, self._unit_bytes - start, layout.data_end - offset)
         is_sequential = pattern.is_sequential
         is_crowded = is_sequential and cache.readers.go_on(self, self._decoded_bytes)
-        rows = self._row_block(start) if self._has_row_blocks and (is_crowded or not is_sequential) else None
-        if rows is not None:
-            decoded = cache.cached(movie, index)
+        if self._wants_part(unit, size, is_sequential and not is_crowded):
+            decoded = cache.cached(self._units, unit * self._frames)
             if decoded is None:
-                decoded = cache.get(movie, index, rows)
-                start -= rows.start * self._row_bytes
+                decoded, start = self._part(unit, start)
         else:
-            is_new = pattern.enter(index) and not is_crowded
-            # nothing may compete with the first frame, which the reader waits for
-            if is_new and pattern.steps > 1:
-                self._read_ahead(index)
-            held_index, decoded = self._held
-            if held_index != index or decoded is None:
-                decoded = cache.get(movie, index)
-            self._held = (index, decoded) if is_crowded else (-1, None)
-            if is_new and pattern.steps <= 1:
-                self._read_ahead(index)
-        piece = movie.mrc_bytes(decoded, start, size)
-        if pattern.serve(index, len(piece)):
-            cache.served(movie, index)
+            try:
+                decoded = self._unit(unit, is_crowded)
+            except DamagedError:
+                if self._frames == 1:
+                    raise
+                self._damaged_runs.add(unit)
+                decoded, start = self._part(unit, start)
+        if not self._movie.is_prepared:
+            # another open file of the same movie had the frame decoded
+            self._io.run(self._movie.name, self._movie.prepare)
+        piece = self._movie.mrc_bytes(decoded, start, size, memory)
+        if pattern.serve(unit, len(piece)):
+            cache.served(self._units, unit * self._frames)
         return piece
+
+    def _wants_part(self, unit: int, size: int, is_alone: bool) -> bool:
+        """Return True if a part of a unit is decoded for a request; `is_alone` for a sequential reader with room."""
+        if self._frames == 1:
+            return self._has_row_blocks and not is_alone
+        is_small = not self._pattern.is_sequential and size < _SHARE_OF_RUN * self._unit_bytes
+        return is_small or unit in self._damaged_runs
+
+    def _part(self, unit: int, start: int) -> tuple[NDArray[Any], int]:
+        """Return the decoded row block or frame that holds a byte of a unit, and where the byte is in it."""
+        if self._frames > 1:
+            frame, start = divmod(start, self._layout.frame_bytes)
+            return self._cache.get(self._movie, unit * self._frames + frame), start
+        rows = self._row_block(start)
+        return self._cache.get(self._movie, unit, rows), start - rows.start * self._row_bytes
+
+    def _unit(self, unit: int, is_crowded: bool) -> NDArray[Any]:
+        """Return a decoded unit, and have the next ones decoded."""
+        pattern = self._pattern
+        is_new = pattern.enter(unit) and not is_crowded
+        # nothing may compete with the first unit, which the reader waits for
+        if is_new and pattern.steps > 1:
+            self._read_ahead(unit)
+        held_unit, decoded = self._held
+        if held_unit != unit or decoded is None:
+            decoded = self._cache.get(self._units, unit * self._frames)
+        self._held = (unit, decoded) if is_crowded else (-1, None)
+        if is_new and pattern.steps <= 1:
+            self._read_ahead(unit)
+        return decoded
 
     def _row_block(self, start: int) -> range:
         """Return the rows that are decoded together with the byte `start` of a frame."""
@@ -168,7 +227,7 @@ class MovieFile:
         return block
 
     def _from_outside(self, offset: int, end: int) -> bytes:
-        """Return bytes from `offset` on of the header or of the trailing bytes, not beyond `end`."""
+        """Return the bytes from `offset` to at most `end`, in the header or the trailing bytes."""
         movie, layout = self._movie, self._layout
         if offset >= layout.data_end:
             read_trailing = functools.partial(movie.read_trailing, end - offset, offset - layout.data_end)
@@ -177,14 +236,14 @@ class MovieFile:
             self._header = self._io.run(movie.name, lambda: movie.header)
         return self._header[offset:end]
 
-    def _read_ahead(self, index: int) -> None:
-        """Have the next frames decoded; the longer a reader is sequential, the more of them."""
+    def _read_ahead(self, unit: int) -> None:
+        """Start decoding the next units; more of them, the longer the reader has been sequential."""
         with self._coming_lock:
             while self._coming and self._coming[0].done():
                 self._coming.popleft()
-        movie = self._movie
-        ahead = min(2 * self._pattern.steps - 1, movie.decodes_at_once)
-        for coming in range(index + 1, min(index + 1 + ahead, self._layout.frames)):
-            if begun := self._cache.prefetch(movie, coming):
+        ahead = min(2 * self._pattern.steps - 1, self._units.decodes_at_once)
+        first, frames = (unit + 1) * self._frames, self._frames
+        for coming in range(first, min(first + ahead * frames, self._layout.frames), frames):
+            if begun := self._cache.prefetch(self._units, coming):
                 with self._coming_lock:
                     self._coming.append(begun)

@@ -1,6 +1,6 @@
 """Open the file of a node of the mount.
 
-Threads: any thread may call anything after `start`.
+Threads: safe to call from any thread after `start`.
 """
 
 import os
@@ -23,12 +23,12 @@ from cryofs.vfs.open_files import MovieFile, OpenFile, PlainFile
 
 
 class Opener:
-    """Opens files and movies of an archive; owns the state that open movies share.
+    """Opener of files and movies of an archive; owns the resources that open movies share.
 
     Parameters
     ----------
     findings : FindingsTable
-        Where problems of movies are collected.
+        Table in which problems of movies are recorded.
     """
 
     def __init__(self, root: Root, io: IoExecutor, entries: Entries, findings: FindingsTable):
@@ -50,7 +50,7 @@ class Opener:
         self._gains.preload(folder)
 
     def open(self, node: Node, must_be_found: bool) -> OpenFile:
-        """Open a node.
+        """Return the open file of a node.
 
         Raises
         ------

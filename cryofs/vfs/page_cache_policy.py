@@ -1,11 +1,11 @@
-"""Which pages of a file the kernel may cache: those of one state of the file, while another may be open by that name.
+"""Policy for the pages of a file in the kernel: at any time it caches those of one state of the file.
 
-The kernel has one set of pages for a name, whichever file is behind it. So if a file was replaced while a reader has
-the old one open, readers of the new one bypass these pages, and no reader gets bytes of both.
+The kernel has one set of pages for a name, independent of the file behind it. So if a file was replaced while a reader
+has the old one open, readers of the new one bypass these pages, and no reader gets bytes of both.
 
 The kernel also has one size for a name, which it trusts for a second. It does not read beyond that size if the file
-that is opened meanwhile is larger, and reads zeros if it is smaller. So a file whose size differs from the reported one
-bypasses the pages too, because sizes have no effect then.
+opened during that second is larger, and reads zeros if it is smaller. So a file whose size differs from the reported
+one bypasses the pages too, because sizes have no effect then.
 
 The kernel drops pages when it gets the reply to an open. Replies may overtake one another, so pages count as dropped
 only after the first request for the file that was opened.
@@ -22,11 +22,11 @@ _KNOWN_NAMES = 1 << 16
 
 
 class Pages(Enum):
-    """What the kernel is to do with its cached pages of a file that is opened."""
+    """Instruction to the kernel for its cached pages of a file that is being opened."""
 
-    KEEP = "they belong to the state that is opened"
-    DROP = "they may belong to another state"
-    BYPASS = "they, or the size that the kernel has, belong to another state; keep them, and cache none of this one"
+    KEEP = "the pages belong to the opened state"
+    DROP = "the pages may belong to another state"
+    BYPASS = "the pages or the size in the kernel belong to another state; keep them, and cache nothing of this state"
 
 
 class PageKeeper:
@@ -46,7 +46,7 @@ class PageKeeper:
             self._sizes.popitem(last=False)
 
     def lacks_size(self, name: str) -> bool:
-        """Return True if the kernel has a placeholder for the size of the file `name`."""
+        """Return True if the size of `name` that the kernel has is a placeholder."""
         return self._sizes.get(name, 0) is None
 
     def ended(self, name: str, end: int) -> None:
@@ -56,7 +56,7 @@ class PageKeeper:
             self._sizes[name] = end
 
     def opened(self, name: str, state: Hashable, size: int) -> Pages:
-        """Record that a state of the file `name` was opened, and return what to do with its pages."""
+        """Record that a state of the file `name` was opened; return the instruction for its pages."""
         states = self._open.setdefault(name, Counter())
         states[state] += 1
         if len(states) > 1 or self._sizes.get(name, size) != size:

@@ -1,4 +1,4 @@
-"""How an open file is read: from start to end, or in places.
+"""The pattern in which an open file is read: sequential or random.
 
 Threads: not locked. Several threads may read one open file; the recorded pattern only guides the cache and read-ahead.
 """
@@ -11,7 +11,7 @@ _OVERTAKING = 4 << 20
 
 
 class ReadPattern:
-    """Reads of an open file so far.
+    """Pattern of the reads of an open file.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class ReadPattern:
 
     @property
     def is_sequential(self) -> bool:
-        """Whether the reader has read enough data in order to get whole frames."""
+        """True once the reader has read enough data sequentially to get whole frames."""
         return self._in_order > SEQUENTIAL_BYTES
 
     def enter(self, index: int) -> bool:

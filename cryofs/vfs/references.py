@@ -3,7 +3,7 @@
 In `@counts` they appear with the counts of gain-normalised movies. Beside TIFF movies of other programs only those
 appear that came with such movies, not those that cryofs estimated or keeps for its own movies.
 
-Threads: any thread may call anything; the lock guards the cached facts.
+Threads: safe to call from any thread; the lock guards the cached facts.
 """
 
 import os
@@ -65,14 +65,14 @@ class GainReferences:
         return None
 
     def names(self, folder: Path, counts: bool) -> set[str]:
-        """Names of the references that may appear in a folder."""
+        """Return the names of the references that may appear in a folder."""
         return {name for place in self._folders(folder, counts) for name in self._in(place)}
 
     def _folders(self, folder: Path, counts: bool) -> list[Path]:
-        """Folders whose references appear in a folder.
+        """Return the folders whose references appear in a folder.
 
-        Beside counts and TIFF movies of other programs, which need them, those of all folders above. Above a folder of
-        such TIFF movies those of the folder itself, which is where RELION puts them.
+        Beside counts and TIFF movies of other programs, the references of the folder and all folders above appear. In
+        the parent of a folder of such TIFF movies, where RELION puts references, only its own appear.
         """
         if counts or self._needs_references(folder):
             below = folder.relative_to(self._root.path)
@@ -84,7 +84,7 @@ class GainReferences:
         return []
 
     def _in(self, folder: Path) -> list[str]:
-        """Names of the references in a folder, none if it cannot be read."""
+        """Return the names of the references in a folder; empty if it cannot be read."""
         try:
             return [name for name in self._root.names(folder) if is_reference_name(name)]
         except OSError:

@@ -1,4 +1,4 @@
-"""Views: ways of showing the archive, each below a name at the root of the mount that is found but not listed.
+"""Views: alternative presentations of the archive, each in an unlisted folder at the root of the mount.
 
 A view is added by its row in `VIEWS`.
 """
@@ -12,7 +12,7 @@ from cryofs.movies.provider import ShowOptions
 
 @dataclass(frozen=True)
 class View:
-    """A way of showing the archive.
+    """A presentation of the archive.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class View:
 
 @dataclass(frozen=True)
 class ViewRow:
-    """The views whose name fits a pattern.
+    """A row of the table of views: a pattern of names, and the options of these views.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class ViewRow:
 
 
 def _counts(_: re.Match[str], main: ShowOptions) -> ShowOptions:
-    return replace(main, asks=main.asks | {"counts"})
+    return replace(main, enabled=main.enabled | {"counts"})
 
 
 def _rendered(match: re.Match[str], main: ShowOptions) -> ShowOptions:

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryofs.archive.compare import CompareOptions, Comparison, compare
 from cryofs.archive.pairs import Side
 from cryofs.archive.same_bytes import file_difference
 from cryofs.archive.shown import shown_in
@@ -20,41 +19,11 @@ from cryofs.errors import ArchiveError
 from cryofs.formats.archive_names import foreign_name, fractions_name, is_eer_name, is_own_name
 from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
+from tests.archive.comparing import compared, entries, flip_last_byte
 from tests.corpus.session_tree import make_session
 from tests.foreign import counts, serialem
 from tests.small_session import write_integers
-from tests.support import archive, simulated
-
-
-class Watcher:
-    """A listener that keeps what it receives."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self.done = 0
-        self.notes: list[str] = []
-        self.errors: list[str] = []
-
-    def begin(self, total_bytes: int) -> None:
-        self.total = total_bytes
-
-    def advance(self, count: int) -> None:
-        self.done += count
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def failed(self, error: Exception) -> None:
-        self.errors.append(str(error))
-
-
-def entries(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-
-
-def compared(source: Path, target: Path, **choices: bool) -> tuple[Comparison, Watcher]:
-    watcher = Watcher()
-    return compare(source, target, CompareOptions(jobs=2, **choices), watcher), watcher
+from tests.support import archive, listed_in, simulated
 
 
 def test_all_is_equal(small: tuple[Path, Path]) -> None:
@@ -87,14 +56,6 @@ def test_a_checksum_list_of_the_source_is_skipped(small: tuple[Path, Path]) -> N
     assert (source / ".cryofs-sha256").exists()
 
 
-def flip_last_byte(path: Path) -> None:
-    before = path.stat()
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
 def retarget(path: Path) -> None:
     path.unlink()
     path.symlink_to("elsewhere")
@@ -106,8 +67,8 @@ def replace_by_folder(path: Path) -> None:
 
 
 CHANGES: list[tuple[str, Callable[[Path], object], str]] = [
-    ("Movies/a.mrc", flip_last_byte, "other bytes from byte 13311 on"),
-    ("notes.txt", flip_last_byte, "other bytes from byte 5 on"),
+    ("Movies/a.mrc", flip_last_byte, "first difference at byte 13311"),
+    ("notes.txt", flip_last_byte, "first difference at byte 5"),
     ("notes.txt", lambda path: path.write_text("200 kV, 1 A"), "11 bytes, in the archive 6"),
     ("Movies/b.mrc", lambda path: path.chmod(0o600), "mode 0600, in the archive 0644"),
     ("notes.txt", lambda path: os.utime(path, ns=(5, 5)), "modified 1970-01-01T00:00:00.000000005 UTC"),
@@ -227,7 +188,7 @@ def names_in_mount(folder: Path, below: str) -> set[str]:
     files = FileSystem(folder, Settings(jobs=1))
     files.start()
     try:
-        return {name for name, _ in files.names(below or "/") if not is_own_name(name)}
+        return {name for name, _ in listed_in(files, below or "/") if not is_own_name(name)}
     finally:
         files.stop()
 
@@ -248,10 +209,10 @@ def test_names_are_those_of_a_mount(tmp_path: Path) -> None:
 @pytest.mark.parametrize("links", ["report", "follow", "keep"])
 def test_the_session_of_all_tests(tmp_path: Path, links: LinkChoice) -> None:
     source, target = make_session(tmp_path / "session"), tmp_path / "archive"
-    _, heard = archive(source, target, CompressOptions(jobs=2, links=links))
+    _, reported = archive(source, target, CompressOptions(jobs=2, links=links))
     done, _ = compared(source, target)
     # what compress could not store is missing, and nothing else
-    assert {one.path for one in done.missing} == set(heard.errors)
+    assert {one.path for one in done.missing} == set(reported.errors)
     assert (done.differing, done.failed) == ([], [])
     assert done.links_outside == (0 if links == "follow" else 4)
 

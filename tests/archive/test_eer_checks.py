@@ -36,12 +36,12 @@ def test_damaged_files_are_found_among_all(folder: Path) -> None:
     assert check.damaged[folder / "cut.eer"].endswith("within an image directory; copy the file again")
 
 
-def test_a_check_without_time_looks_at_nothing(folder: Path) -> None:
+def test_a_check_without_time_checks_nothing(folder: Path) -> None:
     check = check_eers(sorted(folder.glob("[0-9]*.eer")), 0.0)
     assert (check.files, check.looked_at, check.damaged) == (4, 0, {})
 
 
-def test_what_cannot_be_read_is_not_looked_at(folder: Path) -> None:
+def test_unreadable_files_are_not_checked(folder: Path) -> None:
     check = check_eers([folder / "0.eer", folder / "missing.eer"])
     assert (check.files, check.looked_at, check.damaged) == (2, 1, {})
 
@@ -68,9 +68,9 @@ def test_doctor_names_damaged_files(folder: Path) -> None:
 
 
 def test_stats_names_damaged_files(folder: Path) -> None:
-    said = run_in_process("stats", folder).stdout
-    assert "6 EER files: 2 damaged" in said
-    assert f"{folder}/junk.eer: " in said
+    printed = run_in_process("stats", folder).stdout
+    assert "6 EER files: 2 damaged" in printed
+    assert f"{folder}/junk.eer: " in printed
     eer = json.loads(run_in_process("stats", folder, "--json").stdout)["eer"]
     assert (eer["files"], eer["looked_at"], len(eer["damaged"])) == (6, 6, 2)
 

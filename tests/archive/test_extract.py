@@ -1,4 +1,4 @@
-"""Originals come out where they belong: nothing is overwritten unasked, and what stands in the way is told."""
+"""Originals are restored to their places: files in the way are reported, and overwritten only on request."""
 
 import os
 import shutil
@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cryofs.archive.adopt import adopt
-from cryofs.archive.extract import extract
-from cryofs.archive.restore import Extracted
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.errors import ArchiveError
 from tests.foreign import counts, serialem
+from tests.outcomes import adopted, extracted
 from tests.support import archive, assert_verified, names, same_tree, simulated
 
 
@@ -25,23 +23,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "archive"
 
 
-def extracted(*paths: Path, to: Path, overwrite: bool = False) -> tuple[Extracted, list[str]]:
-    errors: list[Exception] = []
-
-    def on_file(_: Path, error: Exception | None) -> None:
-        if error is not None:
-            errors.append(error)
-
-    done = extract(paths, to, 2, on_file, lambda *_: None, lambda _: None, overwrite=overwrite)
-    assert done.failed == len(errors)
-    return done, [str(error) for error in errors]
-
-
 def test_movies_that_would_get_one_name(made: Path, tmp_path: Path) -> None:
     both = made / "g1" / "m.mrc.tif", made / "g2" / "m.mrc.tif"
     done, (error,) = extracted(*both, to=tmp_path)
     assert done.movies == 1
-    assert error.startswith(f"{both[1]}: {both[0]} already becomes {tmp_path / 'm.mrc'}")
+    assert str(error).startswith(f"{both[1]}: {both[0]} is already restored as {tmp_path / 'm.mrc'}")
     assert (tmp_path / "m.mrc").read_bytes() == (made.parent / "session" / "g1" / "m.mrc").read_bytes()
 
 
@@ -54,7 +40,7 @@ def test_files_of_two_archives_that_would_get_one_name(tmp_path: Path) -> None:
         archive(place, tmp_path / f"archive{number}")
     done, (error,) = extracted(tmp_path / "archive1", tmp_path / "archive2", to=tmp_path / "out")
     assert done.files == 1
-    assert "archive2/notes.txt" in error
+    assert "archive2/notes.txt" in str(error)
     assert (tmp_path / "out" / "notes.txt").read_text() == "1"
 
 
@@ -85,7 +71,7 @@ def test_what_is_in_the_way_of_a_folder(made: Path, tmp_path: Path, way: str) ->
         (out / "g1").symlink_to(elsewhere)
     done, errors = extracted(made, to=out)
     assert done.movies == 1
-    assert all(f"{out / 'g1'}: expected a folder, got {way}" in error for error in errors)
+    assert all(f"{out / 'g1'}: expected a folder, got {way}" in str(error) for error in errors)
     assert names(elsewhere) == []
     assert (out / "g2" / "m.mrc").is_file()
     assert way != "a file" or (out / "g1").stat().st_mode & 0o777 == 0o600
@@ -94,7 +80,7 @@ def test_what_is_in_the_way_of_a_folder(made: Path, tmp_path: Path, way: str) ->
 def test_what_is_in_the_way_of_a_movie(made: Path, tmp_path: Path) -> None:
     (tmp_path / "m.mrc").mkdir()
     _, (error,) = extracted(made / "g1" / "m.mrc.tif", to=tmp_path)
-    assert error.startswith(f"{tmp_path / 'm.mrc'}: Is a directory; ")
+    assert str(error).startswith(f"{tmp_path / 'm.mrc'}: Is a directory; ")
 
 
 def test_the_folder_that_was_named_keeps_its_mode(made: Path, tmp_path: Path) -> None:
@@ -133,7 +119,7 @@ def mixed(tmp_path: Path) -> Path:
     (session / "notes.txt").write_text("300 kV")
     archive(session, place, CompressOptions(gain="none", jobs=1))
     serialem(place / "g1" / "a.tif", counts())
-    assert adopt([place], 1, lambda *_: None, lambda *_: None, lambda _: None).movies == 1
+    assert adopted(place)[0].movies == 1
     return place
 
 
@@ -146,13 +132,13 @@ def test_originals_come_out_beside_what_is_archived(mixed: Path, through_link: b
         out.symlink_to(mixed)
     done, (error,) = extracted(mixed, to=out)
     assert (done.movies, done.files) == (1, 0)
-    assert error.startswith(f"{out / 'g1' / 'a.tif'}: is archived")
-    assert error.endswith("name another folder with -o")
+    assert str(error).startswith(f"{out / 'g1' / 'a.tif'}: an archived file, which")
+    assert str(error).endswith("pass another folder with -o")
     assert {name: ((mixed / name).read_bytes(), (mixed / name).stat().st_ino) for name in before} == before
     assert (mixed / "m.mrc").read_bytes() == (mixed.parent / "session" / "m.mrc").read_bytes()
     # it is a file of the archive now
     _, errors = extracted(mixed, to=out)
-    assert any(error.startswith(f"{out / 'm.mrc'}: is archived") for error in errors)
+    assert any(str(error).startswith(f"{out / 'm.mrc'}: an archived file, which") for error in errors)
     assert_verified(mixed, 2)
 
 
@@ -167,7 +153,7 @@ def test_an_adopted_movie_is_not_overwritten(mixed: Path, by: str) -> None:
     before = held.read_bytes()
     done, (error,) = extracted(source, to=held.parent)
     assert (done.movies, done.files) == (0, 0)
-    assert error.startswith(f"{held}: is archived")
+    assert str(error).startswith(f"{held}: an archived file, which")
     assert held.read_bytes() == before
 
 
@@ -175,14 +161,14 @@ def test_files_of_the_run_are_not_overwritten_by_one_another(mixed: Path) -> Non
     (mixed / "g1" / "notes.txt").write_text("of g1")
     done, errors = extracted(mixed / "g1" / "notes.txt", mixed / "notes.txt", to=mixed)
     assert done.files == 0
-    assert [error.partition(": is archived")[0] for error in errors] == [str(mixed / "notes.txt")]
+    assert [str(error).partition(": an archived file, which")[0] for error in errors] == [str(mixed / "notes.txt")]
     assert (mixed / "notes.txt").read_text() == "300 kV"
 
 
 @pytest.mark.parametrize("out", ["new", "g1"])
 def test_no_folder_of_an_archive_takes_what_comes_out_of_it(mixed: Path, out: str) -> None:
     before = names(mixed)
-    with pytest.raises(ArchiveError, match=r"lies in .* name another folder with -o"):
+    with pytest.raises(ArchiveError, match=r"inside .* pass another folder with -o"):
         extracted(mixed, to=mixed / out)
     assert names(mixed) == before
 
@@ -191,7 +177,9 @@ def test_a_movie_comes_before_a_file_of_its_name_as_in_a_mount(mixed: Path, tmp_
     (mixed / "m.mrc").write_text("no movie")
     done, (error,) = extracted(mixed, to=tmp_path / "out")
     assert done.movies == 2
-    assert error.startswith(f"{mixed / 'm.mrc'}: {mixed / 'm.mrc.tif'} already becomes {tmp_path / 'out' / 'm.mrc'}")
+    assert str(error).startswith(
+        f"{mixed / 'm.mrc'}: {mixed / 'm.mrc.tif'} is already restored as {tmp_path / 'out' / 'm.mrc'}"
+    )
     assert (tmp_path / "out" / "m.mrc").read_bytes() == (tmp_path / "session" / "m.mrc").read_bytes()
 
 
@@ -220,7 +208,7 @@ def test_files_that_are_equal_are_left(mixed: Path, restored: Path) -> None:
 
 @pytest.mark.parametrize("name", ["m.mrc", "g1/a.tif", "notes.txt", "link"])
 @pytest.mark.parametrize("change", ["other bytes", "longer", "a link", "removed"])
-def test_files_that_differ_are_refused_unless_asked(mixed: Path, restored: Path, name: str, change: str) -> None:
+def test_files_that_differ_are_refused_unless_requested(mixed: Path, restored: Path, name: str, change: str) -> None:
     path = restored / name
     data = path.read_bytes()
     right = data if name != "link" else path.readlink()
@@ -234,8 +222,8 @@ def test_files_that_differ_are_refused_unless_asked(mixed: Path, restored: Path,
     if change == "removed":
         assert (errors, done.unchanged) == ([], 3 if name == "link" else 2)
     else:
-        assert [error.partition(": exists, and it ")[0] for error in errors] == [str(path)]
-        assert "--overwrite" in errors[0]
+        assert [str(error).partition(": already exists and ")[0] for error in errors] == [str(path)]
+        assert "--overwrite" in str(errors[0])
         assert done.movies + done.files == 0
         assert inodes(restored) == before
     assert extracted(mixed, to=restored, overwrite=True)[1] == []
@@ -246,7 +234,7 @@ def test_a_folder_in_the_way_of_a_link_is_not_overwritten(mixed: Path, restored:
     (restored / "link").unlink()
     (restored / "link").mkdir()
     (error,) = extracted(mixed, to=restored, overwrite=True)[1]
-    assert error.startswith(f"{restored / 'link'}: expected a link, got a folder")
+    assert str(error).startswith(f"{restored / 'link'}: expected a link, got a folder")
 
 
 @pytest.mark.parametrize("estimated", [True, False])

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from cryofs.archive.adopt import adopt
 from cryofs.archive.info import savings
 from cryofs.movies.provider import Stored
 from cryofs.movies.registry import identify
 from cryofs.report.inventory import survey
 from tests.foreign import counts, serialem, write_tiff
+from tests.outcomes import adopted
 from tests.support import archive, names, run_in_process, simulated
 
 
@@ -24,14 +24,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "archive"
 
 
-def adopted(path: Path) -> Path:
-    adopt([serialem(path, counts())], 1, lambda *_: None, lambda *_: None, lambda _: None)
+def adopted_movie(path: Path) -> Path:
+    adopted(serialem(path, counts()))
     return path
 
 
 def test_each_kind(made: Path, tmp_path: Path) -> None:
     assert is_archived(identify(made / "0.mrc.tif"))
-    assert is_archived(identify(adopted(tmp_path / "a.tif")))
+    assert is_archived(identify(adopted_movie(tmp_path / "a.tif")))
     assert is_foreign(identify(serialem(tmp_path / "f.tif", counts())))
     assert is_foreign(identify(serialem(tmp_path / "f.mrc.tif", counts())))
     assert is_other(identify(write_tiff(tmp_path / "photo.mrc.tif", counts()[:1])))
@@ -72,8 +72,8 @@ def test_an_archived_movie_that_was_emptied(made: Path, tmp_path: Path, spoil: C
     assert [path for path, _ in survey(folder).problems] == [movie]
 
 
-def test_an_adopted_movie_that_was_cut(tmp_path: Path) -> None:
-    path = adopted(tmp_path / "archive" / "x.tif")
+def test_an_adopted_movie_that_was_truncated(tmp_path: Path) -> None:
+    path = adopted_movie(tmp_path / "archive" / "x.tif")
     data = path.read_bytes()[: path.stat().st_size // 2]
     path.write_bytes(data)
     done = run_in_process("verify", path.parent, check=False)

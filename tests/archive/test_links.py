@@ -10,12 +10,12 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.summary import Summary
 from cryofs.config.choices import LinkChoice
 from cryofs.storage.checksum_lists import LIST_NAME, recorded
-from tests.support import Heard, archive, assert_verified, mounted, names, restored, same_tree, simulated
+from tests.support import Reported, archive, assert_verified, mounted, names, restored, same_tree, simulated
 
 pytestmark = pytest.mark.timeout(60)
 
 
-def run(source: Path, target: Path, links: LinkChoice, *, unfinished: bool = False) -> tuple[Summary, Heard]:
+def run(source: Path, target: Path, links: LinkChoice, *, unfinished: bool = False) -> tuple[Summary, Reported]:
     return archive(source, target, CompressOptions(gain="none", links=links, only_do_unfinished=unfinished, jobs=1))
 
 
@@ -43,19 +43,19 @@ def session(tmp_path: Path, raw: Path) -> Path:
 def test_links_that_lead_out_are_stored_as_they_are_and_named(
     session: Path, raw: Path, tmp_path: Path, links: LinkChoice
 ) -> None:
-    summary, heard = run(session, tmp_path / "archive", links)
+    summary, reported = run(session, tmp_path / "archive", links)
     assert (summary.links_outside, summary.failed, summary.movies) == (2, 0, 0)
     for name, leads_to in (("Movies", raw), ("one.mrc", raw / "a.mrc")):
         assert (tmp_path / "archive" / name).readlink() == (session / name).readlink()
-        (note,) = (note for note in heard.notes if note.startswith(f"{session / name}: "))
+        (note,) = (note for note in reported.notes if note.startswith(f"{session / name}: "))
         assert f"leads to {leads_to}" in note
         assert ("--follow-links" in note) == (links == "report")
 
 
 def test_followed_links_are_archived_under_their_names(session: Path, tmp_path: Path) -> None:
     target = tmp_path / "archive"
-    summary, heard = run(session, target, "follow")
-    assert (summary.movies, summary.links_outside, heard.errors) == (2, 0, {})
+    summary, reported = run(session, target, "follow")
+    assert (summary.movies, summary.links_outside, reported.errors) == (2, 0, {})
     # the movie that both links lead to is there once
     assert names(target) == ["Movies/a.mrc.tif", "Movies/deep/b.mrc.tif", "Movies/notes.txt", "one.mrc", "own.txt"]
     assert (target / "one.mrc").readlink() == Path("Movies/a.mrc")
@@ -81,12 +81,12 @@ def test_a_mount_shows_what_links_lead_to(session: Path, tmp_path: Path) -> None
 def test_links_are_followed_by_a_later_run(session: Path, tmp_path: Path, first: LinkChoice) -> None:
     target = tmp_path / "archive"
     run(session, target, first)
-    summary, heard = run(session, target, "follow", unfinished=True)
-    assert (summary.movies, summary.up_to_date, heard.errors) == (2, 1, {})
+    summary, reported = run(session, target, "follow", unfinished=True)
+    assert (summary.movies, summary.up_to_date, reported.errors) == (2, 1, {})
     assert names(target) == ["Movies/a.mrc.tif", "Movies/deep/b.mrc.tif", "Movies/notes.txt", "one.mrc", "own.txt"]
     # and what is archived is not given up for a link again
-    summary, heard = run(session, target, "report", unfinished=True)
-    assert (summary.links_outside, heard.errors) == (2, {})
+    summary, reported = run(session, target, "report", unfinished=True)
+    assert (summary.links_outside, reported.errors) == (2, {})
     assert names(target) == ["Movies/a.mrc.tif", "Movies/deep/b.mrc.tif", "Movies/notes.txt", "one.mrc", "own.txt"]
 
 
@@ -100,8 +100,8 @@ def test_a_movie_behind_a_link_replaces_the_link_of_an_earlier_run(raw: Path, tm
     assert names(target) == ["one.mrc.tif"]
     summary, _ = run(session, target, "report")
     assert (summary.links_outside, names(target)) == (1, ["one.mrc.tif"])
-    _, heard = run(session, target, "keep")
-    assert "the archive keeps a movie under this name" in str(heard.errors[session / "one.mrc"])
+    _, reported = run(session, target, "keep")
+    assert "its name is taken by an archived movie" in str(reported.errors[session / "one.mrc"])
 
 
 def test_links_within_a_session_stay_as_they_are(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_links_within_a_session_stay_as_they_are(tmp_path: Path) -> None:
         ("loop", "loop"),
     ):
         (session / name).symlink_to(text)
-    summary, heard = run(session, tmp_path / "archive", "report")
-    assert (summary.movies, summary.links_outside, heard.errors) == (1, 0, {})
+    summary, reported = run(session, tmp_path / "archive", "report")
+    assert (summary.movies, summary.links_outside, reported.errors) == (1, 0, {})
     same_tree(session, restored(tmp_path / "archive", tmp_path / "restored"))
 
 
@@ -133,9 +133,9 @@ def test_a_link_that_leaves_the_session_and_comes_back(tmp_path: Path, text: str
     (session / "link.mrc").symlink_to(movie if text == "absolute" else text)
     if text == "out.mrc":
         (session / "out.mrc").symlink_to(movie)
-    summary, heard = run(session, tmp_path / "archive", "report")
+    summary, reported = run(session, tmp_path / "archive", "report")
     assert summary.links_outside == (2 if text == "out.mrc" else 1)
-    assert f"leads to the original {movie}" in heard.notes[0]
+    assert f"leads to the original {movie}" in reported.notes[0]
     summary, _ = run(session, tmp_path / "followed", "follow")
     assert (summary.movies, summary.links_outside, summary.failed) == (1, 0, 0)
     assert (tmp_path / "followed" / "link.mrc").readlink() == Path("a.mrc")
@@ -148,13 +148,13 @@ def test_links_into_the_archive_or_to_a_folder_above_are_not_followed(tmp_path: 
     (session / "notes.txt").write_text("x")
     link = session / "link"
     link.symlink_to(session / leads_to)
-    summary, heard = run(session, target, "report")
-    assert (summary.links_outside, heard.errors) == (1, {})
-    _, heard = run(session, tmp_path / "other" if "archive" not in leads_to else target, "follow")
+    summary, reported = run(session, target, "report")
+    assert (summary.links_outside, reported.errors) == (1, {})
+    _, reported = run(session, tmp_path / "other" if "archive" not in leads_to else target, "follow")
     if leads_to == ".":
-        assert "leads to a folder that holds it" in str(heard.errors[link])
+        assert "leads to a folder that contains it" in str(reported.errors[link])
     else:
-        assert ("into the archive" if "archive" in leads_to else "holds it") in str(heard.errors[link])
+        assert ("into the archive" if "archive" in leads_to else "contains it") in str(reported.errors[link])
 
 
 def test_folders_that_link_to_each_other_are_followed_once(tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ def test_folders_that_link_to_each_other_are_followed_once(tmp_path: Path) -> No
     session.mkdir()
     (session / "start").symlink_to(tmp_path / "one")
     (session / "whole").symlink_to(tmp_path / "two")
-    _, heard = run(session, tmp_path / "archive", "follow")
-    assert not heard.errors
+    _, reported = run(session, tmp_path / "archive", "follow")
+    assert not reported.errors
     files = [name for name in names(tmp_path / "archive") if not (tmp_path / "archive" / name).is_symlink()]
     assert files == ["start/one.txt", "whole/two.txt"]
     for name in ("start/to two/two.txt", "whole/to one/one.txt", "start/back/whole/two.txt"):
@@ -206,8 +206,8 @@ def test_files_with_several_names_are_copied_once(tmp_path: Path, unfinished: bo
     for name in ("b.txt", "deep/c.txt"):
         os.link(session / "a.txt", session / name)
     for _ in range(2):
-        summary, heard = run(session, target, "report", unfinished=unfinished)
-        assert not heard.errors
+        summary, reported = run(session, target, "report", unfinished=unfinished)
+        assert not reported.errors
         assert summary.copied + summary.up_to_date == 3
         assert (target / "a.txt").stat().st_nlink == 3
         assert (target / "deep" / "c.txt").samefile(target / "b.txt")
@@ -224,8 +224,8 @@ def test_a_further_name_of_a_file_becomes_one_of_its_copy(tmp_path: Path) -> Non
     os.link(session / "b.txt", session / "c.txt")
     (session / "other.txt").unlink()
     os.link(session / "b.txt", session / "other.txt")
-    _, heard = run(session, target, "report", unfinished=True)
-    assert not heard.errors
+    _, reported = run(session, target, "report", unfinished=True)
+    assert not reported.errors
     assert (target / "b.txt").stat().st_nlink == 3
     same_tree(session, target, ignore=LIST_NAME)
     assert recorded(target / "other.txt") == recorded(target / "b.txt")
@@ -241,6 +241,6 @@ def test_where_there_are_no_hard_links_each_name_is_copied(tmp_path: Path, monke
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    summary, heard = run(session, tmp_path / "archive", "report")
-    assert (summary.copied, heard.errors) == (2, {})
+    summary, reported = run(session, tmp_path / "archive", "report")
+    assert (summary.copied, reported.errors) == (2, {})
     same_tree(session, tmp_path / "archive", ignore=LIST_NAME)

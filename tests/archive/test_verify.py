@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from cryofs.archive.info import savings
-from cryofs.archive.verify import Checked, verify
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import update
-from tests.archive.test_extract import extracted
 from tests.corpus.record_mutants import with_record
+from tests.outcomes import extracted, verified
 from tests.support import archive, movies_star, names, restored, run_in_process, simulated
 
 
@@ -22,12 +21,6 @@ def made(tmp_path: Path) -> Path:
     (tmp_path / "session" / "movies.star").write_text(movies_star("Movies/a.mrc", 1.0))
     archive(tmp_path / "session", tmp_path / "archive")
     return tmp_path / "archive"
-
-
-def verified(*paths: Path) -> tuple[Checked, list[str]]:
-    errors: list[Exception] = []
-    done = verify(paths, 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
-    return done, [str(error) for error in errors]
 
 
 @pytest.mark.parametrize("place", ["session", "archive", "."])
@@ -43,27 +36,27 @@ def test_a_list_in_an_archive_means_the_archived_movies(
     assert verified(made / "movies.star")[0].failed == 1
 
 
-def test_a_listed_file_that_is_no_archived_movie(made: Path) -> None:
+def test_a_listed_file_that_is_not_an_archived_movie(made: Path) -> None:
     done, (error,) = verified(made.parent / "session" / "movies.star")
     assert (done.movies, done.failed) == (0, 1)
-    assert "not an archived movie, and no checksum is recorded for it" in error
+    assert "not an archived movie, and no checksum is recorded for it" in str(error)
 
 
 def test_a_gain_reference_above_the_archive(made: Path, tmp_path: Path) -> None:
     (made / "gain-reference.mrc").rename(tmp_path / "gain-reference.mrc")
     done, (missing, error) = verified(made)
     assert (done.failed, done.without_file) == (2, 1)
-    assert "gain-reference.mrc: missing" in missing
-    assert f"lies above {made}, where a mount" in error
+    assert "gain-reference.mrc: missing" in str(missing)
+    assert f"lies above {made}, where a mount" in str(error)
     update(made, {"gain-reference.mrc": None})
-    # what can be restored is restored, and a movie that was named is nobody's mount
+    # intact files are restored, and a single movie is verified without a mount
     assert verified(made / "Movies" / "a.mrc.tif")[0].movies == 1
     restored(made, tmp_path / "restored")
     (tmp_path / "gain-reference.mrc").unlink()
-    assert "missing or changed" in verified(made)[1][0]
+    assert "missing or changed" in str(verified(made)[1][0])
 
 
-def test_figures_tell_what_they_leave_out(made: Path) -> None:
+def test_figures_report_what_they_leave_out(made: Path) -> None:
     os.mkfifo(made / "pipe.mrc.tif")
     done = run_in_process("stats", made, check=False)
     assert done.returncode == 1
@@ -89,11 +82,11 @@ def test_figures_go_on_behind_a_file_that_cannot_be_read(made: Path, monkeypatch
     assert str(error).startswith(f"{made / 'c.mrc.tif'}: Input/output error")
 
 
-def test_an_original_of_another_sum(made: Path, tmp_path: Path) -> None:
-    """All frames have their sums, and so has the record: only the sum of the whole tells."""
+def test_an_original_with_another_checksum(made: Path, tmp_path: Path) -> None:
+    """The checksums of frames and record match; only the checksum of the whole file does not."""
     movie = made / "Movies" / "a.mrc.tif"
     movie.write_bytes(with_record(movie.read_bytes(), lambda plain: plain["original"].update(sha256="0" * 64)))
     for done, (error,) in (verified(movie), extracted(movie, to=tmp_path / "restored")):
         assert (done.movies, done.failed) == (0, 1)
-        assert "checksum mismatch" in error
+        assert "checksum mismatch" in str(error)
     assert names(tmp_path / "restored") == []

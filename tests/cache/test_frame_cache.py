@@ -1,14 +1,11 @@
-"""The frame store: one decode for all who ask, memory within its budget, errors for those who wait alone."""
+"""The frame cache: one decode for all readers, memory within its budget, errors only for those who wait."""
 
-import functools
 import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,109 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryofs.cache.frame_cache import Frame, FrameCache
-
-SECONDS = 20  # until a test that hangs fails
-Decode = Callable[[Frame | None], Frame]
-
-
-@dataclass(frozen=True)
-class Undecoded:
-    """A frame that was read."""
-
-    call: Decode
-
-    def decode(self, out: Frame | None = None) -> Frame:
-        return self.call(out)
-
-
-@dataclass(frozen=True)
-class OneFrame:
-    """A movie of one frame."""
-
-    identity: Hashable
-    size: int
-    call: Decode
-    decodes_at_once: int = 2
-    name: str = "movie"
-
-    def decoded_bytes(self, rows: range | None = None) -> int:
-        return self.size
-
-    def read_frame(self, index: int, rows: range | None = None) -> Undecoded:
-        return Undecoded(self.call)
-
-
-def get(store: FrameCache, key: Hashable, size: int, decode: Decode, at_once: int = 2) -> Frame:
-    return store.get(OneFrame(key, size, decode, at_once), 0)
-
-
-def prefetch(store: FrameCache, key: Hashable, size: int, decode: Decode, at_once: int = 2) -> Future[None] | None:
-    return store.prefetch(OneFrame(key, size, decode, at_once), 0)
-
-
-def served(store: FrameCache, key: Hashable) -> None:
-    store.served(OneFrame(key, 0, never), 0)
-
-
-class Decoder:
-    """Makes frames whose bytes are their key, and counts: how often, and the most memory that frames ever took."""
-
-    def __init__(self) -> None:
-        self.store: FrameCache | None = None
-        self.calls: list[int] = []
-        self.peak = 0
-        self._in_flight = 0
-        self._lock = threading.Lock()
-
-    def frame(self, key: int, size: int, pause: float = 0) -> Frame:
-        with self._lock:
-            self.calls.append(key)
-            self._in_flight += size
-            cached = 0 if self.store is None else self.store.figures().cached_bytes
-            self.peak = max(self.peak, self._in_flight + cached)
-        time.sleep(pause)
-        with self._lock:
-            self._in_flight -= size
-        return np.full(size, key, np.uint8)
-
-    def get(self, store: FrameCache, key: int, size: int = 10, pause: float = 0) -> Frame:
-        return get(store, key, size, lambda _: self.frame(key, size, pause))
-
-
-class Gate:
-    """A decode that says that it has begun, and ends when it is told to."""
-
-    def __init__(self, frame: Frame | None = None, error: BaseException | None = None) -> None:
-        self.begun = threading.Event()
-        self.open = threading.Event()
-        self._frame = np.zeros(10, np.uint8) if frame is None else frame
-        self._error = error
-
-    def __call__(self, memory: Frame | None) -> Frame:
-        self.begun.set()
-        assert self.open.wait(SECONDS)
-        if self._error is not None:
-            raise self._error
-        return self._frame
-
-
-def fail_to_decode(memory: Frame | None) -> Frame:
-    raise OSError("damaged")
-
-
-@pytest.fixture
-def decoder() -> Decoder:
-    return Decoder()
-
-
-@pytest.fixture
-def background() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
-def never(memory: Frame | None) -> Frame:
-    raise AssertionError("decoded although it was there")
+from tests.cache.frames import SECONDS, Decoder, Gate, fail_to_decode, get, never, prefetch, served
 
 
 def ask_at_once(count: int, ask: Callable[[], Frame]) -> list[Future[Frame]]:
@@ -133,7 +28,7 @@ def ask_at_once(count: int, ask: Callable[[], Frame]) -> list[Future[Frame]]:
         return [pool.submit(run) for _ in range(count)]
 
 
-def test_one_decode_however_many_ask(decoder: Decoder) -> None:
+def test_one_decode_for_all_concurrent_readers(decoder: Decoder) -> None:
     store = FrameCache(1000)
     found = [future.result() for future in ask_at_once(8, lambda: decoder.get(store, 7, pause=0.1))]
     assert decoder.calls == [7]
@@ -143,7 +38,7 @@ def test_one_decode_however_many_ask(decoder: Decoder) -> None:
     assert (figures.decodes, figures.hits, figures.failures) == (1, 7, 0)
 
 
-def test_one_decode_for_all_who_ask_for_a_frame_larger_than_the_budget(decoder: Decoder) -> None:
+def test_one_decode_for_all_readers_of_a_frame_larger_than_the_budget(decoder: Decoder) -> None:
     store = FrameCache(5)
     gate = Gate()
     with ThreadPoolExecutor(2) as pool:
@@ -298,122 +193,6 @@ def test_any_order_of_reading(budget: int, sizes: list[int], reads: list[tuple[i
         assert figures.cached_bytes == held()
 
 
-def test_prefetch_fills(decoder: Decoder, background: ThreadPoolExecutor) -> None:
-    store = FrameCache(100, background)
-    coming = prefetch(store, 1, 10, lambda _: decoder.frame(1, 10))
-    assert coming is not None
-    assert coming.result(SECONDS) is None, "the frame is the store's alone"
-    assert get(store, 1, 10, never).tolist() == [1] * 10
-    figures = store.figures()
-    assert (figures.read_ahead, figures.decodes, figures.hits) == (1, 1, 1)
-
-
-def test_prefetch_decodes_nothing_twice(decoder: Decoder, background: ThreadPoolExecutor) -> None:
-    store = FrameCache(100, background)
-    decoder.get(store, 1)
-    assert prefetch(store, 1, 10, never) is None
-    gate = Gate()
-    coming = prefetch(store, 2, 10, gate)
-    assert coming is not None
-    assert gate.begun.wait(SECONDS)
-    assert prefetch(store, 2, 10, never) is None
-    with ThreadPoolExecutor(1) as pool:
-        reader = pool.submit(get, store, 2, 10, never)
-        gate.open.set()
-        assert reader.result(SECONDS).tolist() == [0] * 10
-    assert store.figures().read_ahead == 1
-
-
-def test_prefetch_blocks_nobody(decoder: Decoder, background: ThreadPoolExecutor) -> None:
-    store = FrameCache(100, background)
-    gate = Gate()
-    assert prefetch(store, 1, 10, gate) is not None
-    assert gate.begun.wait(SECONDS)
-    # while that decode lasts, in the one background thread: more is queued or refused, and readers are served
-    for key in range(2, 20):
-        prefetch(store, key, 10, lambda _, key=key: decoder.frame(key, 10))  # type: ignore[misc]
-    assert decoder.calls == []
-    assert decoder.get(store, 50).tolist() == [50] * 10
-    gate.open.set()
-
-
-def test_prefetch_leaves_room_for_the_frame_being_read(background: ThreadPoolExecutor) -> None:
-    assert prefetch(FrameCache(19, background), 1, 10, never) is None
-    assert prefetch(FrameCache(20, background), 1, 10, lambda _: np.zeros(10, np.uint8)) is not None
-    assert prefetch(FrameCache(0, background), 1, 10, never) is None
-
-
-def test_prefetch_waits_for_no_room(background: ThreadPoolExecutor) -> None:
-    store = FrameCache(100, background)
-    gates = [Gate(), Gate()]
-    with ThreadPoolExecutor(2) as pool:
-        readers = [pool.submit(get, store, key, 10, gate) for key, gate in enumerate(gates)]
-        for gate in gates:
-            assert gate.begun.wait(SECONDS)
-        assert prefetch(store, 5, 10, never) is None
-        for gate in gates:
-            gate.open.set()
-        for reader in readers:
-            reader.result(SECONDS)
-
-
-def test_no_prefetch_without_a_background() -> None:
-    store = FrameCache(100)
-    assert prefetch(store, 1, 10, never) is None
-    assert store.figures().read_ahead == 0
-
-
-def test_a_failed_prefetch_harms_no_reader(decoder: Decoder, background: ThreadPoolExecutor) -> None:
-    store = FrameCache(100, background)
-    coming = prefetch(store, 1, 10, never)
-    assert coming is not None
-    assert coming.exception(SECONDS) is None
-    assert store.figures().failures == 1
-    assert decoder.get(store, 1).tolist() == [1] * 10
-
-
-def test_a_prefetch_that_cannot_start_harms_no_reader(decoder: Decoder) -> None:
-    pool = ThreadPoolExecutor(1)
-    pool.shutdown()
-    store = FrameCache(100, pool)
-    with pytest.raises(RuntimeError):
-        prefetch(store, 1, 10, never)
-    found: list[Frame] = []
-    reader = threading.Thread(target=lambda: found.append(decoder.get(store, 1)), daemon=True)
-    reader.start()
-    reader.join(2)
-    assert len(found) == 1, "the reader waits for a decode that never began"
-
-
-class RefusingPool(ThreadPoolExecutor):
-    """A pool that is to have no thread, once: it says so, and keeps the task for later, as those of Python do."""
-
-    refused: Callable[[], None] | None = None
-
-    def submit(self, call: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-        if self.refused is None:
-            self.refused = functools.partial(call, *arguments, **options)
-            raise RuntimeError("can't start new thread")
-        return super().submit(call, *arguments, **options)
-
-
-def test_a_refused_prefetch_that_runs_later_takes_nothing_from_readers() -> None:
-    with RefusingPool(1) as pool, ThreadPoolExecutor(2) as readers:
-        store = FrameCache(100, pool)
-        with pytest.raises(RuntimeError, match="new thread"):
-            prefetch(store, 1, 10, never)
-        gate = Gate()
-        first = readers.submit(get, store, 1, 10, gate)
-        assert gate.begun.wait(SECONDS)
-        second = readers.submit(get, store, 1, 10, never)
-        assert pool.refused is not None
-        pool.refused()
-        gate.open.set()
-        assert first.result(SECONDS) is second.result(SECONDS)
-        pool.refused()
-    assert store.figures().failures == 0
-
-
 def test_frames_given_away_whole_keep_a_small_part_of_the_budget(decoder: Decoder) -> None:
     store = FrameCache(1600)
     for key in range(50):
@@ -426,7 +205,32 @@ def test_frames_given_away_whole_keep_a_small_part_of_the_budget(decoder: Decode
     assert len(decoder.calls) == 50
 
 
-def test_a_frame_asked_for_again_is_kept_like_any_other(decoder: Decoder) -> None:
+def test_a_frame_served_whole_twice_counts_once(decoder: Decoder) -> None:
+    store = FrameCache(1600)
+    for key in range(10):
+        decoder.get(store, key)
+        served(store, key)
+        served(store, key)
+    decoder.get(store, 10)
+    assert store.figures().cached_bytes == 110
+
+
+def test_frames_that_were_dropped_take_no_share_of_those_served_whole(decoder: Decoder) -> None:
+    store = FrameCache(160)
+    for key in range(100):
+        # of 16 frames, at most one was served whole; it is dropped as the least recently used
+        decoder.get(store, key)
+        if key % 30 == 0:
+            served(store, key)
+    decoder.get(store, 200)
+    served(store, 200)
+    decoder.get(store, 201)
+    decoder.calls.clear()
+    decoder.get(store, 200)
+    assert decoder.calls == []
+
+
+def test_a_frame_requested_again_is_kept_like_any_other(decoder: Decoder) -> None:
     store = FrameCache(1600)
     decoder.get(store, 0)
     served(store, 0)
@@ -445,82 +249,6 @@ def test_a_frame_that_is_gone_can_be_called_served(decoder: Decoder) -> None:
         decoder.get(store, key)
     served(store, 0)
     assert store.figures().cached_bytes == 100
-
-
-def test_several_frames_are_decoded_ahead() -> None:
-    gates = [Gate() for _ in range(3)]
-    with ThreadPoolExecutor(4) as pool:
-        store = FrameCache(1000, pool)
-        for key, gate in enumerate(gates):
-            assert prefetch(store, key, 10, gate, at_once=3) is not None
-        for gate in gates:
-            assert gate.begun.wait(SECONDS)
-        assert prefetch(store, 3, 10, Gate(), at_once=3) is None
-        for gate in gates:
-            gate.open.set()
-
-
-def counting_decode(given: list[int | None], key: int) -> Decode:
-    """A decode that uses the memory it is given, and notes its address."""
-
-    def decode(memory: Frame | None) -> Frame:
-        given.append(None if memory is None else memory.ctypes.data)
-        frame = np.empty(100, np.uint8) if memory is None else memory.reshape(-1).view(np.uint8)
-        frame[:] = key
-        return frame
-
-    return decode
-
-
-def test_memory_of_dropped_frames_is_used_again() -> None:
-    store = FrameCache(300)
-    given: list[int | None] = []
-    for key in range(10):
-        get(store, key, 100, counting_decode(given, key))
-    assert given[:3] == [None] * 3
-    assert len({address for address in given[3:] if address is not None}) == 3
-    assert None not in given[3:]
-    for key in (7, 8, 9):
-        assert get(store, key, 100, fail_to_decode).tolist() == [key] * 100
-
-
-def test_memory_that_somebody_holds_is_left_alone() -> None:
-    store = FrameCache(300)
-    given: list[int | None] = []
-    # views of frames as readers have them: a piece, a buffer of a piece, a view of a view
-    held = []
-    for key in range(12):
-        frame = get(store, key, 100, counting_decode(given, key))
-        held.append((key, [frame[10:20], frame[30:40].data, frame.reshape(10, 10)[2:4].reshape(-1)][key % 3]))
-        del frame
-    assert given == [None] * 12
-    assert all(np.all(np.asarray(piece) == key) for key, piece in held)
-    del held
-    for key in range(12, 16):
-        get(store, key, 100, counting_decode(given, key))
-    assert given[-1] is not None
-
-
-def test_memory_of_another_size_is_not_used() -> None:
-    store = FrameCache(300)
-    given: list[int | None] = []
-    for key in range(3):
-        get(store, key, 100, counting_decode(given, key))
-    get(store, 3, 150, lambda memory: np.zeros(150, np.uint8) if memory is None else pytest.fail("of another size"))
-    assert store.figures().cached_bytes == 250
-
-
-@given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=80), st.integers(1, 4))
-def test_frames_are_right_whatever_is_held(requests: list[tuple[int, bool]], room: int) -> None:
-    store = FrameCache(room * 100)
-    held: list[tuple[int, Frame]] = []
-    for key, hold in requests:
-        frame = get(store, key, 100, counting_decode([], key))
-        assert np.all(frame == key)
-        served(store, key)
-        if hold:
-            held.append((key, frame[::7]))
-    assert all(np.all(piece == key) for key, piece in held)
 
 
 def test_decodes_of_which_few_may_run_get_their_turn() -> None:

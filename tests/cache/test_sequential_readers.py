@@ -32,7 +32,7 @@ def test_one_reader_is_never_too_many(now: list[float]) -> None:
     assert found.go_on("b", 1)
 
 
-def test_who_has_stopped_reading_does_not_count(now: list[float]) -> None:
+def test_readers_that_stopped_do_not_count(now: list[float]) -> None:
     found = Readers(100)
     for number in range(50):
         found.go_on(number, 30)

@@ -31,6 +31,7 @@ COMMANDS = (
     "preview",
     "report",
     "stats",
+    "trajectory",
     "config",
     "doctor",
 )
@@ -60,6 +61,11 @@ def test_usage_errors_exit_with_2(arguments: list[str]) -> None:
     done = run_in_process(*arguments, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_an_invalid_choice_is_reported_with_the_valid_ones() -> None:
+    done = run_in_process("compress", "x", "-o", "y", "--compression", "zip", check=False)
+    assert "'--compression': 'zip' is not one of 'auto', 'lzw', 'deflate', 'none'" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -256,7 +262,7 @@ def test_extract_with_overwrite(tmp_path: Path) -> None:
     (tmp_path / "session" / "notes.txt").write_text("edited")
     done = run_in_process("extract", tmp_path / "archive", "-o", tmp_path / "session", check=False)
     assert done.returncode == 1
-    assert "notes.txt: exists, and it differs" in done.stderr
+    assert "notes.txt: already exists and differs" in done.stderr
     assert (tmp_path / "session" / "notes.txt").read_text() == "edited"
     run_in_process("extract", tmp_path / "archive", "-o", tmp_path / "session", "--overwrite")
     assert (tmp_path / "session" / "notes.txt").read_text() == "300 kV"

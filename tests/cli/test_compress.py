@@ -43,7 +43,7 @@ def test_links_that_lead_out_set_the_exit_code(
     assert figures(capsys)["links_outside"] == left_out
     assert run(["compress", str(session), "-o", "archive", "--only-do-unfinished", *options]) == code
     shown = capsys.readouterr()
-    assert ("1 links that lead out" in shown.out) == (left_out == 1)
+    assert ("1 links out of the sources" in shown.out) == (left_out == 1)
     assert ("a session/Movies: a symbolic link that leads to " in shown.err) == (left_out == 1)
 
 
@@ -101,7 +101,7 @@ def test_full_disk_is_one_line_with_the_command_to_continue(
     shown = capsys.readouterr()
     assert "1 failed, 0 skipped, 3 not done: " in shown.out
     (line,) = shown.err.splitlines()
-    assert line.startswith(f"cryofs: archive: {os.strerror(code)}; 3 files are not done, at most ")
+    assert line.startswith(f"cryofs: archive: {os.strerror(code)}, 3 files are not done (at most ")
     assert not Path("archive").exists()
     continuation = line.partition("then run: ")[2]
     assert continuation.startswith("cryofs compress 'a session' $'odd")

@@ -81,7 +81,7 @@ def longest_code(frequencies: list[int]) -> int:
 
 
 def with_frequencies(frequencies: list[int], seed: int = 0) -> NDArray[np.uint8]:
-    """Values in random order, each as often as is said."""
+    """Values in random order, each as often as its count."""
     data = np.repeat(np.arange(len(frequencies), dtype=np.uint8), frequencies)
     np.random.default_rng(seed).shuffle(data)
     return data

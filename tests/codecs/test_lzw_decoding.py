@@ -102,7 +102,7 @@ def test_a_strip_of_another_size_is_damaged(data: bytes, encoder: str, more: int
 
 
 @given(strips(), encoders, st.data())
-def test_a_cut_stream_is_damaged(data: bytes, encoder: str, draw: st.DataObject) -> None:
+def test_a_truncated_stream_is_damaged(data: bytes, encoder: str, draw: st.DataObject) -> None:
     stream = ENCODERS[encoder](data)
     # the last byte may hold no more than filling bits, two hold some of the end
     length = draw.draw(st.integers(0, len(stream) - 2))

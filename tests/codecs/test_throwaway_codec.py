@@ -19,7 +19,7 @@ from cryofs.errors import DamagedError
 from cryofs.formats.tiff_movie import read_index
 from cryofs.storage.byte_source import LocalFile
 from tests.support import archive, assert_verified, restored
-from tests.vfs.test_views import content, serving
+from tests.vfs.serving import content, serving
 
 # All bytes are equally frequent, so no other encoder makes them smaller.
 FRAMES = np.random.default_rng(0).integers(-128, 128, (3, 300, 64), dtype=np.int8)
@@ -35,7 +35,6 @@ class Inverted(Codec):
     tags: ClassVar[tuple[int, ...]] = (TAG,)
     most_expansion: ClassVar[int] = 1
     compiled: ClassVar[Literal["no", "faster", "always"]] = "no"
-    decode_speed: ClassVar[float] = 10.0
 
     @classmethod
     def encoders(cls) -> Sequence[Encoder]:
@@ -64,8 +63,8 @@ def test_a_codec_stores_a_movie_that_every_reader_reads(
 ) -> None:
     monkeypatch.setattr(registry, "CODECS", (*registry.CODECS, Inverted))
     folder = tmp_path / "archive"
-    _, heard = archive(original.parent, folder)
-    assert not heard.errors
+    _, reported = archive(original.parent, folder)
+    assert not reported.errors
     stored = folder / "x.mrc.tif"
     assert describe(stored)["compression"] == "inverted"
     with LocalFile.open(stored) as source:

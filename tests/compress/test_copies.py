@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
-from cryofs.archive.verify import Checked, verify
+from cryofs.archive.verify import verify
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.suspects import damage_of
 from cryofs.storage import checksum_lists
 from cryofs.storage.checksum_lists import LIST_NAME, read_list, recorded, update
 from cryofs.storage.file_state import state_of
-from tests.archive.test_extract import extracted
 from tests.foreign import counts, serialem
 from tests.full_disk import full_disk, killed_at
+from tests.outcomes import extracted, verified
 from tests.support import archive, assert_verified, names, restored, same_tree, simulated
 
 UNFINISHED = CompressOptions(only_do_unfinished=True, jobs=1)
@@ -28,12 +28,6 @@ WIDTHS = Widths()
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def verified(folder: Path) -> tuple[Checked, list[str]]:
-    errors: list[str] = []
-    done = verify([folder], 2, lambda _, e: errors.append(str(e)) if e else None, lambda *_: None, lambda _: None)
-    return done, errors
 
 
 @pytest.fixture
@@ -83,8 +77,8 @@ def test_a_flipped_bit_is_a_failure(made: Path, name: str) -> None:
     (made / name).write_bytes(data)
     done, (error,) = verified(made)
     assert (done.files, done.failed) == (3, 1)
-    assert error.startswith(f"{made / name}: checksum mismatch")
-    assert "restore it from a backup" in error
+    assert str(error).startswith(f"{made / name}: checksum mismatch")
+    assert "restore it from a backup" in str(error)
 
 
 def test_large_files_are_hashed_as_they_are_copied(session: Path, tmp_path: Path) -> None:
@@ -103,8 +97,8 @@ def test_a_copy_without_a_checksum_is_not_done(session: Path, made: Path) -> Non
     found = damaged.stat()
     damaged.write_bytes(bytes(found.st_size))
     os.utime(damaged, ns=(found.st_atime_ns, found.st_mtime_ns))
-    summary, heard = archive(session, made, UNFINISHED)
-    assert (summary.copied, heard.errors) == (1, {})
+    summary, reported = archive(session, made, UNFINISHED)
+    assert (summary.copied, reported.errors) == (1, {})
     # the same file: it was compared, not copied
     assert (made / "notes.txt").stat().st_ino == before.st_ino
     assert_verified(made, 0, all_have_checksums=True)
@@ -138,8 +132,8 @@ def test_a_kill_at_any_step_leaves_no_line_beside_other_bytes(session: Path, tmp
         change(session)
         killed = killed_at(step, lambda: archive(session, target, UNFINISHED))
         assert verified(target)[1] == []
-        summary, heard = archive(session, target, UNFINISHED)
-        assert not heard.errors
+        summary, reported = archive(session, target, UNFINISHED)
+        assert not reported.errors
         assert killed or summary.copied == 0
         assert_verified(target, 0, all_have_checksums=True)
         assert {name: (target / name).read_bytes() for name in contents} == contents
@@ -217,7 +211,7 @@ def test_a_damaged_line_is_a_failure_and_the_others_count(made: Path) -> None:
         file.write("0123  notes.txt\n")
     done, (error,) = verified(made)
     assert (done.files, done.failed) == (4, 1)
-    assert error.startswith(f"{made / LIST_NAME}, line 4: invalid (expected 64 hexadecimal digits")
+    assert str(error).startswith(f"{made / LIST_NAME}, line 4: invalid (expected 64 hexadecimal digits")
 
 
 def test_a_file_that_a_run_replaces_meanwhile(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +244,7 @@ def test_extract_restores_no_damaged_copy_and_no_list(made: Path, tmp_path: Path
     (made / "notes.txt").write_text("damaged")
     done, (error,) = extracted(made, to=tmp_path / "out")
     assert (done.files, done.failed) == (4, 1)
-    assert "checksum mismatch" in error
+    assert "checksum mismatch" in str(error)
     assert not (tmp_path / "out" / "notes.txt").exists()
     assert not list((tmp_path / "out").rglob(".cryofs-*"))
 
@@ -278,13 +272,13 @@ def test_files_that_look_damaged_are_kept_and_counted(
     assert damage_of(path) is None
     damage(path)
     if name == "x.tif" and damage is not cut:
-        # nothing tells that this was a TIFF movie
+        # nothing shows that this was a TIFF movie
         assert damage_of(path) is None
         return
     assert damage_of(path)
-    summary, heard = archive(session, tmp_path / "archive")
+    summary, reported = archive(session, tmp_path / "archive")
     assert (summary.suspect, summary.failed) == (1, 0)
-    assert [f"{path}: looks damaged (" in note for note in heard.notes] == [True]
+    assert [f"{path}: looks damaged (" in note for note in reported.notes] == [True]
     assert (tmp_path / "archive" / "Movies" / name).read_bytes() == path.read_bytes()
     # it is what it was when it was archived
     assert verified(tmp_path / "archive")[0].failed == 0
@@ -296,9 +290,9 @@ def test_strict_runs_report_damage_that_an_earlier_run_has_copied(session: Path,
     archive(session, tmp_path / "archive")
     for strict in (True, False):
         again = CompressOptions(gain="none", only_do_unfinished=True, strict=strict, jobs=1)
-        summary, heard = archive(session, tmp_path / "archive", again)
+        summary, reported = archive(session, tmp_path / "archive", again)
         assert (summary.copied, summary.suspect) == (0, strict)
-        assert [f"{path}: looks damaged (" in note for note in heard.notes] == [True] * strict
+        assert [f"{path}: looks damaged (" in note for note in reported.notes] == [True] * strict
 
 
 def test_damaged_mrc_files_are_suspect_and_other_kinds_of_mrc_files_are_not(session: Path, tmp_path: Path) -> None:
@@ -307,6 +301,6 @@ def test_damaged_mrc_files_are_suspect_and_other_kinds_of_mrc_files_are_not(sess
     data[12] = 3
     (session / "mode3.mrc").write_bytes(data)
     cut(movie)
-    summary, heard = archive(session, tmp_path / "archive")
-    assert (summary.kept_plain, summary.suspect, summary.failed, heard.errors) == (2, 1, 0, {})
+    summary, reported = archive(session, tmp_path / "archive")
+    assert (summary.kept_plain, summary.suspect, summary.failed, reported.errors) == (2, 1, 0, {})
     assert_verified(tmp_path / "archive", 0, all_have_checksums=True)

@@ -11,15 +11,14 @@ import tifffile
 
 from benchmarks.simulate import header
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
-from cryofs.archive.extract import extract
 from cryofs.archive.info import describe, savings
-from cryofs.archive.verify import verify
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_info import describe_eer
 from cryofs.movies.eer_rendering import Rendering
-from tests.support import Heard, archive, names, simulated
+from tests.outcomes import extracted, verified
+from tests.support import Reported, archive, names, simulated
 
 SHAPE = (600, 280)
 FALCON = Widths()
@@ -56,16 +55,16 @@ def options(rendering: Rendering, **others: object) -> CompressOptions:
 )
 def test_fractions_come_back(session: Path, tmp_path: Path, rendering: Rendering) -> None:
     target = tmp_path / "archive"
-    summary, heard = archive(session, target, options(rendering))
-    assert not heard.errors
+    summary, reported = archive(session, target, options(rendering))
+    assert not reported.errors
     assert names(target) == ["Movies/b.mrc.tif", "a.mrc.tif", "notes.txt"]
     assert summary.movies == 2
     assert summary.original_bytes == sum(path.stat().st_size for path in session.rglob("*.eer"))
-    assert heard.counted_frames == heard.expected_frames > 0
-    checked = verify([target], 2, lambda *_: None, lambda *_: None, lambda _: None)
+    assert reported.counted_frames == reported.expected_frames > 0
+    checked = verified(target)[0]
     assert (checked.movies, checked.failed) == (2, 0)
     assert describe(target / "a.mrc.tif")["original"]["sha256"] is None
-    extract([target], tmp_path / "out", 2, lambda *_: None, lambda *_: None, lambda _: None)
+    extracted(target, to=tmp_path / "out")
     assert (tmp_path / "out" / "a.mrc").read_bytes() == rendered(session / "a.eer", rendering)
     assert (tmp_path / "out" / "a.mrc").stat().st_mtime_ns == (session / "a.eer").stat().st_mtime_ns
 
@@ -124,18 +123,18 @@ def test_a_damaged_frame_is_left_out_and_remembered(
 
 def test_a_broken_file_does_not_stop_the_others(session: Path, tmp_path: Path) -> None:
     (session / "bad.eer").write_bytes(b"no EER")
-    summary, heard = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
+    summary, reported = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
     assert (summary.movies, summary.failed) == (2, 1)
-    assert "copy the file again" in str(heard.errors[session / "bad.eer"])
+    assert "copy the file again" in str(reported.errors[session / "bad.eer"])
     assert not (tmp_path / "archive" / "bad.mrc.tif").exists()
 
 
 def test_a_movie_of_the_same_name_is_not_overwritten(session: Path, tmp_path: Path) -> None:
     simulated(session / "a.mrc")
-    summary, heard = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
+    summary, reported = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
     assert (summary.movies, summary.failed) == (2, 1)
     # the movie that is there wins over the one that would be made
-    assert "already becomes a.mrc.tif" in str(heard.errors[session / "a.eer"])
+    assert "is already stored as a.mrc.tif" in str(reported.errors[session / "a.eer"])
     assert describe(tmp_path / "archive" / "a.mrc.tif")["rendered"] is None
 
 
@@ -150,15 +149,15 @@ def test_fractions_do_not_replace_an_original_of_an_earlier_run(session: Path, t
     before = {name: (target / name).read_bytes() for name in names(target)}
     movie.unlink()
     for unfinished in (False, True):
-        _, heard = archive(session, target, options(Rendering(grouping=5), only_do_unfinished=unfinished))
-        assert "keeps an original under the name of its fractions" in str(heard.errors.pop(session / "a.eer"))
-        assert not heard.errors
+        _, reported = archive(session, target, options(Rendering(grouping=5), only_do_unfinished=unfinished))
+        assert "the name of its fractions is taken by an original" in str(reported.errors.pop(session / "a.eer"))
+        assert not reported.errors
     assert before.items() <= {name: (target / name).read_bytes() for name in names(target)}.items()
 
 
 def test_eer_files_are_kept_unless_fractions_are_wanted(session: Path, tmp_path: Path) -> None:
-    _, heard = archive(session, tmp_path / "archive")
-    assert isinstance(heard, Heard)
+    _, reported = archive(session, tmp_path / "archive")
+    assert isinstance(reported, Reported)
     assert (tmp_path / "archive" / "a.eer").read_bytes() == (session / "a.eer").read_bytes()
     assert not list((tmp_path / "archive").rglob("*.tif"))
 
@@ -176,8 +175,8 @@ def test_defects_of_the_gain_reference_are_noted(session: Path, tmp_path: Path) 
     gain[4, 5] = np.nan
     (tmp_path / "falcon.mrc").write_bytes(header((1, *SHAPE), 2) + gain.tobytes())
     target = tmp_path / "archive"
-    _, heard = archive(session, target, options(Rendering(grouping=5, gain=tmp_path / "falcon.mrc")))
-    (note,) = heard.notes
+    _, reported = archive(session, target, options(Rendering(grouping=5, gain=tmp_path / "falcon.mrc")))
+    (note,) = reported.notes
     assert "1 pixel without a valid gain" in note
     assert note.endswith("row 4 column 5")
     gain[4, 5] = 0
@@ -198,7 +197,7 @@ def test_facts_of_an_eer_file(session: Path) -> None:
     assert facts["groupings"] == [16, 40]
 
 
-def test_facts_where_the_metadata_say_nothing(tmp_path: Path) -> None:
+def test_facts_where_the_metadata_are_empty(tmp_path: Path) -> None:
     write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON)
     facts = describe_eer(tmp_path / "x.eer", 2, None, None)
     assert (facts["groupings"], facts["dose_source"], facts["pixel_size"]) == (None, None, None)
@@ -211,10 +210,10 @@ def test_facts_where_the_metadata_say_nothing(tmp_path: Path) -> None:
 
 def test_fractions_on_a_machine_of_one_core(session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EerMovie, "decodes_at_once", 1)
-    summary, heard = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
-    assert not heard.errors
+    summary, reported = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
+    assert not reported.errors
     assert summary.movies == 2
-    assert verify([tmp_path / "archive"], 1, lambda *_: None, lambda *_: None, lambda _: None).failed == 0
+    assert verified(tmp_path / "archive")[0].failed == 0
 
 
 def test_nothing_is_archived_with_a_gain_reference_that_does_not_serve(session: Path, tmp_path: Path) -> None:
@@ -222,9 +221,9 @@ def test_nothing_is_archived_with_a_gain_reference_that_does_not_serve(session: 
     mrcfile.write(tmp_path / "good.mrc", np.full(SHAPE, 2, np.float32))
     target = tmp_path / "archive"
     bad, good = (Rendering(grouping=5, gain=tmp_path / name) for name in ("bad.mrc", "good.mrc"))
-    summary, heard = archive(session, target, options(bad))
+    summary, reported = archive(session, target, options(bad))
     assert (summary.movies, summary.failed) == (0, 2)
-    assert "does not fit" in str(heard.errors[session / "a.eer"])
+    assert "does not fit" in str(reported.errors[session / "a.eer"])
     assert not list(target.rglob("*.tif"))
     archive(session, target, options(good))
     (target / "gain-reference-eer.mrc").unlink()
@@ -246,12 +245,12 @@ def test_a_second_gain_reference_does_not_replace_the_first(session: Path, tmp_p
 
 
 @pytest.mark.parametrize("dose", ["1e-320", "5e-324", "1e308", "nan", "inf", "-1", "0", "9" * 5000])
-def test_metadata_that_cannot_be_stop_nothing(tmp_path: Path, dose: str) -> None:
+def test_invalid_metadata_do_not_end_a_run(tmp_path: Path, dose: str) -> None:
     xml = metadata(22, 0.44, 0.8).replace(b">0.44<", f">{dose}<".encode()).replace(b">22<", f">{'9' * 5000}<".encode())
     (tmp_path / "session").mkdir()
     write_eer(tmp_path / "session" / "x.eer", FRAMES, SHAPE, FALCON, xml=xml)
     facts = describe_eer(tmp_path / "session" / "x.eer", 2, None, None)
     assert facts["frames_in_metadata"] is None
     assert facts["dose_source"] == "counted"
-    _, heard = archive(tmp_path / "session", tmp_path / "archive", options(Rendering(dose_per_fraction=1.0)))
-    assert "lack the dose" in str(heard.errors[tmp_path / "session" / "x.eer"])
+    _, reported = archive(tmp_path / "session", tmp_path / "archive", options(Rendering(dose_per_fraction=1.0)))
+    assert "lack the dose" in str(reported.errors[tmp_path / "session" / "x.eer"])

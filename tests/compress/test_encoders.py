@@ -97,7 +97,7 @@ def test_strips_of_usual_size_come_back(dtype: np.dtype[Any], choice: Compressio
 
 @choices
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_there_is_a_candidate_for_every_choice(
+def test_there_is_an_encoder_for_every_choice(
     dtype: np.dtype[Any], choice: CompressionChoice, level: int | None
 ) -> None:
     found = candidates(dtype, choice, level)
@@ -108,7 +108,7 @@ def test_there_is_a_candidate_for_every_choice(
         assert {one.codec.predictor for one in found} == {"none"}
 
 
-def test_every_candidate_is_tried_on_some_pixels() -> None:
+def test_every_encoder_is_tried_on_some_pixels() -> None:
     tried = [one for dtype in DTYPES for one in candidates(dtype, "auto", None)]
     assert {*all_encoders()} - {*tried} == {*candidates(DTYPES[0], "none", None)}
 
@@ -235,7 +235,7 @@ def first_small_one(parts: list[NDArray[Any]], tried: list[Encoder]) -> tuple[st
 @pytest.mark.parametrize("line_by_line", [False, True], ids=["strips", "lines"])
 @pytest.mark.parametrize("mean", [0.005, 0.02, 0.3, 1.4, 12, 60])
 @pytest.mark.parametrize("choice", ["auto", "lzw", "deflate", "none"])
-def test_counts_are_measured_by_every_candidate(
+def test_counts_are_measured_with_every_encoder(
     tmp_path: Path, pool: Executor, mean: float, choice: CompressionChoice, line_by_line: bool
 ) -> None:
     path = counts_movie(tmp_path / "movie.mrc", mean)
@@ -252,7 +252,7 @@ def test_counts_are_measured_by_every_candidate(
 
 
 @pytest.mark.parametrize(("mean", "name"), [(0.005, "rle"), (0.1, "lzw"), (1.4, "huffman"), (60, "huffman")])
-def test_doses_tell_the_candidates_apart(tmp_path: Path, pool: Executor, mean: float, name: str) -> None:
+def test_the_best_encoder_depends_on_the_dose(tmp_path: Path, pool: Executor, mean: float, name: str) -> None:
     assert plan_of(counts_movie(tmp_path / "movie.mrc", mean), pool).encoder.name == name
 
 
@@ -272,7 +272,7 @@ def test_gain_normalised_values_become_counts(tmp_path: Path, pool: Executor) ->
     assert plan.frame_bytes < plan.plain.frame_bytes / 2
 
 
-def test_floats_that_are_no_counts_stay_as_they_are(tmp_path: Path, pool: Executor) -> None:
+def test_floats_that_are_not_counts_stay_as_they_are(tmp_path: Path, pool: Executor) -> None:
     rng = np.random.default_rng(0)
     frames = [rng.normal(100, 30, (NY, NX)).astype(np.float32) for _ in range(FRAMES)]
     plan = plan_of(movie_file(tmp_path / "movie.mrc", frames, 2), pool)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from cryofs.archive.verify import verify
 from cryofs.cli.output import one_line
 from cryofs.compress import full_disk as full_disk_module
 from cryofs.compress.movie_task import CompressOptions
@@ -20,6 +19,7 @@ from cryofs.storage.atomic_file import DRAFT_PREFIX, Draft
 from cryofs.storage.checksum_lists import LIST_NAME
 from cryofs.text import size_text
 from tests.full_disk import full_disk
+from tests.outcomes import verified
 from tests.support import archive, names, restored, same_tree, simulated
 
 NO_SPACE = os.strerror(errno.ENOSPC)
@@ -41,9 +41,7 @@ def assert_nothing_half_done(target: Path, session: Path) -> None:
     if not target.is_dir():
         return
     assert not list(target.rglob(DRAFT_PREFIX + "*"))
-    errors: list[object] = []
-    verify([target], 1, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
-    assert not errors
+    assert not verified(target)[1]
     for name in names(target):
         if not name.endswith(".tif") and name != "gain-reference.mrc":
             one, other = session / name, target / name
@@ -51,12 +49,12 @@ def assert_nothing_half_done(target: Path, session: Path) -> None:
 
 
 def run(session: Path, target: Path) -> tuple[int, list[str]]:
-    """Failed files of a run, and what the user is told."""
+    """Return the failed files of a run, and the lines that the user sees."""
     try:
-        summary, heard = archive(session, target, CompressOptions(only_do_unfinished=True, jobs=1))
+        summary, reported = archive(session, target, CompressOptions(only_do_unfinished=True, jobs=1))
     except (CryofsError, OSError) as error:
         return 1, [one_line(error)]
-    return summary.failed, [one_line(error) for error in heard.errors.values()]
+    return summary.failed, [one_line(error) for error in reported.errors.values()]
 
 
 def each_step(attempt: Callable[[int], int]) -> int:
@@ -73,12 +71,12 @@ def test_compress(session: Path, tmp_path: Path) -> None:
     def attempt(number: int) -> int:
         target = tmp_path / f"archive {number}"
         with full_disk(number) as disk:
-            failed, told = run(session, target)
+            failed, printed = run(session, target)
         assert_nothing_half_done(target, session)
         if disk.steps > number:
             assert failed
-            assert told
-            for line in told:
+            assert printed
+            for line in printed:
                 assert NO_SPACE in line
                 assert str(tmp_path) in line, "the file is named"
                 assert "\n" not in line
@@ -111,13 +109,13 @@ def test_a_run_ends_at_a_full_disk_with_one_line(tmp_path: Path, monkeypatch: py
         publish(made)
 
     monkeypatch.setattr(Draft, "publish", full_from_the_third_on)
-    summary, heard = archive(session, target, CompressOptions(jobs=1))
+    summary, reported = archive(session, target, CompressOptions(jobs=1))
     assert (summary.movies, summary.failed, summary.unfinished) == (2, 1, 5)
-    ((place, error),) = heard.errors.items()
+    ((place, error),) = reported.errors.items()
     assert place == target
     assert summary.ratio is not None
     needed = size_text(3 * size * summary.ratio + 1500 - 1000)
-    assert f"{target}: {NO_SPACE}; 5 files are not done, about {needed} more space is needed" in str(error)
+    assert f"{target}: {NO_SPACE}, 5 files are not done (about {needed} more space is needed)" in str(error)
     # folders that nothing came into are gone, apart from one whose original is empty
     assert sorted(path.name for path in target.iterdir() if path.is_dir()) == ["Empty", "Movies"]
     monkeypatch.undo()
@@ -140,10 +138,10 @@ def test_a_full_disk_while_checksums_are_written(tmp_path: Path, monkeypatch: py
 
     with monkeypatch.context() as patch:
         patch.setattr(Draft, "publish", full)
-        summary, heard = archive(session, target, CompressOptions(jobs=1))
-    assert (summary.failed, summary.unfinished, list(heard.errors)) == (1, 3, [target])
-    summary, heard = archive(session, target, CompressOptions(only_do_unfinished=True, jobs=1))
-    assert (summary.failed, heard.errors) == (0, {})
+        summary, reported = archive(session, target, CompressOptions(jobs=1))
+    assert (summary.failed, summary.unfinished, list(reported.errors)) == (1, 3, [target])
+    summary, reported = archive(session, target, CompressOptions(only_do_unfinished=True, jobs=1))
+    assert (summary.failed, reported.errors) == (0, {})
     assert len((target / LIST_NAME).read_text().splitlines()) == 3
 
 
@@ -155,11 +153,11 @@ def test_an_old_movie_stays_until_the_new_one_is_there(session: Path, tmp_path: 
 
     def attempt(number: int) -> int:
         with full_disk(number) as disk:
-            _, heard = archive(session / "Movies", target / "Movies", CompressOptions(gain="none", jobs=1))
+            _, reported = archive(session / "Movies", target / "Movies", CompressOptions(gain="none", jobs=1))
         # without a gain the file is another one
         published = stored.read_bytes() != old
         assert not list(target.rglob(DRAFT_PREFIX + "*"))
-        assert published or heard.errors
+        assert published or reported.errors
         stored.write_bytes(old)
         return disk.steps
 
@@ -183,14 +181,14 @@ def test_estimate_gain(tmp_path: Path) -> None:
     def attempt(number: int) -> int:
         folder = tmp_path / f"gain {number}"
         with full_disk(number) as disk:
-            told = ""
+            printed = ""
             try:
                 estimate(folder)
             except OSError as error:
-                told = one_line(error)
+                printed = one_line(error)
         if disk.steps > number:
-            assert NO_SPACE in told
-            assert str(tmp_path) in told, "the folder or file is named"
+            assert NO_SPACE in printed
+            assert str(tmp_path) in printed, "the folder or file is named"
         if folder.is_dir():
             assert not list(folder.glob(DRAFT_PREFIX + "*"))
             for path in folder.iterdir():

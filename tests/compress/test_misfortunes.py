@@ -1,4 +1,4 @@
-"""What goes wrong with one movie is told of that movie, and the others of the run are stored."""
+"""Errors of one movie are reported for that movie, and the others of the run are stored."""
 
 import errno
 import tempfile
@@ -25,7 +25,7 @@ from cryofs.gain.estimation_run import EstimationRun
 from cryofs.gain.references import References
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage import atomic_file
-from tests.support import SHAPE, Heard, archive, assert_verified, names, restored, same_tree, simulated
+from tests.support import SHAPE, Reported, archive, assert_verified, names, restored, same_tree, simulated
 
 pytestmark = pytest.mark.timeout(60)
 FRAMES = 40
@@ -52,21 +52,21 @@ def test_a_movie_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         simulated(session / f"{number}.mrc", FRAMES, seed=number, detector=DOUBLE)
     bad = session / "0.mrc"
     monkeypatch.setattr(MrcMovie, "read_rows", unreadable(MrcMovie.read_rows, bad, frame))
-    summary, heard = archive(session, tmp_path / "archive")
+    summary, reported = archive(session, tmp_path / "archive")
     assert (summary.movies, summary.failed) == (2, 1)
-    assert str(bad) in str(heard.errors[bad])
-    assert "Input/output error" in str(heard.errors[bad])
+    assert str(bad) in str(reported.errors[bad])
+    assert "Input/output error" in str(reported.errors[bad])
     assert names(tmp_path / "archive") == ["1.mrc.tif", "2.mrc.tif", "gain-reference.mrc"]
     assert_verified(tmp_path / "archive", 2)
 
 
 @pytest.mark.parametrize(
-    ("error", "told"), [(MemoryError("no more"), "out of memory"), (ZeroDivisionError("oops"), "a bug in cryofs")]
+    ("error", "message"), [(MemoryError("no more"), "out of memory"), (ZeroDivisionError("oops"), "a bug in cryofs")]
 )
-def test_a_sum_that_cannot_be_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+def test_an_error_while_a_checksum_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
-    """The reader, which waits for memory, must hear of it too."""
+    """The reader, which waits for memory, must get the error too."""
     session = tmp_path / "session"
     session.mkdir()
     for number, count in enumerate((40, 41)):
@@ -79,12 +79,12 @@ def test_a_sum_that_cannot_be_taken(
         add_rows(self, raw, last)
 
     monkeypatch.setattr(OriginalSums, "add_rows", failing)
-    summary, heard = archive(session, tmp_path / "archive")
+    summary, reported = archive(session, tmp_path / "archive")
     assert (summary.movies, summary.failed) == (1, 1)
-    (name,) = heard.errors
+    (name,) = reported.errors
     assert name == session / "1.mrc"
-    assert isinstance(heard.errors[name], ArchiveError)
-    assert told in str(heard.errors[name])
+    assert isinstance(reported.errors[name], ArchiveError)
+    assert message in str(reported.errors[name])
     assert_verified(tmp_path / "archive", 1)
 
 
@@ -97,9 +97,9 @@ def test_a_temporary_folder_with_a_name_too_long_for_processes(tmp_path: Path, m
     monkeypatch.setattr("multiprocessing.forkserver._forkserver._forkserver_pid", None)
     for number in range(3):
         simulated(tmp_path / "session" / f"{number}.mrc", seed=number)
-    _, heard = archive(tmp_path / "session", tmp_path / "archive")
-    assert not heard.errors
-    assert sum("one movie at a time" in note for note in heard.notes) == 1
+    _, reported = archive(tmp_path / "session", tmp_path / "archive")
+    assert not reported.errors
+    assert sum("one movie at a time" in note for note in reported.notes) == 1
     assert_verified(tmp_path / "archive", 3)
 
 
@@ -113,9 +113,9 @@ def test_counts_that_no_integer_type_holds(tmp_path: Path, narrow: NarrowChoice)
     session.mkdir()
     (session / "movie.mrc").write_bytes(header((5, 300, 64), 2) + values.tobytes())
     options = CompressOptions(gain="none", coding=Coding(narrow=narrow), jobs=2)
-    _, heard = archive(session, tmp_path / "archive", options)
-    assert not heard.errors
-    assert heard.counted_frames == heard.expected_frames
+    _, reported = archive(session, tmp_path / "archive", options)
+    assert not reported.errors
+    assert reported.counted_frames == reported.expected_frames
     assert describe(tmp_path / "archive" / "movie.mrc.tif")["shape"] == [5, 300, 64]
     same_tree(session, restored(tmp_path / "archive", tmp_path / "restored"))
 
@@ -126,8 +126,8 @@ def test_an_infinity_among_large_counts(tmp_path: Path) -> None:
     session = tmp_path / "session"
     session.mkdir()
     (session / "movie.mrc").write_bytes(header((3, 64, 64), 12) + values.tobytes())
-    _, heard = archive(session, tmp_path / "archive")
-    assert not heard.errors
+    _, reported = archive(session, tmp_path / "archive")
+    assert not reported.errors
     same_tree(session, restored(tmp_path / "archive", tmp_path / "restored"))
 
 
@@ -152,7 +152,7 @@ def test_another_movie_under_the_name_of_one_that_went_into_an_estimate(
     assert (folder / "gain-reliability.mrc").read_bytes() == before["gain-reliability.mrc"]
 
 
-def test_movies_of_floats_that_are_no_counts_are_looked_at_a_few_times(
+def test_movies_of_floats_that_are_not_counts_are_sampled_a_few_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
@@ -186,7 +186,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, method: str, refused: Path) -> Non
 
 
 @pytest.mark.parametrize("method", ["is_symlink", "is_file", "is_dir"])
-def test_what_may_not_be_looked_at_does_not_end_a_run(
+def test_files_without_permission_do_not_end_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     session = tmp_path / "session"
@@ -195,9 +195,9 @@ def test_what_may_not_be_looked_at_does_not_end_a_run(
         (session / name).write_text(name)
     bad = session / "bad.txt"
     refusing(monkeypatch, method, bad)
-    heard = Heard()
-    run.compress([bad, session / "good.txt"] if method == "is_dir" else [session], tmp_path / "a", PLAIN, heard)
-    assert "Permission denied" in str(heard.errors[bad])
+    reported = Reported()
+    run.compress([bad, session / "good.txt"] if method == "is_dir" else [session], tmp_path / "a", PLAIN, reported)
+    assert "Permission denied" in str(reported.errors[bad])
     assert names(tmp_path / "a") == ["good.txt"]
 
 
@@ -231,11 +231,11 @@ def test_a_damaged_reference_serves_no_movie_and_ends_no_run(tmp_path: Path) -> 
     target.mkdir()
     (target / "gain-reference.mrc").write_bytes(b"cut")
     simulated(tmp_path / "session" / "a.mrc", 4)
-    summary, heard = archive(tmp_path / "session", target, PLAIN)
-    assert (summary.movies, heard.notes) == (1, [])
-    summary, heard = archive(tmp_path / "session", target)
+    summary, reported = archive(tmp_path / "session", target, PLAIN)
+    assert (summary.movies, reported.notes) == (1, [])
+    summary, reported = archive(tmp_path / "session", target)
     assert summary.movies == 1
-    assert sum("not a valid gain reference" in note for note in heard.notes) == 1
+    assert sum("not a valid gain reference" in note for note in reported.notes) == 1
     assert (target / "gain-reference.mrc").read_bytes() == b"cut"
     assert_verified(target, 1)
 
@@ -245,8 +245,8 @@ def test_a_folder_called_like_a_gain_reference(tmp_path: Path) -> None:
     simulated(session / "a.mrc", 4)
     (session / "gain-reference.mrc").mkdir()
     (session / "gain-reference.mrc" / "old.txt").write_text("old")
-    _, heard = archive(session, tmp_path / "archive")
-    assert not heard.errors
+    _, reported = archive(session, tmp_path / "archive")
+    assert not reported.errors
     assert_verified(tmp_path / "archive", 1)
     assert len(list((tmp_path / "archive").glob("gain-reference-*.mrc"))) == 1
 
@@ -265,13 +265,13 @@ def test_two_runs_with_two_references_of_eer_movies(tmp_path: Path, monkeypatch:
     assert [path.read_bytes() for path in tmp_path.glob("gain-reference-eer-*.mrc")] == [b"of this run"]
 
 
-def test_originals_called_like_drafts_are_told(tmp_path: Path) -> None:
+def test_originals_called_like_drafts_are_reported(tmp_path: Path) -> None:
     session = tmp_path / "session"
     (session / ".cryofs-draft-folder").mkdir(parents=True)
     (session / ".cryofs-draft-notes").write_text("precious")
     (session / ".cryofs-draft-link").symlink_to("nowhere")
-    _, heard = archive(session, tmp_path / "archive")
-    assert set(heard.errors) == set(session.iterdir())
+    _, reported = archive(session, tmp_path / "archive")
+    assert set(reported.errors) == set(session.iterdir())
     assert not names(tmp_path / "archive")
 
 
@@ -287,6 +287,6 @@ def test_drafts_at_the_root_are_removed_by_a_run_from_a_list(tmp_path: Path, mon
 
 def test_one_movie_by_two_spellings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    movie, heard = simulated(tmp_path / "Movies" / "a.mrc", 3), Heard()
-    summary = run.compress([movie, Path("Movies/a.mrc")], tmp_path / "archive", PLAIN, heard)
-    assert (summary.movies, heard.errors) == (1, {})
+    movie, reported = simulated(tmp_path / "Movies" / "a.mrc", 3), Reported()
+    summary = run.compress([movie, Path("Movies/a.mrc")], tmp_path / "archive", PLAIN, reported)
+    assert (summary.movies, reported.errors) == (1, {})

@@ -16,7 +16,7 @@ from cryofs.archive.info import describe
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
 from cryofs.config.choices import NarrowChoice
-from tests.support import DETECTOR, Heard, archive, movie_values, restored
+from tests.support import DETECTOR, Reported, archive, movie_values, restored
 
 DTYPES = {0: "i1", 1: "i2", 6: "u2"}
 FRAMES, NY, NX = SHAPE = (9, 300, 257)
@@ -48,19 +48,19 @@ def sprinkled(
     return values
 
 
-def compressed(folder: Path, data: bytes, narrow: NarrowChoice) -> tuple[Path, Heard]:
+def compressed(folder: Path, data: bytes, narrow: NarrowChoice) -> tuple[Path, Reported]:
     """An archived movie that was found to come back byte for byte, and through Python value for value."""
     movie = folder / "movie.mrc"
     movie.write_bytes(data)
-    _, heard = archive(movie, folder / narrow, CompressOptions(coding=Coding(narrow=narrow), jobs=2))
-    assert not heard.errors
-    assert heard.counted_frames == heard.expected_frames
+    _, reported = archive(movie, folder / narrow, CompressOptions(coding=Coding(narrow=narrow), jobs=2))
+    assert not reported.errors
+    assert reported.counted_frames == reported.expected_frames
     target = folder / narrow / "movie.mrc.tif"
     assert (restored(folder / narrow, folder / "restored") / "movie.mrc").read_bytes() == data
     with cryofs.open(movie) as original, cryofs.open(target) as archived:
         for one, other in zip(original.frames(), archived.frames(), strict=True):
             assert np.array_equal(one, other)
-    return target, heard
+    return target, reported
 
 
 def as_tiff_readers_see_it(target: Path) -> NDArray[Any]:
@@ -84,7 +84,7 @@ def exceptions(target: Path) -> int:
         (6, [255, 256, 65535], "uint8", "uint16", "uint16"),
     ],
 )
-def test_rare_values_do_not_widen_pixels_unless_that_is_asked_for(
+def test_rare_values_do_not_widen_pixels_unless_requested(
     tmp_path: Path, mode: int, rare: list[int], auto: str, exact: str, never: str
 ) -> None:
     values = sprinkled(counts(), rare, FEW)
@@ -191,9 +191,7 @@ def test_a_rare_value_that_comes_later_widens_nothing(tmp_path: Path, mode: int,
 
 
 @pytest.mark.parametrize(("mode", "late", "dtype"), [(1, -1, "int16"), (6, 65535, "uint16")])
-def test_pixels_that_shall_not_be_narrow_hold_what_comes_later(
-    tmp_path: Path, mode: int, late: int, dtype: str
-) -> None:
+def test_exact_pixels_hold_values_of_later_frames(tmp_path: Path, mode: int, late: int, dtype: str) -> None:
     values = counts()
     values[2, 150, 7] = late
     target, _ = compressed(tmp_path, movie_bytes(values, mode), "never")

@@ -1,4 +1,4 @@
-"""What a run of compress may not overwrite, in the archive and beyond it, and what it says of what it replaces."""
+"""Files that a run of compress may not overwrite, and its reports of files that it replaces."""
 
 import os
 from collections.abc import Callable
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from cryofs.archive.adopt import adopt
 from cryofs.archive.scan import collect
 from cryofs.compress import writer
 from cryofs.compress.folders import Folders
@@ -15,6 +14,7 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.errors import ArchiveError, ChangedError
 from cryofs.storage import atomic_file, file_copy
 from tests.foreign import counts, serialem
+from tests.outcomes import adopted
 from tests.support import archive, assert_verified, names, restored, same_tree, simulated
 
 pytestmark = pytest.mark.timeout(60)
@@ -28,48 +28,48 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("adopted", [False, True])
-def test_a_tiff_gives_way_to_no_movie(tmp_path: Path, adopted: bool) -> None:
+@pytest.mark.parametrize("is_adopted", [False, True])
+def test_a_tiff_is_not_replaced_by_a_movie(tmp_path: Path, is_adopted: bool) -> None:
     target = tmp_path / "archive"
     archive(serialem(tmp_path / "first" / "a.mrc.tif", counts(seed=1)).parent, target)
-    if adopted:
-        assert adopt([target], 1, lambda *_: None, lambda *_: None, lambda _: None).movies == 1
+    if is_adopted:
+        assert adopted(target)[0].movies == 1
     kept = (target / "a.mrc.tif").read_bytes()
     movie = simulated(tmp_path / "second" / "a.mrc", 3)
-    _, heard = archive(movie.parent, target, PLAIN)
-    assert "rename the movie" in str(heard.errors[movie])
+    _, reported = archive(movie.parent, target, PLAIN)
+    assert "rename the movie" in str(reported.errors[movie])
     assert (target / "a.mrc.tif").read_bytes() == kept
 
 
-def test_another_original_of_the_same_name_is_told(tmp_path: Path) -> None:
+def test_another_original_of_the_same_name_is_reported(tmp_path: Path) -> None:
     target = tmp_path / "archive"
     for number in (1, 2):
         session = tmp_path / f"session {number}"
         simulated(session / "a.mrc", 3 + number)
         write(session / "notes.txt", "x" * number)
         os.utime(session / "a.mrc", ns=(0, number * 10**18))
-        summary, heard = archive(session, target, PLAIN)
-        assert not heard.errors
+        summary, reported = archive(session, target, PLAIN)
+        assert not reported.errors
         assert summary.replaced == 2 * (number - 1)
-    movie, notes = heard.notes
-    assert "a.mrc.tif: the archive held another original" in movie
+    movie, notes = reported.notes
+    assert "a.mrc.tif: replaced another original" in movie
     assert "2001-09-09T01:46:40" in movie
-    assert "notes.txt: the archive held another original of this name (1 bytes" in notes
-    summary, heard = archive(session, target, CompressOptions(gain="none", jobs=1))
-    assert (summary.movies, summary.replaced, heard.notes) == (1, 0, [])
+    assert "notes.txt: replaced another original of this name in the archive (1 bytes" in notes
+    summary, reported = archive(session, target, CompressOptions(gain="none", jobs=1))
+    assert (summary.movies, summary.replaced, reported.notes) == (1, 0, [])
 
 
-def test_a_damaged_movie_is_replaced_and_told(tmp_path: Path) -> None:
+def test_a_damaged_movie_is_replaced_and_reported(tmp_path: Path) -> None:
     session, target = simulated(tmp_path / "session" / "a.mrc", 3).parent, tmp_path / "archive"
     archive(session, target, PLAIN)
     os.truncate(target / "a.mrc.tif", (target / "a.mrc.tif").stat().st_size - 1)
-    summary, heard = archive(session, target, PLAIN)
+    summary, reported = archive(session, target, PLAIN)
     assert summary.replaced == 1
-    assert "damaged movie" in heard.notes[0]
+    assert "damaged movie" in reported.notes[0]
     assert_verified(target, 1)
 
 
-def test_a_link_is_no_copy_and_no_movie(tmp_path: Path) -> None:
+def test_a_link_is_neither_copy_nor_movie(tmp_path: Path) -> None:
     session, target, disk = tmp_path / "session", tmp_path / "archive", tmp_path / "disk"
     session.mkdir()
     (session / "big.dat").symlink_to(disk / "big.dat")
@@ -81,9 +81,9 @@ def test_a_link_is_no_copy_and_no_movie(tmp_path: Path) -> None:
     movie = simulated(session / "a.mrc", 3)
     archive(movie, disk, PLAIN)
     (target / "a.mrc.tif").symlink_to(disk / "a.mrc.tif")
-    summary, heard = archive(movie, target, PLAIN)
+    summary, reported = archive(movie, target, PLAIN)
     assert summary.skipped == 0
-    assert movie in heard.errors
+    assert movie in reported.errors
     assert_verified(disk, 1)
 
 
@@ -98,9 +98,9 @@ def test_nothing_leads_out_of_the_archive(tmp_path: Path, in_the_way: str) -> No
         (target / "raw").symlink_to(original.parent if in_the_way == "link" else "nowhere")
     write(tmp_path / "session" / "raw" / "notes.txt", "of another session")
     write(tmp_path / "session" / "other.txt", "stored nevertheless")
-    summary, heard = archive(tmp_path / "session", target)
-    assert summary.failed == len(heard.errors) == 2
-    assert all("expected a folder" in str(error) for error in heard.errors.values())
+    summary, reported = archive(tmp_path / "session", target)
+    assert summary.failed == len(reported.errors) == 2
+    assert all("expected a folder" in str(error) for error in reported.errors.values())
     assert original.read_text() == "original"
     assert names(original.parent) == ["notes.txt"]
     assert (target / "other.txt").exists()
@@ -109,10 +109,10 @@ def test_nothing_leads_out_of_the_archive(tmp_path: Path, in_the_way: str) -> No
 def test_a_source_in_the_archive_is_refused(tmp_path: Path) -> None:
     outer = write(tmp_path / "session" / "notes.txt", "outer")
     write(tmp_path / "session" / "session" / "notes.txt", "inner")
-    _, heard = archive(tmp_path / "session", tmp_path)
-    assert "lies in the archive" in str(heard.errors[tmp_path / "session"])
+    _, reported = archive(tmp_path / "session", tmp_path)
+    assert "inside the archive" in str(reported.errors[tmp_path / "session"])
     assert outer.read_text() == "outer"
-    with Folders(tmp_path, [tmp_path / "session"]) as folders, pytest.raises(ArchiveError, match="a source, which"):
+    with Folders(tmp_path, [tmp_path / "session"]) as folders, pytest.raises(ArchiveError, match="a source folder"):
         folders.make(Path("session"))
 
 
@@ -131,8 +131,8 @@ def test_a_movie_replaced_while_it_is_read_is_refused(
         later.replace(movie)
 
     monkeypatch.setattr(writer, "_write_frames", meanwhile)
-    _, heard = archive(movie.parent, tmp_path / "archive", PLAIN)
-    assert isinstance(heard.errors[movie], ChangedError)
+    _, reported = archive(movie.parent, tmp_path / "archive", PLAIN)
+    assert isinstance(reported.errors[movie], ChangedError)
     assert not names(tmp_path / "archive")
 
 
@@ -143,8 +143,8 @@ def test_a_file_replaced_while_it_is_copied_is_refused(
     source, later = write(tmp_path / "session" / "notes.txt", "old"), write(tmp_path / "later.txt", "new")
     same_bytes = file_copy._same_bytes
     monkeypatch.setattr(file_copy, "_same_bytes", lambda *files: (meanwhile(later, source), same_bytes(*files))[1])
-    _, heard = archive(source.parent, tmp_path / "archive")
-    assert "changed or replaced" in str(heard.errors[source])
+    _, reported = archive(source.parent, tmp_path / "archive")
+    assert "changed or replaced" in str(reported.errors[source])
     assert not names(tmp_path / "archive")
 
 
@@ -159,16 +159,16 @@ def test_names_that_differ_by_case_only(tmp_path: Path) -> None:
     assert len({str(job.target).lower() for job in jobs}) == len(jobs)
 
 
-def test_an_archive_is_no_session_where_movies_need_its_gain(tmp_path: Path) -> None:
+def test_an_archive_is_not_a_session_where_movies_need_its_gain(tmp_path: Path) -> None:
     simulated(tmp_path / "session" / "a.mrc")
     archive(tmp_path / "session", tmp_path / "archive")
     needing = tmp_path / "archive" / "a.mrc.tif"
-    _, heard = archive(needing, tmp_path / "other")
-    assert "cp -a" in str(heard.errors[needing])
+    _, reported = archive(needing, tmp_path / "other")
+    assert "cp -a" in str(reported.errors[needing])
     assert not names(tmp_path / "other")
     archive(tmp_path / "session", tmp_path / "plain", PLAIN)
-    _, heard = archive(tmp_path / "plain", tmp_path / "copy")
-    assert not heard.errors
+    _, reported = archive(tmp_path / "plain", tmp_path / "copy")
+    assert not reported.errors
     same_tree(tmp_path / "session", restored(tmp_path / "copy", tmp_path / "restored"))
 
 

@@ -16,7 +16,7 @@ from cryofs.error_hints import reason_of
 from cryofs.errors import FormatError, NotSmallerError
 from cryofs.report.inventory import survey
 from cryofs.storage.checksum_lists import LIST_NAME, recorded
-from tests.support import Heard, assert_verified, names, same_tree, simulated
+from tests.support import Reported, assert_verified, names, same_tree, simulated
 
 pytestmark = pytest.mark.timeout(60)
 PLAIN = CompressOptions(gain="none", jobs=1)
@@ -24,9 +24,9 @@ UNFINISHED = CompressOptions(gain="none", only_do_unfinished=True, jobs=1)
 STRICT = CompressOptions(gain="none", strict=True, jobs=1)
 
 
-def run(source: Path, target: Path, options: CompressOptions = PLAIN) -> tuple[Summary, Heard]:
-    heard = Heard()
-    return compress([source], target, options, heard), heard
+def run(source: Path, target: Path, options: CompressOptions = PLAIN) -> tuple[Summary, Reported]:
+    reported = Reported()
+    return compress([source], target, options, reported), reported
 
 
 def movie(path: Path, seed: int = 0) -> Path:
@@ -68,9 +68,9 @@ def test_what_is_not_a_movie_is_kept_and_named(tmp_path: Path, kind: str) -> Non
     session, target = tmp_path / "session", tmp_path / "archive"
     movie(session / "good.mrc")
     (session / "odd.mrc").write_bytes(content())
-    summary, heard = run(session, target)
+    summary, reported = run(session, target)
     assert (summary.movies, summary.failed, summary.kept_plain) == (1, 0, 1)
-    (note,) = (note for note in heard.notes if "odd.mrc" in note)
+    (note,) = (note for note in reported.notes if "odd.mrc" in note)
     assert "kept as a plain copy" in note
     assert reason in note
     assert names(target) == ["good.mrc.tif", "odd.mrc"]
@@ -86,22 +86,22 @@ def test_what_is_not_a_movie_is_a_failure_on_request(tmp_path: Path, kind: str) 
     session = tmp_path / "session"
     session.mkdir()
     (session / "odd.mrc").write_bytes(NOT_MOVIES[kind][0]())
-    summary, heard = run(session, tmp_path / "archive", STRICT)
+    summary, reported = run(session, tmp_path / "archive", STRICT)
     assert (summary.failed, summary.kept_plain) == (1, 0)
-    assert isinstance(heard.errors[session / "odd.mrc"], FormatError)
+    assert isinstance(reported.errors[session / "odd.mrc"], FormatError)
     # nothing is left of a run that did nothing
     assert not (tmp_path / "archive").exists()
 
 
 def test_a_movie_that_does_not_get_smaller_is_kept_plain(tmp_path: Path) -> None:
     source, target = noise(tmp_path / "session" / "noise.mrc"), tmp_path / "archive"
-    summary, heard = run(source.parent, target)
+    summary, reported = run(source.parent, target)
     assert (summary.movies, summary.failed, summary.kept_plain) == (0, 0, 1)
     assert names(target) == ["noise.mrc"]
-    assert "of its size as an archived movie" in heard.notes[0]
+    assert "of its size as an archived movie" in reported.notes[0]
     same_tree(source.parent, target, ignore=LIST_NAME)
-    _, heard = run(source.parent, tmp_path / "strict", STRICT)
-    assert isinstance(heard.errors[source], NotSmallerError)
+    _, reported = run(source.parent, tmp_path / "strict", STRICT)
+    assert isinstance(reported.errors[source], NotSmallerError)
     assert len(survey(target).kept_plain) == 1
 
 
@@ -114,8 +114,8 @@ def test_movies_that_are_stored_whatever_their_size(tmp_path: Path, why: str) ->
     elif why == "no compression":
         options = CompressOptions(gain="none", coding=Coding("none"), jobs=1)
     noise(source)
-    summary, heard = run(source.parent, target, options)
-    assert (summary.movies, summary.kept_plain, heard.errors) == (1, 0, {})
+    summary, reported = run(source.parent, target, options)
+    assert (summary.movies, summary.kept_plain, reported.errors) == (1, 0, {})
     assert names(target) == [name + ".tif"]
     assert_verified(target, 1)
 
@@ -139,8 +139,8 @@ def test_a_movie_that_has_arrived_replaces_its_first_part(tmp_path: Path) -> Non
     run(source.parent, target)
     assert names(target) == ["a.mrc"]
     source.write_bytes(whole)
-    summary, heard = run(source.parent, target, UNFINISHED)
-    assert (summary.movies, summary.kept_plain, heard.errors) == (1, 0, {})
+    summary, reported = run(source.parent, target, UNFINISHED)
+    assert (summary.movies, summary.kept_plain, reported.errors) == (1, 0, {})
     assert names(target) == ["a.mrc.tif"]
     assert not (target / LIST_NAME).exists()
     assert_verified(target, 1)
@@ -158,9 +158,9 @@ def test_a_plain_copy_goes_only_if_it_is_what_was_copied(tmp_path: Path, edited:
         os.utime(target / "a.mrc", ns=(found.st_atime_ns, found.st_mtime_ns))
     source.write_bytes(whole)
     for options in (PLAIN, UNFINISHED):
-        _, heard = run(source.parent, target, options)
+        _, reported = run(source.parent, target, options)
         assert names(target) == (["a.mrc", "a.mrc.tif"] if edited else ["a.mrc.tif"])
-        assert ("changed since it was copied" in str(heard.errors.get(source))) == edited
+        assert ("changed since it was copied" in str(reported.errors.get(source))) == edited
 
 
 def test_a_run_killed_before_it_removed_the_plain_copy_is_continued(
@@ -182,8 +182,8 @@ def test_a_run_killed_before_it_removed_the_plain_copy_is_continued(
                 run(source.parent, target, UNFINISHED)
     assert names(target) == ["a.mrc.tif"]
     assert recorded(target / "a.mrc") is not None
-    summary, heard = run(source.parent, target, UNFINISHED)
-    assert (summary.skipped, heard.errors) == (1, {})
+    summary, reported = run(source.parent, target, UNFINISHED)
+    assert (summary.skipped, reported.errors) == (1, {})
     assert recorded(target / "a.mrc") is None
 
 
@@ -195,15 +195,15 @@ def test_a_copy_without_a_checksum_that_is_the_original_goes(tmp_path: Path) -> 
     assert names(target) == ["a.mrc.tif"]
 
 
-def test_a_damaged_source_replaces_no_archived_movie(tmp_path: Path) -> None:
+def test_a_damaged_source_does_not_replace_an_archived_movie(tmp_path: Path) -> None:
     source, target = movie(tmp_path / "session" / "a.mrc"), tmp_path / "archive"
     run(source.parent, target)
     kept = (target / "a.mrc.tif").read_bytes()
     os.truncate(source, 5000)
     for options in (PLAIN, UNFINISHED):
-        summary, heard = run(source.parent, target, options)
+        summary, reported = run(source.parent, target, options)
         assert (summary.failed, summary.kept_plain) == (1, 0)
-        assert "archived before, stays" in str(heard.errors[source])
+        assert "a.mrc.tif was kept" in str(reported.errors[source])
         assert names(target) == ["a.mrc.tif"]
         assert (target / "a.mrc.tif").read_bytes() == kept
 
@@ -215,9 +215,9 @@ def test_plain_copies_that_are_up_to_date_are_counted_and_left(tmp_path: Path) -
     (session / "notes.txt").write_text("x")
     run(session, target)
     before = {name: (target / name).stat().st_ino for name in names(target)}
-    summary, heard = run(session, target, UNFINISHED)
+    summary, reported = run(session, target, UNFINISHED)
     assert (summary.kept_plain, summary.copied, summary.failed) == (2, 0, 0)
-    assert heard.expected_frames == 0
+    assert reported.expected_frames == 0
     assert {name: (target / name).stat().st_ino for name in names(target)} == before
     (target / LIST_NAME).unlink()
     summary, _ = run(session, target, UNFINISHED)
@@ -231,10 +231,10 @@ def test_a_plain_copy_of_another_original_is_reported_as_replaced(tmp_path: Path
     other.parent.mkdir()
     other.write_bytes(header((1, 4, 4), 4) + bytes(128))
     run(other.parent, target)
-    summary, heard = run(movie(tmp_path / "second" / "a.mrc").parent, target)
+    summary, reported = run(movie(tmp_path / "second" / "a.mrc").parent, target)
     assert names(target) == ["a.mrc.tif"]
     assert (summary.movies, summary.replaced) == (1, 1)
-    assert any(f"{target / 'a.mrc'}: the archive held another original" in note for note in heard.notes)
+    assert any(f"{target / 'a.mrc'}: replaced another original" in note for note in reported.notes)
 
 
 def test_a_movie_that_has_arrived_is_not_reported_as_another_original(tmp_path: Path) -> None:
@@ -244,8 +244,8 @@ def test_a_movie_that_has_arrived_is_not_reported_as_another_original(tmp_path: 
         source.write_bytes(whole[:size])
         run(source.parent, target)
         source.write_bytes(whole)
-        summary, heard = run(source.parent, target, UNFINISHED)
-        assert (summary.movies, summary.replaced, heard.errors) == (1, 0, {})
+        summary, reported = run(source.parent, target, UNFINISHED)
+        assert (summary.movies, summary.replaced, reported.errors) == (1, 0, {})
         (target / "a.mrc.tif").unlink()
 
 
@@ -255,14 +255,14 @@ def test_names_too_long_for_a_movie_cost_no_other_file(tmp_path: Path) -> None:
     kept, link = f"{'n' * 251}.mrc", f"{'l' * 251}.mrc"
     (session / kept).write_bytes(b"not a movie")
     (session / link).symlink_to("a.mrc")
-    summary, heard = run(session, target)
-    assert (summary.movies, summary.kept_plain, heard.errors) == (1, 1, {})
+    summary, reported = run(session, target)
+    assert (summary.movies, summary.kept_plain, reported.errors) == (1, 1, {})
     assert (target / kept).read_bytes() == b"not a movie"
     assert (target / link).readlink() == Path("a.mrc")
     # a movie is not stored under another name
     movie(session / kept)
-    summary, heard = run(session, target)
-    assert (summary.movies, set(heard.errors)) == (1, {session / kept})
+    summary, reported = run(session, target)
+    assert (summary.movies, set(reported.errors)) == (1, {session / kept})
 
 
 def test_a_plain_copy_may_not_hide_as_a_gain_reference(tmp_path: Path) -> None:
@@ -278,10 +278,10 @@ def test_files_that_are_not_movies_take_no_part_in_estimates(tmp_path: Path) -> 
     os.truncate(simulated(session / "0.mrc", 40), 1_000_000)
     for number in (1, 2):
         simulated(session / f"{number}.mrc", 20, seed=number)
-    summary, heard = run(session, tmp_path / "archive", CompressOptions(jobs=1))
+    summary, reported = run(session, tmp_path / "archive", CompressOptions(jobs=1))
     assert (summary.movies, summary.kept_plain) == (2, 1)
-    assert {Path(row.movie).name for row in heard.rows} <= {"1.mrc", "2.mrc"}
-    assert any(note.startswith("gain estimated from ") and "gain-reference.mrc" in note for note in heard.notes)
+    assert {Path(row.movie).name for row in reported.rows} <= {"1.mrc", "2.mrc"}
+    assert any(note.startswith("gain estimated from ") and "gain-reference.mrc" in note for note in reported.notes)
 
 
 def test_dot_files_are_plain_files(tmp_path: Path) -> None:
@@ -289,9 +289,9 @@ def test_dot_files_are_plain_files(tmp_path: Path) -> None:
     movie(session / ".hidden.mrc")
     (session / "._a.mrc").write_bytes(b"apple")
     (session / "._x.eer").write_bytes(b"apple")
-    summary, heard = run(session, target)
+    summary, reported = run(session, target)
     assert (summary.movies, summary.copied, summary.kept_plain, summary.suspect) == (0, 3, 0, 0)
-    assert (heard.errors, heard.notes) == ({}, [])
+    assert (reported.errors, reported.notes) == ({}, [])
     same_tree(session, target, ignore=LIST_NAME)
     assert not survey(target).kept_plain
 
@@ -304,8 +304,8 @@ def test_a_list_of_checksums_is_not_taken_from_a_source(tmp_path: Path) -> None:
     assert not run(session, target)[1].errors
     assert "another" not in (target / LIST_NAME).read_text()
     (session / ".cryofs-precious").write_text("of a user")
-    _, heard = run(session, target)
-    assert set(heard.errors) == {session / ".cryofs-precious"}
+    _, reported = run(session, target)
+    assert set(reported.errors) == {session / ".cryofs-precious"}
     assert not (target / ".cryofs-precious").exists()
 
 

@@ -26,7 +26,7 @@ from cryofs.formats.record import Record
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage.atomic_file import DRAFT_PREFIX
-from tests.support import SHAPE, Heard, archive, assert_verified, names, restored, same_tree, simulated, wait_for
+from tests.support import SHAPE, Reported, archive, assert_verified, names, restored, same_tree, simulated, wait_for
 
 # `cryofs` as it is for large runs
 COMMAND = """
@@ -139,7 +139,7 @@ def assert_whole(target: Path) -> None:
 
 
 @pytest.mark.usefixtures("several")
-def test_all_movies_come_back_and_all_frames_are_told(tmp_path: Path) -> None:
+def test_all_movies_come_back_and_all_frames_are_reported(tmp_path: Path) -> None:
     session = tmp_path / "session"
     other = Detector.make(SHAPE, defects=20, seed=77)
     for number in range(2):
@@ -148,10 +148,10 @@ def test_all_movies_come_back_and_all_frames_are_told(tmp_path: Path) -> None:
     counts = np.random.default_rng(0).poisson(1, (9, 50, 33)).astype("<i2")
     (session / "counts.mrc").write_bytes(header((9, 50, 33), 1) + counts.tobytes())
     (session / "notes.txt").write_text("300 kV")
-    summary, heard = archive(session, tmp_path / "archive", TWO)
-    assert not heard.errors
-    assert heard.counted_frames == heard.expected_frames == 4 * 20 + 9
-    assert sorted(heard.done) == [
+    summary, reported = archive(session, tmp_path / "archive", TWO)
+    assert not reported.errors
+    assert reported.counted_frames == reported.expected_frames == 4 * 20 + 9
+    assert sorted(reported.done) == [
         Path(name) for name in ("a/0.mrc.tif", "a/1.mrc.tif", "b/0.mrcs.tif", "b/1.mrcs.tif", "counts.mrc.tif")
     ]
     assert summary.movies == 5
@@ -165,8 +165,8 @@ def test_all_movies_come_back_and_all_frames_are_told(tmp_path: Path) -> None:
 def test_movies_are_stored_as_one_process_stores_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def records(target: Path, worth: int) -> dict[str, Record]:
         monkeypatch.setattr(movie_executor, "_WORTH_PROCESSES", worth)
-        _, heard = archive(tmp_path / "session", target, TWO)
-        assert not heard.errors
+        _, reported = archive(tmp_path / "session", target, TWO)
+        assert not reported.errors
         return {name: untouched(target / name) for name in names(target) if name.endswith(".tif")}
 
     def untouched(path: Path) -> Record:
@@ -182,7 +182,7 @@ def test_movies_are_stored_as_one_process_stores_them(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.usefixtures("several")
-def test_frames_done_again_are_told_once(tmp_path: Path) -> None:
+def test_frames_done_again_are_reported_once(tmp_path: Path) -> None:
     (tmp_path / "session").mkdir()
     for number, late in enumerate((0, 2, 5)):
         values = np.random.default_rng(number).poisson(2, (9, 300, 20)).astype("<i2")
@@ -190,8 +190,8 @@ def test_frames_done_again_are_told_once(tmp_path: Path) -> None:
         movie = header((9, 300, 20), 1) + values.tobytes()
         (tmp_path / "session" / f"{number}.mrc").write_bytes(movie)
     options = CompressOptions(coding=Coding(narrow="exact"), jobs=2)
-    _, heard = archive(tmp_path / "session", tmp_path / "archive", options)
-    assert heard.counted_frames == heard.expected_frames == 3 * 9
+    _, reported = archive(tmp_path / "session", tmp_path / "archive", options)
+    assert reported.counted_frames == reported.expected_frames == 3 * 9
     assert_verified(tmp_path / "archive", 3)
 
 
@@ -204,17 +204,17 @@ def test_bad_movies_fail_in_their_process_and_the_rest_is_stored(
         simulated(session / f"good-{number}.mrc", seed=number)
     cut, blocked = simulated(session / "cut.mrc"), simulated(session / "blocked.mrc")
     (target / "blocked.mrc.tif" / "in the way").mkdir(parents=True)
-    begin = Heard.begin
+    begin = Reported.begin
 
-    def cut_short(self: Heard, movies: int, frames: int) -> None:
+    def cut_short(self: Reported, movies: int, frames: int) -> None:
         os.truncate(cut, cut.stat().st_size - 1)
         begin(self, movies, frames)
 
-    monkeypatch.setattr(Heard, "begin", cut_short)
-    summary, heard = archive(session, target, TWO)
+    monkeypatch.setattr(Reported, "begin", cut_short)
+    summary, reported = archive(session, target, TWO)
     assert (summary.movies, summary.failed) == (3, 2)
-    assert isinstance(heard.errors[cut], FormatError)
-    assert "another file under this name" in str(heard.errors[blocked])
+    assert isinstance(reported.errors[cut], FormatError)
+    assert "its name is taken by another file" in str(reported.errors[blocked])
     assert names(target) == ["gain-reference.mrc", *(f"good-{number}.mrc.tif" for number in range(3))]
     assert_verified(target, 3)
 
@@ -238,7 +238,7 @@ def test_a_movie_that_kills_every_process_fails_alone(
         time.sleep(0.001)
     assert run.wait() == 1
     (line,) = (line for line in run.errors.splitlines() if line.startswith("cryofs: "))
-    assert "1.mrc: the process that stored it died" in line
+    assert "1.mrc: its worker process died" in line
     assert [name for name in names(tmp_path / "archive") if name.endswith(".tif")] == [
         "Movies/0.mrc.tif",
         "Movies/2.mrc.tif",
@@ -295,7 +295,7 @@ def test_two_runs_into_one_archive_leave_each_other_whole(
 
 
 class Refusals:
-    """Starts of processes that the system refuses, told by their numbers."""
+    """Starts of processes that the system refuses, given by their numbers."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, refused: Callable[[int], bool], error: Exception):
         self.started = 0
@@ -310,7 +310,7 @@ class Refusals:
         monkeypatch.setattr(ForkServerProcess, "start", start)
 
 
-# the second is what is heard where the process that others are forked from died of it
+# the second is what is reported where the process that others are forked from died of it
 @pytest.mark.parametrize("error", [BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), EOFError()])
 @pytest.mark.usefixtures("several")
 def test_a_run_goes_on_with_the_processes_that_it_has(
@@ -318,10 +318,10 @@ def test_a_run_goes_on_with_the_processes_that_it_has(
 ) -> None:
     (session / "notes.txt").write_text("300 kV")
     refusals = Refusals(monkeypatch, lambda number: number > 1, error)
-    summary, heard = archive(session, tmp_path / "archive", TWO)
-    assert not heard.errors
+    summary, reported = archive(session, tmp_path / "archive", TWO)
+    assert not reported.errors
     assert (summary.movies, refusals.started) == (3, 2)
-    assert heard.counted_frames == heard.expected_frames
+    assert reported.counted_frames == reported.expected_frames
     same_tree(session, restored(tmp_path / "archive", tmp_path / "restored"))
 
 
@@ -331,15 +331,15 @@ def test_a_run_without_any_process_stores_movies_itself(
     monkeypatch.setattr(movie_executor, "_WORTH_PROCESSES", 0)
     handler = signal.getsignal(signal.SIGINT)
     refusals = Refusals(monkeypatch, lambda number: number < 3, BlockingIOError(errno.EAGAIN, "not now"))
-    summary, heard = archive(session, tmp_path / "archive", TWO)
-    assert not heard.errors
+    summary, reported = archive(session, tmp_path / "archive", TWO)
+    assert not reported.errors
     assert summary.movies == 3
     assert refusals.started >= 3
     assert signal.getsignal(signal.SIGINT) is handler
     assert_verified(tmp_path / "archive", 3)
 
 
-def test_ctrl_c_is_heard_again_where_no_process_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_works_again_after_no_process_could_start(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise BlockingIOError(errno.EAGAIN, "not now")
 

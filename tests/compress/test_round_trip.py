@@ -85,8 +85,8 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
     session.mkdir()
     for number in range(2):
         (session / f"other-{number}.mrcs").write_bytes(mrc(movie_values(20, seed=90 + number), 2))
-    summary, heard = archive(session, session.with_name("archive"))
-    assert (summary.movies, heard.errors) == (2, {})
+    summary, reported = archive(session, session.with_name("archive"))
+    assert (summary.movies, reported.errors) == (2, {})
     return session
 
 
@@ -95,10 +95,10 @@ def check_round_trip(folder: Path, others: Path, data: bytes, coding: Coding = C
     shutil.copytree(others.with_name("archive"), folder / "archive")
     (session / "movie.mrc").write_bytes(data)
     options = CompressOptions(coding=coding, only_do_unfinished=True, jobs=2)
-    summary, heard = archive(session, folder / "archive", options)
+    summary, reported = archive(session, folder / "archive", options)
     assert (summary.movies, summary.skipped) == (1, 2)
-    assert not heard.errors
-    assert heard.counted_frames == heard.expected_frames
+    assert not reported.errors
+    assert reported.counted_frames == reported.expected_frames
 
     errors: list[Exception] = []
     extract(
@@ -153,8 +153,8 @@ def test_any_bytes_come_back(
     folder = tmp_path_factory.mktemp("any")
     movie = folder / "movie.mrc"
     movie.write_bytes(header((frames, ny, nx), mode, byte_order=order, extended=extended) + body)
-    _, heard = archive(movie, folder / "archive")
-    assert not heard.errors
+    _, reported = archive(movie, folder / "archive")
+    assert not reported.errors
     extract([folder / "archive"], folder / "restored", 1, _ignore, _ignore, _ignore)
     assert (folder / "restored" / "movie.mrc").read_bytes() == movie.read_bytes()
 

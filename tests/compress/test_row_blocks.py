@@ -55,7 +55,7 @@ def make_layout(ny: int, rows: int) -> PageLayout:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("ny", "rows"), [(1, 1), (300, 1), (300, 100), (300, 256), (600, 256), (512, 1024)])
-def test_bands_are_the_frames(tmp_path: Path, workers: Workers, mode: int, ny: int, rows: int) -> None:
+def test_row_blocks_are_the_frames(tmp_path: Path, workers: Workers, mode: int, ny: int, rows: int) -> None:
     path, layout = tmp_path / "movie.mrc", make_layout(ny, rows)
     frames = write(path, ny, mode, extended=b"extended")
     sums = OriginalSums()
@@ -100,7 +100,7 @@ def test_every_byte_is_read_once_in_order(tmp_path: Path, monkeypatch: pytest.Mo
 @given(
     st.binary(max_size=40), st.lists(st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=4), max_size=4)
 )
-def test_sums_of_any_division(head: bytes, frames: list[list[bytes]]) -> None:
+def test_checksums_do_not_depend_on_the_division_into_row_blocks(head: bytes, frames: list[list[bytes]]) -> None:
     sums = OriginalSums()
     sums.add(head)
     for frame in frames:
@@ -124,7 +124,7 @@ def test_trailing_bytes_come_in_pieces(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(("ny", "rows", "highest"), [(1, 1, 1), (300, 1, 256), (600, 300, 300), (512, 200, 200)])
-def test_the_largest_band(tmp_path: Path, ny: int, rows: int, highest: int) -> None:
+def test_the_largest_row_block(tmp_path: Path, ny: int, rows: int, highest: int) -> None:
     write(tmp_path / "movie.mrc", ny, 2)
     with MrcMovie(tmp_path / "movie.mrc") as movie:
         assert largest_row_block(movie, make_layout(ny, rows)) == highest * MODES[2]

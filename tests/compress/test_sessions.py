@@ -58,9 +58,9 @@ def assert_stored_by_two_gains(session: Path, target: Path, folder: Path) -> Non
 
 def test_a_gain_that_changed_in_the_middle_makes_two_references(tmp_path: Path) -> None:
     session = session_with_two_gains(tmp_path / "session")
-    summary, heard = archive(session, tmp_path / "archive")
+    summary, reported = archive(session, tmp_path / "archive")
     assert (summary.movies, summary.failed) == (6, 0)
-    assert heard.counted_frames == heard.expected_frames
+    assert reported.counted_frames == reported.expected_frames
     assert_stored_by_two_gains(session, tmp_path / "archive", tmp_path / "restored")
 
 
@@ -83,8 +83,8 @@ def test_both_references_serve_later_runs(tmp_path: Path) -> None:
     session = session_with_two_gains(tmp_path / "session")
     archive(session, tmp_path / "archive")
     references = sorted(tmp_path.glob("archive/gain-reference*.mrc"))
-    _, heard = archive(session, tmp_path / "archive")
-    assert not heard.rows
+    _, reported = archive(session, tmp_path / "archive")
+    assert not reported.rows
     assert sorted(tmp_path.glob("archive/gain-reference*.mrc")) == references
     assert_stored_by_two_gains(session, tmp_path / "archive", tmp_path / "restored")
 
@@ -104,14 +104,14 @@ def test_lists_of_all_kinds_name_the_movies_of_a_run(
     for number, movie in enumerate(("one.mrc", "two.mrcs", "unlisted.mrc")):
         simulated(tmp_path / "Movies" / movie, seed=number)
     Path(name).write_text(LISTS[name])
-    summary, heard = archive(Path(name), tmp_path / "archive")
-    assert not heard.errors
+    summary, reported = archive(Path(name), tmp_path / "archive")
+    assert not reported.errors
     assert summary.movies == 2
     assert names(tmp_path / "archive") == ["Movies/one.mrc.tif", "Movies/two.mrcs.tif", "gain-reference.mrc"]
     assert_verified(tmp_path / "archive", 2)
 
 
-def test_a_truncated_movie_in_a_list_is_told_and_the_rest_is_done(tmp_path: Path) -> None:
+def test_a_truncated_movie_in_a_list_is_reported_and_the_rest_is_done(tmp_path: Path) -> None:
     movies = [simulated(tmp_path / f"{number}.mrc", seed=number) for number in range(3)]
     os.truncate(movies[1], movies[1].stat().st_size - 4)
     (tmp_path / "movies.lst").write_text("".join(f"{path.name}\n" for path in movies))
@@ -141,11 +141,11 @@ def test_thousands_of_movies_that_are_done_are_passed_over_unread(
         raise AssertionError("a movie that is done was touched")
 
     options = CompressOptions(only_do_unfinished=True, jobs=2)
-    summary, heard = archive(session, target, options)
+    summary, reported = archive(session, target, options)
     assert (summary.movies, summary.skipped, summary.failed) == (1, DONE, 0)
-    assert heard.done == [Path("new.mrc.tif")]
+    assert reported.done == [Path("new.mrc.tif")]
     monkeypatch.setattr(Archiver, "store", never)
     monkeypatch.setattr(MrcMovie, "read_rows", never)
-    summary, heard = archive(session, target, options)
+    summary, reported = archive(session, target, options)
     assert (summary.movies, summary.skipped, summary.failed) == (0, DONE + 1, 0)
-    assert heard.expected_frames == 0
+    assert reported.expected_frames == 0

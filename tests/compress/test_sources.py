@@ -17,7 +17,7 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.sources import Sources
 from cryofs.gain.samples import take_samples
 from cryofs.movies.mrc import MrcMovie
-from tests.support import SHAPE, Heard, archive, assert_verified, restored, same_tree, simulated
+from tests.support import SHAPE, Reported, archive, assert_verified, restored, same_tree, simulated
 
 _opened: list[str] = []
 
@@ -60,8 +60,8 @@ def test_a_movie_whose_gain_is_estimated_is_opened_and_sampled_once(
 ) -> None:
     movie = simulated(tmp_path / "a.mrc", detector=Detector.make(SHAPE, arithmetic=arithmetic))  # type: ignore[arg-type]
     opened.clear()
-    _, heard = archive(movie, tmp_path / "archive")
-    assert not heard.errors
+    _, reported = archive(movie, tmp_path / "archive")
+    assert not reported.errors
     assert opened.count(str(movie)) == 1
     assert set(reads.values()) == {1}
     assert_verified(tmp_path / "archive", 1)
@@ -186,11 +186,11 @@ def test_a_movie_that_is_replaced_before_it_is_stored_is_stored_as_it_is_then(tm
     simulated(path, 4, seed=1)
     later = simulated(tmp_path / "later.mrc", 5, seed=2)
 
-    class Replacing(Heard):
+    class Replacing(Reported):
         def begin(self, movies: int, frames: int) -> None:
             later.replace(path)
 
-    heard = Replacing()
-    run.compress([session], tmp_path / "archive", CompressOptions(gain="none", jobs=2, least_saving=-9), heard)
-    assert not heard.errors
+    reported = Replacing()
+    run.compress([session], tmp_path / "archive", CompressOptions(gain="none", jobs=2, least_saving=-9), reported)
+    assert not reported.errors
     same_tree(session, restored(tmp_path / "archive", tmp_path / "restored"))

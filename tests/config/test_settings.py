@@ -90,9 +90,9 @@ def test_error_begins_with_the_name_of_the_option(tmp_path: Path, name: str, val
         ("request_timeout", "0", "invalid value '0'; expected a number above 0 up to 86400"),
         ("eer_dose_per_fraction", -1, "invalid value -1; expected a number above 0 up to 1e+06"),
         ("eer_gain", 1, "invalid value 1; expected text"),
-        ("cache_size", "8", "8 bytes hold no frame; expected at least 1MB, with a unit, such as 8GiB"),
-        ("cache_size", 0, "0 bytes hold no frame"),
-        ("cache_size", 999_999, "999999 bytes hold no frame"),
+        ("cache_size", "8", "8 bytes is too small for a frame; expected at least 1MB, such as 8GiB"),
+        ("cache_size", 0, "0 bytes is too small"),
+        ("cache_size", 999_999, "999999 bytes is too small"),
     ],
 )
 def test_error_contains_the_expected_value(tmp_path: Path, name: str, value: object, message: str) -> None:
@@ -102,7 +102,7 @@ def test_error_contains_the_expected_value(tmp_path: Path, name: str, value: obj
 
 def test_smallest_cache(tmp_path: Path) -> None:
     assert load(tmp_path, 'cache_size = "1MB"').cache_size == 10**6
-    with pytest.raises(SettingsError, match=f"{FILE_NAME}: cache_size: 8 bytes hold no frame"):
+    with pytest.raises(SettingsError, match=f"{FILE_NAME}: cache_size: 8 bytes is too small for a frame"):
         load(tmp_path, "cache_size = 8")
 
 

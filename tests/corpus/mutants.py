@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.corpus.changes import FOOTER_BYTES, Change, patched, set_field
 from tests.corpus.record_mutants import bombs, claims, footers, record_of, records
-from tests.corpus.specimens import Kind, Specimen
+from tests.corpus.specimen import Kind, Specimen
 from tests.corpus.tiff_mutants import hostile_eers, hostile_tiffs, tags
 from tests.corpus.walker import NoTiffError, directories
 

@@ -14,7 +14,7 @@ from cryofs.formats.record import MAGIC, VERSION, Record, read_record
 from cryofs.storage.checksums import RunningChecksum, xxh3_checksum
 from tests.conftest import open_bytes
 from tests.corpus.changes import NUMBERS, Change, patched
-from tests.corpus.specimens import Specimen
+from tests.corpus.specimen import Specimen
 from tests.hostile import bomb
 
 BOMB_BYTES = 1 << 31

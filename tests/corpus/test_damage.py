@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryofs.archive.verify import verify
 from cryofs.codecs import lzw_kernels
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
@@ -20,7 +19,9 @@ from tests.corpus import run
 from tests.corpus.mutants import Mutant, mutants, places_of, systematic
 from tests.corpus.reading import examine
 from tests.corpus.run import MEMORY, damage_run
-from tests.corpus.specimens import Specimen, make_specimens
+from tests.corpus.specimen import Specimen
+from tests.corpus.specimens import make_specimens
+from tests.outcomes import verified
 from tests.support import archive, movie_values, simulated
 
 
@@ -56,8 +57,8 @@ def test_a_run_violates_no_guarantee(tmp_path: Path) -> None:
     assert damage.good
     # every command reported damage of every kind that affects it
     assert {"DamagedError", "GainError", "SettingsError"} <= damage.errors.keys()
-    told = {f"cryofs {name}" for name in ("info", "verify", "extract", "compress", "estimate-gain")}
-    assert told <= damage.errors.keys()
+    commands = {f"cryofs {name}" for name in ("info", "verify", "extract", "compress", "estimate-gain")}
+    assert commands <= damage.errors.keys()
     assert 0 < damage.intact < 30
     assert 0 < damage.peak_bytes < MEMORY
 
@@ -220,7 +221,6 @@ def test_verify_finds_damage_in_every_part(place: Path, tmp_path: Path, part: st
     ]
     content[position] ^= 0xFF
     path.write_bytes(content)
-    errors: list[Exception | None] = []
-    verify([target], 1, lambda _, error: errors.append(error), lambda *_: None, lambda _: None)
+    _, errors = verified(target)
     # the other files of the archive are intact
-    assert [type(error) for error in errors if error is not None] == [DamagedError]
+    assert [type(error) for error in errors] == [DamagedError]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from tests import hostile
 from tests.corpus.changes import Change, patched, set_field
-from tests.corpus.specimens import Specimen
+from tests.corpus.specimen import Specimen
 from tests.corpus.walker import Directory, Form, directories
 
 

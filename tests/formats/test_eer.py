@@ -213,7 +213,7 @@ def test_a_frame_with_a_missing_strip_is_not_intact(movie: Path, tag: int, value
 
 def test_a_file_without_intact_frames_is_rejected(tmp_path: Path) -> None:
     write_eer(tmp_path / "x.eer", [b"\0"] * 3, (4096, 4096), FALCON)
-    with pytest.raises(FormatError, match=r"no intact frames \(expected images of 4096 x 4096 in 3 frames\)"):
+    with pytest.raises(FormatError, match=r"no intact frames \(all 3 frames of 4096 x 4096 pixels are damaged\)"):
         index_of(tmp_path / "x.eer")
 
 

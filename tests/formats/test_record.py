@@ -306,7 +306,7 @@ def test_flipped_bits_of_a_blob_never_change_its_content() -> None:
 
 
 def test_an_oversized_blob_is_not_read() -> None:
-    refused = pytest.raises(DamagedError, match=r"movie\.mrc\.tif: invalid size of a part of its record .*; restore")
+    refused = pytest.raises(DamagedError, match=r"movie\.mrc\.tif: invalid size of a blob of its record .*; restore")
     with open_bytes(b"", "movie.mrc.tif", 1 << 40) as source, refused:
         record.read_blob(source, Blob(0, 1 << 40, 1024, "0" * 32))
 

@@ -40,7 +40,7 @@ def movie(folder: Path, kind: Simulated, seed: int = 0, frames: int = FRAMES) ->
     return path
 
 
-def stored_frames(path: Path) -> list[bytes]:
+def archived_frames(path: Path) -> list[bytes]:
     with cryofs.open(path) as stored:
         return [frame.tobytes() for frame in stored.frames()]
 
@@ -57,7 +57,7 @@ def test_values_of_each_arithmetic_become_counts(tmp_path: Path, kind: Simulated
     facts = describe(target)
     assert facts["gain"]["arithmetic"] == MADE_BY[kind]
     assert load_reference(tmp_path / "archive" / "gain-reference.mrc").arithmetic == MADE_BY[kind]
-    assert b"".join(stored_frames(target)) == source.read_bytes()[1024:]
+    assert b"".join(archived_frames(target)) == source.read_bytes()[1024:]
     # the record and the headers of strips take a larger share of small frames
     assert facts["ratio"] < (0.08 if kind == "twice" else 0.075)
     share = facts["exceptions"] / (FRAMES * SHAPE[0] * SHAPE[1])
@@ -82,11 +82,11 @@ def test_later_run_uses_the_existing_reference(tmp_path: Path, kind: Simulated) 
     movie(tmp_path / "session", kind)
     archive(tmp_path / "session", tmp_path / "archive")
     later = movie(tmp_path / "later", kind, seed=5, frames=3)
-    _, heard = archive(later, tmp_path / "archive")
-    assert heard.rows == []
+    _, reported = archive(later, tmp_path / "archive")
+    assert reported.rows == []
     facts = describe(tmp_path / "archive" / "5.mrc.tif")
     assert facts["gain"] == describe(tmp_path / "archive" / "0.mrc.tif")["gain"]
-    assert b"".join(stored_frames(tmp_path / "archive" / "5.mrc.tif")) == later.read_bytes()[1024:]
+    assert b"".join(archived_frames(tmp_path / "archive" / "5.mrc.tif")) == later.read_bytes()[1024:]
 
 
 def test_separately_estimated_reference_records_the_arithmetic(tmp_path: Path) -> None:
@@ -109,4 +109,4 @@ def test_plain_float32_reference_leaves_exceptions(tmp_path: Path) -> None:
     assert facts["gain"]["arithmetic"] == Arithmetic.SINGLE
     assert facts["exceptions"] > 0.01 * FRAMES * SHAPE[0] * SHAPE[1]
     assert facts["ratio"] < 0.1
-    assert b"".join(stored_frames(tmp_path / "archive" / "0.mrc.tif")) == source.read_bytes()[1024:]
+    assert b"".join(archived_frames(tmp_path / "archive" / "0.mrc.tif")) == source.read_bytes()[1024:]

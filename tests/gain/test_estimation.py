@@ -141,13 +141,13 @@ def test_contradictory_limits_are_refused(tmp_path: Path) -> None:
         "estimate-gain", tmp_path, "-o", tmp_path / "gain", "--min-frames", 9, "--max-frames", 8, check=False
     )
     assert done.returncode == 2
-    assert "--min-frames is above --max-frames" in done.stderr.replace("\n", " ")
+    assert "--min-frames must not exceed --max-frames" in done.stderr.replace("\n", " ")
 
 
 def test_ctrl_c_saves_the_estimate(tmp_path: Path) -> None:
     detector = Detector.make((1500, 1500), defects=100)
     movie = simulated(tmp_path / "session" / "0.mrc", frames=20, detector=detector)
-    # what it says does not matter, only that there is much of it
+    # its content does not matter, only its length
     for number in (1, 2):
         movie.with_name(f"{number}.mrc").hardlink_to(movie)
     base = [sys.executable, "-m", "cryofs", "estimate-gain"]
@@ -187,5 +187,5 @@ def test_damaged_state_is_an_error_with_a_remedy(movies: list[Path], tmp_path: P
     whole = state.read_bytes()
     for content in (b"nonsense", b"", whole[:-1], whole[: len(whole) // 2], whole[:200] + bytes(99) + whole[299:]):
         state.write_bytes(content)
-        with pytest.raises(GainError, match="delete it to restart the estimate"):
+        with pytest.raises(GainError, match="delete the file to restart the estimate"):
             run(movies, tmp_path / "gain")

@@ -68,9 +68,9 @@ def test_cryofs_takes_the_gain_that_relion_estimated(tmp_path: Path) -> None:
     relion(tmp_path, "Gain", "--estimate_gain")
     given = tmp_path / "Gain" / "gain_estimate.bin"
     target = tmp_path / "archive"
-    _, heard = archive(movie.parent, target, CompressOptions(gain=given, jobs=1))
-    assert not heard.notes
-    assert not heard.rows
+    _, reported = archive(movie.parent, target, CompressOptions(gain=given, jobs=1))
+    assert not reported.notes
+    assert not reported.rows
     expected = detector.gain.copy()
     expected.reshape(-1)[detector.defects] = 1
     assert np.array_equal(load_reference(target / "gain-reference.mrc").gain, expected)

@@ -118,5 +118,5 @@ class TestRelion:
         (project / "movies.star").write_text(movies_star("Movies/k2.mrc", 1.06))
         subprocess.run(MOTION_CORRECTION.split(), cwd=project, check=True, capture_output=True)
         micrograph = (project / "out" / "Movies" / "k2.mrc").read_bytes()
-        # the first label of the header tells the time of day
+        # the first label of the header has the time of day
         return micrograph[:224] + micrograph[304:]

@@ -120,7 +120,7 @@ def test_sums_never_wrap(count: int, dtype: str) -> None:
     assert found.image.tolist() == [[0, 0, 0], [0, count, 0]]
 
 
-def test_row_bands_form_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_blocks_form_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
     widths = WIDTHS["7 bits, 65001"]
     rng = np.random.default_rng(0)
     shape = (50, 33)

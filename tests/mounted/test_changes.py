@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, multiple, rule
 
 from benchmarks.simulate import header
+from tests.mounted.support import NEEDS_MOUNTS
 from tests.support import archive, mounted
 
-pytestmark = [
-    pytest.mark.mounted,
-    pytest.mark.skipif(
-        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-        reason="needs fuse3 and /dev/fuse",
-    ),
-]
+pytestmark = NEEDS_MOUNTS
 # several pages per frame, all movies of equal size, because the kernel caches sizes for a second
 SHAPE = (3, 90, 101)
 SIZE = 1024 + SHAPE[0] * SHAPE[1] * SHAPE[2]

@@ -1,21 +1,12 @@
 """compare with a real mount: a mount is rejected as SOURCE, and shows the files that compare reports as equal."""
 
-import os
-import shutil
 from pathlib import Path
 
-import pytest
-
+from tests.mounted.support import NEEDS_MOUNTS
 from tests.small_session import make_small
 from tests.support import cryofs, mounted, same_tree
 
-pytestmark = [
-    pytest.mark.mounted,
-    pytest.mark.skipif(
-        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-        reason="needs fuse3 and /dev/fuse",
-    ),
-]
+pytestmark = NEEDS_MOUNTS
 
 
 def test_a_mount_is_rejected_as_source_and_as_archive(tmp_path: Path) -> None:

@@ -15,15 +15,10 @@ import pytest
 from benchmarks.simulate import write_counts
 from cryofs.formats.archive_names import MOVIE_SUFFIXES, archived_name
 from tests.corpus.session_tree import make_session
+from tests.mounted.support import NEEDS_MOUNTS
 from tests.support import archive, mounted, tmpfs
 
-pytestmark = [
-    pytest.mark.mounted,
-    pytest.mark.skipif(
-        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-        reason="needs fuse3 and /dev/fuse",
-    ),
-]
+pytestmark = NEEDS_MOUNTS
 COPIES = {
     "tar": "tar -C {mount} --format=posix -cf - . | tar -C {copy} -xf -",
     "cp": "cp -a {mount}/. {copy}",

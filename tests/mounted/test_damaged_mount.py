@@ -14,16 +14,13 @@ import pytest
 
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
-from tests.corpus.specimens import EER_GROUPING, Specimen, make_specimens
+from tests.corpus.eer_specimens import EER_GROUPING
+from tests.corpus.specimen import Specimen
+from tests.corpus.specimens import make_specimens
+from tests.mounted.support import NEEDS_MOUNTS
 from tests.support import mounted
 
-pytestmark = [
-    pytest.mark.mounted,
-    pytest.mark.skipif(
-        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-        reason="needs fuse3 and /dev/fuse",
-    ),
-]
+pytestmark = NEEDS_MOUNTS
 DAMAGED_FRAME = 2
 
 
@@ -158,4 +155,4 @@ def test_a_gain_reference_with_wrong_values(specimens: dict[str, Specimen], tmp_
         assert errno_of((place / "movie.mrc").read_bytes) == errno.EIO
         assert (place / "other.mrc").read_bytes() == specimen.shown["/other.mrc"]
         (line,) = errors_logged(place)
-    assert re.search(r"movie\.mrc\.tif: its gain reference .* is missing or changed; put the right", line)
+    assert re.search(r"movie\.mrc\.tif: its gain reference .* is missing or changed; restore the right", line)

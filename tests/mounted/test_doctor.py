@@ -15,15 +15,10 @@ import pytest
 
 from cryofs.doctor.mounts import State, query
 from cryofs.fuse.control import device_number, mount_facts
+from tests.mounted.support import NEEDS_MOUNTS
 from tests.support import archive, cryofs, mounted, run_in_process, simulated, wait_for
 
-pytestmark = [
-    pytest.mark.mounted,
-    pytest.mark.skipif(
-        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-        reason="needs fuse3 and /dev/fuse",
-    ),
-]
+pytestmark = NEEDS_MOUNTS
 NOBODY = 65534
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import struct
 from pathlib import Path
 
@@ -16,15 +15,10 @@ from cryofs.fuse.control import FACTS_ATTRIBUTE
 from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
+from tests.mounted.support import NEEDS_MOUNTS
 from tests.support import mounted, run_in_process
 
-pytestmark = [
-    pytest.mark.mounted,
-    pytest.mark.skipif(
-        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-        reason="needs fuse3 and /dev/fuse",
-    ),
-]
+pytestmark = NEEDS_MOUNTS
 SHAPE = (512, 480)
 FALCON = Widths()
 FRAMES = list(random_frames(50, SHAPE, 0.02, FALCON))

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,16 +11,13 @@ from pathlib import Path
 import pytest
 
 from cryofs.fuse.control import is_mounted
+from tests.mounted.support import NEEDS_MOUNTS
 from tests.support import DETACH_MOUNTS, archive, run_in_process, same_tree, simulated, wait_for
 
 HELPER = Path(sys.executable).with_name("mount.cryofs")
 LINKS = (Path("/sbin/mount.cryofs"), Path("/sbin/mount.fuse.cryofs"))
 pytestmark = [
-    pytest.mark.mounted,
-    pytest.mark.skipif(
-        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-        reason="needs fuse3 and /dev/fuse",
-    ),
+    *NEEDS_MOUNTS,
     pytest.mark.skipif(not HELPER.exists(), reason="needs cryofs installed"),
 ]
 
@@ -199,7 +195,7 @@ def test_the_helper_imports_little() -> None:
     program = "import sys; from cryofs.cli.mount_helper import run; run(['/', '/', '-f']); print(*sys.modules)"
     loaded = run(sys.executable, "-c", program).stdout.split()
     assert "cryofs.config.mount_options" in loaded
-    assert not {"numpy", "numba", "mfusepy", "typer", "rich", "tifffile"} & set(loaded)
+    assert not {"numpy", "numba", "mfusepy", "click", "rich", "tifffile"} & set(loaded)
 
 
 def test_help_has_an_example() -> None:

@@ -8,38 +8,19 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
-import tifffile
-from numpy.typing import NDArray
 
-from benchmarks.simulate import header
 from benchmarks.simulate_eer import Events, Widths, encode, metadata, random_frames, write_eer
-from cryofs.errors import ChangedError, DamagedError, FormatError, GainError
-from cryofs.movies.eer import EerMovie
-from cryofs.movies.eer_gain import EerGains, defects_of
+from cryofs.errors import ChangedError, DamagedError, FormatError
 from cryofs.movies.eer_rendering import Rendering
-from tests import faults, plain_eer
+from tests import faults
+from tests.movies.eer_samples import FALCON, FRAMES, SHAPE, gain_values, opened, plain_sum, write_gain
 from tests.support import put_back
-
-SHAPE = (48, 64)
-FALCON = Widths()
-FRAMES = list(random_frames(11, SHAPE, 0.05, FALCON))
-PLAIN = [plain_eer.decode(frame, SHAPE[0] * SHAPE[1], FALCON) or [] for frame in FRAMES]
-
-
-def plain_sum(frames: range | list[int], upsampling: int = 1) -> NDArray[np.int64]:
-    images = [plain_eer.image(PLAIN[frame], SHAPE, upsampling, FALCON) for frame in frames]
-    total: NDArray[np.int64] = np.stack(images).sum(axis=0, dtype=np.int64)
-    return total
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON, xml=metadata(11, 0.55, 0.8))
     return tmp_path / "x.eer"
-
-
-def opened(path: Path, **choices: object) -> EerMovie:
-    return EerMovie(path, Rendering(**choices), EerGains())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("upsampling", [1, 2, 4])
@@ -83,7 +64,7 @@ def test_pixel_types(path: Path, dtype: str, mode: int) -> None:
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "uint16", "float32"])
 @pytest.mark.parametrize("upsampling", [1, 2])
-def test_mrcfile_takes_it_for_a_valid_file(path: Path, tmp_path: Path, dtype: str, upsampling: int) -> None:
+def test_mrcfile_validates_the_fractions(path: Path, tmp_path: Path, dtype: str, upsampling: int) -> None:
     with opened(path, grouping=5, dtype=dtype, upsampling=upsampling) as movie:
         written = tmp_path / "x.mrc"
         written.write_bytes(movie.header + b"".join(movie.mrc_frame(index).tobytes() for index in range(2)))
@@ -110,7 +91,7 @@ def test_pieces_at_any_place(path: Path) -> None:
 def test_fractions_have_no_row_blocks(path: Path) -> None:
     with opened(path, grouping=5) as movie:
         assert movie.row_block(0) is None
-        with pytest.raises(ValueError, match="rendered whole"):
+        with pytest.raises(ValueError, match="row blocks of fractions"):
             movie.read_frame(0, range(5))
 
 
@@ -125,7 +106,7 @@ def test_the_grouping_may_follow_from_the_dose(path: Path) -> None:
 @pytest.mark.parametrize(
     ("dose", "pixel_size", "missing"), [(0, 0.8, "dose"), (0.5, 0, "pixel size"), (0.5, 1e9, "pixel")]
 )
-def test_a_dose_that_nobody_noted(tmp_path: Path, dose: float, pixel_size: float, missing: str) -> None:
+def test_a_dose_missing_from_the_metadata(tmp_path: Path, dose: float, pixel_size: float, missing: str) -> None:
     write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON, xml=metadata(11, dose, pixel_size))
     with pytest.raises(FormatError, match=f"lack the {missing}.*--eer-grouping"):
         opened(tmp_path / "x.eer", dose_per_fraction=1.0)
@@ -133,7 +114,7 @@ def test_a_dose_that_nobody_noted(tmp_path: Path, dose: float, pixel_size: float
         assert movie.mrc_header.pixel_size == pytest.approx(0.8 if missing == "dose" else 1.0)
 
 
-def test_upsampling_beyond_what_events_tell(tmp_path: Path) -> None:
+def test_upsampling_beyond_the_sub_pixels_of_events(tmp_path: Path) -> None:
     widths = Widths(7, 1, 1, 65002)
     write_eer(tmp_path / "x.eer", random_frames(4, SHAPE, 0.05, widths), SHAPE, widths)
     with opened(tmp_path / "x.eer", grouping=2, upsampling=2) as movie:
@@ -142,7 +123,9 @@ def test_upsampling_beyond_what_events_tell(tmp_path: Path) -> None:
         opened(tmp_path / "x.eer", grouping=2, upsampling=4)
 
 
-def test_counts_too_large_for_the_type_are_cut_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_counts_too_large_for_the_type_are_clipped_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     frame = encode(Events(np.array([5]), np.array([0]), np.array([0])), 12, FALCON)
     write_eer(tmp_path / "x.eer", [frame] * 300, (3, 4), FALCON)
     for dtype, highest, cut in (("int8", 127, 1), ("int16", 300, 0), ("uint16", 300, 0)):
@@ -163,7 +146,7 @@ def damaged(path: Path, frame: int) -> None:
     path.write_bytes(data)
 
 
-def test_damaged_frames_are_left_out_whole(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_frames_are_skipped_whole(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     damaged(path, 4)
     damaged(path, 7)
     with opened(path, grouping=4) as movie:
@@ -176,9 +159,9 @@ def test_damaged_frames_are_left_out_whole(path: Path, caplog: pytest.LogCapture
     ]
 
 
-def test_frames_that_are_not_there_are_left_out(path: Path) -> None:
+def test_missing_frames_are_skipped(path: Path) -> None:
     data = path.read_bytes()
-    # the strip of frame 2 is said to lie far behind the end
+    # the offset of the strip of frame 2 is far behind the end
     start = data.index(FRAMES[2])
     path.write_bytes(data.replace(start.to_bytes(8, "little"), (1 << 50).to_bytes(8, "little")))
     with opened(path, grouping=4) as movie:
@@ -246,127 +229,6 @@ def test_an_error_of_the_storage_names_file_frame_and_remedy(path: Path, monkeyp
         np.testing.assert_array_equal(movie.frame(1), plain_sum(range(4, 8)))
 
 
-def gain_values(shape: tuple[int, int]) -> NDArray[np.float32]:
-    gain = np.random.default_rng(1).uniform(0.5, 2, shape).astype(np.float32)
-    gain[10, 20:22] = 0
-    return gain
-
-
-def write_gain(folder: Path, kind: str, gain: NDArray[np.float32]) -> Path:
-    path = folder / f"falcon.{kind}"
-    if kind == "gain":
-        tifffile.imwrite(path, gain)
-    else:
-        path.write_bytes(header((1, *gain.shape), 2) + gain.tobytes())
-    return path
-
-
-def expected_gain(gain: NDArray[np.float32], kind: str, factor: int, divisor: int) -> NDArray[np.float64]:
-    """Gain on another grid, to be multiplied."""
-    values = gain.astype(np.float64).repeat(factor, 0).repeat(factor, 1)
-    ny, nx = values.shape
-    summed: NDArray[np.float64] = values.reshape(ny // divisor, divisor, nx // divisor, divisor).sum(axis=(1, 3))
-    if kind == "mrc":
-        np.divide(summed.mean(), summed, out=summed, where=summed != 0)
-    return summed
-
-
-@pytest.mark.parametrize("kind", ["gain", "mrc"])
-@pytest.mark.parametrize(("scale", "upsampling"), [(1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (4, 1)])
-def test_gain_references(tmp_path: Path, kind: str, scale: int, upsampling: int) -> None:
-    gain = gain_values((SHAPE[0] * scale, SHAPE[1] * scale))
-    path = write_gain(tmp_path, kind, gain)
-    wanted = (SHAPE[0] * upsampling, SHAPE[1] * upsampling)
-    found = EerGains().get(path, wanted).values
-    factor, divisor = max(1, upsampling // scale), max(1, scale // upsampling)
-    np.testing.assert_allclose(found, expected_gain(gain, kind, factor, divisor), rtol=1e-5)
-    assert (found == 0).any() == (divisor == 1 or bool((expected_gain(gain, kind, factor, divisor) == 0).any()))
-
-
-BAD = {(3, 5): np.nan, (3, 6): np.inf, (20, 0): -np.inf, (47, 63): -0.5}
-
-
-def spoiled(gain: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A gain with values that cannot be one."""
-    gain = gain.copy()
-    for place, value in BAD.items():
-        gain[place] = value
-    return gain
-
-
-@pytest.mark.parametrize("kind", ["gain", "mrc"])
-@pytest.mark.parametrize("upsampling", [1, 2])
-def test_values_that_cannot_be_a_gain_are_defects(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, upsampling: int
-) -> None:
-    gain = gain_values(SHAPE)
-    path = write_gain(tmp_path, kind, spoiled(gain))
-    for place in BAD:
-        gain[place] = 0
-    gains, wanted = EerGains(), (SHAPE[0] * upsampling, SHAPE[1] * upsampling)
-    # as in a reference that has zeros there, also for the mean
-    np.testing.assert_allclose(gains.get(path, wanted).values, expected_gain(gain, kind, upsampling, 1), rtol=1e-5)
-    (line,) = caplog.messages
-    assert line.startswith(f"{path}: 4 pixels without a valid gain")
-    assert line.endswith("row 3 column 5, row 3 column 6, row 20 column 0, row 47 column 63")
-    gains.get(path, SHAPE)
-    assert len(caplog.messages) == 1
-    write_gain(tmp_path, kind, spoiled(gain) * 2).touch()
-    gains.get(path, wanted)
-    assert len(caplog.messages) == 2
-
-
-@pytest.mark.parametrize("kind", ["gain", "mrc"])
-@pytest.mark.parametrize("divisor", [2, 4])
-def test_a_sum_with_a_value_that_cannot_be_a_gain_is_a_defect(tmp_path: Path, kind: str, divisor: int) -> None:
-    gain = gain_values((SHAPE[0] * divisor, SHAPE[1] * divisor))
-    path = write_gain(tmp_path, kind, spoiled(gain))
-    bad = np.zeros(SHAPE, bool)
-    for row, column in BAD:
-        bad[row // divisor, column // divisor] = True
-        gain[row // divisor * divisor :, column // divisor * divisor :][:divisor, :divisor] = 0
-    found = EerGains().get(path, SHAPE).values
-    np.testing.assert_allclose(found, expected_gain(gain, kind, 1, divisor), rtol=1e-5)
-    assert not found[bad].any()
-    # zeros are summed up with their neighbours, as in RELION
-    assert found[10 // divisor, 20 // divisor] > 0 or divisor == 1
-
-
-def test_values_too_small_to_divide_by_are_defects(tmp_path: Path) -> None:
-    gain = gain_values(SHAPE)
-    gain[5, 5] = 1e-40
-    found = EerGains().get(write_gain(tmp_path, "mrc", gain), SHAPE).values
-    assert found[5, 5] == 0
-    assert np.isfinite(found).all()
-
-
-def test_many_defects_are_counted_and_some_are_listed(tmp_path: Path) -> None:
-    gain = gain_values(SHAPE)
-    gain[30, :50] = np.nan
-    (line,) = defects_of(write_gain(tmp_path, "gain", gain)).splitlines()
-    assert "50 pixels " in line
-    assert line.endswith("row 30 column 9, and 40 more")
-    gain[30] = 1
-    gain[7, 8] = -1
-    assert "1 pixel " in defects_of(write_gain(tmp_path, "gain", gain))
-    assert defects_of(write_gain(tmp_path, "mrc", gain_values(SHAPE))) == ""
-
-
-@pytest.mark.parametrize("kind", ["gain", "mrc"])
-@pytest.mark.parametrize("value", [0, -1, np.nan, np.inf])
-def test_a_gain_reference_without_a_usable_value(tmp_path: Path, kind: str, value: float) -> None:
-    path = write_gain(tmp_path, kind, np.full(SHAPE, value, np.float32))
-    with pytest.raises(GainError, match=f"{path}: no value is a finite number above 0"):
-        EerGains().get(path, SHAPE)
-
-
-def test_a_gain_of_double_precision_that_is_too_large(tmp_path: Path) -> None:
-    gain = gain_values(SHAPE).astype(np.float64)
-    gain[5, 5] = 1e300
-    tifffile.imwrite(tmp_path / "falcon.gain", gain)
-    assert EerGains().get(tmp_path / "falcon.gain", SHAPE).values[5, 5] == 0
-
-
 def test_fractions_multiplied_with_the_gain(path: Path, tmp_path: Path) -> None:
     gain = gain_values(SHAPE)
     gain_path = write_gain(tmp_path, "gain", gain)
@@ -376,30 +238,7 @@ def test_fractions_multiplied_with_the_gain(path: Path, tmp_path: Path) -> None:
         assert movie.mrc_bytes(movie.read_frame(1).decode(), 9, 1000).tobytes() == movie.mrc_frame(1).tobytes()[9:1009]
 
 
-def test_gain_references_that_do_not_serve(tmp_path: Path) -> None:
-    path = write_gain(tmp_path, "gain", gain_values((SHAPE[0], SHAPE[1] + 1)))
-    with pytest.raises(GainError, match=r"falcon\.gain: .* of 48 x 65 does not fit an image of 48 x 64"):
-        EerGains().get(path, SHAPE)
-    path.write_text("no TIFF")
-    with pytest.raises(GainError, match=r"falcon\.gain: not a readable TIFF"):
-        EerGains().get(path, SHAPE)
-    tifffile.imwrite(path, np.zeros((4, *SHAPE, 3), np.uint8), photometric="rgb")
-    with pytest.raises(GainError, match="not a valid gain reference"):
-        EerGains().get(path, SHAPE)
-    with pytest.raises(GainError, match=r"nowhere.*cannot read"):
-        EerGains().get(tmp_path / "nowhere.gain", SHAPE)
-
-
-def test_a_loaded_gain_is_shared_until_its_file_changes(tmp_path: Path) -> None:
-    path = write_gain(tmp_path, "gain", gain_values(SHAPE))
-    gains = EerGains()
-    first = gains.get(path, SHAPE)
-    assert gains.get(path, SHAPE) is first
-    tifffile.imwrite(path, 2 * gain_values(SHAPE))
-    assert gains.get(path, SHAPE).values[0, 0] == 2 * first.values[0, 0]
-
-
-def test_renderings_are_told_apart() -> None:
+def test_renderings_compare_by_their_values() -> None:
     one = Rendering()
     assert replace(one, grouping=41) != one
     assert hash(replace(one, grouping=40)) == hash(one)

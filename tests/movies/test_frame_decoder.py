@@ -96,7 +96,7 @@ def test_a_strip_of_another_size_is_damaged(encoding: Encoding, shape: tuple[int
 
 
 @pytest.mark.parametrize("encoding", [*ENCODINGS, *FLOAT_ENCODINGS], ids=str)
-def test_a_cut_stream_is_damaged(encoding: Encoding) -> None:
+def test_a_truncated_stream_is_damaged(encoding: Encoding) -> None:
     strip = np.random.default_rng(1).poisson(1.4, (8, 30)).astype(np.float32)
     data = encoding.encode(strip)
     for length in range(0, len(data) - 4, 7):

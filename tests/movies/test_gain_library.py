@@ -193,7 +193,7 @@ def test_a_big_endian_reference_is_loaded_in_native_order(tmp_path: Path) -> Non
     ],
     ids=["two frames", "int16", "float16", "truncated", "garbage"],
 )
-def test_other_files_are_no_references(tmp_path: Path, data: bytes) -> None:
+def test_other_files_are_not_references(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / NAME
     path.write_bytes(data)
     with pytest.raises(GainError, match=NAME):
@@ -245,7 +245,7 @@ def test_a_detail_of_another_size_is_refused(tmp_path: Path, kind: str, size: in
         load_reference(path)
 
 
-def test_extended_headers_of_other_programs_mean_nothing(tmp_path: Path) -> None:
+def test_extended_headers_of_other_programs_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / NAME
     path.write_bytes(mrc.with_extended_header(header((1, 4, 5), 2), "SERI", GAIN.tobytes()) + GAIN.tobytes())
     assert same(load_reference(path))
@@ -267,7 +267,7 @@ def test_a_reference_in_memory_does_not_hide_that_its_file_was_replaced(tmp_path
     assert same(library.get(sha256, tmp_path, "movie"))
 
 
-def test_a_reference_replaced_while_it_is_loaded_is_not_taken_for_the_one_summed(
+def test_a_reference_replaced_while_it_is_loaded_is_not_taken_for_the_one_hashed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sha256 = put(tmp_path / NAME)
@@ -286,7 +286,7 @@ def test_a_reference_replaced_while_it_is_loaded_is_not_taken_for_the_one_summed
     assert same(library.get(sha256, tmp_path, "movie"))
 
 
-def test_a_sum_of_half_a_file_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checksum_of_half_a_file_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sha256 = put(tmp_path / NAME)
     library = GainLibrary(tmp_path)
     with monkeypatch.context() as patch:
@@ -296,7 +296,7 @@ def test_a_sum_of_half_a_file_is_not_remembered(tmp_path: Path, monkeypatch: pyt
     assert same(library.get(sha256, tmp_path, "movie"))
 
 
-def test_links_are_no_references(tmp_path: Path) -> None:
+def test_links_are_not_references(tmp_path: Path) -> None:
     """One could lead out of the archive, or to a device without an end."""
     sha256 = put(tmp_path / "outside" / NAME)
     root = tmp_path / "archive"

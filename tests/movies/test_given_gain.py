@@ -47,7 +47,7 @@ def test_unreliable_pixels_have_no_gain(tmp_path: Path, usual: int, usable: list
     assert np.array_equal(load_given(again)[0].gain, expected)
 
 
-def test_a_reference_is_kept_as_it_is_where_the_map_changes_nothing(tmp_path: Path) -> None:
+def test_a_reference_is_unchanged_if_the_map_excludes_nothing(tmp_path: Path) -> None:
     path = relion_files(tmp_path, np.full(SHAPE, 80, np.int16))
     assert load_given(path)[1] == path.read_bytes()
     (tmp_path / "gain_estimate_reliablity.bin").unlink()

@@ -90,7 +90,7 @@ def test_any_damaged_strip_is_an_error(archive: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_that_is_overwritten_is_told_from_a_damaged_one(archive: Path, name: str) -> None:
+def test_an_overwritten_file_is_distinguished_from_a_damaged_one(archive: Path, name: str) -> None:
     path = archive / name
     with ArchivedMovie(path, GainLibrary()) as movie:
         expected = movie.frame(0).tobytes()
@@ -110,7 +110,7 @@ def test_a_damaged_magic_does_not_hide_an_archived_movie(archive: Path, name: st
     path = archive / name
     data = bytearray(path.read_bytes())
     data[-FOOTER_BYTES] ^= 1
-    # neither does the mark at the start tell
+    # the mark at the start is damaged too
     data[:400] = data[:400].replace(b"archived by cryofs", b"archived by someone")
     path.write_bytes(data)
     with pytest.raises(DamagedError, match="record missing at the end of the file"):

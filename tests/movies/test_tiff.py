@@ -103,7 +103,7 @@ def test_names(name: str, shown: str | None) -> None:
         assert name in foreign_names(shown)
 
 
-def test_what_is_no_movie(tmp_path: Path) -> None:
+def test_files_that_are_not_movies(tmp_path: Path) -> None:
     frames = counts()
     cases: dict[str, Callable[[Path], Any]] = {
         "one image": lambda path: write_tiff(path, frames[:1]),
@@ -114,14 +114,16 @@ def test_what_is_no_movie(tmp_path: Path) -> None:
         "compression": lambda path: write_tiff(path, frames, compression="packbits"),
         "not a TIFF": lambda path: path.write_bytes(b"photograph"),
     }
-    for said, write in cases.items():
-        path = tmp_path / f"{said}.tif".replace(" ", "-")
+    for message, write in cases.items():
+        path = tmp_path / f"{message}.tif".replace(" ", "-")
         write(path)
-        with pytest.raises(NoMovieError, match=said if said != "one image" else "expected at least 2 images, got 1"):
+        with pytest.raises(
+            NoMovieError, match=message if message != "one image" else "expected at least 2 images, got 1"
+        ):
             ForeignMovie(path)
 
 
-def test_a_cut_movie_is_never_a_shorter_one(tmp_path: Path) -> None:
+def test_a_truncated_movie_is_never_a_shorter_one(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "x.tif", counts(), rowsperstrip=16)
     whole = path.read_bytes()
     for length in range(8, len(whole), 61):
@@ -130,7 +132,7 @@ def test_a_cut_movie_is_never_a_shorter_one(tmp_path: Path) -> None:
             ForeignMovie(path)
 
 
-def test_a_claim_that_the_file_cannot_bear_out(tmp_path: Path) -> None:
+def test_a_frame_size_larger_than_the_file(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "x.tif", counts(shape=(2, 16, 16)), rowsperstrip=2**16)
     data = bytearray(path.read_bytes())
     with tifffile.TiffFile(path) as tiff:
@@ -154,14 +156,14 @@ def test_damage_gives_pixels_or_an_error_that_names_the_file(tmp_path: Path, see
     for place in rng.integers(0, len(data), 3):
         data[place] ^= 1 << rng.integers(8)
     path.write_bytes(data)
-    said = path.name
+    message = path.name
     try:
         with ForeignMovie(path) as movie:
             for index in range(movie.layout.frames):
                 assert movie.mrc_frame(index).size == movie.layout.frame_bytes
     except CryofsError as error:
-        said = str(error)
-    assert path.name in said
+        message = str(error)
+    assert path.name in message
 
 
 def test_a_damaged_strip_names_the_frame(tmp_path: Path) -> None:
@@ -219,6 +221,6 @@ def test_a_file_put_back_in_place_while_open_gives_no_more_frames(tmp_path: Path
             movie.mrc_frame(1)
 
 
-def test_opening_what_is_no_file(tmp_path: Path) -> None:
+def test_opening_what_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no such file"):
         cryofs.open(tmp_path / "x.tif")

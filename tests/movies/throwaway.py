@@ -80,7 +80,7 @@ class RawProvider(Provider[RawMetadata, None]):
         return Appearance(1024 + int(np.prod(metadata.shape)))
 
     def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
-        return RawMovie(source, NEGATIVE in context.options.asks)
+        return RawMovie(source, NEGATIVE in context.options.enabled)
 
     def summarize(self, path: Path) -> Summary:
         with LocalFile.open(path) as source:
@@ -89,7 +89,7 @@ class RawProvider(Provider[RawMetadata, None]):
 
 
 RAW = RawProvider()
-VIEW = ViewRow("@negative", lambda _, main: replace(main, asks=main.asks | {NEGATIVE}))
+VIEW = ViewRow("@negative", lambda _, main: replace(main, enabled=main.enabled | {NEGATIVE}))
 
 
 def write_raw(path: Path, frames: np.ndarray[tuple[int, int, int], np.dtype[np.int8]]) -> Path:

@@ -10,13 +10,13 @@ from typing import BinaryIO
 
 import pytest
 
-from cryofs.archive.adopt import adopt
 from cryofs.compress.folders import Folders
 from cryofs.errors import ArchiveError
 from cryofs.storage.atomic_file import remove_stale_drafts, write_file
 from cryofs.storage.checksum_lists import LIST_NAME
 from cryofs.storage.folders import make_folders
 from tests.foreign import counts, serialem
+from tests.outcomes import adopted
 from tests.support import archive, restored, simulated
 
 
@@ -167,5 +167,5 @@ def test_an_adopted_movie_is_on_the_disk_before_it_replaces_the_tiff(
 ) -> None:
     path = serialem(tmp_path / "a.tif", counts())
     disk = Disk(monkeypatch)
-    assert adopt([path], 1, lambda *_: None, lambda *_: None, lambda _: None).movies == 1
+    assert adopted(path)[0].movies == 1
     assert disk.kept == ["a.tif"]

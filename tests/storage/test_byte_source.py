@@ -17,7 +17,7 @@ CONTENT = bytes(range(256)) * 40
 
 
 @pytest.mark.parametrize(("size", "offset"), [(0, 0), (1, 0), (256, 5), (len(CONTENT), 0), (900, len(CONTENT) - 900)])
-def test_short_reads_are_gone_on_with(monkeypatch: pytest.MonkeyPatch, size: int, offset: int) -> None:
+def test_short_reads_are_continued(monkeypatch: pytest.MonkeyPatch, size: int, offset: int) -> None:
     faulty = faults.inject(monkeypatch, faults.short)
     memory = bytearray(size)
     with open_bytes(CONTENT) as source:
@@ -37,7 +37,9 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, fault: faults.
         assert source.read(100, end - 30) == CONTENT[-30:]
         assert source.read(100, end + 1) == b""
         assert source.read_into(memoryview(memory), end - 30) == 30
-        with pytest.raises(DamagedError, match=f"a.tif: 70 of 100 bytes are missing, the file ends at byte {end}; re"):
+        with pytest.raises(
+            DamagedError, match=rf"a.tif: truncated, 70 of 100 bytes missing \(the file ends at byte {end}\); re"
+        ):
             source.read_exactly(100, end - 30, "a.tif")
 
 
@@ -57,23 +59,23 @@ def test_what_is_cached_is_what_is_read(tmp_path: Path, size: int, offset: int) 
     (tmp_path / "file").write_bytes(CONTENT)
     with LocalFile.open(tmp_path / "file") as source:
         found = source.read_cached(size, offset)
-        # not every file system tells what is in memory
+        # not every file system reports what is in memory
         assert found is None or found.tobytes() == source.read(size, offset)
 
 
 @pytest.mark.parametrize("code", [errno.EAGAIN, errno.EOPNOTSUPP, errno.EIO])
 def test_what_is_not_cached_is_left_to_a_read(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    asked = []
+    flags_used = []
 
     def refuse(descriptor: int, buffers: list[memoryview], offset: int, flags: int) -> int:
-        asked.append(flags)
+        flags_used.append(flags)
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(LocalFile, "_preadv", staticmethod(refuse))
     with open_bytes(CONTENT) as source:
         assert [source.read_cached(100, 0) for _ in range(3)] == [None] * 3
         assert source.read(100, 0) == CONTENT[:100]
-    assert asked == [os.RWF_NOWAIT] * (3 if code == errno.EAGAIN else 1)
+    assert flags_used == [os.RWF_NOWAIT] * (3 if code == errno.EAGAIN else 1)
 
 
 def test_a_part_that_is_cached_is_not_taken_for_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,9 @@ import pytest
 import tifffile
 
 from benchmarks.simulate import header
-from cryofs.archive.adopt import adopt
-from cryofs.archive.verify import verify
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.storage.atomic_file import OWN_PREFIX, Draft
+from tests.outcomes import adopted, verified
 from tests.power_cut import Recorder, durable, read_tree, recorded, states, write_tree
 from tests.support import archive, names, simulated
 
@@ -22,15 +21,13 @@ PLAIN = CompressOptions(gain="none", jobs=2)
 def compressed(session: Path, target: Path, options: CompressOptions = PLAIN) -> Recorder:
     """Record a run of compress."""
     with recorded(target) as recorder:
-        _, heard = archive(session, target, options)
-    assert not heard.errors
+        _, reported = archive(session, target, options)
+    assert not reported.errors
     return recorder
 
 
-def failures(folder: Path) -> list[object]:
-    errors: list[object] = []
-    verify([folder], 2, lambda _, e: errors.append(e) if e else None, lambda *_: None, lambda _: None)
-    return errors
+def failures(folder: Path) -> list[Exception]:
+    return verified(folder)[1]
 
 
 def check_states(recorder: Recorder, tmp_path: Path) -> list[Path]:
@@ -80,8 +77,8 @@ def test_a_plain_copy_with_its_checksum(tmp_path: Path) -> None:
     copies = check_states(compressed(session, target), tmp_path)
     for number, copy in enumerate(copies):
         # the same command goes on from any of them
-        _, heard = archive(session, copy, CompressOptions(gain="none", only_do_unfinished=number % 2 == 0, jobs=2))
-        assert not heard.errors
+        _, reported = archive(session, copy, CompressOptions(gain="none", only_do_unfinished=number % 2 == 0, jobs=2))
+        assert not reported.errors
         assert read_tree(copy) == read_tree(target)
 
 
@@ -105,7 +102,7 @@ def test_a_movie_that_replaces_its_plain_copy(tmp_path: Path) -> None:
     movie = counts_movie(session / "movie.mrc", seed=0)
     target.mkdir()
     shutil.copy2(movie, target / "movie.mrc")
-    adopt([target], 2, lambda *_: None, lambda *_: None, lambda _: None)
+    adopted(target)
     recorder = compressed(session, target)
     assert names(target) == ["movie.mrc.tif"]
     for copy in check_states(recorder, tmp_path):
@@ -119,7 +116,7 @@ def test_adopting(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).poisson(1, (3, 40, 50)).astype(np.uint8)
     tifffile.imwrite(target / "sub" / "movie.tif", frames, compression="zlib", photometric="minisblack")
     with recorded(target) as recorder:
-        done = adopt([target], 2, lambda *_: None, lambda *_: None, lambda _: None)
+        done, _ = adopted(target)
     assert (done.movies, done.files, done.failed) == (1, 1, 0)
     copies = check_states(recorder, tmp_path)
     assert len({(copy / "sub" / "movie.tif").read_bytes() for copy in copies}) == 2

@@ -14,7 +14,7 @@ from cryofs.errors import DamagedError
 from cryofs.system.logs import Format, JournalFormatter, JsonFormatter, LineFormatter, is_journal, set_up
 from cryofs.vfs import file_system
 from tests.support import archive, simulated
-from tests.vfs.test_views import serving
+from tests.vfs.serving import serving
 
 log = logging.getLogger("cryofs")
 

@@ -189,5 +189,5 @@ def test_a_real_control_group() -> None:
 
 
 def test_help_states_the_size_of_the_cache() -> None:
-    said = " ".join(run_in_process("mount", "--help").stdout.split())
-    assert "a quarter of the usable memory" in said
+    printed = " ".join(run_in_process("mount", "--help").stdout.split())
+    assert "a quarter of the usable memory" in printed

@@ -32,6 +32,6 @@ def test_no_thread_is_started_by_a_task(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_too_few_threads_are_an_error_and_leave_none(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_from(monkeypatch, 2)
-    with pytest.raises(MountError, match=r"cannot start 3 threads for few-threads .*; mount with fewer --jobs"):
+    with pytest.raises(MountError, match=r"cannot start 3 threads for few-threads .*; reduce --jobs"):
         started_pool(3, "few-threads")
     wait_for(lambda: not any(thread.name.startswith("few-threads") for thread in threading.enumerate()))

@@ -29,8 +29,8 @@ def read_while_replaced(folder: Path, seconds: float, count: int, seed: int) -> 
         (folder / "originals" / version / "notes.bin").write_bytes(rng.bytes(300_000))
         gain = folder / "archives" / "one" / "gain-reference.mrc"
         options = CompressOptions(gain=gain if gain.exists() else "auto", jobs=2)
-        _, heard = archive(folder / "originals" / version, folder / "archives" / version, options)
-        assert not heard.errors
+        _, reported = archive(folder / "originals" / version, folder / "archives" / version, options)
+        assert not reported.errors
     place = Path(shutil.copytree(folder / "archives" / "one", folder / "archive"))
     replaced = 0
     with mounted(place, folder / "mnt", "--cache-size", "16MiB") as mount:

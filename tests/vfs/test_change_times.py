@@ -10,7 +10,7 @@ from cryofs.config.settings import Settings
 from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.support import archive, put_back, simulated
-from tests.vfs.test_views import write_movie
+from tests.vfs.serving import started, write_movie
 
 MADE = ["/a.mrc", "/@counts/a.mrc", "/c.mrc"]
 STORED = {"/a.mrc": "a.mrc.tif", "/@counts/a.mrc": "a.mrc.tif", "/c.mrc": "c.eer", "/notes.txt": "notes.txt"}
@@ -27,10 +27,8 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def files(place: Path) -> Iterator[FileSystem]:
-    made = FileSystem(place, Settings(jobs=1, eer_grouping=4))
-    made.start()
-    yield made
-    made.stop()
+    with started(FileSystem(place, Settings(jobs=1, eer_grouping=4))) as made:
+        yield made
 
 
 def link(path: Path) -> None:

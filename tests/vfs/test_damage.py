@@ -1,10 +1,9 @@
 """Damaged files in listings: no walk fails, and only reading what is damaged is an error."""
 
-import contextlib
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,8 @@ from cryofs.vfs import damage
 from cryofs.vfs.file_system import FileSystem
 from tests import faults
 from tests.damaged_tree import SHAPE, WIDTHS, DamagedTree, make_damaged_tree
-from tests.support import wait_for
+from tests.support import listed_in, wait_for
+from tests.vfs.serving import started
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +24,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> DamagedTree:
     return make_damaged_tree(tmp_path_factory.mktemp("damaged"))
 
 
-@contextlib.contextmanager
-def serving(folder: Path, **settings: object) -> Iterator[FileSystem]:
-    files = FileSystem(folder, Settings(jobs=1, **settings))  # type: ignore[arg-type]
-    files.start()
-    try:
-        yield files
-    finally:
-        files.stop()
+def serving(folder: Path, **settings: object) -> AbstractContextManager[FileSystem]:
+    return started(FileSystem(folder, Settings(jobs=1, **settings)))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -43,7 +37,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 def walk(files: FileSystem, folder: str = "") -> dict[str, int]:
     """All files, found as programs that walk a tree find them, with their sizes."""
     found: dict[str, int] = {}
-    for name, _ in files.names("/" + folder):
+    for name, _ in listed_in(files, "/" + folder):
         attributes = files.attributes(f"/{folder}{name}")
         if stat.S_ISDIR(attributes.mode):
             found |= walk(files, f"{folder}{name}/")
@@ -63,7 +57,7 @@ def content(files: FileSystem, path: str) -> bytes:
 
 
 @pytest.mark.parametrize("view", ["", "@counts/", "@up4_gr8/"])
-def test_no_file_makes_a_walk_fail(tree: DamagedTree, view: str) -> None:
+def test_a_walk_of_damaged_files_succeeds(tree: DamagedTree, view: str) -> None:
     with serving(tree.folder, eer_upsampling=4) as files:
         for _ in range(2):
             found = walk(files, view)
@@ -83,7 +77,7 @@ def test_no_file_makes_a_walk_fail(tree: DamagedTree, view: str) -> None:
 @pytest.mark.parametrize("name", ["truncated", "junk", "empty", "zeros", "headless", "nowhere", "loop", "._short"])
 def test_what_has_no_frame_has_no_movie(tree: DamagedTree, name: str) -> None:
     with serving(tree.folder) as files:
-        assert f"{name}.mrc" not in dict(files.names("/Movies"))
+        assert f"{name}.mrc" not in dict(listed_in(files, "/Movies"))
         with pytest.raises(FileNotFoundError):
             files.attributes(f"/Movies/{name}.mrc")
 
@@ -92,12 +86,12 @@ def test_what_has_no_frame_has_no_movie(tree: DamagedTree, name: str) -> None:
 def test_names_of_cryofs_are_hidden_everywhere_but_in_the_archive_view(tree: DamagedTree, path: str) -> None:
     with serving(tree.folder) as files:
         for view in ("", "/@counts", "/@up2_gr8"):
-            assert not any(name.startswith(".cryofs-") for name, _ in files.names(view or "/"))
+            assert not any(name.startswith(".cryofs-") for name, _ in listed_in(files, view or "/"))
             for hidden in (path, path.replace("hidden.eer", "hidden.mrc")):
                 with pytest.raises(FileNotFoundError):
                     files.attributes(view + hidden)
         assert files.attributes("/@archive" + path).size == (tree.folder / path[1:]).stat().st_size
-        assert {".cryofs-sha256", ".cryofs-parts"} <= set(dict(files.names("/@archive")))
+        assert {".cryofs-sha256", ".cryofs-parts"} <= set(dict(listed_in(files, "/@archive")))
 
 
 @pytest.mark.parametrize("name", ["cut", "record"])
@@ -112,7 +106,7 @@ def test_attributes_of_a_movie_whose_record_is_damaged(tree: DamagedTree, name: 
             files.open(f"/Movies/{name}.mrc")
 
 
-def test_options_that_do_not_serve_are_errors_of_opening_and_facts(tree: DamagedTree) -> None:
+def test_unusable_options_are_errors_of_opening_and_facts(tree: DamagedTree) -> None:
     with serving(tree.folder, eer_upsampling=4) as files:
         with pytest.raises(FormatError, match="too few sub-pixel bits for upsampling 4"):
             files.open("/Movies/coarse.mrc")
@@ -124,7 +118,7 @@ def test_options_that_do_not_serve_are_errors_of_opening_and_facts(tree: Damaged
         )
 
 
-def test_a_dose_that_the_metadata_do_not_tell_is_an_error_of_opening(tree: DamagedTree) -> None:
+def test_a_dose_missing_from_the_metadata_is_an_error_of_opening(tree: DamagedTree) -> None:
     with serving(tree.folder, eer_dose_per_fraction=1.0) as files:
         assert files.attributes("/Movies/short.mrc").size == 1
         with pytest.raises(FormatError, match="use --eer-grouping"):
@@ -190,20 +184,20 @@ def test_damage_of_a_file_that_may_still_be_arriving_is_not_remembered(tree: Dam
     path.write_bytes(bytes(len(whole)))
     before = path.stat()
     with serving(tmp_path) as files:
-        assert list(dict(files.names("/"))) == ["a.eer"]
+        assert list(dict(listed_in(files, "/"))) == ["a.eer"]
         known = files._tree.facts._tables["FRACTIONS"]
         state = next(iter(known._damaged.values()))[0]
         assert state is None
         path.write_bytes(whole)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-        assert list(dict(files.names("/"))) == ["a.eer", "a.mrc"]
+        assert list(dict(listed_in(files, "/"))) == ["a.eer", "a.mrc"]
         assert files.facts()["damaged_files"] == 0
 
 
 def test_a_movie_that_is_readable_again_is_not_opened_with_its_placeholder_size(
     tree: DamagedTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program that goes by the size that it was told would take the first byte for the whole movie."""
+    """A program that relies on the reported size would take the first byte for the whole movie."""
     monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda _: None)
     monkeypatch.setattr("cryofs.vfs.file_system.FileSystem._prepare", lambda _: None)
     right = tree.readable["Movies/good.mrc"]
@@ -227,6 +221,6 @@ def test_links_into_folders_that_cannot_be_entered_are_links_only(
     (tmp_path / "a.tif").symlink_to("locked/a.tif")
     monkeypatch.setattr("cryofs.vfs.entries.target_beneath", refuse)
     with serving(tmp_path) as files:
-        assert list(dict(files.names("/"))) == ["a.eer", "a.tif"]
+        assert list(dict(listed_in(files, "/"))) == ["a.eer", "a.tif"]
         with pytest.raises(FileNotFoundError):
             files.attributes("/a.mrc")

@@ -1,7 +1,7 @@
 """Storage that fails below a mount: right bytes or an error, and right bytes again once it is back."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from cryofs.config.settings import Settings, Size
 from cryofs.errors import CryofsError
 from cryofs.vfs.file_system import FileSystem
 from tests import faults
-from tests.support import archive, movie_values, simulated
+from tests.support import archive, listed_in, movie_values, simulated
+from tests.vfs.serving import started
 
 FRAMES = 5
 NAMES = ["/movie.mrc", "/notes.txt", "/rays.mrc", "/@counts/movie.mrc", "/rays.eer"]
@@ -33,14 +34,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return session.with_name("archive")
 
 
-@contextmanager
-def serving(place: Path) -> Iterator[FileSystem]:
-    files = FileSystem(place, Settings(cache_size=Size(64 << 20), jobs=2))
-    files.start()
-    try:
-        yield files
-    finally:
-        files.stop()
+def serving(place: Path) -> AbstractContextManager[FileSystem]:
+    return started(FileSystem(place, Settings(cache_size=Size(64 << 20), jobs=2)))
 
 
 def content(files: FileSystem, name: str) -> bytes:
@@ -97,9 +92,7 @@ def test_a_fault_at_any_read_is_an_error_and_passes(
     assert faulty.reads == number, "all reads had their turn"
 
 
-def test_short_reads_are_gone_on_with(
-    place: Path, originals: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_short_reads_are_continued(place: Path, originals: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     faults.inject(monkeypatch, faults.short)
     with serving(place) as files:
         assert {name: content(files, name) for name in NAMES} == originals
@@ -118,7 +111,7 @@ def test_an_archive_that_goes_away_and_comes_back(place: Path, originals: dict[s
         for path in sorted(place.iterdir()):
             path.rename(contents / path.name)
         try:
-            assert files.names("/") == []
+            assert listed_in(files, "/") == []
             for name in NAMES:
                 with pytest.raises(FileNotFoundError):
                     files.attributes(name)

@@ -16,8 +16,8 @@ from cryofs.errors import DamagedError
 from cryofs.movies.tiff import ForeignMovie
 from cryofs.vfs.archive_root import Root
 from tests.foreign import counts, epu, relion, serialem, write_tiff
-from tests.support import DETECTOR, archive, simulated
-from tests.vfs.test_views import content, names, serving
+from tests.support import DETECTOR, archive, listed_in, simulated
+from tests.vfs.serving import content, names, serving
 
 GAIN = np.random.default_rng(3).uniform(0.8, 1.2, (48, 35)).astype(np.float32)
 
@@ -51,7 +51,7 @@ def test_frames_appear_beside_the_tiff_files(folder: Path) -> None:
             stat, own = files.attributes(f"/Movies/{source}"), files.attributes(f"/Movies/{name}")
             assert (own.mode, own.mtime_ns) == (stat.mode, stat.mtime_ns)
             assert own.inode != stat.inode
-            assert dict(files.names("/Movies"))[name].inode == own.inode
+            assert dict(listed_in(files, "/Movies"))[name].inode == own.inode
         with pytest.raises(FileNotFoundError):
             files.attributes("/Movies/gain.mrc")
 
@@ -100,7 +100,7 @@ def assert_hidden(target: Path) -> None:
 def test_an_estimated_gain_reference_does_not_appear_beside_tiff_movies(mixed: Path) -> None:
     archive(mixed / "session", mixed / "archive")
     assert_hidden(mixed / "archive")
-    # without a movie that needs it, its label alone tells it
+    # without a movie that needs it, only its label identifies it
     shutil.rmtree(mixed / "archive" / "Archived")
     with serving(mixed / "archive") as files:
         assert names(files, "/Movies") == ["a.tif", "a.mrc"]
@@ -188,7 +188,7 @@ def test_an_archived_movie_that_was_renamed(tmp_path: Path, name: str) -> None:
         assert content(files, "/y.mrc") == original
         assert content(files, f"/{name}") == path.read_bytes()
         assert content(files, "/@counts/y.mrc") == content(others, "/@counts/y.mrc")
-        assert files.attributes("/y.mrc").inode == dict(files.names("/"))["y.mrc"].inode
+        assert files.attributes("/y.mrc").inode == dict(listed_in(files, "/"))["y.mrc"].inode
         assert files.attributes("/y.mrc").inode != files.attributes(f"/{name}").inode
         path.write_bytes(path.read_bytes()[:-700])
         assert {name, "y.mrc"} <= set(names(files, "/"))
@@ -197,7 +197,7 @@ def test_an_archived_movie_that_was_renamed(tmp_path: Path, name: str) -> None:
             files.open("/y.mrc")
 
 
-def test_a_cut_movie_is_listed_and_cannot_be_read(folder: Path) -> None:
+def test_a_truncated_movie_is_listed_and_cannot_be_read(folder: Path) -> None:
     path = folder / "Movies" / "b.tif"
     path.write_bytes(path.read_bytes()[:-700])
     with serving(folder) as files:

@@ -35,7 +35,7 @@ def test_what_was_added_is_there_next_time(tmp_path: Path) -> None:
     "change",
     ["value = x'00'", "size = size + 1", "inode = 7", "mtime_ns = 0", "ctime_ns = 0", "kind = '.eer'", "sum = ''"],
 )
-def test_an_entry_that_was_altered_is_passed_over(tmp_path: Path, change: str) -> None:
+def test_an_altered_entry_is_skipped(tmp_path: Path, change: str) -> None:
     path = tmp_path / "index.sqlite"
     with closing(Index(path)) as index:
         index.add([(".mrc.tif", ONE, b"one"), (".mrc.tif", TWO, b"two")])
@@ -46,7 +46,7 @@ def test_an_entry_that_was_altered_is_passed_over(tmp_path: Path, change: str) -
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database" * 100])
-def test_a_damaged_file_is_made_anew(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_index_is_rebuilt(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "index.sqlite"
     with closing(Index(path)) as index:
         index.add([(".eer", ONE, b"one")])
@@ -83,7 +83,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def damage(whole: bytes, seed: int) -> bytes:
-    """Some bytes changed, mostly where SQLite keeps what tells it how to read the rest; or the end is missing."""
+    """Change some bytes, mostly in the structures of SQLite, or drop the end."""
     random = Random(seed)
     data = bytearray(whole)
     for _ in range(random.choice([1, 1, 4, 40])):
@@ -93,9 +93,7 @@ def damage(whole: bytes, seed: int) -> bytes:
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_whatever_is_damaged_nothing_wrong_is_told_and_the_file_is_made_anew(
-    whole: bytes, tmp_path: Path, part: int
-) -> None:
+def test_a_damaged_index_returns_nothing_wrong_and_is_rebuilt(whole: bytes, tmp_path: Path, part: int) -> None:
     path = tmp_path / "index.sqlite"
     for seed in range(part * 100, part * 100 + 100):
         path.write_bytes(damage(whole, seed))
@@ -109,7 +107,7 @@ def test_whatever_is_damaged_nothing_wrong_is_told_and_the_file_is_made_anew(
 
 
 @pytest.mark.parametrize("change", ["value = 'text'", "value = null", "value = 3", "kind = cast(x'ff' as text)"])
-def test_values_of_other_types_are_passed_over(tmp_path: Path, change: str) -> None:
+def test_values_of_other_types_are_skipped(tmp_path: Path, change: str) -> None:
     path = tmp_path / "index.sqlite"
     with closing(Index(path)) as index:
         index.add([(".eer", ONE, b"one")])
@@ -134,7 +132,7 @@ def test_a_file_that_is_locked_is_left_alone(
     assert entries(path) == [(".eer", ONE, b"one")]
 
 
-def test_a_file_that_cannot_be_used_is_done_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_mounts_work_without_a_usable_index(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
     with closing(Index(tmp_path / "file" / "index.sqlite")) as index:
         index.add([(".eer", ONE, b"one")])
@@ -150,5 +148,5 @@ def test_each_archive_has_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert one != other
     assert one.parent == tmp_path / "cryofs"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert index_path(Path("/a")) == Path("/home/somebody/.cache/cryofs") / index_path(Path("/a")).name  # type: ignore[union-attr]
+    monkeypatch.setenv("HOME", "/home/user")
+    assert index_path(Path("/a")) == Path("/home/user/.cache/cryofs") / index_path(Path("/a")).name  # type: ignore[union-attr]

@@ -4,7 +4,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,8 @@ from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.index_db import Index, index_path
 from cryofs.vfs.indexer import Indexer
-from tests.support import archive, simulated, wait_for
+from tests.support import archive, listed_in, simulated, wait_for
+from tests.vfs.serving import started
 
 FALCON = Widths()
 SHAPE = (64, 64)
@@ -28,7 +29,7 @@ MOVIES = 3
 
 @pytest.fixture(name="target")
 def made_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An archive of two folders, with MRC and EER movies and a TIFF file of somebody else."""
+    """An archive of two folders, with MRC and EER movies and a TIFF file of another program."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     session = tmp_path / "session"
     for number in range(MOVIES):
@@ -39,14 +40,8 @@ def made_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "archive"
 
 
-@contextmanager
-def mounted(target: Path) -> Iterator[FileSystem]:
-    files = FileSystem(target, Settings(cache_size=Size(1 << 20), jobs=2))
-    files.start()
-    try:
-        yield files
-    finally:
-        files.stop()
+def mounted(target: Path) -> AbstractContextManager[FileSystem]:
+    return started(FileSystem(target, Settings(cache_size=Size(1 << 20), jobs=2)))
 
 
 def kept(target: Path) -> int:
@@ -59,7 +54,7 @@ def shown(files: FileSystem) -> dict[str, Attributes]:
     """Names and attributes of all files."""
     found = {}
     for folder in ("/", "/Movies/"):
-        for name, attributes in files.names(folder):
+        for name, attributes in listed_in(files, folder):
             if attributes.is_file:
                 found[folder + name] = files.attributes(folder + name)
     return found
@@ -81,13 +76,13 @@ def test_a_second_mount_reads_no_record(target: Path, monkeypatch: pytest.Monkey
         assert shown(files) == expected
 
 
-def test_listings_do_not_wait_for_it(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listings_do_not_wait_for_the_indexer(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda self: self._wake.wait())
     with mounted(target) as files:
         assert len(shown(files)) == MOVIES + 3
 
 
-def test_what_is_gone_or_changed_is_forgotten_and_what_is_new_is_learned(target: Path) -> None:
+def test_facts_of_missing_or_changed_files_are_dropped_and_new_files_read(target: Path) -> None:
     with mounted(target) as files:
         wait_for(lambda: kept(target) == MOVIES + 2)
         (target / "a.eer").unlink()
@@ -105,7 +100,7 @@ def test_what_is_gone_or_changed_is_forgotten_and_what_is_new_is_learned(target:
         wait_for(lambda: len(files._indexer._kept) == MOVIES + 2)
 
 
-def test_what_changed_in_place_between_mounts_counts_no_more(target: Path) -> None:
+def test_facts_of_a_file_changed_between_mounts_are_dropped(target: Path) -> None:
     """Its size and time are those of the index still, as where a backup was put back; its time of change is not."""
     movie = target / "Movies" / "0.mrc.tif"
     with mounted(target):
@@ -123,10 +118,10 @@ def test_what_changed_in_place_between_mounts_counts_no_more(target: Path) -> No
 
 
 def shown_names(files: FileSystem) -> set[str]:
-    return {folder + name for folder in ("/", "/Movies/") for name, _ in files.names(folder)}
+    return {folder + name for folder in ("/", "/Movies/") for name, _ in listed_in(files, folder)}
 
 
-def test_it_ends_with_the_mount_however_much_there_is_to_do(target: Path) -> None:
+def test_the_indexer_ends_with_the_mount(target: Path) -> None:
     for number in range(2000):
         (target / f"{number}.mrc.tif").symlink_to("Movies/0.mrc.tif")
         shutil.copyfile(target / "foreign.mrc.tif", target / f"copy-{number}.mrc.tif")
@@ -136,7 +131,7 @@ def test_it_ends_with_the_mount_however_much_there_is_to_do(target: Path) -> Non
         wait_for(lambda: kept(target) == MOVIES + 2 + 2000)
 
 
-def test_it_survives_whatever_happens_to_it(
+def test_the_indexer_survives_any_error(
     target: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patch:
@@ -150,9 +145,7 @@ def test_it_survives_whatever_happens_to_it(
             wait_for(lambda: kept(target) == MOVIES + 2)
 
 
-def test_what_was_learned_is_kept_when_a_process_ends_in_the_midst_of_a_look(
-    target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_facts_are_stored_when_a_process_ends_during_a_scan(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reading, go_on, real = threading.Event(), threading.Event(), Indexer._learn
 
     def learn(indexer: Indexer, suffix: str, path: Path, found: os.stat_result) -> bytes | None:

@@ -1,11 +1,11 @@
 """Inode numbers: names that show different bytes never share one, and a number stays as long as its file does."""
 
-import contextlib
 import os
 import shutil
 import stat
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,21 +22,15 @@ from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.inodes import FolderInodes, hashed_inode
 from tests.corpus.session_tree import DETECTOR, EER_SHAPE
 from tests.foreign import counts, serialem
-from tests.support import archive, simulated, tmpfs
-from tests.vfs.test_views import content, write_movie
+from tests.support import archive, listed_in, simulated, tmpfs
+from tests.vfs.serving import content, started, write_movie
 
 INODES = st.integers(0, 2**64 - 1)
 VIEWS = ("", "/@counts", "/@archive", "/@up2_gr8", "/@up1_gr3")
 
 
-@contextlib.contextmanager
-def serving(folder: Path, **settings: Any) -> Iterator[FileSystem]:
-    files = FileSystem(folder, Settings(jobs=1, **{"eer_grouping": 4, **settings}))
-    files.start()
-    try:
-        yield files
-    finally:
-        files.stop()
+def serving(folder: Path, **settings: Any) -> AbstractContextManager[FileSystem]:
+    return started(FileSystem(folder, Settings(jobs=1, **{"eer_grouping": 4, **settings})))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +63,7 @@ def place(made_archive: Path, tmp_path: Path) -> Path:
 
 def walk(files: FileSystem, folder: str) -> Iterator[tuple[str, Attributes]]:
     """All names below a folder of the mount, with attributes as a listing has them."""
-    for name, listed in files.names(folder or "/"):
+    for name, listed in listed_in(files, folder or "/"):
         yield f"{folder}/{name}", listed
         if stat.S_ISDIR(listed.mode):
             yield from walk(files, f"{folder}/{name}")
@@ -184,7 +178,7 @@ def shown_inode(devices: dict[str, int], device: int, inode: int, folder: str = 
 
 @given(INODES)
 def test_file_systems_whose_inodes_collide(inode: int) -> None:
-    """Where a file system begins tells it from others; its device number, which changes, does not count."""
+    """A file system is identified by the folder where it begins, because its device number changes."""
     own = shown_inode({}, 1, inode)
     one = shown_inode({"one": 2}, 2, inode, "one")
     two = shown_inode({"two": 3}, 3, inode, "two")
@@ -229,7 +223,7 @@ def test_an_archive_of_several_file_systems(place: Path, tmp_path_factory: pytes
             assert set(one).isdisjoint(two)
             assert one[1] == one[2]
             assert files.attributes("/one/y.txt").links == 2
-            assert dict(files.names("/"))["two"].inode == files.attributes("/two").inode
+            assert dict(listed_in(files, "/"))["two"].inode == files.attributes("/two").inode
         with tmpfs(tmp_path_factory.mktemp("other")), tmpfs(place / "two"):
             fill(place / "two", "/two")
             assert (place / "two").stat().st_dev != stored[1][0].st_dev

@@ -1,4 +1,4 @@
-"""Storage that hangs: whoever asked is told in time, and nobody else has to wait."""
+"""Storage that hangs: its readers get an error in time, and no other reader waits."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ from cryofs.errors import StuckError
 from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.io_executor import IoExecutor
 from tests import faults
-from tests.support import archive, simulated, wait_for
+from tests.support import archive, listed_in, simulated, wait_for
 
 SOON = 0.3
 
@@ -43,7 +43,7 @@ def test_results_and_errors_are_those_of_the_call() -> None:
     wait_for(lambda: threading.active_count() < before)
 
 
-def test_who_waits_for_a_stuck_file_is_told_and_others_go_on(free: threading.Event) -> None:
+def test_readers_of_a_stuck_file_get_an_error_and_others_go_on(free: threading.Event) -> None:
     io = IoExecutor(SOON)
     with ThreadPoolExecutor(3) as readers:
         stuck = [readers.submit(io.run, "a.tif", free.wait, ", frame 3") for _ in range(3)]
@@ -54,7 +54,7 @@ def test_who_waits_for_a_stuck_file_is_told_and_others_go_on(free: threading.Eve
     called = []
     with pytest.raises(StuckError):
         io.run("a.tif", lambda: called.append(1))
-    assert not called, "the file is stuck: nobody waits for it once more"
+    assert not called, "the file is stuck: no reader waits for it again"
     free.set()
     wait_for(lambda: not io._stuck)
     assert io.run("a.tif", lambda: "fine") == "fine"
@@ -66,7 +66,7 @@ def give_up(io: IoExecutor, name: str, late: threading.Event, **options: Any) ->
         io.run(name, late.wait, **options)
 
 
-def test_what_comes_too_late_and_cannot_be_released_leaves_nothing_stuck(
+def test_a_late_result_that_cannot_be_released_leaves_nothing_stuck(
     free: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(late: bool) -> None:
@@ -81,7 +81,7 @@ def test_what_comes_too_late_and_cannot_be_released_leaves_nothing_stuck(
     io.end()
 
 
-def test_nobody_waits_until_what_came_too_late_is_released(free: threading.Event) -> None:
+def test_no_request_waits_until_a_late_result_is_released(free: threading.Event) -> None:
     io, releasing, released = IoExecutor(SOON), threading.Event(), threading.Event()
 
     def hang(late: bool) -> None:
@@ -132,11 +132,11 @@ def test_a_file_that_is_stuck_with_many_readers_is_one_file(
     io.end()
 
 
-def test_who_waits_for_several_things_waits_no_longer(free: threading.Event) -> None:
-    io, asked = IoExecutor(SOON), []
+def test_a_request_for_several_files_waits_no_longer(free: threading.Event) -> None:
+    io, requested = IoExecutor(SOON), []
 
     def hang(number: int) -> None:
-        asked.append(number)
+        requested.append(number)
         free.wait()
 
     def several() -> str:
@@ -150,8 +150,8 @@ def test_who_waits_for_several_things_waits_no_longer(free: threading.Event) -> 
         give_up(io, "5.tif", free)
         with pytest.raises(StuckError):
             io.run("6.tif", partial(hang, 6))
-    assert asked == [0]
-    assert io.run("6.tif", lambda: "fine") == "fine", "it was not given up: nobody had asked it"
+    assert requested == [0]
+    assert io.run("6.tif", lambda: "fine") == "fine", "it was not requested, so it is not stuck"
     io.end()
 
 
@@ -189,14 +189,14 @@ def test_files_that_are_stuck_keep_no_other_one_waiting(
     faults.inject(monkeypatch, hang)
     files = FileSystem(place, Settings(cache_size=Size(64 << 20), jobs=1, request_timeout=1.0))
     files.start()
-    files.names("/")
+    listed_in(files, "/")
     hanging.set()
     try:
         with ThreadPoolExecutor(8) as readers:
             waiting = [readers.submit(content, files, f"/{number % 3}.mrc") for number in range(6)]
             waiting.append(readers.submit(content, files, "/notes.txt"))
             assert content(files, "/3.mrc") == originals["3.mrc"]
-            assert [name for name, _ in files.names("/")] == sorted(originals)
+            assert [name for name, _ in listed_in(files, "/")] == sorted(originals)
             assert files.attributes("/0.mrc").size == len(originals["0.mrc"])
             for one in waiting:
                 with pytest.raises(StuckError, match="did not respond"):
@@ -222,7 +222,7 @@ ALL_VIEWS += [f"/@up{upsampling}_gr{grouping}/rays.mrc" for upsampling in (1, 2,
 def test_a_stuck_file_is_one_file_in_all_views(
     place: Path, monkeypatch: pytest.MonkeyPatch, free: threading.Event, stuck: str, names: list[str], known: bool
 ) -> None:
-    """Whether its index or record is known or not: who opens or reads it, whatever for, hears of it at once."""
+    """Every open and read fails at once, whether its index or record is known or not."""
     shape = (64, 64)
     write_eer(place / "rays.eer", list(random_frames(45, shape, 0.02, Widths())), shape, Widths())
     inode, hanging = (place / stuck).stat().st_ino, threading.Event()
@@ -287,9 +287,10 @@ def test_a_listing_waits_once_however_many_records_hang(
     originals = [f"{number}.mrc" for number in range(4)]
     try:
         for hanging in range(1, 4):
-            assert [name for name, _ in files.names("/")] == [*originals, "foreign.mrc", "notes.txt"]
-            assert len(files._io._stuck) == hanging, "one more that it waited for"
-        assert [name for name, _ in files.names("/")] == [*originals, "foreign.mrc.tif", "notes.txt"]
+            assert [name for name, _ in listed_in(files, "/")] == [*originals, "foreign.mrc", "notes.txt"]
+            stuck_movies = [name for name in files._io._stuck if name.endswith(".tif")]
+            assert len(stuck_movies) == hanging, "one more that it waited for"
+        assert [name for name, _ in listed_in(files, "/")] == [*originals, "foreign.mrc.tif", "notes.txt"]
         assert files.attributes("/3.mrc").size == (place.with_name("session") / "3.mrc").stat().st_size
         with pytest.raises(StuckError):
             files.attributes("/0.mrc")
@@ -298,7 +299,7 @@ def test_a_listing_waits_once_however_many_records_hang(
         files.stop()
 
 
-def test_a_record_that_cannot_be_had_is_told(
+def test_a_record_on_hanging_storage_is_an_error(
     place: Path, monkeypatch: pytest.MonkeyPatch, free: threading.Event
 ) -> None:
     def hang(call: Any, number: int, arguments: tuple[Any, ...]) -> Any:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from cryofs.archive.adopt import adopt
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.links import target_beneath
 from tests.foreign import counts, serialem
+from tests.outcomes import adopted
 from tests.support import archive, simulated
-from tests.vfs.test_views import content, names, rendered, serving, write_movie
+from tests.vfs.serving import content, names, rendered, serving, write_movie
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_links_to_tiff_movies(place: Path) -> None:
     (movies / "text.tif").symlink_to("../notes.txt")
     (place / "notes.txt").write_text("300 kV")
     with serving(place) as files:
-        assert names(files, "/Movies") == ["text.tif", "x.tif", "y.tiff", "z.mrc.tif", "x.mrc", "y.mrc", "z.mrc"]
+        assert names(files, "/Movies") == ["text.tif", "x.tif", "x.mrc", "y.tiff", "y.mrc", "z.mrc.tif", "z.mrc"]
         expected = content(files, "/raw/b.mrc")
         assert {content(files, f"/Movies/{name}.mrc") for name in "xyz"} == {expected}
         with pytest.raises(FileNotFoundError):
@@ -128,7 +128,7 @@ def test_links_to_files_that_the_mount_does_not_show_so(place: Path) -> None:
     archive(place.with_name("session"), place)
     shutil.copy(place / "raw" / "a.eer", place / ".cryofs-draft-1")
     shutil.copy(place / "raw" / "b.tif", place / "adopted.tif")
-    adopt([place / "adopted.tif"], 1, lambda *_: None, lambda *_: None, lambda _: None)
+    adopted(place / "adopted.tif")
     movies = place / "Movies"
     (movies / "x.tif").symlink_to("../m.mrc.tif")
     (movies / "y.eer").symlink_to("../.cryofs-draft-1")

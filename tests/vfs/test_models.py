@@ -1,10 +1,9 @@
 """The file system against simple models: any movie and any read of it; any order of reads and changes."""
 
-import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from cryofs.compress.plan import Coding
 from cryofs.config.settings import Settings, Size
 from cryofs.errors import ChangedError
 from cryofs.vfs.file_system import FileSystem
-from tests.support import archive
+from tests.support import archive, listed_in
+from tests.vfs.serving import started
 
 MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
 CODINGS = [Coding(), Coding("lzw"), Coding("none"), Coding("deflate", 6), Coding("auto", None, True)]
@@ -64,14 +64,8 @@ def originals(draw: st.DrawFn) -> Original:
     return Original(head + bytes(pixels) + tail, CompressOptions(coding=draw(st.sampled_from(CODINGS)), jobs=1))
 
 
-@contextlib.contextmanager
-def shown(target: Path, cache_size: int = 1 << 20) -> Iterator[FileSystem]:
-    files = FileSystem(target, Settings(cache_size=Size(cache_size), jobs=1))
-    files.start()
-    try:
-        yield files
-    finally:
-        files.stop()
+def shown(target: Path, cache_size: int = 1 << 20) -> AbstractContextManager[FileSystem]:
+    return started(FileSystem(target, Settings(cache_size=Size(cache_size), jobs=1)))
 
 
 @settings(max_examples=60)
@@ -80,8 +74,8 @@ def test_any_read_of_any_movie(original: Original, data: st.DataObject, cache_si
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "movie.mrc", Path(folder) / "archive"
         source.write_bytes(original.data)
-        summary, heard = archive(source, target, original.options)
-        assert summary.movies == 1, heard.errors
+        summary, reported = archive(source, target, original.options)
+        assert summary.movies == 1, reported.errors
         with shown(target, cache_size) as files:
             size = len(original.data)
             assert files.attributes("/movie.mrc").size == size
@@ -216,7 +210,7 @@ class Changes(RuleBasedStateMachine):
     @invariant()
     def names_and_attributes_are_those_of_now(self) -> None:
         if hasattr(self, "files"):
-            assert [name for name, _ in self.files.names("/")] == sorted(self.model)
+            assert [name for name, _ in listed_in(self.files, "/")] == sorted(self.model)
             for name, content in self.model.items():
                 assert self.files.attributes(f"/{name}").size == len(content.original)
 

@@ -14,7 +14,7 @@ def test_pages_of_the_same_state_are_kept() -> None:
     assert keeper.opened("b", 1, 10) is Pages.DROP
 
 
-def test_a_new_state_passes_by_the_pages_of_the_old_one_as_long_as_somebody_reads_that() -> None:
+def test_a_new_state_bypasses_cached_pages_while_the_old_one_is_read() -> None:
     keeper = PageKeeper()
     keeper.opened("a", "old", 10)
     assert [keeper.opened("a", "new", 10), keeper.opened("a", "new", 10)] == [Pages.BYPASS, Pages.BYPASS]
@@ -41,7 +41,7 @@ def test_pages_of_a_name_that_was_forgotten_are_dropped() -> None:
     assert keeper.opened(str(1 << 16), 1, 10) is Pages.KEEP
 
 
-def test_a_file_of_another_size_than_was_told_is_read_past_the_pages() -> None:
+def test_a_file_of_another_size_than_reported_bypasses_cached_pages() -> None:
     keeper = PageKeeper()
     keeper.record_lookup("a", 10)
     assert keeper.opened("a", "new", 12) is Pages.BYPASS
@@ -51,7 +51,7 @@ def test_a_file_of_another_size_than_was_told_is_read_past_the_pages() -> None:
     keeper.record_read("a", "new")
     keeper.ended("a", 12)
     assert keeper.opened("a", "new", 12) is Pages.KEEP
-    # somebody came to the end of a smaller one, and the kernel believes that
+    # a reader reached the end of a smaller file, and the kernel keeps that size
     keeper.ended("a", 11)
     assert keeper.opened("a", "new", 12) is Pages.BYPASS
 

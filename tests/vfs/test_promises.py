@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from cryofs.archive.adopt import adopt
 from cryofs.config.settings import Settings
 from cryofs.errors import DamagedError
 from cryofs.formats.record import read_record
@@ -16,8 +15,9 @@ from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.corpus.record_mutants import with_record
 from tests.foreign import counts, serialem
-from tests.support import archive, simulated
-from tests.vfs.test_views import write_movie
+from tests.outcomes import adopted
+from tests.support import archive, listed_in, simulated
+from tests.vfs.serving import started, write_movie
 
 # a file that was read in the future is not marked as read today
 READ, MODIFIED = 2 * 10**18 + 1, 10**18 + 7
@@ -34,10 +34,8 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def files(place: Path) -> Iterator[FileSystem]:
-    made = FileSystem(place, Settings(jobs=1))
-    made.start()
-    yield made
-    made.stop()
+    with started(FileSystem(place, Settings(jobs=1))) as made:
+        yield made
 
 
 def content(files: FileSystem, path: str) -> bytes:
@@ -50,7 +48,7 @@ def content(files: FileSystem, path: str) -> bytes:
 
 def test_an_archived_movie_wins_over_a_file_of_its_name(place: Path, files: FileSystem) -> None:
     (place / "a.mrc").write_bytes(b"another file")
-    assert [name for name, _ in files.names("/")] == ["a.mrc"]
+    assert [name for name, _ in listed_in(files, "/")] == ["a.mrc"]
     assert content(files, "/a.mrc") == (place.with_name("session") / "a.mrc").read_bytes()
 
 
@@ -62,13 +60,13 @@ def test_drafts_and_references_are_hidden(place: Path, files: FileSystem) -> Non
     shown = ["a.mrc", "gain-reference-0123abcg.mrc", "gain-reference-eer.mrc"]
     for name in {*hidden, *shown} - {"a.mrc"}:
         (place / name).write_bytes(b"x")
-    assert [name for name, _ in files.names("/")] == shown
+    assert [name for name, _ in listed_in(files, "/")] == shown
     for name in (*hidden, ".cryofs-draft-2.eer", ".cryofs-draft-2.mrc", ".cryofs-draft-3.tif", ".cryofs-draft-3.mrc"):
         with pytest.raises(FileNotFoundError):
             files.attributes("/" + name)
 
 
-def test_what_the_archive_tells_of_a_movie(place: Path, files: FileSystem) -> None:
+def test_facts_of_a_movie_in_the_archive(place: Path, files: FileSystem) -> None:
     stored, original = place / "a.mrc.tif", place.with_name("session") / "a.mrc"
     stored.chmod(0o600)
     found, expected = files.attributes("/a.mrc"), stored.stat()
@@ -82,7 +80,7 @@ def test_what_the_archive_tells_of_a_movie(place: Path, files: FileSystem) -> No
     assert (found.mode, found.mtime_ns, found.atime_ns) == (original.stat().st_mode, MODIFIED, READ)
 
 
-def test_links_are_no_movies(place: Path, files: FileSystem) -> None:
+def test_links_are_not_movies(place: Path, files: FileSystem) -> None:
     (place / "b.mrc.tif").symlink_to("a.mrc.tif")
     assert files.read_link("/b.mrc.tif") == "a.mrc.tif"
     with pytest.raises(FileNotFoundError):
@@ -104,7 +102,7 @@ def with_other_sums(path: Path, change: Callable[[dict[str, Any]], object]) -> N
     path.write_bytes(with_record(path.read_bytes(), change))
 
 
-def test_counts_are_compared_with_the_sums_of_their_strips(place: Path, files: FileSystem) -> None:
+def test_counts_are_compared_with_the_checksums_of_their_strips(place: Path, files: FileSystem) -> None:
     with_other_sums(place / "a.mrc.tif", lambda plain: plain["frames"][1]["strip_sums"].__setitem__(0, "0" * 32))
     handle = files.open("/@counts/a.mrc")
     frame = 2 * 300 * 257
@@ -114,10 +112,10 @@ def test_counts_are_compared_with_the_sums_of_their_strips(place: Path, files: F
     files.release(handle)
 
 
-def test_frames_are_compared_with_their_sums(place: Path, files: FileSystem) -> None:
-    adopted = serialem(place / "b.tif", counts())
-    assert adopt([adopted], 1, lambda *_: None, lambda *_: None, lambda _: None).movies == 1
-    for path, name, frame in ((place / "a.mrc.tif", "a.mrc", 4 * 300 * 257), (adopted, "b.mrc", 2 * 48 * 35)):
+def test_frames_are_compared_with_their_checksums(place: Path, files: FileSystem) -> None:
+    foreign = serialem(place / "b.tif", counts())
+    assert adopted(foreign)[0].movies == 1
+    for path, name, frame in ((place / "a.mrc.tif", "a.mrc", 4 * 300 * 257), (foreign, "b.mrc", 2 * 48 * 35)):
         with_other_sums(path, lambda plain: plain["frames"][1].update(sum="0" * 32))
         handle = files.open(f"/{name}")
         for index in (0, 2):
@@ -130,9 +128,7 @@ def test_frames_are_compared_with_their_sums(place: Path, files: FileSystem) -> 
 @pytest.mark.parametrize(
     ("part", "offset"), [("header", 0), ("trailing", 1024 + 20 * 4 * 300 * 257), ("exceptions", 1024)]
 )
-def test_what_lies_around_the_frames_is_compared_with_its_sum(
-    place: Path, files: FileSystem, part: str, offset: int
-) -> None:
+def test_blobs_are_compared_with_their_checksums(place: Path, files: FileSystem, part: str, offset: int) -> None:
     def change(plain: dict[str, Any]) -> None:
         blobs = {
             "header": plain["header"],
@@ -149,7 +145,7 @@ def test_what_lies_around_the_frames_is_compared_with_its_sum(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="acts as another user")
-def test_who_mounted_may_not_read_what_all_others_may(place: Path, files: FileSystem) -> None:
+def test_the_user_who_mounted_may_not_read_what_all_others_may(place: Path, files: FileSystem) -> None:
     (place / "a.mrc.tif").chmod(0o600)
     assert files.attributes("/a.mrc").mode & 0o444 == 0o444
     os.seteuid(65534)

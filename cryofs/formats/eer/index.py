@@ -77,5 +77,5 @@ class EerIndex:
 
     @property
     def geometry(self) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
-        """Rows and columns, and the bits of the parts of an event, as parameters of `eer_events.sum_events`."""
+        """Rows and columns, and the bits of the fields of an event, as parameters of `eer_events.sum_events`."""
         return (self.ny, self.nx), (self.code.run_bits, self.code.x_bits, self.code.y_bits, self.code.long_bits)

@@ -92,5 +92,5 @@ def _checked(index: EerIndex) -> EerIndex:
     most = (total + 1) * max(code.long_bits, code.bits) + 8 * _PADDING_BYTES
     intact = index.intact & (fewest <= bits) & (bits <= most)
     if not intact.any():
-        raise BrokenError(f"no intact frames (expected images of {index.ny} x {index.nx} in {index.frames} frames)")
+        raise BrokenError(f"no intact frames (all {index.frames} frames of {index.ny} x {index.nx} pixels are damaged)")
     return replace(index, intact=intact)

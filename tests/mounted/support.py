@@ -1,0 +1,39 @@
+"""What tests of mounts share: the mark of what they need, and queries about a mount."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support import run_in_process
+
+NEEDS_MOUNTS = [
+    pytest.mark.mounted,
+    pytest.mark.skipif(
+        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
+        reason="needs fuse3 and /dev/fuse",
+    ),
+]
+
+
+def is_gone(pid: int) -> bool:
+    """Return True if a process has ended, even if its parent has not waited for it yet."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def archive_copy(session: Path, place: Path) -> Path:
+    """Copy the archive of a session to a place where it may be changed."""
+    return Path(shutil.copytree(session.with_name("archive"), place, symlinks=True))
+
+
+def facts_of(mount: Path) -> dict[str, int]:
+    """Return the figures of a mount, as `cryofs stats` prints them."""
+    facts = json.loads(run_in_process("stats", mount, "--json").stdout)
+    figures: dict[str, int] = facts["mount"]
+    return figures
