@@ -13,10 +13,10 @@ from cryofs.text import percent, printable, size_text
 NAME = "info"
 
 
+@eer.with_options
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="Movie, archived or not.")],
-    pixel_size: eer.PixelSizeOption = None,
-    dose: eer.TotalDoseOption = None,
+    eer_settings: dict[str, Any],
     jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -29,7 +29,7 @@ def command(
     from cryofs.archive.info import describe
     from cryofs.movies.provider import InfoOptions
 
-    facts = describe(file, InfoOptions(jobs, pixel_size, dose))
+    facts = describe(file, InfoOptions(jobs, eer.rendering(eer_settings)))
     if as_json:
         print_json(facts)
         return

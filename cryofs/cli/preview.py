@@ -1,16 +1,18 @@
 """`cryofs preview`: draw a movie as a picture."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from cryofs.cli import eer
 from cryofs.cli.output import check_result
 from cryofs.system.resources import usable_cores
 
 NAME = "preview"
 
 
+@eer.with_options
 def command(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", readable=False, help="Movie: MRC, TIFF or EER, archived or not.")
@@ -18,6 +20,7 @@ def command(
     picture: Annotated[
         Path, typer.Option("-o", "--output", metavar="PICTURE", help="Picture to write: .png, .svg or .pdf.")
     ],
+    eer_settings: dict[str, Any],
     jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
 ) -> None:
     """Draw a movie as a picture.
@@ -30,6 +33,6 @@ def command(
     from cryofs.report.movie_summary import summarize
     from cryofs.report.preview import save_preview
 
-    summary = summarize(file, jobs)
+    summary = summarize(file, jobs, eer.rendering(eer_settings))
     save_preview(summary, picture)
     print(f"{summary.name}: {summary.facts}; {summary.dose}")

@@ -17,4 +17,6 @@ EerDtype = Literal["int8", "int16", "uint16", "float32"]
 # Rendered pixels per detector pixel and axis.
 EerUpsampling = Literal[1, 2, 4]
 # The last frames of an EER movie, which do not fill a fraction.
-EerLeftover = Literal["drop", "keep"]
+EerLeftover = Literal["drop", "keep", "spread"]
+# What the values of a gain reference do: counts are multiplied with them, or divided by them.
+EerGainConvention = Literal["multiply", "divide"]

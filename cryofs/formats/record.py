@@ -123,6 +123,8 @@ class Rendered(msgspec.Struct, frozen=True):
         Number of camera frames.
     damaged_frames : list of int
         Camera frames excluded as damaged.
+    spread : bool
+        Whether frames that fill no fraction were spread over the last fractions.
     """
 
     name: str
@@ -132,6 +134,7 @@ class Rendered(msgspec.Struct, frozen=True):
     grouping: int
     upsampling: int
     damaged_frames: list[int]
+    spread: bool = False
 
 
 class Adopted(msgspec.Struct, frozen=True):

@@ -35,16 +35,16 @@ def test_fractions(path: Path, grouping: int, upsampling: int) -> None:
 
 
 def test_leftover_frames_make_a_shorter_fraction_if_wanted(path: Path) -> None:
-    with opened(path, grouping=4, keep_leftover=True) as movie:
+    with opened(path, grouping=4, leftover="keep") as movie:
         assert movie.shape[0] == 3
         np.testing.assert_array_equal(movie.frame(2), plain_sum(range(8, 11)))
-    with opened(path, grouping=40, keep_leftover=True) as movie:
+    with opened(path, grouping=40, leftover="keep") as movie:
         np.testing.assert_array_equal(movie.frame(0), plain_sum(range(11)))
 
 
 @pytest.mark.parametrize(
     "choices",
-    [{"grouping": 40}, {"grouping": 12}, {"dose_per_fraction": 100.0}, {"grouping": 12, "keep_leftover": True}],
+    [{"grouping": 40}, {"grouping": 12}, {"dose_per_fraction": 100.0}, {"grouping": 12, "leftover": "keep"}],
 )
 def test_a_file_of_fewer_frames_than_the_grouping_is_one_fraction(path: Path, choices: dict[str, object]) -> None:
     with opened(path, **choices) as movie:

@@ -48,7 +48,7 @@ def test_folders_called_like_eer_files_are_left_alone(eer_archive: Path) -> None
 
 def test_settings_decide_on_the_rendering(eer_archive: Path) -> None:
     with serving(eer_archive, eer_grouping=3, eer_upsampling=2, eer_dtype="float32", eer_leftover="keep") as files:
-        choices = {"grouping": 3, "upsampling": 2, "dtype": "float32", "keep_leftover": True}
+        choices = {"grouping": 3, "upsampling": 2, "dtype": "float32", "leftover": "keep"}
         assert content(files, "/c.mrc") == rendered(eer_archive / "c.eer", **choices)
         assert content(files, "/@up1_gr4/c.mrc") == rendered(
             eer_archive / "c.eer", **choices | {"upsampling": 1, "grouping": 4}
