@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from benchmarks.competitors import OURS
 from benchmarks.figures import Reading
 from benchmarks.markdown import NOTHING, table
-from benchmarks.readings import EER, K2, MEMORY, NAMES, PROGRAMS
+from benchmarks.readings import EER, K2, MEMORY, NAMES, PROGRAMS, STARTING
 
 _INTRODUCTION = """\
 All ways of reading get the same movies in the same run, in turn; figures are medians, and what takes long ran once. In
@@ -24,6 +24,9 @@ Archived movies of a few kB. The page cache and the caches of names and attribut
 "once more" leaves them full. Without index: the first mount of the archive, listed as soon as it is live. With index:
 an earlier mount left its index. Each stat queries another name.""",
     PROGRAMS: "Caches are empty at the start. The program computes most of the time.",
+    STARTING: """\
+A folder with one full-size EER movie, and its squashfs image. "Right after mounting" drops the page cache first, with
+the libraries of cryofs that are not in use. Commands are compared with an interpreter that does nothing.""",
     MEMORY: """\
 Two sequential readers, one random reader, one that lists and one that opens and closes, without a pause, on four movies
 that exceed the cache.""",

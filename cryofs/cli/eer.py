@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-import typer
-
+from cryofs.cli import declare
 from cryofs.config.choices import EerDtype, EerGainConvention, EerLeftover, EerUpsampling
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ _UPSAMPLINGS = {str(choice): choice for choice in get_args(EerUpsampling)}
 
 def _upsampling(text: str) -> int:
     if text not in _UPSAMPLINGS:
-        raise typer.BadParameter(f"invalid value {text!r}; expected 1, 2 or 4 (what RELION calls 3 is 4 here)")
+        raise declare.BadParameter(f"invalid value {text!r}; expected 1, 2 or 4 (what RELION calls 3 is 4 here)")
     return int(text)
 
 
@@ -30,18 +29,18 @@ def _positive(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value <= _LARGEST:
-        raise typer.BadParameter(f"invalid value {text!r}; expected a number above 0")
+        raise declare.BadParameter(f"invalid value {text!r}; expected a number above 0")
     return value
 
 
 # The settings by their names, in the order of the help.
 _OPTIONS: dict[str, Any] = {
     "eer_grouping": Annotated[
-        int | None, typer.Option("--eer-grouping", min=1, help="EER frames per fraction.", show_default="40")
+        int | None, declare.Option("--eer-grouping", min=1, help="EER frames per fraction.", show_default="40")
     ],
     "eer_dose_per_fraction": Annotated[
         float | None,
-        typer.Option(
+        declare.Option(
             "--eer-dose-per-fraction",
             metavar="D",
             parser=_positive,
@@ -50,7 +49,7 @@ _OPTIONS: dict[str, Any] = {
     ],
     "eer_dose": Annotated[
         float | None,
-        typer.Option(
+        declare.Option(
             "--eer-dose",
             metavar="D",
             parser=_positive,
@@ -59,7 +58,7 @@ _OPTIONS: dict[str, Any] = {
     ],
     "eer_pixel_size": Annotated[
         float | None,
-        typer.Option(
+        declare.Option(
             "--eer-pixel-size",
             metavar="A",
             parser=_positive,
@@ -68,7 +67,7 @@ _OPTIONS: dict[str, Any] = {
     ],
     "eer_upsampling": Annotated[
         int | None,
-        typer.Option(
+        declare.Option(
             "--eer-upsampling",
             metavar="|".join(_UPSAMPLINGS),
             parser=_upsampling,
@@ -76,11 +75,11 @@ _OPTIONS: dict[str, Any] = {
         ),
     ],
     "eer_dtype": Annotated[
-        EerDtype | None, typer.Option("--eer-dtype", help="Pixel type of EER fractions.", show_default="int16")
+        EerDtype | None, declare.Option("--eer-dtype", help="Pixel type of EER fractions.", show_default="int16")
     ],
     "eer_leftover": Annotated[
         EerLeftover | None,
-        typer.Option(
+        declare.Option(
             "--eer-leftover",
             help="EER frames that do not fill a fraction: drop them, keep them as a last one, or spread them.",
             show_default="drop",
@@ -88,7 +87,7 @@ _OPTIONS: dict[str, Any] = {
     ],
     "eer_gain": Annotated[
         Path | None,
-        typer.Option(
+        declare.Option(
             "--eer-gain",
             metavar="FILE",
             help="Gain reference of EER movies: factors in a .gain file, divisors in any other.",
@@ -96,13 +95,13 @@ _OPTIONS: dict[str, Any] = {
     ],
     "eer_gain_convention": Annotated[
         EerGainConvention | None,
-        typer.Option(
+        declare.Option(
             "--eer-gain-convention",
             help="Multiply counts with the values of the gain reference, or divide by them, whatever its name.",
         ),
     ],
     "eer_apply_gain": Annotated[
-        bool | None, typer.Option("--eer-apply-gain", help="Multiply fractions with the gain, as float32.")
+        bool | None, declare.Option("--eer-apply-gain", help="Multiply fractions with the gain, as float32.")
     ],
 }
 

@@ -2,33 +2,23 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import msgspec
-import typer
-
-from cryofs.cli import eer
-from cryofs.system.logs import Format, Level, set_up
+from cryofs.cli import declare, eer
+from cryofs.system.logs import Format, Level
 from cryofs.system.paths import check_archive
 from cryofs.system.resources import default_cache_size
 from cryofs.text import printable, size_text
 
-if TYPE_CHECKING:
-    from cryofs.config.mount_options import MountOptions
-    from cryofs.config.settings import Settings
-
-NAME = "mount"
 _CACHE_DEFAULT = f"a quarter of the usable memory, at most 16GiB; here {size_text(default_cache_size())}"
 _LOG_DEFAULT = "~/.local/state/cryofs/*.log; for root /var/log/cryofs/*.log"
 
-ArchiveArgument = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.", readable=False)]
-MountpointArgument = Annotated[
-    Path, typer.Argument(metavar="MOUNTPOINT", help="Empty folder to mount on.", readable=False)
-]
-ForegroundOption = Annotated[bool, typer.Option("-f", "--foreground", help="Run in the foreground.")]
+ArchiveArgument = Annotated[Path, declare.Argument(metavar="ARCHIVE", help="Folder of the archive.")]
+MountpointArgument = Annotated[Path, declare.Argument(metavar="MOUNTPOINT", help="Empty folder to mount on.")]
+ForegroundOption = Annotated[bool, declare.Option("-f", "--foreground", help="Run in the foreground.")]
 ListOption = Annotated[
     str,
-    typer.Option(
+    declare.Option(
         "-o",
         metavar="OPTIONS",
         help="Mount options, separated by commas: allow_other, uid=, gid=, umask=, nonempty, other FUSE options, and "
@@ -37,27 +27,28 @@ ListOption = Annotated[
 ]
 CacheSizeOption = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="Memory for decoded frames.", show_default=_CACHE_DEFAULT),
+    declare.Option(metavar="SIZE", help="Memory for decoded frames.", show_default=_CACHE_DEFAULT),
 ]
-JobsOption = Annotated[int | None, typer.Option(min=1, help="Number of decoding threads.", show_default="all cores")]
+JobsOption = Annotated[int | None, declare.Option(min=1, help="Number of decoding threads.", show_default="all cores")]
 ReadaheadOption = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Kernel read-ahead; only root can set it.", show_default="1MiB")
+    str | None, declare.Option(metavar="SIZE", help="Kernel read-ahead; only root can set it.", show_default="1MiB")
 ]
 MetricsOption = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Serve metrics for Prometheus at PORT or HOST:PORT.")
+    str | None, declare.Option(metavar="ADDRESS", help="Serve metrics for Prometheus at PORT or HOST:PORT.")
 ]
 TimeoutOption = Annotated[
     float | None,
-    typer.Option(
+    declare.Option(
         metavar="SECONDS", help="Time after which a read fails if storage does not respond.", show_default="60"
     ),
 ]
-LogFileOption = Annotated[Path | None, typer.Option(help="Log file of a background mount.", show_default=_LOG_DEFAULT)]
-LogLevelOption = Annotated[Level | None, typer.Option(help="Lowest severity to log.", show_default="info")]
-LogFormatOption = Annotated[
-    Format | None, typer.Option(help="Log lines of text, or one JSON object per line.", show_default="text")
+LogFileOption = Annotated[
+    Path | None, declare.Option(help="Log file of a background mount.", show_default=_LOG_DEFAULT)
 ]
-ReadyOption = Annotated[int | None, typer.Option(hidden=True)]
+LogLevelOption = Annotated[Level | None, declare.Option(help="Lowest severity to log.", show_default="info")]
+LogFormatOption = Annotated[
+    Format | None, declare.Option(help="Log lines of text, or one JSON object per line.", show_default="text")
+]
 
 
 @eer.with_options
@@ -76,7 +67,6 @@ def command(
     log_file: LogFileOption = None,
     log_level: LogLevelOption = None,
     log_format: LogFormatOption = None,
-    ready_fd: ReadyOption = None,
 ) -> None:
     """Mount an archive as its original files.
 
@@ -97,8 +87,9 @@ def command(
         "request_timeout": request_timeout,
     }
     given = {name: value for name, value in settings.items() if value is not None} | eer_settings
-    logging = {"log_file": log_file, "log_level": log_level, "log_format": log_format}
-    _mount(archive.absolute(), mountpoint.absolute(), options, given, logging, foreground=foreground, ready_fd=ready_fd)
+    log = str(log_file.absolute()) if log_file else None
+    logging = {"log_file": log, "log_level": log_level, "log_format": log_format}
+    _mount(archive.absolute(), mountpoint.absolute(), options, given, logging, foreground=foreground)
 
 
 def _mount(
@@ -109,12 +100,13 @@ def _mount(
     logging: dict[str, Any],
     *,
     foreground: bool,
-    ready_fd: int | None,
 ) -> None:
+    import msgspec
+
     from cryofs.config.mount_options import parse_options
     from cryofs.config.settings import load_settings
     from cryofs.fuse.control import clear_dead_mount, place_of
-    from cryofs.fuse.daemon import check_mountpoint, default_log, serve_in_background
+    from cryofs.fuse.daemon import check_mountpoint, default_log, serve_here, serve_in_background
 
     mountpoint = place_of(mountpoint)
     parsed, listed_settings = parse_options(options)
@@ -125,32 +117,12 @@ def _mount(
     check_archive(archive)
     check_mountpoint(archive, mountpoint, nonempty=parsed.nonempty)
     settings = load_settings(archive, listed_settings | given)
+    chosen = msgspec.structs.replace(parsed, **{name: value for name, value in logging.items() if value is not None})
     if foreground:
-        set_up(logging["log_level"] or parsed.log_level or "info", logging["log_format"] or parsed.log_format or "text")
-        _serve(archive, mountpoint, settings, parsed, ready_fd)
+        serve_here(archive, mountpoint, settings, chosen, lambda: None)
         return
-    log = logging["log_file"] or parsed.log_file
-    arguments = _background_arguments(options, given, logging)
-    serve_in_background(arguments, archive, mountpoint, Path(log).absolute() if log else default_log(mountpoint))
-
-
-def _serve(
-    archive: Path, mountpoint: Path, settings: "Settings", options: "MountOptions", ready_fd: int | None
-) -> None:
-    from cryofs.fuse.daemon import leave
-    from cryofs.fuse.serve import serve
-
-    serve(archive, mountpoint, settings, options, lambda: None if ready_fd is None else leave(ready_fd))
-
-
-def _background_arguments(options: str, given: dict[str, Any], logging: dict[str, Any]) -> list[str]:
-    """Return the options for the process that serves the mount in the background."""
-    arguments = ["-o", options] if options else []
-    # the parent process opens the log file
-    for name, value in {**given, **logging, "log_file": None}.items():
-        if value is not None:
-            arguments += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
-    return arguments
+    log = Path(chosen.log_file) if chosen.log_file else default_log(mountpoint)
+    serve_in_background(archive, mountpoint, settings, chosen, log)
 
 
 def _check_once(options: dict[str, Any], listed: dict[str, Any]) -> None:

@@ -75,17 +75,16 @@ def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str
     if "-N" in options:
         _enter(options["-N"])
     mountpoint = place_of(mountpoint)
-    own_options = without_mount_words(options_text)
-    parsed, settings = parse_options(own_options)
+    parsed, settings = parse_options(without_mount_words(options_text))
     if "-f" not in options and clear_dead_mount(mountpoint):
         print(printable(f"mount.cryofs: {mountpoint}: removed a stale mount"), file=sys.stderr)
     check_archive(archive)
     check_mountpoint(archive, mountpoint, nonempty=parsed.nonempty)
-    load_settings(archive, settings)
+    loaded = load_settings(archive, settings)
     if "-f" in options:
         return
     log = Path(parsed.log_file) if parsed.log_file else default_log(mountpoint)
-    serve_in_background(["-o", own_options] if own_options else [], archive, mountpoint, log)
+    serve_in_background(archive, mountpoint, loaded, parsed, log)
     if "-v" in options:
         print(printable(f"mount.cryofs: {archive} mounted on {mountpoint} (log: {log})"))
 

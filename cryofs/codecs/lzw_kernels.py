@@ -30,8 +30,10 @@ _ROOM = 8
 # Bytes that the decoder copies at a time.
 _PIECE = 16
 _DAMAGED = -1
-# Places of a chain: as many as fit into a cache line of the processor.
+# Places of a chain: as many as fit into a cache line of the processor, for each of the two tables.
 _CHAIN = 32
+# What a place of a chain holds: the code of its string, and the chain in which a count of one follows.
+_OWN, _ONE = 0, 1
 # Values that the encoder tests together for nonzero ones.
 _BLOCK = 64
 
@@ -63,25 +65,20 @@ def decode(stream: bytes, data: NDArray[np.uint8]) -> None:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _first_chains():  # type: ignore[no-untyped-def]
-    """Return the codes and lengths of the chains of single counts, and the empty tables of the chains that follow."""
-    codes, lengths = np.empty((_CODES, _CHAIN), np.uint16), np.ones(_CODES, np.uint8)
-    for value in range(256):
-        codes[value, 0] = value
-    # the chain that follows a code by a count, or by a zero too many for its row; 0 if the table has no such chain
-    return codes, lengths, np.zeros(_CODES, np.uint16), np.zeros((_CODES, SMALL), np.uint16)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
 def _encode(data, words):  # type: ignore[no-untyped-def]
     """Write the stream into `words`, highest bits first; return its number of bytes.
 
-    Strings that differ by zeros at their end are a chain: `codes` has a row for each, with one more zero from place to
-    place. Chains 0 to 255 begin with the count of that number, others where a count follows a string, or where a chain
-    is too long for a row.
+    Strings that differ by zeros at their end are a chain: `chains` has a row for each, with one more zero from place to
+    place. A place holds the code of its string, and the chain in which a count of one follows it, 0 if there is none.
+    Chains 0 to 255 begin with the count of that number, others where a count follows a string, or where a chain is too
+    long for a row.
     """
-    codes, lengths, ones, others = _first_chains()
-    chains = 256
+    chains, lengths = np.empty((_CODES, 2, _CHAIN), np.uint16), np.empty(_CODES, np.uint8)
+    # the chain that follows a code by a count above one, or by a zero too many for its row; 0 if there is none
+    others = np.empty((_CODES, SMALL), np.uint16)
+    for value in range(256):
+        chains[value, _OWN, 0] = value
+    used = _forget(chains, lengths, others)
     queue, bits, place = np.uint64(_CLEAR), _FIRST_WIDTH, np.int64(0)
     free, width = np.int64(_FIRST_FREE), _FIRST_WIDTH
     chain, depth, place_of_count, end = int(data[0]), 0, 0, len(data)
@@ -98,47 +95,63 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
             # the chain ends within the zeros; the first that it lacks is added, and begins the next string
             length = int(lengths[chain])
             zeros -= length - depth
-            code = codes[chain, length - 1]
+            code = chains[chain, _OWN, length - 1]
             if length < _CHAIN:
-                codes[chain, length] = free
+                chains[chain, _OWN, length], chains[chain, _ONE, length] = free, 0
                 lengths[chain] = length + 1
             elif others[code, 0]:
                 chain, depth = int(others[code, 0]), 0
                 continue
             else:
-                others[code, 0] = chains
-                codes[chains, 0] = free
-                chains += 1
+                others[code, 0] = used
+                used = _begin_chain(chains, lengths, used, free)
+            others[free] = 0
             queue, bits, place, free, width = _put_string(queue, bits, place, words, np.uint64(code), free, width)
             if free == _FIRST_FREE:
-                chains = _forget(lengths, ones, others)
+                used = _forget(chains, lengths, others)
             chain, depth = 0, 0
         depth += zeros
-        code = codes[chain, depth]
         if place_of_count == end:
-            return _end(queue, bits, place, words, np.uint64(code), free, width)
+            return _end(queue, bits, place, words, np.uint64(chains[chain, _OWN, depth]), free, width)
         value = int(data[place_of_count])
-        if value < SMALL:
-            found = ones[code] if value == 1 else others[code, value]
+        if value == 1:
+            found = chains[chain, _ONE, depth]
             if found:
                 chain, depth = int(found), 0
                 continue
-            if value == 1:
-                ones[code] = chains
-            else:
-                others[code, value] = chains
-            codes[chains, 0] = free
-            chains += 1
+            code = chains[chain, _OWN, depth]
+            chains[chain, _ONE, depth] = used
+            used = _begin_chain(chains, lengths, used, free)
+        else:
+            code = chains[chain, _OWN, depth]
+            if value < SMALL:
+                found = others[code, value]
+                if found:
+                    chain, depth = int(found), 0
+                    continue
+                others[code, value] = used
+                used = _begin_chain(chains, lengths, used, free)
+        others[free] = 0
         queue, bits, place, free, width = _put_string(queue, bits, place, words, np.uint64(code), free, width)
         if free == _FIRST_FREE:
-            chains = _forget(lengths, ones, others)
+            used = _forget(chains, lengths, others)
         chain, depth = value, 0
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _forget(lengths, ones, others):  # type: ignore[no-untyped-def]
+def _begin_chain(chains, lengths, used, code):  # type: ignore[no-untyped-def]
+    """Begin a chain with the string of a code; return how many chains there are."""
+    chains[used, _OWN, 0], chains[used, _ONE, 0] = code, 0
+    lengths[used] = 1
+    return used + 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _forget(chains, lengths, others):  # type: ignore[no-untyped-def]
     """Delete all chains except those of single counts; return the number of these."""
-    lengths[:], ones[:], others[:] = 1, 0, 0
+    lengths[:256], others[:256] = 1, 0
+    for value in range(256):
+        chains[value, _ONE, 0] = 0
     return 256
 
 

@@ -161,6 +161,7 @@ def _write_frames(
     on_frame: OnFrame,
 ) -> None:
     """Write and check all pages; sums and figures are complete on return."""
+    plan.layout.codec.load_compiled()
     decoder = FrameDecoder(plan.layout, movie.mrc_header, plan.reference.gain if plan.reference else None)
     checks: deque[Future[None]] = deque()
 
@@ -221,7 +222,7 @@ def _check_frame(
         # a decoder may crash on damaged strips, so these are checked first
         same = list(map(xxh3_checksum, strips)) == frame.strip_sums
         encoded = EncodedOriginal(name, decoder, dict(enumerate(strips)), packed, count, near)
-        same = same and encoded.original_checksum(workers.scratch.take(decoder.piece_bytes)) == original_sum
+        same = same and encoded.original_checksum(workers.scratch.take(decoder.checking_bytes)) == original_sum
     except CryofsError as error:
         raise ArchiveError(f"{place}: does not decode ({error}); check memory and disk") from error
     if not same:

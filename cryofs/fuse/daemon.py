@@ -1,19 +1,25 @@
 """Start a mount in a background process that outlives the command.
 
-Does not import the serving code, so that commands and the mount(8) helper report invalid requests quickly.
+The process is a copy of that of the command, so nothing is imported twice. Does not import the serving code, so that
+commands and the mount(8) helper report invalid requests quickly.
 """
 
 import os
-import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
-from cryofs.errors import MountError
+from cryofs.config.mount_options import MountOptions
+from cryofs.config.settings import Settings
+from cryofs.errors import CryofsError, MountError
 from cryofs.fuse.control import is_mounted
+from cryofs.system.logs import set_up
 from cryofs.system.mount_table import mount_table
 from cryofs.system.sd_notify import VARIABLE
+from cryofs.text import printable
 
 # Timeout for the storage of a mountpoint.
 _SECONDS = 20.0
@@ -101,13 +107,15 @@ def _has_entries(folder: Path) -> bool:
         return any(place / entry.name not in on_demand for entry in entries)
 
 
-def serve_in_background(arguments: list[str], archive: Path, mountpoint: Path, log_file: Path) -> None:
+def serve_in_background(
+    archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, log_file: Path
+) -> None:
     """Mount in a background process; return when the mount is live.
+
+    The process is a copy of this one, which has imported most of what it needs and checked its options.
 
     Parameters
     ----------
-    arguments : list of str
-        Options of `cryofs mount`.
     log_file : Path
         Log of the background process.
 
@@ -126,35 +134,69 @@ def serve_in_background(arguments: list[str], archive: Path, mountpoint: Path, l
     ready, ready_writer = os.pipe()
     with output, os.fdopen(ready, "rb") as reader:
         start = output.tell()
-        command = ["mount", str(archive), str(mountpoint), "--foreground", *arguments, "--ready-fd", str(ready_writer)]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cryofs", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=[ready_writer],
-            cwd="/",
-            # the service manager expects notifications from the command that it started, not from this process
-            env={name: value for name, value in os.environ.items() if name != VARIABLE},
-        )
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+        process = os.fork()
+        if process == 0:
+            _become_server(output.fileno(), ready_writer)
+            _serve(archive, mountpoint, settings, options, ready_writer)
         os.close(ready_writer)
         if reader.read(1):
             return
-    process.wait()
+    _, status = os.waitpid(process, 0)
     lines = log_file.read_bytes()[start:].decode(errors="replace").split("\n")
     reason = "; ".join(line.removeprefix("cryofs: ") for line in lines if line)
-    reason = reason or f"its process ended with code {process.returncode}"
+    reason = reason or f"its process ended with code {os.waitstatus_to_exitcode(status)}"
     raise MountError(f"{mountpoint}: not mounted: {reason} (log: {log_file})")
 
 
-def leave(ready_descriptor: int) -> None:
+def _become_server(log_descriptor: int, ready_writer: int) -> None:
+    """Let go of what belongs to the command: its terminal, its folder, and files that it inherited."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    for number, descriptor in enumerate((null, log_descriptor, log_descriptor)):
+        os.dup2(descriptor, number)
+    # what a caller put in their place would write elsewhere
+    sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
+    os.closerange(3, ready_writer)
+    os.closerange(ready_writer + 1, os.sysconf("SC_OPEN_MAX"))
+    os.chdir("/")
+    # the service manager expects notifications from the command that it started, not from this process
+    os.environ.pop(VARIABLE, None)
+
+
+def _serve(archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, ready_writer: int) -> NoReturn:
+    """Serve in a copy of the process of a command; nothing of that command happens in it any more."""
+    code = 1
+    try:
+        serve_here(archive, mountpoint, settings, options, lambda: _leave(ready_writer))
+        code = 0
+    except (CryofsError, OSError) as error:
+        print(f"cryofs: {printable(str(error))}", file=sys.stderr)
+    except BaseException:  # noqa: BLE001 - the copy must not run what follows in the command
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def serve_here(
+    archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, on_live: Callable[[], None]
+) -> None:
+    """Mount, and serve in this process until it is unmounted; see `cryofs.fuse.serve.serve`."""
+    from cryofs.fuse.serve import serve
+
+    set_up(options.log_level or "info", options.log_format or "text", sys.stderr)
+    serve(archive, mountpoint, settings, options, on_live)
+
+
+def _leave(ready_writer: int) -> None:
     """Leave the session of the command that started this process, and report to it that the mount is live.
 
     Call this only once the mount is live: until then, autofs restricts the mountpoint to the process group of mount(8).
     """
     os.setsid()
-    os.write(ready_descriptor, b"1")
-    os.close(ready_descriptor)
+    os.write(ready_writer, b"1")
+    os.close(ready_writer)
 
 
 def default_log(mountpoint: Path) -> Path:

@@ -8,21 +8,26 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryofs.config.mount_options import MountOptions, escaped, fuse_options
 from cryofs.config.settings import Settings
 from cryofs.errors import MountError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE, device_number
 from cryofs.fuse.ending import end_process, watch_connection
+from cryofs.fuse.loading import Loading
 from cryofs.system import extras
+from cryofs.system.paths import FOLDER_FLAGS
 from cryofs.system.resources import raise_open_files
 from cryofs.system.sd_notify import notify
 from cryofs.vfs.attributes import Ownership
-from cryofs.vfs.file_system import FileSystem
+
+if TYPE_CHECKING:
+    from cryofs.vfs.file_system import FileSystem
 
 _MAX_THREADS = 256
 # from malloc.h
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 log = logging.getLogger("cryofs")
 
@@ -47,6 +52,7 @@ def serve(
         If metrics are enabled but their library is not installed.
     """
     # imported late, because the import loads libfuse
+    from cryofs.fuse.binding import Fuse
     from cryofs.fuse.libfuse import mfusepy
     from cryofs.fuse.operations import Operations
 
@@ -63,21 +69,22 @@ def serve(
     def end() -> None:
         if was_live:
             notify("STOPPING=1", "STATUS=Unmounted")
-            files.abandon()
+            if files := loading.started():
+                files.abandon()
             end_process()
 
     raise_open_files()
     _limit_malloc_arenas()
-    files = FileSystem(archive, settings, Ownership(options.uid, options.gid, options.umask))
+    loading = _loading(archive, mountpoint, settings, options)
     if settings.metrics is not None:
         extras.require("metrics", "prometheus_client")
         from cryofs.fuse.metrics import serve_metrics
 
-        serve_metrics(settings.metrics, files.facts)
-    _rescan_on_hangup(files)
+        serve_metrics(settings.metrics, lambda: loading.files().facts())
+    _rescan_on_hangup(loading)
     try:
-        mfusepy.FUSE(
-            Operations(files, settings.readahead, live, end),
+        Fuse(
+            Operations(loading, settings.readahead, live, end),
             str(mountpoint.absolute()),
             foreground=True,
             # open() gets a structure whose flags control the kernel's page cache
@@ -89,19 +96,37 @@ def serve(
         raise MountError(f"{mountpoint}: mounting failed (libfuse error {error}); run cryofs doctor") from error
 
 
+def _loading(archive: Path, mountpoint: Path, settings: Settings, options: MountOptions) -> Loading:
+    """Open the archive, and return its file system, which is made at once if the mount may hide files it needs."""
+    descriptor = os.open(archive, FOLDER_FLAGS)
+
+    def make() -> "FileSystem":
+        # NumPy and all kinds of movies, which take most of the start
+        from cryofs.vfs.file_system import FileSystem
+
+        return FileSystem(archive, settings, Ownership(options.uid, options.gid, options.umask), descriptor)
+
+    loading = Loading(make, settings.jobs)
+    if options.nonempty or settings.eer_gain is not None or mountpoint.samefile(archive):
+        loading.make()
+    return loading
+
+
 def _limit_malloc_arenas() -> None:
     """Configure glibc to return freed memory to the system (mallopt(3)); other C libraries are left unchanged.
 
     By default glibc has one heap per thread, with blocks of up to 32 MiB in it. Fragmentation then wastes memory of
-    about a fifth of the cache size.
+    about a fifth of the cache size. A few free megabytes are kept, because each reply to the kernel takes one for a
+    moment: new pages would cost more time than the bytes in them.
     """
     with contextlib.suppress(AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_ARENA_MAX, 2)
         mallopt(_M_MMAP_THRESHOLD, 2 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 16 << 20)
 
 
-def _rescan_on_hangup(files: FileSystem) -> None:
+def _rescan_on_hangup(loading: Loading) -> None:
     """Rescan the archive on SIGHUP, instead of ending the mount as libfuse does by default.
 
     Python runs signal handlers in the main thread, which is inside libfuse until the mount ends. A thread therefore
@@ -118,7 +143,7 @@ def _rescan_on_hangup(files: FileSystem) -> None:
     def listen() -> None:
         while caught := os.read(reader, 64):
             if signal.SIGHUP in caught:
-                files.look_again()
+                loading.files().look_again()
 
     threading.Thread(target=listen, name="hangup", daemon=True).start()
 

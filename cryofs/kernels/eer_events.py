@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from cryofs.kernels.object_code import Kernel
 
 # Bytes of the image per band; fits in the private cache of a core.
 _BAND_BYTES = 1 << 19
@@ -110,7 +111,7 @@ def _sub_pixel_places(x_bits: int, y_bits: int, upsampling: int, nx: int) -> NDA
     return ((y >> (y_bits - shift)) * (upsampling * nx) + (x >> (x_bits - shift))).astype(np.int64)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@Kernel
 def _sum_events(  # type: ignore[no-untyped-def]
     words, run_bits, x_bits, y_bits, long_bits, ny, nx, band_rows, upsampling, places, pixels, bits, ends, image, events
 ):

@@ -8,7 +8,8 @@ from pathlib import Path
 from cryofs.errors import DamagedError
 from cryofs.formats import mrc
 from cryofs.formats.mrc import Layout, MrcHeader
-from cryofs.movies.archived import COUNTS_MODES, ArchivedMetadata, ArchivedMovie, ArchivedProvider
+from cryofs.movies.archived import ArchivedMovie, ArchivedProvider
+from cryofs.movies.archived_metadata import COUNTS_MODES, ArchivedMetadata
 from cryofs.movies.frame_decoder import EncodedPixels
 from cryofs.movies.movie import EncodedFrame, EncodedRun, Movie
 from cryofs.movies.provider import Appearance, OpenContext, ShowOptions

@@ -149,7 +149,9 @@ class EerMovie(SourceMovie):
         self.check_unchanged()
         return EncodedFraction(self, index, frames, streams)
 
-    def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
+    def mrc_bytes(
+        self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Return bytes of the MRC file from the counts of a fraction."""
         item = self.dtype.itemsize
         first, end = start // item, -(-(start + size) // item)

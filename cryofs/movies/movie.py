@@ -154,13 +154,26 @@ class Movie(ABC):
         """Return the size in bytes of a decoded frame or row block in memory."""
         return self.layout.frame_bytes if rows is None else len(rows) * self.row_bytes
 
-    def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
+    @property
+    def is_prepared(self) -> bool:
+        """Whether `mrc_bytes` needs no I/O."""
+        return True
+
+    def prepare(self) -> None:
+        """Load what `mrc_bytes` needs, as `read_frame` does."""
+        return
+
+    def mrc_bytes(
+        self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Return `size` bytes of the MRC file from a decoded frame or row block, fewer at its end.
 
         Parameters
         ----------
         start : int
             First byte, counted from the first row of the frame or row block.
+        memory : ndarray
+            At least `size` bytes that may be used for the result.
         """
         return decoded[start : start + size]
 

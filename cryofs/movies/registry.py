@@ -61,6 +61,11 @@ def names_of_renamed(shown: str) -> list[str]:
     return [name for provider in kinds for name in provider.stored_names(shown)]
 
 
+def names_behind(shown: str) -> list[str]:
+    """Return the names of all stored files that a mount may show as `shown`; its own is the first."""
+    return list(dict.fromkeys((shown, *(name for provider in PROVIDERS for name in provider.stored_names(shown)))))
+
+
 def may_have_record(stored: str) -> bool:
     """Return True if a file of this name may be an archived movie, under its own name or after a rename."""
     return any(provider.has_records for provider in providers_of(stored))

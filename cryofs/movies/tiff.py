@@ -20,8 +20,9 @@ from cryofs.formats.record import HEAD_BYTES, is_archived, read_record
 from cryofs.formats.record_check import layout_of
 from cryofs.formats.tiff_directories import MAGICS
 from cryofs.formats.tiff_movie import NoMovieError, TiffFacts, TiffIndex
-from cryofs.movies.archived import ARCHIVED, ArchivedMetadata, ArchivedMovie, counts_bytes, summary_of
+from cryofs.movies.archived import ARCHIVED, ArchivedMovie, summary_of
 from cryofs.movies.archived_counts import COUNTS, CountsMovie
+from cryofs.movies.archived_metadata import ArchivedMetadata, counts_bytes
 from cryofs.movies.frame_decoder import EncodedPixels, FrameName
 from cryofs.movies.movie import EncodedFrame, EncodedRun, Movie, convert_pixels
 from cryofs.movies.mrc_facts import mrc_description
@@ -143,7 +144,9 @@ class ForeignMovie(Movie):
         self.source.check_unchanged()
         return EncodedPixels(name, layout, strips)
 
-    def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
+    def mrc_bytes(
+        self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Return bytes of the MRC file from decoded pixels."""
         return convert_pixels(decoded, self._shown, start, size)
 

@@ -14,11 +14,17 @@ _VARIABLE = "NUMBA_CACHE_DIR"
 
 def choose() -> None:
     """Select a temporary folder if numba would find no writable one. Call this before importing numba."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111 - without a home too
-    usual = (Path(__file__).parent / "__pycache__", cache / "numba")
-    if _VARIABLE not in os.environ and not any(map(_writable, usual)):
+    if _VARIABLE not in os.environ and not any(map(_writable, folders(__file__))):
         # child processes inherit the variable
         os.environ[_VARIABLE] = str(_temporary())
+
+
+def folders(source: str) -> tuple[Path, ...]:
+    """Return the folders that may hold the compiled code of a source file, the first choice first."""
+    if _VARIABLE in os.environ:
+        return (Path(os.environ[_VARIABLE]),)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111 - without a home too
+    return Path(source).parent / "__pycache__", cache / "numba"
 
 
 def _writable(folder: Path) -> bool:

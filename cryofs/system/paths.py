@@ -7,6 +7,8 @@ from pathlib import Path
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError
 
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
 
 def is_file(path: Path) -> bool:
     """Return True if a file exists at a path; False for a name that is too long."""

@@ -6,8 +6,21 @@ fails but stays in the queue of the pool. A mount therefore starts all threads f
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Self
 
 from cryofs.errors import MountError
+
+
+class Pools(NamedTuple):
+    """The pools of a mount: one decodes what a request waits for, one decodes in advance."""
+
+    decoding: ThreadPoolExecutor
+    read_ahead: ThreadPoolExecutor
+
+    @classmethod
+    def started(cls, threads: int) -> Self:
+        """Return two pools of `threads` running threads each; raise the errors of `started_pool`."""
+        return cls(started_pool(threads, "decode"), started_pool(threads, "read-ahead"))
 
 
 def started_pool(threads: int, name: str) -> ThreadPoolExecutor:

@@ -3,17 +3,22 @@
 Threads: safe to call from any thread; the tables have locks.
 """
 
+import contextlib
 import functools
 import os
 import stat
+import time
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cryofs.errors import FormatError
+from cryofs.errors import CryofsError, FormatError
 from cryofs.movies import registry
 from cryofs.movies.provider import ShowOptions
 from cryofs.movies.registry import AnyProvider
 from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.file_state import state_of
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.damage import Damage, damage_of, or_damage
 from cryofs.vfs.io_executor import IoExecutor
@@ -22,6 +27,11 @@ from cryofs.vfs.metadata_cache import Known
 _KNOWN_FILES = 1 << 18
 # an index holds the offsets of all frames
 _KNOWN_INDEXES = 64
+# Threads that read metadata for a listing. If storage returns at once, they only decode, and more of them would compete
+# for the interpreter lock.
+_READERS = 2
+_READERS_OF_SLOW_STORAGE = 16
+_SLOW_READ_SECONDS = 0.001
 
 
 class Facts:
@@ -33,6 +43,8 @@ class Facts:
 
     def __init__(self, root: Root, io: IoExecutor, options: ShowOptions):
         self._root = root
+        self._io = io
+        self._readers = _READERS
         self._tables: dict[str, Known[Any]] = {}
         self._indexes: dict[str, Known[Any]] = {}
         self._types: dict[str, Any] = {}
@@ -59,6 +71,31 @@ class Facts:
                 raise
             known.note(damage, found, self._root.name_of(path))
             return damage
+
+    def read_ahead(self, folder: Path, files: Iterable[tuple[str, os.stat_result]]) -> None:
+        """Read the metadata that a listing needs of files in a folder, several at a time.
+
+        Errors are left to the request for one of the files.
+        """
+        unknown = deque(
+            (self._tables[table], folder / name)
+            for name, found in files
+            if stat.S_ISREG(found.st_mode)
+            and (table := self.table_of(name)) is not None
+            and not self._tables[table].knows(state_of(found))
+        )
+
+        def read() -> None:
+            while unknown:
+                with contextlib.suppress(IndexError, CryofsError, OSError):
+                    known, path = unknown.popleft()
+                    known.read_at_once(path)
+
+        if (count := len(unknown)) > 1:
+            began = time.monotonic()
+            self._io.run_together(f"{self._root.name_of(folder)}, its movies", read, min(self._readers, count))
+            is_slow = time.monotonic() - began > _SLOW_READ_SECONDS * count
+            self._readers = _READERS_OF_SLOW_STORAGE if is_slow else _READERS
 
     def readable(self, provider: AnyProvider, path: Path) -> Any:
         """Return the metadata of a file of this kind; raise FormatError if it is damaged."""

@@ -15,6 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cryofs.cache.frame_cache import FrameCache
 from cryofs.codecs import registry as codecs
 from cryofs.config.settings import Settings
@@ -23,7 +26,7 @@ from cryofs.movies import registry
 from cryofs.movies.provider import Provider, ShowOptions
 from cryofs.storage.file_state import state_of
 from cryofs.system.mount_table import is_remote, mount_of, mount_table
-from cryofs.system.thread_pools import started_pool
+from cryofs.system.thread_pools import Pools
 from cryofs.text import printable
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
@@ -32,6 +35,7 @@ from cryofs.vfs.findings import FindingsTable
 from cryofs.vfs.index_db import index_path
 from cryofs.vfs.indexer import Indexer
 from cryofs.vfs.io_executor import InlineExecutor, IoExecutor
+from cryofs.vfs.listing import Entry, Listed, Listing
 from cryofs.vfs.main_view import main_rendering
 from cryofs.vfs.namespace import Tree
 from cryofs.vfs.nodes import Node
@@ -65,13 +69,17 @@ class FileSystem:
         The archive's folder; opened here and reached through this descriptor from then on.
     ownership : Ownership
         Owner, group and permissions of the files. Cached data do not depend on it.
+    descriptor : int or None
+        The archive's folder, if it is open already.
     """
 
-    def __init__(self, archive: Path, settings: Settings, ownership: Ownership = AS_ARCHIVED):
+    def __init__(
+        self, archive: Path, settings: Settings, ownership: Ownership = AS_ARCHIVED, descriptor: int | None = None
+    ):
         self.archive = archive.absolute()
         self._settings = settings
         self._ownership = ownership
-        self._root = root = Root(archive)
+        self._root = root = Root(archive, descriptor)
         self._io = IoExecutor(settings.request_timeout)
         rendering = main_rendering(settings, self.archive, root.path)
         # names and attributes: local disks return them from memory, or at once
@@ -98,10 +106,9 @@ class FileSystem:
         self._bytes_read = 0
         self._reads = 0
 
-    def start(self) -> None:
-        """Start the threads that load compiled code and read the metadata of the archive."""
-        self._pool = started_pool(self._settings.jobs, "decode")
-        self._background = started_pool(self._settings.jobs, "read-ahead")
+    def start(self, pools: Pools | None = None) -> None:
+        """Start the threads that are not given; they load compiled code and read the metadata of the archive."""
+        self._pool, self._background = pools or Pools.started(self._settings.jobs)
         self._cache = FrameCache(self._settings.cache_size, self._background, self._io.run)
         self._opener.start(self._pool, self._cache)
         # the user who mounted the archive is likely to use it at once
@@ -147,10 +154,6 @@ class FileSystem:
             found = self._change_times.by_name(path, node)
         return found.owned(self._ownership)
 
-    def inode(self, path: str) -> int:
-        """Return the inode number of a name."""
-        return self._lookup(path).attributes.inode
-
     def open_attributes(self, handle: int) -> Attributes:
         """Return the attributes of an open file, even if another file now has its name."""
         with self._lock:
@@ -161,13 +164,26 @@ class FileSystem:
             now = self._change_times.of_open(handle, now)
         return now.owned(self._ownership)
 
-    def names(self, path: str) -> list[tuple[str, Attributes]]:
-        """Return the names in a folder, with attributes whose type and inode are final.
+    def listing(self, path: str) -> Listing:
+        """Return a listing of a folder, for `listed`."""
+        return Listing(self._tree, path)
 
-        Movies whose metadata cannot be read in time are listed like damaged ones.
-        """
+    def listed(self, listing: Listing, position: int) -> list[Listed]:
+        """Return some entries of a folder from a position on, none at the end; see `Listing.group`."""
         self._last_asked = time.monotonic()
-        return self._of_names.run(self._root.name_of(self._tree.place(path)), lambda: self._tree.names(path))
+        name = self._root.name_of(self._tree.place(listing.path))
+        group = self._of_names.run(name, lambda: listing.group(position))
+        folder = listing.path.rstrip("/")
+        with self._lock:
+            return [self._reported(f"{folder}/{entry.name}", entry) for entry in group]
+
+    def _reported(self, path: str, entry: Entry) -> Listed:
+        """Return an entry as the kernel gets it, and remember what it got."""
+        if not entry.is_complete:
+            return Listed(entry.name, entry.node.attributes, False, entry.next)
+        self._pages.record_lookup(path, entry.node.attributes.size)
+        found = self._change_times.by_name(path, entry.node)
+        return Listed(entry.name, found.owned(self._ownership), True, entry.next)
 
     def read_link(self, path: str) -> str:
         """Return the target of a symbolic link."""
@@ -196,8 +212,8 @@ class FileSystem:
         with self._lock:
             return self._open[handle][2]
 
-    def read(self, handle: int, size: int, offset: int) -> Bytes:
-        """Return `size` bytes of an open file at `offset`, fewer only at the end of the file."""
+    def read(self, handle: int, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
+        """Return `size` bytes of an open file at `offset`, in `memory` or not; fewer only at the end of the file."""
         began = self._last_asked = time.monotonic()
         # a single look-up in a dictionary needs no lock
         path, file, pages, _ = self._open[handle]
@@ -205,7 +221,7 @@ class FileSystem:
             with self._lock:
                 self._pages.record_read(path, file.identity)
         try:
-            data = file.read(size, offset)
+            data = file.read(size, offset, memory)
         except CryofsError as error:
             facts = _facts_of_read(path, file, offset, began)
             # a read may begin in one frame, and fail in the next
@@ -318,8 +334,8 @@ class FileSystem:
         while self._is_busy() and time.monotonic() < until and not self._stopping.is_set():
             self._stopping.wait(_PAUSE_SECONDS)
         steps: tuple[Callable[[], object], ...] = (
-            codecs.load_compiled,
             *(provider.load_compiled for provider in registry.PROVIDERS),
+            codecs.load_compiled,
             lambda: self._opener.preload_gains(self._root.path),
         )
         for step in steps:

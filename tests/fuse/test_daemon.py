@@ -1,12 +1,13 @@
 """Start of background mounts, checks of the mountpoint, location of the log."""
 
 import os
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from cryofs.config.mount_options import MountOptions
+from cryofs.config.settings import Settings
 from cryofs.errors import MountError
 from cryofs.fuse import daemon
 from cryofs.fuse.daemon import check_mountpoint, default_log, serve_in_background
@@ -17,14 +18,40 @@ def test_a_mount_stays_in_the_process_group_of_its_command_until_live(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Autofs blocks access of other process groups to the mountpoint until the mount is live."""
-    program = tmp_path / "python"
-    program.write_text("#!/bin/sh\ncut -d ' ' -f 5 /proc/self/stat\necho ${NOTIFY_SOCKET:-no socket}\nexit 3\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(program))
+
+    def refuse(*_: object) -> None:
+        raise MountError(f"{os.getpgrp()}, {os.environ.get('NOTIFY_SOCKET', 'no socket')}")
+
+    monkeypatch.setattr(daemon, "serve_here", refuse)
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
     with pytest.raises(MountError) as caught:
-        serve_in_background([], tmp_path, tmp_path, tmp_path / "new" / "log")
-    assert f"not mounted: {os.getpgrp()}; no socket (log: {tmp_path}/new/log)" in str(caught.value)
+        serve_in_background(tmp_path, tmp_path, Settings(), MountOptions(), tmp_path / "new" / "log")
+    assert f"not mounted: {os.getpgrp()}, no socket (log: {tmp_path}/new/log)" in str(caught.value)
+
+
+def test_a_mount_keeps_no_file_of_its_command_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mountpoint: Path
+) -> None:
+    """Otherwise programs that wait for the end of a pipe would wait for the end of the mount."""
+
+    def refuse(*_: object) -> None:
+        links = [link for link in Path("/proc/self/fd").iterdir() if link.exists()]
+        raise MountError(f"still open: {[link.name for link in links if mountpoint in link.readlink().parents]}")
+
+    monkeypatch.setattr(daemon, "serve_here", refuse)
+    (mountpoint / "lock").touch()
+    with (mountpoint / "lock").open(), pytest.raises(MountError) as caught:
+        serve_in_background(tmp_path, mountpoint, Settings(), MountOptions(), tmp_path / "log")
+    assert "still open: []" in str(caught.value)
+
+
+def test_an_unexpected_error_of_the_process_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("division")
+
+    monkeypatch.setattr(daemon, "serve_here", fail)
+    with pytest.raises(MountError, match=r"not mounted: Traceback.*ZeroDivisionError: division"):
+        serve_in_background(tmp_path, tmp_path, Settings(), MountOptions(), tmp_path / "log")
 
 
 @pytest.fixture

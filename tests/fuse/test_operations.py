@@ -22,8 +22,8 @@ def answer(error: Exception) -> int:
     def fail(_: str) -> int:
         raise error
 
-    files: Any = SimpleNamespace(open=fail)
-    operations = Operations(files, 0, lambda: None, lambda: None)
+    loading: Any = SimpleNamespace(files=lambda: SimpleNamespace(open=fail))
+    operations = Operations(loading, 0, lambda: None, lambda: None)
     with pytest.raises(OSError, match=r".") as found:
         operations.open("/Movies/x.mrc", SimpleNamespace(flags=os.O_RDONLY))
     assert found.value.errno is not None

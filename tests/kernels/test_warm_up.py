@@ -1,14 +1,13 @@
 """Compilation of all kernels in advance."""
 
 from cryofs.codecs import lzw_kernels
-from cryofs.kernels import eer_events, gain_estimate, gain_refine, to_counts, warm_up
+from cryofs.kernels import gain_estimate, gain_refine, to_counts, warm_up
 
 
 def test_kernels_are_compiled_in_advance() -> None:
     warm_up.load()
     for kernel in (
         to_counts._divide,
-        eer_events._sum_events,
         gain_estimate._update,
         lzw_kernels._encode,
         lzw_kernels._decode,

@@ -103,17 +103,6 @@ def test_the_grouping_may_follow_from_the_dose(path: Path) -> None:
         assert movie.grouping == 1
 
 
-@pytest.mark.parametrize(
-    ("dose", "pixel_size", "missing"), [(0, 0.8, "dose"), (0.5, 0, "pixel size"), (0.5, 1e9, "pixel")]
-)
-def test_a_dose_missing_from_the_metadata(tmp_path: Path, dose: float, pixel_size: float, missing: str) -> None:
-    write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON, xml=metadata(11, dose, pixel_size))
-    with pytest.raises(FormatError, match=f"lack the {missing}.*--eer-grouping"):
-        opened(tmp_path / "x.eer", dose_per_fraction=1.0)
-    with opened(tmp_path / "x.eer", grouping=4) as movie:
-        assert movie.mrc_header.pixel_size == pytest.approx(0.8 if missing == "dose" else 1.0)
-
-
 def test_upsampling_beyond_the_sub_pixels_of_events(tmp_path: Path) -> None:
     widths = Widths(7, 1, 1, 65002)
     write_eer(tmp_path / "x.eer", random_frames(4, SHAPE, 0.05, widths), SHAPE, widths)

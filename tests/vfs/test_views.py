@@ -18,7 +18,7 @@ from tests.vfs.serving import content, names, rendered, serving, write_movie
 def test_views_of_other_renderings(eer_archive: Path, upsampling: int, grouping: int) -> None:
     with serving(eer_archive) as files:
         view = f"/@up{upsampling}_gr{grouping}"
-        assert names(files, view) == ["Movies", "c.eer", "falcon.gain", "notes.txt", "c.mrc"]
+        assert names(files, view) == ["Movies", "c.eer", "c.mrc", "falcon.gain", "notes.txt"]
         expected = rendered(eer_archive / "c.eer", grouping=grouping, upsampling=upsampling)
         assert content(files, view + "/c.mrc") == expected
         assert content(files, view + "/notes.txt") == b"300 kV"
@@ -28,7 +28,7 @@ def test_views_of_other_renderings(eer_archive: Path, upsampling: int, grouping:
 
 def test_views_are_found_but_not_listed(eer_archive: Path) -> None:
     with serving(eer_archive) as files:
-        assert names(files, "/") == ["Movies", "c.eer", "falcon.gain", "notes.txt", "c.mrc"]
+        assert names(files, "/") == ["Movies", "c.eer", "c.mrc", "falcon.gain", "notes.txt"]
         for name in (
             "/@up3_gr8",
             "/@up2_gr0",

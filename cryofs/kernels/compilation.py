@@ -1,0 +1,49 @@
+"""Compile a kernel to object code that needs nothing of numba at run time; imports numba."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import compiler
+from numba.core.registry import cpu_target
+
+from cryofs.kernels.object_code import ENTRY
+
+
+def dispatcher(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a kernel as an ordinary function of numba."""
+    compiled: Callable[..., None] = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    return compiled
+
+
+def object_code(function: Callable[..., None], signature: tuple[str | None, ...]) -> bytes:
+    """Return the object code of a kernel for arguments of these types: int64, or contiguous arrays of a dtype.
+
+    Raises
+    ------
+    TypeError
+        The kernel needs functions of numba at run time, for example because it allocates memory or raises errors.
+    """
+    flags: Any = compiler.Flags()  # type: ignore[no-untyped-call]
+    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+    flags.nrt = False
+    flags.error_model = "numpy"
+    typing_context, target_context = cpu_target.typing_context, cpu_target.target_context
+    typing_context.refresh()
+    target_context.refresh()
+    arguments = tuple(map(_type, signature))
+    compiled = compiler.compile_extra(  # type: ignore[no-untyped-call]
+        typing_context, target_context, function, arguments, numba.types.none, flags, locals={}
+    )
+    module = compiled.library._final_module
+    module.get_function(compiled.fndesc.llvm_func_name).name = ENTRY
+    needed = [one.name for one in module.functions if one.is_declaration and not one.name.startswith("llvm.")]
+    if needed:
+        raise TypeError(f"{function.__name__} needs {', '.join(needed)}")
+    code: bytes = target_context.codegen()._tm.emit_object(module)
+    return code
+
+
+def _type(dtype: str | None) -> Any:
+    return numba.types.int64 if dtype is None else numba.types.Array(numba.from_dtype(np.dtype(dtype)), 1, "C")

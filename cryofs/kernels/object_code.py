@@ -1,0 +1,157 @@
+"""Kernels whose machine code is kept in files, so that they run without numba.
+
+Importing numba takes a third of a second, which the first reader of a movie would wait for. Numba compiles such a
+kernel once; afterwards its object code is loaded by llvmlite alone, in a few milliseconds. A file counts only for the
+same source, libraries and processor, and only if its checksum is right.
+
+Threads: any thread may call a kernel; the lock is held while code is compiled or loaded.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import inspect
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.system import numba_cache
+
+# Settings of numba that do not change machine code.
+_HARMLESS = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}
+_SUM_BYTES = 32
+_Argument = NDArray[Any] | int
+_Signature = tuple[str | None, ...]
+
+
+class Kernel:
+    """A function over contiguous arrays and int64 numbers that returns nothing, raises nothing and allocates nothing.
+
+    Its arrays have one dimension. It is compiled for the types of the arrays that it is called with. With settings of
+    numba in the environment, such as NUMBA_DISABLE_JIT, it is an ordinary function of numba.
+    """
+
+    def __init__(self, function: Callable[..., None]):
+        self.function = function
+        self._lock = threading.Lock()
+        self._loaded: dict[_Signature, Callable[..., None]] = {}
+
+    def __call__(self, *arguments: _Argument) -> None:
+        """Run the kernel; other threads run meanwhile."""
+        signature = tuple(one.dtype.str if isinstance(one, np.ndarray) else None for one in arguments)
+        with self._lock:
+            run = self._loaded.get(signature)
+            if run is None:
+                run = self._loaded[signature] = self._load(signature)
+        run(*arguments)
+
+    def _load(self, signature: _Signature) -> Callable[..., None]:
+        if any(name.startswith("NUMBA_") and name not in _HARMLESS for name in os.environ):
+            from cryofs.kernels import compilation
+
+            return compilation.dispatcher(self.function)
+        name = f"{self.function.__name__}-{_fingerprint(self.function, signature)}.o"
+        code = _stored(name)
+        if code is None:
+            from cryofs.kernels import compilation
+
+            code = compilation.object_code(self.function, signature)
+            _store(name, code)
+        return _entry(code, name, signature)
+
+
+def _fingerprint(function: Callable[..., None], signature: _Signature) -> str:
+    """Return a hash of all that determines the machine code."""
+    import llvmlite
+    from llvmlite import binding
+
+    numba = find_spec("numba")
+    sources = [Path(inspect.getfile(function)), Path(__file__).with_name("compilation.py")]
+    if numba is not None and numba.origin is not None:
+        sources.append(Path(numba.origin).with_name("_version.py"))
+    facts = signature, sys.version_info[:3], llvmlite.__version__
+    processor = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
+    parts = [*(source.read_bytes() for source in sources), repr((facts, processor)).encode()]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
+
+
+def _stored(name: str) -> bytes | None:
+    """Return object code from its file, or None without an intact file."""
+    for folder in numba_cache.folders(__file__):
+        with contextlib.suppress(OSError):
+            data = (folder / name).read_bytes()
+            if hashlib.sha256(data[_SUM_BYTES:]).digest() == data[:_SUM_BYTES]:
+                return data[_SUM_BYTES:]
+    return None
+
+
+def _store(name: str, code: bytes) -> None:
+    """Write object code to the first folder that can be written to; without one, it is compiled again next time."""
+    for folder in numba_cache.folders(__file__):
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor, draft = tempfile.mkstemp(dir=folder)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(hashlib.sha256(code).digest() + code)
+                    # whoever may run the program may load its code
+                    os.fchmod(file.fileno(), 0o644)
+                # another process may load the file at any moment
+                Path(draft).replace(folder / name)
+            except OSError:
+                Path(draft).unlink()
+                raise
+            return
+
+
+def _entry(code: bytes, name: str, signature: _Signature) -> Callable[..., None]:
+    """Load object code; return a function with the arguments of the kernel."""
+    from llvmlite import binding
+
+    with contextlib.suppress(RuntimeError):
+        # newer versions do this by themselves, and raise this error
+        binding.initialize()
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    machine = binding.Target.from_default_triple().create_target_machine(codemodel="jitdefault", jit=True)
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+    engine.add_object_file(binding.object_file.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    kinds = [kind for one in signature for kind in ([ctypes.c_int64] if one is None else _ARRAY)]
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *kinds)
+    # calls release the lock of the interpreter
+    call = prototype(engine.get_function_address(ENTRY))
+
+    def run(*arguments: _Argument) -> None:
+        # where numba stores the result, and an error
+        result, error = ctypes.c_void_p(), ctypes.c_void_p()
+        flat = [part for one in arguments for part in _flat(one)]
+        if call(ctypes.addressof(result), ctypes.addressof(error), *flat):
+            raise RuntimeError(f"{name}: unexpected error in compiled code")
+
+    # the code lives as long as its engine
+    vars(run)["engine"] = engine
+    return run
+
+
+# The name of the function in object code.
+ENTRY = "cryofs_kernel"
+# An array as numba passes it: reference count, owner, items, bytes an item, data, shape, strides.
+_ARRAY = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, *2 * [ctypes.c_int64]]
+
+
+def _flat(argument: _Argument) -> tuple[int | None, ...]:
+    if not isinstance(argument, np.ndarray):
+        return (argument,)
+    if argument.ndim != 1 or not argument.flags.c_contiguous:
+        raise ValueError("expected a contiguous array of one dimension")
+    size, item = argument.size, argument.itemsize
+    return None, None, size, item, argument.ctypes.data, size, item
