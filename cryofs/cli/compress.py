@@ -108,8 +108,11 @@ def command(
 
     Example: cryofs compress /data/session -o /archive/session
     """
-    from cryofs.compress.movie_task import CompressOptions
-    from cryofs.compress.run import compress
+    from cryofs.system import garbage
+
+    with garbage.imports():
+        from cryofs.compress.movie_task import CompressOptions
+        from cryofs.compress.run import compress
 
     if follow_links and keep_links:
         raise UsageError("--follow-links and --keep-links are mutually exclusive; use only one")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from cryofs.cli import declare
-from cryofs.config.choices import EerDtype, EerGainConvention, EerLeftover, EerUpsampling
+from cryofs.config.choices import EerCrop, EerDtype, EerGainConvention, EerLeftover, EerUpsampling
 
 if TYPE_CHECKING:
     from cryofs.movies.eer_rendering import Rendering
@@ -15,11 +15,18 @@ if TYPE_CHECKING:
 # above any real dose or pixel size
 _LARGEST = 1e6
 _UPSAMPLINGS = {str(choice): choice for choice in get_args(EerUpsampling)}
+_CROPS = {str(choice): choice for choice in get_args(EerCrop)}
 
 
 def _upsampling(text: str) -> int:
     if text not in _UPSAMPLINGS:
         raise declare.BadParameter(f"invalid value {text!r}; expected 1, 2 or 4 (what RELION calls 3 is 4 here)")
+    return int(text)
+
+
+def _crop(text: str) -> int:
+    if text not in _CROPS:
+        raise declare.BadParameter(f"invalid value {text!r}; expected 1 or 2")
     return int(text)
 
 
@@ -74,8 +81,20 @@ _OPTIONS: dict[str, Any] = {
             help="Rendered pixels per detector pixel and axis.",
         ),
     ],
+    "eer_crop": Annotated[
+        int | None,
+        declare.Option(
+            "--eer-crop",
+            metavar="|".join(_CROPS),
+            parser=_crop,
+            help="Crop fractions in Fourier space to this upsampling, lower than --eer-upsampling.",
+        ),
+    ],
     "eer_dtype": Annotated[
-        EerDtype | None, declare.Option("--eer-dtype", help="Pixel type of EER fractions.", show_default="int16")
+        EerDtype | None,
+        declare.Option(
+            "--eer-dtype", help="Pixel type of EER fractions.", show_default="int16; float32 with --eer-crop"
+        ),
     ],
     "eer_leftover": Annotated[
         EerLeftover | None,

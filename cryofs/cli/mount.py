@@ -74,8 +74,8 @@ def command(
     on MOUNTPOINT, left by a killed process, is removed first.
 
     Each EER file X.eer also appears as X.mrc, with its frames grouped into fractions. The root has further folders that
-    are not listed: @up2_gr8 and similar show other upsamplings and groupings, @counts shows gain-normalised movies as
-    counts, and @archive shows the archive itself.
+    are not listed: @up2_gr8 and similar show other upsamplings and groupings, @up2crop1_gr8 and similar crop them in
+    Fourier space, @counts shows gain-normalised movies as counts, and @archive shows the archive itself.
 
     Example: cryofs mount /archive/session /mnt/movies
     """

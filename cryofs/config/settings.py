@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import msgspec
 import msgspec.inspect
 
-from cryofs.config.choices import EerDtype, EerGainConvention, EerLeftover, EerUpsampling
+from cryofs.config.choices import EerCrop, EerDtype, EerGainConvention, EerLeftover, EerUpsampling, crop_problem
 from cryofs.errors import SettingsError, UsageError
 from cryofs.system.resources import default_cache_size, usable_cores
 
@@ -73,8 +73,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Angstrom per detector pixel, instead of the value in the metadata.
     eer_upsampling : int
         Rendered pixels per detector pixel and axis.
-    eer_dtype : str
-        Pixel type of fractions.
+    eer_crop : int or None
+        Pixels per detector pixel and axis after cropping in Fourier space; None to crop nothing.
+    eer_dtype : str or None
+        Pixel type of fractions; None for int16, or float32 if they are cropped.
     eer_leftover : str
         Use of the frames that do not fill a fraction: ``"drop"``, ``"keep"`` or ``"spread"``.
     eer_gain : str or None
@@ -96,7 +98,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     eer_dose: Dose | None = None
     eer_pixel_size: Angstrom | None = None
     eer_upsampling: EerUpsampling = 1
-    eer_dtype: EerDtype = "int16"
+    eer_crop: EerCrop | None = None
+    eer_dtype: EerDtype | None = None
     eer_leftover: EerLeftover = "drop"
     eer_gain: str | None = None
     eer_gain_convention: EerGainConvention | None = None
@@ -107,6 +110,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError("eer_apply_gain requires a gain reference; set eer_gain")
         if self.eer_gain_convention is not None and self.eer_gain is None:
             raise ValueError("eer_gain_convention requires a gain reference; set eer_gain")
+        if problem := crop_problem(self.eer_upsampling, self.eer_crop, self.eer_dtype):
+            raise ValueError(problem)
 
 
 def parse_size(text: str | int) -> Size:

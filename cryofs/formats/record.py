@@ -114,7 +114,7 @@ class Gain(msgspec.Struct, frozen=True):
     arithmetic: str = ""
 
 
-class Rendered(msgspec.Struct, frozen=True):
+class Rendered(msgspec.Struct, frozen=True, omit_defaults=True):
     """The EER file from which a movie of fractions was rendered, and the options.
 
     Attributes
@@ -125,6 +125,12 @@ class Rendered(msgspec.Struct, frozen=True):
         Camera frames excluded as damaged.
     spread : bool
         Whether frames that fill no fraction were spread over the last fractions.
+    crop : int or None
+        Upsampling after cropping in Fourier space.
+    scale : float or None
+        Factor from electrons to pixel values, if it is not 1.
+    gain : str or None
+        Checksum of the gain factors that the pixels were multiplied with.
     """
 
     name: str
@@ -135,6 +141,9 @@ class Rendered(msgspec.Struct, frozen=True):
     upsampling: int
     damaged_frames: list[int]
     spread: bool = False
+    crop: int | None = None
+    scale: float | None = None
+    gain: str | None = None
 
 
 class Adopted(msgspec.Struct, frozen=True):

@@ -11,7 +11,8 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,14 @@ from numpy.typing import NDArray
 
 from cryofs.config.choices import EerGainConvention
 from cryofs.errors import ChangedError, CryofsError, GainError
-from cryofs.formats import mrc, tiff_pages
+from cryofs.formats import mrc, tiff_image
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.formats.tiff_directories import MAGICS
 from cryofs.kernels import eer_gain
+from cryofs.kernels.defect_fill import DefectFill
 from cryofs.movies.gain_library import load_reference
 from cryofs.movies.movie import InMemoryFrame, Movie
+from cryofs.storage.checksums import xxh3_checksum
 from cryofs.storage.file_state import FileState, state_of
 
 _MULTIPLIED_SUFFIX = ".gain"
@@ -41,6 +44,18 @@ class EerGain:
 
     values: NDArray[np.float32]
     state: FileState
+    _fills: dict[int, DefectFill] = field(default_factory=dict)
+
+    def defects(self, upsampling: int) -> DefectFill:
+        """Return the defects on a grid of this upsampling, and the good pixels that fill them."""
+        if upsampling not in self._fills:
+            self._fills[upsampling] = DefectFill.of(self.values, upsampling)
+        return self._fills[upsampling]
+
+    @cached_property
+    def checksum(self) -> str:
+        """Checksum of the factors."""
+        return xxh3_checksum(self.values)
 
 
 class EerGains:
@@ -121,7 +136,7 @@ def _load(path: Path, convention: EerGainConvention) -> NDArray[np.float32]:
     """Return a reference with rows in the order of the EER file, and with NaN for each defect."""
     try:
         if _is_tiff(path):
-            stored = tiff_pages.read_image(path)
+            stored = tiff_image.read_image(path)
             # RELION takes the rows of a reference to be multiplied as they are stored, and reverses those of any other
             # TIFF file
             stored = stored if convention == "multiply" else stored[::-1]

@@ -18,7 +18,7 @@ class EerGainProvider(FolderProvider):
 
     def stored_at(self, options: ShowOptions) -> Path | None:
         """Return the gain reference that the user named."""
-        return None if options.rendering.apply_gain else options.rendering.gain
+        return None if options.rendering.multiplies_gain else options.rendering.gain
 
     def size(self, metadata: EerFacts, options: ShowOptions) -> int:
         """Return the size of the reference on the grid of the fractions."""

@@ -1,13 +1,14 @@
 """Rendering of EER frames to fractions: options, metadata of a file, and the resulting MRC headers."""
 
+import math
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
-from cryofs.config.choices import EerGainConvention, EerLeftover
+from cryofs.config.choices import EerGainConvention, EerLeftover, crop_problem
 from cryofs.config.settings import Settings
-from cryofs.errors import FormatError
+from cryofs.errors import FormatError, UsageError
 from cryofs.formats import mrc
 from cryofs.formats.eer import EerIndex
 from cryofs.formats.mrc import MrcHeader
@@ -18,6 +19,7 @@ _ANGSTROM_PER_M = 1e10
 # plausible pixel sizes in angstrom; others come from wrong units
 _PIXEL_SIZES = (0.01, 1000.0)
 _NUMBERS = (1e-15, 1e9)
+_LARGEST_INT16 = 32767
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Rendering:
         Angstrom per detector pixel, instead of the value in the metadata.
     upsampling : int
         Image pixels along each side of a detector pixel: 1, 2 or 4.
-    dtype : str
-        Pixel type: int8, int16, uint16 or float32.
+    dtype : str or None
+        Pixel type: int8, int16, uint16 or float32; None for int16, or float32 if fractions are cropped.
     leftover : str
         Use of the frames that do not fill a fraction: ``"drop"`` them, ``"keep"`` them as a last, shorter fraction, or
         ``"spread"`` them over the last fractions, as MotionCor does.
@@ -47,6 +49,14 @@ class Rendering:
         Whether counts are multiplied with its values or divided by them; None decides by its name.
     apply_gain : bool
         Whether fractions are multiplied with it, which makes them float32.
+    crop : int or None
+        Image pixels along each side of a detector pixel after cropping in Fourier space, fewer than `upsampling`. The
+        gain reference is applied before.
+
+    Raises
+    ------
+    UsageError
+        Fractions cannot be cropped so.
     """
 
     grouping: int = 40
@@ -54,16 +64,36 @@ class Rendering:
     dose: float | None = None
     pixel_size: float | None = None
     upsampling: int = 1
-    dtype: str = "int16"
+    dtype: str | None = None
     leftover: EerLeftover = "drop"
     gain: Path | None = None
     gain_convention: EerGainConvention | None = None
     apply_gain: bool = False
+    crop: int | None = None
+
+    def __post_init__(self) -> None:
+        if problem := crop_problem(self.upsampling, self.crop, self.dtype):
+            raise UsageError(problem)
+
+    @property
+    def default_dtype(self) -> str:
+        """Pixel type if none is chosen."""
+        return "float32" if self.crop else "int16"
 
     @property
     def mode(self) -> int:
         """MRC mode of the fractions."""
-        return _MODES["float32" if self.apply_gain else self.dtype]
+        return _MODES["float32" if self.apply_gain else self.dtype or self.default_dtype]
+
+    @property
+    def shown_upsampling(self) -> int:
+        """Image pixels along each side of a detector pixel in the fractions."""
+        return self.crop or self.upsampling
+
+    @property
+    def multiplies_gain(self) -> bool:
+        """Whether the pixels of the fractions are multiplied with the gain reference."""
+        return self.gain is not None and (self.apply_gain or self.crop is not None)
 
 
 @dataclass(frozen=True)
@@ -137,6 +167,17 @@ class EerFacts:
             return list(map(range, starts, starts[1:]))
         return [range(first, min(first + step, self.frames)) for first in range(0, step * count, step)]
 
+    def scale(self, rendering: Rendering, name: str) -> float:
+        """Return the factor from electrons to pixel values; raise the errors of `grouping`.
+
+        It is 1, but for cropped fractions of whole numbers the largest power of two that leaves room for twice the
+        electrons that a detector pixel can receive.
+        """
+        if rendering.crop is None or _MODES["int16"] != rendering.mode:
+            return 1.0
+        most = 2 * max(map(len, self.fractions(rendering, name)))
+        return float(2.0 ** math.floor(math.log2(_LARGEST_INT16 / most)))
+
 
 def runs_of(fractions: list[range]) -> list[list[int]]:
     """Return the sizes of consecutive fractions as pairs: a number of fractions, and the frames of each."""
@@ -151,6 +192,7 @@ def rendering_of(settings: Settings) -> Rendering:
         dose=settings.eer_dose,
         pixel_size=settings.eer_pixel_size,
         upsampling=settings.eer_upsampling,
+        crop=settings.eer_crop,
         dtype=settings.eer_dtype,
         leftover=settings.eer_leftover,
         gain=Path(settings.eer_gain) if settings.eer_gain else None,
@@ -166,8 +208,10 @@ def fingerprint(rendering: Rendering) -> str:
     Options with default values are omitted, so that adding an option does not change the string. The path of the gain
     reference is omitted too, but not whether it is applied.
     """
-    chosen = ((field, getattr(rendering, field.name)) for field in fields(rendering) if field.name != "gain")
-    return " ".join(f"{field.name}={value!r}" for field, value in chosen if value != field.default)
+    chosen = {field.name: getattr(rendering, field.name) for field in fields(rendering) if field.name != "gain"}
+    defaults = {field.name: field.default for field in fields(rendering)} | {"dtype": rendering.default_dtype}
+    chosen["dtype"] = rendering.dtype or rendering.default_dtype
+    return " ".join(f"{name}={value!r}" for name, value in chosen.items() if value != defaults[name])
 
 
 def facts_of(index: EerIndex) -> EerFacts:
@@ -192,15 +236,21 @@ def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHead
     if facts.sub_pixel_bits < rendering.upsampling.bit_length() - 1:
         needed = f"too few sub-pixel bits for upsampling {rendering.upsampling}; use a lower one"
         raise FormatError(f"{name}: events have {facts.sub_pixel_bits}, {needed}")
-    shape = (facts.fraction_count(rendering, name), facts.ny * rendering.upsampling, facts.nx * rendering.upsampling)
+    grid = rendering.shown_upsampling
+    shape = (facts.fraction_count(rendering, name), facts.ny * grid, facts.nx * grid)
     pixel_size = rendering.pixel_size or facts.pixel_size
-    pixel_size = pixel_size / rendering.upsampling if pixel_size else None
+    pixel_size = pixel_size / grid if pixel_size else None
     label = f"EER, {facts.grouping(rendering, name)} frames a fraction; rendered by cryofs {VERSION}"
+    if rendering.crop:
+        scale = facts.scale(rendering, name)
+        scaled = f", electrons x {scale:g}" if scale != 1 else ""
+        cropped = f"upsampled {rendering.upsampling}, cropped to {grid}{scaled}"
+        label = f"EER, {facts.grouping(rendering, name)} frames a fraction, {cropped}; cryofs {VERSION}"
     return _made_header(shape, rendering.mode, pixel_size, label)
 
 
 def gain_header(facts: EerFacts, rendering: Rendering) -> MrcHeader:
-    """Return the MRC header of the gain reference on the grid of the fractions."""
+    """Return the MRC header of the gain reference on the grid on which fractions are rendered."""
     ny, nx = facts.ny * rendering.upsampling, facts.nx * rendering.upsampling
     return _made_header((1, ny, nx), 2, None, f"gain reference, multiply with the counts; cryofs {VERSION}")
 

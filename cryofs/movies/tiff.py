@@ -24,7 +24,7 @@ from cryofs.movies.archived import ARCHIVED, ArchivedMovie, summary_of
 from cryofs.movies.archived_counts import COUNTS, CountsMovie
 from cryofs.movies.archived_metadata import ArchivedMetadata, counts_bytes
 from cryofs.movies.frame_decoder import EncodedPixels, FrameName
-from cryofs.movies.movie import EncodedFrame, EncodedRun, Movie, convert_pixels
+from cryofs.movies.movie import EncodedFrame, Movie, convert_pixels
 from cryofs.movies.mrc_facts import mrc_description
 from cryofs.movies.provider import (
     Appearance,
@@ -128,7 +128,7 @@ class ForeignMovie(Movie):
         """Read consecutive small frames, the strips of all of them at once."""
         pages = self.index.pages[frames.start : frames.stop]
         source = window_over(self.source, (place for page in pages for place in zip(*page.lists(), strict=True)))
-        return EncodedRun([self._read(index, None, source) for index in frames])
+        return self.run_of([self._read(index, None, source) for index in frames])
 
     def _read(self, index: int, rows: range | None, source: ByteSource) -> EncodedPixels:
         layout, name = self.index.layout, FrameName(self.name, index, _REMEDY)

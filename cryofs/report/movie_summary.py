@@ -59,7 +59,7 @@ class MovieSummary:
     unit : str
         Plural name of a frame: "frames", or "fractions of 40 frames" for EER.
     mean : float
-        Mean of all values of all frames.
+        Mean of all values of all frames, without their scale.
     total : ndarray, shape (rows, columns)
         Sum of all frames, averaged over `binning` x `binning` pixels.
     spectrum : ndarray
@@ -125,7 +125,7 @@ def summarize(path: Path, jobs: int, rendering: Rendering | None = None) -> Movi
             unit=movie.frame_unit,
             dtype=movie.dtype.name,
             pixel_size=pixel_size,
-            mean=_mean(total) / movie.shape[0],
+            mean=_mean(total) / movie.shape[0] / movie.scale,
             total=binned(total, binning),
             binning=binning,
             spectrum=power_spectrum(total),

@@ -14,6 +14,10 @@ EER_MISUSES = (
     "--eer keep --eer-gain x.gain",
     "--eer tiff --eer-grouping 8 --eer-dose-per-fraction 1",
     "--eer tiff --eer-upsampling 3",
+    "--eer tiff --eer-crop 1",
+    "--eer tiff --eer-upsampling 2 --eer-crop 2",
+    "--eer tiff --eer-upsampling 4 --eer-crop 3",
+    "--eer tiff --eer-upsampling 4 --eer-crop 2 --eer-dtype uint16",
     "--eer mrc",
     "--eer tiff --eer-dose-per-fraction nan",
     "--eer tiff --eer-dose-per-fraction 0",
@@ -55,7 +59,11 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         ["compress", "x", "-o", "y", "--jobs", "0"],
     ]
     + [["compress", "x", "-o", "y", *options.split()] for options in EER_MISUSES]
-    + [["mount", "x", "y", "--eer-upsampling", "3"], ["mount", "x", "y", "--eer-dtype", "int32"]],
+    + [
+        ["mount", "x", "y", "--eer-upsampling", "3"],
+        ["mount", "x", "y", "--eer-crop", "4"],
+        ["mount", "x", "y", "--eer-dtype", "int32"],
+    ],
 )
 def test_usage_errors_exit_with_2(arguments: list[str]) -> None:
     done = run_in_process(*arguments, check=False)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import mrcfile
@@ -19,6 +20,7 @@ from cryofs.movies.eer_info import describe_eer
 from cryofs.movies.eer_rendering import Rendering
 from tests.outcomes import extracted, verified
 from tests.support import Reported, archive, names, simulated
+from tests.vfs.serving import content, serving
 
 SHAPE = (600, 280)
 FALCON = Widths()
@@ -51,6 +53,8 @@ def options(rendering: Rendering, **others: object) -> CompressOptions:
         Rendering(grouping=5, upsampling=2, dtype="uint16"),
         Rendering(grouping=7, leftover="keep", dtype="int8"),
         Rendering(grouping=11, dtype="float32"),
+        Rendering(grouping=5, upsampling=2, crop=1),
+        Rendering(grouping=5, upsampling=4, crop=2, dtype="int16"),
     ],
 )
 def test_fractions_come_back(session: Path, tmp_path: Path, rendering: Rendering) -> None:
@@ -93,6 +97,45 @@ def test_what_the_archive_remembers(session: Path, tmp_path: Path) -> None:
     }
     assert facts["ratio"] == facts["stored_bytes"] / size
     assert savings([tmp_path / "archive"]).original_bytes == 2 * size
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", None), ("int16", 2048)])
+def test_cropped_fractions(session: Path, tmp_path: Path, dtype: str, scale: float | None) -> None:
+    gain = np.random.default_rng(0).uniform(0.5, 2, SHAPE).astype(np.float32)
+    mrcfile.write(tmp_path / "falcon.mrc", gain)
+    rendering = Rendering(grouping=5, upsampling=2, crop=1, dtype=dtype, gain=tmp_path / "falcon.mrc")
+    target = tmp_path / "archive"
+    summary, reported = archive(session, target, options(rendering, gain="auto"))
+    # no gain reference beside them, neither that of the detector nor an estimate, and their size does not matter
+    assert names(target) == ["Movies/b.mrc.tif", "a.mrc.tif", "notes.txt"]
+    assert (summary.movies, summary.kept_plain, len(reported.errors)) == (2, 0, 0)
+    facts = describe(target / "a.mrc.tif")
+    assert (facts["gain"], facts["dtype"]) == (None, dtype)
+    with EerMovie(session / "a.eer", rendering, EerGains()) as movie:
+        checksum = movie.pixels.gain and movie.pixels.gain.checksum
+    remembered = {name: facts["rendered"].get(name) for name in ("upsampling", "crop", "scale", "gain")}
+    assert remembered == {"upsampling": 2, "crop": 1, "scale": scale, "gain": checksum}
+    with serving(target) as files:
+        assert content(files, "/a.mrc") == rendered(session / "a.eer", rendering)
+
+
+def test_cropped_fractions_are_rendered_again_if_anything_changes(session: Path, tmp_path: Path) -> None:
+    gain = np.random.default_rng(0).uniform(0.5, 2, SHAPE).astype(np.float32)
+    mrcfile.write(tmp_path / "one.mrc", gain)
+    mrcfile.write(tmp_path / "other.mrc", gain[::-1])
+    first = Rendering(grouping=5, upsampling=2, crop=1)
+    others = [
+        replace(first, crop=None),
+        replace(first, upsampling=4),
+        replace(first, upsampling=4, crop=2),
+        replace(first, dtype="int16"),
+        replace(first, gain=tmp_path / "one.mrc"),
+        replace(first, gain=tmp_path / "other.mrc"),
+    ]
+    archive(session, tmp_path / "archive", options(first))
+    for rendering in (first, *others):
+        summary = archive(session, tmp_path / "archive", options(rendering, only_do_unfinished=True))[0]
+        assert (summary.movies, summary.skipped) == ((0, 2) if rendering == first else (2, 0))
 
 
 def test_only_what_is_unfinished_is_rendered(session: Path, tmp_path: Path) -> None:
