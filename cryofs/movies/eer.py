@@ -170,6 +170,7 @@ class EerMovie(SourceMovie):
 
     def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
         """Iterate over functions that copy rows of a fraction, one function for each fraction."""
+        ahead = min(ahead, self.pixels.at_once)
         free: list[NDArray[Any]] = []
         coming: deque[Future[NDArray[Any]]] = deque()
         try:

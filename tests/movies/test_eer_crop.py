@@ -148,6 +148,17 @@ def test_fingerprints() -> None:
     assert len({fingerprint(one) for one in (plain, *others)}) == 4
 
 
+@pytest.mark.parametrize(("spectra", "at_once"), [(0.5, 1), (3.5, 3), (1000, 7)])
+def test_spectra_take_an_eighth_of_the_memory(
+    path: Path, monkeypatch: pytest.MonkeyPatch, spectra: float, at_once: int
+) -> None:
+    monkeypatch.setattr("cryofs.movies.eer_pixels.usable_cores", lambda: 7)
+    size = 4 * SHAPE[0] * (SHAPE[1] // 2 + 1) * 8
+    monkeypatch.setattr("cryofs.movies.eer_pixels.usable_memory", lambda: 8 * size * spectra)
+    with opened(path, upsampling=4, crop=1) as movie:
+        assert movie.decodes_at_once == at_once
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int16"])
 def test_mrcfile_validates_cropped_fractions(path: Path, tmp_path: Path, dtype: str) -> None:
     with opened(path, grouping=5, upsampling=4, crop=2, dtype=dtype) as movie:
