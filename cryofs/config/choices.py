@@ -19,7 +19,9 @@ EerUpsampling = Literal[1, 2, 4]
 # Pixels per detector pixel and axis after cropping in Fourier space.
 EerCrop = Literal[1, 2]
 # The last frames of an EER movie, which do not fill a fraction.
-EerLeftover = Literal["drop", "keep"]
+EerLeftover = Literal["drop", "keep", "spread"]
+# What the values of a gain reference do: counts are multiplied with them, or divided by them.
+EerGainConvention = Literal["multiply", "divide"]
 
 # Pixel types that hold the values of cropped fractions, which are not whole numbers.
 CROPPED_DTYPES = ("float32", "int16")

@@ -123,6 +123,8 @@ class Rendered(msgspec.Struct, frozen=True, omit_defaults=True):
         Number of camera frames.
     damaged_frames : list of int
         Camera frames excluded as damaged.
+    spread : bool
+        Whether frames that fill no fraction were spread over the last fractions.
     crop : int or None
         Upsampling after cropping in Fourier space.
     scale : float or None
@@ -138,6 +140,7 @@ class Rendered(msgspec.Struct, frozen=True, omit_defaults=True):
     grouping: int
     upsampling: int
     damaged_frames: list[int]
+    spread: bool = False
     crop: int | None = None
     scale: float | None = None
     gain: str | None = None

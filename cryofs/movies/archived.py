@@ -23,6 +23,7 @@ from cryofs.movies.frame_decoder import EncodedOriginal, EncodedPixels, FrameDec
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.held_counts import EncodedCounts, HeldCounts
 from cryofs.movies.movie import EncodedFrame, EncodedRun, Movie
+from cryofs.movies.mrc_facts import mrc_description
 from cryofs.movies.provider import (
     Appearance,
     InfoOptions,
@@ -31,7 +32,6 @@ from cryofs.movies.provider import (
     ShowOptions,
     Stored,
     Summary,
-    mrc_description,
 )
 from cryofs.storage.byte_source import ByteSource, LocalFile
 
@@ -255,7 +255,9 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
         """Return True if the file has a record, valid or not."""
         return is_archived(source)
 
-    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], None]) -> ArchivedMetadata | None:
+    def probe(
+        self, source: LocalFile, read_index: Callable[[LocalFile], None], options: ShowOptions
+    ) -> ArchivedMetadata | None:
         """Read the record."""
         if not is_archived(source):
             return None

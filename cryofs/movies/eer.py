@@ -20,10 +20,11 @@ from cryofs.formats.archive_names import EER_SUFFIX, eer_names, fractions_name
 from cryofs.formats.eer import EerIndex, EventStreams
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.formats.record import Rendered
+from cryofs.movies import eer_dose
 from cryofs.movies.eer_findings import Findings
 from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.eer_pixels import CountPixels, CroppedPixels, FractionPixels
-from cryofs.movies.eer_rendering import EerFacts, Rendering, facts_of, fingerprint, fraction_header, gain_header
+from cryofs.movies.eer_rendering import EerFacts, Rendering, fingerprint, fraction_header, gain_header, runs_of
 from cryofs.movies.frame_decoder import FrameName
 from cryofs.movies.movie import EncodedFrame
 from cryofs.movies.provider import Appearance, InfoOptions, OpenContext, Provider, ShowOptions, Summary
@@ -70,7 +71,7 @@ class EerMovie(SourceMovie):
         self.findings = findings or Findings(self.name)
         try:
             self.index = index or eer.read_index(self.source)
-            self.facts = facts_of(self.index)
+            self.facts = eer_dose.facts_for(self.source, self.index, rendering)
             self.grouping = self.facts.grouping(rendering, self.name)
             self.fractions = self.facts.fractions(rendering, self.name)
             self._header = fraction_header(self.facts, rendering, self.name)
@@ -101,6 +102,7 @@ class EerMovie(SourceMovie):
             frames=self.index.frames,
             grouping=self.grouping,
             upsampling=self.rendering.upsampling,
+            spread=self.rendering.leftover == "spread",
             damaged_frames=self.findings.damaged_frames,
             crop=self.rendering.crop,
             scale=self.scale if self.scale != 1 else None,
@@ -112,7 +114,7 @@ class EerMovie(SourceMovie):
         rendering = self.rendering
         if rendering.gain is None or self.pixels.gain is not None:
             return None
-        return EerGainMovie(rendering.gain, gain_header(self.facts, rendering), gains)
+        return EerGainMovie(rendering.gain, gain_header(self.facts, rendering), gains, rendering.gain_convention)
 
     @property
     def frame_unit(self) -> str:
@@ -131,7 +133,7 @@ class EerMovie(SourceMovie):
 
     def decoded_bytes(self, rows: range | None = None) -> int:
         """Return the size in bytes of a fraction in memory."""
-        return self.pixels.decoded_bytes(len(self.fractions[0]))
+        return self.pixels.decoded_bytes(max(map(len, self.fractions)))
 
     def read_frame(self, index: int, rows: range | None = None) -> "EncodedFraction":
         """Read the event streams of a fraction; an EER file has no checksums.
@@ -201,7 +203,9 @@ class EerMovie(SourceMovie):
         shape = self.index.ny * rendering.upsampling, self.index.nx * rendering.upsampling
         if rendering.apply_gain and rendering.gain is None:
             raise FormatError(f"{self.name}: no gain reference to apply; pass one with --eer-gain")
-        gain = gains.get(rendering.gain, shape) if rendering.gain and rendering.multiplies_gain else None
+        gain = None
+        if rendering.gain is not None and rendering.multiplies_gain:
+            gain = gains.get(rendering.gain, shape, rendering.gain_convention)
         if rendering.crop is None:
             return CountPixels(header, rendering, gain, self.findings)
         defects = gain.defects(rendering.upsampling) if gain else None
@@ -262,9 +266,15 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         """Read the directories of all frames."""
         return eer.read_index(source)
 
-    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], EerIndex]) -> EerFacts:
-        """Read the directories of all frames."""
-        return facts_of(read_index(source))
+    def metadata_key(self, options: ShowOptions) -> str:
+        """Return a key of its own if the dose is counted."""
+        rendering = options.rendering
+        is_counted = rendering.dose_per_fraction is not None and rendering.dose is None
+        return f"{self.table}, counted" if is_counted else self.table
+
+    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], EerIndex], options: ShowOptions) -> EerFacts:
+        """Read the directories of all frames; electrons are counted if the grouping depends on them."""
+        return eer_dose.facts_for(source, read_index(source), options.rendering)
 
     def appearance(self, metadata: EerFacts, options: ShowOptions) -> Appearance:
         """Return the size of the movie of fractions, or None if the settings do not apply to this file."""
@@ -286,10 +296,13 @@ class EerProvider(Provider[EerFacts, EerIndex]):
     def details(self, metadata: EerFacts, options: ShowOptions, name: str, findings: Findings) -> dict[str, Any]:
         """Return the rendering of the movie, its damaged frames and the number of saturated values."""
         rendering = options.rendering
+        dose = metadata.frame_dose(rendering)
         return {
             "source_frames": metadata.frames,
             "fractions": fraction_header(metadata, rendering, name).nz,
             "grouping": metadata.grouping(rendering, name),
+            "fraction_frames": runs_of(metadata.fractions(rendering, name)),
+            "frame_dose": dose and dose[0],
             "upsampling": rendering.upsampling,
             "crop": rendering.crop,
             "scale": metadata.scale(rendering, name),
@@ -302,7 +315,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         # compiled code, which only this needs
         from cryofs.movies.eer_info import describe_eer
 
-        return describe_eer(path, options.jobs, options.pixel_size, options.dose)
+        return describe_eer(path, options.jobs, options.rendering)
 
     def damage(self, path: Path, *, every_frame: bool = False) -> FormatError | None:
         """Return the reason why the frames of a file cannot be found, or None; fractions skip damaged frames."""

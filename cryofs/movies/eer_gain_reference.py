@@ -29,7 +29,9 @@ class EerGainProvider(FolderProvider):
         rendering = context.options.rendering
         if rendering.gain is None:
             raise FileNotFoundError(self.name)
-        return EerGainMovie(rendering.gain, gain_header(metadata, rendering), context.eer_gains)
+        return EerGainMovie(
+            rendering.gain, gain_header(metadata, rendering), context.eer_gains, rendering.gain_convention
+        )
 
     def bytes_key(self, options: ShowOptions) -> str:
         """Return the key of the rendering, which determines the grid."""

@@ -36,7 +36,7 @@ from cryofs.vfs.index_db import index_path
 from cryofs.vfs.indexer import Indexer
 from cryofs.vfs.io_executor import InlineExecutor, IoExecutor
 from cryofs.vfs.listing import Entry, Listed, Listing
-from cryofs.vfs.main_view import rendering_of
+from cryofs.vfs.main_view import main_rendering
 from cryofs.vfs.namespace import Tree
 from cryofs.vfs.nodes import Node
 from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile
@@ -81,7 +81,7 @@ class FileSystem:
         self._ownership = ownership
         self._root = root = Root(archive, descriptor)
         self._io = IoExecutor(settings.request_timeout)
-        rendering = rendering_of(settings, self.archive, root.path)
+        rendering = main_rendering(settings, self.archive, root.path)
         # names and attributes: local disks return them from memory, or at once
         asked = [self.archive, rendering.gain or self.archive]
         self._of_names = self._io if any(map(may_be_remote, asked)) else InlineExecutor(self._io)

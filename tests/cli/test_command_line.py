@@ -190,10 +190,12 @@ def test_info_and_fractions_of_an_eer_file(tmp_path: Path) -> None:
     (tmp_path / "session").mkdir()
     write_eer(tmp_path / "session" / "x.eer", random_frames(20, shape, 0.02, widths), shape, widths)
     facts = json.loads(
-        run_in_process("info", tmp_path / "session" / "x.eer", "--pixel-size", 0.8, "--dose", 15, "--json").stdout
+        run_in_process(
+            "info", tmp_path / "session" / "x.eer", "--eer-pixel-size", 0.8, "--eer-dose", 15, "--json"
+        ).stdout
     )
     assert (facts["format"], facts["shape"], facts["groupings"]) == ("eer", [20, 64, 80], [1, 1])
-    output = run_in_process("info", tmp_path / "session" / "x.eer", "--pixel-size", 0.8, "--dose", 5).stdout
+    output = run_in_process("info", tmp_path / "session" / "x.eer", "--eer-pixel-size", 0.8, "--eer-dose", 5).stdout
     assert "2 to 5 frames, for fractions of 0.5 to 1.25 e/A^2" in output
     options = ["--eer", "tiff", "--eer-grouping", 5, "--eer-upsampling", 2]
     options += ["--eer-dtype", "uint16", "--eer-leftover", "keep", "--json"]

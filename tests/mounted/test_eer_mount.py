@@ -72,7 +72,7 @@ def test_every_option_reaches_the_mount(folder: Path, tmp_path: Path) -> None:
     gain = ["--eer-gain", folder / "falcon.gain"]
     with mounted(folder, tmp_path / "mnt", *options, *dose, *gain) as mount:
         # 1 e/px in 50 frames of 0.8 A pixels: 12 frames have 0.375 e/A^2
-        choices = {"grouping": 12, "upsampling": 2, "dtype": "uint16", "keep_leftover": True}
+        choices = {"grouping": 12, "upsampling": 2, "dtype": "uint16", "leftover": "keep"}
         assert (mount / "good.mrc").read_bytes() == rendered(folder / "good.eer", **choices)
         with mrcfile.open(mount / "gain-reference.mrc") as shown:
             np.testing.assert_array_equal(shown.data, GAIN.repeat(2, 0).repeat(2, 1))
