@@ -10,6 +10,7 @@ from benchmarks.simulate_eer import Widths, random_frames, write_eer
 from cryofs.formats import eer
 from cryofs.movies.eer_info import describe_eer
 from cryofs.movies.eer_overflow import find_code
+from cryofs.movies.eer_rendering import Rendering
 from cryofs.storage.byte_source import LocalFile
 from tests import plain_eer
 from tests.movies.eer_samples import opened
@@ -70,6 +71,6 @@ def test_a_frame_by_the_other_rule_is_used(tmp_path: Path, usual: str, other: st
 @pytest.mark.parametrize("widths", KINDS.values(), ids=KINDS.keys())
 def test_info_reports_the_rule(tmp_path: Path, widths: Widths) -> None:
     write_eer(tmp_path / "x.eer", list(random_frames(3, SHAPE, 0.01, widths)), SHAPE, widths)
-    facts = describe_eer(tmp_path / "x.eer", 1, None, None)
+    facts = describe_eer(tmp_path / "x.eer", 1, Rendering())
     assert (facts["overflow_bits"], facts["damaged_frames"]) == (widths.long_bits, [])
     assert facts["electrons_per_pixel_per_frame"] == pytest.approx(0.01, rel=0.2)
