@@ -1,5 +1,6 @@
 """EER movies that are rendered on a fine grid and cropped in Fourier space."""
 
+import json
 from pathlib import Path
 
 import mrcfile
@@ -7,12 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import cryofs
 from benchmarks.simulate_eer import Events, encode, metadata, write_eer
 from cryofs.errors import UsageError
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering, fingerprint
 from tests.kernels.test_fourier_crop import reference
 from tests.movies.eer_samples import FALCON, FRAMES, SHAPE, gain_values, opened, plain_sum, write_gain
+from tests.support import run_in_process
 
 GRIDS = [(2, 1), (4, 2), (4, 1)]
 # frames 5 to 9 are the second fraction of 5 frames
@@ -122,6 +125,32 @@ def test_defects_do_not_ring(tmp_path: Path, place: tuple[slice, ...], upsamplin
     near = np.zeros(SHAPE, bool)
     near[place] = True
     assert np.abs(unfilled - value)[~near.repeat(crop, 0).repeat(crop, 1)].max() > 0.1 * value
+
+
+def test_options_of_the_library(path: Path) -> None:
+    options = {"eer_grouping": 5, "eer_upsampling": 4, "eer_crop": 2, "eer_dtype": "int16"}
+    with cryofs.open(path, **options) as shown:
+        values = shown.frame(1)
+    with opened(path, grouping=5, upsampling=4, crop=2, dtype="int16") as movie:
+        np.testing.assert_array_equal(values, movie.frame(1))
+    with pytest.raises(UsageError, match="eer_crop must be less than eer_upsampling"):
+        cryofs.open(path, eer_crop=1)
+
+
+def test_facts_of_a_cropped_rendering(path: Path) -> None:
+    options = ["--eer-grouping", 5, "--eer-upsampling", 2, "--eer-crop", 1, "--eer-dtype", "int16"]
+    facts = json.loads(run_in_process("info", path, *options, "--json").stdout)
+    assert (facts["upsampling"], facts["crop"], facts["scale"]) == (2, 1, 2048)
+    assert run_in_process("info", path, "--eer-crop", 2, check=False).returncode == 2
+
+
+def test_the_picture_of_a_cropped_rendering(path: Path, tmp_path: Path) -> None:
+    options = ["--eer-grouping", 5, "--eer-upsampling", 2, "--eer-crop", 1, "--eer-dtype", "int16"]
+    done = run_in_process("preview", path, "-o", tmp_path / "x.png", *options)
+    assert f"2 fractions of 5 frames of {SHAPE[1]} \u00d7 {SHAPE[0]}, int16" in done.stdout
+    # in electrons, whatever the scale
+    mean = np.mean([plain_sum(range(first, first + 5)).mean() for first in (0, 5)])
+    assert f"mean dose: {mean:.4g} per pixel and fraction" in done.stdout
 
 
 @pytest.mark.parametrize(
