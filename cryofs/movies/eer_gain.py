@@ -20,6 +20,7 @@ from cryofs.errors import ChangedError, CryofsError, GainError
 from cryofs.formats import mrc, tiff_pages
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.kernels import eer_gain
+from cryofs.movies import gain_kinds
 from cryofs.movies.gain_library import load_reference
 from cryofs.movies.movie import InMemoryFrame, Movie
 from cryofs.storage.file_state import FileState, state_of
@@ -106,6 +107,7 @@ def _state(path: Path) -> FileState:
 
 def _load(path: Path) -> NDArray[np.float32]:
     """Return a reference as stored, with NaN for each defect."""
+    gain_kinds.check_eer(path, _name(path))
     try:
         stored = load_reference(path).gain if _is_divided(path) else tiff_pages.read_image(path)
     except GainError:

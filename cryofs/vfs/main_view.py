@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cryofs.config.settings import Settings
 from cryofs.errors import GainError
+from cryofs.movies import gain_kinds
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.system.paths import is_file
 
@@ -16,11 +17,13 @@ def rendering_of(settings: Settings, archive: Path, root: Path) -> Rendering:
     Raises
     ------
     GainError
-        There is no such gain reference.
+        There is no such gain reference, or it is a file of another kind.
     """
     gain = Path(settings.eer_gain).absolute() if settings.eer_gain else None
     if gain is not None and not is_file(gain):
         raise GainError(f"{gain}: gain reference does not exist; correct --eer-gain, or eer_gain in cryofs.toml")
+    if gain is not None:
+        gain_kinds.check_eer(gain)
     if gain is not None and gain.is_relative_to(archive):
         gain = root / gain.relative_to(archive)
     return Rendering(
