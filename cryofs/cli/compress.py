@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cryofs.cli import declare, eer
 from cryofs.cli.output import Reporter, print_json
-from cryofs.config.choices import CompressionChoice, EerChoice, EerDtype, EerLeftover, NarrowChoice
+from cryofs.config.choices import CompressionChoice, EerChoice, NarrowChoice
 from cryofs.errors import FullDiskError, UsageError
 from cryofs.system.resources import usable_cores
 from cryofs.text import percent, printable, size_text
@@ -74,6 +74,7 @@ JobsOption = Annotated[int, declare.Option(min=1, help="Number of cores to use."
 JsonOption = Annotated[bool, declare.Option("--json", help="Print the summary as JSON.")]
 
 
+@eer.with_options
 def command(
     context: declare.Context,
     sources: SourcesArgument,
@@ -85,12 +86,8 @@ def command(
     narrow: NarrowOption = "auto",
     only_do_unfinished: UnfinishedOption = False,
     eer_files: EerOption = "keep",
-    eer_grouping: eer.GroupingOption = None,
-    eer_dose_per_fraction: eer.DoseOption = None,
-    eer_upsampling: eer.UpsamplingOption = None,
-    eer_dtype: eer.DtypeOption = None,
-    eer_leftover: eer.LeftoverOption = None,
-    eer_gain: eer.GainOption = None,
+    *,
+    eer_settings: dict[str, Any],
     follow_links: FollowLinksOption = False,
     keep_links: KeepLinksOption = False,
     strict: StrictOption = False,
@@ -122,9 +119,7 @@ def command(
     options = CompressOptions(
         gain=gain if gain in ("auto", "none") else Path(gain),  # type: ignore[arg-type]
         coding=_coding(compression, deflate_level, line_by_line=line_by_line, narrow=narrow),
-        rendering=_rendering(
-            eer_files, eer_grouping, eer_dose_per_fraction, eer_upsampling, eer_dtype, eer_leftover, eer_gain
-        ),
+        rendering=_rendering(eer_files, eer_settings),
         only_do_unfinished=only_do_unfinished,
         jobs=jobs,
         links="follow" if follow_links else "keep" if keep_links else "report",
@@ -148,33 +143,12 @@ def _coding(
     return Coding(compression, deflate_level, line_by_line, narrow)
 
 
-def _rendering(
-    eer_files: EerChoice,
-    grouping: int | None,
-    dose_per_fraction: float | None,
-    upsampling: int | None,
-    dtype: EerDtype | None,
-    leftover: EerLeftover | None,
-    gain: Path | None,
-) -> "Rendering | None":
-    from cryofs.movies.eer_rendering import Rendering
-
-    options: dict[str, Any] = {
-        "grouping": grouping,
-        "dose_per_fraction": dose_per_fraction,
-        "upsampling": upsampling,
-        "dtype": dtype,
-        "keep_leftover": None if leftover is None else leftover == "keep",
-        "gain": gain and gain.absolute(),
-    }
-    given = {name: value for name, value in options.items() if value is not None}
+def _rendering(eer_files: EerChoice, eer_settings: dict[str, Any]) -> "Rendering | None":
     if eer_files == "keep":
-        if given:
+        if eer_settings:
             raise declare.BadParameter("the --eer-... options require --eer tiff; cryofs mount has them for EER files")
         return None
-    if grouping is not None and dose_per_fraction is not None:
-        raise declare.BadParameter("--eer-grouping and --eer-dose-per-fraction are mutually exclusive; set only one")
-    return Rendering(**given)
+    return eer.rendering(eer_settings)
 
 
 def _print_summary(summary: "Summary", *, as_json: bool) -> None:

@@ -9,10 +9,10 @@ from cryofs.system.resources import usable_cores
 from cryofs.text import percent, printable, size_text
 
 
+@eer.with_options
 def command(
     file: Annotated[Path, declare.Argument(metavar="FILE", help="Movie, archived or not.")],
-    pixel_size: eer.PixelSizeOption = None,
-    dose: eer.TotalDoseOption = None,
+    eer_settings: dict[str, Any],
     jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
     as_json: Annotated[bool, declare.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -25,7 +25,7 @@ def command(
     from cryofs.archive.info import describe
     from cryofs.movies.provider import InfoOptions
 
-    facts = describe(file, InfoOptions(jobs, pixel_size, dose))
+    facts = describe(file, InfoOptions(jobs, eer.rendering(eer_settings)))
     if as_json:
         print_json(facts)
         return

@@ -42,9 +42,6 @@ TimeoutOption = Annotated[
         metavar="SECONDS", help="Time after which a read fails if storage does not respond.", show_default="60"
     ),
 ]
-ApplyGainOption = Annotated[
-    bool | None, declare.Option("--eer-apply-gain", help="Multiply fractions with the gain, as float32.")
-]
 LogFileOption = Annotated[
     Path | None, declare.Option(help="Log file of a background mount.", show_default=_LOG_DEFAULT)
 ]
@@ -54,6 +51,7 @@ LogFormatOption = Annotated[
 ]
 
 
+@eer.with_options
 def command(
     archive: ArchiveArgument,
     mountpoint: MountpointArgument,
@@ -64,13 +62,8 @@ def command(
     readahead: ReadaheadOption = None,
     metrics: MetricsOption = None,
     request_timeout: TimeoutOption = None,
-    eer_grouping: eer.GroupingOption = None,
-    eer_dose_per_fraction: eer.DoseOption = None,
-    eer_upsampling: eer.UpsamplingOption = None,
-    eer_dtype: eer.DtypeOption = None,
-    eer_leftover: eer.LeftoverOption = None,
-    eer_gain: eer.GainOption = None,
-    eer_apply_gain: ApplyGainOption = None,
+    *,
+    eer_settings: dict[str, Any],
     log_file: LogFileOption = None,
     log_level: LogLevelOption = None,
     log_format: LogFormatOption = None,
@@ -81,8 +74,8 @@ def command(
     on MOUNTPOINT, left by a killed process, is removed first.
 
     Each EER file X.eer also appears as X.mrc, with its frames grouped into fractions. The root has further folders that
-    are not listed: @up2_gr8 and similar show other upsamplings and groupings, @counts shows gain-normalised movies as
-    counts, and @archive shows the archive itself.
+    are not listed: @up2_gr8 and similar show other upsamplings and groupings, @up2crop1_gr8 and similar crop them in
+    Fourier space, @counts shows gain-normalised movies as counts, and @archive shows the archive itself.
 
     Example: cryofs mount /archive/session /mnt/movies
     """
@@ -92,15 +85,8 @@ def command(
         "readahead": readahead,
         "metrics": metrics,
         "request_timeout": request_timeout,
-        "eer_grouping": eer_grouping,
-        "eer_dose_per_fraction": eer_dose_per_fraction,
-        "eer_upsampling": eer_upsampling,
-        "eer_dtype": eer_dtype,
-        "eer_leftover": eer_leftover,
-        "eer_gain": str(eer_gain.absolute()) if eer_gain else None,
-        "eer_apply_gain": eer_apply_gain,
     }
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = {name: value for name, value in settings.items() if value is not None} | eer_settings
     log = str(log_file.absolute()) if log_file else None
     logging = {"log_file": log, "log_level": log_level, "log_format": log_format}
     _mount(archive.absolute(), mountpoint.absolute(), options, given, logging, foreground=foreground)

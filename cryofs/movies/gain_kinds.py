@@ -62,23 +62,16 @@ def check_mrc(path: Path) -> None:
 
 
 def check_eer(path: Path, shown: str | None = None) -> None:
-    """Raise GainError if a file is of a known kind that cannot be a gain reference of EER movies.
-
-    A `.gain` file is a TIFF, any other file MRC. A file that cannot be read passes.
+    """Raise GainError if a file is of a known kind other than MRC and TIFF; a file that cannot be read passes.
 
     Parameters
     ----------
     shown : str or None
         Path in messages, if another one is used to read the file.
     """
-    kind, shown = _readable_kind(path), shown or str(path)
-    if kind is None:
-        return
-    if path.suffix != ".gain":
-        factors = f"if it holds factors, name it {path.with_suffix('.gain').name}, otherwise " if kind.is_tiff else ""
-        raise GainError(f"{shown}: {kind.name}, not an MRC gain reference; {factors}{kind.remedy}")
-    if not kind.is_tiff:
-        raise GainError(f"{shown}: {kind.name}, not a TIFF gain reference; {kind.remedy}")
+    kind = _readable_kind(path)
+    if kind is not None and not kind.is_tiff:
+        raise GainError(f"{shown or path}: {kind.name}, not a gain reference in MRC or TIFF; {kind.remedy}")
 
 
 def _readable_kind(path: Path) -> GainKind | None:

@@ -97,8 +97,13 @@ def open_rendered(path: Path, rendering: Rendering, eer_gains: EerGains) -> Sour
     return cast(SourceMovie, movie)
 
 
-def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> Movie:
-    """Open a movie of any kind; EER movies are rendered as fractions with the default settings.
+def open_movie(
+    path: Path,
+    gains: GainLibrary | None = None,
+    pool: Executor | None = None,
+    rendering: Rendering | None = None,
+) -> Movie:
+    """Open a movie of any kind; EER movies are rendered as fractions, by default with the default settings.
 
     Raises
     ------
@@ -107,7 +112,7 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
     DamagedError
         An archived movie whose record is damaged.
     """
-    return _open(path, gains, pool)[1]
+    return _open(path, gains, pool, rendering)[1]
 
 
 def describe(path: Path, options: InfoOptions) -> dict[str, Any]:
@@ -159,7 +164,12 @@ def summarize(path: Path) -> Summary | None:
     return next((found for provider in possible if (found := provider.summarize(path))), None)
 
 
-def _open(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> tuple[AnyProvider, Movie]:
+def _open(
+    path: Path,
+    gains: GainLibrary | None = None,
+    pool: Executor | None = None,
+    rendering: Rendering | None = None,
+) -> tuple[AnyProvider, Movie]:
     path = path.absolute()
     if path.is_dir():
         raise FormatError(f"{path}: a folder, not a movie; pass a movie in it")
@@ -172,7 +182,8 @@ def _open(path: Path, gains: GainLibrary | None = None, pool: Executor | None = 
     try:
         # MRC files may have any name
         provider = next((one for one in possible if one.claims(source)), MRC)
-        return provider, provider.open(path, source, OpenContext(gains or GainLibrary(), EerGains(), pool))
+        options = ShowOptions(rendering or Rendering())
+        return provider, provider.open(path, source, OpenContext(gains or GainLibrary(), EerGains(), pool, options))
     except FormatError as error:
         source.close()
         if possible:

@@ -46,7 +46,7 @@ class Entries:
     def __init__(self, root: Root, io: IoExecutor, main: View):
         self._root = root
         self._main = main
-        self.facts = Facts(root, io)
+        self.facts = Facts(root, io, main.options)
         # files that a listing showed as movies because storage did not respond
         self._assumed: set[Path] = set()
 

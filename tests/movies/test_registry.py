@@ -146,7 +146,7 @@ class Untouchable(throwaway.RawProvider):
     def shown_name(self, stored: str) -> str:
         raise AssertionError(stored)
 
-    def probe(self, source: LocalFile, read_index: object) -> throwaway.RawMetadata:
+    def probe(self, source: LocalFile, read_index: object, options: object) -> throwaway.RawMetadata:
         raise AssertionError(source.name)
 
 

@@ -26,7 +26,7 @@ from tests.support import archive, listed_in, simulated, tmpfs
 from tests.vfs.serving import content, started, write_movie
 
 INODES = st.integers(0, 2**64 - 1)
-VIEWS = ("", "/@counts", "/@archive", "/@up2_gr8", "/@up1_gr3")
+VIEWS = ("", "/@counts", "/@archive", "/@up2_gr8", "/@up1_gr3", "/@up2crop1_gr8")
 
 
 def serving(folder: Path, **settings: Any) -> AbstractContextManager[FileSystem]:
