@@ -94,6 +94,7 @@ def test_what_the_archive_remembers(session: Path, tmp_path: Path) -> None:
         "upsampling": 1,
         "spread": False,
         "damaged_frames": [],
+        "spread": False,
     }
     assert facts["ratio"] == facts["stored_bytes"] / size
     assert savings([tmp_path / "archive"]).original_bytes == 2 * size
