@@ -92,9 +92,7 @@ def test_what_the_archive_remembers(session: Path, tmp_path: Path) -> None:
         "frames": 22,
         "grouping": 5,
         "upsampling": 1,
-        "spread": False,
         "damaged_frames": [],
-        "spread": False,
     }
     assert facts["ratio"] == facts["stored_bytes"] / size
     assert savings([tmp_path / "archive"]).original_bytes == 2 * size
