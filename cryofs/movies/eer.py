@@ -24,7 +24,15 @@ from cryofs.movies import eer_dose
 from cryofs.movies.eer_findings import Findings
 from cryofs.movies.eer_gain import EerGainMovie, EerGains
 from cryofs.movies.eer_pixels import CountPixels, CroppedPixels, FractionPixels
-from cryofs.movies.eer_rendering import EerFacts, Rendering, fingerprint, fraction_header, gain_header, runs_of
+from cryofs.movies.eer_rendering import (
+    EerFacts,
+    Rendering,
+    fingerprint,
+    fraction_header,
+    frames_text,
+    gain_header,
+    runs_of,
+)
 from cryofs.movies.frame_decoder import FrameName
 from cryofs.movies.movie import EncodedFrame
 from cryofs.movies.provider import Appearance, InfoOptions, OpenContext, Provider, ShowOptions, Summary
@@ -108,6 +116,11 @@ class EerMovie(SourceMovie):
             scale=self.scale if self.scale != 1 else None,
             gain=gain.checksum if gain else None,
         )
+
+    @property
+    def source_summary(self) -> str:
+        """One line with the raw frames, the fractions, and the frames that are in no fraction."""
+        return f"{self.name}: {frames_text(self.index.frames, self.fractions)}"
 
     def gain_reference(self, gains: EerGains) -> EerGainMovie | None:
         """Open the gain reference to multiply the fractions with, on their grid, or return None."""
