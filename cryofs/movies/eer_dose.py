@@ -27,7 +27,7 @@ def counted_electrons(source: LocalFile, index: EerIndex) -> float | None:
     The electrons of the other frames follow from the sizes of their event streams, so that a dose that changes during
     the exposure is accounted for.
     """
-    # compiled code takes a third of a second to load
+    # compiled code, which only this needs
     from cryofs.movies.eer_overflow import find_code, sum_frames
 
     intact = np.flatnonzero(index.intact)

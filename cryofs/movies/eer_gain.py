@@ -24,7 +24,7 @@ from cryofs.formats import mrc, tiff_image
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.kernels import eer_gain
 from cryofs.kernels.defect_fill import DefectFill
-from cryofs.movies import eer_gain_use
+from cryofs.movies import eer_gain_use, gain_kinds
 from cryofs.movies.eer_gain_use import convention_of, is_tiff
 from cryofs.movies.gain_library import load_reference
 from cryofs.movies.movie import InMemoryFrame, Movie
@@ -154,6 +154,7 @@ def _state(path: Path) -> FileState:
 
 def _load(path: Path, convention: EerGainConvention) -> NDArray[np.float32]:
     """Return a reference with rows in the order of the EER file, and with NaN for each defect."""
+    gain_kinds.check_eer(path, _name(path))
     try:
         if is_tiff(path):
             stored = tiff_image.read_image(path)
