@@ -127,7 +127,7 @@ class OriginalSums:
 
 
 def read_frames(
-    movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: RowBlockMemory, workers: Workers
+    movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: RowBlockMemory
 ) -> Iterator[Iterator[RowBlock]]:
     """Yield the row blocks of each frame; the caller must consume them before the next frame.
 
@@ -146,8 +146,8 @@ def read_frames(
 
     with ThreadPoolExecutor(1, "sums") as summing:
         summing.submit(sums.add, movie.header)
-        for read_rows in movie.in_order(workers.pool, workers.threads):
-            yield blocks(read_rows)
+        for index in range(movie.layout.frames):
+            yield blocks(movie.row_reader(index))
 
 
 def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
