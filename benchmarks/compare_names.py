@@ -90,7 +90,7 @@ class Many:
 
 
 def list_names(many: Many, runs: int, notes: list[str]) -> list[Reading]:
-    """Measure `ls -l` of a folder and `find` over a tree: without the index of an earlier mount, with it, and again."""
+    """Measure programs that list movies: without the index of an earlier mount, with it, and again."""
     readings = Readings(NAMES)
     image = many.folder / f"{many.archive.name}.squashfs"
     openers: dict[str, Callable[[], AbstractContextManager[float | None]]] = {
@@ -104,9 +104,22 @@ def list_names(many: Many, runs: int, notes: list[str]) -> list[Reading]:
             run(["mksquashfs", many.archive, image, "-noappend", *SQUASHFS_OPTIONS, "-e", "large"], many.folder)
         openers[KERNEL_SQUASHFS] = functools.partial(mounts.kernel_squashfs, image, many.mount)
     commands = {
+        f"ls -U of {many.flat:,} movies": ["ls", "-U", "flat"],
         f"ls -l of {many.flat:,} movies": ["ls", "-l", "flat"],
+        f"find -size of {many.flat:,} movies": ["find", "flat", "-size", "+1"],
+        f"du of {many.flat:,} movies": ["du", "flat"],
         f"find over {many.tree:,} movies": ["find", "tree"],
     }
+    if why_not := mounts.missing("rsync"):
+        notes.append(f"{READING_NOTE}rsync: {why_not}.")
+    else:
+        commands[f"rsync --dry-run of {many.flat:,} movies"] = [
+            "rsync",
+            "-a",
+            "--dry-run",
+            "flat",
+            f"{many.folder}/copy/",
+        ]
 
     def listed(way: str, state: str, again: bool) -> None:
         for what, command in commands.items():
@@ -193,7 +206,7 @@ def _survey(many: Many) -> float:
     log.unlink(missing_ok=True)
     until = time.monotonic() + _SURVEY_SECONDS
     with mounts.cryofs(many.archive, many.mount, "--log-file", str(log)):
-        while not (found := re.search(r"index: \d+ movies, in ([\d.]+) s", log.read_text())):
+        while not (found := re.search(r"index: \d+ movies read in ([\d.]+) s", log.read_text())):
             if time.monotonic() > until:
                 raise SystemExit(f"{log}: the index was not completed in time")
             time.sleep(0.1)

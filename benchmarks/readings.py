@@ -7,7 +7,8 @@ from benchmarks.figures import Reading
 
 # names of the tables
 K2, EER, PROGRAMS = "K2, gain-normalised", "EER", "RELION on a mount"
-NAMES, MEMORY = "Names", "Memory of the mount"
+NAMES, MEMORY, STARTING = "Names", "Memory of the mount", "Starting"
+SMALL, CROPPING = "Small frames", "Cropping in Fourier space"
 # a way that takes more seconds than this runs only once
 _SLOW = 15
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryofs.version import VERSION
 
@@ -16,10 +16,14 @@ __all__ = ["__version__", "open"]
 __version__ = VERSION
 
 
-def open(path: str | os.PathLike[str]) -> Movie:  # noqa: A001 - reads as cryofs.open
+def open(path: str | os.PathLike[str], **eer_options: Any) -> Movie:  # noqa: A001 - reads as cryofs.open
     """Open a movie as an MRC file: archived (`X.mrc.tif`), plain (`X.mrc`), EER, or a TIFF movie of another program.
 
-    An EER movie has fractions of 40 frames, the default of a mount; `cryofs.movies.eer.EerMovie` takes other options.
+    Parameters
+    ----------
+    **eer_options
+        Rendering of an EER movie, by the names of settings: ``eer_grouping=24``, ``eer_upsampling=2``, and all others
+        of `cryofs.toml` that begin with ``eer_``, with the same defaults. They do not affect other movies.
 
     Returns
     -------
@@ -33,8 +37,12 @@ def open(path: str | os.PathLike[str]) -> Movie:  # noqa: A001 - reads as cryofs
         Not a movie.
     DamagedError
         An archived movie with a damaged record.
+    UsageError
+        An unknown option, or an invalid value.
     """
     # imported here so that commands which do not read movies start without NumPy and numba
+    from cryofs.config.settings import eer_settings
+    from cryofs.movies.eer_rendering import rendering_of
     from cryofs.movies.registry import open_movie
 
-    return open_movie(Path(path))
+    return open_movie(Path(path), rendering=rendering_of(eer_settings(eer_options)))

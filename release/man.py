@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from typer.main import get_command
-
 from cryofs.cli.app import make_app
 from cryofs.cli.mount_helper import HELP
 from cryofs.version import VERSION
@@ -32,12 +30,19 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Return all pages by name: cryofs, cryofs-mount, ..."""
-    group: Any = get_command(make_app())
-    names = [f"cryofs-{name}" for name in group.commands]
+    group: Any = make_app()
+    commands = _commands(group)
+    names = [f"cryofs-{name}" for name in commands]
     made = {"cryofs": _page(group, "cryofs", names)}
-    for name, command in group.commands.items():
+    for name, command in commands.items():
         made[f"cryofs-{name}"] = _page(command, f"cryofs {name}", ["cryofs"])
     return made
+
+
+def _commands(command: Any) -> dict[str, Any]:
+    """Return the commands of a group, by name; of other commands, none."""
+    names = command.list_commands(None) if hasattr(command, "list_commands") else []
+    return {name: command.get_command(None, name) for name in names}
 
 
 def helper_page() -> str:
@@ -88,7 +93,7 @@ def _page(command: Any, called: str, others: list[str]) -> str:
             lines.append(f".SH {heading}")
             for names, explained in found:
                 lines += [".TP", f"\\fB{_roff(names)}\\fR", _roff(_one_line(explained)) or "\\&"]
-    for name, inner in getattr(command, "commands", {}).items():
+    for name, inner in _commands(command).items():
         lines += [".SH COMMANDS"] if ".SH COMMANDS" not in lines else []
         lines += [".TP", f"\\fB{_roff(name)}\\fR", _roff(_one_line((inner.help or "").partition("\n\n")[0]))]
     if examples := _EXAMPLE.findall(text):

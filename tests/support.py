@@ -24,6 +24,9 @@ from cryofs.compress.run import compress
 from cryofs.compress.summary import Summary
 from cryofs.gain.estimation import FrameRow
 from cryofs.storage.checksum_lists import LIST_NAME
+from cryofs.vfs.attributes import Attributes
+from cryofs.vfs.file_system import FileSystem
+from cryofs.vfs.listing import Listed
 from tests.outcomes import extracted, verified
 
 SHAPE = (300, 257)
@@ -237,6 +240,21 @@ _rlnMicrographMovieName #1
 _rlnOpticsGroup #2
 {name} 1
 """
+
+
+def listed_in(files: FileSystem, path: str) -> list[tuple[str, Attributes]]:
+    """The names in a folder of a file system, with attributes of which type and inode are right."""
+    return [(entry.name, entry.attributes) for entry in entries(files, path)]
+
+
+def entries(files: FileSystem, path: str) -> list[Listed]:
+    """The entries of a folder without "." and "..", from a listing that is read to its end."""
+    listing = files.listing(path)
+    found: list[Listed] = []
+    while group := files.listed(listing, found[-1].next if found else 0):
+        found += group
+    assert [entry.name for entry in found[:2]] == [".", ".."]
+    return found[2:]
 
 
 __all__ = [

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.movies.frame_runs import frames_of_run, run_from
+from cryofs.movies.frame_runs import frames_of_run
 from cryofs.movies.movie import Movie
 
 # Frames, or runs of small frames, that are decoded ahead; strips of a frame are decoded in the movie's own pool.
@@ -31,7 +31,7 @@ def _checked_runs(movie: Movie) -> Iterator[NDArray[np.uint8]]:
         def begin(first: int) -> Future[NDArray[np.uint8]]:
             if size == 1:
                 return readers.submit(movie.mrc_frame, first)
-            return readers.submit(movie.mrc_run, run_from(movie, first))
+            return readers.submit(movie.mrc_run, range(first, min(first + size, movie.layout.frames)))
 
         coming = deque(begin(first) for first in itertools.islice(starts, _AHEAD))
         while coming:

@@ -6,17 +6,23 @@ This package imports none of them, to keep the start of the mount(8) helper fast
 import os
 import sys
 
+from cryofs.version import VERSION
+
 _STANDARD_STREAMS = (0, 1, 2)
 # OpenBLAS would start one thread per core on import, and cryofs does not use linear algebra; workers inherit this.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # the exit code that shells use for a command interrupted by Ctrl-C
 INTERRUPTED = 130
+VERSION_LINE = f"cryofs {VERSION}"
 
 
 def main() -> None:
     """Run the `cryofs` command and exit."""
     open_standard_streams()
+    if sys.argv[1:] == ["--version"]:
+        print(VERSION_LINE)
+        sys.exit()
     try:
         from cryofs.cli.app import run
 

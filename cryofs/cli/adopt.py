@@ -3,22 +3,19 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from cryofs.cli import declare
 from cryofs.cli.output import Reporter, print_json
 from cryofs.system.resources import usable_cores
 from cryofs.text import size_text
-
-NAME = "adopt"
 
 
 def command(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH", readable=False, help="Files, .star or .lst lists, folders, or archives."),
+        declare.Argument(metavar="PATH", help="Files, .star or .lst lists, folders, or archives."),
     ],
-    jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
+    as_json: Annotated[bool, declare.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Record checksums of files from other programs.
 
@@ -47,4 +44,4 @@ def command(
             f"{done.movies} movies adopted ({size_text(done.tiff_bytes)}), {done.skipped} skipped, "
             f"{done.failed} failed, {done.files} checksums recorded"
         )
-    raise typer.Exit(1 if done.failed else 0)
+    raise declare.Exit(1 if done.failed else 0)

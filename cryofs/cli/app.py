@@ -1,103 +1,90 @@
 """The command line application: commands, exit codes, and error output.
 
-Exit codes: 0 success, 1 some files failed (all others are done), 2 invalid usage. Command modules import the library
-when they run, so that `cryofs umount` does not wait for numba.
+Exit codes: 0 success, 1 some files failed (all others are done), 2 invalid usage. The module of a command is imported
+when the command is used, and imports the library when it runs, so that `cryofs umount` does not wait for numba.
 """
 
+import importlib
 import io
 import os
 import sys
-from types import ModuleType
-from typing import Annotated, Any
 
-import typer
-from typer.core import TyperCommand
+import click
 
-from cryofs.cli import (
-    INTERRUPTED,
-    adopt,
-    compare,
-    compress,
-    config,
-    doctor,
-    estimate_gain,
-    extract,
-    info,
-    mount,
-    preview,
-    report,
-    stats,
-    trajectory,
-    umount,
-    verify,
-)
+from cryofs.cli import INTERRUPTED, VERSION_LINE
+from cryofs.cli.declare import make_command
 from cryofs.cli.output import one_line
 from cryofs.errors import CryofsError, UsageError
-from cryofs.version import VERSION
 
-# To add a command, write its module and add it here.
-COMMANDS: tuple[ModuleType, ...] = (
-    mount,
-    umount,
-    compress,
-    adopt,
-    estimate_gain,
-    verify,
-    compare,
-    extract,
-    info,
-    preview,
-    report,
-    stats,
-    trajectory,
-    config,
-    doctor,
+# To add a command, write its module, of the same name with underscores, and add it here.
+COMMANDS: tuple[str, ...] = (
+    "mount",
+    "umount",
+    "compress",
+    "adopt",
+    "estimate-gain",
+    "verify",
+    "compare",
+    "extract",
+    "info",
+    "preview",
+    "report",
+    "stats",
+    "trajectory",
+    "config",
+    "doctor",
 )
+HELP = """Compress cryo-EM movies losslessly, and mount the archive so that every tool reads the original MRC files.
+
+Every command accepts --debug, which prints the traceback of an error.
+
+Example: cryofs compress /data/session -o /archive/session && cryofs mount /archive/session /mnt/movies
+"""
 
 
-class _Command(TyperCommand):
-    """A command whose usage errors do not begin with the exception type that pydantic adds."""
+class _Group(click.Group):
+    """All commands; only the one that is used is imported."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments; raise typer.BadParameter for an invalid one."""
-        try:
-            return super().parse_args(ctx, args)
-        except typer.BadParameter as error:
-            error.message = error.message.removeprefix("Value error, ")
-            raise
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, in the order of help."""
+        return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of the arguments; suggest similar ones if there is none."""
+        if args[0] not in COMMANDS:
+            import difflib
+
+            similar = " or ".join(difflib.get_close_matches(args[0], COMMANDS))
+            ctx.fail(f"no command {args[0]!r}; " + (f"did you mean {similar}?" if similar else "see cryofs --help"))
+        return super().resolve_command(ctx, args)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"cryofs.cli.{cmd_name.replace('-', '_')}")
+        return make_command(cmd_name, module.command)
 
 
-def make_app() -> typer.Typer:
+def make_app() -> click.Group:
     """Return the application with all commands."""
-    app = typer.Typer(
-        name="cryofs",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
+    version = click.Option(
+        ["--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_print_version,
+        help="Print the version and exit.",
     )
-    app.callback()(options)
-    for module in COMMANDS:
-        app.command(name=module.NAME, cls=_Command)(module.command)
-    return app
+    return _Group("cryofs", params=[version], no_args_is_help=True, help=HELP)
 
 
-def _print_version(requested: bool) -> None:
+def _print_version(context: click.Context, _: click.Parameter, requested: bool) -> None:
     if requested:
-        typer.echo(f"cryofs {VERSION}")
-        raise typer.Exit
-
-
-def options(
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    """Compress cryo-EM movies losslessly, and mount the archive so that every tool reads the original MRC files.
-
-    Every command accepts --debug, which prints the traceback of an error.
-
-    Example: cryofs compress /data/session -o /archive/session && cryofs mount /archive/session /mnt/movies
-    """
+        print(VERSION_LINE)
+        context.exit()
 
 
 def run(arguments: list[str]) -> int:
@@ -108,7 +95,7 @@ def run(arguments: list[str]) -> int:
             # file names may contain bytes that the encoding of the terminal lacks
             stream.reconfigure(errors="backslashreplace")
     try:
-        if "" in arguments and mount.NAME not in arguments:
+        if "" in arguments and "mount" not in arguments:
             # an empty path would mean the working directory; a list of mount options may be empty
             raise UsageError("empty argument; check for an unset shell variable")
         return _run([argument for argument in arguments if argument != "--debug"])
@@ -124,14 +111,24 @@ def run(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    app = make_app()
+    if "_CRYOFS_COMPLETE" in os.environ:
+        # a shell asks for completions
+        app.main(arguments, prog_name="cryofs")
     code = 0
     try:
         # compress prints these arguments in the command that continues an interrupted run
-        make_app()(arguments, obj=arguments)
-    except SystemExit as finished:
-        code = finished.code if isinstance(finished.code, int) else 0
+        with app.make_context("cryofs", list(arguments), obj=arguments) as context:
+            app.invoke(context)
+    except click.exceptions.Exit as finished:
+        code = finished.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     if code == INTERRUPTED:
-        is_compress = compress.NAME in arguments[:1]
+        is_compress = "compress" in arguments[:1]
         hint = "; finished files are kept, continue with --only-do-unfinished" if is_compress else ""
         print(f"cryofs: interrupted{hint}", file=sys.stderr)
     if sys.stdout is not None:

@@ -4,8 +4,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from cryofs.cli import declare
 from cryofs.cli.output import Reporter, print_json
 from cryofs.system.resources import usable_cores
 from cryofs.text import as_unicode
@@ -14,24 +13,24 @@ if TYPE_CHECKING:
     from cryofs.archive.compare import Comparison, Finding
     from cryofs.archive.pairs import Missing
 
-NAME = "compare"
 _MB = 10**6
 
 
 def command(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", readable=False, help="Folder with the original files.")],
-    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", readable=False, help="Archive of that folder.")],
+    source: Annotated[Path, declare.Argument(metavar="SOURCE", help="Folder with the original files.")],
+    archive: Annotated[Path, declare.Argument(metavar="ARCHIVE", help="Archive of that folder.")],
     remove_source: Annotated[
-        bool, typer.Option("--remove-source", help="Remove each source file whose archived file is equal and on disk.")
+        bool,
+        declare.Option("--remove-source", help="Remove each source file whose archived file is equal and on disk."),
     ] = False,
     trust_storage: Annotated[
         bool,
-        typer.Option("--trust-storage", help="With --remove-source: accept storage without a reliable fsync."),
+        declare.Option("--trust-storage", help="With --remove-source: accept storage without a reliable fsync."),
     ] = False,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Number of files compared in parallel.", show_default="all cores")
+        int, declare.Option(min=1, help="Number of files compared in parallel.", show_default="all cores")
     ] = (usable_cores()),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result, with lists of files, as JSON.")] = False,
+    as_json: Annotated[bool, declare.Option("--json", help="Print the result, with lists of files, as JSON.")] = False,
 ) -> None:
     """Compare a folder with its archive.
 
@@ -47,7 +46,7 @@ def command(
     from cryofs.archive.compare import CompareOptions, compare
 
     if trust_storage and not remove_source:
-        raise typer.BadParameter("--trust-storage requires --remove-source")
+        raise declare.BadParameter("--trust-storage requires --remove-source")
     options = CompareOptions(jobs, remove_source, trust_storage)
     with Reporter(unit="MB") as reporter:
         done = compare(source, archive, options, _Progress(reporter))
@@ -55,7 +54,7 @@ def command(
         print_json(_facts(done))
     else:
         print(_summary(done, remove_source))
-    raise typer.Exit(0 if done.all_equal else 1)
+    raise declare.Exit(0 if done.all_equal else 1)
 
 
 def _facts(done: "Comparison") -> dict[str, Any]:

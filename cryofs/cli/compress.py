@@ -6,11 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from cryofs.cli import eer
+from cryofs.cli import declare, eer
 from cryofs.cli.output import Reporter, print_json
-from cryofs.config.choices import CompressionChoice, EerChoice, EerDtype, EerLeftover, NarrowChoice
+from cryofs.config.choices import CompressionChoice, EerChoice, NarrowChoice
 from cryofs.errors import FullDiskError, UsageError
 from cryofs.system.resources import usable_cores
 from cryofs.text import percent, printable, size_text
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from cryofs.compress.summary import Summary
     from cryofs.movies.eer_rendering import Rendering
 
-NAME = "compress"
 _CONTINUE = "--only-do-unfinished"
 _ALL_CORES = usable_cores()
 # Counts that the summary line includes if they are not 0, and their labels.
@@ -35,50 +32,51 @@ _LABELS = {
 }
 
 SourcesArgument = Annotated[
-    list[Path], typer.Argument(metavar="SOURCE", readable=False, help="Movies, folders, .star or .lst lists.")
+    list[Path], declare.Argument(metavar="SOURCE", help="Movies, folders, .star or .lst lists.")
 ]
-ArchiveOption = Annotated[Path, typer.Option("-o", "--output", metavar="ARCHIVE", help="Folder of the archive.")]
+ArchiveOption = Annotated[Path, declare.Option("-o", "--output", metavar="ARCHIVE", help="Folder of the archive.")]
 GainOption = Annotated[
     str,
-    typer.Option(
+    declare.Option(
         metavar="auto|none|FILE",
         help="Gain reference: estimate it where needed, use none, or use a file or a folder of references.",
     ),
 ]
 CompressionOption = Annotated[
     CompressionChoice,
-    typer.Option(help="TIFF codec; auto chooses the fastest of those within 1 % of the smallest."),
+    declare.Option(help="TIFF codec; auto chooses the fastest of those within 1 % of the smallest."),
 ]
 DeflateLevelOption = Annotated[
     int | None,
-    typer.Option(min=0, max=9, help="Level of standard deflate, with --compression deflate."),
+    declare.Option(min=0, max=9, help="Level of standard deflate, with --compression deflate."),
 ]
 LineByLineOption = Annotated[
-    bool, typer.Option("--line-by-line", help="Write one row per TIFF strip, instead of 256 or more.")
+    bool, declare.Option("--line-by-line", help="Write one row per TIFF strip, instead of 256 or more.")
 ]
 NarrowOption = Annotated[
     NarrowChoice,
-    typer.Option(
+    declare.Option(
         help="Pixel type of the TIFF: narrow, with rare larger values stored separately (auto); the narrowest that "
         "holds all values (exact); as wide as the original (never)."
     ),
 ]
-UnfinishedOption = Annotated[bool, typer.Option(_CONTINUE, help="Skip files that are already in the archive.")]
-EerOption = Annotated[EerChoice, typer.Option("--eer", help="Copy EER files, or store their fractions as TIFF.")]
+UnfinishedOption = Annotated[bool, declare.Option(_CONTINUE, help="Skip files that are already in the archive.")]
+EerOption = Annotated[EerChoice, declare.Option("--eer", help="Copy EER files, or store their fractions as TIFF.")]
 FollowLinksOption = Annotated[
-    bool, typer.Option("--follow-links", help="Archive the targets of links that lead out of SOURCE.")
+    bool, declare.Option("--follow-links", help="Archive the targets of links that lead out of SOURCE.")
 ]
-KeepLinksOption = Annotated[bool, typer.Option("--keep-links", help="Store links that lead out of SOURCE as links.")]
+KeepLinksOption = Annotated[bool, declare.Option("--keep-links", help="Store links that lead out of SOURCE as links.")]
 StrictOption = Annotated[
-    bool, typer.Option("--strict", help="Exit with 1 if a movie was kept as a plain copy or a file looks damaged.")
+    bool, declare.Option("--strict", help="Exit with 1 if a movie was kept as a plain copy or a file looks damaged.")
 ]
-VerboseOption = Annotated[bool, typer.Option("--verbose", help="Print a row for each frame of a gain estimate.")]
-JobsOption = Annotated[int, typer.Option(min=1, help="Number of cores to use.", show_default="all cores")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+VerboseOption = Annotated[bool, declare.Option("--verbose", help="Print a row for each frame of a gain estimate.")]
+JobsOption = Annotated[int, declare.Option(min=1, help="Number of cores to use.", show_default="all cores")]
+JsonOption = Annotated[bool, declare.Option("--json", help="Print the summary as JSON.")]
 
 
+@eer.with_options
 def command(
-    context: typer.Context,
+    context: declare.Context,
     sources: SourcesArgument,
     archive: ArchiveOption,
     gain: GainOption = "auto",
@@ -88,12 +86,8 @@ def command(
     narrow: NarrowOption = "auto",
     only_do_unfinished: UnfinishedOption = False,
     eer_files: EerOption = "keep",
-    eer_grouping: eer.GroupingOption = None,
-    eer_dose_per_fraction: eer.DoseOption = None,
-    eer_upsampling: eer.UpsamplingOption = None,
-    eer_dtype: eer.DtypeOption = None,
-    eer_leftover: eer.LeftoverOption = None,
-    eer_gain: eer.GainOption = None,
+    *,
+    eer_settings: dict[str, Any],
     follow_links: FollowLinksOption = False,
     keep_links: KeepLinksOption = False,
     strict: StrictOption = False,
@@ -114,17 +108,18 @@ def command(
 
     Example: cryofs compress /data/session -o /archive/session
     """
-    from cryofs.compress.movie_task import CompressOptions
-    from cryofs.compress.run import compress
+    from cryofs.system import garbage
+
+    with garbage.imports():
+        from cryofs.compress.movie_task import CompressOptions
+        from cryofs.compress.run import compress
 
     if follow_links and keep_links:
         raise UsageError("--follow-links and --keep-links are mutually exclusive; use only one")
     options = CompressOptions(
         gain=gain if gain in ("auto", "none") else Path(gain),  # type: ignore[arg-type]
         coding=_coding(compression, deflate_level, line_by_line=line_by_line, narrow=narrow),
-        rendering=_rendering(
-            eer_files, eer_grouping, eer_dose_per_fraction, eer_upsampling, eer_dtype, eer_leftover, eer_gain
-        ),
+        rendering=_rendering(eer_files, eer_settings),
         only_do_unfinished=only_do_unfinished,
         jobs=jobs,
         links="follow" if follow_links else "keep" if keep_links else "report",
@@ -135,7 +130,7 @@ def command(
         summary = compress(sources, archive, options, progress)
     _print_summary(summary, as_json=as_json)
     left_out = summary.links_outside and options.links == "report"
-    raise typer.Exit(1 if summary.failed or left_out or (strict and summary.suspect) else 0)
+    raise declare.Exit(1 if summary.failed or left_out or (strict and summary.suspect) else 0)
 
 
 def _coding(
@@ -144,37 +139,16 @@ def _coding(
     from cryofs.compress.plan import Coding
 
     if deflate_level is not None and compression != "deflate":
-        raise typer.BadParameter("--deflate-level requires --compression deflate")
+        raise declare.BadParameter("--deflate-level requires --compression deflate")
     return Coding(compression, deflate_level, line_by_line, narrow)
 
 
-def _rendering(
-    eer_files: EerChoice,
-    grouping: int | None,
-    dose_per_fraction: float | None,
-    upsampling: int | None,
-    dtype: EerDtype | None,
-    leftover: EerLeftover | None,
-    gain: Path | None,
-) -> "Rendering | None":
-    from cryofs.movies.eer_rendering import Rendering
-
-    options: dict[str, Any] = {
-        "grouping": grouping,
-        "dose_per_fraction": dose_per_fraction,
-        "upsampling": upsampling,
-        "dtype": dtype,
-        "keep_leftover": None if leftover is None else leftover == "keep",
-        "gain": gain and gain.absolute(),
-    }
-    given = {name: value for name, value in options.items() if value is not None}
+def _rendering(eer_files: EerChoice, eer_settings: dict[str, Any]) -> "Rendering | None":
     if eer_files == "keep":
-        if given:
-            raise typer.BadParameter("the --eer-... options require --eer tiff; cryofs mount has them for EER files")
+        if eer_settings:
+            raise declare.BadParameter("the --eer-... options require --eer tiff; cryofs mount has them for EER files")
         return None
-    if grouping is not None and dose_per_fraction is not None:
-        raise typer.BadParameter("--eer-grouping and --eer-dose-per-fraction are mutually exclusive; set only one")
-    return Rendering(**given)
+    return eer.rendering(eer_settings)
 
 
 def _print_summary(summary: "Summary", *, as_json: bool) -> None:

@@ -5,13 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
+from cryofs.cli import declare
 from cryofs.cli.output import print_json
 from cryofs.system.paths import check_archive
 from cryofs.text import printable, size_text
-
-NAME = "config"
 
 
 @dataclass(frozen=True)
@@ -24,8 +21,8 @@ class _Setting:
 
 
 def command(
-    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.", readable=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the settings as JSON.")] = False,
+    archive: Annotated[Path, declare.Argument(metavar="ARCHIVE", help="Folder of the archive.")],
+    as_json: Annotated[bool, declare.Option("--json", help="Print the settings as JSON.")] = False,
 ) -> None:
     """Print the settings for mounts of an archive.
 

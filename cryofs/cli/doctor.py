@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from cryofs.cli import declare
 from cryofs.cli.output import print_json
 from cryofs.errors import ArchiveError
 from cryofs.text import as_unicode, printable
@@ -12,19 +11,16 @@ from cryofs.text import as_unicode, printable
 if TYPE_CHECKING:
     from cryofs.doctor.finding import Finding
 
-NAME = "doctor"
-
 
 def command(
     path: Annotated[
         Path | None,
-        typer.Argument(
+        declare.Argument(
             metavar="ARCHIVE|MOUNTPOINT",
             help="Archive or mountpoint to check; by default this machine.",
-            readable=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    as_json: Annotated[bool, declare.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Check this machine, an archive or a mount.
 
@@ -45,7 +41,7 @@ def command(
         for finding in findings:
             remedy = f" -> {finding.remedy}" if finding.remedy else ""
             print(printable(f"{finding.level:8} {finding.what}{remedy}"))
-    raise typer.Exit(1 if problems else 0)
+    raise declare.Exit(1 if problems else 0)
 
 
 def _check_machine() -> "list[Finding]":

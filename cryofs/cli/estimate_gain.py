@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from cryofs.cli import declare
 from cryofs.cli.output import Reporter
 from cryofs.system.resources import usable_cores
 from cryofs.text import printable
@@ -17,27 +16,25 @@ from cryofs.text import printable
 if TYPE_CHECKING:
     from cryofs.gain.estimation_run import Estimated
 
-NAME = "estimate-gain"
 # Movies printed for each further gain; the list file has all of them.
 _NAMED = 20
 
 
 def command(
-    sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE", readable=False, help="Movies, folders, .star or .lst lists.")
-    ],
+    sources: Annotated[list[Path], declare.Argument(metavar="SOURCE", help="Movies, folders, .star or .lst lists.")],
     folder: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for the estimate and its gain references.")
+        Path,
+        declare.Option("-o", "--output", metavar="FOLDER", help="Folder for the estimate and its gain references."),
     ],
-    thresh: Annotated[int, typer.Option(min=1, help="Number of agreeing values that make a pixel reliable.")] = 50,
-    min_frames: Annotated[int, typer.Option(min=0, help="Use at least this many frames for each gain.")] = 0,
+    thresh: Annotated[int, declare.Option(min=1, help="Number of agreeing values that make a pixel reliable.")] = 50,
+    min_frames: Annotated[int, declare.Option(min=0, help="Use at least this many frames for each gain.")] = 0,
     max_frames: Annotated[
-        int | None, typer.Option(min=1, help="Use at most this many frames for each gain, including earlier runs.")
+        int | None, declare.Option(min=1, help="Use at most this many frames for each gain, including earlier runs.")
     ] = None,
     all_frames: Annotated[
-        bool, typer.Option("--all", help="Use all frames; do not stop when the estimate has settled.")
+        bool, declare.Option("--all", help="Use all frames; do not stop when the estimate has settled.")
     ] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
+    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
 ) -> None:
     """Estimate the gain reference of movies.
 
@@ -53,7 +50,7 @@ def command(
     from cryofs.gain.estimation_run import EstimationRun
 
     if max_frames is not None and max_frames < min_frames:
-        raise typer.BadParameter("--min-frames must not exceed --max-frames; reduce --min-frames, or set only one")
+        raise declare.BadParameter("--min-frames must not exceed --max-frames; reduce --min-frames, or set only one")
     stop = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     found, problems = collect(sources, folder)
@@ -78,7 +75,7 @@ def command(
             reporter.line(line)
         if stop.is_set():
             reporter.line(f"interrupted; run the same command again to continue from {folder}")
-    raise typer.Exit(1 if failed else 0)
+    raise declare.Exit(1 if failed else 0)
 
 
 def _summary(results: "list[Estimated]", sources: list[Path], folder: Path) -> Iterator[str]:

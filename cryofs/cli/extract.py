@@ -3,24 +3,21 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from cryofs.cli import declare
 from cryofs.cli.output import Reporter
 from cryofs.system.resources import usable_cores
 from cryofs.text import size_text
-
-NAME = "extract"
 
 
 def command(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE", readable=False, help="Archived movies, .star or .lst lists, or archives."),
+        declare.Argument(metavar="FILE", help="Archived movies, .star or .lst lists, or archives."),
     ],
-    folder: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for the original files.")],
-    jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
+    folder: Annotated[Path, declare.Option("-o", "--output", metavar="FOLDER", help="Folder for the original files.")],
+    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files in FOLDER even if they differ.")
+        bool, declare.Option("--overwrite", help="Replace files in FOLDER even if they differ.")
     ] = False,
 ) -> None:
     """Restore original files from an archive.
@@ -46,4 +43,4 @@ def command(
         f"{done.movies} movies ({size_text(done.original_bytes)}) and {done.files} other files{unchanged}, "
         f"{done.failed} failed"
     )
-    raise typer.Exit(1 if done.failed else 0)
+    raise declare.Exit(1 if done.failed else 0)

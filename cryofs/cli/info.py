@@ -3,22 +3,18 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from cryofs.cli import eer
+from cryofs.cli import declare, eer
 from cryofs.cli.output import print_json
 from cryofs.system.resources import usable_cores
 from cryofs.text import percent, printable, size_text
 
-NAME = "info"
 
-
+@eer.with_options
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="Movie, archived or not.")],
-    pixel_size: eer.PixelSizeOption = None,
-    dose: eer.TotalDoseOption = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    file: Annotated[Path, declare.Argument(metavar="FILE", help="Movie, archived or not.")],
+    eer_settings: dict[str, Any],
+    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
+    as_json: Annotated[bool, declare.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Print format, size and savings of a movie.
 
@@ -29,7 +25,7 @@ def command(
     from cryofs.archive.info import describe
     from cryofs.movies.provider import InfoOptions
 
-    facts = describe(file, InfoOptions(jobs, pixel_size, dose))
+    facts = describe(file, InfoOptions(jobs, eer.rendering(eer_settings)))
     if as_json:
         print_json(facts)
         return

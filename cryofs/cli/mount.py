@@ -4,27 +4,21 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
-import typer
-
-from cryofs.cli import eer
+from cryofs.cli import declare, eer
 from cryofs.system.logs import Format, Level
 from cryofs.system.paths import check_archive
 from cryofs.system.resources import default_cache_size
 from cryofs.text import printable, size_text
 
-NAME = "mount"
 _CACHE_DEFAULT = f"a quarter of the usable memory, at most 16GiB; here {size_text(default_cache_size())}"
 _LOG_DEFAULT = "~/.local/state/cryofs/*.log; for root /var/log/cryofs/*.log"
 
-ArchiveArgument = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.", readable=False)]
-MountpointArgument = Annotated[
-    Path, typer.Argument(metavar="MOUNTPOINT", help="Empty folder to mount on.", readable=False)
-]
-ForegroundOption = Annotated[bool, typer.Option("-f", "--foreground", help="Run in the foreground.")]
+ArchiveArgument = Annotated[Path, declare.Argument(metavar="ARCHIVE", help="Folder of the archive.")]
+MountpointArgument = Annotated[Path, declare.Argument(metavar="MOUNTPOINT", help="Empty folder to mount on.")]
+ForegroundOption = Annotated[bool, declare.Option("-f", "--foreground", help="Run in the foreground.")]
 ListOption = Annotated[
     str,
-    typer.Option(
+    declare.Option(
         "-o",
         metavar="OPTIONS",
         help="Mount options, separated by commas: allow_other, uid=, gid=, umask=, nonempty, other FUSE options, and "
@@ -33,31 +27,31 @@ ListOption = Annotated[
 ]
 CacheSizeOption = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="Memory for decoded frames.", show_default=_CACHE_DEFAULT),
+    declare.Option(metavar="SIZE", help="Memory for decoded frames.", show_default=_CACHE_DEFAULT),
 ]
-JobsOption = Annotated[int | None, typer.Option(min=1, help="Number of decoding threads.", show_default="all cores")]
+JobsOption = Annotated[int | None, declare.Option(min=1, help="Number of decoding threads.", show_default="all cores")]
 ReadaheadOption = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Kernel read-ahead; only root can set it.", show_default="1MiB")
+    str | None, declare.Option(metavar="SIZE", help="Kernel read-ahead; only root can set it.", show_default="1MiB")
 ]
 MetricsOption = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Serve metrics for Prometheus at PORT or HOST:PORT.")
+    str | None, declare.Option(metavar="ADDRESS", help="Serve metrics for Prometheus at PORT or HOST:PORT.")
 ]
 TimeoutOption = Annotated[
     float | None,
-    typer.Option(
+    declare.Option(
         metavar="SECONDS", help="Time after which a read fails if storage does not respond.", show_default="60"
     ),
 ]
-ApplyGainOption = Annotated[
-    bool | None, typer.Option("--eer-apply-gain", help="Multiply fractions with the gain, as float32.")
+LogFileOption = Annotated[
+    Path | None, declare.Option(help="Log file of a background mount.", show_default=_LOG_DEFAULT)
 ]
-LogFileOption = Annotated[Path | None, typer.Option(help="Log file of a background mount.", show_default=_LOG_DEFAULT)]
-LogLevelOption = Annotated[Level | None, typer.Option(help="Lowest severity to log.", show_default="info")]
+LogLevelOption = Annotated[Level | None, declare.Option(help="Lowest severity to log.", show_default="info")]
 LogFormatOption = Annotated[
-    Format | None, typer.Option(help="Log lines of text, or one JSON object per line.", show_default="text")
+    Format | None, declare.Option(help="Log lines of text, or one JSON object per line.", show_default="text")
 ]
 
 
+@eer.with_options
 def command(
     archive: ArchiveArgument,
     mountpoint: MountpointArgument,
@@ -68,13 +62,8 @@ def command(
     readahead: ReadaheadOption = None,
     metrics: MetricsOption = None,
     request_timeout: TimeoutOption = None,
-    eer_grouping: eer.GroupingOption = None,
-    eer_dose_per_fraction: eer.DoseOption = None,
-    eer_upsampling: eer.UpsamplingOption = None,
-    eer_dtype: eer.DtypeOption = None,
-    eer_leftover: eer.LeftoverOption = None,
-    eer_gain: eer.GainOption = None,
-    eer_apply_gain: ApplyGainOption = None,
+    *,
+    eer_settings: dict[str, Any],
     log_file: LogFileOption = None,
     log_level: LogLevelOption = None,
     log_format: LogFormatOption = None,
@@ -85,8 +74,8 @@ def command(
     on MOUNTPOINT, left by a killed process, is removed first.
 
     Each EER file X.eer also appears as X.mrc, with its frames grouped into fractions. The root has further folders that
-    are not listed: @up2_gr8 and similar show other upsamplings and groupings, @counts shows gain-normalised movies as
-    counts, and @archive shows the archive itself.
+    are not listed: @up2_gr8 and similar show other upsamplings and groupings, @up2crop1_gr8 and similar crop them in
+    Fourier space, @counts shows gain-normalised movies as counts, and @archive shows the archive itself.
 
     Example: cryofs mount /archive/session /mnt/movies
     """
@@ -96,15 +85,8 @@ def command(
         "readahead": readahead,
         "metrics": metrics,
         "request_timeout": request_timeout,
-        "eer_grouping": eer_grouping,
-        "eer_dose_per_fraction": eer_dose_per_fraction,
-        "eer_upsampling": eer_upsampling,
-        "eer_dtype": eer_dtype,
-        "eer_leftover": eer_leftover,
-        "eer_gain": str(eer_gain.absolute()) if eer_gain else None,
-        "eer_apply_gain": eer_apply_gain,
     }
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = {name: value for name, value in settings.items() if value is not None} | eer_settings
     log = str(log_file.absolute()) if log_file else None
     logging = {"log_file": log, "log_level": log_level, "log_format": log_format}
     _mount(archive.absolute(), mountpoint.absolute(), options, given, logging, foreground=foreground)
@@ -119,6 +101,8 @@ def _mount(
     *,
     foreground: bool,
 ) -> None:
+    import msgspec
+
     from cryofs.config.mount_options import parse_options
     from cryofs.config.settings import load_settings
     from cryofs.fuse.control import clear_dead_mount, place_of

@@ -10,9 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
 from cryofs.error_hints import explain
 from cryofs.errors import SettingsError
 from cryofs.text import printable
@@ -44,6 +41,17 @@ class Reporter:
     """Progress bar on a terminal, plain lines elsewhere; messages are printed above the bar."""
 
     def __init__(self, unit: str = "frames"):
+        # importing them takes longer than all else that a usage error needs
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
         self._console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
         columns = (
             TextColumn("{task.description}"),

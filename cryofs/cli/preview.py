@@ -1,24 +1,21 @@
 """`cryofs preview`: draw a movie as a picture."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
-
+from cryofs.cli import declare, eer
 from cryofs.cli.output import check_result
 from cryofs.system.resources import usable_cores
 
-NAME = "preview"
 
-
+@eer.with_options
 def command(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", readable=False, help="Movie: MRC, TIFF or EER, archived or not.")
-    ],
+    file: Annotated[Path, declare.Argument(metavar="FILE", help="Movie: MRC, TIFF or EER, archived or not.")],
     picture: Annotated[
-        Path, typer.Option("-o", "--output", metavar="PICTURE", help="Picture to write: .png, .svg or .pdf.")
+        Path, declare.Option("-o", "--output", metavar="PICTURE", help="Picture to write: .png, .svg or .pdf.")
     ],
-    jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
+    eer_settings: dict[str, Any],
+    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
 ) -> None:
     """Draw a movie as a picture.
 
@@ -30,6 +27,6 @@ def command(
     from cryofs.report.movie_summary import summarize
     from cryofs.report.preview import save_preview
 
-    summary = summarize(file, jobs)
+    summary = summarize(file, jobs, eer.rendering(eer_settings))
     save_preview(summary, picture)
     print(f"{summary.name}: {summary.facts}; {summary.dose}")

@@ -3,21 +3,18 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from cryofs.cli import declare
 from cryofs.cli.output import Reporter, check_result
 from cryofs.system.paths import check_archive
 from cryofs.system.resources import usable_cores
 from cryofs.text import printable
 
-NAME = "report"
-
 
 def command(
-    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder of the archive.", readable=False)],
-    page: Annotated[Path, typer.Option("-o", "--output", metavar="PAGE", help="HTML file to write.")],
-    previews: Annotated[int, typer.Option(min=0, help="Number of movies to decode and show.")] = 6,
-    jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
+    archive: Annotated[Path, declare.Argument(metavar="ARCHIVE", help="Folder of the archive.")],
+    page: Annotated[Path, declare.Option("-o", "--output", metavar="PAGE", help="HTML file to write.")],
+    previews: Annotated[int, declare.Option(min=0, help="Number of movies to decode and show.")] = 6,
+    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
 ) -> None:
     """Write an HTML report of an archive.
 
@@ -33,4 +30,4 @@ def command(
     with Reporter() as reporter:
         survey = write_report(archive, page, previews, jobs, reporter.line)
     print(printable(f"{page}: {len(survey.movies)} movies, {len(survey.problems)} problems"))
-    raise typer.Exit(1 if survey.problems else 0)
+    raise declare.Exit(1 if survey.problems else 0)

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from cryofs.cli import declare
 from cryofs.cli.output import Reporter, print_json
 from cryofs.errors import ArchiveError
 from cryofs.text import percent, printable, size_text
@@ -12,12 +11,10 @@ from cryofs.text import percent, printable, size_text
 if TYPE_CHECKING:
     from cryofs.archive.info import Savings
 
-NAME = "stats"
-
 
 def command(
-    path: Annotated[Path, typer.Argument(metavar="PATH", readable=False, help="Archive or mountpoint.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    path: Annotated[Path, declare.Argument(metavar="PATH", help="Archive or mountpoint.")],
+    as_json: Annotated[bool, declare.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Print the savings of an archive or a mount.
 
@@ -46,7 +43,7 @@ def command(
         print_json(facts)
     else:
         _print(saved, mounted or {})
-    raise typer.Exit(1 if saved.unread else 0)
+    raise declare.Exit(1 if saved.unread else 0)
 
 
 def _eer_facts(saved: "Savings") -> dict[str, Any]:

@@ -3,34 +3,32 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from cryofs.cli import declare
 from cryofs.cli.output import Reporter
 from cryofs.config.choices import EerUpsampling
 
-NAME = "trajectory"
-
 
 def command(
-    star: Annotated[Path, typer.Argument(metavar="STAR", readable=False, help="corrected_micrographs.star of RELION.")],
-    suffix: Annotated[str, typer.Option(help="Suffix of the output files, as in x_SUFFIX.star.")],
-    upsampling: Annotated[EerUpsampling | None, typer.Option(help="New upsampling: 1 (4K), 2 (8K) or 4 (16K).")] = None,
-    grouping: Annotated[int | None, typer.Option(min=1, help="New number of frames in a fraction.")] = None,
+    star: Annotated[Path, declare.Argument(metavar="STAR", help="corrected_micrographs.star of RELION.")],
+    suffix: Annotated[str, declare.Option(help="Suffix of the output files, as in x_SUFFIX.star.")],
+    upsampling: Annotated[
+        EerUpsampling | None, declare.Option(help="New upsampling: 1 (4K), 2 (8K) or 4 (16K).")
+    ] = None,
+    grouping: Annotated[int | None, declare.Option(min=1, help="New number of frames in a fraction.")] = None,
     from_grouping: Annotated[
-        int | None, typer.Option(min=1, help="Frames in a fraction of the input, if the STAR files do not record it.")
+        int | None, declare.Option(min=1, help="Frames in a fraction of the input, if the STAR files do not record it.")
     ] = None,
     from_upsampling: Annotated[
-        EerUpsampling | None, typer.Option(help="Upsampling of the input, if the STAR files do not record it.")
+        EerUpsampling | None, declare.Option(help="Upsampling of the input, if the STAR files do not record it.")
     ] = None,
     movies: Annotated[
         Path | None,
-        typer.Option(
+        declare.Option(
             metavar="MOUNTPOINT",
-            readable=False,
             help="Mount through which the movies were read; they are renamed to those of its view.",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")] = False,
+    overwrite: Annotated[bool, declare.Option("--overwrite", help="Replace existing output files.")] = False,
 ) -> None:
     """Change motion trajectories to another grouping or upsampling of EER movies, for Polish.
 
@@ -42,9 +40,9 @@ def command(
     from cryofs.trajectory.run import TrajectoryOptions, convert_all
 
     if grouping is None and upsampling is None:
-        raise typer.BadParameter("pass --grouping, --upsampling, or both")
+        raise declare.BadParameter("pass --grouping, --upsampling, or both")
     if not suffix or "/" in suffix:
-        raise typer.BadParameter(f"--suffix {suffix!r}: expected a part of a file name")
+        raise declare.BadParameter(f"--suffix {suffix!r}: expected a part of a file name")
     options = TrajectoryOptions(suffix, grouping, upsampling, from_grouping, from_upsampling, movies, overwrite)
     with Reporter(unit="trajectories") as reporter:
         final = convert_all(star, options, _Progress(reporter))

@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-NAME = "umount"
+from cryofs.cli import declare
 
 
 def command(
-    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", help="Folder on which the archive is mounted.")],
+    mountpoint: Annotated[Path, declare.Argument(metavar="MOUNTPOINT", help="Folder on which the archive is mounted.")],
     lazy: Annotated[
-        bool, typer.Option("--lazy", help="Detach a mount that is in use; open files stay readable.")
+        bool, declare.Option("--lazy", help="Detach a mount that is in use; open files stay readable.")
     ] = False,
 ) -> None:
     """Unmount an archive.

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from cryofs.cli import declare
 from cryofs.cli.output import Reporter, print_json
 from cryofs.errors import ArchiveError
 from cryofs.system.resources import usable_cores
@@ -12,16 +11,14 @@ from cryofs.system.resources import usable_cores
 if TYPE_CHECKING:
     from cryofs.archive.verify import Checked
 
-NAME = "verify"
-
 
 def command(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH", readable=False, help="Files of an archive, .star or .lst lists, or archives."),
+        declare.Argument(metavar="PATH", help="Files of an archive, .star or .lst lists, or archives."),
     ],
-    jobs: Annotated[int, typer.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
+    as_json: Annotated[bool, declare.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Check files against recorded checksums.
 
@@ -51,7 +48,7 @@ def command(
         print_json(figures)
     else:
         _print(checked)
-    raise typer.Exit(1 if checked.failed or checked.without_anything else 0)
+    raise declare.Exit(1 if checked.failed or checked.without_anything else 0)
 
 
 def _print(checked: "Checked") -> None:

@@ -1,4 +1,8 @@
-"""Encode the frames of a movie in a pool of threads; the thread of the movie receives them in order."""
+"""Encode the frames of a movie in a pool of threads; the thread of the movie receives them in order.
+
+A task encodes a row block of a frame that is read, or a whole fraction of an EER movie. Small frames are encoded in
+runs, because a task for each would take longer than encoding it.
+"""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -12,6 +16,7 @@ from numpy.typing import NDArray
 
 from cryofs.compress.plan import Plan
 from cryofs.compress.row_blocks import (
+    FrameRun,
     OriginalSums,
     RowBlock,
     RowBlockMemory,
@@ -19,12 +24,14 @@ from cryofs.compress.row_blocks import (
     Workers,
     largest_row_block,
     read_frames,
+    read_runs,
 )
 from cryofs.formats import exception_block, mrc, record
 from cryofs.formats.record import Blob
 from cryofs.kernels import to_counts
 from cryofs.kernels.from_counts import ExceptionValues, array_in
 from cryofs.kernels.to_counts import Counts
+from cryofs.movies.frame_runs import frames_of_run
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.checksums import RunningChecksum, xxh3_checksum
 
@@ -85,8 +92,42 @@ class FrameToStore:
         return len(self.exceptions.stored) * self.beyond // self.exceptions.count if self.exceptions else 0
 
 
-def encode_frames(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers) -> Iterator[FrameToStore]:
-    """Yield the encoded frames in order; the checksums are complete after the last frame."""
+def encode_frames(
+    movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers
+) -> Iterator[Sequence[FrameToStore]]:
+    """Yield the encoded frames in order, small ones many at a time; the checksums are complete after the last frame."""
+    if movie.rendered is not None:
+        yield from ([frame] for frame in _encode_rendered(movie, plan, sums, workers))
+    elif frames_of_run(movie) > 1:
+        yield from _encode_runs(movie, plan, sums, workers)
+    else:
+        yield from ([frame] for frame in _encode_row_blocks(movie, plan, sums, workers))
+
+
+def _encode_runs(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers) -> Iterator[list[FrameToStore]]:
+    memory = RowBlockMemory(workers.row_blocks_ahead, frames_of_run(movie) * movie.layout.frame_bytes)
+    coming: deque[Future[list[FrameToStore]]] = deque()
+    try:
+        for run in read_runs(movie, sums, memory):
+            coming.append(workers.pool.submit(_encode_run, movie, plan, run, workers.scratch))
+            if len(coming) > workers.threads:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        for future in coming:
+            future.cancel()
+
+
+def _encode_run(movie: SourceMovie, plan: Plan, run: FrameRun, scratch: Scratch) -> list[FrameToStore]:
+    rows = slice(0, plan.layout.ny)
+    try:
+        return [_join([_encode_rows(movie, plan, frame, rows, scratch)]) for frame in run.raw]
+    finally:
+        run.done()
+
+
+def _encode_row_blocks(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers) -> Iterator[FrameToStore]:
     pool = workers.pool
     memory = RowBlockMemory(workers.row_blocks_ahead, largest_row_block(movie, plan.layout))
     reading: deque[list[Future[_EncodedBlock]]] = deque()
@@ -115,6 +156,8 @@ def encode_frames(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: W
 def _encode_rendered(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers) -> Iterator[FrameToStore]:
     """Encode fractions, which do not wait for one another: one task does all of the work on each."""
     coming: deque[Future[tuple[FrameToStore, str]]] = deque()
+    # the memory of a rendering may allow fewer at a time than there are threads
+    ahead = min(workers.threads + 1, movie.decodes_at_once)
 
     def oldest() -> FrameToStore:
         frame, checksum = coming.popleft().result()
@@ -123,9 +166,9 @@ def _encode_rendered(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers
 
     try:
         for index in range(movie.layout.frames):
-            coming.append(workers.pool.submit(_encode_fraction, movie, plan, index, workers.scratch))
-            if len(coming) > workers.threads:
+            if len(coming) == ahead:
                 yield oldest()
+            coming.append(workers.pool.submit(_encode_fraction, movie, plan, index, workers.scratch))
         while coming:
             yield oldest()
     finally:
@@ -182,19 +225,25 @@ def _encode_strips(plan: Plan, pixels: NDArray[Any]) -> list[bytes]:
 
 
 def _encode_block(movie: SourceMovie, plan: Plan, block: RowBlock, scratch: Scratch) -> _EncodedBlock:
-    layout = plan.layout
     try:
-        values = mrc.frame_values(block.raw, movie.mrc_header)
-        memory = scratch.take(len(values) * layout.nx * layout.dtype.itemsize)
-        if plan.reference is None:
-            form = to_counts.narrow(values, layout.dtype, layout.nx, memory)
-        else:
-            form = to_counts.divide(values, plan.reference.gain, block.rows, layout.dtype, memory)
-        strips = _encode_strips(plan, form.stored)
-        start, sums = block.rows.start * values.shape[1], list(map(xxh3_checksum, strips))
-        return _EncodedBlock(strips, sums, start, form.exceptions, form.beyond, form.lowest, form.highest)
+        return _encode_rows(movie, plan, block.raw, block.rows, scratch)
     finally:
         block.done()
+
+
+def _encode_rows(
+    movie: SourceMovie, plan: Plan, raw: NDArray[np.uint8], rows: slice, scratch: Scratch
+) -> _EncodedBlock:
+    layout = plan.layout
+    values = mrc.frame_values(raw, movie.mrc_header)
+    memory = scratch.take(len(values) * layout.nx * layout.dtype.itemsize)
+    if plan.reference is None:
+        form = to_counts.narrow(values, layout.dtype, layout.nx, memory)
+    else:
+        form = to_counts.divide(values, plan.reference.gain, rows, layout.dtype, memory)
+    strips = _encode_strips(plan, form.stored)
+    start, sums = rows.start * values.shape[1], list(map(xxh3_checksum, strips))
+    return _EncodedBlock(strips, sums, start, form.exceptions, form.beyond, form.lowest, form.highest)
 
 
 def _join(blocks: list[_EncodedBlock]) -> FrameToStore:
@@ -202,11 +251,18 @@ def _join(blocks: list[_EncodedBlock]) -> FrameToStore:
     return FrameToStore(
         strips=[strip for block in reversed(blocks) for strip in block.strips],
         strip_sums=[strip_sum for block in reversed(blocks) for strip_sum in block.strip_sums],
-        exceptions=_deflate(ExceptionValues.joined([(block.start, block.exceptions) for block in blocks])),
+        exceptions=_deflate(_joined_exceptions(blocks)),
         beyond=sum(block.beyond for block in blocks),
         lowest=min(block.lowest for block in blocks),
         highest=max(block.highest for block in blocks),
     )
+
+
+def _joined_exceptions(blocks: list[_EncodedBlock]) -> ExceptionValues:
+    """Return the exceptions of a frame, with positions in the frame."""
+    if len(blocks) == 1:
+        return blocks[0].exceptions
+    return ExceptionValues.joined([(block.start, block.exceptions) for block in blocks])
 
 
 def _deflate(found: ExceptionValues) -> StoredExceptions | None:

@@ -1,10 +1,13 @@
 """Imports for worker processes, done once in the process that they are forked from."""
 
-from cryofs.codecs import registry
-from cryofs.compress import movie_task
-from cryofs.kernels import warm_up
+from cryofs.system import garbage
+
+with garbage.imports():
+    from cryofs.codecs import registry
+    from cryofs.compress import movie_task
+    from cryofs.kernels import warm_up
+
+    warm_up.load()
+    registry.load_compiled()
 
 __all__ = ["movie_task"]
-
-warm_up.load()
-registry.load_compiled()

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from cryofs.formats.record import TRAILING_PIECE_BYTES
 from cryofs.formats.tiff_pages import PageLayout
+from cryofs.movies.frame_runs import frames_of_run
 from cryofs.movies.source import ReadRows, SourceMovie
-from cryofs.storage.checksums import RunningChecksum
+from cryofs.storage.checksums import RunningChecksum, xxh3_checksum
 
 
 class Scratch(threading.local):
@@ -68,28 +69,39 @@ class RowBlockMemory:
 
 
 @dataclass(frozen=True)
-class RowBlock:
-    """Adjacent rows of a frame: their strips, and their bytes in reused memory.
+class SourceBytes:
+    """Bytes of a movie in reused memory.
 
     Attributes
     ----------
     summed : Future
-        Done when the checksums include the row block.
+        Done when the checksums include the bytes.
     """
 
-    strips: range
-    rows: slice
     raw: NDArray[np.uint8]
     summed: Future[None]
     memory: RowBlockMemory
 
     def done(self) -> None:
-        """Release the memory once the checksums include the row block."""
+        """Release the memory once the checksums include the bytes."""
         try:
             self.summed.result()
         finally:
             # the reader waits for memory before it sees results, also failed ones
             self.memory.give_back(self.raw)
+
+
+@dataclass(frozen=True)
+class RowBlock(SourceBytes):
+    """Adjacent rows of a frame, and their strips."""
+
+    strips: range
+    rows: slice
+
+
+@dataclass(frozen=True)
+class FrameRun(SourceBytes):
+    """Consecutive small frames, shape (frames, n)."""
 
 
 class OriginalSums:
@@ -120,6 +132,12 @@ class OriginalSums:
             self.frames.append(self._frame.result())
             self._frame = RunningChecksum()
 
+    def add_frames(self, frames: NDArray[np.uint8]) -> None:
+        """Add the next whole frames, shape (frames, n)."""
+        if self._whole is not None:
+            self._whole.update(frames.data)
+        self.frames.extend(map(xxh3_checksum, frames))
+
     @property
     def sha256(self) -> str | None:
         """SHA-256 of all bytes that were added; None for rendered fractions."""
@@ -142,12 +160,25 @@ def read_frames(
             raw = memory.take((rows.stop - rows.start) * row_bytes)
             read_rows(rows.start, raw)
             last = rows.stop == layout.ny
-            yield RowBlock(strips, rows, raw, summing.submit(sums.add_rows, raw, last), memory)
+            yield RowBlock(raw, summing.submit(sums.add_rows, raw, last), memory, strips, rows)
 
     with ThreadPoolExecutor(1, "sums") as summing:
         summing.submit(sums.add, movie.header)
         for index in range(movie.layout.frames):
             yield blocks(movie.row_reader(index))
+
+
+def read_runs(movie: SourceMovie, sums: OriginalSums, memory: RowBlockMemory) -> Iterator[FrameRun]:
+    """Yield the frames of a movie of small frames, many at a time; header and frames are added to `sums`."""
+    frame_bytes, count = movie.layout.frame_bytes, movie.layout.frames
+    step = frames_of_run(movie)
+    with ThreadPoolExecutor(1, "sums") as summing:
+        summing.submit(sums.add, movie.header)
+        for first in range(0, count, step):
+            frames = memory.take(min(step, count - first) * frame_bytes).reshape(-1, frame_bytes)
+            for index, place in enumerate(frames, first):
+                movie.row_reader(index)(0, place)
+            yield FrameRun(frames, summing.submit(sums.add_frames, frames), memory)
 
 
 def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:

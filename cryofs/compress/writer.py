@@ -25,13 +25,15 @@ from cryofs.errors import ArchiveError, CryofsError, NotSmallerError
 from cryofs.formats import record, tiff_pages
 from cryofs.formats.archive_names import original_name
 from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
-from cryofs.formats.tiff_pages import CLASSIC_LIMIT, TiffMovieWriter
+from cryofs.formats.tiff_pages import CLASSIC_LIMIT
+from cryofs.formats.tiff_writer import TiffMovieWriter
 from cryofs.gain.samples import take_samples
 from cryofs.movies.frame_decoder import EncodedOriginal, FrameDecoder, FrameName
 from cryofs.movies.source import SourceMovie
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, draft
-from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.byte_source import ByteSource, LocalFile
+from cryofs.storage.byte_window import window_over
 from cryofs.storage.checksum_lists import replacing
 from cryofs.storage.checksums import xxh3_checksum
 from cryofs.text import as_unicode, percent
@@ -102,8 +104,8 @@ def archive_movie(
     target : Path
         Final name of the TIFF file, which is replaced if it exists.
     on_frame : callable
-        Called with 1 for each frame that was written and checked, and with a negative number when frames have to be
-        written again.
+        Called with the number of frames that were written and checked, and with a negative number when frames have to
+        be written again.
     limit : float, optional
         Largest size of the stored file.
 
@@ -163,27 +165,28 @@ def _write_frames(
     """Write and check all pages; sums and figures are complete on return."""
     plan.layout.codec.load_compiled()
     decoder = FrameDecoder(plan.layout, movie.mrc_header, plan.reference.gain if plan.reference else None)
-    checks: deque[Future[None]] = deque()
+    checks: deque[Future[int]] = deque()
 
     def finish_checks(ahead: int) -> None:
         while len(checks) > ahead:
-            checks.popleft().result()
-            written.reported += 1
-            on_frame(1)
+            checked = checks.popleft().result()
+            written.reported += checked
+            on_frame(checked)
 
     software = f"cryofs {VERSION}"
     writer = TiffMovieWriter(made.file, plan.layout, big=plan.big, description=record.MARK, software=software)
     try:
         with writer:
-            for index, frame in enumerate(encode_frames(movie, plan, sums, workers)):
-                written.count(frame)
-                _check_plan(movie, plan, frame, made.file.tell(), written, workers)
-                stored = _WrittenFrame.at(writer.write_page(frame.strips), frame)
-                written.frames.append(stored)
+            for frames in encode_frames(movie, plan, sums, workers):
+                first = len(written.frames)
+                for frame in frames:
+                    written.count(frame)
+                    _check_plan(movie, plan, frame, made.file.tell(), written, workers)
+                    written.frames.append(_WrittenFrame.at(writer.write_page(frame.strips), frame))
                 made.file.flush()
-                name = FrameName(movie.name, index, "check memory and disk")
+                run = range(first, len(written.frames))
                 checks.append(
-                    workers.pool.submit(_check_frame, made, decoder, stored, sums.frames[index], workers, name)
+                    workers.pool.submit(_check_frames, movie.name, made, decoder, run, written.frames, sums, workers)
                 )
                 finish_checks(_CHECKS_AHEAD)
         finish_checks(0)
@@ -208,13 +211,37 @@ def _check_plan(
             raise _ReplanError(plan.plain)
 
 
+def _check_frames(
+    movie: str,
+    made: Draft,
+    decoder: FrameDecoder,
+    run: range,
+    frames: list[_WrittenFrame],
+    sums: OriginalSums,
+    workers: Workers,
+) -> int:
+    """Check frames that were written one after the other; return how many."""
+    source: ByteSource = LocalFile(made.file.fileno(), movie, is_owned=False)
+    if len(run) > 1:
+        written = frames[run.start : run.stop]
+        source = window_over(source, ((frame.offsets[0], sum(frame.byte_counts)) for frame in written))
+    for index in run:
+        name = FrameName(movie, index, "check memory and disk")
+        _check_frame(source, decoder, frames[index], sums.frames[index], workers, name)
+    return len(run)
+
+
 def _check_frame(
-    made: Draft, decoder: FrameDecoder, frame: _WrittenFrame, original_sum: str, workers: Workers, name: FrameName
+    source: ByteSource,
+    decoder: FrameDecoder,
+    frame: _WrittenFrame,
+    original_sum: str,
+    workers: Workers,
+    name: FrameName,
 ) -> None:
     """Decode a frame from the file, and compare the checksum of its bytes with that of the original."""
     places = zip(frame.byte_counts, frame.offsets, strict=True)
     place = f"{name.movie}, frame {name.index}"
-    source = LocalFile(made.file.fileno(), place, is_owned=False)
     strips = [source.read_exactly(size, offset, place) for size, offset in places]
     packed = record.inflate(frame.exceptions.stored) if frame.exceptions else b""
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import msgspec
 import msgspec.inspect
 
-from cryofs.config.choices import EerDtype, EerLeftover, EerUpsampling
+from cryofs.config.choices import EerCrop, EerDtype, EerGainConvention, EerLeftover, EerUpsampling, crop_problem
 from cryofs.errors import SettingsError, UsageError
 from cryofs.system.resources import default_cache_size, usable_cores
 
@@ -35,6 +35,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Dose = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
+Angstrom = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 # Mutually exclusive; one given on the command line replaces the other of the file.
 _EITHER = ("eer_grouping", "eer_dose_per_fraction")
 
@@ -66,14 +67,23 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         EER frames per fraction.
     eer_dose_per_fraction : float or None
         Electrons per square angstrom in a fraction; determines the grouping.
+    eer_dose : float or None
+        Electrons per square angstrom of a whole movie, instead of the value in its metadata.
+    eer_pixel_size : float or None
+        Angstrom per detector pixel, instead of the value in the metadata.
     eer_upsampling : int
         Rendered pixels per detector pixel and axis.
-    eer_dtype : str
-        Pixel type of fractions.
+    eer_crop : int or None
+        Pixels per detector pixel and axis after cropping in Fourier space; None to crop nothing.
+    eer_dtype : str or None
+        Pixel type of fractions; None for int16, or float32 if they are cropped.
     eer_leftover : str
-        Use of the last frames if they do not fill a fraction: ``"drop"`` or ``"keep"``.
+        Use of the frames that do not fill a fraction: ``"drop"``, ``"keep"`` or ``"spread"``.
     eer_gain : str or None
         Gain reference of the EER movies; in `cryofs.toml`, relative to the archive.
+    eer_gain_convention : str or None
+        Whether counts are multiplied with the values of the gain reference or divided by them; by default, its name
+        decides.
     eer_apply_gain : bool
         Whether fractions are multiplied with the gain reference.
     """
@@ -85,15 +95,23 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     request_timeout: Seconds = 60.0
     eer_grouping: Positive = 40
     eer_dose_per_fraction: Dose | None = None
+    eer_dose: Dose | None = None
+    eer_pixel_size: Angstrom | None = None
     eer_upsampling: EerUpsampling = 1
-    eer_dtype: EerDtype = "int16"
+    eer_crop: EerCrop | None = None
+    eer_dtype: EerDtype | None = None
     eer_leftover: EerLeftover = "drop"
     eer_gain: str | None = None
+    eer_gain_convention: EerGainConvention | None = None
     eer_apply_gain: bool = False
 
     def __post_init__(self) -> None:
         if self.eer_apply_gain and self.eer_gain is None:
             raise ValueError("eer_apply_gain requires a gain reference; set eer_gain")
+        if self.eer_gain_convention is not None and self.eer_gain is None:
+            raise ValueError("eer_gain_convention requires a gain reference; set eer_gain")
+        if problem := crop_problem(self.eer_upsampling, self.eer_crop, self.eer_dtype):
+            raise ValueError(problem)
 
 
 def parse_size(text: str | int) -> Size:
@@ -154,13 +172,25 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
     if any(name in given for name in _EITHER):
         values = {name: value for name, value in values.items() if name not in _EITHER}
     values |= given
-    try:
-        settings = _convert(values, strict=False)
-    except SettingsError as error:
-        raise UsageError(str(error)) from error
+    settings = _converted(values)
     if settings.eer_gain is None:
         return settings
     return msgspec.structs.replace(settings, eer_gain=str(archive / settings.eer_gain))
+
+
+def eer_settings(options: dict[str, Any]) -> Settings:
+    """Return settings with these options for EER movies, and the defaults of all others.
+
+    Raises
+    ------
+    UsageError
+        An option is invalid, or not one for EER movies.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if not name.startswith("eer_"):
+            raise UsageError(f"unknown option {name!r}; expected an option for EER movies, such as eer_grouping")
+    return _converted(given)
 
 
 def read_file(archive: Path) -> str:
@@ -208,6 +238,13 @@ def _check_inside(archive: Path, gain: str | None) -> None:
                 f"eer_gain = {gain!r} leads out of the archive, to {place}; move the file into the archive, or write "
                 "the absolute path"
             )
+
+
+def _converted(options: dict[str, Any]) -> Settings:
+    try:
+        return _convert(options, strict=False)
+    except SettingsError as error:
+        raise UsageError(str(error)) from error
 
 
 def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:

@@ -167,13 +167,14 @@ def check_settings(archive: Path) -> Finding:
     """Check the settings file of the archive and its gain reference."""
     path = archive / FILE_NAME
     try:
-        gain = load_settings(archive, {}).eer_gain
+        settings = load_settings(archive, {})
     except SettingsError as error:
         return problem(str(error), f"correct {path}")
+    gain = settings.eer_gain
     if gain is not None and not os.access(gain, os.R_OK, effective_ids=True):
         return problem(f"{path}: eer_gain {gain} is missing or not readable", "correct the path, or restore the file")
     try:
-        defects = defects_of(Path(gain)) if gain is not None else ""
+        defects = defects_of(Path(gain), settings.eer_gain_convention) if gain is not None else ""
     except GainError as error:
         return problem(str(error), f"correct eer_gain in {path}")
     if defects:

@@ -134,7 +134,7 @@ def serve_in_background(
     ready, ready_writer = os.pipe()
     with output, os.fdopen(ready, "rb") as reader:
         start = output.tell()
-        for stream in (sys.stdout, sys.stderr):
+        for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
         process = os.fork()
         if process == 0:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from cryofs.system import garbage
 from cryofs.system.thread_pools import Pools
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class Loading:
 
     def _start(self, pools: Pools) -> None:
         try:
-            files = self._made or self._make()
+            with garbage.imports():
+                files = self._made or self._make()
             files.start(pools)
         except Exception as error:
             log.exception("the archive cannot be shown, so all requests fail; unmount it")

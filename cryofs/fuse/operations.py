@@ -3,14 +3,13 @@
 Threads: libfuse calls the operations from its own threads, concurrently.
 """
 
-import ctypes
 import errno
 import functools
+import itertools
 import json
 import logging
 import os
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from cryofs.error_hints import explain
@@ -23,11 +22,12 @@ from cryofs.vfs.page_cache_policy import Pages
 
 if TYPE_CHECKING:
     from cryofs.vfs.file_system import FileSystem
+    from cryofs.vfs.listing import Listed, Listing
 
-# Size of buffered reads of programs that respect st_blksize (C and Python libraries).
-_BLOCK_SIZE = 1 << 20
 # Concurrent read-ahead requests of the kernel; a single file soon takes the default of 12.
 _REQUESTS_AT_ONCE = 64
+# Flag of a connection, from fuse_common.h: the kernel chooses which listings carry attributes.
+_READDIRPLUS_AUTO = 1 << 14
 _USER_NAMESPACE = "user."
 # errno of exceptions that have none; the first matching row applies.
 _ERRNO: tuple[tuple[type[Exception], int], ...] = (
@@ -91,6 +91,9 @@ class Operations(mfusepy.Operations):
         self._readahead = readahead
         self._on_live = on_live
         self._on_end = on_end
+        # single operations on a dictionary need no lock
+        self._listings: dict[int, Listing] = {}
+        self._handles = itertools.count(1)
 
     @functools.cached_property
     def _files(self) -> "FileSystem":
@@ -104,6 +107,8 @@ class Operations(mfusepy.Operations):
             conn_info.max_readahead = self._readahead
             # requests for one file that hangs must not block those for other files
             conn_info.max_background = conn_info.congestion_threshold = _REQUESTS_AT_ONCE
+            # otherwise programs that read all names first, as find and du do, get attributes of the first few only
+            conn_info.want &= ~_READDIRPLUS_AUTO
         if config_3 is not None:
             config_3.use_ino = 1
         self._on_live()
@@ -114,21 +119,27 @@ class Operations(mfusepy.Operations):
         self._on_end()
 
     @_with_errno
-    def getattr(self, path: str, info: Any = None) -> dict[str, int]:
+    def getattr(self, path: str, info: Any = None) -> Attributes:
         """Return the attributes of a path, or of an open file if libfuse passes one."""
-        return _stat(self._files.attributes(path) if info is None else self._files.open_attributes(info.fh))
+        return self._files.attributes(path) if info is None else self._files.open_attributes(info.fh)
 
     @_with_errno
-    def readdir(self, path: str, fh: int) -> list[tuple[str, dict[str, int], int]]:
-        """Return the entries of a folder."""
-        return list(self._entries(path))
+    def opendir(self, path: str) -> int:
+        """Begin a listing of a folder."""
+        handle = next(self._handles)
+        self._listings[handle] = self._files.listing(path)
+        return handle
 
-    def _entries(self, path: str) -> Iterator[tuple[str, dict[str, int], int]]:
-        parent = os.path.dirname(path)  # noqa: PTH120 - a path of the mount
-        for name, place in ((".", path), ("..", parent)):
-            yield name, {"st_mode": stat.S_IFDIR, "st_ino": self._files.inode(place)}, 0
-        for name, attributes in self._files.names(path):
-            yield name, {"st_mode": attributes.mode, "st_ino": attributes.inode}, 0
+    @_with_errno
+    def readdir_with_offset(self, path: str, offset: int, fh: int) -> "list[Listed]":
+        """Return some entries of a folder from a position on, none at the end."""
+        return self._files.listed(self._listings[fh], offset)
+
+    @_with_errno
+    def releasedir(self, path: str, fh: int) -> int:
+        """End a listing."""
+        del self._listings[fh]
+        return 0
 
     @_with_errno
     def readlink(self, path: str) -> str:
@@ -147,12 +158,18 @@ class Operations(mfusepy.Operations):
         return 0
 
     @_with_errno
-    def read(self, path: str, size: int, offset: int, info: Any) -> Any:
-        """Return bytes of an open file, without copying them if they come from a cached frame."""
-        data = self._files.read(info.fh, size, offset)
-        if isinstance(data, bytes):
-            return data
-        return (ctypes.c_char * len(data)).from_buffer(data.data)
+    def read_buf(self, path: str, buffers: Any, size: int, offset: int, info: Any) -> int:
+        """Reply with bytes of an open file."""
+        # loads NumPy, which the start of a mount does not wait for
+        from cryofs.fuse.reply import Reply
+
+        reply = Reply(size)
+        try:
+            reply.put(self._files.read(info.fh, size, offset, reply.memory))
+            reply.hand_over(buffers)
+        finally:
+            reply.free()
+        return 0
 
     @_with_errno
     def release(self, path: str, info: Any) -> int:
@@ -206,19 +223,3 @@ _STATVFS_NAMES = (
     "f_frsize",
     "f_namemax",
 )
-
-
-def _stat(attributes: Attributes) -> dict[str, int]:
-    return {
-        "st_mode": attributes.mode,
-        "st_size": attributes.size,
-        "st_mtime": attributes.mtime_ns,
-        "st_atime": attributes.atime_ns,
-        "st_ctime": attributes.ctime_ns,
-        "st_uid": attributes.uid,
-        "st_gid": attributes.gid,
-        "st_ino": attributes.inode,
-        "st_nlink": attributes.links,
-        "st_blksize": _BLOCK_SIZE,
-        "st_blocks": attributes.blocks,
-    }

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _MAX_THREADS = 256
 # from malloc.h
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 log = logging.getLogger("cryofs")
 
@@ -52,6 +52,7 @@ def serve(
         If metrics are enabled but their library is not installed.
     """
     # imported late, because the import loads libfuse
+    from cryofs.fuse.binding import Fuse
     from cryofs.fuse.libfuse import mfusepy
     from cryofs.fuse.operations import Operations
 
@@ -82,7 +83,7 @@ def serve(
         serve_metrics(settings.metrics, lambda: loading.files().facts())
     _rescan_on_hangup(loading)
     try:
-        mfusepy.FUSE(
+        Fuse(
             Operations(loading, settings.readahead, live, end),
             str(mountpoint.absolute()),
             foreground=True,
@@ -115,12 +116,14 @@ def _limit_malloc_arenas() -> None:
     """Configure glibc to return freed memory to the system (mallopt(3)); other C libraries are left unchanged.
 
     By default glibc has one heap per thread, with blocks of up to 32 MiB in it. Fragmentation then wastes memory of
-    about a fifth of the cache size.
+    about a fifth of the cache size. A few free megabytes are kept, because each reply to the kernel takes one for a
+    moment: new pages would cost more time than the bytes in them.
     """
     with contextlib.suppress(AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_ARENA_MAX, 2)
         mallopt(_M_MMAP_THRESHOLD, 2 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 16 << 20)
 
 
 def _rescan_on_hangup(loading: Loading) -> None:

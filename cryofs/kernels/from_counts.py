@@ -1,17 +1,21 @@
 """Convert counts to values, the inverse of `cryofs.kernels.to_counts`. Frame rows are page rows in reverse order.
 
-Plain NumPy is as fast here as compiled loops, and spares a mount from loading a compiler.
+Plain NumPy does it all, so a mount need not wait for a compiler; once compiled code is loaded, it is used for the
+commonest arithmetic.
 """
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+# The compiled multiplication, after `load_compiled`.
+_multiply: Callable[[NDArray[Any], NDArray[np.float32], int, NDArray[np.float32]], bool] | None = None
 
 
 class Arithmetic(StrEnum):
@@ -55,8 +59,29 @@ class GainReference:
                 self._doubles.append(self.gain.astype(np.float64) + self.detail)
         return self._doubles[0]
 
-    def restore(self, stored: NDArray[Any], rows: slice, values: NDArray[np.float32]) -> None:
-        """Fill `values`, frame rows `rows` of a frame, from the page rows that hold them.
+    def restore_part(self, stored: NDArray[Any], row: int, first: int, values: NDArray[np.float32]) -> None:
+        """Fill `values`, shape (n,), as `restore` does.
+
+        Parameters
+        ----------
+        stored : ndarray, shape (rows, nx)
+            Page rows that hold frame rows from `row` on.
+        first : int
+            Flat index of the first value, counted from that row.
+        """
+        rows, nx = stored.shape
+        is_single = self.arithmetic is Arithmetic.SINGLE
+        if is_single and _multiply is not None and _multiply(stored, self.gain[row : row + rows], first, values):
+            return
+        for top, bottom, left, right in _rectangles(first, first + len(values), nx):
+            part = values[top * nx + left - first : (bottom - 1) * nx + right - first].reshape(bottom - top, -1)
+            place = slice(row + top, row + bottom), slice(left, right)
+            self.restore(stored[rows - bottom : rows - top, left:right], place[0], part, place[1])
+
+    def restore(
+        self, stored: NDArray[Any], rows: slice, values: NDArray[np.float32], columns: slice = slice(None)
+    ) -> None:
+        """Fill `values`, frame rows `rows` of a frame or some columns of them, from the page rows that hold them.
 
         The caller restores exceptions afterwards.
         """
@@ -64,14 +89,38 @@ class GainReference:
         # a reference may contain NaN and infinities
         with np.errstate(all="ignore"):
             if self.arithmetic is Arithmetic.DOUBLE:
-                np.multiply(counts, self._double()[rows], out=values, casting="same_kind")
+                np.multiply(counts, self._double()[rows, columns], out=values, casting="same_kind")
                 return
             values[...] = counts
             if self.arithmetic is Arithmetic.RECIPROCAL:
                 assert self.detail is not None
-                np.divide(values, self.detail[rows], out=values)
+                np.divide(values, self.detail[rows, columns], out=values)
             else:
-                np.multiply(values, self.gain[rows], out=values)
+                np.multiply(values, self.gain[rows, columns], out=values)
+
+
+def load_compiled() -> None:
+    """Load compiled code that makes values in one pass."""
+    global _multiply
+    from cryofs.kernels import multiply
+
+    _multiply = multiply.multiply
+
+
+def _rectangles(first: int, end: int, nx: int) -> Iterator[tuple[int, int, int, int]]:
+    """Divide a range of values into at most three rectangles: first and last row, first and last column."""
+    top, left = divmod(first, nx)
+    bottom, right = divmod(end, nx)
+    if top == bottom:
+        yield top, top + 1, left, right
+        return
+    if left:
+        yield top, top + 1, left, nx
+        top += 1
+    if bottom > top:
+        yield top, bottom, 0, nx
+    if right:
+        yield bottom, bottom + 1, 0, right
 
 
 def array_in(memory: NDArray[Any] | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -130,6 +179,8 @@ class ExceptionValues:
 
     def within(self, start: int, end: int) -> "ExceptionValues":
         """Return the exceptions between two flat indices, with positions relative to the first index."""
+        if not self.count:
+            return self
         far, near = (
             slice(*np.searchsorted(positions, (start, end)).tolist()) for positions in (self.positions, self.near)
         )
@@ -139,6 +190,8 @@ class ExceptionValues:
 
     def put_back(self, values: NDArray[Any]) -> None:
         """Write the exceptions into restored rows. Raises IndexError for positions beyond them."""
+        if not self.count:
+            return
         bits = values.reshape(-1).view(self.originals.dtype)
         bits[self.positions] = self.originals
         if len(self.near):

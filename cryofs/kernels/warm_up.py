@@ -6,7 +6,7 @@
 import numpy as np
 
 from cryofs.codecs import huffman_decoder, huffman_encoder, lzw_kernels
-from cryofs.kernels import eer_events, to_counts
+from cryofs.kernels import eer_events, multiply, to_counts
 from cryofs.kernels.from_counts import GainReference
 from cryofs.kernels.gain_estimate import GainEstimate
 from cryofs.kernels.gain_refine import Refinement
@@ -25,6 +25,7 @@ def load() -> None:
     huffman_decoder.load()
     lzw_kernels.decode(lzw_kernels.encode(data), data)
     eer_events.load()
+    multiply.multiply(np.ones((2, 3), np.uint8), values, 0, values.reshape(-1))
 
 
 if __name__ == "__main__":

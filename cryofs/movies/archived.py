@@ -1,9 +1,7 @@
 """Archived movies: TIFF files that cryofs wrote, shown as the original MRC files."""
 
-import stat
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,14 @@ from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.record import Record, is_archived, read_blob, read_record
 from cryofs.formats.record_check import layout_of
 from cryofs.formats.tiff_pages import PageLayout
+from cryofs.kernels import from_counts
 from cryofs.movies.archived_file import ArchivedFile
+from cryofs.movies.archived_metadata import ArchivedMetadata, counts_bytes
 from cryofs.movies.frame_decoder import EncodedOriginal, EncodedPixels, FrameDecoder
 from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.held_counts import EncodedCounts, HeldCounts
 from cryofs.movies.movie import EncodedFrame, EncodedRun, Movie
+from cryofs.movies.mrc_facts import mrc_description
 from cryofs.movies.provider import (
     Appearance,
     InfoOptions,
@@ -30,7 +32,6 @@ from cryofs.movies.provider import (
     ShowOptions,
     Stored,
     Summary,
-    mrc_description,
 )
 from cryofs.storage.byte_source import ByteSource, LocalFile
 
@@ -69,6 +70,7 @@ class ArchivedMovie(Movie):
         self.identity = *self.file.source.identity, "original"
         self._gains = gains
         self._decoder: FrameDecoder | None = None
+        self._held = HeldCounts.of(self.record, self.page_layout)
 
     @property
     def mrc_header(self) -> MrcHeader:
@@ -104,7 +106,42 @@ class ArchivedMovie(Movie):
         """Return the rows that are decoded together with a row, or None if only whole frames are decoded."""
         return self.page_layout.row_block(row) if self.file.has_row_blocks else None
 
-    def read_frame(self, index: int, rows: range | None = None) -> EncodedOriginal:
+    def decoded_bytes(self, rows: range | None = None) -> int:
+        """Return the bytes of memory that a decoded frame or row block takes."""
+        return super().decoded_bytes(rows) if self._held is None else self._held.held_bytes(rows)
+
+    @property
+    def scale(self) -> float:
+        """Factor of fractions that are whole numbers."""
+        return (self.record.rendered and self.record.rendered.scale) or 1.0
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the gain reference is loaded, if there is one."""
+        return self._decoder is not None or self._held is None
+
+    def prepare(self) -> None:
+        """Load the gain reference."""
+        try:
+            self._load_decoder()
+        except (DamagedError, OSError) as error:
+            raise self.file.damaged(0, error) from error
+
+    def mrc_bytes(
+        self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """Return bytes of the original from a decoded frame or row block."""
+        if self._held is None:
+            return decoded[start : start + size]
+        reference = (self._decoder or self._load_decoder()).reference
+        assert reference is not None
+        return self._held.value_bytes(decoded, reference, start, size, memory)
+
+    def mrc_frame(self, index: int) -> NDArray[np.uint8]:
+        """Return the bytes of a frame of the original, without a way over counts."""
+        return self._encoded(index).decode()
+
+    def read_frame(self, index: int, rows: range | None = None) -> EncodedCounts | EncodedOriginal:
         """Read the strips and exceptions of a frame; load the gain reference if it is not in memory.
 
         Raises
@@ -116,14 +153,15 @@ class ArchivedMovie(Movie):
         ChangedError
             The file was written to after it was opened.
         """
-        return self._read(index, rows, None)
+        encoded = self._encoded(index, rows)
+        return encoded if self._held is None else EncodedCounts(self._held, encoded)
 
     def read_run(self, frames: range) -> EncodedFrame:
         """Read consecutive small frames, the strips of all of them at once."""
         source = self.file.read_ahead(frames)
-        return EncodedRun([self._read(index, None, source) for index in frames])
+        return EncodedRun([self._encoded(index, None, source) for index in frames], self.layout.frame_bytes)
 
-    def _read(self, index: int, rows: range | None, source: ByteSource | None) -> EncodedOriginal:
+    def _encoded(self, index: int, rows: range | None = None, source: ByteSource | None = None) -> EncodedOriginal:
         file = self.file
         try:
             decoder = self._decoder or self._load_decoder()
@@ -196,43 +234,6 @@ def check_pages(movie: ArchivedMovie) -> None:
         raise DamagedError(f"{movie.name}: its TIFF pages do not match its record; restore it from a backup")
 
 
-@dataclass(frozen=True)
-class ArchivedMetadata:
-    """Metadata of an archived movie: attributes of the original, and of the movie as counts.
-
-    Attributes
-    ----------
-    counts_bytes : int or None
-        Size of the movie as counts; None if it was not divided by a gain reference.
-    gain : str or None
-        SHA-256 of the gain reference.
-    """
-
-    size: int
-    mtime_ns: int
-    atime_ns: int
-    mode: int
-    counts_bytes: int | None
-    gain: str | None
-
-    def appearance(self, size: int | None) -> Appearance:
-        """Return the attributes of the original, with the size of the shown file."""
-        return Appearance(size, stat.S_IFREG | self.mode, self.mtime_ns, self.atime_ns)
-
-
-# Programs disagree on whether 8-bit values of MRC are signed, so uint8 becomes int16.
-COUNTS_MODES = {"int8": 0, "uint8": 1, "int16": 1, "uint16": 6}
-
-
-def counts_bytes(record: Record) -> int | None:
-    """Return the size of an archived movie as a movie of counts, or None if it was not divided by a gain reference."""
-    mode = COUNTS_MODES.get(record.stored_dtype)
-    if record.gain is None or mode is None:
-        return None
-    frames, ny, nx = record.shape
-    return record.header.size + frames * ny * nx * np.dtype(mrc.MODE_DTYPES[mode]).itemsize
-
-
 class ArchivedProvider(Provider[ArchivedMetadata, None]):
     """An archived movie, shown as its original in place of the stored file."""
 
@@ -254,7 +255,9 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
         """Return True if the file has a record, valid or not."""
         return is_archived(source)
 
-    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], None]) -> ArchivedMetadata | None:
+    def probe(
+        self, source: LocalFile, read_index: Callable[[LocalFile], None], options: ShowOptions
+    ) -> ArchivedMetadata | None:
         """Read the record."""
         if not is_archived(source):
             return None
@@ -271,6 +274,10 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
     def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
         """Open the original."""
         return ArchivedMovie(path, context.gains, context.pool, source)
+
+    def load_compiled(self) -> None:
+        """Load the compiled multiplication of counts."""
+        from_counts.load_compiled()
 
     def gain(self, metadata: ArchivedMetadata) -> str | None:
         """Return the SHA-256 of the gain reference that the movie needs, or None."""
@@ -295,7 +302,7 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
             "exception_bytes": sum(found.blob.stored for found in exceptions),
             "writer": record.writer,
             "adopted": msgspec.to_builtins(record.adopted),
-            "rendered": msgspec.structs.asdict(record.rendered) if record.rendered else None,
+            "rendered": msgspec.to_builtins(record.rendered),
         }
 
     def identify(self, path: Path) -> Stored | None:

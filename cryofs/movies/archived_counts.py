@@ -8,7 +8,8 @@ from pathlib import Path
 from cryofs.errors import DamagedError
 from cryofs.formats import mrc
 from cryofs.formats.mrc import Layout, MrcHeader
-from cryofs.movies.archived import COUNTS_MODES, ArchivedMetadata, ArchivedMovie, ArchivedProvider
+from cryofs.movies.archived import ArchivedMovie, ArchivedProvider
+from cryofs.movies.archived_metadata import COUNTS_MODES, ArchivedMetadata
 from cryofs.movies.frame_decoder import EncodedPixels
 from cryofs.movies.movie import EncodedFrame, EncodedRun, Movie
 from cryofs.movies.provider import Appearance, OpenContext, ShowOptions
@@ -48,7 +49,7 @@ class CountsMovie(Movie):
     def read_run(self, frames: range) -> EncodedFrame:
         """Read consecutive small frames, the strips of all of them at once."""
         source = self._file.read_ahead(frames)
-        return EncodedRun([self._read(index, None, source) for index in frames])
+        return EncodedRun([self._read(index, None, source) for index in frames], self.layout.frame_bytes)
 
     def _read(self, index: int, rows: range | None, source: ByteSource | None) -> EncodedPixels:
         file = self._file

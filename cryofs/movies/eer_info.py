@@ -14,7 +14,8 @@ from cryofs.execution.threads import Threads
 from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex
 from cryofs.kernels import eer_events
-from cryofs.movies.eer_rendering import EerFacts, Rendering, facts_of
+from cryofs.movies import eer_dose
+from cryofs.movies.eer_rendering import Rendering, runs_of
 from cryofs.storage.byte_source import LocalFile
 
 # Electrons per square angstrom that a fraction should have, by RELION's guide to movie compression.
@@ -22,31 +23,28 @@ _FRACTION_DOSE = (0.5, 1.25)
 _FRAMES_AT_ONCE = 24
 
 
-def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | None) -> dict[str, Any]:
+def describe_eer(path: Path, jobs: int, rendering: Rendering) -> dict[str, Any]:
     """Return facts about an EER file; all its events are counted.
 
     Parameters
     ----------
-    pixel_size : float or None
-        Angstrom per pixel of the detector, instead of the value in the metadata.
-    dose : float or None
-        Electrons per square angstrom of the whole movie, instead of the value in the metadata.
+    rendering : Rendering
+        Options of the fractions, with the pixel size and dose to use instead of those in the metadata.
 
     Raises
     ------
     FormatError
-        The file is not a readable EER file.
+        The file is not a readable EER file, or the grouping follows from an unknown dose.
     """
     with LocalFile.open(path) as file:
         size = file.size
         index = eer.read_index(file)
         counted = _count_events(file, index, jobs)
-    facts, code = facts_of(index), index.code
-    if pixel_size is not None:
-        facts = replace(facts, pixel_size=pixel_size)
+        facts, code = eer_dose.facts_for(file, index, rendering), index.code
+    fractions = facts.fractions(rendering, str(path))
     whole = counted[counted >= 0]
     electrons = float(whole.mean()) / (index.ny * index.nx) if len(whole) else None
-    source, frame_dose = _frame_dose(facts, electrons, dose)
+    frame_dose, source = replace(facts, counted=electrons).frame_dose(rendering) or (None, None)
     noted = index.metadata.get("numberOfFrames", "")
     return {
         "format": "eer",
@@ -60,12 +58,17 @@ def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | 
         "gain": index.metadata.get("eerGainReference"),
         "exceptions": 0,
         "frames": index.frames,
-        "grouping": facts.grouping(Rendering(), str(path)),
-        "fractions": facts.fraction_count(Rendering(), str(path)),
+        "grouping": facts.grouping(rendering, str(path)),
+        "fractions": len(fractions),
+        "fraction_frames": runs_of(fractions),
+        "upsampling": rendering.upsampling,
+        "crop": rendering.crop,
+        "scale": facts.scale(rendering, str(path)),
+        "dropped_frames": index.frames - sum(map(len, fractions)),
         "frames_in_metadata": int(noted) if re.fullmatch("[0-9]{1,12}", noted) else None,
         "damaged_frames": np.flatnonzero(counted < 0).tolist(),
         "electrons_per_pixel_per_frame": electrons,
-        "pixel_size": facts.pixel_size,
+        "pixel_size": rendering.pixel_size or facts.pixel_size,
         "dose_per_frame": frame_dose,
         "total_dose": frame_dose * index.frames if frame_dose else None,
         "dose_source": source,
@@ -86,18 +89,6 @@ def _count_events(file: LocalFile, index: EerIndex, jobs: int) -> NDArray[np.int
     for _ in results(Threads(jobs).run(count, range(0, index.frames, _FRAMES_AT_ONCE))):
         pass
     return counted
-
-
-def _frame_dose(facts: EerFacts, electrons: float | None, dose: float | None) -> tuple[str | None, float | None]:
-    """Return the electrons per square angstrom in a frame, and the source of the value."""
-    if dose is not None:
-        return "given", dose / facts.frames
-    if facts.frame_dose is not None:
-        return "metadata", facts.frame_dose
-    if facts.pixel_size is not None and electrons:
-        # coincident electrons count as one, so this is slightly low
-        return "counted", electrons / facts.pixel_size**2
-    return None, None
 
 
 def _groupings(frame_dose: float | None) -> list[int] | None:

@@ -3,7 +3,7 @@
 A decoder is immutable and may be used by several threads at once. Nothing here does I/O.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.tiff_pages import PageLayout
 from cryofs.kernels.from_counts import ExceptionValues, GainReference, array_in, widen
 from cryofs.movies.movie import EncodedFrame
-from cryofs.storage.checksums import RunningChecksum, xxh3_checksum
+from cryofs.storage.checksums import RunningChecksum
 
 # Values that are restored at a time for a checksum. They stay in the processor's cache; with fewer, the calls of NumPy
 # take longer than their work.
@@ -64,7 +64,7 @@ class EncodedPixels(EncodedFrame):
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the pixels or their bytes, rows in the order of the frame."""
-        layout, numbers = self.layout, _numbers(self.strips)
+        layout, numbers = self.layout, numbers_of(self.strips)
         rows = layout.frame_rows(numbers)
         pixels = array_in(out, (rows.stop - rows.start, layout.nx), self.shown or layout.dtype)
 
@@ -73,7 +73,8 @@ class EncodedPixels(EncodedFrame):
             pixels[held.start - rows.start : held.stop - rows.start] = page_rows(layout, self.strips, piece)[::-1]
 
         try:
-            for_each_piece(self.pool, numbers, decode_piece)
+            for _ in pieces_in_order(self.pool, numbers, decode_piece):
+                pass
         except DamagedError as error:
             raise self.name.damaged(error) from error
         flat = pixels.reshape(-1)
@@ -163,7 +164,7 @@ class EncodedOriginal(EncodedFrame):
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the bytes of the original."""
-        decoder, layout, numbers = self.decoder, self.decoder.layout, _numbers(self.strips)
+        decoder, layout, numbers = self.decoder, self.decoder.layout, numbers_of(self.strips)
         rows = layout.frame_rows(numbers)
         values = decoder.empty_values(rows.stop - rows.start, out)
 
@@ -173,14 +174,20 @@ class EncodedOriginal(EncodedFrame):
             decoder.restore(page_rows(layout, self.strips, piece), held, part)
 
         try:
-            for_each_piece(self.pool, numbers, decode_piece)
             width = values.shape[1]
-            if self.count:
-                exceptions = decoder.unpack_exceptions(self.packed, self.count, self.near)
-                exceptions.within(rows.start * width, rows.stop * width).put_back(values)
-            raw = mrc.frame_raw(values, decoder.header)
-            if self.checksum is not None and xxh3_checksum(raw) != self.checksum:
+            exceptions = decoder.unpack_exceptions(self.packed, self.count, self.near) if self.count else None
+            whole = RunningChecksum()
+            for piece in pieces_in_order(self.pool, numbers, decode_piece):
+                held = layout.frame_rows(piece)
+                part = values[held.start - rows.start : held.stop - rows.start]
+                if exceptions is not None:
+                    exceptions.within(held.start * width, held.stop * width).put_back(part)
+                if self.checksum is not None:
+                    # now, because these rows are still in the processor's cache
+                    whole.add(mrc.frame_raw(part, decoder.header))
+            if self.checksum is not None and whole.result() != self.checksum:
                 raise DamagedError("checksum mismatch in the decoded frame")
+            raw = mrc.frame_raw(values, decoder.header)
         except (DamagedError, IndexError) as error:
             raise self.name.damaged(error) from error
         return raw
@@ -197,7 +204,7 @@ class EncodedOriginal(EncodedFrame):
         values, memory = decoder.checking_memory(memory)
         exceptions = decoder.unpack_exceptions(self.packed, self.count, self.near)
         whole = RunningChecksum()
-        for piece in reversed(pieces_of(_numbers(self.strips))):
+        for piece in reversed(pieces_of(numbers_of(self.strips))):
             rows = layout.frame_rows(piece)
             pixels = page_rows(layout, self.strips, piece, memory)
             for first in range(rows.start, rows.stop, len(values)):
@@ -216,10 +223,15 @@ def page_rows(
     """Decode adjacent strips; return their pixels, shape (rows, nx) in page order, in `memory` if given."""
     rows = layout.frame_rows(piece)
     pixels = array_in(memory, (rows.stop - rows.start, layout.nx), layout.dtype)
+    decode_strips(layout, strips, piece, pixels)
+    return pixels
+
+
+def decode_strips(layout: PageLayout, strips: Mapping[int, bytes], piece: range, pixels: NDArray[Any]) -> None:
+    """Decode neighbouring strips into `pixels`, rows in the order of the page."""
     height = layout.rows_per_strip
     parts = [pixels[first : first + height] for first in range(0, len(pixels), height)]
     layout.codec.decode([strips[number] for number in piece], parts)
-    return pixels
 
 
 def pieces_of(strips: range) -> list[range]:
@@ -228,16 +240,22 @@ def pieces_of(strips: range) -> list[range]:
     return [range(first, min(first + STRIPS_AT_ONCE, strips.stop)) for first in starts]
 
 
-def for_each_piece(pool: Executor | None, strips: range, action: Callable[[range], None]) -> None:
-    """Call `action` for each group of adjacent strips, in parallel if there is a pool."""
-    pieces = pieces_of(strips)
+def pieces_in_order(pool: Executor | None, strips: range, action: Callable[[range], None]) -> Iterator[range]:
+    """Call `action` for the groups of adjacent strips, in parallel if there is a pool.
+
+    Yields
+    ------
+    range
+        A piece that is done, in the order of the frame, whose first rows are in the last strip.
+    """
+    pieces = pieces_of(strips)[::-1]
     # a single piece would only wait in the pool for those of other frames
     run = map if pool is None or len(pieces) == 1 else pool.map
-    for _ in run(action, pieces):
-        pass
+    for piece, _ in zip(pieces, run(action, pieces), strict=True):
+        yield piece
 
 
-def _numbers(strips: Mapping[int, bytes]) -> range:
+def numbers_of(strips: Mapping[int, bytes]) -> range:
     """Return the numbers of adjacent strips as a range."""
     first = next(iter(strips))
     return range(first, first + len(strips))

@@ -93,7 +93,7 @@ class MrcProvider(Provider[None, None]):
     key = "MRC"
     suffixes = MOVIE_SUFFIXES
 
-    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], None]) -> None:
+    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], None], options: ShowOptions) -> None:
         """Return None: mounts show the file unchanged."""
 
     def appearance(self, metadata: None, options: ShowOptions) -> Appearance:

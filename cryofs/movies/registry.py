@@ -61,6 +61,11 @@ def names_of_renamed(shown: str) -> list[str]:
     return [name for provider in kinds for name in provider.stored_names(shown)]
 
 
+def names_behind(shown: str) -> list[str]:
+    """Return the names of all stored files that a mount may show as `shown`; its own is the first."""
+    return list(dict.fromkeys((shown, *(name for provider in PROVIDERS for name in provider.stored_names(shown)))))
+
+
 def may_have_record(stored: str) -> bool:
     """Return True if a file of this name may be an archived movie, under its own name or after a rename."""
     return any(provider.has_records for provider in providers_of(stored))
@@ -92,8 +97,13 @@ def open_rendered(path: Path, rendering: Rendering, eer_gains: EerGains) -> Sour
     return cast(SourceMovie, movie)
 
 
-def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> Movie:
-    """Open a movie of any kind; EER movies are rendered as fractions with the default settings.
+def open_movie(
+    path: Path,
+    gains: GainLibrary | None = None,
+    pool: Executor | None = None,
+    rendering: Rendering | None = None,
+) -> Movie:
+    """Open a movie of any kind; EER movies are rendered as fractions, by default with the default settings.
 
     Raises
     ------
@@ -102,7 +112,7 @@ def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | No
     DamagedError
         An archived movie whose record is damaged.
     """
-    return _open(path, gains, pool)[1]
+    return _open(path, gains, pool, rendering)[1]
 
 
 def describe(path: Path, options: InfoOptions) -> dict[str, Any]:
@@ -154,7 +164,12 @@ def summarize(path: Path) -> Summary | None:
     return next((found for provider in possible if (found := provider.summarize(path))), None)
 
 
-def _open(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> tuple[AnyProvider, Movie]:
+def _open(
+    path: Path,
+    gains: GainLibrary | None = None,
+    pool: Executor | None = None,
+    rendering: Rendering | None = None,
+) -> tuple[AnyProvider, Movie]:
     path = path.absolute()
     if path.is_dir():
         raise FormatError(f"{path}: a folder, not a movie; pass a movie in it")
@@ -167,7 +182,8 @@ def _open(path: Path, gains: GainLibrary | None = None, pool: Executor | None = 
     try:
         # MRC files may have any name
         provider = next((one for one in possible if one.claims(source)), MRC)
-        return provider, provider.open(path, source, OpenContext(gains or GainLibrary(), EerGains(), pool))
+        options = ShowOptions(rendering or Rendering())
+        return provider, provider.open(path, source, OpenContext(gains or GainLibrary(), EerGains(), pool, options))
     except FormatError as error:
         source.close()
         if possible:

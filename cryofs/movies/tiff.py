@@ -20,10 +20,12 @@ from cryofs.formats.record import HEAD_BYTES, is_archived, read_record
 from cryofs.formats.record_check import layout_of
 from cryofs.formats.tiff_directories import MAGICS
 from cryofs.formats.tiff_movie import NoMovieError, TiffFacts, TiffIndex
-from cryofs.movies.archived import ARCHIVED, ArchivedMetadata, ArchivedMovie, counts_bytes, summary_of
+from cryofs.movies.archived import ARCHIVED, ArchivedMovie, summary_of
 from cryofs.movies.archived_counts import COUNTS, CountsMovie
+from cryofs.movies.archived_metadata import ArchivedMetadata, counts_bytes
 from cryofs.movies.frame_decoder import EncodedPixels, FrameName
-from cryofs.movies.movie import EncodedFrame, EncodedRun, Movie, convert_pixels
+from cryofs.movies.movie import EncodedFrame, Movie, convert_pixels
+from cryofs.movies.mrc_facts import mrc_description
 from cryofs.movies.provider import (
     Appearance,
     InfoOptions,
@@ -32,7 +34,6 @@ from cryofs.movies.provider import (
     ShowOptions,
     Stored,
     Summary,
-    mrc_description,
 )
 from cryofs.storage.byte_source import ByteSource, LocalFile
 from cryofs.storage.byte_window import window_over
@@ -127,7 +128,7 @@ class ForeignMovie(Movie):
         """Read consecutive small frames, the strips of all of them at once."""
         pages = self.index.pages[frames.start : frames.stop]
         source = window_over(self.source, (place for page in pages for place in zip(*page.lists(), strict=True)))
-        return EncodedRun([self._read(index, None, source) for index in frames])
+        return self.run_of([self._read(index, None, source) for index in frames])
 
     def _read(self, index: int, rows: range | None, source: ByteSource) -> EncodedPixels:
         layout, name = self.index.layout, FrameName(self.name, index, _REMEDY)
@@ -143,7 +144,9 @@ class ForeignMovie(Movie):
         self.source.check_unchanged()
         return EncodedPixels(name, layout, strips)
 
-    def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
+    def mrc_bytes(
+        self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Return bytes of the MRC file from decoded pixels."""
         return convert_pixels(decoded, self._shown, start, size)
 
@@ -193,12 +196,14 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
         """Read the directories of the file."""
         return tiff_movie.read_index(source)
 
-    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], TiffIndex]) -> TiffMetadata | None:
+    def probe(
+        self, source: LocalFile, read_index: Callable[[LocalFile], TiffIndex], options: ShowOptions
+    ) -> TiffMetadata | None:
         """Read the record if the file has one, otherwise its directories."""
         if is_archived(source):
             record = read_record(source)
             if record.adopted is None:
-                return TiffMetadata(archived=ARCHIVED.probe(source, lambda _: None))
+                return TiffMetadata(archived=ARCHIVED.probe(source, lambda _: None, options))
             # the record defines its frames, even if the pages are damaged
             layout_of(record, source.name)
             dtype = np.dtype(record.stored_dtype).str

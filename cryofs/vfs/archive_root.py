@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cryofs.storage.byte_source import LocalFile
@@ -43,15 +43,24 @@ class Root:
     """
 
     def __init__(self, folder: Path, descriptor: int | None = None):
-        self._folder_name = folder.absolute()
-        self.known_as = {self._folder_name, Path(os.path.realpath(folder))}
+        self._name = str(folder.absolute())
+        self.known_as = {folder.absolute(), Path(os.path.realpath(folder))}
         self.descriptor = os.open(folder, FOLDER_FLAGS) if descriptor is None else descriptor
         self.device = os.fstat(self.descriptor).st_dev
         self.path = Path(f"/proc/self/fd/{self.descriptor}")
+        self._parts = self.path.parts
 
     def name_of(self, place: Path) -> str:
         """Return the name of a place in messages and as a wait key."""
-        return str(self._folder_name / place.relative_to(self.path))
+        return "/".join((self._name, *self.below(place)))
+
+    def below(self, place: Path) -> tuple[str, ...]:
+        """Return the names on the way from the archive's folder to a place; ValueError for any other path."""
+        # the methods of Path for this take most of the time of a lookup
+        parts = place.parts
+        if parts[: len(self._parts)] != self._parts:
+            raise ValueError(f"{place}: not below {self.path}")
+        return parts[len(self._parts) :]
 
     def lstat(self, place: Path) -> os.stat_result:
         """Return the attributes of a place; a link is not followed."""
@@ -96,6 +105,15 @@ class Root:
         with self._folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:
             return sorted(os.listdir(readable))
 
+    def attributes(self, place: Path, names: Iterable[str]) -> list[tuple[str, os.stat_result]]:
+        """Return names in a folder with their attributes; names that do not exist are skipped."""
+        found = []
+        with self._folder(place) as folder:
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    found.append((name, os.stat(name, dir_fd=folder, follow_symlinks=False)))
+        return found
+
     def read_link(self, place: Path) -> str:
         """Return the target of a symbolic link."""
         with self._above(place) as folder:
@@ -113,7 +131,7 @@ class Root:
         found = [(self.path, self.device)]
         with contextlib.ExitStack() as above:
             descriptor = self.descriptor
-            for name in folder.relative_to(self.path).parts:
+            for name in self.below(folder):
                 descriptor = above.enter_context(_opened(name, os.O_PATH, descriptor))
                 found.append((found[-1][0] / name, os.fstat(descriptor).st_dev))
         return found
@@ -133,7 +151,7 @@ class Root:
         """Open a folder."""
         with contextlib.ExitStack() as above:
             descriptor = self.descriptor
-            for name in place.relative_to(self.path).parts:
+            for name in self.below(place):
                 if name == os.pardir:
                     raise FileNotFoundError(str(place))
                 descriptor = above.enter_context(_opened(name, os.O_PATH, descriptor))

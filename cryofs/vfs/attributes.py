@@ -2,7 +2,10 @@
 
 import os
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
+from msgspec.structs import replace
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,7 @@ class Ownership:
 AS_ARCHIVED = Ownership()
 
 
-@dataclass(frozen=True)
-class Attributes:
+class Attributes(msgspec.Struct, frozen=True, gc=False):
     """Attributes that stat returns, with times in nanoseconds."""
 
     mode: int
@@ -39,6 +41,8 @@ class Attributes:
 
     def owned(self, by: Ownership) -> "Attributes":
         """Return the attributes with another ownership; links keep their mode, which has no effect."""
+        if by == AS_ARCHIVED:
+            return self
         return replace(
             self,
             uid=self.uid if by.uid is None else by.uid,

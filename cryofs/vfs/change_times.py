@@ -8,7 +8,9 @@ time, and the same inode number.
 Threads: not locked; the file system calls it under its lock.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.nodes import Node
@@ -61,7 +63,9 @@ class ChangeTimes:
     def by_name(self, name: str, node: Node) -> Attributes:
         """Return the attributes of a name, consistent with those that readers of the open file get."""
         now = node.attributes
-        at_open = self._by_name.get(name, {}).get(_content(node, now))
+        if not (states := self._by_name.get(name)):
+            return now
+        at_open = states.get(_content(node, now))
         return _settled(at_open, now) if at_open else now
 
 

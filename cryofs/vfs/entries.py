@@ -8,11 +8,11 @@ Threads: safe to call from any thread; cached facts (`cryofs.vfs.facts`) have th
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from cryofs.errors import CryofsError
 from cryofs.formats.archive_names import is_own_name, is_reference_name
@@ -31,6 +31,7 @@ from cryofs.vfs.views import View
 # Size of a movie of unknown size: not 0, because programs that copy files may skip reading empty ones and
 # report success, and not that of the stored file, which a program could take for the size of the movie.
 _UNKNOWN_SIZE = 1
+_UNKNOWN = Appearance(None)
 
 
 class Entries:
@@ -45,24 +46,16 @@ class Entries:
     def __init__(self, root: Root, io: IoExecutor, main: View):
         self._root = root
         self._main = main
-        self.facts = Facts(root, io)
+        self.facts = Facts(root, io, main.options)
         # files that a listing showed as movies because storage did not respond
         self._assumed: set[Path] = set()
 
     def appears(self, path: Path, found: os.stat_result, view: View) -> tuple[str, AnyProvider | None] | None:
         """Return the name under which a stored file appears and the kind that replaces it, or None if it is hidden."""
-        name = path.name
-        if view.stored_files:
-            return name, None
-        if is_own_name(name):
+        if _is_hidden(path.name, found, view):
             return None
-        if is_reference_name(name) and stat.S_ISREG(found.st_mode) and not view.references:
-            return None
-        for provider in _replacing(registry.providers_of(name), view.options.enabled):
-            shown = provider.shown_name(name)
-            if shown is not None and self._is_replaced(provider, path, found, view):
-                return shown, provider
-        return name, None
+        replaced = self._replaced(path, found, view)
+        return (path.name, None) if replaced is None else replaced[:2]
 
     def replacing(self, place: Path, view: View) -> Node | None:
         """Return the node of the movie that appears under this name in place of its stored file, or None."""
@@ -102,18 +95,38 @@ class Entries:
             return Node(place, provider, replace(attributes, size=size), view, None)
         return None
 
-    def names_beside(
-        self, folder: Node, files: Iterable[tuple[Path, os.stat_result]]
-    ) -> Iterator[tuple[str, Attributes]]:
-        """Yield the names of movies shown beside listed files, with attributes whose type and inode are final."""
-        view = folder.view
-        for path, found in files:
-            for provider in _beside(registry.providers_of(path.name), view.options.enabled):
-                name = provider.shown_name(path.name)
-                source = self._behind(path, found) if name is not None else None
-                if name is not None and source is not None and self._is_shown(provider, source, view):
-                    yield name, made_of_source(self._root, folder.path / name, source, view, provider)
-                    break
+    def listed(self, path: Path, found: os.stat_result, stored: Attributes, view: View) -> tuple[str, Node] | None:
+        """Return the name and node that a listing shows of a stored file in its place, None if it is hidden.
+
+        Of the attributes of a movie without a size, only type and inode are right.
+
+        Parameters
+        ----------
+        stored : Attributes
+            Attributes of the stored file in this view.
+        """
+        if _is_hidden(path.name, found, view):
+            return None
+        replaced = self._replaced(path, found, view)
+        if replaced is None:
+            return path.name, Node(path, None, stored, view, found)
+        name, provider, metadata = replaced
+        made = made_at(self._root, path, stored, view, provider.key, provider.bytes_key(view.options))
+        return name, self._node(provider, Source(path, found), made, view, metadata)
+
+    def listed_beside(self, path: Path, found: os.stat_result, view: View) -> tuple[str, Node] | None:
+        """Return the name and node that a listing shows beside a stored file, as `listed` does, or None."""
+        for provider in _beside(registry.providers_of(path.name), view.options.enabled):
+            name = provider.shown_name(path.name)
+            source = self._behind(path, found) if name is not None else None
+            if name is not None and source is not None and self._is_shown(provider, source, view):
+                made = made_of_source(self._root, path.with_name(name), source, view, provider)
+                try:
+                    metadata = self.facts.metadata(provider, source.path, source.found)
+                except (CryofsError, OSError):
+                    metadata = None
+                return name, self._node(provider, source, made, view, metadata)
+        return None
 
     def first(self, provider: AnyProvider, folder: Path) -> Any:
         """Return the metadata of the first intact file of a kind in a folder, or None."""
@@ -160,15 +173,30 @@ class Entries:
                 return None
             raise
 
-    def _is_replaced(self, provider: AnyProvider, path: Path, found: os.stat_result, view: View) -> bool:
-        """Return True if a kind is shown in place of a stored file."""
-        try:
-            metadata = self.facts.metadata(provider, path, found)
-        except OSError:
-            return provider.option is None  # listed, so that the loss is seen; opening it reports the error
-        if metadata is None or isinstance(metadata, Damage):
-            return metadata is not None and provider.option is None
-        return provider.is_shown(metadata, view.options)
+    def _replaced(self, path: Path, found: os.stat_result, view: View) -> tuple[str, AnyProvider, Any] | None:
+        """Return name, kind and metadata of the movie that is shown in place of a stored file, or None.
+
+        The metadata are None if they cannot be read.
+        """
+        if view.stored_files:
+            return None
+        for provider in _replacing(registry.providers_of(path.name), view.options.enabled):
+            name = provider.shown_name(path.name)
+            if name is None:
+                continue
+            try:
+                metadata = self.facts.metadata(provider, path, found)
+            except OSError:
+                # listed, so that the loss is seen; opening it reports the error
+                metadata, is_shown = None, provider.option is None
+            else:
+                if isinstance(metadata, Damage):
+                    is_shown = provider.option is None
+                else:
+                    is_shown = metadata is not None and provider.is_shown(metadata, view.options)
+            if is_shown:
+                return name, provider, metadata
+        return None
 
     def _is_shown(self, provider: AnyProvider, source: Source, view: View) -> bool:
         """Return True if a kind is shown beside its stored file, or if storage does not respond."""
@@ -189,13 +217,19 @@ class Entries:
         if isinstance(metadata, Damage):
             if provider.option is not None or not (metadata.listed or source.path in self._assumed):
                 return None
-            appearance = Appearance(None)
-        elif provider.is_shown(metadata, view.options):
-            appearance = provider.appearance(metadata, view.options)
-        else:
+        elif not provider.is_shown(metadata, view.options):
             return None
-        made = _with(made_of_source(self._root, place, source, view, provider), appearance)
-        return Node(source.path, provider, made, view, source.found, has_size=appearance.size is not None)
+        made = made_of_source(self._root, place, source, view, provider)
+        return self._node(provider, source, made, view, metadata)
+
+    def _node(self, provider: AnyProvider, source: Source, made: Attributes, view: View, metadata: Any) -> Node:
+        """Return the node of a shown movie; its size is unknown without metadata, and if it is damaged."""
+        if metadata is None or isinstance(metadata, Damage):
+            appearance = _UNKNOWN
+        else:
+            appearance = provider.appearance(metadata, view.options)
+        has_size = appearance.size is not None
+        return Node(source.path, provider, _with(made, appearance), view, source.found, has_size=has_size)
 
     def _needs_references(self, path: Path) -> bool:
         for provider in registry.providers_of(path.name):
@@ -220,13 +254,21 @@ class Entries:
             return Source(path, found)
         try:
             target = target_beneath(self._root, path) if stat.S_ISLNK(found.st_mode) else None
-            if target is None or any(map(is_own_name, target.relative_to(self._root.path).parts)):
+            if target is None or any(map(is_own_name, self._root.below(target))):
                 return None
             at_target = self._root.lstat(target)
         except OSError:
             return None  # a link that cannot be followed is shown as a link only
         is_plain = self.appears(target, at_target, self._main) == (target.name, None)
         return Source(target, at_target, True) if is_plain and stat.S_ISREG(at_target.st_mode) else None
+
+
+def _is_hidden(name: str, found: os.stat_result, view: View) -> bool:
+    """Return True if a stored file does not appear in its place, whatever it holds."""
+    if view.stored_files:
+        return False
+    is_reference = is_reference_name(name) and stat.S_ISREG(found.st_mode)
+    return is_own_name(name) or (is_reference and not view.references)
 
 
 @lru_cache(maxsize=256)

@@ -3,16 +3,22 @@
 Threads: safe to call from any thread; the tables have locks.
 """
 
+import contextlib
 import functools
 import os
 import stat
+import time
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cryofs.errors import FormatError
+from cryofs.errors import CryofsError, FormatError
 from cryofs.movies import registry
+from cryofs.movies.provider import ShowOptions
 from cryofs.movies.registry import AnyProvider
 from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.file_state import state_of
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.damage import Damage, damage_of, or_damage
 from cryofs.vfs.io_executor import IoExecutor
@@ -21,6 +27,11 @@ from cryofs.vfs.metadata_cache import Known
 _KNOWN_FILES = 1 << 18
 # an index holds the offsets of all frames
 _KNOWN_INDEXES = 64
+# Threads that read metadata for a listing. If storage returns at once, they only decode, and more of them would compete
+# for the interpreter lock.
+_READERS = 2
+_READERS_OF_SLOW_STORAGE = 16
+_SLOW_READ_SECONDS = 0.001
 
 
 class Facts:
@@ -30,19 +41,23 @@ class Facts:
     raised.
     """
 
-    def __init__(self, root: Root, io: IoExecutor):
+    def __init__(self, root: Root, io: IoExecutor, options: ShowOptions):
         self._root = root
+        self._io = io
+        self._readers = _READERS
         self._tables: dict[str, Known[Any]] = {}
         self._indexes: dict[str, Known[Any]] = {}
         self._types: dict[str, Any] = {}
+        self._keys: dict[str, str] = {}
         for provider in registry.PROVIDERS:
             if provider.metadata_type is None or provider.table in self._tables:
                 continue
             index = Known(root, io, provider.read_index, _KNOWN_INDEXES)
-            probe = functools.partial(provider.probe, read_index=index.get_open)
+            probe = functools.partial(provider.probe, read_index=index.get_open, options=options)
             self._indexes[provider.table] = index
             self._tables[provider.table] = Known(root, io, or_damage(probe, provider.lists_damaged), _KNOWN_FILES)
             self._types[provider.table] = provider.metadata_type | Damage | None
+            self._keys[provider.table] = provider.metadata_key(options)
 
     def metadata(self, provider: AnyProvider, path: Path, found: os.stat_result) -> Any:
         """Return the metadata of a file as one kind, `Damage` if it is damaged, or None if it is not of that kind."""
@@ -56,6 +71,31 @@ class Facts:
                 raise
             known.note(damage, found, self._root.name_of(path))
             return damage
+
+    def read_ahead(self, folder: Path, files: Iterable[tuple[str, os.stat_result]]) -> None:
+        """Read the metadata that a listing needs of files in a folder, several at a time.
+
+        Errors are left to the request for one of the files.
+        """
+        unknown = deque(
+            (self._tables[table], folder / name)
+            for name, found in files
+            if stat.S_ISREG(found.st_mode)
+            and (table := self.table_of(name)) is not None
+            and not self._tables[table].knows(state_of(found))
+        )
+
+        def read() -> None:
+            while unknown:
+                with contextlib.suppress(IndexError, CryofsError, OSError):
+                    known, path = unknown.popleft()
+                    known.read_at_once(path)
+
+        if (count := len(unknown)) > 1:
+            began = time.monotonic()
+            self._io.run_together(f"{self._root.name_of(folder)}, its movies", read, min(self._readers, count))
+            is_slow = time.monotonic() - began > _SLOW_READ_SECONDS * count
+            self._readers = _READERS_OF_SLOW_STORAGE if is_slow else _READERS
 
     def readable(self, provider: AnyProvider, path: Path) -> Any:
         """Return the metadata of a file of this kind; raise FormatError if it is damaged."""
@@ -73,10 +113,10 @@ class Facts:
         return [line for known in self._tables.values() for line in known.damaged()]
 
     def surveyed(self) -> dict[str, tuple[Known[Any], Any]]:
-        """Return each table by its key, with the type of its values."""
-        return {key: (known, self._types[key]) for key, known in self._tables.items()}
+        """Return each table by its key in the index, with the type of its values."""
+        return {self._keys[table]: (known, self._types[table]) for table, known in self._tables.items()}
 
     def table_of(self, name: str) -> str | None:
-        """Return the key of the table that listings use for a file of this name, or None."""
-        found = (one.table for one in registry.providers_of(name) if one.table in self._tables)
+        """Return the key in the index of the table that listings use for a file of this name, or None."""
+        found = (self._keys[one.table] for one in registry.providers_of(name) if one.table in self._tables)
         return next(found, None)

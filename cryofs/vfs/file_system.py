@@ -15,6 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cryofs.cache.frame_cache import FrameCache
 from cryofs.codecs import registry as codecs
 from cryofs.config.settings import Settings
@@ -22,7 +25,7 @@ from cryofs.errors import ChangedError, CryofsError
 from cryofs.movies import registry
 from cryofs.movies.provider import Provider, ShowOptions
 from cryofs.storage.file_state import state_of
-from cryofs.system.mount_table import is_remote, mount_of, mount_table
+from cryofs.system.mount_table import may_be_remote
 from cryofs.system.thread_pools import Pools
 from cryofs.text import printable
 from cryofs.vfs.archive_root import Root
@@ -32,7 +35,8 @@ from cryofs.vfs.findings import FindingsTable
 from cryofs.vfs.index_db import index_path
 from cryofs.vfs.indexer import Indexer
 from cryofs.vfs.io_executor import InlineExecutor, IoExecutor
-from cryofs.vfs.main_view import rendering_of
+from cryofs.vfs.listing import Entry, Listed, Listing
+from cryofs.vfs.main_view import main_rendering
 from cryofs.vfs.namespace import Tree
 from cryofs.vfs.nodes import Node
 from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile
@@ -77,10 +81,10 @@ class FileSystem:
         self._ownership = ownership
         self._root = root = Root(archive, descriptor)
         self._io = IoExecutor(settings.request_timeout)
-        rendering = rendering_of(settings, self.archive, root.path)
+        rendering = main_rendering(settings, self.archive, root.path)
         # names and attributes: local disks return them from memory, or at once
         asked = [self.archive, rendering.gain or self.archive]
-        self._of_names = self._io if any(map(_is_remote, asked)) else InlineExecutor(self._io)
+        self._of_names = self._io if any(map(may_be_remote, asked)) else InlineExecutor(self._io)
         self._tree = Tree(root, self._io, ShowOptions(rendering))
         self._findings = FindingsTable()
         self._opener = Opener(root, self._io, self._tree.entries, self._findings)
@@ -150,10 +154,6 @@ class FileSystem:
             found = self._change_times.by_name(path, node)
         return found.owned(self._ownership)
 
-    def inode(self, path: str) -> int:
-        """Return the inode number of a name."""
-        return self._lookup(path).attributes.inode
-
     def open_attributes(self, handle: int) -> Attributes:
         """Return the attributes of an open file, even if another file now has its name."""
         with self._lock:
@@ -164,13 +164,26 @@ class FileSystem:
             now = self._change_times.of_open(handle, now)
         return now.owned(self._ownership)
 
-    def names(self, path: str) -> list[tuple[str, Attributes]]:
-        """Return the names in a folder, with attributes whose type and inode are final.
+    def listing(self, path: str) -> Listing:
+        """Return a listing of a folder, for `listed`."""
+        return Listing(self._tree, path)
 
-        Movies whose metadata cannot be read in time are listed like damaged ones.
-        """
+    def listed(self, listing: Listing, position: int) -> list[Listed]:
+        """Return some entries of a folder from a position on, none at the end; see `Listing.group`."""
         self._last_asked = time.monotonic()
-        return self._of_names.run(self._root.name_of(self._tree.place(path)), lambda: self._tree.names(path))
+        name = self._root.name_of(self._tree.place(listing.path))
+        group = self._of_names.run(name, lambda: listing.group(position))
+        folder = listing.path.rstrip("/")
+        with self._lock:
+            return [self._reported(f"{folder}/{entry.name}", entry) for entry in group]
+
+    def _reported(self, path: str, entry: Entry) -> Listed:
+        """Return an entry as the kernel gets it, and remember what it got."""
+        if not entry.is_complete:
+            return Listed(entry.name, entry.node.attributes, False, entry.next)
+        self._pages.record_lookup(path, entry.node.attributes.size)
+        found = self._change_times.by_name(path, entry.node)
+        return Listed(entry.name, found.owned(self._ownership), True, entry.next)
 
     def read_link(self, path: str) -> str:
         """Return the target of a symbolic link."""
@@ -199,8 +212,8 @@ class FileSystem:
         with self._lock:
             return self._open[handle][2]
 
-    def read(self, handle: int, size: int, offset: int) -> Bytes:
-        """Return `size` bytes of an open file at `offset`, fewer only at the end of the file."""
+    def read(self, handle: int, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
+        """Return `size` bytes of an open file at `offset`, in `memory` or not; fewer only at the end of the file."""
         began = self._last_asked = time.monotonic()
         # a single look-up in a dictionary needs no lock
         path, file, pages, _ = self._open[handle]
@@ -208,7 +221,7 @@ class FileSystem:
             with self._lock:
                 self._pages.record_read(path, file.identity)
         try:
-            data = file.read(size, offset)
+            data = file.read(size, offset, memory)
         except CryofsError as error:
             facts = _facts_of_read(path, file, offset, began)
             # a read may begin in one frame, and fail in the next
@@ -329,11 +342,6 @@ class FileSystem:
             if self._stopping.is_set():
                 return
             step()
-
-
-def _is_remote(path: Path) -> bool:
-    mount = mount_of(Path(os.path.realpath(path)), mount_table())
-    return mount is None or is_remote(mount.kind)
 
 
 def _facts_of_read(path: str, file: OpenFile, offset: int, began: float) -> dict[str, Any]:

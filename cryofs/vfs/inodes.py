@@ -13,9 +13,10 @@ Threads: safe to call from any thread.
 import hashlib
 import os
 import stat
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import Attributes, attributes_of

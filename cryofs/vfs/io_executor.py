@@ -96,18 +96,8 @@ class IoExecutor:
             The call takes too long, or an earlier one of this file has not returned, or too many others have not; or
             the time of the caller is over.
         """
-        now = time.monotonic()
-        seconds = min(self._seconds, self._until() - now)
-        task = _Task(name, call, drop, now + _FOR_OTHERS * seconds)
-        with self._lock:
-            # without time left nothing is started, because a timeout would not show whether the file hangs
-            if seconds <= 0 or self._is_stuck(name):
-                raise self._error(name + what)
-            tasks = self._idle.pop() if self._idle else None
-        if tasks is None:
-            tasks = _Tasks()
-            threading.Thread(target=self._work, args=(tasks,), name="reading", daemon=True).start()
-        tasks.put(task)
+        seconds = self._seconds_left()
+        task = self._begin(name, call, what, drop, seconds)
         try:
             result: T = task.future.result(seconds)
         except TimeoutError:
@@ -117,12 +107,48 @@ class IoExecutor:
             raise self._error(name + what) from None
         return result
 
+    def run_together(self, name: str, call: Callable[[], None], threads: int) -> None:
+        """Run a call in several threads at once; wait until it returns in all, or for half of the time that is left.
+
+        Errors are dropped: the call only prepares for others, which have the rest of the time.
+        """
+        seconds = self._seconds_left() / 2
+        until = time.monotonic() + seconds
+        try:
+            tasks = [self._begin(name, call, "", None, seconds) for _ in range(threads)]
+        except StuckError:
+            return
+        for task in tasks:
+            try:
+                task.future.exception(max(0.0, until - time.monotonic()))
+            except TimeoutError:
+                self._give_up(task)
+
     def end(self) -> None:
         """End the idle threads."""
         with self._lock:
             for tasks in self._idle:
                 tasks.put(None)
             self._idle.clear()
+
+    def _begin(
+        self, name: str, call: Callable[[], Any], what: str, drop: Callable[[Any], None] | None, seconds: float
+    ) -> _Task:
+        """Hand a call to a thread; StuckError if no thread may be used for it."""
+        task = _Task(name, call, drop, time.monotonic() + _FOR_OTHERS * seconds)
+        with self._lock:
+            # without time left nothing is started, because a timeout would not show whether the file hangs
+            if seconds <= 0 or self._is_stuck(name):
+                raise self._error(name + what)
+            tasks = self._idle.pop() if self._idle else None
+        if tasks is None:
+            tasks = _Tasks()
+            threading.Thread(target=self._work, args=(tasks,), name="reading", daemon=True).start()
+        tasks.put(task)
+        return task
+
+    def _seconds_left(self) -> float:
+        return min(self._seconds, self._until() - time.monotonic())
 
     def _until(self) -> float:
         until: float = getattr(self._own, "until", math.inf)

@@ -62,15 +62,16 @@ class Known(Generic[T]):
 
     def get_open(self, source: LocalFile) -> T:
         """Return the metadata of an open file, even if another file now has its name."""
-        state = source.identity
         try:
-            return self._recall(state)
+            return self._recall(source.identity)
         except KeyError:
             value = self._io.run(source.name, partial(self._read, source))
-        self.note(value, source.stat, source.name)
-        if is_settled(source.stat) or not isinstance(value, Damage):
-            self.remember(state, value)
-        return value
+        return self._keep(source, value)
+
+    def read_at_once(self, path: Path) -> None:
+        """Read the metadata of the file at `path` in this thread, which may hang."""
+        with self._root.open(path) as source:
+            self._keep(source, self._read(source))
 
     def knows(self, state: FileState) -> bool:
         """Return True if the metadata of a file in this state are cached."""
@@ -101,6 +102,12 @@ class Known(Generic[T]):
             self._table[state] = value
             if len(self._table) > self._limit:
                 self._table.popitem(last=False)
+
+    def _keep(self, source: LocalFile, value: T) -> T:
+        self.note(value, source.stat, source.name)
+        if is_settled(source.stat) or not isinstance(value, Damage):
+            self.remember(source.identity, value)
+        return value
 
     def _recall(self, state: FileState) -> T:
         with self._lock:

@@ -8,17 +8,16 @@ Threads: safe to call from any thread; cached facts (`cryofs.vfs.facts`) have th
 
 import errno
 import os
-from dataclasses import replace
 from pathlib import Path
 
-from cryofs.formats.archive_names import is_movie_name, is_own_name
+from msgspec.structs import replace
+
+from cryofs.formats.archive_names import is_own_name
 from cryofs.movies import registry
 from cryofs.movies.provider import ShowOptions
 from cryofs.vfs.archive_root import Root
-from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.entries import Entries
 from cryofs.vfs.facts import Facts
-from cryofs.vfs.inodes import FolderInodes
 from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.nodes import Node, made_at, plain_node
 from cryofs.vfs.references import GainReferences
@@ -65,11 +64,11 @@ class Tree:
             Storage did not respond.
         """
         view, place = self._view_of(path)
-        if not view.stored_files and any(map(is_own_name, place.relative_to(self.root.path).parts)):
+        if not view.stored_files and any(map(is_own_name, self.root.below(place))):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if place == self.root.path:
             return plain_node(self.root, place, self.root.lstat(place), view)
-        node = self._node(place, view)
+        node = self.node(place, view)
         if node is None:
             code = errno.ENAMETOOLONG if len(os.fsencode(place.name)) > _LONGEST_NAME else errno.ENOENT
             raise OSError(code, os.strerror(code), path)
@@ -84,34 +83,6 @@ class Tree:
         first, _, rest = path.lstrip("/").partition("/")
         return self.root.path / (rest if view_called(first, self._options) else path.lstrip("/"))
 
-    def names(self, path: str) -> list[tuple[str, Attributes]]:
-        """Return the names in a folder, with attributes whose type and inode are final.
-
-        If storage does not respond, the type of a file is inferred from its name.
-        """
-        folder = self.lookup(path)
-        view = folder.view
-        inodes = FolderInodes(self.root, folder.path)
-        shown: dict[str, Attributes] = {}
-        files: list[tuple[Path, os.stat_result]] = []
-        for name, found in self.root.entries(folder.path):
-            appears = self.entries.appears(folder.path / name, found, view)
-            if appears is None:
-                continue
-            shown_name, kind = appears
-            attributes = inodes.attributes(name, found, view.name)
-            if kind is None:
-                files.append((folder.path / name, found))
-            else:
-                place, bytes_key = folder.path / shown_name, kind.bytes_key(view.options)
-                attributes = made_at(self.root, place, attributes, view, kind.key, bytes_key)
-            shown[shown_name] = attributes
-        if not view.stored_files:
-            for name, attributes in self.entries.names_beside(folder, files):
-                shown.setdefault(name, attributes)
-            self._add_references(folder, shown)
-        return list(shown.items())
-
     def _view_of(self, path: str) -> tuple[View, Path]:
         """Return the view of a path of the mount, and its place in the archive."""
         first, _, rest = path.lstrip("/").partition("/")
@@ -120,7 +91,7 @@ class Tree:
             return self._main, self.root.path / path.lstrip("/")
         return view, self.root.path / rest
 
-    def _node(self, place: Path, view: View) -> Node | None:
+    def node(self, place: Path, view: View) -> Node | None:
         """Return the first existing node of a name: stored files take precedence over derived files."""
         if view.stored_files:
             return self._plain(place, view)
@@ -149,14 +120,17 @@ class Tree:
             return replace(node, attributes=attributes, is_elsewhere=True)
         return None
 
-    def _add_references(self, folder: Node, shown: dict[str, Attributes]) -> None:
-        """Add the names of gain references, and of the files that are added to folders with movies of a kind."""
+    def added_names(self, folder: Node, *, has_movies: bool) -> list[str]:
+        """Return the sorted names of files of other folders that may appear in a folder: see `added`."""
         view = folder.view
+        if view.stored_files:
+            return []
         added = (one for one in registry.FOLDER_PROVIDERS if view.references or one.stored_at(view.options) is not None)
         names = {provider.name for provider in added}
-        if not view.references or any(map(is_movie_name, shown)):
+        if not view.references or has_movies:
             names |= self._references.names(folder.path, view.references)
-        for name in sorted(names - shown.keys()):
-            place = folder.path / name
-            if node := self._reference(place, view) or self.entries.folder_file(place, view):
-                shown[name] = node.attributes
+        return sorted(names)
+
+    def added(self, place: Path, view: View) -> Node | None:
+        """Return a gain reference, or a file that is added to folders with movies of a kind, where it appears."""
+        return self._reference(place, view) or self.entries.folder_file(place, view)

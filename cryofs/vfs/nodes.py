@@ -1,9 +1,10 @@
 """Nodes: the names of the mount, their sources, and the resulting attributes."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from cryofs.movies.provider import FolderProvider
 from cryofs.movies.registry import AnyProvider
@@ -13,8 +14,7 @@ from cryofs.vfs.inodes import FolderInodes, made_of
 from cryofs.vfs.views import View
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """A name of the mount.
 
     Attributes

@@ -7,14 +7,15 @@ import functools
 import os
 import threading
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from cryofs.cache.frame_cache import CachedMovie, FrameCache
+from cryofs.cache.frame_cache import FrameCache
 from cryofs.errors import DamagedError
 from cryofs.movies.frame_runs import FrameRuns, frames_of_run
 from cryofs.movies.movie import Movie
@@ -28,6 +29,19 @@ Bytes = bytes | NDArray[np.uint8]
 _SHARE_OF_RUN = 1 / 8
 
 
+def put(pieces: Sequence[Bytes], memory: NDArray[np.uint8]) -> int:
+    """Put pieces into memory one after the other, unless they are there already; return how many bytes they are."""
+    end = 0
+    for piece in pieces:
+        place = memory[end : end + len(piece)]
+        if isinstance(piece, bytes):
+            place[:] = np.frombuffer(piece, np.uint8)
+        elif len(piece) and piece.ctypes.data != place.ctypes.data:
+            place[:] = piece
+        end += len(piece)
+    return end
+
+
 class OpenFile(Protocol):
     """Interface of a file that was opened through the mount."""
 
@@ -38,8 +52,8 @@ class OpenFile(Protocol):
     def attributes(self, found: Attributes) -> Attributes:
         """Return the attributes of the open file, even if its name was reused; `found` are those at opening."""
 
-    def read(self, size: int, offset: int) -> Bytes:
-        """Return `size` bytes at `offset`, fewer only at the end of the file."""
+    def read(self, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
+        """Return `size` bytes at `offset`, fewer only at the end of the file; they may be put into `memory`."""
 
     def close(self) -> None:
         """Release the file."""
@@ -65,8 +79,8 @@ class PlainFile:
         now = attributes_of(os.fstat(self._source.descriptor))
         return replace(now, inode=found.inode, links=found.links if self._is_made else now.links)
 
-    def read(self, size: int, offset: int) -> Bytes:
-        """Return bytes of the file."""
+    def read(self, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
+        """Return bytes of the file; `memory` is not used, because a read that was given up may end later."""
         # data in the page cache is read without another thread
         if (found := self._source.read_cached(size, offset)) is not None:
             return found
@@ -92,7 +106,8 @@ class MovieFile:
         self._has_row_blocks = movie.row_block(0) is not None
         # frames of a unit; the cache has a unit under the number of its first frame
         self._frames = frames_of_run(movie)
-        self._units: CachedMovie = movie if self._frames == 1 else FrameRuns(movie)
+        self._units: Movie | FrameRuns = movie if self._frames == 1 else FrameRuns(movie, self._frames)
+        self._single_frames = FrameRuns(movie, 1)
         self._unit_bytes = self._frames * movie.layout.frame_bytes
         self._decoded_bytes = self._units.decoded_bytes()
         # runs that have a damaged frame; the others of their frames are read one by one
@@ -113,21 +128,24 @@ class MovieFile:
         """Return the attributes at opening, with the size of the movie, which never changes."""
         return replace(found, size=self._layout.total_bytes)
 
-    def read(self, size: int, offset: int) -> Bytes:
-        """Return bytes of the MRC file; a view of a cached frame if one frame holds them all."""
-        layout = self._layout
+    def read(self, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
+        """Return bytes of the MRC file; a view of a cached frame if one frame holds them all, or of `memory`."""
+        layout, begin = self._layout, offset
         end = min(offset + size, layout.total_bytes)
         if not self._pattern.follow(offset, end):
             self._cache.readers.leave(self)
         pieces: list[Bytes] = []
         while offset < end:
             inside = layout.header_bytes <= offset < layout.data_end
-            piece = self._from_frame(offset, end) if inside else self._from_outside(offset, end)
+            room = None if memory is None else memory[offset - begin :]
+            piece = self._from_frame(offset, end, room) if inside else self._from_outside(offset, end)
             offset += len(piece)
             if offset >= end and not pieces:
                 return piece
             pieces.append(piece)
-        return b"".join(piece if isinstance(piece, bytes) else piece.tobytes() for piece in pieces)
+        if memory is None:
+            return b"".join(piece if isinstance(piece, bytes) else piece.tobytes() for piece in pieces)
+        return memory[: put(pieces, memory)]
 
     def close(self) -> None:
         """Release the movie; its frames stay in the cache for the next reader."""
@@ -144,7 +162,7 @@ class MovieFile:
             return None
         return (offset - layout.header_bytes) // layout.frame_bytes
 
-    def _from_frame(self, offset: int, end: int) -> NDArray[np.uint8]:
+    def _from_frame(self, offset: int, end: int, memory: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         """Return the bytes from `offset` to `end`, or to the end of the unit or part that contains `offset`."""
         layout, cache, pattern = self._layout, self._cache, self._pattern
         unit, start = divmod(offset - layout.header_bytes, self._unit_bytes)
@@ -163,7 +181,10 @@ class MovieFile:
                     raise
                 self._damaged_runs.add(unit)
                 decoded, start = self._part(unit, start)
-        piece = self._movie.mrc_bytes(decoded, start, size)
+        if self._frames == 1 and not self._movie.is_prepared:
+            # another open file of the same movie had the frame decoded
+            self._io.run(self._movie.name, self._movie.prepare)
+        piece = self._units.mrc_bytes(decoded, start, size, memory)
         if pattern.serve(unit, len(piece)):
             cache.served(self._units, unit * self._frames)
         return piece
@@ -179,7 +200,7 @@ class MovieFile:
         """Return the decoded row block or frame that holds a byte of a unit, and where the byte is in it."""
         if self._frames > 1:
             frame, start = divmod(start, self._layout.frame_bytes)
-            return self._cache.get(self._movie, unit * self._frames + frame), start
+            return self._cache.get(self._single_frames, unit * self._frames + frame), start
         rows = self._row_block(start)
         return self._cache.get(self._movie, unit, rows), start - rows.start * self._row_bytes
 

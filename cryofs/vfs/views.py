@@ -6,7 +6,9 @@ A view is added by its row in `VIEWS`.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
+from cryofs.config.choices import CROPPED_DTYPES
 from cryofs.movies.provider import ShowOptions
 
 
@@ -57,15 +59,33 @@ def _counts(_: re.Match[str], main: ShowOptions) -> ShowOptions:
 
 
 def _rendered(match: re.Match[str], main: ShowOptions) -> ShowOptions:
-    upsampling, grouping = map(int, match.groups())
-    chosen = replace(main.rendering, upsampling=upsampling, grouping=grouping, dose_per_fraction=None)
-    return replace(main, rendering=chosen)
+    return _with_rendering(main, upsampling=int(match["up"]), grouping=int(match["grouping"]), crop=None)
 
+
+def _cropped(match: re.Match[str], main: ShowOptions) -> ShowOptions:
+    dtype = main.rendering.dtype
+    return _with_rendering(
+        main,
+        upsampling=int(match["up"]),
+        grouping=int(match["grouping"]),
+        crop=int(match["crop"]),
+        dtype=dtype if dtype in CROPPED_DTYPES else None,
+    )
+
+
+def _with_rendering(main: ShowOptions, **changes: Any) -> ShowOptions:
+    return replace(main, rendering=replace(main.rendering, dose_per_fraction=None, **changes))
+
+
+_GROUPING = "gr(?P<grouping>[1-9][0-9]{0,8})"
 
 VIEWS: tuple[ViewRow, ...] = (
     ViewRow("@counts", _counts, references=True),
     ViewRow("@archive", stored_files=True),
-    ViewRow("@up([124])_gr([1-9][0-9]{0,8})", _rendered),
+    ViewRow(f"@up(?P<up>[124])_{_GROUPING}", _rendered),
+    # cropping makes the grid coarser
+    ViewRow(f"@up(?P<up>2)crop(?P<crop>1)_{_GROUPING}", _cropped),
+    ViewRow(f"@up(?P<up>4)crop(?P<crop>[12])_{_GROUPING}", _cropped),
 )
 
 

@@ -23,7 +23,7 @@ from tests.archive.comparing import compared, entries, flip_last_byte
 from tests.corpus.session_tree import make_session
 from tests.foreign import counts, serialem
 from tests.small_session import write_integers
-from tests.support import archive, simulated
+from tests.support import archive, listed_in, simulated
 
 
 def test_all_is_equal(small: tuple[Path, Path]) -> None:
@@ -188,7 +188,7 @@ def names_in_mount(folder: Path, below: str) -> set[str]:
     files = FileSystem(folder, Settings(jobs=1))
     files.start()
     try:
-        return {name for name, _ in files.names(below or "/") if not is_own_name(name)}
+        return {name for name, _ in listed_in(files, below or "/") if not is_own_name(name)}
     finally:
         files.stop()
 

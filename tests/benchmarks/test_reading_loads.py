@@ -113,6 +113,7 @@ def test_names_are_listed_and_queried(session: Session, tmp_path: Path, monkeypa
     found = list_names(many, 1, []) + ask_under_load(many, session, 1)
     ours = {reading.what for reading in found if reading.way == OURS}
     theirs = {reading.what for reading in found if reading.way == ITSELF}
+    assert {"du of 5 movies, no index", "find -size of 5 movies, index"} <= theirs
     assert {"ls -l of 5 movies, no index", "find over 4 movies, index", "find over 4 movies, once more"} <= theirs
     assert {what for what in ours if "mounting" not in what and "complete" not in what} == theirs
     assert min(reading.median for reading in found) >= 0

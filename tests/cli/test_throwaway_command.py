@@ -1,14 +1,14 @@
 """The list of commands: a command that is added by one module has help, output and exit codes like all others."""
 
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
 
 import pytest
-import typer
 
-from cryofs.cli import app
+from cryofs.cli import app, declare
 from cryofs.cli.output import print_json
 from cryofs.errors import ArchiveError
 from tests.support import run_in_process
@@ -22,12 +22,12 @@ def count_files(folder: Path) -> int:
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to count.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figure as JSON.")] = False,
+    folder: Annotated[Path, declare.Argument(metavar="FOLDER", help="Folder to count.")],
+    as_json: Annotated[bool, declare.Option("--json", help="Print the figure as JSON.")] = False,
 ) -> None:
     """Count the files of a folder.
 
-    Example: cryofs count /data/session
+    Example: cryofs count-files /data/session
     """
     files = count_files(folder)
     if as_json:
@@ -38,30 +38,31 @@ def command(
 
 @pytest.fixture(autouse=True)
 def _added(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("count")
-    vars(module).update(NAME="count", command=command)
-    monkeypatch.setattr(app, "COMMANDS", (*app.COMMANDS, module))
+    module = ModuleType("cryofs.cli.count_files")
+    vars(module).update(command=command)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(app, "COMMANDS", (*app.COMMANDS, "count-files"))
 
 
 def test_its_help_is_its_docstring() -> None:
     assert "Count the files of a folder." in run_in_process("--help").stdout
-    output = run_in_process("count", "--help").stdout
-    assert "Example: cryofs count /data/session" in output
+    output = run_in_process("count-files", "--help").stdout
+    assert "Example: cryofs count-files /data/session" in output
     assert "Print the figure as JSON." in output
 
 
 def test_it_prints_its_result(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
-    assert run_in_process("count", tmp_path).stdout == "1 files\n"
-    assert json.loads(run_in_process("count", tmp_path, "--json").stdout) == {"files": 1}
+    assert run_in_process("count-files", tmp_path).stdout == "1 files\n"
+    assert json.loads(run_in_process("count-files", tmp_path, "--json").stdout) == {"files": 1}
 
 
 def test_an_error_is_one_line(tmp_path: Path) -> None:
-    done = run_in_process("count", tmp_path / "none", check=False)
+    done = run_in_process("count-files", tmp_path / "none", check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"cryofs: {tmp_path / 'none'}: no such folder; check the path\n"
 
 
 def test_without_the_module_there_is_no_such_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "COMMANDS", app.COMMANDS[:-1])
-    assert run_in_process("count", tmp_path, check=False).returncode == 2
+    assert run_in_process("count-files", tmp_path, check=False).returncode == 2

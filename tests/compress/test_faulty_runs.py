@@ -19,7 +19,7 @@ from cryofs.codecs import lzw_kernels
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
 from cryofs.errors import ArchiveError, ChangedError, CryofsError
-from cryofs.formats.tiff_pages import TiffMovieWriter
+from cryofs.formats.tiff_writer import TiffMovieWriter
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie

@@ -17,6 +17,7 @@ from cryofs.errors import CryofsError
 from cryofs.vfs.file_system import FileSystem
 from tests.corpus.eer_specimens import EER_GROUPING
 from tests.corpus.specimen import Specimen
+from tests.support import listed_in
 
 # lines of progress
 _USUAL = re.compile(
@@ -181,7 +182,7 @@ def read_whole(files: FileSystem, path: str) -> bytes:
 
 def others_are_intact(files: FileSystem, specimen: Specimen, finding: Finding, touched: set[str]) -> None:
     """Check that intact files and the listing are unaffected."""
-    names = {f"/{name}" for name, _ in files.names("/")}
+    names = {f"/{name}" for name, _ in listed_in(files, "/")}
     for path, data in specimen.shown.items():
         if path in touched:
             continue

@@ -34,6 +34,7 @@ from tests.corpus.finding import (
 from tests.corpus.mutants import Mutant
 from tests.corpus.reading_eer import read_eer, read_eer_gain
 from tests.corpus.specimen import Specimen
+from tests.support import listed_in
 
 
 def examine(mutant: Mutant, work: Path) -> Finding:
@@ -184,7 +185,7 @@ def _foreign(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
     with mounted(folder, small_settings()) as files:
         finding.expect_bytes(read_whole(files, shown), data, shown)
         others_are_intact(files, specimen, finding, {specimen.victim, f"/@counts/{original_name(specimen.file)}"})
-        if "movie.mrc" in [name for name, _ in files.names("/")]:
+        if "movie.mrc" in [name for name, _ in listed_in(files, "/")]:
             # without checksums, any pixels are acceptable
             with finding.reporting("frames", named):
                 read_whole(files, "/movie.mrc")
@@ -254,7 +255,7 @@ def _settings_file(mutant: Mutant, folder: Path, out: Path, finding: Finding) ->
         settings = load_settings(folder, {"jobs": 1})
     if settings is not None:
         with finding.reporting("mount"), mounted(folder, settings) as files:
-            finding.expect(len(files.names("/")) == 3, "names are missing")
+            finding.expect(len(listed_in(files, "/")) == 3, "names are missing")
             with finding.reporting("fractions"):
                 read_whole(files, "/other.mrc")
 

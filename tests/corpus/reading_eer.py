@@ -12,6 +12,7 @@ from tests.corpus.eer_specimens import EER_GROUPING, EER_SHAPE, EER_WIDTHS
 from tests.corpus.finding import Finding, mounted, one_command, others_are_intact, read_whole, small_settings
 from tests.corpus.mutants import Mutant
 from tests.corpus.walker import Directory, NoTiffError, directories
+from tests.support import listed_in
 
 # number of frames that are read of longer movies
 _MOST_FRAMES = 12
@@ -90,7 +91,7 @@ def read_eer(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
     expected = _plain_fractions(data) if specimen.kind == "eer" else None
     with mounted(folder, small_settings()) as files:
         finding.expect_bytes(read_whole(files, "/movie.eer"), data, "/movie.eer")
-        if "movie.mrc" in {name for name, _ in files.names("/")}:
+        if "movie.mrc" in {name for name, _ in listed_in(files, "/")}:
             with finding.reporting("fractions", r"movie\.eer"):
                 _read_fractions(files, mutant, expected, finding)
         else:

@@ -15,8 +15,9 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
 from cryofs.gain.estimation import Estimation
 from cryofs.gain.estimation_state import STATE_NAME, save
-from cryofs.movies.archived import ArchivedMovie, counts_bytes
+from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.archived_counts import CountsMovie
+from cryofs.movies.archived_metadata import counts_bytes
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
 from tests.corpus.eer_specimens import eer, eer_gain, footer_eer, rendered, single_eer, write_eer_movie

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from cryofs.cli.app import make_app
 from tests.docs.pages import PAGES, ROOT, read_page
@@ -26,8 +25,8 @@ def options_of(command: Any) -> set[str]:
     return {option for parameter in command.params for option in parameter.opts} | {"--help", "--debug"}
 
 
-GROUP: Any = typer.main.get_command(make_app())
-COMMANDS = {name: options_of(command) for name, command in GROUP.commands.items()}
+GROUP: Any = make_app()
+COMMANDS = {name: options_of(GROUP.get_command(None, name)) for name in GROUP.list_commands(None)}
 EVERY = set.union(options_of(GROUP), *COMMANDS.values())
 
 

@@ -24,6 +24,6 @@ def test_a_recipe_is_short(title: str, text: str) -> None:
 def test_every_command_module_is_listed_and_tested() -> None:
     paths = sorted((ROOT / "cryofs" / "cli").glob("*.py"))
     modules = [importlib.import_module(f"cryofs.cli.{path.stem}") for path in paths if path.stem != "__init__"]
-    commands = {module for module in modules if hasattr(module, "NAME") and hasattr(module, "command")}
-    assert commands == set(COMMANDS)
-    assert {module.NAME for module in COMMANDS} == set(TESTED)
+    commands = {module.__name__.rpartition(".")[2] for module in modules if hasattr(module, "command")}
+    assert commands == {name.replace("-", "_") for name in COMMANDS}
+    assert set(COMMANDS) == set(TESTED)

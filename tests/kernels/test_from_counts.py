@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cryofs.kernels.from_counts import Arithmetic, ExceptionValues, GainReference, array_in
+from cryofs.kernels.multiply import multiply
 
 WIDTH = 7
 BITS = [np.dtype(name) for name in ("u1", "u2", "u4")]
@@ -133,6 +134,30 @@ def test_every_arithmetic_restores_as_documented(dtype: str) -> None:
         found = np.empty((3, 5), np.float32)
         reference.restore(counts[rows][::-1], rows, found)
         assert found.tobytes() == values.astype(np.float32)[rows].tobytes(), reference.arithmetic
+
+
+@pytest.mark.parametrize("arithmetic", Arithmetic)
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "f4"])
+def test_a_part_of_rows_is_restored_as_the_rows_are(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, arithmetic: Arithmetic
+) -> None:
+    rng = np.random.default_rng(0)
+    gain, detail = (rng.uniform(0.5, 2, (9, 7)).astype(np.float32) for _ in range(2))
+    gain[4, 2:5] = np.nan, np.inf, -0.0
+    reference = GainReference(gain, arithmetic, None if arithmetic is Arithmetic.SINGLE else detail)
+    stored = rng.integers(0, 100, (6, 7)).astype(dtype)
+    whole = np.empty((6, 7), np.float32)
+    reference.restore(stored, slice(2, 8), whole)
+    for compiled in (None, multiply):
+        monkeypatch.setattr("cryofs.kernels.from_counts._multiply", compiled)
+        for first in range(42):
+            for end in range(first, 43):
+                memory = np.zeros(4 * 50 + 1, np.uint8)
+                # replies may begin at any byte
+                values = memory[first % 2 :][: 4 * (end - first)].view(np.float32)
+                reference.restore_part(stored, 2, first, values)
+                assert values.tobytes() == whole.tobytes()[4 * first : 4 * end]
+                assert not memory[first % 2 + 4 * (end - first) :].any(), "nothing beside them is written"
 
 
 @pytest.mark.parametrize("memory", [np.zeros((4, 3), "i2"), np.zeros((8, 3), "i1"), np.zeros(6, "f4")])

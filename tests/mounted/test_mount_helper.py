@@ -195,7 +195,7 @@ def test_the_helper_imports_little() -> None:
     program = "import sys; from cryofs.cli.mount_helper import run; run(['/', '/', '-f']); print(*sys.modules)"
     loaded = run(sys.executable, "-c", program).stdout.split()
     assert "cryofs.config.mount_options" in loaded
-    assert not {"numpy", "numba", "mfusepy", "typer", "rich", "tifffile"} & set(loaded)
+    assert not {"numpy", "numba", "mfusepy", "click", "rich", "tifffile"} & set(loaded)
 
 
 def test_help_has_an_example() -> None:

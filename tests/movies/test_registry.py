@@ -23,7 +23,7 @@ from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.movies import throwaway
 from tests.support import cryofs as run
-from tests.support import wait_for
+from tests.support import listed_in, wait_for
 from tests.vfs.serving import content, names, serving
 
 FRAMES = np.arange(3 * 20 * 30, dtype=np.int64).reshape(3, 20, 30).astype(np.int8) % 7
@@ -55,7 +55,7 @@ def test_a_kind_and_a_view_appear_in_the_mount(folder: Path) -> None:
         assert np.array_equal(values(content(files, "/Movies/x.mrc")), FRAMES)
         assert np.array_equal(values(content(files, "/@negative/Movies/x.mrc")), -FRAMES)
         shown = files.attributes("/Movies/x.mrc")
-        listed = dict(files.names("/Movies"))["x.mrc"]
+        listed = dict(listed_in(files, "/Movies"))["x.mrc"]
         assert (listed.inode, listed.mode) == (shown.inode, shown.mode)
         inodes = {files.attributes(path).inode for path in ("/Movies/x.raw8", "/@negative/Movies/x.mrc")}
         assert len(inodes | {shown.inode}) == 3
@@ -146,7 +146,7 @@ class Untouchable(throwaway.RawProvider):
     def shown_name(self, stored: str) -> str:
         raise AssertionError(stored)
 
-    def probe(self, source: LocalFile, read_index: object) -> throwaway.RawMetadata:
+    def probe(self, source: LocalFile, read_index: object, options: object) -> throwaway.RawMetadata:
         raise AssertionError(source.name)
 
 

@@ -53,6 +53,6 @@ def test_pages_are_valid() -> None:
 def test_bash_completes(typed: str, expected: list[str]) -> None:
     program = Path(sys.executable).with_name("cryofs")
     words = f"cryofs {typed}"
-    variables = {"_CRYOFS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    variables = {"_CRYOFS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     done = subprocess.run([program], env=os.environ | variables, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == expected
+    assert [line.partition(",")[2] for line in done.stdout.splitlines()] == expected

@@ -13,6 +13,7 @@ from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.vfs.file_system import FileSystem
+from tests.support import listed_in
 
 SHAPE = (64, 48)
 FALCON = Widths()
@@ -45,7 +46,7 @@ def content(files: FileSystem, path: str) -> bytes:
 
 
 def names(files: FileSystem, path: str) -> list[str]:
-    return [name for name, _ in files.names(path)]
+    return [name for name, _ in listed_in(files, path)]
 
 
 def rendered(path: Path, **choices: object) -> bytes:

@@ -12,7 +12,7 @@ from cryofs.config.settings import Settings
 from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.file_system import FileSystem
-from tests.support import archive, simulated
+from tests.support import archive, listed_in, simulated
 
 SECRET = "not for everybody"
 
@@ -122,7 +122,7 @@ def test_a_folder_that_turns_into_a_link_and_back_never_leads_out(place: Path, v
     replacing = threading.Thread(target=replace)
     replacing.start()
     uses: dict[Callable[[], object], object] = {
-        lambda: "more.txt" in dict(files.names(f"{view}/Movies")): False,
+        lambda: "more.txt" in dict(listed_in(files, f"{view}/Movies")): False,
         lambda: files.read_link(f"{view}/Movies/link"): "nowhere",
         lambda: text_of(files, f"{view}/Movies/notes.txt"): b"300 kV",
         lambda: files.attributes(f"{view}/Movies/more.txt"): None,

@@ -15,7 +15,7 @@ from cryofs.vfs import damage
 from cryofs.vfs.file_system import FileSystem
 from tests import faults
 from tests.damaged_tree import SHAPE, WIDTHS, DamagedTree, make_damaged_tree
-from tests.support import wait_for
+from tests.support import listed_in, wait_for
 from tests.vfs.serving import started
 
 
@@ -37,7 +37,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 def walk(files: FileSystem, folder: str = "") -> dict[str, int]:
     """All files, found as programs that walk a tree find them, with their sizes."""
     found: dict[str, int] = {}
-    for name, _ in files.names("/" + folder):
+    for name, _ in listed_in(files, "/" + folder):
         attributes = files.attributes(f"/{folder}{name}")
         if stat.S_ISDIR(attributes.mode):
             found |= walk(files, f"{folder}{name}/")
@@ -77,7 +77,7 @@ def test_a_walk_of_damaged_files_succeeds(tree: DamagedTree, view: str) -> None:
 @pytest.mark.parametrize("name", ["truncated", "junk", "empty", "zeros", "headless", "nowhere", "loop", "._short"])
 def test_what_has_no_frame_has_no_movie(tree: DamagedTree, name: str) -> None:
     with serving(tree.folder) as files:
-        assert f"{name}.mrc" not in dict(files.names("/Movies"))
+        assert f"{name}.mrc" not in dict(listed_in(files, "/Movies"))
         with pytest.raises(FileNotFoundError):
             files.attributes(f"/Movies/{name}.mrc")
 
@@ -86,12 +86,12 @@ def test_what_has_no_frame_has_no_movie(tree: DamagedTree, name: str) -> None:
 def test_names_of_cryofs_are_hidden_everywhere_but_in_the_archive_view(tree: DamagedTree, path: str) -> None:
     with serving(tree.folder) as files:
         for view in ("", "/@counts", "/@up2_gr8"):
-            assert not any(name.startswith(".cryofs-") for name, _ in files.names(view or "/"))
+            assert not any(name.startswith(".cryofs-") for name, _ in listed_in(files, view or "/"))
             for hidden in (path, path.replace("hidden.eer", "hidden.mrc")):
                 with pytest.raises(FileNotFoundError):
                     files.attributes(view + hidden)
         assert files.attributes("/@archive" + path).size == (tree.folder / path[1:]).stat().st_size
-        assert {".cryofs-sha256", ".cryofs-parts"} <= set(dict(files.names("/@archive")))
+        assert {".cryofs-sha256", ".cryofs-parts"} <= set(dict(listed_in(files, "/@archive")))
 
 
 @pytest.mark.parametrize("name", ["cut", "record"])
@@ -118,11 +118,13 @@ def test_unusable_options_are_errors_of_opening_and_facts(tree: DamagedTree) -> 
         )
 
 
-def test_a_dose_missing_from_the_metadata_is_an_error_of_opening(tree: DamagedTree) -> None:
+def test_a_pixel_size_missing_from_the_metadata_is_an_error_of_opening(tree: DamagedTree) -> None:
     with serving(tree.folder, eer_dose_per_fraction=1.0) as files:
         assert files.attributes("/Movies/short.mrc").size == 1
-        with pytest.raises(FormatError, match="use --eer-grouping"):
+        with pytest.raises(FormatError, match="use --eer-pixel-size, or --eer-grouping"):
             files.open("/Movies/short.mrc")
+    with serving(tree.folder, eer_dose_per_fraction=1.0, eer_pixel_size=1.0) as files:
+        assert len(content(files, "/Movies/short.mrc")) == files.attributes("/Movies/short.mrc").size
 
 
 def test_facts_of_a_file_of_fewer_frames_than_the_grouping(tmp_path: Path) -> None:
@@ -184,13 +186,13 @@ def test_damage_of_a_file_that_may_still_be_arriving_is_not_remembered(tree: Dam
     path.write_bytes(bytes(len(whole)))
     before = path.stat()
     with serving(tmp_path) as files:
-        assert list(dict(files.names("/"))) == ["a.eer"]
+        assert list(dict(listed_in(files, "/"))) == ["a.eer"]
         known = files._tree.facts._tables["FRACTIONS"]
         state = next(iter(known._damaged.values()))[0]
         assert state is None
         path.write_bytes(whole)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-        assert list(dict(files.names("/"))) == ["a.eer", "a.mrc"]
+        assert list(dict(listed_in(files, "/"))) == ["a.eer", "a.mrc"]
         assert files.facts()["damaged_files"] == 0
 
 
@@ -221,6 +223,6 @@ def test_links_into_folders_that_cannot_be_entered_are_links_only(
     (tmp_path / "a.tif").symlink_to("locked/a.tif")
     monkeypatch.setattr("cryofs.vfs.entries.target_beneath", refuse)
     with serving(tmp_path) as files:
-        assert list(dict(files.names("/"))) == ["a.eer", "a.tif"]
+        assert list(dict(listed_in(files, "/"))) == ["a.eer", "a.tif"]
         with pytest.raises(FileNotFoundError):
             files.attributes("/a.mrc")

@@ -18,7 +18,7 @@ from cryofs.errors import DamagedError
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.vfs import file_system
 from cryofs.vfs.file_system import FileSystem
-from tests.support import archive, simulated
+from tests.support import archive, listed_in, simulated
 from tests.vfs.serving import started
 
 FRAMES = 12
@@ -52,8 +52,8 @@ def read_all(files: FileSystem, path: str, size: int = 1 << 30) -> bytes:
 
 
 def test_names_are_those_of_the_originals(files: FileSystem) -> None:
-    assert [name for name, _ in files.names("/")] == ["Movies", "notes.mrc.tif", "notes.txt", "two.mrcs"]
-    assert [name for name, _ in files.names("/Movies")] == ["one.mrc"]
+    assert [name for name, _ in listed_in(files, "/")] == ["Movies", "notes.mrc.tif", "notes.txt", "two.mrcs"]
+    assert [name for name, _ in listed_in(files, "/Movies")] == ["one.mrc"]
     assert stat.S_ISDIR(files.attributes("/").mode)
 
 
@@ -120,7 +120,7 @@ def test_a_damaged_record_is_an_error_for_its_movie_alone(session: Path, tmp_pat
     (place / "notes.txt").write_text("300 kV")
     made = FileSystem(place, Settings(jobs=1))
     made.start()
-    assert [name for name, _ in made.names("/")] == ["broken.mrc", "notes.txt"]
+    assert [name for name, _ in listed_in(made, "/")] == ["broken.mrc", "notes.txt"]
     with pytest.raises(DamagedError, match=r"broken\.mrc\.tif.*restore"):
         made.open("/broken.mrc")
     assert made.attributes("/broken.mrc").size == 1

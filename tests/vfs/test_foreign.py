@@ -16,7 +16,7 @@ from cryofs.errors import DamagedError
 from cryofs.movies.tiff import ForeignMovie
 from cryofs.vfs.archive_root import Root
 from tests.foreign import counts, epu, relion, serialem, write_tiff
-from tests.support import DETECTOR, archive, simulated
+from tests.support import DETECTOR, archive, listed_in, simulated
 from tests.vfs.serving import content, names, serving
 
 GAIN = np.random.default_rng(3).uniform(0.8, 1.2, (48, 35)).astype(np.float32)
@@ -51,7 +51,7 @@ def test_frames_appear_beside_the_tiff_files(folder: Path) -> None:
             stat, own = files.attributes(f"/Movies/{source}"), files.attributes(f"/Movies/{name}")
             assert (own.mode, own.mtime_ns) == (stat.mode, stat.mtime_ns)
             assert own.inode != stat.inode
-            assert dict(files.names("/Movies"))[name].inode == own.inode
+            assert dict(listed_in(files, "/Movies"))[name].inode == own.inode
         with pytest.raises(FileNotFoundError):
             files.attributes("/Movies/gain.mrc")
 
@@ -188,7 +188,7 @@ def test_an_archived_movie_that_was_renamed(tmp_path: Path, name: str) -> None:
         assert content(files, "/y.mrc") == original
         assert content(files, f"/{name}") == path.read_bytes()
         assert content(files, "/@counts/y.mrc") == content(others, "/@counts/y.mrc")
-        assert files.attributes("/y.mrc").inode == dict(files.names("/"))["y.mrc"].inode
+        assert files.attributes("/y.mrc").inode == dict(listed_in(files, "/"))["y.mrc"].inode
         assert files.attributes("/y.mrc").inode != files.attributes(f"/{name}").inode
         path.write_bytes(path.read_bytes()[:-700])
         assert {name, "y.mrc"} <= set(names(files, "/"))

@@ -19,7 +19,7 @@ from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.index_db import Index, index_path
 from cryofs.vfs.indexer import Indexer
-from tests.support import archive, simulated, wait_for
+from tests.support import archive, listed_in, simulated, wait_for
 from tests.vfs.serving import started
 
 FALCON = Widths()
@@ -54,7 +54,7 @@ def shown(files: FileSystem) -> dict[str, Attributes]:
     """Names and attributes of all files."""
     found = {}
     for folder in ("/", "/Movies/"):
-        for name, attributes in files.names(folder):
+        for name, attributes in listed_in(files, folder):
             if attributes.is_file:
                 found[folder + name] = files.attributes(folder + name)
     return found
@@ -118,7 +118,7 @@ def test_facts_of_a_file_changed_between_mounts_are_dropped(target: Path) -> Non
 
 
 def shown_names(files: FileSystem) -> set[str]:
-    return {folder + name for folder in ("/", "/Movies/") for name, _ in files.names(folder)}
+    return {folder + name for folder in ("/", "/Movies/") for name, _ in listed_in(files, folder)}
 
 
 def test_the_indexer_ends_with_the_mount(target: Path) -> None:

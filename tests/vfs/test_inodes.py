@@ -22,11 +22,11 @@ from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.inodes import FolderInodes, hashed_inode
 from tests.corpus.session_tree import DETECTOR, EER_SHAPE
 from tests.foreign import counts, serialem
-from tests.support import archive, simulated, tmpfs
+from tests.support import archive, listed_in, simulated, tmpfs
 from tests.vfs.serving import content, started, write_movie
 
 INODES = st.integers(0, 2**64 - 1)
-VIEWS = ("", "/@counts", "/@archive", "/@up2_gr8", "/@up1_gr3")
+VIEWS = ("", "/@counts", "/@archive", "/@up2_gr8", "/@up1_gr3", "/@up2crop1_gr8")
 
 
 def serving(folder: Path, **settings: Any) -> AbstractContextManager[FileSystem]:
@@ -63,7 +63,7 @@ def place(made_archive: Path, tmp_path: Path) -> Path:
 
 def walk(files: FileSystem, folder: str) -> Iterator[tuple[str, Attributes]]:
     """All names below a folder of the mount, with attributes as a listing has them."""
-    for name, listed in files.names(folder or "/"):
+    for name, listed in listed_in(files, folder or "/"):
         yield f"{folder}/{name}", listed
         if stat.S_ISDIR(listed.mode):
             yield from walk(files, f"{folder}/{name}")
@@ -223,7 +223,7 @@ def test_an_archive_of_several_file_systems(place: Path, tmp_path_factory: pytes
             assert set(one).isdisjoint(two)
             assert one[1] == one[2]
             assert files.attributes("/one/y.txt").links == 2
-            assert dict(files.names("/"))["two"].inode == files.attributes("/two").inode
+            assert dict(listed_in(files, "/"))["two"].inode == files.attributes("/two").inode
         with tmpfs(tmp_path_factory.mktemp("other")), tmpfs(place / "two"):
             fill(place / "two", "/two")
             assert (place / "two").stat().st_dev != stored[1][0].st_dev

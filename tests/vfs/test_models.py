@@ -21,7 +21,7 @@ from cryofs.compress.plan import Coding
 from cryofs.config.settings import Settings, Size
 from cryofs.errors import ChangedError
 from cryofs.vfs.file_system import FileSystem
-from tests.support import archive
+from tests.support import archive, listed_in
 from tests.vfs.serving import started
 
 MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
@@ -210,7 +210,7 @@ class Changes(RuleBasedStateMachine):
     @invariant()
     def names_and_attributes_are_those_of_now(self) -> None:
         if hasattr(self, "files"):
-            assert [name for name, _ in self.files.names("/")] == sorted(self.model)
+            assert [name for name, _ in listed_in(self.files, "/")] == sorted(self.model)
             for name, content in self.model.items():
                 assert self.files.attributes(f"/{name}").size == len(content.original)
 

@@ -109,6 +109,14 @@ def test_rows_that_are_not_whole_strips_are_refused(session: Path) -> None:
                 movie.read_frame(0, rows)
 
 
+def read_both_ways(files: FileSystem, handle: int, expected: bytes, size: int, offset: int) -> None:
+    """Assert that a read returns the bytes, with memory for them and without, and writes nothing beside it."""
+    memory = np.full(size + 64, 0xA5, np.uint8)
+    assert bytes(files.read(handle, size, offset, memory[:size])) == expected[offset : offset + size]
+    assert (memory[size:] == 0xA5).all()
+    assert bytes(files.read(handle, size, offset)) == expected[offset : offset + size]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_here_and_there(session: Path, files: FileSystem, name: str) -> None:
     original = (session / name).read_bytes()
@@ -116,7 +124,7 @@ def test_here_and_there(session: Path, files: FileSystem, name: str) -> None:
     for _ in range(60):
         handle = files.open(f"/{name}")
         size, offset = int(rng.integers(1, 1 << 20)), int(rng.integers(0, len(original)))
-        assert bytes(files.read(handle, size, offset)) == original[offset : offset + size]
+        read_both_ways(files, handle, original, size, offset)
         files.release(handle)
 
 
@@ -136,8 +144,17 @@ def test_here_and_there_in_other_movies(session: Path, files: FileSystem, name: 
     for _ in range(60):
         handle = files.open(name)
         size, offset = int(rng.integers(1, 1 << 20)), int(rng.integers(0, len(expected)))
-        assert bytes(files.read(handle, size, offset)) == expected[offset : offset + size]
+        read_both_ways(files, handle, expected, size, offset)
         files.release(handle)
+
+
+def test_a_cached_frame_is_read_by_whoever_opens_the_movie_next(session: Path, files: FileSystem) -> None:
+    original = (session / "normalised.mrc").read_bytes()
+    for _ in range(2):
+        handle = files.open("/normalised.mrc")
+        assert bytes(files.read(handle, 5000, 4096 + FRAME_BYTES)) == original[4096 + FRAME_BYTES :][:5000]
+        files.release(handle)
+    assert files.facts()["decodes"] == 1
 
 
 @pytest.mark.parametrize("name", ["/@counts/normalised.mrc", "/tiff.mrc"])
@@ -218,7 +235,7 @@ def test_all_parts_of_a_row_block_are_compared_with_their_checksums(session: Pat
     with ArchivedMovie(path, GainLibrary()) as movie:
         block = movie.row_block(0)
         assert block is not None
-        assert movie.read_frame(0, block).decode().size == len(block) * movie.row_bytes
+        assert movie.read_frame(0, block).decode().size == movie.decoded_bytes(block)
         with pytest.raises(DamagedError, match=r"frame 1: damaged"):
             movie.read_frame(1, block)
 

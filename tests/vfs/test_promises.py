@@ -16,7 +16,7 @@ from cryofs.vfs.file_system import FileSystem
 from tests.corpus.record_mutants import with_record
 from tests.foreign import counts, serialem
 from tests.outcomes import adopted
-from tests.support import archive, simulated
+from tests.support import archive, listed_in, simulated
 from tests.vfs.serving import started, write_movie
 
 # a file that was read in the future is not marked as read today
@@ -48,7 +48,7 @@ def content(files: FileSystem, path: str) -> bytes:
 
 def test_an_archived_movie_wins_over_a_file_of_its_name(place: Path, files: FileSystem) -> None:
     (place / "a.mrc").write_bytes(b"another file")
-    assert [name for name, _ in files.names("/")] == ["a.mrc"]
+    assert [name for name, _ in listed_in(files, "/")] == ["a.mrc"]
     assert content(files, "/a.mrc") == (place.with_name("session") / "a.mrc").read_bytes()
 
 
@@ -60,7 +60,7 @@ def test_drafts_and_references_are_hidden(place: Path, files: FileSystem) -> Non
     shown = ["a.mrc", "gain-reference-0123abcg.mrc", "gain-reference-eer.mrc"]
     for name in {*hidden, *shown} - {"a.mrc"}:
         (place / name).write_bytes(b"x")
-    assert [name for name, _ in files.names("/")] == shown
+    assert [name for name, _ in listed_in(files, "/")] == shown
     for name in (*hidden, ".cryofs-draft-2.eer", ".cryofs-draft-2.mrc", ".cryofs-draft-3.tif", ".cryofs-draft-3.mrc"):
         with pytest.raises(FileNotFoundError):
             files.attributes("/" + name)

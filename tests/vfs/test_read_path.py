@@ -1,5 +1,7 @@
 """How far it is from a request of the kernel to storage: few calls, one thread hop, and none if the bytes are there."""
 
+import ctypes
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -62,7 +64,18 @@ class Mount:
         self.size = files.attributes(name).size
 
     def read(self, size: int, offset: int) -> bytes:
-        return bytes(self._operations.read(self._name, size, offset, self._info))
+        buffers = ctypes.c_void_p()
+        self._operations.read_buf(self._name, ctypes.byref(buffers), size, offset, self._info)
+        assert buffers.value is not None
+        # struct fuse_bufvec: count, index, offset, and of its only buffer size, flags, memory
+        count, _, _, found, _, memory = (ctypes.c_size_t * 6).from_address(buffers.value)
+        assert count == 1
+        assert memory % os.sysconf("SC_PAGE_SIZE") == 0
+        data = ctypes.string_at(memory, found)
+        free = ctypes.CDLL(None).free
+        for place in (memory, buffers.value):
+            free(ctypes.c_void_p(place))
+        return data
 
     def close(self) -> None:
         self._operations.release(self._name, self._info)
@@ -71,7 +84,7 @@ class Mount:
 def calls(frame: FrameType | None) -> list[str]:
     """Functions of cryofs on a stack, the innermost first, down to the operation."""
     found = []
-    while frame is not None and frame.f_code.co_qualname != "Operations.read":
+    while frame is not None and frame.f_code.co_qualname != "Operations.read_buf":
         if frame.f_code.co_filename.startswith(PACKAGE):
             found.append(frame.f_code.co_qualname)
         frame = frame.f_back

@@ -10,11 +10,14 @@ from cryofs.errors import ChangedError, FormatError
 from cryofs.formats.eer import tiff_container
 from cryofs.formats.eer.footer_container import footer_index
 from cryofs.formats.eer.index import MAX_SIDE, EerIndex
+from cryofs.formats.eer.stream_memory import StreamMemory
 from cryofs.formats.tiff_directories import MAGICS, BrokenError
 from cryofs.storage.byte_source import ByteSource
 
 # More padding than any writer adds to a frame.
 _PADDING_BYTES = 4096
+# Of a fraction of 24 frames it is about 11 MB, so only a little is kept for the next ones.
+_MEMORY = StreamMemory(2)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def read_streams(source: ByteSource, index: EerIndex, frames: Sequence[int]) -> 
     """
     sizes = index.frame_bytes[np.array(frames, np.int64)]
     starts = np.concatenate([[0], np.cumsum((sizes + 7) // 8)])
-    words = np.empty(starts[-1] + 2, np.uint64)
+    words = _MEMORY.take(int(starts[-1]) + 2)
     words[-2:] = 0
     target = words.data.cast("B")
     for frame, start in zip(frames, starts[:-1].tolist(), strict=True):

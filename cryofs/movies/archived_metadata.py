@@ -1,0 +1,47 @@
+"""What attributes and listings need to know of an archived movie."""
+
+import stat
+from dataclasses import dataclass
+
+import numpy as np
+
+from cryofs.formats import mrc
+from cryofs.formats.record import Record
+from cryofs.movies.provider import Appearance
+
+
+@dataclass(frozen=True)
+class ArchivedMetadata:
+    """What a record states of the original, and of the movie as counts.
+
+    Attributes
+    ----------
+    counts_bytes : int or None
+        Size of the movie as counts; None if it was not divided by a gain reference.
+    gain : str or None
+        SHA-256 of the gain reference.
+    """
+
+    size: int
+    mtime_ns: int
+    atime_ns: int
+    mode: int
+    counts_bytes: int | None
+    gain: str | None
+
+    def appearance(self, size: int | None) -> Appearance:
+        """Return the attributes of the original, with the size of the shown file."""
+        return Appearance(size, stat.S_IFREG | self.mode, self.mtime_ns, self.atime_ns)
+
+
+# Programs disagree on whether 8-bit values of MRC are signed, so uint8 becomes int16.
+COUNTS_MODES = {"int8": 0, "uint8": 1, "int16": 1, "uint16": 6}
+
+
+def counts_bytes(record: Record) -> int | None:
+    """Return the size of an archived movie as a movie of counts, or None if it was not divided by a gain reference."""
+    mode = COUNTS_MODES.get(record.stored_dtype)
+    if record.gain is None or mode is None:
+        return None
+    frames, ny, nx = record.shape
+    return record.header.size + frames * ny * nx * np.dtype(mrc.MODE_DTYPES[mode]).itemsize

@@ -1,0 +1,172 @@
+"""Frames of gain-normalised movies as caches hold them: counts and exceptions, not values.
+
+They take a quarter of the memory, and a read of a few rows multiplies only those, straight into the memory of its
+reply. That memory is in the processor's cache, so values never take the way through main memory. For the checksum of a
+whole frame its values are made once more, a few rows at a time.
+
+Layout of the memory of a decoded frame or row block: a head of eight int64 (first and last frame row, number of far and
+near exceptions), positions of far and near exceptions, bits of far and steps of near exceptions; counts from
+`HeldCounts.counts_at` on, rows in the order of the page.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.errors import DamagedError
+from cryofs.formats import mrc
+from cryofs.formats.record import Record
+from cryofs.formats.tiff_pages import PageLayout
+from cryofs.kernels.from_counts import ExceptionValues, GainReference, array_in
+from cryofs.movies.frame_decoder import EncodedOriginal, decode_strips, numbers_of, pieces_in_order
+from cryofs.movies.movie import EncodedFrame
+from cryofs.storage.checksums import RunningChecksum
+
+_HEAD_BYTES = 64
+_VALUE = np.dtype(np.float32)
+_BITS = np.dtype(np.uint32)
+_FAR_BYTES, _NEAR_BYTES = 8 + _BITS.itemsize, 8 + 1
+# Exceptions may take this share of the bytes of counts; beyond it, values take less memory for row blocks.
+_MOST_EXCEPTIONS = 1 / 16
+# Values of a frame, at least.
+_LEAST_BYTES = 1 << 20
+# Values that are made at a time for a checksum: they stay in the second-level cache of a core.
+_CHECKED_BYTES = 1 << 19
+
+
+@dataclass(frozen=True)
+class HeldCounts:
+    """How the frames of a movie are held.
+
+    Attributes
+    ----------
+    layout : PageLayout
+        Layout of the stored counts.
+    far, near : int
+        Most exceptions of a frame.
+    """
+
+    layout: PageLayout
+    far: int
+    near: int
+
+    @classmethod
+    def of(cls, record: Record, layout: PageLayout) -> "HeldCounts | None":
+        """Return how the frames of a movie are held; None if they are held as the bytes of the original."""
+        found = [frame.exceptions for frame in record.frames if frame.exceptions]
+        far = max((each.count - each.near for each in found), default=0)
+        near = max((each.near for each in found), default=0)
+        is_native = mrc.MODE_DTYPES[record.mrc_mode] == _VALUE and _VALUE.newbyteorder(record.byte_order).isnative
+        # the numbers of a damaged record may be anything
+        is_few = min(far, near) >= 0 and far * _FAR_BYTES + near * _NEAR_BYTES <= _MOST_EXCEPTIONS * layout.page_bytes
+        # small frames are read in runs, as bytes of the original
+        is_large = layout.ny * layout.nx * _VALUE.itemsize >= _LEAST_BYTES
+        return cls(layout, far, near) if record.gain is not None and is_native and is_few and is_large else None
+
+    @cached_property
+    def counts_at(self) -> int:
+        """Offset of the counts in the memory of a frame, a multiple of the size of any number."""
+        return _HEAD_BYTES + -(-(self.far * _FAR_BYTES + self.near * _NEAR_BYTES) // 8) * 8
+
+    def held_bytes(self, rows: range | None = None) -> int:
+        """Return the size of a frame or row block."""
+        layout = self.layout
+        return self.counts_at + (layout.ny if rows is None else len(rows)) * layout.nx * layout.dtype.itemsize
+
+    def put_exceptions(self, held: NDArray[np.uint8], rows: slice, exceptions: ExceptionValues) -> None:
+        """Write the head and the exceptions of a frame or row block."""
+        far, near = len(exceptions.positions), len(exceptions.near)
+        held[:_HEAD_BYTES].view(np.int64)[:4] = rows.start, rows.stop, far, near
+        places = _places(held, far, near)
+        parts = (exceptions.positions, exceptions.near, exceptions.originals, exceptions.steps)
+        for place, part in zip(places, parts, strict=True):
+            place[:] = part
+
+    def counts(self, held: NDArray[np.uint8]) -> NDArray[Any]:
+        """Return the counts, shape (rows, nx), rows in the order of the page."""
+        return held[self.counts_at :].view(self.layout.dtype).reshape(-1, self.layout.nx)
+
+    def value_bytes(
+        self, held: NDArray[Any], reference: GainReference, start: int, size: int, memory: NDArray[np.uint8] | None
+    ) -> NDArray[np.uint8]:
+        """Return bytes of the values of a frame or row block, in `memory` if it is given and large enough."""
+        first, lead = divmod(start, _VALUE.itemsize)
+        counts = self.counts(held)
+        size = min(size, counts.size * _VALUE.itemsize - start)
+        end = -(-(start + size) // _VALUE.itemsize)
+        is_whole = end * _VALUE.itemsize == start + size and not lead
+        values = array_in(memory if is_whole else None, (end - first,), _VALUE)
+        row, _, far, near = held[:_HEAD_BYTES].view(np.int64)[:4].tolist()
+        reference.restore_part(counts, row, first, values)
+        if far or near:
+            positions, near_positions, originals, steps = _places(held, far, near)
+            ExceptionValues(positions, originals, near_positions, steps).within(first, end).put_back(values)
+        return values.view(np.uint8)[lead : lead + size]
+
+
+def _places(held: NDArray[np.uint8], far: int, near: int) -> tuple[NDArray[Any], ...]:
+    """Return where positions of far and near exceptions, bits and steps are."""
+    found, at = [], _HEAD_BYTES
+    for count, dtype in (
+        (far, np.dtype(np.int64)),
+        (near, np.dtype(np.int64)),
+        (far, _BITS),
+        (near, np.dtype(np.int8)),
+    ):
+        size = count * dtype.itemsize
+        found.append(held[at : at + size].view(dtype))
+        at += size
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class EncodedCounts(EncodedFrame):
+    """A frame or row block that decodes to what `HeldCounts` describes.
+
+    Attributes
+    ----------
+    original : EncodedOriginal
+        What was read.
+    """
+
+    held: HeldCounts
+    original: EncodedOriginal
+
+    def decode(self, out: NDArray[Any] | None = None) -> NDArray[np.uint8]:
+        """Return counts and exceptions; the checksum of a whole frame is compared while strips are decoded."""
+        read, layout, numbers = self.original, self.held.layout, numbers_of(self.original.strips)
+        rows = layout.frame_rows(numbers)
+        held = array_in(out, (self.held.held_bytes(range(rows.start, rows.stop)),), np.dtype(np.uint8))
+        counts = self.held.counts(held)
+
+        def decode_piece(piece: range) -> None:
+            part = layout.frame_rows(piece)
+            decode_strips(layout, read.strips, piece, counts[rows.stop - part.stop : rows.stop - part.start])
+
+        try:
+            exceptions = read.decoder.unpack_exceptions(read.packed, read.count, read.near)
+            inside = exceptions.within(rows.start * layout.nx, rows.stop * layout.nx)
+            self.held.put_exceptions(held, rows, inside)
+            whole = None if read.checksum is None else RunningChecksum()
+            for piece in pieces_in_order(read.pool, numbers, decode_piece):
+                if whole is not None:
+                    self._add_values(held, layout.frame_rows(piece), whole)
+            if whole is not None and whole.result() != read.checksum:
+                raise DamagedError("checksum mismatch in the decoded frame")
+        except (DamagedError, IndexError) as error:
+            raise read.name.damaged(error) from error
+        return held
+
+    def _add_values(self, held: NDArray[np.uint8], rows: slice, whole: RunningChecksum) -> None:
+        """Add the values of rows of a whole frame to its checksum, a few rows at a time."""
+        row_bytes = self.held.layout.nx * _VALUE.itemsize
+        step = max(_CHECKED_BYTES // row_bytes, 1) * row_bytes
+        memory = np.empty(step, np.uint8)
+        reference = self.original.decoder.reference
+        assert reference is not None
+        end = rows.stop * row_bytes
+        for start in range(rows.start * row_bytes, end, step):
+            whole.add(self.held.value_bytes(held, reference, start, min(step, end - start), memory))

@@ -1,0 +1,18 @@
+"""Python's collector of reference cycles, while modules are imported."""
+
+import contextlib
+import gc
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def imports() -> Iterator[None]:
+    """Pause the collector, which would walk through new modules again and again; afterwards it leaves them alone."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,183 @@
+"""Listings: the names in a folder, a group at a time, with the attributes that need no further read.
+
+A listing remembers only the names that are stored in the folder. Each group is made of the files in their state at that
+time, so attributes are as new as those that a lookup returns.
+
+Threads: one request at a time uses a listing.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from cryofs.errors import CryofsError
+from cryofs.formats.archive_names import is_movie_name, is_reference_name
+from cryofs.movies import registry
+from cryofs.vfs.attributes import Attributes
+from cryofs.vfs.inodes import FolderInodes
+from cryofs.vfs.namespace import Tree
+from cryofs.vfs.nodes import Node
+
+# Stored names in the first group; later groups are as large as what the reader took of the one before.
+_FIRST_GROUP = 32
+_LARGEST_GROUP = 1024
+# "." and "..", then two positions for each stored name: what is shown in its place, and what is shown beside it.
+_OWN, _EACH = 2, 2
+
+
+class Entry(NamedTuple):
+    """An entry of a listing.
+
+    Attributes
+    ----------
+    node : Node
+        Of its attributes only type and inode are right, unless `is_complete`.
+    next : int
+        Position after it.
+    """
+
+    name: str
+    node: Node
+    is_complete: bool
+    next: int
+
+
+class Listed(NamedTuple):
+    """An entry as readers see it; fields as those of `Entry`."""
+
+    name: str
+    attributes: Attributes
+    is_complete: bool
+    next: int
+
+
+class Listing:
+    """The names in a folder of the mount, in the order of the stored names.
+
+    Parameters
+    ----------
+    path : str
+        Path of the folder in the mount.
+    """
+
+    def __init__(self, tree: Tree, path: str):
+        self.path = path
+        self._tree = tree
+        self._folder: Node | None = None
+        self._stored: list[str] = []
+        self._every: frozenset[str] = frozenset()
+        self._shared_stems: set[str] = set()
+        self._added: list[str] | None = None
+        self._has_movies = False
+        # where names were listed that several files could stand behind
+        self._listed_at: dict[str, int] = {}
+        self._group = _FIRST_GROUP
+        self._last: list[int] = []
+
+    def group(self, position: int) -> list[Entry]:
+        """Return some entries from a position on, none at the end; position 0 lists the folder anew.
+
+        Movies whose metadata cannot be read in time are listed like damaged ones.
+        """
+        folder = self._folder
+        if folder is None or position == 0:
+            folder = self._begin()
+        self._set_size(position)
+        found: list[Entry] = []
+        end = _OWN + _EACH * len(self._stored)
+        while position < end and not found:
+            if position < _OWN:
+                found.extend(self._own_entries(folder, position))
+                position = _OWN
+            first = (position - _OWN) // _EACH
+            names = self._stored[first : first + self._group]
+            found.extend(entry for entry in self._entries(folder, first, names) if entry.next > position)
+            position = _OWN + _EACH * (first + len(names))
+        if not found:
+            found.extend(self._added_entries(folder, position - end, end))
+        self._last = [entry.next for entry in found]
+        return found
+
+    def _begin(self) -> Node:
+        folder = self._folder = self._tree.lookup(self.path)
+        self._stored = self._tree.root.names(folder.path)
+        stems = Counter(name.partition(".")[0] for name in self._stored)
+        self._shared_stems = {stem for stem, count in stems.items() if count > 1}
+        self._every = frozenset(self._stored) if self._shared_stems else frozenset()
+        self._added, self._has_movies = None, False
+        self._listed_at.clear()
+        return folder
+
+    def _set_size(self, position: int) -> None:
+        """Fit the size of a group to what the reader took of the last one, because the rest is made again."""
+        taken = sum(after <= position for after in self._last)
+        if taken == len(self._last):
+            self._group = min(2 * self._group, _LARGEST_GROUP)
+        elif taken:
+            self._group = taken + 1
+
+    def _own_entries(self, folder: Node, position: int) -> Iterator[Entry]:
+        """Yield the entries of the folder itself and of the one above; they never carry attributes."""
+        above = self._tree.lookup(os.path.dirname(self.path))  # noqa: PTH120 - a path of the mount
+        own = (Entry(".", folder, False, 1), Entry("..", above, False, 2))
+        yield from own[position:]
+
+    def _entries(self, folder: Node, first: int, names: list[str]) -> Iterator[Entry]:
+        """Yield what is shown of stored names, the first of which has the number `first`."""
+        tree, view = self._tree, folder.view
+        files = dict(tree.root.attributes(folder.path, names))
+        if not view.stored_files:
+            tree.entries.facts.read_ahead(folder.path, files.items())
+        inodes = FolderInodes(tree.root, folder.path)
+        for number, name in enumerate(names, first):
+            if (found := files.get(name)) is None:
+                continue
+            path, position = folder.path / name, _OWN + _EACH * number
+            stored = inodes.attributes(name, found, view.name)
+            if not (shown := tree.entries.listed(path, found, stored, view)):
+                continue
+            if entry := self._entry(folder, *shown, position):
+                yield entry
+            if shown[1].kind is None and not view.stored_files:
+                beside = tree.entries.listed_beside(path, found, view)
+                if beside and (entry := self._entry(folder, *beside, position + 1)):
+                    yield entry
+
+    def _entry(self, folder: Node, name: str, node: Node, position: int) -> Entry | None:
+        """Return the entry of a name, None if the name was listed at another position."""
+        if is_movie_name(name) and not folder.view.stored_files:
+            self._has_movies = True
+            if self._may_be_of_several(name) or _may_be_added(name):
+                if self._listed_at.setdefault(name, position) != position:
+                    return None
+                node = self._winner(folder, name, node)
+        return Entry(name, node, node.has_size, position + 1)
+
+    def _may_be_of_several(self, name: str) -> bool:
+        """Return True if several stored files could stand behind a name."""
+        # names behind one name differ after the first dot only
+        if name.partition(".")[0] not in self._shared_stems:
+            return False
+        return sum(one in self._every for one in registry.names_behind(name)) > 1
+
+    def _winner(self, folder: Node, name: str, node: Node) -> Node:
+        """Return the node that a lookup finds of a name behind which several files may stand."""
+        try:
+            return self._tree.node(folder.path / name, folder.view) or replace(node, has_size=False)
+        except (CryofsError, OSError):
+            return replace(node, has_size=False)
+
+    def _added_entries(self, folder: Node, number: int, end: int) -> Iterator[Entry]:
+        """Yield the files of other folders that appear in this one, from a number on; `end` is the first position."""
+        if self._added is None:
+            self._added = self._tree.added_names(folder, has_movies=self._has_movies)
+        for after, name in enumerate(self._added[number:], end + number + 1):
+            if name not in self._listed_at and (node := self._tree.added(folder.path / name, folder.view)):
+                yield Entry(name, node, node.has_size, after)
+
+
+def _may_be_added(name: str) -> bool:
+    return is_reference_name(name) or any(provider.name == name for provider in registry.FOLDER_PROVIDERS)
