@@ -22,6 +22,7 @@ from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.references import Reference, References
 from cryofs.gain.samples import keep_samples, take_samples
+from cryofs.movies import gain_kinds
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.mrc import MrcMovie
@@ -95,6 +96,9 @@ class Archiver:
             self._given = (
                 self.references.import_folder(given) if given.is_dir() else [self.references.import_file(given)]
             )
+        if options.rendering is not None and options.rendering.gain is not None:
+            # before the run, not at the first EER file
+            gain_kinds.check_eer(options.rendering.gain)
         self.eer_gains = EerGains()
         self.sources = Sources(self._open)
 

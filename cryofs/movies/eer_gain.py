@@ -25,6 +25,7 @@ from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.formats.tiff_directories import MAGICS
 from cryofs.kernels import eer_gain
 from cryofs.kernels.defect_fill import DefectFill
+from cryofs.movies import gain_kinds
 from cryofs.movies.gain_library import load_reference
 from cryofs.movies.movie import InMemoryFrame, Movie
 from cryofs.storage.checksums import xxh3_checksum
@@ -134,6 +135,7 @@ def _state(path: Path) -> FileState:
 
 def _load(path: Path, convention: EerGainConvention) -> NDArray[np.float32]:
     """Return a reference with rows in the order of the EER file, and with NaN for each defect."""
+    gain_kinds.check_eer(path, _name(path))
     try:
         if _is_tiff(path):
             stored = tiff_image.read_image(path)

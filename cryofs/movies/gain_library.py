@@ -18,6 +18,7 @@ from cryofs.errors import CryofsError, FormatError, GainError
 from cryofs.formats import mrc
 from cryofs.formats.archive_names import GAIN_REFERENCE, is_reference_name
 from cryofs.kernels.from_counts import Arithmetic, GainReference
+from cryofs.movies import gain_kinds
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage.byte_source import ByteSource, LocalFile
 from cryofs.storage.checksums import file_sha256
@@ -54,6 +55,7 @@ def load_reference(path: Path) -> GainReference:
                     return GainReference(gain, arithmetic, _detail(movie))
             return GainReference(gain)
     except FormatError as error:
+        gain_kinds.check_mrc(path)
         raise GainError(f"{path}: not a valid gain reference ({reason_of(error, path)}); pass another file") from error
     except OSError as error:
         raise GainError(f"{path}: cannot read the gain reference ({error.strerror}); pass another file") from error

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cryofs.config.settings import Settings
 from cryofs.errors import GainError
+from cryofs.movies import gain_kinds
 from cryofs.movies.eer_rendering import Rendering, rendering_of
 from cryofs.system.paths import is_file
 
@@ -17,7 +18,7 @@ def main_rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
     Raises
     ------
     GainError
-        There is no such gain reference.
+        There is no such gain reference, or it is a file of another kind.
     """
     rendering = rendering_of(settings)
     if rendering.gain is None:
@@ -25,4 +26,5 @@ def main_rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
     gain = rendering.gain.absolute()
     if not is_file(gain):
         raise GainError(f"{gain}: gain reference does not exist; correct --eer-gain, or eer_gain in cryofs.toml")
+    gain_kinds.check_eer(gain)
     return replace(rendering, gain=root / gain.relative_to(archive) if gain.is_relative_to(archive) else gain)
