@@ -84,11 +84,11 @@ def make_command(name: str, function: Callable[..., None]) -> Command:
     hints = get_type_hints(function, include_extras=True)
     params: list[click.Parameter] = []
     lists: list[str] = []
-    callback: Callable[..., None] = function
+    contexts: list[str] = []
     for parameter in inspect.signature(function).parameters.values():
         hint = hints[parameter.name]
         if hint is Context:
-            callback = click.pass_context(function)
+            contexts.append(parameter.name)
             continue
         kind, declared = get_args(hint)[:2]
         params.append(_param(parameter, kind, declared))
@@ -96,7 +96,8 @@ def make_command(name: str, function: Callable[..., None]) -> Command:
             lists.append(parameter.name)
 
     def call(**values: Any) -> None:
-        callback(**values | {name: list(values[name]) for name in lists})
+        context = dict.fromkeys(contexts, click.get_current_context())
+        function(**values | {name: list(values[name]) for name in lists} | context)
 
     return Command(name, callback=call, params=params, help=inspect.getdoc(function))
 

@@ -134,11 +134,11 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     }
 
     @functools.wraps(command)
-    def wrapped(**options: Any) -> None:
+    def wrapped(*context: Any, **options: Any) -> None:
         settings = {name: value for name in _OPTIONS if (value := options.pop(name)) is not None}
         if "eer_gain" in settings:
             settings["eer_gain"] = str(settings["eer_gain"].absolute())
-        command(**options, eer_settings=settings)
+        command(*context, **options, eer_settings=settings)
 
     parameters: list[inspect.Parameter] = []
     for name, parameter in own.items():

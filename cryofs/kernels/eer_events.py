@@ -32,10 +32,13 @@ class SummedEvents:
         Events per pixel, summed over all intact streams, in the narrowest type that cannot overflow.
     events : ndarray of int64, shape (streams,)
         Number of events of each stream, or -1 if the stream is damaged.
+    unread : ndarray of int64, shape (streams,)
+        Number of bits of each stream that follow its last event or run of all ones.
     """
 
     image: NDArray[Any]
     events: NDArray[np.int64]
+    unread: NDArray[np.int64]
 
 
 def sum_events(
@@ -88,7 +91,7 @@ def sum_events(
     if not intact.all():
         # damage is detected only at the end of a stream; it is rare, so the image is rendered again without the stream
         image = sum_events(words, starts[intact], ends[intact], shape, code, upsampling, image).image
-    return SummedEvents(image, events)
+    return SummedEvents(image, events, ends - bits)
 
 
 def load() -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cryofs.errors import DamagedError, FormatError
 from cryofs.formats import eer
 from cryofs.formats.archive_names import EER_SUFFIX, eer_names, fractions_name
-from cryofs.formats.eer import EerIndex, EventStreams
+from cryofs.formats.eer import EerIndex, EventCode, EventStreams
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.formats.record import Rendered
 from cryofs.movies import eer_dose
@@ -150,13 +150,18 @@ class EerMovie(SourceMovie):
         frames = [frame for frame in self.fractions[index] if self.index.intact[frame]]
         if not frames:
             raise self.none_intact(index)
+        # compiled code takes a third of a second to load, which only those who render should wait for
+        from cryofs.movies import eer_overflow
+
         try:
+            code = self.findings.code or eer_overflow.find_code(self.source, self.index)
             streams = eer.read_streams(self.source, self.index, frames)
         except OSError as error:
             self.check_unchanged()
             raise FrameName(self.name, index, _REMEDY).damaged(error) from error
         self.check_unchanged()
-        return EncodedFraction(self, index, frames, streams)
+        self.findings.code = code
+        return EncodedFraction(self, index, frames, streams, code)
 
     def mrc_bytes(
         self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
@@ -220,6 +225,7 @@ class EncodedFraction(EncodedFrame):
     index: int
     frames: list[int]
     streams: EventStreams
+    code: EventCode
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the fraction as `FractionPixels` keep it in memory; damaged frames are skipped.
@@ -229,13 +235,11 @@ class EncodedFraction(EncodedFrame):
         DamagedError
             No frame ends at the last pixel.
         """
-        # compiled code takes a third of a second to load, which only those who render should wait for
-        from cryofs.kernels import eer_events
+        # see `EerMovie.read_frame`
+        from cryofs.movies import eer_overflow
 
-        movie, streams = self.movie, self.streams
-        added = eer_events.sum_events(
-            streams.words, streams.starts, streams.ends, *movie.index.geometry, movie.rendering.upsampling, out
-        )
+        movie = self.movie
+        added = eer_overflow.sum_frames(self.streams, movie.index, self.code, movie.rendering.upsampling, out)
         whole = {frame for frame, count in zip(self.frames, added.events.tolist(), strict=True) if count >= 0}
         movie.findings.add_damaged([frame for frame in movie.fractions[self.index] if frame not in whole])
         if not whole:

@@ -27,14 +27,14 @@ def counted_electrons(source: LocalFile, index: EerIndex) -> float | None:
     The electrons of the other frames follow from the sizes of their event streams, so that a dose that changes during
     the exposure is accounted for.
     """
-    # compiled code takes a third of a second to load
-    from cryofs.kernels import eer_events
+    # compiled code, which only this needs
+    from cryofs.movies.eer_overflow import find_code, sum_frames
 
     intact = np.flatnonzero(index.intact)
     places = np.linspace(0, len(intact) - 1, min(len(intact), _COUNTED_FRAMES)).round().astype(np.int64)
     frames = intact[places]
     streams = eer.read_streams(source, index, frames.tolist())
-    events = eer_events.sum_events(streams.words, streams.starts, streams.ends, *index.geometry, 1).events
+    events = sum_frames(streams, index, find_code(source, index), 1).events
     sizes, whole = index.frame_bytes, events >= 0
     counted, read = int(events[whole].sum()), int(sizes[frames[whole]].sum())
     if not counted:

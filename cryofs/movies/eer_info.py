@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from cryofs.execution.executor import Report, results
 from cryofs.execution.threads import Threads
 from cryofs.formats import eer
-from cryofs.formats.eer import EerIndex
-from cryofs.kernels import eer_events
+from cryofs.formats.eer import EerIndex, EventCode
 from cryofs.movies import eer_dose
+from cryofs.movies.eer_overflow import find_code, sum_frames
 from cryofs.movies.eer_rendering import Rendering, runs_of
 from cryofs.storage.byte_source import LocalFile
 
@@ -39,8 +39,9 @@ def describe_eer(path: Path, jobs: int, rendering: Rendering) -> dict[str, Any]:
     with LocalFile.open(path) as file:
         size = file.size
         index = eer.read_index(file)
-        counted = _count_events(file, index, jobs)
-        facts, code = eer_dose.facts_for(file, index, rendering), index.code
+        code = find_code(file, index)
+        counted = _count_events(file, index, code, jobs)
+        facts = eer_dose.facts_for(file, index, rendering)
     fractions = facts.fractions(rendering, str(path))
     whole = counted[counted >= 0]
     electrons = float(whole.mean()) / (index.ny * index.nx) if len(whole) else None
@@ -51,6 +52,7 @@ def describe_eer(path: Path, jobs: int, rendering: Rendering) -> dict[str, Any]:
         "shape": [index.frames, index.ny, index.nx],
         "dtype": "uint8",
         "mode": None,
+        "overflow_bits": code.long_bits,
         "compression": f"events of {code.run_bits} + {code.x_bits} + {code.y_bits} bits",
         "stored_bytes": size,
         "original": {"name": path.name, "bytes": size, "sha256": None},
@@ -77,14 +79,14 @@ def describe_eer(path: Path, jobs: int, rendering: Rendering) -> dict[str, Any]:
     }
 
 
-def _count_events(file: LocalFile, index: EerIndex, jobs: int) -> NDArray[np.int64]:
+def _count_events(file: LocalFile, index: EerIndex, code: EventCode, jobs: int) -> NDArray[np.int64]:
     """Return the number of events in each frame, -1 for damaged frames."""
     counted = np.full(index.frames, -1, np.int64)
 
     def count(first: int, _: Report) -> None:
         frames = np.flatnonzero(index.intact[first : first + _FRAMES_AT_ONCE]) + first
         streams = eer.read_streams(file, index, frames.tolist())
-        counted[frames] = eer_events.sum_events(streams.words, streams.starts, streams.ends, *index.geometry, 1).events
+        counted[frames] = sum_frames(streams, index, code, 1).events
 
     for _ in results(Threads(jobs).run(count, range(0, index.frames, _FRAMES_AT_ONCE))):
         pass

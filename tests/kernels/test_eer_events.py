@@ -16,6 +16,8 @@ from tests import plain_eer
 
 WIDTHS = {
     "8 bits, 65000": Widths(8, 2, 2, 65000),
+    "8 bits, 65000, short overflow": Widths(8, 2, 2, 65000, overflow=8),
+    "7 + 1 + 1, long overflow": Widths(7, 1, 1, 65002, overflow=9),
     "7 bits, 65001": Widths(7, 2, 2, 65001),
     "7 + 1 + 1": Widths(7, 1, 1, 65002),
     "8 + 2 + 2 in tags": Widths(8, 2, 2, 65002),
@@ -37,8 +39,7 @@ def render(
     starts = 8 * np.cumsum([0, *map(len, padded)])[:-1]
     ends = starts + [8 * len(stream) for stream in streams]
     words = np.frombuffer(b"".join(padded) + bytes(16), np.uint64)
-    long_bits = widths.run + (widths.x + widths.y if widths.compression == 65000 else 0)
-    code = (widths.run, widths.x, widths.y, long_bits)
+    code = (widths.run, widths.x, widths.y, widths.long_bits)
     return eer_events.sum_events(words, starts.astype(np.int64), ends.astype(np.int64), shape, code, upsampling)
 
 

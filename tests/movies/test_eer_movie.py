@@ -34,6 +34,21 @@ def test_fractions(path: Path, grouping: int, upsampling: int) -> None:
         assert movie.mrc_header.pixel_size == pytest.approx(0.8 / upsampling)
 
 
+def test_frames_at_the_limits(tmp_path: Path) -> None:
+    total = SHAPE[0] * SHAPE[1]
+
+    def frame(*pixels: int, size: int = total) -> bytes:
+        zeros = np.zeros(len(pixels), np.int64)
+        return encode(Events(np.array(pixels, np.int64), zeros, zeros), size, FALCON)
+
+    frames = [frame(), frame(3, total - 1), frame(3, total + 2, size=total + 5), frame(3)]
+    write_eer(tmp_path / "x.eer", frames, SHAPE, FALCON)
+    with opened(tmp_path / "x.eer", grouping=4) as movie:
+        counts = movie.frame(0).reshape(-1)
+        assert (int(counts[3]), int(counts[-1]), int(counts.sum())) == (2, 1, 3)
+        assert movie.findings.damaged_frames == [2]
+
+
 def test_leftover_frames_make_a_shorter_fraction_if_wanted(path: Path) -> None:
     with opened(path, grouping=4, leftover="keep") as movie:
         assert movie.shape[0] == 3

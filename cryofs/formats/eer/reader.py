@@ -88,8 +88,9 @@ def _checked(index: EerIndex) -> EerIndex:
     if not (1 <= code.run_bits <= 16 and 0 <= code.x_bits <= 8 and 0 <= code.y_bits <= 8):
         raise BrokenError(f"unsupported event layout ({code.run_bits} + {code.x_bits} + {code.y_bits} bits)")
     bits = 8 * index.frame_bytes
-    fewest = total // ((1 << code.run_bits) - 1) * min(code.long_bits, code.bits)
-    most = (total + 1) * max(code.long_bits, code.bits) + 8 * _PADDING_BYTES
+    long_bits = [one.long_bits for one in (code, index.other_code) if one is not None]
+    fewest = total // ((1 << code.run_bits) - 1) * min(long_bits)
+    most = (total + 1) * code.bits + 8 * _PADDING_BYTES
     intact = index.intact & (fewest <= bits) & (bits <= most)
     if not intact.any():
         raise BrokenError(f"no intact frames (all {index.frames} frames of {index.ny} x {index.nx} pixels are damaged)")
