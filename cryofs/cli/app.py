@@ -23,6 +23,7 @@ COMMANDS: tuple[str, ...] = (
     "compress",
     "adopt",
     "estimate-gain",
+    "check-gain",
     "verify",
     "compare",
     "extract",
