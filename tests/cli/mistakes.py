@@ -132,7 +132,8 @@ MISTAKES = {
         ("small.gain.mrc: a gain reference of 5 x 6 does not fit", "of this detector"),
     ),
     "an EER movie without a pixel size": Mistake(
-        "compress eer -o new --eer tiff --eer-dose-per-fraction 1", ("x.eer: ", "use --eer-pixel-size, or --eer-grouping")
+        "compress eer -o new --eer tiff --eer-dose-per-fraction 1",
+        ("x.eer: ", "use --eer-pixel-size, or --eer-grouping"),
     ),
     "verifying an original": Mistake(
         "verify session/0.mrc", ("session/0.mrc: not an archived movie", "no checksum is recorded", "cryofs adopt")

@@ -20,7 +20,7 @@ def given(gain: NDArray[np.float32], wanted: Orientation) -> NDArray[np.float32]
     return next(
         stored
         for orientation in ORIENTATIONS
-        if wanted.turned_shape((stored := orientation.turned(gain)).shape) == gain.shape  # type: ignore[arg-type]
+        if wanted.turned_shape((stored := orientation.turned(gain)).shape) == gain.shape
         and np.array_equal(wanted.turned(stored), gain)
     )
 
