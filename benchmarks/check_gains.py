@@ -1,7 +1,7 @@
 """Check simulated gain references of full size in all eight orientations, and references of other data.
 
-`python -m benchmarks.check_gains --first 0 --end 100` takes about 20 minutes on one core. For each reference it prints
-a JSON line: the camera, the dose in electrons per pixel and frame, how many of the eight orientations were found, the
+`python -m benchmarks.check_gains --first 0 --end 100` takes 20 minutes on one core. For each reference it prints a
+JSON line: the camera, the dose in electrons per pixel and frame, how many of the eight orientations were found, the
 lowest significance of the right one, the highest of a wrong one and that of a reference of other data.
 """
 

@@ -41,6 +41,7 @@ def sum_of_frames(
     y, x = np.ogrid[:ny, :nx]
     specimen = 1 + 0.2 * np.sin(x / 37 + 3 * np.sin(y / 91)) + 0.3 * (x / nx)
     expected = (dose * specimen / np.where(gain > 0, gain, 1)).astype(np.float32)
+    counts: NDArray[np.float32]
     if camera == "EER":
         counts = rng.binomial(frames, -np.expm1(-expected)).astype(np.float32)
     else:
