@@ -2,27 +2,26 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cryofs.cli import declare, eer
+import click
+
+from cryofs.cli.eer import eer_options, rendering_of
 from cryofs.cli.output import print_json
-from cryofs.system.resources import usable_cores
+from cryofs.cli.parameters import PATH, jobs_option
 from cryofs.text import percent, printable, size_text
 
 if TYPE_CHECKING:
     from cryofs.movies.eer_rendering import Rendering
 
 
-@eer.with_options
-def command(
-    file: Annotated[Path, declare.Argument(metavar="FILE", help="Movie, archived or not, or a folder of EER files.")],
-    eer_settings: dict[str, Any],
-    motioncor_fm_int: Annotated[
-        bool, declare.Option("--motioncor-fm-int", help="Print the lines of MotionCor's -FmIntFile instead.")
-    ] = False,
-    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
-    as_json: Annotated[bool, declare.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
+@click.command("info")
+@click.argument("file", type=PATH, help="Movie, archived or not, or a folder of EER files.")
+@eer_options
+@click.option("--motioncor-fm-int", is_flag=True, help="Print the lines of MotionCor's -FmIntFile instead.")
+@jobs_option()
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(file: Path, eer_settings: dict[str, Any], motioncor_fm_int: bool, jobs: int, as_json: bool) -> None:
     """Print format, size and savings of a movie, or a table of the EER files of a folder.
 
     For an EER movie, also prints the number of raw frames, the dose, suitable groupings and facts of the acquisition.
@@ -34,7 +33,7 @@ def command(
     from cryofs.archive.info import describe
     from cryofs.movies.provider import InfoOptions
 
-    rendering = eer.rendering(eer_settings)
+    rendering = rendering_of(eer_settings)
     if file.is_dir():
         _print_table(file, rendering, as_json=as_json)
         return
@@ -67,7 +66,7 @@ def _print_table(folder: Path, rendering: "Rendering", *, as_json: bool) -> None
             remark = row.error or ", ".join(row.differs)
             print(printable(f"{printable(row.path):{width}}  {counts}  {doses}  {remark}").rstrip())
     if any(row.error for row in rows):
-        raise declare.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _cell(value: float | None) -> str:

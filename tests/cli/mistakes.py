@@ -132,7 +132,8 @@ MISTAKES = {
         ("small.gain.mrc: a gain reference of 5 x 6 does not fit", "of this detector"),
     ),
     "an EER movie without a pixel size": Mistake(
-        "compress eer -o new --eer tiff --eer-dose-per-fraction 1", ("x.eer: ", "use --eer-pixel-size, or --eer-")
+        "compress eer -o new --eer tiff --eer-dose-per-fraction 1",
+        ("x.eer: ", "use --eer-pixel-size, or --eer-grouping"),
     ),
     "verifying an original": Mistake(
         "verify session/0.mrc", ("session/0.mrc: not an archived movie", "no checksum is recorded", "cryofs adopt")
@@ -152,7 +153,7 @@ MISTAKES = {
     "a picture in a missing folder": Mistake(
         "preview archive/0.mrc.tif -o no/x.png", ("no/x.png: the folder does not exist", "mkdir -p no")
     ),
-    "info about a folder": Mistake("info archive", ("archive: a folder", "pass a movie in it")),
+    "info about a folder": Mistake("info archive", ("archive: no EER files in this folder", "pass a movie")),
     "a missing archive": Mistake("mount nowhere mnt", ("nowhere: No such file", "check the path")),
     "settings of a missing archive": Mistake("config nowhere", ("nowhere: No such file", "check the path")),
     "a report of a missing archive": Mistake("report nowhere -o x.html", ("nowhere: No such file", "check the path")),
