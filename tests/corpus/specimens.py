@@ -143,7 +143,7 @@ def _layout(folder: Path, layout: str) -> Specimen:
     write_layout(folder / ADOPTED, layout, _counts(3.0).astype("u1"))
     write(folder / "notes.txt", b"300 kV")
     shown = {f"/{path.name}": path.read_bytes() for path in folder.iterdir()}
-    return Specimen(folder.name, "foreign", folder, ADOPTED, shown, "/movie.mrc")
+    return Specimen(folder.name, "foreign", folder, ADOPTED, shown, f"/{ADOPTED}")
 
 
 def _adopted(folder: Path) -> Specimen:
