@@ -101,7 +101,7 @@ MISTAKES = {
         "compress long -o new --gain none", ("a.mrc.tif: File name too long", "251 bytes"), long_name
     ),
     "a list of missing movies": Mistake(
-        "compress gone.star -o new", ("session/9.mrc: listed in gone.star", "run in the folder")
+        "compress gone.star -o new", ("session/9.mrc: missing, but listed in gone.star", "run cryofs in the folder")
     ),
     "a list of something else": Mistake(
         "compress images.star -o new", ("images.star: contains no movie names", "_rlnMicrographMovieName")
@@ -132,10 +132,11 @@ MISTAKES = {
         ("small.gain.mrc: a gain reference of 5 x 6 does not fit", "of this detector"),
     ),
     "an EER movie without a pixel size": Mistake(
-        "compress eer -o new --eer tiff --eer-dose-per-fraction 1", ("x.eer: ", "use --eer-pixel-size, or --eer-grouping")
+        "compress eer -o new --eer tiff --eer-dose-per-fraction 1",
+        ("x.eer: ", "use --eer-pixel-size, or --eer-grouping"),
     ),
     "verifying an original": Mistake(
-        "verify session/0.mrc", ("session/0.mrc: not an archived movie", "no checksum is recorded", "cryofs adopt")
+        "verify session/0.mrc", ("session/0.mrc: not an archived movie", "without a recorded checksum", "cryofs adopt")
     ),
     "verifying without the gain": Mistake("verify archive", GAIN, single(without_reference)),
     "verifying with another gain": Mistake("verify archive", GAIN, single(other_reference)),

@@ -178,7 +178,7 @@ def test_a_movie_of_the_same_name_is_not_overwritten(session: Path, tmp_path: Pa
     summary, reported = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
     assert (summary.movies, summary.failed) == (2, 1)
     # the movie that is there wins over the one that would be made
-    assert "is already stored as a.mrc.tif" in str(reported.errors[session / "a.eer"])
+    assert "(a.mrc.tif); rename one" in str(reported.errors[session / "a.eer"])
     assert describe(tmp_path / "archive" / "a.mrc.tif")["rendered"] is None
 
 
