@@ -279,7 +279,7 @@ def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:
     source = LocalFile.open(made.path, str(made.target))
     with ArchivedMovie(made.path, GainLibrary(), pool, source) as copy:
         if copy.record != contents:
-            raise ArchiveError(f"{made.target}: the record read back differs from the one written; check the disk")
+            raise ArchiveError(f"{made.target}: record read back differs from the written one; check the disk")
         check_adopted(copy)
         for _ in original_bytes(copy):
             pass

@@ -101,7 +101,7 @@ def test_a_movie_behind_a_link_replaces_the_link_of_an_earlier_run(raw: Path, tm
     summary, _ = run(session, target, "report")
     assert (summary.links_outside, names(target)) == (1, ["one.mrc.tif"])
     _, reported = run(session, target, "keep")
-    assert "its name is taken by an archived movie" in str(reported.errors[session / "one.mrc"])
+    assert "name already taken by an archived movie" in str(reported.errors[session / "one.mrc"])
 
 
 def test_links_within_a_session_stay_as_they_are(tmp_path: Path) -> None:

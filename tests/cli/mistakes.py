@@ -83,7 +83,7 @@ MISTAKES = {
     ),
     "an archive onto itself": Mistake("compress session -o session", ("session: source and archive", "with -o")),
     "an archived movie archived again": Mistake(
-        "compress archive/1.mrc.tif -o new", ("archive/1.mrc.tif: an archived movie", "cp -a", "from a mount")
+        "compress archive/1.mrc.tif -o new", ("archive/1.mrc.tif: archived movie that needs", "cp -a", "from a mount")
     ),
     "a file that is not a movie": Mistake(
         "info notes.txt", ("notes.txt: not an MRC file, and its suffix is not a supported movie type", ".mrc", ".eer")

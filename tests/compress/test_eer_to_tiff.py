@@ -194,7 +194,7 @@ def test_fractions_do_not_replace_an_original_of_an_earlier_run(session: Path, t
     movie.unlink()
     for unfinished in (False, True):
         _, reported = archive(session, target, options(Rendering(grouping=5), only_do_unfinished=unfinished))
-        assert "the name of its fractions is taken by an original" in str(reported.errors.pop(session / "a.eer"))
+        assert "name of the fractions already taken by an original" in str(reported.errors.pop(session / "a.eer"))
         assert not reported.errors
     assert before.items() <= {name: (target / name).read_bytes() for name in names(target)}.items()
 
