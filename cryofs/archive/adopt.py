@@ -140,7 +140,7 @@ def _refuse_link(path: Path) -> None:
 def _can_be_adopted(path: Path) -> bool:
     """Return True if a record can describe this TIFF movie; otherwise its checksum is recorded instead."""
     with ForeignMovie(path) as movie:
-        return not movie.index.facts.packed and movie.index.layout.dtype.byteorder != ">"
+        return movie.index.recorded_layout is not None
 
 
 def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[int, int]:
@@ -270,7 +270,7 @@ def _frame(movie: ForeignMovie, index: int) -> Frame:
     offsets, byte_counts = movie.index.pages[index].lists()
     encoded = movie.read_frame(index)
     raw = movie.mrc_bytes(encoded.decode(), 0, movie.layout.frame_bytes)
-    strip_sums = [xxh3_checksum(strip) for strip in encoded.strips.values()]
+    strip_sums = [xxh3_checksum(strip) for strip in encoded.segments.values()]
     return Frame(xxh3_checksum(raw), offsets, byte_counts, strip_sums)
 
 

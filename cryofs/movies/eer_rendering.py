@@ -211,6 +211,7 @@ def fingerprint(rendering: Rendering) -> str:
     chosen = {field.name: getattr(rendering, field.name) for field in fields(rendering) if field.name != "gain"}
     defaults = {field.name: field.default for field in fields(rendering)} | {"dtype": rendering.default_dtype}
     chosen["dtype"] = rendering.dtype or rendering.default_dtype
+    chosen["apply_gain"] = rendering.apply_gain or rendering.multiplies_gain
     return " ".join(f"{name}={value!r}" for name, value in chosen.items() if value != defaults[name])
 
 

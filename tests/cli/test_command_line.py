@@ -28,6 +28,7 @@ COMMANDS = (
     "compress",
     "adopt",
     "estimate-gain",
+    "check-gain",
     "verify",
     "compare",
     "extract",

@@ -174,7 +174,10 @@ def test_fingerprints() -> None:
     plain = Rendering(upsampling=4, crop=1)
     assert fingerprint(plain) == fingerprint(Rendering(upsampling=4, crop=1, dtype="float32"))
     others = [Rendering(upsampling=4, crop=2), Rendering(upsampling=4, crop=1, dtype="int16"), Rendering(upsampling=4)]
-    assert len({fingerprint(one) for one in (plain, *others)}) == 4
+    # the gain is applied before cropping
+    others.append(Rendering(upsampling=4, crop=1, gain=Path("falcon.gain")))
+    assert len({fingerprint(one) for one in (plain, *others)}) == 5
+    assert fingerprint(Rendering(gain=Path("falcon.gain"))) == ""
 
 
 @pytest.mark.parametrize(("spectra", "at_once"), [(0.5, 1), (3.5, 3), (1000, 7)])
