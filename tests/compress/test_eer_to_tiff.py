@@ -177,7 +177,7 @@ def test_a_movie_of_the_same_name_is_not_overwritten(session: Path, tmp_path: Pa
     summary, reported = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
     assert (summary.movies, summary.failed) == (2, 1)
     # the movie that is there wins over the one that would be made
-    assert "is already stored as a.mrc.tif" in str(reported.errors[session / "a.eer"])
+    assert "(a.mrc.tif); rename one" in str(reported.errors[session / "a.eer"])
     assert describe(tmp_path / "archive" / "a.mrc.tif")["rendered"] is None
 
 
@@ -193,7 +193,7 @@ def test_fractions_do_not_replace_an_original_of_an_earlier_run(session: Path, t
     movie.unlink()
     for unfinished in (False, True):
         _, reported = archive(session, target, options(Rendering(grouping=5), only_do_unfinished=unfinished))
-        assert "the name of its fractions is taken by an original" in str(reported.errors.pop(session / "a.eer"))
+        assert "name of the fractions already taken by an original" in str(reported.errors.pop(session / "a.eer"))
         assert not reported.errors
     assert before.items() <= {name: (target / name).read_bytes() for name in names(target)}.items()
 
