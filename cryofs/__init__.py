@@ -25,8 +25,8 @@ def open(path: str | os.PathLike[str], *, normalised: bool = False, **eer_option
         Whether to multiply a TIFF movie of another program with the gain reference that `cryofs adopt` recorded, or
         else with the nearest `gain-reference.mrc` in its folder or above, as float32. It does not affect other movies.
     **eer_options
-        Rendering of an EER movie, by the names of settings: ``eer_grouping=24``, ``eer_upsampling=2``, and all others
-        of `cryofs.toml` that begin with ``eer_``, with the same defaults. They do not affect other movies.
+        How to render an EER movie: any setting of `cryofs.toml` whose name begins with ``eer_``, such as
+        ``eer_grouping=24`` or ``eer_upsampling=2``, with the same defaults. Other movies ignore these options.
 
     Returns
     -------
@@ -37,13 +37,13 @@ def open(path: str | os.PathLike[str], *, normalised: bool = False, **eer_option
     Raises
     ------
     FormatError
-        Not a movie.
+        The file is not a movie.
     DamagedError
-        An archived movie with a damaged record.
+        The file is an archived movie with a damaged record.
     GainError
         With `normalised`: no gain reference, or one that does not fit.
     UsageError
-        An unknown option, or an invalid value.
+        An option is unknown, or its value is invalid.
     """
     # imported here so that commands which do not read movies start without NumPy and numba
     from cryofs.config.settings import eer_settings

@@ -1,4 +1,4 @@
-"""TIFF predictors: reversible changes to the pixels of a strip before they are encoded."""
+"""Apply and undo TIFF predictors, which are reversible changes to the pixels of a strip before encoding."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ PREDICTOR_TAGS: dict[Predictor, int] = {"none": 1, "horizontal": 2, "float": 3}
 
 
 def apply_float_predictor(strip: NDArray[Any]) -> NDArray[Any]:
-    """Group the bytes of floats by significance, then take differences along each row."""
+    """Return the floats of a strip with bytes grouped by significance, as differences along each row."""
     separated: NDArray[Any] = imagecodecs.floatpred_encode(strip, axis=-1)
     return separated
 
@@ -21,14 +21,13 @@ def apply_float_predictor(strip: NDArray[Any]) -> NDArray[Any]:
 def undo_predictor(predictor: Predictor, out: NDArray[Any]) -> None:
     """Undo a predictor in place, in an array of shape (rows, nx)."""
     if predictor == "horizontal":
-        native = out.astype(out.dtype.newbyteorder("="))
-        out[...] = imagecodecs.delta_decode(native, axis=-1)
+        # floats too are sums of their bits, as integers
+        bits = out.view(f"{out.dtype.byteorder}u{out.dtype.itemsize}")
+        bits[...] = imagecodecs.delta_decode(bits.astype(bits.dtype.newbyteorder("=")), axis=-1)
     elif predictor == "float":
         out[...] = imagecodecs.floatpred_decode(out.copy(), axis=-1)
 
 
 def suits(predictor: Predictor, dtype: np.dtype[Any]) -> bool:
     """Return True if the predictor is defined for this pixel type."""
-    if predictor == "none":
-        return True
-    return (predictor == "float") == (dtype.kind == "f")
+    return predictor != "float" or dtype.kind == "f"

@@ -1,4 +1,4 @@
-"""The codec of uncompressed strips."""
+"""Read and write uncompressed strips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ class Uncompressed(Codec):
     tags: ClassVar[tuple[int, ...]] = (1,)
     most_expansion: ClassVar[int] = 1
     compiled: ClassVar[Literal["no", "faster", "always"]] = "no"
+    has_predictor: ClassVar[bool] = False
 
     @classmethod
     def encoders(cls) -> Sequence[Encoder]:
@@ -32,7 +33,7 @@ class Uncompressed(Codec):
 
 
 def encode(strip: NDArray[Any]) -> bytes:
-    """Return the bytes of a strip."""
+    """Return the bytes of the pixels of a strip, unchanged."""
     return strip.tobytes()
 
 

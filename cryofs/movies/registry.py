@@ -13,9 +13,9 @@ from cryofs.errors import CryofsError, FormatError
 from cryofs.formats.archive_names import is_dot_name
 from cryofs.movies.archived import ARCHIVED
 from cryofs.movies.archived_counts import COUNTS
-from cryofs.movies.eer import EER
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_gain_reference import EER_GAIN
+from cryofs.movies.eer_provider import EER
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
