@@ -1,6 +1,7 @@
 """Groupings of EER movies that follow from the dose of a fraction."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,12 @@ def test_a_file_without_electrons_has_no_dose_per_fraction(tmp_path: Path) -> No
 
 def test_options_of_open(tmp_path: Path) -> None:
     write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON, xml=metadata(11, 0, 0))
-    options = {"eer_dose_per_fraction": 2.0, "eer_dose": 5.5, "eer_pixel_size": 0.5, "eer_leftover": "spread"}
+    options: dict[str, Any] = {
+        "eer_dose_per_fraction": 2.0,
+        "eer_dose": 5.5,
+        "eer_pixel_size": 0.5,
+        "eer_leftover": "spread",
+    }
     with (
         cryofs.open(tmp_path / "x.eer", **options) as movie,
         opened(tmp_path / "x.eer", grouping=4, pixel_size=0.5, leftover="spread") as expected,
