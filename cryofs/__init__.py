@@ -41,7 +41,7 @@ def open(path: str | os.PathLike[str], *, normalised: bool = False, **eer_option
     DamagedError
         The file is an archived movie with a damaged record.
     GainError
-        With `normalised`: no gain reference, or one that does not fit.
+        With `normalised`: there is no gain reference, or its size does not match.
     UsageError
         An option is unknown, or its value is invalid.
     """
