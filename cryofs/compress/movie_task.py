@@ -151,7 +151,7 @@ class Archiver:
                 keep_samples(movie, known.samples)
             samples = take_samples(movie)
             reference: Reference | None = None
-            note = None
+            note = movie.source_summary
             if job.kind is Kind.MOVIE and movie.mrc_header.mode == MODE_FLOAT32 and self._options.gain != "none":
                 if len(self._given) == 1 and self._given[0].gain.shape == movie.shape[1:]:
                     (reference,) = self._given

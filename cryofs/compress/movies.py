@@ -34,7 +34,7 @@ class Movies:
         self._options = options
         self._ledger = ledger
         self._archiver = Archiver(archive, options, Workers(pool, options.jobs))
-        self._archiver.eer_gains.report = ledger.listener.note
+        self._archiver.eer_gains.report = self._archiver.eer_gains.inform = ledger.listener.note
         self._gains = SessionGains(self._archiver, pool, ledger.listener.frame_row, ledger.listener.note)
         self._executor = MovieExecutor(archive, options, self._archiver)
         self._lists = ChecksumLists()

@@ -264,8 +264,13 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
         record = read_record(source)
         original = record.original
         size = layout_of(record, source.name).total_bytes
-        gain = record.gain.sha256 if record.gain else None
-        return ArchivedMetadata(size, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record), gain)
+        gain, is_adopted = record.gain.sha256 if record.gain else None, record.adopted is not None
+        times = original.mtime_ns, original.atime_ns
+        return ArchivedMetadata(size, *times, original.mode, counts_bytes(record), gain, is_adopted)
+
+    def is_shown(self, metadata: ArchivedMetadata, options: ShowOptions) -> bool:
+        """Return False for the counts of another program if they are shown only multiplied with their gain."""
+        return not (metadata.is_adopted and options.is_normalised)
 
     def appearance(self, metadata: ArchivedMetadata, options: ShowOptions) -> Appearance:
         """Return the attributes of the original."""

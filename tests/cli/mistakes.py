@@ -154,7 +154,7 @@ MISTAKES = {
     "a picture in a missing folder": Mistake(
         "preview archive/0.mrc.tif -o no/x.png", ("no/x.png: the folder does not exist", "mkdir -p no")
     ),
-    "info about a folder": Mistake("info archive", ("archive: a folder", "pass a movie in it")),
+    "info about a folder": Mistake("info archive", ("archive: no EER files in this folder", "pass a movie")),
     "a missing archive": Mistake("mount nowhere mnt", ("nowhere: No such file", "check the path")),
     "settings of a missing archive": Mistake("config nowhere", ("nowhere: No such file", "check the path")),
     "a report of a missing archive": Mistake("report nowhere -o x.html", ("nowhere: No such file", "check the path")),
