@@ -296,7 +296,7 @@ def check_adopted(movie: ArchivedMovie) -> None:
     assert movie.record.adopted is not None
     check_pages(movie)
     if file_sha256(movie.source.first_bytes(movie.record.adopted.bytes)) != movie.record.adopted.sha256:
-        raise DamagedError(f"{movie.name}: checksum mismatch in the TIFF; restore it from a backup")
+        raise DamagedError(f"{movie.name}: checksum mismatch in the TIFF; restore the file from a backup")
 
 
 def restore_adopted(movie: ArchivedMovie, write: Callable[[bytes], object]) -> None:
@@ -314,4 +314,4 @@ def restore_adopted(movie: ArchivedMovie, write: Callable[[bytes], object]) -> N
         write(piece)
         left, offset = left - len(piece), offset + len(piece)
     if digest.hexdigest() != movie.record.adopted.sha256:
-        raise DamagedError(f"{movie.name}: checksum mismatch in the TIFF; restore it from a backup")
+        raise DamagedError(f"{movie.name}: checksum mismatch in the TIFF; restore the file from a backup")

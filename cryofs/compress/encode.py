@@ -157,7 +157,7 @@ def _encode_row_blocks(movie: SourceMovie, plan: Plan, sums: OriginalSums, worke
 
 
 def _encode_rendered(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers) -> Iterator[FrameToStore]:
-    """Encode fractions, which do not wait for one another: one task does all of the work on each."""
+    """Yield the encoded fractions of an EER movie; one task renders and encodes each, independently of the others."""
     coming: deque[Future[tuple[FrameToStore, str]]] = deque()
     # the memory of a rendering may allow fewer at a time than there are threads
     ahead = min(workers.threads + 1, movie.decodes_at_once)
@@ -180,9 +180,9 @@ def _encode_rendered(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers
 
 
 def _encode_fraction(movie: SourceMovie, plan: Plan, index: int, scratch: Scratch) -> tuple[FrameToStore, str]:
-    """Render and encode a fraction; also return its checksum.
+    """Render and encode a fraction; return the encoded frame and the checksum of the values.
 
-    A few rows at a time become values, are summed, and become counts again, so that they stay in the processor's cache.
+    The task computes, checksums and encodes a few rows at a time, so that the data stay in the processor cache.
     """
     layout, header = plan.layout, movie.mrc_header
     height = max(1, _PIECE_BYTES // header.row_bytes)
@@ -213,7 +213,7 @@ def _encode_fraction(movie: SourceMovie, plan: Plan, index: int, scratch: Scratc
 
 
 def _divided(memory: NDArray[np.uint8], sizes: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """Divide memory into aligned parts of these sizes."""
+    """Return aligned parts of a buffer with these sizes."""
     ends = list(accumulate(map(_aligned, sizes)))
     return [memory[end - _aligned(size) :][:size] for end, size in zip(ends, sizes, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Single images in TIFF files of any kind, such as gain references."""
+"""Read single images, such as gain references, from TIFF files of any kind."""
 
 import logging
 from pathlib import Path
@@ -27,12 +27,12 @@ def has_eer_metadata(path: Path) -> bool:
 
 
 def read_image(path: Path) -> NDArray[np.float32]:
-    """Return the first image of any TIFF file, shape (ny, nx), rows in file order.
+    """Return the first image of a TIFF file, with shape (ny, nx) and rows in file order.
 
     Raises
     ------
     FormatError
-        If the file is not a TIFF, or the image does not have one value per pixel.
+        The file is not a TIFF file, or the image does not have one value per pixel.
     """
     try:
         with tifffile.TiffFile(path) as tiff:

@@ -231,7 +231,7 @@ def check_pages(movie: ArchivedMovie) -> None:
         pages = index.pages if index.recorded_layout == movie.page_layout else []
     recorded = [(frame.offsets, frame.byte_counts) for frame in movie.record.frames]
     if [page.lists() for page in pages] != recorded:
-        raise DamagedError(f"{movie.name}: its TIFF pages do not match its record; restore it from a backup")
+        raise DamagedError(f"{movie.name}: its TIFF pages do not match its record; restore the file from a backup")
 
 
 class ArchivedProvider(Provider[ArchivedMetadata, None]):

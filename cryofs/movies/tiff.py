@@ -289,7 +289,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
             except NoMovieError:
                 if not is_named_archived or source.read(len(MAGICS[0]), 0) in MAGICS:
                     return None, None
-        text = f"{path}: neither an archived movie nor a TIFF file (emptied or overwritten); restore it from a backup"
+        text = f"{path}: neither an archived movie nor a TIFF file; restore the file from a backup"
         return Stored(self, size, error=DamagedError(text)), None
 
 

@@ -89,10 +89,11 @@ MISTAKES = {
         "info notes.txt", ("notes.txt: not an MRC file, and its suffix is not a supported movie type", ".mrc", ".eer")
     ),
     "a movie cut short": Mistake(
-        "compress cut.mrc -o new --strict", ("cut.mrc: truncated, 1000 bytes", "copy it again")
+        "compress cut.mrc -o new --strict", ("cut.mrc: truncated, 1000 bytes", "copy the file again")
     ),
     "an empty movie": Mistake(
-        "compress empty.mrc -o new --strict", ("empty.mrc: file too short for an MRC header (0 bytes)", "copy it again")
+        "compress empty.mrc -o new --strict",
+        ("empty.mrc: file too short for an MRC header (0 bytes)", "copy the file again"),
     ),
     "an unknown mode": Mistake(
         "compress mode.mrc -o new --strict", ("mode.mrc: unsupported MRC mode", "keep this file outside")
@@ -104,7 +105,7 @@ MISTAKES = {
         "compress gone.star -o new", ("session/9.mrc: missing, but listed in gone.star", "run cryofs in the folder")
     ),
     "a list of something else": Mistake(
-        "compress images.star -o new", ("images.star: contains no movie names", "_rlnMicrographMovieName")
+        "compress images.star -o new", ("images.star: no movie names found", "_rlnMicrographMovieName")
     ),
     "an invalid list": Mistake("compress text.star -o new", ("text.star: not a valid STAR file", ".lst")),
     "a missing gain": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "pass another file")),
