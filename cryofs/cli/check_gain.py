@@ -72,7 +72,9 @@ def _lines(check: "GainCheck") -> list[str]:
         words = options_of(fit.orientation)
         shown = "  ".join(f"{words[name.strip()]:24}" for name in names)
         lines.append(f"{fit.significance:12.1f}  {fit.orientation.name:12}  {shown}".rstrip())
-    if (best := check.best) is None:
+    if (best := check.best) is None and not check.is_decided:
+        return [*lines, f"too few counts to decide in {check.frames} frames; pass more movies"]
+    if best is None:
         return [*lines, f"this gain does not belong to these movies (no significance of {SIGNIFICANT:g} or more)"]
     lines += [f"{program:10} {words}" for program, words in options_of(best.orientation).items()]
     if best.is_divisor:

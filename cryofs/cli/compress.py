@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cryofs.cli import declare, eer
 from cryofs.cli.output import Reporter, print_json
-from cryofs.config.choices import CompressionChoice, EerChoice, NarrowChoice
+from cryofs.config.choices import CompressionChoice, EerChoice, GainOrientation, NarrowChoice
 from cryofs.errors import FullDiskError, UsageError
 from cryofs.system.resources import usable_cores
 from cryofs.text import percent, printable, size_text
@@ -16,6 +16,7 @@ from cryofs.text import percent, printable, size_text
 if TYPE_CHECKING:
     from cryofs.compress.plan import Coding
     from cryofs.compress.summary import Summary
+    from cryofs.kernels.orientation import Orientation
     from cryofs.movies.eer_rendering import Rendering
 
 _CONTINUE = "--only-do-unfinished"
@@ -40,6 +41,13 @@ GainOption = Annotated[
     declare.Option(
         metavar="auto|none|FILE",
         help="Gain reference: estimate it where needed, use none, or use a file or a folder of references.",
+    ),
+]
+GainOrientationOption = Annotated[
+    GainOrientation | None,
+    declare.Option(
+        help="Turn the file of --gain or --eer-gain: numpy.rot90 by this angle, then reverse the columns (flip).",
+        show_default="rot0",
     ),
 ]
 CompressionOption = Annotated[
@@ -80,6 +88,7 @@ def command(
     sources: SourcesArgument,
     archive: ArchiveOption,
     gain: GainOption = "auto",
+    gain_orientation: GainOrientationOption = None,
     compression: CompressionOption = "auto",
     deflate_level: DeflateLevelOption = None,
     line_by_line: LineByLineOption = False,
@@ -118,6 +127,7 @@ def command(
         raise UsageError("--follow-links and --keep-links are mutually exclusive; use only one")
     options = CompressOptions(
         gain=gain if gain in ("auto", "none") else Path(gain),  # type: ignore[arg-type]
+        gain_orientation=_orientation(gain_orientation, gain, eer_settings),
         coding=_coding(compression, deflate_level, line_by_line=line_by_line, narrow=narrow),
         rendering=_rendering(eer_files, eer_settings),
         only_do_unfinished=only_do_unfinished,
@@ -131,6 +141,16 @@ def command(
     _print_summary(summary, as_json=as_json)
     left_out = summary.links_outside and options.links == "report"
     raise declare.Exit(1 if summary.failed or left_out or (strict and summary.suspect) else 0)
+
+
+def _orientation(name: GainOrientation | None, gain: str, eer_settings: dict[str, Any]) -> "Orientation":
+    from cryofs.kernels.orientation import UPRIGHT, orientation_of
+
+    if name is None:
+        return UPRIGHT
+    if "eer_gain" not in eer_settings and (gain in ("auto", "none") or Path(gain).is_dir()):
+        raise declare.BadParameter("--gain-orientation requires a gain reference; set --gain FILE or --eer-gain")
+    return orientation_of(name)
 
 
 def _coding(

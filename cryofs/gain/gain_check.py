@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cryofs.errors import CryofsError, FormatError, GainError
 from cryofs.formats import tiff_image
 from cryofs.gain.orientation_fit import Fit, best_fit, rank
-from cryofs.kernels.orientation import UPRIGHT
+from cryofs.kernels.orientation import UPRIGHT, Orientation
 from cryofs.movies import gain_kinds
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MrcMovie
@@ -49,6 +49,11 @@ class GainCheck:
         """The right orientation, or None if the reference does not belong to the movies."""
         return best_fit(self.fits)
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether the counts are enough to tell that the reference does not belong to the movies."""
+        return any(fit.is_decided for fit in self.fits)
+
 
 def check_gain(gain: Path, movies: Sequence[Path], jobs: int, max_frames: int = MAX_FRAMES) -> GainCheck:
     """Correlate the mean of the counts of movies with a gain reference in all orientations.
@@ -75,19 +80,26 @@ def check_gain(gain: Path, movies: Sequence[Path], jobs: int, max_frames: int = 
         raise GainError(f"{gain}: {error}; pass the gain reference of this detector") from error
 
 
-def warn_of(gain: Path, movie: Path, jobs: int) -> str | None:
+def warn_of(gain: Path, movie: Path, jobs: int, used: Orientation = UPRIGHT) -> str | None:
     """Return a warning if a gain reference is turned, or does not belong to a movie; None if it fits.
 
     A few frames decide it. Return None also if it cannot be decided: other messages report a file that cannot be read.
+
+    Parameters
+    ----------
+    used : Orientation
+        Orientation in which the reference is used.
     """
     try:
         check = check_gain(gain, [movie], jobs, _WARNING_FRAMES)
     except (CryofsError, OSError):
         return None
     command = f"cryofs check-gain {gain} {movie}"
+    if check.best is None and not check.is_decided:
+        return None
     if check.best is None:
         return f"{gain}: this gain reference does not seem to belong to {movie}; check it with more frames: {command}"
-    if check.best.orientation != UPRIGHT:
+    if check.best.orientation != used:
         option = f"--gain-orientation {check.best.orientation.name}"
         return f"{gain}: this gain reference is turned against {movie}; use {option}, or see {command}"
     return None

@@ -25,6 +25,7 @@ from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.formats.tiff_directories import MAGICS
 from cryofs.kernels import eer_gain
 from cryofs.kernels.defect_fill import DefectFill
+from cryofs.kernels.orientation import UPRIGHT, Orientation
 from cryofs.movies import gain_kinds
 from cryofs.movies.gain_library import load_reference
 from cryofs.movies.movie import InMemoryFrame, Movie
@@ -62,13 +63,19 @@ class EerGain:
 class EerGains:
     """Cache of gain references of EER movies; each is loaded once per grid while it is in use.
 
+    Parameters
+    ----------
+    orientation : Orientation
+        Orientation in which all references are used.
+
     Attributes
     ----------
     report : callable
         Called with a line of text about the defects of a reference, once for each state of its file.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, orientation: Orientation = UPRIGHT) -> None:
+        self._orientation = orientation
         self.report: Callable[[str], None] = log.warning
         self._reported: dict[Path, FileState] = {}
         self._loading = threading.Lock()
@@ -98,7 +105,7 @@ class EerGains:
             if (known := self._loaded.get((path, state, shape, chosen))) is not None:
                 return known
             stored = _load(path, chosen)
-            gain = EerGain(_on_grid(path, stored, shape, chosen), state)
+            gain = EerGain(_on_grid(path, self._orientation.turned(stored), shape, chosen), state)
             if _state(path) != state:
                 raise ChangedError(f"{_name(path)}: changed while it was read; retry once the file is complete")
             self._loaded[path, state, shape, chosen] = self._recent = gain
