@@ -49,4 +49,4 @@ def sum_of_frames(
     defects = np.flatnonzero(gain == 0)
     counts.reshape(-1)[defects[::2]] = 0
     counts.reshape(-1)[defects[1::2]] = 100 * frames
-    return counts
+    return np.asarray(counts, np.float32)

@@ -1,11 +1,16 @@
 """TIFF movies as other programs write them: the layouts of SerialEM, EPU and RELION."""
 
+import lzma
+import zlib
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+
+from tests.tiff_writer import ASCII, LONG, SHORT, PageForm, write_pages
 
 PIXEL_SIZE = 0.83
 
@@ -42,6 +47,29 @@ def epu(path: Path, frames: NDArray[Any]) -> Path:
 def relion(path: Path, frames: NDArray[Any]) -> Path:
     """relion_convert_to_tiff: one LZW strip a page, float32 where the movie was gain-normalised."""
     return write_tiff(path, frames.astype("float32"), rowsperstrip=frames.shape[1])
+
+
+# Layouts of strips, codecs and bits, as any program that uses libtiff may write them.
+LAYOUTS = ("mixed", "without sizes", "zstd", "lzma", "packbits", "tiles", "big-endian", "four bits", "packed")
+_FORMS = {
+    "mixed": (PageForm(rows=40), PageForm(rows=7, compression=8, encode=zlib.compress), PageForm(rows=9)),
+    "without sizes": (PageForm(without=(279,)),),
+    "zstd": (PageForm(compression=50000, encode=imagecodecs.zstd_encode),),
+    "lzma": (PageForm(compression=34925, encode=lzma.compress),),
+    "packbits": (PageForm(compression=32773, encode=imagecodecs.packbits_encode),),
+    "big-endian": (PageForm(rows=11, is_padded=True),),
+    "packed": (PageForm(tags={270: (ASCII, b"SerialEMCCD: Dose fractionated image, 4 bits packed\0")}),),
+}
+
+
+def write_layout(path: Path, layout: str, frames: NDArray[Any]) -> Path:
+    """Write frames in one of `LAYOUTS`."""
+    if layout == "tiles":
+        return write_tiff(path, frames, tile=(16, 32))
+    if layout == "four bits":
+        # an odd number of values, two in each stored byte
+        return write_pages(path, frames, PageForm(tags={258: (SHORT, [4]), 256: (LONG, [2 * frames.shape[2] - 1])}))
+    return write_pages(path, frames, *_FORMS[layout], order=">" if layout == "big-endian" else "<")
 
 
 WRITERS = {"SerialEM": serialem, "EPU": epu, "RELION": relion}

@@ -1,5 +1,6 @@
 """TIFF files that are made to take memory or time, or to be misread: small, and each a file that a reader may meet."""
 
+import lzma
 import struct
 import zlib
 from collections.abc import Iterable
@@ -80,6 +81,26 @@ def wide_frames() -> bytes:
     """Two images with more columns than the header of an MRC file can hold."""
     size = 1 << 21
     return tiff(2, image_tags(1, 1 << 31, (directories_bytes(2, 7), size), compression=5), bytes(size))
+
+
+def large_tile(side: int = 1 << 14, height: int = 1 << 14) -> bytes:
+    """Two images of a few pixels, in a tile of zeros that is much larger."""
+    stream = bomb(side * height)
+    place = directories_bytes(2, 8)
+    tags = [tag for tag in image_tags(8, 8, (0, 0), compression=8) if tag[0] not in (273, 278, 279)]
+    tags += [(322, LONG, 1, side), (323, LONG, 1, height), (324, LONG, 1, place), (325, LONG, 1, len(stream))]
+    return tiff(2, tags, stream)
+
+
+def large_dictionary(side: int = 64) -> bytes:
+    """Two images of an xz stream whose dictionary takes four gigabytes."""
+    stream = bytearray(lzma.compress(bytes(side * side), check=lzma.CHECK_NONE))
+    # the size of the dictionary, and the checksum of the block header behind it
+    header = 12
+    stream[header + 4] = 40
+    stream[header + 8 : header + 12] = struct.pack("<I", zlib.crc32(stream[header : header + 8]))
+    place = directories_bytes(2, 7)
+    return tiff(2, image_tags(side, side, (place, len(stream)), compression=34925), bytes(stream))
 
 
 def tagged(*more: Tag, side: int = 8) -> bytes:

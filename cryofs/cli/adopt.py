@@ -1,22 +1,26 @@
 """`cryofs adopt`: add records to TIFF movies of other programs and checksums for all other files."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cryofs.cli import declare
+import click
+
 from cryofs.cli.output import Reporter, print_json
-from cryofs.system.resources import usable_cores
+from cryofs.cli.parameters import PATH, jobs_option
 from cryofs.text import size_text
 
 
-def command(
-    paths: Annotated[
-        list[Path],
-        declare.Argument(metavar="PATH", help="Files, .star or .lst lists, folders, or archives."),
-    ],
-    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
-    as_json: Annotated[bool, declare.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
+@click.command("adopt")
+@click.argument(
+    "paths",
+    type=PATH,
+    nargs=-1,
+    required=True,
+    metavar="PATH...",
+    help="Files, .star or .lst lists, folders, or archives.",
+)
+@jobs_option()
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
     """Record checksums of files from other programs.
 
     This lets cryofs verify check files that cryofs did not write. Each file without a checksum gets a line in the
@@ -24,9 +28,12 @@ def command(
     file, where TIFF readers ignore it; the pixels do not change. The file is replaced atomically by a copy with the
     record, after the copy has been read back and checked.
 
+    Prints a warning if a gain reference that the records name is turned, or does not belong to its movies.
+
     Example: cryofs adopt /archive/relion
     """
     from cryofs.archive.adopt import adopt
+    from cryofs.gain.gain_check import warn_of
 
     with Reporter(unit="files") as reporter:
 
@@ -36,7 +43,11 @@ def command(
             else:
                 reporter.error(error)
 
-        done = adopt(paths, jobs, report, reporter.begin, reporter.advance)
+        def check(reference: Path, movie: Path) -> None:
+            if warning := warn_of(reference, movie, jobs):
+                reporter.line(warning)
+
+        done = adopt(paths, jobs, report, reporter.begin, reporter.advance, check)
     if as_json:
         print_json(vars(done))
     else:
@@ -44,4 +55,4 @@ def command(
             f"{done.movies} movies adopted ({size_text(done.tiff_bytes)}), {done.skipped} skipped, "
             f"{done.failed} failed, {done.files} checksums recorded"
         )
-    raise declare.Exit(1 if done.failed else 0)
+    raise click.exceptions.Exit(1 if done.failed else 0)

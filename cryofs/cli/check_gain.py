@@ -1,25 +1,31 @@
 """`cryofs check-gain`: find the orientation of a gain reference."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cryofs.cli import declare
+import click
+
 from cryofs.cli.output import print_json
-from cryofs.system.resources import usable_cores
+from cryofs.cli.parameters import PATH, jobs_option
 from cryofs.text import printable
 
 if TYPE_CHECKING:
     from cryofs.gain.gain_check import GainCheck
 
 
-def command(
-    gain: Annotated[Path, declare.Argument(metavar="GAIN", help="Gain reference, an MRC or TIFF file.")],
-    movies: Annotated[
-        list[Path], declare.Argument(metavar="MOVIE", help="Movies of counts: MRC, TIFF or EER, archived or not.")
-    ],
-    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
-    as_json: Annotated[bool, declare.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
+@click.command("check-gain")
+@click.argument("gain", type=PATH, help="Gain reference, an MRC or TIFF file.")
+@click.argument(
+    "movies",
+    type=PATH,
+    nargs=-1,
+    required=True,
+    metavar="MOVIE...",
+    help="Movies of counts: MRC, TIFF or EER, archived or not.",
+)
+@jobs_option()
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(gain: Path, movies: tuple[Path, ...], jobs: int, as_json: bool) -> None:
     """Find the orientation of a gain reference.
 
     Correlates the mean of the counts of movies with the inverse of the gain in all orientations, and prints the
@@ -36,7 +42,7 @@ def command(
     else:
         for line in _lines(check):
             print(printable(line))
-    raise declare.Exit(0 if check.best else 1)
+    raise click.exceptions.Exit(0 if check.best else 1)
 
 
 def _facts(check: "GainCheck") -> dict[str, Any]:

@@ -1,160 +1,87 @@
 """Options for EER movies, shared by several commands."""
 
 import functools
-import inspect
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from cryofs.cli import declare
-from cryofs.config.choices import EerCrop, EerDtype, EerGainConvention, EerLeftover, EerUpsampling
+import click
+
+from cryofs.cli.parameters import PATH, UPSAMPLING
+from cryofs.config.choices import EerCrop, EerDtype, EerGainConvention, EerLeftover
 
 if TYPE_CHECKING:
     from cryofs.movies.eer_rendering import Rendering
 
-# above any real dose or pixel size
-_LARGEST = 1e6
-_UPSAMPLINGS = {str(choice): choice for choice in get_args(EerUpsampling)}
-_CROPS = {str(choice): choice for choice in get_args(EerCrop)}
-
-
-def _upsampling(text: str) -> int:
-    if text not in _UPSAMPLINGS:
-        raise declare.BadParameter(f"invalid value {text!r}; expected 1, 2 or 4 (what RELION calls 3 is 4 here)")
-    return int(text)
-
-
-def _crop(text: str) -> int:
-    if text not in _CROPS:
-        raise declare.BadParameter(f"invalid value {text!r}; expected 1 or 2")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= _LARGEST:
-        raise declare.BadParameter(f"invalid value {text!r}; expected a number above 0")
-    return value
-
-
-# The settings by their names, in the order of the help.
-_OPTIONS: dict[str, Any] = {
-    "eer_grouping": Annotated[
-        int | None, declare.Option("--eer-grouping", min=1, help="EER frames per fraction.", show_default="40")
-    ],
-    "eer_dose_per_fraction": Annotated[
-        float | None,
-        declare.Option(
-            "--eer-dose-per-fraction",
-            metavar="D",
-            parser=_positive,
-            help="Set the grouping by the dose of a fraction, in e/A^2.",
-        ),
-    ],
-    "eer_dose": Annotated[
-        float | None,
-        declare.Option(
-            "--eer-dose",
-            metavar="D",
-            parser=_positive,
-            help="Dose of a whole EER movie in e/A^2, instead of the value in its metadata.",
-        ),
-    ],
-    "eer_pixel_size": Annotated[
-        float | None,
-        declare.Option(
-            "--eer-pixel-size",
-            metavar="A",
-            parser=_positive,
-            help="Angstrom per detector pixel of EER movies, instead of the value in their metadata.",
-        ),
-    ],
-    "eer_upsampling": Annotated[
-        int | None,
-        declare.Option(
-            "--eer-upsampling",
-            metavar="|".join(_UPSAMPLINGS),
-            parser=_upsampling,
-            help="Rendered pixels per detector pixel and axis.",
-        ),
-    ],
-    "eer_crop": Annotated[
-        int | None,
-        declare.Option(
-            "--eer-crop",
-            metavar="|".join(_CROPS),
-            parser=_crop,
-            help="Crop fractions in Fourier space to this upsampling, lower than --eer-upsampling.",
-        ),
-    ],
-    "eer_dtype": Annotated[
-        EerDtype | None,
-        declare.Option(
-            "--eer-dtype", help="Pixel type of EER fractions.", show_default="int16; float32 with --eer-crop"
-        ),
-    ],
-    "eer_leftover": Annotated[
-        EerLeftover | None,
-        declare.Option(
-            "--eer-leftover",
-            help="EER frames that do not fill a fraction: drop them, keep them as a last one, or spread them.",
-            show_default="drop",
-        ),
-    ],
-    "eer_gain": Annotated[
-        Path | None,
-        declare.Option(
-            "--eer-gain",
-            metavar="FILE",
-            help="Gain reference of EER movies: factors in a .gain file, divisors in any other.",
-        ),
-    ],
-    "eer_gain_convention": Annotated[
-        EerGainConvention | None,
-        declare.Option(
-            "--eer-gain-convention",
-            help="Multiply counts with the values of the gain reference, or divide by them, whatever its name.",
-        ),
-    ],
-    "eer_apply_gain": Annotated[
-        bool | None, declare.Option("--eer-apply-gain", help="Multiply fractions with the gain, as float32.")
-    ],
+# Attributes of the options by the names of the settings, which also limit the numbers; in the order of help.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "eer_grouping": {"type": click.IntRange(1), "show_default": "40", "help": "EER frames per fraction."},
+    "eer_dose_per_fraction": {
+        "type": float,
+        "metavar": "D",
+        "help": "Set the grouping by the dose of a fraction, in e/A^2.",
+    },
+    "eer_dose": {
+        "type": float,
+        "metavar": "D",
+        "help": "Dose of a whole EER movie in e/A^2, instead of the value in its metadata.",
+    },
+    "eer_pixel_size": {
+        "type": float,
+        "metavar": "A",
+        "help": "Angstrom per detector pixel of EER movies, instead of the value in their metadata.",
+    },
+    "eer_upsampling": {
+        "type": UPSAMPLING,
+        "help": "Rendered pixels per detector pixel and axis; what RELION calls 3 is 4 here.",
+    },
+    "eer_crop": {
+        "type": click.Choice(get_args(EerCrop)),
+        "help": "Crop fractions in Fourier space to this upsampling, lower than --eer-upsampling.",
+    },
+    "eer_dtype": {
+        "type": click.Choice(get_args(EerDtype)),
+        "show_default": "int16; float32 with --eer-crop",
+        "help": "Pixel type of EER fractions.",
+    },
+    "eer_leftover": {
+        "type": click.Choice(get_args(EerLeftover)),
+        "show_default": "drop",
+        "help": "EER frames that do not fill a fraction: drop them, keep them as a last one, or spread them.",
+    },
+    "eer_gain": {
+        "type": PATH,
+        "metavar": "FILE",
+        "help": "Gain reference of EER movies: factors in a .gain file, divisors in any other.",
+    },
+    "eer_gain_convention": {
+        "type": click.Choice(get_args(EerGainConvention)),
+        "help": "Multiply counts with the values of the gain reference, or divide by them, whatever its name.",
+    },
+    # None if not given, so that cryofs.toml decides
+    "eer_apply_gain": {"is_flag": True, "default": None, "help": "Multiply fractions with the gain, as float32."},
 }
 
 
-def with_options(command: Callable[..., None]) -> Callable[..., None]:
+def eer_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the EER options; its parameter `eer_settings` receives those given, by the names of settings."""
-    own = inspect.signature(command).parameters
-    shared = {
-        name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in _OPTIONS.items()
-    }
 
     @functools.wraps(command)
-    def wrapped(*context: Any, **options: Any) -> None:
-        settings = {name: value for name in _OPTIONS if (value := options.pop(name)) is not None}
-        if "eer_gain" in settings:
-            settings["eer_gain"] = str(settings["eer_gain"].absolute())
-        command(*context, **options, eer_settings=settings)
+    def collect(**values: Any) -> None:
+        given = {name: value for name in _OPTIONS if (value := values.pop(name)) is not None}
+        if "eer_gain" in given:
+            given["eer_gain"] = str(given["eer_gain"].absolute())
+        command(**values, eer_settings=given)
 
-    parameters: list[inspect.Parameter] = []
-    for name, parameter in own.items():
-        if name == "eer_settings":
-            parameters += shared.values()
-        else:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {name: kind for name, kind in command.__annotations__.items() if name != "eer_settings"}
-    wrapped.__annotations__ |= _OPTIONS
-    return wrapped
+    decorated: Callable[..., None] = collect
+    # click lists the option of the last decorator first
+    for name, attributes in reversed(_OPTIONS.items()):
+        decorated = click.option("--" + name.replace("_", "-"), **attributes)(decorated)
+    return decorated
 
 
-def rendering(given: dict[str, Any]) -> "Rendering":
+def rendering_of(given: dict[str, Any]) -> "Rendering":
     """Return the rendering that the options of a command ask for."""
     from cryofs.config.settings import eer_settings
-    from cryofs.movies.eer_rendering import rendering_of
+    from cryofs.movies import eer_rendering
 
-    return rendering_of(eer_settings(given))
+    return eer_rendering.rendering_of(eer_settings(given))

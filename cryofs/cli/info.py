@@ -1,21 +1,22 @@
 """`cryofs info`: print format, size and savings of a movie."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cryofs.cli import declare, eer
+import click
+
+from cryofs.cli.eer import eer_options, rendering_of
 from cryofs.cli.output import print_json
-from cryofs.system.resources import usable_cores
+from cryofs.cli.parameters import PATH, jobs_option
 from cryofs.text import percent, printable, size_text
 
 
-@eer.with_options
-def command(
-    file: Annotated[Path, declare.Argument(metavar="FILE", help="Movie, archived or not.")],
-    eer_settings: dict[str, Any],
-    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
-    as_json: Annotated[bool, declare.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
+@click.command("info")
+@click.argument("file", type=PATH, help="Movie, archived or not.")
+@eer_options
+@jobs_option()
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(file: Path, eer_settings: dict[str, Any], jobs: int, as_json: bool) -> None:
     """Print format, size and savings of a movie.
 
     For an EER movie, also prints the number of raw frames, the dose and suitable groupings.
@@ -25,7 +26,7 @@ def command(
     from cryofs.archive.info import describe
     from cryofs.movies.provider import InfoOptions
 
-    facts = describe(file, InfoOptions(jobs, eer.rendering(eer_settings)))
+    facts = describe(file, InfoOptions(jobs, rendering_of(eer_settings)))
     if as_json:
         print_json(facts)
         return

@@ -2,9 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, get_args
 
-from cryofs.cli import declare, eer
+import click
+
+from cryofs.cli.eer import eer_options
+from cryofs.cli.parameters import PATH
+from cryofs.config.choices import GainOrientation
 from cryofs.system.logs import Format, Level
 from cryofs.system.paths import check_archive
 from cryofs.system.resources import default_cache_size
@@ -13,60 +17,60 @@ from cryofs.text import printable, size_text
 _CACHE_DEFAULT = f"a quarter of the usable memory, at most 16GiB; here {size_text(default_cache_size())}"
 _LOG_DEFAULT = "~/.local/state/cryofs/*.log; for root /var/log/cryofs/*.log"
 
-ArchiveArgument = Annotated[Path, declare.Argument(metavar="ARCHIVE", help="Folder of the archive.")]
-MountpointArgument = Annotated[Path, declare.Argument(metavar="MOUNTPOINT", help="Empty folder to mount on.")]
-ForegroundOption = Annotated[bool, declare.Option("-f", "--foreground", help="Run in the foreground.")]
-ListOption = Annotated[
-    str,
-    declare.Option(
-        "-o",
-        metavar="OPTIONS",
-        help="Mount options, separated by commas: allow_other, uid=, gid=, umask=, nonempty, other FUSE options, and "
-        "each option below by its name, for example cache_size=8GiB.",
-    ),
-]
-CacheSizeOption = Annotated[
-    str | None,
-    declare.Option(metavar="SIZE", help="Memory for decoded frames.", show_default=_CACHE_DEFAULT),
-]
-JobsOption = Annotated[int | None, declare.Option(min=1, help="Number of decoding threads.", show_default="all cores")]
-ReadaheadOption = Annotated[
-    str | None, declare.Option(metavar="SIZE", help="Kernel read-ahead; only root can set it.", show_default="1MiB")
-]
-MetricsOption = Annotated[
-    str | None, declare.Option(metavar="ADDRESS", help="Serve metrics for Prometheus at PORT or HOST:PORT.")
-]
-TimeoutOption = Annotated[
-    float | None,
-    declare.Option(
-        metavar="SECONDS", help="Time after which a read fails if storage does not respond.", show_default="60"
-    ),
-]
-LogFileOption = Annotated[
-    Path | None, declare.Option(help="Log file of a background mount.", show_default=_LOG_DEFAULT)
-]
-LogLevelOption = Annotated[Level | None, declare.Option(help="Lowest severity to log.", show_default="info")]
-LogFormatOption = Annotated[
-    Format | None, declare.Option(help="Log lines of text, or one JSON object per line.", show_default="text")
-]
 
-
-@eer.with_options
+@click.command("mount")
+@click.argument("archive", type=PATH, help="Folder of the archive.")
+@click.argument("mountpoint", type=PATH, help="Empty folder to mount on.")
+@click.option("-f", "--foreground", is_flag=True, help="Run in the foreground.")
+@click.option(
+    "-o",
+    "options",
+    default="",
+    metavar="OPTIONS",
+    help="Mount options, separated by commas: allow_other, uid=, gid=, umask=, nonempty, other FUSE options, and each "
+    "option below by its name, for example cache_size=8GiB.",
+)
+@click.option("--cache-size", metavar="SIZE", show_default=_CACHE_DEFAULT, help="Memory for decoded frames.")
+@click.option("--jobs", type=click.IntRange(1), show_default="all cores", help="Number of decoding threads.")
+@click.option("--readahead", metavar="SIZE", show_default="1MiB", help="Kernel read-ahead; only root can set it.")
+@click.option("--metrics", metavar="ADDRESS", help="Serve metrics for Prometheus at PORT or HOST:PORT.")
+@click.option(
+    "--request-timeout",
+    type=float,
+    metavar="SECONDS",
+    show_default="60",
+    help="Time after which a read fails if storage does not respond.",
+)
+@eer_options
+@click.option(
+    "--gain-orientation",
+    type=click.Choice(get_args(GainOrientation)),
+    show_default="rot0",
+    help="Turn the file of --eer-gain: numpy.rot90 by this angle, then reverse the columns (flip).",
+)
+@click.option("--log-file", type=PATH, show_default=_LOG_DEFAULT, help="Log file of a background mount.")
+@click.option("--log-level", type=click.Choice(get_args(Level)), show_default="info", help="Lowest severity to log.")
+@click.option(
+    "--log-format",
+    type=click.Choice(get_args(Format)),
+    show_default="text",
+    help="Log lines of text, or one JSON object per line.",
+)
 def command(
-    archive: ArchiveArgument,
-    mountpoint: MountpointArgument,
-    foreground: ForegroundOption = False,
-    options: ListOption = "",
-    cache_size: CacheSizeOption = None,
-    jobs: JobsOption = None,
-    readahead: ReadaheadOption = None,
-    metrics: MetricsOption = None,
-    request_timeout: TimeoutOption = None,
-    *,
+    archive: Path,
+    mountpoint: Path,
+    foreground: bool,
+    options: str,
+    cache_size: str | None,
+    jobs: int | None,
+    readahead: str | None,
+    metrics: str | None,
+    request_timeout: float | None,
     eer_settings: dict[str, Any],
-    log_file: LogFileOption = None,
-    log_level: LogLevelOption = None,
-    log_format: LogFormatOption = None,
+    gain_orientation: GainOrientation | None,
+    log_file: Path | None,
+    log_level: Level | None,
+    log_format: Format | None,
 ) -> None:
     """Mount an archive as its original files.
 
@@ -85,6 +89,7 @@ def command(
         "readahead": readahead,
         "metrics": metrics,
         "request_timeout": request_timeout,
+        "gain_orientation": gain_orientation,
     }
     given = {name: value for name, value in settings.items() if value is not None} | eer_settings
     log = str(log_file.absolute()) if log_file else None

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.codecs.predictor import Predictor, undo_predictor
+from cryofs.errors import DamagedError
 
 Pixels = Literal["bytes", "wide", "float", "any"]
 
@@ -32,19 +33,22 @@ class Codec(ABC):
     compiled : str
         Use of compiled code for decoding: ``"no"``; ``"faster"`` after `load_compiled`; or ``"always"``, loaded by the
         first decode.
+    has_predictor : bool
+        Whether readers apply the TIFF tag Predictor with this compression; libtiff ignores it with some.
     """
 
     compression: ClassVar[str]
     tags: ClassVar[tuple[int, ...]]
     most_expansion: ClassVar[int]
     compiled: ClassVar[Literal["no", "faster", "always"]]
+    has_predictor: ClassVar[bool] = True
 
     predictor: Predictor = "none"
 
     @classmethod
-    @abstractmethod
     def encoders(cls) -> "Sequence[Encoder]":
-        """Return the encoders to try on the samples of a movie."""
+        """Return the encoders to try on the samples of a movie; none for codecs that only other programs write."""
+        return ()
 
     @classmethod
     def load_compiled(cls) -> None:
@@ -67,6 +71,22 @@ class Codec(ABC):
         if self.predictor != "none":
             for strip in strips:
                 undo_predictor(self.predictor, strip)
+
+
+def decode_into(decoder: Callable[..., Any], stream: bytes, flat: NDArray[np.uint8]) -> None:
+    """Decode a stream into `flat` by a decoder of imagecodecs, which writes nothing outside it.
+
+    Raises
+    ------
+    DamagedError
+        The stream is invalid, or does not hold exactly the bytes of `flat`.
+    """
+    try:
+        size = len(decoder(stream, out=flat))
+    except RuntimeError as error:
+        raise DamagedError(f"a strip cannot be decoded ({error})") from error
+    if size != len(flat):
+        raise DamagedError(f"a strip does not decode to {len(flat)} bytes")
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,13 @@ def apply_float_predictor(strip: NDArray[Any]) -> NDArray[Any]:
 def undo_predictor(predictor: Predictor, out: NDArray[Any]) -> None:
     """Undo a predictor in place, in an array of shape (rows, nx)."""
     if predictor == "horizontal":
-        native = out.astype(out.dtype.newbyteorder("="))
-        out[...] = imagecodecs.delta_decode(native, axis=-1)
+        # floats too are sums of their bits, as integers
+        bits = out.view(f"{out.dtype.byteorder}u{out.dtype.itemsize}")
+        bits[...] = imagecodecs.delta_decode(bits.astype(bits.dtype.newbyteorder("=")), axis=-1)
     elif predictor == "float":
         out[...] = imagecodecs.floatpred_decode(out.copy(), axis=-1)
 
 
 def suits(predictor: Predictor, dtype: np.dtype[Any]) -> bool:
     """Return True if the predictor is defined for this pixel type."""
-    if predictor == "none":
-        return True
-    return (predictor == "float") == (dtype.kind == "f")
+    return predictor != "float" or dtype.kind == "f"

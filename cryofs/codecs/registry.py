@@ -8,17 +8,25 @@ import numpy as np
 from cryofs.codecs.codec import Codec, Encoder
 from cryofs.codecs.deflate import Deflate
 from cryofs.codecs.lzw import Lzw
+from cryofs.codecs.packbits import PackBits
 from cryofs.codecs.predictor import PREDICTOR_TAGS, Predictor
 from cryofs.codecs.uncompressed import Uncompressed
+from cryofs.codecs.xz import Lzma
+from cryofs.codecs.zstd import Zstd
 
 # To add a codec, write its class and add it here.
-CODECS: tuple[type[Codec], ...] = (Uncompressed, Lzw, Deflate)
+CODECS: tuple[type[Codec], ...] = (Uncompressed, Lzw, Deflate, Zstd, Lzma, PackBits)
 
 _PREDICTORS = {tag: name for name, tag in PREDICTOR_TAGS.items()}
 
 
 def compressions() -> list[str]:
-    """Return the names that a record may contain."""
+    """Return the names that a record may contain: those of codecs that have an encoder."""
+    return [codec.compression for codec in CODECS if codec.encoders()]
+
+
+def readable() -> list[str]:
+    """Return the names of all compressions that can be decoded."""
     return [codec.compression for codec in CODECS]
 
 
@@ -33,8 +41,7 @@ def codec_of_tags(compression: int, predictor: int) -> Codec | None:
     name = _PREDICTORS.get(predictor)
     if codec is None or name is None:
         return None
-    # readers ignore the predictor of uncompressed pixels
-    return codec("none" if codec is Uncompressed else name)
+    return codec(name if codec.has_predictor else "none")
 
 
 def tags_of(codec: Codec) -> tuple[int, int]:

@@ -19,6 +19,7 @@ class Uncompressed(Codec):
     tags: ClassVar[tuple[int, ...]] = (1,)
     most_expansion: ClassVar[int] = 1
     compiled: ClassVar[Literal["no", "faster", "always"]] = "no"
+    has_predictor: ClassVar[bool] = False
 
     @classmethod
     def encoders(cls) -> Sequence[Encoder]:

@@ -145,7 +145,7 @@ class OriginalSums:
 
 
 def read_frames(
-    movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: RowBlockMemory, workers: Workers
+    movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: RowBlockMemory
 ) -> Iterator[Iterator[RowBlock]]:
     """Yield the row blocks of each frame; the caller must consume them before the next frame.
 
@@ -164,22 +164,20 @@ def read_frames(
 
     with ThreadPoolExecutor(1, "sums") as summing:
         summing.submit(sums.add, movie.header)
-        for read_rows in movie.in_order(workers.pool, workers.threads):
-            yield blocks(read_rows)
+        for index in range(movie.layout.frames):
+            yield blocks(movie.row_reader(index))
 
 
-def read_runs(movie: SourceMovie, sums: OriginalSums, memory: RowBlockMemory, workers: Workers) -> Iterator[FrameRun]:
+def read_runs(movie: SourceMovie, sums: OriginalSums, memory: RowBlockMemory) -> Iterator[FrameRun]:
     """Yield the frames of a movie of small frames, many at a time; header and frames are added to `sums`."""
-    frame_bytes, left = movie.layout.frame_bytes, movie.layout.frames
-    in_order = movie.in_order(workers.pool, workers.threads)
+    frame_bytes, count = movie.layout.frame_bytes, movie.layout.frames
+    step = frames_of_run(movie)
     with ThreadPoolExecutor(1, "sums") as summing:
         summing.submit(sums.add, movie.header)
-        while left:
-            frames = memory.take(min(frames_of_run(movie), left) * frame_bytes).reshape(-1, frame_bytes)
-            # the places come first, so that no frame is taken beyond the last place
-            for place, read_rows in zip(frames, in_order, strict=False):
-                read_rows(0, place)
-            left -= len(frames)
+        for first in range(0, count, step):
+            frames = memory.take(min(step, count - first) * frame_bytes).reshape(-1, frame_bytes)
+            for index, place in enumerate(frames, first):
+                movie.row_reader(index)(0, place)
             yield FrameRun(frames, summing.submit(sums.add_frames, frames), memory)
 
 

@@ -1,16 +1,18 @@
-"""TIFF movies of other programs: the layout that all pages share, and the strips of each page. Decodes no pixels.
+"""TIFF movies of other programs: the layout and the location of all pages. Decodes no pixels.
 
-Supported are movies as written by microscopes and RELION: pages of equal size, one value per pixel, in strips.
+Pages must agree in size and pixel type only. They may differ in strips, tiles, codec, predictor and resolution.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from cryofs.codecs.predictor import suits
-from cryofs.codecs.registry import codec_of_tags
-from cryofs.errors import DamagedError, FormatError
+from cryofs.codecs.registry import compressions
+from cryofs.codecs.uncompressed import Uncompressed
+from cryofs.errors import DamagedError
 from cryofs.formats.tiff_directories import (
     MAGICS,
     BrokenError,
@@ -19,30 +21,27 @@ from cryofs.formats.tiff_directories import (
     check_strip_count,
     strips_inside,
 )
+from cryofs.formats.tiff_layout import NoMovieError, TiffLayout, read_layout
 from cryofs.formats.tiff_pages import ANGSTROM_PER_CM, Page, PageLayout
 from cryofs.storage.byte_source import ByteSource
 
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259
-_PHOTOMETRIC, _FILL_ORDER = 262, 266
-_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _BYTE_COUNTS = 273, 277, 278, 279
-_RESOLUTION, _RESOLUTION_UNIT, _PREDICTOR, _FORMAT = 282, 296, 317, 339
-
-# WhiteIsZero and BlackIsZero; readers of movies ignore the difference. Other interpretations are not intensities.
-_INTENSITIES = (0, 1)
-_DTYPES = {(1, 8): "u1", (2, 8): "i1", (1, 16): "u2", (2, 16): "i2", (3, 32): "f4"}
-# Far more pixels than any camera has, and 16384 x 16384 pixels in float32; bounds the memory taken by invalid files.
-_MAX_SIDE = 1 << 16
-_MAX_FRAME_BYTES = 1 << 30
+_DESCRIPTION, _RESOLUTION, _RESOLUTION_UNIT = 270, 282, 296
+# Strips or tiles; libtiff accepts either pair of tags for both.
+_OFFSETS, _BYTE_COUNTS = (273, 324), (279, 325)
+_HEAD_BYTES = 8
 # Plausible pixel sizes of a microscope in angstrom; resolutions of scanners and screens are far outside.
 _PIXEL_SIZES = (0.01, 1000.0)
 _CM_PER_UNIT = {2: 2.54, 3: 1.0}
-# Rows and columns of 8-bit images that hold two 4-bit values per byte, as written by IMOD and read by RELION: half the
-# width of a K2 or K3 super-resolution image, in both orientations of the camera.
-_PACKED = {(8184, 5760), (11520, 4092), (7420, 3838), (7676, 3710)}
-
-
-class NoMovieError(FormatError):
-    """The file is not a TIFF movie that can be shown as MRC."""
+# Rows and columns of 8-bit images that hold two 4-bit values per byte: half the width of a super-resolution image, in
+# both orientations of the camera. First those that RELION recognises, K3 and trimmed K2; it takes rows and columns in
+# either order. Then untrimmed K2, as IMOD.
+_PACKED = {
+    *((8184, 5760), (5760, 8184), (11520, 4092), (4092, 11520)),
+    *((7420, 3838), (3838, 7420), (7676, 3710), (3710, 7676)),
+    *((7424, 3840), (7680, 3712)),
+}
+_PACKED_TITLE = b"4 bits packed"
+_MAX_DESCRIPTION_BYTES = 1 << 20
 
 
 class NoFramesError(DamagedError):
@@ -59,31 +58,63 @@ class TiffFacts(msgspec.Struct, frozen=True):
     dtype : str
         Type of a stored pixel, with its byte order.
     packed : bool
-        True if a stored pixel contains two 4-bit values, the first in the low half.
+        True if a stored pixel contains two 4-bit values.
     pixel_size : float or None
         Angstrom per pixel.
+    odd : bool
+        True if the last stored column contains one 4-bit value only.
     """
 
     shape: tuple[int, int, int]
     dtype: str
     packed: bool
     pixel_size: float | None
+    odd: bool = False
 
 
 @dataclass(frozen=True)
 class TiffIndex:
-    """A TIFF movie: the layout that all pages share, and the strips of each page."""
+    """A TIFF movie: layout and location of each page.
 
-    layout: PageLayout
+    Attributes
+    ----------
+    packed : bool
+        True if a stored pixel contains two 4-bit values.
+    has_sizes : bool
+        True if the file gives the sizes of all strips.
+    """
+
+    layouts: list[TiffLayout]
     pages: list[Page]
+    packed: bool
+    has_sizes: bool
+
+    @property
+    def layout(self) -> PageLayout:
+        """Layout of the first page; all pages have its size and pixel type."""
+        return self.layouts[0].page
+
+    @cached_property
+    def row_layout(self) -> PageLayout | None:
+        """A layout with the rows per strip of all pages, or None if they differ."""
+        rows = {layout.page.rows_per_strip for layout in self.layouts}
+        return self.layout if len(rows) == 1 else None
+
+    @property
+    def recorded_layout(self) -> PageLayout | None:
+        """The layout of all pages if a record can describe them, or None."""
+        layout = self.layouts[0]
+        is_recordable = layout.is_plain and self.layout.codec.compression in compressions()
+        is_recordable &= self.layout.dtype.byteorder != ">" and self.has_sizes and not self.packed
+        return self.layout if is_recordable and all(other == layout for other in self.layouts) else None
 
     @property
     def facts(self) -> TiffFacts:
         """Metadata that a listing needs."""
         layout = self.layout
         shape = len(self.pages), layout.ny, layout.nx
-        packed = layout.dtype == np.uint8 and (layout.ny, layout.nx) in _PACKED
-        return TiffFacts(shape, layout.dtype.str, packed, layout.pixel_size)
+        odd = self.layouts[0].bits < 8 and self.layouts[0].columns % 2 == 1
+        return TiffFacts(shape, layout.dtype.str, self.packed, layout.pixel_size, odd)
 
 
 def read_index(source: ByteSource) -> TiffIndex:
@@ -101,80 +132,115 @@ def read_index(source: ByteSource) -> TiffIndex:
     if head not in MAGICS:
         raise NoMovieError(f"{name}: not a TIFF file; pass a TIFF movie")
     pages: list[Page] = []
+    layouts: list[TiffLayout] = []
+    # equal layouts are one object
+    known: dict[TiffLayout, TiffLayout] = {}
+    packed, has_sizes, segments = False, True, 0
+    pixel_size: float | None = None
     try:
         directories = TiffDirectories(source, head)
         order = "<" if head.startswith(b"II") else ">"
-        first: PageLayout | None = None
         for number, directory in enumerate(directories):
-            layout = _layout(directories, directory, order, name)
-            if first is not None and layout != first:
-                raise NoMovieError(
-                    f"{name}: not a TIFF movie, image {number} differs from the images before it in size or type"
-                )
-            first = layout
-            pages.append(_page(directories, directory, number, layout, size))
-            check_strip_count(layout.strips * len(pages), len(pages), size)
+            if number == 0:
+                pixel_size = _pixel_size(directories, directory)
+            layout = read_layout(directories, directory, order, name, pixel_size)
+            layout = known.setdefault(layout, layout)
+            if number == 0:
+                packed = _is_packed(directories, directory, layout)
+            else:
+                _check_same(name, number, layouts[0], layout)
+            page, is_given = _page(directories, directory, number, layout, size)
+            pages.append(page)
+            layouts.append(layout)
+            has_sizes &= is_given
+            segments += layout.segments
+            check_strip_count(segments, len(pages), size)
     except BrokenError as error:
         kind = DamagedError if pages else NoFramesError
         raise kind(f"{name}: {error}; copy the file again") from error
-    if first is None or len(pages) < 2:
+    if len(pages) < 2:
         raise NoMovieError(f"{name}: not a TIFF movie (expected at least 2 images, got {len(pages)})")
-    return TiffIndex(first, pages)
+    return TiffIndex(layouts, pages, packed, has_sizes)
 
 
-def _layout(directories: TiffDirectories, directory: Directory, order: str, name: str) -> PageLayout:
-    def one(tag: int, default: int | None = None) -> int:
-        return default if default is not None and tag not in directory.entries else directories.one(directory, tag)
-
-    if _OFFSETS not in directory.entries:
-        raise NoMovieError(f"{name}: unsupported TIFF layout (expected strips, got tiles)")
-    if one(_SAMPLES, 1) != 1:
-        raise NoMovieError(f"{name}: unsupported TIFF image (expected 1 value per pixel, got {one(_SAMPLES)})")
-    if one(_FILL_ORDER, 1) != 1:
-        raise NoMovieError(f"{name}: unsupported TIFF bit order (expected FillOrder 1, got {one(_FILL_ORDER)})")
-    if one(_PHOTOMETRIC, 1) not in _INTENSITIES:
-        raise NoMovieError(
-            f"{name}: unsupported TIFF photometric interpretation (expected 0 or 1, got {one(_PHOTOMETRIC)})"
-        )
-    kind = _DTYPES.get((one(_FORMAT, 1), one(_BITS, 1)))
-    if kind is None:
-        raise NoMovieError(f"{name}: unsupported TIFF pixel type ({one(_BITS, 1)} bits, format {one(_FORMAT, 1)})")
-    codec = codec_of_tags(one(_COMPRESSION, 1), one(_PREDICTOR, 1))
-    if codec is None:
-        found = f"compression {one(_COMPRESSION, 1)} and predictor {one(_PREDICTOR, 1)}"
-        raise NoMovieError(f"{name}: unsupported TIFF compression (expected none, LZW or deflate, got {found})")
-    dtype = np.dtype(order + kind)
-    if not suits(codec.predictor, dtype):
-        raise NoMovieError(f"{name}: unsupported TIFF predictor ({codec.predictor} with {dtype.name} pixels)")
-    ny, nx = one(_HEIGHT), one(_WIDTH)
-    if min(ny, nx) < 1:
-        raise BrokenError(f"invalid image size ({ny} x {nx})")
-    if max(ny, nx) > _MAX_SIDE or ny * nx * dtype.itemsize > _MAX_FRAME_BYTES:
-        raise NoMovieError(f"{name}: unsupported frame size ({ny} x {nx} pixels, {dtype.name}), larger than any camera")
-    rows = min(one(_ROWS_PER_STRIP, ny), ny)
-    if rows < 1:
-        raise BrokenError(f"invalid strip height ({rows} rows)")
-    return PageLayout(ny, nx, dtype, codec, rows, _pixel_size(directories, directory))
+def _check_same(name: str, number: int, first: TiffLayout, layout: TiffLayout) -> None:
+    """Raise NoMovieError if an image differs from the first one in size or pixel type."""
+    expected, found = ((f"{one.page.ny} x {one.columns}", one.type_name) for one in (first, layout))
+    for what, wanted, got in zip(("size", "pixel type"), expected, found, strict=True):
+        if wanted != got:
+            text = f"image {number} differs from the images before it in {what} (expected {wanted}, got {got})"
+            raise NoMovieError(f"{name}: not a TIFF movie, {text}")
 
 
-def _page(directories: TiffDirectories, directory: Directory, number: int, layout: PageLayout, size: int) -> Page:
-    offsets, byte_counts = (directories.integers(directory, tag) for tag in (_OFFSETS, _BYTE_COUNTS))
-    if not len(offsets) == len(byte_counts) == layout.strips:
+def _page(
+    directories: TiffDirectories, directory: Directory, number: int, layout: TiffLayout, size: int
+) -> tuple[Page, bool]:
+    """Return the location of a page, and True if the file gives the sizes of its segments."""
+    segments = layout.segments
+    offsets = directories.integers(directory, _tag_of(directory, _OFFSETS))
+    sizes_tag = _tag_of(directory, _BYTE_COUNTS)
+    given = directories.integers(directory, sizes_tag) if sizes_tag in directory.entries else None
+    is_plain = isinstance(layout.page.codec, Uncompressed)
+    if given is None and not is_plain and segments > 1:
+        raise BrokenError(f"missing sizes of the compressed strips of frame {number} (tag {sizes_tag})")
+    # libtiff ignores further strips
+    offsets, counts = offsets[:segments], (np.zeros(segments, np.uint64) if given is None else given[:segments])
+    if not len(offsets) == len(counts) == segments:
         raise BrokenError(
-            f"invalid strips of frame {number} (expected {layout.strips} offsets and sizes, "
-            f"got {len(offsets)} and {len(byte_counts)})"
+            f"invalid strips of frame {number} (expected {segments} offsets and sizes, "
+            f"got {len(offsets)} and {len(counts)})"
         )
+    if int(offsets.min()) < _HEAD_BYTES:
+        raise BrokenError(f"invalid strips of frame {number} (one lies at byte {int(offsets.min())}, before any image)")
+    if is_plain:
+        byte_counts = _sizes_of_pixels(layout, counts)
+    elif segments == 1 and counts[0] == 0:
+        # a single stream ends by itself
+        byte_counts = np.array([min(max(size - int(offsets[0]), 0), layout.most_stored_bytes)], np.uint64)
+    else:
+        byte_counts = counts
     if not strips_inside(offsets, byte_counts, size).all():
         raise BrokenError(f"truncated, frame {number} lies beyond the end of the file")
-    stored = sum(byte_counts.tolist())
-    if stored > min(size, layout.most_stored_bytes):
-        raise BrokenError(
-            f"invalid size of the strips of frame {number} "
-            f"(at most {min(size, layout.most_stored_bytes)} bytes, got {stored})"
-        )
-    if layout.page_bytes > layout.codec.most_expansion * stored:
-        raise BrokenError(f"strips of frame {number} too short for {layout.ny} x {layout.nx} pixels ({stored} bytes)")
-    return Page(offsets, byte_counts)
+    stored, most = sum(byte_counts.tolist()), min(size, layout.most_stored_bytes)
+    if stored > most:
+        raise BrokenError(f"invalid size of the strips of frame {number} (at most {most} bytes, got {stored})")
+    if layout.page_bytes > layout.page.codec.most_expansion * stored:
+        text = f"strips of frame {number} too short for {layout.page.ny} x {layout.page.nx} pixels ({stored} bytes)"
+        raise BrokenError(text)
+    is_given = given is not None and np.array_equal(given, byte_counts)
+    return Page(offsets, byte_counts), is_given
+
+
+def _tag_of(directory: Directory, tags: tuple[int, int]) -> int:
+    """Return the first of two tags that a directory has, or the first if it has none of them."""
+    return next((tag for tag in tags if tag in directory.entries), tags[0])
+
+
+def _sizes_of_pixels(layout: TiffLayout, given: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the sizes of uncompressed segments: those of their pixels, unless a smaller size is given.
+
+    libtiff computes sizes that are 0, and that of a single strip if it is too small.
+    """
+    sizes = np.full(layout.segments, layout.segment_bytes, np.uint64)
+    sizes[-1] = layout.last_bytes
+    if layout.segments == 1:
+        return sizes
+    return np.where(given == 0, sizes, np.minimum(given, sizes))
+
+
+def _is_packed(directories: TiffDirectories, directory: Directory, layout: TiffLayout) -> bool:
+    """Return True if a stored pixel holds two 4-bit values: by BitsPerSample, the description, or the size."""
+    if layout.bits < 8:
+        return True
+    if layout.page.dtype != np.uint8:
+        return False
+    if _DESCRIPTION in directory.entries:
+        titles = directories.text(directory, _DESCRIPTION, _MAX_DESCRIPTION_BYTES).split(b"\0")[0].splitlines()
+        # a title of a program that processed the movie afterwards: "name: ..."
+        is_processed = any(b":" in title.split(b" ")[0] for title in titles[1:])
+        if any(_PACKED_TITLE in title for title in titles) and not is_processed:
+            return True
+    return (layout.page.ny, layout.page.nx) in _PACKED
 
 
 def _pixel_size(directories: TiffDirectories, directory: Directory) -> float | None:

@@ -26,7 +26,7 @@ WORK_ROWS = 256
 # Frames of fewer row blocks are decoded whole.
 ROW_BLOCKS_WORTH_IT = 4
 # More than any codec adds to a strip, however short it is.
-_STRIP_OVERHEAD = 1024
+STRIP_OVERHEAD = 1024
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class PageLayout:
     @property
     def most_stored_bytes(self) -> int:
         """Upper limit of the encoded size of a page; LZW expands incompressible strips by up to half."""
-        return 2 * self.page_bytes + _STRIP_OVERHEAD * self.strips
+        return 2 * self.page_bytes + STRIP_OVERHEAD * self.strips
 
     def strip_groups(self) -> list[range]:
         """Return the strip numbers of a page in groups of about 256 rows, the unit of work."""

@@ -15,6 +15,7 @@ from cryofs.config.settings import Settings
 from cryofs.errors import MountError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE, device_number
 from cryofs.fuse.ending import end_process, watch_connection
+from cryofs.fuse.gain_warning import check_in_background
 from cryofs.fuse.loading import Loading
 from cryofs.system import extras
 from cryofs.system.paths import FOLDER_FLAGS
@@ -65,6 +66,7 @@ def serve(
         watch_connection(end)
         notify("READY=1", f"STATUS=Serving {archive} at {mountpoint}")
         on_live()
+        check_in_background(archive, mountpoint, settings)
 
     def end() -> None:
         if was_live:
@@ -102,7 +104,11 @@ def _loading(archive: Path, mountpoint: Path, settings: Settings, options: Mount
 
     def make() -> "FileSystem":
         # NumPy and all kinds of movies, which take most of the start
+        from cryofs.fuse.reply import Reply
         from cryofs.vfs.file_system import FileSystem
+
+        # otherwise the first reader waits for what the first reply loads
+        Reply(1).free()
 
         return FileSystem(archive, settings, Ownership(options.uid, options.gid, options.umask), descriptor)
 

@@ -100,8 +100,9 @@ def warn_of(gain: Path, movie: Path, jobs: int, used: Orientation = UPRIGHT) -> 
     if check.best is None:
         return f"{gain}: this gain reference does not seem to belong to {movie}; check it with more frames: {command}"
     if check.best.orientation != used:
-        option = f"--gain-orientation {check.best.orientation.name}"
-        return f"{gain}: this gain reference is turned against {movie}; use {option}, or see {command}"
+        name = check.best.orientation.name
+        fits = f"it fits as {name}, the value of --gain-orientation; for other programs: {command}"
+        return f"{gain}: this gain reference is turned against {movie}; {fits}"
     return None
 
 

@@ -228,7 +228,7 @@ def check_pages(movie: ArchivedMovie) -> None:
         pages = tiff_pages.read_pages(movie.path, movie.page_layout, len(movie.record.frames))
     else:
         index = tiff_movie.read_index(movie.source.first_bytes(movie.record.adopted.bytes))
-        pages = index.pages if index.layout == movie.page_layout else []
+        pages = index.pages if index.recorded_layout == movie.page_layout else []
     recorded = [(frame.offsets, frame.byte_counts) for frame in movie.record.frames]
     if [page.lists() for page in pages] != recorded:
         raise DamagedError(f"{movie.name}: its TIFF pages do not match its record; restore it from a backup")

@@ -3,9 +3,7 @@
 Threads: an `EerMovie` may be read by several threads.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -173,22 +171,9 @@ class EerMovie(SourceMovie):
         """Fill `raw` with rows of a fraction; each call renders the fraction again."""
         self.pixels.copy_rows(self._render(index), first, raw)
 
-    def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
-        """Iterate over functions that copy rows of a fraction, one function for each fraction."""
-        ahead = min(ahead, self.pixels.at_once)
-        free: list[NDArray[Any]] = []
-        coming: deque[Future[NDArray[Any]]] = deque()
-        try:
-            for index in range(self.layout.frames + ahead):
-                if index >= ahead:
-                    decoded = coming.popleft().result()
-                    yield partial(self.pixels.copy_rows, decoded)
-                    free.append(decoded)
-                if index < self.layout.frames:
-                    coming.append(pool.submit(self._render, index, free.pop() if free else None))
-        finally:
-            for future in coming:
-                future.cancel()
+    def row_reader(self, index: int, memory: NDArray[Any] | None = None) -> ReadRows:
+        """Render a fraction; return a function that copies rows of it."""
+        return partial(self.pixels.copy_rows, self._render(index, memory))
 
     def _render(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
         return self.read_frame(index).decode(memory)

@@ -19,11 +19,12 @@ from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.formats.record import HEAD_BYTES, is_archived, read_record
 from cryofs.formats.record_check import layout_of
 from cryofs.formats.tiff_directories import MAGICS
-from cryofs.formats.tiff_movie import NoMovieError, TiffFacts, TiffIndex
+from cryofs.formats.tiff_layout import NoMovieError
+from cryofs.formats.tiff_movie import TiffFacts, TiffIndex
 from cryofs.movies.archived import ARCHIVED, ArchivedMovie, summary_of
 from cryofs.movies.archived_counts import COUNTS, CountsMovie
 from cryofs.movies.archived_metadata import ArchivedMetadata, counts_bytes
-from cryofs.movies.frame_decoder import EncodedPixels, FrameName
+from cryofs.movies.frame_decoder import FrameName
 from cryofs.movies.movie import EncodedFrame, Movie, convert_pixels
 from cryofs.movies.mrc_facts import mrc_description
 from cryofs.movies.provider import (
@@ -35,6 +36,7 @@ from cryofs.movies.provider import (
     Stored,
     Summary,
 )
+from cryofs.movies.tiff_page import EncodedPage
 from cryofs.storage.byte_source import ByteSource, LocalFile
 from cryofs.storage.byte_window import window_over
 from cryofs.system.resources import usable_cores
@@ -49,7 +51,7 @@ def foreign_header(facts: TiffFacts) -> MrcHeader:
     frames, ny, nx = facts.shape
     mode = _MODES[np.dtype(facts.dtype).name]
     if facts.packed:
-        nx, mode = 2 * nx, mrc.MODE_4BIT
+        nx, mode = 2 * nx - facts.odd, mrc.MODE_4BIT
     raw = mrc.new_header((frames, ny, nx), mode, facts.pixel_size, f"TIFF movie; shown as MRC by cryofs {VERSION}")
     return MrcHeader(raw, "<", nx, ny, frames, mode)
 
@@ -118,9 +120,10 @@ class ForeignMovie(Movie):
 
     def row_block(self, row: int) -> range | None:
         """Return the rows that are decoded together with a row, or None if only whole frames are decoded."""
-        return self.index.layout.row_block(row)
+        layout = self.index.row_layout
+        return None if layout is None else layout.row_block(row)
 
-    def read_frame(self, index: int, rows: range | None = None) -> EncodedPixels:
+    def read_frame(self, index: int, rows: range | None = None) -> EncodedPage:
         """Read the strips of a frame, which have no checksums."""
         return self._read(index, rows, self.source)
 
@@ -130,19 +133,20 @@ class ForeignMovie(Movie):
         source = window_over(self.source, (place for page in pages for place in zip(*page.lists(), strict=True)))
         return self.run_of([self._read(index, None, source) for index in frames])
 
-    def _read(self, index: int, rows: range | None, source: ByteSource) -> EncodedPixels:
-        layout, name = self.index.layout, FrameName(self.name, index, _REMEDY)
+    def _read(self, index: int, rows: range | None, source: ByteSource) -> EncodedPage:
+        layout, name = self.index.layouts[index], FrameName(self.name, index, _REMEDY)
         offsets, byte_counts = self.index.pages[index].lists()
-        strips = {}
+        strips = layout.page.strips_of(rows)
+        segments = {}
         try:
-            for number in layout.strips_of(rows):
-                strips[number] = source.read_exactly(byte_counts[number], offsets[number], f"strip {number}")
+            for number in layout.segments_of(strips):
+                segments[number] = source.read_exactly(byte_counts[number], offsets[number], f"strip {number}")
         except (DamagedError, OSError) as error:
             self.source.check_unchanged()
             raise name.damaged(error) from error
         # without checksums, only this detects strips of another file
         self.source.check_unchanged()
-        return EncodedPixels(name, layout, strips)
+        return EncodedPage(name, layout, strips, segments)
 
     def mrc_bytes(
         self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
@@ -238,12 +242,12 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
         """Return the output of `cryofs info`: facts about the MRC movie and its storage."""
         if isinstance(movie, ArchivedMovie):
             return ARCHIVED.describe(movie, path, options)
-        layout = movie.index.layout
+        codecs = [layout.page.codec for layout in movie.index.layouts]
         return mrc_description(movie, path.name) | {
             "format": "tiff",
-            "compression": layout.codec.compression,
-            "predictor": layout.codec.predictor,
-            "stored_dtype": layout.dtype.name,
+            "compression": ", ".join(dict.fromkeys(codec.compression for codec in codecs)),
+            "predictor": ", ".join(dict.fromkeys(codec.predictor for codec in codecs)),
+            "stored_dtype": movie.index.layout.dtype.name,
             "stored_bytes": movie.stored_bytes,
             "original": {"name": path.name, "bytes": movie.stored_bytes, "sha256": None},
         }

@@ -17,8 +17,9 @@ from pathlib import Path
 from cryofs.storage.checksums import xxh3_checksum
 from cryofs.storage.file_state import FileState
 
-# Version of the table, part of the file name: files of other versions are left alone.
-_LAYOUT = 3
+# Version of the table and of what files are recognised as movies, part of the file name: files of other versions are
+# left alone.
+_LAYOUT = 4
 _SCHEMA = """
 create table if not exists entries (
     kind text, device integer, inode integer, size integer, mtime_ns integer, ctime_ns integer, value blob, sum text,

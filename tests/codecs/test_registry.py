@@ -8,6 +8,7 @@ import pytest
 from cryofs.codecs.codec import Codec, Encoder
 from cryofs.codecs.deflate import Deflate
 from cryofs.codecs.lzw import Lzw
+from cryofs.codecs.packbits import PackBits
 from cryofs.codecs.predictor import PREDICTOR_TAGS, Predictor
 from cryofs.codecs.registry import (
     CODECS,
@@ -19,6 +20,8 @@ from cryofs.codecs.registry import (
     tags_of,
 )
 from cryofs.codecs.uncompressed import Uncompressed
+from cryofs.codecs.xz import Lzma
+from cryofs.codecs.zstd import Zstd
 from cryofs.errors import DamagedError
 
 PREDICTORS: tuple[Predictor, ...] = ("none", "horizontal", "float")
@@ -35,8 +38,8 @@ def test_names_and_tags_mean_one_codec() -> None:
 def test_a_codec_is_found_by_its_names_and_its_tags(kind: type[Codec], predictor: Predictor) -> None:
     codec = kind(predictor)
     assert codec_named(kind.compression, predictor) == codec
-    if kind is Uncompressed:
-        codec = Uncompressed()
+    if not kind.has_predictor:
+        codec = kind()
     assert codec_of_tags(*tags_of(codec)) == codec
     for tag in kind.tags:
         assert codec_of_tags(tag, PREDICTOR_TAGS[codec.predictor]) == codec
@@ -54,7 +57,10 @@ def test_a_codec_is_found_by_its_names_and_its_tags(kind: type[Codec], predictor
         ((32946, 1), Deflate()),
         ((7, 1), None),
         ((5, 4), None),
-        ((34925, 1), None),
+        ((50000, 2), Zstd("horizontal")),
+        ((34925, 1), Lzma()),
+        ((32773, 2), PackBits()),
+        ((34887, 1), None),
     ],
 )
 def test_tags_of_tiff(tags: tuple[int, int], codec: Codec | None) -> None:

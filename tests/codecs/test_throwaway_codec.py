@@ -23,8 +23,8 @@ from tests.vfs.serving import content, serving
 
 # All bytes are equally frequent, so no other encoder makes them smaller.
 FRAMES = np.random.default_rng(0).integers(-128, 128, (3, 300, 64), dtype=np.int8)
-# Zstandard, because tifffile, which writes the pages, accepts only compressions that it can encode itself.
-TAG = 50000
+# PNG, because tifffile, which writes the pages, accepts only compressions that it can encode itself.
+TAG = 34933
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.simulate import Detector, header, write_counts, write_movie
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
-from tests.foreign import counts, serialem
+from tests.foreign import LAYOUTS, counts, serialem, write_layout
 
 SHAPE = (128, 96)
 DETECTOR = Detector.make(SHAPE, defects=6)
@@ -74,6 +74,8 @@ def _add_tiff_files(folder: Path) -> None:
     serialem(folder / "serialem.tif", counts(seed=5))
     serialem(folder / "another.tiff", counts(seed=6))
     serialem(folder / "image.tif", counts(seed=7)[:1])
+    for layout in LAYOUTS:
+        write_layout(folder / f"{layout}.tif", layout, counts((4, 40, 56), seed=8))
 
 
 def _add_files_that_are_not_movies(folder: Path) -> None:

@@ -22,7 +22,7 @@ from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
 from tests.corpus.eer_specimens import eer, eer_gain, footer_eer, rendered, single_eer, write_eer_movie
 from tests.corpus.specimen import ADOPTED, ARCHIVED, GAIN, Specimen, all_done, whole, write
-from tests.foreign import serialem
+from tests.foreign import LAYOUTS, serialem, write_layout
 from tests.outcomes import adopted
 from tests.support import archive
 
@@ -37,6 +37,7 @@ def make_specimens(folder: Path) -> list[Specimen]:
     found += [_gain(one) for one in found if one.name in ("huffman", "double")]
     found += [eer(folder / "eer"), single_eer(folder / "single-eer"), footer_eer(folder / "footer-eer")]
     found += [rendered(folder / "rendered"), eer_gain(folder / "eer-gain"), _foreign(folder / "foreign")]
+    found += [_layout(folder / f"foreign-{layout}", layout) for layout in LAYOUTS]
     found += [_adopted(folder / "adopted")]
     found += [_source(folder, name, data) for name, data in _sources().items()]
     found += [_settings(folder / "settings"), _state(folder / "state")]
@@ -134,6 +135,15 @@ def _foreign(folder: Path) -> Specimen:
     write(folder / "notes.txt", b"300 kV")
     shown = {f"/{path.name}": path.read_bytes() for path in folder.iterdir()}
     return Specimen("foreign", "foreign", folder, ARCHIVED, shown, f"/{ARCHIVED}")
+
+
+def _layout(folder: Path, layout: str) -> Specimen:
+    """Create a TIFF movie of another program in a layout of its own."""
+    folder.mkdir(parents=True)
+    write_layout(folder / ADOPTED, layout, _counts(3.0).astype("u1"))
+    write(folder / "notes.txt", b"300 kV")
+    shown = {f"/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    return Specimen(folder.name, "foreign", folder, ADOPTED, shown, f"/{ADOPTED}")
 
 
 def _adopted(folder: Path) -> Specimen:

@@ -70,6 +70,8 @@ def hostile_tiffs(_: Specimen) -> Iterator[tuple[str, Change]]:
     yield "frames of two gigabytes", lambda _: hostile.large_frames(1 << 15, 1 << 16)
     yield "two billion columns", lambda _: hostile.wide_frames()
     yield "bits are reversed", lambda _: hostile.tagged((266, hostile.SHORT, 1, 2))
+    yield "a tile larger than the file", lambda _: hostile.large_tile()
+    yield "a dictionary of four gigabytes", lambda _: hostile.large_dictionary()
 
 
 def hostile_eers(_: Specimen) -> Iterator[tuple[str, Change]]:

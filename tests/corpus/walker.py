@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 MOST_DIRECTORIES = 1000
 _LETTERS = {1: "B", 2: "B", 3: "H", 4: "I", 5: "Q", 6: "b", 7: "B", 13: "I", 16: "Q", 18: "Q"}
-_OFFSETS, _BYTE_COUNTS = 273, 279
+# of strips, or of tiles
+_OFFSETS, _BYTE_COUNTS = (273, 324), (279, 325)
 
 
 class NoTiffError(Exception):
@@ -31,8 +32,12 @@ class Directory:
 
     @property
     def strips(self) -> list[tuple[int, int]]:
-        """Return offset and size of each strip."""
-        return list(zip(self.entries[_OFFSETS].values, self.entries[_BYTE_COUNTS].values, strict=True))
+        """Return offset and size of each strip or tile; size 0 if the file does not give it."""
+        places, sizes = self._values(_OFFSETS), self._values(_BYTE_COUNTS)
+        return list(zip(places, sizes or [0] * len(places), strict=True))
+
+    def _values(self, tags: tuple[int, int]) -> tuple[int, ...]:
+        return next((self.entries[tag].values for tag in tags if tag in self.entries), ())
 
 
 @dataclass(frozen=True)

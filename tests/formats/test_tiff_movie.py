@@ -8,7 +8,8 @@ import pytest
 
 from cryofs.errors import DamagedError
 from cryofs.formats import tiff_movie
-from cryofs.formats.tiff_movie import NoMovieError, TiffIndex
+from cryofs.formats.tiff_layout import NoMovieError
+from cryofs.formats.tiff_movie import TiffIndex
 from tests import hostile
 from tests.conftest import open_bytes
 from tests.foreign import counts, write_tiff
@@ -23,7 +24,7 @@ def index_of(data: bytes) -> TiffIndex:
 @pytest.mark.parametrize(
     ("tag", "value", "message"),
     [
-        (266, 2, "unsupported TIFF bit order"),
+        (266, 3, "unsupported TIFF bit order"),
         (262, 3, "unsupported TIFF photometric interpretation"),
         (262, 2, "unsupported TIFF photometric interpretation"),
         (339, 4, "format 4"),
@@ -87,6 +88,12 @@ def test_frames_larger_than_those_of_any_camera(ny: int, nx: int) -> None:
     tags = hostile.image_tags(ny, nx, (hostile.directories_bytes(2, 7), size), compression=5)
     with pytest.raises(NoMovieError, match=rf"x\.tif: unsupported frame size \({ny} x {nx} pixels, uint8\), larger"):
         index_of(hostile.tiff(2, tags, bytes(size)))
+
+
+def test_a_tile_larger_than_its_image() -> None:
+    with pytest.raises(DamagedError, match=r"x\.tif: invalid tile size \(16384 x 16384 for 8 x 8 pixels\)"):
+        index_of(hostile.large_tile())
+    assert index_of(hostile.large_tile(2048, 2048)).layouts[0].segment_bytes == 1 << 22
 
 
 def test_the_largest_supported_frames() -> None:

@@ -18,7 +18,7 @@ import cryofs
 from cryofs.errors import ChangedError, CryofsError, DamagedError, FormatError
 from cryofs.formats import mrc
 from cryofs.formats.archive_names import foreign_name, foreign_names
-from cryofs.formats.tiff_movie import NoMovieError
+from cryofs.formats.tiff_layout import NoMovieError
 from cryofs.movies.tiff import ForeignMovie
 from cryofs.storage.byte_source import LocalFile
 from tests import faults
@@ -108,10 +108,9 @@ def test_files_that_are_not_movies(tmp_path: Path) -> None:
     cases: dict[str, Callable[[Path], Any]] = {
         "one image": lambda path: write_tiff(path, frames[:1]),
         "differs": lambda path: tifffile.imwrite(path, frames[0]) or tifffile.imwrite(path, frames[1, :9], append=True),
-        "tiles": lambda path: write_tiff(path, frames, tile=(16, 16)),
         "value per pixel": lambda path: tifffile.imwrite(path, np.zeros((2, 8, 8, 3), np.uint8), photometric="rgb"),
         "64 bits": lambda path: write_tiff(path, frames.astype("float64"), compression=None),
-        "compression": lambda path: write_tiff(path, frames, compression="packbits"),
+        "compression": lambda path: write_tiff(path, frames, compression="lerc"),
         "not a TIFF": lambda path: path.write_bytes(b"photograph"),
     }
     for message, write in cases.items():

@@ -1,0 +1,44 @@
+"""The codec LZMA, as libtiff writes it: one xz stream per strip. Decoding only."""
+
+import lzma
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.codecs.codec import Codec
+from cryofs.errors import DamagedError
+
+# A stream claims the memory of its dictionary before it decodes. The largest preset of xz takes 65 MiB.
+_MEMORY = 128 << 20
+
+
+@dataclass(frozen=True)
+class Lzma(Codec):
+    """The codec LZMA (TIFF 34925)."""
+
+    compression: ClassVar[str] = "lzma"
+    tags: ClassVar[tuple[int, ...]] = (34925,)
+    # 6800 for repeated bytes
+    most_expansion: ClassVar[int] = 1 << 14
+    compiled: ClassVar[Literal["no", "faster", "always"]] = "no"
+
+    def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
+        """Decode one stream after the other."""
+        for stream, flat in zip(streams, flats, strict=True):
+            unpack(stream, flat)
+
+
+def unpack(data: bytes, flat: NDArray[np.uint8]) -> None:
+    """Decode an xz stream into `flat`; raise DamagedError if it does not hold exactly these bytes."""
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)
+    try:
+        # one byte more reaches the end of the stream, where its checksum is compared
+        plain = decoder.decompress(data, len(flat) + 1)
+    except (lzma.LZMAError, EOFError) as error:
+        raise DamagedError(f"a strip cannot be decoded ({error})") from error
+    if not decoder.eof or len(plain) != len(flat):
+        raise DamagedError(f"a strip does not decode to {len(flat)} bytes")
+    flat[:] = np.frombuffer(plain, np.uint8)
