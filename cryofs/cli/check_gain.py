@@ -75,9 +75,7 @@ def _lines(check: "GainCheck") -> list[str]:
     lines = [f"{'significance':>12}  {'orientation':12}  {'RELION':26}  MotionCor"]
     for fit in check.fits:
         words = options_of(fit.orientation)
-        lines.append(
-            f"{fit.significance:12.1f}  {fit.orientation.name:12}  {words['RELION']:26}  {words['MotionCor']}"
-        )
+        lines.append(f"{fit.significance:12.1f}  {fit.orientation.name:12}  {words['RELION']:26}  {words['MotionCor']}")
     if (best := check.best) is None and not check.is_decided:
         return [*lines, f"too few counts to decide in {check.frames} frames; pass more movies"]
     if best is None:
