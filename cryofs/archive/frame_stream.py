@@ -1,4 +1,4 @@
-"""Read the bytes of movies in order, decoded ahead and checked."""
+"""Read the bytes of movies in order; frames are decoded ahead of the caller and checked."""
 
 import itertools
 from collections import deque
@@ -17,13 +17,13 @@ _TRAILING_PIECE = 16 << 20
 
 
 def checked_frames(movie: Movie) -> Iterator[NDArray[np.uint8]]:
-    """Yield the bytes of all frames in order, decoded ahead; a damaged frame raises DamagedError."""
+    """Yield the bytes of each frame, in order; raise DamagedError for a damaged frame."""
     for run in _checked_runs(movie):
         yield from run.reshape(-1, movie.layout.frame_bytes)
 
 
 def _checked_runs(movie: Movie) -> Iterator[NDArray[np.uint8]]:
-    """Yield the bytes of all frames in order, those of small frames together."""
+    """Yield the bytes of all frames in order, with the frames of a run in one array."""
     size = frames_of_run(movie)
     starts = iter(range(0, movie.layout.frames, size))
     with ThreadPoolExecutor(_AHEAD) as readers:

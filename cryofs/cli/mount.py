@@ -122,6 +122,11 @@ def _mount(
     check_archive(archive)
     check_mountpoint(archive, mountpoint, nonempty=parsed.nonempty)
     settings = load_settings(archive, listed_settings | given)
+    if settings.eer_gain is not None:
+        from cryofs.vfs.gain_check import check_gain
+
+        for line in check_gain(archive, settings):
+            print(printable(f"cryofs: {line}"), file=sys.stderr)
     chosen = msgspec.structs.replace(parsed, **{name: value for name, value in logging.items() if value is not None})
     if foreground:
         serve_here(archive, mountpoint, settings, chosen, lambda: None)

@@ -1,4 +1,4 @@
-"""The codec PackBits (TIFF 6.0, section 9): run lengths of bytes. Decoding only."""
+"""Decode PackBits, run lengths of bytes (TIFF 6.0, section 9)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +23,6 @@ class PackBits(Codec):
     has_predictor: ClassVar[bool] = False
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode one stream after the other."""
+        """Decode streams into arrays, one after the other."""
         for stream, flat in zip(streams, flats, strict=True):
             decode_into(imagecodecs.packbits_decode, stream, flat)

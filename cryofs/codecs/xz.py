@@ -1,4 +1,4 @@
-"""The codec LZMA, as libtiff writes it: one xz stream per strip. Decoding only."""
+"""Decode LZMA as libtiff writes it, with one xz stream per strip."""
 
 import lzma
 from collections.abc import Sequence
@@ -26,13 +26,13 @@ class Lzma(Codec):
     compiled: ClassVar[Literal["no", "faster", "always"]] = "no"
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode one stream after the other."""
+        """Decode streams into arrays, one after the other."""
         for stream, flat in zip(streams, flats, strict=True):
             unpack(stream, flat)
 
 
 def unpack(data: bytes, flat: NDArray[np.uint8]) -> None:
-    """Decode an xz stream into `flat`; raise DamagedError if it does not hold exactly these bytes."""
+    """Decode an xz stream into `flat`; raise DamagedError unless the stream contains exactly as many bytes."""
     decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)
     try:
         # one byte more reaches the end of the stream, where its checksum is compared

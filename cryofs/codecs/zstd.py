@@ -1,4 +1,4 @@
-"""The codec Zstandard, as libtiff writes it: one stream per strip. Decoding only."""
+"""Decode Zstandard as libtiff writes it, with one stream per strip."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +22,6 @@ class Zstd(Codec):
     compiled: ClassVar[Literal["no", "faster", "always"]] = "no"
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode one stream after the other."""
+        """Decode streams into arrays, one after the other."""
         for stream, flat in zip(streams, flats, strict=True):
             decode_into(imagecodecs.zstd_decode, stream, flat)

@@ -1,7 +1,7 @@
-"""Encode the frames of a movie in a pool of threads; the thread of the movie receives them in order.
+"""Encode the frames of a movie in a thread pool; the movie's own thread receives the encoded frames in order.
 
-A task encodes a row block of a frame that is read, or a whole fraction of an EER movie. Small frames are encoded in
-runs, because a task for each would take longer than encoding it.
+A task encodes a row block of a frame that was read, or a whole fraction of an EER movie. Small frames are encoded in
+runs, because one task per frame would take longer than the encoding.
 """
 
 from collections import deque
@@ -44,7 +44,7 @@ _FRAMES_AHEAD = 2
 
 @dataclass(frozen=True)
 class _EncodedBlock:
-    """Adjacent strips of a frame; positions of exceptions count from a flat index of the frame."""
+    """Encoded strips of a row block, and its exceptions, whose positions are relative to the start of the block."""
 
     strips: list[bytes]
     strip_sums: list[str]
@@ -57,7 +57,7 @@ class _EncodedBlock:
 
 @dataclass(frozen=True)
 class StoredExceptions:
-    """Exceptions of a frame, deflated; the offset of the blob is not set yet."""
+    """Deflated exceptions of a frame; the writer sets the offset of the blob."""
 
     count: int
     near: int
@@ -95,7 +95,10 @@ class FrameToStore:
 def encode_frames(
     movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers
 ) -> Iterator[Sequence[FrameToStore]]:
-    """Yield the encoded frames in order, small ones many at a time; the checksums are complete after the last frame."""
+    """Yield lists of encoded frames, in order: one frame each, or the frames of a run.
+
+    The checksums in `sums` are complete after the last list.
+    """
     if movie.rendered is not None:
         yield from ([frame] for frame in _encode_rendered(movie, plan, sums, workers))
     elif frames_of_run(movie) > 1:
@@ -154,7 +157,7 @@ def _encode_row_blocks(movie: SourceMovie, plan: Plan, sums: OriginalSums, worke
 
 
 def _encode_rendered(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers) -> Iterator[FrameToStore]:
-    """Encode fractions, which do not wait for one another: one task does all of the work on each."""
+    """Yield the encoded fractions of an EER movie; one task renders and encodes each, independently of the others."""
     coming: deque[Future[tuple[FrameToStore, str]]] = deque()
     # the memory of a rendering may allow fewer at a time than there are threads
     ahead = min(workers.threads + 1, movie.decodes_at_once)
@@ -177,9 +180,9 @@ def _encode_rendered(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers
 
 
 def _encode_fraction(movie: SourceMovie, plan: Plan, index: int, scratch: Scratch) -> tuple[FrameToStore, str]:
-    """Render and encode a fraction; also return its checksum.
+    """Render and encode a fraction; return the encoded frame and the checksum of the values.
 
-    A few rows at a time become values, are summed, and become counts again, so that they stay in the processor's cache.
+    The task computes, checksums and encodes a few rows at a time, so that the data stay in the processor cache.
     """
     layout, header = plan.layout, movie.mrc_header
     height = max(1, _PIECE_BYTES // header.row_bytes)
@@ -210,7 +213,7 @@ def _encode_fraction(movie: SourceMovie, plan: Plan, index: int, scratch: Scratc
 
 
 def _divided(memory: NDArray[np.uint8], sizes: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """Divide memory into aligned parts of these sizes."""
+    """Return aligned parts of a buffer with these sizes."""
     ends = list(accumulate(map(_aligned, sizes)))
     return [memory[end - _aligned(size) :][:size] for end, size in zip(ends, sizes, strict=True)]
 
@@ -247,7 +250,7 @@ def _encode_rows(
 
 
 def _join(blocks: list[_EncodedBlock]) -> FrameToStore:
-    """Join the row blocks of a frame from the order of frame rows to page order, which is the reverse."""
+    """Return the encoded frame made of row blocks; their order is reversed, because a page starts with the last row."""
     return FrameToStore(
         strips=[strip for block in reversed(blocks) for strip in block.strips],
         strip_sums=[strip_sum for block in reversed(blocks) for strip_sum in block.strip_sums],
@@ -259,7 +262,7 @@ def _join(blocks: list[_EncodedBlock]) -> FrameToStore:
 
 
 def _joined_exceptions(blocks: list[_EncodedBlock]) -> ExceptionValues:
-    """Return the exceptions of a frame, with positions in the frame."""
+    """Return the exceptions of all row blocks, with positions relative to the start of the frame."""
     if len(blocks) == 1:
         return blocks[0].exceptions
     return ExceptionValues.joined([(block.start, block.exceptions) for block in blocks])

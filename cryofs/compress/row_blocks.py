@@ -1,4 +1,4 @@
-"""Read a movie once, in order, in row blocks, which are hashed and passed to the encoders.
+"""Read a movie once, in order, in row blocks; hash each row block and pass it to the encoders.
 
 Threads: the movie's own thread iterates and reads; a second thread computes the checksums, in the same order; a row
 block belongs to one worker, which releases its memory. The number of pieces of memory limits how many row blocks are in
@@ -37,7 +37,7 @@ class Scratch(threading.local):
 
 @dataclass(frozen=True)
 class Workers:
-    """Thread pool for the work on a movie, with its size and the memory that its threads reuse."""
+    """Thread pool for the work on a movie, the number of threads, and the memory that they reuse."""
 
     pool: Executor
     threads: int
@@ -50,7 +50,7 @@ class Workers:
 
 
 class RowBlockMemory:
-    """A fixed number of pieces of memory, reused in last-in first-out order so that spare ones stay untouched."""
+    """A fixed number of buffers, reused in last-in first-out order so that spare buffers are never allocated."""
 
     def __init__(self, pieces: int, piece_bytes: int):
         self._free: queue.LifoQueue[NDArray[np.uint8]] = queue.LifoQueue()
@@ -58,11 +58,11 @@ class RowBlockMemory:
             self._free.put(np.empty(piece_bytes, np.uint8))
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """Return memory for `size` bytes; wait until a piece is free."""
+        """Wait for a free buffer, and return `size` bytes of it."""
         return self._free.get()[:size]
 
     def give_back(self, memory: NDArray[np.uint8]) -> None:
-        """Release the memory of a row block."""
+        """Return a buffer, so that another row block can use it."""
         whole = memory.base
         assert isinstance(whole, np.ndarray)
         self._free.put(whole)
@@ -75,7 +75,7 @@ class SourceBytes:
     Attributes
     ----------
     summed : Future
-        Done when the checksums include the bytes.
+        Future that completes when the checksums include the bytes.
     """
 
     raw: NDArray[np.uint8]
@@ -83,7 +83,7 @@ class SourceBytes:
     memory: RowBlockMemory
 
     def done(self) -> None:
-        """Release the memory once the checksums include the bytes."""
+        """Wait until the checksums include the bytes, then release the memory."""
         try:
             self.summed.result()
         finally:
@@ -101,7 +101,7 @@ class RowBlock(SourceBytes):
 
 @dataclass(frozen=True)
 class FrameRun(SourceBytes):
-    """Consecutive small frames, shape (frames, n)."""
+    """A run of small frames, as an array of shape (frames, bytes of a frame)."""
 
 
 class OriginalSums:
@@ -119,12 +119,12 @@ class OriginalSums:
         self.frames: list[str] = []
 
     def add(self, piece: bytes) -> None:
-        """Add the next bytes of the file that belong to no frame."""
+        """Add the next bytes of the file outside the frames: the header or trailing bytes."""
         if self._whole is not None:
             self._whole.update(piece)
 
     def add_rows(self, raw: NDArray[np.uint8], last: bool) -> None:
-        """Add the next rows of a frame."""
+        """Add the next rows of a frame; `last` marks the last rows, which complete the checksum of the frame."""
         if self._whole is not None:
             self._whole.update(raw.data)
         self._frame.add(raw)
@@ -133,7 +133,7 @@ class OriginalSums:
             self._frame = RunningChecksum()
 
     def add_frames(self, frames: NDArray[np.uint8]) -> None:
-        """Add the next whole frames, shape (frames, n)."""
+        """Add the next whole frames, an array of shape (frames, bytes of a frame)."""
         if self._whole is not None:
             self._whole.update(frames.data)
         self.frames.extend(map(xxh3_checksum, frames))
@@ -147,9 +147,9 @@ class OriginalSums:
 def read_frames(
     movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: RowBlockMemory
 ) -> Iterator[Iterator[RowBlock]]:
-    """Yield the row blocks of each frame; the caller must consume them before the next frame.
+    """Yield an iterator over the row blocks of each frame; the caller must exhaust it before taking the next one.
 
-    The header and all frames are added to `sums`, each row block before it is released.
+    The header and all frames are added to `sums`; the memory of a row block is reused only after that.
     """
     row_bytes = movie.mrc_header.row_bytes
     # the first strip holds the last rows
@@ -169,7 +169,7 @@ def read_frames(
 
 
 def read_runs(movie: SourceMovie, sums: OriginalSums, memory: RowBlockMemory) -> Iterator[FrameRun]:
-    """Yield the frames of a movie of small frames, many at a time; header and frames are added to `sums`."""
+    """Yield the runs of a movie of small frames, and add the header and all frames to `sums`."""
     frame_bytes, count = movie.layout.frame_bytes, movie.layout.frames
     step = frames_of_run(movie)
     with ThreadPoolExecutor(1, "sums") as summing:
@@ -182,7 +182,7 @@ def read_runs(movie: SourceMovie, sums: OriginalSums, memory: RowBlockMemory) ->
 
 
 def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
-    """Yield the bytes after the last frame."""
+    """Yield the bytes after the last frame, in pieces."""
     offset = 0
     while piece := movie.read_trailing(TRAILING_PIECE_BYTES, offset):
         yield piece
@@ -190,6 +190,6 @@ def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
 
 
 def largest_row_block(movie: SourceMovie, layout: PageLayout) -> int:
-    """Return the size of the largest row block of a frame."""
+    """Return the size of the largest row block of a frame in bytes."""
     heights = [rows.stop - rows.start for rows in map(layout.frame_rows, layout.strip_groups())]
     return int(max(heights)) * movie.mrc_header.row_bytes

@@ -1,4 +1,4 @@
-"""Options with a fixed set of values, defined once for the command line, cryofs.toml and the library."""
+"""Define the options with a fixed set of values, for the command line, cryofs.toml and the library."""
 
 from typing import Literal
 
@@ -31,11 +31,12 @@ CROPPED_DTYPES = ("float32", "int16")
 
 
 def crop_problem(upsampling: int, crop: int | None, dtype: str | None) -> str | None:
-    """Return the reason why EER movies cannot be cropped so, or None."""
+    """Return the reason why these settings for cropping EER movies are invalid, or None if they are valid."""
     if crop is None:
         return None
     if crop >= upsampling:
-        return f"eer_crop must be less than eer_upsampling (2 to 1, 4 to 2 or 4 to 1), got {upsampling} to {crop}"
+        expected = "expected 2 to 1, 4 to 2 or 4 to 1"
+        return f"eer_crop must be less than eer_upsampling ({expected}, got {upsampling} to {crop}); change eer_crop"
     if dtype not in (None, *CROPPED_DTYPES):
-        return f"eer_crop yields {' or '.join(CROPPED_DTYPES)}, not {dtype}; change eer_dtype"
+        return f"eer_crop yields {' or '.join(CROPPED_DTYPES)} (got eer_dtype {dtype}); change eer_dtype"
     return None

@@ -1,6 +1,6 @@
-"""Validated settings: the defaults, overridden by `cryofs.toml` of an archive and then by the options of a command.
+"""Read and validate settings: options of a command override `cryofs.toml` of an archive, which overrides defaults.
 
-The file's keys are the names of `Settings`, for example::
+The keys of `cryofs.toml` are the names of `Settings`, for example::
 
     cache_size = "8GiB"
     jobs = 4
@@ -117,6 +117,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     gain_orientation: GainOrientation | None = None
 
     def __post_init__(self) -> None:
+        if self.eer_gain is not None and "\0" in self.eer_gain:
+            raise ValueError(f"eer_gain: invalid path {self.eer_gain!r} (contains a null byte); pass a file")
         if self.eer_apply_gain and self.eer_gain is None:
             raise ValueError("eer_apply_gain requires a gain reference; set eer_gain")
         if self.eer_gain_convention is not None and self.eer_gain is None:
@@ -128,12 +130,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 def parse_size(text: str | int) -> Size:
-    """Parse a size such as 4GiB, 500MB or 1000.
+    """Return the number of bytes of a size such as 4GiB, 500MB or 1000.
 
     Raises
     ------
     SettingsError
-        Not a size.
+        The text is not a size, or the size is out of range.
     """
     match = _SIZE.fullmatch(str(text).strip())
     if match is None or (unit := _UNITS.get(match[2].upper())) is None:
@@ -145,12 +147,12 @@ def parse_size(text: str | int) -> Size:
 
 
 def parse_address(text: str | int) -> tuple[str, int]:
-    """Parse ``HOST:PORT``, or a port alone, which means the loopback interface.
+    """Return the host and port of an address: ``HOST:PORT``, or a port alone for the loopback interface.
 
     Raises
     ------
     SettingsError
-        Not an address.
+        The text is not an address, or the port is out of range.
     """
     host, _, port = str(text).rpartition(":")
     if not port.isdecimal() or not 0 < int(port) < 1 << 16:
@@ -159,13 +161,13 @@ def parse_address(text: str | int) -> tuple[str, int]:
 
 
 def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
-    """Return the settings of a mount: the options, then `cryofs.toml`, then the defaults.
+    """Return the settings of a mount; options override `cryofs.toml`, which overrides the defaults.
 
     Parameters
     ----------
     options : dict
-        Settings by name, as values or text; None where not given. A relative gain reference is looked up in the
-        archive.
+        Settings by name, as values or text; None stands for an option that was not passed. The path of a gain
+        reference may be relative to the archive.
 
     Raises
     ------
@@ -192,12 +194,12 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
 
 
 def eer_settings(options: dict[str, Any]) -> Settings:
-    """Return settings with these options for EER movies, and the defaults of all others.
+    """Return settings with the given options for EER movies, and the default values of all other settings.
 
     Raises
     ------
     UsageError
-        An option is invalid, or not one for EER movies.
+        An option is invalid, or is not an option for EER movies.
     """
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
@@ -243,12 +245,12 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _check_inside(archive: Path, gain: str | None) -> None:
-    """Refuse a relative path that leads out of the archive, which may come from an untrusted source."""
+    """Raise SettingsError if a relative path leads out of the archive, which may come from an untrusted source."""
     if gain is not None and not Path(gain).is_absolute():
         place = (archive / gain).resolve()
         if not place.is_relative_to(archive.resolve()):
             raise SettingsError(
-                f"eer_gain = {gain!r} leads out of the archive, to {place}; move the file into the archive, or write "
+                f"eer_gain = {gain!r} leads out of the archive ({place}); move the file into the archive, or write "
                 "the absolute path"
             )
 
@@ -276,12 +278,12 @@ def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:
 
 
 def readable(error: msgspec.ValidationError, kind: type[msgspec.Struct], values: dict[str, Any]) -> str:
-    """Return a validation error as `name: invalid value; expected ...`.
+    """Return the text of a validation error in the form `name: invalid value; expected ...`.
 
     Parameters
     ----------
     kind : type
-        The type that the values were converted to.
+        The type to which the values were converted.
     """
     found = re.fullmatch(r"(.*) - at `\$\.(\w+)`", str(error), flags=re.DOTALL)
     if found is None:
@@ -294,7 +296,7 @@ def readable(error: msgspec.ValidationError, kind: type[msgspec.Struct], values:
 
 
 def _expected(kind: msgspec.inspect.Type) -> str:
-    """Return the valid values of a type in words."""
+    """Return a description of the valid values of a type, for messages."""
     match kind:
         case msgspec.inspect.UnionType():
             return next(_expected(one) for one in kind.types if not isinstance(one, msgspec.inspect.NoneType))
@@ -312,7 +314,7 @@ def _expected(kind: msgspec.inspect.Type) -> str:
 
 
 def _check_names(values: dict[str, Any]) -> None:
-    """Refuse unknown settings and suggest the closest valid one."""
+    """Raise SettingsError for an unknown setting, and suggest the closest valid one."""
     for name in values:
         if name not in Settings.__struct_fields__:
             near = difflib.get_close_matches(name.replace("-", "_"), Settings.__struct_fields__, 1)

@@ -1,1 +1,1 @@
-"""File formats, without policy: MRC, TIFF, EER, the record of an archived movie, STAR and list files."""
+"""Read and write file formats, without policy: MRC, TIFF, EER, records of archived movies, STAR and list files."""

@@ -1,4 +1,4 @@
-"""Names of archived movies, gain references and drafts, as far as directory listings need them."""
+"""Convert and classify the names of movies, archived movies and gain references, without reading files."""
 
 import re
 
@@ -16,27 +16,27 @@ _GAIN_PATTERN = re.compile(r"gain-reference(-[0-9a-f]{8})?\.mrc")
 
 
 def is_own_name(name: str) -> bool:
-    """Return True if a file or folder of this name belongs to cryofs; mounts show it only in `@archive`."""
+    """Return True if a file or folder with this name belongs to cryofs; mounts show such names only in `@archive`."""
     return name.startswith(OWN_PREFIX)
 
 
 def is_dot_name(name: str) -> bool:
-    """Return True if a name begins with a dot: always a plain file (`._x.mrc` of macOS, drafts)."""
+    """Return True if a name begins with a dot, such as `._x.mrc` of macOS; such a file is never treated as a movie."""
     return name.startswith(".")
 
 
 def is_movie_name(name: str) -> bool:
-    """Return True if a file of this name may be an MRC movie."""
+    """Return True if a file with this name may be an MRC movie."""
     return name.endswith(MOVIE_SUFFIXES) and not is_dot_name(name)
 
 
 def is_eer_name(name: str) -> bool:
-    """Return True if a file of this name may be an EER movie."""
+    """Return True if a file with this name may be an EER movie."""
     return name.endswith(EER_SUFFIX) and not is_dot_name(name)
 
 
 def is_tiff_name(name: str) -> bool:
-    """Return True if a file of this name may be a TIFF movie, archived or not."""
+    """Return True if a file with this name may be a TIFF movie, archived or not."""
     return name.endswith(TIFF_SUFFIXES) and not is_dot_name(name)
 
 
@@ -46,7 +46,7 @@ def archived_name(name: str) -> str:
 
 
 def original_name(name: str) -> str | None:
-    """Return the original name of an archived movie, or None if `name` is not the name of an archived movie."""
+    """Return the original name for the name of an archived movie, or None for any other name."""
     stem = name.removesuffix(SUFFIX)
     return stem if stem != name and is_movie_name(stem) else None
 
@@ -66,7 +66,10 @@ def eer_names(movie_name: str) -> list[str]:
 
 
 def foreign_name(tiff_name: str) -> str | None:
-    """Return the name of the MRC movie that mounts show for a TIFF movie: X.tif -> X.mrc, X.mrc.tif -> X.mrc."""
+    """Return the name of the MRC movie that mounts show for a TIFF movie: X.tif -> X.mrc, X.mrc.tif -> X.mrc.
+
+    Return None if the name is not that of a TIFF movie.
+    """
     if not is_tiff_name(tiff_name):
         return None
     suffix = next(suffix for suffix in TIFF_SUFFIXES if tiff_name.endswith(suffix))
@@ -84,7 +87,7 @@ def foreign_names(movie_name: str) -> list[str]:
 
 
 def is_reference_name(name: str) -> bool:
-    """Return True if a file of this name is a gain reference of the archive."""
+    """Return True if a file with this name is a gain reference of the archive."""
     return _GAIN_PATTERN.fullmatch(name) is not None
 
 

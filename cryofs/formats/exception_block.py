@@ -1,8 +1,8 @@
-"""Byte format of exceptions, the values of a frame that counts do not reproduce.
+"""Pack and unpack exceptions, the values of a frame that counts do not reproduce.
 
-Layout before deflate, little-endian, with bytes of equal significance grouped, which compresses better: n gaps between
-the positions of far exceptions (uint32), their n values as bits of the original type, then m gaps and m steps (int8) of
-near exceptions.
+A block contains, before deflate: n gaps between the positions of far exceptions (uint32), the bits of the n values in
+the original type, then m gaps (uint32) and m steps (int8) of near exceptions. Numbers are little-endian, with bytes of
+equal significance grouped, which compresses better.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ _GAP_BYTES = 4
 def pack(
     positions: NDArray[np.int64], originals: NDArray[Any], near: NDArray[np.int64], steps: NDArray[np.int8]
 ) -> bytes:
-    """Pack the exceptions of a frame.
+    """Return the exceptions of a frame as a block of bytes.
 
     Parameters
     ----------
@@ -36,7 +36,13 @@ def pack(
 def unpack(
     data: bytes, far: int, near: int, dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64], NDArray[np.int8]]:
-    """Return positions, original bits (of unsigned type `dtype`), near positions and steps; the inverse of `pack`."""
+    """Return positions, original bits (of unsigned type `dtype`), near positions and steps from a block.
+
+    Raises
+    ------
+    DamagedError
+        The size of the block does not match the numbers of far and near exceptions.
+    """
     sizes = _part_bytes(far, near, dtype.itemsize)
     if not data and far == near == 0:
         return np.empty(0, np.int64), np.empty(0, dtype), np.empty(0, np.int64), np.empty(0, np.int8)
@@ -49,7 +55,7 @@ def unpack(
 
 
 def packed_bytes(far: int, near: int, itemsize: int) -> int:
-    """Return the packed size in bytes of exceptions whose values have `itemsize` bytes."""
+    """Return the size in bytes of a block of exceptions whose values have `itemsize` bytes."""
     return sum(_part_bytes(far, near, itemsize))
 
 

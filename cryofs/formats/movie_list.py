@@ -1,4 +1,4 @@
-"""Lists of movies: RELION STAR files (column rlnMicrographMovieName) and `.lst` files with one name per line."""
+"""Read lists of movies: RELION STAR files (column rlnMicrographMovieName) and `.lst` files with one name per line."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ _COLUMN = "rlnMicrographMovieName"
 
 
 def read_list(path: Path) -> list[str]:
-    """Return the movie names of a list, unchanged.
+    """Return the movie names of a list as written in the file.
 
     Raises
     ------
     FormatError
-        If the file is not a valid list, or contains no movie names.
+        The file is not a valid list, or does not contain movie names.
     """
     try:
         text = path.read_text()
@@ -34,7 +34,7 @@ def read_list(path: Path) -> list[str]:
         )
     if not names:
         expected = f"a column _{_COLUMN}" if path.suffix == ".star" else "one movie name per line"
-        raise FormatError(f"{path}: contains no movie names; expected {expected}")
+        raise FormatError(f"{path}: no movie names found (expected {expected}); pass another list")
     return names
 
 

@@ -1,4 +1,4 @@
-"""MRC files: geometry of the header, conversion of frame bytes to values and back. Header bytes are kept unchanged.
+"""Read MRC headers, and convert frame bytes to values and back; header bytes are kept unchanged.
 
 Format rules: MRC2014 (Cheng et al., J. Struct. Biol. 192, 2015); 4-bit packing (mode 101) as written by SerialEM and
 IMOD: low nibble first, (nx + 1) // 2 bytes per row.
@@ -53,7 +53,7 @@ class MrcHeader:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Frames, rows, columns."""
+        """Numbers of frames, rows and columns."""
         return self.nz, self.ny, self.nx
 
     @property
@@ -92,12 +92,12 @@ class MrcHeader:
 
     @property
     def extended_type(self) -> str:
-        """EXTTYP of the extended header (FEI1, FEI2, SERI ...), empty without an extended header."""
+        """EXTTYP of the extended header (FEI1, FEI2, SERI ...), or an empty string without an extended header."""
         return "" if len(self.raw) == MAIN_HEADER_BYTES else self.raw[104:108].decode("latin-1").strip("\0 ")
 
 
 def read_header(source: ByteSource, max_extended: int = MAX_EXTENDED_HEADER_BYTES) -> MrcHeader:
-    """Read and check the header of an MRC file.
+    """Read and check the header of an MRC file, and return it.
 
     Parameters
     ----------
@@ -107,8 +107,8 @@ def read_header(source: ByteSource, max_extended: int = MAX_EXTENDED_HEADER_BYTE
     Raises
     ------
     FormatError
-        If the file is not an MRC file, has an unsupported mode or frame size, or is shorter than its header specifies.
-        Checked before any large allocation.
+        The file is not an MRC file, has an unsupported mode or frame size, or is shorter than the header specifies. All
+        checks precede large allocations.
     """
     name, size = source.name, source.size
     main = source.read(MAIN_HEADER_BYTES, 0)
@@ -126,7 +126,7 @@ def read_header(source: ByteSource, max_extended: int = MAX_EXTENDED_HEADER_BYTE
             if missing > 0:
                 raise FormatError(
                     f"{name}: truncated, {missing} bytes missing (the header specifies "
-                    f"{nz} frames of {ny} x {nx}, mode {mode}); copy it again or remove it"
+                    f"{nz} frames of {ny} x {nx}, mode {mode}); copy the file again or remove it"
                 )
             if header.frame_bytes > MAX_FRAME_BYTES:
                 raise UnsupportedError(
@@ -138,13 +138,14 @@ def read_header(source: ByteSource, max_extended: int = MAX_EXTENDED_HEADER_BYTE
             continue
         extended = source.read(nsymbt, MAIN_HEADER_BYTES)
         if len(extended) < nsymbt:
-            raise FormatError(f"{name}: extended header truncated, the file shrank while it was read; try again")
+            text = f"{name}: truncated extended header (expected {nsymbt} bytes, got {len(extended)})"
+            raise FormatError(f"{text}; retry once the file is complete")
         return MrcHeader(main + extended, byte_order, nx, ny, nz, mode)
     raise next(iter(problems.values()))
 
 
 def _byte_orders(main: bytes) -> tuple[ByteOrder, ByteOrder]:
-    """Return the byte orders to try, the most likely first, judged by the machine stamp or else by a small mode."""
+    """Return both byte orders, the more likely one first, according to the machine stamp or else to a small mode."""
     if main[212:213] == b"\x11":
         return ">", "<"
     if main[212:213] == b"\x44":
@@ -157,7 +158,7 @@ def _fields(main: bytes, byte_order: ByteOrder, name: str, max_extended: int) ->
     (nsymbt,) = struct.unpack_from(byte_order + "i", main, 92)
     if min(nx, ny, nz) < 1:
         raise FormatError(
-            f"{name}: not an MRC movie (its header specifies {nz} frames of {ny} x {nx}); copy it again or remove it"
+            f"{name}: not an MRC movie (invalid header: {nz} frames of {ny} x {nx}); copy the file again or remove it"
         )
     if mode not in MODE_DTYPES:
         known = ", ".join(map(str, MODE_DTYPES))
@@ -166,7 +167,7 @@ def _fields(main: bytes, byte_order: ByteOrder, name: str, max_extended: int) ->
     if not 0 <= nsymbt <= max_extended:
         raise FormatError(
             f"{name}: invalid size of the extended header (expected 0 to {max_extended} bytes, got {nsymbt}); "
-            "copy it again or remove it"
+            "copy the file again or remove it"
         )
     return nx, ny, nz, mode, nsymbt
 
@@ -196,7 +197,7 @@ def frame_values(raw: NDArray[np.uint8], header: MrcHeader) -> NDArray[Any]:
 
 
 def frame_raw(values: NDArray[Any], header: MrcHeader) -> NDArray[np.uint8]:
-    """Return the bytes of whole rows, the inverse of `frame_values`; a view of `values` if possible."""
+    """Return the bytes of whole rows from the result of `frame_values`, as a view of `values` if possible."""
     if header.mode == MODE_4BIT:
         packed: NDArray[np.uint8] = values[:, 0::2] | (values[:, 1::2] << 4)
         return packed.reshape(-1)
@@ -205,7 +206,7 @@ def frame_raw(values: NDArray[Any], header: MrcHeader) -> NDArray[np.uint8]:
 
 
 def has_map_word(head: bytes) -> bool:
-    """Return True if the first bytes of a file have the word that marks an MRC file since 2000."""
+    """Return True if the first bytes of a file contain the word that has marked MRC files since 2000."""
     return head[208:211] == b"MAP"
 
 
@@ -215,7 +216,7 @@ def new_header(shape: tuple[int, int, int], mode: int, pixel_size: float | None,
     Parameters
     ----------
     shape : tuple
-        Frames, rows, columns; a stack of images, not a volume.
+        Numbers of frames, rows and columns of a stack of images (not a volume).
     pixel_size : float or None
         Angstrom per pixel; None is written as 1, because the header cannot mark it as unknown.
     label : str
@@ -246,7 +247,7 @@ def with_extended_header(main: bytes, kind: str, extended: bytes) -> bytes:
 
 
 def with_mode(header: MrcHeader, mode: int) -> MrcHeader:
-    """Return the header for frames of another mode, with statistics marked as not determined."""
+    """Return a copy of a header for frames of another mode, with statistics marked as not determined."""
     raw = bytearray(header.raw)
     struct.pack_into(header.byte_order + "i", raw, 12, mode)
     _clear_statistics(raw, header.byte_order)
@@ -261,7 +262,7 @@ def _clear_statistics(raw: bytearray, byte_order: ByteOrder) -> None:
 
 @dataclass(frozen=True)
 class Layout:
-    """Division of an MRC file into header, frames of equal size and trailing bytes."""
+    """Sizes of the parts of an MRC file: header, frames of equal size, and trailing bytes."""
 
     header_bytes: int
     frames: int

@@ -1,4 +1,4 @@
-"""The record: metadata of the original file, stored after the last TIFF page of an archived movie.
+"""Read and write the record, the metadata of the original file after the last TIFF page of an archived movie.
 
 Layout of the end of the file::
 
@@ -6,7 +6,7 @@ Layout of the end of the file::
 
 The record is deflated JSON. The footer is the last 48 bytes, so that one read at the end of a file locates everything:
 magic (8 bytes), version and zero (uint32 each), offset and length of the record (uint64 each), XXH3-128 of the record;
-all little-endian. No TIFF tag refers to it, so TIFF readers do not encounter unknown tags.
+all little-endian. No TIFF tag refers to the record, so TIFF readers do not encounter unknown tags.
 """
 
 import struct
@@ -65,7 +65,7 @@ class FrameExceptions(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """A frame: XXH3-128 of its original bytes, location and XXH3-128 of each strip, exceptions."""
+    """A frame: XXH3-128 of the original bytes, location and XXH3-128 of each strip, and exceptions."""
 
     sum: str
     offsets: list[Count]
@@ -75,7 +75,7 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class FrameVersion1(Frame, frozen=True):
-    """A frame in a record of version 1, which has no checksum of each strip.
+    """A frame in a record of version 1, which does not contain a checksum of each strip.
 
     Attributes
     ----------
@@ -94,8 +94,8 @@ class Original(msgspec.Struct, frozen=True):
     Attributes
     ----------
     sha256 : str or None
-        None for EER fractions and adopted TIFF movies, because no such file existed. Their header and frames have
-        separate checksums.
+        SHA-256 of the whole file; None for EER fractions and adopted TIFF movies, because no such MRC file existed.
+        Checksums of the header and the frames protect these movies.
     """
 
     name: str
@@ -126,11 +126,11 @@ class Rendered(msgspec.Struct, frozen=True, omit_defaults=True):
     spread : bool
         Whether frames that fill no fraction were spread over the last fractions.
     crop : int or None
-        Upsampling after cropping in Fourier space.
+        Upsampling after cropping in Fourier space; None without cropping.
     scale : float or None
-        Factor from electrons to pixel values, if it is not 1.
+        Factor from electrons to pixel values; None for 1.
     gain : str or None
-        Checksum of the gain factors that the pixels were multiplied with.
+        Checksum of the gain factors by which the pixels were multiplied; None if they were not.
     """
 
     name: str
@@ -152,7 +152,7 @@ class Adopted(msgspec.Struct, frozen=True):
     Attributes
     ----------
     gain : Gain or None
-        The gain reference nearest to the movie in the folder tree. It is not applied, but its absence is reported.
+        The gain reference nearest to the movie in the folder tree. Readers do not apply it, but report it if missing.
     """
 
     name: str
@@ -171,7 +171,7 @@ class Record(msgspec.Struct, frozen=True):
     trailing : list of Blob
         All bytes after the last frame, in pieces.
     shape : tuple
-        Frames, rows, columns.
+        Numbers of frames, rows and columns.
     mrc_mode : int
         MODE of the original.
     byte_order : str
@@ -179,13 +179,13 @@ class Record(msgspec.Struct, frozen=True):
     stored_dtype : str
         Type of the TIFF pixels.
     gain : Gain or None
-        None if the pixels are the values.
+        Gain reference of the counts; None if the pixels are the values themselves.
     coder : str
         Name of the encoder of the strips; not needed for reading.
     rendered : Rendered or None
-        Set if the movie was rendered from an EER file.
+        The EER file and the options if the movie was rendered from an EER file, otherwise None.
     adopted : Adopted or None
-        Set if the movie is the TIFF of another program, with this record appended.
+        The TIFF file if this record was appended to a TIFF movie of another program, otherwise None.
     """
 
     original: Original
@@ -214,12 +214,12 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def needed_gain(self) -> Gain | None:
-        """Gain reference required to use the movie, or None."""
+        """Gain reference without which the movie cannot be used, or None if no reference is required."""
         return self.adopted.gain if self.adopted else self.gain
 
 
 class RecordVersion1(Record, frozen=True):
-    """A record of version 1."""
+    """A record of version 1, with frames of version 1."""
 
     frames: list[FrameVersion1]  # type: ignore[assignment]
 
@@ -228,7 +228,7 @@ _RECORD_TYPES: dict[int, type[Record]] = {1: RecordVersion1, VERSION: Record}
 
 
 def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
-    """Deflate `data`; the caller sets the offset of the blob."""
+    """Return a blob for `data` and the deflated bytes; the caller sets the offset of the blob."""
     stored = bytes(zlib_ng.compress(data))
     return Blob(0, len(stored), len(data), xxh3_checksum(data)), stored
 
@@ -249,43 +249,43 @@ def read_blob(source: ByteSource, blob: Blob) -> bytes:
     Raises
     ------
     DamagedError
-        If they are missing, or do not match their checksum.
+        The blob lies outside the file, is invalid, or does not match the recorded checksum.
     """
     name = source.name
     if blob.offset + blob.stored > source.size:
-        raise DamagedError(f"{name}: a blob of its record lies beyond the end of the file; restore it from a backup")
+        raise DamagedError(f"{name}: blob of the record beyond the end of the file; restore the file from a backup")
     if blob.stored > 2 * blob.size + _BLOB_OVERHEAD:
         raise DamagedError(
-            f"{name}: invalid size of a blob of its record (expected at most {2 * blob.size + _BLOB_OVERHEAD} bytes, "
-            f"got {blob.stored}); restore it from a backup"
+            f"{name}: invalid size of a blob of the record (expected at most {2 * blob.size + _BLOB_OVERHEAD} bytes, "
+            f"got {blob.stored}); restore the file from a backup"
         )
     try:
         stored = source.read(blob.stored, blob.offset)
         if len(stored) < blob.stored:
-            raise missing_bytes(f"{name}, a blob of its record", blob.stored, blob.offset, len(stored))
+            raise missing_bytes(f"{name}, blob of the record", blob.stored, blob.offset, len(stored))
         # max_length limits the memory that a damaged stream can allocate
         data = zlib.decompressobj().decompress(stored, blob.size + 1)
     except zlib.error as error:
-        raise DamagedError(f"{name}: a blob of its record is damaged ({error}); restore it from a backup") from error
+        raise DamagedError(f"{name}: damaged blob of the record ({error}); restore the file from a backup") from error
     if len(data) != blob.size or xxh3_checksum(data) != blob.sum:
-        raise DamagedError(f"{name}: checksum mismatch in a blob of its record; restore it from a backup")
+        raise DamagedError(f"{name}: checksum mismatch in a blob of the record; restore the file from a backup")
     return data
 
 
 def encode_record(record: Record, offset: int) -> bytes:
-    """Return record and footer, to be written at `offset`, the end of the file."""
+    """Return the bytes of a record and its footer; `offset` is where the caller writes them, the end of the file."""
     body = zlib.compress(msgspec.json.encode(record))
     digest = bytes.fromhex(xxh3_checksum(body))
     return body + _FOOTER.pack(MAGIC, VERSION, 0, offset, len(body), digest)
 
 
 def is_archived(source: ByteSource) -> bool:
-    """Return True if cryofs wrote this file, even if it is damaged now.
+    """Return True if cryofs wrote this file, even if the file has been damaged since.
 
     Raises
     ------
     DamagedError
-        If the file is shorter than its size, which leaves the answer unknown.
+        The file ends before the size that the system reports, so that the footer cannot be read.
     """
     size, name = source.size, source.name
     if size >= _FOOTER.size:
@@ -298,39 +298,39 @@ def is_archived(source: ByteSource) -> bool:
 
 
 def read_record(source: ByteSource) -> Record:
-    """Read and check the record of an archived movie.
+    """Read and check the record of an archived movie, and return it.
 
     Raises
     ------
     DamagedError
-        If the file is truncated or changed, or a newer cryofs wrote it.
+        The record is missing or damaged, or a newer version of cryofs wrote the file.
     """
     size, name = source.size, source.name
     footer = source.read(_FOOTER.size, max(size - _FOOTER.size, 0))
     if len(footer) < _FOOTER.size or not footer.startswith(MAGIC):
         raise DamagedError(
-            f"{name}: record missing at the end of the file, truncated or overwritten; restore it from a backup"
+            f"{name}: no record at the end of the file, which may be truncated; restore the file from a backup"
         )
     _, version, zero, offset, length, digest = _FOOTER.unpack(footer)
     if version not in _RECORD_TYPES:
         raise DamagedError(
-            f"{name}: unsupported version of its record (expected 1 to {VERSION}, got {version}); use a newer cryofs"
+            f"{name}: unsupported version of the record (expected 1 to {VERSION}, got {version}); use a newer cryofs"
         )
     if zero or length > min(size, _MAX_TEXT_BYTES) or offset + length + _FOOTER.size != size:
-        raise DamagedError(f"{name}: its footer is damaged; restore it from a backup")
-    body = source.read_exactly(length, offset, f"{name}, its record")
+        raise DamagedError(f"{name}: damaged footer; restore the file from a backup")
+    body = source.read_exactly(length, offset, f"{name}, the record")
     if xxh3_checksum(body) != digest.hex():
-        raise DamagedError(f"{name}: checksum mismatch in its record; restore it from a backup")
+        raise DamagedError(f"{name}: checksum mismatch in the record; restore the file from a backup")
     try:
         text = zlib.decompressobj().decompress(body, min(_MOST_TEXT * size, _MAX_TEXT_BYTES))
         record = msgspec.json.decode(text, type=_RECORD_TYPES[version])
     except (zlib.error, msgspec.MsgspecError, RecursionError) as error:
         raise DamagedError(
-            f"{name}: its record is not readable ({str(error)[:200]}); restore it from a backup"
+            f"{name}: record not readable ({str(error)[:200]}); restore the file from a backup"
         ) from error
     if record.compression not in compressions():
         raise DamagedError(
-            f"{name}: unsupported compression in its record (expected {', '.join(compressions())}, "
+            f"{name}: unsupported compression in the record (expected {', '.join(compressions())}, "
             f"got {record.compression[:20]!r}); use a newer cryofs"
         )
     return record

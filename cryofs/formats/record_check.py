@@ -1,4 +1,4 @@
-"""Consistency checks of a record."""
+"""Check that a record is consistent."""
 
 import numpy as np
 
@@ -11,12 +11,12 @@ from cryofs.formats.tiff_pages import PageLayout
 
 
 def layout_of(record: Record, name: str) -> Layout:
-    """Return the layout of the original file.
+    """Return the layout of the original file that a record describes.
 
     Raises
     ------
     DamagedError
-        If the record is inconsistent or has invalid fields.
+        The record is inconsistent, or has invalid fields.
     """
     frames, ny, nx = record.shape
     if (
@@ -24,21 +24,21 @@ def layout_of(record: Record, name: str) -> Layout:
         or min(*record.shape, record.rows_per_strip) < 1
         or frames != len(record.frames)
     ):
-        raise DamagedError(f"{name}: invalid record: shape, mode and frames disagree; restore it from a backup")
+        raise DamagedError(f"{name}: invalid record: shape, mode and frames disagree; restore the file from a backup")
     header = MrcHeader(bytes(0), record.byte_order, nx, ny, frames, record.mrc_mode)
     layout = Layout(record.header.size, frames, header.frame_bytes, record.original.bytes)
     if layout.data_end + sum(blob.size for blob in record.trailing) != layout.total_bytes:
         raise DamagedError(
             f"{name}: invalid record: header, frames and trailing bytes do not sum to the original size; "
-            "restore it from a backup"
+            "restore the file from a backup"
         )
     if field := _invalid_field(record, header):
-        raise DamagedError(f"{name}: invalid record: {field}; restore it from a backup")
+        raise DamagedError(f"{name}: invalid record: {field}; restore the file from a backup")
     return layout
 
 
 def _invalid_field(record: Record, header: MrcHeader) -> str | None:
-    """Return the first field that no writer produces and that would make a reader allocate memory, or None."""
+    """Return a description of the first invalid field that would affect memory allocation, or None if all are valid."""
     if not 0 <= record.header.size - mrc.MAIN_HEADER_BYTES <= mrc.MAX_EXTENDED_HEADER_BYTES:
         return f"header size of {record.header.size} bytes"
     if record.source_bytes < 1 or (record.adopted and record.adopted.bytes > record.header.offset):
@@ -61,7 +61,7 @@ def _invalid_field(record: Record, header: MrcHeader) -> str | None:
 
 
 def page_layout_of(record: Record) -> PageLayout:
-    """Return the layout of the TIFF pages of an archived movie."""
+    """Return the layout of the TIFF pages that a record describes."""
     _, ny, nx = record.shape
     codec = codec_named(record.compression, record.predictor)
     return PageLayout(ny, nx, np.dtype(record.stored_dtype), codec, record.rows_per_strip, record.pixel_size)

@@ -1,6 +1,6 @@
-"""STAR files as RELION writes them: named blocks of pairs and of tables with columns.
+"""Read, edit and write RELION STAR files, which consist of named blocks with pairs and tables.
 
-Values that are not changed keep their text and quotes. Comments are dropped, except RELION's line with its version.
+Unchanged values keep their text and quotes. Comments are dropped, except the line with the version of RELION.
 """
 
 import re
@@ -19,12 +19,19 @@ _RESERVED = ("loop_", "global_", "stop_")
 
 
 class StarFile:
-    """The blocks of a STAR file.
+    """A STAR file in memory.
+
+    Parameters
+    ----------
+    text : str
+        Contents of the file.
+    name : str
+        Name of the file, for messages.
 
     Raises
     ------
     FormatError
-        Not a STAR file.
+        The text is not a valid STAR file.
     """
 
     def __init__(self, text: str, name: str):
@@ -38,33 +45,39 @@ class StarFile:
 
     @classmethod
     def read(cls, path: Path) -> "StarFile":
-        """Read a file; errors as those of the class."""
+        """Return the STAR file at a path.
+
+        Raises
+        ------
+        FormatError
+            The file is not a valid STAR file.
+        """
         try:
             return cls(path.read_text(), str(path))
         except UnicodeDecodeError as error:
             raise FormatError(f"{path}: not a text file; pass a STAR file") from error
 
     def has(self, block: str) -> bool:
-        """Return True if the file has a block of this name."""
+        """Return True if the file has a block with this name."""
         return any(found.name == block for found in self._document)
 
     def value(self, block: str, tag: str) -> str | None:
-        """Return the value of a tag that occurs once, without quotes; None if it is missing."""
+        """Return the first value of a tag in a block, without quotes, or None if the tag is missing."""
         values = self.column(block, tag)
         return values[0] if values else None
 
     def column(self, block: str, tag: str) -> list[str]:
-        """Return the values of a column, or of a pair as a column of one; empty if it is missing."""
+        """Return the values of a tag in a block, without quotes: a column, the value of a pair, or an empty list."""
         if not self.has(block):
             return []
         return [gemmi.cif.as_string(value) for value in self._block(block).find_values(_tag(tag))]
 
     def every(self, tag: str) -> list[str]:
-        """Return the values of a tag in all blocks."""
+        """Return the values of a tag in all blocks, without quotes."""
         return [gemmi.cif.as_string(value) for block in self._document for value in block.find_values(_tag(tag))]
 
     def set_value(self, block: str, tag: str, value: str) -> None:
-        """Set the only value of a tag, which is added if it is missing."""
+        """Set the value of a tag with one value, or add the tag as a pair."""
         values = self._block(block).find_values(_tag(tag))
         if len(values) == 1:
             values[0] = _quoted(value)
@@ -72,14 +85,14 @@ class StarFile:
             self._block(block).set_pair(_tag(tag), _quoted(value))
 
     def set_rows(self, block: str, rows: Sequence[int], columns: Mapping[str, Sequence[str]]) -> None:
-        """Replace the rows of a table.
+        """Replace the rows of the table that contains the given columns.
 
         Parameters
         ----------
         rows : sequence of int
-            For each new row, the old row whose values it takes.
+            For each new row, the index of the old row to copy.
         columns : mapping
-            New values of some columns.
+            New values of some columns, with one value per new row.
         """
         table = self._block(block).find_loop(_tag(next(iter(columns)))).get_loop()
         old = [[table[row, column] for column in range(table.width())] for row in range(table.length())]
@@ -91,14 +104,14 @@ class StarFile:
         table.set_all_values([list(column) for column in zip(*new, strict=True)])
 
     def remove(self, block: str) -> None:
-        """Remove a block, if it exists."""
+        """Remove the block with this name, if it exists."""
         for place, found in enumerate(self._document):
             if found.name == block:
                 del self._document[place]
                 return
 
     def text(self) -> str:
-        """Return the file as text."""
+        """Return the contents of the file as RELION writes them."""
         version = f"{self._version}\n\n" if self._version else ""
         return "".join(f"\n{version}{_block_text(block)}\n" for block in self._document)
 
@@ -106,11 +119,11 @@ class StarFile:
         for block in self._document:
             if block.name == name:
                 return block
-        raise FormatError(f"{self.name}: no data block data_{name}; pass a STAR file that RELION wrote")
+        raise FormatError(f"{self.name}: missing block data_{name}; pass a STAR file that RELION wrote")
 
 
 def _quoted(value: str) -> str:
-    """Return a value as it is written; RELION 3 does not remove quotes, so only values that need them get them."""
+    """Return a value with quotes only if it needs them, because RELION 3 treats quotes as part of the value."""
     plain = _PLAIN.fullmatch(value) and value.casefold() not in _RESERVED
     return value if plain else gemmi.cif.quote(value)
 

@@ -28,17 +28,17 @@ _RATIONAL = 5
 
 
 class BrokenError(Exception):
-    """Damage of a TIFF or EER container, without the name of the file."""
+    """A TIFF or EER container is damaged; the message does not contain the file name."""
 
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory: for each tag its type, number of values, and the eight (or four) bytes of its value field.
+    """A directory: for each tag the type, the number of values, and the eight (or four) bytes of the value field.
 
     Attributes
     ----------
     next : int
-        Offset of the next directory, 0 after the last.
+        Offset of the next directory, or 0 for the last directory.
     size : int
         Size of the directory in bytes.
     """
@@ -69,7 +69,7 @@ class TiffDirectories:
         self._first_link = 8 if big else 4
 
     def __iter__(self) -> Iterator[Directory]:
-        """Yield all directories in order. Raises BrokenError if the chain is damaged."""
+        """Yield all directories in order; raise BrokenError if the chain is damaged."""
         (place,) = self._link.unpack(self._read(self._first_link, self._link.size))
         seen: set[int] = set()
         taken = 0
@@ -83,14 +83,14 @@ class TiffDirectories:
             # overlapping directories could keep a reader busy for hours
             taken += directory.size
             if taken > self._size:
-                raise BrokenError("its image directories are larger than the file")
+                raise BrokenError("invalid image directories, larger than the file")
             yield directory
             place = directory.next
 
     def _directory(self, place: int) -> Directory:
         data = self._source.read(_DIRECTORY_BYTES, place) if place < self._size else b""
         if len(data) < self._count.size:
-            raise BrokenError(f"truncated, an image directory lies beyond its end (byte {place} of {self._size})")
+            raise BrokenError(f"truncated, image directory beyond the end of the file (byte {place} of {self._size})")
         (count,) = self._count.unpack_from(data)
         if count > _MAX_ENTRIES:
             raise BrokenError(f"invalid image directory at byte {place} (at most {_MAX_ENTRIES} entries, got {count})")
@@ -104,7 +104,7 @@ class TiffDirectories:
         return Directory(entries, self._link.unpack_from(data, end)[0], end + self._link.size)
 
     def one(self, directory: Directory, tag: int) -> int:
-        """Return the single integer of a tag."""
+        """Return the single integer of a tag; raise BrokenError if the tag is missing or invalid."""
         letter, count, value = self._integers(directory, tag)
         if count != 1:
             raise BrokenError(f"invalid tag {tag} of an image (expected 1 value, got {count})")
@@ -112,12 +112,18 @@ class TiffDirectories:
         return number
 
     def integers(self, directory: Directory, tag: int, most: int = MAX_VALUES) -> NDArray[np.uint64]:
-        """Return the integers of a tag; raise BrokenError if there are more than `most`."""
+        """Return the integers of a tag.
+
+        Raises
+        ------
+        BrokenError
+            The tag is missing or invalid, or has more than `most` values.
+        """
         letter, count, value = self._integers(directory, tag, most)
         return np.frombuffer(value, letter, count).astype(np.uint64)
 
     def _integers(self, directory: Directory, tag: int, most: int = MAX_VALUES) -> tuple[str, int, bytes]:
-        """Return type, number and bytes of the integers of a tag."""
+        """Return the type, the number and the bytes of the integers of a tag."""
         if tag not in directory.entries:
             raise BrokenError(f"missing tag {tag} of an image")
         kind, count, value = directory.entries[tag]
@@ -130,7 +136,7 @@ class TiffDirectories:
         return letter, count, value if need <= len(value) else self._outside(value, need, tag)
 
     def text(self, directory: Directory, tag: int, most: int) -> bytes:
-        """Return the bytes of a tag, empty if there are more than `most`."""
+        """Return the bytes of a tag, or no bytes if the tag is missing or has more than `most` bytes."""
         kind, count, value = directory.entries[tag]
         if kind not in _BYTE_TYPES or count > most:
             return b""
@@ -153,15 +159,15 @@ class TiffDirectories:
     def _read(self, place: int, count: int) -> bytes:
         data = self._source.read(count, place)
         if len(data) < count:
-            raise BrokenError(f"truncated, it ends at byte {place + len(data)} within an image directory")
+            raise BrokenError(f"truncated image directory at byte {place} (expected {count} bytes, got {len(data)})")
         return data
 
 
 def check_strip_count(strips: int, images: int, size: int) -> None:
-    """Raise BrokenError for more strips than a file of this size can list; shared lists would take much memory."""
+    """Raise BrokenError if there are more strips than a file of this size can list, to limit the memory for lists."""
     # a list takes at least four bytes per strip; an image of one strip has no list
     if strips > size // 4 + images:
-        raise BrokenError(f"more strips than a file of its size can list (at most {size // 4 + images}, got {strips})")
+        raise BrokenError(f"too many strips for the size of the file (at most {size // 4 + images}, got {strips})")
 
 
 def strips_inside(offsets: NDArray[np.uint64], byte_counts: NDArray[np.uint64], size: int) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Single images in TIFF files of any kind, such as gain references."""
+"""Read single images, such as gain references, from TIFF files of any kind."""
 
 import logging
 from pathlib import Path
@@ -13,13 +13,26 @@ from cryofs.errors import FormatError
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
+# Private tags of Thermo Fisher Scientific: metadata of the acquisition, and the defects of the detector.
+_EER_TAGS = {65001, 65100}
+
+
+def has_eer_metadata(path: Path) -> bool:
+    """Return True for a TIFF file with the private tags of EER gain references."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return any(tag.code in _EER_TAGS for tag in tiff.pages[0].tags)  # type: ignore[union-attr]
+    except (ValueError, OSError, tifffile.TiffFileError):
+        return False
+
+
 def read_image(path: Path) -> NDArray[np.float32]:
-    """Return the first image of any TIFF file, shape (ny, nx), rows in file order.
+    """Return the first image of a TIFF file, with shape (ny, nx) and rows in file order.
 
     Raises
     ------
     FormatError
-        If the file is not a TIFF, or the image does not have one value per pixel.
+        The file is not a TIFF file, or the image does not have one value per pixel.
     """
     try:
         with tifffile.TiffFile(path) as tiff:

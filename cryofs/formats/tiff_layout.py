@@ -1,6 +1,6 @@
-"""The layout of a page of another program's TIFF movie, from the tags of its directory.
+"""Read the layout of a page of a TIFF movie of another program from the tags of the page.
 
-Supported is what libtiff decodes and RELION reads, and tiles and 4-bit values, which RELION refuses.
+Layouts that libtiff decodes and RELION reads are supported, and also tiles and 4-bit values, which RELION rejects.
 """
 
 from dataclasses import dataclass
@@ -39,15 +39,14 @@ class NoMovieError(FormatError):
 
 @dataclass(frozen=True)
 class TiffLayout:
-    """Layout of a page: strips, or rows of tiles.
+    """Layout of a page that consists of strips or of rows of tiles.
 
     Attributes
     ----------
     page : PageLayout
-        Layout of the decoded pixels. With tiles, its strips are rows of tiles. With 4-bit values, two of them are one
-        pixel.
+        Layout of the decoded pixels. A row of tiles counts as a strip; two 4-bit values count as a pixel.
     bits : int
-        BitsPerSample; 4-bit values are stored with the first one in the high half of a byte.
+        BitsPerSample; of two 4-bit values, the first is stored in the high half of the byte.
     columns : int
         ImageWidth.
     tile_columns : int or None
@@ -78,7 +77,7 @@ class TiffLayout:
         return self.page.strips * self.across
 
     def segments_of(self, strips: range) -> range:
-        """Return the numbers of the segments in consecutive rows of segments."""
+        """Return the numbers of all segments in consecutive rows of segments."""
         return range(strips.start * self.across, strips.stop * self.across)
 
     @cached_property
@@ -89,7 +88,7 @@ class TiffLayout:
 
     @property
     def last_bytes(self) -> int:
-        """Decoded bytes of the last segment: a strip ends with the page, a tile is always whole."""
+        """Decoded bytes of the last segment; the last strip ends with the page, whereas every tile is whole."""
         return self.page_bytes - (self.segments - 1) * self.segment_bytes
 
     @property
@@ -99,19 +98,19 @@ class TiffLayout:
 
     @property
     def most_stored_bytes(self) -> int:
-        """Upper limit of the encoded size of a page; see `PageLayout.most_stored_bytes`."""
+        """Upper limit of the encoded size of a page, as in `PageLayout.most_stored_bytes`."""
         return 2 * self.page_bytes + STRIP_OVERHEAD * self.segments
 
     @property
     def type_name(self) -> str:
-        """Pixel type in messages."""
+        """Name of the pixel type, for messages."""
         return "4-bit values" if self.bits == 4 else self.page.dtype.name
 
 
 def read_layout(
     directories: TiffDirectories, directory: Directory, order: str, name: str, pixel_size: float | None
 ) -> TiffLayout:
-    """Return the layout of a page.
+    """Return the layout of a page that a directory describes.
 
     Parameters
     ----------
@@ -121,7 +120,7 @@ def read_layout(
     Raises
     ------
     NoMovieError
-        The image is not the frame of a movie, or is stored in a way that is not supported.
+        The image is not a frame of a movie, or has an unsupported layout.
     BrokenError
         A tag is invalid.
     """
@@ -136,7 +135,7 @@ def read_layout(
         raise BrokenError(f"invalid image size ({ny} x {columns})")
     nx = _stored_columns(columns, bits)
     if max(ny, columns) > _MAX_SIDE or ny * nx * dtype.itemsize > _MAX_FRAME_BYTES:
-        text = f"unsupported frame size ({ny} x {columns} pixels, {dtype.name}), larger than any camera"
+        text = f"unsupported frame size, larger than any camera ({ny} x {columns} pixels, {dtype.name})"
         raise NoMovieError(f"{name}: {text}")
     is_tiled = _TILE_WIDTH in directory.entries
     rows = tags.one(_TILE_HEIGHT) if is_tiled else min(tags.one(_ROWS_PER_STRIP, ny), ny)
@@ -151,7 +150,7 @@ def read_layout(
 
 
 class _Tags:
-    """The integers of a directory, or their defaults."""
+    """The integer tags of a directory, with defaults for missing tags."""
 
     def __init__(self, directories: TiffDirectories, directory: Directory):
         self._directories = directories
@@ -174,7 +173,7 @@ def _check_intensities(tags: _Tags, name: str) -> None:
 
 
 def _coding(tags: _Tags, order: str, name: str) -> tuple[int, np.dtype[Any], Codec]:
-    """Return BitsPerSample, the type of the stored pixels, and their codec."""
+    """Return BitsPerSample, and the type and the codec of the stored pixels."""
     bits, sample_format = tags.one(_BITS, 1), tags.one(_FORMAT, 1)
     kind = _DTYPES.get((sample_format, bits))
     if kind is None:

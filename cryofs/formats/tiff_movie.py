@@ -1,6 +1,6 @@
-"""TIFF movies of other programs: the layout and the location of all pages. Decodes no pixels.
+"""Read the layout and the location of all pages of TIFF movies of other programs, without decoding pixels.
 
-Pages must agree in size and pixel type only. They may differ in strips, tiles, codec, predictor and resolution.
+All pages must have the same size and pixel type. They may differ in strips, tiles, codec, predictor and resolution.
 """
 
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class TiffFacts(msgspec.Struct, frozen=True):
     pixel_size : float or None
         Angstrom per pixel.
     odd : bool
-        True if the last stored column contains one 4-bit value only.
+        True if the last stored column contains only one 4-bit value.
     """
 
     shape: tuple[int, int, int]
@@ -74,14 +74,14 @@ class TiffFacts(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class TiffIndex:
-    """A TIFF movie: layout and location of each page.
+    """Layout and location of each page of a TIFF movie.
 
     Attributes
     ----------
     packed : bool
         True if a stored pixel contains two 4-bit values.
     has_sizes : bool
-        True if the file gives the sizes of all strips.
+        True if the file contains the sizes of all strips.
     """
 
     layouts: list[TiffLayout]
@@ -96,13 +96,13 @@ class TiffIndex:
 
     @cached_property
     def row_layout(self) -> PageLayout | None:
-        """A layout with the rows per strip of all pages, or None if they differ."""
+        """Layout with the rows per strip that all pages have, or None if pages differ in this number."""
         rows = {layout.page.rows_per_strip for layout in self.layouts}
         return self.layout if len(rows) == 1 else None
 
     @property
     def recorded_layout(self) -> PageLayout | None:
-        """The layout of all pages if a record can describe them, or None."""
+        """Layout of all pages, or None if a record cannot describe them."""
         layout = self.layouts[0]
         is_recordable = layout.is_plain and self.layout.codec.compression in compressions()
         is_recordable &= self.layout.dtype.byteorder != ">" and self.has_sizes and not self.packed
@@ -118,14 +118,16 @@ class TiffIndex:
 
 
 def read_index(source: ByteSource) -> TiffIndex:
-    """Index an open TIFF movie.
+    """Return the index of an open TIFF movie.
 
     Raises
     ------
     NoMovieError
-        If the file is not a TIFF, has a single image, or has pages, pixels or codecs that are not supported.
+        The file is not a TIFF file, has only one image, or has unsupported pages, pixels or codecs.
     DamagedError
-        If the TIFF is truncated or inconsistent; NoFramesError if it is damaged before its first image.
+        The file is truncated or inconsistent.
+    NoFramesError
+        The file is damaged before the first image.
     """
     name, size = source.name, source.size
     head = source.read(len(MAGICS[0]), 0)
@@ -168,14 +170,14 @@ def _check_same(name: str, number: int, first: TiffLayout, layout: TiffLayout) -
     expected, found = ((f"{one.page.ny} x {one.columns}", one.type_name) for one in (first, layout))
     for what, wanted, got in zip(("size", "pixel type"), expected, found, strict=True):
         if wanted != got:
-            text = f"image {number} differs from the images before it in {what} (expected {wanted}, got {got})"
+            text = f"image {number} differs from the first image in {what} (expected {wanted}, got {got})"
             raise NoMovieError(f"{name}: not a TIFF movie, {text}")
 
 
 def _page(
     directories: TiffDirectories, directory: Directory, number: int, layout: TiffLayout, size: int
 ) -> tuple[Page, bool]:
-    """Return the location of a page, and True if the file gives the sizes of its segments."""
+    """Return the location of a page, and True if the file contains the sizes of the segments."""
     segments = layout.segments
     offsets = directories.integers(directory, _tag_of(directory, _OFFSETS))
     sizes_tag = _tag_of(directory, _BYTE_COUNTS)
@@ -191,7 +193,7 @@ def _page(
             f"got {len(offsets)} and {len(counts)})"
         )
     if int(offsets.min()) < _HEAD_BYTES:
-        raise BrokenError(f"invalid strips of frame {number} (one lies at byte {int(offsets.min())}, before any image)")
+        raise BrokenError(f"invalid strips of frame {number} (offset {int(offsets.min())} inside the file header)")
     if is_plain:
         byte_counts = _sizes_of_pixels(layout, counts)
     elif segments == 1 and counts[0] == 0:
@@ -212,14 +214,14 @@ def _page(
 
 
 def _tag_of(directory: Directory, tags: tuple[int, int]) -> int:
-    """Return the first of two tags that a directory has, or the first if it has none of them."""
+    """Return the first of two tags that a directory contains, or the first tag if it contains neither."""
     return next((tag for tag in tags if tag in directory.entries), tags[0])
 
 
 def _sizes_of_pixels(layout: TiffLayout, given: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return the sizes of uncompressed segments: those of their pixels, unless a smaller size is given.
+    """Return the sizes of uncompressed segments: the size of the pixels, or the size in the file if that is smaller.
 
-    libtiff computes sizes that are 0, and that of a single strip if it is too small.
+    As in libtiff, sizes of 0 are replaced by the size of the pixels, and so is the size of a single strip if too small.
     """
     sizes = np.full(layout.segments, layout.segment_bytes, np.uint64)
     sizes[-1] = layout.last_bytes
@@ -229,7 +231,7 @@ def _sizes_of_pixels(layout: TiffLayout, given: NDArray[np.uint64]) -> NDArray[n
 
 
 def _is_packed(directories: TiffDirectories, directory: Directory, layout: TiffLayout) -> bool:
-    """Return True if a stored pixel holds two 4-bit values: by BitsPerSample, the description, or the size."""
+    """Return True if BitsPerSample, the description or the image size indicates two 4-bit values per stored pixel."""
     if layout.bits < 8:
         return True
     if layout.page.dtype != np.uint8:

@@ -1,6 +1,6 @@
-"""Multi-page TIFF movies: their layout, and the index of the pages of a file. Decodes no pixels.
+"""Describe the layout of TIFF movies, and index the pages of archived movies, without decoding pixels.
 
-TIFF stores rows from the top, MRC from the bottom, so page rows are frame rows in reverse order.
+TIFF stores rows from the top, and MRC from the bottom, so page rows are frame rows in reverse order.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ STRIP_OVERHEAD = 1024
 
 @dataclass(frozen=True)
 class PageLayout:
-    """Layout of all pages of a movie: shape (ny, nx), pixel type, codec, rows per strip, angstrom per pixel."""
+    """Layout of all pages of a movie: shape (ny, nx), pixel type, codec, rows per strip, and angstrom per pixel."""
 
     ny: int
     nx: int
@@ -67,14 +67,20 @@ class PageLayout:
         return range(first, min(first + self._strips_of_group, self.strips))
 
     def row_block(self, row: int) -> range | None:
-        """Return the frame rows that are decoded together with a row; None if whole frames are decoded instead."""
+        """Return the frame rows that are decoded together with a given row, or None if whole frames are decoded."""
         if self.strips <= (ROW_BLOCKS_WORTH_IT - 1) * self._strips_of_group:
             return None
         rows = self.frame_rows(self.strip_group_at(row))
         return range(rows.start, rows.stop)
 
     def strips_of(self, rows: range | None) -> range:
-        """Return the numbers of the strips of some frame rows (None for all); raise ValueError for partial strips."""
+        """Return the numbers of the strips that contain some frame rows, or of all strips for None.
+
+        Raises
+        ------
+        ValueError
+            The rows do not consist of whole strips.
+        """
         if rows is None:
             return range(self.strips)
         last = self.ny - rows.start
@@ -89,14 +95,14 @@ class PageLayout:
         return max(1, WORK_ROWS // self.rows_per_strip)
 
     def frame_rows(self, strips: range) -> slice:
-        """Return the frame rows of consecutive strips; the first strip contains the last rows."""
+        """Return the frame rows that consecutive strips contain; the first strip contains the last rows."""
         last = self.ny - strips.start * self.rows_per_strip
         return slice(max(self.ny - strips.stop * self.rows_per_strip, 0), last)
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """Location of the strips of a page in the file, as arrays, because a page may have thousands of strips."""
+    """Offsets and sizes of the strips of a page in the file, as arrays, because a page may have thousands of strips."""
 
     offsets: NDArray[np.uint64]
     byte_counts: NDArray[np.uint64]
@@ -107,12 +113,12 @@ class Page:
 
 
 def read_pages(path: Path, layout: PageLayout, frames: int) -> list[Page]:
-    """Index the pages of a movie that cryofs wrote with this layout.
+    """Return the location of all pages of a movie that cryofs wrote with this layout.
 
     Raises
     ------
     DamagedError
-        If the file is not a TIFF, a page has another layout, or the number of pages differs.
+        The file is not a TIFF file, a page has another layout, or the number of pages differs.
     """
     pages = []
     try:
@@ -134,7 +140,7 @@ def read_pages(path: Path, layout: PageLayout, frames: int) -> list[Page]:
                     checked = found
                 pages.append(_page(directories, directory, layout))
     except (BrokenError, OSError) as error:
-        raise DamagedError(f"{path}: its TIFF pages are damaged ({error}); restore it from a backup") from error
+        raise DamagedError(f"{path}: damaged TIFF pages ({error}); restore the file from a backup") from error
     if len(pages) != frames:
         raise _wrong_number(path, frames, str(len(pages)))
     return pages
@@ -167,7 +173,7 @@ def _check_tags(
     if found != wanted:
         raise DamagedError(
             f"{path}, frame {number}: layout mismatch of the TIFF page (expected tags {wanted}, got {found}); "
-            "restore it from a backup"
+            "restore the file from a backup"
         )
 
 
@@ -178,5 +184,5 @@ def _page(directories: TiffDirectories, directory: Directory, layout: PageLayout
 
 def _wrong_number(path: Path, frames: int, found: str) -> DamagedError:
     return DamagedError(
-        f"{path}: wrong number of TIFF pages (expected {frames}, got {found}); restore it from a backup"
+        f"{path}: wrong number of TIFF pages (expected {frames}, got {found}); restore the file from a backup"
     )

@@ -1,7 +1,7 @@
-"""Write multi-page TIFF movies from encoded strips. Encodes no pixels.
+"""Write TIFF movies from encoded strips.
 
-Each page is its directory, the values that do not fit into the directory, and its strips. The files are those that
-tifffile writes, byte for byte; but tifffile needs more time for the directory of a small frame than encoding it takes.
+A page consists of a directory, the values that do not fit into the directory, and the strips. The files are identical
+to those of tifffile, which however needs more time for the directory of a small frame than the encoding of the frame.
 """
 
 import io
@@ -30,14 +30,14 @@ _Field = tuple[int, int, bytes]
 
 
 class TiffMovieWriter:
-    """Write a movie page by page to an open, empty file, without closing it.
+    """Writer of a movie, page by page, to an open, empty file; the caller closes the file.
 
     Parameters
     ----------
     big : bool
-        BigTIFF.
+        Whether to write BigTIFF.
     description, software : str
-        Tags of the first page.
+        Values of the tags ImageDescription and Software of the first page.
     """
 
     def __init__(self, file: io.BufferedRandom, layout: PageLayout, *, big: bool, description: str, software: str):
@@ -48,7 +48,7 @@ class TiffMovieWriter:
         self._entry = struct.Struct("<HHQ" if big else "<HHI")
         self._count = struct.Struct("<Q" if big else "<H")
         self._fields = self._same_fields()
-        # pages after the first have no texts
+        # only the first page has these texts
         self._texts = {270: _text(description), 305: _text(software)}
         head = b"II+\0\x08\0\0\0" if big else b"II*\0"
         # where the file ends, and where the offset of the next page is
@@ -56,7 +56,7 @@ class TiffMovieWriter:
         self._write([head, self._offset.pack(len(head) + self._offset.size)])
 
     def write_page(self, strips: Sequence[bytes]) -> int:
-        """Append a page of encoded strips; return the offset of the first strip, which the others follow."""
+        """Append a page of encoded strips; return the offset of the first strip. Further strips follow without gaps."""
         sizes = list(map(len, strips))
         place = self._end + self._end % 2
         fields = self._fields | self._texts
@@ -82,7 +82,7 @@ class TiffMovieWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the chain of pages."""
+        """Mark the last page as the end of the chain of pages."""
         self._file.seek(self._link)
         self._file.write(self._offset.pack(0))
         self._file.seek(self._end)
@@ -113,7 +113,7 @@ class TiffMovieWriter:
         return fields
 
     def _type_of_sizes(self) -> int:
-        """Return the type of the sizes of strips."""
+        """Return the narrowest TIFF type that holds the sizes of all strips."""
         layout = self._layout
         if layout.strips == 1:
             return self._offset_type
@@ -121,16 +121,16 @@ class TiffMovieWriter:
         return _SHORT if most < 1 << 16 else _LONG if most < 1 << 32 else self._offset_type
 
     def _size_of(self, fields: dict[int, _Field]) -> int:
-        """Return the size of a directory with its values."""
+        """Return the size in bytes of a directory and the values after it."""
         inside = self._count.size + len(fields) * (self._entry.size + self._offset.size) + self._offset.size
         return inside + sum(len(value) + len(value) % 2 for *_, value in fields.values() if not self._fits(value))
 
     def _fits(self, value: bytes) -> bool:
-        """Return True if a value is stored in the directory."""
+        """Return True if a value fits into the value field of a directory entry."""
         return len(value) <= self._offset.size
 
     def _directory(self, place: int, fields: dict[int, _Field], following: int) -> bytes:
-        """Return a directory with its values, to be written at an even offset."""
+        """Return the bytes of a directory and the values after it, for the even offset `place`."""
         width = self._offset.size
         outside = place + self._count.size + len(fields) * (self._entry.size + width) + width
         parts, values = [self._count.pack(len(fields))], []
@@ -161,7 +161,7 @@ def _text(text: str) -> _Field:
 
 
 def _rational(value: float) -> tuple[int, int]:
-    """Return the nearest quotient of two uint32."""
+    """Return the numerator and denominator (uint32 each) of the fraction nearest to a value."""
     exact = Fraction(value)
     nearest = exact.limit_denominator(min(_MAX_RATIONAL, int(_MAX_RATIONAL / exact)))
     return nearest.numerator, nearest.denominator

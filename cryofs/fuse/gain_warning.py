@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from cryofs.config.choices import EerGainConvention
 from cryofs.config.settings import Settings
 
 # Files among which an EER movie is looked for.
@@ -27,23 +28,24 @@ def check_in_background(archive: Path, mountpoint: Path, settings: Settings) -> 
     """
     if settings.eer_gain is None or mountpoint.samefile(archive):
         return
-    arguments = archive, Path(settings.eer_gain), settings.gain_orientation
+    arguments = archive, Path(settings.eer_gain), settings.gain_orientation, settings.eer_gain_convention
     threading.Thread(target=check, args=arguments, name="gain", daemon=True).start()
 
 
-def check(archive: Path, gain: Path, orientation: str | None) -> None:
+def check(archive: Path, gain: Path, orientation: str | None, convention: EerGainConvention | None) -> None:
     """Check a gain reference with the first EER movie of an archive."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
     # the kernels of the check are not needed by mounts without EER movies
     from cryofs.gain.gain_check import warn_of
     from cryofs.kernels.orientation import UPRIGHT, orientation_of
+    from cryofs.movies.eer_gain_use import convention_of
     from cryofs.movies.registry import rendered_name
 
     movie = next((path for path in _files(archive) if rendered_name(path.name) is not None), None)
     if movie is not None:
         used = UPRIGHT if orientation is None else orientation_of(orientation)
-        if warning := warn_of(gain, movie, 1, used):
+        if warning := warn_of(gain, movie, 1, used, convention or convention_of(gain)):
             log.warning("%s", warning)
 
 

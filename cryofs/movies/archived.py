@@ -18,7 +18,7 @@ from cryofs.formats.record_check import layout_of
 from cryofs.formats.tiff_pages import PageLayout
 from cryofs.kernels import from_counts
 from cryofs.movies.archived_file import ArchivedFile
-from cryofs.movies.archived_metadata import ArchivedMetadata, counts_bytes
+from cryofs.movies.archived_metadata import ArchivedMetadata
 from cryofs.movies.frame_decoder import EncodedOriginal, EncodedPixels, FrameDecoder
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.held_counts import EncodedCounts, HeldCounts
@@ -231,7 +231,7 @@ def check_pages(movie: ArchivedMovie) -> None:
         pages = index.pages if index.recorded_layout == movie.page_layout else []
     recorded = [(frame.offsets, frame.byte_counts) for frame in movie.record.frames]
     if [page.lists() for page in pages] != recorded:
-        raise DamagedError(f"{movie.name}: its TIFF pages do not match its record; restore it from a backup")
+        raise DamagedError(f"{movie.name}: its TIFF pages do not match its record; restore the file from a backup")
 
 
 class ArchivedProvider(Provider[ArchivedMetadata, None]):
@@ -262,10 +262,11 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
         if not is_archived(source):
             return None
         record = read_record(source)
-        original = record.original
-        size = layout_of(record, source.name).total_bytes
-        gain = record.gain.sha256 if record.gain else None
-        return ArchivedMetadata(size, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record), gain)
+        return ArchivedMetadata.of(record, layout_of(record, source.name).total_bytes)
+
+    def is_shown(self, metadata: ArchivedMetadata, options: ShowOptions) -> bool:
+        """Return False for the counts of another program if they are shown only multiplied with their gain."""
+        return not (metadata.is_adopted and options.is_normalised)
 
     def appearance(self, metadata: ArchivedMetadata, options: ShowOptions) -> Appearance:
         """Return the attributes of the original."""

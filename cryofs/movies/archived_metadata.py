@@ -20,6 +20,8 @@ class ArchivedMetadata:
         Size of the movie as counts; None if it was not divided by a gain reference.
     gain : str or None
         SHA-256 of the gain reference.
+    is_adopted : bool
+        Whether it is a TIFF movie of another program.
     """
 
     size: int
@@ -28,6 +30,14 @@ class ArchivedMetadata:
     mode: int
     counts_bytes: int | None
     gain: str | None
+    is_adopted: bool
+
+    @classmethod
+    def of(cls, record: Record, size: int) -> "ArchivedMetadata":
+        """Return the metadata of a movie whose original has `size` bytes."""
+        original, gain = record.original, record.gain.sha256 if record.gain else None
+        times, is_adopted = (original.mtime_ns, original.atime_ns), record.adopted is not None
+        return cls(size, *times, original.mode, counts_bytes(record), gain, is_adopted)
 
     def appearance(self, size: int | None) -> Appearance:
         """Return the attributes of the original, with the size of the shown file."""

@@ -22,17 +22,16 @@ from cryofs.config.choices import EerGainConvention
 from cryofs.errors import ChangedError, CryofsError, GainError
 from cryofs.formats import mrc, tiff_image
 from cryofs.formats.mrc import Layout, MrcHeader
-from cryofs.formats.tiff_directories import MAGICS
 from cryofs.kernels import eer_gain
 from cryofs.kernels.defect_fill import DefectFill
 from cryofs.kernels.orientation import UPRIGHT, Orientation
-from cryofs.movies import gain_kinds
+from cryofs.movies import eer_gain_use, gain_kinds
+from cryofs.movies.eer_gain_use import convention_of, is_tiff
 from cryofs.movies.gain_library import load_reference
 from cryofs.movies.movie import InMemoryFrame, Movie
 from cryofs.storage.checksums import xxh3_checksum
 from cryofs.storage.file_state import FileState, state_of
 
-_MULTIPLIED_SUFFIX = ".gain"
 _DESCRIPTORS = Path("/proc/self/fd")
 # Defects whose places are listed.
 _LISTED = 10
@@ -72,11 +71,14 @@ class EerGains:
     ----------
     report : callable
         Called with a line of text about the defects of a reference, once for each state of its file.
+    inform : callable
+        Called with a line of text about its convention and grid, once for each state of its file.
     """
 
     def __init__(self, orientation: Orientation = UPRIGHT) -> None:
         self._orientation = orientation
         self.report: Callable[[str], None] = log.warning
+        self.inform: Callable[[str], None] = log.info
         self._reported: dict[Path, FileState] = {}
         self._loading = threading.Lock()
         self._loaded: weakref.WeakValueDictionary[tuple[Path, FileState, tuple[int, int], str], EerGain]
@@ -105,20 +107,40 @@ class EerGains:
             if (known := self._loaded.get((path, state, shape, chosen))) is not None:
                 return known
             stored = _load(path, chosen)
-            gain = EerGain(_on_grid(path, self._orientation.turned(stored), shape, chosen), state)
+            turned = self._orientation.turned(stored)
+            gain = EerGain(_on_grid(path, turned, shape, chosen), state)
             if _state(path) != state:
                 raise ChangedError(f"{_name(path)}: changed while it was read; retry once the file is complete")
             self._loaded[path, state, shape, chosen] = self._recent = gain
             if self._reported.get(path) != state:
                 self._reported[path] = state
+                self.inform(eer_gain_use.use_text(_name(path), convention, chosen, turned.shape, shape))
+                if warning := eer_gain_use.contradiction(path, _name(path), convention):
+                    self.report(warning)
                 if defects := _defects_text(path, stored):
                     self.report(defects)
             return gain
 
 
-def convention_of(path: Path) -> EerGainConvention:
-    """Return the convention of a gain reference by its name, as RELION does."""
-    return "multiply" if path.suffix == _MULTIPLIED_SUFFIX else "divide"
+def check_fit(
+    path: Path, convention: EerGainConvention | None, shape: tuple[int, int], orientation: Orientation = UPRIGHT
+) -> list[str]:
+    """Return lines about how a gain reference is used for images of this shape, and about contradictions.
+
+    Raises
+    ------
+    GainError
+        The file cannot be read, or does not fit.
+    """
+    chosen = convention or convention_of(path)
+    stored = orientation.turned(_load(path, chosen))
+    try:
+        eer_gain.check_ratio(stored.shape, shape)
+    except ValueError as error:
+        raise GainError(f"{_name(path)}: {error}; pass the gain reference of this detector") from error
+    lines = [eer_gain_use.use_text(_name(path), convention, chosen, stored.shape, shape)]
+    warning = eer_gain_use.contradiction(path, _name(path), convention)
+    return [*lines, warning] if warning else lines
 
 
 def defects_of(path: Path, convention: EerGainConvention | None = None) -> str:
@@ -144,7 +166,7 @@ def _load(path: Path, convention: EerGainConvention) -> NDArray[np.float32]:
     """Return a reference with rows in the order of the EER file, and with NaN for each defect."""
     gain_kinds.check_eer(path, _name(path))
     try:
-        if _is_tiff(path):
+        if is_tiff(path):
             stored = tiff_image.read_image(path)
             # RELION takes the rows of a reference to be multiplied as they are stored, and reverses those of any other
             # TIFF file
@@ -168,13 +190,6 @@ def _on_grid(
         return eer_gain.to_multiply(eer_gain.resample(gain, shape), divided=convention == "divide")
     except ValueError as error:
         raise GainError(f"{_name(path)}: {error}; pass the gain reference of this detector") from error
-
-
-def _is_tiff(path: Path) -> bool:
-    """Return True for a TIFF file, and for a damaged file with the name of one."""
-    with path.open("rb") as file:
-        head = file.read(mrc.MAIN_HEADER_BYTES)
-    return head[: len(MAGICS[0])] in MAGICS or (path.suffix == _MULTIPLIED_SUFFIX and not mrc.has_map_word(head))
 
 
 def _name(path: Path) -> str:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from cryofs.formats.archive_names import GAIN_REFERENCE
-from cryofs.movies.eer import EER
 from cryofs.movies.eer_gain import EerGainMovie
+from cryofs.movies.eer_provider import EER
 from cryofs.movies.eer_rendering import EerFacts, fingerprint, gain_header
 from cryofs.movies.provider import FolderProvider, OpenContext, ShowOptions
 

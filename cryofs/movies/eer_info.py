@@ -1,7 +1,6 @@
 """Facts about an EER file for `cryofs info`: its frames, its dose, and useful groupings."""
 
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from cryofs.execution.threads import Threads
 from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex, EventCode
 from cryofs.movies import eer_dose
+from cryofs.movies.eer_acquisition import acquisition_of
 from cryofs.movies.eer_overflow import find_code, sum_frames
 from cryofs.movies.eer_rendering import Rendering, runs_of
 from cryofs.storage.byte_source import LocalFile
@@ -46,7 +46,7 @@ def describe_eer(path: Path, jobs: int, rendering: Rendering) -> dict[str, Any]:
     whole = counted[counted >= 0]
     electrons = float(whole.mean()) / (index.ny * index.nx) if len(whole) else None
     frame_dose, source = replace(facts, counted=electrons).frame_dose(rendering) or (None, None)
-    noted = index.metadata.get("numberOfFrames", "")
+    acquisition = acquisition_of(index)
     return {
         "format": "eer",
         "shape": [index.frames, index.ny, index.nx],
@@ -67,7 +67,6 @@ def describe_eer(path: Path, jobs: int, rendering: Rendering) -> dict[str, Any]:
         "crop": rendering.crop,
         "scale": facts.scale(rendering, str(path)),
         "dropped_frames": index.frames - sum(map(len, fractions)),
-        "frames_in_metadata": int(noted) if re.fullmatch("[0-9]{1,12}", noted) else None,
         "damaged_frames": np.flatnonzero(counted < 0).tolist(),
         "electrons_per_pixel_per_frame": electrons,
         "pixel_size": rendering.pixel_size or facts.pixel_size,
@@ -75,6 +74,8 @@ def describe_eer(path: Path, jobs: int, rendering: Rendering) -> dict[str, Any]:
         "total_dose": frame_dose * index.frames if frame_dose else None,
         "dose_source": source,
         "groupings": _groupings(frame_dose),
+        **acquisition,
+        "unknown": [name for name, value in acquisition.items() if value is None],
         "metadata": index.metadata,
     }
 

@@ -184,6 +184,13 @@ def runs_of(fractions: list[range]) -> list[list[int]]:
     return [[len(list(same)), size] for size, same in groupby(map(len, fractions))]
 
 
+def frames_text(frames: int, fractions: list[range]) -> str:
+    """Return a line about the raw frames of a file, its fractions, and the frames that are in no fraction."""
+    sizes = [f"{number} fractions of {size}" for number, size in runs_of(fractions)]
+    dropped = frames - sum(map(len, fractions))
+    return f"Found {frames} raw frames; {' and '.join(sizes)}, {dropped} frames dropped"
+
+
 def rendering_of(settings: Settings) -> Rendering:
     """Return the rendering that settings ask for."""
     return Rendering(
@@ -217,13 +224,13 @@ def fingerprint(rendering: Rendering) -> str:
 
 def facts_of(index: EerIndex) -> EerFacts:
     """Return the metadata that the index of a file holds."""
-    pixel_size = _number(index, "sensorPixelSize.width")
+    pixel_size = metadata_number(index, "sensorPixelSize.width")
     if pixel_size is not None:
         pixel_size *= _ANGSTROM_PER_M
         if not _PIXEL_SIZES[0] <= pixel_size <= _PIXEL_SIZES[1]:
             pixel_size = None
     sub_pixel_bits = min(index.code.x_bits, index.code.y_bits)
-    return EerFacts(index.frames, index.ny, index.nx, pixel_size, _number(index, "totalDose"), sub_pixel_bits)
+    return EerFacts(index.frames, index.ny, index.nx, pixel_size, metadata_number(index, "totalDose"), sub_pixel_bits)
 
 
 def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHeader:
@@ -261,7 +268,7 @@ def _made_header(shape: tuple[int, int, int], mode: int, pixel_size: float | Non
     return MrcHeader(mrc.new_header(shape, mode, pixel_size, label), "<", nx, ny, frames, mode)
 
 
-def _number(index: EerIndex, name: str) -> float | None:
+def metadata_number(index: EerIndex, name: str) -> float | None:
     """Return a number of the metadata, or None if it is missing or not plausible."""
     try:
         value = float(index.metadata[name])

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 I = TypeVar("I")  # noqa: E741 - the index of a file
 
+# The option of TIFF movies of other programs that are multiplied with their gain reference.
+NORMALISED = "normalised"
+
 
 @dataclass(frozen=True)
 class ShowOptions:
@@ -41,6 +44,11 @@ class ShowOptions:
 
     rendering: Rendering = field(default_factory=Rendering)
     enabled: frozenset[str] = frozenset()
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether counts of other programs are shown only multiplied with their gain reference."""
+        return NORMALISED in self.enabled
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,8 @@ class OpenContext:
         Returns the index of an open file, from memory if it is there.
     findings : callable
         Returns the `Findings` of an open file.
+    reference : callable
+        Returns the gain reference that lies in a folder or above it for TIFF movies of other programs, or None.
     """
 
     gains: "GainLibrary"
@@ -143,6 +153,7 @@ class OpenContext:
     options: ShowOptions = field(default_factory=ShowOptions)
     index: Callable[["Provider[Any, Any]", LocalFile], Any] = lambda provider, source: provider.read_index(source)
     findings: Callable[[LocalFile], Findings] = lambda source: Findings(source.name)
+    reference: Callable[[Path], Path | None] = lambda folder: None
 
 
 class Provider(ABC, Generic[M, I]):
@@ -172,6 +183,9 @@ class Provider(ABC, Generic[M, I]):
         Whether `damage` is so slow that commands limit its time; `identify` then does not read the file.
     has_details : bool
         Whether `details` returns facts.
+    applies_reference : bool
+        Whether the bytes depend on a gain reference: the one that `gain` names, or else the one that
+        `OpenContext.reference` finds. Without either the movie is not shown.
     """
 
     key: str
@@ -185,6 +199,7 @@ class Provider(ABC, Generic[M, I]):
     is_rendered: bool = False
     checks_take_time: bool = False
     has_details: bool = False
+    applies_reference: bool = False
 
     @property
     def table(self) -> str:

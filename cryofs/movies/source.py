@@ -60,6 +60,11 @@ class SourceMovie(Movie):
         """Facts for the record about the file that the movie is rendered from; None if it is not rendered."""
         return None
 
+    @property
+    def source_summary(self) -> str | None:
+        """One line about the frames of the file that the movie is rendered from; None if it is not rendered."""
+        return None
+
     def gain_reference(self, gains: "EerGains") -> Movie | None:
         """Open the gain reference to archive with the movie, or return None."""
         return None

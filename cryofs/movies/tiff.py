@@ -165,7 +165,7 @@ class ForeignMovie(Movie):
 
 @dataclass(frozen=True)
 class TiffMetadata:
-    """Metadata of a file named like a TIFF movie; exactly one attribute is set.
+    """Metadata of a file named like a TIFF movie; either `facts` or `archived` is set.
 
     Attributes
     ----------
@@ -173,10 +173,13 @@ class TiffMetadata:
         A TIFF movie of another program, adopted or not.
     archived : ArchivedMetadata or None
         An archived movie that was renamed: its pixels are only a part of the original.
+    gain : str or None
+        SHA-256 of the gain reference that adoption recorded.
     """
 
-    facts: TiffFacts | None = None
-    archived: ArchivedMetadata | None = None
+    facts: TiffFacts | None
+    archived: ArchivedMetadata | None
+    gain: str | None
 
 
 class TiffProvider(Provider[TiffMetadata, TiffIndex]):
@@ -207,15 +210,21 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
         if is_archived(source):
             record = read_record(source)
             if record.adopted is None:
-                return TiffMetadata(archived=ARCHIVED.probe(source, lambda _: None, options))
+                return TiffMetadata(None, ARCHIVED.probe(source, lambda _: None, options), None)
             # the record defines its frames, even if the pages are damaged
             layout_of(record, source.name)
             dtype = np.dtype(record.stored_dtype).str
-            return TiffMetadata(TiffFacts(record.shape, dtype, False, record.pixel_size))
+            gain = record.adopted.gain
+            facts = TiffFacts(record.shape, dtype, False, record.pixel_size)
+            return TiffMetadata(facts, None, gain.sha256 if gain else None)
         try:
-            return TiffMetadata(read_index(source).facts)
+            return TiffMetadata(read_index(source).facts, None, None)
         except NoMovieError:
             return None
+
+    def is_shown(self, metadata: TiffMetadata, options: ShowOptions) -> bool:
+        """Return False for counts that are shown only multiplied with their gain reference."""
+        return metadata.facts is None or not options.is_normalised
 
     def appearance(self, metadata: TiffMetadata, options: ShowOptions) -> Appearance:
         """Return the size of the MRC movie; a renamed archived movie has the attributes of its original."""
@@ -280,7 +289,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
             except NoMovieError:
                 if not is_named_archived or source.read(len(MAGICS[0]), 0) in MAGICS:
                     return None, None
-        text = f"{path}: neither an archived movie nor a TIFF file (emptied or overwritten); restore it from a backup"
+        text = f"{path}: neither an archived movie nor a TIFF file; restore the file from a backup"
         return Stored(self, size, error=DamagedError(text)), None
 
 

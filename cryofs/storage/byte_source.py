@@ -181,5 +181,5 @@ def missing_bytes(what: str, size: int, offset: int, found: int) -> DamagedError
     """Return the error for a read of `size` bytes that found fewer."""
     return DamagedError(
         f"{what}: truncated, {size - found} of {size} bytes missing (the file ends at byte {offset + found}); "
-        "restore it from a backup"
+        "restore the file from a backup"
     )

@@ -83,16 +83,17 @@ MISTAKES = {
     ),
     "an archive onto itself": Mistake("compress session -o session", ("session: source and archive", "with -o")),
     "an archived movie archived again": Mistake(
-        "compress archive/1.mrc.tif -o new", ("archive/1.mrc.tif: an archived movie", "cp -a", "from a mount")
+        "compress archive/1.mrc.tif -o new", ("archive/1.mrc.tif: archived movie that needs", "cp -a", "from a mount")
     ),
     "a file that is not a movie": Mistake(
         "info notes.txt", ("notes.txt: not an MRC file, and its suffix is not a supported movie type", ".mrc", ".eer")
     ),
     "a movie cut short": Mistake(
-        "compress cut.mrc -o new --strict", ("cut.mrc: truncated, 1000 bytes", "copy it again")
+        "compress cut.mrc -o new --strict", ("cut.mrc: truncated, 1000 bytes", "copy the file again")
     ),
     "an empty movie": Mistake(
-        "compress empty.mrc -o new --strict", ("empty.mrc: file too short for an MRC header (0 bytes)", "copy it again")
+        "compress empty.mrc -o new --strict",
+        ("empty.mrc: file too short for an MRC header (0 bytes)", "copy the file again"),
     ),
     "an unknown mode": Mistake(
         "compress mode.mrc -o new --strict", ("mode.mrc: unsupported MRC mode", "keep this file outside")
@@ -101,10 +102,10 @@ MISTAKES = {
         "compress long -o new --gain none", ("a.mrc.tif: File name too long", "251 bytes"), long_name
     ),
     "a list of missing movies": Mistake(
-        "compress gone.star -o new", ("session/9.mrc: listed in gone.star", "run in the folder")
+        "compress gone.star -o new", ("session/9.mrc: missing, but listed in gone.star", "run cryofs in the folder")
     ),
     "a list of something else": Mistake(
-        "compress images.star -o new", ("images.star: contains no movie names", "_rlnMicrographMovieName")
+        "compress images.star -o new", ("images.star: no movie names found", "_rlnMicrographMovieName")
     ),
     "an invalid list": Mistake("compress text.star -o new", ("text.star: not a valid STAR file", ".lst")),
     "a missing gain": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "pass another file")),
@@ -136,7 +137,7 @@ MISTAKES = {
         ("x.eer: ", "use --eer-pixel-size, or --eer-grouping"),
     ),
     "verifying an original": Mistake(
-        "verify session/0.mrc", ("session/0.mrc: not an archived movie", "no checksum is recorded", "cryofs adopt")
+        "verify session/0.mrc", ("session/0.mrc: not an archived movie", "without a recorded checksum", "cryofs adopt")
     ),
     "verifying without the gain": Mistake("verify archive", GAIN, single(without_reference)),
     "verifying with another gain": Mistake("verify archive", GAIN, single(other_reference)),
@@ -153,7 +154,7 @@ MISTAKES = {
     "a picture in a missing folder": Mistake(
         "preview archive/0.mrc.tif -o no/x.png", ("no/x.png: the folder does not exist", "mkdir -p no")
     ),
-    "info about a folder": Mistake("info archive", ("archive: a folder", "pass a movie in it")),
+    "info about a folder": Mistake("info archive", ("archive: no EER files in this folder", "pass a movie")),
     "a missing archive": Mistake("mount nowhere mnt", ("nowhere: No such file", "check the path")),
     "settings of a missing archive": Mistake("config nowhere", ("nowhere: No such file", "check the path")),
     "a report of a missing archive": Mistake("report nowhere -o x.html", ("nowhere: No such file", "check the path")),

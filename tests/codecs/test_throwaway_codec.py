@@ -85,6 +85,6 @@ def test_without_the_codec_its_movies_are_refused(
     with monkeypatch.context() as patch:
         patch.setattr(registry, "CODECS", (*registry.CODECS, Inverted))
         archive(original.parent, folder)
-    expected = r"x\.mrc\.tif: unsupported compression in its record \(expected none, lzw, deflate, got 'inverted'\)"
+    expected = r"x\.mrc\.tif: unsupported compression in the record \(expected none, lzw, deflate, got 'inverted'\)"
     with pytest.raises(DamagedError, match=expected):
         cryofs.open(folder / "x.mrc.tif")

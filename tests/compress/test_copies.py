@@ -78,7 +78,7 @@ def test_a_flipped_bit_is_a_failure(made: Path, name: str) -> None:
     done, (error,) = verified(made)
     assert (done.files, done.failed) == (3, 1)
     assert str(error).startswith(f"{made / name}: checksum mismatch")
-    assert "restore it from a backup" in str(error)
+    assert "restore the file from a backup" in str(error)
 
 
 def test_large_files_are_hashed_as_they_are_copied(session: Path, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_missing_files_and_files_without_a_checksum(made: Path) -> None:
     )
     assert (done.files, done.failed, done.without_checksum, done.without_file) == (3, 1, 1, 1)
     assert unchecked == [made / "stray.txt"]
-    assert errors[0].startswith(f"{made / 'notes.txt'}: missing, but {LIST_NAME} lists it")
+    assert errors[0].startswith(f"{made / 'notes.txt'}: missing, but listed in {LIST_NAME}")
 
 
 def test_a_damaged_line_is_a_failure_and_the_others_count(made: Path) -> None:

@@ -92,7 +92,6 @@ def test_what_the_archive_remembers(session: Path, tmp_path: Path) -> None:
         "frames": 22,
         "grouping": 5,
         "upsampling": 1,
-        "spread": False,
         "damaged_frames": [],
     }
     assert facts["ratio"] == facts["stored_bytes"] / size
@@ -178,7 +177,7 @@ def test_a_movie_of_the_same_name_is_not_overwritten(session: Path, tmp_path: Pa
     summary, reported = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
     assert (summary.movies, summary.failed) == (2, 1)
     # the movie that is there wins over the one that would be made
-    assert "is already stored as a.mrc.tif" in str(reported.errors[session / "a.eer"])
+    assert "(a.mrc.tif); rename one" in str(reported.errors[session / "a.eer"])
     assert describe(tmp_path / "archive" / "a.mrc.tif")["rendered"] is None
 
 
@@ -194,7 +193,7 @@ def test_fractions_do_not_replace_an_original_of_an_earlier_run(session: Path, t
     movie.unlink()
     for unfinished in (False, True):
         _, reported = archive(session, target, options(Rendering(grouping=5), only_do_unfinished=unfinished))
-        assert "the name of its fractions is taken by an original" in str(reported.errors.pop(session / "a.eer"))
+        assert "name of the fractions already taken by an original" in str(reported.errors.pop(session / "a.eer"))
         assert not reported.errors
     assert before.items() <= {name: (target / name).read_bytes() for name in names(target)}.items()
 
@@ -220,8 +219,10 @@ def test_defects_of_the_gain_reference_are_noted(session: Path, tmp_path: Path) 
     (tmp_path / "falcon.mrc").write_bytes(header((1, *SHAPE), 2) + gain.tobytes())
     target = tmp_path / "archive"
     _, reported = archive(session, target, options(Rendering(grouping=5, gain=tmp_path / "falcon.mrc")))
-    # the other note: these random values do not belong to random events
-    (note,) = [note for note in reported.notes if "does not seem to belong" not in note]
+    # these random values do not belong to random events, of which another note warns
+    notes = [note for note in reported.notes if "falcon.mrc" in note and "does not seem to belong" not in note]
+    use, note = notes
+    assert "counts are divided by its values (by its name, as in RELION)" in use
     assert "1 pixel without a valid gain" in note
     assert note.endswith("row 4 column 5")
     gain[4, 5] = 0
@@ -301,3 +302,23 @@ def test_invalid_metadata_do_not_end_a_run(tmp_path: Path, dose: str) -> None:
     assert not reported.errors
     # 0.0198 counted electrons on pixels of 0.64 A^2 in each frame
     assert describe(tmp_path / "archive" / "x.mrc.tif")["rendered"]["grouping"] == 6
+
+
+def test_raw_frames_and_fractions_are_noted(session: Path, tmp_path: Path) -> None:
+    _, reported = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
+    assert f"{session}/a.eer: Found 22 raw frames; 4 fractions of 5, 2 frames dropped" in reported.notes
+    _, reported = archive(session, tmp_path / "archive", options(Rendering(grouping=5, leftover="spread")))
+    assert f"{session}/a.eer: Found 22 raw frames; 2 fractions of 5 and 2 fractions of 6, 0 frames dropped" in (
+        reported.notes
+    )
+
+
+def test_spread_frames_are_rendered_again(session: Path, tmp_path: Path) -> None:
+    archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
+    spread = options(Rendering(grouping=5, leftover="spread"), only_do_unfinished=True)
+    assert archive(session, tmp_path / "archive", spread)[0].movies == 2
+    assert archive(session, tmp_path / "archive", spread)[0].skipped == 2
+    with EerMovie(session / "a.eer", Rendering(grouping=5, leftover="spread"), EerGains()) as movie:
+        np.testing.assert_array_equal(
+            tifffile.imread(tmp_path / "archive" / "a.mrc.tif", key=range(4))[:, ::-1], list(movie.frames())
+        )

@@ -53,7 +53,7 @@ def test_machine_without_problems(root: Path) -> None:
     assert found(root) == []
     texts = [finding.what for finding in checks.check_administration(root, root / "opt")]
     assert len(texts) == 5
-    assert any("/etc/fstab, /mnt/movies: valid, mounts /archive/session" in what for what in texts)
+    assert any("/etc/fstab, /mnt/movies: valid (archive /archive/session)" in what for what in texts)
     assert any("/archive/session at /mnt/movies, by cryofs@session" in what for what in texts)
 
 
@@ -67,7 +67,7 @@ def test_machine_without_administration(tmp_path: Path) -> None:
 def test_fstab_line_needs_its_helper(root: Path) -> None:
     (root / "sbin/mount.fuse.cryofs").unlink()
     assert only(root).level is Level.PROBLEM
-    assert "mount(8) cannot mount lines of /etc/fstab" in only(root).what
+    assert "mount(8) cannot use lines of /etc/fstab" in only(root).what
     (root / "sbin/fs.d").mkdir()
     (root / "sbin/fs.d/mount.fuse.cryofs").symlink_to(root / "opt/bin/mount.fuse.cryofs")
     assert found(root) == []
@@ -150,7 +150,14 @@ def test_helper_of_another_installation(root: Path) -> None:
         ),
         ("/far/session", "/mnt/movies", "allow_other", "warning", "the archive is on nfs4", "_netdev"),
         ("/archive/session", "/mnt/movies", "", "warning", "only the user who mounts it", "allow_other"),
-        ("/archive/session", "/mnt/movies", "allow_other,user", "warning", "users may mount it", "/etc/fuse.conf"),
+        (
+            "/archive/session",
+            "/mnt/movies",
+            "allow_other,user",
+            "warning",
+            "users may mount this",
+            "/etc/fuse.conf",
+        ),
     ],
 )
 def test_fstab_lines_with_problems(

@@ -153,7 +153,7 @@ def test_frames_larger_than_those_of_any_camera(nx: int, fits: bool) -> None:
 
 
 def test_extended_header_of_a_file_that_shrinks() -> None:
-    with pytest.raises(FormatError, match="extended header truncated"):
+    with pytest.raises(FormatError, match="truncated extended header"):
         parse(patched(92, "i", 1 << 20), size=1 << 40)
 
 

@@ -69,5 +69,5 @@ def test_odd_values_come_back(value: str) -> None:
 def test_other_text_is_refused() -> None:
     with pytest.raises(FormatError, match=r"x\.star: not a valid STAR file"):
         StarFile("loop_ of nothing", "x.star")
-    with pytest.raises(FormatError, match="no data block data_other"):
+    with pytest.raises(FormatError, match="missing block data_other"):
         StarFile(TEXT, "x.star").set_value("other", "rlnX", "1")

@@ -35,15 +35,18 @@ def archive(tmp_path: Path) -> Path:
 
 def test_a_turned_reference_is_logged(archive: Path, caplog: pytest.LogCaptureFixture) -> None:
     gain = archive.parent / "gain.mrc"
-    check(archive, gain, None)
+    check(archive, gain, None, "multiply")
     (message,) = caplog.messages
     assert message.startswith(
         f"{gain}: this gain reference is turned against {archive}/Movies/a.eer; it fits as rot180-flip"
     )
     caplog.clear()
-    check(archive, gain, "rot180-flip")
-    check(archive / "nothing", gain, None)
+    check(archive, gain, "rot180-flip", "multiply")
+    check(archive / "nothing", gain, None, None)
     assert not caplog.messages
+    check(archive, gain, "rot180-flip", None)
+    (message,) = caplog.messages
+    assert message.endswith("contradict its convention; use --eer-gain-convention multiply")
 
 
 def test_it_does_not_delay_the_mount(archive: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_damaged_record(specimens: dict[str, Specimen], tmp_path: Path, damage
         assert errno_of((place / "movie.mrc").read_bytes) == errno.EIO
         assert (place / "other.mrc").read_bytes() == specimen.shown["/other.mrc"]
         (line,) = errors_logged(place)
-    assert re.search(r"movie\.mrc\.tif: .*restore it from a backup", line)
+    assert re.search(r"movie\.mrc\.tif: .*restore the file from a backup", line)
 
 
 def rot(path: Path) -> None:

@@ -181,7 +181,7 @@ def test_low_readahead_and_its_remedy(made: Path, tmp_path: Path) -> None:
         code, findings = doctor(place)
         assert code == 0
         (found,) = [finding for finding in findings if finding["level"] == "warning"]
-        assert found["what"].startswith("read-ahead: 128 KiB instead of 2048")
+        assert found["what"].startswith("read-ahead: 128 KiB, below the setting of 2048")
         remedy = found["remedy"].partition("as root: ")[2].partition(";")[0]
         subprocess.run(["sh", "-c", remedy], check=True)
         assert not [finding for finding in doctor(place)[1] if finding["level"] != "ok"]
@@ -198,7 +198,7 @@ def test_mount_of_an_unprivileged_user(made: Path, open_folder: Path) -> None:
         code, findings = doctor(place, by=by)
         assert code == 0
         assert [finding["what"] for finding in findings if finding["level"] == "warning"] == [
-            "read-ahead: 128 KiB instead of 1024 KiB; only root can raise it"
+            "read-ahead: 128 KiB, below the setting of 1024 KiB, because only root can raise it"
         ]
         if by:
             # not accessible even to root

@@ -168,3 +168,13 @@ def test_the_mount_survives_every_kind_of_damage(folder: Path, tmp_path: Path) -
         assert True in outcomes
         assert outcomes <= {True, "Input/output error"}
         assert (mount / "good.mrc").read_bytes() == rendered(folder / "good.eer", grouping=10)
+
+
+def test_a_gain_reference_of_another_detector_is_refused(folder: Path, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "small.gain", GAIN[1:])
+    (tmp_path / "mnt").mkdir()
+    options = ["--eer-gain", tmp_path / "small.gain", "-o", f"log_file={tmp_path}/log"]
+    done = run_in_process("mount", folder, tmp_path / "mnt", *options, check=False)
+    assert done.returncode == 1
+    assert "small.gain: a gain reference of 511 x 480 does not fit" in done.stderr
+    assert not (tmp_path / "mnt").is_mount()

@@ -20,7 +20,7 @@ from cryofs.movies.gain_library import GainLibrary
 from tests.support import archive
 
 SHAPE = (2, 20, 31)
-REMEDY = "restore it from a backup"
+REMEDY = "restore the file from a backup"
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import numpy as np
@@ -128,7 +129,7 @@ def test_defects_do_not_ring(tmp_path: Path, place: tuple[slice, ...], upsamplin
 
 
 def test_options_of_the_library(path: Path) -> None:
-    options = {"eer_grouping": 5, "eer_upsampling": 4, "eer_crop": 2, "eer_dtype": "int16"}
+    options: dict[str, Any] = {"eer_grouping": 5, "eer_upsampling": 4, "eer_crop": 2, "eer_dtype": "int16"}
     with cryofs.open(path, **options) as shown:
         values = shown.frame(1)
     with opened(path, grouping=5, upsampling=4, crop=2, dtype="int16") as movie:

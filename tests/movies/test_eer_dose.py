@@ -1,12 +1,14 @@
 """Groupings of EER movies that follow from the dose of a fraction."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import cryofs
 from benchmarks.simulate_eer import Events, encode, metadata, random_frames, write_eer
-from cryofs.errors import FormatError
+from cryofs.errors import FormatError, UsageError
 from cryofs.formats import eer
 from cryofs.movies.eer_dose import counted_electrons
 from cryofs.movies.eer_info import describe_eer
@@ -55,3 +57,26 @@ def test_a_file_without_electrons_has_no_dose_per_fraction(tmp_path: Path) -> No
     write_eer(tmp_path / "x.eer", [empty] * 4, SHAPE, FALCON, xml=metadata(4, 0, 0.8))
     with pytest.raises(FormatError, match=r"no electrons counted.*--eer-dose, or --eer-grouping"):
         opened(tmp_path / "x.eer", dose_per_fraction=1.0)
+
+
+def test_options_of_open(tmp_path: Path) -> None:
+    write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON, xml=metadata(11, 0, 0))
+    options: dict[str, Any] = {
+        "eer_dose_per_fraction": 2.0,
+        "eer_dose": 5.5,
+        "eer_pixel_size": 0.5,
+        "eer_leftover": "spread",
+    }
+    with (
+        cryofs.open(tmp_path / "x.eer", **options) as movie,
+        opened(tmp_path / "x.eer", grouping=4, pixel_size=0.5, leftover="spread") as expected,
+    ):
+        assert movie.header == expected.header
+        assert [frame.tobytes() for frame in movie.frames()] == [frame.tobytes() for frame in expected.frames()]
+    for wrong, message in (
+        ({"eer_groping": 3}, "did you mean eer_grouping"),
+        ({"jobs": 3}, "unknown option 'jobs'"),
+        ({"eer_leftover": "pad"}, "expected drop, keep or spread"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            cryofs.open(tmp_path / "x.eer", **wrong)

@@ -113,5 +113,5 @@ def test_a_damaged_magic_does_not_hide_an_archived_movie(archive: Path, name: st
     # the mark at the start is damaged too
     data[:400] = data[:400].replace(b"archived by cryofs", b"archived by someone")
     path.write_bytes(data)
-    with pytest.raises(DamagedError, match="record missing at the end of the file"):
+    with pytest.raises(DamagedError, match="no record at the end of the file"):
         ArchivedMovie(path, GainLibrary())

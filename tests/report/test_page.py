@@ -137,7 +137,7 @@ def test_page_is_self_contained(whole: Path) -> None:
 def test_problems_are_reported(damaged: Path) -> None:
     page = report(damaged)
     assert "4 files need attention" in page
-    assert "record missing at the end of the file" in page
+    assert "no record at the end of the file" in page
     assert page.count("is missing or changed") == 1
     assert page.count(LONG) >= 1
     assert "k3.mrc.tif" in page
