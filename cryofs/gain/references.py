@@ -22,6 +22,7 @@ from cryofs.gain.estimation import Estimation, FrameRow, Goal, Limits
 from cryofs.gain.match import exception_share, matches
 from cryofs.gain.samples import Sample, take_samples
 from cryofs.kernels.from_counts import GainReference
+from cryofs.kernels.orientation import UPRIGHT, Orientation
 from cryofs.movies import gain_library
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage import checksum_lists
@@ -84,9 +85,11 @@ class References:
         matching = [one for one in self.of_size(shape) if matches(one.gain, samples)]
         return min(matching, key=lambda one: exception_share(one.gain, samples), default=None)
 
-    def import_file(self, path: Path) -> Reference:
-        """Add a gain reference file to the archive, unless it has the same content already."""
+    def import_file(self, path: Path, orientation: Orientation = UPRIGHT) -> Reference:
+        """Add a gain reference file to the archive in an orientation, unless it has the same content already."""
         given, data = gain_library.load_given(path)
+        if orientation != UPRIGHT:
+            data = gain_library.reference_file(given.turned(orientation), None)
         if not (np.isfinite(given.gain) & (given.gain > 0)).any():
             raise GainError(f"{path}: gain reference without positive values; pass another file, or --gain auto")
         sha256 = gain_library.bytes_sha256(data)

@@ -29,15 +29,17 @@ class Opener:
     ----------
     findings : FindingsTable
         Table in which problems of movies are recorded.
+    eer_gains : EerGains
+        Gain references of EER movies.
     """
 
-    def __init__(self, root: Root, io: IoExecutor, entries: Entries, findings: FindingsTable):
+    def __init__(self, root: Root, io: IoExecutor, entries: Entries, findings: FindingsTable, eer_gains: EerGains):
         self._root = root
         self._io = io
         self._entries = entries
         self._findings = findings
         self._gains = GainLibrary(root.path)
-        self._eer_gains = EerGains()
+        self._eer_gains = eer_gains
         self._pool: Executor | None = None
         self._cache: FrameCache | None = None
 

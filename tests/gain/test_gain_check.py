@@ -136,7 +136,7 @@ def test_warnings(tmp_path: Path) -> None:
     warning = warn_of(mrc_gain(tmp_path / "turned.mrc", GAIN[::-1, ::-1]), movie, 1)
     assert warning is not None
     assert "turned.mrc: this gain reference is turned against" in warning
-    assert "--gain-orientation rot180," in warning
+    assert "it fits as rot180, the value of --gain-orientation" in warning
     warning = warn_of(mrc_gain(tmp_path / "other.mrc", OTHER), movie, 1)
     assert warning is not None
     assert "other.mrc: this gain reference does not seem to belong to" in warning
