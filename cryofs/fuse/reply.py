@@ -54,7 +54,7 @@ class Reply:
         self._address = found.value
         self._size = 0
         held = (ctypes.c_uint8 * size).from_address(found.value or 0)
-        self.memory: NDArray[np.uint8] = np.frombuffer(held, np.uint8)
+        self.memory: NDArray[np.uint8] = np.frombuffer(memoryview(held), np.uint8)
 
     def put(self, data: Bytes) -> None:
         """Set the bytes of the reply, which may be in its memory already."""
