@@ -12,7 +12,7 @@ from cryofs.text import size_text
 def command(
     paths: Annotated[
         list[Path],
-        declare.Argument(metavar="PATH", help="Files, .star or .lst lists, folders, or archives."),
+        declare.Argument(metavar="PATH", help="Files, .star, .lst or .mdoc lists, folders, or archives."),
     ],
     jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
     as_json: Annotated[bool, declare.Option("--json", help="Print the result as JSON.")] = False,

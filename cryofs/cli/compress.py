@@ -32,7 +32,7 @@ _LABELS = {
 }
 
 SourcesArgument = Annotated[
-    list[Path], declare.Argument(metavar="SOURCE", help="Movies, folders, .star or .lst lists.")
+    list[Path], declare.Argument(metavar="SOURCE", help="Movies, folders, .star, .lst or .mdoc lists.")
 ]
 ArchiveOption = Annotated[Path, declare.Option("-o", "--output", metavar="ARCHIVE", help="Folder of the archive.")]
 GainOption = Annotated[

@@ -21,7 +21,9 @@ _NAMED = 20
 
 
 def command(
-    sources: Annotated[list[Path], declare.Argument(metavar="SOURCE", help="Movies, folders, .star or .lst lists.")],
+    sources: Annotated[
+        list[Path], declare.Argument(metavar="SOURCE", help="Movies, folders, .star, .lst or .mdoc lists.")
+    ],
     folder: Annotated[
         Path,
         declare.Option("-o", "--output", metavar="FOLDER", help="Folder for the estimate and its gain references."),

@@ -12,7 +12,7 @@ from cryofs.text import size_text
 def command(
     files: Annotated[
         list[Path],
-        declare.Argument(metavar="FILE", help="Archived movies, .star or .lst lists, or archives."),
+        declare.Argument(metavar="FILE", help="Archived movies, .star, .lst or .mdoc lists, or archives."),
     ],
     folder: Annotated[Path, declare.Option("-o", "--output", metavar="FOLDER", help="Folder for the original files.")],
     jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def command(
     paths: Annotated[
         list[Path],
-        declare.Argument(metavar="PATH", help="Files of an archive, .star or .lst lists, or archives."),
+        declare.Argument(metavar="PATH", help="Files of an archive, .star, .lst or .mdoc lists, or archives."),
     ],
     jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
     as_json: Annotated[bool, declare.Option("--json", help="Print the result as JSON.")] = False,

@@ -40,7 +40,7 @@ class StarFile:
     def read(cls, path: Path) -> "StarFile":
         """Read a file; errors as those of the class."""
         try:
-            return cls(path.read_text(), str(path))
+            return cls(path.read_text("utf-8-sig"), str(path))
         except UnicodeDecodeError as error:
             raise FormatError(f"{path}: not a text file; pass a STAR file") from error
 

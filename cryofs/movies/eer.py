@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cryofs.errors import DamagedError, FormatError
 from cryofs.formats import eer
-from cryofs.formats.archive_names import EER_SUFFIX, eer_names, fractions_name
+from cryofs.formats.archive_names import EER_SUFFIXES, eer_names, fractions_name
 from cryofs.formats.eer import EerIndex, EventStreams
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.formats.record import Rendered
@@ -250,7 +250,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
     """An EER file, shown as an MRC movie of fractions beside the stored file."""
 
     key = "FRACTIONS"
-    suffixes = (EER_SUFFIX,)
+    suffixes = EER_SUFFIXES
     metadata_type = EerFacts
     lists_damaged = False
     is_rendered = True

@@ -126,7 +126,7 @@ def _on_grid(path: Path, gain: NDArray[np.float32], shape: tuple[int, int]) -> N
 
 
 def _is_divided(path: Path) -> bool:
-    return path.suffix != _TIFF_SUFFIX
+    return path.suffix.lower() != _TIFF_SUFFIX
 
 
 def _name(path: Path) -> str:
