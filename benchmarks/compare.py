@@ -15,8 +15,10 @@ from pathlib import Path
 
 from benchmarks.cases import cases
 from benchmarks.compare_compression import compress_counts, compress_eer, compress_normalised, estimate_gain
+from benchmarks.compare_cropping import crop
 from benchmarks.compare_names import Many, ask_under_load, list_names
 from benchmarks.compare_reading import read_k2
+from benchmarks.compare_small import small_frames
 from benchmarks.compare_starting import start
 from benchmarks.contest import Contest
 from benchmarks.figures import Results
@@ -30,9 +32,12 @@ from benchmarks.report import read_figures, report_text, write_figures
 
 RESULTS = Path(__file__).parent / "results"
 GAIN, READING, NAMES, MEMORY, STARTING = "gain", "reading", "names", "memory", "starting"
+PATTERNS, CROPPING = "small", "cropping"
 # small movies in one folder, and in folders of a thousand
 _MANY, _MANY_SMALL = (10_000, 100_000), (1000, 3000)
 _MINUTES, _MINUTES_SMALL = 10, 0.1
+# frames of the movies of small frames
+_FRAMES, _FRAMES_SMALL = (2000, 20_000), (500,)
 
 
 class Bench:
@@ -41,6 +46,8 @@ class Bench:
     def __init__(self, folder: Path, runs: int, small: bool, minutes: float | None = None):
         self._folder = folder / "small" if small else folder
         self._many = Many(self._folder / "names", *(_MANY_SMALL if small else _MANY))
+        self._small_frames: tuple[int, ...] = _FRAMES_SMALL if small else _FRAMES
+        self._small_movies = 300 if small else 2000
         self._minutes = minutes or (_MINUTES_SMALL if small else _MINUTES)
         self._runs = runs
         self._cases = cases(small)
@@ -51,6 +58,10 @@ class Bench:
         readings = {READING: self._read, NAMES: self._list, MEMORY: self._remember}
         if name == STARTING:
             self._start()
+        elif name == CROPPING:
+            self.results.readings += crop(self._folder / "eer" / self._movies("eer", 1)[0], self._runs)
+        elif name == PATTERNS:
+            self._measure_small()
         elif name in readings:
             readings[name](self._session())
         elif name == GAIN:
@@ -79,6 +90,10 @@ class Bench:
         movie = self._movies("eer", 1)[0]
         self.results.readings += start(self._folder / "eer", movie, self._runs, self.results.notes)
 
+    def _measure_small(self) -> None:
+        folder, notes = self._folder / "small-frames", self.results.notes
+        self.results.readings += small_frames(folder, self._small_frames, self._small_movies, self._runs, notes)
+
     def _remember(self, session: Session) -> None:
         session.compress()
         self.results.readings += memory_under_load(session, self._minutes)
@@ -94,7 +109,7 @@ class Bench:
 
 def main() -> None:
     """Run the selected comparisons; update the report after each."""
-    names = [*cases(), GAIN, READING, NAMES, MEMORY, STARTING]
+    names = [*cases(), GAIN, READING, NAMES, MEMORY, STARTING, PATTERNS, CROPPING]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--cases", default=",".join(names), help="cases to measure, separated by commas (default: %(default)s)"

@@ -206,7 +206,7 @@ def _survey(many: Many) -> float:
     log.unlink(missing_ok=True)
     until = time.monotonic() + _SURVEY_SECONDS
     with mounts.cryofs(many.archive, many.mount, "--log-file", str(log)):
-        while not (found := re.search(r"index: \d+ movies, in ([\d.]+) s", log.read_text())):
+        while not (found := re.search(r"index: \d+ movies read in ([\d.]+) s", log.read_text())):
             if time.monotonic() > until:
                 raise SystemExit(f"{log}: the index was not completed in time")
             time.sleep(0.1)

@@ -112,4 +112,5 @@ class Contest:
             stored_bytes=entry.stored[0],
             seconds=[run.seconds for run in entry.runs],
             peak_bytes=max(run.peak_bytes for run in entry.runs),
+            core_seconds=[run.core_seconds for run in entry.runs] if len(entry.movies) == 1 else [],
         )

@@ -28,6 +28,8 @@ class Figure(msgspec.Struct, frozen=True):
         Time of each run.
     peak_bytes : int
         Peak memory of all processes together.
+    core_seconds : list of float
+        Processor time of each run; empty for several movies, whose processes are not all waited for.
     """
 
     case: str
@@ -38,6 +40,7 @@ class Figure(msgspec.Struct, frozen=True):
     stored_bytes: int
     seconds: list[float]
     peak_bytes: int
+    core_seconds: list[float] = []
 
     @property
     def seconds_each(self) -> float:

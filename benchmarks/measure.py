@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -38,16 +39,20 @@ class Run:
         Peak memory of the process and its children together, sampled periodically; shared memory counts once.
     output : str
         Standard output.
+    core_seconds : float
+        Processor time of the process and of the children that it waited for.
     """
 
     seconds: float
     peak_bytes: int
     output: str
+    core_seconds: float
 
 
 def run(command: Sequence[str | Path], folder: Path, keep_output: bool = True) -> Run:
     """Run a command in a folder; raise an error with its output if it fails."""
     with tempfile.TemporaryFile() as output:
+        used = _core_seconds_of_children()
         started = time.perf_counter()
         process = subprocess.Popen(
             command,
@@ -59,11 +64,17 @@ def run(command: Sequence[str | Path], folder: Path, keep_output: bool = True) -
         with _watched(process.pid) as peak:
             process.wait()
             seconds = time.perf_counter() - started
+        used = _core_seconds_of_children() - used
         output.seek(0)
         text = output.read().decode(errors="replace")
     if process.returncode:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{text[-2000:]}")
-    return Run(seconds, max(peak), text)
+    return Run(seconds, max(peak), text, used)
+
+
+def _core_seconds_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ _PANEL = (4.5, 3.4)
 _COLOURS = {OURS: "#0072b2", RELION: "#d55e00"}
 _OTHERS = "#666666"
 _MANY = {RELION: "RELION, MPI", "bzip2": "bzip2"}
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "font.family": "sans-serif",
     "axes.spines.top": False,
@@ -37,7 +37,7 @@ def write_plot(figures: Sequence[Figure], path: Path) -> None:
     for figure in figures:
         panels.setdefault(figure.case, []).append(figure)
     rows = -(-max(len(panels), 1) // _COLUMNS)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(_COLUMNS * _PANEL[0], rows * _PANEL[1]), layout="constrained")
         axes = canvas.subplots(rows, _COLUMNS, squeeze=False).flatten()
         labels = {}

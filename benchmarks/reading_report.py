@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from benchmarks.competitors import OURS
 from benchmarks.figures import Reading
 from benchmarks.markdown import NOTHING, table
-from benchmarks.readings import EER, K2, MEMORY, NAMES, PROGRAMS, STARTING
+from benchmarks.readings import CROPPING, EER, K2, MEMORY, NAMES, PROGRAMS, SMALL, STARTING
 
 _INTRODUCTION = """\
 All ways of reading get the same movies in the same run, in turn; figures are medians, and what takes long ran once. In
@@ -24,9 +24,16 @@ Archived movies of a few kB. The page cache and the caches of names and attribut
 "once more" leaves them full. Without index: the first mount of the archive, listed as soon as it is live. With index:
 an earlier mount left its index. Each stat queries another name.""",
     PROGRAMS: "Caches are empty at the start. The program computes most of the time.",
+    SMALL: """\
+Diffraction patterns as of 4D-STEM. Times to compress, verify and extract are those of the whole program, including
+start-up. The peers copy the original or hash it: they neither compress nor decode. Movies of five frames of 128 x 128
+pixels are read one after the other in one mount.""",
     STARTING: """\
 A folder with one full-size EER movie, and its squashfs image. "Right after mounting" drops the page cache first, with
 the libraries of cryofs that are not in use. Commands are compared with an interpreter that does nothing.""",
+    CROPPING: """
+A fraction of 24 frames of a full-size EER movie in memory, on one core: the time with cropping less the time without,
+against rfft2 of the 8K image and irfft2 of the 4K image in single precision.""",
     MEMORY: """\
 Two sequential readers, one random reader, one that lists and one that opens and closes, without a pause, on four movies
 that exceed the cache.""",

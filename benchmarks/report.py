@@ -31,12 +31,12 @@ _SUMMARY_READINGS = (
     "header only, each of four movies, cold",
 )
 _COMPRESSION = """\
-Size is a share of the original. "Alone" is a run with one movie; "each of many" is the time per movie in a run with
-several (their number is in brackets), in which RELION runs under MPI with one rank per core and bzip2 with one process
-per movie. squashfs is zstd at its default level. Originals are in the page cache; times are medians. The columns of
-ratios give how many times longer the other program took: both with one movie; the other with one movie against cryofs
-with many; both with many. Memory is the peak over all processes together. cryofs decodes and compares what it wrote,
-which its times include; the others do not."""
+Size is a share of the original. "Alone" is a run with one movie, and its core-seconds are the processor time of all
+cores together; "each of many" is the time per movie in a run with several (their number is in brackets), in which
+RELION runs under MPI with one rank per core and bzip2 with one process per movie. squashfs is zstd at its default
+level. Originals are in the page cache; times are medians. The columns of ratios give how many times longer the other
+program took: both with one movie; the other with one movie against cryofs with many; both with many. Memory is the peak
+over all processes together. cryofs decodes and compares what it wrote, which its times include; the others do not."""
 
 _GAINS = """\
 From one movie of 40 frames, and from three. cryofs stops when the estimate no longer changes; RELION uses all frames.
@@ -133,14 +133,19 @@ def _compression(figures: Sequence[Figure]) -> str:
                 competitor,
                 _of(alone or of_many, lambda figure: f"{figure.percent:.2f} %"),
                 _of(alone, lambda figure: f"{figure.seconds_each:.2f}"),
+                _of(alone, _core_seconds),
                 _of(of_many, lambda figure: f"{figure.seconds_each:.2f} ({figure.movies})"),
                 *(ratios if competitor != OURS else [""] * len(ratios)),
                 *(_of(figure, lambda figure: f"{figure.peak_bytes / 1e9:.2f}") for figure in (alone, of_many)),
             ]
         )
-    heads = ["movies", "program", "size", "alone, s", "each of many, s"]
+    heads = ["movies", "program", "size", "alone, s", "alone, core-s", "each of many, s"]
     heads += ["ratio, both alone", "ratio, alone / many", "ratio, both many", "memory alone, GB", "memory of many, GB"]
     return table(heads, rows)
+
+
+def _core_seconds(figure: Figure) -> str:
+    return f"{statistics.median(figure.core_seconds):.2f}" if figure.core_seconds else NOTHING
 
 
 def _gains(gains: Sequence[GainFigure]) -> str:

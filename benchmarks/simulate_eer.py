@@ -34,12 +34,26 @@ _METADATA = """<metadata>
 
 @dataclass(frozen=True)
 class Widths:
-    """Bits of the run length and of the two sub-pixel values, and the corresponding TIFF compression."""
+    """Bits of the run length and of the two sub-pixel values, and the corresponding TIFF compression.
+
+    Parameters
+    ----------
+    overflow : int or None
+        Bits of a run length of all ones; by default those that most programs expect of this compression.
+    """
 
     run: int = 7
     x: int = 2
     y: int = 2
     compression: int = 65001
+    overflow: int | None = None
+
+    @property
+    def long_bits(self) -> int:
+        """Bits of a run length of all ones."""
+        if self.overflow is not None:
+            return self.overflow
+        return self.run + (self.x + self.y if self.compression == 65000 else 0)
 
 
 @dataclass(frozen=True)
@@ -71,7 +85,7 @@ def encode(events: Events, total: int, widths: Widths) -> bytes:
     last = np.cumsum(skips + 1) - 1
     values = np.full(last[-1] + 1, longest, np.uint64)
     sub_pixel = widths.x + widths.y
-    bits = np.full(len(values), widths.run + (sub_pixel if widths.compression == 65000 else 0))
+    bits = np.full(len(values), widths.long_bits)
     values[last] = gaps - skips * longest
     values[last[:-1]] |= (events.x | events.y << widths.x).astype(np.uint64) << np.uint64(widths.run)
     bits[last] = widths.run + sub_pixel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryofs.version import VERSION
 
@@ -16,10 +16,17 @@ __all__ = ["__version__", "open"]
 __version__ = VERSION
 
 
-def open(path: str | os.PathLike[str]) -> Movie:  # noqa: A001 - reads as cryofs.open
+def open(path: str | os.PathLike[str], *, normalised: bool = False, **eer_options: Any) -> Movie:  # noqa: A001 - reads as cryofs.open
     """Open a movie as an MRC file: archived (`X.mrc.tif`), plain (`X.mrc`), EER, or a TIFF movie of another program.
 
-    An EER movie has fractions of 40 frames, the default of a mount; `cryofs.movies.eer.EerMovie` takes other options.
+    Parameters
+    ----------
+    normalised : bool
+        Whether to multiply a TIFF movie of another program with the gain reference that `cryofs adopt` recorded, or
+        else with the nearest `gain-reference.mrc` in its folder or above, as float32. It does not affect other movies.
+    **eer_options
+        How to render an EER movie: any setting of `cryofs.toml` whose name begins with ``eer_``, such as
+        ``eer_grouping=24`` or ``eer_upsampling=2``, with the same defaults. Other movies ignore these options.
 
     Returns
     -------
@@ -30,11 +37,17 @@ def open(path: str | os.PathLike[str]) -> Movie:  # noqa: A001 - reads as cryofs
     Raises
     ------
     FormatError
-        Not a movie.
+        The file is not a movie.
     DamagedError
-        An archived movie with a damaged record.
+        The file is an archived movie with a damaged record.
+    GainError
+        With `normalised`: there is no gain reference, or its size does not match.
+    UsageError
+        An option is unknown, or its value is invalid.
     """
     # imported here so that commands which do not read movies start without NumPy and numba
+    from cryofs.config.settings import eer_settings
+    from cryofs.movies.eer_rendering import rendering_of
     from cryofs.movies.registry import open_movie
 
-    return open_movie(Path(path))
+    return open_movie(Path(path), rendering=rendering_of(eer_settings(eer_options)), normalised=normalised)

@@ -1,4 +1,4 @@
-"""Construction of messages from the file, the reason and the fix."""
+"""Build error messages of the form `file: reason; fix` from operating system errors."""
 
 import errno
 from pathlib import Path
@@ -30,7 +30,7 @@ def explain(error: OSError, place: object = None) -> str:
     Parameters
     ----------
     place : object
-        The file, if the error does not name it.
+        The file to name in the message if the error does not name one.
     """
     name = error.filename2 or error.filename or place
     remedy = _REMEDIES.get(error.errno or 0)
@@ -38,5 +38,5 @@ def explain(error: OSError, place: object = None) -> str:
 
 
 def reason_of(error: Exception, path: Path) -> str:
-    """Return the reason alone, without the file name and the remedy."""
+    """Return the reason in the message of an error, without the file name and the fix."""
     return str(error).removeprefix(f"{path}: ").partition("; ")[0]

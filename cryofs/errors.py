@@ -21,11 +21,11 @@ class CryofsError(Exception):
 
 
 class FormatError(CryofsError, ValueError):
-    """Not a file of the expected format, a truncated file, or one that declares invalid sizes."""
+    """A file is truncated, declares invalid sizes, or does not have the expected format."""
 
 
 class UnsupportedError(FormatError):
-    """A valid file of a type that cryofs does not read."""
+    """A file is valid, but cryofs cannot read its type."""
 
 
 class DamagedError(CryofsError):

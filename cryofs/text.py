@@ -1,4 +1,4 @@
-"""Text for users: file names, which may contain any byte except NUL, and numbers."""
+"""Format file names and numbers for users; a file name may contain any byte except NUL."""
 
 import re
 
@@ -34,5 +34,5 @@ def size_text(count: float) -> str:
 
 
 def percent(ratio: float | None) -> str:
-    """Return a ratio as a percentage."""
+    """Return a ratio as a percentage with two decimals, or `-` for None."""
     return "-" if ratio is None else f"{100 * ratio:.2f} %"

@@ -1,3 +1,3 @@
-"""The version, in a module without further imports."""
+"""Define the version of cryofs; this module imports nothing, so that any module can import it."""
 
 VERSION = "0.1.0"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cryofs.cli.app import make_app
+from cryofs.cli.app import app
 from cryofs.cli.mount_helper import HELP
 from cryofs.version import VERSION
 
@@ -30,10 +30,9 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Return all pages by name: cryofs, cryofs-mount, ..."""
-    group: Any = make_app()
-    commands = _commands(group)
+    commands = _commands(app)
     names = [f"cryofs-{name}" for name in commands]
-    made = {"cryofs": _page(group, "cryofs", names)}
+    made = {"cryofs": _page(app, "cryofs", names)}
     for name, command in commands.items():
         made[f"cryofs-{name}"] = _page(command, f"cryofs {name}", ["cryofs"])
     return made

@@ -41,8 +41,7 @@ def decode(data: bytes, total: int, widths: Widths) -> list[PlainEvent] | None:
             if pixel == total:
                 break
             if run == 2**widths.run - 1:
-                if widths.compression == 65000:
-                    take(widths.x + widths.y)
+                take(widths.long_bits - widths.run)
                 continue
             x, y = take(widths.x), take(widths.y)
             events.append(PlainEvent(pixel, x ^ (1 << widths.x >> 1), y ^ (1 << widths.y >> 1)))

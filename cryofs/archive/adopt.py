@@ -47,7 +47,19 @@ _CHUNK = 8 << 20
 
 @dataclass
 class Adoption:
-    """Figures of a run: sizes of the adopted movies before and after, and the number of new checksums."""
+    """Figures of a run.
+
+    Attributes
+    ----------
+    movies : int
+        TIFF movies that got a record.
+    files : int
+        Other files that got a checksum.
+    skipped : int
+        Movies that already had a record.
+    tiff_bytes, stored_bytes : int
+        Total size of the adopted movies before and after adoption.
+    """
 
     movies: int = 0
     files: int = 0
@@ -58,14 +70,14 @@ class Adoption:
 
 
 def adopt(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_done: OnFrame) -> Adoption:
-    """Add records to TIFF movies, and checksums for all other files, unless they have one.
+    """Add a record to each TIFF movie, and record a checksum for each other file.
 
-    Links are not followed. A checksum that is recorded is never replaced.
+    Files that already have a record or a checksum are skipped. Links are not followed.
 
     Parameters
     ----------
     on_done : callable
-        Called with the number of files that are done; `begin` receives the total.
+        Called with the number of files that were processed; `begin` receives the total.
     """
     done = Adoption()
     paths = list(paths)
@@ -126,13 +138,13 @@ def _refuse_link(path: Path) -> None:
 
 
 def _can_be_adopted(path: Path) -> bool:
-    """Return True if a record can describe a TIFF movie; if not, the file gets a checksum like other files."""
+    """Return True if a record can describe this TIFF movie; otherwise its checksum is recorded instead."""
     with ForeignMovie(path) as movie:
         return movie.index.recorded_layout is not None
 
 
 def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[int, int]:
-    """Add a record to a movie; return its size before and after."""
+    """Add a record to a movie; return the size of the file before and after."""
     with (
         path.open("rb") as file,
         ForeignMovie(path, source=LocalFile(file.fileno(), str(path), is_owned=False)) as movie,
@@ -161,7 +173,7 @@ def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[in
 
 
 def _check_in_place(path: Path, before: os.stat_result) -> None:
-    """Raise ChangedError if the path no longer leads to the copied file in an unchanged state."""
+    """Raise ChangedError if the file at the path was removed, replaced or changed after it was copied."""
     try:
         now = path.lstat()
     except FileNotFoundError as error:
@@ -171,17 +183,23 @@ def _check_in_place(path: Path, before: os.stat_result) -> None:
 
 
 def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> None:
-    """Copy owner, mode and extended attributes of the TIFF; raise ArchiveError if the copy cannot replace it."""
+    """Copy owner, mode and extended attributes of the TIFF to the draft.
+
+    Raises
+    ------
+    ArchiveError
+        The draft cannot replace the TIFF, because of hard links or because the owner cannot be set.
+    """
     if before.st_nlink > 1:
-        text = f"{made.target}: has {before.st_nlink} hard links, which adoption would separate"
+        text = f"{made.target}: unsupported number of hard links (expected 1, got {before.st_nlink})"
         raise ArchiveError(f"{text}; copy the file, then adopt the copy")
     copy = made.file.fileno()
     if (before.st_uid, before.st_gid) != ((now := os.fstat(copy)).st_uid, now.st_gid):
         try:
             changes.disk.set_owner(copy, before.st_uid, before.st_gid)
         except PermissionError as error:
-            text = f"{made.target}: owned by another user or group, and the owner of its copy cannot be set"
-            raise ArchiveError(f"{text}; adopt it as its owner or as root") from error
+            text = f"{made.target}: cannot give the adopted file to uid {before.st_uid} and gid {before.st_gid}"
+            raise ArchiveError(f"{text}; rerun cryofs adopt as that user or as root") from error
     changes.disk.set_mode(copy, stat.S_IMODE(before.st_mode))
     try:
         names = os.listxattr(descriptor)
@@ -203,7 +221,7 @@ def _copy(source: io.BufferedReader, made: Draft) -> str:
 
 
 def _reference(movie: ForeignMovie, gains: GainLibrary) -> Gain | None:
-    """Return the nearest gain reference with the size of the movie's frames, or None."""
+    """Return the nearest gain reference whose size equals the frame size, or None if there is none."""
     for path in gains.paths(movie.path.absolute().parent):
         with contextlib.suppress(CryofsError, OSError), MrcMovie(path) as reference:
             if reference.shape == (1, *movie.shape[1:]):
@@ -214,7 +232,7 @@ def _reference(movie: ForeignMovie, gains: GainLibrary) -> Gain | None:
 def _append_record(
     movie: ForeignMovie, made: Draft, sha256: str, reference: Gain | None, pool: ThreadPoolExecutor
 ) -> Record:
-    """Decode all frames, and append the header and the record to the copy."""
+    """Decode all frames, append the header and the record to the draft, and return the record."""
     frames = list(pool.map(lambda index: _frame(movie, index), range(movie.layout.frames)))
     header, stored = record.deflate_blob(movie.header)
     header = msgspec.structs.replace(header, offset=made.file.tell())
@@ -257,23 +275,23 @@ def _frame(movie: ForeignMovie, index: int) -> Frame:
 
 
 def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:
-    """Read the copy back, as a reader does: the record, all frames, and the bytes of the TIFF."""
+    """Read back the record, all frames and the bytes of the TIFF from the draft; raise an error on any mismatch."""
     source = LocalFile.open(made.path, str(made.target))
     with ArchivedMovie(made.path, GainLibrary(), pool, source) as copy:
         if copy.record != contents:
-            raise ArchiveError(f"{made.target}: the record read back differs from the one written; check the disk")
+            raise ArchiveError(f"{made.target}: record read back differs from the written one; check the disk")
         check_adopted(copy)
         for _ in original_bytes(copy):
             pass
 
 
 def check_adopted(movie: ArchivedMovie) -> None:
-    """Check that the TIFF equals the adopted one byte for byte, and that readers find its strips.
+    """Check that the bytes of the TIFF are those that were adopted, and that its pages list the recorded strips.
 
     Raises
     ------
     DamagedError
-        A byte differs, or the strips are not found.
+        The checksum of the TIFF differs, or its pages do not list the recorded strips.
     """
     assert movie.record.adopted is not None
     check_pages(movie)
@@ -282,7 +300,13 @@ def check_adopted(movie: ArchivedMovie) -> None:
 
 
 def restore_adopted(movie: ArchivedMovie, write: Callable[[bytes], object]) -> None:
-    """Write the TIFF as it was before adoption, piece by piece; raise the errors of `check_adopted`."""
+    """Pass the bytes that the TIFF had before adoption to `write`, in pieces.
+
+    Raises
+    ------
+    DamagedError
+        The checksum of these bytes differs from the recorded one.
+    """
     assert movie.record.adopted is not None
     digest, left, offset = hashlib.sha256(), movie.record.adopted.bytes, 0
     while left and (piece := movie.source.read(min(left, _CHUNK), offset)):

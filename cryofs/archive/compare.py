@@ -41,7 +41,7 @@ class CompareOptions:
 
 @dataclass(frozen=True)
 class Finding:
-    """A file that differs, failed or was not removed, with the reason."""
+    """A file that differs, could not be compared, or was not removed, with the reason."""
 
     path: Path
     reason: str
@@ -58,9 +58,10 @@ class Comparison:
     not_removed : list of Finding
         Files, links and folders that are equal but could not be removed.
     links_outside : int
-        Links that lead out of the archive, whose targets it does not contain.
+        Links that lead out of the archive, so that the archive does not contain their targets.
     not_in_source : int
-        Files of the archive that SOURCE lacks; with `remove_source` these are expected and not counted as missing.
+        Files of the archive that are not in SOURCE. With `remove_source`, an earlier run may have removed them, so
+        they do not count as missing.
     """
 
     equal: int = 0
@@ -74,7 +75,7 @@ class Comparison:
 
     @property
     def all_equal(self) -> bool:
-        """True if no file differs, is missing, failed or could not be removed."""
+        """True if every file was found and compared, is equal, and was removed if required."""
         return not (self.differing or self.missing or self.not_removed or self.failed)
 
 
@@ -126,7 +127,7 @@ def compare(source: Path, archive: Path, options: CompareOptions, listener: List
 
 
 class _Run:
-    """A run over the results of a scan."""
+    """One comparison of all pairs of a scan, with its figures."""
 
     def __init__(self, found: Scan, comparer: Comparer, remover: Remover | None, listener: Listener):
         self._found = found
@@ -161,7 +162,7 @@ class _Run:
             where = "the archive" if missing.side is Side.ARCHIVE else "SOURCE"
             self._listener.note(f"{missing.path}: not in {where}" + (f" ({missing.reason})" if missing.reason else ""))
         for pair in self._found.unlike:
-            self._differ(pair, f"{kind_of(pair.state).value}, but {pair.shown.kind.value} in the archive")
+            self._differ(pair, f"expected {pair.shown.kind.value}, got {kind_of(pair.state).value}")
         for pair in self._found.folders:
             if reasons := self._folder_differences(pair):
                 self._differ(pair, "; ".join(reasons))

@@ -32,7 +32,7 @@ class Outcome:
     Attributes
     ----------
     not_removed : str
-        Reason why an equal source was not removed.
+        Reason why an equal source was not removed; empty if it was removed or if removal was not required.
     """
 
     pair: Pair
@@ -49,9 +49,9 @@ class Comparer:
     Parameters
     ----------
     settled : Settled or None
-        Makes files of the archive durable before they are read.
+        Makes files of the archive durable before the comparison reads them; None to skip this step.
     remover : Remover or None
-        Removes sources that are equal.
+        Removes equal sources; None to keep all sources.
     """
 
     def __init__(
@@ -71,7 +71,10 @@ class Comparer:
         self._remover = remover
 
     def compare_file(self, pair: Pair, report: Report) -> Outcome:
-        """Compare a file, and remove it if required; `report` receives the number of compared bytes."""
+        """Compare a file with its counterpart, remove an equal file if required, and return the outcome.
+
+        `report` receives the number of compared bytes.
+        """
         return self._compare(pair, pair.shown, report)
 
     def compare_link(self, pair: Pair, report: Report) -> Outcome:
@@ -103,11 +106,11 @@ class Comparer:
             stored = self._shown_at(place)
             if stored is not None and pair.source.is_file():
                 return self._compare(pair, stored, report)
-        what = "file or folder" if here is None else f"link to {here}"
-        return Outcome(pair, differences=[f"{what}, in the archive a link to {there}"])
+        what = "a file or folder" if here is None else f"a link to {here}"
+        return Outcome(pair, differences=[f"expected a link to {there}, got {what}"])
 
     def _shown_at(self, place: Path) -> Shown | None:
-        """Return the file that a mount shows at a place of the archive, or None."""
+        """Return the file that a mount shows for a path of the archive, or None if it shows no file there."""
         if place == self._archive:
             return None
         try:
@@ -117,7 +120,7 @@ class Comparer:
         return found if found is not None and found.kind in (ShownKind.FILE, ShownKind.MOVIE) else None
 
     def _compare(self, pair: Pair, stored: Shown, report: Report) -> Outcome:
-        """Compare a source, or the target of a link, with a stored file."""
+        """Compare a source, or the target of a link, with a stored file; remove an equal source if required."""
         outcome = Outcome(pair)
         progress = _Progress(report)
         try:
@@ -146,7 +149,7 @@ class Comparer:
             _open(stored.path, _SAFE | os.O_NOFOLLOW) as there,
         ):
             if state_of(os.fstat(there)) != state_of(stored.found):
-                raise ChangedError(f"{stored.path}: changed or replaced since the run began; compare again")
+                raise ChangedError(f"{stored.path}: changed or replaced since the run began; rerun cryofs compare")
             guard = Guard(pair, source, stored, there)
             if self._remover is None or self._settled is None:
                 yield guard
@@ -202,7 +205,7 @@ class Comparer:
 
 
 class _Progress:
-    """Progress of one file; skipped bytes are reported at the end, so that the total is the file size."""
+    """Progress of one file; `finish` reports the bytes that were not compared, so that the sum is the file size."""
 
     def __init__(self, report: Report):
         self._report = report
@@ -221,11 +224,11 @@ def attribute_differences(here: os.stat_result, mode: int, mtime_ns: int, size: 
     """Return the differences in mode, modification time and, if given, size."""
     reasons = []
     if size is not None and here.st_size != size:
-        reasons.append(f"{here.st_size} bytes, in the archive {size}")
+        reasons.append(f"size: expected {size} bytes, got {here.st_size}")
     if stat.S_IMODE(here.st_mode) != stat.S_IMODE(mode):
-        reasons.append(f"mode {stat.S_IMODE(here.st_mode):04o}, in the archive {stat.S_IMODE(mode):04o}")
+        reasons.append(f"mode: expected {stat.S_IMODE(mode):04o}, got {stat.S_IMODE(here.st_mode):04o}")
     if here.st_mtime_ns != mtime_ns:
-        reasons.append(f"modified {_time(here.st_mtime_ns)}, in the archive {_time(mtime_ns)}")
+        reasons.append(f"modification time: expected {_time(mtime_ns)}, got {_time(here.st_mtime_ns)}")
     return reasons
 
 
@@ -239,11 +242,11 @@ def _at(offset: int | None) -> list[str]:
 
 @contextlib.contextmanager
 def _open(path: Path, flags: int) -> Iterator[int]:
-    """Open a regular file."""
+    """Yield the descriptor of a regular file, closed afterwards; raise ChangedError for other file types."""
     descriptor = os.open(path, flags)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ChangedError(f"{path}: no longer a regular file; compare again")
+            raise ChangedError(f"{path}: no longer a regular file; rerun cryofs compare")
         yield descriptor
     finally:
         os.close(descriptor)

@@ -1,7 +1,7 @@
-"""Find EER files of an archive that look damaged: truncated, or not EER at all.
+"""Find EER files of an archive that are truncated, or that are not EER files despite their names.
 
-A mount shows no movie of fractions for such a file. A check reads the directories of all its frames, which takes
-milliseconds from memory and seconds from a busy disk, so checks have a time limit.
+A mount does not show a movie of fractions for such a file. Checking a file means reading the directories of all its
+frames, which takes milliseconds from memory but seconds from a busy disk, so checks have a time limit.
 """
 
 import random
@@ -22,10 +22,12 @@ class EerCheck:
 
     Attributes
     ----------
-    files, looked_at : int
-        Numbers of existing and of checked files.
+    files : int
+        Number of EER files.
+    looked_at : int
+        Number of EER files that were checked.
     damaged : dict
-        Path of each file that looks damaged, and the error message.
+        Error message for each damaged file, by path.
     """
 
     files: int = 0
@@ -34,7 +36,7 @@ class EerCheck:
 
 
 def check_eers(paths: Sequence[Path], seconds: float = SECONDS) -> EerCheck:
-    """Check EER files until the time limit, in an order that samples the whole archive.
+    """Check EER files in a fixed random order until the time limit, and return the results.
 
     Files that cannot be read count as not checked.
     """

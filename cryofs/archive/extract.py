@@ -27,7 +27,7 @@ from cryofs.storage.checksums import file_sha256
 
 @dataclass(frozen=True)
 class _Item:
-    """A file, link or folder to restore, with its target.
+    """A job to restore a file, link or folder, with facts from the record of an archived movie.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class _Item:
     is_tiff : bool
         True for a TIFF movie of another program.
     gain : str or None
-        SHA-256 of the gain reference that an archived movie needs, to which its original does not belong.
+        SHA-256 of the gain reference of an archived movie; None for movies without one and for other files.
     """
 
     job: Job
@@ -55,23 +55,22 @@ def extract(
     *,
     overwrite: bool = False,
 ) -> Extracted:
-    """Restore originals below a folder: movies from archived ones, with times and mode; other files are copied.
+    """Restore originals below a folder: decode archived movies, with their times and mode, and copy all other files.
 
-    Gain references that cryofs estimated, or keeps for its own movies, are left out; those that came with TIFF movies
-    of other programs are restored.
-    A file or link that exists already is kept if it is equal, and reported as failed if it differs. With
-    `overwrite` it is replaced, once the restored file is complete and has the recorded SHA-256. An archived file is
-    never replaced.
+    Gain references that cryofs estimated or stored for its own movies are not restored; gain references that came with
+    TIFF movies of other programs are. A target that already exists is kept if it equals the original, and otherwise
+    reported as failed. With `overwrite`, an existing target is replaced after the restored file is complete and its
+    SHA-256 equals the recorded one. Archived files are never replaced.
 
     Raises
     ------
     ArchiveError
-        The folder lies in one that is extracted, so the next extraction would include it.
+        The target folder is inside an archive to extract, so that the next extraction would include it.
     """
     paths = list(paths)
     for path in paths:
         if is_below(folder, path):
-            raise ArchiveError(f"{folder}: inside {path}, which is an archive to extract; pass another folder with -o")
+            raise ArchiveError(f"{folder}: inside the archive to extract ({path}); pass another folder with -o")
     checked = Extracted()
     found = _items(paths, checked, on_file)
     items = _without_clashes(_needed(_beside_archived(found, folder, checked, on_file)), folder, checked, on_file)
@@ -98,7 +97,7 @@ def extract(
 
 
 class _Extraction:
-    """Restores files below a folder, and prepares each folder in it once."""
+    """Restoration of files below a folder; each subfolder is prepared once."""
 
     def __init__(self, folder: Path, restorer: Restorer):
         self._folder = folder
@@ -117,11 +116,11 @@ class _Extraction:
         return (self._restorer.link if job.kind is Kind.LINK else self._restorer.file)(job.source, target)
 
     def _prepared(self, below: Path) -> Path:
-        """Return a folder that can be written to, without the drafts of killed runs."""
+        """Make a folder below the target folder writable, remove the drafts of killed runs, and return its path."""
         if below not in self._ready:
             place = folders.make_folders(self._folder, below)
             if below != Path() and not os.access(place, os.W_OK | os.X_OK):
-                # an earlier run gave it the mode of a read-only folder, which it gets again in the end
+                # an earlier run made the folder read-only like its original; this run restores that mode at its end
                 changes.disk.set_mode(place, place.stat().st_mode | 0o700)
             atomic_file.remove_stale_drafts(place)
             self._ready[below] = place
@@ -129,7 +128,7 @@ class _Extraction:
 
 
 def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_Item]:
-    """Return the items of all archives; damaged movies and unreadable files are reported instead."""
+    """Return the items to restore from some paths; report damaged movies and unreadable files as failed."""
     jobs, problems = collect_archived(paths, keep_links=True)
     for problem in problems:
         checked.failed += 1
@@ -151,7 +150,7 @@ def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_It
 
 
 def _needed(items: list[_Item]) -> list[_Item]:
-    """Return the items without gain references, apart from those that came with TIFF movies of other programs."""
+    """Return all items except the gain references that cryofs estimated or stored for its own movies."""
     has_tiff = any(item.is_tiff for item in items)
     own = {item.gain for item in items}
 
@@ -163,7 +162,7 @@ def _needed(items: list[_Item]) -> list[_Item]:
 
 
 def _came_with_movies(reference: Path, own: set[str | None]) -> bool:
-    """Return True if cryofs neither estimated a gain reference nor keeps it for its own movies."""
+    """Return True if cryofs neither estimated a gain reference nor stored it for its own movies, or on read errors."""
     try:
         with LocalFile.open(reference) as source:
             return not is_estimated(source) and file_sha256(source) not in own
@@ -172,7 +171,7 @@ def _came_with_movies(reference: Path, own: set[str | None]) -> bool:
 
 
 def _beside_archived(items: list[_Item], folder: Path, checked: Checked, on_file: OnFile) -> list[_Item]:
-    """Remove files that already are in place, and files that would overwrite an archived file; report the latter."""
+    """Return the items without plain files that are their own targets; report targets that are archived files."""
     read = {name for item in items if item.job.kind is not Kind.FOLDER for name in _names(item.job.source)}
     kept = []
     for item in items:
@@ -184,33 +183,33 @@ def _beside_archived(items: list[_Item], folder: Path, checked: Checked, on_file
         else:
             with report_errors(job.source, checked, on_file):
                 if _name(target) in read or _is_archived(target):
-                    text = f"{target}: an archived file, which {job.source} would overwrite"
+                    text = f"{target}: archived file, would be overwritten by {job.source}"
                     raise ArchiveError(f"{text}; pass another folder with -o")
                 kept.append(item)
     return kept
 
 
 def _name(path: Path) -> Path:
-    """Return the real name of a path; a link in its last part is not followed."""
+    """Return a path with all links resolved except in its last component."""
     return Path(os.path.realpath(path.parent)) / path.name
 
 
 def _names(source: Path) -> tuple[Path, Path]:
-    """Return the names whose replacement would lose a source: its own, and that of its target."""
+    """Return the paths that must not be replaced: the path of a source, and the path that the source links to."""
     return _name(source), Path(os.path.realpath(source))
 
 
 def _is_archived(path: Path) -> bool:
-    """Return True if a file has a record that can be read."""
+    """Return True if a path is a file with a readable record."""
     with contextlib.suppress(OSError):
         return path.is_file() and identify(path).record is not None
     return False
 
 
 def _without_clashes(items: list[_Item], folder: Path, checked: Checked, on_file: OnFile) -> list[_Item]:
-    """Keep one file for each target, and report the others.
+    """Return one item for each target; report the others as failed.
 
-    Movies come before files, as in a mount, which shows the movie if both have the name.
+    A movie is preferred to a file, because a mount shows the movie if both have the name.
     """
     kept: dict[Path, _Item] = {}
     for item in sorted(items, key=lambda item: item.frames is None):
@@ -221,8 +220,8 @@ def _without_clashes(items: list[_Item], folder: Path, checked: Checked, on_file
         with report_errors(job.source, checked, on_file):
             if not _same(twin, job):
                 place = folder / job.target
-                text = f"{job.source}: {twin.source} is already restored as {place}; extract it into another folder"
-                raise ArchiveError(text)
+                text = f"{job.source}: name already taken by {twin.source} ({place})"
+                raise ArchiveError(f"{text}; extract this file into another folder")
     return list(kept.values())
 
 

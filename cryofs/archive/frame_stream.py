@@ -1,4 +1,4 @@
-"""Read the bytes of movies in order, decoded ahead and checked."""
+"""Read the bytes of movies in order; frames are decoded ahead of the caller and checked."""
 
 import itertools
 from collections import deque
@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.movies.frame_runs import frames_of_run, run_from
+from cryofs.movies.frame_runs import frames_of_run
 from cryofs.movies.movie import Movie
 
 # Frames, or runs of small frames, that are decoded ahead; strips of a frame are decoded in the movie's own pool.
@@ -17,13 +17,13 @@ _TRAILING_PIECE = 16 << 20
 
 
 def checked_frames(movie: Movie) -> Iterator[NDArray[np.uint8]]:
-    """Yield the bytes of all frames in order, decoded ahead; a damaged frame raises DamagedError."""
+    """Yield the bytes of each frame, in order; raise DamagedError for a damaged frame."""
     for run in _checked_runs(movie):
         yield from run.reshape(-1, movie.layout.frame_bytes)
 
 
 def _checked_runs(movie: Movie) -> Iterator[NDArray[np.uint8]]:
-    """Yield the bytes of all frames in order, those of small frames together."""
+    """Yield the bytes of all frames in order, with the frames of a run in one array."""
     size = frames_of_run(movie)
     starts = iter(range(0, movie.layout.frames, size))
     with ThreadPoolExecutor(_AHEAD) as readers:
@@ -31,7 +31,7 @@ def _checked_runs(movie: Movie) -> Iterator[NDArray[np.uint8]]:
         def begin(first: int) -> Future[NDArray[np.uint8]]:
             if size == 1:
                 return readers.submit(movie.mrc_frame, first)
-            return readers.submit(movie.mrc_run, run_from(movie, first))
+            return readers.submit(movie.mrc_run, range(first, min(first + size, movie.layout.frames)))
 
         coming = deque(begin(first) for first in itertools.islice(starts, _AHEAD))
         while coming:

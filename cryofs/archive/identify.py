@@ -1,4 +1,4 @@
-"""Identify a file of an archive: an archived movie, or a plain file with the reason why it is plain."""
+"""Find out whether a file of an archive is an archived movie, and why a plain copy is not."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from cryofs.storage.byte_source import LocalFile
 
 
 def held_movie(target: Path) -> Record | None:
-    """Return the record of an archived movie, or None if the path is missing or another kind of file.
+    """Return the record of an archived movie, or None if the path is missing or not an archived movie.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def holds_movie(target: Path) -> bool:
 
 
 def why_plain(path: Path) -> str | None:
-    """Return the reason why a file named like a movie is plain; None if it is not named like a movie.
+    """Return the reason why a file with the name of a movie is a plain copy, or None for all other names.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from cryofs.movies.provider import InfoOptions
 
 @dataclass
 class Savings:
-    """Figures of an archive, without the unreadable files, whose errors are in `unread`."""
+    """Figures of the readable files of an archive, and in `unread` the errors of the other files."""
 
     movies: int = 0
     damaged: int = 0
@@ -26,12 +26,12 @@ class Savings:
 
     @property
     def ratio(self) -> float | None:
-        """Ratio of the stored to the original size."""
+        """Ratio of the stored to the original size, or None without movies."""
         return self.stored_bytes / self.original_bytes if self.original_bytes else None
 
 
 def savings(paths: Iterable[Path], eer_seconds: float = SECONDS) -> Savings:
-    """Return figures of all archived movies below some paths, from their records, and check EER files.
+    """Return the figures of all archived movies below some paths, and the results of checking their EER files.
 
     Parameters
     ----------

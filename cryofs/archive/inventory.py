@@ -26,7 +26,7 @@ class Figures(Counting, Protocol):
 
 @dataclass(frozen=True)
 class StoredMovie:
-    """An archived movie; `root` is the folder that the caller passed, or None if the movie itself was passed."""
+    """An archived movie to verify; `root` is the folder that the caller passed, None if it passed no folder."""
 
     path: Path
     bytes: int
@@ -43,7 +43,7 @@ class StoredFile:
 
 @dataclass
 class Inventory:
-    """Files below a path; `root` is the path if it is a folder, otherwise None."""
+    """Files to verify below a path; `root` is this path if it is a folder, otherwise None."""
 
     path: Path
     root: Path | None = None
@@ -56,12 +56,12 @@ class Inventory:
 
     @property
     def has_nothing(self) -> bool:
-        """True for a folder in which no file has a checksum, including files that failed."""
+        """True for a folder in which no file has a checksum and no file failed."""
         return self.root is not None and not (self.movies or self.files or self.failed)
 
 
 def take_inventory(path: Path, figures: Figures, on_file: OnFile) -> Inventory:
-    """List the files below a path; report files that are missing or obviously damaged."""
+    """Return the files below a path; report missing files, invalid lines and unreadable records as failed."""
     failed_before = figures.failed
     jobs, problems = collect_archived([path])
     for problem in problems:
@@ -81,12 +81,12 @@ def take_inventory(path: Path, figures: Figures, on_file: OnFile) -> Inventory:
 
 
 def is_intact(file: StoredFile, on_bytes: OnBytes) -> bool:
-    """Check a file against its checksum.
+    """Return True if the checksum of a file equals the recorded one.
 
     Returns
     -------
     bool
-        False if the file has lost its checksum, because a run is about to replace it.
+        False if the checksum was removed meanwhile, because another run is about to replace the file.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def is_intact(file: StoredFile, on_bytes: OnBytes) -> bool:
 
 
 def _list_of(folder: Path, figures: Figures, on_file: OnFile) -> Lines:
-    """Return the checksum list of a folder; its invalid lines and missing files are reported."""
+    """Return the checksum list of a folder; report its invalid lines and missing files as failed."""
     lines = checksum_lists.load(folder)
     for line in lines.bad:
         figures.failed += 1
@@ -119,7 +119,7 @@ def _list_of(folder: Path, figures: Figures, on_file: OnFile) -> Lines:
         if not _is_present(path) and checksum_lists.recorded(path) is not None:
             figures.failed += 1
             figures.without_file += 1
-            text = f"{path}: missing, but {LIST_NAME} lists it; restore it from a backup, or remove its line"
+            text = f"{path}: missing, but listed in {LIST_NAME}; restore the file from a backup, or remove the line"
             on_file(path, DamagedError(text))
     return lines
 
@@ -131,7 +131,7 @@ def _is_present(path: Path) -> bool:
 
 
 def _sort(job: Job, lists: dict[Path, Lines], found: Inventory) -> None:
-    """Add a file to an inventory."""
+    """Add a file to an inventory as a movie, a file with a checksum, or an unchecked file."""
     path, what = job.source, identify(job.source)
     sha256 = _recorded(path, lists)
     if what.record is not None:
@@ -144,7 +144,7 @@ def _sort(job: Job, lists: dict[Path, Lines], found: Inventory) -> None:
         raise what.error
     elif what.record is None:
         if found.root is None:
-            text = f"{path}: not an archived movie, and no checksum is recorded for it"
+            text = f"{path}: not an archived movie, and without a recorded checksum"
             raise DamagedError(f"{text}; pass the archive, or record a checksum with cryofs adopt")
         # links are not followed: a file that they lead to is checked under its own name
         if not path.is_symlink() and has_line(found.root, path.absolute()):
@@ -163,5 +163,5 @@ def _real(path: Path) -> Path:
 
 
 def has_line(root: Path, target: Path) -> bool:
-    """Return True if a copied file of the archive at `root` gets a checksum; only its cryofs.toml does not."""
+    """Return True if a checksum list covers a file of the archive at `root`: every file except its cryofs.toml."""
     return target != root / FILE_NAME

@@ -1,4 +1,4 @@
-"""Jobs: sources, each with its place in the archive."""
+"""Define jobs: a job is a source with its target in the archive."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -8,7 +8,7 @@ from cryofs.errors import CryofsError
 
 
 class Kind(Enum):
-    """Storage form of a source."""
+    """How the archive stores a source."""
 
     MOVIE = "movie"
     EER = "EER movie to be rendered"
@@ -24,9 +24,9 @@ class Job:
     Attributes
     ----------
     link : Path or None
-        Text of a link; None for the text of the source.
+        Target to write into a symbolic link; None to copy the target of the source.
     outside : str or None
-        Description of a link that leads out of the archive, whose target is not archived; otherwise None.
+        Description of where a link leads if its target is not archived; otherwise None.
     """
 
     kind: Kind
@@ -38,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Problem:
-    """A source that cannot be archived, with the error."""
+    """A source that cannot be archived, with the error that explains why."""
 
     source: Path
     error: CryofsError

@@ -15,9 +15,9 @@ _MAX_HOPS = 40
 
 
 def stays_inside(link: Link) -> bool:
-    """Return True if every step of a link leads to a path beneath its root.
+    """Return True if a link, and each link on the way to its target, is relative and stays below the root.
 
-    Only such a link leads to the same place in an archive or a mount; an absolute one would lead to the original.
+    Only such a link leads to the corresponding file in an archive or a mount; an absolute link leads to the original.
     """
     rest = list(reversed(link.path.relative_to(link.root).parts))
     here: list[str] = []
@@ -42,12 +42,12 @@ def stays_inside(link: Link) -> bool:
 
 
 def holds(folder: str, place: str) -> bool:
-    """Return True if a real path is a folder or lies beneath it."""
+    """Return True if the path `place` equals `folder` or is below it; both are real paths."""
     return place == folder or place.startswith(folder.rstrip("/") + "/")
 
 
 def resolved(link: Link, archive: Path, places: Places, choice: LinkChoice) -> Iterator[Job | Problem | Link]:
-    """Yield the jobs for a symbolic link."""
+    """Yield the jobs for a symbolic link, the problem with it, or the links in a folder that it leads to."""
     path, target = link.path, link.target
     try:
         real, own = os.path.realpath(path), os.path.realpath(archive)
@@ -71,14 +71,17 @@ def resolved(link: Link, archive: Path, places: Places, choice: LinkChoice) -> I
 
 
 def _followed(link: Link, real: str, own: str, archive: Path, places: Places) -> Iterator[Job | Problem | Link]:
-    """Yield the target of a link under the name of the link, or a relative link if the archive has it already."""
+    """Yield the jobs for the target of a link, under the name of the link.
+
+    If the archive already contains the target, yield a job for a relative link instead.
+    """
     path, target = link.path, link.target
     name = places.name_of(real)
     if holds(own, real):
         yield Problem(path, ArchiveError(f"{path}: leads into the archive; remove the link, or use --keep-links"))
     elif holds(real, os.path.realpath(path.parent)):
         yield Problem(
-            path, ArchiveError(f"{path}: leads to a folder that contains it; remove the link, or use --keep-links")
+            path, ArchiveError(f"{path}: leads to a folder above itself; remove the link, or use --keep-links")
         )
     elif name is not None:
         yield Job(Kind.LINK, path, target, relative_link(target, name))

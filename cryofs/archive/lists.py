@@ -17,7 +17,7 @@ _MOVIE_FOLDERS = ("", "..", "frames", "../frames")
 def listed(source: Path, archive: Path | None) -> Iterator[tuple[Path, Path] | Problem]:
     """Yield the movies that a list names, each with its place in the archive, or the problem with it.
 
-    Names are relative to the working folder, as in RELION, or else to the list. A list of tables names the tables in
+    Names are relative to the working directory, as in RELION, or else to the list. A list of tables names the tables in
     the same way, and the names in a table may also be relative to the table. In an archive (`archive` is None) a list
     of originals also names their archived movies; files beside the list come first, because the command may run where
     the originals are.
@@ -65,12 +65,12 @@ def _movies(
 
 
 def _missing(source: Path, name: str) -> Problem:
-    text = f"{name}: listed in {source}, but missing"
-    remedy = "run in the folder that its names are relative to, or correct the list"
+    text = f"{name}: missing, but listed in {source}"
+    remedy = "run cryofs in the folder that the names are relative to, or correct the list"
     return Problem(Path(name), ArchiveError(f"{text}; {remedy}"))
 
 
 def _inside(name: Path) -> Path:
-    """Return a listed path as a path below the root of the archive."""
+    """Return a path of a list as a relative path without `..`, for use below the root of the archive."""
     path = Path(os.path.normpath(name))
     return path.relative_to(path.anchor) if path.is_absolute() else Path(*(part for part in path.parts if part != ".."))

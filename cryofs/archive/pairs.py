@@ -14,7 +14,7 @@ from cryofs.storage.checksum_lists import LIST_NAME
 
 
 class Side(StrEnum):
-    """The side on which a name is missing."""
+    """A side of the comparison, as named in messages."""
 
     SOURCE = "source"
     ARCHIVE = "archive"
@@ -59,15 +59,15 @@ class Scan:
     folders : list of Pair
         Folders on both sides, each before its subfolders.
     links : list of Pair
-        Links in SOURCE, and targets of links if the archive has a link.
+        Names that are links in SOURCE, in the archive, or in both.
     unlike : list of Pair
-        Names whose files have different types on the two sides.
+        Names with different file types on the two sides.
     followed : list of Pair
         Links to folders that the archive holds as folders.
     archive_links : list of Path
         All symbolic links of the archive.
     unmatched_links : list of Path
-        Symbolic links of SOURCE that are not compared, because the archive lacks them or has another file type.
+        Symbolic links of SOURCE that are missing in the archive or have another file type there.
     """
 
     files: list[Pair] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class _Folders:
-    """A folder of SOURCE and its counterpart; None for a missing side."""
+    """A folder of SOURCE and its counterpart in the archive; None where the folder is missing."""
 
     name: Path
     source: Path | None
@@ -94,7 +94,7 @@ class _Folders:
 
 
 def scan(source: Path, archive: Path, listed: Callable[[Path], None]) -> Scan:
-    """Pair everything below two folders; call `listed` with each folder of the archive after listing it."""
+    """Return the pairs below two folders; call `listed` with each folder of the archive after listing it."""
     return _Scanner(archive, listed).run(source)
 
 
@@ -201,7 +201,7 @@ class _Scanner:
 
 
 def is_one_inode(one: os.stat_result, other: os.stat_result) -> bool:
-    """Return True if two inodes are the same, even if seen through overlays or NFS, whose devices differ."""
+    """Return True if two results of stat describe the same inode, even through overlays or NFS with other devices."""
     if identity(one) == identity(other):
         return True
     # copies never share the change time
@@ -210,5 +210,5 @@ def is_one_inode(one: os.stat_result, other: os.stat_result) -> bool:
 
 
 def identity(found: os.stat_result) -> tuple[int, int]:
-    """Return device and inode."""
+    """Return the device and inode numbers of a file, which identify it while it exists."""
     return found.st_dev, found.st_ino

@@ -1,4 +1,4 @@
-"""Reporting of files, progress and errors in runs over archived files."""
+"""Report files, progress and errors of runs over archived files."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -16,14 +16,17 @@ Begin = Callable[[str, int], None]
 
 
 class Counting(Protocol):
-    """Figures of a run."""
+    """Figures of a run that count failed files."""
 
     failed: int
 
 
 @contextlib.contextmanager
 def report_errors(source: Path, figures: Counting, on_file: OnFile) -> Iterator[None]:
-    """Report an error in the context as a failed file, so that the run continues with the next file."""
+    """Count and report an error that is raised in the context, and suppress it.
+
+    The caller continues with the next file. Exceptions that are not CryofsError or OSError are not suppressed.
+    """
     try:
         yield
     except (CryofsError, OSError) as error:
@@ -31,11 +34,11 @@ def report_errors(source: Path, figures: Counting, on_file: OnFile) -> Iterator[
 
 
 def report_failure(source: Path, error: CryofsError | OSError, figures: Counting, on_file: OnFile) -> None:
-    """Count and report a file that failed."""
+    """Count a failed file in `figures`, and pass the error to `on_file`."""
     figures.failed += 1
     on_file(source, as_cryofs_error(error, source))
 
 
 def as_cryofs_error(error: CryofsError | OSError, source: Path) -> CryofsError:
-    """Return an error of the system as an ArchiveError that names the file."""
+    """Return a CryofsError unchanged, and an OSError as an ArchiveError that names the file."""
     return error if isinstance(error, CryofsError) else ArchiveError(explain(error, source))

@@ -1,4 +1,4 @@
-"""Record the missing checksums of files of an archive."""
+"""Hash files of an archive and add them to checksum lists."""
 
 import contextlib
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ class Figures(Counting, Protocol):
 
 
 def record_checksums(paths: Iterable[Path], jobs: int, done: Figures, on_file: OnFile, on_done: OnFrame) -> None:
-    """Hash files, and add them to the checksum lists of their folders."""
+    """Hash files, `jobs` at a time, and add each one to the checksum list of its folder; report failed files."""
 
     def recorded(path: Path) -> None:
         done.files += 1

@@ -21,7 +21,7 @@ def check_folders(source: Path, archive: Path, mounts: list[Mount]) -> None:
     Raises
     ------
     ArchiveError
-        One of them is not a folder or is on a mount of cryofs, or one lies in the other.
+        A path is not a readable folder or is on a cryofs mount, or one folder contains the other.
     """
     for folder in (source, archive):
         try:
@@ -29,11 +29,11 @@ def check_folders(source: Path, archive: Path, mounts: list[Mount]) -> None:
         except OSError as error:
             raise ArchiveError(explain(error, folder)) from error
     if _is_on_cryofs(archive, mounts):
-        raise ArchiveError(f"{archive}: a cryofs mount, not an archive; pass the folder given to compress as -o")
+        raise ArchiveError(f"{archive}: not an archive (got a cryofs mount); pass the folder given to compress as -o")
     inside = [mount.place for mount in mounts if mount.kind == MOUNT_TYPE and mount.place.is_relative_to(_real(source))]
     if _is_on_cryofs(source, mounts) or inside:
         place = inside[0] if inside else source
-        raise ArchiveError(f"{place}: a cryofs mount shows an archive, not originals; {_OTHER_FOLDER}")
+        raise ArchiveError(f"{place}: invalid SOURCE (expected originals, got a cryofs mount); {_OTHER_FOLDER}")
     for one, other in ((source, archive), (archive, source)):
         places = [_real(one), *_real(one).parents]
         if any(is_one_inode(other.stat(), place.stat()) for place in places):
@@ -46,7 +46,7 @@ def check_scan(found: Scan, mounts: list[Mount]) -> None:
     Raises
     ------
     ArchiveError
-        A folder belongs to both, as with bind mounts, or to a mount of cryofs.
+        A folder belongs to both sides, for example through a bind mount, or is on a cryofs mount.
     """
     cryofs_devices = {mount.device for mount in mounts if mount.kind == MOUNT_TYPE}
     for key, folder in found.source_folders.items():
@@ -54,7 +54,7 @@ def check_scan(found: Scan, mounts: list[Mount]) -> None:
             other = found.archive_folders[key]
             raise ArchiveError(f"{folder}: SOURCE and ARCHIVE overlap (same folder as {other}); {_OTHER_FOLDER}")
         if device_name(key[0]) in cryofs_devices:
-            raise ArchiveError(f"{folder}: a cryofs mount shows an archive, not originals; {_OTHER_FOLDER}")
+            raise ArchiveError(f"{folder}: invalid SOURCE (expected originals, got a cryofs mount); {_OTHER_FOLDER}")
 
 
 def check_links(found: Scan) -> None:
@@ -68,7 +68,7 @@ def check_links(found: Scan) -> None:
     for link in found.archive_links:
         target = Path(os.path.realpath(link))
         if any(_is_one_of(place, found.source_folders) for place in (target, *target.parents)):
-            text = f"{link}: this link in the archive leads into SOURCE ({target})"
+            text = f"{link}: link of the archive leads into SOURCE ({target})"
             raise ArchiveError(f"{text}; replace it with a copy, for example with cryofs compress --follow-links")
 
 
@@ -78,7 +78,7 @@ def check_storage(archive: Path, folders: Iterable[Path], mounts: list[Mount]) -
     Raises
     ------
     ArchiveError
-        Some of it is on a FUSE file system, which may acknowledge data that it has not stored.
+        A folder is on a FUSE file system, whose fsync may return before the data are on disk.
     """
     places = {_real(archive), *map(_real, folders)}
     for mount in {mount_of(place, mounts) for place in places} - {None}:
@@ -94,7 +94,7 @@ def leases_hold(folder: Path, mounts: list[Mount]) -> bool:
 
 
 def device_name(device: int) -> str:
-    """Return a device number in the form of the mount table."""
+    """Return a device number as `major:minor`, the form of the mount table."""
     return f"{os.major(device)}:{os.minor(device)}"
 
 

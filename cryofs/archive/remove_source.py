@@ -1,4 +1,4 @@
-"""Remove sources that the archive holds, except files that changed, are in use, or are the archived file itself."""
+"""Remove sources that equal their archived copies, unless a source has changed, is in use, or is the copy itself."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ class Guard:
     source, there : int
         Descriptors of the source and of the stored file.
     source_bytes, stored_bytes : LocalFile
-        Readers of both.
+        Readers of the source and of the stored file.
     before : os.stat_result
         State of the source when it was opened.
     """
@@ -65,13 +65,13 @@ class Guard:
         Raises
         ------
         ChangedError
-            One of them changed.
+            A file changed, or the stored file was renamed or replaced.
         """
         if state_of(os.fstat(self.source)) != state_of(self.before):
-            raise ChangedError(f"{self.pair.source}: changed while it was compared; compare again")
+            raise ChangedError(f"{self.pair.source}: changed while it was compared; rerun cryofs compare")
         found = state_of(self.stored.found)
         if state_of(os.fstat(self.there)) != found or state_of(self.stored.path.lstat()) != found:
-            raise ChangedError(f"{self.stored.path}: changed or replaced while it was compared; compare again")
+            raise ChangedError(f"{self.stored.path}: changed or replaced while it was compared; rerun cryofs compare")
 
     def _end_lease(self) -> None:
         if self._leased:
@@ -108,7 +108,7 @@ class Remover:
         self._held_folders: dict[Path, Path] = {}
 
     def hold(self, link: Path) -> None:
-        """Protect the target of a link that is not removed: a file, a folder with its contents, or further links."""
+        """Protect the target of a link that is kept, the links on the way to it, and, for a folder, its contents."""
         try:
             found = link.stat()
             further = list(_further_links(link))
@@ -127,7 +127,7 @@ class Remover:
         Raises
         ------
         NotRemovedError
-            The file is the stored file itself, a link that is kept leads to it, or another program has it open.
+            The source is the stored file itself, is the target of a link that is kept, or is open in another program.
         """
         if is_one_inode(guard.before, guard.stored.found):
             raise NotRemovedError(f"same file (inode) as {guard.stored.path}, so it was compared with itself")
@@ -160,7 +160,7 @@ class Remover:
         Raises
         ------
         NotRemovedError
-            Its parent was replaced, or a link that is kept leads to it.
+            The parent folder was replaced, or the folder is the target of a link that is kept.
         """
         self._check_links(folder, before)
         parent = self._opened_parent(folder)
@@ -176,7 +176,7 @@ class Remover:
             os.close(parent)
 
     def _check_links(self, path: Path, found: os.stat_result) -> None:
-        """Raise NotRemovedError if a link that stays leads to a file or folder, or to a folder above it."""
+        """Raise NotRemovedError if a path is the target of a link that is kept, or is inside such a target."""
         with self._lock:
             link = self._held.get(identity(found))
             above = next((folder for folder in path.parents if folder in self._held_folders), None)
@@ -201,7 +201,7 @@ class Remover:
             os.close(parent)
 
     def _opened_parent(self, path: Path) -> int:
-        """Open the folder of a path; raise NotRemovedError if another folder has its name now."""
+        """Return a descriptor of the parent folder; raise NotRemovedError if that folder was replaced."""
         parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if self._folders.get(identity(os.fstat(parent))) != path.parent:
             os.close(parent)

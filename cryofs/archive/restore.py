@@ -33,7 +33,7 @@ class Restorer:
     Parameters
     ----------
     overwrite : bool
-        Whether to replace files that exist already.
+        Whether to replace files that already exist.
     """
 
     def __init__(self, gains: GainLibrary, pool: Executor, figures: Extracted, on_frame: OnFrame, *, overwrite: bool):
@@ -45,7 +45,7 @@ class Restorer:
         self._lists = ListReader()
 
     def link(self, source: Path, target: Path) -> bool:
-        """Restore a symbolic link; return and raise the same as `file`."""
+        """Restore a symbolic link; return values and errors are those of `file`."""
         exists = target.is_symlink() or target.exists()
         if exists and not self._overwrite:
             if not target.is_symlink() or target.readlink() != source.readlink():
@@ -63,12 +63,12 @@ class Restorer:
         Returns
         -------
         bool
-            False if it exists already with the same bytes.
+            True if the file was restored, False if it already exists with the same bytes.
 
         Raises
         ------
         ArchiveError
-            Another file has its name.
+            A different file already exists under the target name.
         """
 
         def difference(there: LocalFile) -> int | None:
@@ -83,7 +83,7 @@ class Restorer:
         return True
 
     def movie(self, source: Path, target: Path) -> bool:
-        """Restore the original of an archived movie; return and raise the same as `file`."""
+        """Restore the original of an archived movie; return values and errors are those of `file`."""
         with ArchivedMovie(source.absolute(), self._gains, self._pool) as movie:
             adopted = movie.record.adopted
 
@@ -102,7 +102,13 @@ class Restorer:
             return True
 
     def _exists(self, target: Path, size: int, difference: Callable[[LocalFile], int | None]) -> bool:
-        """Return True if the file exists with equal bytes, False if it must be restored; ArchiveError if it differs."""
+        """Return True if the target already exists with equal bytes, False if it must be restored.
+
+        Raises
+        ------
+        ArchiveError
+            The target exists and differs.
+        """
         if self._overwrite:
             return False
         try:
@@ -139,7 +145,7 @@ class Restorer:
 
     @contextlib.contextmanager
     def _replacing(self, source: Path, target: Path, sha256: str) -> Iterator[None]:
-        """Check a restored copy against the recorded checksum before it gets its name within the context."""
+        """Check the SHA-256 of a restored copy against the recorded one; the caller renames the copy in the context."""
         expected = self._lists.recorded(source)
         if expected not in (None, sha256):
             raise mismatch_error(source, expected, sha256)

@@ -16,11 +16,11 @@ OnBytes = Callable[[int], None]
 
 
 def _ignore(_: int) -> None:
-    """Discard a progress report."""
+    """Do nothing; the default progress callback."""
 
 
 class _UnequalError(Exception):
-    """Signal of the first differing offset."""
+    """Raised at the first byte that differs, with the offset of this byte."""
 
     def __init__(self, offset: int):
         super().__init__(offset)
@@ -28,7 +28,7 @@ class _UnequalError(Exception):
 
 
 class _Reader:
-    """Comparison of consecutive pieces with an open file."""
+    """Comparison of an open file with pieces that arrive in order."""
 
     def __init__(self, source: ByteSource, on_bytes: OnBytes):
         self._source = source
@@ -37,12 +37,12 @@ class _Reader:
         self.offset = 0
 
     def take(self, piece: memoryview) -> None:
-        """Compare the next piece.
+        """Compare the next piece with the bytes of the file at the same offset.
 
         Raises
         ------
         _UnequalError
-            The file has other bytes there, or is shorter.
+            The file differs from the piece, or ends before it.
         """
         size = piece.nbytes
         if len(self._memory) < size:
@@ -60,9 +60,9 @@ class _Reader:
 def movie_difference(
     source: ByteSource, movie: ArchivedMovie, on_bytes: OnBytes = _ignore, on_frame: OnFrame = _ignore
 ) -> int | None:
-    """Return the offset of the first byte in which a source differs from an archived movie, None if it is equal.
+    """Return the offset of the first byte in which a source differs from an archived movie, or None if it is equal.
 
-    The movie is decoded with all checks of `cryofs verify`: strips, frames, the whole file, and the TIFF structure.
+    Decoding the movie includes all checks of `cryofs verify`: strips, frames, the whole file, and the TIFF structure.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def tiff_difference(source: ByteSource, movie: ArchivedMovie) -> int | None:
 
 
 def file_difference(source: ByteSource, stored: ByteSource, on_bytes: OnBytes = _ignore) -> int | None:
-    """Return the offset of the first byte in which two open files differ, None if they are equal."""
+    """Return the offset of the first byte in which two open files differ, or None if they are equal."""
 
     def feed_file(take: Callable[[memoryview], object]) -> None:
         memory = memoryview(bytearray(_CHUNK))

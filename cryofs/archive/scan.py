@@ -1,4 +1,4 @@
-"""Turn movies, folders and lists into jobs, each with its place in the archive."""
+"""Turn movies, folders and lists into jobs, each with its target in the archive."""
 
 import os
 from collections import deque
@@ -30,12 +30,13 @@ def collect(
 ) -> tuple[list[Job], list[Problem]]:
     """Return the jobs for all sources, sorted by target, and the problems with sources that cannot be archived.
 
-    A folder's tree is kept below the root of the archive. A movie given by itself goes to the root; a movie in a list
-    goes where the list says, relative to the root (without the leading ``/`` of an absolute path). With `render_eer`,
-    EER files become movies of their fractions. With `folds_case`, names that differ only in case are one name.
+    The contents of a folder keep their relative paths below the root of the archive. A single file is stored in the
+    root, and a movie of a list under its path in the list (without the leading ``/`` of an absolute path). With
+    `render_eer`, EER files become movies of their fractions. With `folds_case`, names that differ only in case are
+    the same name.
 
-    A symbolic link in a folder stays a link if it leads to the same place in the archive; `links` is the choice for
-    the others. A movie that several links lead to is archived once.
+    A symbolic link in a folder stays a link if it leads to the corresponding file of the archive; `links` decides
+    about all other links. A movie with several links to it is archived once.
     """
     jobs: dict[str, Job] = {}
     problems = []
@@ -46,7 +47,7 @@ def collect(
         if own := next((part for part in item.target.parts if is_own_name(part)), None):
             # the archive has checksum lists of its own
             if own != LIST_NAME:
-                text = f"{item.source}: named like a file of cryofs ({own}); rename it, or remove it if a run left it"
+                text = f"{item.source}: name reserved for cryofs ({own}); rename it, or remove it if a run left it"
                 problems.append(Problem(item.source, ArchiveError(text)))
             continue
         if render_eer:
@@ -58,9 +59,9 @@ def collect(
             # an existing movie wins over a rendered one
             jobs[key], item, twin = item, twin, item
         if not _is_same(twin, item):
-            text = f"{item.source}: {twin.source} is already stored as {twin.target}; rename one of them"
+            text = f"{item.source}: name already taken by {twin.source} ({twin.target}); rename one of the files"
             problems.append(Problem(item.source, ArchiveError(text)))
-    # a movie that was named replaces links of its name
+    # a movie replaces a link with the same original name
     movies = {job.target for job in jobs.values() if job.kind is not Kind.LINK}
     kept = [
         job
@@ -89,7 +90,7 @@ def _all_items(sources: Iterable[Path], archive: Path, links: LinkChoice) -> Ite
 
 
 def lies_in(source: Path, archive: Path) -> bool:
-    """Return True if a folder lies in the archive."""
+    """Return True if a source is a folder below the archive, False if it cannot be read."""
     try:
         return source.is_dir() and is_below(source, archive)
     except OSError:
@@ -97,15 +98,16 @@ def lies_in(source: Path, archive: Path) -> bool:
 
 
 def is_below(place: Path, folder: Path) -> bool:
-    """Return True if a path, which need not exist, lies below a folder."""
+    """Return True if a path is below a folder; the path need not exist."""
     return any(same_folder(parent, folder) for parent in Path(os.path.realpath(place)).parents)
 
 
 def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tuple[list[Job], list[Problem]]:
-    """Return jobs for files to verify or extract, with targets below the folder, file or list that names them.
+    """Return the jobs for files to verify or extract, and the problems with paths that cannot be read.
 
-    Files are all of kind FILE. A link to a TIFF file counts as a file unless `keep_links`; other links in folders are
-    links, because the file that they lead to has a name of its own.
+    A target is relative to the folder that was passed; a file that was passed has its name as the target. All files
+    are of kind FILE. A link to a TIFF file counts as a file unless `keep_links` is set; other links in folders are of
+    kind LINK, because the target of such a link has a job of its own.
     """
     jobs: list[Job] = []
     problems = []
@@ -122,7 +124,7 @@ def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tupl
 
 
 def _rendered(job: Job) -> Job:
-    """Return the job for the fractions of an EER file, or for a link to the fractions if it is a link."""
+    """Return the job that renders an EER file, or that links to the rendered movie; other jobs unchanged."""
     name = rendered_name(job.target.name)
     if name is None:
         return job
@@ -136,7 +138,10 @@ def _rendered(job: Job) -> Job:
 
 
 def _is_same(one: Job, other: Job) -> bool:
-    """Return True if two jobs for one name are the same file, or folders whose contents are merged."""
+    """Return True if two jobs with the same name need no error: both are folders, or both have the same source.
+
+    Jobs whose targets differ in case are never the same.
+    """
     if one.target != other.target:
         return False
     if one.kind is other.kind is Kind.FOLDER:

@@ -15,15 +15,15 @@ _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Settled:
-    """Sync of the data that a run relies on: each folder, checksum list and gain reference once.
+    """Makes the data that a run relies on durable.
 
-    A folder is made durable after it was listed, so that the names that the run found are durable. Threads may share an
-    instance.
+    Each folder, checksum list and gain reference is synced once. Sync a folder after listing it, so that all names
+    in the listing are durable. Threads may share an instance.
 
     Parameters
     ----------
     trusted : bool
-        Whether storage that does not support fsync is accepted.
+        Whether to accept storage that does not support fsync.
     """
 
     def __init__(self, archive: Path, gains: GainLibrary, *, trusted: bool = False):
@@ -34,7 +34,7 @@ class Settled:
         self._done: set[Path] = set()
 
     def folder(self, folder: Path) -> None:
-        """Make the names in a folder durable; for the root of the archive also its own name."""
+        """Make the names in a folder durable; for the root of the archive, also the names in its parent folder."""
         self.path(folder, os.O_DIRECTORY)
         if folder == self._archive:
             # the user may not have permission to read the folder above
@@ -42,7 +42,7 @@ class Settled:
                 self.path(folder.parent, os.O_DIRECTORY)
 
     def beside(self, folder: Path) -> None:
-        """Make the checksum list of a folder durable, and the gain references in it and above."""
+        """Make the checksum list of a folder durable, and the gain references of this folder and the folders above."""
         with self._lock:
             if folder in self._done:
                 return
@@ -63,8 +63,13 @@ class Settled:
     def file(self, descriptor: int, path: Path) -> None:
         """Make an open file durable, and drop it from the page cache, so that the next read comes from the disk.
 
-        Pages that another program is reading or has mapped stay in the cache, and so do caches of the storage itself;
-        all of them were written before.
+        Pages that another program reads or has mapped stay in the cache, and caches of the storage device keep their
+        data; the sync wrote all of these data before.
+
+        Raises
+        ------
+        ArchiveError
+            The storage does not support fsync and is not trusted.
         """
         try:
             changes.disk.sync(descriptor)
@@ -72,7 +77,7 @@ class Settled:
             if error.errno not in _NOT_SUPPORTED:
                 raise
             if not self._trusted:
-                text = f"{path}: may not be on disk, because its storage does not support fsync"
+                text = f"{path}: storage does not support fsync, so the data may not be on disk"
                 raise ArchiveError(f"{text}; pass --trust-storage to accept this storage") from error
         # some storage has no page cache
         with contextlib.suppress(OSError):

@@ -1,8 +1,7 @@
 """Original names of the files of an archive, as in the main view of a mount.
 
 A mount looks up single names (`cryofs.vfs.namespace`). This module lists whole folders, for runs that restore or
-compare originals. Names that a mount derives from a file that it also shows, such as the `X.mrc` of an EER file, are
-not originals and not listed.
+compare originals. It omits derived files whose stored file the mount also shows, such as the `X.mrc` of an EER file.
 """
 
 import contextlib
@@ -24,7 +23,7 @@ from cryofs.storage.byte_source import LocalFile
 
 
 class ShownKind(Enum):
-    """The kind of a name in a mount."""
+    """The type of a file that a mount shows; the value is the phrase used in messages."""
 
     FOLDER = "a folder"
     LINK = "a symbolic link"
@@ -35,20 +34,20 @@ class ShownKind(Enum):
 
 @dataclass(frozen=True)
 class Shown:
-    """A name that a mount shows.
+    """A file of the archive behind a name that a mount shows.
 
     Attributes
     ----------
     path : Path
         The file of the archive.
     found : os.stat_result
-        Inode of this file; for a link, of the link itself.
+        State of this file; for a link, of the link itself.
     record : Record or None
-        The record of an archived movie.
+        Record of an archived movie, otherwise None.
     error : Exception or None
-        Error for an archived movie whose record cannot be read.
+        Error of reading the record of a damaged archived movie, otherwise None.
     optional : bool
-        True if the archive holds the file in addition to originals.
+        True if the file may be missing in SOURCE, because cryofs may have added it to the archive.
     """
 
     kind: ShownKind
@@ -66,7 +65,7 @@ def restored_name(name: str, record: Record) -> str:
 
 
 def kind_of(found: os.stat_result) -> ShownKind:
-    """Return the kind of an inode."""
+    """Return the kind of a file from the result of lstat; FILE includes archived movies."""
     if stat.S_ISDIR(found.st_mode):
         return ShownKind.FOLDER
     if stat.S_ISLNK(found.st_mode):
@@ -75,7 +74,7 @@ def kind_of(found: os.stat_result) -> ShownKind:
 
 
 def shown_in(folder: Path, root: Path) -> dict[str, Shown]:
-    """Return the entries that a mount of `root` shows in one of its folders, by name; originals only.
+    """Return the originals that a mount of `root` shows in a folder, by name.
 
     Raises
     ------
@@ -104,7 +103,7 @@ def shown_in(folder: Path, root: Path) -> dict[str, Shown]:
 
 
 def states_in(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the names in a folder with their inodes; links are not followed, and names that vanish are skipped.
+    """Yield each name in a folder with the result of lstat; skip names that are removed meanwhile.
 
     Raises
     ------
@@ -118,7 +117,7 @@ def states_in(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def renamed_movie(folder: Path, name: str) -> Shown | None:
-    """Return the archived movie that was renamed `X.tif` and is therefore shown as `X.mrc` too, or None."""
+    """Return the archived movie `X.tif` that a mount also shows as `name` (`X.mrc`), or None if there is none."""
     for stored in registry.names_of_renamed(name):
         path = folder / stored
         try:
@@ -132,7 +131,7 @@ def renamed_movie(folder: Path, name: str) -> Shown | None:
 
 
 def is_renamed_movie(shown: Shown) -> bool:
-    """Return True for a renamed archived movie, for which a mount shows both the file and the original."""
+    """Return True for an archived movie that was renamed `X.tif`; a mount shows both this file and the original."""
     if shown.kind is not ShownKind.FILE or not registry.may_have_record(shown.path.name):
         return False
     try:
@@ -143,7 +142,7 @@ def is_renamed_movie(shown: Shown) -> bool:
 
 
 def _movie(path: Path, state: os.stat_result) -> Shown | None:
-    """Return the entry of a file whose name is that of an archived movie, or None."""
+    """Return the entry of an archived movie, or None if the file is not an archived movie or has no original."""
     if registry.replaced_name(path.name) is None or not stat.S_ISREG(state.st_mode):
         return None
     try:
@@ -159,7 +158,7 @@ def _movie(path: Path, state: os.stat_result) -> Shown | None:
 
 
 def _shows_references(folder: Path, found: dict[str, os.stat_result]) -> bool:
-    """Return True if gain references appear, because the folder or a subfolder has TIFF movies of other programs."""
+    """Return True if a mount shows gain references here: a folder below has TIFF movies of other programs."""
     below = [folder / name for name, state in found.items() if stat.S_ISDIR(state.st_mode)]
     return any(map(_holds_foreign, [folder, *below]))
 

@@ -21,20 +21,26 @@ from cryofs.movies.gain_library import GainLibrary
 
 @dataclass
 class Checked:
-    """Figures of a run over archived files.
+    """Figures of a verification or an extraction.
 
     Attributes
     ----------
+    movies : int
+        Archived movies that were found intact or were restored.
     files : int
-        Files that are not archived movies: intact ones of a verification, restored ones of an extraction.
+        Other files that were found intact or were restored.
+    failed : int
+        Files that are damaged, missing or unreadable.
+    original_bytes, stored_bytes : int
+        Total sizes of the originals of `movies`, and of the archived movies.
     without_checksum : int
-        Files that could not be checked, because neither a record nor a checksum list covers them.
+        Files with neither a record nor a line in a checksum list, which could not be checked.
     without_record : int
-        TIFF movies of other programs among them.
+        TIFF movies of other programs that are included in `without_checksum`.
     without_file : int
-        Lines of checksum lists whose file is missing; each counts as failed as well.
+        Lines of checksum lists whose file is missing; `failed` includes them.
     without_anything : list of Path
-        Folders that the user named and in which no file has a checksum.
+        Folders that the user passed and in which no file has a checksum.
     """
 
     movies: int = 0
@@ -48,7 +54,7 @@ class Checked:
     without_anything: list[Path] = field(default_factory=list)
 
     def count(self, movie: ArchivedMovie) -> None:
-        """Count an intact movie."""
+        """Add an intact or restored movie to the figures."""
         self.movies += 1
         self.original_bytes += movie.record.original.bytes
         self.stored_bytes += movie.stored_bytes
@@ -62,11 +68,12 @@ def verify(
     on_bytes: OnFrame,
     on_unchecked: Callable[[Path], object] = lambda _: None,
 ) -> Checked:
-    """Check all files that have a checksum, in files, lists or archives.
+    """Check all files that have a checksum, in files, lists or archives, and return the figures.
 
     Archived movies are decoded, and every frame, the whole file and the TIFF structure are checked against the record.
-    All other files are checked against the checksum list of their folder. A file without a checksum is a failure if it
-    was named, by itself or in a list; otherwise it is counted. A checksum whose file is missing is a failure.
+    All other files are checked against the checksum list of their folder. A file without a checksum counts as failed
+    if the user passed the file or a list that names it, otherwise as unchecked. A line of a checksum list whose file
+    is missing counts as failed.
 
     Parameters
     ----------
@@ -143,7 +150,7 @@ def _verify_files(
 
 
 def _check_reference(movie: ArchivedMovie, root: Path | None, gains: dict[Path | None, GainLibrary]) -> None:
-    """Raise GainError if the gain reference of a movie is missing, or lies where a mount does not find it."""
+    """Raise GainError if a mount of `root` would not find the gain reference of a movie."""
     if (gain := movie.record.needed_gain) is None:
         return
     try:
@@ -153,12 +160,18 @@ def _check_reference(movie: ArchivedMovie, root: Path | None, gains: dict[Path |
             raise
         # the library without a root searches all folders above
         gains[None].get(gain.sha256, root.parent, movie.name)
-        text = f"{movie.name}: its gain reference lies above {root}, where a mount of this folder does not look"
-        raise GainError(f"{text}; copy it into the folder, or verify the whole archive") from None
+        text = f"{movie.name}: gain reference found only above {root}, so a mount of this folder cannot use it"
+        raise GainError(f"{text}; copy the reference into the folder, or verify the whole archive") from None
 
 
 def feed(movie: ArchivedMovie, take: Callable[[memoryview], object], on_frame: OnFrame) -> None:
-    """Yield the bytes of the original, and verify the SHA-256 of the whole file if it is recorded."""
+    """Pass the bytes of the original to `take`, in order, and the number of finished frames to `on_frame`.
+
+    Raises
+    ------
+    DamagedError
+        The SHA-256 of the whole file differs from the recorded one.
+    """
     recorded = movie.record.original.sha256
     digest = hashlib.sha256()
     with ThreadPoolExecutor(1, "sums") as beside:

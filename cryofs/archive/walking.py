@@ -15,14 +15,14 @@ from cryofs.formats.archive_names import archived_name, is_movie_name, is_own_na
 
 @dataclass(frozen=True)
 class Link:
-    """A symbolic link in a folder that is archived.
+    """A symbolic link in a source folder.
 
     Attributes
     ----------
     target : Path
-        The name in the archive.
+        Path of the link in the archive.
     root : Path
-        Root of the tree that is archived; a link that leads out of it also leads out of the archive.
+        The source folder; a link that leads out of this folder also leads out of the archive.
     """
 
     path: Path
@@ -32,17 +32,17 @@ class Link:
 
 @dataclass
 class Places:
-    """Names in the archive by the real paths of their sources."""
+    """Paths in the archive, by the real paths of the sources."""
 
     folders: dict[str, Path] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
 
     def known(self, real: str) -> Path | None:
-        """Return the name of a file or folder that is itself a source or the root of a tree."""
+        """Return the path in the archive of a file or folder with an entry of its own, or None if it has none."""
         return self.files.get(real) or self.folders.get(real)
 
     def name_of(self, real: str) -> Path | None:
-        """Return the original name of a file or folder in the archive, or None if it is not in the archive."""
+        """Return the path in the archive of a file or folder, or None if it is not archived."""
         folder, _, name = real.rpartition("/")
         if (known := self.known(real)) is not None or folder not in self.folders:
             return known
@@ -50,7 +50,10 @@ class Places:
 
 
 def items_of(source: Path, archive: Path | None, places: Places) -> Iterator[Job | Problem | Link]:
-    """Yield the jobs for a source; if `archive` is None, files keep their names."""
+    """Yield the jobs for a source, its links, and the problems with it.
+
+    If `archive` is None, the source is an archive to read, and files keep their names.
+    """
     try:
         if source.is_dir() and archive is not None and same_folder(source, archive):
             text = f"{source}: source and archive are the same folder; pass another archive with -o"
@@ -72,14 +75,14 @@ def items_of(source: Path, archive: Path | None, places: Places) -> Iterator[Job
 def walk(
     folder: Path, archive: Path | None, places: Places, base: Path = Path(), *, once: bool = False
 ) -> Iterator[Job | Problem | Link]:
-    """Yield the jobs for all files, links and folders below a folder, except the archive itself.
+    """Yield the jobs for all files and folders below a folder, except the archive itself, its links, and problems.
 
     Parameters
     ----------
     base : Path
-        Name of the folder in the archive.
+        Path of the folder in the archive.
     once : bool
-        Whether files that already have a name in the archive become links.
+        Whether to store links instead of files that the archive already contains under another name.
     """
     errors: list[OSError] = []
     for place, names, files in os.walk(folder, onerror=errors.append):
@@ -113,30 +116,30 @@ def walk(
 
 
 def _is_passed_over(folder: Path, archive: Path | None) -> bool:
-    """Return True for folders to skip: the archive below a source, and folders of cryofs in an archive."""
+    """Return True for a folder to skip: the archive inside a source, or a folder of cryofs inside an archive."""
     return is_own_name(folder.name) if archive is None else same_folder(folder, archive)
 
 
 def unreadable(path: Path, error: OSError) -> Problem:
-    """Return the problem for a source that cannot be read."""
+    """Return a problem with the error of a source that cannot be read."""
     return Problem(path, ArchiveError(explain(error, path)))
 
 
 def named(source: Path, target: Path, archive: Path | None, places: Places) -> Job:
-    """Return the job for a file that was passed or linked, and record its place."""
+    """Record in `places` the path of a file that was passed or linked, and return the job for it."""
     places.files.setdefault(os.path.realpath(source), target)
     return job_of(source, target, archive)
 
 
 def job_of(source: Path, target: Path, archive: Path | None) -> Job:
-    """Return the job for a file: a movie if its name is that of one, otherwise a plain file."""
+    """Return the job for a file: to archive a movie if the file has the name of one, otherwise to copy the file."""
     if archive is not None and is_movie_name(target.name):
         return Job(Kind.MOVIE, source, target.with_name(archived_name(target.name)))
     return Job(Kind.FILE, source, target)
 
 
 def same_folder(one: Path, other: Path) -> bool:
-    """Return True if two paths lead to one folder, False if either cannot be read."""
+    """Return True if two paths lead to the same folder, False if either cannot be read."""
     try:
         return one.samefile(other)
     except OSError:
@@ -144,5 +147,5 @@ def same_folder(one: Path, other: Path) -> bool:
 
 
 def relative_link(name: Path, target: Path) -> Path:
-    """Return the relative target of a symbolic link from one name of the archive to another."""
+    """Return the relative target of a symbolic link `name` that leads to `target`; both are paths of the archive."""
     return Path(os.path.relpath(target, name.parent))

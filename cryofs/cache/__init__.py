@@ -1,1 +1,1 @@
-"""Decoded frames in memory: a cache bounded in bytes, one decode per frame at a time, read-ahead."""
+"""Keep decoded frames in memory, up to a limit in bytes; decode each frame only once at a time, and read ahead."""

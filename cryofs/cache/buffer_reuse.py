@@ -1,8 +1,8 @@
-"""Reuse of the memory of dropped frames for the next frame of the same size.
+"""Reuse the memory of dropped frames for the next frame of the same size.
 
-Memory that the process has used before is much faster than new memory, which the kernel has to find and clear first;
-for large frames that takes as long as decoding them. The memory of a frame may be reused only if no reader holds the
-frame or a view of it, which the reference count of the interpreter shows.
+The kernel has to find and clear new memory, which for large frames takes as long as decoding; memory that the process
+has used before is ready. The memory of a frame may be reused only if no reader holds the frame or a view of the frame,
+which the reference count of the interpreter shows.
 """
 
 import sys
@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 
 def reuse(dropped: list[NDArray[Any]], size: int) -> NDArray[Any] | None:
-    """Remove frames from a list; return the memory of one of `size` bytes that has no other reference, or None."""
+    """Empty a list of dropped frames, and return the memory of a frame for reuse.
+
+    Returns
+    -------
+    ndarray or None
+        The memory of a frame of `size` bytes without other references, or None if there is no such frame.
+    """
     while dropped:
         memory = _owner(dropped.pop())
         if memory.nbytes == size and memory.flags.owndata and _holders(memory) == _ALONE:
@@ -31,7 +37,7 @@ def _holders(memory: NDArray[Any]) -> int:
 
 
 def _count_alone() -> int:
-    """Return the reference count that `_holders` returns in `reuse` for memory without other references."""
+    """Return the reference count that `_holders` returns for memory whose only user is `reuse`."""
     dropped = [np.empty((1, 1)).reshape(-1)]
     memory = _owner(dropped.pop())
     return _holders(memory)

@@ -1,13 +1,13 @@
-"""The frame cache: decoded frames and row blocks in memory. The least recently used ones are dropped first.
+"""Cache decoded frames and row blocks in memory; the least recently used ones are dropped first.
 
-Frames that were served whole, from their first byte to the last, keep only a small part of the budget: the kernel has
-their bytes in its page cache. The memory of dropped frames is used for the next ones.
+Frames that were served whole, from the first byte to the last, keep only a small part of the budget, because the
+page cache of the kernel contains the same bytes. The memory of dropped frames is reused.
 
 Threads: any thread may call `get`. The first thread that requests a frame reads and decodes it (the pool of its movie
 decodes the strips); the others wait for that decode. A frame is read before its decode gets its turn, so storage that
-hangs delays no other frame. The lock guards the tables and is never held during a read or a decode. Room is reserved
-before a decode begins, so that cached frames and frames being decoded together stay within the budget; a frame larger
-than the whole budget is decoded alone and not cached.
+hangs does not delay other frames. The lock guards the tables and is never held during a read or a decode. Room is
+reserved before a decode begins, so that cached frames and frames being decoded together stay within the budget; a frame
+larger than the whole budget is decoded alone and not cached.
 """
 
 import threading
@@ -38,11 +38,11 @@ class Encoded(Protocol):
     """Interface of a frame or row block that was read."""
 
     def decode(self, out: Frame | None = None) -> Frame:
-        """Decode it and return the array; `out` is memory of its size for the result."""
+        """Decode the frame or row block and return the array; `out` is memory of the same size for the result."""
 
 
 class CachedMovie(Protocol):
-    """Interface of a movie, as far as the cache uses it."""
+    """Interface of a movie to the cache."""
 
     @property
     def name(self) -> str:
@@ -60,7 +60,7 @@ class CachedMovie(Protocol):
         """Return the size of a decoded frame or row block in bytes."""
 
     def read_frame(self, index: int, rows: range | None = None) -> Encoded:
-        """Read a frame or row block."""
+        """Read a frame, or only some rows, and return the encoded bytes."""
 
 
 # Runs a read: name of the file, the read, and a suffix of the name in messages.
@@ -73,7 +73,7 @@ def _run_now(name: str, call: Callable[[], Encoded], what: str) -> Encoded:
 
 @dataclass
 class CacheFigures:
-    """Counters of the cache; seconds of simultaneous decodes are added up."""
+    """Counters of the cache; the seconds of simultaneous decodes are summed."""
 
     hits: int = 0
     misses: int = 0
@@ -87,7 +87,7 @@ class CacheFigures:
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    """A frame or row block in progress; threads that need it wait for its future."""
+    """A frame or row block that is being read or decoded; other threads that need the data wait for the future."""
 
     movie: CachedMovie
     key: Key
@@ -134,7 +134,10 @@ class FrameCache:
         self._figures = CacheFigures(budget_bytes=budget)
 
     def get(self, movie: CachedMovie, index: int, rows: range | None = None) -> Frame:
-        """Return a decoded frame or row block, flat and read-only for the caller; read and decode it if not cached."""
+        """Return a decoded frame or row block as a flat array, which the caller must not modify.
+
+        Data that are not in the cache are read and decoded first.
+        """
         key = movie.identity, index, rows
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
@@ -159,7 +162,7 @@ class FrameCache:
         return frame
 
     def cached(self, movie: CachedMovie, index: int) -> Frame | None:
-        """Return a whole frame if it is cached, otherwise None."""
+        """Return a whole frame from the cache, or None if it is not cached."""
         key = movie.identity, index, None
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
@@ -168,12 +171,12 @@ class FrameCache:
             return frame
 
     def prefetch(self, movie: CachedMovie, index: int) -> Future[None] | None:
-        """Read and decode a frame in the background, if there is room for it without waiting.
+        """Read and decode a frame in the background, unless the cache has no room for the frame at once.
 
         Returns
         -------
         Future or None
-            Done, without holding the frame, when the movie is no longer needed; None if nothing was begun.
+            Future that completes when the task no longer uses the movie; it has no result. None if no task was begun.
         """
         if self._background is None:
             return None
@@ -190,7 +193,7 @@ class FrameCache:
         return begun
 
     def served(self, movie: CachedMovie, index: int) -> None:
-        """Record that a frame was served whole; of such frames, only the most recent ones stay when space is needed."""
+        """Record that a frame was served whole; such frames are dropped before others when space is needed."""
         key = movie.identity, index, None
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
@@ -211,7 +214,7 @@ class FrameCache:
         return _Request(movie, key, movie.decoded_bytes(rows), at_once, Future())
 
     def _load(self, request: _Request) -> None:
-        """Read and decode a frame, and hand it or the error to the threads that wait for it."""
+        """Read and decode a frame, and pass the frame or the error to all waiting threads."""
         key, movie = request.key, request.movie
         with self._lock:
             # a pool may keep a task that it refused, and run it while others decode the frame
@@ -234,7 +237,7 @@ class FrameCache:
             request.future.set_result(frame)
 
     def _decode(self, request: _Request, encoded: Encoded) -> Frame:
-        """Wait for the turn of a frame, then decode and cache it."""
+        """Wait until a frame may be decoded, decode and cache it, and return it."""
         # dropped memory is returned to the system here, without the lock
         spare = reuse(self._make_room(request), request.size)
         started = time.monotonic()
@@ -246,7 +249,7 @@ class FrameCache:
         return frame
 
     def _make_room(self, request: _Request) -> list[Frame]:
-        """Wait until the frame may be decoded, and reserve its room; return the frames that were dropped for it."""
+        """Wait until a frame may be decoded, reserve its room, and return the frames that were dropped to make room."""
         dropped = []
         ticket = object()
         with self._room:

@@ -1,8 +1,8 @@
-"""The current sequential readers, and the check that the cache has room for two frames of each.
+"""Track the current sequential readers, and check that the cache has room for two frames of each.
 
-Without that room, frames would be dropped before they are read to their end, and decoded again and again.
+Without this room, the cache would drop frames before they are read to the end, and decode them again and again.
 
-Threads: safe to call from any thread; the lock guards the table.
+Threads: any thread may call the methods; the lock guards the table.
 """
 
 import threading
@@ -21,7 +21,7 @@ class Readers:
     Parameters
     ----------
     budget : int
-        Bytes of frames that the cache may hold.
+        Capacity of the cache in bytes.
     """
 
     def __init__(self, budget: int):
@@ -33,7 +33,7 @@ class Readers:
         self._wanted = 0
 
     def go_on(self, reader: Hashable, frame_bytes: int) -> bool:
-        """Record that a reader continues; return True if there are too many readers for the cache."""
+        """Record that a sequential reader continues; return True if the cache has no room for all such readers."""
         now = time.monotonic()
         with self._lock:
             self._forget(reader)
@@ -45,7 +45,7 @@ class Readers:
             return self._wanted > self._budget and len(self._frame_bytes) > 1
 
     def leave(self, reader: Hashable) -> None:
-        """Remove a reader that stops or jumps."""
+        """Remove a reader that closed the file or no longer reads in order."""
         with self._lock:
             self._forget(reader)
 

@@ -1,22 +1,26 @@
 """`cryofs adopt`: add records to TIFF movies of other programs and checksums for all other files."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cryofs.cli import declare
+import click
+
 from cryofs.cli.output import Reporter, print_json
-from cryofs.system.resources import usable_cores
+from cryofs.cli.parameters import PATH, jobs_option
 from cryofs.text import size_text
 
 
-def command(
-    paths: Annotated[
-        list[Path],
-        declare.Argument(metavar="PATH", help="Files, .star, .lst or .mdoc lists, folders, or archives."),
-    ],
-    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
-    as_json: Annotated[bool, declare.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
+@click.command("adopt")
+@click.argument(
+    "paths",
+    type=PATH,
+    nargs=-1,
+    required=True,
+    metavar="PATH...",
+    help="Files, .star, .lst or .mdoc lists, folders, or archives.",
+)
+@jobs_option()
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
     """Record checksums of files from other programs.
 
     This lets cryofs verify check files that cryofs did not write. Each file without a checksum gets a line in the
@@ -44,4 +48,4 @@ def command(
             f"{done.movies} movies adopted ({size_text(done.tiff_bytes)}), {done.skipped} skipped, "
             f"{done.failed} failed, {done.files} checksums recorded"
         )
-    raise declare.Exit(1 if done.failed else 0)
+    raise click.exceptions.Exit(1 if done.failed else 0)

@@ -12,9 +12,9 @@ import sys
 import click
 
 from cryofs.cli import INTERRUPTED, VERSION_LINE
-from cryofs.cli.declare import make_command
 from cryofs.cli.output import one_line
 from cryofs.errors import CryofsError, UsageError
+from cryofs.version import VERSION
 
 # To add a command, write its module, of the same name with underscores, and add it here.
 COMMANDS: tuple[str, ...] = (
@@ -23,6 +23,7 @@ COMMANDS: tuple[str, ...] = (
     "compress",
     "adopt",
     "estimate-gain",
+    "check-gain",
     "verify",
     "compare",
     "extract",
@@ -34,57 +35,41 @@ COMMANDS: tuple[str, ...] = (
     "config",
     "doctor",
 )
-HELP = """Compress cryo-EM movies losslessly, and mount the archive so that every tool reads the original MRC files.
-
-Every command accepts --debug, which prints the traceback of an error.
-
-Example: cryofs compress /data/session -o /archive/session && cryofs mount /archive/session /mnt/movies
-"""
 
 
-class _Group(click.Group):
+class _LazyGroup(click.Group):
     """All commands; only the one that is used is imported."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, in the order of help."""
         return list(COMMANDS)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command of the arguments; suggest similar ones if there is none."""
-        if args[0] not in COMMANDS:
-            import difflib
-
-            similar = " or ".join(difflib.get_close_matches(args[0], COMMANDS))
-            ctx.fail(f"no command {args[0]!r}; " + (f"did you mean {similar}?" if similar else "see cryofs --help"))
-        return super().resolve_command(ctx, args)
-
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"cryofs.cli.{cmd_name.replace('-', '_')}")
-        return make_command(cmd_name, module.command)
+        command: click.Command = importlib.import_module(f"cryofs.cli.{cmd_name.replace('-', '_')}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of the arguments; suggest similar ones if there is none."""
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
+            # click would compare only with the commands that are imported
+            raise click.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
 
 
-def make_app() -> click.Group:
-    """Return the application with all commands."""
-    version = click.Option(
-        ["--version"],
-        is_flag=True,
-        expose_value=False,
-        is_eager=True,
-        callback=_print_version,
-        help="Print the version and exit.",
-    )
-    return _Group("cryofs", params=[version], no_args_is_help=True, help=HELP)
+@click.group("cryofs", cls=_LazyGroup)
+@click.version_option(VERSION, message=VERSION_LINE, help="Print the version and exit.")
+def app() -> None:
+    """Compress cryo-EM movies losslessly, and mount the archive so that every tool reads the original MRC files.
 
+    Every command accepts --debug, which prints the traceback of an error.
 
-def _print_version(context: click.Context, _: click.Parameter, requested: bool) -> None:
-    if requested:
-        print(VERSION_LINE)
-        context.exit()
+    Example: cryofs compress /data/session -o /archive/session && cryofs mount /archive/session /mnt/movies
+    """
 
 
 def run(arguments: list[str]) -> int:
@@ -111,7 +96,6 @@ def run(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    app = make_app()
     if "_CRYOFS_COMPLETE" in os.environ:
         # a shell asks for completions
         app.main(arguments, prog_name="cryofs")

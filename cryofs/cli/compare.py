@@ -2,11 +2,12 @@
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cryofs.cli import declare
+import click
+
 from cryofs.cli.output import Reporter, print_json
-from cryofs.system.resources import usable_cores
+from cryofs.cli.parameters import PATH, jobs_option
 from cryofs.text import as_unicode
 
 if TYPE_CHECKING:
@@ -16,22 +17,14 @@ if TYPE_CHECKING:
 _MB = 10**6
 
 
-def command(
-    source: Annotated[Path, declare.Argument(metavar="SOURCE", help="Folder with the original files.")],
-    archive: Annotated[Path, declare.Argument(metavar="ARCHIVE", help="Archive of that folder.")],
-    remove_source: Annotated[
-        bool,
-        declare.Option("--remove-source", help="Remove each source file whose archived file is equal and on disk."),
-    ] = False,
-    trust_storage: Annotated[
-        bool,
-        declare.Option("--trust-storage", help="With --remove-source: accept storage without a reliable fsync."),
-    ] = False,
-    jobs: Annotated[
-        int, declare.Option(min=1, help="Number of files compared in parallel.", show_default="all cores")
-    ] = (usable_cores()),
-    as_json: Annotated[bool, declare.Option("--json", help="Print the result, with lists of files, as JSON.")] = False,
-) -> None:
+@click.command("compare")
+@click.argument("source", type=PATH, help="Folder with the original files.")
+@click.argument("archive", type=PATH, help="Archive of that folder.")
+@click.option("--remove-source", is_flag=True, help="Remove each source file whose archived file is equal and on disk.")
+@click.option("--trust-storage", is_flag=True, help="With --remove-source: accept storage without a reliable fsync.")
+@jobs_option("Number of files compared in parallel.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result, with lists of files, as JSON.")
+def command(source: Path, archive: Path, remove_source: bool, trust_storage: bool, jobs: int, as_json: bool) -> None:
     """Compare a folder with its archive.
 
     Every file of SOURCE is compared byte for byte with the file that a mount of ARCHIVE shows: content, size, time,
@@ -46,7 +39,7 @@ def command(
     from cryofs.archive.compare import CompareOptions, compare
 
     if trust_storage and not remove_source:
-        raise declare.BadParameter("--trust-storage requires --remove-source")
+        raise click.UsageError("--trust-storage requires --remove-source")
     options = CompareOptions(jobs, remove_source, trust_storage)
     with Reporter(unit="MB") as reporter:
         done = compare(source, archive, options, _Progress(reporter))
@@ -54,7 +47,7 @@ def command(
         print_json(_facts(done))
     else:
         print(_summary(done, remove_source))
-    raise declare.Exit(0 if done.all_equal else 1)
+    raise click.exceptions.Exit(0 if done.all_equal else 1)
 
 
 def _facts(done: "Comparison") -> dict[str, Any]:

@@ -2,15 +2,16 @@
 
 import os
 import shlex
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from cryofs.cli import declare, eer
+import click
+
+from cryofs.cli.eer import eer_options, rendering_of
 from cryofs.cli.output import Reporter, print_json
-from cryofs.config.choices import CompressionChoice, EerChoice, EerDtype, EerLeftover, NarrowChoice
-from cryofs.errors import FullDiskError, UsageError
-from cryofs.system.resources import usable_cores
+from cryofs.cli.parameters import PATH, jobs_option
+from cryofs.config.choices import CompressionChoice, EerChoice, NarrowChoice
+from cryofs.errors import FullDiskError
 from cryofs.text import percent, printable, size_text
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from cryofs.movies.eer_rendering import Rendering
 
 _CONTINUE = "--only-do-unfinished"
-_ALL_CORES = usable_cores()
 # Counts that the summary line includes if they are not 0, and their labels.
 _LABELS = {
     "unfinished": "not done",
@@ -31,72 +31,78 @@ _LABELS = {
     "links_outside": "links out of the sources",
 }
 
-SourcesArgument = Annotated[
-    list[Path], declare.Argument(metavar="SOURCE", help="Movies, folders, .star, .lst or .mdoc lists.")
-]
-ArchiveOption = Annotated[Path, declare.Option("-o", "--output", metavar="ARCHIVE", help="Folder of the archive.")]
-GainOption = Annotated[
-    str,
-    declare.Option(
-        metavar="auto|none|FILE",
-        help="Gain reference: estimate it where needed, use none, or use a file or a folder of references.",
-    ),
-]
-CompressionOption = Annotated[
-    CompressionChoice,
-    declare.Option(help="TIFF codec; auto chooses the fastest of those within 1 % of the smallest."),
-]
-DeflateLevelOption = Annotated[
-    int | None,
-    declare.Option(min=0, max=9, help="Level of standard deflate, with --compression deflate."),
-]
-LineByLineOption = Annotated[
-    bool, declare.Option("--line-by-line", help="Write one row per TIFF strip, instead of 256 or more.")
-]
-NarrowOption = Annotated[
-    NarrowChoice,
-    declare.Option(
-        help="Pixel type of the TIFF: narrow, with rare larger values stored separately (auto); the narrowest that "
-        "holds all values (exact); as wide as the original (never)."
-    ),
-]
-UnfinishedOption = Annotated[bool, declare.Option(_CONTINUE, help="Skip files that are already in the archive.")]
-EerOption = Annotated[EerChoice, declare.Option("--eer", help="Copy EER files, or store their fractions as TIFF.")]
-FollowLinksOption = Annotated[
-    bool, declare.Option("--follow-links", help="Archive the targets of links that lead out of SOURCE.")
-]
-KeepLinksOption = Annotated[bool, declare.Option("--keep-links", help="Store links that lead out of SOURCE as links.")]
-StrictOption = Annotated[
-    bool, declare.Option("--strict", help="Exit with 1 if a movie was kept as a plain copy or a file looks damaged.")
-]
-VerboseOption = Annotated[bool, declare.Option("--verbose", help="Print a row for each frame of a gain estimate.")]
-JobsOption = Annotated[int, declare.Option(min=1, help="Number of cores to use.", show_default="all cores")]
-JsonOption = Annotated[bool, declare.Option("--json", help="Print the summary as JSON.")]
 
-
+@click.command("compress")
+@click.argument(
+    "sources",
+    type=PATH,
+    nargs=-1,
+    required=True,
+    metavar="SOURCE...",
+    help="Movies, folders, .star, .lst or .mdoc lists.",
+)
+@click.option("-o", "--output", "archive", type=PATH, required=True, metavar="ARCHIVE", help="Folder of the archive.")
+@click.option(
+    "--gain",
+    default="auto",
+    show_default=True,
+    metavar="auto|none|FILE",
+    help="Gain reference: estimate it where needed, use none, or use a file or a folder of references.",
+)
+@click.option(
+    "--compression",
+    type=click.Choice(get_args(CompressionChoice)),
+    default="auto",
+    show_default=True,
+    help="TIFF codec; auto chooses the fastest of those within 1 % of the smallest.",
+)
+@click.option(
+    "--deflate-level", type=click.IntRange(0, 9), help="Level of standard deflate, with --compression deflate."
+)
+@click.option("--line-by-line", is_flag=True, help="Write one row per TIFF strip, instead of 256 or more.")
+@click.option(
+    "--narrow",
+    type=click.Choice(get_args(NarrowChoice)),
+    default="auto",
+    show_default=True,
+    help="Pixel type of the TIFF: narrow, with rare larger values stored separately (auto); the narrowest that holds "
+    "all values (exact); as wide as the original (never).",
+)
+@click.option(_CONTINUE, is_flag=True, help="Skip files that are already in the archive.")
+@click.option(
+    "--eer",
+    "eer_files",
+    type=click.Choice(get_args(EerChoice)),
+    default="keep",
+    show_default=True,
+    help="Copy EER files, or store their fractions as TIFF.",
+)
+@eer_options
+@click.option("--follow-links", is_flag=True, help="Archive the targets of links that lead out of SOURCE.")
+@click.option("--keep-links", is_flag=True, help="Store links that lead out of SOURCE as links.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if a movie was kept as a plain copy or a file looks damaged.")
+@click.option("--verbose", is_flag=True, help="Print a row for each frame of a gain estimate.")
+@jobs_option("Number of cores to use.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.pass_obj
 def command(
-    context: declare.Context,
-    sources: SourcesArgument,
-    archive: ArchiveOption,
-    gain: GainOption = "auto",
-    compression: CompressionOption = "auto",
-    deflate_level: DeflateLevelOption = None,
-    line_by_line: LineByLineOption = False,
-    narrow: NarrowOption = "auto",
-    only_do_unfinished: UnfinishedOption = False,
-    eer_files: EerOption = "keep",
-    eer_grouping: eer.GroupingOption = None,
-    eer_dose_per_fraction: eer.DoseOption = None,
-    eer_upsampling: eer.UpsamplingOption = None,
-    eer_dtype: eer.DtypeOption = None,
-    eer_leftover: eer.LeftoverOption = None,
-    eer_gain: eer.GainOption = None,
-    follow_links: FollowLinksOption = False,
-    keep_links: KeepLinksOption = False,
-    strict: StrictOption = False,
-    verbose: VerboseOption = False,
-    jobs: JobsOption = _ALL_CORES,
-    as_json: JsonOption = False,
+    arguments: list[str],
+    sources: tuple[Path, ...],
+    archive: Path,
+    gain: str,
+    compression: CompressionChoice,
+    deflate_level: int | None,
+    line_by_line: bool,
+    narrow: NarrowChoice,
+    only_do_unfinished: bool,
+    eer_files: EerChoice,
+    eer_settings: dict[str, Any],
+    follow_links: bool,
+    keep_links: bool,
+    strict: bool,
+    verbose: bool,
+    jobs: int,
+    as_json: bool,
 ) -> None:
     """Compress movies losslessly into an archive.
 
@@ -118,24 +124,22 @@ def command(
         from cryofs.compress.run import compress
 
     if follow_links and keep_links:
-        raise UsageError("--follow-links and --keep-links are mutually exclusive; use only one")
+        raise click.UsageError("--follow-links and --keep-links are mutually exclusive; use only one")
     options = CompressOptions(
         gain=gain if gain in ("auto", "none") else Path(gain),  # type: ignore[arg-type]
         coding=_coding(compression, deflate_level, line_by_line=line_by_line, narrow=narrow),
-        rendering=_rendering(
-            eer_files, eer_grouping, eer_dose_per_fraction, eer_upsampling, eer_dtype, eer_leftover, eer_gain
-        ),
+        rendering=_rendering(eer_files, eer_settings),
         only_do_unfinished=only_do_unfinished,
         jobs=jobs,
         links="follow" if follow_links else "keep" if keep_links else "report",
         strict=strict,
     )
     with Reporter() as reporter:
-        progress = _Progress(reporter, _continuation(context.obj), verbose=verbose)
+        progress = _Progress(reporter, _continuation(arguments), verbose=verbose)
         summary = compress(sources, archive, options, progress)
     _print_summary(summary, as_json=as_json)
     left_out = summary.links_outside and options.links == "report"
-    raise declare.Exit(1 if summary.failed or left_out or (strict and summary.suspect) else 0)
+    raise click.exceptions.Exit(1 if summary.failed or left_out or (strict and summary.suspect) else 0)
 
 
 def _coding(
@@ -144,37 +148,16 @@ def _coding(
     from cryofs.compress.plan import Coding
 
     if deflate_level is not None and compression != "deflate":
-        raise declare.BadParameter("--deflate-level requires --compression deflate")
+        raise click.UsageError("--deflate-level requires --compression deflate")
     return Coding(compression, deflate_level, line_by_line, narrow)
 
 
-def _rendering(
-    eer_files: EerChoice,
-    grouping: int | None,
-    dose_per_fraction: float | None,
-    upsampling: int | None,
-    dtype: EerDtype | None,
-    leftover: EerLeftover | None,
-    gain: Path | None,
-) -> "Rendering | None":
-    from cryofs.movies.eer_rendering import Rendering
-
-    options: dict[str, Any] = {
-        "grouping": grouping,
-        "dose_per_fraction": dose_per_fraction,
-        "upsampling": upsampling,
-        "dtype": dtype,
-        "keep_leftover": None if leftover is None else leftover == "keep",
-        "gain": gain and gain.absolute(),
-    }
-    given = {name: value for name, value in options.items() if value is not None}
+def _rendering(eer_files: EerChoice, eer_settings: dict[str, Any]) -> "Rendering | None":
     if eer_files == "keep":
-        if given:
-            raise declare.BadParameter("the --eer-... options require --eer tiff; cryofs mount has them for EER files")
+        if eer_settings:
+            raise click.UsageError("the --eer-... options require --eer tiff; cryofs mount has them for EER files")
         return None
-    if grouping is not None and dose_per_fraction is not None:
-        raise declare.BadParameter("--eer-grouping and --eer-dose-per-fraction are mutually exclusive; set only one")
-    return Rendering(**given)
+    return rendering_of(eer_settings)
 
 
 def _print_summary(summary: "Summary", *, as_json: bool) -> None:
@@ -190,9 +173,9 @@ def _print_summary(summary: "Summary", *, as_json: bool) -> None:
     )
 
 
-def _continuation(arguments: list[str] | None) -> str:
+def _continuation(arguments: list[str]) -> str:
     """Return the command that continues an interrupted run."""
-    given = [argument for argument in arguments or sys.argv[1:] if argument != _CONTINUE]
+    given = [argument for argument in arguments if argument != _CONTINUE]
     position = given.index("--") if "--" in given else len(given)
     return " ".join(map(_quoted, ["cryofs", *given[:position], _CONTINUE, *given[position:]]))
 

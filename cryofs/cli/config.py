@@ -3,10 +3,12 @@
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cryofs.cli import declare
+import click
+
 from cryofs.cli.output import print_json
+from cryofs.cli.parameters import PATH
 from cryofs.system.paths import check_archive
 from cryofs.text import printable, size_text
 
@@ -20,10 +22,10 @@ class _Setting:
     line: int | None = None
 
 
-def command(
-    archive: Annotated[Path, declare.Argument(metavar="ARCHIVE", help="Folder of the archive.")],
-    as_json: Annotated[bool, declare.Option("--json", help="Print the settings as JSON.")] = False,
-) -> None:
+@click.command("config")
+@click.argument("archive", type=PATH, help="Folder of the archive.")
+@click.option("--json", "as_json", is_flag=True, help="Print the settings as JSON.")
+def command(archive: Path, as_json: bool) -> None:
     """Print the settings for mounts of an archive.
 
     Prints for each setting whether its value is the default or from cryofs.toml. Options of cryofs mount override both.

@@ -1,10 +1,12 @@
 """`cryofs doctor`: report problems of this machine, an archive or a mount, and how to fix them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cryofs.cli import declare
+import click
+
 from cryofs.cli.output import print_json
+from cryofs.cli.parameters import PATH
 from cryofs.errors import ArchiveError
 from cryofs.text import as_unicode, printable
 
@@ -12,16 +14,16 @@ if TYPE_CHECKING:
     from cryofs.doctor.finding import Finding
 
 
-def command(
-    path: Annotated[
-        Path | None,
-        declare.Argument(
-            metavar="ARCHIVE|MOUNTPOINT",
-            help="Archive or mountpoint to check; by default this machine.",
-        ),
-    ] = None,
-    as_json: Annotated[bool, declare.Option("--json", help="Print the findings as JSON.")] = False,
-) -> None:
+@click.command("doctor")
+@click.argument(
+    "path",
+    type=PATH,
+    required=False,
+    metavar="[ARCHIVE|MOUNTPOINT]",
+    help="Archive or mountpoint to check; by default this machine.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def command(path: Path | None, as_json: bool) -> None:
     """Check this machine, an archive or a mount.
 
     Prints one line for each finding, which begins with ok, warning or problem and ends with the fix. The exit code is 1
@@ -41,7 +43,7 @@ def command(
         for finding in findings:
             remedy = f" -> {finding.remedy}" if finding.remedy else ""
             print(printable(f"{finding.level:8} {finding.what}{remedy}"))
-    raise declare.Exit(1 if problems else 0)
+    raise click.exceptions.Exit(1 if problems else 0)
 
 
 def _check_machine() -> "list[Finding]":

@@ -3,14 +3,15 @@
 import shlex
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cryofs.cli import declare
+import click
+
 from cryofs.cli.output import Reporter
-from cryofs.system.resources import usable_cores
+from cryofs.cli.parameters import PATH, jobs_option
 from cryofs.text import printable
 
 if TYPE_CHECKING:
@@ -20,23 +21,51 @@ if TYPE_CHECKING:
 _NAMED = 20
 
 
+@click.command("estimate-gain")
+@click.argument(
+    "sources",
+    type=PATH,
+    nargs=-1,
+    required=True,
+    metavar="SOURCE...",
+    help="Movies, folders, .star, .lst or .mdoc lists.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=PATH,
+    required=True,
+    metavar="FOLDER",
+    help="Folder for the estimate and its gain references.",
+)
+@click.option(
+    "--thresh",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Number of agreeing values that make a pixel reliable.",
+)
+@click.option(
+    "--min-frames",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Use at least this many frames for each gain.",
+)
+@click.option(
+    "--max-frames", type=click.IntRange(1), help="Use at most this many frames for each gain, including earlier runs."
+)
+@click.option("--all", "all_frames", is_flag=True, help="Use all frames; do not stop when the estimate has settled.")
+@jobs_option()
 def command(
-    sources: Annotated[
-        list[Path], declare.Argument(metavar="SOURCE", help="Movies, folders, .star, .lst or .mdoc lists.")
-    ],
-    folder: Annotated[
-        Path,
-        declare.Option("-o", "--output", metavar="FOLDER", help="Folder for the estimate and its gain references."),
-    ],
-    thresh: Annotated[int, declare.Option(min=1, help="Number of agreeing values that make a pixel reliable.")] = 50,
-    min_frames: Annotated[int, declare.Option(min=0, help="Use at least this many frames for each gain.")] = 0,
-    max_frames: Annotated[
-        int | None, declare.Option(min=1, help="Use at most this many frames for each gain, including earlier runs.")
-    ] = None,
-    all_frames: Annotated[
-        bool, declare.Option("--all", help="Use all frames; do not stop when the estimate has settled.")
-    ] = False,
-    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
+    sources: tuple[Path, ...],
+    folder: Path,
+    thresh: int,
+    min_frames: int,
+    max_frames: int | None,
+    all_frames: bool,
+    jobs: int,
 ) -> None:
     """Estimate the gain reference of movies.
 
@@ -52,7 +81,7 @@ def command(
     from cryofs.gain.estimation_run import EstimationRun
 
     if max_frames is not None and max_frames < min_frames:
-        raise declare.BadParameter("--min-frames must not exceed --max-frames; reduce --min-frames, or set only one")
+        raise click.UsageError("--min-frames must not exceed --max-frames; reduce --min-frames, or set only one")
     stop = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     found, problems = collect(sources, folder)
@@ -77,10 +106,10 @@ def command(
             reporter.line(line)
         if stop.is_set():
             reporter.line(f"interrupted; run the same command again to continue from {folder}")
-    raise declare.Exit(1 if failed else 0)
+    raise click.exceptions.Exit(1 if failed else 0)
 
 
-def _summary(results: "list[Estimated]", sources: list[Path], folder: Path) -> Iterator[str]:
+def _summary(results: "list[Estimated]", sources: Iterable[Path], folder: Path) -> Iterator[str]:
     """Return the final lines: for each gain the reason to stop and the files written, then the next command."""
     if not results:
         return

@@ -1,25 +1,29 @@
 """`cryofs extract`: restore original files from an archive without a mount."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cryofs.cli import declare
+import click
+
 from cryofs.cli.output import Reporter
-from cryofs.system.resources import usable_cores
+from cryofs.cli.parameters import PATH, jobs_option
 from cryofs.text import size_text
 
 
-def command(
-    files: Annotated[
-        list[Path],
-        declare.Argument(metavar="FILE", help="Archived movies, .star, .lst or .mdoc lists, or archives."),
-    ],
-    folder: Annotated[Path, declare.Option("-o", "--output", metavar="FOLDER", help="Folder for the original files.")],
-    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
-    overwrite: Annotated[
-        bool, declare.Option("--overwrite", help="Replace files in FOLDER even if they differ.")
-    ] = False,
-) -> None:
+@click.command("extract")
+@click.argument(
+    "files",
+    type=PATH,
+    nargs=-1,
+    required=True,
+    metavar="FILE...",
+    help="Archived movies, .star, .lst or .mdoc lists, or archives.",
+)
+@click.option(
+    "-o", "--output", "folder", type=PATH, required=True, metavar="FOLDER", help="Folder for the original files."
+)
+@jobs_option()
+@click.option("--overwrite", is_flag=True, help="Replace files in FOLDER even if they differ.")
+def command(files: tuple[Path, ...], folder: Path, jobs: int, overwrite: bool) -> None:
     """Restore original files from an archive.
 
     Files are restored byte for byte, with their times and modes. A file that exists in FOLDER is kept if it is equal,
@@ -43,4 +47,4 @@ def command(
         f"{done.movies} movies ({size_text(done.original_bytes)}) and {done.files} other files{unchanged}, "
         f"{done.failed} failed"
     )
-    raise declare.Exit(1 if done.failed else 0)
+    raise click.exceptions.Exit(1 if done.failed else 0)

@@ -2,9 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, get_args
 
-from cryofs.cli import declare, eer
+import click
+
+from cryofs.cli.eer import eer_options
+from cryofs.cli.parameters import PATH
 from cryofs.system.logs import Format, Level
 from cryofs.system.paths import check_archive
 from cryofs.system.resources import default_cache_size
@@ -13,67 +16,53 @@ from cryofs.text import printable, size_text
 _CACHE_DEFAULT = f"a quarter of the usable memory, at most 16GiB; here {size_text(default_cache_size())}"
 _LOG_DEFAULT = "~/.local/state/cryofs/*.log; for root /var/log/cryofs/*.log"
 
-ArchiveArgument = Annotated[Path, declare.Argument(metavar="ARCHIVE", help="Folder of the archive.")]
-MountpointArgument = Annotated[Path, declare.Argument(metavar="MOUNTPOINT", help="Empty folder to mount on.")]
-ForegroundOption = Annotated[bool, declare.Option("-f", "--foreground", help="Run in the foreground.")]
-ListOption = Annotated[
-    str,
-    declare.Option(
-        "-o",
-        metavar="OPTIONS",
-        help="Mount options, separated by commas: allow_other, uid=, gid=, umask=, nonempty, other FUSE options, and "
-        "each option below by its name, for example cache_size=8GiB.",
-    ),
-]
-CacheSizeOption = Annotated[
-    str | None,
-    declare.Option(metavar="SIZE", help="Memory for decoded frames.", show_default=_CACHE_DEFAULT),
-]
-JobsOption = Annotated[int | None, declare.Option(min=1, help="Number of decoding threads.", show_default="all cores")]
-ReadaheadOption = Annotated[
-    str | None, declare.Option(metavar="SIZE", help="Kernel read-ahead; only root can set it.", show_default="1MiB")
-]
-MetricsOption = Annotated[
-    str | None, declare.Option(metavar="ADDRESS", help="Serve metrics for Prometheus at PORT or HOST:PORT.")
-]
-TimeoutOption = Annotated[
-    float | None,
-    declare.Option(
-        metavar="SECONDS", help="Time after which a read fails if storage does not respond.", show_default="60"
-    ),
-]
-ApplyGainOption = Annotated[
-    bool | None, declare.Option("--eer-apply-gain", help="Multiply fractions with the gain, as float32.")
-]
-LogFileOption = Annotated[
-    Path | None, declare.Option(help="Log file of a background mount.", show_default=_LOG_DEFAULT)
-]
-LogLevelOption = Annotated[Level | None, declare.Option(help="Lowest severity to log.", show_default="info")]
-LogFormatOption = Annotated[
-    Format | None, declare.Option(help="Log lines of text, or one JSON object per line.", show_default="text")
-]
 
-
+@click.command("mount")
+@click.argument("archive", type=PATH, help="Folder of the archive.")
+@click.argument("mountpoint", type=PATH, help="Empty folder to mount on.")
+@click.option("-f", "--foreground", is_flag=True, help="Run in the foreground.")
+@click.option(
+    "-o",
+    "options",
+    default="",
+    metavar="OPTIONS",
+    help="Mount options, separated by commas: allow_other, uid=, gid=, umask=, nonempty, other FUSE options, and each "
+    "option below by its name, for example cache_size=8GiB.",
+)
+@click.option("--cache-size", metavar="SIZE", show_default=_CACHE_DEFAULT, help="Memory for decoded frames.")
+@click.option("--jobs", type=click.IntRange(1), show_default="all cores", help="Number of decoding threads.")
+@click.option("--readahead", metavar="SIZE", show_default="1MiB", help="Kernel read-ahead; only root can set it.")
+@click.option("--metrics", metavar="ADDRESS", help="Serve metrics for Prometheus at PORT or HOST:PORT.")
+@click.option(
+    "--request-timeout",
+    type=float,
+    metavar="SECONDS",
+    show_default="60",
+    help="Time after which a read fails if storage does not respond.",
+)
+@eer_options
+@click.option("--log-file", type=PATH, show_default=_LOG_DEFAULT, help="Log file of a background mount.")
+@click.option("--log-level", type=click.Choice(get_args(Level)), show_default="info", help="Lowest severity to log.")
+@click.option(
+    "--log-format",
+    type=click.Choice(get_args(Format)),
+    show_default="text",
+    help="Log lines of text, or one JSON object per line.",
+)
 def command(
-    archive: ArchiveArgument,
-    mountpoint: MountpointArgument,
-    foreground: ForegroundOption = False,
-    options: ListOption = "",
-    cache_size: CacheSizeOption = None,
-    jobs: JobsOption = None,
-    readahead: ReadaheadOption = None,
-    metrics: MetricsOption = None,
-    request_timeout: TimeoutOption = None,
-    eer_grouping: eer.GroupingOption = None,
-    eer_dose_per_fraction: eer.DoseOption = None,
-    eer_upsampling: eer.UpsamplingOption = None,
-    eer_dtype: eer.DtypeOption = None,
-    eer_leftover: eer.LeftoverOption = None,
-    eer_gain: eer.GainOption = None,
-    eer_apply_gain: ApplyGainOption = None,
-    log_file: LogFileOption = None,
-    log_level: LogLevelOption = None,
-    log_format: LogFormatOption = None,
+    archive: Path,
+    mountpoint: Path,
+    foreground: bool,
+    options: str,
+    cache_size: str | None,
+    jobs: int | None,
+    readahead: str | None,
+    metrics: str | None,
+    request_timeout: float | None,
+    eer_settings: dict[str, Any],
+    log_file: Path | None,
+    log_level: Level | None,
+    log_format: Format | None,
 ) -> None:
     """Mount an archive as its original files.
 
@@ -81,8 +70,8 @@ def command(
     on MOUNTPOINT, left by a killed process, is removed first.
 
     Each EER file X.eer also appears as X.mrc, with its frames grouped into fractions. The root has further folders that
-    are not listed: @up2_gr8 and similar show other upsamplings and groupings, @counts shows gain-normalised movies as
-    counts, and @archive shows the archive itself.
+    are not listed: @up2_gr8 and similar show other upsamplings and groupings, @up2crop1_gr8 and similar crop them in
+    Fourier space, @counts shows gain-normalised movies as counts, and @archive shows the archive itself.
 
     Example: cryofs mount /archive/session /mnt/movies
     """
@@ -92,15 +81,8 @@ def command(
         "readahead": readahead,
         "metrics": metrics,
         "request_timeout": request_timeout,
-        "eer_grouping": eer_grouping,
-        "eer_dose_per_fraction": eer_dose_per_fraction,
-        "eer_upsampling": eer_upsampling,
-        "eer_dtype": eer_dtype,
-        "eer_leftover": eer_leftover,
-        "eer_gain": str(eer_gain.absolute()) if eer_gain else None,
-        "eer_apply_gain": eer_apply_gain,
     }
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = {name: value for name, value in settings.items() if value is not None} | eer_settings
     log = str(log_file.absolute()) if log_file else None
     logging = {"log_file": log, "log_level": log_level, "log_format": log_format}
     _mount(archive.absolute(), mountpoint.absolute(), options, given, logging, foreground=foreground)
@@ -131,6 +113,11 @@ def _mount(
     check_archive(archive)
     check_mountpoint(archive, mountpoint, nonempty=parsed.nonempty)
     settings = load_settings(archive, listed_settings | given)
+    if settings.eer_gain is not None:
+        from cryofs.vfs.gain_check import check_gain
+
+        for line in check_gain(archive, settings):
+            print(printable(f"cryofs: {line}"), file=sys.stderr)
     chosen = msgspec.structs.replace(parsed, **{name: value for name, value in logging.items() if value is not None})
     if foreground:
         serve_here(archive, mountpoint, settings, chosen, lambda: None)

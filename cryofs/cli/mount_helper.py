@@ -81,6 +81,11 @@ def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str
     check_archive(archive)
     check_mountpoint(archive, mountpoint, nonempty=parsed.nonempty)
     loaded = load_settings(archive, settings)
+    if loaded.eer_gain is not None:
+        from cryofs.vfs.gain_check import check_gain
+
+        for line in check_gain(archive, loaded):
+            print(printable(f"mount.cryofs: {line}"), file=sys.stderr)
     if "-f" in options:
         return
     log = Path(parsed.log_file) if parsed.log_file else default_log(mountpoint)

@@ -1,20 +1,29 @@
 """`cryofs preview`: draw a movie as a picture."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-from cryofs.cli import declare
+import click
+
+from cryofs.cli.eer import eer_options, rendering_of
 from cryofs.cli.output import check_result
-from cryofs.system.resources import usable_cores
+from cryofs.cli.parameters import PATH, jobs_option
 
 
-def command(
-    file: Annotated[Path, declare.Argument(metavar="FILE", help="Movie: MRC, TIFF or EER, archived or not.")],
-    picture: Annotated[
-        Path, declare.Option("-o", "--output", metavar="PICTURE", help="Picture to write: .png, .svg or .pdf.")
-    ],
-    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
-) -> None:
+@click.command("preview")
+@click.argument("file", type=PATH, help="Movie: MRC, TIFF or EER, archived or not.")
+@click.option(
+    "-o",
+    "--output",
+    "picture",
+    type=PATH,
+    required=True,
+    metavar="PICTURE",
+    help="Picture to write: .png, .svg or .pdf.",
+)
+@eer_options
+@jobs_option()
+def command(file: Path, picture: Path, eer_settings: dict[str, Any], jobs: int) -> None:
     """Draw a movie as a picture.
 
     The picture shows the sum of all frames, the power spectrum of the sum, and a histogram of the counts.
@@ -25,6 +34,6 @@ def command(
     from cryofs.report.movie_summary import summarize
     from cryofs.report.preview import save_preview
 
-    summary = summarize(file, jobs)
+    summary = summarize(file, jobs, rendering_of(eer_settings))
     save_preview(summary, picture)
     print(f"{summary.name}: {summary.facts}; {summary.dose}")

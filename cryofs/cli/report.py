@@ -1,21 +1,23 @@
 """`cryofs report`: write an HTML report of an archive."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cryofs.cli import declare
+import click
+
 from cryofs.cli.output import Reporter, check_result
+from cryofs.cli.parameters import PATH, jobs_option
 from cryofs.system.paths import check_archive
-from cryofs.system.resources import usable_cores
 from cryofs.text import printable
 
 
-def command(
-    archive: Annotated[Path, declare.Argument(metavar="ARCHIVE", help="Folder of the archive.")],
-    page: Annotated[Path, declare.Option("-o", "--output", metavar="PAGE", help="HTML file to write.")],
-    previews: Annotated[int, declare.Option(min=0, help="Number of movies to decode and show.")] = 6,
-    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
-) -> None:
+@click.command("report")
+@click.argument("archive", type=PATH, help="Folder of the archive.")
+@click.option("-o", "--output", "page", type=PATH, required=True, metavar="PAGE", help="HTML file to write.")
+@click.option(
+    "--previews", type=click.IntRange(0), default=6, show_default=True, help="Number of movies to decode and show."
+)
+@jobs_option()
+def command(archive: Path, page: Path, previews: int, jobs: int) -> None:
     """Write an HTML report of an archive.
 
     The report shows savings, rates over time, gain references, sample movies and problems. The page is a single,
@@ -30,4 +32,4 @@ def command(
     with Reporter() as reporter:
         survey = write_report(archive, page, previews, jobs, reporter.line)
     print(printable(f"{page}: {len(survey.movies)} movies, {len(survey.problems)} problems"))
-    raise declare.Exit(1 if survey.problems else 0)
+    raise click.exceptions.Exit(1 if survey.problems else 0)

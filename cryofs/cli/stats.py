@@ -1,10 +1,12 @@
 """`cryofs stats`: print savings of an archive, and cache and read figures of a mount."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cryofs.cli import declare
+import click
+
 from cryofs.cli.output import Reporter, print_json
+from cryofs.cli.parameters import PATH
 from cryofs.errors import ArchiveError
 from cryofs.text import percent, printable, size_text
 
@@ -12,10 +14,10 @@ if TYPE_CHECKING:
     from cryofs.archive.info import Savings
 
 
-def command(
-    path: Annotated[Path, declare.Argument(metavar="PATH", help="Archive or mountpoint.")],
-    as_json: Annotated[bool, declare.Option("--json", help="Print the figures as JSON.")] = False,
-) -> None:
+@click.command("stats")
+@click.argument("path", type=PATH, help="Archive or mountpoint.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def command(path: Path, as_json: bool) -> None:
     """Print the savings of an archive or a mount.
 
     For a mountpoint, also prints cache and read figures.
@@ -43,7 +45,7 @@ def command(
         print_json(facts)
     else:
         _print(saved, mounted or {})
-    raise declare.Exit(1 if saved.unread else 0)
+    raise click.exceptions.Exit(1 if saved.unread else 0)
 
 
 def _eer_facts(saved: "Savings") -> dict[str, Any]:

@@ -1,34 +1,41 @@
 """`cryofs trajectory`: change RELION's motion trajectories to another grouping or upsampling of EER movies."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cryofs.cli import declare
+import click
+
 from cryofs.cli.output import Reporter
+from cryofs.cli.parameters import PATH, UPSAMPLING
 from cryofs.config.choices import EerUpsampling
 
 
+@click.command("trajectory")
+@click.argument("star", type=PATH, help="corrected_micrographs.star of RELION.")
+@click.option("--suffix", required=True, help="Suffix of the output files, as in x_SUFFIX.star.")
+@click.option("--upsampling", type=UPSAMPLING, help="New upsampling: 1 (4K), 2 (8K) or 4 (16K).")
+@click.option("--grouping", type=click.IntRange(1), help="New number of frames in a fraction.")
+@click.option(
+    "--from-grouping",
+    type=click.IntRange(1),
+    help="Frames in a fraction of the input, if the STAR files do not record it.",
+)
+@click.option("--from-upsampling", type=UPSAMPLING, help="Upsampling of the input, if the STAR files do not record it.")
+@click.option(
+    "--movies",
+    type=PATH,
+    metavar="MOUNTPOINT",
+    help="Mount through which the movies were read; they are renamed to those of its view.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace existing output files.")
 def command(
-    star: Annotated[Path, declare.Argument(metavar="STAR", help="corrected_micrographs.star of RELION.")],
-    suffix: Annotated[str, declare.Option(help="Suffix of the output files, as in x_SUFFIX.star.")],
-    upsampling: Annotated[
-        EerUpsampling | None, declare.Option(help="New upsampling: 1 (4K), 2 (8K) or 4 (16K).")
-    ] = None,
-    grouping: Annotated[int | None, declare.Option(min=1, help="New number of frames in a fraction.")] = None,
-    from_grouping: Annotated[
-        int | None, declare.Option(min=1, help="Frames in a fraction of the input, if the STAR files do not record it.")
-    ] = None,
-    from_upsampling: Annotated[
-        EerUpsampling | None, declare.Option(help="Upsampling of the input, if the STAR files do not record it.")
-    ] = None,
-    movies: Annotated[
-        Path | None,
-        declare.Option(
-            metavar="MOUNTPOINT",
-            help="Mount through which the movies were read; they are renamed to those of its view.",
-        ),
-    ] = None,
-    overwrite: Annotated[bool, declare.Option("--overwrite", help="Replace existing output files.")] = False,
+    star: Path,
+    suffix: str,
+    upsampling: EerUpsampling | None,
+    grouping: int | None,
+    from_grouping: int | None,
+    from_upsampling: EerUpsampling | None,
+    movies: Path | None,
+    overwrite: bool,
 ) -> None:
     """Change motion trajectories to another grouping or upsampling of EER movies, for Polish.
 
@@ -40,9 +47,9 @@ def command(
     from cryofs.trajectory.run import TrajectoryOptions, convert_all
 
     if grouping is None and upsampling is None:
-        raise declare.BadParameter("pass --grouping, --upsampling, or both")
+        raise click.UsageError("pass --grouping, --upsampling, or both")
     if not suffix or "/" in suffix:
-        raise declare.BadParameter(f"--suffix {suffix!r}: expected a part of a file name")
+        raise click.UsageError(f"--suffix {suffix!r}: expected a part of a file name")
     options = TrajectoryOptions(suffix, grouping, upsampling, from_grouping, from_upsampling, movies, overwrite)
     with Reporter(unit="trajectories") as reporter:
         final = convert_all(star, options, _Progress(reporter))

@@ -1,17 +1,16 @@
 """`cryofs umount`: remove a mount, live or stale."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cryofs.cli import declare
+import click
+
+from cryofs.cli.parameters import PATH
 
 
-def command(
-    mountpoint: Annotated[Path, declare.Argument(metavar="MOUNTPOINT", help="Folder on which the archive is mounted.")],
-    lazy: Annotated[
-        bool, declare.Option("--lazy", help="Detach a mount that is in use; open files stay readable.")
-    ] = False,
-) -> None:
+@click.command("umount")
+@click.argument("mountpoint", type=PATH, help="Folder on which the archive is mounted.")
+@click.option("--lazy", is_flag=True, help="Detach a mount that is in use; open files stay readable.")
+def command(mountpoint: Path, lazy: bool) -> None:
     """Unmount an archive.
 
     Returns after the mount is removed and its process has ended, unless that process serves other mounts.

@@ -1,25 +1,30 @@
 """`cryofs verify`: check every file of an archive against its recorded checksum."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cryofs.cli import declare
+import click
+
 from cryofs.cli.output import Reporter, print_json
+from cryofs.cli.parameters import PATH, jobs_option
 from cryofs.errors import ArchiveError
-from cryofs.system.resources import usable_cores
 
 if TYPE_CHECKING:
     from cryofs.archive.verify import Checked
 
 
-def command(
-    paths: Annotated[
-        list[Path],
-        declare.Argument(metavar="PATH", help="Files of an archive, .star, .lst or .mdoc lists, or archives."),
-    ],
-    jobs: Annotated[int, declare.Option(min=1, help="Number of threads.", show_default="all cores")] = usable_cores(),
-    as_json: Annotated[bool, declare.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
+@click.command("verify")
+@click.argument(
+    "paths",
+    type=PATH,
+    nargs=-1,
+    required=True,
+    metavar="PATH...",
+    help="Files of an archive, .star, .lst or .mdoc lists, or archives.",
+)
+@jobs_option()
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
     """Check files against recorded checksums.
 
     Archived movies are decoded and compared with the checksums in their records. All other files are compared with the
@@ -48,7 +53,7 @@ def command(
         print_json(figures)
     else:
         _print(checked)
-    raise declare.Exit(1 if checked.failed or checked.without_anything else 0)
+    raise click.exceptions.Exit(1 if checked.failed or checked.without_anything else 0)
 
 
 def _print(checked: "Checked") -> None:

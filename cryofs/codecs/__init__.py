@@ -1,1 +1,1 @@
-"""Encoders and decoders of TIFF strips."""
+"""Encode and decode TIFF strips."""

@@ -1,4 +1,4 @@
-"""The interface of a codec, which converts the pixels of a TIFF strip to bytes and back."""
+"""Define the interface of a codec, which converts the pixels of a TIFF strip to bytes and back."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -28,11 +28,11 @@ class Codec(ABC):
     tags : tuple of int
         Values of the TIFF tag Compression that mean this compression. The first one is written.
     most_expansion : int
-        Largest number of decoded bytes per encoded byte. A file that exceeds it is damaged and is
-        rejected before memory is allocated.
+        Largest number of decoded bytes per encoded byte. A file that claims more is damaged, and is rejected before
+        memory is allocated.
     compiled : str
-        Use of compiled code for decoding: ``"no"``; ``"faster"`` after `load_compiled`; or ``"always"``, loaded by the
-        first decode.
+        Whether compiled code decodes: ``"no"``; ``"faster"``, only after `load_compiled`; or ``"always"``, which the
+        first decode loads.
     has_predictor : bool
         Whether readers apply the TIFF tag Predictor with this compression; libtiff ignores it with some.
     """
@@ -47,25 +47,25 @@ class Codec(ABC):
 
     @classmethod
     def encoders(cls) -> "Sequence[Encoder]":
-        """Return the encoders to try on the samples of a movie; none for codecs that only other programs write."""
+        """Return the encoders of this codec that a plan compares; none if cryofs does not write the codec."""
         return ()
 
     @classmethod
     def load_compiled(cls) -> None:
-        """Load the compiled code for faster decoding."""
+        """Load the compiled code for faster decoding, if the codec has any."""
         return
 
     @abstractmethod
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode streams into arrays of bytes, shape (n,), without undoing the predictor; errors as in `decode`."""
+        """Decode streams into arrays of bytes of shape (n,), without undoing the predictor; errors as in `decode`."""
 
     def decode(self, streams: Sequence[bytes], strips: Sequence[NDArray[Any]]) -> None:
-        """Decode streams into C-contiguous arrays of shape (rows, nx). Nothing outside the arrays is written.
+        """Decode streams into C-contiguous arrays of shape (rows, nx); write nothing outside the arrays.
 
         Raises
         ------
         DamagedError
-            A stream is invalid, or does not hold exactly the bytes of its array.
+            A stream is invalid, or does not contain exactly as many bytes as its array.
         """
         self.decode_bytes(streams, [strip.reshape(-1).view(np.uint8) for strip in strips])
         if self.predictor != "none":
@@ -100,11 +100,11 @@ class Encoder:
     codec : Codec
         Codec that decodes the streams.
     encode : callable
-        C-contiguous array of shape (rows, nx) -> bytes.
+        Function that encodes a C-contiguous array of shape (rows, nx) as bytes.
     pixels : str
-        Pixel types for which it is tried: one-byte, wider integers, floats, or any.
+        Pixel types that the encoder supports: one-byte, wider integers, floats, or any.
     cost : int
-        Rank among all encoders by the time of encoding; the lowest is the fastest.
+        Rank by encoding time among all encoders; the lowest is the fastest.
     rows : int
         Rows of a strip.
     """

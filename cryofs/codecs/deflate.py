@@ -1,7 +1,7 @@
-"""The codec deflate: zlib streams ("Adobe deflate"), encoded and decoded by general libraries and by Huffman kernels.
+"""Encode and decode zlib streams ("Adobe deflate") by general libraries and by Huffman kernels.
 
-For electron counts the Huffman-only and run-length strategies give smaller streams in less time than the usual string
-matching, because counts have no repeated strings beyond chance.
+For electron counts, the Huffman-only and run-length strategies produce smaller streams in less time than string
+matching, because counts repeat only by chance.
 """
 
 import itertools
@@ -59,12 +59,12 @@ class Deflate(Codec):
 
     @classmethod
     def level_encoder(cls, level: int) -> Encoder:
-        """Return the encoder for a level that the user chose."""
+        """Return the encoder for a compression level."""
         return Encoder(f"deflate-{level}", cls(), partial(encode_deflate, level=level), "any", cost=0)
 
     @classmethod
     def load_compiled(cls) -> None:
-        """Load the decoder of Huffman-coded counts, which is at least twice as fast as `inflate`."""
+        """Load the decoder of Huffman-coded counts, which is at least twice as fast as the general decoder."""
         global _decode_literals
         from cryofs.codecs import huffman_decoder
 
@@ -72,7 +72,7 @@ class Deflate(Codec):
         _decode_literals = huffman_decoder.decode
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode all streams by compiled code if possible, and each remaining one by `inflate`."""
+        """Decode streams by compiled code where possible, and all others by `inflate`."""
         decoded = _decode_literals(streams, flats) if _decode_literals else []
         for stream, flat, is_decoded in itertools.zip_longest(streams, flats, decoded):
             if is_decoded:
@@ -82,14 +82,14 @@ class Deflate(Codec):
 
 
 def encode_huffman(strip: NDArray[Any]) -> bytes:
-    """Encode a strip of small counts with one Huffman code, by compiled code."""
+    """Return the zlib stream of a strip of small counts, encoded with one Huffman code by compiled code."""
     from cryofs.codecs import huffman_encoder
 
     return zlib_stream(huffman_encoder.encode(strip.reshape(-1).view(np.uint8)), strip)
 
 
 def encode_deflate(strip: NDArray[Any], strategy: Strategy = "default", level: int = 6) -> bytes:
-    """Encode a C-contiguous strip by zlib-ng."""
+    """Return the zlib stream of a C-contiguous strip, encoded by zlib-ng."""
     deflate = zlib_ng.compressobj(
         level=level,
         method=zlib_ng.DEFLATED,
@@ -102,28 +102,28 @@ def encode_deflate(strip: NDArray[Any], strategy: Strategy = "default", level: i
 
 
 def encode_float_deflate(strip: NDArray[Any], level: int) -> bytes:
-    """Encode a strip of floats by zlib-ng, after the predictor for floats."""
+    """Return the zlib stream of a strip of floats, encoded by zlib-ng after the predictor for floats."""
     return encode_deflate(apply_float_predictor(strip), level=level)
 
 
 def zlib_stream(block: bytes, strip: NDArray[Any]) -> bytes:
-    """Return the zlib stream (RFC 1950) of a strip from the final deflate block that holds its bytes."""
+    """Return the zlib stream (RFC 1950) that consists of one final deflate block with the bytes of a strip."""
     return _ZLIB_HEAD + block + int(zlib_ng.adler32(strip.reshape(-1).view(np.uint8).data)).to_bytes(4, "big")
 
 
 def check_adler32(data: bytes, flat: NDArray[np.uint8]) -> None:
-    """Raise DamagedError if the checksum at the end of a zlib stream is not that of the decoded bytes `flat`."""
+    """Raise DamagedError if the checksum at the end of a zlib stream differs from that of the decoded bytes `flat`."""
     if data[-4:] != int(zlib_ng.adler32(flat.data)).to_bytes(4, "big"):
         raise DamagedError("checksum mismatch in a decoded strip")
 
 
 def inflate(data: bytes, flat: NDArray[np.uint8]) -> None:
-    """Decode a zlib stream into `flat`, and write no more than its size, even if the stream is damaged.
+    """Decode a zlib stream into `flat`; write nothing outside the array, even if the stream is damaged.
 
     Raises
     ------
     DamagedError
-        The stream is invalid, or does not hold exactly the bytes of `flat`.
+        The stream is invalid, or does not contain exactly as many bytes as `flat`.
     """
     # ISA-L decodes Huffman codes of counts at twice the speed of other libraries
     inflater = isal_zlib.decompressobj()

@@ -1,8 +1,8 @@
-"""Decode deflate blocks of literals to counts: several counts per look-up, two strips at a time.
+"""Decode deflate blocks of literals to counts, with several counts per table look-up, and two strips at a time.
 
-A general inflate has to expect copies of earlier strings, and decodes one or two literals per step. Here a table of all
-combinations of the next 11 bits gives four to six counts per step. Each step depends on the one before, so a second
-strip is decoded in parallel. Streams of other kinds are not decoded.
+A general decoder must allow for copies of earlier strings, and decodes one or two literals per step. Here, a table of
+all combinations of the next 11 bits yields four to six counts per step. Because each step depends on the previous one,
+two strips are decoded in turn. Streams with copies of strings are left to a general decoder.
 """
 
 from collections.abc import Sequence
@@ -40,13 +40,15 @@ _DAMAGED = -1
 
 
 def decode(streams: Sequence[bytes], strips: Sequence[NDArray[np.uint8]]) -> list[bool]:
-    """Decode zlib streams of one block of literals, each into a strip of shape (n,); write nothing outside the strips.
+    """Decode zlib streams that consist of one block of literals into strips of shape (n,).
+
+    Nothing outside the strips is written. The checksums at the ends of the streams are not verified.
 
     Returns
     -------
     list of bool
-        True for each strip that was decoded completely; other streams are damaged or of another kind. The checksums at
-        the ends of the streams are not verified.
+        True for each completely decoded strip; False if the stream is damaged or contains anything but one block of
+        literals.
     """
     tasks = [(np.frombuffer(stream, np.uint8), strip) for stream, strip in zip(streams, strips, strict=True)]
     if len(tasks) % 2:
@@ -59,7 +61,7 @@ def decode(streams: Sequence[bytes], strips: Sequence[NDArray[np.uint8]]) -> lis
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _decode_two(stream, strip, other_stream, other_strip):  # type: ignore[no-untyped-def]
-    """Fill two strips; return the number of bytes in each stream, or _DAMAGED."""
+    """Decode two streams into two strips; return the number of decoded bytes of each stream, or _DAMAGED."""
     bit, code, table = _read_code(stream)
     other_bit, other_code, other_table = _read_code(other_stream)
     end, other_end = np.int64(0 if bit else _DAMAGED), np.int64(0 if other_bit else _DAMAGED)
@@ -76,7 +78,7 @@ def _decode_two(stream, strip, other_stream, other_strip):  # type: ignore[no-un
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _decode_rest(stream, bit, code, table, strip, end):  # type: ignore[no-untyped-def]
-    """Decode the stream from a bit offset to its end; return the end of the decoded bytes in the strip."""
+    """Decode a stream from a bit offset to the end; return the end of the decoded bytes in the strip."""
     while bit:
         bit, end = _look_up(stream, bit, table, strip, end)
         bit, end = _decode_one(stream, bit, code, strip, end)
@@ -85,7 +87,7 @@ def _decode_rest(stream, bit, code, table, strip, end):  # type: ignore[no-untyp
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _look_up(stream, bit, table, strip, end):  # type: ignore[no-untyped-def]
-    """Decode symbols of the table from a bit offset of the stream; return the ends in stream and strip."""
+    """Decode symbols by table from a bit offset on; return the offsets reached in the stream and in the strip."""
     place, queue, held = _begin(stream, bit)
     found = True
     while found and place + _WORD <= len(stream) and end + _REACH <= len(strip):
@@ -109,14 +111,14 @@ def _look_up_both(stream, bit, table, strip, end, stream2, bit2, table2, strip2,
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _begin(stream, bit):  # type: ignore[no-untyped-def]
-    """Return the reading state at a bit offset of the stream: next byte, buffered bits and their number."""
+    """Return the reading state at a bit offset of a stream: next byte, buffered bits, and number of buffered bits."""
     held = -bit & 7
     return (bit + 7) >> 3, np.uint64(_bits_at(stream, bit, held)), np.uint64(held)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _few(stream, place, queue, held, table, strip, end):  # type: ignore[no-untyped-def]
-    """Read more of the stream and perform _LOOK_UPS look-ups; also return whether the last one found a symbol."""
+    """Refill the buffered bits and perform _LOOK_UPS look-ups; return the new state and True if all found symbols."""
     # bits above those that are held are the stream's own, so that reading them once more changes nothing
     queue |= _load(stream, place) << held  # type: ignore[call-arg]
     place += np.int64((np.uint64(63) - held) >> np.uint64(3))
@@ -134,7 +136,7 @@ def _few(stream, place, queue, held, table, strip, end):  # type: ignore[no-unty
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _decode_one(stream, bit, code, strip, end):  # type: ignore[no-untyped-def]
-    """Decode one symbol; stop at the end of the block, or if no symbol matches."""
+    """Decode one symbol bit by bit; return new offsets, or markers for the end of the block or an invalid symbol."""
     lengths, codes = code
     ahead = _bits_at(stream, bit, 15)
     for symbol in range(SYMBOLS):
@@ -151,7 +153,7 @@ def _decode_one(stream, bit, code, strip, end):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _read_code(stream):  # type: ignore[no-untyped-def]
-    """Return the bit offset of the data (_NOWHERE for another kind of stream), lengths and codes, and the table."""
+    """Return the bit offset of the data (_NOWHERE for an unsupported stream), the code, and the look-up table."""
     lengths, table = np.zeros(_LENGTHS, np.int64), np.zeros(1 << _BITS, np.uint64)
     bit = _read_lengths(stream, lengths)
     codes = make_codes(lengths[:SYMBOLS])
@@ -162,7 +164,7 @@ def _read_code(stream):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _read_lengths(stream, lengths):  # type: ignore[no-untyped-def]
-    """Read the lengths of the codes (RFC 1951, 3.2.7); return the bit offset of the data, or _NOWHERE."""
+    """Fill in the lengths of the codes (RFC 1951, 3.2.7); return the bit offset of the data, or _NOWHERE."""
     bit = np.int64(_ZLIB_HEAD)
     # final, with its own codes, and no literals or lengths beyond the end of the block
     if len(stream) < _WORD or _bits_at(stream, bit, 8) != _FINAL_DYNAMIC:
@@ -203,7 +205,7 @@ def _read_lengths(stream, lengths):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _bits_at(stream, bit, count):  # type: ignore[no-untyped-def]
-    """Return up to 17 bits of a stream as a number, the first bit lowest; bits past the end are 0."""
+    """Return up to 17 bits of a stream as a number, with the first bit lowest; bits after the end are 0."""
     bits = np.int64(0)
     for byte in range(3):
         if (bit >> 3) + byte < len(stream):
@@ -213,7 +215,7 @@ def _bits_at(stream, bit, count):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _fill_table(lengths, codes, table):  # type: ignore[no-untyped-def]
-    """Fill the table entry of each combination of _BITS bits."""
+    """Fill in the table entries of all combinations of _BITS bits."""
     symbols = np.zeros(1 << _BITS, np.int64)
     for symbol in range(END):
         if 0 < lengths[symbol] <= _BITS:
@@ -232,7 +234,7 @@ def _fill_table(lengths, codes, table):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def _load(context, data, place):  # type: ignore[no-untyped-def]
-    """Load eight bytes of an array at any alignment as a little-endian number."""
+    """Return eight bytes of an array, at any alignment, as a little-endian number."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -244,7 +246,7 @@ def _load(context, data, place):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def _store(context, data, place, number):  # type: ignore[no-untyped-def]
-    """Write a number into eight bytes of an array, unaligned, its lowest byte first."""
+    """Write a number into eight bytes of an array, at any alignment, with the lowest byte first."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -256,5 +258,5 @@ def _store(context, data, place, number):  # type: ignore[no-untyped-def]
 
 
 def load() -> None:
-    """Load the compiled code, or compile it."""
+    """Load the compiled code of the decoder, or compile it."""
     decode([bytes(_WORD)], [np.empty(1, np.uint8)])

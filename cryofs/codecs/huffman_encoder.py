@@ -1,8 +1,8 @@
 """Encode counts as deflate blocks of literals (RFC 1951), with a separate Huffman code for each strip.
 
-Counts have no repeated strings beyond chance, so Huffman codes alone compress them best. General libraries support that
-too (zlib's Z_HUFFMAN_ONLY), byte by byte and with a new code every 32 kB. One code per strip is slightly smaller, and a
-table of the codes of all pairs of counts makes encoding three times as fast. Any inflate reads the result.
+Counts repeat only by chance, so Huffman codes alone compress them best. General libraries support this mode too (zlib's
+Z_HUFFMAN_ONLY), but encode byte by byte, with a new code every 32 kB. One code per strip is slightly smaller, and a
+table of the codes of all pairs of counts makes encoding three times as fast. Any inflate decoder reads the result.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ _ROOM = 40
 
 
 def encode(data: NDArray[np.uint8]) -> bytes:
-    """Return one final deflate block, without the zlib header and checksum.
+    """Return the counts encoded as one final deflate block, without zlib header and checksum.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def encode(data: NDArray[np.uint8]) -> bytes:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _make_lengths(data, frequencies, lengths):  # type: ignore[no-untyped-def]
-    """Fill in the frequencies and the lengths of the codes; return the bits that the data will take."""
+    """Fill in the frequencies of the counts and the lengths of the codes; return the encoded size in bits."""
     # neighbours are often equal, and adding to one place twice in a row would wait for the first to be stored
     histograms = np.zeros((4, 256), np.int64)
     whole = len(data) // 4 * 4
@@ -60,7 +60,7 @@ def _make_lengths(data, frequencies, lengths):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _huffman_lengths(frequencies, lengths):  # type: ignore[no-untyped-def]
-    """Return the lengths of an optimal prefix code of at most 15 bits, by Huffman's method with two queues."""
+    """Fill in the lengths of an optimal prefix code of at most 15 bits, by Huffman's method with two queues."""
     weights = frequencies.copy()
     while True:
         order = np.argsort(weights)
@@ -99,7 +99,7 @@ def _huffman_lengths(frequencies, lengths):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _encode(data, lengths, words):  # type: ignore[no-untyped-def]
-    """Write the block into `words`; return its number of bytes."""
+    """Write the block into `words`; return the size of the block in bytes."""
     codes = make_codes(lengths)
     words[0] = 0
     bit = _write_head(lengths, words)
@@ -134,7 +134,7 @@ def _encode(data, lengths, words):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _append(words, bit, value, length):  # type: ignore[no-untyped-def]
-    """Append a few bits (at most 32) to a stream whose last word has zeros above; return its new end."""
+    """Append up to 32 bits to a stream; unused bits of the last word must be zero. Return the new end in bits."""
     word, filled = bit >> 6, np.uint64(bit & 63)
     words[word] |= np.uint64(value) << filled
     words[word + 1] = (np.uint64(value) >> np.uint64(1)) >> (np.uint64(63) - filled)
@@ -143,7 +143,7 @@ def _append(words, bit, value, length):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def make_codes(lengths):  # type: ignore[no-untyped-def]
-    """Return canonical codes (RFC 1951, 3.2.2) with the first bit lowest, as in deflate."""
+    """Return the canonical codes for these lengths (RFC 1951, 3.2.2), with the first bit lowest."""
     codes = np.zeros(len(lengths), np.int64)
     code = 0
     for length in range(1, lengths.max() + 1):
@@ -158,7 +158,7 @@ def make_codes(lengths):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _pair_table(codes, lengths):  # type: ignore[no-untyped-def]
-    """Return the codes of all pairs of values that occur, and their lengths."""
+    """Return a table with the joined codes of all pairs of occurring values, and the lengths of these codes."""
     table = np.empty(1 << 16, np.uint64)
     for second in range(256):
         if lengths[second] == 0:

@@ -1,10 +1,11 @@
 """Kernels for LZW of TIFF (TIFF 6.0, section 13): an encoder for sparse counts, and a decoder.
 
 If most pixels are zero, strings of counts repeat by chance, and LZW is the smallest codec that every TIFF reader
-supports. The encoder is two to ten times as fast as others: it jumps from one nonzero pixel to the next, so a run of
-zeros of any length is one step. A count of 8 or more is never looked up: it ends the string.
+supports. The encoder is two to ten times as fast as others, because it jumps from one nonzero pixel to the next, so
+that a run of zeros of any length is one step. A count of 8 or more is never looked up; it ends the string.
 
-The decoder stores no strings. It stores the position where each one first occurs in the decoded data, and copies it.
+The decoder does not store strings. For each string, it stores the position of the first occurrence in the decoded
+data, and copies the bytes from there.
 """
 
 from typing import Any
@@ -52,26 +53,26 @@ def encode(data: NDArray[np.uint8]) -> bytes:
 
 
 def decode(stream: bytes, data: NDArray[np.uint8]) -> None:
-    """Decode a strip into `data`, shape (n,); write nothing outside it, even if the stream is damaged.
+    """Decode a strip into `data`, shape (n,); write nothing outside the array, even if the stream is damaged.
 
     Raises
     ------
     DamagedError
-        The stream is invalid, or does not hold exactly n bytes.
+        The stream is invalid, or does not contain exactly n bytes.
     """
     size = int(_decode(np.frombuffer(stream, np.uint8), data))
     if size != len(data):
-        raise DamagedError(f"a strip cannot be decoded to {len(data)} bytes; its LZW stream is damaged")
+        raise DamagedError(f"damaged LZW stream of a strip (expected {len(data)} bytes)")
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _encode(data, words):  # type: ignore[no-untyped-def]
-    """Write the stream into `words`, highest bits first; return its number of bytes.
+    """Write the stream into `words`, highest bits first; return the size of the stream in bytes.
 
-    Strings that differ by zeros at their end are a chain: `chains` has a row for each, with one more zero from place to
-    place. A place holds the code of its string, and the chain in which a count of one follows it, 0 if there is none.
-    Chains 0 to 255 begin with the count of that number, others where a count follows a string, or where a chain is too
-    long for a row.
+    Strings that differ only in the number of zeros at the end form a chain. `chains` has a row for each chain; each
+    place of the row stands for one more zero. A place contains the code of the string, and the chain that continues
+    the string with a count of one, or 0 if there is none. Chains 0 to 255 begin with the count of the same value. All
+    other chains begin where a count follows a string, or where a chain is too long for a row.
     """
     chains, lengths = np.empty((_CODES, 2, _CHAIN), np.uint16), np.empty(_CODES, np.uint8)
     # the chain that follows a code by a count above one, or by a zero too many for its row; 0 if there is none
@@ -140,7 +141,7 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _begin_chain(chains, lengths, used, code):  # type: ignore[no-untyped-def]
-    """Begin a chain with the string of a code; return how many chains there are."""
+    """Begin a chain with the string of a code; return the new number of chains."""
     chains[used, _OWN, 0], chains[used, _ONE, 0] = code, 0
     lengths[used] = 1
     return used + 1
@@ -148,7 +149,7 @@ def _begin_chain(chains, lengths, used, code):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _forget(chains, lengths, others):  # type: ignore[no-untyped-def]
-    """Delete all chains except those of single counts; return the number of these."""
+    """Delete all chains except those of single counts; return the number of remaining chains."""
     lengths[:256], others[:256] = 1, 0
     for value in range(256):
         chains[value, _ONE, 0] = 0
@@ -157,7 +158,7 @@ def _forget(chains, lengths, others):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _counts_in(data, start):  # type: ignore[no-untyped-def]
-    """Return the bit mask of nonzero values among the next 64, lowest bit first; values past the end are 0."""
+    """Return a bit mask of the nonzero values among the next 64, lowest bit first; values after the end are 0."""
     if start + _BLOCK <= len(data):
         return _counts_in_block(data, start)  # type: ignore[call-arg]
     mask = np.uint64(0)
@@ -168,7 +169,7 @@ def _counts_in(data, start):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _put_string(queue, bits, place, words, code, free, width):  # type: ignore[no-untyped-def]
-    """Append the code of a string, and count its new dictionary entry; clear the dictionary when it is full."""
+    """Append the code of a string, and count the new dictionary entry; clear the dictionary when it is full."""
     queue, bits, place = _put(queue, bits, place, words, code, width)
     free += 1
     if free == _FULL:
@@ -181,7 +182,7 @@ def _put_string(queue, bits, place, words, code, free, width):  # type: ignore[n
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _end(queue, bits, place, words, code, free, width):  # type: ignore[no-untyped-def]
-    """Write the last code and the end code; return the number of bytes of the stream."""
+    """Write the last code and the end code; return the size of the stream in bytes."""
     queue, bits, place, _, width = _put_string(queue, bits, place, words, code, free, width)
     queue, bits, place = _put(queue, bits, place, words, np.uint64(_END), width)
     words[place] = (queue << (np.uint64(32) - bits)) & np.uint64(0xFFFFFFFF)
@@ -190,7 +191,7 @@ def _end(queue, bits, place, words, code, free, width):  # type: ignore[no-untyp
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _put(queue, bits, place, words, code, width):  # type: ignore[no-untyped-def]
-    """Append a code; the low `bits` bits of `queue` (fewer than 32) are not yet written."""
+    """Append a code; the low `bits` bits of `queue`, fewer than 32, are those that are not yet written."""
     queue = queue << width | code
     bits += width
     # written in any case, and again where more bits have joined: cheaper than a branch
@@ -200,7 +201,7 @@ def _put(queue, bits, place, words, code, width):  # type: ignore[no-untyped-def
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _decode(stream, data):  # type: ignore[no-untyped-def]
-    """Fill `data`; return the number of bytes in the stream, or _DAMAGED."""
+    """Decode the stream into `data`; return the number of decoded bytes, or _DAMAGED."""
     # where the string of each code occurred first, and its length
     places, lengths = np.zeros(_CODES + 1, np.int64), np.zeros(_CODES + 1, np.int64)
     queue, bits, position = np.uint64(0), np.int64(0), np.int64(0)
@@ -250,7 +251,7 @@ def _decode(stream, data):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def _copy_piece(context, data, to, source):  # type: ignore[no-untyped-def]
-    """Copy _PIECE bytes within an array, unaligned; the two places must not overlap."""
+    """Copy _PIECE bytes within an array, at any alignment; source and destination must not overlap."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -267,7 +268,7 @@ def _copy_piece(context, data, to, source):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def _counts_in_block(context, data, start):  # type: ignore[no-untyped-def]
-    """Perform `_counts_in` on a complete block of 64 values."""
+    """Return the result of `_counts_in` for a complete block of 64 values."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])

@@ -1,4 +1,4 @@
-"""TIFF predictors: reversible changes to the pixels of a strip before they are encoded."""
+"""Apply and undo TIFF predictors, which are reversible changes to the pixels of a strip before encoding."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ PREDICTOR_TAGS: dict[Predictor, int] = {"none": 1, "horizontal": 2, "float": 3}
 
 
 def apply_float_predictor(strip: NDArray[Any]) -> NDArray[Any]:
-    """Group the bytes of floats by significance, then take differences along each row."""
+    """Return the floats of a strip with bytes grouped by significance, as differences along each row."""
     separated: NDArray[Any] = imagecodecs.floatpred_encode(strip, axis=-1)
     return separated
 

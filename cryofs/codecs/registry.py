@@ -1,4 +1,4 @@
-"""The registry of codecs, which finds a codec by its name or by its TIFF tags."""
+"""Find a codec by the name in a record or by the TIFF tags."""
 
 from functools import lru_cache
 from typing import Any
@@ -21,7 +21,7 @@ _PREDICTORS = {tag: name for name, tag in PREDICTOR_TAGS.items()}
 
 
 def compressions() -> list[str]:
-    """Return the names that a record may contain: those of codecs that have an encoder."""
+    """Return the names of all compressions that a record may contain, which are those with an encoder."""
     return [codec.compression for codec in CODECS if codec.encoders()]
 
 
@@ -31,12 +31,12 @@ def readable() -> list[str]:
 
 
 def codec_named(compression: str, predictor: Predictor = "none") -> Codec:
-    """Return the codec with these names in a record."""
+    """Return the codec with these names of compression and predictor in a record."""
     return next(codec for codec in CODECS if codec.compression == compression)(predictor)
 
 
 def codec_of_tags(compression: int, predictor: int) -> Codec | None:
-    """Return the codec with these TIFF tags, or None if it is not supported."""
+    """Return the codec with these TIFF tags, or None if no codec supports them."""
     codec = next((codec for codec in CODECS if compression in codec.tags), None)
     name = _PREDICTORS.get(predictor)
     if codec is None or name is None:
@@ -66,12 +66,12 @@ def encoders_for(dtype: np.dtype[Any]) -> list[Encoder]:
 
 
 def encoder_of_level(level: int) -> Encoder:
-    """Return the encoder for a level of deflate that the user chose."""
+    """Return the encoder for a compression level of deflate."""
     return Deflate.level_encoder(level)
 
 
 def load_compiled() -> None:
-    """Load the compiled code for faster decoding; without it, decoding uses general libraries."""
+    """Load the compiled code of all codecs for faster decoding; until then, general libraries decode."""
     for codec in CODECS:
         if codec.compiled == "faster":
             codec.load_compiled()

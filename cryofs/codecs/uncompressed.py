@@ -1,4 +1,4 @@
-"""The codec of uncompressed strips."""
+"""Read and write uncompressed strips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Uncompressed(Codec):
 
 
 def encode(strip: NDArray[Any]) -> bytes:
-    """Return the bytes of a strip."""
+    """Return the bytes of the pixels of a strip, unchanged."""
     return strip.tobytes()
 
 

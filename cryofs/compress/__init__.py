@@ -1,1 +1,1 @@
-"""Creation of archived movies: plan, encode, write."""
+"""Compress sessions: plan, encode and write archived movies, and copy all other files."""

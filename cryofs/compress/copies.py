@@ -1,4 +1,4 @@
-"""Plain copies of files in an archive; a copy is done once its checksum is durable."""
+"""Copy files into an archive; a copy counts as done when its checksum is durable."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ class Copies:
     Parameters
     ----------
     on_copied : callable
-        Called with the source of each copy, once its checksum is durable.
+        Called with the source of each copy after the checksum of the copy is durable.
     on_error : callable
         Called with the source of each copy whose checksum could not be recorded, and the error.
     """
@@ -37,9 +37,10 @@ class Copies:
         self._lists.flush()
 
     def is_done(self, source: Path, target: Path) -> bool:
-        """Return True if the archive has a copy of a source, by size and time, and its checksum.
+        """Return True if the archive has a copy with the size and time of a source, and a checksum of this copy.
 
-        A copy without a checksum, as a killed run leaves it, is compared with its source and gets one.
+        A killed run may leave a copy without a checksum. Such a copy is compared with the source; if both are equal,
+        the checksum is recorded.
         """
         if not is_copy(source, target):
             return False
@@ -52,7 +53,7 @@ class Copies:
         return True
 
     def copy(self, source: Path, target: Path) -> None:
-        """Copy a file and record its checksum."""
+        """Copy a file and record the checksum of the copy, which becomes durable later."""
         copied = file_copy.copy_file(source, target, self._lists.replacing)
         if not has_line(self._root, target) or self._lists.recorded(target) == copied.sha256:
             self._on_copied(source)
@@ -60,7 +61,13 @@ class Copies:
             self._record(source, target, copied, is_new=True)
 
     def link(self, source: Path, first: Path, target: Path) -> bool:
-        """Create a hard link to a copy, as the source has; False if the file system does not support links."""
+        """Create a hard link to an existing copy, `first`, and record the checksum under the new name.
+
+        Returns
+        -------
+        bool
+            False if the link cannot be created or the checksum of the copy is unknown.
+        """
         sha256 = self._waiting[first][2] if first in self._waiting else self._lists.recorded(first)
         if sha256 is None or not has_line(self._root, target):
             return False

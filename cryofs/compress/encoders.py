@@ -1,4 +1,4 @@
-"""Selection of the encoders to try on the samples of a movie, according to the options."""
+"""Select the encoders that a plan compares on the samples of a movie."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from cryofs.config.choices import CompressionChoice
 
 
 def candidates(dtype: np.dtype[Any], choice: CompressionChoice, deflate_level: int | None) -> list[Encoder]:
-    """Return the encoders to try on pixels of a type, the fastest first."""
+    """Return the encoders that the options allow for a pixel type, the fastest first."""
     if deflate_level is not None:
         return [encoder_of_level(deflate_level)]
     # uncompressed pixels are never the smallest, so they are stored by request only

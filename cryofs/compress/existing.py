@@ -1,4 +1,4 @@
-"""Existing files of an archive: movies and copies that are done, and files that must not be overwritten."""
+"""Check existing files of an archive: which movies and copies are done, and which files must not be overwritten."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from cryofs.storage.byte_source import LocalFile
 
 @dataclass(frozen=True)
 class MovieInfo:
-    """Facts about a movie from its header and its inode; `bytes` is the size of its file."""
+    """Facts about a movie from the header and the inode of the file; `bytes` is the file size."""
 
     path: Path
     shape: tuple[int, int, int]
@@ -31,7 +31,7 @@ class MovieInfo:
 
 
 def inspect(movie: SourceMovie, path: Path) -> MovieInfo:
-    """Return the facts about a movie, without decoding a frame."""
+    """Return facts about a movie from its header and inode; no frame is decoded."""
     rendered = movie.rendered
     if rendered is not None:
         # damaged frames are known only after rendering
@@ -41,7 +41,7 @@ def inspect(movie: SourceMovie, path: Path) -> MovieInfo:
 
 
 def is_done(target: Path, info: MovieInfo, references: References) -> bool:
-    """Return True if the archive already holds this movie and the gain reference that it needs."""
+    """Return True if the archive already contains this movie, and the gain reference that the movie needs."""
     try:
         record = held_movie(target)
     except CryofsError:
@@ -56,16 +56,16 @@ def is_done(target: Path, info: MovieInfo, references: References) -> bool:
 
 
 def is_copy(source: Path, target: Path) -> bool:
-    """Return True if a file of the archive is a copy of a source, by size and time."""
+    """Return True if a file of the archive has the size and modification time of a source."""
     there = regular_file(target)
     here = source.stat()
     return there is not None and (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
 
 
 def replaced_text(target: Path, size: int, mtime_ns: int) -> str:
-    """Return the message about an original that was replaced in the archive."""
+    """Return the message that a run replaced a different original with the same name."""
     time = np.datetime64(mtime_ns, "ns").astype("datetime64[s]")
-    return f"{target}: replaced another original of this name in the archive ({size} bytes, {time} UTC)"
+    return f"{target}: replaced another original with this name in the archive ({size} bytes, {time} UTC)"
 
 
 def refuse_clash(source: Path, target: Path) -> None:
@@ -74,14 +74,14 @@ def refuse_clash(source: Path, target: Path) -> None:
         return
     with LocalFile.open(target) as held:
         if is_archived(held):
-            raise ArchiveError(f"{source}: its name is taken by an archived movie ({target}); rename the file")
+            raise ArchiveError(f"{source}: name already taken by an archived movie ({target}); rename the file")
 
 
 def refuse_without_gain(source: Path) -> None:
-    """Raise ArchiveError for an archived movie that needs a gain reference, because a copy would lack the reference."""
+    """Raise ArchiveError if a source is an archived movie that needs a gain reference, which a copy would lack."""
     record = held_movie(source.resolve()) if registry.may_have_record(source.name) else None
     if record is not None and record.needed_gain is not None:
         raise ArchiveError(
-            f"{source}: an archived movie, not readable without the {record.needed_gain.name} of its archive; "
-            "copy archives as a whole (cp -a, rsync), or compress from a mount"
+            f"{source}: archived movie that needs {record.needed_gain.name} of its archive; "
+            "copy the whole archive with cp -a or rsync, or compress from a mount"
         )

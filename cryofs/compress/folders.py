@@ -1,4 +1,4 @@
-"""Preparation of the folders that a run writes into: create them, make them writable, remove stale drafts."""
+"""Prepare the folders that a run writes into: create folders, make them writable, and remove stale drafts."""
 
 import contextlib
 import os
@@ -30,21 +30,21 @@ class Folders:
                 changes.disk.set_mode(folder, mode)
 
     def make(self, below: Path) -> None:
-        """Create a folder that is writable.
+        """Create a folder below the root, or make the existing one writable, and remove its stale drafts.
 
         Raises
         ------
         ArchiveError
-            A file or link has the same name, or the folder is a source.
+            The name belongs to a file or link, or the folder is a source.
         """
         folder = make_folders(self._root, below, self._made.append)
         if _identity(folder) in self._sources:
             raise ArchiveError(
-                f"{folder}: a source folder, which the run would write into; pass another archive with -o"
+                f"{folder}: source folder, cannot also be a folder of the archive; pass another archive with -o"
             )
         # the mode of the root is left to its owner
         if below != Path() and not os.access(folder, os.W_OK | os.X_OK):
-            # an earlier run gave it the mode of its original; if it stays read-only, its files fail
+            # an earlier run made it read-only like its original; if this fails, writing its files reports the error
             mode = stat.S_IMODE(folder.stat().st_mode)
             with contextlib.suppress(OSError):
                 changes.disk.set_mode(folder, mode | stat.S_IRWXU)
@@ -52,14 +52,14 @@ class Folders:
         atomic_file.remove_stale_drafts(folder)
 
     def remove_link(self, below: Path, source: Path) -> None:
-        """Remove the link that an earlier run stored, like the one at `source`, to create a folder in its place."""
+        """Remove a link that an earlier run stored, to make room for a folder; it has the same target as `source`."""
         place = self._root / below
         if place.is_symlink() and place.readlink() == source.readlink():
             changes.disk.remove(place)
             atomic_file.sync_folder(place.parent)
 
     def remove_empty(self, jobs: Iterable[Job]) -> None:
-        """Remove the created folders that are empty, unless their originals are empty too."""
+        """Remove empty folders that this run created, except those whose originals are empty."""
         originals = {self._root / job.target: job.source for job in jobs if job.kind is Kind.FOLDER}
         for folder in reversed(self._made):
             original = originals.get(folder)

@@ -18,14 +18,14 @@ def is_full(error: OSError) -> bool:
 
 
 def full_disk(archive: Path, reason: str, jobs: Iterable[Job], ratio: float | None) -> FullDiskError:
-    """Return the error that ends a run, with the number of unfinished sources and an estimate of the space they need.
+    """Return the error that ends a run, with the number of unfinished sources and an estimate of the needed space.
 
     Parameters
     ----------
     jobs : iterable of Job
         Sources that are not done.
     ratio : float or None
-        Ratio of the stored to the original size of the finished movies; None without any.
+        Ratio of the stored to the original size of the finished movies; None if no movie is finished.
     """
     waiting = list(jobs)
     need = sum(_size(job) * (_share(job, ratio)) for job in waiting)
@@ -33,10 +33,10 @@ def full_disk(archive: Path, reason: str, jobs: Iterable[Job], ratio: float | No
     files = "1 file is" if len(waiting) == 1 else f"{len(waiting)} files are"
     about = "about" if ratio is not None else "at most"
     if free is not None and need > free:
-        what = f"{about} {size_text(need - free)} more space is needed"
+        what = f"{about} {size_text(need - free)} more space needed"
     else:
         # a quota, or space that is reserved for root
-        what = f"{about} {size_text(need)} is needed, and a part of the free space is not usable"
+        what = f"{about} {size_text(need)} needed, part of the free space not usable"
     return FullDiskError(f"{archive}: {reason}, {files} not done ({what})")
 
 

@@ -1,4 +1,4 @@
-"""State of the jobs of a run: done, failed, or waiting."""
+"""Track which jobs of a run are done, failed, or waiting."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,14 +9,14 @@ from cryofs.errors import CryofsError
 
 
 class Ledger:
-    """State of the jobs of a run, and its figures.
+    """State of the jobs of a run, and the figures of the run.
 
     Attributes
     ----------
     waiting : set of Job
         Jobs that are neither done nor failed.
     plain : dict
-        Jobs that copy files named like movies, with the reasons why these are not archived as movies.
+        Jobs that make plain copies, each with the reason why the file is not archived as a movie.
     """
 
     def __init__(self, jobs: Iterable[Job], summary: Summary, listener: Listener):
@@ -26,17 +26,17 @@ class Ledger:
         self.listener = listener
 
     def done(self, job: Job) -> None:
-        """Record that a job is complete."""
+        """Remove a complete job from the waiting ones."""
         self.waiting.discard(job)
 
     def fail(self, source: Path, error: Exception, job: Job | None = None) -> None:
-        """Report a source that cannot be archived."""
+        """Count and report a source that cannot be archived; `job` is no longer waiting."""
         if job is not None:
             self.waiting.discard(job)
         self.summary.failed += 1
         self.listener.failed(source, error)
 
     def keep_plain(self, copy: Job, reason: CryofsError) -> None:
-        """Schedule a plain copy of a movie that cannot be archived, with the reason."""
+        """Add the job that makes a plain copy of a movie, with the reason why the movie cannot be archived."""
         self.plain[copy] = reason
         self.waiting.add(copy)

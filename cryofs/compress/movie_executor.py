@@ -1,4 +1,4 @@
-"""Executor of movie jobs: in this process one at a time, or in several worker processes."""
+"""Run movie jobs one at a time in this process, or several at a time in worker processes."""
 
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ _PRELOADED = ["cryofs.compress.preload"]
 
 
 class MovieExecutor:
-    """Executor that stores movies, in worker processes if these were prepared."""
+    """Executor that stores movies; it uses worker processes if `prepare` started them."""
 
     def __init__(self, archive: Path, options: CompressOptions, archiver: Archiver):
         self._archive = archive
@@ -37,7 +37,7 @@ class MovieExecutor:
         Returns
         -------
         str or None
-            Message that no process can be started, returned once; otherwise None.
+            Message if no process can be started, returned only once; otherwise None.
         """
         too_few = min(movies, self._options.jobs) < 2 or original_bytes < _WORTH_PROCESSES
         if self._has_processes is not None or too_few:
@@ -53,7 +53,7 @@ class MovieExecutor:
     def store_all(
         self, jobs: Sequence[Job], on_progress: OnProgress
     ) -> Generator[tuple[Job, Done[Stored] | Failed], None, None]:
-        """Store movies, and yield the outcome of each; progress is in frames."""
+        """Store movies and yield each job with its outcome; report progress in frames."""
         if self._has_processes:
             yield from self._store_in_processes(jobs, on_progress)
         else:
@@ -74,7 +74,7 @@ class MovieExecutor:
                 case Failed(NoProcessError()):
                     yield from InTurn().run(self._archiver.store, [job], on_progress)
                 case Failed(DiedError()):
-                    text = f"{job.source}: its worker process died, possibly out of memory; reduce --jobs"
+                    text = f"{job.source}: worker process died, possibly out of memory; reduce --jobs"
                     yield job, Failed(ArchiveError(text))
                 case _:
                     yield job, outcome

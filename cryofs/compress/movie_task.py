@@ -1,4 +1,4 @@
-"""Store movies one after the other: the work of one process of a run."""
+"""Store movies one after the other; each process of a run executes this module."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +22,7 @@ from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.references import Reference, References
 from cryofs.gain.samples import keep_samples, take_samples
+from cryofs.movies import gain_kinds
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.mrc import MrcMovie
@@ -44,7 +45,7 @@ class CompressOptions:
     links : str
         Treatment of links that lead out of the sources: ``"report"``, ``"follow"`` or ``"keep"``.
     strict : bool
-        Whether a file named like a movie fails if it cannot be archived as a movie.
+        Whether a file with the name of a movie counts as failed, instead of being copied, if it cannot be archived.
     least_saving : float
         Smallest saving as a fraction of the original size; a movie that saves less is kept as a plain copy.
     """
@@ -61,12 +62,16 @@ class CompressOptions:
 
 @dataclass(frozen=True)
 class Stored:
-    """A movie in the archive: sizes of its source and its file, and a note for the user.
+    """Result of storing a movie.
 
     Attributes
     ----------
+    source_bytes, stored_bytes : int
+        Sizes of the source file and of the archived movie.
+    note : str or None
+        Message that a given gain reference was not used.
     replaced : str or None
-        The message about another original of this name that was replaced.
+        Message that the movie replaced another original with the same name.
     """
 
     source_bytes: int
@@ -95,6 +100,9 @@ class Archiver:
             self._given = (
                 self.references.import_folder(given) if given.is_dir() else [self.references.import_file(given)]
             )
+        if options.rendering is not None and options.rendering.gain is not None:
+            # before the run, not at the first EER file
+            gain_kinds.check_eer(options.rendering.gain)
         self.eer_gains = EerGains()
         self.sources = Sources(self._open)
 
@@ -104,12 +112,12 @@ class Archiver:
         return MrcMovie(job.source)
 
     def store(self, job: Job, on_frame: OnFrame, known: Known | None = None) -> Stored:
-        """Store a movie.
+        """Store a movie in the archive, and return the sizes and messages; the source is closed afterwards.
 
         Parameters
         ----------
         known : Known or None
-            Samples that another process took, used if the file has not changed since.
+            Samples that another process took; ignored if the file has changed since.
 
         Raises
         ------
@@ -123,14 +131,14 @@ class Archiver:
         except OSError as error:
             if is_full(error):
                 raise FullDiskError(error.strerror) from error
-            raise ArchiveError(f"{job.source}: not stored: {explain(error)}") from error
+            raise ArchiveError(f"{job.source}: not stored ({explain(error)})") from error
         except MemoryError as error:
             raise ArchiveError(f"{job.source}: out of memory ({error}); reduce --jobs") from error
         except Exception as error:
             # an unforeseen error of one movie must not end the run
             what = f"{type(error).__name__}: {error}"
             raise ArchiveError(
-                f"{job.source}: not stored because of a bug in cryofs ({what}); please report it"
+                f"{job.source}: not stored because of a bug in cryofs ({what}); report this error"
             ) from error
         finally:
             self.sources.release(job)
@@ -143,7 +151,7 @@ class Archiver:
                 keep_samples(movie, known.samples)
             samples = take_samples(movie)
             reference: Reference | None = None
-            note = None
+            note = movie.source_summary
             if job.kind is Kind.MOVIE and movie.mrc_header.mode == MODE_FLOAT32 and self._options.gain != "none":
                 if len(self._given) == 1 and self._given[0].gain.shape == movie.shape[1:]:
                     (reference,) = self._given
@@ -156,11 +164,11 @@ class Archiver:
             return Stored(movie.stat.st_size, stored, note, replaced)
 
     def _is_served(self, used: Reference | None) -> bool:
-        """Return True if a movie uses the given reference, or one of several given references."""
+        """Return True if the used reference is the given one, or if several are given and one is used."""
         return used is self._given[0] if len(self._given) == 1 else used is not None
 
     def _limit(self, job: Job, movie: SourceMovie) -> float | None:
-        """Return the largest permitted size of a stored movie in bytes; None without a limit."""
+        """Return the largest permitted size of a stored movie in bytes, or None if there is no limit."""
         target = self._archive / job.target
         asked_for = job.kind is Kind.EER or self._options.coding.compression == "none"
         if asked_for or os.path.lexists(target) or is_reference_name(original_name(target.name) or ""):
@@ -170,7 +178,7 @@ class Archiver:
 
 @dataclass
 class StoreMovies:
-    """Task function of a worker process; it is pickled, and opens its files only in the worker.
+    """Task function of a worker process; it is pickled, and opens files only in the worker.
 
     Attributes
     ----------
@@ -183,7 +191,7 @@ class StoreMovies:
     threads: int
 
     def __call__(self, task: tuple[Job, Known | None], on_frame: OnFrame) -> Stored:
-        """Store a movie; see `Archiver.store`."""
+        """Store a movie as `Archiver.store` does, and return the result."""
         job, known = task
         return self._archiver.store(job, on_frame, known)
 
@@ -194,13 +202,12 @@ class StoreMovies:
 
 
 def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
-    """Return the message about another original of this name that is replaced, or None.
+    """Return the message that a movie replaces another original with the same name, or None if it does not.
 
     Raises
     ------
     ArchiveError
-        Another file, which compress did not write, has the name and would be lost; or fractions would replace an
-        original.
+        The movie would replace a file that compress did not write, or fractions would replace an original.
     """
     is_derived = movie.rendered is not None
     plain = target.with_name(original_name(target.name) or target.name)
@@ -212,11 +219,11 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
         held = held_movie(target)
     except DamagedError:
         if is_marked(target):
-            return f"{target}: replaced a damaged movie of this name in the archive"
+            return f"{target}: replaced a damaged movie with this name in the archive"
         held = None
     if held is None or held.adopted is not None:
         raise ArchiveError(
-            f"{source}: its name is taken by another file ({target}); rename the movie, or remove the file"
+            f"{source}: name already taken by another file ({target}); rename the movie, or remove the file"
         )
     if is_derived and held.rendered is None:
         raise _in_place_of_original(source, target)
@@ -226,16 +233,16 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
 
 
 def _in_place_of_original(source: Path, original: Path) -> ArchiveError:
-    text = f"{source}: the name of its fractions is taken by an original in the archive ({original})"
+    text = f"{source}: name of the fractions already taken by an original in the archive ({original})"
     return ArchiveError(f"{text}; rename the EER file, or copy it with --eer keep")
 
 
 def _not_used(source: Path, given: list[Reference], movie: SourceMovie) -> str | None:
-    """Return the log line about a movie that matches none of the given gain references."""
+    """Return the message that a movie uses no given gain reference, or None if the movie is not gain-normalised."""
     if movie.mrc_header.mode != MODE_FLOAT32:
         return None
     if len(given) > 1:
-        return f"{source}: no given gain reference yields counts, so none is used; pass the right one, or --gain auto"
+        return f"{source}: given gain references not used (none yields counts); pass the right one, or --gain auto"
     size, needed = (f"{ny} x {nx}" for ny, nx in (given[0].gain.shape, movie.shape[1:]))
-    why = "it yields no counts" if size == needed else f"size mismatch: expected {needed}, got {size}"
-    return f"{source}: the given gain reference is not used ({why}); pass the right one, or --gain auto"
+    why = "it does not yield counts" if size == needed else f"size mismatch: expected {needed}, got {size}"
+    return f"{source}: given gain reference not used ({why}); pass the right one, or --gain auto"

@@ -1,4 +1,4 @@
-"""The movies of a run: selection, gain references, and outcomes."""
+"""Select the movies to store in a run, provide their gain references, and record the outcomes."""
 
 import contextlib
 from collections.abc import Sequence
@@ -34,31 +34,31 @@ class Movies:
         self._options = options
         self._ledger = ledger
         self._archiver = Archiver(archive, options, Workers(pool, options.jobs))
-        self._archiver.eer_gains.report = ledger.listener.note
+        self._archiver.eer_gains.report = self._archiver.eer_gains.inform = ledger.listener.note
         self._gains = SessionGains(self._archiver, pool, ledger.listener.frame_row, ledger.listener.note)
         self._executor = MovieExecutor(archive, options, self._archiver)
         self._lists = ChecksumLists()
 
     def close(self) -> None:
-        """Close all sources."""
+        """Close all open movies."""
         self._archiver.sources.close()
 
     def store(self, jobs: Sequence[Job]) -> None:
-        """Store all movies that are not in the archive yet, each after the gain reference that it needs."""
+        """Store all movies that are not yet in the archive; write the gain reference of a movie before the movie."""
         listener = self._ledger.listener
         wanted = self._unfinished(jobs)
         listener.begin(len(wanted), sum(info.shape[0] for info in wanted.values()))
         if self._options.gain == "auto":
             self._gains.estimate_missing([info for job, info in wanted.items() if job.kind is Kind.MOVIE])
         for damaged in self._archiver.references.damaged:
-            listener.note(f"{damaged}; no movie of this run uses it")
+            listener.note(f"{damaged} (not used in this run)")
         stored = self._executor.store_all(list(wanted), lambda progress: listener.frames(progress.count))
         with contextlib.closing(stored) as outcomes:
             for job, outcome in outcomes:
                 self._finish(job, outcome)
 
     def record_references(self) -> None:
-        """Record the checksums of the gain references that movies of this run need."""
+        """Add the gain references that movies of this run need to the checksum list."""
         try:
             self._archiver.references.record_checksums()
         except (CryofsError, OSError) as error:
@@ -67,7 +67,7 @@ class Movies:
             self._ledger.fail(self._archive, as_cryofs_error(error, self._archive))
 
     def _unfinished(self, jobs: Sequence[Job]) -> dict[Job, MovieInfo]:
-        """Return the movies to store; start worker processes as soon as enough movies are known."""
+        """Return the movies to store, with facts about each; start worker processes when enough movies are known."""
         wanted = {}
         original_bytes = 0
         for job in jobs:
@@ -82,7 +82,7 @@ class Movies:
         return wanted
 
     def _inspect(self, job: Job) -> MovieInfo | None:
-        """Read the header of a movie; return None if it is already stored or failed."""
+        """Return facts about a movie from its header, or None if the movie is already stored or has failed."""
         try:
             with self._archiver.sources.open(job) as movie:
                 info = inspect(movie, job.source)
@@ -97,7 +97,7 @@ class Movies:
         return None
 
     def _is_finished(self, job: Job, info: MovieInfo) -> bool:
-        """Return True, and count the movie, if the archive holds it already."""
+        """Return True if the archive already contains a movie, and count it as skipped."""
         summary = self._ledger.summary
         if is_done(self._archive / job.target, info, self._archiver.references):
             summary.skipped += 1
@@ -112,7 +112,7 @@ class Movies:
         return False
 
     def _finish(self, job: Job, outcome: Done[Stored] | Failed) -> None:
-        """Record the outcome of a movie."""
+        """Count and report a stored movie, or schedule a plain copy of it, or report it as failed."""
         match outcome:
             case Done(stored):
                 self._ledger.done(job)
@@ -153,7 +153,7 @@ class Movies:
             self._ledger.keep_plain(copy, reason)
 
     def _is_kept_plain(self, job: Job) -> bool:
-        """Return True if the archive has a plain copy of a movie, by size and time, with its checksum."""
+        """Return True if the archive has a plain copy with the size and time of a movie, and a checksum of the copy."""
         plain = self._archive / plain_target(job)
         strict = self._options.strict or job.kind is not Kind.MOVIE
         return not strict and is_copy(job.source, plain) and self._lists.recorded(plain) is not None

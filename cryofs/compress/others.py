@@ -1,4 +1,4 @@
-"""Files of a run that are not movies: plain copies, hard links and symbolic links."""
+"""Store the files of a run that are not archived as movies: plain copies, hard links and symbolic links."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ class Others:
     Parameters
     ----------
     plain : mapping
-        Jobs for files named like movies that are kept as copies, with the reasons.
+        Jobs that make plain copies, each with the reason why the file is not archived as a movie.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Others:
             raise FullDiskError(self._full.strerror)
 
     def store(self, job: Job) -> None:
-        """Copy a file or store a link, and report errors.
+        """Copy a file or store a link; report an error as a failed source.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class Others:
         except OSError as error:
             if is_full(error):
                 raise
-            self._fail(job.source, ArchiveError(f"{job.source}: not copied: {explain(error)}"))
+            self._fail(job.source, ArchiveError(f"{job.source}: not copied ({explain(error)})"))
 
     def _store_file(self, job: Job, target: Path) -> None:
         source = job.source
@@ -91,7 +91,7 @@ class Others:
             self._summary.up_to_date += 1
             self._summary.kept_plain += job in self._plain
             if self._options.strict and job not in self._plain:
-                # otherwise skipped, because it reads a part of every file again
+                # otherwise skipped, because this check reads part of every file again
                 self._note_damage(source, damage_of(source))
             return
         held = None if is_copy(source, target) else atomic_file.regular_file(target)
@@ -117,7 +117,7 @@ class Others:
             self._listener.note(f"{source}: looks damaged ({damage}); copied unchanged")
 
     def _first_name(self, source: Path, target: Path) -> Path | None:
-        """Return the existing copy of another hard link to a file, or None."""
+        """Return the existing copy of a file under another of its hard links, or None if there is none."""
         found = source.lstat()
         if found.st_nlink < 2 or source.is_symlink():
             return None
@@ -130,7 +130,7 @@ class Others:
             return
         movie = target.with_name(archived_name(target.name))
         if is_movie_name(target.name) and holds_movie(movie):
-            text = f"{job.source}: its name is taken by an archived movie ({movie}); rename the link"
+            text = f"{job.source}: name already taken by an archived movie ({movie}); rename the link"
             raise ArchiveError(f"{text}, or remove the movie")
         file_links.make_link(target, job.link or job.source.readlink())
 
@@ -154,7 +154,7 @@ class Others:
             self.undone.add(self._jobs[source])
             return
         if isinstance(error, OSError):
-            error = ArchiveError(f"{source}: copied, but its checksum was not recorded: {explain(error)}")
+            error = ArchiveError(f"{source}: copied, but without a recorded checksum ({explain(error)})")
         self._fail(source, error)
 
     def _fail(self, source: Path, error: Exception) -> None:
@@ -163,7 +163,7 @@ class Others:
 
 
 def _is_original_of(movie: Path, source: Path) -> bool:
-    """Return True if a file is the original of an archived movie, by its size and time."""
+    """Return True if a source has the size and time of the original of an archived movie."""
     try:
         held, found = held_movie(movie), source.stat()
     except (CryofsError, OSError):

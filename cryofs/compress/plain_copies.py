@@ -1,7 +1,7 @@
-"""Plain copies: files named like movies that are not movies, and movies that compression does not shrink.
+"""Make and remove plain copies of files with movie names that are not movies or that compression does not shrink.
 
-When a later run archives such a movie, its plain copy is removed, but only after the archived movie has its final name,
-and only if the copy still has the bytes that were copied.
+When a later run archives such a movie, the run removes the plain copy, but only after the archived movie has its final
+name, and only if the copy was not modified.
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from cryofs.archive.identify import held_movie, holds_movie
 from cryofs.archive.jobs import Job, Kind
 from cryofs.compress.existing import replaced_text
+from cryofs.error_hints import reason_of
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.storage import atomic_file, changes
@@ -18,7 +19,7 @@ from cryofs.storage.checksums import file_sha256
 
 
 def plain_target(job: Job) -> Path:
-    """Return the name of the plain copy of a movie in the archive: the name of the original."""
+    """Return the path of the plain copy of a movie in the archive, which has the name of the original."""
     return job.target.with_name(original_name(job.target.name) or job.target.name)
 
 
@@ -32,21 +33,21 @@ def plain_job(job: Job, archive: Path, reason: CryofsError) -> Job:
     """
     target = plain_target(job)
     if is_reference_name(target.name):
-        text = f"{reason}; not copied, because mounts hide files of this name"
-        raise ArchiveError(f"{text}: rename it") from reason
+        problem = f"{reason_of(reason, job.source)}, and not copied, because mounts hide files with this name"
+        raise ArchiveError(f"{job.source}: {problem}; rename the file") from reason
     if holds_movie(archive / job.target):
-        text = f"{reason}; the existing {archive / job.target} was kept"
-        raise ArchiveError(text) from reason
+        problem = f"{reason_of(reason, job.source)}, so {archive / job.target} was not replaced"
+        raise ArchiveError(f"{job.source}: {problem}; check the source") from reason
     return Job(Kind.FILE, job.source, target)
 
 
 def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: ChecksumLists) -> str | None:
-    """Remove the plain copy of a movie that is archived now, together with its checksum.
+    """Remove the plain copy of a movie that was archived, and the line of the copy in the checksum list.
 
     Returns
     -------
     str or None
-        A message if the copy was of another original, not of the source or its beginning.
+        Message if the copy was made of another original; None if it equalled the source or the start of the source.
 
     Raises
     ------
@@ -62,8 +63,8 @@ def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: Checksum
         with LocalFile.open(plain) as copy:
             sha256 = file_sha256(copy)
         if sha256 not in (lists.recorded(plain), held and held.original.sha256):
-            text = f"{plain}: changed since it was copied, so it was kept, but mounts show {archived.name} in its place"
-            raise ArchiveError(f"{text}; compare them, then remove or rename it")
+            text = f"{plain}: modified plain copy, not removed although mounts show {archived.name} instead"
+            raise ArchiveError(f"{text}; compare both files, then remove or rename the copy")
         changes.disk.remove(plain)
         atomic_file.sync_folder(plain.parent)
         update(plain.parent, {plain.name: None})
@@ -76,6 +77,6 @@ def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: Checksum
 
 
 def _begins_with(source: Path, sha256: str, size: int) -> bool:
-    """Return True if the first `size` bytes of a file have this SHA-256, as a copy of an incomplete movie has."""
+    """Return True if the first `size` bytes of a file have this SHA-256: the copy was made of an incomplete file."""
     with LocalFile.open(source) as file:
         return file.size >= size and file_sha256(file.first_bytes(size)) == sha256

@@ -1,4 +1,4 @@
-"""Plan of storing a movie: counts or plain values, pixel type and codec, chosen by encoding samples."""
+"""Plan how to store a movie: encode samples, then choose counts or plain values, the pixel type and the codec."""
 
 from collections.abc import Iterable
 from concurrent.futures import Executor
@@ -42,7 +42,7 @@ class Coding:
     Attributes
     ----------
     deflate_level : int or None
-        Level of standard deflate; None to choose the smallest by measurement.
+        Level of standard deflate; None to choose the encoder with the smallest result.
     line_by_line : bool
         Whether a strip has one row.
     narrow : str
@@ -58,18 +58,18 @@ class Coding:
 
 @dataclass(frozen=True)
 class Plan:
-    """Plan of storing a movie.
+    """How to store a movie.
 
     Attributes
     ----------
     layout : PageLayout
         The TIFF pages.
     reference : Reference or None
-        Gain reference that the values are divided by.
+        Gain reference by which the values are divided; None to store plain values.
     big : bool
         Whether to write BigTIFF.
     plain : Plan or None
-        The plan to fall back to if the counts turn out to cost more.
+        Plan to use instead if counts turn out to be larger than plain values; None if there is no alternative.
     frame_bytes : float
         Expected size of a stored frame.
     """
@@ -83,14 +83,14 @@ class Plan:
     frame_bytes: float
 
     def dtype_for(self, lowest: int, highest: int) -> np.dtype[Any]:
-        """Return the narrowest pixel type for a range of counts that the user's choice allows."""
+        """Return the narrowest pixel type that the options allow for a range of counts."""
         dtype = to_counts.narrowest_dtype(lowest, highest)
         if self.coding.narrow == "never" and dtype.itemsize < self.layout.dtype.itemsize:
             return np.dtype(f"{dtype.kind}{self.layout.dtype.itemsize}")
         return dtype
 
     def with_dtype(self, dtype: np.dtype[Any], samples: list[Sample], pool: Executor) -> "Plan":
-        """Return this plan with another pixel type and the best encoder for it."""
+        """Return a copy of this plan with another pixel type, and with the best encoder for that type."""
         forms = _convert(samples, self.reference, dtype)
         encoder = _smallest([form.stored for form in forms], self.coding, pool)[0]
         rows = _strip_rows(encoder, self.coding, self.layout.ny)
@@ -103,7 +103,7 @@ class Plan:
         return dtype.kind == "f" or (np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max)
 
     def as_big(self) -> "Plan":
-        """Return this plan as BigTIFF."""
+        """Return a copy of this plan that writes BigTIFF."""
         return replace(self, big=True)
 
     def affords(self, narrowing_bytes: int, strip_bytes: int) -> bool:
@@ -114,7 +114,7 @@ class Plan:
 def make_plan(
     movie: SourceMovie, samples: list[Sample], reference: Reference | None, coding: Coding, pool: Executor
 ) -> Plan:
-    """Return the plan with the smallest result on the samples of a movie."""
+    """Return the plan that stores the samples of a movie in the fewest bytes, with a preference for counts."""
     frame_pixels = movie.shape[1] * movie.shape[2]
 
     def plan(forms: list[Counts], reference: Reference | None, plain: Plan | None) -> Plan:
@@ -158,7 +158,7 @@ def _narrowing_bytes(forms: list[Counts]) -> int:
 def _as_counts(
     samples: list[Sample], original: np.dtype[Any], reference: Reference | None, coding: Coding, pool: Executor
 ) -> list[Counts]:
-    """Convert samples to counts in a permitted pixel type, a narrow one if that saves space."""
+    """Return the samples as counts, in the pixel type that the options allow and that needs the least space."""
     forms = _convert(samples, reference, np.dtype("u1"))
     lowest, highest = min(form.lowest for form in forms), max(form.highest for form in forms)
     exact = to_counts.narrowest_dtype(lowest, highest)
@@ -185,7 +185,7 @@ def _strip_rows(encoder: Encoder, coding: Coding, ny: int) -> int:
 
 
 def _smallest(parts: list[NDArray[Any]], coding: Coding, pool: Executor) -> tuple[Encoder, int]:
-    """Return the fastest encoder whose result is within the tolerance of the smallest, and the encoded size."""
+    """Return the fastest encoder whose result is nearly as small as the smallest one, and the size of its result."""
     tried = candidates(parts[0].dtype, coding.compression, coding.deflate_level)
     strips = [strip for part in parts for strip in (part[:, np.newaxis] if coding.line_by_line else [part])]
     encoded = [pool.submit(_encoded_size, encoder, strips) for encoder in tried]

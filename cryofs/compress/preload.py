@@ -1,4 +1,4 @@
-"""Imports for worker processes, done once in the process that they are forked from."""
+"""Import the modules that worker processes need, once, in the process from which the workers are forked."""
 
 from cryofs.system import garbage
 

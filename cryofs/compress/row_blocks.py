@@ -1,4 +1,4 @@
-"""Read a movie once, in order, in row blocks, which are hashed and passed to the encoders.
+"""Read a movie once, in order, in row blocks; hash each row block and pass it to the encoders.
 
 Threads: the movie's own thread iterates and reads; a second thread computes the checksums, in the same order; a row
 block belongs to one worker, which releases its memory. The number of pieces of memory limits how many row blocks are in
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from cryofs.formats.record import TRAILING_PIECE_BYTES
 from cryofs.formats.tiff_pages import PageLayout
+from cryofs.movies.frame_runs import frames_of_run
 from cryofs.movies.source import ReadRows, SourceMovie
-from cryofs.storage.checksums import RunningChecksum
+from cryofs.storage.checksums import RunningChecksum, xxh3_checksum
 
 
 class Scratch(threading.local):
@@ -36,7 +37,7 @@ class Scratch(threading.local):
 
 @dataclass(frozen=True)
 class Workers:
-    """Thread pool for the work on a movie, with its size and the memory that its threads reuse."""
+    """Thread pool for the work on a movie, the number of threads, and the memory that they reuse."""
 
     pool: Executor
     threads: int
@@ -49,7 +50,7 @@ class Workers:
 
 
 class RowBlockMemory:
-    """A fixed number of pieces of memory, reused in last-in first-out order so that spare ones stay untouched."""
+    """A fixed number of buffers, reused in last-in first-out order so that spare buffers are never allocated."""
 
     def __init__(self, pieces: int, piece_bytes: int):
         self._free: queue.LifoQueue[NDArray[np.uint8]] = queue.LifoQueue()
@@ -57,39 +58,50 @@ class RowBlockMemory:
             self._free.put(np.empty(piece_bytes, np.uint8))
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """Return memory for `size` bytes; wait until a piece is free."""
+        """Wait for a free buffer, and return `size` bytes of it."""
         return self._free.get()[:size]
 
     def give_back(self, memory: NDArray[np.uint8]) -> None:
-        """Release the memory of a row block."""
+        """Return a buffer, so that another row block can use it."""
         whole = memory.base
         assert isinstance(whole, np.ndarray)
         self._free.put(whole)
 
 
 @dataclass(frozen=True)
-class RowBlock:
-    """Adjacent rows of a frame: their strips, and their bytes in reused memory.
+class SourceBytes:
+    """Bytes of a movie in reused memory.
 
     Attributes
     ----------
     summed : Future
-        Done when the checksums include the row block.
+        Future that completes when the checksums include the bytes.
     """
 
-    strips: range
-    rows: slice
     raw: NDArray[np.uint8]
     summed: Future[None]
     memory: RowBlockMemory
 
     def done(self) -> None:
-        """Release the memory once the checksums include the row block."""
+        """Wait until the checksums include the bytes, then release the memory."""
         try:
             self.summed.result()
         finally:
             # the reader waits for memory before it sees results, also failed ones
             self.memory.give_back(self.raw)
+
+
+@dataclass(frozen=True)
+class RowBlock(SourceBytes):
+    """Adjacent rows of a frame, and their strips."""
+
+    strips: range
+    rows: slice
+
+
+@dataclass(frozen=True)
+class FrameRun(SourceBytes):
+    """A run of small frames, as an array of shape (frames, bytes of a frame)."""
 
 
 class OriginalSums:
@@ -107,18 +119,24 @@ class OriginalSums:
         self.frames: list[str] = []
 
     def add(self, piece: bytes) -> None:
-        """Add the next bytes of the file that belong to no frame."""
+        """Add the next bytes of the file outside the frames: the header or trailing bytes."""
         if self._whole is not None:
             self._whole.update(piece)
 
     def add_rows(self, raw: NDArray[np.uint8], last: bool) -> None:
-        """Add the next rows of a frame."""
+        """Add the next rows of a frame; `last` marks the last rows, which complete the checksum of the frame."""
         if self._whole is not None:
             self._whole.update(raw.data)
         self._frame.add(raw)
         if last:
             self.frames.append(self._frame.result())
             self._frame = RunningChecksum()
+
+    def add_frames(self, frames: NDArray[np.uint8]) -> None:
+        """Add the next whole frames, an array of shape (frames, bytes of a frame)."""
+        if self._whole is not None:
+            self._whole.update(frames.data)
+        self.frames.extend(map(xxh3_checksum, frames))
 
     @property
     def sha256(self) -> str | None:
@@ -127,11 +145,11 @@ class OriginalSums:
 
 
 def read_frames(
-    movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: RowBlockMemory, workers: Workers
+    movie: SourceMovie, layout: PageLayout, sums: OriginalSums, memory: RowBlockMemory
 ) -> Iterator[Iterator[RowBlock]]:
-    """Yield the row blocks of each frame; the caller must consume them before the next frame.
+    """Yield an iterator over the row blocks of each frame; the caller must exhaust it before taking the next one.
 
-    The header and all frames are added to `sums`, each row block before it is released.
+    The header and all frames are added to `sums`; the memory of a row block is reused only after that.
     """
     row_bytes = movie.mrc_header.row_bytes
     # the first strip holds the last rows
@@ -142,16 +160,29 @@ def read_frames(
             raw = memory.take((rows.stop - rows.start) * row_bytes)
             read_rows(rows.start, raw)
             last = rows.stop == layout.ny
-            yield RowBlock(strips, rows, raw, summing.submit(sums.add_rows, raw, last), memory)
+            yield RowBlock(raw, summing.submit(sums.add_rows, raw, last), memory, strips, rows)
 
     with ThreadPoolExecutor(1, "sums") as summing:
         summing.submit(sums.add, movie.header)
-        for read_rows in movie.in_order(workers.pool, workers.threads):
-            yield blocks(read_rows)
+        for index in range(movie.layout.frames):
+            yield blocks(movie.row_reader(index))
+
+
+def read_runs(movie: SourceMovie, sums: OriginalSums, memory: RowBlockMemory) -> Iterator[FrameRun]:
+    """Yield the runs of a movie of small frames, and add the header and all frames to `sums`."""
+    frame_bytes, count = movie.layout.frame_bytes, movie.layout.frames
+    step = frames_of_run(movie)
+    with ThreadPoolExecutor(1, "sums") as summing:
+        summing.submit(sums.add, movie.header)
+        for first in range(0, count, step):
+            frames = memory.take(min(step, count - first) * frame_bytes).reshape(-1, frame_bytes)
+            for index, place in enumerate(frames, first):
+                movie.row_reader(index)(0, place)
+            yield FrameRun(frames, summing.submit(sums.add_frames, frames), memory)
 
 
 def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
-    """Yield the bytes after the last frame."""
+    """Yield the bytes after the last frame, in pieces."""
     offset = 0
     while piece := movie.read_trailing(TRAILING_PIECE_BYTES, offset):
         yield piece
@@ -159,6 +190,6 @@ def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
 
 
 def largest_row_block(movie: SourceMovie, layout: PageLayout) -> int:
-    """Return the size of the largest row block of a frame."""
+    """Return the size of the largest row block of a frame in bytes."""
     heights = [rows.stop - rows.start for rows in map(layout.frame_rows, layout.strip_groups())]
     return int(max(heights)) * movie.mrc_header.row_bytes

@@ -1,7 +1,7 @@
-"""A run of `cryofs compress`; a failed source is reported, and the run continues.
+"""Run `cryofs compress`; a source that fails is reported, and the run continues with the next one.
 
-The order makes a kill harmless: a gain reference is durable before any movie that names it gets its final name, and a
-movie gets its final name only after the file was read back and compared.
+A run may be killed at any time: it makes a gain reference durable before any movie that names the reference gets its
+final name, and gives a movie its final name only after the file was read back and compared.
 """
 
 import time
@@ -25,12 +25,12 @@ from cryofs.storage.folders import copy_times
 
 
 def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, listener: Listener) -> Summary:
-    """Archive movies, folders and lists.
+    """Archive movies, folders and lists, and return the figures of the run.
 
     Raises
     ------
     GainError
-        The given gain reference is not usable.
+        The given gain reference cannot be read or is not valid.
     """
     started = time.monotonic()
     summary = Summary()
@@ -44,7 +44,7 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
 def _collect(
     paths: list[Path], archive: Path, options: CompressOptions, listener: Listener, summary: Summary
 ) -> list[Job]:
-    """Return the jobs for all sources; report sources that cannot be archived, and links that lead out of them."""
+    """Return the jobs for all sources; report sources that cannot be archived, and links that lead out of a source."""
     inside = [path for path in paths if scan.lies_in(path, archive)]
     existing = next((folder for folder in (archive, *archive.absolute().parents) if folder.is_dir()), archive)
     jobs, problems = scan.collect(
@@ -64,12 +64,12 @@ def _collect(
         if job.outside is not None:
             summary.links_outside += 1
             choice = "stored as a link" if options.links == "keep" else "use --follow-links or --keep-links"
-            listener.note(f"{job.source}: a symbolic link that {job.outside}; {choice}")
+            listener.note(f"{job.source}: symbolic link that {job.outside}; {choice}")
     return jobs
 
 
 def _archive(jobs: list[Job], archive: Path, options: CompressOptions, listener: Listener, summary: Summary) -> None:
-    """Process all jobs; a full disk ends the run, and a failed run leaves no empty folders."""
+    """Process all jobs, then copy the times and modes of folders; remove empty folders if the run fails."""
     walked = [job for job in jobs if job.kind is Kind.FOLDER]
     ledger = Ledger((job for job in jobs if job.kind is not Kind.FOLDER), summary, listener)
     with Folders(archive, [job.source for job in walked]) as folders:
@@ -90,12 +90,12 @@ def _archive(jobs: list[Job], archive: Path, options: CompressOptions, listener:
             copy_times(job.source, target)
         except OSError as error:
             summary.failed += 1
-            text = f"{job.source}: cannot set times and mode of its copy: {explain(error)}"
+            text = f"{job.source}: times and mode not copied ({explain(error)})"
             listener.failed(job.source, ArchiveError(text))
 
 
 def _carry_out(jobs: list[Job], folders: Folders, archive: Path, options: CompressOptions, ledger: Ledger) -> None:
-    """Process all jobs in the folders that they need; if the disk is full, report the unfinished jobs."""
+    """Create the folders of all jobs, then process the jobs; if the disk is full, stop and report unfinished jobs."""
 
     def end(reason: str) -> None:
         ledger.summary.unfinished = len(ledger.waiting)
@@ -114,7 +114,7 @@ def _carry_out(jobs: list[Job], folders: Folders, archive: Path, options: Compre
 
 
 def _with_folders(jobs: list[Job], folders: Folders, ledger: Ledger) -> list[Job]:
-    """Create the folders of all targets; return the jobs whose folder could be created."""
+    """Create the folders of all targets; return the jobs with a folder, and report the others as failed."""
     errors: dict[Path, Exception] = {}
     linked = {job.target: job.source for job in jobs if job.kind is Kind.FOLDER and job.source.is_symlink()}
     for folder in sorted({Path(), *map(_folder_of, jobs)}):
@@ -143,7 +143,7 @@ def _store_movies(jobs: list[Job], archive: Path, options: CompressOptions, ledg
 
 
 def _store_others(jobs: list[Job], archive: Path, options: CompressOptions, ledger: Ledger) -> None:
-    """Copy files that are not movies or are kept plain, and store links."""
+    """Copy all files that are not archived as movies, and store links."""
     others = Others(archive, options, ledger.summary, ledger.listener, ledger.plain)
     try:
         with others:

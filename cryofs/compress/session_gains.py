@@ -1,4 +1,4 @@
-"""Gain references of a run: estimated for movies that no existing reference fits, and written before the movies."""
+"""Provide the gain references of a run: estimate missing references, and write them before the movies."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -27,9 +27,9 @@ class SessionGains:
     Parameters
     ----------
     on_row : callable
-        Called with the figures of each frame of an estimate.
+        Called with the figures of each frame that is added to an estimate.
     note : callable
-        Called with the result of each estimate.
+        Called with a message about each finished estimate.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class SessionGains:
         self._eer_grids: set[tuple[int, int]] = set()
 
     def keep_for(self, movie: SourceMovie) -> None:
-        """Write the gain reference of a rendered movie into the archive, as factors on the grid of its frames."""
+        """Write the gain reference of a rendered movie into the archive, with one factor per pixel of a frame."""
         if movie.shape[1:] in self._eer_grids:
             return
         reference = movie.gain_reference(self._archiver.eer_gains)
@@ -56,7 +56,10 @@ class SessionGains:
         self._eer_grids.add(movie.shape[1:])
 
     def estimate_missing(self, infos: Iterable[MovieInfo]) -> None:
-        """Estimate gain references until every gain-normalised movie has one that fits."""
+        """Estimate gain references for the gain-normalised movies that no existing reference fits, and report each one.
+
+        Movies remain without a reference if they have too few frames for an estimate, or if no estimate fits them.
+        """
         by_size = defaultdict(list)
         for info in infos:
             if info.mode == MODE_FLOAT32:
@@ -68,7 +71,7 @@ class SessionGains:
                 paths = [info.path for info in waiting]
                 estimation = estimate_from(paths, self._open, self._pool, self._on_row)
                 reference = estimation and estimation.reference(self._pool, self._open)
-                # the first movie is not tried again, whether a reference fits it or not
+                # each attempt removes one movie, so that the attempts end even if no reference fits
                 first, *waiting = waiting
                 if estimation and reference and self._fits(first, reference):
                     added = self._references.add(reference, estimation.pixel_size)
@@ -76,7 +79,7 @@ class SessionGains:
                     waiting = [info for info in waiting if not self._fits(info)]
 
     def _fits(self, info: MovieInfo, reference: GainReference | None = None) -> bool:
-        """Return True if a reference, or any reference of the archive, fits a movie."""
+        """Return True if `reference` fits a movie; with None, if any reference of the archive does."""
         if reference is None and not self._references.of_size(info.shape[1:]):
             return False
         try:
@@ -90,7 +93,7 @@ class SessionGains:
 
 
 def _result(estimation: Estimation, name: str) -> str:
-    """Return one line about an estimate."""
+    """Return the message about a finished estimate, with the numbers of movies, frames and defects."""
     movies, frames = len(estimation.frames_done), len(estimation.changes)
     without = int(np.count_nonzero(estimation.estimate.reliability <= 0))
     source = f"{movies} movie{'s' if movies > 1 else ''}, {frames} frames"

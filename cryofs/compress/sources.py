@@ -1,9 +1,9 @@
-"""Open sources of a run; each is opened and sampled once unless too many are in use.
+"""Keep the sources of a run open, so that each one is opened and sampled once.
 
-A movie stays open from the first look at its header until it is stored, so that header, samples and frames come from
-one open file. Of very many movies only the latest stay open; the others are opened again when they are needed.
+A movie stays open from the first read of its header until it is stored, so that header, samples and frames come from
+the same open file. If there are too many movies, the least recently used ones are closed, and opened again when needed.
 
-Threads: several may use a movie at a time, as in a gain estimate; the lock guards the table of open movies.
+Threads: several threads may use a movie at a time, as in a gain estimate; the lock guards the table of open movies.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ _MOST_SAMPLED_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Known:
-    """Samples of a movie for another process, with the state of the file that they were taken from."""
+    """Samples of a movie for another process, with the state of the sampled file."""
 
     state: FileState
     samples: list[Sample]
@@ -33,7 +33,7 @@ class Known:
 
 @dataclass
 class _Open:
-    """An open movie, the number of its users, and whether the last of them closes it."""
+    """An open movie, the number of its users, and whether the last user must close it."""
 
     movie: SourceMovie
     users: int = 0
@@ -57,26 +57,26 @@ class Sources:
 
     @contextlib.contextmanager
     def open(self, job: Job) -> Iterator[SourceMovie]:
-        """Return the movie of a job; open it unless it is already open and its file is unchanged."""
+        """Yield the movie of a job; open the file unless it is already open and unchanged."""
         with self._using(job.source, lambda: self._open_movie(job)) as movie:
             yield movie
 
     @contextlib.contextmanager
     def open_mrc(self, path: Path) -> Iterator[MrcMovie]:
-        """Return an MRC movie by its path; open it unless it is already open."""
+        """Yield the MRC movie at a path; open the file unless it is already open."""
         with self._using(path, lambda: MrcMovie(path)) as movie:
             assert isinstance(movie, MrcMovie)
             yield movie
 
     def known(self, job: Job) -> Known | None:
-        """Return the samples of a movie for another process, or None if they were not taken or are not kept."""
+        """Return the samples of a movie for another process, or None if no samples are in memory."""
         with self._lock:
             entry = self._opened.get(job.source)
             samples = entry and samples_taken(entry.movie)
             return Known(state_of(entry.movie.stat), samples) if entry and samples else None
 
     def release(self, job: Job) -> None:
-        """Close a movie that the run does not need any more."""
+        """Close a movie that the run no longer needs, after its last user is done."""
         with self._lock:
             self._end(job.source)
 
@@ -116,7 +116,7 @@ class Sources:
                 entry.movie.close()
 
     def _shrink(self) -> None:
-        """Close the least recently used movies until the limits are met."""
+        """Close the least recently used movies without users until the limits are met."""
         left, left_bytes = len(self._opened), sum(sampled_bytes(one.movie) for one in self._opened.values())
         for path, entry in list(self._opened.items()):
             if left <= _MOST_OPEN and left_bytes <= _MOST_SAMPLED_BYTES:

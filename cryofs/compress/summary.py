@@ -1,4 +1,4 @@
-"""Figures of a run of `cryofs compress`, and the interface that receives its progress."""
+"""Define the figures of a run of `cryofs compress`, and the interface that receives the progress."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,24 +9,24 @@ from cryofs.gain.estimation import FrameRow
 
 @dataclass
 class Summary:
-    """Figures of a run; bytes count movies that were stored, and for fractions their EER files.
+    """Figures of a run; sizes in bytes include stored movies only, with the EER file as the original of fractions.
 
     Attributes
     ----------
     failed : int
         Sources that could not be archived.
     skipped : int
-        Movies that the archive holds already.
+        Movies that the archive already contains.
     replaced : int
-        Movies and files that replaced others of their name.
+        Movies and files that replaced different ones with the same name.
     copied, up_to_date : int
-        Files that were copied, and files whose copies the archive holds already.
+        Files that were copied, and files that the archive already contains.
     kept_plain : int
-        Files named like movies that are copies in the archive, of this run or of an earlier one.
+        Plain copies, made by this run or by an earlier one.
     suspect : int
         Copied files that look damaged.
     links_outside : int
-        Links that lead out of the archive, whose targets are not in it.
+        Links to targets that are not in the archive.
     unfinished : int
         Sources that were not done when the disk became full.
     """
@@ -47,7 +47,7 @@ class Summary:
 
     @property
     def ratio(self) -> float | None:
-        """Ratio of the stored to the original size."""
+        """Ratio of the stored to the original size, or None without stored movies."""
         return self.stored_bytes / self.original_bytes if self.original_bytes else None
 
 
@@ -55,7 +55,7 @@ class Listener(Protocol):
     """Interface that receives the progress of a run."""
 
     def begin(self, movies: int, frames: int) -> None:
-        """Begin to store movies; receives the total numbers of movies and frames."""
+        """Begin to store movies, with the total numbers of movies and frames."""
 
     def frame_row(self, row: FrameRow) -> None:
         """Report a frame that was added to a gain estimate."""

@@ -1,4 +1,4 @@
-"""Files that look damaged when they are archived: movies whose frames cannot all be found."""
+"""Find files that look damaged before they are copied: movies in which not all frames can be located."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ from cryofs.movies.registry import damage
 
 
 def damage_of(path: Path) -> str | None:
-    """Return the damage of a movie; None if it is intact or another kind of file.
+    """Return a description of the damage of a movie, or None if the movie looks intact or the file is not a movie.
 
-    No frame is decoded: a file that is truncated or has damaged directories is found; a flipped bit is not.
+    Truncated files and damaged directories are found. Flipped bits in frames are not, because no frame is decoded.
 
     Raises
     ------

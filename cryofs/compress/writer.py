@@ -1,4 +1,4 @@
-"""Write one archived movie: pages in order, each decoded again and compared, then the record and the final name.
+"""Write an archived movie: write all pages and check each one, append the record, and rename the file.
 
 Threads: the movie's own thread reads and writes; the pool encodes row blocks of frames, and decodes and checks
 written frames. A frame is read from the page cache, decoded by the code that mounts use, and compared with the checksum
@@ -25,13 +25,15 @@ from cryofs.errors import ArchiveError, CryofsError, NotSmallerError
 from cryofs.formats import record, tiff_pages
 from cryofs.formats.archive_names import original_name
 from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
-from cryofs.formats.tiff_pages import CLASSIC_LIMIT, TiffMovieWriter
+from cryofs.formats.tiff_pages import CLASSIC_LIMIT
+from cryofs.formats.tiff_writer import TiffMovieWriter
 from cryofs.gain.samples import take_samples
 from cryofs.movies.frame_decoder import EncodedOriginal, FrameDecoder, FrameName
 from cryofs.movies.source import SourceMovie
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, draft
-from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.byte_source import ByteSource, LocalFile
+from cryofs.storage.byte_window import window_over
 from cryofs.storage.checksum_lists import replacing
 from cryofs.storage.checksums import xxh3_checksum
 from cryofs.text import as_unicode, percent
@@ -46,7 +48,7 @@ OnFrame = Callable[[int], None]
 
 
 class _ReplanError(Exception):
-    """Signal that the plan does not fit the movie; writing restarts with a better one."""
+    """Raised if the plan does not fit the movie; writing restarts with the better plan that it carries."""
 
     def __init__(self, plan: Plan):
         super().__init__()
@@ -64,7 +66,7 @@ class _WrittenFrame:
 
     @classmethod
     def at(cls, offset: int, frame: FrameToStore) -> Self:
-        """Return the description of a frame whose strips are contiguous from an offset."""
+        """Return the description of a frame whose strips are stored one after the other from an offset."""
         sizes = list(map(len, frame.strips))
         offsets = list(accumulate(sizes[:-1], initial=offset))
         return cls(offsets, sizes, frame.strip_sums, frame.exceptions)
@@ -72,7 +74,7 @@ class _WrittenFrame:
 
 @dataclass
 class _Written:
-    """Written frames, and the figures that the plan is checked against."""
+    """Written frames, and the figures to check the plan against."""
 
     frames: list[_WrittenFrame] = field(default_factory=list)
     counted: int = 0
@@ -95,15 +97,15 @@ class _Written:
 def archive_movie(
     movie: SourceMovie, target: Path, plan: Plan, workers: Workers, on_frame: OnFrame, limit: float | None = None
 ) -> int:
-    """Store a movie.
+    """Write an archived movie, check all frames, and return the size of the file.
 
     Parameters
     ----------
     target : Path
-        Final name of the TIFF file, which is replaced if it exists.
+        Final path of the TIFF file; an existing file is replaced.
     on_frame : callable
-        Called with 1 for each frame that was written and checked, and with a negative number when frames have to be
-        written again.
+        Called with the number of frames that were written and checked, and with a negative number when frames have to
+        be written again.
     limit : float, optional
         Largest size of the stored file.
 
@@ -140,7 +142,7 @@ def archive_movie(
         contents = _append_record(movie, made, plan, written.frames, sums)
         if limit is not None and made.file.tell() > limit:
             share = percent(made.file.tell() / movie.stat.st_size)
-            raise NotSmallerError(f"{movie.name}: would take {share} of its size as an archived movie")
+            raise NotSmallerError(f"{movie.name}: compresses only to {share} of the original size")
         changes.disk.set_mode(made.file.fileno(), mode)
         made.sync()
         _check_record(made, contents)
@@ -160,30 +162,31 @@ def _write_frames(
     workers: Workers,
     on_frame: OnFrame,
 ) -> None:
-    """Write and check all pages; sums and figures are complete on return."""
+    """Write and check all pages; on return, `sums` and `written` are complete."""
     plan.layout.codec.load_compiled()
     decoder = FrameDecoder(plan.layout, movie.mrc_header, plan.reference.gain if plan.reference else None)
-    checks: deque[Future[None]] = deque()
+    checks: deque[Future[int]] = deque()
 
     def finish_checks(ahead: int) -> None:
         while len(checks) > ahead:
-            checks.popleft().result()
-            written.reported += 1
-            on_frame(1)
+            checked = checks.popleft().result()
+            written.reported += checked
+            on_frame(checked)
 
     software = f"cryofs {VERSION}"
     writer = TiffMovieWriter(made.file, plan.layout, big=plan.big, description=record.MARK, software=software)
     try:
         with writer:
-            for index, frame in enumerate(encode_frames(movie, plan, sums, workers)):
-                written.count(frame)
-                _check_plan(movie, plan, frame, made.file.tell(), written, workers)
-                stored = _WrittenFrame.at(writer.write_page(frame.strips), frame)
-                written.frames.append(stored)
+            for frames in encode_frames(movie, plan, sums, workers):
+                first = len(written.frames)
+                for frame in frames:
+                    written.count(frame)
+                    _check_plan(movie, plan, frame, made.file.tell(), written, workers)
+                    written.frames.append(_WrittenFrame.at(writer.write_page(frame.strips), frame))
                 made.file.flush()
-                name = FrameName(movie.name, index, "check memory and disk")
+                run = range(first, len(written.frames))
                 checks.append(
-                    workers.pool.submit(_check_frame, made, decoder, stored, sums.frames[index], workers, name)
+                    workers.pool.submit(_check_frames, movie.name, made, decoder, run, written.frames, sums, workers)
                 )
                 finish_checks(_CHECKS_AHEAD)
         finish_checks(0)
@@ -195,7 +198,7 @@ def _write_frames(
 def _check_plan(
     movie: SourceMovie, plan: Plan, frame: FrameToStore, position: int, written: _Written, workers: Workers
 ) -> None:
-    """Raise _ReplanError if the type is too narrow, classic TIFF is too small, or exceptions are too expensive."""
+    """Raise _ReplanError if the pixel type is too narrow, the file too large for classic TIFF, or counts too large."""
     if not plan.holds(written.lowest, written.highest):
         dtype = plan.dtype_for(written.lowest, written.highest)
         if dtype != plan.layout.dtype and not plan.affords(written.narrowing_bytes, written.strip_bytes):
@@ -208,13 +211,37 @@ def _check_plan(
             raise _ReplanError(plan.plain)
 
 
+def _check_frames(
+    movie: str,
+    made: Draft,
+    decoder: FrameDecoder,
+    run: range,
+    frames: list[_WrittenFrame],
+    sums: OriginalSums,
+    workers: Workers,
+) -> int:
+    """Check consecutive written frames, and return the number of frames."""
+    source: ByteSource = LocalFile(made.file.fileno(), movie, is_owned=False)
+    if len(run) > 1:
+        written = frames[run.start : run.stop]
+        source = window_over(source, ((frame.offsets[0], sum(frame.byte_counts)) for frame in written))
+    for index in run:
+        name = FrameName(movie, index, "check memory and disk")
+        _check_frame(source, decoder, frames[index], sums.frames[index], workers, name)
+    return len(run)
+
+
 def _check_frame(
-    made: Draft, decoder: FrameDecoder, frame: _WrittenFrame, original_sum: str, workers: Workers, name: FrameName
+    source: ByteSource,
+    decoder: FrameDecoder,
+    frame: _WrittenFrame,
+    original_sum: str,
+    workers: Workers,
+    name: FrameName,
 ) -> None:
-    """Decode a frame from the file, and compare the checksum of its bytes with that of the original."""
+    """Decode a frame from the file; raise ArchiveError unless its checksum equals that of the original frame."""
     places = zip(frame.byte_counts, frame.offsets, strict=True)
     place = f"{name.movie}, frame {name.index}"
-    source = LocalFile(made.file.fileno(), place, is_owned=False)
     strips = [source.read_exactly(size, offset, place) for size, offset in places]
     packed = record.inflate(frame.exceptions.stored) if frame.exceptions else b""
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
@@ -232,12 +259,12 @@ def _check_frame(
 def _append_record(
     movie: SourceMovie, made: Draft, plan: Plan, frames: list[_WrittenFrame], sums: OriginalSums
 ) -> Record:
-    """Append blobs and record to the TIFF."""
+    """Append the blobs and the record to the TIFF, and return the record."""
     file = made.file
     file.flush()
     pages = tiff_pages.read_pages(made.path, plan.layout, len(frames))
     if [page.lists() for page in pages] != [(frame.offsets, frame.byte_counts) for frame in frames]:
-        raise ArchiveError(f"{made.target}: the TIFF pages read back differ from those written; check the disk")
+        raise ArchiveError(f"{made.target}: TIFF pages read back differ from the written ones; check the disk")
     file.seek(0, os.SEEK_END)
     head = _store(file, *record.deflate_blob(movie.header))
     trailing = []
@@ -294,11 +321,11 @@ def _store_exceptions(file: io.BufferedRandom, found: StoredExceptions | None) -
 
 
 def _check_record(made: Draft, contents: Record) -> None:
-    """Read record, header, exceptions and trailing bytes back, as a reader does."""
+    """Read the record, header, exceptions and trailing bytes back; raise an error if any of them is damaged."""
     name = str(made.target)
     source = LocalFile(made.file.fileno(), name, is_owned=False)
     if record.read_record(source) != contents:
-        raise ArchiveError(f"{name}: the record read back differs from the one written; check the disk")
+        raise ArchiveError(f"{name}: record read back differs from the written one; check the disk")
     exceptions = [frame.exceptions.blob for frame in contents.frames if frame.exceptions]
     for blob in [contents.header, *contents.trailing, *exceptions]:
         record.read_blob(source, blob)

@@ -1,1 +1,1 @@
-"""Settings and mount options, validated."""
+"""Read and validate settings and mount options."""

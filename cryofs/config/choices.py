@@ -1,4 +1,4 @@
-"""Options with a fixed set of values, defined once for the command line, cryofs.toml and the library."""
+"""Define the options with a fixed set of values, for the command line, cryofs.toml and the library."""
 
 from typing import Literal
 
@@ -16,5 +16,24 @@ EerChoice = Literal["keep", "tiff"]
 EerDtype = Literal["int8", "int16", "uint16", "float32"]
 # Rendered pixels per detector pixel and axis.
 EerUpsampling = Literal[1, 2, 4]
+# Pixels per detector pixel and axis after cropping in Fourier space.
+EerCrop = Literal[1, 2]
 # The last frames of an EER movie, which do not fill a fraction.
-EerLeftover = Literal["drop", "keep"]
+EerLeftover = Literal["drop", "keep", "spread"]
+# What the values of a gain reference do: counts are multiplied with them, or divided by them.
+EerGainConvention = Literal["multiply", "divide"]
+
+# Pixel types that hold the values of cropped fractions, which are not whole numbers.
+CROPPED_DTYPES = ("float32", "int16")
+
+
+def crop_problem(upsampling: int, crop: int | None, dtype: str | None) -> str | None:
+    """Return the reason why these settings for cropping EER movies are invalid, or None if they are valid."""
+    if crop is None:
+        return None
+    if crop >= upsampling:
+        expected = "expected 2 to 1, 4 to 2 or 4 to 1"
+        return f"eer_crop must be less than eer_upsampling ({expected}, got {upsampling} to {crop}); change eer_crop"
+    if dtype not in (None, *CROPPED_DTYPES):
+        return f"eer_crop yields {' or '.join(CROPPED_DTYPES)} (got eer_dtype {dtype}); change eer_dtype"
+    return None

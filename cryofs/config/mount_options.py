@@ -1,6 +1,6 @@
-"""The options of `-o`, validated: ownership, options of FUSE, and settings by their keys.
+"""Parse and validate the options of `-o`: ownership, FUSE options, and settings by name.
 
-The same parser serves `cryofs mount`, the helper of mount(8), and the check of /etc/fstab.
+`cryofs mount`, the helper of mount(8), and the check of /etc/fstab use the same parser.
 """
 
 import difflib
@@ -64,19 +64,19 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     Attributes
     ----------
     uid, gid : int or None
-        Owner and group of all files and folders; None keeps those of the archive.
+        Owner and group of all files and folders; None for the owner and group in the archive.
     umask : int
         Permission bits cleared on all files and folders.
     log_file : str or None
         Log file of a mount in the background.
     log_level, log_format : str or None
-        Lowest severity that is logged, and the format of a line.
+        Lowest severity to log, and the format of a line.
     fsname : str or None
         Source shown in the mount table; by default the archive.
     nonempty : bool
         Whether to mount over a folder that is not empty, which hides its files.
 
-    All others are options of mount.fuse3(8), fuse(4) and mount(8) of the same name.
+    All other attributes have the meaning of the options of mount.fuse3(8), fuse(4) and mount(8) with the same names.
     """
 
     uid: UserId | None = None
@@ -118,7 +118,9 @@ _OF_FUSE = tuple(name for name in MountOptions.__struct_fields__ if name not in 
 
 
 def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
-    r"""Parse a comma-separated list of options; if an option is repeated, its last value applies.
+    r"""Parse a comma-separated list of options into mount options and settings.
+
+    If an option is repeated, the last value applies.
 
     Parameters
     ----------
@@ -135,7 +137,7 @@ def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
     Raises
     ------
     UsageError
-        An option is unknown or its value invalid.
+        An option is unknown, or its value is invalid.
     """
     options: dict[str, Any] = {}
     settings: dict[str, Any] = {}
@@ -165,19 +167,19 @@ def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
 
 
 def fuse_options(options: MountOptions) -> dict[str, str | bool]:
-    """Return the options for libfuse."""
+    """Return the mount options that libfuse receives, by name."""
     values = {name: getattr(options, name) for name in _OF_FUSE}
     chosen = {name: value for name, value in values.items() if value is not None and value is not False}
     return {name: value if isinstance(value, bool) else escaped(str(value)) for name, value in chosen.items()}
 
 
 def split_options(text: str) -> list[str]:
-    """Split a list at its commas; keep escapes unchanged."""
+    """Return the options of a comma-separated list; escapes remain unchanged."""
     return _PIECE.findall(text)
 
 
 def without_mount_words(text: str) -> str:
-    """Remove the options of mount(8), fstab and systemd from a list."""
+    """Return a comma-separated list without the options of mount(8), fstab and systemd."""
     return ",".join(
         piece
         for piece in split_options(text)
@@ -186,7 +188,7 @@ def without_mount_words(text: str) -> str:
 
 
 def escaped(value: str) -> str:
-    """Escape the commas and backslashes of a value."""
+    """Return a value with commas and backslashes escaped."""
     return value.replace("\\", "\\\\").replace(",", "\\,")
 
 

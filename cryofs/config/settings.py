@@ -1,6 +1,6 @@
-"""Validated settings: the defaults, overridden by `cryofs.toml` of an archive and then by the options of a command.
+"""Read and validate settings: options of a command override `cryofs.toml` of an archive, which overrides defaults.
 
-The file's keys are the names of `Settings`, for example::
+The keys of `cryofs.toml` are the names of `Settings`, for example::
 
     cache_size = "8GiB"
     jobs = 4
@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import msgspec
 import msgspec.inspect
 
-from cryofs.config.choices import EerDtype, EerLeftover, EerUpsampling
+from cryofs.config.choices import EerCrop, EerDtype, EerGainConvention, EerLeftover, EerUpsampling, crop_problem
 from cryofs.errors import SettingsError, UsageError
 from cryofs.system.resources import default_cache_size, usable_cores
 
@@ -35,6 +35,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Dose = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
+Angstrom = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 # Mutually exclusive; one given on the command line replaces the other of the file.
 _EITHER = ("eer_grouping", "eer_dose_per_fraction")
 
@@ -66,14 +67,23 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         EER frames per fraction.
     eer_dose_per_fraction : float or None
         Electrons per square angstrom in a fraction; determines the grouping.
+    eer_dose : float or None
+        Electrons per square angstrom of a whole movie, instead of the value in its metadata.
+    eer_pixel_size : float or None
+        Angstrom per detector pixel, instead of the value in the metadata.
     eer_upsampling : int
         Rendered pixels per detector pixel and axis.
-    eer_dtype : str
-        Pixel type of fractions.
+    eer_crop : int or None
+        Pixels per detector pixel and axis after cropping in Fourier space; None to crop nothing.
+    eer_dtype : str or None
+        Pixel type of fractions; None for int16, or float32 if they are cropped.
     eer_leftover : str
-        Use of the last frames if they do not fill a fraction: ``"drop"`` or ``"keep"``.
+        Use of the frames that do not fill a fraction: ``"drop"``, ``"keep"`` or ``"spread"``.
     eer_gain : str or None
         Gain reference of the EER movies; in `cryofs.toml`, relative to the archive.
+    eer_gain_convention : str or None
+        Whether counts are multiplied with the values of the gain reference or divided by them; by default, its name
+        decides.
     eer_apply_gain : bool
         Whether fractions are multiplied with the gain reference.
     """
@@ -85,24 +95,34 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     request_timeout: Seconds = 60.0
     eer_grouping: Positive = 40
     eer_dose_per_fraction: Dose | None = None
+    eer_dose: Dose | None = None
+    eer_pixel_size: Angstrom | None = None
     eer_upsampling: EerUpsampling = 1
-    eer_dtype: EerDtype = "int16"
+    eer_crop: EerCrop | None = None
+    eer_dtype: EerDtype | None = None
     eer_leftover: EerLeftover = "drop"
     eer_gain: str | None = None
+    eer_gain_convention: EerGainConvention | None = None
     eer_apply_gain: bool = False
 
     def __post_init__(self) -> None:
+        if self.eer_gain is not None and "\0" in self.eer_gain:
+            raise ValueError(f"eer_gain: invalid path {self.eer_gain!r} (contains a null byte); pass a file")
         if self.eer_apply_gain and self.eer_gain is None:
             raise ValueError("eer_apply_gain requires a gain reference; set eer_gain")
+        if self.eer_gain_convention is not None and self.eer_gain is None:
+            raise ValueError("eer_gain_convention requires a gain reference; set eer_gain")
+        if problem := crop_problem(self.eer_upsampling, self.eer_crop, self.eer_dtype):
+            raise ValueError(problem)
 
 
 def parse_size(text: str | int) -> Size:
-    """Parse a size such as 4GiB, 500MB or 1000.
+    """Return the number of bytes of a size such as 4GiB, 500MB or 1000.
 
     Raises
     ------
     SettingsError
-        Not a size.
+        The text is not a size, or the size is out of range.
     """
     match = _SIZE.fullmatch(str(text).strip())
     if match is None or (unit := _UNITS.get(match[2].upper())) is None:
@@ -114,12 +134,12 @@ def parse_size(text: str | int) -> Size:
 
 
 def parse_address(text: str | int) -> tuple[str, int]:
-    """Parse ``HOST:PORT``, or a port alone, which means the loopback interface.
+    """Return the host and port of an address: ``HOST:PORT``, or a port alone for the loopback interface.
 
     Raises
     ------
     SettingsError
-        Not an address.
+        The text is not an address, or the port is out of range.
     """
     host, _, port = str(text).rpartition(":")
     if not port.isdecimal() or not 0 < int(port) < 1 << 16:
@@ -128,13 +148,13 @@ def parse_address(text: str | int) -> tuple[str, int]:
 
 
 def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
-    """Return the settings of a mount: the options, then `cryofs.toml`, then the defaults.
+    """Return the settings of a mount; options override `cryofs.toml`, which overrides the defaults.
 
     Parameters
     ----------
     options : dict
-        Settings by name, as values or text; None where not given. A relative gain reference is looked up in the
-        archive.
+        Settings by name, as values or text; None stands for an option that was not passed. The path of a gain
+        reference may be relative to the archive.
 
     Raises
     ------
@@ -154,13 +174,25 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
     if any(name in given for name in _EITHER):
         values = {name: value for name, value in values.items() if name not in _EITHER}
     values |= given
-    try:
-        settings = _convert(values, strict=False)
-    except SettingsError as error:
-        raise UsageError(str(error)) from error
+    settings = _converted(values)
     if settings.eer_gain is None:
         return settings
     return msgspec.structs.replace(settings, eer_gain=str(archive / settings.eer_gain))
+
+
+def eer_settings(options: dict[str, Any]) -> Settings:
+    """Return settings with the given options for EER movies, and the default values of all other settings.
+
+    Raises
+    ------
+    UsageError
+        An option is invalid, or is not an option for EER movies.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if not name.startswith("eer_"):
+            raise UsageError(f"unknown option {name!r}; expected an option for EER movies, such as eer_grouping")
+    return _converted(given)
 
 
 def read_file(archive: Path) -> str:
@@ -200,14 +232,21 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _check_inside(archive: Path, gain: str | None) -> None:
-    """Refuse a relative path that leads out of the archive, which may come from an untrusted source."""
+    """Raise SettingsError if a relative path leads out of the archive, which may come from an untrusted source."""
     if gain is not None and not Path(gain).is_absolute():
         place = (archive / gain).resolve()
         if not place.is_relative_to(archive.resolve()):
             raise SettingsError(
-                f"eer_gain = {gain!r} leads out of the archive, to {place}; move the file into the archive, or write "
+                f"eer_gain = {gain!r} leads out of the archive ({place}); move the file into the archive, or write "
                 "the absolute path"
             )
+
+
+def _converted(options: dict[str, Any]) -> Settings:
+    try:
+        return _convert(options, strict=False)
+    except SettingsError as error:
+        raise UsageError(str(error)) from error
 
 
 def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:
@@ -226,12 +265,12 @@ def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:
 
 
 def readable(error: msgspec.ValidationError, kind: type[msgspec.Struct], values: dict[str, Any]) -> str:
-    """Return a validation error as `name: invalid value; expected ...`.
+    """Return the text of a validation error in the form `name: invalid value; expected ...`.
 
     Parameters
     ----------
     kind : type
-        The type that the values were converted to.
+        The type to which the values were converted.
     """
     found = re.fullmatch(r"(.*) - at `\$\.(\w+)`", str(error), flags=re.DOTALL)
     if found is None:
@@ -244,7 +283,7 @@ def readable(error: msgspec.ValidationError, kind: type[msgspec.Struct], values:
 
 
 def _expected(kind: msgspec.inspect.Type) -> str:
-    """Return the valid values of a type in words."""
+    """Return a description of the valid values of a type, for messages."""
     match kind:
         case msgspec.inspect.UnionType():
             return next(_expected(one) for one in kind.types if not isinstance(one, msgspec.inspect.NoneType))
@@ -262,7 +301,7 @@ def _expected(kind: msgspec.inspect.Type) -> str:
 
 
 def _check_names(values: dict[str, Any]) -> None:
-    """Refuse unknown settings and suggest the closest valid one."""
+    """Raise SettingsError for an unknown setting, and suggest the closest valid one."""
     for name in values:
         if name not in Settings.__struct_fields__:
             near = difflib.get_close_matches(name.replace("-", "_"), Settings.__struct_fields__, 1)

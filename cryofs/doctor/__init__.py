@@ -1,1 +1,1 @@
-"""Checks of the machine, its administration, mounts and archives."""
+"""Check the machine, the configuration of mounts, live mounts, and archives."""

@@ -1,4 +1,4 @@
-"""Checks of `cryofs doctor` on the administration: helpers of mount(8), /etc/fstab and services.
+"""Check the helpers of mount(8), /etc/fstab and services for `cryofs doctor`.
 
 Each check is a function of its inputs, so that tests can pass simulated machines. `root` is the folder that contains
 /etc, /sbin, archives and mountpoints.
@@ -45,7 +45,7 @@ class FstabLine:
 
 
 def check_administration(root: Path = ROOT, installed: Path = Path(sys.prefix)) -> list[Finding]:
-    """Run all checks of mounts at boot and by mount(8).
+    """Return the findings of all checks of mounts at boot and by mount(8).
 
     Parameters
     ----------
@@ -92,11 +92,11 @@ def check_helpers(used: set[str], installed: Path, root: Path = ROOT) -> list[Fi
         found = next((place for place in places if os.path.lexists(place)), None)
         if found is None:
             if kind in used:
-                findings.append(problem(f"/sbin/{name}: missing, so mount(8) cannot mount lines of /etc/fstab", remedy))
+                findings.append(problem(f"/sbin/{name}: missing, so mount(8) cannot use lines of /etc/fstab", remedy))
         elif not os.access(found, os.X_OK):
             findings.append(problem(f"{found}: not an executable program", remedy))
         elif found.resolve() != helper.resolve():
-            findings.append(warning(f"{found}: belongs to another installation, {found.resolve()}", remedy))
+            findings.append(warning(f"{found}: belongs to another installation ({found.resolve()})", remedy))
         else:
             findings.append(ok(f"{found}: installed, so mount(8) supports the type {kind}"))
     return findings or [
@@ -111,7 +111,7 @@ def check_fstab_line(line: FstabLine, mounts: list[Mount], root: Path = ROOT) ->
     if not line.archive.startswith("/"):
         return [
             problem(
-                f"{where}: relative path of the archive {line.archive}, which depends on the working directory",
+                f"{where}: relative path of the archive ({line.archive}), which depends on the working directory",
                 "use the absolute path",
             )
         ]
@@ -133,15 +133,15 @@ def check_fstab_line(line: FstabLine, mounts: list[Mount], root: Path = ROOT) ->
     elif words & _BY_USERS and not users_may_allow_others(root):
         found.append(
             warning(
-                f"{where}: users may mount it, but not with allow_other",
+                f"{where}: users may mount this line, but not with allow_other",
                 "add the line user_allow_other to /etc/fuse.conf",
             )
         )
-    return found or [ok(f"{where}: valid, mounts {line.archive}")]
+    return found or [ok(f"{where}: valid (archive {line.archive})")]
 
 
 def _check_values(where: str, line: FstabLine, root: Path) -> Iterator[Finding]:
-    """Check the options with the parser of a mount."""
+    """Yield findings about the options of a line, checked by the parser that mounts use."""
     try:
         _, given = parse_options(without_mount_words(line.options))
         gain = load_settings(_in(root, line.archive), given).eer_gain
@@ -155,7 +155,7 @@ def _check_values(where: str, line: FstabLine, root: Path) -> Iterator[Finding]:
 
 
 def check_services(mounts: list[Mount], installed: Path, root: Path = ROOT) -> list[Finding]:
-    """Check the service cryofs@ and its configurations; return no findings if it is not installed."""
+    """Check the service cryofs@ and its configurations; return no findings if the service is not installed."""
     unit = next((root / folder / _UNIT for folder in _UNIT_FOLDERS if (root / folder / _UNIT).is_file()), None)
     if unit is None:
         return []
@@ -226,7 +226,7 @@ def _check_places(where: str, archive: str, mountpoint: str, mounts: list[Mount]
 def _check_empty(
     where: str, archive: str, mountpoint: str, options: str, mounts: list[Mount], root: Path
 ) -> Iterator[Finding]:
-    """Report a mountpoint that contains files, unless something is mounted on it."""
+    """Yield a finding if a mountpoint contains files and is not mounted."""
     is_free = all(mount.place != Path(mountpoint) for mount in mounts)
     if archive == mountpoint or not is_free or re.search(r"\bnonempty\b", options):
         return

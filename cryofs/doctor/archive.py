@@ -1,7 +1,7 @@
-"""Checks of `cryofs doctor` on an archive: permissions, records, gain references, settings and free space.
+"""Check permissions, records, gain references, settings and free space of an archive for `cryofs doctor`.
 
-Movies are not decoded; `cryofs verify` does that. In a large archive the checks examine a sample of evenly spaced files
-in each folder.
+The checks do not decode movies, unlike `cryofs verify`. In a large archive, they examine a sample of evenly spaced
+files in each folder.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ FILES_PER_FOLDER = 50
 
 @dataclass
 class Survey:
-    """Files of an archive that were examined.
+    """Facts about the examined files of an archive.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Survey:
 
 
 def survey(archive: Path, folders: int = FOLDERS, files_per_folder: int = FILES_PER_FOLDER) -> Survey:
-    """Examine an archive, limited to a number of folders and a number of files in each."""
+    """Examine an archive, up to a number of folders and of files in each folder, and return the facts."""
     seen = Survey()
     unlisted: list[OSError] = []
     for place, _, names in os.walk(archive, onerror=unlisted.append):
@@ -79,7 +79,7 @@ def survey(archive: Path, folders: int = FOLDERS, files_per_folder: int = FILES_
 
 
 def check_archive(archive: Path, table: Path = MOUNT_TABLE) -> list[Finding]:
-    """Run all checks of an archive."""
+    """Return the findings of all checks of an archive."""
     archive = archive.absolute()
     seen = survey(archive)
     return [
@@ -106,7 +106,7 @@ def check_readable(archive: Path, seen: Survey) -> Finding:
 
 
 def check_records(archive: Path, seen: Survey) -> Finding:
-    """Check the records of archived movies."""
+    """Check that the records of the examined movies are intact, and that the archive has movies."""
     if seen.damaged:
         return problem(
             f"{_several(seen.damaged, 'movies')}: damaged",
@@ -120,7 +120,7 @@ def check_records(archive: Path, seen: Survey) -> Finding:
 
 
 def check_eer_files(check: EerCheck, sampled: bool) -> list[Finding]:
-    """Check that the examined EER files have frames; return no findings without EER files."""
+    """Check that the examined EER files have frames; return no findings if there are no EER files."""
     if check.damaged:
         first = next(iter(check.damaged.values()))
         others = f"; {len(check.damaged) - 1} more EER files look damaged" if len(check.damaged) > 1 else ""
@@ -164,16 +164,17 @@ def check_references(archive: Path, seen: Survey) -> list[Finding]:
 
 
 def check_settings(archive: Path) -> Finding:
-    """Check the settings file of the archive and its gain reference."""
+    """Check the settings file of an archive, and the gain reference that it names."""
     path = archive / FILE_NAME
     try:
-        gain = load_settings(archive, {}).eer_gain
+        settings = load_settings(archive, {})
     except SettingsError as error:
         return problem(str(error), f"correct {path}")
+    gain = settings.eer_gain
     if gain is not None and not os.access(gain, os.R_OK, effective_ids=True):
         return problem(f"{path}: eer_gain {gain} is missing or not readable", "correct the path, or restore the file")
     try:
-        defects = defects_of(Path(gain)) if gain is not None else ""
+        defects = defects_of(Path(gain), settings.eer_gain_convention) if gain is not None else ""
     except GainError as error:
         return problem(str(error), f"correct eer_gain in {path}")
     if defects:
@@ -182,30 +183,30 @@ def check_settings(archive: Path) -> Finding:
 
 
 def check_drafts(seen: Survey) -> Finding:
-    """Report unfinished files of interrupted runs."""
+    """Check that no unfinished files of interrupted runs remain."""
     stale = [path for path in seen.drafts if _is_stale(path)]
     if stale:
         return warning(
             f"{_several(stale, 'unfinished files')} of an interrupted run",
-            "repeat the run of cryofs compress with --only-do-unfinished, which removes them, or delete them",
+            "repeat cryofs compress with --only-do-unfinished, which removes these files, or delete them",
         )
     return ok("no unfinished files of interrupted runs")
 
 
 def check_room(archive: Path, largest_file: int) -> Finding:
-    """Check that the free space is sufficient for one more movie."""
+    """Check that the free space is sufficient for another movie of the largest size."""
     free = shutil.disk_usage(archive).free
     what = f"{archive}: {free / 1e9:.1f} GB free"
     if free < 2 * largest_file:
         return warning(
-            f"{what}, but the largest movie takes {largest_file / 1e9:.1f} GB, so archiving may fail",
+            f"{what}, but the largest movie takes {largest_file / 1e9:.1f} GB, so that archiving may fail",
             "free some space before archiving more movies",
         )
     return ok(what)
 
 
 def check_file_system(archive: Path, table: Path = MOUNT_TABLE) -> Finding:
-    """Report the file system of the archive, and whether small reads are slow on it."""
+    """Check that small reads are fast on the file system of the archive."""
     mount = mount_of(Path(os.path.realpath(archive)), mount_table(table))
     kind = mount.kind if mount else "unknown"
     if is_remote(kind):
@@ -239,7 +240,7 @@ def _examine(path: Path, seen: Survey) -> None:
 
 
 def _is_stale(draft: Path) -> bool:
-    """Return True if no running process holds the lock of a draft."""
+    """Return True if no process holds the lock of a draft, so that its run has ended."""
     try:
         with draft.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

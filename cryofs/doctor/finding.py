@@ -1,4 +1,4 @@
-"""Findings of `cryofs doctor`, each printed as one line."""
+"""Define the findings of `cryofs doctor`; each finding is printed as one line."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from cryofs.errors import CryofsError
 
 
 class Level(StrEnum):
-    """Severity: a problem prevents a function; a warning indicates that it is slow or fragile."""
+    """Severity of a finding: a problem prevents a function, a warning means that a function is slow or fragile."""
 
     OK = "ok"
     WARNING = "warning"
@@ -17,7 +17,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding and its remedy, which may be empty if the level is ok."""
+    """A finding and the remedy, which may be empty if the level is ok."""
 
     level: Level
     what: str
@@ -40,7 +40,7 @@ def problem(what: str, remedy: str) -> Finding:
 
 
 def run_check(name: str, check: Callable[[], Finding | Iterable[Finding] | None]) -> list[Finding]:
-    """Return the findings of a check, or a warning if it fails, so that the other checks still run.
+    """Return the findings of a check, or a warning if the check raises an error, so that other checks still run.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Checks of `cryofs doctor` on the machine: requirements for mounting, and available resources.
+"""Check the requirements for mounting and the resources of the machine for `cryofs doctor`.
 
 Each check is a function of its inputs, so that tests can pass simulated machines. `root` is the folder that contains
 /dev, /etc, /proc and /sys.
@@ -26,7 +26,7 @@ _OPEN_FILES = 1024
 
 
 def check_machine(root: Path = ROOT) -> list[Finding]:
-    """Run all checks of this machine, as the current user."""
+    """Return the findings of all checks of this machine for the current user."""
     as_root = os.geteuid() == 0
     checks: dict[str, Callable[[], Finding | None]] = {
         "fusermount3": lambda: check_mount_command(shutil.which("fusermount3"), as_root, root),
@@ -45,7 +45,7 @@ def check_machine(root: Path = ROOT) -> list[Finding]:
 
 
 def check_mount_command(tool: str | None, as_root: bool, root: Path = ROOT) -> Finding:
-    """Check fusermount3, which mounts for users other than root and must be setuid root."""
+    """Check that fusermount3, which users other than root need to mount, is installed and setuid root."""
     if tool is None:
         # root can mount without it
         return warning("fusermount3: missing, so only root can mount", _INSTALL) if as_root else _no_command()
@@ -68,12 +68,12 @@ def _no_command() -> Finding:
 
 
 def load_library() -> None:
-    """Load libfuse 3 in the same way as a mount."""
+    """Load libfuse 3 in the same way as a mount; raise an error if it is missing."""
     import cryofs.fuse.libfuse  # noqa: F401
 
 
 def check_library(load: Callable[[], None] = load_library) -> Finding:
-    """Check the FUSE library."""
+    """Check that the FUSE library loads."""
     try:
         load()
     except MountError:
@@ -82,7 +82,7 @@ def check_library(load: Callable[[], None] = load_library) -> Finding:
 
 
 def check_device(root: Path = ROOT) -> Finding:
-    """Check /dev/fuse by opening it, which also loads the kernel module."""
+    """Check that /dev/fuse can be opened; opening the device also loads the kernel module."""
     try:
         os.close(os.open(root / "dev/fuse", os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
@@ -117,7 +117,7 @@ def users_may_allow_others(root: Path = ROOT) -> bool:
 
 
 def check_number_of_mounts(as_root: bool, root: Path = ROOT) -> Finding:
-    """Check the number of FUSE mounts against the limit."""
+    """Check that the number of FUSE mounts is below the limit for users."""
     count = sum(mount.kind.split(".")[0] in ("fuse", "fuseblk") for mount in mount_table(root / "proc/self/mountinfo"))
     limit = re.search(r"^mount_max = (\d+)", _fuse_conf(root), re.MULTILINE)
     allowed = int(limit[1]) if limit else _MOUNT_MAX
@@ -153,14 +153,14 @@ def check_updatedb(root: Path = ROOT) -> Finding | None:
 
 
 def check_index_folder(index: Path | None) -> Finding:
-    """Check whether a mount can save its index for the next mount."""
+    """Check that a mount can save an index for the next mount."""
     if index is None:
         return warning(
             "index: not saved, because this user has no home folder", "set XDG_CACHE_HOME to a writable folder"
         )
     folder = next(folder for folder in index.parents if os.access(folder, os.F_OK))
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-        return ok(f"{index.parent}: writable, holds the index of archives")
+        return ok(f"{index.parent}: writable, contains the indexes of archives")
     return warning(
         f"{index.parent}: not writable, so each mount reads all records again",
         "make it writable for this user, or set XDG_CACHE_HOME to a writable folder",
@@ -168,7 +168,7 @@ def check_index_folder(index: Path | None) -> Finding:
 
 
 def check_memory(root: Path = ROOT) -> Finding:
-    """Report the usable memory and the default cache size."""
+    """Return a finding with the usable memory and the default cache size."""
     limits = memory_limits(root)
     source = min(limits, key=lambda name: limits[name])
     return ok(
@@ -178,7 +178,7 @@ def check_memory(root: Path = ROOT) -> Finding:
 
 
 def check_cores(root: Path = ROOT) -> Finding:
-    """Report the usable cores."""
+    """Return a finding with the number of usable cores."""
     return ok(f"cores: {usable_cores(root)} of {os.cpu_count()} usable")
 
 
@@ -187,7 +187,7 @@ def check_open_files(root: Path = ROOT) -> Finding:
     limit = process_limit("Max open files", root, hard=True)
     if limit is not None and limit < _OPEN_FILES:
         return warning(
-            f"open files: a mount can open at most {limit}, and each open movie uses one",
+            f"open files: limit too low for many open movies (expected {_OPEN_FILES}, got {limit})",
             f"raise the limit before mounting (ulimit -n {_OPEN_FILES}, limits.conf(5), or LimitNOFILE= of a service)",
         )
     return ok(f"open files: {'no limit' if limit is None else limit} for a mount")

@@ -1,7 +1,7 @@
-"""Checks of `cryofs doctor` on mounts: their state, read-ahead, and figures that indicate problems.
+"""Check the state, the read-ahead and the figures of live mounts for `cryofs doctor`.
 
-Each mount is queried in a separate process, because a mount may never respond, and a process that waits for it may be
-impossible to kill.
+Each mount is queried in a separate process, because a mount may never respond, and a process that waits for such a
+mount may be impossible to kill.
 """
 
 import contextlib
@@ -76,9 +76,9 @@ class Status:
     facts : dict
         Figures that a live mount reports.
     lost : str
-        Description of the loss if the archive is no longer at its path; otherwise empty.
+        Description of what happened to an archive that is no longer at its path; otherwise empty.
     reason : str
-        The error of a failing mount, or of the failed query.
+        Error message of a failing mount or a failed query; otherwise empty.
     """
 
     state: State
@@ -97,7 +97,7 @@ _STATES = {
 
 
 def query(mountpoints: Sequence[Path], timeout: float = TIMEOUT) -> list[Status]:
-    """Query the state of mounts in parallel, and wait at most `timeout` seconds."""
+    """Query mounts in parallel, for at most `timeout` seconds, and return the status of each."""
     processes = [_start_query(mountpoint) for mountpoint in mountpoints]
     deadline = time.monotonic() + timeout
     return [_status(process, deadline) for process in processes]
@@ -136,7 +136,7 @@ def check_mounts(table: Path = MOUNT_TABLE, timeout: float = TIMEOUT) -> list[Fi
 
 
 def check_mount(mountpoint: Path, timeout: float = TIMEOUT) -> tuple[list[Finding], dict[str, Any] | None]:
-    """Check a mount; also return its figures, or None if it does not respond or has lost its archive."""
+    """Return the findings about a mount, and its figures, or None if it does not respond or has lost its archive."""
     (status,) = query([mountpoint], timeout)
     found = [_state_finding(mountpoint, status)]
     if status.state is not State.ALIVE or status.lost:
@@ -158,7 +158,7 @@ def _state_finding(place: Path, status: Status) -> Finding:
         case State.ALIVE:
             return ok(f"{place}: live, shows {status.facts['archive']} (process {status.facts['pid']})")
         case State.DEAD:
-            return problem(f"{place}: stale mount, its process has ended", f"cryofs umount {quote(str(place))}")
+            return problem(f"{place}: stale mount (its process has ended)", f"cryofs umount {quote(str(place))}")
         case State.STUCK:
             return problem(
                 f"{place}: the mount does not respond",
@@ -181,7 +181,7 @@ def _state_finding(place: Path, status: Status) -> Finding:
 
 
 def check_readahead(device: str, expected: int, root: Path = ROOT) -> Finding:
-    """Check that the read-ahead of the kernel has the value in the settings of the mount.
+    """Check that the read-ahead of the kernel for a mount equals the value in the settings.
 
     Parameters
     ----------
@@ -197,18 +197,18 @@ def check_readahead(device: str, expected: int, root: Path = ROOT) -> Finding:
     if actual >= expected:
         return ok(f"read-ahead: {actual >> 10} KiB")
     return warning(
-        f"read-ahead: {actual >> 10} KiB instead of {expected >> 10} KiB; only root can raise it",
+        f"read-ahead: {actual >> 10} KiB, below the setting of {expected >> 10} KiB, because only root can raise it",
         f"as root: echo {expected >> 10} > {path}; for all mounts, the udev rule in the documentation (Operations)",
     )
 
 
 def check_figures(facts: dict[str, Any], frame_bytes: int) -> list[Finding]:
-    """Check the figures of a mount for problems.
+    """Return findings about problems that the figures of a mount indicate.
 
     Parameters
     ----------
     frame_bytes : int
-        Size of the largest frame in its archive, or 0 if unknown.
+        Size of the largest frame in the archive, or 0 if unknown.
     """
     found = []
     budget = facts["budget_bytes"]
@@ -224,7 +224,7 @@ def check_figures(facts: dict[str, Any], frame_bytes: int) -> list[Finding]:
         found.append(
             warning(
                 f"{facts['damaged_files']} files look damaged: {damaged[0]}",
-                "copy them again from their source or a backup; the log lists all of them, and cryofs stats lists "
+                "copy the files again from their source or a backup; the log lists all of them, and cryofs stats lists "
                 f"{len(damaged)}",
             )
         )

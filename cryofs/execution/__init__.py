@@ -1,1 +1,1 @@
-"""Execution of tasks by threads or processes of this machine, independent of movies."""
+"""Run tasks in threads or processes of this machine; this package does not depend on movies."""

@@ -1,4 +1,4 @@
-"""The interface of all executors, which run tasks and yield their outcomes."""
+"""Define the interface of executors, which run tasks and yield the outcomes."""
 
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -24,7 +24,7 @@ class Executor(Protocol):
     def run(
         self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress
     ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
-        """Run tasks, and yield each with its outcome.
+        """Run tasks, and yield each task with its outcome.
 
         A `CryofsError` or `OSError` of a task is an outcome, so that the other tasks continue. If the caller closes the
         iterator early, for example on Ctrl-C, running tasks end at their next report and waiting ones are dropped.
@@ -32,7 +32,7 @@ class Executor(Protocol):
 
 
 def attempt(perform: Perform[Task, Result], task: Task, report: Report) -> Outcome[Result]:
-    """Run a task in the calling thread; return its outcome."""
+    """Run a task in the calling thread, and return its result, or the CryofsError or OSError that it raised."""
     try:
         return Done(perform(task, report))
     except (CryofsError, OSError) as error:
@@ -51,4 +51,4 @@ def results(outcomes: Generator[tuple[Task, Outcome[Result]], None, None]) -> It
 
 
 def ignore(progress: Progress) -> None:
-    """Discard a progress message."""
+    """Do nothing; the default progress callback."""

@@ -1,4 +1,4 @@
-"""Messages of an executor about a task: progress while it runs, then its result or its error."""
+"""Define the messages of an executor about a task: progress during the run, then a result or an error."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -10,19 +10,19 @@ Result = TypeVar("Result", covariant=True)
 
 @dataclass(frozen=True)
 class Progress:
-    """Number of units finished since the last message; negative if units must be repeated."""
+    """Message with the number of units finished since the last one; negative if units must be repeated."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """A completed task with its result.
+    """Outcome of a completed task, with the result.
 
     Attributes
     ----------
     attempts : int
-        Number of times the task was started; above 1 if a process died.
+        Number of times that the task was started; 2 if the first process died.
     """
 
     result: Result
@@ -31,7 +31,7 @@ class Done(Generic[Result]):
 
 @dataclass(frozen=True)
 class Failed:
-    """A task that raised an error, or that could not be run."""
+    """Outcome of a task that raised an error, or that could not be run."""
 
     error: CryofsError | OSError
     attempts: int = 1

@@ -1,6 +1,6 @@
-"""The process that workers are forked from, which imports their modules once and has no threads.
+"""Start the process from which workers are forked; it imports modules once and has no threads.
 
-A copy of a process with threads may inherit a lock that no thread will ever release.
+The process must not have threads, because a copy of a process with threads may inherit a lock that no thread releases.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 
 
 def prepare(modules: Sequence[str]) -> None:
-    """Start the process that workers are forked from; it imports these modules while the caller continues.
+    """Start the process from which workers are forked; it imports these modules while the caller continues.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def prepare(modules: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Delay Ctrl-C until the end of the context, and block it in processes that are started within."""
+    """Delay Ctrl-C until the end of the context, and block the signal in processes that are started meanwhile."""
     received: list[int] = []
     in_main = threading.current_thread() is threading.main_thread()
     handler = signal.signal(signal.SIGINT, lambda number, _: received.append(number)) if in_main else None

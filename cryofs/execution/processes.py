@@ -1,9 +1,8 @@
-"""Tasks in processes of this machine, so that cores do not share an interpreter lock.
+"""Run tasks in several processes of this machine, so that cores do not share an interpreter lock.
 
-The caller sends tasks and receives messages over one pipe to each worker. A worker runs one task at a time.
-If a worker dies, for example because memory is short, its task is tried once more, alone, after all others. When the
-run ends, however it ends, its ends of the pipes are closed; a worker notices that at its next report and abandons its
-task.
+The caller sends tasks and receives messages over one pipe per worker. A worker runs one task at a time. If a worker
+dies, for example because the system is out of memory, its task is retried once, alone, after all others. When the run
+ends for any reason, the caller closes the pipes; a worker detects this at its next report, and abandons its task.
 """
 
 import contextlib
@@ -21,7 +20,7 @@ from cryofs.execution.preload import CONTEXT, interrupts_held
 
 
 class NoProcessError(CryofsError):
-    """No worker exists, and none can be started."""
+    """No worker process exists, and none can be started."""
 
 
 class DiedError(CryofsError):
@@ -42,7 +41,7 @@ class _Worker(Generic[Task]):
     reported: int = 0
 
     def give(self, task: Task) -> None:
-        """Send a task; a dead worker is detected when its answer is awaited."""
+        """Send a task; if the worker is dead, only `receive` detects it."""
         self.task, self.reported = task, 0
         with contextlib.suppress(OSError):
             self.pipe.send(task)
@@ -61,15 +60,15 @@ class _Worker(Generic[Task]):
 
 
 class Processes:
-    """Executor that runs several tasks at a time, each in a separate process; outcomes are yielded when available.
+    """Executor that runs several tasks at a time, each in a separate process, and yields outcomes when available.
 
-    Tasks, results and errors are pickled. While the outcome of a task is a `NoProcessError`, no other task is running,
-    so that the caller may run it itself.
+    Tasks, results and errors are pickled. When the outcome of a task is a `NoProcessError`, no other task is running,
+    so that the caller may run the task itself.
 
     Parameters
     ----------
     processes : int
-        Number of tasks at a time; fewer if the system starts no more processes.
+        Largest number of simultaneous tasks; the system may not permit as many processes.
     """
 
     def __init__(self, processes: int):
@@ -78,7 +77,7 @@ class Processes:
     def run(
         self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress = ignore
     ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
-        """Run tasks; see `Executor`."""
+        """Run tasks and yield outcomes as `Executor` defines."""
         died = []
         for task, outcome in _run(perform, tasks, self._processes, on_progress):
             if outcome is None:
@@ -95,7 +94,7 @@ class Processes:
                     case _:
                         yield (
                             task,
-                            Failed(DiedError("the worker process of a task died twice, possibly out of memory"), 2),
+                            Failed(DiedError("worker process of a task died twice, possibly out of memory"), 2),
                         )
 
 
@@ -141,7 +140,13 @@ def _run(
 
 
 def _start(perform: Perform[Task, Result], task: Task) -> _Worker[Task]:
-    """Start a worker with its first task; EOFError if the process that it is forked from died of it."""
+    """Start a worker with its first task.
+
+    Raises
+    ------
+    EOFError
+        The process from which workers are forked has died.
+    """
     ours, theirs = CONTEXT.Pipe()
     process = CONTEXT.Process(target=_work, args=(theirs, perform))
     try:
@@ -156,7 +161,7 @@ def _start(perform: Perform[Task, Result], task: Task) -> _Worker[Task]:
 
 
 def _work(pipe: "Connection[Any, Any]", perform: Perform[Task, Result]) -> None:
-    """Run tasks until the run ends: the main function of a worker."""
+    """Receive and run tasks until the run ends; the main function of a worker."""
 
     def report(count: int) -> None:
         # while a task runs, the pipe is readable only if the run has ended

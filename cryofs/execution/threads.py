@@ -1,4 +1,4 @@
-"""Tasks in the calling thread, or in threads of this process."""
+"""Run tasks in the calling thread, or in threads of this process."""
 
 import threading
 from collections import deque
@@ -14,7 +14,7 @@ _Running: TypeAlias = deque[tuple[Task, Future[Outcome[Result]]]]
 
 
 class StoppedError(BaseException):
-    """The run has ended; the task that receives this is abandoned."""
+    """The run has ended; this exception stops the task in which it is raised."""
 
 
 class InTurn:
@@ -31,12 +31,12 @@ class InTurn:
 class Threads:
     """Executor that runs several tasks at a time; `on_progress` is called by all threads.
 
-    Tasks are taken from the iterable when needed, two ahead for each thread, so that it may be long.
+    Tasks are taken from the iterable when needed, two per thread in advance, so that the iterable may be long.
 
     Parameters
     ----------
     in_order : bool
-        Whether outcomes are yielded in the order of the tasks, or as soon as they are available.
+        Whether to yield outcomes in the order of the tasks instead of as soon as they are available.
     """
 
     def __init__(self, threads: int, *, in_order: bool = True):
@@ -52,7 +52,7 @@ class Threads:
 
 
 class Pooled:
-    """Executor that runs tasks in a pool of threads shared by several runs; outcomes are in the order of the tasks.
+    """Executor that runs tasks in a thread pool shared by several runs, and yields outcomes in the order of the tasks.
 
     All tasks of a run are submitted at once. A task must not wait for another task of the pool.
     """
@@ -75,7 +75,10 @@ def _run(
     tasks: Iterable[Task],
     on_progress: OnProgress,
 ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
-    """Run tasks in a pool, at most `ahead` of them before the caller takes outcomes, or all if None."""
+    """Run tasks in a pool and yield outcomes.
+
+    At most `ahead` tasks are submitted before the caller takes an outcome; with None, all tasks are submitted.
+    """
     stopped = threading.Event()
 
     def report(count: int) -> None:
@@ -99,7 +102,7 @@ def _run(
 
 
 def _finished(running: "_Running[Task, Result]", in_order: bool) -> Iterator[tuple[Task, Outcome[Result]]]:
-    """Wait for at least one outcome; remove and return the available ones."""
+    """Wait for at least one outcome; remove the finished tasks from `running`, and return them with their outcomes."""
     if in_order:
         task, future = running.popleft()
         yield task, future.result()

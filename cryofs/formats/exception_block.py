@@ -38,6 +38,8 @@ def unpack(
 ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64], NDArray[np.int8]]:
     """Return positions, original bits (of unsigned type `dtype`), near positions and steps; the inverse of `pack`."""
     sizes = _part_bytes(far, near, dtype.itemsize)
+    if not data and far == near == 0:
+        return np.empty(0, np.int64), np.empty(0, dtype), np.empty(0, np.int64), np.empty(0, np.int8)
     if len(data) != sum(sizes):
         raise DamagedError(f"invalid size of {far} far and {near} near exceptions ({len(data)} bytes)")
     ends = np.cumsum(sizes).tolist()

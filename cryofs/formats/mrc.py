@@ -222,6 +222,11 @@ def frame_raw(values: NDArray[Any], header: MrcHeader) -> NDArray[np.uint8]:
     return stored.reshape(-1).view(np.uint8)
 
 
+def has_map_word(head: bytes) -> bool:
+    """Return True if the first bytes of a file have the word that marks an MRC file since 2000."""
+    return head[208:211] == b"MAP"
+
+
 def new_header(shape: tuple[int, int, int], mode: int, pixel_size: float | None, label: str) -> bytes:
     """Return the header of a new little-endian MRC file without extended header.
 

@@ -114,7 +114,7 @@ class Gain(msgspec.Struct, frozen=True):
     arithmetic: str = ""
 
 
-class Rendered(msgspec.Struct, frozen=True):
+class Rendered(msgspec.Struct, frozen=True, omit_defaults=True):
     """The EER file from which a movie of fractions was rendered, and the options.
 
     Attributes
@@ -123,6 +123,14 @@ class Rendered(msgspec.Struct, frozen=True):
         Number of camera frames.
     damaged_frames : list of int
         Camera frames excluded as damaged.
+    spread : bool
+        Whether frames that fill no fraction were spread over the last fractions.
+    crop : int or None
+        Upsampling after cropping in Fourier space.
+    scale : float or None
+        Factor from electrons to pixel values, if it is not 1.
+    gain : str or None
+        Checksum of the gain factors that the pixels were multiplied with.
     """
 
     name: str
@@ -132,6 +140,10 @@ class Rendered(msgspec.Struct, frozen=True):
     grouping: int
     upsampling: int
     damaged_frames: list[int]
+    spread: bool = False
+    crop: int | None = None
+    scale: float | None = None
+    gain: str | None = None
 
 
 class Adopted(msgspec.Struct, frozen=True):

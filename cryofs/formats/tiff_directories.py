@@ -111,20 +111,20 @@ class TiffDirectories:
         number: int = struct.unpack_from(letter, value)[0]
         return number
 
-    def integers(self, directory: Directory, tag: int) -> NDArray[np.uint64]:
-        """Return the integers of a tag."""
-        letter, count, value = self._integers(directory, tag)
+    def integers(self, directory: Directory, tag: int, most: int = MAX_VALUES) -> NDArray[np.uint64]:
+        """Return the integers of a tag; raise BrokenError if there are more than `most`."""
+        letter, count, value = self._integers(directory, tag, most)
         return np.frombuffer(value, letter, count).astype(np.uint64)
 
-    def _integers(self, directory: Directory, tag: int) -> tuple[str, int, bytes]:
+    def _integers(self, directory: Directory, tag: int, most: int = MAX_VALUES) -> tuple[str, int, bytes]:
         """Return type, number and bytes of the integers of a tag."""
         if tag not in directory.entries:
             raise BrokenError(f"missing tag {tag} of an image")
         kind, count, value = directory.entries[tag]
         if kind not in _INTEGER_TYPES:
             raise BrokenError(f"invalid tag {tag} of an image (expected integers, got type {kind})")
-        if count > MAX_VALUES:
-            raise BrokenError(f"invalid tag {tag} of an image (at most {MAX_VALUES} values, got {count})")
+        if count > most:
+            raise BrokenError(f"invalid tag {tag} of an image (at most {most} values, got {count})")
         letter = self._order + _INTEGER_TYPES[kind]
         need = struct.calcsize(letter) * count
         return letter, count, value if need <= len(value) else self._outside(value, need, tag)

@@ -1,31 +1,27 @@
-"""Multi-page TIFF movies: write pages from encoded strips, and index the pages of a file. Decodes no pixels.
+"""Multi-page TIFF movies: their layout, and the index of the pages of a file. Decodes no pixels.
 
 TIFF stores rows from the top, MRC from the bottom, so page rows are frame rows in reverse order.
 """
 
-import io
-import itertools
-import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from cryofs.codecs.codec import Codec
 from cryofs.codecs.registry import tags_of
-from cryofs.errors import DamagedError, FormatError
+from cryofs.errors import DamagedError
+from cryofs.formats.tiff_directories import MAGICS, BrokenError, Directory, TiffDirectories
+from cryofs.storage.byte_source import LocalFile
 
-# tifffile logs warnings about damaged files to the terminal; errors already report them.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
 CLASSIC_LIMIT = 1 << 32
 ANGSTROM_PER_CM = 1e8
-# Resolutions are stored as a quotient of two uint32; movies with smaller pixels (below 0.024 A) have no resolution tag.
-_MAX_RATIONAL = 2**32 - 1
+OFFSETS, BYTE_COUNTS = 273, 279
+SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3}
+# Values of tags that a page may omit: SamplesPerPixel, Predictor, SampleFormat.
+_DEFAULTS = {277: 1, 317: 1, 339: 1}
 WORK_ROWS = 256
 # Frames of fewer row blocks are decoded whole.
 ROW_BLOCKS_WORTH_IT = 4
@@ -110,52 +106,8 @@ class Page:
         return self.offsets.tolist(), self.byte_counts.tolist()
 
 
-class TiffMovieWriter:
-    """Write a movie page by page to an open file, without closing it."""
-
-    def __init__(self, file: io.BufferedRandom, layout: PageLayout, *, big: bool, description: str, software: str):
-        self._file = file
-        self._layout = layout
-        self._writer = tifffile.TiffWriter(file, bigtiff=big)
-        self._description: str | None = description
-        self._software = software
-
-    def write_page(self, strips: Sequence[bytes]) -> int:
-        """Append a page of encoded strips; return the offset of the first strip, which the others follow."""
-        layout = self._layout
-        resolution = None
-        if layout.pixel_size is not None and layout.pixel_size * _MAX_RATIONAL > ANGSTROM_PER_CM:
-            resolution = (ANGSTROM_PER_CM / layout.pixel_size,) * 2
-        compression, predictor = tags_of(layout.codec)
-        self._writer.write(
-            iter(strips),
-            shape=(layout.ny, layout.nx),
-            dtype=layout.dtype,
-            photometric="minisblack",
-            rowsperstrip=layout.rows_per_strip,
-            compression=compression,
-            predictor=predictor,
-            resolution=resolution,
-            resolutionunit="centimeter" if resolution else None,
-            metadata=None,
-            description=self._description,
-            software=self._software if self._description else False,
-        )
-        self._description = None
-        # tifffile writes the strips after everything else of a page
-        return self._file.tell() - sum(map(len, strips))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._writer.close()
-
-
 def read_pages(path: Path, layout: PageLayout, frames: int) -> list[Page]:
-    """Index the pages of a movie that `TiffMovieWriter` wrote with this layout.
+    """Index the pages of a movie that cryofs wrote with this layout.
 
     Raises
     ------
@@ -164,51 +116,67 @@ def read_pages(path: Path, layout: PageLayout, frames: int) -> list[Page]:
     """
     pages = []
     try:
-        with tifffile.TiffFile(path) as tiff:
-            # one page more than expected reveals extra pages; tifffile would follow a circular chain forever
-            for number, page in enumerate(itertools.islice(tiff.pages, frames + 1)):
-                _check_page(path, number, page, layout)
-                pages.append(Page(np.array(page.dataoffsets, np.uint64), np.array(page.databytecounts, np.uint64)))
-    except DamagedError:
-        raise
-    except Exception as error:
+        with LocalFile.open(path) as source:
+            head = source.read(len(MAGICS[0]), 0)
+            if head not in MAGICS or not head.startswith(b"II"):
+                raise BrokenError("not a little-endian TIFF file")
+            directories = TiffDirectories(source, head)
+            wanted = _tags_of(layout)
+            checked = None
+            for number, directory in enumerate(directories):
+                # one page more than expected reveals extra pages
+                if number == frames:
+                    raise _wrong_number(path, frames, "more")
+                found = {tag: directory.entries.get(tag) for tag in wanted}
+                # tags that equal those of the page before have been compared
+                if found != checked:
+                    _check_tags(path, number, directories, directory, wanted)
+                    checked = found
+                pages.append(_page(directories, directory, layout))
+    except (BrokenError, OSError) as error:
         raise DamagedError(f"{path}: its TIFF pages are damaged ({error}); restore it from a backup") from error
     if len(pages) != frames:
-        count = "more" if len(pages) > frames else str(len(pages))
-        raise DamagedError(
-            f"{path}: wrong number of TIFF pages (expected {frames}, got {count}); restore it from a backup"
-        )
+        raise _wrong_number(path, frames, str(len(pages)))
     return pages
 
 
-def read_image(path: Path) -> NDArray[np.float32]:
-    """Return the first image of any TIFF file, shape (ny, nx), rows in file order.
-
-    Raises
-    ------
-    FormatError
-        If the file is not a TIFF, or the image does not have one value per pixel.
-    """
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            values = tiff.pages[0].asarray()
-    except Exception as error:
-        raise FormatError(f"not a readable TIFF image ({error})") from error
-    if values.ndim != 2 or values.dtype.kind not in "uif":
-        raise FormatError(
-            f"not a valid gain reference (expected one number per pixel, got shape {values.shape}, type {values.dtype})"
-        )
-    # values too large for float32 become infinite
-    with np.errstate(over="ignore"):
-        return np.ascontiguousarray(values, np.float32)
+def _tags_of(layout: PageLayout) -> dict[int, int]:
+    """Return the values of the tags that determine how readers decode a page."""
+    compression, predictor = tags_of(layout.codec)
+    dtype = layout.dtype
+    return {
+        256: layout.nx,
+        257: layout.ny,
+        258: 8 * dtype.itemsize,
+        259: compression,
+        277: 1,
+        278: layout.rows_per_strip,
+        317: predictor,
+        339: SAMPLE_FORMATS[dtype.kind],
+    }
 
 
-def _check_page(path: Path, number: int, page: Any, layout: PageLayout) -> None:
-    key = page.keyframe
-    found = (key.imagelength, key.imagewidth, key.dtype, int(key.compression), int(key.predictor), key.rowsperstrip)
-    wanted = (layout.ny, layout.nx, layout.dtype, *tags_of(layout.codec), layout.rows_per_strip)
+def _check_tags(
+    path: Path, number: int, directories: TiffDirectories, directory: Directory, wanted: dict[int, int]
+) -> None:
+    def value(tag: int) -> int:
+        default = _DEFAULTS.get(tag)
+        return default if default is not None and tag not in directory.entries else directories.one(directory, tag)
+
+    found = {tag: value(tag) for tag in wanted}
     if found != wanted:
         raise DamagedError(
-            f"{path}, frame {number}: layout mismatch of the TIFF page (expected {wanted}, got {str(found)[:200]}); "
+            f"{path}, frame {number}: layout mismatch of the TIFF page (expected tags {wanted}, got {found}); "
             "restore it from a backup"
         )
+
+
+def _page(directories: TiffDirectories, directory: Directory, layout: PageLayout) -> Page:
+    offsets, byte_counts = (directories.integers(directory, tag, layout.strips) for tag in (OFFSETS, BYTE_COUNTS))
+    return Page(offsets, byte_counts)
+
+
+def _wrong_number(path: Path, frames: int, found: str) -> DamagedError:
+    return DamagedError(
+        f"{path}: wrong number of TIFF pages (expected {frames}, got {found}); restore it from a backup"
+    )

@@ -102,7 +102,11 @@ def _loading(archive: Path, mountpoint: Path, settings: Settings, options: Mount
 
     def make() -> "FileSystem":
         # NumPy and all kinds of movies, which take most of the start
+        from cryofs.fuse.reply import Reply
         from cryofs.vfs.file_system import FileSystem
+
+        # otherwise the first reader waits for what the first reply loads
+        Reply(1).free()
 
         return FileSystem(archive, settings, Ownership(options.uid, options.gid, options.umask), descriptor)
 

@@ -1,6 +1,7 @@
 """Compile a kernel to object code that needs nothing of numba at run time; imports numba."""
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numba
@@ -13,7 +14,7 @@ from cryofs.kernels.object_code import ENTRY
 
 def dispatcher(function: Callable[..., None]) -> Callable[..., None]:
     """Return a kernel as an ordinary function of numba."""
-    compiled: Callable[..., None] = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    compiled: Callable[..., None] = numba.njit(nogil=True, cache=True, error_model="numpy")(_with_inlined(function))
     return compiled
 
 
@@ -34,7 +35,7 @@ def object_code(function: Callable[..., None], signature: tuple[str | None, ...]
     target_context.refresh()
     arguments = tuple(map(_type, signature))
     compiled = compiler.compile_extra(  # type: ignore[no-untyped-call]
-        typing_context, target_context, function, arguments, numba.types.none, flags, locals={}
+        typing_context, target_context, _with_inlined(function), arguments, numba.types.none, flags, locals={}
     )
     module = compiled.library._final_module
     module.get_function(compiled.fndesc.llvm_func_name).name = ENTRY
@@ -43,6 +44,18 @@ def object_code(function: Callable[..., None], signature: tuple[str | None, ...]
         raise TypeError(f"{function.__name__} needs {', '.join(needed)}")
     code: bytes = target_context.codegen()._tm.emit_object(module)
     return code
+
+
+def _with_inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function whose calls of functions that `inlined` marks are known to numba."""
+    names = dict(function.__globals__)
+    for name in function.__code__.co_names:
+        found: Any = names.get(name)
+        if getattr(found, "is_inlined", False):
+            names[name] = numba.njit(error_model="numpy", inline="always")(_with_inlined(found))
+    copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    copy.__module__, copy.__qualname__, copy.__doc__ = function.__module__, function.__qualname__, function.__doc__
+    return copy
 
 
 def _type(dtype: str | None) -> Any:

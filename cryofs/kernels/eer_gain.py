@@ -27,12 +27,21 @@ def resample(gain: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.fl
         If `shape` has any other ratio.
     """
     (ny, nx), (rows, columns) = gain.shape, shape
+    check_ratio((ny, nx), shape)
+    if rows >= ny:
+        factor = rows // ny
+        return gain if factor == 1 else np.repeat(np.repeat(gain, factor, axis=0), factor, axis=1)
+    factor = ny // rows
+    summed: NDArray[np.float32] = gain.reshape(rows, factor, columns, factor).sum(axis=(1, 3), dtype=np.float32)
+    return summed
+
+
+def check_ratio(stored: tuple[int, ...], shape: tuple[int, int]) -> None:
+    """Raise ValueError if a gain of one shape cannot be resampled to another; see `resample`."""
+    (ny, nx), (rows, columns) = stored, shape
     for factor in (1, 2, 4):
-        if (rows, columns) == (factor * ny, factor * nx):
-            return gain if factor == 1 else np.repeat(np.repeat(gain, factor, axis=0), factor, axis=1)
-        if (factor * rows, factor * columns) == (ny, nx):
-            summed: NDArray[np.float32] = gain.reshape(rows, factor, columns, factor).sum(axis=(1, 3), dtype=np.float32)
-            return summed
+        if (rows, columns) == (factor * ny, factor * nx) or (factor * rows, factor * columns) == (ny, nx):
+            return
     raise ValueError(f"a gain reference of {ny} x {nx} does not fit an image of {rows} x {columns}")
 
 

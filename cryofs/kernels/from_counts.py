@@ -179,6 +179,8 @@ class ExceptionValues:
 
     def within(self, start: int, end: int) -> "ExceptionValues":
         """Return the exceptions between two flat indices, with positions relative to the first index."""
+        if not self.count:
+            return self
         far, near = (
             slice(*np.searchsorted(positions, (start, end)).tolist()) for positions in (self.positions, self.near)
         )
@@ -188,6 +190,8 @@ class ExceptionValues:
 
     def put_back(self, values: NDArray[Any]) -> None:
         """Write the exceptions into restored rows. Raises IndexError for positions beyond them."""
+        if not self.count:
+            return
         bits = values.reshape(-1).view(self.originals.dtype)
         bits[self.positions] = self.originals
         if len(self.near):

@@ -32,6 +32,12 @@ _Argument = NDArray[Any] | int
 _Signature = tuple[str | None, ...]
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """Mark a function of the same file that kernels may call; it becomes part of each kernel that does."""
+    vars(function)["is_inlined"] = True
+    return function
+
+
 class Kernel:
     """A function over contiguous arrays and int64 numbers that returns nothing, raises nothing and allocates nothing.
 

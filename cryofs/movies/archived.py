@@ -23,6 +23,7 @@ from cryofs.movies.frame_decoder import EncodedOriginal, EncodedPixels, FrameDec
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.held_counts import EncodedCounts, HeldCounts
 from cryofs.movies.movie import EncodedFrame, EncodedRun, Movie
+from cryofs.movies.mrc_facts import mrc_description
 from cryofs.movies.provider import (
     Appearance,
     InfoOptions,
@@ -31,7 +32,6 @@ from cryofs.movies.provider import (
     ShowOptions,
     Stored,
     Summary,
-    mrc_description,
 )
 from cryofs.storage.byte_source import ByteSource, LocalFile
 
@@ -111,6 +111,11 @@ class ArchivedMovie(Movie):
         return super().decoded_bytes(rows) if self._held is None else self._held.held_bytes(rows)
 
     @property
+    def scale(self) -> float:
+        """Factor of fractions that are whole numbers."""
+        return (self.record.rendered and self.record.rendered.scale) or 1.0
+
+    @property
     def is_prepared(self) -> bool:
         """Whether the gain reference is loaded, if there is one."""
         return self._decoder is not None or self._held is None
@@ -154,7 +159,7 @@ class ArchivedMovie(Movie):
     def read_run(self, frames: range) -> EncodedFrame:
         """Read consecutive small frames, the strips of all of them at once."""
         source = self.file.read_ahead(frames)
-        return EncodedRun([self._encoded(index, None, source) for index in frames])
+        return EncodedRun([self._encoded(index, None, source) for index in frames], self.layout.frame_bytes)
 
     def _encoded(self, index: int, rows: range | None = None, source: ByteSource | None = None) -> EncodedOriginal:
         file = self.file
@@ -250,15 +255,22 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
         """Return True if the file has a record, valid or not."""
         return is_archived(source)
 
-    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], None]) -> ArchivedMetadata | None:
+    def probe(
+        self, source: LocalFile, read_index: Callable[[LocalFile], None], options: ShowOptions
+    ) -> ArchivedMetadata | None:
         """Read the record."""
         if not is_archived(source):
             return None
         record = read_record(source)
         original = record.original
         size = layout_of(record, source.name).total_bytes
-        gain = record.gain.sha256 if record.gain else None
-        return ArchivedMetadata(size, original.mtime_ns, original.atime_ns, original.mode, counts_bytes(record), gain)
+        gain, is_adopted = record.gain.sha256 if record.gain else None, record.adopted is not None
+        times = original.mtime_ns, original.atime_ns
+        return ArchivedMetadata(size, *times, original.mode, counts_bytes(record), gain, is_adopted)
+
+    def is_shown(self, metadata: ArchivedMetadata, options: ShowOptions) -> bool:
+        """Return False for the counts of another program if they are shown only multiplied with their gain."""
+        return not (metadata.is_adopted and options.is_normalised)
 
     def appearance(self, metadata: ArchivedMetadata, options: ShowOptions) -> Appearance:
         """Return the attributes of the original."""
@@ -295,7 +307,7 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
             "exception_bytes": sum(found.blob.stored for found in exceptions),
             "writer": record.writer,
             "adopted": msgspec.to_builtins(record.adopted),
-            "rendered": msgspec.structs.asdict(record.rendered) if record.rendered else None,
+            "rendered": msgspec.to_builtins(record.rendered),
         }
 
     def identify(self, path: Path) -> Stored | None:

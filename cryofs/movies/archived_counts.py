@@ -49,7 +49,7 @@ class CountsMovie(Movie):
     def read_run(self, frames: range) -> EncodedFrame:
         """Read consecutive small frames, the strips of all of them at once."""
         source = self._file.read_ahead(frames)
-        return EncodedRun([self._read(index, None, source) for index in frames])
+        return EncodedRun([self._read(index, None, source) for index in frames], self.layout.frame_bytes)
 
     def _read(self, index: int, rows: range | None, source: ByteSource | None) -> EncodedPixels:
         file = self._file

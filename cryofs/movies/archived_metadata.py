@@ -20,6 +20,8 @@ class ArchivedMetadata:
         Size of the movie as counts; None if it was not divided by a gain reference.
     gain : str or None
         SHA-256 of the gain reference.
+    is_adopted : bool
+        Whether it is a TIFF movie of another program.
     """
 
     size: int
@@ -28,6 +30,7 @@ class ArchivedMetadata:
     mode: int
     counts_bytes: int | None
     gain: str | None
+    is_adopted: bool
 
     def appearance(self, size: int | None) -> Appearance:
         """Return the attributes of the original, with the size of the shown file."""

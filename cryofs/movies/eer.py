@@ -3,9 +3,6 @@
 Threads: an `EerMovie` may be read by several threads.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,19 +13,23 @@ from numpy.typing import NDArray
 
 from cryofs.errors import DamagedError, FormatError
 from cryofs.formats import eer
-from cryofs.formats.archive_names import EER_SUFFIXES, eer_names, fractions_name
-from cryofs.formats.eer import EerIndex, EventStreams
+from cryofs.formats.eer import EerIndex, EventCode, EventStreams
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.formats.record import Rendered
+from cryofs.movies import eer_dose
 from cryofs.movies.eer_findings import Findings
-from cryofs.movies.eer_gain import EerGain, EerGainMovie, EerGains
-from cryofs.movies.eer_rendering import EerFacts, Rendering, facts_of, fingerprint, fraction_header, gain_header
+from cryofs.movies.eer_gain import EerGainMovie, EerGains
+from cryofs.movies.eer_pixels import CountPixels, CroppedPixels, FractionPixels
+from cryofs.movies.eer_rendering import (
+    Rendering,
+    fraction_header,
+    frames_text,
+    gain_header,
+)
 from cryofs.movies.frame_decoder import FrameName
 from cryofs.movies.movie import EncodedFrame
-from cryofs.movies.provider import Appearance, InfoOptions, OpenContext, Provider, ShowOptions, Summary
 from cryofs.movies.source import ReadRows, SourceMovie
 from cryofs.storage.byte_source import LocalFile
-from cryofs.system.resources import usable_cores
 from cryofs.text import as_unicode
 
 _REMEDY = "copy the file again"
@@ -70,18 +71,19 @@ class EerMovie(SourceMovie):
         self.findings = findings or Findings(self.name)
         try:
             self.index = index or eer.read_index(self.source)
-            self.facts = facts_of(self.index)
+            self.facts = eer_dose.facts_for(self.source, self.index, rendering)
             self.grouping = self.facts.grouping(rendering, self.name)
             self.fractions = self.facts.fractions(rendering, self.name)
             self._header = fraction_header(self.facts, rendering, self.name)
-            self.gain = self._loaded_gain(gains) if rendering.apply_gain else None
+            self.pixels = self._pixels(gains)
         except BaseException:
             self.source.close()
             raise
         self.findings.add_damaged(np.flatnonzero(~self.index.intact).tolist())
         self.layout = Layout.of(self._header)
         # a string, because strings keep their hash
-        shown = f"{rendering}, {self.gain and self.gain.state}"
+        gain = self.pixels.gain
+        shown = f"{rendering}, {gain and gain.state}"
         self.identity = *self.source.identity, shown
 
     @property
@@ -92,6 +94,7 @@ class EerMovie(SourceMovie):
     @property
     def rendered(self) -> Rendered:
         """Facts about the EER file for the record, including its damaged frames."""
+        gain = self.pixels.gain
         return Rendered(
             name=as_unicode(self.path.name),
             bytes=self.stat.st_size,
@@ -99,15 +102,24 @@ class EerMovie(SourceMovie):
             frames=self.index.frames,
             grouping=self.grouping,
             upsampling=self.rendering.upsampling,
+            spread=self.rendering.leftover == "spread",
             damaged_frames=self.findings.damaged_frames,
+            crop=self.rendering.crop,
+            scale=self.scale if self.scale != 1 else None,
+            gain=gain.checksum if gain else None,
         )
 
+    @property
+    def source_summary(self) -> str:
+        """One line with the raw frames, the fractions, and the frames that are in no fraction."""
+        return f"{self.name}: {frames_text(self.index.frames, self.fractions)}"
+
     def gain_reference(self, gains: EerGains) -> EerGainMovie | None:
-        """Open the gain reference of the rendering on the grid of the fractions, or return None."""
+        """Open the gain reference to multiply the fractions with, on their grid, or return None."""
         rendering = self.rendering
-        if rendering.gain is None:
+        if rendering.gain is None or self.pixels.gain is not None:
             return None
-        return EerGainMovie(rendering.gain, gain_header(self.facts, rendering), gains)
+        return EerGainMovie(rendering.gain, gain_header(self.facts, rendering), gains, rendering.gain_convention)
 
     @property
     def frame_unit(self) -> str:
@@ -115,14 +127,18 @@ class EerMovie(SourceMovie):
         return f"fractions of {self.grouping} frames"
 
     @property
+    def scale(self) -> float:
+        """Factor from electrons to pixel values."""
+        return self.facts.scale(self.rendering, self.name)
+
+    @property
     def decodes_at_once(self) -> int:
-        """Number of fractions to render at the same time: as many as cores, because each is rendered on one core."""
-        return usable_cores()
+        """Number of fractions to render at the same time."""
+        return self.pixels.at_once
 
     def decoded_bytes(self, rows: range | None = None) -> int:
-        """Return the size in bytes of a fraction in memory, in the smallest type that holds its counts."""
-        _, ny, nx = self.shape
-        return ny * nx * np.min_scalar_type(len(self.fractions[0])).itemsize
+        """Return the size in bytes of a fraction in memory."""
+        return self.pixels.decoded_bytes(max(map(len, self.fractions)))
 
     def read_frame(self, index: int, rows: range | None = None) -> "EncodedFraction":
         """Read the event streams of a fraction; an EER file has no checksums.
@@ -139,55 +155,35 @@ class EerMovie(SourceMovie):
         frames = [frame for frame in self.fractions[index] if self.index.intact[frame]]
         if not frames:
             raise self.none_intact(index)
+        # compiled code takes a third of a second to load, which only those who render should wait for
+        from cryofs.movies import eer_overflow
+
         try:
+            code = self.findings.code or eer_overflow.find_code(self.source, self.index)
             streams = eer.read_streams(self.source, self.index, frames)
         except OSError as error:
             self.check_unchanged()
             raise FrameName(self.name, index, _REMEDY).damaged(error) from error
         self.check_unchanged()
-        return EncodedFraction(self, index, frames, streams)
+        self.findings.code = code
+        return EncodedFraction(self, index, frames, streams, code)
 
     def mrc_bytes(
         self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """Return bytes of the MRC file from the counts of a fraction."""
-        item = self.dtype.itemsize
-        first, end = start // item, -(-(start + size) // item)
-        values = decoded[first:end].astype(self.dtype)
-        if self.gain is not None:
-            values *= self.gain.values.reshape(-1)[first:end]
-        return values.view(np.uint8)[start - first * item :][:size]
+        """Return bytes of the MRC file from a fraction in memory."""
+        return self.pixels.mrc_bytes(decoded, start, size)
 
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
         """Fill `raw` with rows of a fraction; each call renders the fraction again."""
-        self._copy_rows(self._render(index), first, raw)
+        self.pixels.copy_rows(self._render(index), first, raw)
 
-    def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
-        """Iterate over functions that copy rows of a fraction, one function for each fraction."""
-        free: list[NDArray[Any]] = []
-        coming: deque[Future[NDArray[Any]]] = deque()
-        try:
-            for index in range(self.layout.frames + ahead):
-                if index >= ahead:
-                    counts = coming.popleft().result()
-                    yield partial(self._copy_rows, counts)
-                    free.append(counts)
-                if index < self.layout.frames:
-                    coming.append(pool.submit(self._render, index, free.pop() if free else None))
-        finally:
-            for future in coming:
-                future.cancel()
+    def row_reader(self, index: int, memory: NDArray[Any] | None = None) -> ReadRows:
+        """Render a fraction; return a function that copies rows of it."""
+        return partial(self.pixels.copy_rows, self._render(index, memory))
 
     def _render(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
         return self.read_frame(index).decode(memory)
-
-    def _copy_rows(self, counts: NDArray[Any], first: int, raw: NDArray[np.uint8]) -> None:
-        if self.gain is not None:
-            raw[:] = self.mrc_bytes(counts, first * self._header.row_bytes, len(raw))
-        else:
-            values = raw.view(self.dtype)
-            start = first * self._header.nx
-            np.copyto(values, counts[start : start + len(values)], casting="unsafe")
 
     def read_trailing(self, size: int, offset: int) -> bytes:
         """Return nothing: the virtual file ends with its fractions."""
@@ -199,19 +195,18 @@ class EerMovie(SourceMovie):
         reason = FormatError(f"none of the EER frames {frames[0]} to {frames[-1]} is intact")
         return FrameName(self.name, index, _REMEDY).damaged(reason)
 
-    def saturate(self, image: NDArray[Any], index: int) -> None:
-        """Clip the counts of a fraction to the limits of the pixel type."""
-        if self.dtype.kind == "f" or len(self.fractions[index]) <= (largest := np.iinfo(self.dtype).max):
-            return
-        over = image > largest
-        if count := int(np.count_nonzero(over)):
-            image[over] = largest
-            self.findings.add_saturated((self.rendering, index), self.dtype.name, count)
-
-    def _loaded_gain(self, gains: EerGains) -> EerGain:
-        if self.rendering.gain is None:
+    def _pixels(self, gains: EerGains) -> FractionPixels:
+        rendering, header = self.rendering, self._header
+        shape = self.index.ny * rendering.upsampling, self.index.nx * rendering.upsampling
+        if rendering.apply_gain and rendering.gain is None:
             raise FormatError(f"{self.name}: no gain reference to apply; pass one with --eer-gain")
-        return gains.get(self.rendering.gain, (self._header.ny, self._header.nx))
+        gain = None
+        if rendering.gain is not None and rendering.multiplies_gain:
+            gain = gains.get(rendering.gain, shape, rendering.gain_convention)
+        if rendering.crop is None:
+            return CountPixels(header, rendering, gain, self.findings)
+        defects = gain.defects(rendering.upsampling) if gain else None
+        return CroppedPixels(header, rendering, gain, self.findings, shape, self.scale, defects)
 
 
 @dataclass(frozen=True)
@@ -222,116 +217,23 @@ class EncodedFraction(EncodedFrame):
     index: int
     frames: list[int]
     streams: EventStreams
+    code: EventCode
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return the counts of the fraction in an unsigned type that holds them; damaged frames are skipped.
+        """Return the fraction as `FractionPixels` keep it in memory; damaged frames are skipped.
 
         Raises
         ------
         DamagedError
             No frame ends at the last pixel.
         """
-        # compiled code takes a third of a second to load, which only those who render should wait for
-        from cryofs.kernels import eer_events
+        # see `EerMovie.read_frame`
+        from cryofs.movies import eer_overflow
 
-        movie, streams = self.movie, self.streams
-        added = eer_events.sum_events(
-            streams.words, streams.starts, streams.ends, *movie.index.geometry, movie.rendering.upsampling, out
-        )
+        movie = self.movie
+        added = eer_overflow.sum_frames(self.streams, movie.index, self.code, movie.rendering.upsampling, out)
         whole = {frame for frame, count in zip(self.frames, added.events.tolist(), strict=True) if count >= 0}
         movie.findings.add_damaged([frame for frame in movie.fractions[self.index] if frame not in whole])
         if not whole:
             raise movie.none_intact(self.index)
-        movie.saturate(added.image, self.index)
-        return added.image.reshape(-1)
-
-
-class EerProvider(Provider[EerFacts, EerIndex]):
-    """An EER file, shown as an MRC movie of fractions beside the stored file."""
-
-    key = "FRACTIONS"
-    suffixes = EER_SUFFIXES
-    metadata_type = EerFacts
-    lists_damaged = False
-    is_rendered = True
-    checks_take_time = True
-    has_details = True
-
-    def shown_name(self, stored: str) -> str | None:
-        """Return the name of the movie of fractions."""
-        return fractions_name(stored)
-
-    def stored_names(self, shown: str) -> list[str]:
-        """Return the names that the EER file may have."""
-        return eer_names(shown)
-
-    def read_index(self, source: LocalFile) -> EerIndex:
-        """Read the directories of all frames."""
-        return eer.read_index(source)
-
-    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], EerIndex]) -> EerFacts:
-        """Read the directories of all frames."""
-        return facts_of(read_index(source))
-
-    def appearance(self, metadata: EerFacts, options: ShowOptions) -> Appearance:
-        """Return the size of the movie of fractions, or None if the settings do not apply to this file."""
-        try:
-            return Appearance(fraction_header(metadata, options.rendering, "").data_end)
-        except FormatError:
-            return Appearance(None)
-
-    def open(self, path: Path, source: LocalFile, context: OpenContext) -> EerMovie:
-        """Open the movie of fractions."""
-        index = context.index(self, source)
-        findings = context.findings(source)
-        return EerMovie(path, context.options.rendering, context.eer_gains, index, source, findings)
-
-    def bytes_key(self, options: ShowOptions) -> str:
-        """Return the key of the rendering."""
-        return fingerprint(options.rendering)
-
-    def details(self, metadata: EerFacts, options: ShowOptions, name: str, findings: Findings) -> dict[str, Any]:
-        """Return the rendering of the movie, its damaged frames and the number of saturated values."""
-        rendering = options.rendering
-        return {
-            "source_frames": metadata.frames,
-            "fractions": fraction_header(metadata, rendering, name).nz,
-            "grouping": metadata.grouping(rendering, name),
-            "upsampling": rendering.upsampling,
-            "damaged_frames": findings.damaged_frames,
-            "saturated_values": findings.saturated_values,
-        }
-
-    def describe(self, movie: EerMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
-        """Return the output of `cryofs info`: facts about the camera frames, including the number of events."""
-        # compiled code, which only this needs
-        from cryofs.movies.eer_info import describe_eer
-
-        return describe_eer(path, options.jobs, options.pixel_size, options.dose)
-
-    def damage(self, path: Path, *, every_frame: bool = False) -> FormatError | None:
-        """Return the reason why the frames of a file cannot be found, or None; fractions skip damaged frames."""
-        with LocalFile.open(path) as source:
-            try:
-                index = self.read_index(source)
-            except FormatError as error:
-                return error
-        bad = index.frames - int(index.intact.sum())
-        text = f"{path}: {bad} of {index.frames} frames are damaged or missing; copy the file again"
-        return FormatError(text) if bad and every_frame else None
-
-    def load_compiled(self) -> None:
-        """Load the kernels that decode events."""
-        from cryofs.kernels import eer_events
-
-        eer_events.load()
-
-    def summarize(self, path: Path) -> Summary | None:
-        """Return the report summary from the directories of the file."""
-        with LocalFile.open(path) as source:
-            index, found = self.read_index(source), source.stat
-        shape = index.frames, index.ny, index.nx
-        return Summary("EER, {size}", shape, found.st_mtime, found.st_size, found.st_size)
-
-
-EER = EerProvider()
+        return movie.pixels.of_counts(added.image, len(movie.fractions[self.index]), self.index, out)

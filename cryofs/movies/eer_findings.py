@@ -6,6 +6,8 @@ Threads: `Findings` may be shared by several openings of one file; the lock guar
 import logging
 import threading
 
+from cryofs.formats.eer import EventCode
+
 log = logging.getLogger("cryofs")
 
 
@@ -16,6 +18,11 @@ class Findings:
     ----------
     name : str
         Name of the file in messages.
+
+    Attributes
+    ----------
+    code : EventCode or None
+        Bit layout of events by the overflow rule of the file, once it was found.
     """
 
     def __init__(self, name: str):
@@ -23,6 +30,8 @@ class Findings:
         self._lock = threading.Lock()
         self._damaged: set[int] = set()
         self._saturated: dict[tuple[object, ...], int] = {}
+        # set once; two threads that find it at the same time find the same
+        self.code: EventCode | None = None
 
     @property
     def damaged_frames(self) -> list[int]:

@@ -1,6 +1,7 @@
 """Gain references of EER movies, converted from two conventions to factors for MRC movies.
 
-A `.gain` file is a TIFF of factors with rows in stored order; any other file is an MRC file of divisors.
+By RELION's rule a `.gain` file, which is a TIFF file, is multiplied with counts, and counts are divided by any other.
+The user may name the convention instead. The contents decide how a file is read.
 Values that are not valid gains count as defects, which are reported.
 
 Thread safety: an `EerGains` may be shared; one thread at a time loads a reference.
@@ -10,21 +11,26 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cryofs.config.choices import EerGainConvention
 from cryofs.errors import ChangedError, CryofsError, GainError
-from cryofs.formats import mrc, tiff_pages
+from cryofs.formats import mrc, tiff_image
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.kernels import eer_gain
+from cryofs.kernels.defect_fill import DefectFill
+from cryofs.movies import eer_gain_use, gain_kinds
+from cryofs.movies.eer_gain_use import convention_of, is_tiff
 from cryofs.movies.gain_library import load_reference
 from cryofs.movies.movie import InMemoryFrame, Movie
+from cryofs.storage.checksums import xxh3_checksum
 from cryofs.storage.file_state import FileState, state_of
 
-_TIFF_SUFFIX = ".gain"
 _DESCRIPTORS = Path("/proc/self/fd")
 # Defects whose places are listed.
 _LISTED = 10
@@ -38,6 +44,18 @@ class EerGain:
 
     values: NDArray[np.float32]
     state: FileState
+    _fills: dict[int, DefectFill] = field(default_factory=dict)
+
+    def defects(self, upsampling: int) -> DefectFill:
+        """Return the defects on a grid of this upsampling, and the good pixels that fill them."""
+        if upsampling not in self._fills:
+            self._fills[upsampling] = DefectFill.of(self.values, upsampling)
+        return self._fills[upsampling]
+
+    @cached_property
+    def checksum(self) -> str:
+        """Checksum of the factors."""
+        return xxh3_checksum(self.values)
 
 
 class EerGains:
@@ -47,19 +65,27 @@ class EerGains:
     ----------
     report : callable
         Called with a line of text about the defects of a reference, once for each state of its file.
+    inform : callable
+        Called with a line of text about its convention and grid, once for each state of its file.
     """
 
     def __init__(self) -> None:
         self.report: Callable[[str], None] = log.warning
+        self.inform: Callable[[str], None] = log.info
         self._reported: dict[Path, FileState] = {}
         self._loading = threading.Lock()
-        self._loaded: weakref.WeakValueDictionary[tuple[Path, FileState, tuple[int, int]], EerGain]
+        self._loaded: weakref.WeakValueDictionary[tuple[Path, FileState, tuple[int, int], str], EerGain]
         self._loaded = weakref.WeakValueDictionary()
         # keeps the last one alive until the next movie is opened
         self._recent: EerGain | None = None
 
-    def get(self, path: Path, shape: tuple[int, int]) -> EerGain:
+    def get(self, path: Path, shape: tuple[int, int], convention: EerGainConvention | None = None) -> EerGain:
         """Return the gain factors for counts of this shape.
+
+        Parameters
+        ----------
+        convention : str or None
+            Convention of the file; None decides by its name.
 
         Raises
         ------
@@ -68,24 +94,46 @@ class EerGains:
         ChangedError
             The file was written to while it was read.
         """
-        state = _state(path)
+        state, chosen = _state(path), convention or convention_of(path)
         # a thread that waits here mostly needs the reference that is being loaded
         with self._loading:
-            if (known := self._loaded.get((path, state, shape))) is not None:
+            if (known := self._loaded.get((path, state, shape, chosen))) is not None:
                 return known
-            stored = _load(path)
-            gain = EerGain(_on_grid(path, stored, shape), state)
+            stored = _load(path, chosen)
+            gain = EerGain(_on_grid(path, stored, shape, chosen), state)
             if _state(path) != state:
                 raise ChangedError(f"{_name(path)}: changed while it was read; retry once the file is complete")
-            self._loaded[path, state, shape] = self._recent = gain
+            self._loaded[path, state, shape, chosen] = self._recent = gain
             if self._reported.get(path) != state:
                 self._reported[path] = state
+                self.inform(eer_gain_use.use_text(_name(path), convention, chosen, stored.shape, shape))
+                if warning := eer_gain_use.contradiction(path, _name(path), convention):
+                    self.report(warning)
                 if defects := _defects_text(path, stored):
                     self.report(defects)
             return gain
 
 
-def defects_of(path: Path) -> str:
+def check_fit(path: Path, convention: EerGainConvention | None, shape: tuple[int, int]) -> list[str]:
+    """Return lines about how a gain reference is used for images of this shape, and about contradictions.
+
+    Raises
+    ------
+    GainError
+        The file cannot be read, or does not fit.
+    """
+    chosen = convention or convention_of(path)
+    stored = _load(path, chosen)
+    try:
+        eer_gain.check_ratio(stored.shape, shape)
+    except ValueError as error:
+        raise GainError(f"{_name(path)}: {error}; pass the gain reference of this detector") from error
+    lines = [eer_gain_use.use_text(_name(path), convention, chosen, stored.shape, shape)]
+    warning = eer_gain_use.contradiction(path, _name(path), convention)
+    return [*lines, warning] if warning else lines
+
+
+def defects_of(path: Path, convention: EerGainConvention | None = None) -> str:
     """Return one line that lists the defects of a gain reference, or an empty string.
 
     Raises
@@ -93,7 +141,7 @@ def defects_of(path: Path) -> str:
     GainError
         The file cannot be read, or has no usable value.
     """
-    return _defects_text(path, _load(path))
+    return _defects_text(path, _load(path, convention or convention_of(path)))
 
 
 def _state(path: Path) -> FileState:
@@ -104,29 +152,34 @@ def _state(path: Path) -> FileState:
         raise GainError(text) from error
 
 
-def _load(path: Path) -> NDArray[np.float32]:
-    """Return a reference as stored, with NaN for each defect."""
+def _load(path: Path, convention: EerGainConvention) -> NDArray[np.float32]:
+    """Return a reference with rows in the order of the EER file, and with NaN for each defect."""
+    gain_kinds.check_eer(path, _name(path))
     try:
-        stored = load_reference(path).gain if _is_divided(path) else tiff_pages.read_image(path)
+        if is_tiff(path):
+            stored = tiff_image.read_image(path)
+            # RELION takes the rows of a reference to be multiplied as they are stored, and reverses those of any other
+            # TIFF file
+            stored = stored if convention == "multiply" else stored[::-1]
+        else:
+            stored = load_reference(path).gain
     except GainError:
         raise
     except (ValueError, CryofsError, OSError) as error:
         raise GainError(f"{_name(path)}: {error}; pass the gain reference of this detector") from error
-    gain = eer_gain.mark_defects(stored, divided=_is_divided(path))
+    gain = eer_gain.mark_defects(stored, divided=convention == "divide")
     if not (gain > 0).any():
         raise GainError(f"{_name(path)}: no value is a finite number above 0; pass the gain reference of this detector")
     return gain
 
 
-def _on_grid(path: Path, gain: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+def _on_grid(
+    path: Path, gain: NDArray[np.float32], shape: tuple[int, int], convention: EerGainConvention
+) -> NDArray[np.float32]:
     try:
-        return eer_gain.to_multiply(eer_gain.resample(gain, shape), divided=_is_divided(path))
+        return eer_gain.to_multiply(eer_gain.resample(gain, shape), divided=convention == "divide")
     except ValueError as error:
         raise GainError(f"{_name(path)}: {error}; pass the gain reference of this detector") from error
-
-
-def _is_divided(path: Path) -> bool:
-    return path.suffix.lower() != _TIFF_SUFFIX
 
 
 def _name(path: Path) -> str:
@@ -159,12 +212,12 @@ class EerGainMovie(Movie):
         See `EerGains.get`.
     """
 
-    def __init__(self, path: Path, header: MrcHeader, gains: EerGains):
+    def __init__(self, path: Path, header: MrcHeader, gains: EerGains, convention: EerGainConvention | None = None):
         self.name = str(path)
-        self.gain = gains.get(path, (header.ny, header.nx))
+        self.gain = gains.get(path, (header.ny, header.nx), convention)
         self._header = header
         self.layout = Layout.of(header)
-        self.identity = *self.gain.state, "EER gain", self._header.shape
+        self.identity = *self.gain.state, "EER gain", self._header.shape, convention
 
     @property
     def mrc_header(self) -> MrcHeader:

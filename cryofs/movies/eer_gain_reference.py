@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from cryofs.formats.archive_names import GAIN_REFERENCE
-from cryofs.movies.eer import EER
 from cryofs.movies.eer_gain import EerGainMovie
+from cryofs.movies.eer_provider import EER
 from cryofs.movies.eer_rendering import EerFacts, fingerprint, gain_header
 from cryofs.movies.provider import FolderProvider, OpenContext, ShowOptions
 
@@ -18,7 +18,7 @@ class EerGainProvider(FolderProvider):
 
     def stored_at(self, options: ShowOptions) -> Path | None:
         """Return the gain reference that the user named."""
-        return None if options.rendering.apply_gain else options.rendering.gain
+        return None if options.rendering.multiplies_gain else options.rendering.gain
 
     def size(self, metadata: EerFacts, options: ShowOptions) -> int:
         """Return the size of the reference on the grid of the fractions."""
@@ -29,7 +29,9 @@ class EerGainProvider(FolderProvider):
         rendering = context.options.rendering
         if rendering.gain is None:
             raise FileNotFoundError(self.name)
-        return EerGainMovie(rendering.gain, gain_header(metadata, rendering), context.eer_gains)
+        return EerGainMovie(
+            rendering.gain, gain_header(metadata, rendering), context.eer_gains, rendering.gain_convention
+        )
 
     def bytes_key(self, options: ShowOptions) -> str:
         """Return the key of the rendering, which determines the grid."""

@@ -1,7 +1,6 @@
 """Facts about an EER file for `cryofs info`: its frames, its dose, and useful groupings."""
 
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ from numpy.typing import NDArray
 from cryofs.execution.executor import Report, results
 from cryofs.execution.threads import Threads
 from cryofs.formats import eer
-from cryofs.formats.eer import EerIndex
-from cryofs.kernels import eer_events
-from cryofs.movies.eer_rendering import EerFacts, Rendering, facts_of
+from cryofs.formats.eer import EerIndex, EventCode
+from cryofs.movies import eer_dose
+from cryofs.movies.eer_acquisition import acquisition_of
+from cryofs.movies.eer_overflow import find_code, sum_frames
+from cryofs.movies.eer_rendering import Rendering, runs_of
 from cryofs.storage.byte_source import LocalFile
 
 # Electrons per square angstrom that a fraction should have, by RELION's guide to movie compression.
@@ -22,37 +23,36 @@ _FRACTION_DOSE = (0.5, 1.25)
 _FRAMES_AT_ONCE = 24
 
 
-def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | None) -> dict[str, Any]:
+def describe_eer(path: Path, jobs: int, rendering: Rendering) -> dict[str, Any]:
     """Return facts about an EER file; all its events are counted.
 
     Parameters
     ----------
-    pixel_size : float or None
-        Angstrom per pixel of the detector, instead of the value in the metadata.
-    dose : float or None
-        Electrons per square angstrom of the whole movie, instead of the value in the metadata.
+    rendering : Rendering
+        Options of the fractions, with the pixel size and dose to use instead of those in the metadata.
 
     Raises
     ------
     FormatError
-        The file is not a readable EER file.
+        The file is not a readable EER file, or the grouping follows from an unknown dose.
     """
     with LocalFile.open(path) as file:
         size = file.size
         index = eer.read_index(file)
-        counted = _count_events(file, index, jobs)
-    facts, code = facts_of(index), index.code
-    if pixel_size is not None:
-        facts = replace(facts, pixel_size=pixel_size)
+        code = find_code(file, index)
+        counted = _count_events(file, index, code, jobs)
+        facts = eer_dose.facts_for(file, index, rendering)
+    fractions = facts.fractions(rendering, str(path))
     whole = counted[counted >= 0]
     electrons = float(whole.mean()) / (index.ny * index.nx) if len(whole) else None
-    source, frame_dose = _frame_dose(facts, electrons, dose)
-    noted = index.metadata.get("numberOfFrames", "")
+    frame_dose, source = replace(facts, counted=electrons).frame_dose(rendering) or (None, None)
+    acquisition = acquisition_of(index)
     return {
         "format": "eer",
         "shape": [index.frames, index.ny, index.nx],
         "dtype": "uint8",
         "mode": None,
+        "overflow_bits": code.long_bits,
         "compression": f"events of {code.run_bits} + {code.x_bits} + {code.y_bits} bits",
         "stored_bytes": size,
         "original": {"name": path.name, "bytes": size, "sha256": None},
@@ -60,44 +60,38 @@ def describe_eer(path: Path, jobs: int, pixel_size: float | None, dose: float | 
         "gain": index.metadata.get("eerGainReference"),
         "exceptions": 0,
         "frames": index.frames,
-        "grouping": facts.grouping(Rendering(), str(path)),
-        "fractions": facts.fraction_count(Rendering(), str(path)),
-        "frames_in_metadata": int(noted) if re.fullmatch("[0-9]{1,12}", noted) else None,
+        "grouping": facts.grouping(rendering, str(path)),
+        "fractions": len(fractions),
+        "fraction_frames": runs_of(fractions),
+        "upsampling": rendering.upsampling,
+        "crop": rendering.crop,
+        "scale": facts.scale(rendering, str(path)),
+        "dropped_frames": index.frames - sum(map(len, fractions)),
         "damaged_frames": np.flatnonzero(counted < 0).tolist(),
         "electrons_per_pixel_per_frame": electrons,
-        "pixel_size": facts.pixel_size,
+        "pixel_size": rendering.pixel_size or facts.pixel_size,
         "dose_per_frame": frame_dose,
         "total_dose": frame_dose * index.frames if frame_dose else None,
         "dose_source": source,
         "groupings": _groupings(frame_dose),
+        **acquisition,
+        "unknown": [name for name, value in acquisition.items() if value is None],
         "metadata": index.metadata,
     }
 
 
-def _count_events(file: LocalFile, index: EerIndex, jobs: int) -> NDArray[np.int64]:
+def _count_events(file: LocalFile, index: EerIndex, code: EventCode, jobs: int) -> NDArray[np.int64]:
     """Return the number of events in each frame, -1 for damaged frames."""
     counted = np.full(index.frames, -1, np.int64)
 
     def count(first: int, _: Report) -> None:
         frames = np.flatnonzero(index.intact[first : first + _FRAMES_AT_ONCE]) + first
         streams = eer.read_streams(file, index, frames.tolist())
-        counted[frames] = eer_events.sum_events(streams.words, streams.starts, streams.ends, *index.geometry, 1).events
+        counted[frames] = sum_frames(streams, index, code, 1).events
 
     for _ in results(Threads(jobs).run(count, range(0, index.frames, _FRAMES_AT_ONCE))):
         pass
     return counted
-
-
-def _frame_dose(facts: EerFacts, electrons: float | None, dose: float | None) -> tuple[str | None, float | None]:
-    """Return the electrons per square angstrom in a frame, and the source of the value."""
-    if dose is not None:
-        return "given", dose / facts.frames
-    if facts.frame_dose is not None:
-        return "metadata", facts.frame_dose
-    if facts.pixel_size is not None and electrons:
-        # coincident electrons count as one, so this is slightly low
-        return "counted", electrons / facts.pixel_size**2
-    return None, None
 
 
 def _groupings(frame_dose: float | None) -> list[int] | None:

@@ -1,10 +1,14 @@
 """Rendering of EER frames to fractions: options, metadata of a file, and the resulting MRC headers."""
 
+import math
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
-from cryofs.errors import FormatError
+from cryofs.config.choices import EerGainConvention, EerLeftover, crop_problem
+from cryofs.config.settings import Settings
+from cryofs.errors import FormatError, UsageError
 from cryofs.formats import mrc
 from cryofs.formats.eer import EerIndex
 from cryofs.formats.mrc import MrcHeader
@@ -15,6 +19,7 @@ _ANGSTROM_PER_M = 1e10
 # plausible pixel sizes in angstrom; others come from wrong units
 _PIXEL_SIZES = (0.01, 1000.0)
 _NUMBERS = (1e-15, 1e9)
+_LARGEST_INT16 = 32767
 
 
 @dataclass(frozen=True)
@@ -27,30 +32,68 @@ class Rendering:
         Frames in a fraction; a file of fewer frames is one fraction.
     dose_per_fraction : float or None
         If given, it determines the grouping; electrons per square angstrom.
+    dose : float or None
+        Electrons per square angstrom of a whole movie, instead of the value in its metadata.
+    pixel_size : float or None
+        Angstrom per detector pixel, instead of the value in the metadata.
     upsampling : int
         Image pixels along each side of a detector pixel: 1, 2 or 4.
-    dtype : str
-        Pixel type: int8, int16, uint16 or float32.
-    keep_leftover : bool
-        Whether leftover frames form a last, shorter fraction.
+    dtype : str or None
+        Pixel type: int8, int16, uint16 or float32; None for int16, or float32 if fractions are cropped.
+    leftover : str
+        Use of the frames that do not fill a fraction: ``"drop"`` them, ``"keep"`` them as a last, shorter fraction, or
+        ``"spread"`` them over the last fractions, as MotionCor does.
     gain : Path or None
         Gain reference of the detector.
+    gain_convention : str or None
+        Whether counts are multiplied with its values or divided by them; None decides by its name.
     apply_gain : bool
         Whether fractions are multiplied with it, which makes them float32.
+    crop : int or None
+        Image pixels along each side of a detector pixel after cropping in Fourier space, fewer than `upsampling`. The
+        gain reference is applied before.
+
+    Raises
+    ------
+    UsageError
+        Fractions cannot be cropped so.
     """
 
     grouping: int = 40
     dose_per_fraction: float | None = None
+    dose: float | None = None
+    pixel_size: float | None = None
     upsampling: int = 1
-    dtype: str = "int16"
-    keep_leftover: bool = False
+    dtype: str | None = None
+    leftover: EerLeftover = "drop"
     gain: Path | None = None
+    gain_convention: EerGainConvention | None = None
     apply_gain: bool = False
+    crop: int | None = None
+
+    def __post_init__(self) -> None:
+        if problem := crop_problem(self.upsampling, self.crop, self.dtype):
+            raise UsageError(problem)
+
+    @property
+    def default_dtype(self) -> str:
+        """Pixel type if none is chosen."""
+        return "float32" if self.crop else "int16"
 
     @property
     def mode(self) -> int:
         """MRC mode of the fractions."""
-        return _MODES["float32" if self.apply_gain else self.dtype]
+        return _MODES["float32" if self.apply_gain else self.dtype or self.default_dtype]
+
+    @property
+    def shown_upsampling(self) -> int:
+        """Image pixels along each side of a detector pixel in the fractions."""
+        return self.crop or self.upsampling
+
+    @property
+    def multiplies_gain(self) -> bool:
+        """Whether the pixels of the fractions are multiplied with the gain reference."""
+        return self.gain is not None and (self.apply_gain or self.crop is not None)
 
 
 @dataclass(frozen=True)
@@ -67,6 +110,8 @@ class EerFacts:
         Electrons per pixel of the detector, as the acquisition program recorded it.
     sub_pixel_bits : int
         Bits of the position of an event within its pixel, along each axis.
+    counted : float or None
+        Electrons per pixel in a frame, counted where the grouping depends on the dose and the metadata lack it.
     """
 
     frames: int
@@ -75,13 +120,19 @@ class EerFacts:
     pixel_size: float | None
     total_dose: float | None
     sub_pixel_bits: int
+    counted: float | None = None
 
-    @property
-    def frame_dose(self) -> float | None:
-        """Electrons per square angstrom in a frame."""
-        if self.pixel_size is None or self.total_dose is None:
-            return None
-        return self.total_dose / self.frames / self.pixel_size**2
+    def frame_dose(self, rendering: Rendering) -> tuple[float, str] | None:
+        """Return the electrons per square angstrom in a frame and their source: given, metadata or counted; or None."""
+        pixel_size = rendering.pixel_size or self.pixel_size
+        if rendering.dose is not None:
+            return rendering.dose / self.frames, "given"
+        if pixel_size is not None and self.total_dose is not None:
+            return self.total_dose / self.frames / pixel_size**2, "metadata"
+        if pixel_size is not None and self.counted:
+            # coincident electrons count as one, so this is slightly low
+            return self.counted / pixel_size**2, "counted"
+        return None
 
     def grouping(self, rendering: Rendering, name: str) -> int:
         """Return the number of frames in a fraction; a file with fewer frames is one fraction.
@@ -89,28 +140,72 @@ class EerFacts:
         Raises
         ------
         FormatError
-            The grouping follows from the dose, which the metadata of the file do not contain.
+            The grouping follows from the dose, which is unknown.
         """
         return min(self._wanted_grouping(rendering, name), self.frames)
 
     def _wanted_grouping(self, rendering: Rendering, name: str) -> int:
         if rendering.dose_per_fraction is None:
             return rendering.grouping
-        if self.frame_dose is None:
-            missing = "pixel size" if self.pixel_size is None else "dose"
-            raise FormatError(f"{name}: its metadata lack the {missing}; use --eer-grouping for this file")
-        return max(1, round(rendering.dose_per_fraction / self.frame_dose))
+        if (found := self.frame_dose(rendering)) is None:
+            if (rendering.pixel_size or self.pixel_size) is None:
+                raise FormatError(f"{name}: its metadata lack the pixel size; use --eer-pixel-size, or --eer-grouping")
+            raise FormatError(f"{name}: unknown dose (no electrons counted); use --eer-dose, or --eer-grouping")
+        return max(1, round(rendering.dose_per_fraction / found[0]))
 
     def fraction_count(self, rendering: Rendering, name: str) -> int:
         """Return the number of fractions, at least one; raise the errors of `grouping`."""
         count, leftover = divmod(self.frames, self.grouping(rendering, name))
-        return count + 1 if rendering.keep_leftover and leftover else count
+        return count + 1 if rendering.leftover == "keep" and leftover else count
 
     def fractions(self, rendering: Rendering, name: str) -> list[range]:
         """Return the frame numbers of each fraction; raise the errors of `grouping`."""
-        step = self.grouping(rendering, name)
-        starts = range(0, step * self.fraction_count(rendering, name), step)
-        return [range(first, min(first + step, self.frames)) for first in starts]
+        step, count = self.grouping(rendering, name), self.fraction_count(rendering, name)
+        if rendering.leftover == "spread":
+            step, longer = divmod(self.frames, count)
+            starts = [step * number + max(0, number - (count - longer)) for number in range(count + 1)]
+            return list(map(range, starts, starts[1:]))
+        return [range(first, min(first + step, self.frames)) for first in range(0, step * count, step)]
+
+    def scale(self, rendering: Rendering, name: str) -> float:
+        """Return the factor from electrons to pixel values; raise the errors of `grouping`.
+
+        It is 1, but for cropped fractions of whole numbers the largest power of two that leaves room for twice the
+        electrons that a detector pixel can receive.
+        """
+        if rendering.crop is None or _MODES["int16"] != rendering.mode:
+            return 1.0
+        most = 2 * max(map(len, self.fractions(rendering, name)))
+        return float(2.0 ** math.floor(math.log2(_LARGEST_INT16 / most)))
+
+
+def runs_of(fractions: list[range]) -> list[list[int]]:
+    """Return the sizes of consecutive fractions as pairs: a number of fractions, and the frames of each."""
+    return [[len(list(same)), size] for size, same in groupby(map(len, fractions))]
+
+
+def frames_text(frames: int, fractions: list[range]) -> str:
+    """Return a line about the raw frames of a file, its fractions, and the frames that are in no fraction."""
+    sizes = [f"{number} fractions of {size}" for number, size in runs_of(fractions)]
+    dropped = frames - sum(map(len, fractions))
+    return f"Found {frames} raw frames; {' and '.join(sizes)}, {dropped} frames dropped"
+
+
+def rendering_of(settings: Settings) -> Rendering:
+    """Return the rendering that settings ask for."""
+    return Rendering(
+        grouping=settings.eer_grouping,
+        dose_per_fraction=settings.eer_dose_per_fraction,
+        dose=settings.eer_dose,
+        pixel_size=settings.eer_pixel_size,
+        upsampling=settings.eer_upsampling,
+        crop=settings.eer_crop,
+        dtype=settings.eer_dtype,
+        leftover=settings.eer_leftover,
+        gain=Path(settings.eer_gain) if settings.eer_gain else None,
+        gain_convention=settings.eer_gain_convention,
+        apply_gain=settings.eer_apply_gain,
+    )
 
 
 @lru_cache(maxsize=64)
@@ -120,19 +215,22 @@ def fingerprint(rendering: Rendering) -> str:
     Options with default values are omitted, so that adding an option does not change the string. The path of the gain
     reference is omitted too, but not whether it is applied.
     """
-    chosen = ((field, getattr(rendering, field.name)) for field in fields(rendering) if field.name != "gain")
-    return " ".join(f"{field.name}={value!r}" for field, value in chosen if value != field.default)
+    chosen = {field.name: getattr(rendering, field.name) for field in fields(rendering) if field.name != "gain"}
+    defaults = {field.name: field.default for field in fields(rendering)} | {"dtype": rendering.default_dtype}
+    chosen["dtype"] = rendering.dtype or rendering.default_dtype
+    chosen["apply_gain"] = rendering.apply_gain or rendering.multiplies_gain
+    return " ".join(f"{name}={value!r}" for name, value in chosen.items() if value != defaults[name])
 
 
 def facts_of(index: EerIndex) -> EerFacts:
     """Return the metadata that the index of a file holds."""
-    pixel_size = _number(index, "sensorPixelSize.width")
+    pixel_size = metadata_number(index, "sensorPixelSize.width")
     if pixel_size is not None:
         pixel_size *= _ANGSTROM_PER_M
         if not _PIXEL_SIZES[0] <= pixel_size <= _PIXEL_SIZES[1]:
             pixel_size = None
     sub_pixel_bits = min(index.code.x_bits, index.code.y_bits)
-    return EerFacts(index.frames, index.ny, index.nx, pixel_size, _number(index, "totalDose"), sub_pixel_bits)
+    return EerFacts(index.frames, index.ny, index.nx, pixel_size, metadata_number(index, "totalDose"), sub_pixel_bits)
 
 
 def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHeader:
@@ -146,14 +244,21 @@ def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHead
     if facts.sub_pixel_bits < rendering.upsampling.bit_length() - 1:
         needed = f"too few sub-pixel bits for upsampling {rendering.upsampling}; use a lower one"
         raise FormatError(f"{name}: events have {facts.sub_pixel_bits}, {needed}")
-    shape = (facts.fraction_count(rendering, name), facts.ny * rendering.upsampling, facts.nx * rendering.upsampling)
-    pixel_size = facts.pixel_size / rendering.upsampling if facts.pixel_size else None
+    grid = rendering.shown_upsampling
+    shape = (facts.fraction_count(rendering, name), facts.ny * grid, facts.nx * grid)
+    pixel_size = rendering.pixel_size or facts.pixel_size
+    pixel_size = pixel_size / grid if pixel_size else None
     label = f"EER, {facts.grouping(rendering, name)} frames a fraction; rendered by cryofs {VERSION}"
+    if rendering.crop:
+        scale = facts.scale(rendering, name)
+        scaled = f", electrons x {scale:g}" if scale != 1 else ""
+        cropped = f"upsampled {rendering.upsampling}, cropped to {grid}{scaled}"
+        label = f"EER, {facts.grouping(rendering, name)} frames a fraction, {cropped}; cryofs {VERSION}"
     return _made_header(shape, rendering.mode, pixel_size, label)
 
 
 def gain_header(facts: EerFacts, rendering: Rendering) -> MrcHeader:
-    """Return the MRC header of the gain reference on the grid of the fractions."""
+    """Return the MRC header of the gain reference on the grid on which fractions are rendered."""
     ny, nx = facts.ny * rendering.upsampling, facts.nx * rendering.upsampling
     return _made_header((1, ny, nx), 2, None, f"gain reference, multiply with the counts; cryofs {VERSION}")
 
@@ -163,7 +268,7 @@ def _made_header(shape: tuple[int, int, int], mode: int, pixel_size: float | Non
     return MrcHeader(mrc.new_header(shape, mode, pixel_size, label), "<", nx, ny, frames, mode)
 
 
-def _number(index: EerIndex, name: str) -> float | None:
+def metadata_number(index: EerIndex, name: str) -> float | None:
     """Return a number of the metadata, or None if it is missing or not plausible."""
     try:
         value = float(index.metadata[name])

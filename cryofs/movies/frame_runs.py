@@ -4,6 +4,10 @@ A thread, a lock and a system call for each frame would take longer than decodin
 """
 
 from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cryofs.movies.movie import EncodedFrame, Movie
 from cryofs.system.resources import usable_cores
@@ -14,7 +18,7 @@ _SMALL_FRAME_BYTES = 256 << 10
 
 
 def frames_of_run(movie: Movie) -> int:
-    """Return how many frames of a movie are read together: one if they are large."""
+    """Return how many frames of a movie are read together; one if they are large."""
     layout = movie.layout
     if layout.frame_bytes > _SMALL_FRAME_BYTES:
         return 1
@@ -22,18 +26,20 @@ def frames_of_run(movie: Movie) -> int:
     return max(1, min(RUN_BYTES // layout.frame_bytes, layout.frames))
 
 
-def run_from(movie: Movie, first: int) -> range:
-    """Return the frames that are read together with a frame that begins a run."""
-    return range(first, min(first + frames_of_run(movie), movie.layout.frames))
-
-
 class FrameRuns:
-    """The runs of a movie, as a frame cache takes frames: each under the number of its first frame."""
+    """The runs of a movie, as a frame cache takes frames: each under the number of its first frame.
 
-    def __init__(self, movie: Movie):
+    Parameters
+    ----------
+    frames : int
+        Frames of a run.
+    """
+
+    def __init__(self, movie: Movie, frames: int):
         self._movie = movie
+        self._frames = frames
         self.name = movie.name
-        self.identity: Hashable = (*movie.identity, "runs")
+        self.identity: Hashable = (*movie.identity, frames)
 
     @property
     def decodes_at_once(self) -> int:
@@ -42,8 +48,14 @@ class FrameRuns:
 
     def decoded_bytes(self, rows: range | None = None) -> int:
         """Return the bytes of memory of a decoded run; the last run of a movie may take less."""
-        return frames_of_run(self._movie) * self._movie.decoded_bytes()
+        return self._frames * self._movie.layout.frame_bytes
 
     def read_frame(self, index: int, rows: range | None = None) -> EncodedFrame:
         """Read the run that begins with a frame."""
-        return self._movie.read_run(run_from(self._movie, index))
+        return self._movie.read_run(range(index, min(index + self._frames, self._movie.layout.frames)))
+
+    def mrc_bytes(
+        self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """Return bytes of the MRC file from a decoded run, fewer if it ends before; `memory` is not needed."""
+        return decoded[start : start + size]

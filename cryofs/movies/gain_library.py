@@ -8,6 +8,7 @@ import hashlib
 import stat
 import threading
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from cryofs.errors import CryofsError, FormatError, GainError
 from cryofs.formats import mrc
 from cryofs.formats.archive_names import GAIN_REFERENCE, is_reference_name
 from cryofs.kernels.from_counts import Arithmetic, GainReference
+from cryofs.movies import gain_kinds
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage.byte_source import ByteSource, LocalFile
 from cryofs.storage.checksums import file_sha256
@@ -33,7 +35,6 @@ _LABEL_PLACE = 224
 
 # Agreeing values that RELION's converter requires by default before it uses the gain of a pixel.
 _RELION_THRESH = 50
-_LABEL = "cryofs gain reference"
 
 
 def load_reference(path: Path) -> GainReference:
@@ -44,16 +45,29 @@ def load_reference(path: Path) -> GainReference:
     GainError
         Not an MRC file of one float32 frame.
     """
+    with _reading(path) as movie:
+        gain = np.ascontiguousarray(movie.frame(0), np.float32)
+        for arithmetic, extended_type in _EXTENDED_TYPES.items():
+            if movie.mrc_header.extended_type == extended_type:
+                return GainReference(gain, arithmetic, _detail(movie))
+        return GainReference(gain)
+
+
+def reference_shape(path: Path) -> tuple[int, int]:
+    """Return rows and columns of a gain reference from its header; raise the errors of `load_reference`."""
+    with _reading(path) as movie:
+        return movie.shape[1:]
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[MrcMovie]:
     try:
         with MrcMovie(path, max_extended_header=_MAX_DETAIL) as movie:
             if movie.shape[0] != 1 or movie.mrc_header.mode != mrc.MODE_FLOAT32:
                 raise GainError(f"{path}: not a gain reference (expected a single frame of mode 2, float32)")
-            gain = np.ascontiguousarray(movie.frame(0), np.float32)
-            for arithmetic, extended_type in _EXTENDED_TYPES.items():
-                if movie.mrc_header.extended_type == extended_type:
-                    return GainReference(gain, arithmetic, _detail(movie))
-            return GainReference(gain)
+            yield movie
     except FormatError as error:
+        gain_kinds.check_mrc(path)
         raise GainError(f"{path}: not a valid gain reference ({reason_of(error, path)}); pass another file") from error
     except OSError as error:
         raise GainError(f"{path}: cannot read the gain reference ({error.strerror}); pass another file") from error
@@ -172,6 +186,18 @@ class GainLibrary:
             if place == self._root:
                 break
         return found
+
+    def beside(self, folder: Path) -> Path | None:
+        """Return the nearest `gain-reference.mrc` for counts of another program, not one that cryofs estimated."""
+        for path in (one for one in self.paths(folder) if one.name == GAIN_REFERENCE):
+            try:
+                with LocalFile.open(path) as source:
+                    is_own = is_estimated(source)
+            except (CryofsError, OSError):
+                is_own = False  # reading it returns the error
+            if not is_own:
+                return path
+        return None
 
     def get(self, sha256: str, folder: Path, name: str) -> GainReference:
         """Return the gain reference with this SHA-256 for a movie called `name` in `folder`.

@@ -5,7 +5,7 @@ computes. A movie is read-only and may be used by several threads at once: it ke
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -52,28 +52,37 @@ class InMemoryFrame(EncodedFrame):
 
 
 class EncodedRun(EncodedFrame):
-    """Consecutive frames, which decode to one array; one damaged frame fails them all, with its error."""
+    """Consecutive frames, which decode to their bytes in the MRC file; one damaged frame fails them all.
 
-    def __init__(self, frames: Sequence[EncodedFrame]):
+    Parameters
+    ----------
+    frame_bytes : int
+        Size of a frame in the MRC file.
+    mrc_bytes : callable or None
+        Converts a decoded frame to the bytes of the MRC file; None if it decodes to them.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[EncodedFrame],
+        frame_bytes: int,
+        mrc_bytes: Callable[[NDArray[Any]], NDArray[np.uint8]] | None = None,
+    ):
         self._frames = frames
+        self._frame_bytes = frame_bytes
+        self._mrc_bytes = mrc_bytes
 
-    def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return the decoded frames, one after the other."""
-        whole: NDArray[Any] | None = None
-        for number, frame in enumerate(self._frames):
+    def decode(self, out: NDArray[Any] | None = None) -> NDArray[np.uint8]:
+        """Return the frames, one after the other."""
+        shape = len(self._frames), self._frame_bytes
+        if out is None or out.nbytes != shape[0] * shape[1]:
+            whole = np.empty(shape, np.uint8)
+        else:
+            whole = out.reshape(-1).view(np.uint8).reshape(shape)
+        for place, frame in zip(whole, self._frames, strict=True):
             decoded = frame.decode()
-            if whole is None:
-                whole = self._memory(decoded, out)
-            whole[number] = decoded
-        assert whole is not None
+            place[:] = decoded if self._mrc_bytes is None else self._mrc_bytes(decoded)
         return whole.reshape(-1)
-
-    def _memory(self, decoded: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
-        """Return memory for all frames, of which the first is given: `out`, unless it has another size."""
-        shape = len(self._frames), len(decoded)
-        if out is None or out.nbytes != len(self._frames) * decoded.nbytes:
-            return np.empty(shape, decoded.dtype)
-        return out.reshape(-1).view(np.uint8).view(decoded.dtype).reshape(shape)
 
 
 class Movie(ABC):
@@ -116,8 +125,13 @@ class Movie(ABC):
         """
 
     def read_run(self, frames: range) -> EncodedFrame:
-        """Read consecutive small frames, which decode to one array; errors as of `read_frame`."""
-        return EncodedRun(list(map(self.read_frame, frames)))
+        """Read consecutive small frames, which decode to their bytes in the MRC file; errors as of `read_frame`."""
+        return self.run_of(list(map(self.read_frame, frames)))
+
+    def run_of(self, frames: Sequence[EncodedFrame]) -> EncodedRun:
+        """Return frames that were read as a run."""
+        size = self.layout.frame_bytes
+        return EncodedRun(frames, size, lambda decoded: self.mrc_bytes(decoded, 0, size))
 
     @abstractmethod
     def read_trailing(self, size: int, offset: int) -> bytes:
@@ -135,6 +149,11 @@ class Movie(ABC):
     def frame_unit(self) -> str:
         """Noun for the frames of the MRC file, in the plural."""
         return "frames"
+
+    @property
+    def scale(self) -> float:
+        """Factor that the values were multiplied with so that whole numbers hold them; 1 for all others."""
+        return 1.0
 
     def histogram_frame(self, index: int) -> NDArray[Any]:
         """Return the data of a frame for histograms: counts if the movie stores them, otherwise values."""
@@ -183,7 +202,7 @@ class Movie(ABC):
 
     def mrc_run(self, frames: range) -> NDArray[np.uint8]:
         """Return the bytes of consecutive small frames as the MRC file holds them, shape (n,)."""
-        return self.mrc_bytes(self.read_run(frames).decode(), 0, len(frames) * self.layout.frame_bytes)
+        return self.read_run(frames).decode()
 
     def frame(self, index: int) -> NDArray[Any]:
         """Return the values of a frame, shape (ny, nx), rows in the order of the MRC file (from the bottom)."""

@@ -1,7 +1,6 @@
 """Plain MRC movies."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,9 +62,9 @@ class MrcMovie(SourceMovie):
         rows = range(self._header.ny) if rows is None else rows
         return InMemoryFrame(self.raw_rows(index, rows.start, rows.stop))
 
-    def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
-        """Iterate over functions that read rows of a frame, one function for each frame."""
-        return (partial(self.read_rows, index) for index in range(self.layout.frames))
+    def row_reader(self, index: int, memory: NDArray[Any] | None = None) -> ReadRows:
+        """Return a function that reads rows of a frame."""
+        return partial(self.read_rows, index)
 
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
         """Fill `raw` with the bytes of the frame rows from `first` on."""
@@ -94,7 +93,7 @@ class MrcProvider(Provider[None, None]):
     key = "MRC"
     suffixes = MOVIE_SUFFIXES
 
-    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], None]) -> None:
+    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], None], options: ShowOptions) -> None:
         """Return None: mounts show the file unchanged."""
 
     def appearance(self, metadata: None, options: ShowOptions) -> Appearance:

@@ -15,6 +15,7 @@ from cryofs.formats.record import Record
 from cryofs.movies.eer_findings import Findings
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.movie import Movie
+from cryofs.movies.mrc_facts import mrc_description
 from cryofs.storage.byte_source import LocalFile
 from cryofs.system.resources import usable_cores
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 M = TypeVar("M")
 I = TypeVar("I")  # noqa: E741 - the index of a file
+
+# The option of TIFF movies of other programs that are multiplied with their gain reference.
+NORMALISED = "normalised"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,11 @@ class ShowOptions:
 
     rendering: Rendering = field(default_factory=Rendering)
     enabled: frozenset[str] = frozenset()
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether counts of other programs are shown only multiplied with their gain reference."""
+        return NORMALISED in self.enabled
 
 
 @dataclass(frozen=True)
@@ -110,19 +119,16 @@ class Summary:
 
 @dataclass(frozen=True)
 class InfoOptions:
-    """Options of `cryofs info`: facts that the user supplies about a movie, and the number of threads.
+    """Options of `cryofs info`.
 
     Attributes
     ----------
-    pixel_size : float or None
-        Angstrom per detector pixel, instead of the value in the file.
-    dose : float or None
-        Electrons per square angstrom of the whole movie, instead of the value in the file.
+    rendering : Rendering
+        Options for rendering EER movies, with the pixel size and dose to use instead of those in the file.
     """
 
     jobs: int = field(default_factory=usable_cores)
-    pixel_size: float | None = None
-    dose: float | None = None
+    rendering: Rendering = field(default_factory=Rendering)
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,8 @@ class OpenContext:
         Returns the index of an open file, from memory if it is there.
     findings : callable
         Returns the `Findings` of an open file.
+    reference : callable
+        Returns the gain reference that lies in a folder or above it for TIFF movies of other programs, or None.
     """
 
     gains: "GainLibrary"
@@ -145,6 +153,7 @@ class OpenContext:
     options: ShowOptions = field(default_factory=ShowOptions)
     index: Callable[["Provider[Any, Any]", LocalFile], Any] = lambda provider, source: provider.read_index(source)
     findings: Callable[[LocalFile], Findings] = lambda source: Findings(source.name)
+    reference: Callable[[Path], Path | None] = lambda folder: None
 
 
 class Provider(ABC, Generic[M, I]):
@@ -174,6 +183,9 @@ class Provider(ABC, Generic[M, I]):
         Whether `damage` is so slow that commands limit its time; `identify` then does not read the file.
     has_details : bool
         Whether `details` returns facts.
+    applies_reference : bool
+        Whether the bytes depend on a gain reference: the one that `gain` names, or else the one that
+        `OpenContext.reference` finds. Without either the movie is not shown.
     """
 
     key: str
@@ -187,11 +199,16 @@ class Provider(ABC, Generic[M, I]):
     is_rendered: bool = False
     checks_take_time: bool = False
     has_details: bool = False
+    applies_reference: bool = False
 
     @property
     def table(self) -> str:
         """Key of the metadata table, shared by kinds that are derived from the same files."""
         return self.key
+
+    def metadata_key(self, options: ShowOptions) -> str:
+        """Return the key under which the index of a mount stores what `probe` returns with these options."""
+        return self.table
 
     def shown_name(self, stored: str) -> str | None:
         """Return the name under which a mount shows the movie of a stored file, or None if it shows none."""
@@ -210,13 +227,15 @@ class Provider(ABC, Generic[M, I]):
         return None
 
     @abstractmethod
-    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], I]) -> M | None:
+    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], I], options: ShowOptions) -> M | None:
         """Read the metadata of a file: the data that names and attributes depend on. No frame is decoded.
 
         Parameters
         ----------
         read_index : callable
             Returns the index of `read_index`, from memory if it is cached.
+        options : ShowOptions
+            Options of the main view.
 
         Returns
         -------
@@ -328,23 +347,3 @@ class FolderProvider(ABC):
     @abstractmethod
     def bytes_key(self, options: ShowOptions) -> str:
         """Return a key of the bytes of the file; see `Provider.bytes_key`."""
-
-
-def mrc_description(movie: Movie, name: str) -> dict[str, Any]:
-    """Return the output of `cryofs info` for an uncompressed movie, from its MRC header."""
-    header = movie.mrc_header
-    return {
-        "format": "mrc",
-        "shape": list(movie.shape),
-        "dtype": movie.dtype.name,
-        "mode": header.mode,
-        "byte_order": "little" if header.byte_order == "<" else "big",
-        "extended_header": header.extended_type or None,
-        "pixel_size": header.pixel_size,
-        "compression": "none",
-        "stored_bytes": movie.layout.total_bytes,
-        "original": {"name": name, "bytes": movie.layout.total_bytes, "sha256": None},
-        "ratio": 1.0,
-        "gain": None,
-        "exceptions": 0,
-    }

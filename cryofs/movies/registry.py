@@ -13,13 +13,14 @@ from cryofs.errors import CryofsError, FormatError
 from cryofs.formats.archive_names import is_dot_name
 from cryofs.movies.archived import ARCHIVED
 from cryofs.movies.archived_counts import COUNTS
-from cryofs.movies.eer import EER
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_gain_reference import EER_GAIN
+from cryofs.movies.eer_provider import EER
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MRC
+from cryofs.movies.normalised import NORMALISED
 from cryofs.movies.provider import FolderProvider, InfoOptions, OpenContext, Provider, ShowOptions, Stored, Summary
 from cryofs.movies.source import SourceMovie
 from cryofs.movies.tiff import TIFF
@@ -27,7 +28,7 @@ from cryofs.storage.byte_source import LocalFile
 
 AnyProvider = Provider[Any, Any]
 
-PROVIDERS: tuple[AnyProvider, ...] = (COUNTS, ARCHIVED, EER, TIFF, MRC)
+PROVIDERS: tuple[AnyProvider, ...] = (COUNTS, ARCHIVED, EER, NORMALISED, TIFF, MRC)
 FOLDER_PROVIDERS: tuple[FolderProvider, ...] = (EER_GAIN,)
 
 
@@ -97,17 +98,32 @@ def open_rendered(path: Path, rendering: Rendering, eer_gains: EerGains) -> Sour
     return cast(SourceMovie, movie)
 
 
-def open_movie(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> Movie:
-    """Open a movie of any kind; EER movies are rendered as fractions with the default settings.
+def open_movie(
+    path: Path,
+    gains: GainLibrary | None = None,
+    pool: Executor | None = None,
+    rendering: Rendering | None = None,
+    *,
+    normalised: bool = False,
+) -> Movie:
+    """Open a movie of any kind; EER movies are rendered as fractions, by default with the default settings.
+
+    Parameters
+    ----------
+    normalised : bool
+        Whether to multiply TIFF movies of other programs with their gain reference.
 
     Raises
     ------
+    GainError
+        With `normalised`: such a movie has no gain reference that fits.
     FormatError
         Not a movie, or a file whose name begins with a dot.
     DamagedError
         An archived movie whose record is damaged.
     """
-    return _open(path, gains, pool)[1]
+    enabled = frozenset({NORMALISED.option}) if normalised else frozenset()
+    return _open(path, gains, pool, ShowOptions(rendering or Rendering(), enabled))[1]
 
 
 def describe(path: Path, options: InfoOptions) -> dict[str, Any]:
@@ -159,7 +175,12 @@ def summarize(path: Path) -> Summary | None:
     return next((found for provider in possible if (found := provider.summarize(path))), None)
 
 
-def _open(path: Path, gains: GainLibrary | None = None, pool: Executor | None = None) -> tuple[AnyProvider, Movie]:
+def _open(
+    path: Path,
+    gains: GainLibrary | None = None,
+    pool: Executor | None = None,
+    options: ShowOptions | None = None,
+) -> tuple[AnyProvider, Movie]:
     path = path.absolute()
     if path.is_dir():
         raise FormatError(f"{path}: a folder, not a movie; pass a movie in it")
@@ -167,12 +188,16 @@ def _open(path: Path, gains: GainLibrary | None = None, pool: Executor | None = 
         raise FormatError(f"{path}: no such file; check the path")
     if is_dot_name(path.name):
         raise FormatError(f"{path}: not a movie (its name begins with a dot); rename a movie to open it")
-    possible = [provider for provider in providers_of(path.name) if provider.option is None]
+    options, gains = options or ShowOptions(), gains or GainLibrary()
+    # what the caller asked for comes first
+    enabled = [provider for provider in providers_of(path.name) if provider.option in options.enabled]
+    possible = enabled + [provider for provider in providers_of(path.name) if provider.option is None]
     source = LocalFile.open(path)
     try:
         # MRC files may have any name
         provider = next((one for one in possible if one.claims(source)), MRC)
-        return provider, provider.open(path, source, OpenContext(gains or GainLibrary(), EerGains(), pool))
+        context = OpenContext(gains, EerGains(), pool, options, reference=gains.beside)
+        return provider, provider.open(path, source, context)
     except FormatError as error:
         source.close()
         if possible:

@@ -2,8 +2,7 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,16 +46,23 @@ class SourceMovie(Movie):
         """Fill `raw` with the bytes of the frame rows from `first` on."""
 
     @abstractmethod
-    def in_order(self, pool: Executor, ahead: int) -> Iterator[ReadRows]:
-        """Iterate over functions, one for each frame, that fill a uint8 array with the bytes of rows of the frame.
+    def row_reader(self, index: int, memory: NDArray[Any] | None = None) -> ReadRows:
+        """Return a function that fills memory (uint8) with the bytes of rows of a frame.
 
-        Frames that have to be rendered are prepared ahead in `pool`, `ahead` at a time. A function is valid until the
-        next one is requested.
+        Parameters
+        ----------
+        memory : ndarray or None
+            Memory of `decoded_bytes`, in which a frame that has to be rendered may be kept; it is rendered once.
         """
 
     @property
     def rendered(self) -> Rendered | None:
         """Facts for the record about the file that the movie is rendered from; None if it is not rendered."""
+        return None
+
+    @property
+    def source_summary(self) -> str | None:
+        """One line about the frames of the file that the movie is rendered from; None if it is not rendered."""
         return None
 
     def gain_reference(self, gains: "EerGains") -> Movie | None:

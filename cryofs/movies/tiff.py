@@ -25,7 +25,8 @@ from cryofs.movies.archived import ARCHIVED, ArchivedMovie, summary_of
 from cryofs.movies.archived_counts import COUNTS, CountsMovie
 from cryofs.movies.archived_metadata import ArchivedMetadata, counts_bytes
 from cryofs.movies.frame_decoder import FrameName
-from cryofs.movies.movie import EncodedFrame, EncodedRun, Movie, convert_pixels
+from cryofs.movies.movie import EncodedFrame, Movie, convert_pixels
+from cryofs.movies.mrc_facts import mrc_description
 from cryofs.movies.provider import (
     Appearance,
     InfoOptions,
@@ -34,7 +35,6 @@ from cryofs.movies.provider import (
     ShowOptions,
     Stored,
     Summary,
-    mrc_description,
 )
 from cryofs.movies.tiff_page import EncodedPage
 from cryofs.storage.byte_source import ByteSource, LocalFile
@@ -131,7 +131,7 @@ class ForeignMovie(Movie):
         """Read consecutive small frames, the strips of all of them at once."""
         pages = self.index.pages[frames.start : frames.stop]
         source = window_over(self.source, (place for page in pages for place in zip(*page.lists(), strict=True)))
-        return EncodedRun([self._read(index, None, source) for index in frames])
+        return self.run_of([self._read(index, None, source) for index in frames])
 
     def _read(self, index: int, rows: range | None, source: ByteSource) -> EncodedPage:
         layout, name = self.index.layouts[index], FrameName(self.name, index, _REMEDY)
@@ -165,7 +165,7 @@ class ForeignMovie(Movie):
 
 @dataclass(frozen=True)
 class TiffMetadata:
-    """Metadata of a file named like a TIFF movie; exactly one attribute is set.
+    """Metadata of a file named like a TIFF movie; either `facts` or `archived` is set.
 
     Attributes
     ----------
@@ -173,10 +173,13 @@ class TiffMetadata:
         A TIFF movie of another program, adopted or not.
     archived : ArchivedMetadata or None
         An archived movie that was renamed: its pixels are only a part of the original.
+    gain : str or None
+        SHA-256 of the gain reference that adoption recorded.
     """
 
-    facts: TiffFacts | None = None
-    archived: ArchivedMetadata | None = None
+    facts: TiffFacts | None
+    archived: ArchivedMetadata | None
+    gain: str | None
 
 
 class TiffProvider(Provider[TiffMetadata, TiffIndex]):
@@ -200,20 +203,28 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
         """Read the directories of the file."""
         return tiff_movie.read_index(source)
 
-    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], TiffIndex]) -> TiffMetadata | None:
+    def probe(
+        self, source: LocalFile, read_index: Callable[[LocalFile], TiffIndex], options: ShowOptions
+    ) -> TiffMetadata | None:
         """Read the record if the file has one, otherwise its directories."""
         if is_archived(source):
             record = read_record(source)
             if record.adopted is None:
-                return TiffMetadata(archived=ARCHIVED.probe(source, lambda _: None))
+                return TiffMetadata(None, ARCHIVED.probe(source, lambda _: None, options), None)
             # the record defines its frames, even if the pages are damaged
             layout_of(record, source.name)
             dtype = np.dtype(record.stored_dtype).str
-            return TiffMetadata(TiffFacts(record.shape, dtype, False, record.pixel_size))
+            gain = record.adopted.gain
+            facts = TiffFacts(record.shape, dtype, False, record.pixel_size)
+            return TiffMetadata(facts, None, gain.sha256 if gain else None)
         try:
-            return TiffMetadata(read_index(source).facts)
+            return TiffMetadata(read_index(source).facts, None, None)
         except NoMovieError:
             return None
+
+    def is_shown(self, metadata: TiffMetadata, options: ShowOptions) -> bool:
+        """Return False for counts that are shown only multiplied with their gain reference."""
+        return metadata.facts is None or not options.is_normalised
 
     def appearance(self, metadata: TiffMetadata, options: ShowOptions) -> Appearance:
         """Return the size of the MRC movie; a renamed archived movie has the attributes of its original."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cryofs.archive.frame_stream import checked_frames
 from cryofs.formats import mrc
+from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.movie import Movie
 from cryofs.movies.registry import open_movie
 from cryofs.text import printable
@@ -58,7 +59,7 @@ class MovieSummary:
     unit : str
         Plural name of a frame: "frames", or "fractions of 40 frames" for EER.
     mean : float
-        Mean of all values of all frames.
+        Mean of all values of all frames, without their scale.
     total : ndarray, shape (rows, columns)
         Sum of all frames, averaged over `binning` x `binning` pixels.
     spectrum : ndarray
@@ -102,15 +103,15 @@ class MovieSummary:
         return f"mean dose: {self.mean:.4g} per pixel and {self.singular}, {total}"
 
 
-def summarize(path: Path, jobs: int) -> MovieSummary:
-    """Decode a movie of any kind and return its summary.
+def summarize(path: Path, jobs: int, rendering: Rendering | None = None) -> MovieSummary:
+    """Decode a movie of any kind and return its summary; an EER movie is rendered as requested.
 
     Raises
     ------
     DamagedError, FormatError, GainError
         Opening the movie or decoding a frame failed.
     """
-    with ThreadPoolExecutor(jobs) as pool, open_movie(path, pool=pool) as movie:
+    with ThreadPoolExecutor(jobs) as pool, open_movie(path, pool=pool, rendering=rendering) as movie:
         header = movie.mrc_header
         total = np.zeros(movie.shape[1:], np.float32)
         for raw in checked_frames(movie):
@@ -124,7 +125,7 @@ def summarize(path: Path, jobs: int) -> MovieSummary:
             unit=movie.frame_unit,
             dtype=movie.dtype.name,
             pixel_size=pixel_size,
-            mean=_mean(total) / movie.shape[0],
+            mean=_mean(total) / movie.shape[0] / movie.scale,
             total=binned(total, binning),
             binning=binning,
             spectrum=power_spectrum(total),

@@ -87,5 +87,11 @@ def is_remote(kind: str) -> bool:
     return kind.startswith(_REMOTE)
 
 
+def may_be_remote(path: Path) -> bool:
+    """Return True unless a path is known to be on a local disk; its links are resolved."""
+    mount = mount_of(Path(os.path.realpath(path)), mount_table())
+    return mount is None or is_remote(mount.kind)
+
+
 def _unescape(octal: re.Match[bytes]) -> bytes:
     return bytes([int(octal[1], 8)])

@@ -43,7 +43,7 @@ class Mounted:
         if "grouping" not in facts:
             reason = facts.get("error", "its fractions were not rendered from an EER file")
             raise FormatError(f"{name}: {reason}; check --movies {self.mountpoint}")
-        return Fractions(int(facts["grouping"]), int(facts["upsampling"]))
+        return Fractions(int(facts["grouping"]), int(facts.get("crop") or facts["upsampling"]))
 
     def name_in_view(self, name: str, fractions: Fractions) -> str:
         """Return the name of a movie in the view of other fractions.

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,15 @@ class Entries:
     ----------
     main : View
         The main view.
+    reference_of : callable
+        Returns the gain reference for TIFF movies of other programs in a folder, or None.
     """
 
-    def __init__(self, root: Root, io: IoExecutor, main: View):
+    def __init__(self, root: Root, io: IoExecutor, main: View, reference_of: Callable[[Path], Path | None]):
         self._root = root
+        self.reference_of = reference_of
         self._main = main
-        self.facts = Facts(root, io)
+        self.facts = Facts(root, io, main.options)
         # files that a listing showed as movies because storage did not respond
         self._assumed: set[Path] = set()
 
@@ -73,12 +76,15 @@ class Entries:
 
     def beside(self, place: Path, view: View) -> Node | None:
         """Return the node of the movie that appears under this name beside its stored file or a link to it, or None."""
-        providers = _beside(registry.PROVIDERS, view.options.enabled)
-        kinds = {name: provider for provider in reversed(providers) for name in provider.stored_names(place.name)}
+        kinds: dict[str, list[AnyProvider]] = {}
+        for provider in _beside(registry.PROVIDERS, view.options.enabled):
+            for name in provider.stored_names(place.name):
+                kinds.setdefault(name, []).append(provider)
         for name, found in self._existing(place.parent, sorted(kinds, key=_has_capitals)):
             source = self._behind(place.with_name(name), found)
-            if source is not None and (node := self._made(kinds[name], place, source, view)):
-                return node
+            for provider in kinds[name] if source is not None else ():
+                if node := self._made(provider, place, source, view):
+                    return node
         return None
 
     def folder_file(self, place: Path, view: View) -> Node | None:
@@ -216,11 +222,20 @@ class Entries:
         try:
             metadata = self.facts.metadata(provider, source.path, source.found)
         except (CryofsError, OSError):
+            if provider.option is not None:
+                return False  # the kind of all views is shown
             self._assumed.add(source.path)
             return True
         if metadata is None or isinstance(metadata, Damage):
-            return metadata is not None and metadata.listed
-        return provider.is_shown(metadata, view.options)
+            return metadata is not None and metadata.listed and provider.option is None
+        return self._is_shown_intact(provider, metadata, source, view)
+
+    def _is_shown_intact(self, provider: AnyProvider, metadata: Any, source: Source, view: View) -> bool:
+        """Return True if an intact file is shown as a kind: if it applies a gain reference, only with one."""
+        if not provider.is_shown(metadata, view.options):
+            return False
+        has_reference = not provider.applies_reference or provider.gain(metadata) is not None
+        return has_reference or self.reference_of(source.path.parent) is not None
 
     def _made(self, provider: AnyProvider, place: Path, source: Source, view: View) -> Node | None:
         """Return the node of a source shown as one kind at a place, or None if it is not of that kind."""
@@ -230,7 +245,7 @@ class Entries:
         if isinstance(metadata, Damage):
             if provider.option is not None or not (metadata.listed or source.path in self._assumed):
                 return None
-        elif not provider.is_shown(metadata, view.options):
+        elif not self._is_shown_intact(provider, metadata, source, view):
             return None
         made = made_of_source(self._root, place, source, view, provider)
         return self._node(provider, source, made, view, metadata)

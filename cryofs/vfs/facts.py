@@ -15,6 +15,7 @@ from typing import Any
 
 from cryofs.errors import CryofsError, FormatError
 from cryofs.movies import registry
+from cryofs.movies.provider import ShowOptions
 from cryofs.movies.registry import AnyProvider
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import state_of
@@ -40,21 +41,23 @@ class Facts:
     raised.
     """
 
-    def __init__(self, root: Root, io: IoExecutor):
+    def __init__(self, root: Root, io: IoExecutor, options: ShowOptions):
         self._root = root
         self._io = io
         self._readers = _READERS
         self._tables: dict[str, Known[Any]] = {}
         self._indexes: dict[str, Known[Any]] = {}
         self._types: dict[str, Any] = {}
+        self._keys: dict[str, str] = {}
         for provider in registry.PROVIDERS:
             if provider.metadata_type is None or provider.table in self._tables:
                 continue
             index = Known(root, io, provider.read_index, _KNOWN_INDEXES)
-            probe = functools.partial(provider.probe, read_index=index.get_open)
+            probe = functools.partial(provider.probe, read_index=index.get_open, options=options)
             self._indexes[provider.table] = index
             self._tables[provider.table] = Known(root, io, or_damage(probe, provider.lists_damaged), _KNOWN_FILES)
             self._types[provider.table] = provider.metadata_type | Damage | None
+            self._keys[provider.table] = provider.metadata_key(options)
 
     def metadata(self, provider: AnyProvider, path: Path, found: os.stat_result) -> Any:
         """Return the metadata of a file as one kind, `Damage` if it is damaged, or None if it is not of that kind."""
@@ -110,10 +113,10 @@ class Facts:
         return [line for known in self._tables.values() for line in known.damaged()]
 
     def surveyed(self) -> dict[str, tuple[Known[Any], Any]]:
-        """Return each table by its key, with the type of its values."""
-        return {key: (known, self._types[key]) for key, known in self._tables.items()}
+        """Return each table by its key in the index, with the type of its values."""
+        return {self._keys[table]: (known, self._types[table]) for table, known in self._tables.items()}
 
     def table_of(self, name: str) -> str | None:
-        """Return the key of the table that listings use for a file of this name, or None."""
-        found = (one.table for one in registry.providers_of(name) if one.table in self._tables)
+        """Return the key in the index of the table that listings use for a file of this name, or None."""
+        found = (self._keys[one.table] for one in registry.providers_of(name) if one.table in self._tables)
         return next(found, None)

@@ -25,7 +25,7 @@ from cryofs.errors import ChangedError, CryofsError
 from cryofs.movies import registry
 from cryofs.movies.provider import Provider, ShowOptions
 from cryofs.storage.file_state import state_of
-from cryofs.system.mount_table import is_remote, mount_of, mount_table
+from cryofs.system.mount_table import may_be_remote
 from cryofs.system.thread_pools import Pools
 from cryofs.text import printable
 from cryofs.vfs.archive_root import Root
@@ -36,7 +36,7 @@ from cryofs.vfs.index_db import index_path
 from cryofs.vfs.indexer import Indexer
 from cryofs.vfs.io_executor import InlineExecutor, IoExecutor
 from cryofs.vfs.listing import Entry, Listed, Listing
-from cryofs.vfs.main_view import rendering_of
+from cryofs.vfs.main_view import main_rendering
 from cryofs.vfs.namespace import Tree
 from cryofs.vfs.nodes import Node
 from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile
@@ -81,10 +81,10 @@ class FileSystem:
         self._ownership = ownership
         self._root = root = Root(archive, descriptor)
         self._io = IoExecutor(settings.request_timeout)
-        rendering = rendering_of(settings, self.archive, root.path)
+        rendering = main_rendering(settings, self.archive, root.path)
         # names and attributes: local disks return them from memory, or at once
         asked = [self.archive, rendering.gain or self.archive]
-        self._of_names = self._io if any(map(_is_remote, asked)) else InlineExecutor(self._io)
+        self._of_names = self._io if any(map(may_be_remote, asked)) else InlineExecutor(self._io)
         self._tree = Tree(root, self._io, ShowOptions(rendering))
         self._findings = FindingsTable()
         self._opener = Opener(root, self._io, self._tree.entries, self._findings)
@@ -342,11 +342,6 @@ class FileSystem:
             if self._stopping.is_set():
                 return
             step()
-
-
-def _is_remote(path: Path) -> bool:
-    mount = mount_of(Path(os.path.realpath(path)), mount_table())
-    return mount is None or is_remote(mount.kind)
 
 
 def _facts_of_read(path: str, file: OpenFile, offset: int, began: float) -> dict[str, Any]:

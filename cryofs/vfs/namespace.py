@@ -43,7 +43,7 @@ class Tree:
         self.root = root
         self._options = options
         self._main = View("", options)
-        self.entries = Entries(root, io, self._main)
+        self.entries = Entries(root, io, self._main, lambda folder: self._references.nearest(folder))
         self._references = GainReferences(root, io, self.entries.needs_references, self.entries.gain)
 
     @property
@@ -111,7 +111,7 @@ class Tree:
 
     def _reference(self, place: Path, view: View) -> Node | None:
         """Return the node of a gain reference of the archive if it appears at this place, or None."""
-        if reference := self._references.find(place, view.references):
+        if not view.hides_references and (reference := self._references.find(place, view.references)):
             path, found = reference
             node = plain_node(self.root, path, found, view)
             if path == place:
@@ -127,7 +127,7 @@ class Tree:
             return []
         added = (one for one in registry.FOLDER_PROVIDERS if view.references or one.stored_at(view.options) is not None)
         names = {provider.name for provider in added}
-        if not view.references or has_movies:
+        if not view.hides_references and (has_movies or not view.references):
             names |= self._references.names(folder.path, view.references)
         return sorted(names)
 

@@ -66,9 +66,9 @@ def made_at(
 ) -> Attributes:
     """Return the attributes of the file derived from a stored one at a place, with the size of the stored file.
 
-    A file found through a symbolic link (`by_place`) is a separate file at each place. Otherwise the place does not
-    count, so that a file keeps its inode when it is renamed; movies whose stored files are hard links of each other
-    share an inode and show the same bytes.
+    A file found through a symbolic link, or made with a gain reference (`by_place`), is a separate file at each place.
+    Otherwise the place does not count, so that a file keeps its inode when it is renamed; movies whose stored files are
+    hard links of each other share an inode and show the same bytes.
 
     Parameters
     ----------
@@ -82,4 +82,6 @@ def made_at(
 def made_of_source(root: Root, place: Path, source: Source, view: View, kind: AnyProvider) -> Attributes:
     """Return the attributes of the file derived from a source at a place, with the size of the source."""
     stored = FolderInodes(root, source.path.parent).attributes(source.path.name, source.found)
-    return made_at(root, place, stored, view, kind.key, kind.bytes_key(view.options), by_place=source.linked)
+    # names of one file in several folders may have different gain references
+    by_place = source.linked or kind.applies_reference
+    return made_at(root, place, stored, view, kind.key, kind.bytes_key(view.options), by_place=by_place)

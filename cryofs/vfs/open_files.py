@@ -15,7 +15,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from cryofs.cache.frame_cache import CachedMovie, FrameCache
+from cryofs.cache.frame_cache import FrameCache
 from cryofs.errors import DamagedError
 from cryofs.movies.frame_runs import FrameRuns, frames_of_run
 from cryofs.movies.movie import Movie
@@ -106,7 +106,8 @@ class MovieFile:
         self._has_row_blocks = movie.row_block(0) is not None
         # frames of a unit; the cache has a unit under the number of its first frame
         self._frames = frames_of_run(movie)
-        self._units: CachedMovie = movie if self._frames == 1 else FrameRuns(movie)
+        self._units: Movie | FrameRuns = movie if self._frames == 1 else FrameRuns(movie, self._frames)
+        self._single_frames = FrameRuns(movie, 1)
         self._unit_bytes = self._frames * movie.layout.frame_bytes
         self._decoded_bytes = self._units.decoded_bytes()
         # runs that have a damaged frame; the others of their frames are read one by one
@@ -180,10 +181,10 @@ class MovieFile:
                     raise
                 self._damaged_runs.add(unit)
                 decoded, start = self._part(unit, start)
-        if not self._movie.is_prepared:
+        if self._frames == 1 and not self._movie.is_prepared:
             # another open file of the same movie had the frame decoded
             self._io.run(self._movie.name, self._movie.prepare)
-        piece = self._movie.mrc_bytes(decoded, start, size, memory)
+        piece = self._units.mrc_bytes(decoded, start, size, memory)
         if pattern.serve(unit, len(piece)):
             cache.served(self._units, unit * self._frames)
         return piece
@@ -199,7 +200,7 @@ class MovieFile:
         """Return the decoded row block or frame that holds a byte of a unit, and where the byte is in it."""
         if self._frames > 1:
             frame, start = divmod(start, self._layout.frame_bytes)
-            return self._cache.get(self._movie, unit * self._frames + frame), start
+            return self._cache.get(self._single_frames, unit * self._frames + frame), start
         rows = self._row_block(start)
         return self._cache.get(self._movie, unit, rows), start - rows.start * self._row_bytes
 

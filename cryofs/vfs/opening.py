@@ -84,6 +84,7 @@ class Opener:
             options,
             self._entries.facts.index,
             lambda source: self._findings.of(source.identity, source.name),
+            self._entries.reference_of,
         )
 
     def _movie_file(self, movie: Movie) -> MovieFile:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryofs.errors import CryofsError
-from cryofs.formats.archive_names import is_reference_name
+from cryofs.formats.archive_names import GAIN_REFERENCE, is_reference_name
 from cryofs.movies.gain_library import is_estimated
 from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import FileState, state_of
@@ -63,6 +63,12 @@ class GainReferences:
             if found := self._shown(folder / place.name, counts):
                 return folder / place.name, found
         return None
+
+    def nearest(self, folder: Path) -> Path | None:
+        """Return the nearest reference, from a folder upwards, that appears beside TIFF movies of other programs."""
+        below = folder.relative_to(self._root.path)
+        places = (self._root.path / part / GAIN_REFERENCE for part in (below, *below.parents))
+        return next((place for place in places if self._shown(place, counts=False)), None)
 
     def names(self, folder: Path, counts: bool) -> set[str]:
         """Return the names of the references that may appear in a folder."""

@@ -129,7 +129,7 @@ def test_one_of_several_names_is_not_adopted(tiff_archive: Path) -> None:
     (tiff_archive / "second").hardlink_to(path)
     done, errors = adopted(path)
     assert (done.movies, done.failed) == (0, 1)
-    assert "2 hard links" in str(errors[0])
+    assert "expected 1, got 2" in str(errors[0])
     assert path.samefile(tiff_archive / "second")
 
 
@@ -146,7 +146,7 @@ def test_the_owner_does_not_change(tiff_archive: Path) -> None:
         patch.setattr(os, "fchown", forbidden)
         done, errors = adopted(path)
     assert (done.movies, done.failed) == (0, 1)
-    assert "owned by another user" in str(errors[0])
+    assert "cannot give the adopted file to uid" in str(errors[0])
     assert adopted(path)[0].movies == 1
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 1234)
 

@@ -69,13 +69,13 @@ def replace_by_folder(path: Path) -> None:
 CHANGES: list[tuple[str, Callable[[Path], object], str]] = [
     ("Movies/a.mrc", flip_last_byte, "first difference at byte 13311"),
     ("notes.txt", flip_last_byte, "first difference at byte 5"),
-    ("notes.txt", lambda path: path.write_text("200 kV, 1 A"), "11 bytes, in the archive 6"),
-    ("Movies/b.mrc", lambda path: path.chmod(0o600), "mode 0600, in the archive 0644"),
-    ("notes.txt", lambda path: os.utime(path, ns=(5, 5)), "modified 1970-01-01T00:00:00.000000005 UTC"),
-    ("empty", lambda path: path.chmod(0o700), "mode 0700, in the archive 0755"),
-    ("empty/inner", lambda path: os.utime(path, ns=(5, 5)), "modified 1970"),
-    ("dangling", retarget, "link to elsewhere, in the archive a link to nowhere"),
-    ("folder", replace_by_folder, "a folder, but a symbolic link in the archive"),
+    ("notes.txt", lambda path: path.write_text("200 kV, 1 A"), "size: expected 6 bytes, got 11"),
+    ("Movies/b.mrc", lambda path: path.chmod(0o600), "mode: expected 0644, got 0600"),
+    ("notes.txt", lambda path: os.utime(path, ns=(5, 5)), "got 1970-01-01T00:00:00.000000005 UTC"),
+    ("empty", lambda path: path.chmod(0o700), "mode: expected 0755, got 0700"),
+    ("empty/inner", lambda path: os.utime(path, ns=(5, 5)), "got 1970"),
+    ("dangling", retarget, "expected a link to nowhere, got a link to elsewhere"),
+    ("folder", replace_by_folder, "expected a symbolic link, got a folder"),
 ]
 
 

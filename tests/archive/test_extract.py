@@ -27,7 +27,7 @@ def test_movies_that_would_get_one_name(made: Path, tmp_path: Path) -> None:
     both = made / "g1" / "m.mrc.tif", made / "g2" / "m.mrc.tif"
     done, (error,) = extracted(*both, to=tmp_path)
     assert done.movies == 1
-    assert str(error).startswith(f"{both[1]}: {both[0]} is already restored as {tmp_path / 'm.mrc'}")
+    assert str(error).startswith(f"{both[1]}: name already taken by {both[0]} ({tmp_path / 'm.mrc'})")
     assert (tmp_path / "m.mrc").read_bytes() == (made.parent / "session" / "g1" / "m.mrc").read_bytes()
 
 
@@ -132,13 +132,13 @@ def test_originals_come_out_beside_what_is_archived(mixed: Path, through_link: b
         out.symlink_to(mixed)
     done, (error,) = extracted(mixed, to=out)
     assert (done.movies, done.files) == (1, 0)
-    assert str(error).startswith(f"{out / 'g1' / 'a.tif'}: an archived file, which")
+    assert str(error).startswith(f"{out / 'g1' / 'a.tif'}: archived file, would be overwritten by")
     assert str(error).endswith("pass another folder with -o")
     assert {name: ((mixed / name).read_bytes(), (mixed / name).stat().st_ino) for name in before} == before
     assert (mixed / "m.mrc").read_bytes() == (mixed.parent / "session" / "m.mrc").read_bytes()
     # it is a file of the archive now
     _, errors = extracted(mixed, to=out)
-    assert any(str(error).startswith(f"{out / 'm.mrc'}: an archived file, which") for error in errors)
+    assert any(str(error).startswith(f"{out / 'm.mrc'}: archived file, would be overwritten by") for error in errors)
     assert_verified(mixed, 2)
 
 
@@ -153,7 +153,7 @@ def test_an_adopted_movie_is_not_overwritten(mixed: Path, by: str) -> None:
     before = held.read_bytes()
     done, (error,) = extracted(source, to=held.parent)
     assert (done.movies, done.files) == (0, 0)
-    assert str(error).startswith(f"{held}: an archived file, which")
+    assert str(error).startswith(f"{held}: archived file, would be overwritten by")
     assert held.read_bytes() == before
 
 
@@ -161,7 +161,9 @@ def test_files_of_the_run_are_not_overwritten_by_one_another(mixed: Path) -> Non
     (mixed / "g1" / "notes.txt").write_text("of g1")
     done, errors = extracted(mixed / "g1" / "notes.txt", mixed / "notes.txt", to=mixed)
     assert done.files == 0
-    assert [str(error).partition(": an archived file, which")[0] for error in errors] == [str(mixed / "notes.txt")]
+    assert [str(error).partition(": archived file, would be overwritten by")[0] for error in errors] == [
+        str(mixed / "notes.txt")
+    ]
     assert (mixed / "notes.txt").read_text() == "300 kV"
 
 
@@ -178,7 +180,7 @@ def test_a_movie_comes_before_a_file_of_its_name_as_in_a_mount(mixed: Path, tmp_
     done, (error,) = extracted(mixed, to=tmp_path / "out")
     assert done.movies == 2
     assert str(error).startswith(
-        f"{mixed / 'm.mrc'}: {mixed / 'm.mrc.tif'} is already restored as {tmp_path / 'out' / 'm.mrc'}"
+        f"{mixed / 'm.mrc'}: name already taken by {mixed / 'm.mrc.tif'} ({tmp_path / 'out' / 'm.mrc'})"
     )
     assert (tmp_path / "out" / "m.mrc").read_bytes() == (tmp_path / "session" / "m.mrc").read_bytes()
 

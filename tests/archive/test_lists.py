@@ -46,7 +46,7 @@ def test_a_table_that_is_missing_does_not_hide_the_others(project: Path) -> None
     found, problems = targets(Path("tilt_series.star"))
     assert found == STORED[1:]
     assert len(problems) == 1
-    assert problems[0].startswith("ts/TS_1.star: listed in tilt_series.star, but missing")
+    assert problems[0].startswith("ts/TS_1.star: missing, but listed in tilt_series.star")
 
 
 def test_a_table_that_names_itself(project: Path) -> None:

@@ -83,7 +83,7 @@ MISTAKES = {
     ),
     "an archive onto itself": Mistake("compress session -o session", ("session: source and archive", "with -o")),
     "an archived movie archived again": Mistake(
-        "compress archive/1.mrc.tif -o new", ("archive/1.mrc.tif: an archived movie", "cp -a", "from a mount")
+        "compress archive/1.mrc.tif -o new", ("archive/1.mrc.tif: archived movie that needs", "cp -a", "from a mount")
     ),
     "a file that is not a movie": Mistake(
         "info notes.txt", ("notes.txt: not an MRC file, and its suffix is not a supported movie type", ".mrc", ".eer")
@@ -101,7 +101,7 @@ MISTAKES = {
         "compress long -o new --gain none", ("a.mrc.tif: File name too long", "251 bytes"), long_name
     ),
     "a list of missing movies": Mistake(
-        "compress gone.star -o new", ("session/9.mrc: listed in gone.star", "run in the folder")
+        "compress gone.star -o new", ("session/9.mrc: missing, but listed in gone.star", "run cryofs in the folder")
     ),
     "a list of something else": Mistake(
         "compress images.star -o new", ("images.star: contains no movie names", "_rlnMicrographMovieName")
@@ -131,11 +131,12 @@ MISTAKES = {
         "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain small.gain.mrc",
         ("small.gain.mrc: a gain reference of 5 x 6 does not fit", "of this detector"),
     ),
-    "an EER movie without a dose": Mistake(
-        "compress eer -o new --eer tiff --eer-dose-per-fraction 1", ("x.eer: ", "use --eer-grouping")
+    "an EER movie without a pixel size": Mistake(
+        "compress eer -o new --eer tiff --eer-dose-per-fraction 1",
+        ("x.eer: ", "use --eer-pixel-size, or --eer-grouping"),
     ),
     "verifying an original": Mistake(
-        "verify session/0.mrc", ("session/0.mrc: not an archived movie", "no checksum is recorded", "cryofs adopt")
+        "verify session/0.mrc", ("session/0.mrc: not an archived movie", "without a recorded checksum", "cryofs adopt")
     ),
     "verifying without the gain": Mistake("verify archive", GAIN, single(without_reference)),
     "verifying with another gain": Mistake("verify archive", GAIN, single(other_reference)),
@@ -152,7 +153,7 @@ MISTAKES = {
     "a picture in a missing folder": Mistake(
         "preview archive/0.mrc.tif -o no/x.png", ("no/x.png: the folder does not exist", "mkdir -p no")
     ),
-    "info about a folder": Mistake("info archive", ("archive: a folder", "pass a movie in it")),
+    "info about a folder": Mistake("info archive", ("archive: no EER files in this folder", "pass a movie")),
     "a missing archive": Mistake("mount nowhere mnt", ("nowhere: No such file", "check the path")),
     "settings of a missing archive": Mistake("config nowhere", ("nowhere: No such file", "check the path")),
     "a report of a missing archive": Mistake("report nowhere -o x.html", ("nowhere: No such file", "check the path")),

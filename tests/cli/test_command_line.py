@@ -14,6 +14,10 @@ EER_MISUSES = (
     "--eer keep --eer-gain x.gain",
     "--eer tiff --eer-grouping 8 --eer-dose-per-fraction 1",
     "--eer tiff --eer-upsampling 3",
+    "--eer tiff --eer-crop 1",
+    "--eer tiff --eer-upsampling 2 --eer-crop 2",
+    "--eer tiff --eer-upsampling 4 --eer-crop 3",
+    "--eer tiff --eer-upsampling 4 --eer-crop 2 --eer-dtype uint16",
     "--eer mrc",
     "--eer tiff --eer-dose-per-fraction nan",
     "--eer tiff --eer-dose-per-fraction 0",
@@ -24,6 +28,7 @@ COMMANDS = (
     "compress",
     "adopt",
     "estimate-gain",
+    "check-gain",
     "verify",
     "compare",
     "extract",
@@ -55,7 +60,11 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         ["compress", "x", "-o", "y", "--jobs", "0"],
     ]
     + [["compress", "x", "-o", "y", *options.split()] for options in EER_MISUSES]
-    + [["mount", "x", "y", "--eer-upsampling", "3"], ["mount", "x", "y", "--eer-dtype", "int32"]],
+    + [
+        ["mount", "x", "y", "--eer-upsampling", "3"],
+        ["mount", "x", "y", "--eer-crop", "4"],
+        ["mount", "x", "y", "--eer-dtype", "int32"],
+    ],
 )
 def test_usage_errors_exit_with_2(arguments: list[str]) -> None:
     done = run_in_process(*arguments, check=False)
@@ -181,12 +190,15 @@ def test_info_and_fractions_of_an_eer_file(tmp_path: Path) -> None:
     widths, shape = Widths(), (64, 80)
     (tmp_path / "session").mkdir()
     write_eer(tmp_path / "session" / "x.eer", random_frames(20, shape, 0.02, widths), shape, widths)
-    facts = json.loads(
-        run_in_process("info", tmp_path / "session" / "x.eer", "--pixel-size", 0.8, "--dose", 15, "--json").stdout
-    )
+    eer, given = tmp_path / "session" / "x.eer", ["--eer-pixel-size", 0.8, "--eer-dose"]
+    facts = json.loads(run_in_process("info", eer, *given, 15, "--json").stdout)
     assert (facts["format"], facts["shape"], facts["groupings"]) == ("eer", [20, 64, 80], [1, 1])
-    output = run_in_process("info", tmp_path / "session" / "x.eer", "--pixel-size", 0.8, "--dose", 5).stdout
+    output = run_in_process("info", eer, *given, 5).stdout
     assert "2 to 5 frames, for fractions of 0.5 to 1.25 e/A^2" in output
+    lines = run_in_process("info", tmp_path / "session", *given, 5).stdout.splitlines()
+    assert lines[1].split() == ["x.eer", "20", "-", "0.25", "5"]
+    fm_int = run_in_process("info", eer, "--motioncor-fm-int", "--eer-grouping", 8, *given, 5)
+    assert (fm_int.stdout, "the 4 frames that fill no fraction" in fm_int.stderr) == ("20 8 0.25\n", True)
     options = ["--eer", "tiff", "--eer-grouping", 5, "--eer-upsampling", 2]
     options += ["--eer-dtype", "uint16", "--eer-leftover", "keep", "--json"]
     summary = json.loads(run_in_process("compress", tmp_path / "session", "-o", tmp_path / "archive", *options).stdout)

@@ -26,7 +26,7 @@ def test_unsuitable_gain_is_reported_for_each_movie(here: Path) -> None:
     Path("ones.gain.mrc").write_bytes(ones)
     for name, reason in (
         ("small", "size mismatch: expected 300 x 257, got 5 x 6"),
-        ("ones", "it yields no counts"),
+        ("ones", "it does not yield counts"),
     ):
         done = run_in_process("compress", "session", "-o", name, "--gain", f"{name}.gain.mrc")
         (line, *_) = [line for line in done.stderr.splitlines() if "given gain reference" in line]

@@ -4,12 +4,13 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
 
+import click
 import pytest
 
-from cryofs.cli import app, declare
+from cryofs.cli import app
 from cryofs.cli.output import print_json
+from cryofs.cli.parameters import PATH
 from cryofs.errors import ArchiveError
 from tests.support import run_in_process
 
@@ -21,10 +22,10 @@ def count_files(folder: Path) -> int:
     return len(list(folder.iterdir()))
 
 
-def command(
-    folder: Annotated[Path, declare.Argument(metavar="FOLDER", help="Folder to count.")],
-    as_json: Annotated[bool, declare.Option("--json", help="Print the figure as JSON.")] = False,
-) -> None:
+@click.command("count-files")
+@click.argument("folder", type=PATH, help="Folder to count.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figure as JSON.")
+def command(folder: Path, as_json: bool) -> None:
     """Count the files of a folder.
 
     Example: cryofs count-files /data/session

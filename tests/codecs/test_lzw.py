@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from cryofs.codecs import lzw_kernels
 from cryofs.codecs.registry import codec_named
-from cryofs.formats.tiff_pages import PageLayout, TiffMovieWriter
+from cryofs.formats.tiff_pages import PageLayout
+from cryofs.formats.tiff_writer import TiffMovieWriter
 
 SMALL = lzw_kernels.SMALL
 CLEAR, END, FIRST_FREE = 256, 257, 258

@@ -203,7 +203,7 @@ def test_missing_files_and_files_without_a_checksum(made: Path) -> None:
     )
     assert (done.files, done.failed, done.without_checksum, done.without_file) == (3, 1, 1, 1)
     assert unchecked == [made / "stray.txt"]
-    assert errors[0].startswith(f"{made / 'notes.txt'}: missing, but {LIST_NAME} lists it")
+    assert errors[0].startswith(f"{made / 'notes.txt'}: missing, but listed in {LIST_NAME}")
 
 
 def test_a_damaged_line_is_a_failure_and_the_others_count(made: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import mrcfile
@@ -19,6 +20,7 @@ from cryofs.movies.eer_info import describe_eer
 from cryofs.movies.eer_rendering import Rendering
 from tests.outcomes import extracted, verified
 from tests.support import Reported, archive, names, simulated
+from tests.vfs.serving import content, serving
 
 SHAPE = (600, 280)
 FALCON = Widths()
@@ -49,8 +51,10 @@ def options(rendering: Rendering, **others: object) -> CompressOptions:
     [
         Rendering(grouping=5),
         Rendering(grouping=5, upsampling=2, dtype="uint16"),
-        Rendering(grouping=7, keep_leftover=True, dtype="int8"),
+        Rendering(grouping=7, leftover="keep", dtype="int8"),
         Rendering(grouping=11, dtype="float32"),
+        Rendering(grouping=5, upsampling=2, crop=1),
+        Rendering(grouping=5, upsampling=4, crop=2, dtype="int16"),
     ],
 )
 def test_fractions_come_back(session: Path, tmp_path: Path, rendering: Rendering) -> None:
@@ -94,6 +98,45 @@ def test_what_the_archive_remembers(session: Path, tmp_path: Path) -> None:
     assert savings([tmp_path / "archive"]).original_bytes == 2 * size
 
 
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", None), ("int16", 2048)])
+def test_cropped_fractions(session: Path, tmp_path: Path, dtype: str, scale: float | None) -> None:
+    gain = np.random.default_rng(0).uniform(0.5, 2, SHAPE).astype(np.float32)
+    mrcfile.write(tmp_path / "falcon.mrc", gain)
+    rendering = Rendering(grouping=5, upsampling=2, crop=1, dtype=dtype, gain=tmp_path / "falcon.mrc")
+    target = tmp_path / "archive"
+    summary, reported = archive(session, target, options(rendering, gain="auto"))
+    # no gain reference beside them, neither that of the detector nor an estimate, and their size does not matter
+    assert names(target) == ["Movies/b.mrc.tif", "a.mrc.tif", "notes.txt"]
+    assert (summary.movies, summary.kept_plain, len(reported.errors)) == (2, 0, 0)
+    facts = describe(target / "a.mrc.tif")
+    assert (facts["gain"], facts["dtype"]) == (None, dtype)
+    with EerMovie(session / "a.eer", rendering, EerGains()) as movie:
+        checksum = movie.pixels.gain and movie.pixels.gain.checksum
+    remembered = {name: facts["rendered"].get(name) for name in ("upsampling", "crop", "scale", "gain")}
+    assert remembered == {"upsampling": 2, "crop": 1, "scale": scale, "gain": checksum}
+    with serving(target) as files:
+        assert content(files, "/a.mrc") == rendered(session / "a.eer", rendering)
+
+
+def test_cropped_fractions_are_rendered_again_if_anything_changes(session: Path, tmp_path: Path) -> None:
+    gain = np.random.default_rng(0).uniform(0.5, 2, SHAPE).astype(np.float32)
+    mrcfile.write(tmp_path / "one.mrc", gain)
+    mrcfile.write(tmp_path / "other.mrc", gain[::-1])
+    first = Rendering(grouping=5, upsampling=2, crop=1)
+    others = [
+        replace(first, crop=None),
+        replace(first, upsampling=4),
+        replace(first, upsampling=4, crop=2),
+        replace(first, dtype="int16"),
+        replace(first, gain=tmp_path / "one.mrc"),
+        replace(first, gain=tmp_path / "other.mrc"),
+    ]
+    archive(session, tmp_path / "archive", options(first))
+    for rendering in (first, *others):
+        summary = archive(session, tmp_path / "archive", options(rendering, only_do_unfinished=True))[0]
+        assert (summary.movies, summary.skipped) == ((0, 2) if rendering == first else (2, 0))
+
+
 def test_only_what_is_unfinished_is_rendered(session: Path, tmp_path: Path) -> None:
     target = tmp_path / "archive"
     archive(session, target, options(Rendering(grouping=5)))
@@ -117,7 +160,7 @@ def test_a_damaged_frame_is_left_out_and_remembered(
         archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
     assert f"{session}/a.eer, frame 3: damaged" in caplog.text
     assert describe(tmp_path / "archive" / "a.mrc.tif")["rendered"]["damaged_frames"] == [3]
-    facts = describe_eer(session / "a.eer", 2, None, None)
+    facts = describe_eer(session / "a.eer", 2, Rendering())
     assert (facts["damaged_frames"], facts["frames"]) == ([3], 22)
 
 
@@ -134,7 +177,7 @@ def test_a_movie_of_the_same_name_is_not_overwritten(session: Path, tmp_path: Pa
     summary, reported = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
     assert (summary.movies, summary.failed) == (2, 1)
     # the movie that is there wins over the one that would be made
-    assert "is already stored as a.mrc.tif" in str(reported.errors[session / "a.eer"])
+    assert "(a.mrc.tif); rename one" in str(reported.errors[session / "a.eer"])
     assert describe(tmp_path / "archive" / "a.mrc.tif")["rendered"] is None
 
 
@@ -150,7 +193,7 @@ def test_fractions_do_not_replace_an_original_of_an_earlier_run(session: Path, t
     movie.unlink()
     for unfinished in (False, True):
         _, reported = archive(session, target, options(Rendering(grouping=5), only_do_unfinished=unfinished))
-        assert "the name of its fractions is taken by an original" in str(reported.errors.pop(session / "a.eer"))
+        assert "name of the fractions already taken by an original" in str(reported.errors.pop(session / "a.eer"))
         assert not reported.errors
     assert before.items() <= {name: (target / name).read_bytes() for name in names(target)}.items()
 
@@ -176,7 +219,8 @@ def test_defects_of_the_gain_reference_are_noted(session: Path, tmp_path: Path) 
     (tmp_path / "falcon.mrc").write_bytes(header((1, *SHAPE), 2) + gain.tobytes())
     target = tmp_path / "archive"
     _, reported = archive(session, target, options(Rendering(grouping=5, gain=tmp_path / "falcon.mrc")))
-    (note,) = reported.notes
+    use, note = (note for note in reported.notes if "falcon.mrc" in note)
+    assert "counts are divided by its values (by its name, as in RELION)" in use
     assert "1 pixel without a valid gain" in note
     assert note.endswith("row 4 column 5")
     gain[4, 5] = 0
@@ -186,7 +230,7 @@ def test_defects_of_the_gain_reference_are_noted(session: Path, tmp_path: Path) 
 
 
 def test_facts_of_an_eer_file(session: Path) -> None:
-    facts = describe_eer(session / "a.eer", 2, None, None)
+    facts = describe_eer(session / "a.eer", 2, Rendering())
     assert facts["shape"] == [22, *SHAPE]
     assert facts["electrons_per_pixel_per_frame"] == pytest.approx(0.0198, rel=0.05)
     assert facts["frames_in_metadata"] == 22
@@ -199,12 +243,12 @@ def test_facts_of_an_eer_file(session: Path) -> None:
 
 def test_facts_where_the_metadata_are_empty(tmp_path: Path) -> None:
     write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON)
-    facts = describe_eer(tmp_path / "x.eer", 2, None, None)
+    facts = describe_eer(tmp_path / "x.eer", 2, Rendering())
     assert (facts["groupings"], facts["dose_source"], facts["pixel_size"]) == (None, None, None)
-    facts = describe_eer(tmp_path / "x.eer", 2, 0.8, None)
+    facts = describe_eer(tmp_path / "x.eer", 2, Rendering(pixel_size=0.8))
     assert facts["dose_source"] == "counted"
     assert facts["dose_per_frame"] == pytest.approx(0.0198 / 0.64, rel=0.05)
-    facts = describe_eer(tmp_path / "x.eer", 2, None, 22.0)
+    facts = describe_eer(tmp_path / "x.eer", 2, Rendering(dose=22.0))
     assert (facts["dose_source"], facts["dose_per_frame"], facts["groupings"]) == ("given", 1.0, [1, 1])
 
 
@@ -249,8 +293,30 @@ def test_invalid_metadata_do_not_end_a_run(tmp_path: Path, dose: str) -> None:
     xml = metadata(22, 0.44, 0.8).replace(b">0.44<", f">{dose}<".encode()).replace(b">22<", f">{'9' * 5000}<".encode())
     (tmp_path / "session").mkdir()
     write_eer(tmp_path / "session" / "x.eer", FRAMES, SHAPE, FALCON, xml=xml)
-    facts = describe_eer(tmp_path / "session" / "x.eer", 2, None, None)
+    facts = describe_eer(tmp_path / "session" / "x.eer", 2, Rendering())
     assert facts["frames_in_metadata"] is None
     assert facts["dose_source"] == "counted"
-    _, reported = archive(tmp_path / "session", tmp_path / "archive", options(Rendering(dose_per_fraction=1.0)))
-    assert "lack the dose" in str(reported.errors[tmp_path / "session" / "x.eer"])
+    _, reported = archive(tmp_path / "session", tmp_path / "archive", options(Rendering(dose_per_fraction=0.2)))
+    assert not reported.errors
+    # 0.0198 counted electrons on pixels of 0.64 A^2 in each frame
+    assert describe(tmp_path / "archive" / "x.mrc.tif")["rendered"]["grouping"] == 6
+
+
+def test_raw_frames_and_fractions_are_noted(session: Path, tmp_path: Path) -> None:
+    _, reported = archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
+    assert f"{session}/a.eer: Found 22 raw frames; 4 fractions of 5, 2 frames dropped" in reported.notes
+    _, reported = archive(session, tmp_path / "archive", options(Rendering(grouping=5, leftover="spread")))
+    assert f"{session}/a.eer: Found 22 raw frames; 2 fractions of 5 and 2 fractions of 6, 0 frames dropped" in (
+        reported.notes
+    )
+
+
+def test_spread_frames_are_rendered_again(session: Path, tmp_path: Path) -> None:
+    archive(session, tmp_path / "archive", options(Rendering(grouping=5)))
+    spread = options(Rendering(grouping=5, leftover="spread"), only_do_unfinished=True)
+    assert archive(session, tmp_path / "archive", spread)[0].movies == 2
+    assert archive(session, tmp_path / "archive", spread)[0].skipped == 2
+    with EerMovie(session / "a.eer", Rendering(grouping=5, leftover="spread"), EerGains()) as movie:
+        np.testing.assert_array_equal(
+            tifffile.imread(tmp_path / "archive" / "a.mrc.tif", key=range(4))[:, ::-1], list(movie.frames())
+        )

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from cryofs.codecs import lzw_kernels
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
 from cryofs.errors import ArchiveError, ChangedError, CryofsError
-from cryofs.formats.tiff_pages import TiffMovieWriter
+from cryofs.formats.tiff_writer import TiffMovieWriter
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
@@ -44,15 +44,14 @@ def test_a_movie_written_to_meanwhile_is_refused(
 ) -> None:
     movie = simulated(tmp_path / "movie.mrc")
     os.utime(movie, ns=(0, 0))
-    original = MrcMovie.in_order
+    original = MrcMovie.row_reader
 
-    def altered_halfway(self: MrcMovie, *arguments: Any) -> Iterator[Any]:
-        for index, read_rows in enumerate(original(self, *arguments)):
-            if index == self.shape[0] // 2:
-                alter(movie)
-            yield read_rows
+    def altered_halfway(self: MrcMovie, index: int, *arguments: Any) -> Any:
+        if index == self.shape[0] // 2:
+            alter(movie)
+        return original(self, index, *arguments)
 
-    monkeypatch.setattr(MrcMovie, "in_order", altered_halfway)
+    monkeypatch.setattr(MrcMovie, "row_reader", altered_halfway)
     _, reported = archive(movie, tmp_path / "archive")
     assert isinstance(reported.errors[movie], ChangedError)
     assert names(tmp_path / "archive") == ["gain-reference.mrc"]

@@ -115,7 +115,7 @@ def test_a_run_ends_at_a_full_disk_with_one_line(tmp_path: Path, monkeypatch: py
     assert place == target
     assert summary.ratio is not None
     needed = size_text(3 * size * summary.ratio + 1500 - 1000)
-    assert f"{target}: {NO_SPACE}, 5 files are not done (about {needed} more space is needed)" in str(error)
+    assert f"{target}: {NO_SPACE}, 5 files are not done (about {needed} more space needed)" in str(error)
     # folders that nothing came into are gone, apart from one whose original is empty
     assert sorted(path.name for path in target.iterdir() if path.is_dir()) == ["Empty", "Movies"]
     monkeypatch.undo()

@@ -54,7 +54,7 @@ def test_another_original_of_the_same_name_is_reported(tmp_path: Path) -> None:
     movie, notes = reported.notes
     assert "a.mrc.tif: replaced another original" in movie
     assert "2001-09-09T01:46:40" in movie
-    assert "notes.txt: replaced another original of this name in the archive (1 bytes" in notes
+    assert "notes.txt: replaced another original with this name in the archive (1 bytes" in notes
     summary, reported = archive(session, target, CompressOptions(gain="none", jobs=1))
     assert (summary.movies, summary.replaced, reported.notes) == (1, 0, [])
 
@@ -112,7 +112,7 @@ def test_a_source_in_the_archive_is_refused(tmp_path: Path) -> None:
     _, reported = archive(tmp_path / "session", tmp_path)
     assert "inside the archive" in str(reported.errors[tmp_path / "session"])
     assert outer.read_text() == "outer"
-    with Folders(tmp_path, [tmp_path / "session"]) as folders, pytest.raises(ArchiveError, match="a source folder"):
+    with Folders(tmp_path, [tmp_path / "session"]) as folders, pytest.raises(ArchiveError, match="source folder"):
         folders.make(Path("session"))
 
 

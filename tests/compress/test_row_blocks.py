@@ -61,7 +61,7 @@ def test_row_blocks_are_the_frames(tmp_path: Path, workers: Workers, mode: int, 
     sums = OriginalSums()
     with MrcMovie(path) as movie:
         memory = RowBlockMemory(1, largest_row_block(movie, layout))
-        for number, frame in enumerate(read_frames(movie, layout, sums, memory, workers)):
+        for number, frame in enumerate(read_frames(movie, layout, sums, memory)):
             whole = b""
             groups = layout.strip_groups()
             for block in frame:
@@ -91,7 +91,7 @@ def test_every_byte_is_read_once_in_order(tmp_path: Path, monkeypatch: pytest.Mo
     with MrcMovie(path) as movie:
         faults.inject(monkeypatch, noting)
         memory = RowBlockMemory(1, largest_row_block(movie, layout))
-        for frame in read_frames(movie, layout, OriginalSums(), memory, workers):
+        for frame in read_frames(movie, layout, OriginalSums(), memory):
             for block in frame:
                 block.done()
     assert list(itertools.chain(*reads)) == list(range(1024, path.stat().st_size - len(TAIL)))
@@ -146,7 +146,7 @@ def test_a_fast_reader_waits_for_memory(tmp_path: Path, workers: Workers) -> Non
     write(tmp_path / "movie.mrc", 600, 0)
     with MrcMovie(tmp_path / "movie.mrc") as movie:
         memory = RowBlockMemory(2, largest_row_block(movie, layout))
-        frames = read_frames(movie, layout, OriginalSums(), memory, workers)
+        frames = read_frames(movie, layout, OriginalSums(), memory)
         frame = next(frames)
         first, _ = itertools.islice(frame, 2)
         third = threading.Thread(target=next, args=(frame,), daemon=True)

@@ -72,7 +72,13 @@ def test_options_as_text(tmp_path: Path) -> None:
     ("name", "value"),
     [
         *(("jobs", "0"), ("jobs", "many"), ("jobs", True), ("metrics", True), ("readahead", True), ("eer_gain", True)),
-        *(("eer_upsampling", "3"), ("request_timeout", "nan"), ("eer_apply_gain", "maybe"), ("eer_dtype", "int32")),
+        *(
+            ("eer_upsampling", "3"),
+            ("eer_crop", "4"),
+            ("request_timeout", "nan"),
+            ("eer_apply_gain", "maybe"),
+            ("eer_dtype", "int32"),
+        ),
     ],
 )
 def test_error_begins_with_the_name_of_the_option(tmp_path: Path, name: str, value: object) -> None:
@@ -248,6 +254,10 @@ def test_errors_of_options_do_not_name_the_file(tmp_path: Path, options: dict[st
         ('eer_leftover = "pad"', "eer_leftover"),
         ("eer_dose_per_fraction = -1.0", "eer_dose_per_fraction"),
         ("eer_apply_gain = true", "eer_gain"),
+        ("eer_crop = 1", "eer_crop must be less than eer_upsampling"),
+        ("eer_upsampling = 2\neer_crop = 2", "eer_crop must be less than eer_upsampling"),
+        ("eer_upsampling = 4\neer_crop = 3", "eer_crop"),
+        ('eer_upsampling = 4\neer_crop = 1\neer_dtype = "int8"', "eer_crop yields float32 or int16"),
         ("eer_grouping = 4\neer_dose_per_fraction = 1.0", "are mutually exclusive"),
     ],
 )

@@ -147,14 +147,14 @@ def test_malicious_files_take_little_memory_and_time(
     monkeypatch.setattr(run, "mutants", lambda *_: iter(made))
     damage = damage_run(len(made), 0, tmp_path)
     assert damage.problems == []
-    assert damage.files == len(made) == 20
+    assert damage.files == len(made) == 22
     assert damage.peak_bytes < MEMORY
 
 
 def test_wrong_bytes_are_detected(specimens: list[Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     specimen = next(one for one in specimens if one.name == "none")
     monkeypatch.setattr(
-        ArchivedMovie, "read_frame", lambda self, *_: InMemoryFrame(np.zeros(self.layout.frame_bytes, np.uint8))
+        ArchivedMovie, "_encoded", lambda self, *_: InMemoryFrame(np.zeros(self.layout.frame_bytes, np.uint8))
     )
     finding = examine(Mutant(specimen, "nothing was done to it", specimen.data), tmp_path)
     assert any("frame 2" in problem for problem in finding.wrong_bytes)
@@ -167,7 +167,7 @@ def test_unexpected_exceptions_are_detected(
         raise ZeroDivisionError("oops")
 
     specimen = next(one for one in specimens if one.name == "none")
-    monkeypatch.setattr(ArchivedMovie, "read_frame", fail)
+    monkeypatch.setattr(ArchivedMovie, "_encoded", fail)
     finding = examine(Mutant(specimen, "nothing was done to it", specimen.data), tmp_path)
     assert any("ZeroDivisionError: oops" in problem for problem in finding.broken)
 

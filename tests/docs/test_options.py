@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
-from cryofs.cli.app import make_app
+from cryofs.cli.app import app
 from tests.docs.pages import PAGES, ROOT, read_page
 
 LONG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
@@ -25,9 +26,9 @@ def options_of(command: Any) -> set[str]:
     return {option for parameter in command.params for option in parameter.opts} | {"--help", "--debug"}
 
 
-GROUP: Any = make_app()
-COMMANDS = {name: options_of(GROUP.get_command(None, name)) for name in GROUP.list_commands(None)}
-EVERY = set.union(options_of(GROUP), *COMMANDS.values())
+CONTEXT = click.Context(app)
+COMMANDS = {name: options_of(app.get_command(CONTEXT, name)) for name in app.list_commands(CONTEXT)}
+EVERY = set.union(options_of(app), *COMMANDS.values())
 
 
 def spans(prose: str) -> Iterator[str]:

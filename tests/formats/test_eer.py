@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.simulate_eer import Events, Widths, encode, metadata, random_frames, write_eer
+from benchmarks.simulate_eer import BigTiff, Events, Widths, encode, metadata, random_frames, write_eer
 from cryofs.errors import FormatError
 from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex, EventCode
@@ -71,6 +71,29 @@ def test_a_summed_image_is_skipped(tmp_path: Path) -> None:
     write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON, summed_image=True, xml=metadata(6, 3.5, 0.8))
     assert index_of(tmp_path / "x.eer").frames == 6
     assert streams_of(tmp_path / "x.eer", list(range(6))) == FRAMES
+
+
+def test_a_summed_image_after_the_frames_is_skipped(tmp_path: Path) -> None:
+    with BigTiff(tmp_path / "x.eer") as tiff:
+        for frame in FRAMES:
+            tiff.add(SHAPE, FALCON.compression, 8, [frame], {})
+        tiff.add(SHAPE, 1, 16, [bytes(2 * SHAPE[0] * SHAPE[1])], {65006: (7, metadata(6, 3.5, 0.8))})
+    assert index_of(tmp_path / "x.eer").metadata["totalDose"] == "3.5"
+    assert streams_of(tmp_path / "x.eer", list(range(6))) == FRAMES
+
+
+def test_frames_of_different_sizes_are_refused(tmp_path: Path) -> None:
+    with BigTiff(tmp_path / "x.eer") as tiff:
+        tiff.add(SHAPE, FALCON.compression, 8, [FRAMES[0]], {})
+        tiff.add((SHAPE[0], SHAPE[1] + 1), FALCON.compression, 8, [FRAMES[1]], {})
+    with pytest.raises(FormatError, match="image 1 differs"):
+        index_of(tmp_path / "x.eer")
+
+
+def test_a_file_without_frames_is_refused(tmp_path: Path) -> None:
+    write_eer(tmp_path / "x.eer", [], SHAPE, FALCON, summed_image=True)
+    with pytest.raises(FormatError, match="without electron events"):
+        index_of(tmp_path / "x.eer")
 
 
 def test_metadata(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 import cryofs
-from benchmarks.simulate import Detector, write_counts
+from benchmarks.simulate import Arithmetic, Detector, write_counts
 from cryofs.movies.tiff import ForeignMovie
 from tests.foreign import counts, serialem
 from tests.support import cryofs as command
@@ -66,6 +66,25 @@ def test_an_archive_of_relion_mounts_as_it_is(tmp_path: Path) -> None:
             assert np.abs(shown.data * gain - original.data).max() <= 1e-4
             pages = tifffile.imread(mount / "Movies" / "x.tif")
             assert np.array_equal(pages[:, ::-1], shown.data)
+        # with gain 1 at unreliable pixels, whose values RELION keeps, all values come out
+        values = (tmp_path / "Movies" / "x.mrc").read_bytes()[1024:]
+        assert (mount / "@normalised" / "Movies" / "x.mrc").read_bytes()[1024:] == values
+
+
+@pytest.mark.relion
+@needs_relion
+@pytest.mark.parametrize("arithmetic", ["double", "reciprocal"])
+def test_values_are_as_exact_as_what_relion_wrote(tmp_path: Path, arithmetic: Arithmetic) -> None:
+    """RELION knows only products in float32, so values of other arithmetic differ in their last bit."""
+    detector = Detector.make((96, 80), defects=6, arithmetic=arithmetic)
+    simulated(tmp_path / "Movies" / "x.mrc", frames=60, detector=detector)
+    converted(tmp_path, "Gain", "--estimate_gain", "--thresh", "20")
+    made = converted(tmp_path, "Tiff", "--gain", "Gain/gain_estimate.bin", "--thresh", "20")
+    with cryofs.open(made / "Movies" / "x.tif", normalised=True) as movie:
+        values = np.stack(list(movie.frames()))
+    original = np.fromfile(tmp_path / "Movies" / "x.mrc", "<f4", offset=1024).reshape(values.shape)
+    steps = np.abs(values.view(np.int32).astype(np.int64) - original.view(np.int32))
+    assert steps.max() == 1
 
 
 def test_facts_of_a_foreign_movie(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.simulate_eer import Events, Widths, encode
+from benchmarks.simulate_eer import Events, Widths, encode, random_events
 from cryofs.kernels import eer_events
 from tests import plain_eer
 
 WIDTHS = {
     "8 bits, 65000": Widths(8, 2, 2, 65000),
+    "8 bits, 65000, short overflow": Widths(8, 2, 2, 65000, overflow=8),
+    "7 + 1 + 1, long overflow": Widths(7, 1, 1, 65002, overflow=9),
     "7 bits, 65001": Widths(7, 2, 2, 65001),
     "7 + 1 + 1": Widths(7, 1, 1, 65002),
     "8 + 2 + 2 in tags": Widths(8, 2, 2, 65002),
@@ -37,8 +39,7 @@ def render(
     starts = 8 * np.cumsum([0, *map(len, padded)])[:-1]
     ends = starts + [8 * len(stream) for stream in streams]
     words = np.frombuffer(b"".join(padded) + bytes(16), np.uint64)
-    long_bits = widths.run + (widths.x + widths.y if widths.compression == 65000 else 0)
-    code = (widths.run, widths.x, widths.y, long_bits)
+    code = (widths.run, widths.x, widths.y, widths.long_bits)
     return eer_events.sum_events(words, starts.astype(np.int64), ends.astype(np.int64), shape, code, upsampling)
 
 
@@ -134,6 +135,22 @@ def test_row_blocks_form_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
     for up in UPSAMPLINGS:
         np.testing.assert_array_equal(render(streams, shape, widths, up).image, whole[up])
         compare(streams, shape, widths, up)
+
+
+@pytest.mark.parametrize("mean", [0.0005, 0.02, 0.4, 5.0])
+@pytest.mark.parametrize("widths", WIDTHS.values(), ids=WIDTHS.keys())
+def test_streams_of_many_codes(widths: Widths, mean: float) -> None:
+    rng = np.random.default_rng(1)
+    shape = (60, 70)
+    total = shape[0] * shape[1]
+    whole = [encode(random_events(rng, shape, mean, widths), total, widths) for _ in range(3)]
+    streams = [whole[0], whole[1][: len(whole[1]) // 2], rng.bytes(2000), whole[1], b"\xff" * 3000, bytes(9), whole[2]]
+    for upsampling in UPSAMPLINGS:
+        if upsampling <= highest_upsampling(widths):
+            compare(streams, shape, widths, upsampling)
+    # streams are decoded in pairs, so the last one of an odd number is alone
+    compare(streams[::-1][:4], shape, widths, 1)
+    assert render(whole, shape, widths).events.min() >= 0
 
 
 def test_an_empty_group_gives_an_empty_image() -> None:

@@ -12,12 +12,22 @@ import pytest
 from numpy.typing import NDArray
 
 from cryofs.kernels import object_code
-from cryofs.kernels.object_code import Kernel
+from cryofs.kernels.object_code import Kernel, inlined
 
 
 def add(values: Any, number: Any, total: Any) -> None:
     for i in range(len(values)):
         total[i] += values[i] * number
+
+
+@inlined
+def product(value: Any, number: Any) -> Any:
+    return value * number
+
+
+def add_product(values: Any, number: Any, total: Any) -> None:
+    for i in range(len(values)):
+        total[i] += product(values[i], number)
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +50,12 @@ def test_a_kernel_is_compiled_for_the_types_of_its_arrays(folder: Path) -> None:
     for dtype in (np.uint8, np.int64, np.float32):
         assert run(kernel, dtype) == [11, 21, 31]
     assert len(list(folder.iterdir())) == 3
+
+
+def test_a_kernel_calls_functions_of_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(Kernel(add_product)) == [11, 21, 31]
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
+    assert run(Kernel(add_product)) == [11, 21, 31]
 
 
 def test_stored_code_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,7 @@ def test_fractions_and_views(folder: Path, tmp_path: Path) -> None:
         for view, choices in (
             ("@up2_gr8", {"upsampling": 2, "grouping": 8}),
             ("@up4_gr25", {"upsampling": 4, "grouping": 25}),
+            ("@up2crop1_gr8", {"upsampling": 2, "crop": 1, "grouping": 8}),
         ):
             assert (mount / view / "good.mrc").read_bytes() == rendered(good, **choices)
             assert mrcfile.validate(mount / view / "good.mrc")
@@ -71,13 +72,26 @@ def test_every_option_reaches_the_mount(folder: Path, tmp_path: Path) -> None:
     gain = ["--eer-gain", folder / "falcon.gain"]
     with mounted(folder, tmp_path / "mnt", *options, *dose, *gain) as mount:
         # 1 e/px in 50 frames of 0.8 A pixels: 12 frames have 0.375 e/A^2
-        choices = {"grouping": 12, "upsampling": 2, "dtype": "uint16", "keep_leftover": True}
+        choices = {"grouping": 12, "upsampling": 2, "dtype": "uint16", "leftover": "keep"}
         assert (mount / "good.mrc").read_bytes() == rendered(folder / "good.eer", **choices)
         with mrcfile.open(mount / "gain-reference.mrc") as shown:
             np.testing.assert_array_equal(shown.data, GAIN.repeat(2, 0).repeat(2, 1))
     with mounted(folder, tmp_path / "mnt", "--eer-grouping", 10, *gain, "--eer-apply-gain") as mount:
         choices = {"grouping": 10, "gain": folder / "falcon.gain", "apply_gain": True}
         assert (mount / "good.mrc").read_bytes() == rendered(folder / "good.eer", **choices)
+
+
+def test_fractions_cropped_in_fourier_space(folder: Path, tmp_path: Path) -> None:
+    choices = {"upsampling": 4, "crop": 2, "dtype": "int16"}
+    with mounted(folder, tmp_path / "mnt", "--eer-upsampling", 4, "-o", "eer_crop=2,eer_dtype=int16") as mount:
+        assert (mount / "good.mrc").read_bytes() == rendered(folder / "good.eer", **choices)
+        # 2 x 40 frames x 256 fit into 32767
+        assert (facts_of(mount / "good.mrc")["crop"], facts_of(mount / "good.mrc")["scale"]) == (2, 256)
+    (folder / "cryofs.toml").write_text("eer_crop = 1\neer_upsampling = 2\n")
+    gain = folder / "falcon.gain"
+    with mounted(folder, tmp_path / "mnt", "--eer-gain", gain) as mount:
+        assert (mount / "good.mrc").read_bytes() == rendered(folder / "good.eer", upsampling=2, crop=1, gain=gain)
+        assert not (mount / "gain-reference.mrc").exists()
 
 
 def test_settings_of_the_archive(folder: Path, tmp_path: Path) -> None:
@@ -154,3 +168,13 @@ def test_the_mount_survives_every_kind_of_damage(folder: Path, tmp_path: Path) -
         assert True in outcomes
         assert outcomes <= {True, "Input/output error"}
         assert (mount / "good.mrc").read_bytes() == rendered(folder / "good.eer", grouping=10)
+
+
+def test_a_gain_reference_of_another_detector_is_refused(folder: Path, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "small.gain", GAIN[1:])
+    (tmp_path / "mnt").mkdir()
+    options = ["--eer-gain", tmp_path / "small.gain", "-o", f"log_file={tmp_path}/log"]
+    done = run_in_process("mount", folder, tmp_path / "mnt", *options, check=False)
+    assert done.returncode == 1
+    assert "small.gain: a gain reference of 511 x 480 does not fit" in done.stderr
+    assert not (tmp_path / "mnt").is_mount()

@@ -67,7 +67,7 @@ def test_names_of_damaged_movies_come_without_attributes(tree: DamagedTree, tmp_
             (tree.folder / "elsewhere").rename(movies)
 
 
-@pytest.mark.parametrize("view", ["", "@counts", "@archive", "@up2_gr8"])
+@pytest.mark.parametrize("view", ["", "@counts", "@normalised", "@archive", "@up2_gr8"])
 def test_listed_inodes_and_types_are_those_of_stat(tree: DamagedTree, tmp_path: Path, view: str) -> None:
     with mounted(tree.folder, tmp_path / "mnt") as place:
         with os.scandir(place / view / "Movies") as found:

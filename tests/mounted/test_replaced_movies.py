@@ -52,7 +52,7 @@ def test_a_hangup_rescans_the_archive_and_keeps_the_mount(session: Path, mount: 
 
 def wait_for_scans(log: Path, number: int) -> int:
     """Wait until the log reports at least this many scans of the archive; return their number."""
-    while (scans := log.read_text().count(" movies, in ")) < number:
+    while (scans := log.read_text().count(" movies read in ")) < number:
         time.sleep(0.01)
     return scans
 

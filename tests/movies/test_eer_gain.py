@@ -7,8 +7,9 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from cryofs.config.choices import EerGainConvention
 from cryofs.errors import GainError
-from cryofs.movies.eer_gain import EerGains, defects_of
+from cryofs.movies.eer_gain import EerGains, check_fit, defects_of
 from tests.movies.eer_samples import SHAPE, gain_values, write_gain
 
 
@@ -139,3 +140,52 @@ def test_a_loaded_gain_is_shared_until_its_file_changes(tmp_path: Path) -> None:
     assert gains.get(path, SHAPE) is first
     tifffile.imwrite(path, 2 * gain_values(SHAPE))
     assert gains.get(path, SHAPE).values[0, 0] == 2 * first.values[0, 0]
+
+
+@pytest.mark.parametrize("kind", ["gain", "mrc"])
+@pytest.mark.parametrize("convention", ["multiply", "divide"])
+def test_a_convention_that_is_named_counts_whatever_the_name(
+    tmp_path: Path, kind: str, convention: EerGainConvention
+) -> None:
+    gain = gain_values(SHAPE)
+    path = write_gain(tmp_path, kind, gain)
+    found = EerGains().get(path, SHAPE, convention).values
+    # RELION reverses the rows of TIFF files that it does not multiply with
+    stored = gain[::-1] if (kind, convention) == ("gain", "divide") else gain
+    divided = np.divide(stored.mean(), stored, out=np.zeros_like(stored), where=stored != 0)
+    np.testing.assert_allclose(found, stored if convention == "multiply" else divided, rtol=1e-6)
+
+
+def test_the_convention_and_the_grid_are_told(tmp_path: Path) -> None:
+    path = write_gain(tmp_path, "gain", gain_values(SHAPE))
+    lines: list[str] = []
+    gains = EerGains()
+    gains.inform = lines.append
+    for _ in range(2):
+        gains.get(path, (2 * SHAPE[0], 2 * SHAPE[1]))
+    assert lines == [
+        f"{path}: gain reference of 48 x 64; counts are multiplied with its values (by its name, as in RELION); "
+        "its pixels are repeated 2 x 2 times"
+    ]
+    assert check_fit(path, "divide", SHAPE) == [
+        f"{path}: gain reference of 48 x 64; counts are divided by its values (as requested)"
+    ]
+    with pytest.raises(GainError, match="does not fit"):
+        check_fit(path, None, (SHAPE[0] + 1, SHAPE[1]))
+
+
+def test_contents_that_contradict_the_convention_give_a_warning(tmp_path: Path) -> None:
+    gain = gain_values(SHAPE)
+    capital = write_gain(tmp_path, "gain", gain).rename(tmp_path / "falcon.GAIN")
+    mrc = write_gain(tmp_path, "mrc", gain).rename(tmp_path / "divisors.gain")
+    tiff = tmp_path / "falcon.tiff"
+    tifffile.imwrite(tiff, gain, extratags=[(65100, 7, 4, b"<a/>", False)])
+    plain = tmp_path / "plain.tiff"
+    tifffile.imwrite(plain, gain)
+    good = write_gain(tmp_path, "mrc", gain), write_gain(tmp_path, "gain", gain), plain
+    for path, reason in ((capital, "lower case"), (mrc, "an MRC file"), (tiff, "its metadata are those")):
+        _, warning = check_fit(path, None, SHAPE)
+        assert reason in warning
+        assert warning.endswith("--eer-gain-convention multiply or divide")
+        assert len(check_fit(path, "multiply", SHAPE)) == 1
+    assert [len(check_fit(path, None, SHAPE)) for path in good] == [1, 1, 1]

@@ -34,17 +34,32 @@ def test_fractions(path: Path, grouping: int, upsampling: int) -> None:
         assert movie.mrc_header.pixel_size == pytest.approx(0.8 / upsampling)
 
 
+def test_frames_at_the_limits(tmp_path: Path) -> None:
+    total = SHAPE[0] * SHAPE[1]
+
+    def frame(*pixels: int, size: int = total) -> bytes:
+        zeros = np.zeros(len(pixels), np.int64)
+        return encode(Events(np.array(pixels, np.int64), zeros, zeros), size, FALCON)
+
+    frames = [frame(), frame(3, total - 1), frame(3, total + 2, size=total + 5), frame(3)]
+    write_eer(tmp_path / "x.eer", frames, SHAPE, FALCON)
+    with opened(tmp_path / "x.eer", grouping=4) as movie:
+        counts = movie.frame(0).reshape(-1)
+        assert (int(counts[3]), int(counts[-1]), int(counts.sum())) == (2, 1, 3)
+        assert movie.findings.damaged_frames == [2]
+
+
 def test_leftover_frames_make_a_shorter_fraction_if_wanted(path: Path) -> None:
-    with opened(path, grouping=4, keep_leftover=True) as movie:
+    with opened(path, grouping=4, leftover="keep") as movie:
         assert movie.shape[0] == 3
         np.testing.assert_array_equal(movie.frame(2), plain_sum(range(8, 11)))
-    with opened(path, grouping=40, keep_leftover=True) as movie:
+    with opened(path, grouping=40, leftover="keep") as movie:
         np.testing.assert_array_equal(movie.frame(0), plain_sum(range(11)))
 
 
 @pytest.mark.parametrize(
     "choices",
-    [{"grouping": 40}, {"grouping": 12}, {"dose_per_fraction": 100.0}, {"grouping": 12, "keep_leftover": True}],
+    [{"grouping": 40}, {"grouping": 12}, {"dose_per_fraction": 100.0}, {"grouping": 12, "leftover": "keep"}],
 )
 def test_a_file_of_fewer_frames_than_the_grouping_is_one_fraction(path: Path, choices: dict[str, object]) -> None:
     with opened(path, **choices) as movie:
@@ -101,17 +116,6 @@ def test_the_grouping_may_follow_from_the_dose(path: Path) -> None:
         assert movie.grouping == 3
     with opened(path, dose_per_fraction=0.001) as movie:
         assert movie.grouping == 1
-
-
-@pytest.mark.parametrize(
-    ("dose", "pixel_size", "missing"), [(0, 0.8, "dose"), (0.5, 0, "pixel size"), (0.5, 1e9, "pixel")]
-)
-def test_a_dose_missing_from_the_metadata(tmp_path: Path, dose: float, pixel_size: float, missing: str) -> None:
-    write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON, xml=metadata(11, dose, pixel_size))
-    with pytest.raises(FormatError, match=f"lack the {missing}.*--eer-grouping"):
-        opened(tmp_path / "x.eer", dose_per_fraction=1.0)
-    with opened(tmp_path / "x.eer", grouping=4) as movie:
-        assert movie.mrc_header.pixel_size == pytest.approx(0.8 if missing == "dose" else 1.0)
 
 
 def test_upsampling_beyond_the_sub_pixels_of_events(tmp_path: Path) -> None:

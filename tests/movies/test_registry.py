@@ -129,8 +129,8 @@ def test_kinds_are_found_by_suffix_in_the_order_in_which_they_win() -> None:
     def keys(name: str) -> list[str]:
         return [provider.key for provider in registry.providers_of(name)]
 
-    assert keys("x.mrc.tif") == keys("a.b.mrcs.tif") == ["COUNTS", "MOVIE", "FOREIGN"]
-    assert keys("x.tif") == keys("x.y.tiff") == ["FOREIGN"]
+    assert keys("x.mrc.tif") == keys("a.b.mrcs.tif") == ["COUNTS", "MOVIE", "NORMALISED", "FOREIGN"]
+    assert keys("x.tif") == keys("x.y.tiff") == ["NORMALISED", "FOREIGN"]
     assert keys("x.eer") == keys("x.mrc.eer") == ["FRACTIONS"]
     assert keys("x.mrc") == ["MRC"]
     assert (keys("X.MRC.tif"), keys("x.TIF"), keys("x.Ecc"), keys("x.Mrc")) == (
@@ -152,7 +152,7 @@ class Untouchable(throwaway.RawProvider):
     def shown_name(self, stored: str) -> str:
         raise AssertionError(stored)
 
-    def probe(self, source: LocalFile, read_index: object) -> throwaway.RawMetadata:
+    def probe(self, source: LocalFile, read_index: object, options: object) -> throwaway.RawMetadata:
         raise AssertionError(source.name)
 
 

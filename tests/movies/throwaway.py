@@ -73,7 +73,7 @@ class RawProvider(Provider[RawMetadata, None]):
     def stored_names(self, shown: str) -> list[str]:
         return [shown.removesuffix(".mrc") + ".raw8"] if shown.endswith(".mrc") else []
 
-    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], None]) -> RawMetadata:
+    def probe(self, source: LocalFile, read_index: Callable[[LocalFile], None], options: ShowOptions) -> RawMetadata:
         return read_metadata(source)
 
     def appearance(self, metadata: RawMetadata, options: ShowOptions) -> Appearance:

@@ -10,7 +10,9 @@ import pytest
 import cryofs
 from benchmarks.simulate import header
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
+from cryofs.compress.movie_task import CompressOptions
 from cryofs.errors import DamagedError, SettingsError
+from cryofs.movies.eer_rendering import Rendering
 from cryofs.report.movie_summary import MovieSummary, binned, limits, power_spectrum, summarize
 from cryofs.report.preview import save_preview
 from tests.foreign import counts, serialem
@@ -75,6 +77,17 @@ def test_fractions_of_an_eer_movie(tmp_path: Path) -> None:
     summary = summarize(tmp_path / "x.eer", 2)
     assert summary.facts.startswith("2 fractions of 40 frames of 80 \u00d7 64, int16")
     assert "per pixel and fraction" in summary.dose
+
+
+def test_the_dose_of_scaled_fractions_is_in_electrons(tmp_path: Path) -> None:
+    shape, widths = (64, 80), Widths()
+    (tmp_path / "session").mkdir()
+    write_eer(tmp_path / "session" / "x.eer", random_frames(40, shape, 0.02, widths), shape, widths)
+    rendering = Rendering(grouping=20, upsampling=2, crop=1, dtype="int16")
+    archive(tmp_path / "session", tmp_path / "archive", CompressOptions(rendering=rendering, jobs=1))
+    scaled = summarize(tmp_path / "archive" / "x.mrc.tif", 2)
+    assert scaled.dtype == "int16"
+    assert scaled.mean == pytest.approx(20 * 0.0198, rel=0.1)
 
 
 def test_peak_of_a_wave_in_the_spectrum() -> None:

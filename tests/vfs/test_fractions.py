@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.simulate_eer import random_frames
+from benchmarks.simulate_eer import metadata, random_frames, write_eer
 from cryofs.storage.file_state import state_of
 from tests.support import listed_in
 from tests.vfs.serving import FALCON, SHAPE, content, names, rendered, serving, write_movie
@@ -49,7 +49,7 @@ def test_folders_called_like_eer_files_are_left_alone(eer_archive: Path) -> None
 
 def test_settings_decide_on_the_rendering(eer_archive: Path) -> None:
     with serving(eer_archive, eer_grouping=3, eer_upsampling=2, eer_dtype="float32", eer_leftover="keep") as files:
-        choices = {"grouping": 3, "upsampling": 2, "dtype": "float32", "keep_leftover": True}
+        choices = {"grouping": 3, "upsampling": 2, "dtype": "float32", "leftover": "keep"}
         assert content(files, "/c.mrc") == rendered(eer_archive / "c.eer", **choices)
         assert content(files, "/@up1_gr4/c.mrc") == rendered(
             eer_archive / "c.eer", **choices | {"upsampling": 1, "grouping": 4}
@@ -131,3 +131,31 @@ def test_drafts_have_no_fractions(eer_archive: Path) -> None:
     (eer_archive / "c.eer").rename(eer_archive / ".cryofs-draft-1.eer")
     with serving(eer_archive) as files, pytest.raises(FileNotFoundError):
         files.attributes("/.cryofs-draft-1.mrc")
+
+
+def test_the_dose_of_a_fraction_gives_each_movie_its_grouping(tmp_path: Path) -> None:
+    for name, mean, dose in (("recorded", 0.05, 0.5), ("counted", 0.05, 0), ("twice", 0.1, 0)):
+        xml = metadata(10, dose, 0.7)
+        write_eer(tmp_path / f"{name}.eer", random_frames(10, SHAPE, mean, FALCON), SHAPE, FALCON, xml=xml)
+    wanted = {"recorded": 4, "counted": 4, "twice": 2}
+    for _ in range(2):
+        # the second mount takes the counted doses from the index of the first
+        with serving(tmp_path, eer_dose_per_fraction=0.2 / 0.49, eer_leftover="spread") as files:
+            for name, grouping in wanted.items():
+                facts = files.file_facts(f"/{name}.mrc")
+                assert facts is not None
+                assert facts["grouping"] == grouping
+                assert facts["frame_dose"] == pytest.approx(0.2 / 0.49 / grouping, rel=0.1)
+                choices = {"grouping": grouping, "leftover": "spread"}
+                assert content(files, f"/{name}.mrc") == rendered(tmp_path / f"{name}.eer", **choices)
+            assert content(files, "/@up1_gr5/counted.mrc") == rendered(
+                tmp_path / "counted.eer", grouping=5, leftover="spread"
+            )
+    with serving(tmp_path, eer_grouping=4, eer_leftover="spread") as files:
+        facts = files.file_facts("/counted.mrc")
+        assert facts is not None
+        assert (facts["fraction_frames"], facts["frame_dose"]) == ([[2, 5]], None)
+    with serving(tmp_path, eer_dose_per_fraction=3.0, eer_dose=10.0) as files:
+        facts = files.file_facts("/counted.mrc")
+        assert facts is not None
+        assert (facts["fraction_frames"], facts["frame_dose"]) == ([[3, 3]], 1.0)

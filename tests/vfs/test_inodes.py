@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import mrcfile
 import numpy as np
 import pytest
 import tifffile
@@ -26,7 +27,7 @@ from tests.support import archive, listed_in, simulated, tmpfs
 from tests.vfs.serving import content, started, write_movie
 
 INODES = st.integers(0, 2**64 - 1)
-VIEWS = ("", "/@counts", "/@archive", "/@up2_gr8", "/@up1_gr3")
+VIEWS = ("", "/@counts", "/@normalised", "/@archive", "/@up2_gr8", "/@up1_gr3", "/@up2crop1_gr8")
 
 
 def serving(folder: Path, **settings: Any) -> AbstractContextManager[FileSystem]:
@@ -42,6 +43,11 @@ def made_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     archive(folder / "session", folder / "archive")
     write_movie(folder / "archive" / "eer" / "c.eer")
     serialem(folder / "archive" / "tiff" / "d.tif", counts())
+    # a hard link beside another gain reference
+    (folder / "archive" / "tiff" / "second").mkdir()
+    for factor, place in enumerate(("tiff", "tiff/second"), 1):
+        with mrcfile.new(folder / "archive" / place / "gain-reference.mrc") as reference:
+            reference.set_data(np.full((48, 35), factor, np.float32))
     tifffile.imwrite(folder / "archive" / "falcon.gain", np.ones(EER_SHAPE, np.float32))
     return folder / "archive"
 
@@ -56,6 +62,7 @@ def place(made_archive: Path, tmp_path: Path) -> Path:
     os.link(movies / "a.mrc.tif", movies / "same.mrc.tif")
     os.link(copy / "notes.txt", movies / "notes.txt")
     os.link(copy / "eer" / "c.eer", movies / "linked.eer")
+    os.link(copy / "tiff" / "d.tif", copy / "tiff" / "second" / "d.tif")
     (movies / "link.eer").symlink_to("../eer/c.eer")
     (movies / "link.tif").symlink_to("../tiff/d.tif")
     return copy
@@ -96,15 +103,17 @@ def test_names_that_share_an_inode_show_the_same(place: Path) -> None:
     for inode, contents in shown.items():
         assert all(each == contents[0] for each in contents), names[inode]
     # what is made of files shares its inode with what is made of a hard link of the same file alone
-    linked = {"a.mrc", "same.mrc"}, {"c.mrc", "linked.mrc"}
+    linked = {"a.mrc", "same.mrc"}, {"c.mrc", "linked.mrc"}, {"d.mrc"}
     made = [
         paths
         for inode, paths in names.items()
-        if inode >= 1 << 62 and not paths[0].endswith(("/eer", "/Movies", "/tiff"))
+        if inode >= 1 << 62 and not paths[0].endswith(("/eer", "/Movies", "/tiff", "/second"))
     ]
     shared = [{path.rpartition("/")[2] for path in paths} for paths in made if len(paths) > 1]
     assert all(names in linked for names in shared)
     assert len(shared) > 2
+    # beside different gain references, hard links are different movies
+    assert not any(len(paths) > 1 for paths in names.values() if "/@normalised/tiff/d.mrc" in paths)
 
 
 def test_what_is_made_of_files_has_one_link_and_plain_files_keep_theirs(place: Path) -> None:

@@ -281,7 +281,7 @@ def test_a_listing_waits_once_however_many_records_hang(
 
     faults.inject(monkeypatch, hang)
     monkeypatch.setattr("cryofs.vfs.indexer.Indexer._run", lambda _: None)
-    monkeypatch.setattr("cryofs.vfs.file_system._is_remote", lambda _: is_remote)
+    monkeypatch.setattr("cryofs.vfs.file_system.may_be_remote", lambda _: is_remote)
     files = FileSystem(place, Settings(jobs=1, request_timeout=1.0))
     files.start()
     originals = [f"{number}.mrc" for number in range(4)]

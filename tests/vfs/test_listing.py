@@ -18,7 +18,7 @@ from cryofs.vfs.page_cache_policy import Pages
 from tests.damaged_tree import DamagedTree, make_damaged_tree
 from tests.support import archive, entries, simulated
 
-VIEWS = ("", "/@counts", "/@archive", "/@up2_gr8")
+VIEWS = ("", "/@counts", "/@normalised", "/@archive", "/@up2_gr8")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from cryofs.errors import DamagedError
 from cryofs.formats.record import read_record
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.archived_counts import CountsMovie
-from cryofs.movies.frame_runs import frames_of_run, run_from
+from cryofs.movies.frame_runs import FrameRuns, frames_of_run
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.tiff import ForeignMovie
@@ -105,12 +105,11 @@ def test_here_and_there(session: Path, files: FileSystem, name: str) -> None:
 def test_runs_cover_the_movie(session: Path) -> None:
     with ArchivedMovie(session.with_name("archive") / "pattern.mrc.tif", GainLibrary()) as movie:
         assert frames_of_run(movie) == 126
-        runs = [run_from(movie, first) for first in range(0, FRAMES, 126)]
-        assert [index for run in runs for index in run] == list(range(FRAMES))
-        memory = np.empty(126 * FRAME_BYTES, np.uint8)
-        for run in runs:
-            decoded = movie.read_run(run).decode(memory)
-            assert decoded.tobytes() == b"".join(movie.mrc_frame(index).tobytes() for index in run)
+        runs = FrameRuns(movie, 126)
+        memory = np.empty(runs.decoded_bytes(), np.uint8)
+        decoded = [runs.read_frame(first).decode(memory).copy() for first in range(0, FRAMES, 126)]
+        frames = b"".join(movie.mrc_frame(index).tobytes() for index in range(FRAMES))
+        assert b"".join(run.tobytes() for run in decoded) == frames
 
 
 def test_strips_and_exceptions_of_a_run_are_two_reads(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +198,5 @@ def test_only_reads_of_an_unreadable_frame_fail(
 def test_a_run_of_a_tiff_movie_is_shown_as_its_frames(session: Path) -> None:
     expected = expected_bytes(session, "/tiff.mrc")
     movie = ForeignMovie(session.with_name("archive") / "tiff.tif")
-    run = movie.read_run(range(250, FRAMES)).decode()
-    shown = movie.mrc_bytes(run, 0, 50 * movie.layout.frame_bytes).tobytes()
-    assert shown == expected[-50 * movie.layout.frame_bytes :]
+    assert movie.mrc_run(range(250, FRAMES)).tobytes() == expected[-50 * movie.layout.frame_bytes :]
     movie.close()

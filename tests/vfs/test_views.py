@@ -26,6 +26,41 @@ def test_views_of_other_renderings(eer_archive: Path, upsampling: int, grouping:
         assert content(files, view + "/Movies/a.mrc") == nested
 
 
+@pytest.mark.parametrize(("upsampling", "crop", "grouping"), [(2, 1, 8), (4, 2, 3), (4, 1, 1)])
+def test_views_cropped_in_fourier_space(eer_archive: Path, upsampling: int, crop: int, grouping: int) -> None:
+    view = f"/@up{upsampling}crop{crop}_gr{grouping}"
+    gain = eer_archive / "falcon.gain"
+    for given in (None, gain):
+        with serving(eer_archive, eer_gain=given and str(given)) as files:
+            # the gain is applied before, so no reference is beside
+            assert names(files, view) == ["Movies", "c.eer", "c.mrc", "falcon.gain", "notes.txt"]
+            with pytest.raises(FileNotFoundError):
+                files.attributes(f"{view}/gain-reference.mrc")
+            choices = {"grouping": grouping, "upsampling": upsampling, "crop": crop, "gain": given}
+            assert content(files, f"{view}/c.mrc") == rendered(eer_archive / "c.eer", **choices)
+            assert content(files, f"{view}/Movies/a.mrc") == rendered(eer_archive / "Movies" / "a.eer", **choices)
+            facts = files.file_facts(f"{view}/c.mrc")
+            assert facts is not None
+            assert (facts["upsampling"], facts["crop"], facts["scale"]) == (upsampling, crop, 1.0)
+
+
+def test_the_main_view_may_be_cropped(eer_archive: Path) -> None:
+    with serving(eer_archive, eer_upsampling=2, eer_crop=1) as files:
+        assert content(files, "/c.mrc") == rendered(eer_archive / "c.eer", grouping=4, upsampling=2, crop=1)
+        assert content(files, "/@up2_gr4/c.mrc") == rendered(eer_archive / "c.eer", grouping=4, upsampling=2)
+
+
+@pytest.mark.parametrize(
+    ("mounted", "shown"), [(None, None), ("int16", "int16"), ("float32", None), ("uint16", None), ("int8", None)]
+)
+def test_a_cropped_view_takes_the_pixel_type_of_the_mount_if_it_can(
+    eer_archive: Path, mounted: str | None, shown: str | None
+) -> None:
+    with serving(eer_archive, eer_dtype=mounted) as files:
+        expected = rendered(eer_archive / "c.eer", grouping=8, upsampling=2, crop=1, dtype=shown)
+        assert content(files, "/@up2crop1_gr8/c.mrc") == expected
+
+
 def test_views_are_found_but_not_listed(eer_archive: Path) -> None:
     with serving(eer_archive) as files:
         assert names(files, "/") == ["Movies", "c.eer", "c.mrc", "falcon.gain", "notes.txt"]
@@ -34,6 +69,9 @@ def test_views_are_found_but_not_listed(eer_archive: Path) -> None:
             "/@up2_gr0",
             "/@up2_gr",
             "/@up2_gr8x",
+            "/@up1crop1_gr8",
+            "/@up2crop2_gr8",
+            "/@up4crop4_gr8",
             "/@nothing",
             "/Movies/@up2_gr8",
             "/@counts/@archive",

@@ -4,7 +4,8 @@ There are two containers: BigTIFF (or classic TIFF) with one image directory per
 TIFF, in which each frame is followed by its size and a footer. `cryofs.kernels.eer_events` decodes the events.
 
 Format rules: the EER specification and readers of Thermo Fisher Scientific (github.com/fei-company/EerReaderLib), and
-RELION where readers differ (a run of all ones in 8-bit files is followed by meaningless sub-pixel bits).
+RELION. Whether a run of all ones is followed by meaningless sub-pixel bits differs between cameras and readers;
+`cryofs.movies.eer_overflow` finds out.
 """
 
 from cryofs.formats.eer.index import EerIndex, EventCode

@@ -1,6 +1,6 @@
 """Index of an EER file, available before events are decoded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,18 @@ class EventCode:
         """Bits per event."""
         return self.run_bits + self.x_bits + self.y_bits
 
+    @property
+    def parts(self) -> tuple[int, int, int, int]:
+        """The four numbers, as a parameter of `eer_events.sum_events`."""
+        return self.run_bits, self.x_bits, self.y_bits, self.long_bits
+
+    @property
+    def with_other_overflow(self) -> "EventCode | None":
+        """The code whose runs of all ones have sub-pixel bits if those of this one have none, and the reverse."""
+        if self.bits == self.run_bits:
+            return None
+        return replace(self, long_bits=self.run_bits if self.long_bits == self.bits else self.bits)
+
 
 CODE_8BIT = EventCode(8, 2, 2, 12)
 CODE_7BIT = EventCode(7, 2, 2, 7)
@@ -43,7 +55,7 @@ class EerIndex:
     ny, nx : int
         Rows and columns of the detector.
     code : EventCode
-        Bit layout of an event.
+        Bit layout of an event, as most programs read files of this compression.
     offsets, byte_counts : ndarray of int64
         Location of the strips of all frames, in order.
     first_strips : ndarray of int64, shape (frames + 1,)
@@ -53,6 +65,8 @@ class EerIndex:
         size, or marked as bad by the camera.
     metadata : dict
         Metadata of the acquisition program, by name; values as text.
+    other_code : EventCode or None
+        Bit layout of some cameras that wrote the same compression.
     """
 
     ny: int
@@ -63,6 +77,7 @@ class EerIndex:
     first_strips: NDArray[np.int64]
     intact: NDArray[np.bool_]
     metadata: dict[str, str]
+    other_code: EventCode | None = None
 
     @property
     def frames(self) -> int:
@@ -76,6 +91,6 @@ class EerIndex:
         return np.diff(ends_of_strips[self.first_strips])
 
     @property
-    def geometry(self) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
-        """Rows and columns, and the bits of the fields of an event, as parameters of `eer_events.sum_events`."""
-        return (self.ny, self.nx), (self.code.run_bits, self.code.x_bits, self.code.y_bits, self.code.long_bits)
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.ny, self.nx

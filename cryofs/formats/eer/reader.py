@@ -10,11 +10,14 @@ from cryofs.errors import ChangedError, FormatError
 from cryofs.formats.eer import tiff_container
 from cryofs.formats.eer.footer_container import footer_index
 from cryofs.formats.eer.index import MAX_SIDE, EerIndex
+from cryofs.formats.eer.stream_memory import StreamMemory
 from cryofs.formats.tiff_directories import MAGICS, BrokenError
 from cryofs.storage.byte_source import ByteSource
 
 # More padding than any writer adds to a frame.
 _PADDING_BYTES = 4096
+# Of a fraction of 24 frames it is about 11 MB, so only a little is kept for the next ones.
+_MEMORY = StreamMemory(2)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def read_streams(source: ByteSource, index: EerIndex, frames: Sequence[int]) -> 
     """
     sizes = index.frame_bytes[np.array(frames, np.int64)]
     starts = np.concatenate([[0], np.cumsum((sizes + 7) // 8)])
-    words = np.empty(starts[-1] + 2, np.uint64)
+    words = _MEMORY.take(int(starts[-1]) + 2)
     words[-2:] = 0
     target = words.data.cast("B")
     for frame, start in zip(frames, starts[:-1].tolist(), strict=True):
@@ -85,8 +88,9 @@ def _checked(index: EerIndex) -> EerIndex:
     if not (1 <= code.run_bits <= 16 and 0 <= code.x_bits <= 8 and 0 <= code.y_bits <= 8):
         raise BrokenError(f"unsupported event layout ({code.run_bits} + {code.x_bits} + {code.y_bits} bits)")
     bits = 8 * index.frame_bytes
-    fewest = total // ((1 << code.run_bits) - 1) * min(code.long_bits, code.bits)
-    most = (total + 1) * max(code.long_bits, code.bits) + 8 * _PADDING_BYTES
+    long_bits = [one.long_bits for one in (code, index.other_code) if one is not None]
+    fewest = total // ((1 << code.run_bits) - 1) * min(long_bits)
+    most = (total + 1) * code.bits + 8 * _PADDING_BYTES
     intact = index.intact & (fewest <= bits) & (bits <= most)
     if not intact.any():
         raise BrokenError(f"no intact frames (all {index.frames} frames of {index.ny} x {index.nx} pixels are damaged)")

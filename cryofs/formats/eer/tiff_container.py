@@ -22,6 +22,8 @@ _RUN_BITS, _X_BITS, _Y_BITS = 65007, 65008, 65009
 
 _CODES = {65000: CODE_8BIT, 65001: CODE_7BIT}
 _CODE_IN_TAGS = 65002
+# compressions with which cameras wrote runs of all ones with and without sub-pixel bits
+_OVERFLOW_VARIES = (65000, 65002)
 
 
 class TiffContainer:
@@ -33,7 +35,7 @@ class TiffContainer:
 
     def index(self) -> EerIndex:
         """Index the frames; images of other compressions are skipped."""
-        geometry: tuple[int, int, EventCode] | None = None
+        geometry: tuple[int, int, EventCode, EventCode | None] | None = None
         offsets: list[NDArray[np.uint64]] = []
         byte_counts: list[NDArray[np.uint64]] = []
         first_strips = [0]
@@ -43,10 +45,12 @@ class TiffContainer:
             for tag in wanted & directory.entries.keys():
                 metadata |= _items(self._directories.text(directory, tag, _MAX_METADATA_BYTES))
                 wanted.remove(tag)
-            code = self._code(directory)
+            compression = self._compression(directory)
+            code = self._code(directory, compression)
             if code is None:
                 continue
-            found = (self._directories.one(directory, _HEIGHT), self._directories.one(directory, _WIDTH), code)
+            other = code.with_other_overflow if compression in _OVERFLOW_VARIES else None
+            found = (self._directories.one(directory, _HEIGHT), self._directories.one(directory, _WIDTH), code, other)
             if geometry is not None and found != geometry:
                 raise BrokenError(f"image {number} differs from the images before it in size or event layout")
             geometry = found
@@ -62,9 +66,11 @@ class TiffContainer:
         places, counts = np.concatenate(offsets), np.concatenate(byte_counts)
         return _make_index(geometry, places, counts, first_strips, metadata, self._size)
 
-    def _code(self, directory: Directory) -> EventCode | None:
+    def _compression(self, directory: Directory) -> int:
+        return self._directories.one(directory, _COMPRESSION) if _COMPRESSION in directory.entries else 1
+
+    def _code(self, directory: Directory, compression: int) -> EventCode | None:
         """Return the bit layout of events in an image, or None if the image has no events."""
-        compression = self._directories.one(directory, _COMPRESSION) if _COMPRESSION in directory.entries else 1
         if compression != _CODE_IN_TAGS:
             return _CODES.get(compression)
         run_bits, x_bits = self._directories.one(directory, _RUN_BITS), self._directories.one(directory, _X_BITS)
@@ -74,14 +80,14 @@ class TiffContainer:
 
 
 def _make_index(
-    geometry: tuple[int, int, EventCode],
+    geometry: tuple[int, int, EventCode, EventCode | None],
     offsets: NDArray[np.uint64],
     byte_counts: NDArray[np.uint64],
     first_strips: list[int],
     metadata: dict[str, str],
     size: int,
 ) -> EerIndex:
-    ny, nx, code = geometry
+    ny, nx, code, other = geometry
     inside = strips_inside(offsets, byte_counts, size)
     bounds = np.array(first_strips, np.int64)
     outside_before = np.concatenate([[0], np.cumsum(~inside)])
@@ -90,7 +96,7 @@ def _make_index(
     places, counts = (np.where(inside, values, 0).astype(np.int64) for values in (offsets, byte_counts))
     if counts.sum(dtype=np.float64) > size:
         raise BrokenError("its strips are larger than the file")
-    return EerIndex(ny, nx, code, places, counts, bounds, intact, metadata)
+    return EerIndex(ny, nx, code, places, counts, bounds, intact, metadata, other)
 
 
 def _items(xml: bytes) -> dict[str, str]:

@@ -1,0 +1,86 @@
+"""`cryofs check-gain`: find the orientation of a gain reference."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cryofs.cli.output import print_json
+from cryofs.cli.parameters import PATH, jobs_option
+from cryofs.text import printable
+
+if TYPE_CHECKING:
+    from cryofs.gain.gain_check import GainCheck
+
+
+@click.command("check-gain")
+@click.argument("gain", type=PATH, help="Gain reference, an MRC or TIFF file.")
+@click.argument(
+    "movies",
+    type=PATH,
+    nargs=-1,
+    required=True,
+    metavar="MOVIE...",
+    help="Movies of counts: MRC, TIFF or EER, archived or not.",
+)
+@jobs_option()
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(gain: Path, movies: tuple[Path, ...], jobs: int, as_json: bool) -> None:
+    """Find the orientation of a gain reference.
+
+    Correlates the mean of the counts of movies with the inverse of the gain in all orientations, and prints the
+    significance of each and the options of other programs for the right one. One movie is enough; its first 60 frames
+    are used. The exit code is 1 if the reference does not belong to the movies.
+
+    Example: cryofs check-gain gain.mrc movie.tif
+    """
+    from cryofs.gain.gain_check import check_gain
+
+    check = check_gain(gain, movies, jobs)
+    if as_json:
+        print_json(_facts(check))
+    else:
+        for line in _lines(check):
+            print(printable(line))
+    raise click.exceptions.Exit(0 if check.best else 1)
+
+
+def _facts(check: "GainCheck") -> dict[str, Any]:
+    from cryofs.gain.orientation_fit import SIGNIFICANT
+    from cryofs.gain.program_options import options_of
+
+    best = check.best
+    facts = {
+        "gain": str(check.gain),
+        "movies": check.movies,
+        "frames": check.frames,
+        "threshold": SIGNIFICANT,
+        "rot90": best.orientation.rot90 if best else None,
+        "flip": best.orientation.flip if best else None,
+        "significance": abs((best or check.fits[0]).significance),
+        "convention": ("divide" if best.is_divisor else "multiply") if best else None,
+        "options": options_of(best.orientation) if best else None,
+    }
+    fits = [
+        {"rot90": fit.orientation.rot90, "flip": fit.orientation.flip, "significance": fit.significance}
+        for fit in check.fits
+    ]
+    return facts | {"orientations": fits}
+
+
+def _lines(check: "GainCheck") -> list[str]:
+    from cryofs.gain.orientation_fit import SIGNIFICANT
+    from cryofs.gain.program_options import options_of
+
+    names = [f"{name:24}" for name in ("RELION", "MotionCor")]
+    lines = [f"{'significance':>12}  {'orientation':12}  {'  '.join(names)}".rstrip()]
+    for fit in check.fits:
+        words = options_of(fit.orientation)
+        shown = "  ".join(f"{words[name.strip()]:24}" for name in names)
+        lines.append(f"{fit.significance:12.1f}  {fit.orientation.name:12}  {shown}".rstrip())
+    if (best := check.best) is None:
+        return [*lines, f"this gain does not belong to these movies (no significance of {SIGNIFICANT:g} or more)"]
+    lines += [f"{program:10} {words}" for program, words in options_of(best.orientation).items()]
+    if best.is_divisor:
+        lines.append("counts are to be divided by the values of this gain (MotionCor: -InvGain 1)")
+    return lines

@@ -1,0 +1,48 @@
+"""Single images in TIFF files of any kind, such as gain references."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from cryofs.errors import FormatError
+
+# tifffile logs warnings about damaged files to the terminal; errors already report them.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+# Private tags of Thermo Fisher Scientific: metadata of the acquisition, and the defects of the detector.
+_EER_TAGS = {65001, 65100}
+
+
+def has_eer_metadata(path: Path) -> bool:
+    """Return True for a TIFF file with the private tags of EER gain references."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return any(tag.code in _EER_TAGS for tag in tiff.pages[0].tags)  # type: ignore[union-attr]
+    except (ValueError, OSError, tifffile.TiffFileError):
+        return False
+
+
+def read_image(path: Path) -> NDArray[np.float32]:
+    """Return the first image of any TIFF file, shape (ny, nx), rows in file order.
+
+    Raises
+    ------
+    FormatError
+        If the file is not a TIFF, or the image does not have one value per pixel.
+    """
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            values = tiff.pages[0].asarray()
+    except Exception as error:
+        raise FormatError(f"not a readable TIFF image ({error})") from error
+    if values.ndim != 2 or values.dtype.kind not in "uif":
+        raise FormatError(
+            f"not a valid gain reference (expected one number per pixel, got shape {values.shape}, type {values.dtype})"
+        )
+    # values too large for float32 become infinite
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, np.float32)

@@ -1,0 +1,150 @@
+"""Check whether a gain reference fits movies, and in which orientation, by the mean of their counts."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.errors import CryofsError, FormatError, GainError
+from cryofs.formats import tiff_image
+from cryofs.gain.orientation_fit import Fit, best_fit, rank
+from cryofs.kernels.orientation import UPRIGHT
+from cryofs.movies import gain_kinds
+from cryofs.movies.movie import Movie
+from cryofs.movies.mrc import MrcMovie
+from cryofs.movies.registry import open_movie
+
+# Frames that decide it even at a low dose; more of them take time.
+MAX_FRAMES = 60
+# Frames of one movie that decide it at the usual doses, for a warning.
+_WARNING_FRAMES = 8
+_MULTIPLIED_SUFFIX = ".gain"
+# Share of the values that are whole numbers in a movie of counts, which may have been interpolated at defects.
+_WHOLE_SHARE = 0.99
+
+
+@dataclass(frozen=True)
+class GainCheck:
+    """Result of a check.
+
+    Attributes
+    ----------
+    movies, frames : int
+        Number of movies, and of frames of all movies that were used.
+    fits : list of Fit
+        The possible orientations, the most significant first.
+    """
+
+    gain: Path
+    movies: int
+    frames: int
+    fits: list[Fit]
+
+    @property
+    def best(self) -> Fit | None:
+        """The right orientation, or None if the reference does not belong to the movies."""
+        return best_fit(self.fits)
+
+
+def check_gain(gain: Path, movies: Sequence[Path], jobs: int, max_frames: int = MAX_FRAMES) -> GainCheck:
+    """Correlate the mean of the counts of movies with a gain reference in all orientations.
+
+    Parameters
+    ----------
+    movies : sequence of Path
+        Movies of one size, of any kind; gain-normalised ones only if they are archived with their counts.
+    max_frames : int
+        Number of frames to use, the first ones of each movie.
+
+    Raises
+    ------
+    GainError
+        The reference cannot be read, or fits the size of the frames in no orientation; or a movie holds no counts.
+    FormatError, DamagedError
+        A movie cannot be read, or has another size than the first.
+    """
+    values = read_gain(gain)
+    total, frames = _sum_of_counts(movies, -(-max_frames // len(movies)), jobs)
+    try:
+        return GainCheck(gain, len(movies), frames, rank(total, values))
+    except ValueError as error:
+        raise GainError(f"{gain}: {error}; pass the gain reference of this detector") from error
+
+
+def warn_of(gain: Path, movie: Path, jobs: int) -> str | None:
+    """Return a warning if a gain reference is turned, or does not belong to a movie; None if it fits.
+
+    A few frames decide it. Return None also if it cannot be decided: other messages report a file that cannot be read.
+    """
+    try:
+        check = check_gain(gain, [movie], jobs, _WARNING_FRAMES)
+    except (CryofsError, OSError):
+        return None
+    command = f"cryofs check-gain {gain} {movie}"
+    if check.best is None:
+        return f"{gain}: this gain reference does not seem to belong to {movie}; check it with more frames: {command}"
+    if check.best.orientation != UPRIGHT:
+        option = f"--gain-orientation {check.best.orientation.name}"
+        return f"{gain}: this gain reference is turned against {movie}; use {option}, or see {command}"
+    return None
+
+
+def read_gain(path: Path) -> NDArray[Any]:
+    """Return the values of a gain reference in the order of an MRC file, from a file of any kind that programs take.
+
+    Programs reverse the rows of a TIFF file when they read it, except of one called `.gain`.
+
+    Raises
+    ------
+    GainError
+        Not a gain reference.
+    """
+    try:
+        kind = gain_kinds.kind_of(path)
+        if kind is not None and kind.is_tiff:
+            image = tiff_image.read_image(path)
+            return image if path.suffix.lower() == _MULTIPLIED_SUFFIX else image[::-1]
+        gain_kinds.check_eer(path)
+        # references of cryofs hold a second frame of digits in the extended header
+        with MrcMovie(path, max_extended_header=1 << 30) as movie:
+            if movie.shape[0] != 1:
+                raise GainError(f"{path}: not a gain reference (expected 1 frame, got {movie.shape[0]})")
+            return movie.frame(0)
+    except FormatError as error:
+        raise GainError(f"{path}: not a gain reference ({error}); pass an MRC or TIFF file of one image") from error
+    except OSError as error:
+        raise GainError(f"{path}: cannot read the gain reference ({error.strerror}); pass another file") from error
+
+
+def _sum_of_counts(movies: Sequence[Path], frames: int, jobs: int) -> tuple[NDArray[np.float32], int]:
+    """Return the sum of the counts of the first frames of each movie, and the number of frames."""
+    total: NDArray[np.float32] | None = None
+    used = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        for path in movies:
+            with open_movie(path, pool=pool) as movie:
+                if total is None:
+                    total = np.zeros(movie.shape[1:], np.float32)
+                if total.shape != movie.shape[1:]:
+                    size, expected = (f"{ny} x {nx}" for ny, nx in (movie.shape[1:], total.shape))
+                    raise FormatError(f"{path}: frames of another size (expected {expected}, got {size})")
+                for index in range(min(frames, movie.shape[0])):
+                    total += _counts(movie, index)
+                    used += 1
+    assert total is not None
+    return total, used
+
+
+def _counts(movie: Movie, index: int) -> NDArray[Any]:
+    """Return the counts of a frame."""
+    counts = movie.histogram_frame(index)
+    if counts.dtype.kind == "f" and np.mean(counts == np.rint(counts)) < _WHOLE_SHARE:
+        raise GainError(
+            f"{movie.name}: gain-normalised values, not counts; pass its archived movie, or the movie in @counts of a "
+            "mount"
+        )
+    return counts

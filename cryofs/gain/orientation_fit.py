@@ -1,0 +1,183 @@
+"""Which of the eight orientations of a gain reference fits the mean of the counts of movies.
+
+A pixel with a high gain counts few electrons, so the mean of the counts is proportional to 1 / gain. Slow variation and
+lines, which other detectors and specimens have too, are removed from both images before they are correlated.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryofs.kernels.orientation import ORIENTATIONS, Orientation
+
+# A correlation is significant from this number of standard deviations on: by chance, once in 10^14 gain references.
+SIGNIFICANT = 8.0
+# Side of the squares in which slow variation is removed, in pixels.
+_SQUARE = 32
+# Values beyond this number of standard deviations are hot or dead pixels.
+_OUTLIER = 5.0
+_ROUNDS = 10
+# Pixels from which the limits of outliers are determined.
+_SAMPLED = 1 << 20
+# Largest side of the squares whose power spectra are used.
+_SPECTRUM = 2048
+_FACTORS = (1, 2, 4)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well a gain reference in one orientation fits.
+
+    Attributes
+    ----------
+    significance : float
+        Correlation of the counts with 1 / gain, in standard deviations of the correlation with the reference displaced
+        at random. Negative if counts are to be divided by the reference instead of multiplied.
+    """
+
+    orientation: Orientation
+    significance: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the reference fits in this orientation."""
+        return abs(self.significance) >= SIGNIFICANT
+
+    @property
+    def is_divisor(self) -> bool:
+        """Whether counts are to be divided by the reference."""
+        return self.significance < 0
+
+
+def best_fit(fits: Iterable[Fit]) -> Fit | None:
+    """Return the most significant of some fits, or None if none is significant."""
+    significant = [fit for fit in fits if fit.is_significant]
+    return max(significant, key=lambda fit: abs(fit.significance), default=None)
+
+
+def rank(counts: NDArray[Any], gain: NDArray[Any]) -> list[Fit]:
+    """Return the fits of all orientations in which the reference has the shape of the counts, most significant first.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (ny, nx)
+        Mean or sum of frames.
+    gain : ndarray
+        Factors or divisors of counts; a pixel with 0, a negative value, NaN or infinity is a defect. The reference may
+        be two or four times finer or coarser than the frames.
+
+    Raises
+    ------
+    ValueError
+        The reference has another shape than the counts in every orientation.
+    """
+    factor_counts, factor_gain = _common_grid(counts.shape, gain.shape)
+    binned = _binned(counts, factor_counts)
+    pattern = _pattern(binned, np.isfinite(binned))
+    valid = np.isfinite(gain) & (gain > 0)
+    expected = np.zeros(gain.shape, np.float32)
+    np.divide(np.float32(1), gain, out=expected, where=valid, casting="unsafe")
+    intact = _binned(valid, factor_gain) == factor_gain**2
+    reference = _pattern(_binned(expected, factor_gain), intact)
+    noise = _Noise(pattern, reference)
+    fits = []
+    for orientation in ORIENTATIONS:
+        if orientation.turned_shape(reference.shape) == pattern.shape:
+            product = float(np.vdot(pattern, orientation.turned(reference)))
+            fits.append(Fit(orientation, product / noise.deviation(orientation)))
+    return sorted(fits, key=lambda fit: -abs(fit.significance))
+
+
+def _common_grid(counts: tuple[int, ...], gain: tuple[int, ...]) -> tuple[int, int]:
+    """Return the number of pixels of counts, and of the reference, that make a pixel of the coarser of both grids."""
+    for factor in _FACTORS:
+        for orientation in ORIENTATIONS[:2]:
+            turned = orientation.turned_shape((gain[0], gain[1]))
+            if turned == (factor * counts[0], factor * counts[1]):
+                return 1, factor
+            if (factor * turned[0], factor * turned[1]) == counts:
+                return factor, 1
+    (ny, nx), (rows, columns) = gain, counts
+    raise ValueError(f"a gain reference of {ny} x {nx} fits frames of {rows} x {columns} in no orientation")
+
+
+def _binned(image: NDArray[Any], factor: int) -> NDArray[np.float32]:
+    """Return the sums of squares of pixels."""
+    if factor == 1:
+        return image.astype(np.float32, copy=False)
+    ny, nx = (length // factor for length in image.shape)
+    summed: NDArray[np.float32] = image.reshape(ny, factor, nx, factor).sum((1, 3), dtype=np.float32)
+    return summed
+
+
+def _pattern(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the relative differences of pixels from their square, without rows and columns that differ as a whole.
+
+    Invalid pixels are 0, and so are the pixels at the edge beyond the last whole square.
+    """
+    image = _clipped(image, valid)
+    ny, nx = image.shape
+    height, width = min(_SQUARE, ny), min(_SQUARE, nx)
+    rows, columns = ny // height, nx // width
+    inside = np.s_[: rows * height, : columns * width]
+    squares = image[inside].reshape(rows, height, columns, width)
+    weights = valid[inside].reshape(squares.shape)
+    number = weights.sum((1, 3), keepdims=True, dtype=np.float32)
+    mean = (squares * weights).sum((1, 3), keepdims=True) / np.maximum(number, 1)
+    relative = np.zeros(squares.shape, np.float32)
+    np.divide(squares, mean, out=relative, where=(mean > 0) & weights)
+    np.subtract(relative, 1, out=relative, where=(mean > 0) & weights)
+    # lines and any slope are the sum of a function of the row and one of the column
+    relative -= relative.mean(3, keepdims=True)
+    relative -= relative.mean(1, keepdims=True)
+    relative *= weights
+    pattern = np.zeros(image.shape, np.float32)
+    pattern[inside] = _clipped(relative.reshape(rows * height, columns * width), valid[inside])
+    return pattern
+
+
+def _clipped(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return an image with outliers limited, and invalid pixels 0."""
+    # an odd step reaches pixels of all columns
+    step = (image.size // _SAMPLED) | 1
+    sample = image.reshape(-1)[::step][valid.reshape(-1)[::step]]
+    low, high = np.float32(-np.inf), np.float32(np.inf)
+    for _ in range(_ROUNDS if sample.size else 0):
+        mean, deviation = sample.mean(dtype=np.float64), sample.std(dtype=np.float64)
+        low, high = np.float32(mean - _OUTLIER * deviation), np.float32(mean + _OUTLIER * deviation)
+        if low <= sample.min() and sample.max() <= high:
+            break
+        np.clip(sample, low, high, out=sample)
+    return np.where(valid, np.clip(image, low, high), np.float32(0))
+
+
+class _Noise:
+    """Standard deviation of the correlation of two patterns over all displacements of one of them.
+
+    The mean of the squares of all correlations follows from the power spectra, and the power spectrum of a turned image
+    is that of the image, turned. A square of the middle of each pattern is enough.
+    """
+
+    def __init__(self, pattern: NDArray[np.float32], reference: NDArray[np.float32]):
+        side = min(_SPECTRUM, *pattern.shape)
+        self._pattern, self._reference = _power(pattern, side), _power(reference, side)
+        # sums of products of the spectra, to correlations of the whole patterns
+        self._scale = pattern.size / side**6
+
+    def deviation(self, orientation: Orientation) -> float:
+        """Return the standard deviation; infinity if a pattern is flat."""
+        turned = self._reference.T if orientation.rot90 % 2 else self._reference
+        if orientation.flip != (orientation.rot90 % 2 == 1):
+            # frequency 0 stays in its place
+            turned = np.roll(turned[:, ::-1], 1, axis=1)
+        return float(np.sqrt(np.vdot(self._pattern, turned) * self._scale)) or np.inf
+
+
+def _power(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Return the power spectrum of a square of the middle of an image."""
+    top, left = ((length - side) // 2 for length in image.shape)
+    transform = np.fft.fft2(image[top : top + side, left : left + side])
+    return np.asarray(transform.real**2 + transform.imag**2, np.float32)

@@ -1,0 +1,46 @@
+"""The eight orientations of an image."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """A turn of an image in the order of an MRC file (row 0 first): `numpy.rot90` `rot90` times, then columns reversed.
+
+    Attributes
+    ----------
+    rot90 : int
+        Quarter turns, 0 to 3.
+    flip : bool
+        Whether the order of the columns is reversed afterwards.
+    """
+
+    rot90: int = 0
+    flip: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name on the command line."""
+        return f"rot{90 * self.rot90}" + ("-flip" if self.flip else "")
+
+    def turned(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Return a view of an image in this orientation."""
+        turned = np.rot90(image, self.rot90)
+        return turned[:, ::-1] if self.flip else turned
+
+    def turned_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Return rows and columns of a turned image."""
+        return shape if self.rot90 % 2 == 0 else (shape[1], shape[0])
+
+
+UPRIGHT = Orientation()
+ORIENTATIONS = tuple(Orientation(rot90, flip) for flip in (False, True) for rot90 in range(4))
+
+
+def orientation_of(name: str) -> Orientation:
+    """Return the orientation with a name on the command line."""
+    return next(orientation for orientation in ORIENTATIONS if orientation.name == name)

@@ -1,0 +1,66 @@
+"""How a gain reference of EER movies is used, in words: its convention, its grid, and what contradicts them."""
+
+from pathlib import Path
+
+from cryofs.config.choices import EerGainConvention
+from cryofs.formats import mrc, tiff_image
+from cryofs.formats.tiff_directories import MAGICS
+
+_MULTIPLIED_SUFFIX = ".gain"
+
+
+def convention_of(path: Path) -> EerGainConvention:
+    """Return the convention of a gain reference by its name, as RELION does."""
+    return "multiply" if path.suffix.lower() == _MULTIPLIED_SUFFIX else "divide"
+
+
+def is_tiff(path: Path) -> bool:
+    """Return True for a TIFF file, and for a damaged file with the name of one."""
+    with path.open("rb") as file:
+        head = file.read(mrc.MAIN_HEADER_BYTES)
+    return head[: len(MAGICS[0])] in MAGICS or (
+        path.suffix.lower() == _MULTIPLIED_SUFFIX and not mrc.has_map_word(head)
+    )
+
+
+def use_text(
+    name: str,
+    given: EerGainConvention | None,
+    convention: EerGainConvention,
+    stored: tuple[int, ...],
+    shape: tuple[int, int],
+) -> str:
+    """Return one line about a gain reference: its convention, and how it comes to the grid of an image.
+
+    Parameters
+    ----------
+    given : str or None
+        The convention that the user named.
+    convention : str
+        The convention that is used.
+    stored, shape : tuple
+        Rows and columns of the reference and of the image.
+    """
+    verb = "multiplied with its values" if convention == "multiply" else "divided by its values"
+    reason = "as requested" if given else "by its name, as in RELION"
+    grid = ""
+    if shape[0] > stored[0]:
+        grid = f"; its pixels are repeated {shape[0] // stored[0]} x {shape[0] // stored[0]} times"
+    elif shape[0] < stored[0]:
+        grid = f"; {stored[0] // shape[0]} x {stored[0] // shape[0]} of its pixels are summed"
+    return f"{name}: gain reference of {stored[0]} x {stored[1]}; counts are {verb} ({reason}){grid}"
+
+
+def contradiction(path: Path, name: str, given: EerGainConvention | None) -> str | None:
+    """Return a warning if the contents or the case of the name contradict the convention of a reference, or None."""
+    if given is not None:
+        return None
+    if convention_of(path) == "multiply":
+        reason = None if is_tiff(path) else "an MRC file, which is usually one to divide by, is multiplied"
+    elif path.suffix.lower() == _MULTIPLIED_SUFFIX:
+        reason = f"counts are divided by it, because RELION knows {_MULTIPLIED_SUFFIX} in lower case only"
+    elif is_tiff(path) and tiff_image.has_eer_metadata(path):
+        reason = "counts are divided by it, but its metadata are those of a reference that is multiplied"
+    else:
+        reason = None
+    return reason and f"{name}: {reason}; state --eer-gain-convention multiply or divide"
