@@ -81,7 +81,7 @@ class Facts:
             (self._tables[table], folder / name)
             for name, found in files
             if stat.S_ISREG(found.st_mode)
-            and (table := self.table_of(name)) is not None
+            and (table := self._table_of(name)) is not None
             and not self._tables[table].knows(state_of(found))
         )
 
@@ -118,5 +118,8 @@ class Facts:
 
     def table_of(self, name: str) -> str | None:
         """Return the key in the index of the table that listings use for a file of this name, or None."""
-        found = (self._keys[one.table] for one in registry.providers_of(name) if one.table in self._tables)
-        return next(found, None)
+        table = self._table_of(name)
+        return None if table is None else self._keys[table]
+
+    def _table_of(self, name: str) -> str | None:
+        return next((one.table for one in registry.providers_of(name) if one.table in self._tables), None)

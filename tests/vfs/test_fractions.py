@@ -159,3 +159,8 @@ def test_the_dose_of_a_fraction_gives_each_movie_its_grouping(tmp_path: Path) ->
         facts = files.file_facts("/counted.mrc")
         assert facts is not None
         assert (facts["fraction_frames"], facts["frame_dose"]) == ([[3, 3]], 1.0)
+
+
+def test_movies_are_listed_whose_grouping_follows_from_a_counted_dose(eer_archive: Path) -> None:
+    with serving(eer_archive, eer_dose_per_fraction=0.3, eer_pixel_size=0.8) as files:
+        assert names(files, "/Movies") == ["a.eer", "a.mrc", "b.mrc.eer", "b.mrc"]
