@@ -16,7 +16,7 @@ from cryofs.text import size_text
     nargs=-1,
     required=True,
     metavar="PATH...",
-    help="Files, .star or .lst lists, folders, or archives.",
+    help="Files, .star, .lst or .mdoc lists, folders, or archives.",
 )
 @jobs_option()
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -35,7 +35,12 @@ _LABELS = {
 
 @click.command("compress")
 @click.argument(
-    "sources", type=PATH, nargs=-1, required=True, metavar="SOURCE...", help="Movies, folders, .star or .lst lists."
+    "sources",
+    type=PATH,
+    nargs=-1,
+    required=True,
+    metavar="SOURCE...",
+    help="Movies, folders, .star, .lst or .mdoc lists.",
 )
 @click.option("-o", "--output", "archive", type=PATH, required=True, metavar="ARCHIVE", help="Folder of the archive.")
 @click.option(

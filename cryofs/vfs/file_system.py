@@ -326,7 +326,7 @@ class FileSystem:
         return time.monotonic() - self._last_asked < _PAUSE_SECONDS
 
     def _prepare(self) -> None:
-        """Load compiled code, which takes half a second and 100 MB, and the gain reference of most movies.
+        """Load compiled code, which takes half a second and 100 MB, and what readers would wait for.
 
         Loading blocks requests, because it holds the interpreter lock, so it begins when no requests are coming in.
         """
@@ -336,7 +336,7 @@ class FileSystem:
         steps: tuple[Callable[[], object], ...] = (
             *(provider.load_compiled for provider in registry.PROVIDERS),
             codecs.load_compiled,
-            lambda: self._opener.preload_gains(self._root.path),
+            lambda: self._opener.prepare(self._tree.options),
         )
         for step in steps:
             if self._stopping.is_set():

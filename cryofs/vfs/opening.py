@@ -6,7 +6,6 @@ Threads: safe to call from any thread after `start`.
 import os
 import stat
 from concurrent.futures import Executor
-from pathlib import Path
 
 from cryofs.cache.frame_cache import FrameCache
 from cryofs.errors import ChangedError
@@ -20,6 +19,7 @@ from cryofs.vfs.findings import FindingsTable
 from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.nodes import Node
 from cryofs.vfs.open_files import MovieFile, OpenFile, PlainFile
+from cryofs.vfs.rehearsal import rehearse
 
 
 class Opener:
@@ -47,9 +47,10 @@ class Opener:
         """Set the thread pool that decodes frames and the cache that holds them."""
         self._pool, self._cache = pool, cache
 
-    def preload_gains(self, folder: Path) -> None:
-        """Load the gain reference of most movies."""
-        self._gains.preload(folder)
+    def prepare(self, options: ShowOptions) -> None:
+        """Load the gain reference of most movies, and whatever else the first reader would wait for."""
+        self._gains.preload(self._root.path)
+        rehearse(self._root, self._context(options), self._io)
 
     def open(self, node: Node, must_be_found: bool) -> OpenFile:
         """Return the open file of a node.
