@@ -8,7 +8,7 @@ import itertools
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cryofs.config.choices import EerGainConvention
@@ -21,15 +21,16 @@ _LOWEST_PRIORITY = 19
 log = logging.getLogger("cryofs")
 
 
-def check_in_background(archive: Path, mountpoint: Path, settings: Settings) -> None:
-    """Start the check, unless the settings name no gain reference.
+def background_check(archive: Path, mountpoint: Path, settings: Settings) -> Callable[[], None]:
+    """Return a function that starts the check; it does nothing if the settings name no gain reference.
 
-    A mount over its archive is not checked, because the archive would be read through the mount.
+    The function may be called while the kernel waits for the mount, so it does not look at the mountpoint; this one
+    does. A mount over its archive is not checked, because the archive would be read through the mount.
     """
     if settings.eer_gain is None or mountpoint.samefile(archive):
-        return
+        return lambda: None
     arguments = archive, Path(settings.eer_gain), settings.gain_orientation, settings.eer_gain_convention
-    threading.Thread(target=check, args=arguments, name="gain", daemon=True).start()
+    return lambda: threading.Thread(target=check, args=arguments, name="gain", daemon=True).start()
 
 
 def check(archive: Path, gain: Path, orientation: str | None, convention: EerGainConvention | None) -> None:

@@ -15,7 +15,7 @@ from cryofs.config.settings import Settings
 from cryofs.errors import MountError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE, device_number
 from cryofs.fuse.ending import end_process, watch_connection
-from cryofs.fuse.gain_warning import check_in_background
+from cryofs.fuse.gain_warning import background_check
 from cryofs.fuse.loading import Loading
 from cryofs.system import extras
 from cryofs.system.paths import FOLDER_FLAGS
@@ -66,7 +66,7 @@ def serve(
         watch_connection(end)
         notify("READY=1", f"STATUS=Serving {archive} at {mountpoint}")
         on_live()
-        check_in_background(archive, mountpoint, settings)
+        check_gain()
 
     def end() -> None:
         if was_live:
@@ -78,6 +78,7 @@ def serve(
     raise_open_files()
     _limit_malloc_arenas()
     loading = _loading(archive, mountpoint, settings, options)
+    check_gain = background_check(archive, mountpoint, settings)
     if settings.metrics is not None:
         extras.require("metrics", "prometheus_client")
         from cryofs.fuse.metrics import serve_metrics

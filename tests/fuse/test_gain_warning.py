@@ -9,7 +9,7 @@ from benchmarks.simulate import header
 from benchmarks.simulate_counts import make_gain
 from benchmarks.simulate_eer import Events, Widths, encode, write_eer
 from cryofs.config.settings import Settings
-from cryofs.fuse.gain_warning import check, check_in_background
+from cryofs.fuse.gain_warning import background_check, check
 from tests.support import wait_for
 
 SHAPE = (300, 280)
@@ -51,8 +51,8 @@ def test_a_turned_reference_is_logged(archive: Path, caplog: pytest.LogCaptureFi
 
 def test_it_does_not_delay_the_mount(archive: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     settings = Settings(eer_gain=str(archive.parent / "gain.mrc"))
-    check_in_background(archive, archive, settings)
-    check_in_background(archive, tmp_path, Settings())
+    background_check(archive, archive, settings)()
+    background_check(archive, tmp_path, Settings())()
     assert not caplog.messages
-    check_in_background(archive, tmp_path, settings)
+    background_check(archive, tmp_path, settings)()
     assert wait_for(lambda: caplog.messages) == caplog.messages
