@@ -18,9 +18,8 @@ def is_tiff(path: Path) -> bool:
     """Return True for a TIFF file, and for a damaged file with the name of one."""
     with path.open("rb") as file:
         head = file.read(mrc.MAIN_HEADER_BYTES)
-    return head[: len(MAGICS[0])] in MAGICS or (
-        path.suffix.lower() == _MULTIPLIED_SUFFIX and not mrc.has_map_word(head)
-    )
+    is_multiplied = path.suffix.lower() == _MULTIPLIED_SUFFIX
+    return head[: len(MAGICS[0])] in MAGICS or (is_multiplied and not mrc.has_map_word(head))
 
 
 def use_text(

@@ -81,8 +81,7 @@ class Entries:
             for name in provider.stored_names(place.name):
                 kinds.setdefault(name, []).append(provider)
         for name, found in self._existing(place.parent, sorted(kinds, key=_has_capitals)):
-            source = self._behind(place.with_name(name), found)
-            if source is None:
+            if (source := self._behind(place.with_name(name), found)) is None:
                 continue
             for provider in kinds[name]:
                 if node := self._made(provider, place, source, view):

@@ -134,8 +134,8 @@ def test_kinds_are_found_by_suffix_in_the_order_in_which_they_win() -> None:
     assert keys("x.eer") == keys("x.mrc.eer") == ["FRACTIONS"]
     assert keys("x.mrc") == ["MRC"]
     assert (keys("X.MRC.tif"), keys("x.TIF"), keys("x.Ecc"), keys("x.Mrc")) == (
-        ["COUNTS", "MOVIE", "FOREIGN"],
-        ["FOREIGN"],
+        ["COUNTS", "MOVIE", "NORMALISED", "FOREIGN"],
+        ["NORMALISED", "FOREIGN"],
         ["FRACTIONS"],
         ["MRC"],
     )
