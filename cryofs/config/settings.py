@@ -107,9 +107,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def __post_init__(self) -> None:
         if self.eer_gain is not None and "\0" in self.eer_gain:
-            raise ValueError(
-                f"eer_gain: invalid path {self.eer_gain!r} (contains a null byte); pass a file"
-            )
+            raise ValueError(f"eer_gain: invalid path {self.eer_gain!r} (contains a null byte); pass a file")
         if self.eer_apply_gain and self.eer_gain is None:
             raise ValueError("eer_apply_gain requires a gain reference; set eer_gain")
         if self.eer_gain_convention is not None and self.eer_gain is None:

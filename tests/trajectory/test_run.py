@@ -67,9 +67,9 @@ def test_the_old_grouping_must_be_known_and_agree(job: Path) -> None:
     unrecorded = trajectory(linear_shifts(10), rlnEERGrouping=None, rlnEERUpsampling=None)
     for name in "xy":
         Path(f"Job/{name}.star").write_text(unrecorded)
-    with pytest.raises(FormatError, match="does not record its grouping; pass --from-grouping"):
+    with pytest.raises(FormatError, match="grouping not recorded; pass --from-grouping"):
         convert_all(job, TrajectoryOptions("new", grouping=8))
-    with pytest.raises(FormatError, match="does not record its upsampling; pass --from-upsampling"):
+    with pytest.raises(FormatError, match="upsampling not recorded; pass --from-upsampling"):
         convert_all(job, TrajectoryOptions("new", upsampling=2, from_grouping=24))
     convert_all(job, TrajectoryOptions("new", grouping=8, from_grouping=24))
     # the movie is an EER file, so RELION has to be told how to read it
