@@ -17,7 +17,7 @@ def verified(*paths: Path) -> tuple[Checked, list[Exception]]:
 
 def adopted(*paths: Path) -> tuple[Adoption, list[Exception]]:
     errors: list[Exception] = []
-    done = adopt(paths, 2, _appending(errors), lambda *_: None, lambda _: None)
+    done = adopt(paths, 2, _appending(errors), lambda *_: None, lambda _: None, lambda *_: None)
     return done, errors
 
 

@@ -44,6 +44,9 @@ from cryofs.version import VERSION
 
 _CHUNK = 8 << 20
 
+# Called with a gain reference and the first movie that names it in its record.
+OnReference = Callable[[Path, Path], None]
+
 
 @dataclass
 class Adoption:
@@ -69,7 +72,9 @@ class Adoption:
     stored_bytes: int = 0
 
 
-def adopt(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_done: OnFrame) -> Adoption:
+def adopt(
+    paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_done: OnFrame, on_reference: OnReference
+) -> Adoption:
     """Add a record to each TIFF movie, and record a checksum for each other file.
 
     Files that already have a record or a checksum are skipped. Links are not followed.
@@ -91,7 +96,10 @@ def adopt(paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_do
     for folder in times:
         with contextlib.suppress(OSError):
             atomic_file.remove_stale_drafts(folder)
-    others = list(_adopt_movies(wanted, jobs, done, on_file, on_done))
+    references: dict[Path, Path] = {}
+    others = list(_adopt_movies(wanted, jobs, done, on_file, on_done, references))
+    for reference, movie in references.items():
+        on_reference(reference, movie)
     record_checksums(others, jobs, done, on_file, on_done)
     for folder, before in times.items():
         # mounts show the times of the original folder
@@ -107,8 +115,16 @@ def _is_wanted(job: Job, paths: list[Path]) -> bool:
     return job.source in paths or not (job.source.is_symlink() or job.target == Path(FILE_NAME))
 
 
-def _adopt_movies(paths: list[Path], jobs: int, done: Adoption, on_file: OnFile, on_done: OnFrame) -> Iterator[Path]:
-    """Adopt the TIFF movies among some files; yield the files that need a checksum instead."""
+def _adopt_movies(
+    paths: list[Path], jobs: int, done: Adoption, on_file: OnFile, on_done: OnFrame, references: dict[Path, Path]
+) -> Iterator[Path]:
+    """Adopt the TIFF movies among some files; yield the files that need a checksum instead.
+
+    Parameters
+    ----------
+    references : dict
+        Receives each gain reference with the first movie that names it.
+    """
     gains = GainLibrary()
     lists = ListReader()
     with ThreadPoolExecutor(jobs) as pool:
@@ -119,7 +135,7 @@ def _adopt_movies(paths: list[Path], jobs: int, done: Adoption, on_file: OnFile,
                 if what.record is not None:
                     done.skipped += 1
                 elif what.is_foreign and what.error is None and _can_be_adopted(path):
-                    before, after = _adopt(path, gains, pool)
+                    before, after = _adopt(path, gains, pool, references)
                     done.movies += 1
                     done.tiff_bytes += before
                     done.stored_bytes += after
@@ -143,7 +159,7 @@ def _can_be_adopted(path: Path) -> bool:
         return movie.index.recorded_layout is not None
 
 
-def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[int, int]:
+def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor, references: dict[Path, Path]) -> tuple[int, int]:
     """Add a record to a movie; return the size of the file before and after."""
     with (
         path.open("rb") as file,
@@ -158,7 +174,8 @@ def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[in
             raise ChangedError(f"{path}: changed while it was copied; retry once the file is complete")
         if (known := checksum_lists.recorded(path)) not in (None, sha256):
             raise checksum_lists.mismatch_error(path, known, sha256)
-        contents = _append_record(movie, made, sha256, _reference(movie, gains), pool)
+        found = _reference(movie, gains)
+        contents = _append_record(movie, made, sha256, found and found[1], pool)
         # a later write would change the times
         made.file.flush()
         changes.disk.set_times(made.file.fileno(), before.st_atime_ns, before.st_mtime_ns)
@@ -169,6 +186,8 @@ def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor) -> tuple[in
         # the record replaces the line
         with checksum_lists.replacing(path):
             made.publish()
+        if found:
+            references.setdefault(found[0], path)
         return before.st_size, os.fstat(made.file.fileno()).st_size
 
 
@@ -220,12 +239,12 @@ def _copy(source: io.BufferedReader, made: Draft) -> str:
     return digest.hexdigest()
 
 
-def _reference(movie: ForeignMovie, gains: GainLibrary) -> Gain | None:
+def _reference(movie: ForeignMovie, gains: GainLibrary) -> tuple[Path, Gain] | None:
     """Return the nearest gain reference whose size equals the frame size, or None if there is none."""
     for path in gains.paths(movie.path.absolute().parent):
         with contextlib.suppress(CryofsError, OSError), MrcMovie(path) as reference:
             if reference.shape == (1, *movie.shape[1:]):
-                return Gain(gains.sha256(path), as_unicode(path.name))
+                return path, Gain(gains.sha256(path), as_unicode(path.name))
     return None
 
 

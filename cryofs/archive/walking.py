@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryofs.archive.jobs import Job, Kind, Problem
+from cryofs.archive.lists import listed
 from cryofs.error_hints import explain
-from cryofs.errors import ArchiveError, CryofsError
+from cryofs.errors import ArchiveError
 from cryofs.formats import movie_list
 from cryofs.formats.archive_names import archived_name, is_movie_name, is_own_name
-from cryofs.system.paths import is_file
 
 
 @dataclass(frozen=True)
@@ -63,37 +63,13 @@ def items_of(source: Path, archive: Path | None, places: Places) -> Iterator[Job
         elif not source.is_file():
             what = "neither a file nor a folder" if source.exists() else "no such file or folder"
             yield Problem(source, ArchiveError(f"{source}: {what}; check the path"))
-        elif source.suffix in movie_list.SUFFIXES:
-            yield from _listed(source, archive, places)
+        elif movie_list.is_list(source):
+            for found in listed(source, archive):
+                yield found if isinstance(found, Problem) else named(*found, archive, places)
         else:
             yield named(source, Path(source.name), archive, places)
     except OSError as error:
         yield unreadable(source, error)
-
-
-def _listed(source: Path, archive: Path | None, places: Places) -> Iterator[Job | Problem]:
-    """Yield the jobs for the movies of a list, and the problems with missing movies.
-
-    Names are relative to the working directory, as in RELION, or to the folder of the list. In an archive, the name of
-    an original also stands for its archived movie, and the folder of the list comes first, because the working
-    directory may be the one with the originals.
-    """
-    try:
-        names = movie_list.read_list(source)
-    except CryofsError as error:
-        yield Problem(source, error)
-        return
-    for name in names:
-        here = [Path(name), source.parent / name]
-        if archive is None:
-            here = [place for one in (archived_name(name), name) for place in (source.parent / one, Path(one))]
-        here = [path for path in here if is_file(path)]
-        if here:
-            yield named(here[0], _inside(Path(name)).with_name(here[0].name), archive, places)
-        else:
-            text = f"{name}: missing, but listed in {source}"
-            remedy = "run cryofs in the folder that the names are relative to, or correct the list"
-            yield Problem(Path(name), ArchiveError(f"{text}; {remedy}"))
 
 
 def walk(
@@ -160,12 +136,6 @@ def job_of(source: Path, target: Path, archive: Path | None) -> Job:
     if archive is not None and is_movie_name(target.name):
         return Job(Kind.MOVIE, source, target.with_name(archived_name(target.name)))
     return Job(Kind.FILE, source, target)
-
-
-def _inside(name: Path) -> Path:
-    """Return a path of a list as a relative path without `..`, for use below the root of the archive."""
-    path = Path(os.path.normpath(name))
-    return path.relative_to(path.anchor) if path.is_absolute() else Path(*(part for part in path.parts if part != ".."))
 
 
 def same_folder(one: Path, other: Path) -> bool:

@@ -16,7 +16,7 @@ from cryofs.text import size_text
     nargs=-1,
     required=True,
     metavar="PATH...",
-    help="Files, .star or .lst lists, folders, or archives.",
+    help="Files, .star, .lst or .mdoc lists, folders, or archives.",
 )
 @jobs_option()
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -28,9 +28,12 @@ def command(paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
     file, where TIFF readers ignore it; the pixels do not change. The file is replaced atomically by a copy with the
     record, after the copy has been read back and checked.
 
+    Prints a warning if a gain reference that the records name is turned, or does not belong to its movies.
+
     Example: cryofs adopt /archive/relion
     """
     from cryofs.archive.adopt import adopt
+    from cryofs.gain.gain_check import warn_of
 
     with Reporter(unit="files") as reporter:
 
@@ -40,7 +43,11 @@ def command(paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
             else:
                 reporter.error(error)
 
-        done = adopt(paths, jobs, report, reporter.begin, reporter.advance)
+        def check(reference: Path, movie: Path) -> None:
+            if warning := warn_of(reference, movie, jobs):
+                reporter.line(warning)
+
+        done = adopt(paths, jobs, report, reporter.begin, reporter.advance, check)
     if as_json:
         print_json(vars(done))
     else:

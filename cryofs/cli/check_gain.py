@@ -72,13 +72,13 @@ def _lines(check: "GainCheck") -> list[str]:
     from cryofs.gain.orientation_fit import SIGNIFICANT
     from cryofs.gain.program_options import options_of
 
-    names = [f"{name:24}" for name in ("RELION", "MotionCor")]
-    lines = [f"{'significance':>12}  {'orientation':12}  {'  '.join(names)}".rstrip()]
+    lines = [f"{'significance':>12}  {'orientation':12}  {'RELION':26}  MotionCor"]
     for fit in check.fits:
         words = options_of(fit.orientation)
-        shown = "  ".join(f"{words[name.strip()]:24}" for name in names)
-        lines.append(f"{fit.significance:12.1f}  {fit.orientation.name:12}  {shown}".rstrip())
-    if (best := check.best) is None:
+        lines.append(f"{fit.significance:12.1f}  {fit.orientation.name:12}  {words['RELION']:26}  {words['MotionCor']}")
+    if (best := check.best) is None and not check.is_decided:
+        return [*lines, f"too few counts to decide in {check.frames} frames; pass more movies"]
+    if best is None:
         return [*lines, f"this gain does not belong to these movies (no significance of {SIGNIFICANT:g} or more)"]
     lines += [f"{program:10} {words}" for program, words in options_of(best.orientation).items()]
     if best.is_divisor:

@@ -10,13 +10,14 @@ import click
 from cryofs.cli.eer import eer_options, rendering_of
 from cryofs.cli.output import Reporter, print_json
 from cryofs.cli.parameters import PATH, jobs_option
-from cryofs.config.choices import CompressionChoice, EerChoice, NarrowChoice
+from cryofs.config.choices import CompressionChoice, EerChoice, GainOrientation, NarrowChoice
 from cryofs.errors import FullDiskError
 from cryofs.text import percent, printable, size_text
 
 if TYPE_CHECKING:
     from cryofs.compress.plan import Coding
     from cryofs.compress.summary import Summary
+    from cryofs.kernels.orientation import Orientation
     from cryofs.movies.eer_rendering import Rendering
 
 _CONTINUE = "--only-do-unfinished"
@@ -34,7 +35,12 @@ _LABELS = {
 
 @click.command("compress")
 @click.argument(
-    "sources", type=PATH, nargs=-1, required=True, metavar="SOURCE...", help="Movies, folders, .star or .lst lists."
+    "sources",
+    type=PATH,
+    nargs=-1,
+    required=True,
+    metavar="SOURCE...",
+    help="Movies, folders, .star, .lst or .mdoc lists.",
 )
 @click.option("-o", "--output", "archive", type=PATH, required=True, metavar="ARCHIVE", help="Folder of the archive.")
 @click.option(
@@ -43,6 +49,12 @@ _LABELS = {
     show_default=True,
     metavar="auto|none|FILE",
     help="Gain reference: estimate it where needed, use none, or use a file or a folder of references.",
+)
+@click.option(
+    "--gain-orientation",
+    type=click.Choice(get_args(GainOrientation)),
+    show_default="rot0",
+    help="Turn the file of --gain or --eer-gain: numpy.rot90 by this angle, then reverse the columns (flip).",
 )
 @click.option(
     "--compression",
@@ -85,6 +97,7 @@ def command(
     sources: tuple[Path, ...],
     archive: Path,
     gain: str,
+    gain_orientation: GainOrientation | None,
     compression: CompressionChoice,
     deflate_level: int | None,
     line_by_line: bool,
@@ -122,6 +135,7 @@ def command(
         raise click.UsageError("--follow-links and --keep-links are mutually exclusive; use only one")
     options = CompressOptions(
         gain=gain if gain in ("auto", "none") else Path(gain),  # type: ignore[arg-type]
+        gain_orientation=_orientation(gain_orientation, gain, eer_settings),
         coding=_coding(compression, deflate_level, line_by_line=line_by_line, narrow=narrow),
         rendering=_rendering(eer_files, eer_settings),
         only_do_unfinished=only_do_unfinished,
@@ -135,6 +149,16 @@ def command(
     _print_summary(summary, as_json=as_json)
     left_out = summary.links_outside and options.links == "report"
     raise click.exceptions.Exit(1 if summary.failed or left_out or (strict and summary.suspect) else 0)
+
+
+def _orientation(name: GainOrientation | None, gain: str, eer_settings: dict[str, Any]) -> "Orientation":
+    from cryofs.kernels.orientation import UPRIGHT, orientation_of
+
+    if name is None:
+        return UPRIGHT
+    if "eer_gain" not in eer_settings and (gain in ("auto", "none") or Path(gain).is_dir()):
+        raise click.UsageError("--gain-orientation requires a gain reference; set --gain FILE or --eer-gain")
+    return orientation_of(name)
 
 
 def _coding(

@@ -23,7 +23,12 @@ _NAMED = 20
 
 @click.command("estimate-gain")
 @click.argument(
-    "sources", type=PATH, nargs=-1, required=True, metavar="SOURCE...", help="Movies, folders, .star or .lst lists."
+    "sources",
+    type=PATH,
+    nargs=-1,
+    required=True,
+    metavar="SOURCE...",
+    help="Movies, folders, .star, .lst or .mdoc lists.",
 )
 @click.option(
     "-o",

@@ -16,7 +16,7 @@ from cryofs.text import size_text
     nargs=-1,
     required=True,
     metavar="FILE...",
-    help="Archived movies, .star or .lst lists, or archives.",
+    help="Archived movies, .star, .lst or .mdoc lists, or archives.",
 )
 @click.option(
     "-o", "--output", "folder", type=PATH, required=True, metavar="FOLDER", help="Folder for the original files."

@@ -8,6 +8,7 @@ import click
 
 from cryofs.cli.eer import eer_options
 from cryofs.cli.parameters import PATH
+from cryofs.config.choices import GainOrientation
 from cryofs.system.logs import Format, Level
 from cryofs.system.paths import check_archive
 from cryofs.system.resources import default_cache_size
@@ -41,6 +42,12 @@ _LOG_DEFAULT = "~/.local/state/cryofs/*.log; for root /var/log/cryofs/*.log"
     help="Time after which a read fails if storage does not respond.",
 )
 @eer_options
+@click.option(
+    "--gain-orientation",
+    type=click.Choice(get_args(GainOrientation)),
+    show_default="rot0",
+    help="Turn the file of --eer-gain: numpy.rot90 by this angle, then reverse the columns (flip).",
+)
 @click.option("--log-file", type=PATH, show_default=_LOG_DEFAULT, help="Log file of a background mount.")
 @click.option("--log-level", type=click.Choice(get_args(Level)), show_default="info", help="Lowest severity to log.")
 @click.option(
@@ -60,6 +67,7 @@ def command(
     metrics: str | None,
     request_timeout: float | None,
     eer_settings: dict[str, Any],
+    gain_orientation: GainOrientation | None,
     log_file: Path | None,
     log_level: Level | None,
     log_format: Format | None,
@@ -81,6 +89,7 @@ def command(
         "readahead": readahead,
         "metrics": metrics,
         "request_timeout": request_timeout,
+        "gain_orientation": gain_orientation,
     }
     given = {name: value for name, value in settings.items() if value is not None} | eer_settings
     log = str(log_file.absolute()) if log_file else None

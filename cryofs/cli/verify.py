@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     nargs=-1,
     required=True,
     metavar="PATH...",
-    help="Files of an archive, .star or .lst lists, or archives.",
+    help="Files of an archive, .star, .lst or .mdoc lists, or archives.",
 )
 @jobs_option()
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

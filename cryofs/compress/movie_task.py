@@ -20,11 +20,14 @@ from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, DamagedError, FullDiskError
 from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.formats.mrc import MODE_FLOAT32
+from cryofs.gain.match import matches
 from cryofs.gain.references import Reference, References
-from cryofs.gain.samples import keep_samples, take_samples
+from cryofs.gain.samples import Sample, keep_samples, take_samples
+from cryofs.kernels.orientation import ORIENTATIONS, UPRIGHT, Orientation
 from cryofs.movies import gain_kinds
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
+from cryofs.movies.gain_library import load_given
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import open_rendered
 from cryofs.movies.source import SourceMovie
@@ -40,6 +43,8 @@ class CompressOptions:
     ----------
     gain : Path or str
         A gain reference, a folder of references, "auto" or "none".
+    gain_orientation : Orientation
+        Orientation in which the given gain reference, and that of EER files, is used.
     rendering : Rendering or None
         Options for rendering EER files to TIFF; None to copy them.
     links : str
@@ -51,6 +56,7 @@ class CompressOptions:
     """
 
     gain: Path | Literal["auto", "none"] = "auto"
+    gain_orientation: Orientation = UPRIGHT
     coding: Coding = field(default_factory=Coding)
     rendering: Rendering | None = None
     only_do_unfinished: bool = False
@@ -98,12 +104,14 @@ class Archiver:
         if isinstance(options.gain, Path):
             given = options.gain
             self._given = (
-                self.references.import_folder(given) if given.is_dir() else [self.references.import_file(given)]
+                self.references.import_folder(given)
+                if given.is_dir()
+                else [self.references.import_file(given, options.gain_orientation)]
             )
         if options.rendering is not None and options.rendering.gain is not None:
             # before the run, not at the first EER file
             gain_kinds.check_eer(options.rendering.gain)
-        self.eer_gains = EerGains()
+        self.eer_gains = EerGains(options.gain_orientation)
         self.sources = Sources(self._open)
 
     def _open(self, job: Job) -> SourceMovie:
@@ -159,13 +167,37 @@ class Archiver:
                     reference = self.references.best_match(movie.shape[1:], samples)
             plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
             if self._given and job.kind is Kind.MOVIE and not self._is_served(plan.reference):
-                note = _not_used(job.source, self._given, movie)
+                note = self._not_used(job.source, movie, samples)
             stored = archive_movie(movie, target, plan, self._workers, on_frame, self._limit(job, movie))
             return Stored(movie.stat.st_size, stored, note, replaced)
 
     def _is_served(self, used: Reference | None) -> bool:
         """Return True if the used reference is the given one, or if several are given and one is used."""
         return used is self._given[0] if len(self._given) == 1 else used is not None
+
+    def _not_used(self, source: Path, movie: SourceMovie, samples: list[Sample]) -> str | None:
+        """Return the message that a movie uses no given gain reference, or None if the movie is not gain-normalised."""
+        given = self._given
+        if movie.mrc_header.mode != MODE_FLOAT32:
+            return None
+        if len(given) > 1:
+            return f"{source}: given gain references not used (none yields counts); pass the right one, or --gain auto"
+        if (turn := self._matching_turn(movie, samples)) is not None:
+            return f"{source}: given gain reference not used (it is turned); pass --gain-orientation {turn.name}"
+        size, needed = (f"{ny} x {nx}" for ny, nx in (given[0].gain.shape, movie.shape[1:]))
+        why = "it does not yield counts" if size == needed else f"size mismatch: expected {needed}, got {size}"
+        return f"{source}: given gain reference not used ({why}); pass the right one, or --gain auto"
+
+    def _matching_turn(self, movie: SourceMovie, samples: list[Sample]) -> Orientation | None:
+        """Return the orientation in which the given gain reference matches the samples of a movie, or None."""
+        if not isinstance(self._options.gain, Path) or self._options.gain.is_dir():
+            return None
+        gain, _ = load_given(self._options.gain)
+        for orientation in ORIENTATIONS:
+            turned = gain.turned(orientation)
+            if turned.shape == movie.shape[1:] and matches(turned, samples):
+                return orientation
+        return None
 
     def _limit(self, job: Job, movie: SourceMovie) -> float | None:
         """Return the largest permitted size of a stored movie in bytes, or None if there is no limit."""
@@ -235,14 +267,3 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
 def _in_place_of_original(source: Path, original: Path) -> ArchiveError:
     text = f"{source}: name of the fractions already taken by an original in the archive ({original})"
     return ArchiveError(f"{text}; rename the EER file, or copy it with --eer keep")
-
-
-def _not_used(source: Path, given: list[Reference], movie: SourceMovie) -> str | None:
-    """Return the message that a movie uses no given gain reference, or None if the movie is not gain-normalised."""
-    if movie.mrc_header.mode != MODE_FLOAT32:
-        return None
-    if len(given) > 1:
-        return f"{source}: given gain references not used (none yields counts); pass the right one, or --gain auto"
-    size, needed = (f"{ny} x {nx}" for ny, nx in (given[0].gain.shape, movie.shape[1:]))
-    why = "it does not yield counts" if size == needed else f"size mismatch: expected {needed}, got {size}"
-    return f"{source}: given gain reference not used ({why}); pass the right one, or --gain auto"

@@ -9,6 +9,7 @@ from cryofs.archive.jobs import Job, Kind
 from cryofs.archive.progress import as_cryofs_error
 from cryofs.compress.existing import MovieInfo, inspect, is_copy, is_done
 from cryofs.compress.full_disk import is_full
+from cryofs.compress.gain_warnings import gain_warnings
 from cryofs.compress.ledger import Ledger
 from cryofs.compress.movie_executor import MovieExecutor
 from cryofs.compress.movie_task import Archiver, CompressOptions, Stored
@@ -48,6 +49,8 @@ class Movies:
         listener = self._ledger.listener
         wanted = self._unfinished(jobs)
         listener.begin(len(wanted), sum(info.shape[0] for info in wanted.values()))
+        for warning in gain_warnings(self._options, wanted):
+            listener.note(warning)
         if self._options.gain == "auto":
             self._gains.estimate_missing([info for job, info in wanted.items() if job.kind is Kind.MOVIE])
         for damaged in self._archiver.references.damaged:

@@ -23,6 +23,9 @@ EerLeftover = Literal["drop", "keep", "spread"]
 # What the values of a gain reference do: counts are multiplied with them, or divided by them.
 EerGainConvention = Literal["multiply", "divide"]
 
+# Turns of a gain reference: numpy.rot90 by this angle, then the order of the columns reversed.
+GainOrientation = Literal["rot0", "rot90", "rot180", "rot270", "rot0-flip", "rot90-flip", "rot180-flip", "rot270-flip"]
+
 # Pixel types that hold the values of cropped fractions, which are not whole numbers.
 CROPPED_DTYPES = ("float32", "int16")
 

@@ -19,7 +19,15 @@ from typing import Annotated, Any
 import msgspec
 import msgspec.inspect
 
-from cryofs.config.choices import EerCrop, EerDtype, EerGainConvention, EerLeftover, EerUpsampling, crop_problem
+from cryofs.config.choices import (
+    EerCrop,
+    EerDtype,
+    EerGainConvention,
+    EerLeftover,
+    EerUpsampling,
+    GainOrientation,
+    crop_problem,
+)
 from cryofs.errors import SettingsError, UsageError
 from cryofs.system.resources import default_cache_size, usable_cores
 
@@ -86,6 +94,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         decides.
     eer_apply_gain : bool
         Whether fractions are multiplied with the gain reference.
+    gain_orientation : str or None
+        Orientation in which the gain reference of EER movies is used; None to use it as it is.
     """
 
     cache_size: Size = msgspec.field(default_factory=lambda: Size(default_cache_size()))
@@ -104,6 +114,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     eer_gain: str | None = None
     eer_gain_convention: EerGainConvention | None = None
     eer_apply_gain: bool = False
+    gain_orientation: GainOrientation | None = None
 
     def __post_init__(self) -> None:
         if self.eer_gain is not None and "\0" in self.eer_gain:
@@ -112,6 +123,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError("eer_apply_gain requires a gain reference; set eer_gain")
         if self.eer_gain_convention is not None and self.eer_gain is None:
             raise ValueError("eer_gain_convention requires a gain reference; set eer_gain")
+        if self.gain_orientation is not None and self.eer_gain is None:
+            raise ValueError("gain_orientation requires a gain reference; set eer_gain")
         if problem := crop_problem(self.eer_upsampling, self.eer_crop, self.eer_dtype):
             raise ValueError(problem)
 

@@ -1,4 +1,4 @@
-"""Convert and classify the names of movies, archived movies and gain references, without reading files."""
+"""Names of archived movies, gain references and drafts, as far as directory listings need them."""
 
 import re
 
@@ -6,88 +6,95 @@ from cryofs.storage.atomic_file import OWN_PREFIX
 
 SUFFIX = ".tif"
 MOVIE_SUFFIXES = (".mrc", ".mrcs")
-EER_SUFFIX = ".eer"
+# with electron counting, some versions of the camera software write .ecc
+EER_SUFFIXES = (".eer", ".ecc")
 TIFF_SUFFIXES = (SUFFIX, ".tiff")
 GAIN_REFERENCE = "gain-reference.mrc"
 # An ordinary file that mounts show: EER fractions are counts, which programs multiply with this reference.
 EER_GAIN_REFERENCE = "gain-reference-eer.mrc"
 
+# Suffixes count in any case, but a movie is shown beside its file for these only: x.tif, x.TIF and x.Tif. A lookup of
+# the movie asks for each of them.
+_CASES = (str.lower, str.upper, str.title)
 _GAIN_PATTERN = re.compile(r"gain-reference(-[0-9a-f]{8})?\.mrc")
 
 
 def is_own_name(name: str) -> bool:
-    """Return True if a file or folder with this name belongs to cryofs; mounts show such names only in `@archive`."""
+    """Return True if a file or folder of this name belongs to cryofs; mounts show it only in `@archive`."""
     return name.startswith(OWN_PREFIX)
 
 
 def is_dot_name(name: str) -> bool:
-    """Return True if a name begins with a dot, such as `._x.mrc` of macOS; such a file is never treated as a movie."""
+    """Return True if a name begins with a dot: always a plain file (`._x.mrc` of macOS, drafts)."""
     return name.startswith(".")
 
 
 def is_movie_name(name: str) -> bool:
-    """Return True if a file with this name may be an MRC movie."""
-    return name.endswith(MOVIE_SUFFIXES) and not is_dot_name(name)
+    """Return True if a file of this name may be an MRC movie."""
+    return name.lower().endswith(MOVIE_SUFFIXES) and not is_dot_name(name)
 
 
 def is_eer_name(name: str) -> bool:
-    """Return True if a file with this name may be an EER movie."""
-    return name.endswith(EER_SUFFIX) and not is_dot_name(name)
+    """Return True if a file of this name may be an EER movie."""
+    return name.lower().endswith(EER_SUFFIXES) and not is_dot_name(name)
 
 
 def is_tiff_name(name: str) -> bool:
-    """Return True if a file with this name may be a TIFF movie, archived or not."""
-    return name.endswith(TIFF_SUFFIXES) and not is_dot_name(name)
+    """Return True if a file of this name may be a TIFF movie, archived or not."""
+    return name.lower().endswith(TIFF_SUFFIXES) and not is_dot_name(name)
 
 
 def archived_name(name: str) -> str:
-    """Return the name of the archived movie: X.mrc -> X.mrc.tif."""
+    """Return the name of the archived movie: X.mrc -> X.mrc.tif, X.MRC -> X.MRC.tif."""
     return name + SUFFIX
 
 
 def original_name(name: str) -> str | None:
-    """Return the original name for the name of an archived movie, or None for any other name."""
+    """Return the original name of an archived movie, or None if `name` is not the name of an archived movie."""
     stem = name.removesuffix(SUFFIX)
     return stem if stem != name and is_movie_name(stem) else None
 
 
-def fractions_name(eer_name: str) -> str:
+def fractions_name(eer_name: str) -> str | None:
     """Return the name of the MRC movie that mounts show for an EER file: X.eer -> X.mrc, X.mrc.eer -> X.mrc."""
-    stem = eer_name.removesuffix(EER_SUFFIX)
-    return stem if stem.endswith(MOVIE_SUFFIXES) else stem + MOVIE_SUFFIXES[0]
+    return _shown_beside(eer_name, EER_SUFFIXES)
 
 
 def eer_names(movie_name: str) -> list[str]:
     """Return the possible names of the EER file that is shown as `movie_name`, the most likely first."""
-    if not is_movie_name(movie_name):
-        return []
-    names = [movie_name.removesuffix(MOVIE_SUFFIXES[0]) + EER_SUFFIX, movie_name + EER_SUFFIX]
-    return [name for name in names if fractions_name(name) == movie_name]
+    return _names_behind(movie_name, EER_SUFFIXES)
 
 
 def foreign_name(tiff_name: str) -> str | None:
-    """Return the name of the MRC movie that mounts show for a TIFF movie: X.tif -> X.mrc, X.mrc.tif -> X.mrc.
-
-    Return None if the name is not that of a TIFF movie.
-    """
-    if not is_tiff_name(tiff_name):
-        return None
-    suffix = next(suffix for suffix in TIFF_SUFFIXES if tiff_name.endswith(suffix))
-    stem = tiff_name.removesuffix(suffix)
-    return stem if stem.endswith(MOVIE_SUFFIXES) else stem + MOVIE_SUFFIXES[0]
+    """Return the name of the MRC movie that mounts show for a TIFF movie: X.tif -> X.mrc, X.mrc.tif -> X.mrc."""
+    return _shown_beside(tiff_name, TIFF_SUFFIXES)
 
 
 def foreign_names(movie_name: str) -> list[str]:
     """Return the possible names of the TIFF movie that is shown as `movie_name`, the most likely first."""
+    return _names_behind(movie_name, TIFF_SUFFIXES)
+
+
+def _shown_beside(name: str, suffixes: tuple[str, ...]) -> str | None:
+    if is_dot_name(name):
+        return None
+    known = [cased(suffix) for cased in _CASES for suffix in suffixes]
+    stem = next((name[: -len(suffix)] for suffix in known if name.endswith(suffix)), None)
+    # programs look for the suffix in lower case
+    return stem if stem is None or is_movie_name(stem) else stem + MOVIE_SUFFIXES[0]
+
+
+def _names_behind(movie_name: str, suffixes: tuple[str, ...]) -> list[str]:
+    """Return the possible names of files with one of these suffixes that are shown as `movie_name`."""
     if not is_movie_name(movie_name):
         return []
     stems = (movie_name.removesuffix(MOVIE_SUFFIXES[0]), movie_name)
-    names = [stem + suffix for stem in stems for suffix in TIFF_SUFFIXES]
-    return [name for name in names if foreign_name(name) == movie_name]
+    names = [stem + cased(suffix) for cased in _CASES for stem in stems for suffix in suffixes]
+    return [name for name in names if _shown_beside(name, suffixes) == movie_name]
 
 
 def is_reference_name(name: str) -> bool:
-    """Return True if a file with this name is a gain reference of the archive."""
+    """Return True if a file of this name is a gain reference of the archive."""
     return _GAIN_PATTERN.fullmatch(name) is not None
 
 

@@ -1,45 +1,90 @@
-"""Read lists of movies: RELION STAR files (column rlnMicrographMovieName) and `.lst` files with one name per line."""
+"""Lists of movies: STAR files of RELION, `.mdoc` files of SerialEM, and `.lst` files with one name per line."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryofs.errors import FormatError
+from cryofs.formats import mdoc
 from cryofs.formats.star import StarFile
 
-SUFFIXES = (".star", ".lst")
+SUFFIXES = (".star", ".lst", ".mdoc")
 # the longest path that Linux accepts
 _LONGEST_NAME = 4096
 _COLUMN = "rlnMicrographMovieName"
+# of tilt_series.star in RELION 5: one table for each tilt series
+_TABLES = "rlnTomoTiltSeriesStarFile"
 
 
-def read_list(path: Path) -> list[str]:
-    """Return the movie names of a list as written in the file.
+@dataclass(frozen=True)
+class MovieList:
+    """The contents of a list.
+
+    Attributes
+    ----------
+    movies : list
+        For each movie its possible names, the most specific first; a STAR or `.lst` file gives one name.
+    tables : list of str
+        Names of STAR files that name the movies.
+    """
+
+    movies: list[list[str]] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+
+
+def is_list(path: Path) -> bool:
+    """Return True if a file is a list by its suffix."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def is_kept(path: Path) -> bool:
+    """Return True if a list holds metadata that belong to its movies."""
+    return path.suffix.lower() == ".mdoc"
+
+
+def read_list(path: Path) -> MovieList:
+    """Return the names in a list, unchanged.
 
     Raises
     ------
     FormatError
-        The file is not a valid list, or does not contain movie names.
+        If the file is not a valid list, or contains no names.
     """
+    suffix = path.suffix.lower()
+    expected = "pass a STAR file, an .mdoc file, or a .lst file with one movie name per line"
     try:
-        text = path.read_text()
+        # editors on Windows begin a file with a byte order mark; SerialEM writes units in Latin-1
+        text = path.read_text("utf-8-sig", errors="surrogateescape" if suffix == ".mdoc" else "strict")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise FormatError(f"{path}: not a text file; pass a STAR file, or a .lst file with one movie name per line")
-    names = _star_names(path, text) if path.suffix == ".star" else [line.strip() for line in text.splitlines()]
-    names = [name for name in names if name]
+        raise FormatError(f"{path}: not a text file; {expected}")
+    found = _contents(path, suffix, text)
+    names = [name for movie in found.movies for name in movie] + found.tables
     if (longest := max(map(len, names), default=0)) > _LONGEST_NAME:
         raise FormatError(
-            f"{path}: not a list of movies (a name of {longest} characters, longer than any path); "
-            "pass a STAR file, or a .lst file with one movie name per line"
+            f"{path}: not a list of movies (a name of {longest} characters, longer than any path); {expected}"
         )
     if not names:
-        expected = f"a column _{_COLUMN}" if path.suffix == ".star" else "one movie name per line"
-        raise FormatError(f"{path}: no movie names found (expected {expected}); pass another list")
-    return names
+        wanted = f"a column _{_COLUMN} or _{_TABLES}" if suffix == ".star" else "one movie name per line"
+        raise FormatError(f"{path}: contains no movie names; expected {wanted}")
+    return found
 
 
-def _star_names(path: Path, text: str) -> list[str]:
+def read_table(path: Path) -> MovieList:
+    """Return the names in a table that a list names; tables do not name others. Errors as those of `read_list`."""
+    found = read_list(path)
+    if not found.movies:
+        raise FormatError(f"{path}: contains no movie names; expected a column _{_COLUMN}")
+    return found
+
+
+def _contents(path: Path, suffix: str, text: str) -> MovieList:
+    if suffix == ".mdoc":
+        return MovieList([mdoc.possible_names(name) for name in mdoc.movie_names(text, path.name)])
+    if suffix == ".lst":
+        return MovieList([[name] for line in text.splitlines() if (name := line.strip())])
     try:
-        return StarFile(text, str(path)).every(_COLUMN)
+        star = StarFile(text, str(path))
     except FormatError as error:
         raise FormatError(f"{error}, or use a .lst file with one movie name per line") from error
+    return MovieList([[name] for name in star.every(_COLUMN) if name], [name for name in star.every(_TABLES) if name])

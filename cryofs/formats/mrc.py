@@ -27,6 +27,8 @@ MODE_4BIT = 101
 ByteOrder = Literal["<", ">"]
 # Modes of the standard that cameras do not write.
 _OTHER_MODES = (3, 4, 16)
+# "IMOD", and the flags of the program behind it; the lowest one says that bytes (mode 0) are signed.
+_IMOD_STAMP_AT, _IMOD_STAMP, _SIGNED_BYTES = 152, 1146047817, 1
 MODE_DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", MODE_4BIT: "u1"}
 
 
@@ -60,6 +62,17 @@ class MrcHeader:
     def dtype(self) -> np.dtype[Any]:
         """Type of a value in native byte order; uint8 for 4-bit values."""
         return np.dtype(MODE_DTYPES[self.mode])
+
+    @property
+    def value_dtype(self) -> np.dtype[Any]:
+        """Type of the values for statistics and pictures: that of `dtype`, or uint8 if IMOD's flag says so.
+
+        Archives store values of mode 0 as signed ones in any case; their bytes are the same.
+        """
+        if self.mode != 0:
+            return self.dtype
+        stamp, flags = struct.unpack_from(self.byte_order + "2i", self.raw, _IMOD_STAMP_AT)
+        return np.dtype(np.uint8) if stamp == _IMOD_STAMP and not flags & _SIGNED_BYTES else self.dtype
 
     @property
     def columns(self) -> int:
@@ -196,6 +209,11 @@ def frame_values(raw: NDArray[np.uint8], header: MrcHeader) -> NDArray[Any]:
     return stored.astype(header.dtype, copy=False)
 
 
+def shown_values(raw: NDArray[np.uint8], header: MrcHeader) -> NDArray[Any]:
+    """Return the values of whole rows of a frame for statistics and pictures, shape (rows, nx), without padding."""
+    return frame_values(raw, header)[:, : header.nx].view(header.value_dtype)
+
+
 def frame_raw(values: NDArray[Any], header: MrcHeader) -> NDArray[np.uint8]:
     """Return the bytes of whole rows from the result of `frame_values`, as a view of `values` if possible."""
     if header.mode == MODE_4BIT:
@@ -251,6 +269,9 @@ def with_mode(header: MrcHeader, mode: int) -> MrcHeader:
     raw = bytearray(header.raw)
     struct.pack_into(header.byte_order + "i", raw, 12, mode)
     _clear_statistics(raw, header.byte_order)
+    stamp, flags = struct.unpack_from(header.byte_order + "2i", raw, _IMOD_STAMP_AT)
+    if mode == 0 and stamp == _IMOD_STAMP:
+        struct.pack_into(header.byte_order + "i", raw, _IMOD_STAMP_AT + 4, flags | _SIGNED_BYTES)
     return replace(header, raw=bytes(raw), mode=mode)
 
 

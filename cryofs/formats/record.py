@@ -31,6 +31,8 @@ MARK = "archived by cryofs; record at the end of this file"
 
 _FOOTER = struct.Struct("<8sIIQQ16s")
 HEAD_BYTES = 4096
+# Read at once: footer and record of a movie of up to sixty frames.
+_TAIL_BYTES = 32 << 10
 # Largest piece in which the bytes after the last frame are stored.
 TRAILING_PIECE_BYTES = 16 << 20
 # Largest number of characters of a record per byte of the file. Each strip and frame in a record also takes bytes in
@@ -306,8 +308,9 @@ def read_record(source: ByteSource) -> Record:
         The record is missing or damaged, or a newer version of cryofs wrote the file.
     """
     size, name = source.size, source.name
-    footer = source.read(_FOOTER.size, max(size - _FOOTER.size, 0))
-    if len(footer) < _FOOTER.size or not footer.startswith(MAGIC):
+    tail = source.read(min(size, _TAIL_BYTES), max(size - _TAIL_BYTES, 0))
+    footer = tail[-_FOOTER.size :]
+    if len(tail) < min(size, _TAIL_BYTES) or len(footer) < _FOOTER.size or not footer.startswith(MAGIC):
         raise DamagedError(
             f"{name}: no record at the end of the file, which may be truncated; restore the file from a backup"
         )
@@ -318,7 +321,10 @@ def read_record(source: ByteSource) -> Record:
         )
     if zero or length > min(size, _MAX_TEXT_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: damaged footer; restore the file from a backup")
-    body = source.read_exactly(length, offset, f"{name}, the record")
+    if length + _FOOTER.size <= len(tail):
+        body = tail[-_FOOTER.size - length : -_FOOTER.size]
+    else:
+        body = source.read_exactly(length, offset, f"{name}, the record")
     if xxh3_checksum(body) != digest.hex():
         raise DamagedError(f"{name}: checksum mismatch in the record; restore the file from a backup")
     try:

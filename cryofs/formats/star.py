@@ -53,7 +53,7 @@ class StarFile:
             The file is not a valid STAR file.
         """
         try:
-            return cls(path.read_text(), str(path))
+            return cls(path.read_text("utf-8-sig"), str(path))
         except UnicodeDecodeError as error:
             raise FormatError(f"{path}: not a text file; pass a STAR file") from error
 

@@ -15,6 +15,7 @@ from cryofs.config.settings import Settings
 from cryofs.errors import MountError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE, device_number
 from cryofs.fuse.ending import end_process, watch_connection
+from cryofs.fuse.gain_warning import check_in_background
 from cryofs.fuse.loading import Loading
 from cryofs.system import extras
 from cryofs.system.paths import FOLDER_FLAGS
@@ -65,6 +66,7 @@ def serve(
         watch_connection(end)
         notify("READY=1", f"STATUS=Serving {archive} at {mountpoint}")
         on_live()
+        check_in_background(archive, mountpoint, settings)
 
     def end() -> None:
         if was_live:

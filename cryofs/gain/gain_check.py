@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cryofs.config.choices import EerGainConvention
 from cryofs.errors import CryofsError, FormatError, GainError
 from cryofs.formats import tiff_image
 from cryofs.gain.orientation_fit import Fit, best_fit, rank
-from cryofs.kernels.orientation import UPRIGHT
+from cryofs.kernels.orientation import UPRIGHT, Orientation
 from cryofs.movies import gain_kinds
+from cryofs.movies.eer_gain_use import convention_of
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import open_movie
@@ -22,7 +24,6 @@ from cryofs.movies.registry import open_movie
 MAX_FRAMES = 60
 # Frames of one movie that decide it at the usual doses, for a warning.
 _WARNING_FRAMES = 8
-_MULTIPLIED_SUFFIX = ".gain"
 # Share of the values that are whole numbers in a movie of counts, which may have been interpolated at defects.
 _WHOLE_SHARE = 0.99
 
@@ -49,8 +50,19 @@ class GainCheck:
         """Fit of the correct orientation, or None if the reference does not belong to the movies."""
         return best_fit(self.fits)
 
+    @property
+    def is_decided(self) -> bool:
+        """True if there are enough counts to decide whether the reference belongs to the movies."""
+        return any(fit.is_decided for fit in self.fits)
 
-def check_gain(gain: Path, movies: Sequence[Path], jobs: int, max_frames: int = MAX_FRAMES) -> GainCheck:
+
+def check_gain(
+    gain: Path,
+    movies: Sequence[Path],
+    jobs: int,
+    max_frames: int = MAX_FRAMES,
+    convention: EerGainConvention | None = None,
+) -> GainCheck:
     """Correlate the mean of the counts of movies with a gain reference in all orientations.
 
     Parameters
@@ -59,6 +71,8 @@ def check_gain(gain: Path, movies: Sequence[Path], jobs: int, max_frames: int = 
         Movies of any kind with equal frame sizes; a gain-normalised movie must be archived with counts.
     max_frames : int
         Number of frames to use from the start of the movies.
+    convention : str or None
+        Convention of a reference of EER movies; None for the convention that the file name implies.
 
     Raises
     ------
@@ -67,7 +81,7 @@ def check_gain(gain: Path, movies: Sequence[Path], jobs: int, max_frames: int = 
     FormatError, DamagedError
         A movie cannot be read, or the frame size differs from that of the first movie.
     """
-    values = read_gain(gain)
+    values = read_gain(gain, convention)
     total, frames = _sum_of_counts(movies, -(-max_frames // len(movies)), jobs)
     try:
         return GainCheck(gain, len(movies), frames, rank(total, values))
@@ -75,29 +89,49 @@ def check_gain(gain: Path, movies: Sequence[Path], jobs: int, max_frames: int = 
         raise GainError(f"{gain}: {error}; pass the gain reference of this detector") from error
 
 
-def warn_of(gain: Path, movie: Path, jobs: int) -> str | None:
+def warn_of(
+    gain: Path, movie: Path, jobs: int, used: Orientation = UPRIGHT, convention: EerGainConvention | None = None
+) -> str | None:
     """Return a warning if a gain reference is turned or does not belong to a movie, otherwise None.
 
-    The check uses only a few frames. Return None also if the check is not possible, because other messages report files
-    that cannot be read.
+    The check uses only a few frames. Return None also if these are not sufficient, or if a file cannot be read, which
+    other messages report.
+
+    Parameters
+    ----------
+    used : Orientation
+        Orientation in which the reference is used.
+    convention : str or None
+        Convention in which a reference of EER movies is used.
     """
     try:
-        check = check_gain(gain, [movie], jobs, _WARNING_FRAMES)
+        check = check_gain(gain, [movie], jobs, _WARNING_FRAMES, convention)
     except (CryofsError, OSError):
         return None
     command = f"cryofs check-gain {gain} {movie}"
+    if check.best is None and not check.is_decided:
+        return None
     if check.best is None:
         return f"{gain}: gain reference does not seem to belong to {movie}; check more frames with {command}"
-    if check.best.orientation != UPRIGHT:
+    if check.best.orientation != used:
         option = f"--gain-orientation {check.best.orientation.name}"
-        return f"{gain}: orientation of the gain reference differs from {movie}; use {option}, or run {command}"
+        fix = f"use {option}, or see the options of other programs with {command}"
+        return f"{gain}: orientation of the gain reference differs from {movie}; {fix}"
+    if convention is not None and check.best.is_divisor != (convention == "divide"):
+        right = "divide" if check.best.is_divisor else "multiply"
+        return f"{gain}: counts of {movie} contradict the convention; use --eer-gain-convention {right}"
     return None
 
 
-def read_gain(path: Path) -> NDArray[Any]:
+def read_gain(path: Path, convention: EerGainConvention | None = None) -> NDArray[Any]:
     """Return the values of a gain reference in the row order of an MRC file, from a file of any supported kind.
 
-    As in other programs, the rows of a TIFF file are reversed, unless the suffix of the name is `.gain`.
+    As in other programs, the rows of a TIFF file are reversed, unless EER movies are multiplied with the values.
+
+    Parameters
+    ----------
+    convention : str or None
+        Convention of a reference of EER movies; None for the convention that the file name implies.
 
     Raises
     ------
@@ -108,7 +142,7 @@ def read_gain(path: Path) -> NDArray[Any]:
         kind = gain_kinds.kind_of(path)
         if kind is not None and kind.is_tiff:
             image = tiff_image.read_image(path)
-            return image if path.suffix == _MULTIPLIED_SUFFIX else image[::-1]
+            return image if (convention or convention_of(path)) == "multiply" else image[::-1]
         gain_kinds.check_eer(path)
         # references of cryofs hold a second frame of digits in the extended header
         with MrcMovie(path, max_extended_header=1 << 30) as movie:

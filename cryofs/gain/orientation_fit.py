@@ -36,15 +36,23 @@ class Fit:
     significance : float
         Correlation of the counts with 1 / gain, in units of the standard deviation for a randomly displaced reference.
         Negative if counts must be divided by the reference instead of multiplied with it.
+    expected : float
+        Significance that a reference which belongs to the counts would have.
     """
 
     orientation: Orientation
     significance: float
+    expected: float
 
     @property
     def is_significant(self) -> bool:
         """True if the reference fits the counts in this orientation."""
         return abs(self.significance) >= SIGNIFICANT
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the counts are enough to tell that a reference does not fit."""
+        return self.expected >= 2 * SIGNIFICANT
 
     @property
     def is_divisor(self) -> bool:
@@ -83,11 +91,13 @@ def rank(counts: NDArray[Any], gain: NDArray[Any]) -> list[Fit]:
     intact = _binned(valid, factor_gain) == factor_gain**2
     reference = _pattern(_binned(expected, factor_gain), intact)
     noise = _Noise(pattern, reference)
+    same = float(np.vdot(reference, reference))
     fits = []
     for orientation in ORIENTATIONS:
         if orientation.turned_shape(reference.shape) == pattern.shape:
             product = float(np.vdot(pattern, orientation.turned(reference)))
-            fits.append(Fit(orientation, product / noise.deviation(orientation)))
+            deviation = noise.deviation(orientation)
+            fits.append(Fit(orientation, product / deviation, same / deviation))
     return sorted(fits, key=lambda fit: -abs(fit.significance))
 
 

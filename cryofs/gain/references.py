@@ -22,6 +22,7 @@ from cryofs.gain.estimation import Estimation, FrameRow, Goal, Limits
 from cryofs.gain.match import exception_share, matches
 from cryofs.gain.samples import Sample, take_samples
 from cryofs.kernels.from_counts import GainReference
+from cryofs.kernels.orientation import UPRIGHT, Orientation
 from cryofs.movies import gain_library
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage import checksum_lists
@@ -84,8 +85,10 @@ class References:
         matching = [one for one in self.of_size(shape) if matches(one.gain, samples)]
         return min(matching, key=lambda one: exception_share(one.gain, samples), default=None)
 
-    def import_file(self, path: Path) -> Reference:
-        """Copy a gain reference file into the archive, unless the archive contains an equal file; return the reference.
+    def import_file(self, path: Path, orientation: Orientation = UPRIGHT) -> Reference:
+        """Copy a gain reference file, turned to an orientation, into the archive, and return the reference.
+
+        If the archive already contains an equal file, no file is written.
 
         Raises
         ------
@@ -93,6 +96,8 @@ class References:
             The file is not a valid gain reference.
         """
         given, data = gain_library.load_given(path)
+        if orientation != UPRIGHT:
+            data = gain_library.reference_file(given.turned(orientation), None)
         if not (np.isfinite(given.gain) & (given.gain > 0)).any():
             raise GainError(f"{path}: no positive values in the gain reference; pass another file, or --gain auto")
         sha256 = gain_library.bytes_sha256(data)

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cryofs.kernels.orientation import Orientation
+
 # The compiled multiplication, after `load_compiled`.
 _multiply: Callable[[NDArray[Any], NDArray[np.float32], int, NDArray[np.float32]], bool] | None = None
 
@@ -51,6 +53,11 @@ class GainReference:
         """Numbers of rows and columns."""
         ny, nx = self.gain.shape
         return ny, nx
+
+    def turned(self, orientation: Orientation) -> "GainReference":
+        """Return the reference in another orientation."""
+        detail = None if self.detail is None else np.ascontiguousarray(orientation.turned(self.detail))
+        return GainReference(np.ascontiguousarray(orientation.turned(self.gain)), self.arithmetic, detail)
 
     def _double(self) -> NDArray[np.float64]:
         assert self.detail is not None

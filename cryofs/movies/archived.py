@@ -18,7 +18,7 @@ from cryofs.formats.record_check import layout_of
 from cryofs.formats.tiff_pages import PageLayout
 from cryofs.kernels import from_counts
 from cryofs.movies.archived_file import ArchivedFile
-from cryofs.movies.archived_metadata import ArchivedMetadata, counts_bytes
+from cryofs.movies.archived_metadata import ArchivedMetadata
 from cryofs.movies.frame_decoder import EncodedOriginal, EncodedPixels, FrameDecoder
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.held_counts import EncodedCounts, HeldCounts
@@ -262,11 +262,7 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
         if not is_archived(source):
             return None
         record = read_record(source)
-        original = record.original
-        size = layout_of(record, source.name).total_bytes
-        gain, is_adopted = record.gain.sha256 if record.gain else None, record.adopted is not None
-        times = original.mtime_ns, original.atime_ns
-        return ArchivedMetadata(size, *times, original.mode, counts_bytes(record), gain, is_adopted)
+        return ArchivedMetadata.of(record, layout_of(record, source.name).total_bytes)
 
     def is_shown(self, metadata: ArchivedMetadata, options: ShowOptions) -> bool:
         """Return False for the counts of another program if they are shown only multiplied with their gain."""

@@ -32,6 +32,13 @@ class ArchivedMetadata:
     gain: str | None
     is_adopted: bool
 
+    @classmethod
+    def of(cls, record: Record, size: int) -> "ArchivedMetadata":
+        """Return the metadata of a movie whose original has `size` bytes."""
+        original, gain = record.original, record.gain.sha256 if record.gain else None
+        times, is_adopted = (original.mtime_ns, original.atime_ns), record.adopted is not None
+        return cls(size, *times, original.mode, counts_bytes(record), gain, is_adopted)
+
     def appearance(self, size: int | None) -> Appearance:
         """Return the attributes of the original, with the size of the shown file."""
         return Appearance(size, stat.S_IFREG | self.mode, self.mtime_ns, self.atime_ns)

@@ -24,6 +24,7 @@ from cryofs.formats import mrc, tiff_image
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.kernels import eer_gain
 from cryofs.kernels.defect_fill import DefectFill
+from cryofs.kernels.orientation import UPRIGHT, Orientation
 from cryofs.movies import eer_gain_use, gain_kinds
 from cryofs.movies.eer_gain_use import convention_of, is_tiff
 from cryofs.movies.gain_library import load_reference
@@ -61,6 +62,11 @@ class EerGain:
 class EerGains:
     """Cache of gain references of EER movies; each is loaded once per grid while it is in use.
 
+    Parameters
+    ----------
+    orientation : Orientation
+        Orientation in which all references are used.
+
     Attributes
     ----------
     report : callable
@@ -69,7 +75,8 @@ class EerGains:
         Called with a line of text about its convention and grid, once for each state of its file.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, orientation: Orientation = UPRIGHT) -> None:
+        self._orientation = orientation
         self.report: Callable[[str], None] = log.warning
         self.inform: Callable[[str], None] = log.info
         self._reported: dict[Path, FileState] = {}
@@ -100,13 +107,14 @@ class EerGains:
             if (known := self._loaded.get((path, state, shape, chosen))) is not None:
                 return known
             stored = _load(path, chosen)
-            gain = EerGain(_on_grid(path, stored, shape, chosen), state)
+            turned = self._orientation.turned(stored)
+            gain = EerGain(_on_grid(path, turned, shape, chosen), state)
             if _state(path) != state:
                 raise ChangedError(f"{_name(path)}: changed while it was read; retry once the file is complete")
             self._loaded[path, state, shape, chosen] = self._recent = gain
             if self._reported.get(path) != state:
                 self._reported[path] = state
-                self.inform(eer_gain_use.use_text(_name(path), convention, chosen, stored.shape, shape))
+                self.inform(eer_gain_use.use_text(_name(path), convention, chosen, turned.shape, shape))
                 if warning := eer_gain_use.contradiction(path, _name(path), convention):
                     self.report(warning)
                 if defects := _defects_text(path, stored):
@@ -114,7 +122,9 @@ class EerGains:
             return gain
 
 
-def check_fit(path: Path, convention: EerGainConvention | None, shape: tuple[int, int]) -> list[str]:
+def check_fit(
+    path: Path, convention: EerGainConvention | None, shape: tuple[int, int], orientation: Orientation = UPRIGHT
+) -> list[str]:
     """Return lines about how a gain reference is used for images of this shape, and about contradictions.
 
     Raises
@@ -123,7 +133,7 @@ def check_fit(path: Path, convention: EerGainConvention | None, shape: tuple[int
         The file cannot be read, or does not fit.
     """
     chosen = convention or convention_of(path)
-    stored = _load(path, chosen)
+    stored = orientation.turned(_load(path, chosen))
     try:
         eer_gain.check_ratio(stored.shape, shape)
     except ValueError as error:

@@ -11,14 +11,16 @@ _MULTIPLIED_SUFFIX = ".gain"
 
 def convention_of(path: Path) -> EerGainConvention:
     """Return the convention of a gain reference by its name, as RELION does."""
-    return "multiply" if path.suffix == _MULTIPLIED_SUFFIX else "divide"
+    return "multiply" if path.suffix.lower() == _MULTIPLIED_SUFFIX else "divide"
 
 
 def is_tiff(path: Path) -> bool:
     """Return True for a TIFF file, and for a damaged file with the name of one."""
     with path.open("rb") as file:
         head = file.read(mrc.MAIN_HEADER_BYTES)
-    return head[: len(MAGICS[0])] in MAGICS or (path.suffix == _MULTIPLIED_SUFFIX and not mrc.has_map_word(head))
+    return head[: len(MAGICS[0])] in MAGICS or (
+        path.suffix.lower() == _MULTIPLIED_SUFFIX and not mrc.has_map_word(head)
+    )
 
 
 def use_text(

@@ -6,7 +6,7 @@ from typing import Any
 
 from cryofs.errors import FormatError
 from cryofs.formats import eer
-from cryofs.formats.archive_names import EER_SUFFIX, eer_names, fractions_name
+from cryofs.formats.archive_names import EER_SUFFIXES, eer_names, fractions_name
 from cryofs.formats.eer import EerIndex
 from cryofs.movies import eer_dose
 from cryofs.movies.eer import EerMovie
@@ -25,7 +25,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
     """An EER file, shown as an MRC movie of fractions beside the stored file."""
 
     key = "FRACTIONS"
-    suffixes = (EER_SUFFIX,)
+    suffixes = EER_SUFFIXES
     metadata_type = EerFacts
     lists_damaged = False
     is_rendered = True

@@ -206,8 +206,7 @@ class Movie(ABC):
 
     def frame(self, index: int) -> NDArray[Any]:
         """Return the values of a frame, shape (ny, nx), rows in the order of the MRC file (from the bottom)."""
-        header = self.mrc_header
-        return mrc.frame_values(self.mrc_frame(index), header)[:, : header.nx]
+        return mrc.shown_values(self.mrc_frame(index), self.mrc_header)
 
     def frames(self) -> Iterator[NDArray[Any]]:
         """Iterate over the values of all frames."""
@@ -226,7 +225,7 @@ class Movie(ABC):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a pixel value in native byte order."""
-        return self.mrc_header.dtype
+        return self.mrc_header.value_dtype
 
     def __enter__(self) -> Self:
         return self

@@ -39,8 +39,8 @@ def providers_of(name: str) -> tuple[AnyProvider, ...]:
         return ()
     table = _by_suffix(PROVIDERS)
     # a suffix has two dots at most; without a second one this is the last character, which is not a suffix
-    longest = name[name.rfind(".", 0, last) :]
-    return table.get(longest) or table.get(name[last:], ())
+    longest = name[name.rfind(".", 0, last) :].lower()
+    return table.get(longest) or table.get(name[last:].lower(), ())
 
 
 def shown_name(stored: str) -> str | None:

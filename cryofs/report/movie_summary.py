@@ -116,7 +116,7 @@ def summarize(path: Path, jobs: int, rendering: Rendering | None = None) -> Movi
         total = np.zeros(movie.shape[1:], np.float32)
         for raw in checked_frames(movie):
             with np.errstate(all="ignore"):
-                total += mrc.frame_values(raw, header)[:, : header.nx]
+                total += mrc.shown_values(raw, header)
         pixel_size = header.pixel_size if _has_pixel_size(header) else None
         binning = -(-max(total.shape) // _PICTURE)
         return MovieSummary(

@@ -15,6 +15,7 @@ from cryofs.gain.gain_files import reliability_path
 from cryofs.movies.gain_library import load_reference, reference_sha256
 from cryofs.movies.mrc import MrcMovie
 from cryofs.report import inventory as surveys
+from cryofs.report.gain_fit import GainFit, fit_of
 from cryofs.report.inventory import MovieFacts, Saved, Survey, by_folder, by_kind, chosen, survey
 from cryofs.report.movie_summary import summarize
 from cryofs.report.pictures import Picture, draw
@@ -41,6 +42,8 @@ class ReferencePicture:
         Number of pixels without a gain: exactly 1, 0 or not finite.
     reliability : Picture or None
         Picture of the number of values that agreed with the estimate.
+    fit : GainFit or None
+        Significance of each orientation, for a reference that came with TIFF movies.
     """
 
     name: str
@@ -54,6 +57,7 @@ class ReferencePicture:
     exceptions: float | None
     picture: Picture
     reliability: Picture | None
+    fit: GainFit | None
 
 
 def write_report(archive: Path, target: Path, previews: int, jobs: int, on_progress: Callable[[str], None]) -> Survey:
@@ -87,7 +91,7 @@ def write_report(archive: Path, target: Path, previews: int, jobs: int, on_progr
         folders=by_folder(found.movies, _FOLDERS),
         kinds=by_kind(found.movies),
         course=_course(found.movies),
-        references=[_reference(path, found) for path in found.references],
+        references=[_reference(path, found, jobs) for path in found.references],
         previews=summaries,
         problems=_by_text(found.problems, found.root),
         kept_plain=_by_text(found.kept_plain, found.root),
@@ -125,7 +129,7 @@ def _preview(movie: MovieFacts, jobs: int) -> dict[str, Any]:
     }
 
 
-def _reference(path: Path, found: Survey) -> ReferencePicture | str:
+def _reference(path: Path, found: Survey, jobs: int) -> ReferencePicture | str:
     """Return the facts and pictures of a gain reference, or the error message if the file cannot be read."""
     try:
         reference = load_reference(path)
@@ -149,6 +153,7 @@ def _reference(path: Path, found: Survey) -> ReferencePicture | str:
         exceptions=sum(movie.exceptions for movie in users) / values if values else None,
         picture=draw(reference.gain, _PICTURE, without),
         reliability=_reliability(reliability_path(path), reference.shape),
+        fit=fit_of(path, users[0].path, jobs) if users else None,
     )
 
 

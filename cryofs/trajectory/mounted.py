@@ -58,7 +58,7 @@ class Mounted:
         inside = path.relative_to(root).parts
         if len(inside) > 1 and inside[0].startswith("@"):
             inside = inside[1:]
-        last = fractions_name(inside[-1]) if is_eer_name(inside[-1]) else inside[-1]
+        last = fractions_name(inside[-1]) or inside[-1]
         moved = root.joinpath(view_name(fractions), *inside[:-1], last)
         try:
             Path(moved).stat()

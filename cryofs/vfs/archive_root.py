@@ -107,12 +107,17 @@ class Root:
 
     def attributes(self, place: Path, names: Iterable[str]) -> list[tuple[str, os.stat_result]]:
         """Return names in a folder with their attributes; names that do not exist are skipped."""
-        found = []
+        return list(self.existing(place, names))
+
+    def existing(self, place: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
+        """Iterate over those of some names that exist in a folder; each is asked for when the next one is wanted."""
         with self._folder(place) as folder:
             for name in names:
-                with contextlib.suppress(FileNotFoundError):
-                    found.append((name, os.stat(name, dir_fd=folder, follow_symlinks=False)))
-        return found
+                try:
+                    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                yield name, found
 
     def read_link(self, place: Path) -> str:
         """Return the target of a symbolic link."""

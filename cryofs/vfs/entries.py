@@ -5,10 +5,11 @@ Symbolic links are resolved beneath the archive for the movies that appear besid
 Threads: safe to call from any thread; cached facts (`cryofs.vfs.facts`) have their own locks.
 """
 
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from cryofs.vfs.views import View
 # report success, and not that of the stored file, which a program could take for the size of the movie.
 _UNKNOWN_SIZE = 1
 _UNKNOWN = Appearance(None)
+# bytes of a file name on Linux
+_LONGEST_NAME = 255
 
 
 class Entries:
@@ -73,10 +76,16 @@ class Entries:
 
     def beside(self, place: Path, view: View) -> Node | None:
         """Return the node of the movie that appears under this name beside its stored file or a link to it, or None."""
+        kinds: dict[str, list[AnyProvider]] = {}
         for provider in _beside(registry.PROVIDERS, view.options.enabled):
             for name in provider.stored_names(place.name):
-                source = self._source(place.with_name(name))
-                if source is not None and (node := self._made(provider, place, source, view)):
+                kinds.setdefault(name, []).append(provider)
+        for name, found in self._existing(place.parent, sorted(kinds, key=_has_capitals)):
+            source = self._behind(place.with_name(name), found)
+            if source is None:
+                continue
+            for provider in kinds[name]:
+                if node := self._made(provider, place, source, view):
                     return node
         return None
 
@@ -176,6 +185,14 @@ class Entries:
             if error.errno == errno.ENAMETOOLONG:
                 return None
             raise
+
+    def _existing(self, folder: Path, names: list[str]) -> Iterator[tuple[str, os.stat_result]]:
+        """Yield those of some names that exist in a folder of the archive, with their attributes."""
+        # a shown name may be valid, and too long with the suffix of the stored file
+        possible = [name for name in names if len(os.fsencode(name)) <= _LONGEST_NAME]
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if possible:
+                yield from self._root.existing(folder, possible)
 
     def _replaced(self, path: Path, found: os.stat_result, view: View) -> tuple[str, AnyProvider, Any] | None:
         """Return name, kind and metadata of the movie that is shown in place of a stored file, or None.
@@ -282,6 +299,11 @@ def _is_hidden(name: str, found: os.stat_result, view: View) -> bool:
         return False
     is_reference = is_reference_name(name) and stat.S_ISREG(found.st_mode)
     return is_own_name(name) or (is_reference and not view.references)
+
+
+def _has_capitals(name: str) -> bool:
+    """Return True for a suffix in capitals, which is looked for after all others."""
+    return not name[name.rfind(".") :].islower()
 
 
 @lru_cache(maxsize=256)

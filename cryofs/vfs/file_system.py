@@ -36,7 +36,7 @@ from cryofs.vfs.index_db import index_path
 from cryofs.vfs.indexer import Indexer
 from cryofs.vfs.io_executor import InlineExecutor, IoExecutor
 from cryofs.vfs.listing import Entry, Listed, Listing
-from cryofs.vfs.main_view import main_rendering
+from cryofs.vfs.main_view import main_gains, main_rendering
 from cryofs.vfs.namespace import Tree
 from cryofs.vfs.nodes import Node
 from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile
@@ -87,7 +87,7 @@ class FileSystem:
         self._of_names = self._io if any(map(may_be_remote, asked)) else InlineExecutor(self._io)
         self._tree = Tree(root, self._io, ShowOptions(rendering))
         self._findings = FindingsTable()
-        self._opener = Opener(root, self._io, self._tree.entries, self._findings)
+        self._opener = Opener(root, self._io, self._tree.entries, self._findings, main_gains(settings))
         self._handles = itertools.count(1)
         self._lock = threading.Lock()
         self._open: dict[int, tuple[str, OpenFile, Pages, Attributes]] = {}
@@ -326,7 +326,7 @@ class FileSystem:
         return time.monotonic() - self._last_asked < _PAUSE_SECONDS
 
     def _prepare(self) -> None:
-        """Load compiled code, which takes half a second and 100 MB, and the gain reference of most movies.
+        """Load compiled code, which takes half a second and 100 MB, and what readers would wait for.
 
         Loading blocks requests, because it holds the interpreter lock, so it begins when no requests are coming in.
         """
@@ -336,7 +336,7 @@ class FileSystem:
         steps: tuple[Callable[[], object], ...] = (
             *(provider.load_compiled for provider in registry.PROVIDERS),
             codecs.load_compiled,
-            lambda: self._opener.preload_gains(self._root.path),
+            lambda: self._opener.prepare(self._tree.options),
         )
         for step in steps:
             if self._stopping.is_set():

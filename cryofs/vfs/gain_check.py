@@ -7,6 +7,7 @@ from pathlib import Path
 from cryofs.config.settings import Settings
 from cryofs.errors import CryofsError, GainError
 from cryofs.formats import eer
+from cryofs.kernels.orientation import UPRIGHT, orientation_of
 from cryofs.movies import registry
 from cryofs.movies.eer_gain import check_fit
 from cryofs.movies.eer_rendering import rendering_of
@@ -25,6 +26,7 @@ def check_gain(archive: Path, settings: Settings) -> list[str]:
         The reference cannot be read, or does not fit the detector of that file.
     """
     rendering = rendering_of(settings)
+    orientation = orientation_of(settings.gain_orientation) if settings.gain_orientation else UPRIGHT
     if rendering.gain is None or not rendering.gain.is_file():
         # the error of a missing file comes later
         return []
@@ -36,7 +38,7 @@ def check_gain(archive: Path, settings: Settings) -> list[str]:
             continue
         shape = index.ny * rendering.upsampling, index.nx * rendering.upsampling
         try:
-            return check_fit(rendering.gain, rendering.gain_convention, shape)
+            return check_fit(rendering.gain, rendering.gain_convention, shape, orientation)
         except GainError as error:
             raise GainError(f"{error} ({path.relative_to(archive)} has {index.ny} x {index.nx} pixels)") from error
     return []

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from cryofs.config.settings import Settings
 from cryofs.errors import GainError
+from cryofs.kernels.orientation import UPRIGHT, orientation_of
 from cryofs.movies import gain_kinds
+from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering, rendering_of
 from cryofs.system.paths import is_file
 
@@ -28,3 +30,8 @@ def main_rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
         raise GainError(f"{gain}: gain reference does not exist; correct --eer-gain, or eer_gain in cryofs.toml")
     gain_kinds.check_eer(gain)
     return replace(rendering, gain=root / gain.relative_to(archive) if gain.is_relative_to(archive) else gain)
+
+
+def main_gains(settings: Settings) -> EerGains:
+    """Return the gain references of EER movies, in the orientation that the settings name."""
+    return EerGains(orientation_of(settings.gain_orientation) if settings.gain_orientation else UPRIGHT)

@@ -41,7 +41,7 @@ class Tree:
 
     def __init__(self, root: Root, io: IoExecutor, options: ShowOptions):
         self.root = root
-        self._options = options
+        self.options = options
         self._main = View("", options)
         self.entries = Entries(root, io, self._main, lambda folder: self._references.nearest(folder))
         self._references = GainReferences(root, io, self.entries.needs_references, self.entries.gain)
@@ -81,12 +81,12 @@ class Tree:
         wait for storage.
         """
         first, _, rest = path.lstrip("/").partition("/")
-        return self.root.path / (rest if view_called(first, self._options) else path.lstrip("/"))
+        return self.root.path / (rest if view_called(first, self.options) else path.lstrip("/"))
 
     def _view_of(self, path: str) -> tuple[View, Path]:
         """Return the view of a path of the mount, and its place in the archive."""
         first, _, rest = path.lstrip("/").partition("/")
-        view = view_called(first, self._options)
+        view = view_called(first, self.options)
         if view is None or self.entries.lstat(self.root.path / first) is not None:
             return self._main, self.root.path / path.lstrip("/")
         return view, self.root.path / rest

@@ -6,7 +6,6 @@ Threads: safe to call from any thread after `start`.
 import os
 import stat
 from concurrent.futures import Executor
-from pathlib import Path
 
 from cryofs.cache.frame_cache import FrameCache
 from cryofs.errors import ChangedError
@@ -20,6 +19,7 @@ from cryofs.vfs.findings import FindingsTable
 from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.nodes import Node
 from cryofs.vfs.open_files import MovieFile, OpenFile, PlainFile
+from cryofs.vfs.rehearsal import rehearse
 
 
 class Opener:
@@ -29,15 +29,17 @@ class Opener:
     ----------
     findings : FindingsTable
         Table in which problems of movies are recorded.
+    eer_gains : EerGains
+        Gain references of EER movies.
     """
 
-    def __init__(self, root: Root, io: IoExecutor, entries: Entries, findings: FindingsTable):
+    def __init__(self, root: Root, io: IoExecutor, entries: Entries, findings: FindingsTable, eer_gains: EerGains):
         self._root = root
         self._io = io
         self._entries = entries
         self._findings = findings
         self._gains = GainLibrary(root.path)
-        self._eer_gains = EerGains()
+        self._eer_gains = eer_gains
         self._pool: Executor | None = None
         self._cache: FrameCache | None = None
 
@@ -45,9 +47,10 @@ class Opener:
         """Set the thread pool that decodes frames and the cache that holds them."""
         self._pool, self._cache = pool, cache
 
-    def preload_gains(self, folder: Path) -> None:
-        """Load the gain reference of most movies."""
-        self._gains.preload(folder)
+    def prepare(self, options: ShowOptions) -> None:
+        """Load the gain reference of most movies, and whatever else the first reader would wait for."""
+        self._gains.preload(self._root.path)
+        rehearse(self._root, self._context(options), self._io)
 
     def open(self, node: Node, must_be_found: bool) -> OpenFile:
         """Return the open file of a node.

@@ -63,6 +63,8 @@ def _add_eer_files(folder: Path) -> None:
     _write_eer(folder / "whole.mrc.eer", DEFAULT_GROUPING, seed=2)
     _write_eer(folder / "short.eer", 7, seed=3)
     _write_eer(folder / "single.eer", 1, seed=4)
+    _write_eer(folder / "CAPITALS.EER", DEFAULT_GROUPING, seed=5)
+    _write_eer(folder / "counted.ecc", DEFAULT_GROUPING, seed=6)
 
 
 def _write_eer(path: Path, frames: int, seed: int) -> None:
@@ -74,6 +76,7 @@ def _add_tiff_files(folder: Path) -> None:
     serialem(folder / "serialem.tif", counts(seed=5))
     serialem(folder / "another.tiff", counts(seed=6))
     serialem(folder / "image.tif", counts(seed=7)[:1])
+    serialem(folder / "CAPITALS.TIF", counts(seed=9))
     for layout in LAYOUTS:
         write_layout(folder / f"{layout}.tif", layout, counts((4, 40, 56), seed=8))
 
@@ -97,6 +100,8 @@ def _add_files_that_are_not_movies(folder: Path) -> None:
 
 def _add_plain_files(folder: Path) -> None:
     (folder / "notes.txt").write_text("300 kV\n")
+    for name in ("CAPITALS.MRC", "stack.st", "map.map", "volume.rec"):
+        write_counts(folder / name, 3, (24, 32), seed=len(name))
     (folder / "notes.txt").chmod(0o640)
     (folder / "empty").write_bytes(b"")
     (folder / "empty folder" / "below").mkdir(parents=True)

@@ -26,8 +26,36 @@ def test_names_of_movies() -> None:
     assert archive_names.is_tiff_name("x.tif")
     assert archive_names.is_tiff_name("x.mrc.tiff")
     assert archive_names.original_name("x.mrc.tif") == "x.mrc"
-    assert archive_names.eer_names("x.mrc") == ["x.eer", "x.mrc.eer"]
+    assert archive_names.eer_names("x.mrc")[:4] == ["x.eer", "x.ecc", "x.mrc.eer", "x.mrc.ecc"]
     assert archive_names.foreign_name("x.tiff") == "x.mrc"
+    for name in ("x.st", "x.map", "x.rec", "x.mrc.bak"):
+        assert not archive_names.is_movie_name(name)
+
+
+@pytest.mark.parametrize("name", ["X.MRC", "x.Mrc", "x.mRCs"])
+def test_names_of_movies_in_any_case(name: str) -> None:
+    assert archive_names.is_movie_name(name)
+    assert archive_names.archived_name(name) == f"{name}.tif"
+    assert archive_names.original_name(f"{name}.tif") == name
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [("X.EER", "X.mrc"), ("x.ecc", "x.mrc"), ("x.Eer", "x.mrc"), ("X.MRC.EER", "X.MRC"), ("x.Mrc.ecc", "x.Mrc")],
+)
+def test_names_of_eer_files_in_capitals(stored: str, shown: str) -> None:
+    assert archive_names.is_eer_name(stored)
+    assert archive_names.fractions_name(stored) == shown
+    assert stored in archive_names.eer_names(shown)
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"), [("X.TIF", "X.mrc"), ("x.Tiff", "x.mrc"), ("X.MRC.TIF", "X.MRC"), ("x.mrcs.TIF", "x.mrcs")]
+)
+def test_names_of_tiff_files_in_capitals(stored: str, shown: str) -> None:
+    assert archive_names.is_tiff_name(stored)
+    assert archive_names.foreign_name(stored) == shown
+    assert stored in archive_names.foreign_names(shown)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """Lists of movies: STAR files and plain lists as written by other programs."""
 
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import pytest
 
 from benchmarks.simulate import header
 from cryofs.errors import FormatError
-from cryofs.formats.movie_list import read_list
+from cryofs.formats.movie_list import MovieList, read_list
 
 OPTICS = """
 # version 30001
@@ -43,18 +44,20 @@ STARS = {
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["unix", "windows"])
 @pytest.mark.parametrize("kind", STARS)
-def test_star_files(tmp_path: Path, kind: str, line_end: str) -> None:
+@pytest.mark.parametrize("mark", [b"", BOM_UTF8])
+def test_star_files(tmp_path: Path, kind: str, line_end: str, mark: bytes) -> None:
     text, names = STARS[kind]
     path = tmp_path / "movies.star"
-    path.write_bytes(text.replace("\n", line_end).encode())
-    assert read_list(path) == names
+    path.write_bytes(mark + text.replace("\n", line_end).encode())
+    assert read_list(path) == MovieList([[name] for name in names])
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["unix", "windows"])
-def test_plain_lists(tmp_path: Path, line_end: str) -> None:
+@pytest.mark.parametrize("mark", [b"", BOM_UTF8])
+def test_plain_lists(tmp_path: Path, line_end: str, mark: bytes) -> None:
     path = tmp_path / "movies.lst"
-    path.write_bytes(line_end.join(["", "a.mrc", "", "  with space.mrc  ", "\t", "ü/b.mrcs", "", ""]).encode())
-    assert read_list(path) == ["a.mrc", "with space.mrc", "ü/b.mrcs"]
+    path.write_bytes(mark + line_end.join(["a.mrc", "", "", "  with space.mrc  ", "\t", "ü/b.mrcs", "", ""]).encode())
+    assert read_list(path) == MovieList([["a.mrc"], ["with space.mrc"], ["ü/b.mrcs"]])
 
 
 @pytest.mark.parametrize(
@@ -86,3 +89,32 @@ def test_binary_files_are_not_lists(tmp_path: Path, name: str, content: bytes) -
     path.write_bytes(content)
     with pytest.raises(FormatError, match=name):
         read_list(path)
+
+
+def test_tables_of_tilt_series(tmp_path: Path) -> None:
+    path = tmp_path / "tilt_series.STAR"
+    path.write_text(
+        "data_global\n\nloop_\n_rlnTomoName #1\n_rlnTomoTiltSeriesStarFile #2\nTS_01 ts/1.star\nTS_02 ts/2.star\n"
+    )
+    assert read_list(path) == MovieList(tables=["ts/1.star", "ts/2.star"])
+
+
+def test_movies_of_a_tilt_series_of_serialem(tmp_path: Path) -> None:
+    path = tmp_path / "TS_01.mrc.mdoc"
+    path.write_bytes(
+        b"PixelSpacing = 1.35\r\nImageFile = TS_01.mrc\r\n\r\n[T = SerialEM: tilt axis 85\xb0]\r\n\r\n[ZValue = 0]\r\n"
+        b"TiltAngle = 0.01\r\nSubFramePath = D:\\grid 1\\frames\\TS_01_000.tif\r\nNumSubFrames = 8\r\n\r\n"
+        b"[ZValue = 1]\r\nSubFramePath = frames/TS_01_001.tif \r\n"
+        b"[ZValue = 2]\r\nSubFramePath = /data/TS_01_002.tif\r\n"
+    )
+    assert read_list(path).movies == [
+        ["grid 1/frames/TS_01_000.tif", "frames/TS_01_000.tif", "TS_01_000.tif"],
+        ["frames/TS_01_001.tif", "TS_01_001.tif"],
+        ["/data/TS_01_002.tif", "data/TS_01_002.tif", "TS_01_002.tif"],
+    ]
+
+
+def test_metadata_of_one_movie_of_serialem(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif.mdoc"
+    path.write_text("PixelSpacing = 0.8\n\n[FrameSet = 0]\nNumSubFrames = 40\n")
+    assert read_list(path).movies == [["x.tif"]]

@@ -250,3 +250,12 @@ def test_gain_header_accepts_any_pixel_size_of_a_movie(ny: int, nx: int, mx: int
     struct.pack_into("<f", data, 40, cell)
     found = parse(mrc.new_header((1, ny, nx), 2, parse(bytes(data)).pixel_size, ""), size=1 << 40)
     assert (found.shape, found.mode) == ((1, ny, nx), 2)
+
+
+def test_a_header_of_mode_0_made_from_another_has_signed_bytes() -> None:
+    """Counts are signed, whatever IMOD's flag says of the original, in which it has no meaning."""
+    raw = bytearray(header((2, 4, 4), 2))
+    struct.pack_into("<2i", raw, 152, 1146047817, 0)
+    made = mrc.with_mode(mrc.MrcHeader(bytes(raw), "<", 4, 4, 2, 2), 0)
+    assert struct.unpack_from("<2i", made.raw, 152) == (1146047817, 1)
+    assert made.value_dtype == np.int8

@@ -138,7 +138,7 @@ def test_warnings(tmp_path: Path) -> None:
     warning = warn_of(mrc_gain(tmp_path / "turned.mrc", GAIN[::-1, ::-1]), movie, 1)
     assert warning is not None
     assert "turned.mrc: orientation of the gain reference differs from" in warning
-    assert "--gain-orientation rot180," in warning
+    assert "use --gain-orientation rot180," in warning
     warning = warn_of(mrc_gain(tmp_path / "other.mrc", OTHER), movie, 1)
     assert warning is not None
     assert "other.mrc: gain reference does not seem to belong to" in warning

@@ -133,7 +133,13 @@ def test_kinds_are_found_by_suffix_in_the_order_in_which_they_win() -> None:
     assert keys("x.tif") == keys("x.y.tiff") == ["NORMALISED", "FOREIGN"]
     assert keys("x.eer") == keys("x.mrc.eer") == ["FRACTIONS"]
     assert keys("x.mrc") == ["MRC"]
-    for name in ("notes.txt", "x", "", ".", ".x.eer", ".mrc.tif", "x.", "x.TIF"):
+    assert (keys("X.MRC.tif"), keys("x.TIF"), keys("x.Ecc"), keys("x.Mrc")) == (
+        ["COUNTS", "MOVIE", "FOREIGN"],
+        ["FOREIGN"],
+        ["FRACTIONS"],
+        ["MRC"],
+    )
+    for name in ("notes.txt", "x", "", ".", ".x.eer", ".mrc.tif", "x.", "x.st", "x.map", "x.rec"):
         assert keys(name) == []
 
 

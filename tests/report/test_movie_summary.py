@@ -1,10 +1,13 @@
 """Summaries of movies: sums, spectra and counts, for each kind of file."""
 
+import struct
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
+import cryofs
 from benchmarks.simulate import header
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
 from cryofs.compress.movie_task import CompressOptions
@@ -13,7 +16,9 @@ from cryofs.movies.eer_rendering import Rendering
 from cryofs.report.movie_summary import MovieSummary, binned, limits, power_spectrum, summarize
 from cryofs.report.preview import save_preview
 from tests.foreign import counts, serialem
-from tests.support import archive, movie_values, run_in_process, simulated
+from tests.support import archive, movie_values, restored, run_in_process, simulated
+
+IMOD = 1146047817
 
 
 def test_sum_dose_and_counts_of_a_movie(tmp_path: Path) -> None:
@@ -28,6 +33,32 @@ def test_sum_dose_and_counts_of_a_movie(tmp_path: Path) -> None:
         assert summary.histogram.shares.sum() > 0.99
         for share, edge in zip(summary.histogram.shares, summary.histogram.edges[:-1], strict=True):
             assert share == pytest.approx((frames == edge + 0.5).mean())
+
+
+@pytest.mark.parametrize(
+    ("stamp", "flags", "unsigned"), [(IMOD, 0, True), (IMOD, 16, True), (IMOD, 1, False), (0, 0, False)]
+)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_bytes_are_unsigned_if_the_flag_of_imod_says_so(
+    tmp_path: Path, order: Literal["<", ">"], stamp: int, flags: int, unsigned: bool
+) -> None:
+    frames = counts(shape=(4, 64, 40), mean=120)
+    start = bytearray(header(frames.shape, 0, byte_order=order))
+    struct.pack_into(f"{order}2i", start, 152, stamp, flags)
+    path = tmp_path / "session" / "x.mrc"
+    path.parent.mkdir()
+    path.write_bytes(bytes(start) + frames.tobytes())
+    archive(path.parent, tmp_path / "archive")
+    stored = tmp_path / "archive" / "x.mrc.tif"
+    values = frames if unsigned else frames.view(np.int8)
+    for place in (path, stored):
+        with cryofs.open(place) as movie:
+            assert movie.dtype == values.dtype
+            assert np.array_equal(np.stack(list(movie.frames())), values)
+        summary = summarize(place, 2)
+        assert summary.mean == pytest.approx(values.mean())
+        assert np.array_equal(summary.total, values.sum(0))
+    assert (restored(tmp_path / "archive", tmp_path / "back") / "x.mrc").read_bytes() == path.read_bytes()
 
 
 def test_counts_of_a_gain_normalised_movie_are_whole(tmp_path: Path) -> None:

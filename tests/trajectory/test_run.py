@@ -62,7 +62,7 @@ def test_existing_outputs_are_refused_without_overwrite(job: Path) -> None:
 
 
 def test_the_old_grouping_must_be_known_and_agree(job: Path) -> None:
-    with pytest.raises(FormatError, match=r"grouping mismatch \(the file records 24, got --from-grouping 30\); omit"):
+    with pytest.raises(FormatError, match=r"grouping mismatch \(expected 24, got --from-grouping 30\); omit"):
         convert_all(job, TrajectoryOptions("new", grouping=8, from_grouping=30))
     unrecorded = trajectory(linear_shifts(10), rlnEERGrouping=None, rlnEERUpsampling=None)
     for name in "xy":

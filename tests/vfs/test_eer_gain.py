@@ -10,6 +10,7 @@ import tifffile
 
 from cryofs.config.settings import Settings, Size
 from cryofs.errors import GainError
+from cryofs.kernels.orientation import ORIENTATIONS, Orientation
 from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.page_cache_policy import Pages
 from tests.vfs.serving import GAIN, SHAPE, content, names, rendered, serving, write_movie
@@ -92,3 +93,16 @@ def test_names_that_are_not_valid_utf8(eer_archive: Path) -> None:
     with serving(eer_archive, eer_gain=str(eer_archive / "falcon.gain")) as files:
         assert names(files, f"/{odd.name}") == ["x.eer", "x.mrc", "gain-reference.mrc"]
         assert content(files, f"/{odd.name}/x.mrc") == rendered(odd / "x.eer", grouping=4)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_gain_that_is_turned(eer_archive: Path, orientation: Orientation) -> None:
+    image = np.arange(6).reshape(2, 3)
+    back = next(one for one in ORIENTATIONS if np.array_equal(one.turned(orientation.turned(image)), image))
+    tifffile.imwrite(eer_archive / "falcon.gain", np.ascontiguousarray(orientation.turned(GAIN)))
+    with serving(eer_archive, eer_gain=str(eer_archive / "falcon.gain"), gain_orientation=back.name) as files:
+        for place, factor in (("/", 1), ("/@up2_gr8/", 2)):
+            shown = np.frombuffer(content(files, place + "gain-reference.mrc")[1024:], np.float32)
+            np.testing.assert_array_equal(
+                shown.reshape(GAIN.shape[0] * factor, -1), GAIN.repeat(factor, 0).repeat(factor, 1)
+            )

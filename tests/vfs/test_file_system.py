@@ -135,15 +135,15 @@ def test_a_thread_that_outlives_the_end_still_reaches_the_archive(
     loading, go_on = threading.Event(), threading.Event()
     reached: list[list[str]] = []
 
-    def preload(folder: Path) -> None:
+    def prepare(_: object) -> None:
         loading.set()
         go_on.wait()
         # under the number of the archive's descriptor, another folder must not be found either
-        reached.append([path.name for path in GainLibrary(folder).paths(folder)])
+        reached.append([path.name for path in GainLibrary(made._root.path).paths(made._root.path)])
 
     made = FileSystem(session.with_name("archive"), Settings(jobs=1))
     monkeypatch.setattr(file_system, "_ENDING_SECONDS", 0.0)
-    monkeypatch.setattr(made._opener, "preload_gains", preload)
+    monkeypatch.setattr(made._opener, "prepare", prepare)
     made.start()
     assert loading.wait(60)
     made.stop()
@@ -164,7 +164,7 @@ def test_nothing_is_loaded_for_a_mount_that_ends(session: Path, monkeypatch: pyt
     made = FileSystem(session.with_name("archive"), Settings(jobs=1))
     monkeypatch.setattr(registry, "load_compiled", load_compiled)
     monkeypatch.setattr(file_system, "_ENDING_SECONDS", 0.0)
-    monkeypatch.setattr(made._opener, "preload_gains", lambda *_: pytest.fail("the gain reference was loaded"))
+    monkeypatch.setattr(made._opener, "prepare", lambda *_: pytest.fail("the gain reference was loaded"))
     made.start()
     assert loading.wait(60)
     made.stop()

@@ -56,6 +56,26 @@ def test_frames_appear_beside_the_tiff_files(folder: Path) -> None:
             files.attributes("/Movies/gain.mrc")
 
 
+def test_names_in_capitals(tmp_path: Path) -> None:
+    frames = {"A.TIF": counts(), "b.Tiff": counts(seed=1), "C.MRC.TIF": counts(seed=2), "d.tIf": counts(seed=3)}
+    for name, values in frames.items():
+        serialem(tmp_path / name, values)
+    serialem(tmp_path / "a.tif", counts(seed=4))
+    with serving(tmp_path) as files:
+        shown = {"A.mrc": "A.TIF", "b.mrc": "b.Tiff", "C.MRC": "C.MRC.TIF", "a.mrc": "a.tif"}
+        assert sorted(names(files, "/")) == sorted([*frames, *shown, "a.tif"])
+        for name, source in shown.items():
+            assert content(files, f"/{name}") == as_mrc(tmp_path / source)
+
+
+def test_of_two_files_behind_one_name_the_one_in_lower_case_counts(tmp_path: Path) -> None:
+    serialem(tmp_path / "a.TIF", counts())
+    serialem(tmp_path / "a.tif", counts(seed=4))
+    with serving(tmp_path) as files:
+        assert sorted(names(files, "/")) == ["a.TIF", "a.mrc", "a.tif"]
+        assert content(files, "/a.mrc") == as_mrc(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("place", ["/gain-reference.mrc", "/Movies/gain-reference.mrc", "/@counts/gain-reference.mrc"])
 def test_their_gain_reference_appears(folder: Path, place: str) -> None:
     with serving(folder) as files:
