@@ -1,1 +1,1 @@
-"""Gain references: estimate, match and store them."""
+"""Estimate gain references, match them with movies, and store them."""

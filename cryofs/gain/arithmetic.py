@@ -32,14 +32,14 @@ OpenMovie = Callable[[Path], AbstractContextManager[MrcMovie]]
 def find_arithmetic(
     gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executor, open_movie: OpenMovie = MrcMovie
 ) -> GainReference:
-    """Return the reference with the arithmetic that restores most values; if equal, the simplest arithmetic.
+    """Return the reference with the arithmetic that restores most values; for equal results, the simplest arithmetic.
 
     Parameters
     ----------
     gain : ndarray of float32, shape (ny, nx)
         Approximate gain; 1.0 at defects.
     frames : mapping
-        Path of each movie, and the number of its first frames to use.
+        Number of frames to use from the start of each movie, by path.
     """
     single = GainReference(gain)
     samples = list(_from_movies(open_movie, frames, gain.shape, lambda movie, _: iter(take_samples(movie))))
@@ -53,7 +53,7 @@ def find_arithmetic(
 def _refined(
     gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executor, open_movie: OpenMovie
 ) -> dict[Arithmetic, GainReference]:
-    """Return references with the other kinds of arithmetic, from all frames, by bands of rows."""
+    """Return the best references for all other kinds of arithmetic, refined with all frames in row blocks."""
 
     def refine(first: int, _: Report) -> dict[Arithmetic, GainReference]:
         end = min(first + _BAND_ROWS, len(gain))

@@ -1,4 +1,4 @@
-"""A gain estimate in progress: adding frames, the figures of each frame, and the criteria to stop."""
+"""Add frames to a gain estimate, report figures for each frame, and decide when to stop."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -35,7 +35,7 @@ _QUIET_SHARE = 1e-6
 
 @dataclass(frozen=True)
 class FrameRow:
-    """Effect of a frame on the estimate."""
+    """Figures of the effect of a frame on the estimate."""
 
     movie: str
     frame: int
@@ -53,7 +53,7 @@ class FrameRow:
 
 
 class Goal(Enum):
-    """Criterion to stop, if no limit is reached first."""
+    """Criterion for stopping if no limit is reached before."""
 
     STABLE = "the gain no longer changes"
     SETTLED = "the gain and the number of unreliable pixels no longer change"
@@ -73,18 +73,18 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of an estimate.
+    """Limits for the frames that an estimate uses.
 
     Attributes
     ----------
     frames : int or None
-        Use at most this many frames, including those of earlier runs.
+        Largest number of frames, including those of earlier runs; None for no limit.
     stop : callable
-        Stop as soon as this returns True.
+        Returns True to stop at once.
     goal : Goal
-        Criterion to stop otherwise.
+        Criterion for stopping before the limits.
     min_frames : int
-        Use at least this many frames, including those of earlier runs, before checking the goal.
+        Number of frames, including those of earlier runs, before the goal is checked.
     """
 
     frames: int | None = None
@@ -108,15 +108,15 @@ class Estimation:
     changes, unreliable : list of int
         #Changed and #Unreliable of each frame; the latter only since the threshold was set.
     frames_done : dict
-        Number of frames used, by absolute path of the movies with this gain; 0 if the movie was only sampled.
+        Number of used frames of each movie with this gain, by absolute path; 0 if the movie was only sampled.
     stamps : dict
-        Size and mtime_ns of these movies.
+        Size and mtime_ns of each movie in `frames_done`, by absolute path.
     tolerance : float
-        See `GainEstimate.update`.
+        Largest difference in last bits between a value and the rounded product, as in `GainEstimate.update`.
     number : int
-        Number of the estimate in its folder, from 1.
+        Number of the estimate in the folder, starting with 1.
     names : list of str
-        Current and earlier names of the reference file; empty for the first estimate, whose name is fixed.
+        Current and earlier names of the reference file; empty for the first estimate, because its name is fixed.
     """
 
     estimate: GainEstimate
@@ -135,7 +135,8 @@ class Estimation:
     def for_movie(cls, movie: MrcMovie, thresh: int = DEFAULT_THRESH, tolerance: float = 0.0, number: int = 1) -> Self:
         """Return an empty estimate for frames with the size of a movie."""
         if movie.mrc_header.mode != MODE_FLOAT32:
-            raise GainError(f"{movie.name}: not a float32 movie, so not gain-normalised; remove it from the sources")
+            text = f"{movie.name}: not a gain-normalised movie (expected float32, got {movie.mrc_header.dtype.name})"
+            raise GainError(f"{text}; remove the movie from the sources")
         _, ny, nx = movie.shape
         empty = GainEstimate.empty(ny, nx)
         return cls(empty, thresh, pixel_size=movie.mrc_header.pixel_size, tolerance=tolerance, number=number)
@@ -162,15 +163,15 @@ class Estimation:
 
     @property
     def stable(self) -> bool:
-        """Return True if recent frames did not change the gain."""
+        """True if recent frames did not change the gain."""
         recent = self.changes[-_QUIET_FRAMES:]
         return len(recent) == _QUIET_FRAMES and sum(recent) <= self.pixels * _QUIET_SHARE
 
     @property
     def settled(self) -> bool:
-        """Return True if recent frames changed neither the gain nor the number of unreliable pixels.
+        """True if recent frames changed neither the gain nor the number of unreliable pixels.
 
-        Return False while #Unreliable is still at its initial maximum, before the first pixels have enough counts.
+        False before the first pixels have enough counts, while #Unreliable is still at the initial maximum.
         """
         recent = self.unreliable[-SETTLED_FRAMES - 1 :]
         if len(recent) <= SETTLED_FRAMES or len(set(recent)) > 1 or not self.stable:
@@ -178,9 +179,9 @@ class Estimation:
         return self.reliable > 0.5 * (self.pixels - self.pixels_without_gain)
 
     def lacks_common_gain(self, frames: int = _BATCH_FRAMES) -> bool:
-        """Return True if the values of most pixels have no common divisor, so they are not gain-normalised counts.
+        """Return True if the values of most pixels have no common divisor, so that they are not gain-normalised counts.
 
-        Return False if the estimate has fewer than `frames` frames.
+        Return False if the estimate contains fewer than `frames` frames.
         """
         if len(self.changes) < frames:
             return False
@@ -188,7 +189,7 @@ class Estimation:
         return bool(np.count_nonzero(self.estimate.reliability < 0) > 0.5 * seen)
 
     def ending(self, limits: Limits) -> Ending | None:
-        """Return the reason to use no more frames, or None if the estimate continues."""
+        """Return the reason why the estimate uses no more frames, or None if it continues."""
         if limits.stop():
             return Ending.INTERRUPTED
         # the first frames are sufficient; checking all pixels after each batch would be slow
@@ -208,7 +209,7 @@ class Estimation:
         return matches_estimate(self.estimate, samples, self.tolerance)
 
     def add_movie(self, movie: MrcMovie, pool: Executor, limits: Limits) -> Iterator[FrameRow]:
-        """Add the unused frames of a movie, until the estimate stops.
+        """Add the unused frames of a movie until the estimate stops, and yield figures for each frame.
 
         Raises
         ------
@@ -232,13 +233,12 @@ class Estimation:
         """Raise GainError if the frames of a movie differ in type or size from the estimate."""
         ny, nx = self.estimate.gain.shape
         if movie.mrc_header.mode != MODE_FLOAT32 or movie.shape[1:] != (ny, nx):
-            raise GainError(
-                f"{movie.name}: frames of another type or size (expected float32 of {ny} x {nx}); remove it from the "
-                "sources"
-            )
+            got = f"{movie.mrc_header.dtype.name} of {movie.shape[1]} x {movie.shape[2]}"
+            text = f"{movie.name}: type or size mismatch of the frames (expected float32 of {ny} x {nx}, got {got})"
+            raise GainError(f"{text}; remove the movie from the sources")
 
     def remove_movie(self, name: str) -> None:
-        """Remove a movie whose path now holds another one; its frames stay in the estimate."""
+        """Forget a movie whose file was replaced; the frames that were used remain in the estimate."""
         self.frames_done.pop(name, None)
         self.stamps.pop(name, None)
 

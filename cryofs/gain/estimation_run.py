@@ -1,6 +1,6 @@
-"""A run of `cryofs estimate-gain`, which prints a row per frame and writes a reference for each gain of the movies.
+"""Run `cryofs estimate-gain`, which reports figures for each frame and writes a reference for each gain of the movies.
 
-A movie is added to the estimate that it matches. If it matches none, it has another gain, and starts a new estimate.
+Each movie is added to the estimate that it matches. A movie without a match has another gain and starts a new estimate.
 The state of an estimate is saved after each movie that added frames.
 """
 
@@ -34,11 +34,11 @@ class Estimated:
     reference : Path
         The gain reference.
     files : list of Path
-        All files of this gain, starting with the reference.
+        All files that were written for this gain, starting with the reference.
     movie_list : Path or None
-        List of the movies with this gain, if there are several gains.
+        List of the movies with this gain; None if all movies have the same gain.
     ending : Ending
-        Reason to stop.
+        Reason why the estimate stopped.
     new_frames : int
         Number of frames that this run added.
     movies : list of str
@@ -59,12 +59,12 @@ class Estimated:
 
 
 class EstimationRun:
-    """Gain estimation that continues an earlier run with the same folder.
+    """Gain estimation with results in a folder; it continues an earlier run with the same folder.
 
     Attributes
     ----------
     results : list of Estimated
-        Result for each gain, available when `rows` is exhausted.
+        Result for each gain, available after `rows` is exhausted.
 
     Raises
     ------
@@ -104,12 +104,12 @@ class EstimationRun:
         self.results: list[Estimated] = []
 
     def rows(self, paths: Iterable[Path]) -> Iterator[FrameRow]:
-        """Add movies in order, yield a row per frame, and write the references at the end, also after an error.
+        """Add movies in order, and yield figures for each frame; write the references at the end, even after an error.
 
         Raises
         ------
         GainError
-            None of the movies is usable.
+            No movie is gain-normalised.
         """
         try:
             yield from self._add_all(paths, last=False)
@@ -131,13 +131,17 @@ class EstimationRun:
             except CryofsError as error:
                 self._on_error(error)
             except OSError as error:
-                self._on_error(
-                    ArchiveError(f"{path}: reading failed ({error.strerror}); check its permissions and the disk")
-                )
+                self._on_error(ArchiveError(f"{path}: read error ({error.strerror}); check permissions and disk"))
             self._save_progress()
 
     def _add(self, movie: MrcMovie, *, last: bool) -> Iterator[FrameRow]:
-        """Add a movie to the estimate that it matches, or to a new one."""
+        """Add a movie to the estimate that it matches, or to a new one, and yield figures for each frame.
+
+        Raises
+        ------
+        GainError
+            The movie cannot be added to any estimate.
+        """
         estimation = self._owner(movie)
         if estimation is None:
             if movie.shape[0] < MIN_FRAMES_TO_JUDGE and not last:
@@ -145,8 +149,8 @@ class EstimationRun:
                 return
             if movie.shape[0] < MIN_FRAMES_TO_JUDGE and self._estimations:
                 raise GainError(
-                    f"{movie.name}: too few frames for a separate estimate ({movie.shape[0]}), and no match with the "
-                    "gain of other movies; remove it from the sources"
+                    f"{movie.name}: too few frames for an estimate of another gain (expected {MIN_FRAMES_TO_JUDGE}, "
+                    f"got {movie.shape[0]}); remove the movie from the sources"
                 )
             numbers = {one.number for one in self._estimations}
             number = next(free for free in range(1, len(numbers) + 2) if free not in numbers)
@@ -160,12 +164,12 @@ class EstimationRun:
         if estimation.ending(self._limits) is Ending.NO_COMMON_GAIN:
             self._drop(estimation)
             raise GainError(
-                f"{movie.name}: the values have no common gain; remove it from the sources, or use cryofs compress "
-                "--gain auto, which allows values that were rounded twice"
+                f"{movie.name}: values without a common gain; remove the movie from the sources, or use cryofs "
+                "compress --gain auto, which allows values that were rounded twice"
             )
 
     def _owner(self, movie: MrcMovie) -> Estimation | None:
-        """Return the estimate that a movie matches, or None if it has another gain."""
+        """Return the estimate that a movie matches, or None if it matches no estimate."""
         for estimation in self._estimations:
             if estimation.stamps.get(movie.name) == movie.state:
                 return estimation
@@ -201,7 +205,7 @@ class EstimationRun:
         self._unsaved.discard(estimation.number)
 
     def _finish(self) -> None:
-        """Save states, and write references and lists."""
+        """Save all states, write all references and lists, and set the results."""
         used = [estimation for estimation in self._estimations if estimation.frames_used]
         # states are saved first, in case writing a reference fails
         for estimation in [one for one in used if one.number in self._grown | self._unsaved]:

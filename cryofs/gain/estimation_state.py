@@ -1,6 +1,6 @@
-"""The saved state of gain estimates, from which a later run of estimate-gain continues.
+"""Save and load the state of gain estimates, so that a later run of estimate-gain can continue them.
 
-A folder holds a state for each gain: `gain-estimate.npz`, `gain-estimate-2.npz` and so on.
+A folder contains one state per gain: `gain-estimate.npz`, `gain-estimate-2.npz` and so on.
 """
 
 import json
@@ -24,7 +24,7 @@ _FACTS = ("thresh", "reliable", "changes", "unreliable", "frames_done", "stamps"
 
 
 def state_path(folder: Path, number: int) -> Path:
-    """Return the path of the state of an estimate."""
+    """Return the path of the saved state of an estimate."""
     return folder / (STATE_NAME if number == 1 else f"gain-estimate-{number}.npz")
 
 
@@ -40,12 +40,12 @@ def save(estimation: Estimation, folder: Path) -> None:
 
 
 def load_all(folder: Path) -> list[Estimation]:
-    """Return the estimates of a folder in the order of their numbers.
+    """Return all saved estimates of a folder, in the order of their numbers.
 
     Raises
     ------
     GainError
-        A state is not readable.
+        A saved state is damaged, or a newer version of cryofs wrote it.
     """
     numbers = [int(match[1] or 1) for path in folder.iterdir() if (match := _STATE_PATTERN.fullmatch(path.name))]
     return [load(folder, number) for number in sorted(set(numbers)) if state_path(folder, number).exists()]
@@ -57,7 +57,7 @@ def load(folder: Path, number: int = 1) -> Estimation:
     Raises
     ------
     GainError
-        The state is not readable.
+        The saved state is damaged, or a newer version of cryofs wrote it.
     """
     path = state_path(folder, number)
     try:

@@ -1,4 +1,4 @@
-"""Check whether a gain reference fits movies, and in which orientation, by the mean of their counts."""
+"""Check whether a gain reference belongs to movies, and in which orientation, by the mean of the counts."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,9 +35,9 @@ class GainCheck:
     Attributes
     ----------
     movies, frames : int
-        Number of movies, and of frames of all movies that were used.
+        Numbers of movies and of frames that were used.
     fits : list of Fit
-        The possible orientations, the most significant first.
+        Fits of all possible orientations, with the most significant first.
     """
 
     gain: Path
@@ -47,12 +47,12 @@ class GainCheck:
 
     @property
     def best(self) -> Fit | None:
-        """The right orientation, or None if the reference does not belong to the movies."""
+        """Fit of the correct orientation, or None if the reference does not belong to the movies."""
         return best_fit(self.fits)
 
     @property
     def is_decided(self) -> bool:
-        """Whether the counts are enough to tell that the reference does not belong to the movies."""
+        """True if there are enough counts to decide whether the reference belongs to the movies."""
         return any(fit.is_decided for fit in self.fits)
 
 
@@ -68,18 +68,18 @@ def check_gain(
     Parameters
     ----------
     movies : sequence of Path
-        Movies of one size, of any kind; gain-normalised ones only if they are archived with their counts.
+        Movies of any kind with equal frame sizes; a gain-normalised movie must be archived with counts.
     max_frames : int
-        Number of frames to use, the first ones of each movie.
+        Number of frames to use from the start of the movies.
     convention : str or None
-        See `read_gain`.
+        Convention of a reference of EER movies; None for the convention that the file name implies.
 
     Raises
     ------
     GainError
-        The reference cannot be read, or fits the size of the frames in no orientation; or a movie holds no counts.
+        The reference cannot be read, or does not have the frame size in any orientation, or a movie has no counts.
     FormatError, DamagedError
-        A movie cannot be read, or has another size than the first.
+        A movie cannot be read, or the frame size differs from that of the first movie.
     """
     values = read_gain(gain, convention)
     total, frames = _sum_of_counts(movies, -(-max_frames // len(movies)), jobs)
@@ -92,9 +92,10 @@ def check_gain(
 def warn_of(
     gain: Path, movie: Path, jobs: int, used: Orientation = UPRIGHT, convention: EerGainConvention | None = None
 ) -> str | None:
-    """Return a warning if a gain reference is turned, or does not belong to a movie; None if it fits.
+    """Return a warning if a gain reference is turned or does not belong to a movie, otherwise None.
 
-    A few frames decide it. Return None also if it cannot be decided: other messages report a file that cannot be read.
+    The check uses only a few frames. Return None also if these are not sufficient, or if a file cannot be read, which
+    other messages report.
 
     Parameters
     ----------
@@ -111,31 +112,31 @@ def warn_of(
     if check.best is None and not check.is_decided:
         return None
     if check.best is None:
-        return f"{gain}: this gain reference does not seem to belong to {movie}; check it with more frames: {command}"
+        return f"{gain}: gain reference does not seem to belong to {movie}; check more frames with {command}"
     if check.best.orientation != used:
-        name = check.best.orientation.name
-        fits = f"it fits as {name}, the value of --gain-orientation; for other programs: {command}"
-        return f"{gain}: this gain reference is turned against {movie}; {fits}"
+        option = f"--gain-orientation {check.best.orientation.name}"
+        fix = f"use {option}, or see the options of other programs with {command}"
+        return f"{gain}: orientation of the gain reference differs from {movie}; {fix}"
     if convention is not None and check.best.is_divisor != (convention == "divide"):
         right = "divide" if check.best.is_divisor else "multiply"
-        return f"{gain}: the counts of {movie} contradict its convention; use --eer-gain-convention {right}"
+        return f"{gain}: counts of {movie} contradict the convention; use --eer-gain-convention {right}"
     return None
 
 
 def read_gain(path: Path, convention: EerGainConvention | None = None) -> NDArray[Any]:
-    """Return the values of a gain reference in the order of an MRC file, from a file of any kind that programs take.
+    """Return the values of a gain reference in the row order of an MRC file, from a file of any supported kind.
 
-    Programs reverse the rows of a TIFF file when they read it, except of one that EER movies are multiplied with.
+    As in other programs, the rows of a TIFF file are reversed, unless EER movies are multiplied with the values.
 
     Parameters
     ----------
     convention : str or None
-        Convention of a reference of EER movies; None decides by its name.
+        Convention of a reference of EER movies; None for the convention that the file name implies.
 
     Raises
     ------
     GainError
-        Not a gain reference.
+        The file cannot be read, or is not a gain reference.
     """
     try:
         kind = gain_kinds.kind_of(path)
@@ -151,7 +152,7 @@ def read_gain(path: Path, convention: EerGainConvention | None = None) -> NDArra
     except FormatError as error:
         raise GainError(f"{path}: not a gain reference ({error}); pass an MRC or TIFF file of one image") from error
     except OSError as error:
-        raise GainError(f"{path}: cannot read the gain reference ({error.strerror}); pass another file") from error
+        raise GainError(f"{path}: gain reference not readable ({error.strerror}); pass another file") from error
 
 
 def _sum_of_counts(movies: Sequence[Path], frames: int, jobs: int) -> tuple[NDArray[np.float32], int]:
@@ -174,7 +175,7 @@ def _sum_of_counts(movies: Sequence[Path], frames: int, jobs: int) -> tuple[NDAr
 
 
 def _counts(movie: Movie, index: int) -> NDArray[Any]:
-    """Return the counts of a frame."""
+    """Return the counts of a frame; raise GainError if the movie has only gain-normalised values."""
     counts = movie.histogram_frame(index)
     if counts.dtype.kind == "f" and np.mean(counts == np.rint(counts)) < _WHOLE_SHARE:
         raise GainError(

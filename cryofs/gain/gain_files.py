@@ -1,4 +1,4 @@
-"""Files that estimate-gain writes: gain references, reliability maps, and lists of movies.
+"""Write the files of estimate-gain: gain references, reliability maps, and lists of movies.
 
 The files of one estimate share the stem of the reference: `gain-reference.mrc` for the first, `gain-reference-` with
 the start of the SHA-256 for the others, whose names change with their contents.
@@ -33,12 +33,12 @@ def list_path(reference: Path) -> Path:
 
 
 def files_of(reference: Path) -> list[Path]:
-    """Return the paths of a reference and of the maps written with it."""
+    """Return the paths of a reference and of its reliability maps."""
     return [reference, relion_reliability_path(reference), reliability_path(reference)]
 
 
 def current_reference(estimation: Estimation, folder: Path) -> Path | None:
-    """Return the path of an up-to-date reference of an estimate, or None if it must be written."""
+    """Return the path of the reference of an estimate if the file is up to date, otherwise None."""
     for name in [GAIN_REFERENCE] if estimation.number == 1 else estimation.names:
         reference = folder / name
         try:
@@ -55,7 +55,13 @@ def current_reference(estimation: Estimation, folder: Path) -> Path | None:
 
 
 def write_reference(estimation: Estimation, folder: Path, reference: GainReference) -> Path:
-    """Write the reference of an estimate and its reliability maps, and delete the files that they replace."""
+    """Write the reference and the reliability maps of an estimate, and delete the files that they replace.
+
+    Returns
+    -------
+    Path
+        The path of the reference.
+    """
     data = reference_file(reference, estimation.pixel_size)
     path = folder / GAIN_REFERENCE
     stale: list[str] = []
@@ -81,7 +87,7 @@ def write_reference(estimation: Estimation, folder: Path, reference: GainReferen
 
 
 def write_list(estimation: Estimation, reference: Path) -> Path:
-    """Write the list of the movies of an estimate, in the format of cryofs and RELION."""
+    """Write the list of the movies of an estimate, as a STAR file of RELION, and return the path."""
     path = list_path(reference)
     write_file(path, "".join(f"{name}\n" for name in sorted(estimation.frames_done)).encode("utf-8", "surrogateescape"))
     return path

@@ -20,9 +20,9 @@ def matches(reference: GainReference, samples: list[Sample]) -> bool:
 def matches_estimate(estimate: GainEstimate, samples: list[Sample], tolerance: float) -> bool:
     """Return True if the samples match the gain of an estimate in progress.
 
-    After a few frames, the estimate of many pixels is a multiple of the gain, so a value only needs a common divisor
-    with it. Values that were rounded more than once have no common divisor; for these the reference must restore the
-    samples except for their last bits.
+    After a few frames, the estimates of many pixels are still multiples of the gain, so a value matches if it has a
+    common divisor with the estimate. Values that were rounded more than once have no common divisor; for such values,
+    the reference must restore the samples except for the last bits.
     """
     mismatches = counted = 0
     for sample in samples:
@@ -38,7 +38,7 @@ def matches_estimate(estimate: GainEstimate, samples: list[Sample], tolerance: f
 def exception_share(reference: GainReference, samples: list[Sample], *, near: bool = True) -> float:
     """Return the share of the sampled counts that the reference does not restore.
 
-    Zeros match any gain and are ignored. Pixels with gain 1.0 are defects, or had no counts in the estimate; they are
+    Zeros match any gain and are ignored. Pixels with gain 1.0, which are defects or had no counts in the estimate, are
     ignored too, unless the samples have no other pixels.
 
     Parameters

@@ -1,7 +1,7 @@
-"""Which of the eight orientations of a gain reference fits the mean of the counts of movies.
+"""Find the orientation of a gain reference by correlating it with the mean of the counts of movies.
 
 A pixel with a high gain counts few electrons, so the mean of the counts is proportional to 1 / gain. Slow variation and
-lines, which other detectors and specimens have too, are removed from both images before they are correlated.
+lines, which also occur with other detectors and specimens, are removed from both images before the correlation.
 """
 
 from collections.abc import Iterable
@@ -29,15 +29,15 @@ _FACTORS = (1, 2, 4)
 
 @dataclass(frozen=True)
 class Fit:
-    """How well a gain reference in one orientation fits.
+    """Result of correlating a gain reference in one orientation with counts.
 
     Attributes
     ----------
     significance : float
-        Correlation of the counts with 1 / gain, in standard deviations of the correlation with the reference displaced
-        at random. Negative if counts are to be divided by the reference instead of multiplied.
+        Correlation of the counts with 1 / gain, in units of the standard deviation for a randomly displaced reference.
+        Negative if counts must be divided by the reference instead of multiplied with it.
     expected : float
-        Significance of a reference that belongs to the counts.
+        Significance that a reference which belongs to the counts would have.
     """
 
     orientation: Orientation
@@ -46,7 +46,7 @@ class Fit:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the reference fits in this orientation."""
+        """True if the reference fits the counts in this orientation."""
         return abs(self.significance) >= SIGNIFICANT
 
     @property
@@ -56,7 +56,7 @@ class Fit:
 
     @property
     def is_divisor(self) -> bool:
-        """Whether counts are to be divided by the reference."""
+        """True if counts must be divided by the reference."""
         return self.significance < 0
 
 
@@ -67,20 +67,20 @@ def best_fit(fits: Iterable[Fit]) -> Fit | None:
 
 
 def rank(counts: NDArray[Any], gain: NDArray[Any]) -> list[Fit]:
-    """Return the fits of all orientations in which the reference has the shape of the counts, most significant first.
+    """Return the fits of all orientations in which the shapes of reference and counts match, most significant first.
 
     Parameters
     ----------
     counts : ndarray, shape (ny, nx)
         Mean or sum of frames.
     gain : ndarray
-        Factors or divisors of counts; a pixel with 0, a negative value, NaN or infinity is a defect. The reference may
-        be two or four times finer or coarser than the frames.
+        Factors or divisors of counts; pixels with 0, a negative value, NaN or infinity are defects. The pixels of the
+        reference may be two or four times smaller or larger than those of the frames.
 
     Raises
     ------
     ValueError
-        The reference has another shape than the counts in every orientation.
+        The shapes of reference and counts do not match in any orientation.
     """
     factor_counts, factor_gain = _common_grid(counts.shape, gain.shape)
     binned = _binned(counts, factor_counts)
@@ -102,7 +102,7 @@ def rank(counts: NDArray[Any], gain: NDArray[Any]) -> list[Fit]:
 
 
 def _common_grid(counts: tuple[int, ...], gain: tuple[int, ...]) -> tuple[int, int]:
-    """Return the number of pixels of counts, and of the reference, that make a pixel of the coarser of both grids."""
+    """Return the factors by which counts and reference must be binned to have the coarser grid of both."""
     for factor in _FACTORS:
         for orientation in ORIENTATIONS[:2]:
             turned = orientation.turned_shape((gain[0], gain[1]))
@@ -111,11 +111,11 @@ def _common_grid(counts: tuple[int, ...], gain: tuple[int, ...]) -> tuple[int, i
             if (factor * turned[0], factor * turned[1]) == counts:
                 return factor, 1
     (ny, nx), (rows, columns) = gain, counts
-    raise ValueError(f"a gain reference of {ny} x {nx} fits frames of {rows} x {columns} in no orientation")
+    raise ValueError(f"size mismatch in all orientations (expected {rows} x {columns}, got {ny} x {nx})")
 
 
 def _binned(image: NDArray[Any], factor: int) -> NDArray[np.float32]:
-    """Return the sums of squares of pixels."""
+    """Return an image whose pixels are the sums of `factor` x `factor` pixels."""
     if factor == 1:
         return image.astype(np.float32, copy=False)
     ny, nx = (length // factor for length in image.shape)
@@ -124,9 +124,9 @@ def _binned(image: NDArray[Any], factor: int) -> NDArray[np.float32]:
 
 
 def _pattern(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return the relative differences of pixels from their square, without rows and columns that differ as a whole.
+    """Return the relative difference of each pixel from the mean of its neighbourhood, without row and column offsets.
 
-    Invalid pixels are 0, and so are the pixels at the edge beyond the last whole square.
+    A neighbourhood is a square of a regular grid. Invalid pixels, and edge pixels outside whole squares, are 0.
     """
     image = _clipped(image, valid)
     ny, nx = image.shape
@@ -150,7 +150,7 @@ def _pattern(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np
 
 
 def _clipped(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return an image with outliers limited, and invalid pixels 0."""
+    """Return an image with outliers clipped and invalid pixels set to 0."""
     # an odd step reaches pixels of all columns
     step = (image.size // _SAMPLED) | 1
     sample = image.reshape(-1)[::step][valid.reshape(-1)[::step]]
@@ -167,8 +167,8 @@ def _clipped(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np
 class _Noise:
     """Standard deviation of the correlation of two patterns over all displacements of one of them.
 
-    The mean of the squares of all correlations follows from the power spectra, and the power spectrum of a turned image
-    is that of the image, turned. A square of the middle of each pattern is enough.
+    The mean square of all correlations follows from the power spectra, and turning an image turns its power spectrum.
+    A central square of each pattern is sufficient.
     """
 
     def __init__(self, pattern: NDArray[np.float32], reference: NDArray[np.float32]):
@@ -178,7 +178,7 @@ class _Noise:
         self._scale = pattern.size / side**6
 
     def deviation(self, orientation: Orientation) -> float:
-        """Return the standard deviation; infinity if a pattern is flat."""
+        """Return the standard deviation for an orientation of the reference, or infinity if a pattern is flat."""
         turned = self._reference.T if orientation.rot90 % 2 else self._reference
         if orientation.flip != (orientation.rot90 % 2 == 1):
             # frequency 0 stays in its place
@@ -187,7 +187,7 @@ class _Noise:
 
 
 def _power(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Return the power spectrum of a square of the middle of an image."""
+    """Return the power spectrum of the central square of an image."""
     top, left = ((length - side) // 2 for length in image.shape)
     transform = np.fft.fft2(image[top : top + side, left : left + side])
     return np.asarray(transform.real**2 + transform.imag**2, np.float32)

@@ -1,10 +1,10 @@
-"""The options with which programs turn a gain reference."""
+"""Translate an orientation to the options of programs that turn a gain reference."""
 
 from cryofs.kernels.orientation import Orientation
 
 
 def options_of(orientation: Orientation) -> dict[str, str]:
-    """Return the options with which programs turn a reference in this way."""
+    """Return the options that turn a reference to this orientation, by program."""
     number, flip = _RELION[orientation]
     return {
         "RELION": f"--gain_rot {number} --gain_flip {flip}",

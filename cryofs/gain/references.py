@@ -1,4 +1,4 @@
-"""The gain references of an archive: match them with movies, and add new ones."""
+"""Match the gain references of an archive with movies, and add new references."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -38,14 +38,14 @@ _ROUNDED_TWICE = 2.0
 
 @dataclass(frozen=True)
 class Reference:
-    """A gain reference in the archive, and its entry in records."""
+    """A gain reference of the archive, with the entry for records."""
 
     record: Gain
     gain: GainReference
 
 
 class References:
-    """Gain references of the archive at `root`, existing ones and those that this run adds."""
+    """The gain references of the archive at `root`, including those that this run adds."""
 
     def __init__(self, root: Path):
         self._root = root
@@ -58,7 +58,7 @@ class References:
 
     @cached_property
     def _known(self) -> list[Reference]:
-        """References of the archive, loaded when first needed; damaged ones are skipped and reported."""
+        """References of the archive, loaded on first use; damaged files are skipped and listed in `damaged`."""
         known = []
         for path in self._library.paths(self._root):
             try:
@@ -68,11 +68,11 @@ class References:
         return known
 
     def of_size(self, shape: tuple[int, int]) -> list[Reference]:
-        """Return the references for a frame size."""
+        """Return all references with a frame size."""
         return [one for one in self._known if one.gain.shape == shape]
 
     def provides(self, folder: Path, needed: Gain) -> bool:
-        """Return True if movies in a folder of the archive find the reference with this SHA-256."""
+        """Return True if readers find the needed reference for movies in a folder of the archive."""
         if folder not in self._sums:
             self._sums[folder] = {self._library.sha256(path): path for path in self._library.paths(folder)}
         path = self._sums[folder].get(needed.sha256)
@@ -86,12 +86,20 @@ class References:
         return min(matching, key=lambda one: exception_share(one.gain, samples), default=None)
 
     def import_file(self, path: Path, orientation: Orientation = UPRIGHT) -> Reference:
-        """Add a gain reference file to the archive in an orientation, unless it has the same content already."""
+        """Copy a gain reference file, turned to an orientation, into the archive, and return the reference.
+
+        If the archive already contains an equal file, no file is written.
+
+        Raises
+        ------
+        GainError
+            The file is not a valid gain reference.
+        """
         given, data = gain_library.load_given(path)
         if orientation != UPRIGHT:
             data = gain_library.reference_file(given.turned(orientation), None)
         if not (np.isfinite(given.gain) & (given.gain > 0)).any():
-            raise GainError(f"{path}: gain reference without positive values; pass another file, or --gain auto")
+            raise GainError(f"{path}: no positive values in the gain reference; pass another file, or --gain auto")
         sha256 = gain_library.bytes_sha256(data)
         for reference in self._known:
             if reference.record.sha256 == sha256:
@@ -99,7 +107,7 @@ class References:
         return self._store(data)
 
     def import_folder(self, folder: Path) -> list[Reference]:
-        """Add all gain references of a folder that estimate-gain wrote."""
+        """Copy all gain references that estimate-gain wrote to a folder into the archive, and return them."""
         paths = [path for path in folder.glob("gain-reference*.mrc") if is_reference_name(path.name)]
         if not paths:
             raise GainError(f"{folder}: no gain reference in this folder; run cryofs estimate-gain, or pass a file")
@@ -107,11 +115,11 @@ class References:
         return [self.import_file(path) for path in sorted(paths, key=lambda path: (len(path.name), path.name))]
 
     def add(self, reference: GainReference, pixel_size: float | None) -> Reference:
-        """Write an estimated reference to the archive."""
+        """Write an estimated reference to the archive, and return it with the entry for records."""
         return self._store(gain_library.reference_file(reference, pixel_size))
 
     def write_eer(self, data: bytes) -> None:
-        """Write the gain reference of rendered EER movies, under a longer name if the plain one is in use."""
+        """Write the gain reference of rendered EER movies, under a longer name if the plain one is taken."""
         self._write(data, EER_GAIN_REFERENCE, later_eer_reference_name)
 
     def record_checksums(self) -> None:
@@ -126,7 +134,10 @@ class References:
         return reference
 
     def _write(self, data: bytes, first: str, later: Callable[[str], str]) -> Path:
-        """Write a reference under a free name, unless it exists; safe against concurrent runs."""
+        """Write a reference under the first free name, unless an equal file exists; return the path.
+
+        Concurrent runs may write references at the same time.
+        """
         target, sha256 = self._root / first, gain_library.bytes_sha256(data)
         try:
             if not _has(target, data):
@@ -149,12 +160,12 @@ class References:
             return Reference(Gain(self._intact[path], path.name, reference.arithmetic.value), reference)
         except OSError as error:
             raise GainError(
-                f"{path}: reading the gain reference failed ({error.strerror}); check its permissions and the disk"
+                f"{path}: gain reference not readable ({error.strerror}); check permissions and disk"
             ) from error
 
 
 def _has(target: Path, data: bytes) -> bool:
-    """Return True if a regular file of the archive has this content."""
+    """Return True if a path is a regular file with these bytes."""
     return regular_file(target) is not None and target.read_bytes() == data
 
 
@@ -164,15 +175,15 @@ def estimate_from(
     pool: Executor,
     on_row: Callable[[FrameRow], None],
 ) -> Estimation | None:
-    """Estimate the gain of the first movie, from all movies that match it; all frames must have the same size.
+    """Estimate the gain of the first movie from all movies with the same gain; all frames must have the same size.
 
     Movies with another gain are skipped. If too many pixels have no common gain, the values may have been rounded more
-    than once, and a second estimate with a tolerance is made.
+    than once, so a second estimate uses a tolerance.
 
     Returns
     -------
     Estimation or None
-        None if the values of the first movie have no common gain.
+        The estimate, or None if the values of the first movie have no common gain.
     """
     exact = _estimate(movies, 0, open_movie, pool, on_row)
     if exact is not None and exact.estimate.share_without_gain <= _DEFECTS_SHARE:

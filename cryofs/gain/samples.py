@@ -1,4 +1,4 @@
-"""A few strips of a movie, used to decide how to store it."""
+"""Read a few rows of a movie as samples, from which compress decides how to store the movie."""
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass
@@ -26,7 +26,10 @@ _taken: MutableMapping[SourceMovie, list[Sample]] = WeakKeyDictionary()
 
 
 def take_samples(movie: SourceMovie) -> list[Sample]:
-    """Return samples of the bottom of the first frame, the middle of the middle frame and the top of the last."""
+    """Return samples from the bottom of the first frame, the middle of the middle frame and the top of the last frame.
+
+    The samples of an open movie are read only once.
+    """
     if (samples := _taken.get(movie)) is None:
         frames, ny, _ = movie.shape
         height = min(_ROWS, ny)
@@ -39,12 +42,12 @@ def take_samples(movie: SourceMovie) -> list[Sample]:
 
 
 def samples_taken(movie: SourceMovie) -> list[Sample] | None:
-    """Return the samples of a movie if they were taken, otherwise None."""
+    """Return the samples of a movie if they are in memory, otherwise None."""
     return _taken.get(movie)
 
 
 def keep_samples(movie: SourceMovie, samples: list[Sample]) -> None:
-    """Store samples that another process took of the same file."""
+    """Keep the samples that another process took from the same file, so that they are not read again."""
     _taken[movie] = samples
 
 

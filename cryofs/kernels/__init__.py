@@ -1,4 +1,4 @@
-"""Numerical kernels over arrays: counts, gain estimation, EER events. No file access."""
+"""Compute counts, gain estimates, images of EER events and other results from arrays, without accessing files."""
 
 from cryofs.system import numba_cache
 

@@ -1,4 +1,4 @@
-"""Compile a kernel to object code that needs nothing of numba at run time; imports numba."""
+"""Compile kernels to object code that does not need numba at run time; importing this module imports numba."""
 
 from collections.abc import Callable
 from types import FunctionType
@@ -13,18 +13,23 @@ from cryofs.kernels.object_code import ENTRY
 
 
 def dispatcher(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a kernel as an ordinary function of numba."""
+    """Return a kernel as a function that numba compiles and caches on its own."""
     compiled: Callable[..., None] = numba.njit(nogil=True, cache=True, error_model="numpy")(_with_inlined(function))
     return compiled
 
 
 def object_code(function: Callable[..., None], signature: tuple[str | None, ...]) -> bytes:
-    """Return the object code of a kernel for arguments of these types: int64, or contiguous arrays of a dtype.
+    """Return the object code of a kernel for given types of arguments.
+
+    Parameters
+    ----------
+    signature : tuple
+        For each argument, the dtype of a contiguous array with one dimension, or None for an int64 number.
 
     Raises
     ------
     TypeError
-        The kernel needs functions of numba at run time, for example because it allocates memory or raises errors.
+        The kernel calls functions of numba at run time, for example because it allocates memory or raises errors.
     """
     flags: Any = compiler.Flags()  # type: ignore[no-untyped-call]
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
@@ -47,7 +52,7 @@ def object_code(function: Callable[..., None], signature: tuple[str | None, ...]
 
 
 def _with_inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function whose calls of functions that `inlined` marks are known to numba."""
+    """Return a copy of a function in which numba can inline all called functions that are marked with `inlined`."""
     names = dict(function.__globals__)
     for name in function.__code__.co_names:
         found: Any = names.get(name)

@@ -1,9 +1,9 @@
 """Fill defects of a rendered image with the mean of good neighbours.
 
-Neighbours are pixels of the detector, each the mean of its pixels on the rendered grid, because a few rendered pixels
-hold too few electrons. The places are worked out once for each gain reference: a defect with good pixels among its
-eight neighbours gets their mean, then the next defects inwards get the mean of the neighbours that were filled so, pass
-by pass. Filling an image then only looks at those pixels.
+Neighbours are detector pixels, whose value is the mean of their pixels in the rendered image, because a few rendered
+pixels contain too few electrons. In the first pass, a defect with good pixels among its eight neighbours gets the mean
+of these pixels; each further pass fills the next defects inwards from the pixels of the previous pass. The passes are
+planned once for each gain reference, so that filling an image reads only the needed pixels.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _OUTSIDE, _DEFECT, _GOOD = 0, 1, 2
 
 @dataclass(frozen=True)
 class _Pass:
-    """Means of one pass: indices into the values known so far, the first index of each mean, and their numbers."""
+    """One pass: for all means in order, the indices of neighbours, where each mean starts, and neighbours per mean."""
 
     neighbours: NDArray[np.int32]
     starts: NDArray[np.int64]
@@ -28,7 +28,7 @@ class _Pass:
 
 @dataclass(frozen=True, eq=False)
 class DefectFill:
-    """The defects of a gain reference, and the good pixels that fill them.
+    """Plan for filling the defects of a gain reference.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class DefectFill:
 
     @classmethod
     def of(cls, gain: NDArray[np.float32], upsampling: int) -> Self:
-        """Work out how to fill the defects of a gain reference that has good pixels."""
+        """Return the plan for a gain reference, which must have good pixels."""
         places = np.flatnonzero(gain == 0)
         ny, nx = (length // upsampling for length in gain.shape)
         rows, columns = np.divmod(places, gain.shape[1])
@@ -72,13 +72,13 @@ class DefectFill:
         return known[len(self._good) + self._cells]
 
     def fill(self, rows: NDArray[np.float32], first: int, values: NDArray[np.float32]) -> None:
-        """Put the values of the defects into some rows of an image, of which `first` is the first."""
+        """Write the values of the defects into rows of an image; `first` is the number of the first of these rows."""
         offset = first * rows.shape[1]
         start, end = np.searchsorted(self._places, (offset, offset + rows.size))
         rows.reshape(-1)[self._places[start:end] - offset] = values[start:end]
 
     def _means(self, counts: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the mean of counts times gain in each of the good detector pixels."""
+        """Return the mean of counts times gain for each needed good detector pixel."""
         side = self._upsampling
         rows, columns = np.divmod(self._good, counts.shape[1] // side)
         within = rows, slice(None), columns
@@ -89,7 +89,7 @@ class DefectFill:
 
 
 def _plan(defective: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[_Pass]]:
-    """Return flat indices of the needed good pixels and of the defects in the order of the passes, and these."""
+    """Return the flat indices of needed good pixels, those of defects in the order of filling, and the passes."""
     width = defective.shape[1] + 2
     state = np.pad(np.where(defective, np.uint8(_DEFECT), np.uint8(_GOOD)), 1).reshape(-1)
     around = np.array([dy * width + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx])
@@ -115,7 +115,7 @@ def _plan(defective: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.i
 
 
 def _has_good(state: NDArray[np.uint8], places: NDArray[np.int64], around: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which places have a good neighbour."""
+    """Return a mask of the places that have a good neighbour."""
     has_good = np.zeros(len(places), bool)
     for offset in around.tolist():
         has_good |= state[places + offset] == _GOOD
@@ -123,7 +123,7 @@ def _has_good(state: NDArray[np.uint8], places: NDArray[np.int64], around: NDArr
 
 
 def _passes(found: list[tuple[NDArray[np.int64], NDArray[np.int64]]], known: NDArray[np.int64]) -> list[_Pass]:
-    """Return passes with the neighbours as indices into the list of known pixels."""
+    """Return the passes, with neighbours as indices into the list of known pixels."""
     order = np.argsort(known, kind="stable")
     ascending = known[order]
     return [
@@ -137,7 +137,7 @@ def _passes(found: list[tuple[NDArray[np.int64], NDArray[np.int64]]], known: NDA
 
 
 def _unpadded(places: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-    """Return flat indices of the grid from those of a grid with a margin of one pixel."""
+    """Convert flat indices of a grid with a margin of one pixel to those of the grid without margin."""
     rows, columns = np.divmod(places, width)
     unpadded: NDArray[np.int64] = (rows - 1) * (width - 2) + columns - 1
     return unpadded

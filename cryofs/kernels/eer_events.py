@@ -50,7 +50,7 @@ def sum_events(
     upsampling: int,
     memory: NDArray[Any] | None = None,
 ) -> SummedEvents:
-    """Return the image of a group of frames.
+    """Decode the event streams of a group of frames, and return the summed image.
 
     Parameters
     ----------
@@ -61,11 +61,11 @@ def sum_events(
     shape : tuple
         Rows and columns of the detector.
     code : tuple
-        Number of bits of the run length, of sub-pixel x, of sub-pixel y, and of a run length of all ones.
+        Bits of the run length, of sub-pixel x, of sub-pixel y, and of a code whose run length is all ones.
     upsampling : int
         Image pixels per detector pixel along each axis: 1, 2 or 4, which needs 0, 1 or 2 sub-pixel bits.
     memory : ndarray or None
-        Memory for the image; used if it has the size of the image.
+        Memory for the image, used only if it has exactly the size of the image.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def sum_events(
 
 
 def load() -> None:
-    """Load or compile the kernels for the image types of small and large groups."""
+    """Load or compile the kernels for both image types, those of groups with few and with many frames."""
     for streams in (1, 256):
         bits = np.zeros(streams, np.int64)
         sum_events(np.zeros(2, np.uint64), bits, bits, (1, 1), (7, 2, 2, 7), 1)

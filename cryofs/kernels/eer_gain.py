@@ -4,8 +4,8 @@ The rules are those of RELION (EERRenderer::loadEERGain): pixels of a coarser re
 reference are summed, and a reference that divides then becomes mean / value. A gain of zero marks a defect and stays
 zero.
 
-RELION has no rule for invalid gain values; here they are defects too. They are NaN until the gain is resampled, so that
-a sum that includes one is a defect as well, and then become zero.
+RELION has no rule for invalid gain values; this module treats them as defects. Invalid values are NaN until the gain is
+resampled, so that every sum with an invalid value is a defect as well; then NaN becomes zero.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 def resample(gain: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return the gain on another grid.
+    """Return the gain with pixels repeated or summed to another grid.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def resample(gain: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.fl
     Raises
     ------
     ValueError
-        If `shape` has any other ratio.
+        The ratio of `shape` to the shape of `gain` is not supported.
     """
     (ny, nx), (rows, columns) = gain.shape, shape
     check_ratio((ny, nx), shape)
@@ -42,7 +42,7 @@ def check_ratio(stored: tuple[int, ...], shape: tuple[int, int]) -> None:
     for factor in (1, 2, 4):
         if (rows, columns) == (factor * ny, factor * nx) or (factor * rows, factor * columns) == (ny, nx):
             return
-    raise ValueError(f"a gain reference of {ny} x {nx} does not fit an image of {rows} x {columns}")
+    raise ValueError(f"size mismatch of the gain reference (expected {rows} x {columns}, got {ny} x {nx})")
 
 
 def mark_defects(gain: NDArray[np.float32], *, divided: bool) -> NDArray[np.float32]:
@@ -51,7 +51,7 @@ def mark_defects(gain: NDArray[np.float32], *, divided: bool) -> NDArray[np.floa
     Parameters
     ----------
     divided : bool
-        True if counts are divided by the gain. Values so small that mean / value is infinite are then invalid too.
+        Whether counts are divided by the gain; values so small that mean / value is infinite are then invalid too.
     """
     valid = np.isfinite(gain) & (gain >= 0)
     if divided and valid.any():
@@ -66,8 +66,8 @@ def to_multiply(gain: NDArray[np.float32], *, divided: bool) -> NDArray[np.float
     Parameters
     ----------
     divided : bool
-        True if counts are divided by `gain`; the result is then mean / value. As in RELION, defects enter the mean as
-        zeros.
+        Whether counts are divided by `gain`; the result is then mean / value. As in RELION, defects count as zeros in
+        the mean.
     """
     gain = np.nan_to_num(gain, nan=0, posinf=0)
     if not divided:

@@ -1,12 +1,12 @@
 """Decode event streams into an image, band by band: in batches of codes, and code by code at the ends.
 
-A code begins where the one before it ends, and a run length of all ones has fewer bits than an event. To decode code
-after code, each would have to wait for the one before it. So the places of all runs of ones in 64 bits are found first,
-with a few operations; from code to code only a shift by the bits of the code is left. A processor that decodes two
-streams in turn does not wait for this shift either.
+A code begins where the previous code ends, and a run length of all ones has fewer bits than an event, so that decoding
+one code at a time would wait for the previous code each time. Therefore a batch first finds all run lengths of all ones
+in 64 bits with a few operations; after that, only a shift leads from one code to the next. If two streams are decoded
+in turn, the processor does not wait for this shift either.
 
-Memory safety: a batch begins only where neither the stream nor the band can end within it; elsewhere each code is
-checked. All functions are in this file, because only changes of the file of a kernel have it compiled again.
+Memory safety: a batch begins only where neither the stream nor the band can end inside the batch; elsewhere, each code
+is checked. All functions are in this file, because a kernel is compiled again only if the file of the kernel changes.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ _RUN_BITS = range(5, 9)
 
 
 def batch_layout(run_bits: int, sub_pixel_bits: int, long_bits: int) -> NDArray[np.uint64]:
-    """Return the parameters of the batches of an event layout; the last is the codes per batch, 0 if unsupported."""
+    """Return the parameters of batches for an event layout; the last one is the codes per batch, 0 if unsupported."""
     skipped = run_bits + sub_pixel_bits - long_bits
     is_supported = run_bits in _RUN_BITS and skipped & (skipped - 1) == 0
     codes = _BATCH_BITS // (run_bits + sub_pixel_bits) if is_supported else 0
@@ -35,7 +35,7 @@ def batch_layout(run_bits: int, sub_pixel_bits: int, long_bits: int) -> NDArray[
 def _decode_batch(  # type: ignore[no-untyped-def]
     words, layout, upsampling, places, nx, image, pixel, bit, row_end, row_start
 ):
-    """Place the events of one batch that begins at `bit`; return pixel, bit, events, and the row of the last event."""
+    """Place the events of the batch at `bit`; return the next pixel and bit, the number of events, and the row."""
     run_bits, long_bits, skipped, shift = layout[0], layout[1], layout[2], layout[3]
     last_step, run_mask, sub_pixel_mask, codes = layout[4], layout[5], layout[6], layout[7]
     one = np.uint64(1)
@@ -71,7 +71,7 @@ def _decode_batch(  # type: ignore[no-untyped-def]
 
 @inlined
 def _last_starts(layout, until, end):  # type: ignore[no-untyped-def]
-    """Return the pixel before which, and the last bit at which, a batch may begin; 0 and 0 if none may."""
+    """Return the limits for the start of a batch: first invalid pixel and last valid bit, or zeros if none fits."""
     reach = np.int64(layout[7] * (layout[5] + np.uint64(1)))
     if reach == 0 or until <= reach or end < _BATCH_BITS:
         return np.uint64(0), np.uint64(0)
@@ -82,7 +82,7 @@ def _last_starts(layout, until, end):  # type: ignore[no-untyped-def]
 def _decode_stream(  # type: ignore[no-untyped-def]
     words, layout, upsampling, places, nx, until, image, pixel, bit, end
 ):
-    """Place events of a stream, almost up to pixel `until`; return pixel, bit and number of events."""
+    """Place events of a stream in batches up to near pixel `until`; return the next pixel and bit, and the events."""
     pixel_limit, bit_limit = _last_starts(layout, until, end)
     pixel, bit = np.uint64(pixel), np.uint64(bit)
     placed, row_end, row_start = np.uint64(0), np.uint64(0), np.uint64(0)
@@ -98,9 +98,10 @@ def _decode_stream(  # type: ignore[no-untyped-def]
 def _decode_two_streams(  # type: ignore[no-untyped-def]
     words, layout, places, nx, until, image, first, second, pixels, bits, ends, events
 ):
-    """Place events of two streams without upsampling, almost up to pixel `until`; advance `pixels`, `bits`, `events`.
+    """Place events of two streams in batches, without upsampling, up to near pixel `until`.
 
-    Upsampled images are limited by memory, and two streams gain nothing.
+    Advances `pixels`, `bits` and `events` of both streams. With upsampling, memory limits the speed, so that decoding
+    two streams in turn would not be faster.
     """
     one, zero = np.uint64(1), np.uint64(0)
     pixel_limit, bit_limit = _last_starts(layout, until, ends[first])
@@ -124,9 +125,10 @@ def _decode_two_streams(  # type: ignore[no-untyped-def]
 def _decode_to_end(  # type: ignore[no-untyped-def]
     words, code, upsampling, places, nx, total, until, image, pixel, bit, end
 ):
-    """Place the events of a stream before pixel `until`, and check each code; return pixel, bit and number of events.
+    """Place the events of a stream before pixel `until`, with a check of each code.
 
-    At the end of the frame the pixel is `total`, or beyond if the stream is damaged.
+    Returns the next pixel and bit, and the number of events. After the end of the frame, the pixel is `total`, or
+    larger if the stream is damaged.
     """
     run_bits, x_bits, y_bits, long_bits = code[0], code[1], code[2], code[3]
     event_bits = run_bits + x_bits + y_bits
@@ -177,7 +179,10 @@ def _decode_to_end(  # type: ignore[no-untyped-def]
 def sum_streams(  # type: ignore[no-untyped-def]
     words, code, layout, ny, nx, band_rows, upsampling, places, pixels, bits, ends, image, events
 ):
-    """Fill `image` (flat) and `events` (zeros); advance `pixels` to ny * nx, or beyond for damaged streams."""
+    """Add all events to `image` (flat), and count them in `events`, which must be zeros.
+
+    Advances `pixels` to ny * nx for intact streams, and to larger values for damaged streams.
+    """
     total = ny * nx
     columns, scale = np.uint64(nx), np.uint64(upsampling)
     for band_end in range(band_rows * nx, total + band_rows * nx, band_rows * nx):

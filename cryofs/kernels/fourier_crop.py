@@ -1,12 +1,12 @@
-"""Crop images in Fourier space: keep the frequencies that a coarser grid holds, and return to pixels.
+"""Crop images in Fourier space: transform, keep the frequencies of a coarser grid, and transform back.
 
-The transforms are those of NumPy in single precision. Rows are transformed a few at a time, and only those columns of
-the result are kept that remain; then columns, a few at a time. So the memory beyond the image is that of the cropped
-columns of the spectrum, and the columns that are dropped are never transformed.
+The transforms are those of NumPy in single precision. A few rows at a time are transformed, and only the columns of the
+cropped spectrum are kept; then a few columns at a time are transformed. In addition to the image, this takes only the
+memory of the cropped columns, and dropped columns are never transformed.
 
-The cropped spectrum is the one of RELION's motion correction (cropInFourierSpace): the Nyquist row of an even size is
-that of the negative frequency, and the imaginary part of the Nyquist column has no effect. Nothing is normalised, so
-the sum of all pixels is kept.
+The cropped spectrum equals that of RELION's motion correction (cropInFourierSpace): the Nyquist row of an even size is
+that of the negative frequency, and the imaginary part of the Nyquist column has no effect. There is no normalisation,
+so cropping preserves the sum of all pixels.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,16 +26,16 @@ Shape = tuple[int, int]
 def crop(
     rows: Callable[[int, int], NDArray[np.float32]], shape: Shape, cropped: Shape
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield the rows of a cropped image in blocks, each with the number of its first row.
+    """Yield the cropped image in blocks of rows, each with the number of the first row.
 
     All rows of the image are requested before the first block is yielded.
 
     Parameters
     ----------
     rows : callable
-        Returns the rows of the image from one number to another (exclusive). They may be overwritten by the next call.
+        Returns the rows of the image from one number to another (exclusive); the next call may overwrite the array.
     shape, cropped : tuple
-        Rows and columns of the image, and of the cropped image.
+        Numbers of rows and columns of the image and of the cropped image.
     """
     spectrum = np.empty((shape[0], cropped[1] // 2 + 1), np.complex64)
     _transform_rows(rows, shape, spectrum)
@@ -47,7 +47,7 @@ def crop(
 
 
 def spectrum_bytes(shape: Shape, cropped: Shape) -> int:
-    """Return the size in bytes of the memory that `crop` needs beyond a few rows."""
+    """Return the size in bytes of the cropped columns, the memory that `crop` needs in addition to a few rows."""
     return shape[0] * (cropped[1] // 2 + 1) * np.dtype(np.complex64).itemsize
 
 
@@ -58,7 +58,7 @@ def _at_once(length: int) -> int:
 def _transform_rows(
     rows: Callable[[int, int], NDArray[np.float32]], shape: Shape, spectrum: NDArray[np.complex64]
 ) -> None:
-    """Fill `spectrum` with the columns that remain of the transformed rows."""
+    """Transform all rows, and write the columns of the cropped spectrum to `spectrum`."""
     step = _at_once(shape[1])
     for first in range(0, shape[0], step):
         end = min(first + step, shape[0])
@@ -66,7 +66,7 @@ def _transform_rows(
 
 
 def _crop_columns(spectrum: NDArray[np.complex64], ny: int) -> None:
-    """Transform columns, keep `ny` of their frequencies, and transform them back into the first `ny` rows."""
+    """Transform the columns of `spectrum`, keep `ny` frequencies, and transform back into the first `ny` rows."""
     height, width = spectrum.shape
     step = max(_LEAST_COLUMNS, _at_once(2 * height))
     top = -(-ny // 2)

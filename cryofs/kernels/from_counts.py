@@ -1,7 +1,7 @@
 """Convert counts to values, the inverse of `cryofs.kernels.to_counts`. Frame rows are page rows in reverse order.
 
-Plain NumPy does it all, so a mount need not wait for a compiler; once compiled code is loaded, it is used for the
-commonest arithmetic.
+NumPy alone supports all conversions, so that a mount does not wait for a compiler; after `load_compiled`, compiled code
+performs the most common one.
 """
 
 import math
@@ -35,10 +35,10 @@ class GainReference:
     Attributes
     ----------
     gain : ndarray of float32, shape (ny, nx)
-        Factor of the counts. The products are exact to the last bit in SINGLE, and approximate in the others.
+        Factor of the counts. The products are exact to the last bit for SINGLE, and approximate for other arithmetic.
     detail : ndarray of float32 or None
-        Digits beyond float32: in DOUBLE, gain + detail is the exact gain; in RECIPROCAL, detail is the divisor of the
-        counts.
+        For DOUBLE, gain + detail is the exact gain; for RECIPROCAL, detail is the divisor of the counts; otherwise
+        None.
     """
 
     gain: NDArray[np.float32]
@@ -50,7 +50,7 @@ class GainReference:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Numbers of rows and columns."""
         ny, nx = self.gain.shape
         return ny, nx
 
@@ -67,14 +67,14 @@ class GainReference:
         return self._doubles[0]
 
     def restore_part(self, stored: NDArray[Any], row: int, first: int, values: NDArray[np.float32]) -> None:
-        """Fill `values`, shape (n,), as `restore` does.
+        """Restore consecutive values of shape (n,), which may start and end inside a row, as `restore` does.
 
         Parameters
         ----------
         stored : ndarray, shape (rows, nx)
-            Page rows that hold frame rows from `row` on.
+            Page rows with the frame rows from `row` on.
         first : int
-            Flat index of the first value, counted from that row.
+            Flat index of the first value, relative to the start of that row.
         """
         rows, nx = stored.shape
         is_single = self.arithmetic is Arithmetic.SINGLE
@@ -88,7 +88,7 @@ class GainReference:
     def restore(
         self, stored: NDArray[Any], rows: slice, values: NDArray[np.float32], columns: slice = slice(None)
     ) -> None:
-        """Fill `values`, frame rows `rows` of a frame or some columns of them, from the page rows that hold them.
+        """Restore the frame rows `rows`, or some columns of these rows, from the same page rows into `values`.
 
         The caller restores exceptions afterwards.
         """
@@ -107,7 +107,7 @@ class GainReference:
 
 
 def load_compiled() -> None:
-    """Load compiled code that makes values in one pass."""
+    """Load compiled code that multiplies counts with the gain in one pass."""
     global _multiply
     from cryofs.kernels import multiply
 
@@ -115,7 +115,7 @@ def load_compiled() -> None:
 
 
 def _rectangles(first: int, end: int, nx: int) -> Iterator[tuple[int, int, int, int]]:
-    """Divide a range of values into at most three rectangles: first and last row, first and last column."""
+    """Yield at most three rectangles that cover a range of values, as first and last row, first and last column."""
     top, left = divmod(first, nx)
     bottom, right = divmod(end, nx)
     if top == bottom:
@@ -131,30 +131,30 @@ def _rectangles(first: int, end: int, nx: int) -> Iterator[tuple[int, int, int, 
 
 
 def array_in(memory: NDArray[Any] | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return an uninitialised array, at the start of `memory` (of any shape and type) if that is given."""
+    """Return an uninitialised array, which uses the start of `memory` (of any shape and type) if it is not None."""
     if memory is None:
         return np.empty(shape, dtype)
     return memory.reshape(-1).view(np.uint8)[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
 
 
 def widen(stored: NDArray[Any], values: NDArray[Any]) -> None:
-    """Fill `values`, frame rows of the original type, from page rows. The caller restores exceptions afterwards."""
+    """Convert page rows to frame rows of the original type in `values`; the caller restores exceptions afterwards."""
     with np.errstate(invalid="ignore", over="ignore"):
         np.copyto(values, stored[::-1], casting="unsafe")
 
 
 @dataclass(frozen=True, eq=False)
 class ExceptionValues:
-    """Values of some rows that counts do not reproduce. Positions are ascending indices into the flattened rows.
+    """Values of some rows that counts do not reproduce, with ascending positions in the flattened rows.
 
     Attributes
     ----------
     positions : ndarray of int64
         Positions of far exceptions, whose original values are stored.
     originals : ndarray of unsigned integers
-        Bits of these values.
+        Bits of the original values at `positions`.
     near : ndarray of int64
-        Positions of near exceptions, which differ from the restored value in their last bits only.
+        Positions of near exceptions, which differ from the restored value only in the last bits.
     steps : ndarray of int8
         Difference of near exceptions in steps of the last bit: bits of the value minus bits restored.
     """
@@ -166,7 +166,7 @@ class ExceptionValues:
 
     @classmethod
     def far(cls, positions: NDArray[np.int64], originals: NDArray[Any]) -> "ExceptionValues":
-        """Return far exceptions only."""
+        """Return an instance that contains only far exceptions."""
         return cls(positions, originals, np.empty(0, np.int64), np.empty(0, np.int8))
 
     @classmethod
@@ -196,7 +196,7 @@ class ExceptionValues:
         )
 
     def put_back(self, values: NDArray[Any]) -> None:
-        """Write the exceptions into restored rows. Raises IndexError for positions beyond them."""
+        """Write the exceptions into restored rows; raise IndexError if a position is outside the rows."""
         if not self.count:
             return
         bits = values.reshape(-1).view(self.originals.dtype)

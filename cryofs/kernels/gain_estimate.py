@@ -78,7 +78,7 @@ class GainEstimate:
         return cls(gain, low, high, np.zeros((ny, nx), np.int16), np.zeros((ny, nx), np.bool_))
 
     def rows(self, rows: slice) -> "GainEstimate":
-        """Return a copy of some rows, for trial updates."""
+        """Return a copy of the estimate of some rows, for trial updates."""
         parts = (self.gain, self.low, self.high, self.reliability, self.mismatched)
         gain, low, high, reliability, mismatched = (part[rows].copy() for part in parts)
         return GainEstimate(gain, low, high, reliability, mismatched)  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ class GainEstimate:
         """Return a reliability map as read by RELION's converter.
 
         At pixels with a reliability of 50 or more, the converter divides values by the gain, and stops at a value that
-        is not a multiple of it. It keeps the values of other pixels.
+        is not a multiple of the gain. At all other pixels, the converter keeps the values.
         """
         usable = (self.reliability > 0) & ~self.mismatched
         return np.where(usable, self.reliability, np.int16(-1))
@@ -144,7 +144,7 @@ def _update(values, gain, low, high, reliability, mismatched, thresh, tolerance,
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _count_agreeing(values, gain, reliability, odd, thresh, statistics):  # type: ignore[no-untyped-def]
-    """Handle the common cases (zeros and settled multiples) with vector instructions; mark and count all others."""
+    """Process zeros and multiples at settled pixels with vector instructions; mark and count all other values."""
     found = 0
     became_reliable = 0
     for x in range(len(values)):
@@ -166,7 +166,7 @@ def _count_agreeing(values, gain, reliability, odd, thresh, statistics):  # type
 def _update_odd(  # type: ignore[no-untyped-def]
     values, odd, gain, low, high, reliability, mismatched, thresh, tolerance, statistics
 ):
-    """Handle the marked pixels: first values, larger multiples that narrow the interval, mismatches."""
+    """Process the marked pixels: first values, larger multiples that narrow the interval, and mismatches."""
     for x in range(len(values)):
         if not odd[x]:
             continue
@@ -205,7 +205,7 @@ def _update_odd(  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _intersect(value, gain, low, high, tolerance):  # type: ignore[no-untyped-def]
-    """Return the interval of the common divisor of estimate and value (empty if none), and the estimate's divisor."""
+    """Return the interval of the common divisor of estimate and value (empty if none), and estimate / divisor."""
     old = np.float64(gain)
     multiple = (value / gain + _ROUND) - _ROUND
     if multiple * gain == value and multiple <= _MAX_COUNT_F4:

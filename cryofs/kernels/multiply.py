@@ -1,4 +1,7 @@
-"""Counts times gain in one pass, by compiled code: NumPy needs two, and a mount makes values twice for each read."""
+"""Multiply counts with a gain in one pass by compiled code.
+
+NumPy needs two passes, and a mount computes values twice for each read.
+"""
 
 from typing import Any
 
@@ -21,7 +24,7 @@ _SIGNATURES = [
 
 @njit(_SIGNATURES, nogil=True, cache=True, error_model="numpy")
 def _multiply(counts, gain, nx, first, values):  # type: ignore[no-untyped-def]
-    """Fill `values` from the value `first` on; `counts` and `gain` hold the same rows, `counts` the last row first."""
+    """Compute `values` from the flat index `first` on; `counts` and `gain` contain the same rows in opposite order."""
     rows = len(counts) // nx
     done = np.int64(0)
     while done < len(values):
@@ -35,16 +38,16 @@ def _multiply(counts, gain, nx, first, values):  # type: ignore[no-untyped-def]
 
 
 def multiply(counts: NDArray[Any], gain: NDArray[np.float32], first: int, values: NDArray[np.float32]) -> bool:
-    """Fill `values` if compiled code can; return whether it has.
+    """Compute `values` by compiled code; return False if the code does not support the arrays.
 
     Parameters
     ----------
     counts : ndarray of integers, shape (rows, nx)
-        In the order of the page.
+        Counts in the order of page rows.
     gain : ndarray, shape (rows, nx)
-        Of the same rows, in the order of the frame.
+        Gain of the same rows in the order of frame rows.
     first : int
-        Flat index of the first value in the rows of the frame.
+        Flat index of the first value in the frame rows.
     """
     arrays = counts, gain, values
     if counts.dtype.kind not in "ui" or not all(each.flags.c_contiguous and each.flags.aligned for each in arrays):

@@ -1,10 +1,10 @@
-"""Kernels whose machine code is kept in files, so that they run without numba.
+"""Store the machine code of kernels in files, so that kernels run without numba.
 
-Importing numba takes a third of a second, which the first reader of a movie would wait for. Numba compiles such a
-kernel once; afterwards its object code is loaded by llvmlite alone, in a few milliseconds. A file counts only for the
-same source, libraries and processor, and only if its checksum is right.
+Importing numba takes a third of a second, which would delay the first read of a movie. Numba compiles a kernel once;
+after that, llvmlite alone loads the object code in a few milliseconds. A file is used only with the same source,
+libraries and processor, and only if its checksum matches.
 
-Threads: any thread may call a kernel; the lock is held while code is compiled or loaded.
+Threads: any thread may call a kernel; a lock is held while code is compiled or loaded.
 """
 
 import contextlib
@@ -33,16 +33,17 @@ _Signature = tuple[str | None, ...]
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Mark a function of the same file that kernels may call; it becomes part of each kernel that does."""
+    """Mark a function that kernels of the same file may call; it is inlined in each calling kernel. Return it."""
     vars(function)["is_inlined"] = True
     return function
 
 
 class Kernel:
-    """A function over contiguous arrays and int64 numbers that returns nothing, raises nothing and allocates nothing.
+    """A compiled function with arguments that are int64 numbers or contiguous arrays with one dimension.
 
-    Its arrays have one dimension. It is compiled for the types of the arrays that it is called with. With settings of
-    numba in the environment, such as NUMBA_DISABLE_JIT, it is an ordinary function of numba.
+    The function must not return a value, raise an error or allocate memory. It is compiled for each combination of
+    array types at the first call. If the environment contains settings of numba, such as NUMBA_DISABLE_JIT, numba
+    compiles and runs the function instead.
     """
 
     def __init__(self, function: Callable[..., None]):
@@ -51,7 +52,7 @@ class Kernel:
         self._loaded: dict[_Signature, Callable[..., None]] = {}
 
     def __call__(self, *arguments: _Argument) -> None:
-        """Run the kernel; other threads run meanwhile."""
+        """Run the kernel without the interpreter lock, so that other threads run at the same time."""
         signature = tuple(one.dtype.str if isinstance(one, np.ndarray) else None for one in arguments)
         with self._lock:
             run = self._loaded.get(signature)
@@ -75,7 +76,7 @@ class Kernel:
 
 
 def _fingerprint(function: Callable[..., None], signature: _Signature) -> str:
-    """Return a hash of all that determines the machine code."""
+    """Return a hash of everything that determines the machine code: source, types, libraries and processor."""
     import llvmlite
     from llvmlite import binding
 
@@ -90,7 +91,7 @@ def _fingerprint(function: Callable[..., None], signature: _Signature) -> str:
 
 
 def _stored(name: str) -> bytes | None:
-    """Return object code from its file, or None without an intact file."""
+    """Return the object code in the file with this name, or None if there is no intact file."""
     for folder in numba_cache.folders(__file__):
         with contextlib.suppress(OSError):
             data = (folder / name).read_bytes()
@@ -100,7 +101,7 @@ def _stored(name: str) -> bytes | None:
 
 
 def _store(name: str, code: bytes) -> None:
-    """Write object code to the first folder that can be written to; without one, it is compiled again next time."""
+    """Write object code to a file in the first writable folder; without such a folder, the code is not stored."""
     for folder in numba_cache.folders(__file__):
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +109,7 @@ def _store(name: str, code: bytes) -> None:
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(hashlib.sha256(code).digest() + code)
-                    # whoever may run the program may load its code
+                    # every user who may run the program may load its code
                     os.fchmod(file.fileno(), 0o644)
                 # another process may load the file at any moment
                 Path(draft).replace(folder / name)
@@ -119,7 +120,7 @@ def _store(name: str, code: bytes) -> None:
 
 
 def _entry(code: bytes, name: str, signature: _Signature) -> Callable[..., None]:
-    """Load object code; return a function with the arguments of the kernel."""
+    """Load object code, and return a function that runs it with the arguments of the kernel."""
     from llvmlite import binding
 
     with contextlib.suppress(RuntimeError):

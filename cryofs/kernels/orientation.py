@@ -1,4 +1,4 @@
-"""The eight orientations of an image."""
+"""Define the eight orientations of an image."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +14,9 @@ class Orientation:
     Attributes
     ----------
     rot90 : int
-        Quarter turns, 0 to 3.
+        Number of quarter turns, from 0 to 3.
     flip : bool
-        Whether the order of the columns is reversed afterwards.
+        Whether to reverse the order of the columns after the turns.
     """
 
     rot90: int = 0
@@ -24,7 +24,7 @@ class Orientation:
 
     @property
     def name(self) -> str:
-        """Name on the command line."""
+        """Name of the orientation on the command line."""
         return f"rot{90 * self.rot90}" + ("-flip" if self.flip else "")
 
     def turned(self, image: NDArray[Any]) -> NDArray[Any]:
@@ -33,7 +33,7 @@ class Orientation:
         return turned[:, ::-1] if self.flip else turned
 
     def turned_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Return rows and columns of a turned image."""
+        """Return the numbers of rows and columns of a turned image."""
         return shape if self.rot90 % 2 == 0 else (shape[1], shape[0])
 
 
@@ -42,5 +42,5 @@ ORIENTATIONS = tuple(Orientation(rot90, flip) for flip in (False, True) for rot9
 
 
 def orientation_of(name: str) -> Orientation:
-    """Return the orientation with a name on the command line."""
+    """Return the orientation with this name on the command line."""
     return next(orientation for orientation in ORIENTATIONS if orientation.name == name)

@@ -38,14 +38,14 @@ class Counts:
     Attributes
     ----------
     stored : ndarray, shape (rows, nx)
-        Page rows (reversed frame rows). At exceptions, the value rounded and clipped to the limits of the type.
+        Page rows (reversed frame rows); at exceptions, the value is rounded and clipped to the limits of the type.
     exceptions : ExceptionValues
         Exceptions of the flattened frame rows.
     beyond : int
         Number of exceptions that are true counts outside the range of the stored type.
     lowest, highest : int
-        Range of all true counts, including those outside the range of the stored type. Exceptions may widen it, up to
-        the limits of the stored type.
+        Range of all true counts, including those outside the range of the stored type. Exceptions may widen this range
+        up to the limits of the stored type.
     """
 
     stored: NDArray[Any]
@@ -76,13 +76,13 @@ def divide(
     Parameters
     ----------
     values : ndarray of float32, shape (rows, nx)
-        C-contiguous, in frame order.
+        C-contiguous rows in frame order.
     rows : slice
         Position of the rows in the frame.
     dtype : unsigned integer type
         Type of the stored counts.
     memory : ndarray of uint8 or None
-        Memory for the counts; None allocates it.
+        Memory for the counts; None to allocate it.
     """
     gain = reference.gain[rows]
     detail = gain if reference.detail is None else reference.detail[rows]
@@ -99,7 +99,10 @@ def divide(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no-untyped-def]
-    """Fill `stored`; return the highest true count, the exceptions that are counts, and all positions, bits and steps.
+    """Convert values to counts in `stored`, and return figures and exceptions.
+
+    Returns the highest true count, the number of exceptions that are counts, and the positions, bits and steps of all
+    exceptions.
 
     Short separate loops over a piece of a row compile to vector instructions; a single loop would not.
     """
@@ -168,7 +171,7 @@ def _restore(shifted, gain, detail, arithmetic, restored):  # type: ignore[no-un
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _collect(values, restored, start, positions, originals, steps):  # type: ignore[no-untyped-def]
-    """List the values that counts do not restore; the first value has the position `start`."""
+    """Write the positions, bits and steps of values that counts do not restore; `start` is the first position."""
     bits, restored_bits = values.view(np.uint32), restored.view(np.uint32)
     found = 0
     for x in range(len(values)):
@@ -183,7 +186,7 @@ def _collect(values, restored, start, positions, originals, steps):  # type: ign
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _count(value, gain, detail, arithmetic):  # type: ignore[no-untyped-def]
-    """Return the true count of a value outside the range of the stored type, or 0 if it has none.
+    """Return the true count of a value outside the range of the stored type, or 0 if the value is not a count.
 
     All arrays have shape (1,).
     """
@@ -207,16 +210,16 @@ def _doubled(array):  # type: ignore[no-untyped-def]
 def narrow(
     values: NDArray[Any], dtype: np.dtype[Any], columns: int | None = None, memory: NDArray[np.uint8] | None = None
 ) -> Counts:
-    """Convert rows without a gain to another type: values become counts, or remain floats in a float type.
+    """Convert rows to another type without a gain: values become counts, or remain floats in a float type.
 
     Parameters
     ----------
     values : ndarray, shape (rows, n)
         Integers or floats, in frame order.
     columns : int or None
-        Number of the n columns to store. Nonzero values in the others (padding of 4-bit rows) are exceptions.
+        Number of the n columns to store. Nonzero values in all other columns (padding of 4-bit rows) are exceptions.
     memory : ndarray of uint8 or None
-        Memory for the counts; None allocates it.
+        Memory for the counts; None to allocate it.
     """
     columns = values.shape[1] if columns is None else columns
     if values.dtype.kind in "ui" and dtype.kind in "ui":
@@ -275,7 +278,7 @@ def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _whole_numbers(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the exceptions that a wider count type could store."""
+    """Return the values that a wider count type could store."""
     with np.errstate(invalid="ignore"):
         values = values.astype(np.float32)
         # no integer type has -0.0 or NaN

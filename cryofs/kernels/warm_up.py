@@ -1,6 +1,6 @@
 """Compile all kernels in advance.
 
-`python -m cryofs.kernels.warm_up` compiles the kernels that have no cached machine code yet.
+`python -m cryofs.kernels.warm_up` compiles all kernels without cached machine code.
 """
 
 import numpy as np

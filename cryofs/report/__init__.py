@@ -1,4 +1,4 @@
-"""Pictures of movies, and the HTML report of an archive."""
+"""Create previews of movies, and the HTML report of an archive."""
 
 from cryofs.system import extras
 

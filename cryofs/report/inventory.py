@@ -1,4 +1,4 @@
-"""Inventory of an archive by movie, from records, indexes and attributes, without decoding."""
+"""List the movies of an archive with their facts, from records, indexes and attributes, without decoding."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -33,13 +33,13 @@ class MovieFacts:
     path : Path
         The file in the archive.
     folder : Path
-        Its folder, relative to the archive.
+        Folder of the file, relative to the archive.
     kind : str
-        Description of size, type and gain, by which movies are grouped.
+        Description of size, type and gain; the report groups movies by this text.
     time : float
         Modification time of the original, in seconds since 1970.
     gain : str or None
-        SHA-256 of the gain reference.
+        SHA-256 of the gain reference; None for a movie without one.
     exceptions : int
         Number of exceptions among the `values` of the movie.
     """
@@ -79,7 +79,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class Saved:
-    """Sizes of a group of movies."""
+    """Total sizes of a group of movies."""
 
     name: str
     movies: int
@@ -94,7 +94,7 @@ class Saved:
 
     @classmethod
     def of(cls, name: str, movies: Iterable[MovieFacts]) -> "Saved":
-        """Return the sums over a group of movies."""
+        """Return the total sizes of a group of movies."""
         group = list(movies)
         names = ("frames", "original_bytes", "stored_bytes")
         return cls(name, len(group), *(sum(getattr(movie, attribute) for movie in group) for attribute in names))
@@ -130,12 +130,12 @@ def survey(root: Path) -> Survey:
 
 
 def by_kind(movies: Iterable[MovieFacts]) -> list[Saved]:
-    """Return the sizes of each kind of movie, largest first."""
+    """Return the total sizes of each kind of movie, the largest first."""
     return _grouped((movie.kind, movie) for movie in movies)
 
 
 def by_folder(movies: list[MovieFacts], limit: int) -> list[Saved]:
-    """Return the sizes of each folder; merge folders into their parents until there are at most `limit`."""
+    """Return the total sizes of each folder; folders are merged into their parents until at most `limit` remain."""
     depth = max((len(movie.folder.parts) for movie in movies), default=0)
     while True:
         groups = _grouped((str(Path(*movie.folder.parts[:depth])), movie) for movie in movies)
@@ -195,7 +195,7 @@ def _size(nx: int, ny: int) -> str:
 
 
 def spans(movies: list[MovieFacts], limit: int) -> Iterator[tuple[float, float, list[MovieFacts]]]:
-    """Yield equal spans of time as (begin, end, movies), in seconds, at most `limit`, from first to last movie."""
+    """Yield at most `limit` equal spans of time that cover all movies, as (begin, end, movies) in seconds."""
     first, last = movies[0].time, movies[-1].time
     step = next((step for step in _STEPS if (last - first) / step < limit), (last - first) / (limit - 1))
     begin = first - first % step

@@ -1,6 +1,6 @@
-"""Summary of a movie: the sum of its frames, the power spectrum of the sum, and a histogram of the counts.
+"""Summarise a movie as the sum of all frames, the power spectrum of the sum, and a histogram of the counts.
 
-Row 0 of an image is row 0 of the MRC file, which is drawn at the bottom.
+Row 0 of an image is row 0 of the MRC file, which pictures show at the bottom.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -36,11 +36,11 @@ class Histogram:
     Attributes
     ----------
     edges : ndarray
-        Edges of the bins, one more than shares.
+        Edges of the bins; there is one more edge than there are bins.
     shares : ndarray
         Fraction of the pixels in each bin.
     whole : bool
-        Whether each bin is one whole number.
+        Whether each bin contains a single whole number.
     """
 
     edges: NDArray[np.float64]
@@ -50,12 +50,12 @@ class Histogram:
 
 @dataclass(frozen=True)
 class MovieSummary:
-    """Summary of a movie, drawn as a preview.
+    """Figures and images from which a preview of a movie is drawn.
 
     Attributes
     ----------
     shape : tuple
-        Frames, rows, columns.
+        Numbers of frames, rows and columns.
     unit : str
         Plural name of a frame: "frames", or "fractions of 40 frames" for EER.
     mean : float
@@ -79,7 +79,7 @@ class MovieSummary:
 
     @property
     def nyquist(self) -> float | None:
-        """Resolution at the edge of the spectrum, in angstrom."""
+        """Resolution at the edge of the spectrum in angstrom, or None if the pixel size is unknown."""
         return 2 * self.pixel_size if self.pixel_size else None
 
     @property
@@ -89,14 +89,14 @@ class MovieSummary:
 
     @property
     def facts(self) -> str:
-        """One line with frames, size, type and pixel size."""
+        """Line of text with the number of frames, the size, the type and the pixel size."""
         frames, ny, nx = self.shape
         pixel = f", {self.pixel_size:.4g} \u00c5 per pixel" if self.pixel_size else ""
         return f"{frames} {self.unit} of {nx} \u00d7 {ny}, {self.dtype}{pixel}"
 
     @property
     def dose(self) -> str:
-        """One line with the mean dose per pixel, and per area if the pixel size is known."""
+        """Line of text with the mean dose per pixel, and per area if the pixel size is known."""
         frames = self.shape[0]
         area = f" = {self.mean * frames / self.pixel_size**2:.3g} per \u00c5\u00b2" if self.pixel_size else ""
         total = f"{self.mean * frames:.4g} per pixel in total{area}"
@@ -162,7 +162,7 @@ def power_spectrum(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def limits(image: NDArray[Any], tail: float = 0.5) -> tuple[float, float]:
-    """Return the values drawn black and white; `tail` percent of the values at each end are beyond them."""
+    """Return the values that are drawn black and white; `tail` percent of all values lie outside at each end."""
     good = image[np.isfinite(image)]
     if not good.size:
         return 0.0, 1.0
@@ -193,5 +193,5 @@ def _mean(image: NDArray[np.float32]) -> float:
 
 
 def _has_pixel_size(header: mrc.MrcHeader) -> bool:
-    """Return True if the header has a pixel size; programs write 1 if they do not know it."""
+    """Return True if the header has a pixel size other than 1, which programs write for an unknown size."""
     return header.pixel_size is not None and header.pixel_size != 1.0

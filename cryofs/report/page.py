@@ -1,4 +1,4 @@
-"""The report of an archive as one self-contained HTML page."""
+"""Write the report of an archive as a single self-contained HTML page."""
 
 import datetime
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class ReferencePicture:
 
 
 def write_report(archive: Path, target: Path, previews: int, jobs: int, on_progress: Callable[[str], None]) -> Survey:
-    """Write the report of an archive; a movie whose preview fails is added to the problems.
+    """Write the report of an archive, and return the contents; movies whose preview fails are among the problems.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def write_report(archive: Path, target: Path, previews: int, jobs: int, on_progr
 
 
 def _by_text(found: list[tuple[Path, str]], root: Path) -> list[tuple[str, list[str]]]:
-    """Return each distinct message with the files that it applies to."""
+    """Return each distinct message with the files to which it applies."""
     grouped: dict[str, list[str]] = {}
     for path, text in found:
         problem = printable(text.removeprefix(f"{path}: ").removeprefix(f"{path}, "))
@@ -130,7 +130,7 @@ def _preview(movie: MovieFacts, jobs: int) -> dict[str, Any]:
 
 
 def _reference(path: Path, found: Survey, jobs: int) -> ReferencePicture | str:
-    """Return the facts and pictures of a gain reference, or the message if reading it fails."""
+    """Return the facts and pictures of a gain reference, or the error message if the file cannot be read."""
     try:
         reference = load_reference(path)
         sha256 = reference_sha256(path)

@@ -1,4 +1,4 @@
-"""Arrays as pictures embedded in a page."""
+"""Draw arrays as pictures for an HTML page."""
 
 import base64
 import io
@@ -22,11 +22,11 @@ class Picture:
     Attributes
     ----------
     url : str
-        The picture as a data URL.
+        Picture as a data URL.
     low, high : float
-        Values drawn black and white.
+        Values that are drawn black and white.
     step : int
-        Pixels of the image, along each axis, averaged into a pixel of the picture.
+        Number of image pixels along each axis that are averaged for a pixel of the picture.
     """
 
     url: str
@@ -36,12 +36,12 @@ class Picture:
 
 
 def draw(image: NDArray[np.float32], side: int, marks: NDArray[np.bool_] | None = None) -> Picture:
-    """Draw an image in grey, at most `side` pixels wide and high, with the first row at the bottom.
+    """Return a grey picture of an image, at most `side` pixels wide and high, with the first row at the bottom.
 
     Parameters
     ----------
     marks : ndarray of bool or None
-        Pixels of the image that are drawn in colour, enlarged to stay visible.
+        Pixels of the image to draw in colour, enlarged so that they remain visible.
     """
     step = -(-max(image.shape) // side)
     small = binned(image, step)

@@ -1,4 +1,4 @@
-"""Preview of a movie as one picture with captions."""
+"""Draw the preview of a movie as a single picture with captions."""
 
 import io
 from pathlib import Path
@@ -18,7 +18,7 @@ _FORMATS = ("png", "svg", "pdf")
 
 
 def save_preview(summary: MovieSummary, target: Path) -> None:
-    """Draw a preview in the format given by the suffix of the target.
+    """Write a preview to a file, in the format given by the suffix of the target.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""File access: reads at an offset, drafts and renames, file identity, checksums."""
+"""Access files: read at an offset, write drafts and rename them, identify files, and compute checksums."""

@@ -1,9 +1,9 @@
-"""Atomic file creation: a file appears complete, or does not appear.
+"""Create files atomically: either a complete file appears, or no file.
 
-A draft is written under a hidden name in the folder of its target, fsynced, checked by its writer and renamed onto the
-target; then the folder is fsynced. A kill at any moment leaves the old file or the new one, and perhaps a draft that
-the next run removes. A draft is locked while its writer runs, so that two runs into one archive leave each other's
-drafts alone. On a file system without locks, drafts of killed runs stay.
+The caller writes a draft under a hidden name in the folder of the target, syncs and checks the draft, and renames it to
+the target; then the folder is synced. A kill at any time leaves the old file or the new one, and possibly a draft that
+the next run removes. The draft is locked while the process that writes it runs, so that two runs into the same archive
+do not remove each other's drafts. On a file system without locks, drafts of killed runs remain.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Draft:
-    """An unfinished file, which gets its final name when it is published."""
+    """An unfinished file, which gets the final name when it is published."""
 
     def __init__(self, target: Path):
         self.target = target
@@ -35,12 +35,12 @@ class Draft:
             self.path, self.file = _create(target.parent)
 
     def clear(self) -> None:
-        """Remove all content."""
+        """Remove all written bytes, to start again."""
         self.file.seek(0)
         self.file.truncate()
 
     def write(self, data: bytes | memoryview) -> int:
-        """Append to the file."""
+        """Append bytes to the file, and return their number."""
         with naming(self.target):
             return self.file.write(data)
 
@@ -51,13 +51,13 @@ class Draft:
             changes.disk.sync(self.file.fileno())
 
     def publish(self) -> None:
-        """Rename the file to its final name, replacing any existing file; durable on return."""
+        """Rename the file to the final name, replacing any existing file; the change is durable on return."""
         with naming(self.target):
             changes.disk.move(self.path, self.target)
             sync_folder(self.target.parent)
 
     def publish_new(self) -> None:
-        """Rename the file to its final name; raise FileExistsError if the name exists."""
+        """Rename the file to the final name; raise FileExistsError if the name already exists."""
         try:
             changes.disk.link(self.path, self.target)
         except OSError:
@@ -70,7 +70,7 @@ class Draft:
 
 @contextlib.contextmanager
 def draft(target: Path) -> Iterator[Draft]:
-    """Create a draft for a target within the context; it is removed at the end unless it was published."""
+    """Yield a new draft for a target; at the end of the context, remove the draft unless it was published."""
     made = Draft(target)
     try:
         with made.file:
@@ -80,7 +80,7 @@ def draft(target: Path) -> Iterator[Draft]:
 
 
 def write_file(target: Path, data: bytes, *, new: bool = False) -> None:
-    """Write a whole file durably; with `new`, raise FileExistsError if the name exists."""
+    """Write a whole file durably, replacing any existing file; with `new`, raise FileExistsError instead."""
     with naming(target), draft(target) as made:
         made.file.write(data)
         made.sync()
@@ -102,7 +102,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def naming(target: Path) -> Iterator[None]:
-    """Add the name of the target to OSErrors that name no file (a full disk) or its draft."""
+    """Add the name of the target to each OSError that does not name a file, or that names the draft."""
     try:
         yield
     except OSError as error:
@@ -113,7 +113,7 @@ def naming(target: Path) -> Iterator[None]:
 
 
 def regular_file(path: Path) -> os.stat_result | None:
-    """Return the stat result of a regular file; None if it is missing, not a regular file, or too long a name."""
+    """Return the result of lstat for a regular file, or None for a missing file, another type or too long a name."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -146,7 +146,7 @@ def remove_stale_drafts(folder: Path) -> None:
 
 
 def _opened(path: Path) -> io.BufferedReader | io.BufferedRandom:
-    """Open a draft of another run for locking; a draft that is about to be published may be read-only."""
+    """Open a draft of another run for locking, for reading only if the draft is read-only before it is published."""
     try:
         return changes.disk.open_locked(path)
     except PermissionError:

@@ -1,8 +1,8 @@
-"""Byte sources, from which movies, records and indexes are read. All reads at an offset use this module.
+"""Define byte sources, from which all movies, records and indexes are read at given offsets.
 
-The system may return fewer bytes than requested (a signal, a network file system, more than 2 GiB at once). A byte
-source continues after such a short read, so that its own reads are short only at the end of the file. No position is
-kept; threads may share a source.
+The system may return fewer bytes than requested, because of a signal, a network file system, or a request of more than
+2 GiB. A byte source continues after such a short read, so that its reads are short only at the end of the file. Sources
+have no position, so that threads may share them.
 """
 
 import copy
@@ -26,11 +26,11 @@ class ByteSource(ABC):
     Attributes
     ----------
     name : str
-        Name in messages.
+        Name of the source in messages.
     size : int
         Number of bytes when the source was opened.
     identity : tuple
-        Differs between any two contents that storage can distinguish.
+        Key that differs between any two contents that the file system can distinguish.
     """
 
     name: str
@@ -47,14 +47,14 @@ class ByteSource(ABC):
 
     @abstractmethod
     def is_unchanged(self) -> bool:
-        """Return True if the content has not changed since the source was opened."""
+        """Return True if the bytes have not changed since the source was opened."""
 
     @abstractmethod
     def close(self) -> None:
-        """Release the source."""
+        """Release the resources of the source."""
 
     def check_unchanged(self) -> None:
-        """Raise ChangedError if the content has changed since the source was opened."""
+        """Raise ChangedError if the bytes have changed since the source was opened."""
         if not self.is_unchanged():
             raise ChangedError(f"{self.name}: overwritten while it was open; open it again")
 
@@ -69,7 +69,7 @@ class ByteSource(ABC):
         Raises
         ------
         DamagedError
-            The file ends before.
+            The file ends before the last of these bytes.
         """
         data = self.read(size, offset)
         if len(data) < size:
@@ -91,16 +91,16 @@ class LocalFile(ByteSource):
     Parameters
     ----------
     descriptor : int
-        The open file.
+        Descriptor of the open file.
     name : str
-        Name in messages.
+        Name of the file in messages.
     is_owned : bool
         Whether `close` closes the descriptor.
 
     Attributes
     ----------
     stat : os.stat_result
-        Attributes when it was opened.
+        Attributes of the file when it was opened.
     """
 
     # The system calls. Tests put faults in their place.
@@ -122,7 +122,7 @@ class LocalFile(ByteSource):
 
     @classmethod
     def open(cls, path: Path, name: str | None = None) -> Self:
-        """Open a file by its path."""
+        """Open the file at a path for reading; messages use `name`, or the path if `name` is None."""
         return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC), name or str(path))
 
     def read(self, size: int, offset: int) -> bytes:
@@ -144,7 +144,7 @@ class LocalFile(ByteSource):
         return done
 
     def read_cached(self, size: int, offset: int) -> NDArray[np.uint8] | None:
-        """Return the result of `read` if the page cache holds all bytes, otherwise None."""
+        """Return the result of `read` as an array if all bytes are in the page cache, otherwise None."""
         if not self._can_read_cached:
             return None
         memory = np.empty(size, np.uint8)
@@ -165,20 +165,20 @@ class LocalFile(ByteSource):
         return is_open_still(self.descriptor, self.stat)
 
     def first_bytes(self, size: int) -> Self:
-        """Return a source of the first `size` bytes; it lives as long as this one."""
+        """Return a source of the first `size` bytes, which is valid until this source is closed."""
         part = copy.copy(self)
         part.size, part._is_owned = size, False
         return part
 
     def close(self) -> None:
-        """Close the descriptor, if it is owned."""
+        """Close the descriptor if this source owns it."""
         if self._is_owned:
             self._is_owned = False
             os.close(self.descriptor)
 
 
 def missing_bytes(what: str, size: int, offset: int, found: int) -> DamagedError:
-    """Return the error for a read of `size` bytes that found fewer."""
+    """Return the error for a short read: `size` bytes were requested at `offset`, and `found` bytes were read."""
     return DamagedError(
         f"{what}: truncated, {size - found} of {size} bytes missing (the file ends at byte {offset + found}); "
         "restore the file from a backup"

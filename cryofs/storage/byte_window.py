@@ -1,4 +1,4 @@
-"""A part of a byte source that was read in one piece, from which many small reads are served."""
+"""Read a range of a byte source at once, to serve many small reads from memory."""
 
 from collections.abc import Iterable
 
@@ -10,14 +10,14 @@ _GAPS_ALWAYS = 64 << 10
 
 
 class ByteWindow(ByteSource):
-    """A byte source with a part of it in memory. All other reads, and all answers about the content, are the source's.
+    """A byte source that serves a range from memory, and passes all other calls to the underlying source.
 
     Parameters
     ----------
     start : int
-        Offset of the part.
+        Offset of the range.
     data : bytes
-        The part.
+        Bytes of the range.
     """
 
     def __init__(self, source: ByteSource, start: int, data: bytes):
@@ -36,29 +36,29 @@ class ByteWindow(ByteSource):
         return self._source.read(size, offset)
 
     def read_into(self, memory: memoryview, offset: int) -> int:
-        """Fill contiguous memory from `offset`, from the source."""
+        """Fill contiguous memory from `offset` by a read of the source; return the number of bytes."""
         return self._source.read_into(memory, offset)
 
     def is_unchanged(self) -> bool:
-        """Return True if the content of the source is still the one that was opened."""
+        """Return True if the source has not changed since it was opened."""
         return self._source.is_unchanged()
 
     def close(self) -> None:
-        """Keep the source open, which belongs to the caller."""
+        """Do nothing, because the underlying source belongs to the caller."""
 
 
 def window_over(source: ByteSource, places: Iterable[tuple[int, int]]) -> ByteSource:
-    """Read the range of all places at once, if little else lies between them.
+    """Return a source that has read all places at once, if the gaps between them are small.
 
     Parameters
     ----------
     places : iterable of (offset, size)
-        What will be read.
+        Parts of the source that the caller will read.
 
     Returns
     -------
     ByteSource
-        The source itself if its parts are too far apart, beyond its end, or not all readable.
+        A `ByteWindow`, or the source itself if the gaps are too large or the range cannot be read completely.
     """
     start, end, wanted = source.size, 0, 0
     for offset, size in places:

@@ -1,7 +1,7 @@
-"""All calls that change an archive: create, rename, remove and sync of files and folders.
+"""Wrap all system calls that create, rename, remove and sync files and folders of an archive.
 
 Other modules use `changes.disk`, so that a test can replace it with a recorder and determine the content of the storage
-after a power cut at any moment. Bytes are written to the files that `create` returns.
+after a power cut at any moment. Callers write bytes to the files that `create` returns.
 """
 
 import io
@@ -11,14 +11,14 @@ from pathlib import Path
 
 
 class Disk:
-    """The calls to the operating system."""
+    """Calls to the operating system that change storage."""
 
     def create(self, path: Path) -> io.BufferedRandom:
-        """Create a file; raise FileExistsError if the name exists."""
+        """Create a file and return it, open for writing; raise FileExistsError if the name already exists."""
         return path.open("x+b")
 
     def open_locked(self, path: Path) -> io.BufferedRandom:
-        """Open a file for writing in order to lock it, because NFS does not lock files opened for reading."""
+        """Open a file for writing to lock it, because NFS does not lock files that are open for reading."""
         return path.open("r+b")
 
     def sync(self, descriptor: int) -> None:
@@ -26,35 +26,35 @@ class Disk:
         os.fsync(descriptor)
 
     def move(self, path: Path, target: Path) -> None:
-        """Rename a file, replacing the file that has the new name."""
+        """Rename a file, replacing any file with the new name."""
         path.replace(target)
 
     def link(self, path: Path, target: Path) -> None:
-        """Create a hard link to a file; raise FileExistsError if the name exists."""
+        """Create a hard link to a file; raise FileExistsError if the name already exists."""
         target.hardlink_to(path)
 
     def link_to(self, text: Path, target: Path) -> None:
-        """Create a symbolic link."""
+        """Create a symbolic link with this text; raise FileExistsError if the name already exists."""
         target.symlink_to(text)
 
     def remove(self, path: Path, *, missing_ok: bool = False) -> None:
-        """Remove a file name."""
+        """Remove a file; with `missing_ok`, ignore a missing file."""
         path.unlink(missing_ok=missing_ok)
 
     def remove_in(self, folder: int, name: str) -> None:
-        """Remove a file name from an open folder."""
+        """Remove a file from an open folder."""
         os.unlink(name, dir_fd=folder)
 
     def make_folder(self, path: Path) -> None:
-        """Create a folder; raise FileExistsError if the name exists."""
+        """Create a folder; raise FileExistsError if the name already exists."""
         path.mkdir()
 
     def remove_folder(self, path: Path) -> None:
-        """Remove a folder that is empty."""
+        """Remove an empty folder; raise OSError if it is not empty."""
         path.rmdir()
 
     def remove_folder_in(self, folder: int, name: str) -> None:
-        """Remove an empty folder from an open one."""
+        """Remove an empty folder from an open folder; raise OSError if it is not empty."""
         os.rmdir(name, dir_fd=folder)
 
     def set_mode(self, file: Path | int, mode: int) -> None:
@@ -66,7 +66,7 @@ class Disk:
         os.fchown(descriptor, user, group)
 
     def set_times(self, file: Path | int, atime_ns: int, mtime_ns: int) -> None:
-        """Set the times of a file or folder."""
+        """Set the access and modification times of a file or folder."""
         os.utime(file, ns=(atime_ns, mtime_ns))
 
     def set_attribute(self, descriptor: int, name: str, value: bytes) -> None:

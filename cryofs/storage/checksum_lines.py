@@ -1,4 +1,4 @@
-"""Lines of a checksum list in the format of GNU `sha256sum`."""
+"""Parse and encode checksum lists in the format of GNU `sha256sum`."""
 
 import os
 import re
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 _LINE = re.compile(rb"(\\?)([0-9a-fA-F]{64}) [ *](.+)", re.DOTALL)
 _ESCAPES = {b"\\": b"\\\\", b"\n": b"\\n", b"\r": b"\\r"}
 _UNESCAPES = {escape: plain for plain, escape in _ESCAPES.items()}
-_CONFLICT = "two lines give different checksums of one file"
+_CONFLICT = "two lines contain different checksums of the same file"
 
 
 @dataclass(frozen=True)
 class BadLine:
-    """An invalid line of a list; `name` is the file that it names, if known."""
+    """An invalid line of a list; `name` is the file name in the line, or None if it is unknown."""
 
     number: int
     data: bytes
@@ -22,21 +22,21 @@ class BadLine:
 
 @dataclass
 class Lines:
-    """Content of a list: checksums by file name, invalid lines, comments."""
+    """Contents of a list: checksums by file name, invalid lines, and comments."""
 
     sums: dict[str, str] = field(default_factory=dict)
     bad: list[BadLine] = field(default_factory=list)
     comments: list[bytes] = field(default_factory=list)
 
     def set(self, name: str, sha256: str | None) -> None:
-        """Replace all lines of a file by one line, or remove them if `sha256` is None."""
+        """Replace all lines of a file with one line, or remove them if `sha256` is None."""
         self.bad = [line for line in self.bad if line.name != name]
         self.sums.pop(name, None)
         if sha256 is not None:
             self.sums[name] = sha256
 
     def encode(self) -> bytes:
-        """Return the encoded list: comments and invalid lines first, then checksum lines sorted by name."""
+        """Return the bytes of the list: comments and invalid lines first, then checksum lines sorted by name."""
         lines = sorted(self.sums.items(), key=lambda item: os.fsencode(item[0]))
         others = [*self.comments, *(line.data for line in self.bad)]
         return b"".join([*(data + b"\n" for data in others), *(encode_line(*line) for line in lines)])
@@ -50,7 +50,7 @@ def encode_line(name: str, sha256: str) -> bytes:
 
 
 def parse(data: bytes) -> Lines:
-    """Parse a list; invalid lines are kept in `bad`."""
+    """Return the contents of a list; invalid lines are in `bad`."""
     lines = Lines()
     ambiguous: dict[str, int] = {}
     for number, line in enumerate(data.split(b"\n"), 1):

@@ -1,11 +1,11 @@
-"""The checksum list of a folder: the SHA-256 of its files, one line per file, in the format of `sha256sum`.
+"""Read and update the checksum list of a folder, which contains the SHA-256 of files, in the format of `sha256sum`.
 
-A list is replaced by rename, never written to. The lock is on the list that has the name: a writer that waited for the
-lock of a list that was replaced starts again with the new list. A new list is locked before it gets the name, so the
-lock passes from each list to the next.
+A list is never modified in place; a new list replaces it by a rename. A process locks the current list; if the list was
+replaced while the process waited for the lock, the process starts again with the new list. A new list is locked before
+the rename, so that the lock passes from each list to the next.
 
-A file is replaced in three steps: its line is removed, the file is renamed, the new line is added. A kill in between
-leaves a file without a line, never a line that belongs to other bytes.
+A file is replaced in three steps: the line of the file is removed, the new file is renamed, and the new line is added.
+A kill between these steps leaves a file without a line, but never a line with the checksum of other bytes.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _LISTS_KEPT = 8
 
 
 def load(folder: Path) -> Lines:
-    """Return the content of the list of a folder, with its bad lines; empty if there is no list."""
+    """Return the contents of the list of a folder, including invalid lines; empty if there is no list."""
     try:
         with _checked(folder / LIST_NAME).open("rb") as file:
             return parse(file.read())
@@ -40,13 +40,13 @@ def load(folder: Path) -> Lines:
 
 
 def bad_line_error(folder: Path, line: BadLine) -> DamagedError:
-    """Return the error for an invalid line."""
+    """Return the error for an invalid line of the list of a folder."""
     place = f"{folder / LIST_NAME}, line {line.number}"
     return DamagedError(f"{place}: invalid ({line.problem}); remove the line, then run cryofs adopt {folder}")
 
 
 def mismatch_error(path: Path, expected: str, found: str) -> DamagedError:
-    """Return the error for a file that does not have its recorded checksum."""
+    """Return the error for a file whose checksum differs from the recorded one."""
     return DamagedError(
         f"{path}: checksum mismatch (expected SHA-256 {expected[:16]}..., got {found[:16]}...); restore it from a "
         f"backup, or remove its line from {LIST_NAME} and run cryofs adopt if it was changed on purpose"
@@ -54,7 +54,7 @@ def mismatch_error(path: Path, expected: str, found: str) -> DamagedError:
 
 
 def read_list(folder: Path) -> dict[str, str]:
-    """Return the checksums of a folder's files, by name; empty if there is no list.
+    """Return the recorded checksums of the files of a folder, by name; empty if there is no list.
 
     Raises
     ------
@@ -68,12 +68,12 @@ def read_list(folder: Path) -> dict[str, str]:
 
 
 def recorded(path: Path) -> str | None:
-    """Return the recorded checksum of a file, or None."""
+    """Return the recorded checksum of a file, or None if the list of its folder does not contain the file."""
     return load(path.parent).sums.get(path.name)
 
 
 def update(folder: Path, changes: Mapping[str, str | None]) -> None:
-    """Add, replace or (None) remove the lines of some files of a folder; durable on return."""
+    """Set the checksums of files in the list of a folder, or remove them (None); the change is durable on return."""
 
     def change(lines: Lines) -> None:
         for name, sha256 in changes.items():
@@ -84,14 +84,14 @@ def update(folder: Path, changes: Mapping[str, str | None]) -> None:
 
 @contextlib.contextmanager
 def replacing(target: Path, sha256: str | None = None) -> Iterator[None]:
-    """Remove the line of a file that is replaced within the context, unless it is the line of the new bytes.
+    """Remove the line of a file that the caller replaces in the context, unless the line is valid for the new bytes.
 
-    The list stays locked while the context lasts, so that no run records the replaced file after this.
+    The list remains locked until the end of the context, so that no other run records the replaced file meanwhile.
 
     Parameters
     ----------
     sha256 : str or None
-        Checksum of the new bytes; None removes the line in any case.
+        Checksum of the new bytes; None to remove the line in any case.
     """
     with _replacing(target, sha256, load(target.parent)):
         yield
@@ -108,17 +108,17 @@ def _replacing(target: Path, sha256: str | None, lines: Lines) -> Iterator[None]
 
 
 class ListReader:
-    """Reader that caches each list until it changes, for runs with many files."""
+    """Reader that caches lists until they change, for runs with many files."""
 
     def __init__(self) -> None:
         self._read: dict[Path, tuple[tuple[int, ...] | None, Lines]] = {}
 
     def recorded(self, target: Path) -> str | None:
-        """Return the recorded checksum of a file, or None."""
+        """Return the recorded checksum of a file, or None if the list of its folder does not contain the file."""
         return self._lines(target.parent).sums.get(target.name)
 
     def replacing(self, target: Path, sha256: str | None = None) -> contextlib.AbstractContextManager[None]:
-        """Remove the line of a file that is replaced within the context; see the function `replacing`."""
+        """Remove the line of a file that the caller replaces in the context, as the function `replacing` does."""
         return _replacing(target, sha256, self._lines(target.parent))
 
     def _lines(self, folder: Path) -> Lines:
@@ -139,12 +139,12 @@ class _Entry:
 
 
 class ChecksumLists(ListReader):
-    """Context manager that writes the lines of a run in batches, the last one at the end, also after errors.
+    """Context manager that writes new lines in batches, and the last batch at the end, even after an error.
 
     Parameters
     ----------
     on_written : callable
-        Called with each file whose line is durable.
+        Called with each file after the line of the file is durable.
     on_error : callable
         Called with each file whose line could not be written, and the error.
     """
@@ -172,8 +172,8 @@ class ChecksumLists(ListReader):
         Parameters
         ----------
         found : os.stat_result, optional
-            The file that has the checksum. If another file has its name when the line is written, the line is left to
-            the run that made that file.
+            State of the file with the checksum. If another file has the name when the batch is written, the line is
+            omitted, because the run that made the other file records it.
         """
         self._waiting.setdefault(target.parent, {})[target.name] = _Entry(sha256, found and _identity(found))
         self._files += 1
@@ -182,7 +182,7 @@ class ChecksumLists(ListReader):
             self.flush()
 
     def flush(self) -> None:
-        """Write all waiting lines; on return they are durable, except lines that were reported as errors."""
+        """Write all waiting lines; on return, each line is durable or was reported as an error."""
         self._files = self._bytes = 0
         while self._waiting:
             folder, entries = self._waiting.popitem()
@@ -199,12 +199,12 @@ class ChecksumLists(ListReader):
                 if name not in gone:
                     self._on_written(folder / name)
                 elif self._on_error is not None:
-                    text = f"{folder / name}: removed before its checksum was recorded; run the same command again"
+                    text = f"{folder / name}: removed before the checksum was recorded; run the same command again"
                     self._on_error(folder / name, ArchiveError(text))
 
 
 def _enter(folder: Path, entries: Mapping[str, _Entry], gone: list[str], lines: Lines) -> None:
-    """Add the lines of files that still exist, and collect the names of missing files."""
+    """Add the lines of files that still exist to `lines`, and the names of missing files to `gone`."""
     for name, entry in entries.items():
         if entry.file is not None:
             try:
@@ -238,12 +238,12 @@ def _rewrite(folder: Path, change: Callable[[Lines], object], *, create: bool) -
 
 @contextlib.contextmanager
 def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -> Iterator[Lines | None]:
-    """Replace a list durably with the changed content, and keep it locked within the context.
+    """Replace a list durably after a change, and keep the new list locked until the end of the context.
 
     Yields
     ------
     Lines or None
-        The new content, or None if no list exists and none is created.
+        The new contents, or None if there is no list and `create` is False.
     """
     path = folder / LIST_NAME
     with _locked(path, create=create) as file:
@@ -273,7 +273,7 @@ def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -
 
 @contextlib.contextmanager
 def _locked(path: Path, *, create: bool) -> Iterator[io.BufferedIOBase | None]:
-    """Lock the list with this name; yield None if it does not exist and is not created."""
+    """Lock the list with this name and yield it, or yield None if there is no list and `create` is False."""
     while True:
         with contextlib.ExitStack() as stack:
             try:
@@ -295,7 +295,7 @@ def _locked(path: Path, *, create: bool) -> Iterator[io.BufferedIOBase | None]:
 
 
 def _opened_for_lock(path: Path, *, create: bool) -> io.BufferedIOBase:
-    """Open a list for its lock; NFS needs write access for this, which the list of another user may not allow."""
+    """Open a list for locking: for writing, which NFS requires, or for reading if only that is permitted."""
     try:
         return changes.disk.open_locked(_checked(path))
     except PermissionError:
@@ -307,7 +307,7 @@ def _opened_for_lock(path: Path, *, create: bool) -> io.BufferedIOBase:
 
 
 def _checked(path: Path) -> Path:
-    """Return the path of a list that exists as a regular file; a link could lead anywhere."""
+    """Return the path of a list; raise an error unless it is a regular file, because a link could lead anywhere."""
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
         raise ArchiveError(f"{path}: not a regular file; remove it, then run cryofs adopt {path.parent}")

@@ -1,4 +1,4 @@
-"""Checksums: XXH3 (128 bit) of frames, strips and blobs, verified on every read; SHA-256 of whole files."""
+"""Compute checksums: XXH3 (128 bit) of frames, strips and blobs, for every read, and SHA-256 of whole files."""
 
 import hashlib
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class RunningChecksum:
         self._hash.update(piece.data)
 
     def result(self) -> str:
-        """Return the checksum of all pieces, equal to the `xxh3_checksum` of their concatenation."""
+        """Return the checksum of all pieces, which equals the `xxh3_checksum` of the concatenated data."""
         return self._hash.hexdigest()
 
 
@@ -44,7 +44,7 @@ def file_sha256(source: ByteSource, on_bytes: Callable[[int], object] = lambda _
     Raises
     ------
     ChangedError
-        If the file was truncated after it was opened.
+        The file was truncated after it was opened.
     """
     whole = hashlib.sha256()
     buffer = memoryview(bytearray(min(_CHUNK, source.size + 1)))
@@ -54,7 +54,6 @@ def file_sha256(source: ByteSource, on_bytes: Callable[[int], object] = lambda _
         offset += count
         on_bytes(count)
     if offset < source.size:
-        raise ChangedError(
-            f"{source.name}: truncated while it was read (expected {source.size} bytes, got {offset}); try again"
-        )
+        text = f"{source.name}: truncated while it was read (expected {source.size} bytes, got {offset})"
+        raise ChangedError(f"{text}; retry once the file is complete")
     return whole.hexdigest()

@@ -1,4 +1,4 @@
-"""Copies of files, compared with their sources before they get their final name."""
+"""Copy files; each copy is compared with the source before it gets the final name."""
 
 import contextlib
 import hashlib
@@ -23,7 +23,7 @@ Replacing = Callable[[Path, str], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class Copied:
-    """Result of a copy: SHA-256 of its bytes, and stat result of the file."""
+    """Result of a copy: SHA-256 of the bytes, and stat result of the new file."""
 
     sha256: str
     found: os.stat_result
@@ -39,7 +39,7 @@ def copy_file(source: Path, target: Path, replacing: Replacing = _unsurrounded) 
     Raises
     ------
     ArchiveError
-        The copy differs: the source changed during the copy, or the disk fails.
+        The copy differs, because the source changed or the disk failed.
     """
     with draft(target) as made, source.open("rb") as original:
         before = os.fstat(original.fileno())
@@ -56,7 +56,13 @@ def copy_file(source: Path, target: Path, replacing: Replacing = _unsurrounded) 
 
 
 def compare_copy(source: Path, target: Path) -> Copied | None:
-    """Compare an existing copy with its source and make it durable; None if they differ or the source changed."""
+    """Compare an existing copy with its source, and make an equal copy durable.
+
+    Returns
+    -------
+    Copied or None
+        SHA-256 and stat result of the copy, or None if the files differ or the source changed meanwhile.
+    """
     with source.open("rb") as original, target.open("rb") as copy:
         before = os.fstat(original.fileno())
         digest = hashlib.sha256()
@@ -69,7 +75,7 @@ def compare_copy(source: Path, target: Path) -> Copied | None:
 
 
 def _copy_bytes(source: io.BufferedReader, made: Draft) -> str:
-    """Copy a file into a draft, and return the SHA-256 of its bytes; large files are hashed in a second thread."""
+    """Copy a file to a draft, and return the SHA-256 of the bytes; a second thread hashes large files."""
     digest = hashlib.sha256()
     piece = source.read(_CHUNK)
     if len(piece) < _CHUNK:
@@ -88,7 +94,7 @@ def _copy_bytes(source: io.BufferedReader, made: Draft) -> str:
 def _same_bytes(
     one: io.BufferedIOBase, other: io.BufferedIOBase, take: Callable[[bytes], object] = lambda _: None
 ) -> bool:
-    """Return True if two files have the same bytes; `take` receives each piece of them."""
+    """Return True if two files have the same bytes; `take` receives each piece of the first file."""
     one.seek(0)
     other.seek(0)
     while True:

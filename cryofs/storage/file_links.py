@@ -1,4 +1,4 @@
-"""Creation of symbolic and hard links, each under a draft name first."""
+"""Create symbolic and hard links atomically, first under a draft name."""
 
 import secrets
 from pathlib import Path
@@ -13,12 +13,12 @@ def make_link(target: Path, text: Path, *, overwrite: bool = False) -> bool:
     Returns
     -------
     bool
-        False if the same link exists already.
+        True if the link was created, False if the same link already exists.
     """
     if target.is_symlink() and target.readlink() == text:
         return False
     if not overwrite and target.exists() and not target.is_symlink():
-        raise FileExistsError(f"{target}: exists and is not a symbolic link; rename or remove it")
+        raise FileExistsError(f"{target}: already exists and is not a symbolic link; rename or remove it")
     made = _draft_name(target)
     with naming(target):
         changes.disk.link_to(text, made)
@@ -27,12 +27,12 @@ def make_link(target: Path, text: Path, *, overwrite: bool = False) -> bool:
 
 
 def link_file(first: Path, target: Path) -> None:
-    """Create a hard link to a file, replacing any file of that name.
+    """Create a hard link to a file, replacing any file with the same name.
 
     Raises
     ------
     OSError
-        The file system has no hard links, or the file cannot have more.
+        The file system does not support hard links, or the file has the largest permitted number.
     """
     made = _draft_name(target)
     changes.disk.link(first, made)

@@ -1,4 +1,4 @@
-"""File identity for cache keys, and checks that a file is unchanged."""
+"""Identify files for cache keys, and check that files are unchanged."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,8 @@ from typing import NamedTuple
 class FileState(NamedTuple):
     """File identity (device, inode, size, mtime, ctime), used as a cache key.
 
-    ctime reveals a file that was overwritten in place and had its mtime and size restored. Renames and changes of
-    permissions update it too, which only costs another read of the file.
+    ctime changes even if a program overwrites a file in place and restores mtime and size. Renames and changes of
+    permissions update ctime too, with the only effect that the file is read again.
     """
 
     device: int
@@ -25,11 +25,11 @@ def state_of(found: os.stat_result) -> FileState:
 
 
 def is_open_still(descriptor: int, found: os.stat_result) -> bool:
-    """Return True if an open file still has the content that it had at the stat result `found`.
+    """Return True if an open file still has the bytes that it had at the time of the stat result `found`.
 
-    If another file replaces it by a rename, the open file keeps its content but loses a link, which updates its ctime.
-    A new ctime therefore counts as a change only if links, mode and owner are the same. A file that was only renamed
-    cannot be distinguished from one that was overwritten and had its mtime restored.
+    If another file replaces the open file by a rename, the open file keeps its bytes but loses a link, which updates
+    ctime. Therefore a new ctime counts as a change only if links, mode and owner are the same. A file that was only
+    renamed cannot be distinguished from a file that was overwritten with mtime restored; both count as changed.
     """
     now = os.fstat(descriptor)
     if (now.st_size, now.st_mtime_ns) != (found.st_size, found.st_mtime_ns):
@@ -42,7 +42,7 @@ def _besides_content(found: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def is_still(path: Path, state: FileState) -> bool:
-    """Return True if the file at `path` has this identity, False if it differs or stat fails."""
+    """Return True if the file at `path` has this identity, False for another identity or if stat fails."""
     try:
         return state_of(path.stat()) == state
     except OSError:

@@ -1,4 +1,4 @@
-"""Durable creation of the folders of an archive."""
+"""Create the folders of an archive durably."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,22 +9,22 @@ from cryofs.storage.atomic_file import sync_folder
 
 
 def make_folders(root: Path, below: Path = Path(), on_made: Callable[[Path], object] = lambda _: None) -> Path:
-    """Create a folder below a root, and the root, durably; only the root may be reached through a link.
+    """Create a root and a folder below it durably; no folder below the root may be a symbolic link.
 
     Parameters
     ----------
     on_made : callable
-        Called with each folder that did not exist before.
+        Called with each folder that was created.
 
     Returns
     -------
     Path
-        The folder.
+        Path of the folder.
 
     Raises
     ------
     ArchiveError
-        A link or a file has the name of one of the folders.
+        The name of a folder belongs to a link or a file.
     """
     for folder in reversed((root, *root.parents)):
         if not folder.is_dir():

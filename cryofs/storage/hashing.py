@@ -1,4 +1,4 @@
-"""Hashing whole files."""
+"""Hash whole files."""
 
 import os
 from collections.abc import Callable
@@ -21,12 +21,12 @@ class Hashed:
 
 
 def hash_file(path: Path, on_bytes: OnBytes) -> Hashed:
-    """Return the SHA-256 of a file.
+    """Return the SHA-256 and the stat result of a file.
 
     Raises
     ------
     ChangedError
-        If the file changed while it was hashed.
+        The file changed while it was hashed.
     """
     with LocalFile.open(path) as source:
         try:

@@ -1,7 +1,7 @@
-"""Leases: how the kernel reports other programs that have a file open, or open it.
+"""Use leases of the kernel to detect other programs that have a file open, or that open it later.
 
-Leases cover programs on this machine. Network file systems do not support them, or grant them by different rules, so
-callers do not request them there (`cryofs.system.mount_table.is_remote`).
+Leases cover programs on this machine only. Network file systems do not support leases, or grant them by different
+rules, so callers do not request leases there (`cryofs.system.mount_table.is_remote`).
 """
 
 import errno
@@ -17,13 +17,13 @@ _IN_USE = (errno.EAGAIN, errno.EBUSY)
 def check_no_writer(descriptor: int, path: Path) -> None:
     """Raise ArchiveError if a program on this machine has a file open for writing.
 
-    The kernel refuses a read lease while a file has a writer. Some file systems do not support leases.
+    The kernel refuses a read lease while a file is open for writing. File systems without leases are not checked.
     """
     try:
         _lease(descriptor, fcntl.F_RDLCK)
     except OSError as error:
         if error.errno == errno.EAGAIN:
-            text = f"{path}: open for writing in another program; adopt it once that program has closed it"
+            text = f"{path}: open for writing in another program; retry once that program has closed the file"
             raise ArchiveError(text) from error
     else:
         release(descriptor)
@@ -35,12 +35,12 @@ def take_write_lease(descriptor: int) -> bool:
     Returns
     -------
     bool
-        True if the lease is held, False if the file system does not support it or the user is not permitted.
+        True if the lease is held, False if the file system or the permissions of the user do not allow a lease.
 
     Raises
     ------
     ChangedError
-        If another program has the file open.
+        Another program has the file open.
     """
     try:
         _lease(descriptor, fcntl.F_WRLCK)
@@ -52,12 +52,12 @@ def take_write_lease(descriptor: int) -> bool:
 
 
 def is_held(descriptor: int) -> bool:
-    """Return True if a write lease is still held and no other program waits for its end."""
+    """Return True if a write lease is still held and no other program waits to open the file."""
     return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == fcntl.F_WRLCK
 
 
 def release(descriptor: int) -> None:
-    """End a lease before the file is closed, so that programs that wait to open it continue."""
+    """End a lease before the file is closed, so that programs that wait to open the file can continue."""
     fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 

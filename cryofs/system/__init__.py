@@ -1,1 +1,1 @@
-"""Resources of the machine and the operating system: memory, cores, mount table, logs, thread pools."""
+"""Use resources of the machine and the operating system: memory, cores, mount table, logs and thread pools."""

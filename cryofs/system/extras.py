@@ -6,7 +6,7 @@ from cryofs.errors import DependencyError
 
 
 def require(extra: str, *modules: str) -> None:
-    """Check that the libraries of an extra are installed.
+    """Check that the optional libraries of an extra are installed.
 
     Parameters
     ----------
@@ -18,7 +18,7 @@ def require(extra: str, *modules: str) -> None:
     Raises
     ------
     DependencyError
-        If at least one module is missing.
+        At least one module is missing.
     """
     missing = [module for module in modules if find_spec(module) is None]
     if missing:

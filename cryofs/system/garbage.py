@@ -1,4 +1,4 @@
-"""Python's collector of reference cycles, while modules are imported."""
+"""Pause Python's collector of reference cycles while modules are imported."""
 
 import contextlib
 import gc
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def imports() -> Iterator[None]:
-    """Pause the collector, which would walk through new modules again and again; afterwards it leaves them alone."""
+    """Pause the collector in the context, because each run would scan all new modules; exclude them afterwards."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

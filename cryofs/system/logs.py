@@ -1,4 +1,4 @@
-"""Logs of a mount: one line per event, as text or JSON, for a file, a terminal or the journal."""
+"""Write the log of a mount, with one line per event as text or JSON, to a file, a terminal or the journal."""
 
 import datetime
 import json
@@ -28,7 +28,7 @@ def set_up(level: Level, layout: Format, stream: TextIO = sys.stderr) -> None:
 
 
 def is_journal(stream: TextIO) -> bool:
-    """Return True if a stream is connected to the journal, which adds its own times (systemd.exec(5))."""
+    """Return True if a stream is connected to the journal, which adds the time to each line (systemd.exec(5))."""
     try:
         found = os.fstat(stream.fileno())
     except (OSError, ValueError):

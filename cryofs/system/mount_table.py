@@ -1,4 +1,4 @@
-"""The mount table of this process. Reading it accesses no mount, so stale and stuck mounts cannot block it."""
+"""Read the mount table of this process; this does not access mounts, so that stale and stuck mounts cannot block it."""
 
 import os
 import re
@@ -34,7 +34,7 @@ class Mount:
     user : int or None
         User who mounted it; None for file systems that are not served by a process.
     number : int
-        Number of the mount, which differs between two mounts of one file system.
+        Number of the mount, which differs between two mounts of the same file system.
     """
 
     place: Path
@@ -47,7 +47,7 @@ class Mount:
 def mount_table(table: Path = MOUNT_TABLE) -> list[Mount]:
     """Return all mounts; later mounts are on top of earlier ones.
 
-    Lines that do not have the documented form (proc(5)) are skipped. Docker Desktop in WSL, for example, leaves spaces
+    Lines without the documented form (proc(5)) are skipped; Docker Desktop in WSL, for example, does not escape spaces
     in options.
     """
     # the kernel escapes line feeds in paths, but not carriage returns
@@ -71,24 +71,24 @@ def _mount(line: bytes) -> Mount | None:
 
 
 def unescaped(field: bytes) -> str:
-    """Return a field of the table, or of /etc/fstab, with its escaped characters decoded."""
+    """Return a field of the mount table or of /etc/fstab with escaped characters decoded."""
     return os.fsdecode(_OCTAL.sub(_unescape, field))
 
 
 def mount_of(path: Path, mounts: Iterable[Mount]) -> Mount | None:
-    """Return the mount that contains an absolute path, or None."""
+    """Return the mount that contains an absolute path, or None if the table has no such mount."""
     holding = (mount for mount in mounts if path.is_relative_to(mount.place))
     # the last mount on a mountpoint is on top
     return max(enumerate(holding), key=lambda each: (len(each[1].place.parts), each[0]), default=(0, None))[1]
 
 
 def is_remote(kind: str) -> bool:
-    """Return True if a file system type is not that of a local disk."""
+    """Return True unless a file system type is that of a local disk."""
     return kind.startswith(_REMOTE)
 
 
 def may_be_remote(path: Path) -> bool:
-    """Return True unless a path is known to be on a local disk; its links are resolved."""
+    """Return True unless a path, with links resolved, is known to be on a local disk."""
     mount = mount_of(Path(os.path.realpath(path)), mount_table())
     return mount is None or is_remote(mount.kind)
 

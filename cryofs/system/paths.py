@@ -1,4 +1,4 @@
-"""Checks of paths that users pass, with one-line errors."""
+"""Check paths that users pass, with errors of one line."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def is_file(path: Path) -> bool:
-    """Return True if a file exists at a path; False for a name that is too long."""
+    """Return True if a file exists at a path, False for a name that is too long."""
     try:
         return path.is_file()
     except OSError as error:
@@ -26,7 +26,7 @@ def check_archive(folder: Path) -> None:
     Raises
     ------
     ArchiveError
-        If it is not.
+        The path is not a folder, or the user may not list it.
     """
     try:
         os.scandir(folder).close()

@@ -1,7 +1,7 @@
-"""Memory, cores and open files available to this process, limited by the machine, control groups and process limits.
+"""Determine the memory, cores and open files that the machine, control groups and process limits allow this process.
 
-The values come from /proc and /sys. Lines that do not have the documented form are skipped. `root` is the folder that
-contains /proc and /sys; tests use another one than /.
+The values come from /proc and /sys. Lines without the documented form are skipped. `root` is the folder that contains
+/proc and /sys; tests pass another folder than /.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ _MEMORY_TOTAL = re.compile(r"MemTotal:\s*([1-9]\d*) kB")
 
 
 def default_cache_size(root: Path = ROOT) -> int:
-    """Return the default size in bytes of a mount's cache of decoded frames.
+    """Return the default size in bytes of the cache of decoded frames.
 
-    It is a quarter of the usable memory, from 512 MiB to 16 GiB, but at most half of the usable memory.
+    The default is a quarter of the usable memory, from 512 MiB to 16 GiB, but at most half of the usable memory.
     """
     memory = usable_memory(root)
     wanted = min(max(memory * _CACHE_SHARE, _SMALLEST_CACHE), _LARGEST_CACHE)
@@ -38,7 +38,7 @@ def usable_memory(root: Path = ROOT) -> int:
 
 
 def memory_limits(root: Path = ROOT) -> dict[str, int]:
-    """Return the memory limits of this process in bytes, by their origin."""
+    """Return the memory limits of this process in bytes, by the origin of the limit."""
     limits = {"the machine": _machine_memory(root)}
     groups = [
         *_numbers(_group_files(root, "", "memory.max"), 1),
@@ -61,12 +61,12 @@ def _machine_memory(root: Path) -> int:
 
 
 def process_limit(name: str, root: Path = ROOT, *, hard: bool = False) -> int | None:
-    """Return a limit of this process by its name in /proc/self/limits, or None if it is unlimited.
+    """Return a limit of this process by the name in /proc/self/limits, or None if there is no limit.
 
     Parameters
     ----------
     hard : bool
-        Return the hard limit, up to which the process may raise its limit, instead of the effective soft limit.
+        Whether to return the hard limit, up to which the process may raise the effective soft limit.
     """
     for line in system_text(root / "proc/self/limits").split("\n"):
         columns = line.removeprefix(name).split()
@@ -78,7 +78,7 @@ def process_limit(name: str, root: Path = ROOT, *, hard: bool = False) -> int | 
 def raise_open_files() -> None:
     """Raise the soft limit of open files to the hard limit.
 
-    Most systems set a soft limit of 1024 for the sake of programs that use select(2). A mount does not use it, and
+    Most systems set a soft limit of 1024, because of programs that use select(2). A mount does not use select, and
     needs a descriptor for each movie that a program opens.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -89,7 +89,7 @@ def raise_open_files() -> None:
 
 @functools.cache
 def usable_cores(root: Path = ROOT) -> int:
-    """Return the number of cores that affinity and CPU quotas of control groups allow; determined once."""
+    """Return the number of cores that affinity and CPU quotas of control groups allow; the result is cached."""
     times = [
         *_numbers(_group_files(root, "", "cpu.max"), 2),
         *_numbers(_group_files(root, "cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us"), 2),
@@ -99,12 +99,12 @@ def usable_cores(root: Path = ROOT) -> int:
 
 
 def _group_files(root: Path, controller: str, *names: str) -> Iterator[str]:
-    """Yield the contents of files of this process's control groups, innermost first; several files are joined.
+    """Yield the joined contents of some files in each control group of this process, from the innermost group outwards.
 
     Parameters
     ----------
     controller : str
-        Name of the controller in version 1, empty for version 2.
+        Name of the controller of version 1, or an empty string for version 2.
     """
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = [*line.split(":", 2), "", "", ""][:3]
@@ -126,7 +126,7 @@ def _group_files(root: Path, controller: str, *names: str) -> Iterator[str]:
 
 
 def _numbers(contents: Iterator[str], count: int) -> Iterator[list[int]]:
-    """Yield the contents that are `count` positive numbers; a word, -1 or 0 means no limit."""
+    """Yield all contents that consist of `count` positive numbers; a word, -1 or 0 means that there is no limit."""
     for content in contents:
         words = content.split()
         if len(words) == count and all(word.isdecimal() and int(word) > 0 for word in words):
@@ -134,7 +134,7 @@ def _numbers(contents: Iterator[str], count: int) -> Iterator[list[int]]:
 
 
 def system_text(path: Path) -> str:
-    """Return the text of a system file; names in it may contain any bytes."""
+    """Return the text of a system file, which may contain names with any bytes."""
     return os.fsdecode(path.read_bytes())
 
 

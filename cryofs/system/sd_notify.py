@@ -1,4 +1,4 @@
-"""Notifications to the service manager that started a mount (sd_notify(3))."""
+"""Notify the service manager that started a mount (sd_notify(3))."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ log = logging.getLogger("cryofs")
 
 
 def notify(*assignments: str) -> None:
-    """Send assignments such as ``READY=1`` to the service manager, if there is one; failures are only logged."""
+    """Send assignments such as ``READY=1`` to the service manager, if there is one; log failures."""
     address = os.environ.get(VARIABLE, "")
     if not address.startswith(("/", "@")):
         return

@@ -1,7 +1,7 @@
-"""Thread pools whose threads are started in advance.
+"""Create thread pools whose threads are started in advance.
 
-A pool of the standard library starts a thread when a task is submitted. If the system refuses the thread, the task
-fails but stays in the queue of the pool. A mount therefore starts all threads first, or fails to start.
+A pool of the standard library starts threads when tasks are submitted. If the system refuses a thread, the task fails
+but remains in the queue of the pool. Therefore a mount starts all threads first, and fails if that is not possible.
 """
 
 import threading
@@ -12,24 +12,24 @@ from cryofs.errors import MountError
 
 
 class Pools(NamedTuple):
-    """The pools of a mount: one decodes what a request waits for, one decodes in advance."""
+    """The thread pools of a mount: one decodes frames for waiting requests, and one decodes frames in advance."""
 
     decoding: ThreadPoolExecutor
     read_ahead: ThreadPoolExecutor
 
     @classmethod
     def started(cls, threads: int) -> Self:
-        """Return two pools of `threads` running threads each; raise the errors of `started_pool`."""
+        """Return two pools with `threads` running threads each; errors are those of `started_pool`."""
         return cls(started_pool(threads, "decode"), started_pool(threads, "read-ahead"))
 
 
 def started_pool(threads: int, name: str) -> ThreadPoolExecutor:
-    """Return a pool of `threads` running threads.
+    """Return a pool with `threads` running threads.
 
     Raises
     ------
     MountError
-        If the system cannot start this number of threads.
+        The system cannot start this number of threads.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
     # each task blocks until all threads run, so no thread takes two tasks

@@ -1,1 +1,1 @@
-"""Motion trajectories of RELION: STAR files of motion correction, changed to another grouping or upsampling of EER."""
+"""Convert motion trajectories, the STAR files of RELION's motion correction, to other fractions of EER movies."""

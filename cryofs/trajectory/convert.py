@@ -1,6 +1,6 @@
-"""Convert one trajectory STAR file to another grouping or upsampling.
+"""Convert a trajectory STAR file to another grouping or upsampling.
 
-docs/eer.md describes the rules, and their differences from RELION's eer_trajectory_handler.py.
+docs/eer.md describes the rules, and how they differ from RELION's eer_trajectory_handler.py.
 """
 
 import math
@@ -26,21 +26,21 @@ _NO_MODEL, _THIRD_ORDER_MODEL = 0, 1
 
 @dataclass(frozen=True)
 class Fractions:
-    """Division of a movie into fractions: frames per fraction, and image pixels per detector pixel."""
+    """Fractions of a movie: frames per fraction, and image pixels per detector pixel and axis."""
 
     grouping: int
     upsampling: int
 
 
 def recorded_grouping(star: StarFile) -> int | None:
-    """Return the number of frames per fraction that a trajectory records, or None."""
+    """Return the number of frames per fraction that a trajectory records, or None if it does not record one."""
     if star.value(_GENERAL, "rlnEERGrouping") is None:
         return None
     return _whole(star, "rlnEERGrouping")
 
 
 def recorded_upsampling(star: StarFile) -> int | None:
-    """Return the upsampling that a trajectory records, or None."""
+    """Return the upsampling that a trajectory records, or None if it does not record one."""
     if star.value(_GENERAL, "rlnEERUpsampling") is None:
         return None
     code = _whole(star, "rlnEERUpsampling")
@@ -51,7 +51,7 @@ def recorded_upsampling(star: StarFile) -> int | None:
 
 
 def movie_name(star: StarFile) -> str:
-    """Return the name of the movie."""
+    """Return the name of the movie that a trajectory records; raise FormatError if it is missing."""
     name = star.value(_GENERAL, "rlnMicrographMovieName")
     if not name:
         raise FormatError(f"{star.name}: no rlnMicrographMovieName in data_general; pass a STAR file of MotionCorr")
@@ -59,13 +59,13 @@ def movie_name(star: StarFile) -> str:
 
 
 def record(star: StarFile, fractions: Fractions) -> None:
-    """Record the grouping and upsampling with which RELION reads an EER file."""
+    """Set the grouping and upsampling with which RELION reads an EER file, in a trajectory."""
     star.set_value(_GENERAL, "rlnEERGrouping", str(fractions.grouping))
     star.set_value(_GENERAL, "rlnEERUpsampling", str(RELION_UPSAMPLING[fractions.upsampling]))
 
 
 def convert(star: StarFile, old: Fractions, new: Fractions) -> None:
-    """Change a trajectory in place.
+    """Convert a trajectory in place from old to new fractions.
 
     Raises
     ------
@@ -87,7 +87,8 @@ def _regroup(star: StarFile, old: int, new: int) -> None:
     regrouped = motion.regrouped_shifts(shifts, scale)
     if not len(regrouped):
         frames = len(shifts) * old
-        raise FormatError(f"{star.name}: movie has {frames} frames, fewer than a fraction of {new}; lower --grouping")
+        text = f"{star.name}: too few frames for a fraction (expected {new}, got {frames})"
+        raise FormatError(f"{text}; lower --grouping")
     _set_shifts(star, regrouped, scale)
     star.set_value(_GENERAL, "rlnImageSizeZ", str(len(regrouped)))
     if star.value(_GENERAL, "rlnMicrographDoseRate") is not None:
@@ -106,7 +107,7 @@ def _resample(star: StarFile, old: int, new: int) -> None:
     for tag in ("rlnImageSizeX", "rlnImageSizeY"):
         size, rest = divmod(_whole(star, tag) * new, old)
         if rest:
-            raise FormatError(f"{star.name}: {tag} is not a multiple of {old}; check the upsampling of the movie")
+            raise FormatError(f"{star.name}: {tag} not a multiple of {old}; check the upsampling of the movie")
         star.set_value(_GENERAL, tag, str(size))
     scale = new / old
     # the corrected micrograph keeps its pixel size
@@ -133,7 +134,7 @@ def _shifts(star: StarFile) -> NDArray[np.float64]:
     places = table[:, 0].astype(np.int64) - 1
     valid = len(places) and places.min() >= 0 and places.max() < count and len(set(places.tolist())) == len(places)
     if not valid:
-        raise FormatError(f"{star.name}: frame numbers of data_{_SHIFTS} do not fit {count} fractions; run MotionCorr")
+        raise FormatError(f"{star.name}: invalid frame numbers in data_{_SHIFTS} for {count} fractions; run MotionCorr")
     shifts = np.full((count, 2), motion.NOT_OBSERVED)
     shifts[places] = table[:, 1:]
     return shifts
@@ -178,9 +179,9 @@ def _array(star: StarFile, block: str, *columns: list[str]) -> NDArray[np.float6
     try:
         values = np.array(columns, np.float64).T
     except ValueError as error:
-        raise FormatError(f"{star.name}: data_{block} lacks a column, or has a value that is not a number") from error
+        raise FormatError(f"{star.name}: missing column or value that is not a number in data_{block}") from error
     if values.ndim != 2 or not np.isfinite(values).all():
-        raise FormatError(f"{star.name}: data_{block} has a value that is not finite; run MotionCorr again")
+        raise FormatError(f"{star.name}: value that is not finite in data_{block}; run MotionCorr again")
     return values
 
 

@@ -1,7 +1,7 @@
-"""Arithmetic of trajectories: shifts, motion model and hot pixels after a change of grouping or upsampling.
+"""Compute shifts, motion models and hot pixels after a change of grouping or upsampling.
 
-The time of a fraction is the middle of its frames. With `scale` = new grouping / old grouping, fraction i of the new
-grouping lies at (i + 0.5) * scale - 0.5 on the axis of the old fractions, both counted from 0.
+The time of a fraction is the middle of its frames. With `scale` = new grouping / old grouping, the time of fraction i
+of the new grouping is (i + 0.5) * scale - 0.5 on the axis of the old fractions; both are numbered from 0.
 """
 
 import numpy as np
@@ -20,20 +20,20 @@ def regrouped_count(count: int, scale: float) -> int:
 
 
 def regrouped_shifts(shifts: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """Return the shifts of the fractions of another grouping.
+    """Return the shifts of all fractions of another grouping.
 
     Parameters
     ----------
     shifts : ndarray, shape (fractions, 2)
-        Shifts in pixels; `NOT_OBSERVED` where unknown.
+        Shifts in pixels; `NOT_OBSERVED` for an unknown shift.
     scale : float
         New grouping / old grouping.
 
     Returns
     -------
     ndarray, shape (new fractions, 2)
-        Linear interpolation between the middles of the old fractions, and linear extrapolation at both ends.
-        `NOT_OBSERVED` where frames of the new fraction belong to an old fraction without shift.
+        Shifts by linear interpolation between the middles of the old fractions, and linear extrapolation at both ends;
+        `NOT_OBSERVED` if frames of the new fraction belong to an old fraction without shift.
     """
     count = regrouped_count(len(shifts), scale)
     regrouped = np.full((count, 2), NOT_OBSERVED)
@@ -51,7 +51,7 @@ def regrouped_shifts(shifts: NDArray[np.float64], scale: float) -> NDArray[np.fl
 def _interpolated(
     times: NDArray[np.float64], known: NDArray[np.float64], values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Interpolate linearly; beyond both ends, extend the outer segments."""
+    """Return linearly interpolated values; beyond both ends, the outer segments are extended."""
     result = np.interp(times, known, values)
     if len(known) > 1:
         for outside, (near, far) in ((times < known[0], (0, 1)), (times > known[-1], (-1, -2))):
@@ -63,13 +63,13 @@ def _interpolated(
 def regrouped_model(coefficients: NDArray[np.float64], scale: float, offset: float) -> NDArray[np.float64]:
     """Return the coefficients of a local motion model on another axis of time.
 
-    RELION's third-order polynomial (version 1) has no constant term: local motion is relative to the first fraction.
-    So the motion at the new first fraction is subtracted.
+    RELION's third-order polynomial (version 1) has no constant term, because local motion is relative to the first
+    fraction. Therefore the motion at the new first fraction is subtracted.
 
     Parameters
     ----------
     coefficients : ndarray, shape (36,)
-        Triples of t, t^2 and t^3, where t counts old fractions.
+        Triples of coefficients for t, t^2 and t^3, with t in old fractions.
     scale, offset : float
         Old time = scale * new time + offset.
     """
@@ -92,14 +92,15 @@ def resampled_pixels(pixels: NDArray[np.int64], old: int, new: int) -> tuple[NDA
     pixels : ndarray, shape (n, 2)
         Columns and rows of hot pixels.
     old, new : int
-        Pixels of the image per pixel of the detector, along an axis.
+        Image pixels per detector pixel and axis.
 
     Returns
     -------
     pixels : ndarray, shape (m, 2)
-        Each pixel becomes a block of pixels on a finer grid; pixels of one block become one on a coarser grid.
+        Hot pixels of the new grid: on a finer grid, a block for each old pixel; on a coarser grid, a pixel for each
+        block.
     origins : ndarray, shape (m,)
-        Index of the old pixel of each.
+        Index of an old pixel for each new pixel.
     """
     if new >= old:
         ratio = new // old

@@ -1,4 +1,4 @@
-"""Movies of trajectories that were read through a mount: their fractions, and their names in another view."""
+"""Find the fractions of movies that motion correction read through a mount, and the names of movies in other views."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -10,12 +10,12 @@ from cryofs.trajectory.convert import Fractions
 
 
 class Mounted:
-    """The mount through which motion correction read its movies.
+    """The mount through which motion correction read the movies.
 
     Raises
     ------
     MountError
-        There is no mount at this path.
+        The path is not a cryofs mount.
     """
 
     def __init__(self, mountpoint: Path):
@@ -30,10 +30,10 @@ class Mounted:
         Raises
         ------
         FormatError
-            The movie is not in the mount, or not rendered from an EER file.
+            The movie is not in the mount, or was not rendered from an EER file.
         """
         if is_eer_name(PurePosixPath(name).name):
-            raise FormatError(f"{name}: an original EER file, not a movie rendered by the mount; pass --from-grouping")
+            raise FormatError(f"{name}: original EER file, not a movie rendered by the mount; pass --from-grouping")
         try:
             facts = file_facts(Path(name)) or {}
         except OSError as error:
@@ -41,17 +41,17 @@ class Mounted:
                 f"{name}: {error.strerror}; run cryofs trajectory in the folder of the RELION project"
             ) from error
         if "grouping" not in facts:
-            reason = facts.get("error", "its fractions were not rendered from an EER file")
+            reason = facts.get("error", "movie not rendered from an EER file")
             raise FormatError(f"{name}: {reason}; check --movies {self.mountpoint}")
         return Fractions(int(facts["grouping"]), int(facts.get("crop") or facts["upsampling"]))
 
     def name_in_view(self, name: str, fractions: Fractions) -> str:
-        """Return the name of a movie in the view of other fractions.
+        """Return the name of a movie in the view with other fractions.
 
         Raises
         ------
         FormatError
-            The movie is not below the mountpoint, or the view does not have it.
+            The movie is not below the mountpoint, or does not exist in the view.
         """
         path = PurePosixPath(name)
         root = self._root_of(path)
@@ -67,7 +67,7 @@ class Mounted:
         return str(moved)
 
     def _root_of(self, path: PurePosixPath) -> PurePosixPath:
-        """Return the part of a path that is the mountpoint, perhaps through a symbolic link."""
+        """Return the part of a path that leads to the mountpoint, directly or through symbolic links."""
         for folder in reversed(path.parents):
             if _inode(Path(folder)) == self._root:
                 return folder
@@ -76,7 +76,7 @@ class Mounted:
 
 
 def view_name(fractions: Fractions) -> str:
-    """Return the folder of a view at the root of a mount."""
+    """Return the name of the folder in a mount that shows movies with these fractions."""
     return f"@up{fractions.upsampling}_gr{fractions.grouping}"
 
 

@@ -1,6 +1,6 @@
 """Convert all trajectories of a motion correction job to another grouping or upsampling.
 
-All are converted in memory before the first file is written, so that an invalid trajectory leaves no output.
+All trajectories are converted in memory before the first file is written, so that an invalid one leaves no output.
 """
 
 from collections.abc import Callable
@@ -28,15 +28,15 @@ class TrajectoryOptions:
     Attributes
     ----------
     suffix : str
-        Added, after an underscore, to the names of the outputs.
+        Text to append, after an underscore, to the names of the outputs.
     grouping, upsampling : int or None
-        Grouping and upsampling of the outputs; None keeps those of the inputs.
+        Grouping and upsampling of the outputs; None to use the values of the inputs.
     from_grouping, from_upsampling : int or None
-        Grouping and upsampling of the inputs, if neither the STAR files nor a mount state them.
+        Grouping and upsampling of the inputs; None to take the values from the STAR files or a mount.
     mountpoint : Path or None
-        Mount through which the movies were read; their names become those of the view with the new fractions.
+        Mount through which the movies were read; the outputs name the movies in the view with the new fractions.
     overwrite : bool
-        Whether existing outputs are replaced.
+        Whether to replace existing outputs.
     """
 
     suffix: str
@@ -58,14 +58,14 @@ def convert_all(
     Parameters
     ----------
     advance : callable
-        Called with the number of converted trajectories and their total.
+        Called with the number of converted trajectories and the total number.
 
     Raises
     ------
     FormatError
         A STAR file is invalid, or a grouping or upsampling is unknown.
     ArchiveError
-        An output exists.
+        An output already exists.
     MountError, OSError
         The mount is missing, or a file cannot be read or written.
     """
@@ -83,7 +83,7 @@ def convert_all(
         trajectory = StarFile.read(Path(name))
         _convert(trajectory, options, mounted)
         if output in outputs:
-            raise FormatError(f"{micrographs}: names {name} twice; remove one of the rows")
+            raise FormatError(f"{micrographs}: duplicate row for {name}; remove one of the rows")
         outputs[output] = trajectory.text().encode()
         advance(done, len(names))
     final = Path(_suffixed(str(micrographs), options.suffix))
@@ -109,7 +109,13 @@ def _convert(star: StarFile, options: TrajectoryOptions, mounted: Mounted | None
 
 
 def _old_fractions(star: StarFile, options: TrajectoryOptions, mounted: Mounted | None, movie: str) -> Fractions:
-    """Return the fractions of the movie that motion correction read; FormatError if unknown or contradictory."""
+    """Return the fractions of the movie that motion correction read.
+
+    Raises
+    ------
+    FormatError
+        The fractions are unknown, or differ between the STAR file and the options.
+    """
     recorded = one.recorded_grouping(star), one.recorded_upsampling(star)
     if mounted is not None and recorded == (None, None):
         rendered = mounted.fractions(movie)
@@ -122,11 +128,11 @@ def _old_fractions(star: StarFile, options: TrajectoryOptions, mounted: Mounted 
 def _known(star: StarFile, name: str, recorded: int | None, given: int | None, wanted: int | None) -> int:
     if recorded is not None and given is not None and recorded != given:
         raise FormatError(
-            f"{star.name}: {name} mismatch (the file records {recorded}, got --from-{name} {given}); omit --from-{name}"
+            f"{star.name}: {name} mismatch (expected {recorded}, got --from-{name} {given}); omit --from-{name}"
         )
     value = recorded or given
     if value is None and wanted is not None:
-        raise FormatError(f"{star.name}: does not record its {name}; pass --from-{name}, or --movies MOUNTPOINT")
+        raise FormatError(f"{star.name}: {name} not recorded; pass --from-{name}, or --movies MOUNTPOINT")
     # what is not known does not change
     return value or 1
 

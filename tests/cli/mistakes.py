@@ -111,11 +111,11 @@ MISTAKES = {
     "a missing gain": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "pass another file")),
     "a gain of zeros": Mistake(
         "compress session -o new --gain zeros.gain.mrc",
-        ("zeros.gain.mrc: gain reference without positive values", "--gain auto"),
+        ("zeros.gain.mrc: no positive values in the gain reference", "--gain auto"),
     ),
     "a gain of NaN": Mistake(
         "compress session -o new --gain nan.gain.mrc",
-        ("nan.gain.mrc: gain reference without positive values", "--gain auto"),
+        ("nan.gain.mrc: no positive values in the gain reference", "--gain auto"),
     ),
     "a gain that is a movie": Mistake(
         "compress session -o new --gain session/0.mrc",
@@ -130,7 +130,7 @@ MISTAKES = {
     ),
     "an EER gain of another detector": Mistake(
         "compress eer -o new --eer tiff --eer-grouping 5 --eer-gain small.gain.mrc",
-        ("small.gain.mrc: a gain reference of 5 x 6 does not fit", "of this detector"),
+        ("small.gain.mrc: size mismatch of the gain reference", "of this detector"),
     ),
     "an EER movie without a pixel size": Mistake(
         "compress eer -o new --eer tiff --eer-dose-per-fraction 1",

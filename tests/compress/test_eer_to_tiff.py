@@ -269,7 +269,7 @@ def test_nothing_is_archived_with_a_gain_reference_that_does_not_serve(session: 
     bad, good = (Rendering(grouping=5, gain=tmp_path / name) for name in ("bad.mrc", "good.mrc"))
     summary, reported = archive(session, target, options(bad))
     assert (summary.movies, summary.failed) == (0, 2)
-    assert "does not fit" in str(reported.errors[session / "a.eer"])
+    assert "size mismatch" in str(reported.errors[session / "a.eer"])
     assert not list(target.rglob("*.tif"))
     archive(session, target, options(good))
     (target / "gain-reference-eer.mrc").unlink()

@@ -281,5 +281,5 @@ def test_overlapping_strips_are_rejected(tmp_path: Path) -> None:
         (tmp_path / "x.eer").write_bytes(data)
         data = patched(tmp_path / "x.eer", 273, 16, number)
         (tmp_path / "x.eer").write_bytes(data)
-    with pytest.raises(FormatError, match="strips are larger than the file"):
+    with pytest.raises(FormatError, match="invalid strips, larger than the file"):
         index_of_bytes(data)

@@ -126,7 +126,9 @@ def test_several_movies_of_one_size(tmp_path: Path) -> None:
     write_frames(tmp_path / "small.mrc", [COUNTS[0][:100]], (1, 100, SHAPE[1]), 0)
     with pytest.raises(FormatError, match=r"small\.mrc: frames of another size \(expected 400 x 520, got 100 x 520\)"):
         check_gain(gain, [movie, tmp_path / "small.mrc"], 2)
-    with pytest.raises(GainError, match="fits frames of 100 x 520 in no orientation; pass the gain reference"):
+    with pytest.raises(
+        GainError, match=r"size mismatch in all orientations .expected 100 x 520, .*; pass the gain reference"
+    ):
         check_gain(gain, [tmp_path / "small.mrc"], 2)
 
 
@@ -135,11 +137,11 @@ def test_warnings(tmp_path: Path) -> None:
     assert warn_of(mrc_gain(tmp_path / "gain.mrc", GAIN), movie, 1) is None
     warning = warn_of(mrc_gain(tmp_path / "turned.mrc", GAIN[::-1, ::-1]), movie, 1)
     assert warning is not None
-    assert "turned.mrc: this gain reference is turned against" in warning
-    assert "it fits as rot180, the value of --gain-orientation" in warning
+    assert "turned.mrc: orientation of the gain reference differs from" in warning
+    assert "use --gain-orientation rot180," in warning
     warning = warn_of(mrc_gain(tmp_path / "other.mrc", OTHER), movie, 1)
     assert warning is not None
-    assert "other.mrc: this gain reference does not seem to belong to" in warning
+    assert "other.mrc: gain reference does not seem to belong to" in warning
     assert warn_of(tmp_path / "missing.mrc", movie, 1) is None
 
 

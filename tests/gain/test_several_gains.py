@@ -136,8 +136,8 @@ def test_single_images_are_skipped_and_reported(tmp_path: Path) -> None:
     errors: list[str] = []
     single = movie(tmp_path, "single.mrc", 0, frames=1)
     _, (result,) = run([average, movie(tmp_path, "a.mrc", 0), single], tmp_path / "gain", Goal.ALL, errors)
-    reason = "too few frames for a separate estimate (1), and no match with the gain of other movies"
-    assert errors == [f"{average}: {reason}; remove it from the sources"]
+    reason = "too few frames for an estimate of another gain (expected 3, got 1)"
+    assert errors == [f"{average}: {reason}; remove the movie from the sources"]
     assert result.movies == [str(tmp_path / "a.mrc"), str(single)]
     assert_is(result.reference, 0)
 
@@ -155,7 +155,7 @@ def test_values_without_a_common_gain_are_skipped_and_reported(tmp_path: Path) -
     smooth.write_bytes(header(values.shape, 2) + values.tobytes())
     errors: list[str] = []
     _, (result,) = run([smooth, movie(tmp_path, "a.mrc", 0)], tmp_path / "gain", errors=errors)
-    assert [str(smooth) in error and "no common gain" in error for error in errors] == [True]
+    assert [str(smooth) in error and "without a common gain" in error for error in errors] == [True]
     assert_is(result.reference, 0)
     errors.clear()
     with pytest.raises(GainError, match="no gain-normalised movie"):

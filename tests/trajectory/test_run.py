@@ -62,14 +62,14 @@ def test_existing_outputs_are_refused_without_overwrite(job: Path) -> None:
 
 
 def test_the_old_grouping_must_be_known_and_agree(job: Path) -> None:
-    with pytest.raises(FormatError, match=r"grouping mismatch \(the file records 24, got --from-grouping 30\); omit"):
+    with pytest.raises(FormatError, match=r"grouping mismatch \(expected 24, got --from-grouping 30\); omit"):
         convert_all(job, TrajectoryOptions("new", grouping=8, from_grouping=30))
     unrecorded = trajectory(linear_shifts(10), rlnEERGrouping=None, rlnEERUpsampling=None)
     for name in "xy":
         Path(f"Job/{name}.star").write_text(unrecorded)
-    with pytest.raises(FormatError, match="does not record its grouping; pass --from-grouping"):
+    with pytest.raises(FormatError, match="grouping not recorded; pass --from-grouping"):
         convert_all(job, TrajectoryOptions("new", grouping=8))
-    with pytest.raises(FormatError, match="does not record its upsampling; pass --from-upsampling"):
+    with pytest.raises(FormatError, match="upsampling not recorded; pass --from-upsampling"):
         convert_all(job, TrajectoryOptions("new", upsampling=2, from_grouping=24))
     convert_all(job, TrajectoryOptions("new", grouping=8, from_grouping=24))
     # the movie is an EER file, so RELION has to be told how to read it

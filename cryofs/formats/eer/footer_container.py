@@ -1,6 +1,6 @@
-"""The older EER container without TIFF: each frame is followed by its size and a footer.
+"""Index the older EER container without TIFF, in which the size of a frame and a footer follow each frame.
 
-The file is read from its end. Frames have 4096 x 4096 pixels, events have 7 + 2 + 2 bits.
+The file is read from the end. Frames have 4096 x 4096 pixels, and events have 7 + 2 + 2 bits.
 """
 
 import struct
@@ -19,7 +19,7 @@ _WORD_BYTES = 8
 
 
 def footer_index(source: ByteSource) -> EerIndex:
-    """Index the frames of a file."""
+    """Return the index of all frames; raise BrokenError if the file is not an EER file or is damaged."""
     offsets: list[int] = []
     byte_counts: list[int] = []
     intact: list[bool] = []

@@ -1,4 +1,4 @@
-"""Index of an EER file, available before events are decoded."""
+"""Define the index of an EER file, which is available without decoding events."""
 
 from dataclasses import dataclass, replace
 
@@ -11,12 +11,12 @@ MAX_SIDE = 8192
 
 @dataclass(frozen=True)
 class EventCode:
-    """Bit layout of an event: run length, sub-pixel x, sub-pixel y, least significant bit first.
+    """Bit layout of an event: run length, sub-pixel x, and sub-pixel y, each with the least significant bit first.
 
     Attributes
     ----------
     long_bits : int
-        Bits of a run length of all ones, which advances without placing an event.
+        Size in bits of a code whose run length is all ones; such a code advances without placing an event.
     """
 
     run_bits: int
@@ -31,12 +31,12 @@ class EventCode:
 
     @property
     def parts(self) -> tuple[int, int, int, int]:
-        """The four numbers, as a parameter of `eer_events.sum_events`."""
+        """Bits of the run length, of sub-pixel x, of sub-pixel y, and of a code of all ones, as for `sum_events`."""
         return self.run_bits, self.x_bits, self.y_bits, self.long_bits
 
     @property
     def with_other_overflow(self) -> "EventCode | None":
-        """The code whose runs of all ones have sub-pixel bits if those of this one have none, and the reverse."""
+        """Layout that differs from this one only in whether sub-pixel bits follow a run length of all ones."""
         if self.bits == self.run_bits:
             return None
         return replace(self, long_bits=self.run_bits if self.long_bits == self.bits else self.bits)
@@ -55,18 +55,18 @@ class EerIndex:
     ny, nx : int
         Rows and columns of the detector.
     code : EventCode
-        Bit layout of an event, as most programs read files of this compression.
+        Bit layout of an event that most programs assume for this compression.
     offsets, byte_counts : ndarray of int64
         Location of the strips of all frames, in order.
     first_strips : ndarray of int64, shape (frames + 1,)
         Number of the first strip of each frame; the strips of a frame are one stream.
     intact : ndarray of bool, shape (frames,)
-        False for a damaged frame: strips beyond the end of the file, an invalid number of bytes for an image of this
-        size, or marked as bad by the camera.
+        False for a damaged frame, which has strips beyond the end of the file, has an invalid size, or was marked as
+        bad by the camera.
     metadata : dict
-        Metadata of the acquisition program, by name; values as text.
+        Metadata that the acquisition program wrote, as text, by name.
     other_code : EventCode or None
-        Bit layout of some cameras that wrote the same compression.
+        Bit layout that some cameras use with the same compression; None if there is only one.
     """
 
     ny: int
@@ -92,5 +92,5 @@ class EerIndex:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Numbers of rows and columns of the detector."""
         return self.ny, self.nx

@@ -38,12 +38,12 @@ class EventStreams:
 
 
 def read_index(source: ByteSource) -> EerIndex:
-    """Index the frames of an EER file.
+    """Return the index of all frames of an EER file; damaged frames are marked in the index.
 
     Raises
     ------
     FormatError
-        If the file is not an EER file, or its directories are damaged. Damaged frames are not an error.
+        The file is not an EER file, its directories are damaged, or no frame is intact.
     """
     head = source.read(len(MAGICS[0]), 0)
     try:
@@ -60,7 +60,7 @@ def read_streams(source: ByteSource, index: EerIndex, frames: Sequence[int]) -> 
     Raises
     ------
     ChangedError
-        If the file was truncated after it was indexed.
+        The file was truncated after it was indexed.
     """
     sizes = index.frame_bytes[np.array(frames, np.int64)]
     starts = np.concatenate([[0], np.cumsum((sizes + 7) // 8)])
@@ -81,7 +81,13 @@ def read_streams(source: ByteSource, index: EerIndex, frames: Sequence[int]) -> 
 
 
 def _checked(index: EerIndex) -> EerIndex:
-    """Return the index with impossible frames marked as damaged; raise BrokenError before any large allocation."""
+    """Return the index with frames of invalid size marked as damaged.
+
+    Raises
+    ------
+    BrokenError
+        The frame size or the event layout is invalid, or no frame is intact.
+    """
     code, total = index.code, index.ny * index.nx
     if not (0 < index.nx <= MAX_SIDE and 0 < index.ny <= MAX_SIDE):
         raise BrokenError(f"invalid frame size (at most {MAX_SIDE} x {MAX_SIDE}, got {index.ny} x {index.nx})")

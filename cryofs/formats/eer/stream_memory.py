@@ -1,6 +1,6 @@
-"""Memory of event streams that is used again, because new memory takes as long as reading a stream from the page cache.
+"""Reuse the memory of event streams, because new memory takes as long as reading a stream from the page cache.
 
-Threads: `StreamMemory` may be shared; a deque needs no lock.
+Threads: threads may share a `StreamMemory`; a deque does not need a lock.
 """
 
 import weakref
@@ -14,19 +14,19 @@ _STEP = 1 << 17
 
 
 class StreamMemory:
-    """Memory of streams that nothing refers to any more.
+    """Pool of the memory of deleted arrays.
 
     Parameters
     ----------
     count : int
-        Pieces of memory that are kept.
+        Largest number of free buffers in the pool.
     """
 
     def __init__(self, count: int):
         self._spare: deque[NDArray[np.uint64]] = deque(maxlen=count)
 
     def take(self, size: int) -> NDArray[np.uint64]:
-        """Return memory for `size` words, of any content. When the array is deleted, its memory is used again."""
+        """Return an uninitialised array of `size` words, whose memory returns to the pool when the array is deleted."""
         try:
             memory = self._spare.pop()
         except IndexError:

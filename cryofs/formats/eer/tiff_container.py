@@ -1,6 +1,6 @@
-"""The TIFF container of EER files, with one image directory per frame.
+"""Index the TIFF container of EER files, which has one image directory per frame.
 
-Compressions 65000, 65001 and 65002 are electron events; other images, such as a summed image, are skipped.
+Images with compression 65000, 65001 or 65002 contain electron events; all others, such as a summed image, are skipped.
 """
 
 from xml.etree.ElementTree import ParseError
@@ -34,7 +34,7 @@ class TiffContainer:
         self._directories = TiffDirectories(source, head)
 
     def index(self) -> EerIndex:
-        """Index the frames; images of other compressions are skipped."""
+        """Return the index of all images with electron events; raise BrokenError if the container is damaged."""
         geometry: tuple[int, int, EventCode, EventCode | None] | None = None
         offsets: list[NDArray[np.uint64]] = []
         byte_counts: list[NDArray[np.uint64]] = []
@@ -52,11 +52,11 @@ class TiffContainer:
             other = code.with_other_overflow if compression in _OVERFLOW_VARIES else None
             found = (self._directories.one(directory, _HEIGHT), self._directories.one(directory, _WIDTH), code, other)
             if geometry is not None and found != geometry:
-                raise BrokenError(f"image {number} differs from the images before it in size or event layout")
+                raise BrokenError(f"image {number} differs from earlier images in size or event layout")
             geometry = found
             places, counts = (self._directories.integers(directory, tag) for tag in (_OFFSETS, _BYTE_COUNTS))
             if len(places) != len(counts):
-                raise BrokenError(f"invalid strips of image {number} ({len(places)} offsets, {len(counts)} sizes)")
+                raise BrokenError(f"invalid strips of image {number} (expected {len(places)} sizes, got {len(counts)})")
             offsets.append(places)
             byte_counts.append(counts)
             first_strips.append(first_strips[-1] + len(places))
@@ -95,7 +95,7 @@ def _make_index(
     # offsets of strips outside the file may exceed int64; these strips are never read
     places, counts = (np.where(inside, values, 0).astype(np.int64) for values in (offsets, byte_counts))
     if counts.sum(dtype=np.float64) > size:
-        raise BrokenError("its strips are larger than the file")
+        raise BrokenError("invalid strips, larger than the file")
     return EerIndex(ny, nx, code, places, counts, bounds, intact, metadata, other)
 
 
