@@ -4,8 +4,9 @@ Threads: not locked. Several threads may read one open file; the recorded patter
 """
 
 # Bytes that a reader must have read in order before whole frames are decoded for it. Until then it gets row blocks, as
-# do programs that read a header, or a few rows here and there.
-SEQUENTIAL_BYTES = 2 << 20
+# do programs that read a header, or a few rows here and there. For a read of 1 MiB anywhere, the kernel requests up to
+# 3 MiB in order.
+SEQUENTIAL_BYTES = 4 << 20
 # Requests of a sequential reader may overtake one another by so many bytes on their way.
 _OVERTAKING = 4 << 20
 

@@ -203,8 +203,8 @@ def test_a_few_bytes_cost_a_row_block_and_reading_on_whole_frames(session: Path,
         assert bytes(files.read(handle, step, offset)) == original[offset : offset + step]
     files.release(handle)
     facts = files.facts()
-    # 30 frames, and the row blocks that the first two megabytes took
-    assert 30 <= facts["decodes"] <= 30 + 3
+    # 30 frames, and the row blocks that the first four megabytes took
+    assert 30 <= facts["decodes"] <= 30 + 5
     assert facts["read_ahead"] > 20
     # frames that are there already serve readers of a few bytes
     handle = files.open("/normalised.mrc")
