@@ -52,9 +52,11 @@ _LABELS = {
 )
 @click.option(
     "--gain-orientation",
+    metavar="ORIENTATION",
     type=click.Choice(get_args(GainOrientation)),
     show_default="rot0",
-    help="Turn the file of --gain or --eer-gain: numpy.rot90 by this angle, then reverse the columns (flip).",
+    help="Turn the file of --gain or --eer-gain: numpy.rot90 by an angle, then reverse the columns (flip). "
+    "One of rot0, rot90, rot180, rot270, or the same with -flip.",
 )
 @click.option(
     "--compression",

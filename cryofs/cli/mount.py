@@ -44,9 +44,11 @@ _LOG_DEFAULT = "~/.local/state/cryofs/*.log; for root /var/log/cryofs/*.log"
 @eer_options
 @click.option(
     "--gain-orientation",
+    metavar="ORIENTATION",
     type=click.Choice(get_args(GainOrientation)),
     show_default="rot0",
-    help="Turn the file of --eer-gain: numpy.rot90 by this angle, then reverse the columns (flip).",
+    help="Turn the file of --eer-gain: numpy.rot90 by an angle, then reverse the columns (flip). "
+    "One of rot0, rot90, rot180, rot270, or the same with -flip.",
 )
 @click.option("--log-file", type=PATH, show_default=_LOG_DEFAULT, help="Log file of a background mount.")
 @click.option("--log-level", type=click.Choice(get_args(Level)), show_default="info", help="Lowest severity to log.")

@@ -127,8 +127,8 @@ def read_header(source: ByteSource, max_extended: int = MAX_EXTENDED_HEADER_BYTE
     main = source.read(MAIN_HEADER_BYTES, 0)
     if len(main) < MAIN_HEADER_BYTES:
         raise FormatError(
-            f"{name}: file too short for an MRC header ({len(main)} bytes); truncated, or not an MRC file: copy it "
-            "again or remove it"
+            f"{name}: file too short for an MRC header ({len(main)} bytes); it is truncated, or not an MRC file; "
+            "copy the file again or remove it"
         )
     problems = {}
     for byte_order in _byte_orders(main):

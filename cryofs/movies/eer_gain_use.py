@@ -11,7 +11,7 @@ _MULTIPLIED_SUFFIX = ".gain"
 
 def convention_of(path: Path) -> EerGainConvention:
     """Return the convention of a gain reference by its name, as RELION does."""
-    return "multiply" if path.suffix.lower() == _MULTIPLIED_SUFFIX else "divide"
+    return "multiply" if path.suffix == _MULTIPLIED_SUFFIX else "divide"
 
 
 def is_tiff(path: Path) -> bool:

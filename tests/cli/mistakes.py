@@ -105,7 +105,7 @@ MISTAKES = {
         "compress gone.star -o new", ("session/9.mrc: missing, but listed in gone.star", "run cryofs in the folder")
     ),
     "a list of something else": Mistake(
-        "compress images.star -o new", ("images.star: no movie names found", "_rlnMicrographMovieName")
+        "compress images.star -o new", ("images.star: contains no movie names", "_rlnMicrographMovieName")
     ),
     "an invalid list": Mistake("compress text.star -o new", ("text.star: not a valid STAR file", ".lst")),
     "a missing gain": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "pass another file")),

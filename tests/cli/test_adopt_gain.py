@@ -27,5 +27,5 @@ def test_a_turned_reference_is_reported_once(tmp_path: Path) -> None:
         reference = tmp_path / f"{warnings}" / "gain-reference.mrc"
         reference.write_bytes(header((1, *SHAPE), 2) + np.ascontiguousarray(values, np.float32).tobytes())
         run = run_in_process("adopt", tmp_path / f"{warnings}")
-        assert run.stderr.count("this gain reference is turned against") == warnings
+        assert run.stderr.count("orientation of the gain reference differs from") == warnings
         assert "2 movies adopted" in run.stdout

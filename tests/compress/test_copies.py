@@ -78,7 +78,7 @@ def test_a_flipped_bit_is_a_failure(made: Path, name: str) -> None:
     done, (error,) = verified(made)
     assert (done.files, done.failed) == (3, 1)
     assert str(error).startswith(f"{made / name}: checksum mismatch")
-    assert "restore the file from a backup" in str(error)
+    assert "from a backup" in str(error)
 
 
 def test_large_files_are_hashed_as_they_are_copied(session: Path, tmp_path: Path) -> None:

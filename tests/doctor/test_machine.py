@@ -196,7 +196,7 @@ def test_low_limit_of_open_files(root: Path) -> None:
     fake(root, {"proc/self/limits": limits.format(256)})
     found = checks.check_open_files(root)
     assert found.level is Level.WARNING
-    assert "at most 256" in found.what
+    assert "got 256" in found.what
     assert "ulimit -n" in found.remedy
     # a mount raises its soft limit to the hard limit
     fake(root, {"proc/self/limits": limits.format(4096)})

@@ -125,7 +125,7 @@ def test_doctor_and_stats_name_damaged_files(tree: DamagedTree, place: Path) -> 
     for what in (place, tree.folder):
         report = run_in_process("doctor", what, check=False).stdout
         assert "damaged" in report
-        assert "copy them again" in report
+        assert "copy the files again" in report
         report = run_in_process("stats", what, check=False).stdout
         for name in ("truncated.eer", "junk.eer", "empty.eer", "zeros.eer"):
             assert f"/Movies/{name}: " in report

@@ -79,7 +79,7 @@ def test_movies_whose_first_fractions_were_skipped() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rlnImageSizeZ": 3}, "do not fit 3 fractions"),
+        ({"rlnImageSizeZ": 3}, "invalid frame numbers in data_global_shift for 3 fractions"),
         ({"rlnImageSizeZ": "many"}, "invalid rlnImageSizeZ 'many'"),
         ({"rlnImageSizeX": None}, "invalid rlnImageSizeX None"),
         ({"rlnMicrographDoseRate": "nan"}, "invalid rlnMicrographDoseRate 'nan'"),
@@ -101,7 +101,7 @@ def test_tables_that_cannot_be_converted_are_errors() -> None:
     with pytest.raises(FormatError, match="expected coefficients 0 to 35"):
         converted(short, Fractions(8, 1))
     broken = trajectory(linear_shifts(10), table("hot_pixels", "rlnCoordinateX", [["5"]]))
-    with pytest.raises(FormatError, match="data_hot_pixels lacks a column"):
+    with pytest.raises(FormatError, match="missing column or value that is not a number in data_hot_pixels"):
         converted(broken, Fractions(24, 2))
     with pytest.raises(FormatError, match="invalid rlnEERUpsampling 7"):
         recorded_upsampling(StarFile(trajectory(linear_shifts(3), rlnEERUpsampling=7), "x.star"))

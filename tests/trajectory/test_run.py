@@ -84,7 +84,7 @@ def test_wrong_inputs_are_named(job: Path, tmp_path: Path) -> None:
     with pytest.raises(MountError, match="not a cryofs mount"):
         convert_all(job, TrajectoryOptions("new", grouping=8, mountpoint=tmp_path))
     job.write_text(MICROGRAPHS.replace("Job/y.star", "Job/x.star"))
-    with pytest.raises(FormatError, match=r"names Job/x\.star twice"):
+    with pytest.raises(FormatError, match=r"duplicate row for Job/x\.star"):
         convert_all(job, TrajectoryOptions("new", grouping=8))
     done = run_in_process("trajectory", job, "--suffix", "new", check=False)
     assert (done.returncode, "pass --grouping, --upsampling, or both" in done.stderr) == (2, True)
