@@ -127,7 +127,8 @@ def check_eer_files(check: EerCheck, sampled: bool) -> list[Finding]:
         return [
             warning(
                 f"{first}{others}",
-                "copy the files again from their source or a backup, because mounts show no X.mrc for damaged EER files; "
+                "copy the files again from their source or a backup, because mounts show no X.mrc for damaged "
+                "EER files; "
                 "list them with cryofs stats",
             )
         ]
