@@ -21,7 +21,7 @@ def gain_warnings(options: CompressOptions, movies: Mapping[Job, MovieInfo]) -> 
     gain = options.gain if isinstance(options.gain, Path) and options.gain.is_file() else None
     rendering = options.rendering
     eer_gain = rendering.gain if rendering else None
-    convention = (rendering.gain_convention or convention_of(eer_gain)) if rendering and eer_gain else None
+    convention = convention_of(eer_gain, rendering.gain_convention) if rendering and eer_gain else None
     for reference, jobs, used in ((gain, counts, None), (eer_gain, rendered, convention)):
         if reference is None or (first := next(jobs, None)) is None:
             continue

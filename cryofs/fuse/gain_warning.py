@@ -46,7 +46,7 @@ def check(archive: Path, gain: Path, orientation: str | None, convention: EerGai
     movie = next((path for path in _files(archive) if rendered_name(path.name) is not None), None)
     if movie is not None:
         used = UPRIGHT if orientation is None else orientation_of(orientation)
-        if warning := warn_of(gain, movie, 1, used, convention or convention_of(gain)):
+        if warning := warn_of(gain, movie, 1, used, convention_of(gain, convention)):
             log.warning("%s", warning)
 
 

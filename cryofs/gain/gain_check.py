@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from cryofs.config.choices import EerGainConvention
 from cryofs.errors import CryofsError, FormatError, GainError
-from cryofs.formats import tiff_image
 from cryofs.gain.orientation_fit import Fit, best_fit, rank
 from cryofs.kernels.orientation import UPRIGHT, Orientation
 from cryofs.movies import gain_kinds
-from cryofs.movies.eer_gain_use import convention_of
+from cryofs.movies.eer_gain_use import convention_of, read_tiff
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import open_movie
@@ -141,8 +140,7 @@ def read_gain(path: Path, convention: EerGainConvention | None = None) -> NDArra
     try:
         kind = gain_kinds.kind_of(path)
         if kind is not None and kind.is_tiff:
-            image = tiff_image.read_image(path)
-            return image if (convention or convention_of(path)) == "multiply" else image[::-1]
+            return read_tiff(path, convention_of(path, convention))
         gain_kinds.check_eer(path)
         # references of cryofs hold a second frame of digits in the extended header
         with MrcMovie(path, max_extended_header=1 << 30) as movie:

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from cryofs.config.choices import EerGainConvention
 from cryofs.errors import ChangedError, CryofsError, GainError
-from cryofs.formats import mrc, tiff_image
+from cryofs.formats import mrc
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.kernels import eer_gain
 from cryofs.kernels.defect_fill import DefectFill
 from cryofs.kernels.orientation import UPRIGHT, Orientation
 from cryofs.movies import eer_gain_use, gain_kinds
-from cryofs.movies.eer_gain_use import convention_of, is_tiff
+from cryofs.movies.eer_gain_use import convention_of, is_tiff, read_tiff
 from cryofs.movies.gain_library import load_reference
 from cryofs.movies.movie import InMemoryFrame, Movie
 from cryofs.storage.checksums import xxh3_checksum
@@ -101,7 +101,7 @@ class EerGains:
         ChangedError
             The file was written to while it was read.
         """
-        state, chosen = _state(path), convention or convention_of(path)
+        state, chosen = _state(path), convention_of(path, convention)
         # a thread that waits here mostly needs the reference that is being loaded
         with self._loading:
             if (known := self._loaded.get((path, state, shape, chosen))) is not None:
@@ -132,7 +132,7 @@ def check_fit(
     GainError
         The file cannot be read, or does not fit.
     """
-    chosen = convention or convention_of(path)
+    chosen = convention_of(path, convention)
     stored = orientation.turned(_load(path, chosen))
     try:
         eer_gain.check_ratio(stored.shape, shape)
@@ -151,7 +151,7 @@ def defects_of(path: Path, convention: EerGainConvention | None = None) -> str:
     GainError
         The file cannot be read, or has no usable value.
     """
-    return _defects_text(path, _load(path, convention or convention_of(path)))
+    return _defects_text(path, _load(path, convention_of(path, convention)))
 
 
 def _state(path: Path) -> FileState:
@@ -166,13 +166,7 @@ def _load(path: Path, convention: EerGainConvention) -> NDArray[np.float32]:
     """Return a reference with rows in the order of the EER file, and with NaN for each defect."""
     gain_kinds.check_eer(path, _name(path))
     try:
-        if is_tiff(path):
-            stored = tiff_image.read_image(path)
-            # RELION takes the rows of a reference to be multiplied as they are stored, and reverses those of any other
-            # TIFF file
-            stored = stored if convention == "multiply" else stored[::-1]
-        else:
-            stored = load_reference(path).gain
+        stored = read_tiff(path, convention) if is_tiff(path) else load_reference(path).gain
     except GainError:
         raise
     except (ValueError, CryofsError, OSError) as error:

@@ -1,6 +1,9 @@
 """How a gain reference of EER movies is used, in words: its convention, its grid, and what contradicts them."""
 
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from cryofs.config.choices import EerGainConvention
 from cryofs.formats import mrc, tiff_image
@@ -9,9 +12,23 @@ from cryofs.formats.tiff_directories import MAGICS
 _MULTIPLIED_SUFFIX = ".gain"
 
 
-def convention_of(path: Path) -> EerGainConvention:
-    """Return the convention of a gain reference by its name, as RELION does."""
-    return "multiply" if path.suffix == _MULTIPLIED_SUFFIX else "divide"
+def convention_of(path: Path, given: EerGainConvention | None = None) -> EerGainConvention:
+    """Return the given convention of a gain reference, or else the one that its name implies, as in RELION."""
+    return given or ("multiply" if path.suffix == _MULTIPLIED_SUFFIX else "divide")
+
+
+def read_tiff(path: Path, convention: EerGainConvention) -> NDArray[Any]:
+    """Return a reference in a TIFF file, with rows in the order of the EER file.
+
+    RELION takes the rows of a reference to be multiplied as they are stored, and reverses those of any other TIFF file.
+
+    Raises
+    ------
+    FormatError
+        The file is not a TIFF file of one image.
+    """
+    image = tiff_image.read_image(path)
+    return image if convention == "multiply" else image[::-1]
 
 
 def is_tiff(path: Path) -> bool:
