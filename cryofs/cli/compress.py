@@ -154,11 +154,10 @@ def command(
 
 
 def _orientation(name: GainOrientation | None, gain: str, eer_settings: dict[str, Any]) -> "Orientation":
-    from cryofs.kernels.orientation import UPRIGHT, orientation_of
+    from cryofs.kernels.orientation import orientation_of
 
-    if name is None:
-        return UPRIGHT
-    if "eer_gain" not in eer_settings and (gain in ("auto", "none") or Path(gain).is_dir()):
+    has_reference = "eer_gain" in eer_settings or not (gain in ("auto", "none") or Path(gain).is_dir())
+    if name is not None and not has_reference:
         raise click.UsageError("--gain-orientation requires a gain reference; set --gain FILE or --eer-gain")
     return orientation_of(name)
 

@@ -39,14 +39,14 @@ def check(archive: Path, gain: Path, orientation: str | None, convention: EerGai
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
     # the kernels of the check are not needed by mounts without EER movies
     from cryofs.gain.gain_check import warn_of
-    from cryofs.kernels.orientation import UPRIGHT, orientation_of
+    from cryofs.kernels.orientation import orientation_of
     from cryofs.movies.eer_gain_use import convention_of
     from cryofs.movies.registry import rendered_name
 
     movie = next((path for path in _files(archive) if rendered_name(path.name) is not None), None)
     if movie is not None:
-        used = UPRIGHT if orientation is None else orientation_of(orientation)
-        if warning := warn_of(gain, movie, 1, used, convention_of(gain, convention)):
+        used = orientation_of(orientation), convention_of(gain, convention)
+        if warning := warn_of(gain, movie, 1, *used):
             log.warning("%s", warning)
 
 

@@ -41,6 +41,6 @@ UPRIGHT = Orientation()
 ORIENTATIONS = tuple(Orientation(rot90, flip) for flip in (False, True) for rot90 in range(4))
 
 
-def orientation_of(name: str) -> Orientation:
-    """Return the orientation with this name on the command line."""
-    return next(orientation for orientation in ORIENTATIONS if orientation.name == name)
+def orientation_of(name: str | None) -> Orientation:
+    """Return the orientation with this name on the command line; None stands for an image that is not turned."""
+    return UPRIGHT if name is None else next(orientation for orientation in ORIENTATIONS if orientation.name == name)

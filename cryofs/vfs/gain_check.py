@@ -7,7 +7,7 @@ from pathlib import Path
 from cryofs.config.settings import Settings
 from cryofs.errors import CryofsError, GainError
 from cryofs.formats import eer
-from cryofs.kernels.orientation import UPRIGHT, orientation_of
+from cryofs.kernels.orientation import orientation_of
 from cryofs.movies import registry
 from cryofs.movies.eer_gain import check_fit
 from cryofs.movies.eer_rendering import rendering_of
@@ -26,7 +26,7 @@ def check_gain(archive: Path, settings: Settings) -> list[str]:
         The reference cannot be read, or does not fit the detector of that file.
     """
     rendering = rendering_of(settings)
-    orientation = orientation_of(settings.gain_orientation) if settings.gain_orientation else UPRIGHT
+    orientation = orientation_of(settings.gain_orientation)
     if rendering.gain is None or not rendering.gain.is_file():
         # the error of a missing file comes later
         return []

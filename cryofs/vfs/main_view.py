@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryofs.config.settings import Settings
 from cryofs.errors import GainError
-from cryofs.kernels.orientation import UPRIGHT, orientation_of
+from cryofs.kernels.orientation import orientation_of
 from cryofs.movies import gain_kinds
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering, rendering_of
@@ -34,4 +34,4 @@ def main_rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
 
 def main_gains(settings: Settings) -> EerGains:
     """Return the gain references of EER movies, in the orientation that the settings name."""
-    return EerGains(orientation_of(settings.gain_orientation) if settings.gain_orientation else UPRIGHT)
+    return EerGains(orientation_of(settings.gain_orientation))
