@@ -256,6 +256,12 @@ def new_header(shape: tuple[int, int, int], mode: int, pixel_size: float | None,
     return bytes(main)
 
 
+def made_header(shape: tuple[int, int, int], mode: int, pixel_size: float | None, label: str) -> MrcHeader:
+    """Return the header of a movie that cryofs makes; parameters as those of `new_header`."""
+    frames, ny, nx = shape
+    return MrcHeader(new_header(shape, mode, pixel_size, label), "<", nx, ny, frames, mode)
+
+
 def with_extended_header(main: bytes, kind: str, extended: bytes) -> bytes:
     """Return a little-endian main header followed by an extended header of the given EXTTYP."""
     header = bytearray(main)

@@ -254,18 +254,13 @@ def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHead
         scaled = f", electrons x {scale:g}" if scale != 1 else ""
         cropped = f"upsampled {rendering.upsampling}, cropped to {grid}{scaled}"
         label = f"EER, {facts.grouping(rendering, name)} frames a fraction, {cropped}; cryofs {VERSION}"
-    return _made_header(shape, rendering.mode, pixel_size, label)
+    return mrc.made_header(shape, rendering.mode, pixel_size, label)
 
 
 def gain_header(facts: EerFacts, rendering: Rendering) -> MrcHeader:
     """Return the MRC header of the gain reference on the grid on which fractions are rendered."""
     ny, nx = facts.ny * rendering.upsampling, facts.nx * rendering.upsampling
-    return _made_header((1, ny, nx), 2, None, f"gain reference, multiply with the counts; cryofs {VERSION}")
-
-
-def _made_header(shape: tuple[int, int, int], mode: int, pixel_size: float | None, label: str) -> MrcHeader:
-    frames, ny, nx = shape
-    return MrcHeader(mrc.new_header(shape, mode, pixel_size, label), "<", nx, ny, frames, mode)
+    return mrc.made_header((1, ny, nx), 2, None, f"gain reference, multiply with the counts; cryofs {VERSION}")
 
 
 def metadata_number(index: EerIndex, name: str) -> float | None:

@@ -31,10 +31,8 @@ from cryofs.version import VERSION
 
 def normalised_header(counts: MrcHeader) -> MrcHeader:
     """Return the MRC header of a movie of counts after the multiplication."""
-    shape, label = counts.shape, f"TIFF movie times gain reference, by cryofs {VERSION}"
-    raw = mrc.new_header(shape, mrc.MODE_FLOAT32, counts.pixel_size, label)
-    frames, ny, nx = shape
-    return MrcHeader(raw, "<", nx, ny, frames, mrc.MODE_FLOAT32)
+    label = f"TIFF movie times gain reference, by cryofs {VERSION}"
+    return mrc.made_header(counts.shape, mrc.MODE_FLOAT32, counts.pixel_size, label)
 
 
 @dataclass(frozen=True)

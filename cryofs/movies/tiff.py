@@ -52,8 +52,8 @@ def foreign_header(facts: TiffFacts) -> MrcHeader:
     mode = _MODES[np.dtype(facts.dtype).name]
     if facts.packed:
         nx, mode = 2 * nx - facts.odd, mrc.MODE_4BIT
-    raw = mrc.new_header((frames, ny, nx), mode, facts.pixel_size, f"TIFF movie; shown as MRC by cryofs {VERSION}")
-    return MrcHeader(raw, "<", nx, ny, frames, mode)
+    label = f"TIFF movie; shown as MRC by cryofs {VERSION}"
+    return mrc.made_header((frames, ny, nx), mode, facts.pixel_size, label)
 
 
 class ForeignMovie(Movie):
