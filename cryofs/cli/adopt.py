@@ -5,21 +5,14 @@ from pathlib import Path
 import click
 
 from cryofs.cli.output import Reporter, print_json
-from cryofs.cli.parameters import PATH, jobs_option
+from cryofs.cli.parameters import files_argument, jobs_option, json_option
 from cryofs.text import size_text
 
 
 @click.command("adopt")
-@click.argument(
-    "paths",
-    type=PATH,
-    nargs=-1,
-    required=True,
-    metavar="PATH...",
-    help="Files, .star, .lst or .mdoc lists, folders, or archives.",
-)
+@files_argument("paths", "PATH", "Files, .star, .lst or .mdoc lists, folders, or archives.")
 @jobs_option()
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option()
 def command(paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
     """Record checksums of files from other programs.
 

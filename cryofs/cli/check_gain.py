@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cryofs.cli.output import print_json
-from cryofs.cli.parameters import PATH, jobs_option
+from cryofs.cli.parameters import PATH, files_argument, jobs_option, json_option
 from cryofs.text import printable
 
 if TYPE_CHECKING:
@@ -15,16 +15,9 @@ if TYPE_CHECKING:
 
 @click.command("check-gain")
 @click.argument("gain", type=PATH, help="Gain reference, an MRC or TIFF file.")
-@click.argument(
-    "movies",
-    type=PATH,
-    nargs=-1,
-    required=True,
-    metavar="MOVIE...",
-    help="Movies of counts: MRC, TIFF or EER, archived or not.",
-)
+@files_argument("movies", "MOVIE", "Movies of counts: MRC, TIFF or EER, archived or not.")
 @jobs_option()
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option()
 def command(gain: Path, movies: tuple[Path, ...], jobs: int, as_json: bool) -> None:
     """Find the orientation of a gain reference.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cryofs.cli.output import Reporter, print_json
-from cryofs.cli.parameters import PATH, jobs_option
+from cryofs.cli.parameters import PATH, jobs_option, json_option
 from cryofs.text import as_unicode
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _MB = 10**6
 @click.option("--remove-source", is_flag=True, help="Remove each source file whose archived file is equal and on disk.")
 @click.option("--trust-storage", is_flag=True, help="With --remove-source: accept storage without a reliable fsync.")
 @jobs_option("Number of files compared in parallel.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result, with lists of files, as JSON.")
+@json_option("Print the result, with lists of files, as JSON.")
 def command(source: Path, archive: Path, remove_source: bool, trust_storage: bool, jobs: int, as_json: bool) -> None:
     """Compare a folder with its archive.
 

@@ -9,7 +9,7 @@ import click
 
 from cryofs.cli.eer import eer_options, rendering_of
 from cryofs.cli.output import Reporter, print_json
-from cryofs.cli.parameters import PATH, jobs_option
+from cryofs.cli.parameters import PATH, files_argument, gain_orientation_option, jobs_option, json_option
 from cryofs.config.choices import CompressionChoice, EerChoice, GainOrientation, NarrowChoice
 from cryofs.errors import FullDiskError
 from cryofs.text import percent, printable, size_text
@@ -34,14 +34,7 @@ _LABELS = {
 
 
 @click.command("compress")
-@click.argument(
-    "sources",
-    type=PATH,
-    nargs=-1,
-    required=True,
-    metavar="SOURCE...",
-    help="Movies, folders, .star, .lst or .mdoc lists.",
-)
+@files_argument("sources", "SOURCE", "Movies, folders, .star, .lst or .mdoc lists.")
 @click.option("-o", "--output", "archive", type=PATH, required=True, metavar="ARCHIVE", help="Folder of the archive.")
 @click.option(
     "--gain",
@@ -50,14 +43,7 @@ _LABELS = {
     metavar="auto|none|FILE",
     help="Gain reference: estimate it where needed, use none, or use a file or a folder of references.",
 )
-@click.option(
-    "--gain-orientation",
-    metavar="ORIENTATION",
-    type=click.Choice(get_args(GainOrientation)),
-    show_default="rot0",
-    help="Turn the file of --gain or --eer-gain: numpy.rot90 by an angle, then reverse the columns (flip). "
-    "One of rot0, rot90, rot180, rot270, or the same with -flip.",
-)
+@gain_orientation_option("--gain or --eer-gain")
 @click.option(
     "--compression",
     type=click.Choice(get_args(CompressionChoice)),
@@ -92,7 +78,7 @@ _LABELS = {
 @click.option("--strict", is_flag=True, help="Exit with 1 if a movie was kept as a plain copy or a file looks damaged.")
 @click.option("--verbose", is_flag=True, help="Print a row for each frame of a gain estimate.")
 @jobs_option("Number of cores to use.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@json_option("Print the summary as JSON.")
 @click.pass_obj
 def command(
     arguments: list[str],

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cryofs.cli.output import print_json
-from cryofs.cli.parameters import PATH
+from cryofs.cli.parameters import PATH, json_option
 from cryofs.system.paths import check_archive
 from cryofs.text import printable, size_text
 
@@ -24,7 +24,7 @@ class _Setting:
 
 @click.command("config")
 @click.argument("archive", type=PATH, help="Folder of the archive.")
-@click.option("--json", "as_json", is_flag=True, help="Print the settings as JSON.")
+@json_option("Print the settings as JSON.")
 def command(archive: Path, as_json: bool) -> None:
     """Print the settings for mounts of an archive.
 

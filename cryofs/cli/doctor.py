@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofs.cli.output import print_json
-from cryofs.cli.parameters import PATH
+from cryofs.cli.parameters import PATH, json_option
 from cryofs.errors import ArchiveError
 from cryofs.text import as_unicode, printable
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     metavar="[ARCHIVE|MOUNTPOINT]",
     help="Archive or mountpoint to check; by default this machine.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@json_option("Print the findings as JSON.")
 def command(path: Path | None, as_json: bool) -> None:
     """Check this machine, an archive or a mount.
 

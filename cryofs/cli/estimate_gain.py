@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofs.cli.output import Reporter
-from cryofs.cli.parameters import PATH, jobs_option
+from cryofs.cli.parameters import PATH, files_argument, jobs_option
 from cryofs.text import printable
 
 if TYPE_CHECKING:
@@ -22,14 +22,7 @@ _NAMED = 20
 
 
 @click.command("estimate-gain")
-@click.argument(
-    "sources",
-    type=PATH,
-    nargs=-1,
-    required=True,
-    metavar="SOURCE...",
-    help="Movies, folders, .star, .lst or .mdoc lists.",
-)
+@files_argument("sources", "SOURCE", "Movies, folders, .star, .lst or .mdoc lists.")
 @click.option(
     "-o",
     "--output",

@@ -5,19 +5,12 @@ from pathlib import Path
 import click
 
 from cryofs.cli.output import Reporter
-from cryofs.cli.parameters import PATH, jobs_option
+from cryofs.cli.parameters import PATH, files_argument, jobs_option
 from cryofs.text import size_text
 
 
 @click.command("extract")
-@click.argument(
-    "files",
-    type=PATH,
-    nargs=-1,
-    required=True,
-    metavar="FILE...",
-    help="Archived movies, .star, .lst or .mdoc lists, or archives.",
-)
+@files_argument("files", "FILE", "Archived movies, .star, .lst or .mdoc lists, or archives.")
 @click.option(
     "-o", "--output", "folder", type=PATH, required=True, metavar="FOLDER", help="Folder for the original files."
 )

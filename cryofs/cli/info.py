@@ -8,7 +8,7 @@ import click
 
 from cryofs.cli.eer import eer_options, rendering_of
 from cryofs.cli.output import print_json
-from cryofs.cli.parameters import PATH, jobs_option
+from cryofs.cli.parameters import PATH, jobs_option, json_option
 from cryofs.text import percent, printable, size_text
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @eer_options
 @click.option("--motioncor-fm-int", is_flag=True, help="Print the lines of MotionCor's -FmIntFile instead.")
 @jobs_option()
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option()
 def command(file: Path, eer_settings: dict[str, Any], motioncor_fm_int: bool, jobs: int, as_json: bool) -> None:
     """Print format, size and savings of a movie, or a table of the EER files of a folder.
 

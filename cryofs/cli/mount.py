@@ -7,7 +7,7 @@ from typing import Any, get_args
 import click
 
 from cryofs.cli.eer import eer_options
-from cryofs.cli.parameters import PATH
+from cryofs.cli.parameters import PATH, gain_orientation_option
 from cryofs.config.choices import GainOrientation
 from cryofs.system.logs import Format, Level
 from cryofs.system.paths import check_archive
@@ -42,14 +42,7 @@ _LOG_DEFAULT = "~/.local/state/cryofs/*.log; for root /var/log/cryofs/*.log"
     help="Time after which a read fails if storage does not respond.",
 )
 @eer_options
-@click.option(
-    "--gain-orientation",
-    metavar="ORIENTATION",
-    type=click.Choice(get_args(GainOrientation)),
-    show_default="rot0",
-    help="Turn the file of --eer-gain: numpy.rot90 by an angle, then reverse the columns (flip). "
-    "One of rot0, rot90, rot180, rot270, or the same with -flip.",
-)
+@gain_orientation_option("--eer-gain")
 @click.option("--log-file", type=PATH, show_default=_LOG_DEFAULT, help="Log file of a background mount.")
 @click.option("--log-level", type=click.Choice(get_args(Level)), show_default="info", help="Lowest severity to log.")
 @click.option(

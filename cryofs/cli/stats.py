@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cryofs.cli.output import Reporter, print_json
-from cryofs.cli.parameters import PATH
+from cryofs.cli.parameters import PATH, json_option
 from cryofs.errors import ArchiveError
 from cryofs.text import percent, printable, size_text
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("stats")
 @click.argument("path", type=PATH, help="Archive or mountpoint.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@json_option("Print the figures as JSON.")
 def command(path: Path, as_json: bool) -> None:
     """Print the savings of an archive or a mount.
 

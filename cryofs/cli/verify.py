@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofs.cli.output import Reporter, print_json
-from cryofs.cli.parameters import PATH, jobs_option
+from cryofs.cli.parameters import files_argument, jobs_option, json_option
 from cryofs.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -14,16 +14,9 @@ if TYPE_CHECKING:
 
 
 @click.command("verify")
-@click.argument(
-    "paths",
-    type=PATH,
-    nargs=-1,
-    required=True,
-    metavar="PATH...",
-    help="Files of an archive, .star, .lst or .mdoc lists, or archives.",
-)
+@files_argument("paths", "PATH", "Files of an archive, .star, .lst or .mdoc lists, or archives.")
 @jobs_option()
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option()
 def command(paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
     """Check files against recorded checksums.
 
