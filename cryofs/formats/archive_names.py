@@ -39,11 +39,6 @@ def is_eer_name(name: str) -> bool:
     return name.lower().endswith(EER_SUFFIXES) and not is_dot_name(name)
 
 
-def is_tiff_name(name: str) -> bool:
-    """Return True if a file of this name may be a TIFF movie, archived or not."""
-    return name.lower().endswith(TIFF_SUFFIXES) and not is_dot_name(name)
-
-
 def archived_name(name: str) -> str:
     """Return the name of the archived movie: X.mrc -> X.mrc.tif, X.MRC -> X.MRC.tif."""
     return name + SUFFIX

@@ -11,7 +11,6 @@ def test_a_dot_file_is_never_a_movie(name: str) -> None:
     assert archive_names.is_dot_name(name)
     assert not archive_names.is_movie_name(name)
     assert not archive_names.is_eer_name(name)
-    assert not archive_names.is_tiff_name(name)
     assert archive_names.original_name(name) is None
     assert archive_names.foreign_name(name) is None
     assert archive_names.eer_names(name) == []
@@ -23,8 +22,8 @@ def test_names_of_movies() -> None:
     assert archive_names.is_movie_name("x.mrcs")
     assert not archive_names.is_movie_name("x.mrc.tif")
     assert archive_names.is_eer_name("x.mrc.eer")
-    assert archive_names.is_tiff_name("x.tif")
-    assert archive_names.is_tiff_name("x.mrc.tiff")
+    assert archive_names.foreign_name("x.tif") == "x.mrc"
+    assert archive_names.foreign_name("x.mrc.tiff") == "x.mrc"
     assert archive_names.original_name("x.mrc.tif") == "x.mrc"
     assert archive_names.eer_names("x.mrc")[:4] == ["x.eer", "x.ecc", "x.mrc.eer", "x.mrc.ecc"]
     assert archive_names.foreign_name("x.tiff") == "x.mrc"
@@ -53,7 +52,6 @@ def test_names_of_eer_files_in_capitals(stored: str, shown: str) -> None:
     ("stored", "shown"), [("X.TIF", "X.mrc"), ("x.Tiff", "x.mrc"), ("X.MRC.TIF", "X.MRC"), ("x.mrcs.TIF", "x.mrcs")]
 )
 def test_names_of_tiff_files_in_capitals(stored: str, shown: str) -> None:
-    assert archive_names.is_tiff_name(stored)
     assert archive_names.foreign_name(stored) == shown
     assert stored in archive_names.foreign_names(shown)
 
