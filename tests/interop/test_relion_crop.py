@@ -1,26 +1,15 @@
 """RELION's motion correction reads fractions that are cropped in Fourier space."""
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from cryofs.formats.star import StarFile
 from tests.interop.drifting_eer import FRAMES, drift, write_drifting
-from tests.interop.test_relion_polish import JOB, relion, shifts_of
+from tests.interop.relion import JOB, NEEDS_RELION, relion, shifts_of
 from tests.support import mounted, movies_star, run_in_process
 
-pytestmark = [
-    pytest.mark.relion,
-    pytest.mark.mounted,
-    pytest.mark.skipif(shutil.which("relion_run_motioncorr") is None, reason="needs relion"),
-    pytest.mark.skipif(
-        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-        reason="needs fuse3 and /dev/fuse",
-    ),
-]
+pytestmark = NEEDS_RELION
 GROUPING = 24
 
 

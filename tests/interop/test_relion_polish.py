@@ -1,41 +1,17 @@
 """RELION's Polish takes converted trajectories, with movies that are read through a view of a mount."""
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from cryofs.formats.star import StarFile
 from tests.interop.drifting_eer import FRAMES, drift, write_drifting, write_particles
+from tests.interop.relion import JOB, NEEDS_RELION, relion, shifts_of
 from tests.support import mounted, movies_star, run_in_process
 
-pytestmark = [
-    pytest.mark.relion,
-    pytest.mark.mounted,
-    pytest.mark.skipif(shutil.which("relion_motion_refine") is None, reason="needs relion"),
-    pytest.mark.skipif(
-        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-        reason="needs fuse3 and /dev/fuse",
-    ),
-]
-JOB = Path("MotionCorr/job002")
+pytestmark = NEEDS_RELION
 HALF = "run_half{}_class001_unfil.mrc"
-
-
-def relion(folder: Path, program: str, *arguments: object) -> str:
-    command = [f"relion_{program}", *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def shifts_of(star: Path) -> NDArray[np.float64]:
-    trajectory = StarFile.read(star)
-    return np.array([trajectory.column("global_shift", f"rlnMicrographShift{axis}") for axis in "XY"], np.float64).T
 
 
 def polish(project: Path, micrographs: str, target: str) -> StarFile:

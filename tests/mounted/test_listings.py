@@ -9,15 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.damaged_tree import DamagedTree, make_damaged_tree
+from tests.mounted.support import NEEDS_MOUNTS
 from tests.support import archive, mounted, simulated
 
-pytestmark = [
-    pytest.mark.mounted,
-    pytest.mark.skipif(
-        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-        reason="needs fuse3 and /dev/fuse",
-    ),
-]
+pytestmark = NEEDS_MOUNTS
 MOVIES = 700
 # the kernel asks again only for what it never got
 FOREVER = ("-o", "attr_timeout=3600,entry_timeout=3600")
