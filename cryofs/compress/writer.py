@@ -124,33 +124,51 @@ def archive_movie(
         The stored file does not reproduce the movie. No file is left behind.
     """
     with draft(target) as made:
-        mode = stat.S_IMODE(movie.stat.st_mode)
-        # writable until it is complete: some file systems lock only writable files, and stale drafts are found by locks
-        changes.disk.set_mode(made.file.fileno(), mode | stat.S_IWUSR)
-        written = _Written()
-        while True:
-            # the range is kept, so that pixels only become wider and the attempts end
-            sums = OriginalSums(of_file=movie.rendered is None)
-            written = _Written(lowest=written.lowest, highest=written.highest)
-            try:
-                _write_frames(movie, made, plan, sums, written, workers, on_frame)
-                break
-            except _ReplanError as better:
-                plan = better.plan
-                on_frame(-written.reported)
-                made.clear()
-        contents = _append_record(movie, made, plan, written.frames, sums)
-        if limit is not None and made.file.tell() > limit:
-            share = percent(made.file.tell() / movie.stat.st_size)
-            raise NotSmallerError(f"{movie.name}: compresses only to {share} of the original size")
-        changes.disk.set_mode(made.file.fileno(), mode)
-        made.sync()
-        _check_record(made, contents)
+        stored = write_movie(movie, made, plan, workers, on_frame, limit)
         movie.check_in_place()
         # a plain copy of this name may have a line
         with replacing(target):
             made.publish()
-        return made.file.tell()
+        return stored
+
+
+def write_movie(
+    movie: SourceMovie,
+    made: Draft,
+    plan: Plan,
+    workers: Workers,
+    on_frame: OnFrame,
+    limit: float | None = None,
+    *,
+    ingested: bool = False,
+) -> int:
+    """Write a movie into a draft, check all frames, and sync the draft; return its size.
+
+    Parameters and errors are those of `archive_movie`. The caller checks that the movie is unchanged.
+    """
+    mode = stat.S_IMODE(movie.stat.st_mode)
+    # writable until it is complete: some file systems lock only writable files, and stale drafts are found by locks
+    changes.disk.set_mode(made.file.fileno(), mode | stat.S_IWUSR)
+    written = _Written()
+    while True:
+        # the range is kept, so that pixels only become wider and the attempts end
+        sums = OriginalSums(of_file=movie.rendered is None)
+        written = _Written(lowest=written.lowest, highest=written.highest)
+        try:
+            _write_frames(movie, made, plan, sums, written, workers, on_frame)
+            break
+        except _ReplanError as better:
+            plan = better.plan
+            on_frame(-written.reported)
+            made.clear()
+    contents = _append_record(movie, made, plan, written.frames, sums, ingested=ingested)
+    if limit is not None and made.file.tell() > limit:
+        share = percent(made.file.tell() / movie.stat.st_size)
+        raise NotSmallerError(f"{movie.name}: compresses only to {share} of the original size")
+    changes.disk.set_mode(made.file.fileno(), mode)
+    made.sync()
+    _check_record(made, contents)
+    return made.file.tell()
 
 
 def _write_frames(
@@ -257,7 +275,7 @@ def _check_frame(
 
 
 def _append_record(
-    movie: SourceMovie, made: Draft, plan: Plan, frames: list[_WrittenFrame], sums: OriginalSums
+    movie: SourceMovie, made: Draft, plan: Plan, frames: list[_WrittenFrame], sums: OriginalSums, *, ingested: bool
 ) -> Record:
     """Append the blobs and the record to the TIFF, and return the record."""
     file = made.file
@@ -305,6 +323,7 @@ def _append_record(
         writer=f"cryofs {VERSION}",
         rendered=movie.rendered,
         coder=plan.encoder.name,
+        ingested=ingested,
     )
     file.write(record.encode_record(contents, file.tell()))
     return contents

@@ -1,24 +1,20 @@
 """Read and update the checksum list of a folder, which contains the SHA-256 of files, in the format of `sha256sum`.
 
-A list is never modified in place; a new list replaces it by a rename. A process locks the current list; if the list was
-replaced while the process waited for the lock, the process starts again with the new list. A new list is locked before
-the rename, so that the lock passes from each list to the next.
+Several processes may change a list (`cryofs.storage.locked_file`).
 
 A file is replaced in three steps: the line of the file is removed, the new file is renamed, and the new line is added.
 A kill between these steps leaves a file without a line, but never a line with the checksum of other bytes.
 """
 
 import contextlib
-import io
 import os
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from cryofs.errors import ArchiveError, CryofsError, DamagedError
-from cryofs.storage import atomic_file, changes
+from cryofs.storage import locked_file
 from cryofs.storage.checksum_lines import BadLine, Lines, parse
 
 LIST_NAME = ".cryofs-sha256"
@@ -33,7 +29,7 @@ _LISTS_KEPT = 8
 def load(folder: Path) -> Lines:
     """Return the contents of the list of a folder, including invalid lines; empty if there is no list."""
     try:
-        with _checked(folder / LIST_NAME).open("rb") as file:
+        with locked_file.checked(folder / LIST_NAME, _fix(folder)).open("rb") as file:
             return parse(file.read())
     except FileNotFoundError:
         return Lines()
@@ -103,7 +99,7 @@ def _replacing(target: Path, sha256: str | None, lines: Lines) -> Iterator[None]
     if not is_bad and lines.sums.get(target.name) in (None, sha256):
         yield
         return
-    with _changed(target.parent, lambda lines: lines.set(target.name, None), create=False):
+    with _changed(target.parent, lambda lines: lines.set(target.name, None)):
         yield
 
 
@@ -230,92 +226,22 @@ def _list_state(folder: Path) -> tuple[int, ...] | None:
 
 
 def _rewrite(folder: Path, change: Callable[[Lines], object], *, create: bool) -> None:
-    with _changed(folder, change, create=create) as lines:
-        if lines is not None and not lines.encode():
-            changes.disk.remove(folder / LIST_NAME, missing_ok=True)
-            atomic_file.sync_folder(folder)
+    locked_file.rewrite(folder / LIST_NAME, partial(_encoded, change), create=create, fix=_fix(folder))
 
 
 @contextlib.contextmanager
-def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -> Iterator[Lines | None]:
-    """Replace a list durably after a change, and keep the new list locked until the end of the context.
-
-    Yields
-    ------
-    Lines or None
-        The new contents, or None if there is no list and `create` is False.
-    """
-    path = folder / LIST_NAME
-    with _locked(path, create=create) as file:
-        if file is None:
-            yield None
-            return
-        old = file.read()
-        lines = parse(old)
-        change(lines)
-        new = lines.encode()
-        if new == old:
-            yield lines
-            return
-        try:
-            with atomic_file.naming(path), atomic_file.draft(path) as made:
-                made.write(new)
-                changes.disk.set_mode(made.file.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode))
-                made.sync()
-                made.publish()
-                yield lines
-        except BaseException:
-            # an empty list that was made only for its lock
-            if not old and _has_name(path, file):
-                changes.disk.remove(path, missing_ok=True)
-            raise
+def _changed(folder: Path, change: Callable[[Lines], object]) -> Iterator[None]:
+    """Replace a list durably after a change, and keep the new list locked until the end of the context."""
+    change_bytes = partial(_encoded, change)
+    with locked_file.changed(folder / LIST_NAME, change_bytes, create=False, fix=_fix(folder)):
+        yield
 
 
-@contextlib.contextmanager
-def _locked(path: Path, *, create: bool) -> Iterator[io.BufferedIOBase | None]:
-    """Lock the list with this name and yield it, or yield None if there is no list and `create` is False."""
-    while True:
-        with contextlib.ExitStack() as stack:
-            try:
-                file = stack.enter_context(_opened_for_lock(path, create=create))
-            except FileNotFoundError:
-                if create and path.parent.is_dir():
-                    continue
-                if create:
-                    raise
-                yield None
-                return
-            except FileExistsError:
-                continue
-            with atomic_file.naming(path):
-                atomic_file.lock(file)
-            if _has_name(path, file):
-                yield file
-                return
+def _encoded(change: Callable[[Lines], object], old: bytes) -> bytes:
+    lines = parse(old)
+    change(lines)
+    return lines.encode()
 
 
-def _opened_for_lock(path: Path, *, create: bool) -> io.BufferedIOBase:
-    """Open a list for locking: for writing, which NFS requires, or for reading if only that is permitted."""
-    try:
-        return changes.disk.open_locked(_checked(path))
-    except PermissionError:
-        return _checked(path).open("rb")
-    except FileNotFoundError:
-        if not create:
-            raise
-    return changes.disk.create(path)
-
-
-def _checked(path: Path) -> Path:
-    """Return the path of a list; raise an error unless it is a regular file, because a link could lead anywhere."""
-    found = path.lstat()
-    if not stat.S_ISREG(found.st_mode):
-        raise ArchiveError(f"{path}: not a regular file; remove it, then run cryofs adopt {path.parent}")
-    return path
-
-
-def _has_name(path: Path, file: io.BufferedIOBase) -> bool:
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
+def _fix(folder: Path) -> str:
+    return f"remove it, then run cryofs adopt {folder}"
