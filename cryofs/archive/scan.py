@@ -11,6 +11,7 @@ from cryofs.archive.jobs import Job as Job
 from cryofs.archive.jobs import Kind as Kind
 from cryofs.archive.jobs import Problem as Problem
 from cryofs.archive.links import resolved
+from cryofs.archive.twins import without_superseded
 from cryofs.archive.walking import Link, Places, items_of, same_folder
 from cryofs.config.choices import LinkChoice
 from cryofs.errors import ArchiveError
@@ -107,7 +108,8 @@ def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tupl
 
     A target is relative to the folder that was passed; a file that was passed has its name as the target. All files
     are of kind FILE. A link to a TIFF file counts as a file unless `keep_links` is set; other links in folders are of
-    kind LINK, because the target of such a link has a job of its own.
+    kind LINK, because the target of such a link has a job of its own. Where a plain file and its archived movie exist,
+    the one that counts has a job; if neither counts, this is a problem.
     """
     jobs: list[Job] = []
     problems = []
@@ -120,7 +122,8 @@ def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tupl
             jobs.append(Job(Kind.FILE, item.path, item.target))
         else:
             jobs.append(Job(Kind.LINK, item.path, item.target))
-    return jobs, problems
+    jobs, conflicts = without_superseded(jobs)
+    return jobs, problems + conflicts
 
 
 def _rendered(job: Job) -> Job:
