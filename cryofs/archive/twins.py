@@ -11,7 +11,7 @@ from cryofs.archive.identify import held_movie
 from cryofs.archive.jobs import Job, Kind, Problem
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError
-from cryofs.formats.archive_names import archived_name, is_movie_name
+from cryofs.formats.archive_names import archived_name, is_movie_name, is_reference_name
 from cryofs.movies.twins import Counts, conflict, size_and_time, which_counts
 from cryofs.storage.journal import Journal, read_journal
 
@@ -29,6 +29,8 @@ def counting(plain: Path, journal: Journal | None = None) -> Counts | None:
     DamagedError
         The archived movie is damaged.
     """
+    if is_reference_name(plain.name):
+        return None
     archived = plain.with_name(archived_name(plain.name))
     try:
         found, movie = plain.lstat(), archived.lstat()

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cryofs.archive import scan
+from cryofs.archive.changing import changing
 from cryofs.archive.jobs import Job, Kind
 from cryofs.compress.folders import Folders
 from cryofs.compress.full_disk import full_disk, is_full
@@ -20,6 +21,7 @@ from cryofs.compress.others import Others
 from cryofs.compress.summary import Listener, Summary
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, FullDiskError
+from cryofs.storage.archive_lock import Activity
 from cryofs.storage.atomic_file import folds_case
 from cryofs.storage.folders import copy_times
 
@@ -31,6 +33,8 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
     ------
     GainError
         The given gain reference cannot be read or is not valid.
+    ArchiveError
+        Another command excludes changes of the archive.
     """
     started = time.monotonic()
     summary = Summary()
@@ -75,7 +79,8 @@ def _archive(jobs: list[Job], archive: Path, options: CompressOptions, listener:
     with Folders(archive, [job.source for job in walked]) as folders:
         try:
             folders.make(Path())
-            _carry_out(jobs, folders, archive, options, ledger)
+            with changing(archive, Activity.COMPRESS, listener.note, break_lock=options.break_lock):
+                _carry_out(jobs, folders, archive, options, ledger)
         except BaseException:
             folders.remove_empty(jobs)
             raise

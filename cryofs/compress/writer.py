@@ -5,22 +5,22 @@ written frames. A frame is read from the page cache, decoded by the code that mo
 of its original.
 """
 
+import contextlib
 import io
 import os
 import stat
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from itertools import accumulate
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Self
 
 import msgspec
 
 from cryofs.compress.encode import FrameToStore, StoredExceptions, encode_frames
 from cryofs.compress.plan import Plan
 from cryofs.compress.row_blocks import OriginalSums, Workers, trailing_pieces
+from cryofs.compress.written import Written, WrittenFrame
 from cryofs.errors import ArchiveError, CryofsError, NotSmallerError
 from cryofs.formats import record, tiff_pages
 from cryofs.formats.archive_names import original_name
@@ -45,6 +45,7 @@ _CHECKS_AHEAD = 4
 _CLASSIC_MARGIN = 64 << 20
 
 OnFrame = Callable[[int], None]
+Publishing = Callable[[Draft], AbstractContextManager[object]]
 
 
 class _ReplanError(Exception):
@@ -55,47 +56,14 @@ class _ReplanError(Exception):
         self.plan = plan
 
 
-@dataclass(frozen=True)
-class _WrittenFrame:
-    """A written frame, as described in the record."""
-
-    offsets: list[int]
-    byte_counts: list[int]
-    strip_sums: list[str]
-    exceptions: StoredExceptions | None
-
-    @classmethod
-    def at(cls, offset: int, frame: FrameToStore) -> Self:
-        """Return the description of a frame whose strips are stored one after the other from an offset."""
-        sizes = list(map(len, frame.strips))
-        offsets = list(accumulate(sizes[:-1], initial=offset))
-        return cls(offsets, sizes, frame.strip_sums, frame.exceptions)
-
-
-@dataclass
-class _Written:
-    """Written frames, and the figures to check the plan against."""
-
-    frames: list[_WrittenFrame] = field(default_factory=list)
-    counted: int = 0
-    lowest: int = 0
-    highest: int = 0
-    strip_bytes: int = 0
-    exception_bytes: int = 0
-    narrowing_bytes: int = 0
-    reported: int = 0
-
-    def count(self, frame: FrameToStore) -> None:
-        """Add the figures of a frame that is about to be written."""
-        self.counted += 1
-        self.lowest, self.highest = min(self.lowest, frame.lowest), max(self.highest, frame.highest)
-        self.strip_bytes += frame.strip_bytes
-        self.exception_bytes += frame.exception_bytes
-        self.narrowing_bytes += frame.narrowing_bytes
-
-
 def archive_movie(
-    movie: SourceMovie, target: Path, plan: Plan, workers: Workers, on_frame: OnFrame, limit: float | None = None
+    movie: SourceMovie,
+    target: Path,
+    plan: Plan,
+    workers: Workers,
+    on_frame: OnFrame,
+    limit: float | None = None,
+    publishing: Publishing = contextlib.nullcontext,
 ) -> int:
     """Write an archived movie, check all frames, and return the size of the file.
 
@@ -108,6 +76,8 @@ def archive_movie(
         be written again.
     limit : float, optional
         Largest size of the stored file.
+    publishing : callable
+        Returns a context for the draft in which it gets its name.
 
     Returns
     -------
@@ -127,7 +97,7 @@ def archive_movie(
         stored = write_movie(movie, made, plan, workers, on_frame, limit)
         movie.check_in_place()
         # a plain copy of this name may have a line
-        with replacing(target):
+        with publishing(made), replacing(target):
             made.publish()
         return stored
 
@@ -149,11 +119,11 @@ def write_movie(
     mode = stat.S_IMODE(movie.stat.st_mode)
     # writable until it is complete: some file systems lock only writable files, and stale drafts are found by locks
     changes.disk.set_mode(made.file.fileno(), mode | stat.S_IWUSR)
-    written = _Written()
+    written = Written()
     while True:
         # the range is kept, so that pixels only become wider and the attempts end
         sums = OriginalSums(of_file=movie.rendered is None)
-        written = _Written(lowest=written.lowest, highest=written.highest)
+        written = Written(lowest=written.lowest, highest=written.highest)
         try:
             _write_frames(movie, made, plan, sums, written, workers, on_frame)
             break
@@ -176,7 +146,7 @@ def _write_frames(
     made: Draft,
     plan: Plan,
     sums: OriginalSums,
-    written: _Written,
+    written: Written,
     workers: Workers,
     on_frame: OnFrame,
 ) -> None:
@@ -200,7 +170,7 @@ def _write_frames(
                 for frame in frames:
                     written.count(frame)
                     _check_plan(movie, plan, frame, made.file.tell(), written, workers)
-                    written.frames.append(_WrittenFrame.at(writer.write_page(frame.strips), frame))
+                    written.frames.append(WrittenFrame.at(writer.write_page(frame.strips), frame))
                 made.file.flush()
                 run = range(first, len(written.frames))
                 checks.append(
@@ -214,7 +184,7 @@ def _write_frames(
 
 
 def _check_plan(
-    movie: SourceMovie, plan: Plan, frame: FrameToStore, position: int, written: _Written, workers: Workers
+    movie: SourceMovie, plan: Plan, frame: FrameToStore, position: int, written: Written, workers: Workers
 ) -> None:
     """Raise _ReplanError if the pixel type is too narrow, the file too large for classic TIFF, or counts too large."""
     if not plan.holds(written.lowest, written.highest):
@@ -234,7 +204,7 @@ def _check_frames(
     made: Draft,
     decoder: FrameDecoder,
     run: range,
-    frames: list[_WrittenFrame],
+    frames: list[WrittenFrame],
     sums: OriginalSums,
     workers: Workers,
 ) -> int:
@@ -252,7 +222,7 @@ def _check_frames(
 def _check_frame(
     source: ByteSource,
     decoder: FrameDecoder,
-    frame: _WrittenFrame,
+    frame: WrittenFrame,
     original_sum: str,
     workers: Workers,
     name: FrameName,
@@ -275,7 +245,7 @@ def _check_frame(
 
 
 def _append_record(
-    movie: SourceMovie, made: Draft, plan: Plan, frames: list[_WrittenFrame], sums: OriginalSums, *, ingested: bool
+    movie: SourceMovie, made: Draft, plan: Plan, frames: list[WrittenFrame], sums: OriginalSums, *, ingested: bool
 ) -> Record:
     """Append the blobs and the record to the TIFF, and return the record."""
     file = made.file

@@ -3,10 +3,13 @@
 import os
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 _LINE = re.compile(rb"(\\?)([0-9a-fA-F]{64}) [ *](.+)", re.DOTALL)
 _ESCAPES = {b"\\": b"\\\\", b"\n": b"\\n", b"\r": b"\\r"}
 _UNESCAPES = {escape: plain for plain, escape in _ESCAPES.items()}
+# A comment about a file whose line is not that of a copy.
+_OWN_LINE = re.compile(rb"#own (\d+) (\d+) (-?\d+) (-?\d+)  (.+)", re.DOTALL)
 _CONFLICT = "two lines contain different checksums of the same file"
 
 
@@ -20,33 +23,62 @@ class BadLine:
     name: str | None = None
 
 
+class Own(NamedTuple):
+    """A file that was not copied into the archive: it was written there, and no source of it may exist elsewhere.
+
+    inode, size, mtime_ns and ctime_ns are those that it had when its checksum was computed.
+    """
+
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> "Own":
+        """Return the entry of a file."""
+        return cls(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
 @dataclass
 class Lines:
-    """Contents of a list: checksums by file name, invalid lines, and comments."""
+    """Contents of a list: checksums by file name, files that are not copies, invalid lines, and comments."""
 
     sums: dict[str, str] = field(default_factory=dict)
     bad: list[BadLine] = field(default_factory=list)
     comments: list[bytes] = field(default_factory=list)
+    own: dict[str, Own] = field(default_factory=dict)
 
-    def set(self, name: str, sha256: str | None) -> None:
+    def set(self, name: str, sha256: str | None, own: Own | None = None) -> None:
         """Replace all lines of a file with one line, or remove them if `sha256` is None."""
         self.bad = [line for line in self.bad if line.name != name]
         self.sums.pop(name, None)
+        self.own.pop(name, None)
         if sha256 is not None:
             self.sums[name] = sha256
+            if own is not None:
+                self.own[name] = own
 
     def encode(self) -> bytes:
         """Return the bytes of the list: comments and invalid lines first, then checksum lines sorted by name."""
         lines = sorted(self.sums.items(), key=lambda item: os.fsencode(item[0]))
-        others = [*self.comments, *(line.data for line in self.bad)]
+        own = [_encode_own(name, self.own[name]) for name, _ in lines if name in self.own]
+        others = [*self.comments, *own, *(line.data for line in self.bad)]
         return b"".join([*(data + b"\n" for data in others), *(encode_line(*line) for line in lines)])
 
 
 def encode_line(name: str, sha256: str) -> bytes:
     """Return the line of a file in the format of GNU sha256sum."""
-    plain = os.fsencode(name)
-    escaped = re.sub(rb"[\\\n\r]", lambda found: _ESCAPES[found[0]], plain)
-    return (b"\\" if escaped != plain else b"") + sha256.encode() + b"  " + escaped + b"\n"
+    escaped = _escaped(name)
+    return (b"\\" if escaped != os.fsencode(name) else b"") + sha256.encode() + b"  " + escaped + b"\n"
+
+
+def _encode_own(name: str, own: Own) -> bytes:
+    return b"#own %d %d %d %d  %b" % (*own, _escaped(name))
+
+
+def _escaped(name: str) -> bytes:
+    return re.sub(rb"[\\\n\r]", lambda found: _ESCAPES[found[0]], os.fsencode(name))
 
 
 def parse(data: bytes) -> Lines:
@@ -54,10 +86,13 @@ def parse(data: bytes) -> Lines:
     lines = Lines()
     ambiguous: dict[str, int] = {}
     for number, line in enumerate(data.split(b"\n"), 1):
-        if line.startswith(b"#"):
+        if (own := _OWN_LINE.fullmatch(line)) and (plain := _unescaped(own[5], True)) is not None:
+            lines.own[os.fsdecode(plain)] = Own(*map(int, own.groups()[:4]))
+        elif line.startswith(b"#"):
             lines.comments.append(line)
         elif line:
             _parse_line(number, line, lines, ambiguous)
+    lines.own = {name: own for name, own in lines.own.items() if name in lines.sums}
     for name, number in ambiguous.items():
         line = encode_line(name, lines.sums.pop(name)).removesuffix(b"\n")
         lines.bad.append(BadLine(number, line, _CONFLICT, name))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cryofs.errors import ArchiveError, CryofsError, DamagedError
 from cryofs.storage import locked_file
-from cryofs.storage.checksum_lines import BadLine, Lines, parse
+from cryofs.storage.checksum_lines import BadLine, Lines, Own, parse
 
 LIST_NAME = ".cryofs-sha256"
 
@@ -66,6 +66,22 @@ def read_list(folder: Path) -> dict[str, str]:
 def recorded(path: Path) -> str | None:
     """Return the recorded checksum of a file, or None if the list of its folder does not contain the file."""
     return load(path.parent).sums.get(path.name)
+
+
+def copied(path: Path) -> str | None:
+    """Return the recorded checksum of a file that compress copied, or None for all other files."""
+    lines = load(path.parent)
+    return None if path.name in lines.own else lines.sums.get(path.name)
+
+
+def own_file(path: Path) -> Own | None:
+    """Return the state in which a file that is not a copy had its recorded checksum, or None for all other files."""
+    return load(path.parent).own.get(path.name)
+
+
+def set_own(path: Path, sha256: str, found: os.stat_result) -> None:
+    """Record the checksum of a file that is not a copy; the change is durable on return."""
+    _rewrite(path.parent, lambda lines: lines.set(path.name, sha256, Own.of(found)), create=True)
 
 
 def update(folder: Path, changes: Mapping[str, str | None]) -> None:
@@ -132,6 +148,7 @@ class ListReader:
 class _Entry:
     sha256: str
     file: tuple[int, int, int, int] | None
+    own: Own | None = None
 
 
 class ChecksumLists(ListReader):
@@ -162,7 +179,7 @@ class ChecksumLists(ListReader):
     def __exit__(self, *_: object) -> None:
         self.flush()
 
-    def add(self, target: Path, sha256: str, found: os.stat_result | None = None) -> None:
+    def add(self, target: Path, sha256: str, found: os.stat_result | None = None, *, own: bool = False) -> None:
         """Add a line to the current batch.
 
         Parameters
@@ -170,8 +187,11 @@ class ChecksumLists(ListReader):
         found : os.stat_result, optional
             State of the file with the checksum. If another file has the name when the batch is written, the line is
             omitted, because the run that made the other file records it.
+        own : bool
+            Whether the file is not a copy.
         """
-        self._waiting.setdefault(target.parent, {})[target.name] = _Entry(sha256, found and _identity(found))
+        entry = _Entry(sha256, found and _identity(found), Own.of(found) if found and own else None)
+        self._waiting.setdefault(target.parent, {})[target.name] = entry
         self._files += 1
         self._bytes += found.st_size if found else 0
         if self._files >= _BATCH_FILES or self._bytes >= _BATCH_BYTES:
@@ -210,7 +230,7 @@ def _enter(folder: Path, entries: Mapping[str, _Entry], gone: list[str], lines: 
                 continue
             if _identity(found) != entry.file:
                 continue
-        lines.set(name, entry.sha256)
+        lines.set(name, entry.sha256, entry.own)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int, int]:

@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from cryofs.errors import CryofsError
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import naming, regular_file, sync_folder
 from cryofs.storage.hidden_files import hidden_name, put_back
@@ -85,7 +86,7 @@ def replace_twin(step: StepName, draft: Path, target: Path, other: Path, users: 
             changes.disk.move_new(draft, target)
     except BaseException:
         # the first error counts; a recovery removes a line whose step never began
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(CryofsError, OSError):
             replace_line(folder, line, None)
         raise
     sync_folder(folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from cryofs.errors import CryofsError
+from cryofs.formats.archive_names import is_reference_name
 from cryofs.movies import registry
 from cryofs.movies.twins import Counts, conflict, which_counts
 from cryofs.storage.file_state import state_of
@@ -37,6 +38,8 @@ class Twins:
             The same node if the archived movie counts, or there is no plain file; None if the plain file counts, or
             the archived movie is gone; a node that cannot be opened if neither counts.
         """
+        if is_reference_name(place.name):
+            return node  # a plain file of this name is a gain reference, not a movie
         for _ in range(_ATTEMPTS):
             plain, archived = self._entries.lstat(place), self._entries.lstat(node.path)
             if plain is None:
