@@ -83,7 +83,7 @@ def refuse_written(source: Path, target: Path) -> None:
     """Raise ArchiveError if a file would overwrite one that no run copied, or that changed since, and that differs."""
     with LocalFile.open(target) as there, LocalFile.open(source) as here:
         sha256 = file_sha256(there)
-        if sha256 == checksum_lists.copied(target) or (here.size == there.size and file_sha256(here) == sha256):
+        if checksum_lists.is_copy_with(target, sha256) or (here.size == there.size and file_sha256(here) == sha256):
             return
     raise written_error(target, source)
 

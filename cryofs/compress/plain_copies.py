@@ -108,7 +108,7 @@ def plain_copy(plain: Path, source: Path, archived_sha256: str | None = None) ->
         sha256 = file_sha256(copy)
         is_start = file.size >= copy.size and file_sha256(file.first_bytes(copy.size)) == sha256
         is_equal = is_start and file.size == copy.size
-    if not is_equal and sha256 not in (checksum_lists.copied(plain), archived_sha256):
+    if not is_equal and sha256 != archived_sha256 and not checksum_lists.is_copy_with(plain, sha256):
         raise written_error(plain, source)
     replaced = None if is_start else replaced_text(plain, found.st_size, found.st_mtime_ns)
     return PlainCopy(plain, FileMark.of(plain.name, found), replaced)

@@ -79,8 +79,7 @@ def _archive(jobs: list[Job], archive: Path, options: CompressOptions, listener:
     with Folders(archive, [job.source for job in walked]) as folders:
         try:
             folders.make(Path())
-            with changing(archive, Activity.COMPRESS, listener.note, break_lock=options.break_lock):
-                _carry_out(jobs, folders, archive, options, ledger)
+            _carry_out(jobs, folders, archive, options, ledger)
         except BaseException:
             folders.remove_empty(jobs)
             raise
@@ -107,9 +106,10 @@ def _carry_out(jobs: list[Job], folders: Folders, archive: Path, options: Compre
         ledger.fail(archive, full_disk(archive, reason, ledger.waiting, ledger.summary.ratio))
 
     try:
-        jobs = _with_folders(jobs, folders, ledger)
-        _store_movies([job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)], archive, options, ledger)
-        _store_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)], archive, options, ledger)
+        with changing(archive, Activity.COMPRESS, ledger.listener.note, break_lock=options.break_lock):
+            jobs = _with_folders(jobs, folders, ledger)
+            _store_movies([job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)], archive, options, ledger)
+            _store_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)], archive, options, ledger)
     except FullDiskError as error:
         end(str(error))
     except OSError as error:

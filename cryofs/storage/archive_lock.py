@@ -30,7 +30,7 @@ import msgspec
 
 from cryofs.errors import ArchiveError
 from cryofs.storage import changes
-from cryofs.storage.atomic_file import OWN_PREFIX, naming, no_locks, sync_folder
+from cryofs.storage.atomic_file import OWN_PREFIX, naming, no_locks
 
 LOCK_NAME = OWN_PREFIX + "lock"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -194,6 +194,9 @@ def _make(archive: Path, holder: Holder) -> tuple[Path, io.BufferedRandom]:
             file = changes.disk.create(draft)
         except FileNotFoundError:
             continue  # the last holder has just removed the folder
+        except OSError:
+            _remove_folder(folder)
+            raise
         try:
             with naming(draft):
                 _lock(file)
@@ -205,8 +208,10 @@ def _make(archive: Path, holder: Holder) -> tuple[Path, io.BufferedRandom]:
             file.close()
             continue  # taken for the draft of a killed holder
         except BaseException:
-            file.close()
+            # what is left to write would fail again
+            file.raw.close()
             changes.disk.remove(draft, missing_ok=True)
+            _remove_folder(folder)
             raise
         return folder / name, file
 
@@ -306,4 +311,3 @@ def _remove_folder(folder: Path) -> None:
     """Remove the folder of a lock unless it has other holders."""
     with contextlib.suppress(OSError):
         changes.disk.remove_folder(folder)
-        sync_folder(folder.parent)

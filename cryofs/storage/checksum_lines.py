@@ -10,6 +10,8 @@ _ESCAPES = {b"\\": b"\\\\", b"\n": b"\\n", b"\r": b"\\r"}
 _UNESCAPES = {escape: plain for plain, escape in _ESCAPES.items()}
 # A comment about a file whose line is not that of a copy.
 _OWN_LINE = re.compile(rb"#own (\d+) (\d+) (-?\d+) (-?\d+)  (.+)", re.DOTALL)
+# A comment about a copy that a run was about to replace: the checksums before and after.
+_PENDING_LINE = re.compile(rb"#replacing ([0-9a-f]{64}) ([0-9a-f]{64})  (.+)", re.DOTALL)
 _CONFLICT = "two lines contain different checksums of the same file"
 
 
@@ -42,18 +44,35 @@ class Own(NamedTuple):
 
 @dataclass
 class Lines:
-    """Contents of a list: checksums by file name, files that are not copies, invalid lines, and comments."""
+    """Contents of a list, by file name: checksums, files that are not copies, and copies that are being replaced.
+
+    `pending` has the checksums of a copy before and after; a kill leaves one of them.
+    """
 
     sums: dict[str, str] = field(default_factory=dict)
     bad: list[BadLine] = field(default_factory=list)
     comments: list[bytes] = field(default_factory=list)
     own: dict[str, Own] = field(default_factory=dict)
+    pending: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def copied(self, name: str) -> set[str]:
+        """Return the checksums that a file may have if it is a copy, unchanged since."""
+        recorded = {self.sums[name]} if name in self.sums and name not in self.own else set()
+        return recorded | set(self.pending.get(name, ()))
+
+    def begin(self, name: str, sha256: str | None) -> None:
+        """Remove all lines of a file that is about to be replaced, by a copy with this checksum or by another file."""
+        old = self.sums.get(name) if name not in self.own else None
+        self.set(name, None)
+        if old is not None and sha256 is not None:
+            self.pending[name] = old, sha256
 
     def set(self, name: str, sha256: str | None, own: Own | None = None) -> None:
         """Replace all lines of a file with one line, or remove them if `sha256` is None."""
         self.bad = [line for line in self.bad if line.name != name]
         self.sums.pop(name, None)
         self.own.pop(name, None)
+        self.pending.pop(name, None)
         if sha256 is not None:
             self.sums[name] = sha256
             if own is not None:
@@ -63,7 +82,10 @@ class Lines:
         """Return the bytes of the list: comments and invalid lines first, then checksum lines sorted by name."""
         lines = sorted(self.sums.items(), key=lambda item: os.fsencode(item[0]))
         own = [_encode_own(name, self.own[name]) for name, _ in lines if name in self.own]
-        others = [*self.comments, *own, *(line.data for line in self.bad)]
+        pending = [
+            f"#replacing {old} {new}  ".encode() + _escaped(name) for name, (old, new) in sorted(self.pending.items())
+        ]
+        others = [*self.comments, *own, *pending, *(line.data for line in self.bad)]
         return b"".join([*(data + b"\n" for data in others), *(encode_line(*line) for line in lines)])
 
 
@@ -88,6 +110,8 @@ def parse(data: bytes) -> Lines:
     for number, line in enumerate(data.split(b"\n"), 1):
         if (own := _OWN_LINE.fullmatch(line)) and (plain := _unescaped(own[5], True)) is not None:
             lines.own[os.fsdecode(plain)] = Own(*map(int, own.groups()[:4]))
+        elif (old := _PENDING_LINE.fullmatch(line)) and (plain := _unescaped(old[3], True)) is not None:
+            lines.pending[os.fsdecode(plain)] = old[1].decode(), old[2].decode()
         elif line.startswith(b"#"):
             lines.comments.append(line)
         elif line:

@@ -3,7 +3,8 @@
 Several processes may change a list (`cryofs.storage.locked_file`).
 
 A file is replaced in three steps: the line of the file is removed, the new file is renamed, and the new line is added.
-A kill between these steps leaves a file without a line, but never a line with the checksum of other bytes.
+A kill between these steps leaves a file without a line, but never a line with the checksum of other bytes. A comment
+with the checksums before and after shows meanwhile that the file is a copy.
 """
 
 import contextlib
@@ -68,10 +69,9 @@ def recorded(path: Path) -> str | None:
     return load(path.parent).sums.get(path.name)
 
 
-def copied(path: Path) -> str | None:
-    """Return the recorded checksum of a file that compress copied, or None for all other files."""
-    lines = load(path.parent)
-    return None if path.name in lines.own else lines.sums.get(path.name)
+def is_copy_with(path: Path, sha256: str) -> bool:
+    """Return True if compress copied a file and the copy had this checksum."""
+    return sha256 in load(path.parent).copied(path.name)
 
 
 def own_file(path: Path) -> Own | None:
@@ -115,7 +115,7 @@ def _replacing(target: Path, sha256: str | None, lines: Lines) -> Iterator[None]
     if not is_bad and lines.sums.get(target.name) in (None, sha256):
         yield
         return
-    with _changed(target.parent, lambda lines: lines.set(target.name, None)):
+    with _changed(target.parent, lambda lines: lines.begin(target.name, sha256)):
         yield
 
 
