@@ -119,7 +119,7 @@ MISTAKES = {
     ),
     "a gain that is a movie": Mistake(
         "compress session -o new --gain session/0.mrc",
-        ("session/0.mrc: not a gain reference", "single frame of mode 2"),
+        ("session/0.mrc: not a gain reference", "one frame of mode 2"),
     ),
     "a gain that is not an MRC file": Mistake(
         "compress session -o new --gain notes.txt",
@@ -134,7 +134,7 @@ MISTAKES = {
     ),
     "an EER movie without a pixel size": Mistake(
         "compress eer -o new --eer tiff --eer-dose-per-fraction 1",
-        ("x.eer: ", "use --eer-pixel-size, or --eer-grouping"),
+        ("x.eer: ", "pass --eer-pixel-size or --eer-grouping"),
     ),
     "verifying an original": Mistake(
         "verify session/0.mrc", ("session/0.mrc: not an archived movie", "without a recorded checksum", "cryofs adopt")
