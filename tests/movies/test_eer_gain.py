@@ -164,8 +164,8 @@ def test_the_convention_and_the_grid_are_told(tmp_path: Path) -> None:
     for _ in range(2):
         gains.get(path, (2 * SHAPE[0], 2 * SHAPE[1]))
     assert lines == [
-        f"{path}: gain reference of 48 x 64; counts are multiplied with its values (inferred from the file name, as in RELION); "
-        "each of its pixels covers 2 x 2 image pixels"
+        f"{path}: gain reference of 48 x 64; counts are multiplied with its values "
+        "(inferred from the file name, as in RELION); each of its pixels covers 2 x 2 image pixels"
     ]
     assert check_fit(path, "divide", SHAPE) == [
         f"{path}: gain reference of 48 x 64; counts are divided by its values (as requested)"

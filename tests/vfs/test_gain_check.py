@@ -29,7 +29,9 @@ def test_a_reference_that_is_repeated_is_said_to_be(tmp_path: Path) -> None:
     (line,) = check_gain(tmp_path, settings(tmp_path, SHAPE))
     assert line.endswith("counts are multiplied with its values (inferred from the file name, as in RELION)")
     (line,) = check_gain(tmp_path, settings(tmp_path, SHAPE, eer_upsampling=2, eer_gain_convention="divide"))
-    assert line.endswith("counts are divided by its values (as requested); each of its pixels covers 2 x 2 image pixels")
+    assert line.endswith(
+        "counts are divided by its values (as requested); each of its pixels covers 2 x 2 image pixels"
+    )
 
 
 def test_nothing_is_checked_without_eer_files_or_a_reference(tmp_path: Path) -> None:
