@@ -83,7 +83,8 @@ MISTAKES = {
     ),
     "an archive onto itself": Mistake("compress session -o session", ("session: source and archive", "with -o")),
     "an archived movie archived again": Mistake(
-        "compress archive/1.mrc.tif -o new", ("archive/1.mrc.tif: archived movie that needs", "cp -a", "from a mount")
+        "compress archive/1.mrc.tif -o new",
+        ("archive/1.mrc.tif: is an archived movie that needs", "cp -a", "from a mount"),
     ),
     "a file that is not a movie": Mistake(
         "info notes.txt", ("notes.txt: not an MRC file, and its suffix is not a supported movie type", ".mrc", ".eer")
@@ -137,7 +138,7 @@ MISTAKES = {
         ("x.eer: ", "pass --eer-pixel-size or --eer-grouping"),
     ),
     "verifying an original": Mistake(
-        "verify session/0.mrc", ("session/0.mrc: not an archived movie", "without a recorded checksum", "cryofs adopt")
+        "verify session/0.mrc", ("session/0.mrc: not an archived movie", "no recorded checksum", "cryofs adopt")
     ),
     "verifying without the gain": Mistake("verify archive", GAIN, single(without_reference)),
     "verifying with another gain": Mistake("verify archive", GAIN, single(other_reference)),

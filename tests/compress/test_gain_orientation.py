@@ -51,7 +51,7 @@ def test_a_reference_of_gain_normalised_movies_is_turned(tmp_path: Path, orienta
     if wanted != Orientation():
         _, reported = archive(tmp_path / "session", tmp_path / "plain", CompressOptions(gain=gain))
         (note,) = reported.notes
-        assert f"given gain reference not used (it is turned); pass --gain-orientation {wanted.name}" in note
+        assert f"wrong orientation of the given gain reference; pass --gain-orientation {wanted.name}" in note
         assert not verified(tmp_path / "plain")[1]
 
 

@@ -55,7 +55,7 @@ def test_a_file_without_electrons_has_no_dose_per_fraction(tmp_path: Path) -> No
     nothing = np.zeros(0, np.int64)
     empty = encode(Events(nothing, nothing, nothing), SHAPE[0] * SHAPE[1], FALCON)
     write_eer(tmp_path / "x.eer", [empty] * 4, SHAPE, FALCON, xml=metadata(4, 0, 0.8))
-    with pytest.raises(FormatError, match=r"no electrons counted.*--eer-dose, or --eer-grouping"):
+    with pytest.raises(FormatError, match=r"no electrons counted.*--eer-dose or --eer-grouping"):
         opened(tmp_path / "x.eer", dose_per_fraction=1.0)
 
 
