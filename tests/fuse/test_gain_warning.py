@@ -47,7 +47,7 @@ def test_a_turned_reference_is_logged(archive: Path, caplog: pytest.LogCaptureFi
     assert not caplog.messages
     check(archive, gain, "rot180-flip", None)
     (message,) = caplog.messages
-    assert message.endswith("contradict the convention; use --eer-gain-convention multiply")
+    assert message.endswith("contradict the convention; pass --eer-gain-convention multiply")
 
 
 def test_it_does_not_delay_the_mount(archive: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_several_movies_of_one_size(tmp_path: Path) -> None:
     movie, gain = mrc_movie(tmp_path), mrc_gain(tmp_path / "gain.mrc", GAIN)
     assert (check_gain(gain, [movie, movie, movie], 2).frames, check_gain(gain, [movie], 2, 5).frames) == (36, 5)
     write_frames(tmp_path / "small.mrc", [COUNTS[0][:100]], (1, 100, SHAPE[1]), 0)
-    with pytest.raises(FormatError, match=r"small\.mrc: frames of another size \(expected 400 x 520, got 100 x 520\)"):
+    with pytest.raises(FormatError, match=r"small\.mrc: frame size mismatch \(expected 400 x 520, got 100 x 520\)"):
         check_gain(gain, [movie, tmp_path / "small.mrc"], 2)
     with pytest.raises(
         GainError, match=r"size mismatch in all orientations .expected 100 x 520, .*; pass the gain reference"
