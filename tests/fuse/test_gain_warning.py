@@ -38,8 +38,8 @@ def test_a_turned_reference_is_logged(archive: Path, caplog: pytest.LogCaptureFi
     check(archive, gain, None, "multiply")
     (message,) = caplog.messages
     assert message.startswith(
-        f"{gain}: orientation of the gain reference differs from {archive}/Movies/a.eer; "
-        "use --gain-orientation rot180-flip"
+        f"{gain}: the orientation of the gain reference differs from that of {archive}/Movies/a.eer; "
+        "pass --gain-orientation rot180-flip"
     )
     caplog.clear()
     check(archive, gain, "rot180-flip", "multiply")
