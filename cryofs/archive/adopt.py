@@ -293,7 +293,7 @@ def _frame(movie: ForeignMovie, index: int) -> Frame:
 
 
 def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:
-    """Read back the record, all frames and the TIFF bytes from the draft; raise DamagedError on any mismatch."""
+    """Read back the record, all frames and the TIFF bytes from the draft; raise an error on any mismatch."""
     source = LocalFile.open(made.path, str(made.target))
     with ArchivedMovie(made.path, GainLibrary(), pool, source) as copy:
         if copy.record != contents:

@@ -1,4 +1,4 @@
-"""Read and write uncompressed strips."""
+"""Uncompressed strips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
