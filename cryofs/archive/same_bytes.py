@@ -77,7 +77,7 @@ def movie_difference(
 
 
 def tiff_difference(source: ByteSource, movie: ArchivedMovie) -> int | None:
-    """Return the offset of the first byte that differs between a source and the original of an adopted TIFF movie."""
+    """Return the offset of the first difference between a source and the original of an adopted TIFF, or None."""
     return _difference(source, lambda take: restore_adopted(movie, lambda piece: take(memoryview(piece))), _ignore)
 
 

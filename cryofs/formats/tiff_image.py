@@ -38,7 +38,7 @@ def read_image(path: Path) -> NDArray[np.float32]:
         with tifffile.TiffFile(path) as tiff:
             values = tiff.pages[0].asarray()
     except Exception as error:
-        raise FormatError(f"not a readable TIFF image ({error})") from error
+        raise FormatError(f"not a valid TIFF image ({error})") from error
     if values.ndim != 2 or values.dtype.kind not in "uif":
         raise FormatError(
             f"not a valid gain reference (expected one number per pixel, got shape {values.shape}, type {values.dtype})"

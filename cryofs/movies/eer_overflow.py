@@ -16,7 +16,7 @@ from cryofs.kernels import eer_events
 from cryofs.kernels.eer_events import SummedEvents
 from cryofs.storage.byte_source import ByteSource
 
-# Number of frames that decide.
+# Number of frames that determine the rule.
 _FRAMES = 8
 # A frame that follows the rule of the file is intact, whatever bytes come after its end. A frame of the other rule must
 # end within the last code and the padding of its stream: one damaged frame in fifty ends at the last pixel by chance.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from cryofs.storage.byte_source import ByteSource
 
-# Maximum size of gaps that are read along: bytes for each requested byte, and bytes that are always allowed.
+# Maximum size of gaps to read together with requested bytes: per requested byte, plus a constant.
 _GAPS = 1
 _GAPS_ALWAYS = 64 << 10
 

@@ -128,7 +128,7 @@ def _old_fractions(star: StarFile, options: TrajectoryOptions, mounted: Mounted 
 def _known(star: StarFile, name: str, recorded: int | None, given: int | None, wanted: int | None) -> int:
     if recorded is not None and given is not None and recorded != given:
         raise FormatError(
-            f"{star.name}: {name} mismatch (recorded {recorded}, got --from-{name} {given}); omit --from-{name}"
+            f"{star.name}: {name} mismatch (expected {recorded}, got --from-{name} {given}); omit --from-{name}"
         )
     value = recorded or given
     if value is None and wanted is not None:

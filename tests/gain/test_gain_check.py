@@ -141,7 +141,7 @@ def test_warnings(tmp_path: Path) -> None:
     assert "use --gain-orientation rot180," in warning
     warning = warn_of(mrc_gain(tmp_path / "other.mrc", OTHER), movie, 1)
     assert warning is not None
-    assert "other.mrc: gain reference does not seem to belong to" in warning
+    assert "other.mrc: probably not the gain reference of" in warning
     assert warn_of(tmp_path / "missing.mrc", movie, 1) is None
 
 

@@ -124,7 +124,7 @@ def test_unusable_gain_references_are_refused(tmp_path: Path) -> None:
     with pytest.raises(GainError, match=r"falcon\.gain: size mismatch .*expected 48 x 64, got 48 x 65"):
         EerGains().get(path, SHAPE)
     path.write_text("no TIFF")
-    with pytest.raises(GainError, match=r"falcon\.gain: not a readable TIFF"):
+    with pytest.raises(GainError, match=r"falcon\.gain: not a valid TIFF"):
         EerGains().get(path, SHAPE)
     tifffile.imwrite(path, np.zeros((4, *SHAPE, 3), np.uint8), photometric="rgb")
     with pytest.raises(GainError, match="not a valid gain reference"):

@@ -14,7 +14,7 @@ from cryofs.formats.eer.stream_memory import StreamMemory
 from cryofs.formats.tiff_directories import MAGICS, BrokenError
 from cryofs.storage.byte_source import ByteSource
 
-# Padding in bytes that no writer exceeds.
+# Maximum padding of a frame in bytes; no writer adds as much.
 _PADDING_BYTES = 4096
 # Number of buffers that are kept for later fractions; the streams of a fraction of 24 frames take about 11 MB.
 _MEMORY = StreamMemory(2)

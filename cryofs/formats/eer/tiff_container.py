@@ -95,7 +95,7 @@ def _make_index(
     # offsets of strips outside the file may exceed int64, but these strips are never read
     places, counts = (np.where(inside, values, 0).astype(np.int64) for values in (offsets, byte_counts))
     if counts.sum(dtype=np.float64) > size:
-        raise BrokenError("invalid strips, larger than the file")
+        raise BrokenError("invalid strips (larger than the file)")
     return EerIndex(ny, nx, code, places, counts, bounds, intact, metadata, other)
 
 
