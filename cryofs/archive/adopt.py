@@ -216,7 +216,7 @@ def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> No
         try:
             changes.disk.set_owner(copy, before.st_uid, before.st_gid)
         except PermissionError as error:
-            text = f"{made.target}: cannot set the owner of the adopted file to uid {before.st_uid} and gid {before.st_gid}"
+            text = f"{made.target}: cannot set the owner of the adopted file (uid {before.st_uid}, gid {before.st_gid})"
             raise ArchiveError(f"{text}; rerun cryofs adopt as that user or as root") from error
     changes.disk.set_mode(copy, stat.S_IMODE(before.st_mode))
     try:

@@ -1,4 +1,4 @@
-"""Find EER files of an archive that are truncated or have other contents.
+"""Find files of an archive with the name of an EER file that are truncated or are not EER files.
 
 For such a file, a mount shows no movie of fractions. A check reads the directories of all frames of a file, which takes
 milliseconds from memory but seconds from a busy disk, so checks have a time limit.

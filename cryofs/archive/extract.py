@@ -162,7 +162,7 @@ def _needed(items: list[_Item]) -> list[_Item]:
 
 
 def _came_with_movies(reference: Path, own: set[str | None]) -> bool:
-    """Return True if cryofs neither estimated a gain reference nor stored it for its own movies, or on a read error."""
+    """Return True unless cryofs estimated a gain reference, or stored it for its own movies."""
     try:
         with LocalFile.open(reference) as source:
             return not is_estimated(source) and file_sha256(source) not in own

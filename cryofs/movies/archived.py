@@ -138,7 +138,7 @@ class ArchivedMovie(Movie):
         return self._held.value_bytes(decoded, reference, start, size, memory)
 
     def mrc_frame(self, index: int) -> NDArray[np.uint8]:
-        """Return the bytes of a frame of the original (uint8, shape (n,)); decode it directly, not as cached counts."""
+        """Return the bytes of a frame of the original (uint8, shape (n,)), decoded directly to values."""
         return self._encoded(index).decode()
 
     def read_frame(self, index: int, rows: range | None = None) -> EncodedCounts | EncodedOriginal:

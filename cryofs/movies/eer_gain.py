@@ -188,7 +188,7 @@ def _on_grid(
 
 
 def _name(path: Path) -> str:
-    """Return the path of a file for messages, if the file was opened by a descriptor of its archive."""
+    """Return the path of a file for messages, with a leading descriptor of the archive replaced by its path."""
     above, below = path.parts[:5], path.parts[5:]
     if above[:-1] == _DESCRIPTORS.parts and below:
         return str(Path(*above).readlink().joinpath(*below))

@@ -146,7 +146,7 @@ def test_the_owner_does_not_change(tiff_archive: Path) -> None:
         patch.setattr(os, "fchown", forbidden)
         done, errors = adopted(path)
     assert (done.movies, done.failed) == (0, 1)
-    assert "cannot set the owner of the adopted file to uid" in str(errors[0])
+    assert "cannot set the owner of the adopted file (uid" in str(errors[0])
     assert adopted(path)[0].movies == 1
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 1234)
 
