@@ -94,7 +94,7 @@ class ArchivedMovie(Movie):
 
     @property
     def stored_bytes(self) -> int:
-        """Size of the TIFF file."""
+        """Size of the TIFF file in bytes."""
         return self.file.source.size
 
     @property

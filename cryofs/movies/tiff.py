@@ -100,7 +100,7 @@ class ForeignMovie(Movie):
 
     @property
     def stored_bytes(self) -> int:
-        """Size of the TIFF file."""
+        """Size of the TIFF file in bytes."""
         return self.source.size
 
     @property

@@ -92,7 +92,7 @@ def test_gain_normalised_movies_need_their_counts(tmp_path: Path) -> None:
     movie.parent.mkdir()
     write_movie(movie, DETECTOR, 20)
     gain = mrc_gain(tmp_path / "gain.mrc", DETECTOR.gain[::-1])
-    with pytest.raises(GainError, match=r"movie\.mrc: gain-normalised values, not counts; pass its archived movie"):
+    with pytest.raises(GainError, match=r"movie\.mrc: has gain-normalised values, not counts; pass its archived movie"):
         check_gain(gain, [movie], 2)
     archive(movie.parent, tmp_path / "archive")
     # of these random counts the pixels have no gain, so they fit none
@@ -137,7 +137,7 @@ def test_warnings(tmp_path: Path) -> None:
     assert warn_of(mrc_gain(tmp_path / "gain.mrc", GAIN), movie, 1) is None
     warning = warn_of(mrc_gain(tmp_path / "turned.mrc", GAIN[::-1, ::-1]), movie, 1)
     assert warning is not None
-    assert "turned.mrc: orientation of the gain reference differs from" in warning
+    assert "turned.mrc: the orientation of the gain reference differs from" in warning
     assert "use --gain-orientation rot180," in warning
     warning = warn_of(mrc_gain(tmp_path / "other.mrc", OTHER), movie, 1)
     assert warning is not None
