@@ -33,10 +33,10 @@ def plain_job(job: Job, archive: Path, reason: CryofsError) -> Job:
     """
     target = plain_target(job)
     if is_reference_name(target.name):
-        problem = f"{reason_of(reason, job.source)}, not copied because mounts hide this name"
+        problem = f"{reason_of(reason, job.source)}, and not copied, because mounts hide files with this name"
         raise ArchiveError(f"{job.source}: {problem}; rename the file") from reason
     if holds_movie(archive / job.target):
-        problem = f"{reason_of(reason, job.source)}, {archive / job.target} was not replaced"
+        problem = f"{reason_of(reason, job.source)}, so {archive / job.target} was not replaced"
         raise ArchiveError(f"{job.source}: {problem}; check the source") from reason
     return Job(Kind.FILE, job.source, target)
 

@@ -20,7 +20,7 @@ from cryofs.kernels.from_counts import ExceptionValues
 from cryofs.kernels.to_counts import Counts
 from cryofs.movies.source import SourceMovie
 
-# The fastest encoder is chosen whose result is at most this factor larger than the smallest.
+# Of the encoders whose result is within this factor of the smallest, the fastest is chosen.
 _SPEED_ALLOWANCE = 1.01
 # Plain values are chosen only if they take less than this share of counts, which are more useful in TIFF readers.
 _PLAIN_ALLOWANCE = 0.95

@@ -19,9 +19,9 @@ from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import open_movie
 
-# Number of frames that decide even at a low dose; more would only take time.
+# Number of frames that suffice even at a low dose; more would only take time.
 MAX_FRAMES = 60
-# Number of frames of one movie that decide at usual doses; used for warnings.
+# Number of frames of one movie that suffice at usual doses; used for warnings.
 _WARNING_FRAMES = 8
 # Minimum share of whole numbers in a movie of counts, whose defects may have interpolated values.
 _WHOLE_SHARE = 0.99

@@ -46,7 +46,7 @@ class ArchivedMovie(Movie):
     gains : GainLibrary
         Library in which the gain reference is searched, from `path` upwards, when the first frame is read.
     pool : Executor or None
-        Decodes the strips of a frame in parallel. Its tasks must not wait for one another.
+        Thread pool that decodes the strips of a frame in parallel. Its tasks must not wait for one another.
     source : LocalFile or None
         The open file, which the movie closes; None to open `path`.
 

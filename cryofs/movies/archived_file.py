@@ -148,7 +148,7 @@ class ArchivedFile:
                 f"invalid record: wrong number of strips (expected {layout.strips}, got {len(frame.offsets)})"
             )
         if max(map(sum, zip(frame.offsets, frame.byte_counts, strict=True))) > self.source.size:
-            raise DamagedError("invalid record: its strips lie beyond the end of the file")
+            raise DamagedError("invalid record: its strips are beyond the end of the file")
         stored = sum(frame.byte_counts)
         if stored > min(self.source.size, layout.most_stored_bytes):
             raise DamagedError(f"invalid record: its strips take {stored} bytes, more than the file allows")

@@ -241,8 +241,10 @@ def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHead
     FormatError
         See `EerFacts.grouping`. Also raised if events have too few sub-pixel bits for this upsampling.
     """
-    if facts.sub_pixel_bits < rendering.upsampling.bit_length() - 1:
-        problem = f"too few sub-pixel bits for upsampling {rendering.upsampling} ({facts.sub_pixel_bits})"
+    needed = rendering.upsampling.bit_length() - 1
+    if facts.sub_pixel_bits < needed:
+        sizes = f"expected {needed}, got {facts.sub_pixel_bits}"
+        problem = f"too few sub-pixel bits for upsampling {rendering.upsampling} ({sizes})"
         raise FormatError(f"{name}: {problem}; choose a lower upsampling")
     grid = rendering.shown_upsampling
     shape = (facts.fraction_count(rendering, name), facts.ny * grid, facts.nx * grid)

@@ -51,7 +51,7 @@ class EncodedPixels(EncodedFrame):
     strips : dict
         Encoded strips by their numbers, in ascending order.
     pool : Executor or None
-        Decodes strips in parallel; its tasks never wait for one another.
+        Thread pool that decodes strips in parallel. Its tasks must not wait for one another.
     shown : dtype or None
         Type whose bytes are returned; None to return the pixels in the type of the page.
     """
