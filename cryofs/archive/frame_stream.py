@@ -41,7 +41,7 @@ def _checked_runs(movie: Movie) -> Iterator[NDArray[np.uint8]]:
 
 
 def original_bytes(movie: Movie) -> Iterator[bytes | NDArray[np.uint8]]:
-    """Yield all bytes of the MRC file in order: header, frames, trailing bytes."""
+    """Yield all bytes of the MRC file in order: header, frames (uint8, flat), trailing bytes."""
     yield movie.header
     yield from _checked_runs(movie)
     offset = 0

@@ -82,14 +82,14 @@ class Deflate(Codec):
 
 
 def encode_huffman(strip: NDArray[Any]) -> bytes:
-    """Return the zlib stream of a strip of small counts, encoded with one Huffman code by compiled code."""
+    """Return the zlib stream of small counts, shape (rows, nx), encoded with one Huffman code by compiled code."""
     from cryofs.codecs import huffman_encoder
 
     return zlib_stream(huffman_encoder.encode(strip.reshape(-1).view(np.uint8)), strip)
 
 
 def encode_deflate(strip: NDArray[Any], strategy: Strategy = "default", level: int = 6) -> bytes:
-    """Return the zlib stream of a C-contiguous strip, encoded with zlib-ng."""
+    """Return the zlib stream of a C-contiguous strip, shape (rows, nx), encoded with zlib-ng."""
     deflate = zlib_ng.compressobj(
         level=level,
         method=zlib_ng.DEFLATED,
@@ -102,7 +102,7 @@ def encode_deflate(strip: NDArray[Any], strategy: Strategy = "default", level: i
 
 
 def encode_float_deflate(strip: NDArray[Any], level: int) -> bytes:
-    """Return the zlib stream of a strip of floats, encoded with zlib-ng after the predictor for floats."""
+    """Return the zlib stream of floats, shape (rows, nx), encoded with zlib-ng after the predictor for floats."""
     return encode_deflate(apply_float_predictor(strip), level=level)
 
 

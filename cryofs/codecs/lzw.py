@@ -32,7 +32,7 @@ class Lzw(Codec):
         return (Encoder("lzw", cls(), encode, "any", cost=3, rows=_STRIP_ROWS),)
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode each stream into its array."""
+        """Decode each stream into its array (uint8, shape (n,)); see `Codec.decode_bytes`."""
         from cryofs.codecs import lzw_kernels
 
         for stream, flat in zip(streams, flats, strict=True):
@@ -40,7 +40,7 @@ class Lzw(Codec):
 
 
 def encode(strip: NDArray[Any]) -> bytes:
-    """Return the LZW stream of a C-contiguous strip; small counts are encoded by the kernel for sparse counts."""
+    """Return the LZW stream of a C-contiguous strip, shape (rows, nx); small counts are encoded by a kernel."""
     from cryofs.codecs import lzw_kernels
 
     data = strip.reshape(-1).view(np.uint8)
@@ -51,5 +51,5 @@ def encode(strip: NDArray[Any]) -> bytes:
 
 
 def encode_any(strip: NDArray[Any]) -> bytes:
-    """Return the LZW stream of a strip of any values, encoded with imagecodecs."""
+    """Return the LZW stream of a strip of any values, shape (rows, nx), encoded with imagecodecs."""
     return bytes(imagecodecs.lzw_encode(strip.tobytes()))

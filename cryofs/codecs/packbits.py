@@ -23,6 +23,6 @@ class PackBits(Codec):
     has_predictor: ClassVar[bool] = False
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode each stream into its array."""
+        """Decode each stream into its array (uint8, shape (n,)); see `Codec.decode_bytes`."""
         for stream, flat in zip(streams, flats, strict=True):
             decode_into(imagecodecs.packbits_decode, stream, flat)

@@ -13,7 +13,7 @@ PREDICTOR_TAGS: dict[Predictor, int] = {"none": 1, "horizontal": 2, "float": 3}
 
 
 def apply_float_predictor(strip: NDArray[Any]) -> NDArray[Any]:
-    """Return the floats of a strip as differences along each row, with bytes grouped by significance."""
+    """Return floats, shape (rows, nx), as differences along each row with bytes grouped by significance."""
     separated: NDArray[Any] = imagecodecs.floatpred_encode(strip, axis=-1)
     return separated
 

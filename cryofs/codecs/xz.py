@@ -26,7 +26,7 @@ class Lzma(Codec):
     compiled: ClassVar[Literal["no", "faster", "always"]] = "no"
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode each stream into its array."""
+        """Decode each stream into its array (uint8, shape (n,)); see `Codec.decode_bytes`."""
         for stream, flat in zip(streams, flats, strict=True):
             unpack(stream, flat)
 

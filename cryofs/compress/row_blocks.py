@@ -65,7 +65,7 @@ class RowBlockMemory:
         return self._free.get()[:size]
 
     def give_back(self, memory: NDArray[np.uint8]) -> None:
-        """Return a buffer for use by another row block."""
+        """Return a buffer (uint8, shape (n,)) for use by another row block."""
         whole = memory.base
         assert isinstance(whole, np.ndarray)
         self._free.put(whole)
@@ -127,7 +127,7 @@ class OriginalSums:
             self._whole.update(piece)
 
     def add_rows(self, raw: NDArray[np.uint8], last: bool) -> None:
-        """Add the next rows of a frame; `last` marks the rows that complete the frame."""
+        """Add the next rows of a frame (uint8, shape (n,)); `last` marks the rows that complete the frame."""
         if self._whole is not None:
             self._whole.update(raw.data)
         self._frame.add(raw)

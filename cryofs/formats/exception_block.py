@@ -36,7 +36,7 @@ def pack(
 def unpack(
     data: bytes, far: int, near: int, dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64], NDArray[np.int8]]:
-    """Return positions, original bits (of unsigned type `dtype`), near positions and steps from a block.
+    """Return positions, original bits (unsigned type `dtype`), near positions and steps, each of shape (n,).
 
     Raises
     ------

@@ -72,7 +72,7 @@ class DefectFill:
         return known[len(self._good) + self._cells]
 
     def fill(self, rows: NDArray[np.float32], first: int, values: NDArray[np.float32]) -> None:
-        """Write the values of the defects into rows of an image, of which `first` is the first row."""
+        """Write the values of defects, shape (n,), into rows of an image, shape (rows, columns), from `first` on."""
         offset = first * rows.shape[1]
         start, end = np.searchsorted(self._places, (offset, offset + rows.size))
         rows.reshape(-1)[self._places[start:end] - offset] = values[start:end]

@@ -21,7 +21,10 @@ _RUN_BITS = range(5, 9)
 
 
 def batch_layout(run_bits: int, sub_pixel_bits: int, long_bits: int) -> NDArray[np.uint64]:
-    """Return the parameters of batches for an event layout; the last is the number of codes, 0 if unsupported."""
+    """Return the parameters of batches for an event layout, shape (8,).
+
+    The last parameter is the number of codes in a batch, which is 0 if the layout is not supported.
+    """
     skipped = run_bits + sub_pixel_bits - long_bits
     is_supported = run_bits in _RUN_BITS and skipped & (skipped - 1) == 0
     codes = _BATCH_BITS // (run_bits + sub_pixel_bits) if is_supported else 0

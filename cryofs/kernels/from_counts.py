@@ -88,7 +88,7 @@ class GainReference:
     def restore(
         self, stored: NDArray[Any], rows: slice, values: NDArray[np.float32], columns: slice = slice(None)
     ) -> None:
-        """Restore the frame rows `rows`, or some of their columns, from the same page rows into `values`.
+        """Restore the frame rows `rows`, or some of their columns, from the same page rows into `values` (same shape).
 
         The caller restores exceptions afterwards.
         """
@@ -138,7 +138,7 @@ def array_in(memory: NDArray[Any] | None, shape: tuple[int, ...], dtype: np.dtyp
 
 
 def widen(stored: NDArray[Any], values: NDArray[Any]) -> None:
-    """Convert page rows to frame rows of the original type in `values`; the caller then restores exceptions."""
+    """Convert page rows to frame rows in `values`, both of shape (rows, nx); the caller then restores exceptions."""
     with np.errstate(invalid="ignore", over="ignore"):
         np.copyto(values, stored[::-1], casting="unsafe")
 
@@ -166,7 +166,7 @@ class ExceptionValues:
 
     @classmethod
     def far(cls, positions: NDArray[np.int64], originals: NDArray[Any]) -> "ExceptionValues":
-        """Return an instance that contains only far exceptions."""
+        """Return an instance with only far exceptions; both arrays have shape (n,)."""
         return cls(positions, originals, np.empty(0, np.int64), np.empty(0, np.int8))
 
     @classmethod
@@ -196,7 +196,7 @@ class ExceptionValues:
         )
 
     def put_back(self, values: NDArray[Any]) -> None:
-        """Write the exceptions into restored rows; raise IndexError if a position is outside the rows."""
+        """Write the exceptions into restored rows, shape (rows, n); raise IndexError for positions outside."""
         if not self.count:
             return
         bits = values.reshape(-1).view(self.originals.dtype)

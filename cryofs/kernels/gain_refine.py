@@ -44,7 +44,7 @@ class Refinement:
 
     @classmethod
     def of(cls, gain: NDArray[np.float32]) -> "Refinement":
-        """Return a refinement of `gain` without values."""
+        """Return a refinement of `gain`, shape (rows, nx), without values."""
         low, value_sum, count_sum = (np.zeros(gain.shape, np.float64) for _ in range(3))
         return cls(gain, low, np.full(gain.shape, np.inf), value_sum, count_sum)
 

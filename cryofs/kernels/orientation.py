@@ -28,7 +28,7 @@ class Orientation:
         return f"rot{90 * self.rot90}" + ("-flip" if self.flip else "")
 
     def turned(self, image: NDArray[Any]) -> NDArray[Any]:
-        """Return a view of an image (two dimensions) in this orientation."""
+        """Return a view of an image, shape (ny, nx), in this orientation."""
         turned = np.rot90(image, self.rot90)
         return turned[:, ::-1] if self.flip else turned
 

@@ -179,7 +179,7 @@ class EerMovie(SourceMovie):
         self.pixels.copy_rows(self._render(index), first, raw)
 
     def row_reader(self, index: int, memory: NDArray[Any] | None = None) -> ReadRows:
-        """Render a fraction; return a function that copies rows of it into memory of the caller."""
+        """Render a fraction; return a function that copies its rows into an array (uint8, shape (n,))."""
         return partial(self.pixels.copy_rows, self._render(index, memory))
 
     def _render(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:

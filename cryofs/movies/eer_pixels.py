@@ -79,7 +79,7 @@ class CountPixels(FractionPixels):
         return self.header.ny * self.header.nx * np.min_scalar_type(frames).itemsize
 
     def of_counts(self, counts: NDArray[Any], frames: int, index: int, memory: NDArray[Any] | None) -> NDArray[Any]:
-        """Return the counts, clipped to the limits of the pixel type."""
+        """Return the counts, flat, clipped to the limits of the pixel type."""
         dtype = self.header.dtype
         if dtype.kind != "f" and frames > (largest := np.iinfo(dtype).max):
             over = counts > largest
@@ -89,7 +89,7 @@ class CountPixels(FractionPixels):
         return counts.reshape(-1)
 
     def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
-        """Return bytes of the MRC file: counts as the pixel type, times the gain if there is one."""
+        """Return bytes of the MRC file (uint8, shape (n,)): counts in the pixel type, times any gain."""
         item = self.header.dtype.itemsize
         first, end = start // item, -(-(start + size) // item)
         values = decoded[first:end].astype(self.header.dtype)
@@ -98,7 +98,7 @@ class CountPixels(FractionPixels):
         return values.view(np.uint8)[start - first * item :][:size]
 
     def copy_rows(self, decoded: NDArray[Any], first: int, raw: NDArray[np.uint8]) -> None:
-        """Fill `raw` directly, without an intermediate copy, if there is no gain."""
+        """Fill `raw` (uint8, shape (n,)), without an intermediate copy if there is no gain."""
         if self.gain is not None:
             super().copy_rows(decoded, first, raw)
             return
@@ -136,7 +136,7 @@ class CroppedPixels(FractionPixels):
         return self.header.frame_bytes
 
     def of_counts(self, counts: NDArray[Any], frames: int, index: int, memory: NDArray[Any] | None) -> NDArray[Any]:
-        """Return the cropped pixels: multiply with the gain, fill defects, crop and round."""
+        """Return the cropped pixels, flat: multiply with the gain, fill defects, crop and round."""
         header = self.header
         rows = _Gained(counts, self.defects) if self.defects else lambda first, end: _as_float(counts[first:end])
         pixels: NDArray[Any] | None = None
@@ -154,7 +154,7 @@ class CroppedPixels(FractionPixels):
         return pixels.reshape(-1)
 
     def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
-        """Return bytes of the MRC file, in which fractions are kept."""
+        """Return bytes of the MRC file (uint8, shape (n,)), the form in which fractions are kept."""
         return decoded.view(np.uint8)[start : start + size]
 
     def _round(self, block: NDArray[np.float32]) -> int:

@@ -120,7 +120,7 @@ class FrameDecoder:
         return self.rows_checked_at_once * self._value_row_bytes + _ALIGNMENT + self.piece_bytes
 
     def checking_memory(self, memory: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Divide memory of `checking_bytes` bytes into an array of values and memory for the pixels of a piece."""
+        """Divide `checking_bytes` bytes into values, shape (rows, columns), and memory for the pixels of a piece."""
         rows = self.rows_checked_at_once
         values = array_in(memory, (rows, self.header.columns), self.header.dtype)
         return values, memory[-(-values.nbytes // _ALIGNMENT) * _ALIGNMENT :]
@@ -130,7 +130,17 @@ class FrameDecoder:
         return self.header.columns * self.header.dtype.itemsize
 
     def restore(self, pixels: NDArray[Any], rows: slice, values: NDArray[Any]) -> None:
-        """Fill `values` of frame rows `rows` from the pixels of a page; exceptions are not applied."""
+        """Restore the values of frame rows without applying exceptions.
+
+        Parameters
+        ----------
+        pixels : ndarray, shape (n, nx)
+            The pixels, in the order of the page.
+        rows : slice
+            The n frame rows.
+        values : ndarray, shape (n, columns)
+            Filled with the values, in the order of the frame.
+        """
         if self.reference is None:
             widen(pixels, values[:, : self.layout.nx])
             # the unused nibble of an odd row is 0 unless an exception sets it
@@ -198,7 +208,7 @@ class EncodedOriginal(EncodedFrame):
 
         Parameters
         ----------
-        memory : ndarray
+        memory : ndarray of uint8, flat
             At least `FrameDecoder.checking_bytes` bytes.
         """
         decoder, layout = self.decoder, self.decoder.layout

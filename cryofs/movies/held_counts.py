@@ -77,7 +77,7 @@ class HeldCounts:
         return self.counts_at + (layout.ny if rows is None else len(rows)) * layout.nx * layout.dtype.itemsize
 
     def put_exceptions(self, held: NDArray[np.uint8], rows: slice, exceptions: ExceptionValues) -> None:
-        """Write the head and the exceptions of a frame or row block into its memory."""
+        """Write the head and the exceptions of a frame or row block into its memory (uint8, flat)."""
         far, near = len(exceptions.positions), len(exceptions.near)
         held[:_HEAD_BYTES].view(np.int64)[:4] = rows.start, rows.stop, far, near
         places = _places(held, far, near)

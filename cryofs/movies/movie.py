@@ -47,7 +47,7 @@ class InMemoryFrame(EncodedFrame):
         self._decoded = decoded
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return the frame."""
+        """Return the frame, flat."""
         return self._decoded
 
 

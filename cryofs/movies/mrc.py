@@ -63,7 +63,7 @@ class MrcMovie(SourceMovie):
         return InMemoryFrame(self.raw_rows(index, rows.start, rows.stop))
 
     def row_reader(self, index: int, memory: NDArray[Any] | None = None) -> ReadRows:
-        """Return a function that reads rows of a frame into memory of the caller."""
+        """Return a function that reads rows of a frame into an array (uint8, shape (n,))."""
         return partial(self.read_rows, index)
 
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:

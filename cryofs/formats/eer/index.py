@@ -86,7 +86,7 @@ class EerIndex:
 
     @property
     def frame_bytes(self) -> NDArray[np.int64]:
-        """Size of the event stream of each frame in bytes."""
+        """Size of the event stream of each frame in bytes, int64 of shape (frames,)."""
         ends_of_strips = np.concatenate([[0], np.cumsum(self.byte_counts)])
         return np.diff(ends_of_strips[self.first_strips])
 

@@ -26,7 +26,7 @@ class StreamMemory:
         self._spare: deque[NDArray[np.uint64]] = deque(maxlen=count)
 
     def take(self, size: int) -> NDArray[np.uint64]:
-        """Return an uninitialised array of `size` words; its memory returns to the pool when the array is deleted."""
+        """Return an uninitialised array, shape (size,); its memory returns to the pool when the array is deleted."""
         try:
             memory = self._spare.pop()
         except IndexError:
