@@ -138,7 +138,7 @@ def test_warnings(tmp_path: Path) -> None:
     warning = warn_of(mrc_gain(tmp_path / "turned.mrc", GAIN[::-1, ::-1]), movie, 1)
     assert warning is not None
     assert "turned.mrc: the orientation of the gain reference differs from" in warning
-    assert "use --gain-orientation rot180," in warning
+    assert "pass --gain-orientation rot180," in warning
     warning = warn_of(mrc_gain(tmp_path / "other.mrc", OTHER), movie, 1)
     assert warning is not None
     assert "other.mrc: probably not the gain reference of" in warning
