@@ -1,4 +1,4 @@
-"""Programs that compress movies, with their commands.
+"""Programs that compress movies, and their commands.
 
 All commands run in one folder, which contains `movies/` and the lists `one.star`, `three.star` and `all.star`. Output
 goes to `result/` or, for bzip2, next to the movies.

@@ -1,4 +1,4 @@
-"""Mounts of archives with cryofs, and of packed files with other programs."""
+"""Functions that mount archives with cryofs, and packed files with other programs."""
 
 import contextlib
 import importlib.util

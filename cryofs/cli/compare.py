@@ -20,7 +20,7 @@ _MB = 10**6
 @click.command("compare")
 @click.argument("source", type=PATH, help="Folder with the original files.")
 @click.argument("archive", type=PATH, help="Archive of that folder.")
-@click.option("--remove-source", is_flag=True, help="Remove each source file whose archived file is equal and on disk.")
+@click.option("--remove-source", is_flag=True, help="Remove each source file that has an equal archived file on disk.")
 @click.option("--trust-storage", is_flag=True, help="With --remove-source: accept storage without a reliable fsync.")
 @jobs_option("Number of files to compare in parallel.")
 @json_option("Print the result as JSON, with lists of files.")

@@ -32,7 +32,7 @@ def files_argument(name: str, metavar: str, help: str) -> Decorator:  # noqa: A0
 
 
 def gain_orientation_option(files: str) -> Decorator:
-    """Return the decorator for --gain-orientation; `files` names the options to whose file it applies."""
+    """Return the decorator for --gain-orientation; `files` names the options that it affects."""
     return click.option(
         "--gain-orientation",
         metavar="ORIENTATION",

@@ -133,7 +133,7 @@ def check_fstab_line(line: FstabLine, mounts: list[Mount], root: Path = ROOT) ->
     elif words & _BY_USERS and not users_may_allow_others(root):
         found.append(
             warning(
-                f"{where}: users may mount this, but not with allow_other",
+                f"{where}: users may mount this line, but not with allow_other",
                 "add the line user_allow_other to /etc/fuse.conf",
             )
         )

@@ -70,7 +70,7 @@ def _errno_of(error: Exception) -> int:
 
 
 class Operations(mfusepy.Operations):
-    """The operations of the mount, with the interface of mfusepy.
+    """The FUSE operations of a mount, with the interface of mfusepy.
 
     Parameters
     ----------

@@ -36,9 +36,9 @@ class Histogram:
     Attributes
     ----------
     edges : ndarray
-        Edges of the bins; there is one more edge than there are bins.
+        Edges of the bins, float, shape (bins + 1,).
     shares : ndarray
-        Fraction of the pixels in each bin.
+        Fraction of the pixels in each bin, float, shape (bins,).
     whole : bool
         Whether each bin contains a single whole number.
     """
@@ -61,9 +61,9 @@ class MovieSummary:
     mean : float
         Mean of all values of all frames, divided by the scale of the values.
     total : ndarray, shape (rows, columns)
-        Sum of all frames, averaged over `binning` x `binning` pixels.
+        Sum of all frames, float32, averaged over `binning` x `binning` pixels.
     spectrum : ndarray
-        Logarithm of the mean power of tiles of the sum, with frequency 0 in the centre.
+        Logarithm of the mean power of square tiles of the sum, float32, with frequency 0 in the centre.
     """
 
     name: str

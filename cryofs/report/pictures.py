@@ -36,7 +36,7 @@ class Picture:
 
 
 def draw(image: NDArray[np.float32], side: int, marks: NDArray[np.bool_] | None = None) -> Picture:
-    """Return a grey picture of an image, at most `side` pixels wide and high, with the first row at the bottom.
+    """Return a grey picture of an image of shape (ny, nx), at most `side` pixels wide and high, row 0 at the bottom.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ Every path is resolved one folder at a time from the descriptor that was opened 
 followed. A path therefore never leads out of the archive, even if a folder is replaced by a link between two requests,
 and a mount over its own archive does not lead into itself.
 
-Threads: safe to call from any thread.
+Threads: thread-safe.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Cached metadata of movies, from which names and attributes follow.
+"""Cache of the metadata of movies, which determine their names and attributes.
 
 Threads: thread-safe; each table has a lock.
 """

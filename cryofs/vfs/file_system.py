@@ -145,7 +145,7 @@ class FileSystem:
         self._indexer.stop(_LAST_SECONDS)
 
     def attributes(self, path: str) -> Attributes:
-        """Return the attributes of a name."""
+        """Return the attributes of a path of the mount."""
         self._last_asked = time.monotonic()
         node = self._lookup(path)
         with self._lock:
@@ -177,7 +177,7 @@ class FileSystem:
             return [self._reported(f"{folder}/{entry.name}", entry) for entry in group]
 
     def _reported(self, path: str, entry: Entry) -> Listed:
-        """Return an entry for the kernel, and record the size that the kernel receives."""
+        """Return an entry for the kernel, and record its size for the page cache policy."""
         if not entry.is_complete:
             return Listed(entry.name, entry.node.attributes, False, entry.next)
         self._pages.record_lookup(path, entry.node.attributes.size)

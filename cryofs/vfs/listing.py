@@ -112,7 +112,7 @@ class Listing:
         return folder
 
     def _set_size(self, position: int) -> None:
-        """Adapt the group size to the number of entries that the reader consumed, because the others are made again."""
+        """Adapt the group size to the number of entries that the reader consumed; all others are created again."""
         taken = sum(after <= position for after in self._last)
         if taken == len(self._last):
             self._group = min(2 * self._group, _LARGEST_GROUP)

@@ -15,7 +15,7 @@ from cryofs.vfs.views import View
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A name of the mount.
+    """A name of the mount, with its stored file, kind and attributes.
 
     Attributes
     ----------

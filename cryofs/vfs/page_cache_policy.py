@@ -1,7 +1,7 @@
 """Policy for the kernel's page cache, which may hold the pages of only one state of a file at a time.
 
-The kernel has one set of pages per name, whichever file has that name. If a file is replaced while a reader has the old
-file open, readers of the new file therefore bypass these pages, and no reader gets a mixture of both.
+The kernel has one set of pages per name, regardless of the file. If a file is replaced while a reader has the old file
+open, readers of the new file therefore bypass these pages, and no reader gets bytes of both files.
 
 The kernel also has one size per name, and relies on it for a second. If the file that is opened meanwhile is larger,
 the kernel does not read beyond the old size; if it is smaller, the kernel returns zeros. A file that does not have the

@@ -1,4 +1,4 @@
-"""Where the `gain-reference*.mrc` files of the archive appear in the mount.
+"""Visibility of the archive's `gain-reference*.mrc` files in the folders of the mount.
 
 In `@counts` they appear with the counts of gain-normalised movies. Beside TIFF movies of other programs, only
 references that came with these movies appear, not those that cryofs estimated or that archived movies use.

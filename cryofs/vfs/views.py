@@ -27,7 +27,7 @@ class View:
     references : bool
         Whether gain references of the archive appear in all folders with movies.
     hides_references : bool
-        Whether gain references of the archive are hidden, because the movies are already multiplied with them.
+        Whether gain references of the archive are hidden, because the movies are already multiplied by them.
     """
 
     name: str
