@@ -72,7 +72,7 @@ def _lines(check: "GainCheck") -> list[str]:
     if (best := check.best) is None and not check.is_decided:
         return [*lines, f"too few counts to decide in {check.frames} frames; pass more movies"]
     if best is None:
-        return [*lines, f"the gain reference does not match these movies (no significance of {SIGNIFICANT:g} or more)"]
+        return [*lines, f"the gain reference does not match these movies (every significance is below {SIGNIFICANT:g})"]
     lines += [f"{program:10} {words}" for program, words in options_of(best.orientation).items()]
     if best.is_divisor:
         lines.append("counts must be divided by the values of this gain reference (MotionCor: -InvGain 1)")

@@ -24,7 +24,7 @@ log = logging.getLogger("cryofs")
 def background_check(archive: Path, mountpoint: Path, settings: Settings) -> Callable[[], None]:
     """Return a function that starts the check; it does nothing if no gain reference is set.
 
-    The kernel may wait for the mount while the returned function runs, so the mountpoint is accessed only before. A
+    The kernel may wait for the mount while the returned function runs, so only this function accesses the mountpoint. A
     mount over its own archive is not checked, because the archive would be read through the mount.
     """
     if settings.eer_gain is None or mountpoint.samefile(archive):

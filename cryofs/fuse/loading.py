@@ -1,6 +1,6 @@
 """Creation of the file system while the mount is already live.
 
-Most of the time to start goes into importing NumPy and all kinds of movies. Requests that arrive earlier wait.
+Importing NumPy and all kinds of movies takes most of the startup time. Requests that arrive earlier wait.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Memory for the reply to a read request, which libfuse sends to the kernel and releases.
 
-The memory is page-aligned, because the kernel copies page by page: otherwise each of its pages would need data from two
-of these.
+The memory is page-aligned, because the kernel copies page by page; without alignment, each page of the kernel would be
+copied from two pages of this memory.
 """
 
 import ctypes

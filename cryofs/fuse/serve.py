@@ -104,7 +104,7 @@ def _loading(archive: Path, mountpoint: Path, settings: Settings, options: Mount
     descriptor = os.open(archive, FOLDER_FLAGS)
 
     def make() -> "FileSystem":
-        # imported late, because NumPy and all kinds of movies take most of the time to start
+        # imported late, because NumPy and the kinds of movies take most of the startup time
         from cryofs.fuse.reply import Reply
         from cryofs.vfs.file_system import FileSystem
 
@@ -182,7 +182,8 @@ def _threads(major: int, minor: int) -> dict[str, int]:
 def _set_readahead(mountpoint: Path, size: int) -> None:
     """Raise the kernel's read-ahead of this mount above 128 KiB, if this process is permitted to (root).
 
-    Called while the kernel waits for the reply to INIT, whose value it combines with this one by taking the minimum.
+    Call this while the kernel waits for the reply to INIT: it uses the smaller of this value and the value in the
+    reply.
     """
     device = device_number(mountpoint)
     try:
