@@ -38,6 +38,6 @@ def gain_orientation_option(files: str) -> Decorator:
         metavar="ORIENTATION",
         type=click.Choice(get_args(GainOrientation)),
         show_default="rot0",
-        help=f"Rotate the gain reference of {files} by an angle (numpy.rot90), then reverse the columns if it ends in -flip: "
-        "rot0, rot90, rot180, rot270, rot0-flip, and so on.",
+        help=f"Rotate the gain reference of {files} by an angle (numpy.rot90), then reverse the columns if the name "
+        "ends in -flip: rot0, rot90, rot180, rot270, rot0-flip, and so on.",
     )

@@ -48,5 +48,5 @@ def fit_of(reference: Path, movie: Path, jobs: int) -> GainFit | None:
         name = check.best.orientation.name
         verdict = "fits as it is" if check.best.orientation == UPRIGHT else f"fits in another orientation: {name}"
     else:
-        verdict = "does not seem to match it" if check.is_decided else "cannot be checked: too few counts"
+        verdict = "does not seem to match the movie" if check.is_decided else "cannot be checked: too few counts"
     return GainFit(movie, verdict, bars)
