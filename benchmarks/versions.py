@@ -1,8 +1,9 @@
-"""Compare this version of cryofs with another one: `python -m benchmarks.versions OTHER_CRYOFS`.
+"""Compare this version of cryofs with another version: `python -m benchmarks.versions OTHER_CRYOFS`.
 
-OTHER_CRYOFS is the program of the other version, `.venv/bin/cryofs` of its checkout. Both versions run in turn: each
-compresses the same movies, then mounts and reads the archive that it wrote. The table shows medians and ranges; "worse"
-marks rows where even the best run of this version is more than 3 % worse than the worst run of the other version.
+OTHER_CRYOFS is the executable of the other version, `.venv/bin/cryofs` in its checkout. Both versions run alternately:
+each compresses the same movies, then mounts and reads the archive that it wrote. The table shows medians and ranges;
+"worse" marks rows where even the best run of this version is more than 3 % worse than the worst run of the other
+version.
 """
 
 import argparse
@@ -30,7 +31,7 @@ THIS, OTHER = "this version", "other version"
 _KINDS = ("k2", "counts", "eer")
 _MOVIES = 4
 _MB = 1e6
-# the page cache serves warm reads, and differs by this much between runs of one version
+# warm reads are served from the page cache, and vary by this factor between runs of the same version
 _NOISE = 1.03
 Command = tuple[str, ...]
 
@@ -62,7 +63,7 @@ def _range(values: list[float]) -> str:
 
 
 def compare(versions: dict[str, Command], folder: Path, kind: str, case: Case, runs: int, figures: Figures) -> None:
-    """Compress the movies of a kind, and read the archives, by each version in turn."""
+    """Compress the movies of a kind and read the archives, alternately with each version."""
     home = folder / kind
     movies = case.make(home, _MOVIES)
     for _ in range(runs):
@@ -86,7 +87,7 @@ def compare(versions: dict[str, Command], folder: Path, kind: str, case: Case, r
 
 
 def _read(kind: str, load: Load, version: str, archive: Path, mount: Path, figures: Figures) -> None:
-    """Read the movies of a mount with empty caches, and again."""
+    """Read the movies of a mount with empty caches, then with warm caches."""
     stored = [path for path in archive.rglob("*") if path.is_file()]
     paths = sorted(mount.glob("**/movie-*.mrc"))
     opened = Opened(paths, stored, paths[0].stat().st_size, None, cat)
@@ -121,7 +122,7 @@ def _mounted(command: Command, archive: Path, mount: Path) -> Iterator[Path]:
 def main() -> None:
     """Print the table of both versions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("other", help="program of the other version")
+    parser.add_argument("other", help="executable of the other version")
     parser.add_argument("--cases", default=",".join(_KINDS), help="kinds to compare (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=3, help="runs of each version (default: %(default)s)")
     parser.add_argument("--small", action="store_true", help="use small movies, for a trial run")
