@@ -11,12 +11,12 @@ _CHUNK = 8 << 20
 
 
 def check_adopted(movie: ArchivedMovie) -> None:
-    """Check that the bytes of the TIFF are those that were adopted, and that its pages list the recorded strips.
+    """Check the SHA-256 of the adopted TIFF bytes, and that the TIFF directories list the recorded strips.
 
     Raises
     ------
     DamagedError
-        The checksum of the TIFF differs, or its pages do not list the recorded strips.
+        The SHA-256 of the TIFF bytes does not match, or the directories do not list the recorded strips.
     """
     assert movie.record.adopted is not None
     check_pages(movie)
@@ -25,12 +25,12 @@ def check_adopted(movie: ArchivedMovie) -> None:
 
 
 def restore_adopted(movie: ArchivedMovie, write: Callable[[bytes], object]) -> None:
-    """Pass the bytes that the TIFF had before adoption to `write`, in pieces.
+    """Pass the TIFF bytes from before the adoption to `write`, in pieces.
 
     Raises
     ------
     DamagedError
-        The checksum of these bytes differs from the recorded one.
+        The SHA-256 of these bytes does not match the recorded one.
     """
     assert movie.record.adopted is not None
     digest, left, offset = hashlib.sha256(), movie.record.adopted.bytes, 0

@@ -1,7 +1,7 @@
-"""Make and remove plain copies of files with movie names that are not movies or that compression does not shrink.
+"""Make and remove plain copies of files with movie names that are not movies, or that compression does not shrink.
 
-When a later run archives such a movie, the run removes the plain copy, but only after the archived movie has its final
-name, and only if the file is what a run copied, by its checksum. A file that was written in the archive stays.
+When a later run archives such a movie, it removes the plain copy. It does so only after the archived movie has its
+final name, and only if the file is what a run copied, by its checksum. A file that was written in the archive stays.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ from cryofs.storage.journal import FileMark, Line, add_line, replace_line
 
 
 def plain_target(job: Job) -> Path:
-    """Return the path of the plain copy of a movie in the archive, which has the name of the original."""
+    """Return the path of the plain copy of a movie in the archive; it has the name of the original."""
     return job.target.with_name(original_name(job.target.name) or job.target.name)
 
 
 def plain_job(job: Job, archive: Path, reason: CryofsError) -> Job:
-    """Return the job that copies a file which cannot be archived as a movie.
+    """Return the job that copies a file that cannot be archived as a movie.
 
     Raises
     ------

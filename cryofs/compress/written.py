@@ -9,7 +9,7 @@ from cryofs.compress.encode import FrameToStore, StoredExceptions
 
 @dataclass(frozen=True)
 class WrittenFrame:
-    """A written frame, as described in the record."""
+    """A written frame: the fields for the record."""
 
     offsets: list[int]
     byte_counts: list[int]
@@ -18,7 +18,7 @@ class WrittenFrame:
 
     @classmethod
     def at(cls, offset: int, frame: FrameToStore) -> Self:
-        """Return the description of a frame whose strips are stored one after the other from an offset."""
+        """Return the fields of a frame whose strips are stored contiguously from an offset."""
         sizes = list(map(len, frame.strips))
         offsets = list(accumulate(sizes[:-1], initial=offset))
         return cls(offsets, sizes, frame.strip_sums, frame.exceptions)
@@ -26,7 +26,7 @@ class WrittenFrame:
 
 @dataclass
 class Written:
-    """Written frames, and the figures to check the plan against."""
+    """Written frames, and totals to compare with the plan."""
 
     frames: list[WrittenFrame] = field(default_factory=list)
     counted: int = 0
@@ -38,7 +38,7 @@ class Written:
     reported: int = 0
 
     def count(self, frame: FrameToStore) -> None:
-        """Add the figures of a frame that is about to be written."""
+        """Add a frame that is about to be written to the totals."""
         self.counted += 1
         self.lowest, self.highest = min(self.lowest, frame.lowest), max(self.highest, frame.highest)
         self.strip_bytes += frame.strip_bytes
