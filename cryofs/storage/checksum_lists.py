@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cryofs.errors import ArchiveError, CryofsError, DamagedError
 from cryofs.storage import locked_file
-from cryofs.storage.checksum_lines import BadLine, Lines, Own, parse
+from cryofs.storage.checksum_lines import BadLine, Lines, Seen, parse
 
 LIST_NAME = ".cryofs-sha256"
 
@@ -74,14 +74,20 @@ def is_copy_with(path: Path, sha256: str) -> bool:
     return sha256 in load(path.parent).copied(path.name)
 
 
-def own_file(path: Path) -> Own | None:
-    """Return the state in which a file that is not a copy had its recorded checksum, or None for all other files."""
-    return load(path.parent).own.get(path.name)
+def is_seen(path: Path, found: os.stat_result) -> bool:
+    """Return True if an ingestion recorded the checksum of a file in this state."""
+    seen = load(path.parent).seen.get(path.name)
+    return seen is not None and seen[:4] == Seen.of(found, is_copy=False)[:4]
 
 
-def set_own(path: Path, sha256: str, found: os.stat_result) -> None:
-    """Record the checksum of a file that is not a copy; the change is durable on return."""
-    _rewrite(path.parent, lambda lines: lines.set(path.name, sha256, Own.of(found)), create=True)
+def set_seen(path: Path, sha256: str, found: os.stat_result) -> None:
+    """Record the checksum and state of a file of the archive; the change is durable on return."""
+
+    def change(lines: Lines) -> None:
+        is_copy = sha256 in lines.copied(path.name)
+        lines.set(path.name, sha256, Seen.of(found, is_copy=is_copy))
+
+    _rewrite(path.parent, change, create=True)
 
 
 def update(folder: Path, changes: Mapping[str, str | None]) -> None:
@@ -148,7 +154,7 @@ class ListReader:
 class _Entry:
     sha256: str
     file: tuple[int, int, int, int] | None
-    own: Own | None = None
+    seen: Seen | None = None
 
 
 class ChecksumLists(ListReader):
@@ -190,7 +196,7 @@ class ChecksumLists(ListReader):
         own : bool
             Whether the file is not a copy.
         """
-        entry = _Entry(sha256, found and _identity(found), Own.of(found) if found and own else None)
+        entry = _Entry(sha256, found and _identity(found), Seen.of(found, is_copy=False) if found and own else None)
         self._waiting.setdefault(target.parent, {})[target.name] = entry
         self._files += 1
         self._bytes += found.st_size if found else 0
@@ -230,7 +236,7 @@ def _enter(folder: Path, entries: Mapping[str, _Entry], gone: list[str], lines: 
                 continue
             if _identity(found) != entry.file:
                 continue
-        lines.set(name, entry.sha256, entry.own)
+        lines.set(name, entry.sha256, entry.seen)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
