@@ -172,8 +172,6 @@ class _Run:
             self._check_stop()
             try:
                 judged = judge(path, self._options.settle)
-                if judged.verdict is Verdict.KEEP:
-                    self._keep(path, judged.reason)
             except FileNotFoundError:
                 continue
             except (CryofsError, OSError) as error:
@@ -184,7 +182,11 @@ class _Run:
                     summary.waiting += 1
                 case Verdict.KEPT:
                     summary.kept_plain += 1
-                case Verdict.READY if not self._has_failed(path) and not self._is_twin(path):
+                case _ if self._has_failed(path) or self._is_twin(path):
+                    pass
+                case Verdict.KEEP:
+                    self._keep(path, judged.reason)
+                case Verdict.READY:
                     ready.append(path)
                     frames, total = frames + judged.frames, total + judged.bytes
         if ready:
@@ -246,7 +248,7 @@ class _Run:
                     case Failed(ChangedError()):
                         self._summary.waiting += 1
                     case Failed(NotSmallerError() | FormatError() as error):
-                        self._try_to_keep(plain, str(error))
+                        self._keep(plain, str(error))
                     case Failed(error):
                         self._fail(plain, as_cryofs_error(error, plain))
                 self._check_stop()
@@ -274,21 +276,18 @@ class _Run:
             summary.stored_bytes += made.stored_bytes
             self._listener.movie_done(made.plain.relative_to(self._archive), made.state.size, made.stored_bytes)
 
-    def _try_to_keep(self, plain: Path, reason: str) -> None:
+    def _keep(self, plain: Path, reason: str) -> None:
+        """Record the checksum of a file that stays plain, so that it is not tried again until it changes."""
         try:
-            self._keep(plain, reason)
+            hashed = hash_file(plain, lambda _: None)
+            set_seen(plain, hashed.sha256, hashed.found)
         except ChangedError:
             self._summary.waiting += 1
         except (CryofsError, OSError) as error:
             self._fail(plain, as_cryofs_error(error, plain))
         else:
             self._summary.kept_plain += 1
-
-    def _keep(self, plain: Path, reason: str) -> None:
-        """Record the checksum of a file that stays plain, so that it is not tried again until it changes."""
-        hashed = hash_file(plain, lambda _: None)
-        set_seen(plain, hashed.sha256, hashed.found)
-        self._listener.note(f"{plain}: kept plain ({reason.removeprefix(f'{plain}: ').partition('; ')[0]})")
+            self._listener.note(f"{plain}: kept plain ({reason.removeprefix(f'{plain}: ').partition('; ')[0]})")
 
     def _has_failed(self, plain: Path) -> bool:
         """Return True if a file failed before and is unchanged; it counts as failed already."""
