@@ -222,6 +222,9 @@ def _make_folder(archive: Path, folder: Path) -> None:
     except FileExistsError:
         if folder.is_symlink() or not folder.is_dir():
             raise ArchiveError(f"{folder}: not a folder; remove it") from None
+    except OSError as error:
+        # whoever may not do this may not change the archive
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(archive)) from error
     else:
         # whoever may change the archive may lock it
         with contextlib.suppress(OSError):
