@@ -4,6 +4,7 @@ Threads: libfuse calls in from its own threads, concurrently.
 """
 
 import ctypes
+import os
 from typing import Any
 
 from cryofs.fuse.libfuse import mfusepy
@@ -12,6 +13,8 @@ from cryofs.vfs.attributes import Attributes
 # from fuse.h
 _READDIR_PLUS = 1 << 0
 _FILL_DIR_PLUS = 1 << 1
+# The folder itself and the one above.
+_OWN_NAMES = (os.curdir, os.pardir)
 # Size of buffered reads of programs that respect st_blksize (C and Python libraries).
 _BLOCK_SIZE = 1 << 20
 _NANOSECONDS = 10**9
@@ -34,14 +37,15 @@ class Fuse(mfusepy.FUSE):
     def readdir_fuse_3(self, path: bytes, buf: Any, filler: Any, offset: int, fip: Any, flags: int) -> int:
         """Pass some entries of a folder to libfuse, with attributes where they are complete and the kernel wants them.
 
-        An entry with attributes counts as a lookup, except "." and "..", which libfuse excludes too.
+        An entry with attributes counts as a lookup, except "." and "..", which libfuse and the kernel exclude. These two
+        count as having attributes, because some versions of libfuse drop the inode number of entries without them.
         """
         decoded = path.decode(self.encoding, self.errors)
         structure = mfusepy.c_stat()
         reference = ctypes.byref(structure)
         for entry in self.operations.readdir_with_offset(decoded, offset, fip.contents.fh):
-            is_plus = entry.is_complete and flags & _READDIR_PLUS
-            if is_plus:
+            is_plus = flags & _READDIR_PLUS and (entry.is_complete or entry.name in _OWN_NAMES)
+            if entry.is_complete:
                 _fill(structure, entry.attributes)
             else:
                 structure.st_mode, structure.st_ino = entry.attributes.mode, entry.attributes.inode
