@@ -1,59 +1,33 @@
 """Check the state, the read-ahead and the figures of live mounts for `cryofs doctor`.
 
-Each mount is queried in a separate process, because a mount may never respond, and a process that waits for such a
-mount may be impossible to kill.
+Each mount is queried in a separate process, because a mount may never respond.
 """
 
-import contextlib
 import errno
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from cryofs.doctor.finding import Finding, ok, problem, warning
 from cryofs.fuse.control import FACTS_ATTRIBUTE, FILE_SYSTEM_TYPE, device_number
+from cryofs.system.limited import Call
 from cryofs.system.mount_table import MOUNT_TABLE, mount_table
 from cryofs.system.resources import ROOT
 from cryofs.text import size_text
 
 # Even a busy mount responds within milliseconds, because the query does not wait for decodes.
 TIMEOUT = 10.0
-_MIN_WAIT = 0.1
 # Frames that a single reader keeps in use: those decoded in parallel, and the one ahead.
 _FEW_FRAMES = 4
 # Minimum number of frames decoded ahead before the figures are meaningful.
 _SOME_FRAMES = 16
-# A mount over its own archive hides it, so a deleted archive shows only as an empty folder without links.
-_QUERY = """
-import json, os, sys
-
-def lost(place, archive):
-    shown = os.stat(place)
-    try:
-        current = os.stat(archive)
-    except (FileNotFoundError, NotADirectoryError):
-        return "no longer exists"
-    except OSError:
-        return ""
-    if current.st_dev == shown.st_dev:
-        return "" if shown.st_nlink or os.listdir(place) else "was deleted"
-    return "" if current.st_ino == shown.st_ino else "was replaced by another folder"
-
-try:
-    place, attribute = sys.argv[1:]
-    facts = json.loads(os.getxattr(place, attribute))
-    print(json.dumps([facts, lost(place, facts["archive"])]))
-except OSError as error:
-    sys.exit(error.errno)
-"""
 
 
 class State(Enum):
@@ -98,35 +72,53 @@ _STATES = {
 
 def query(mountpoints: Sequence[Path], timeout: float = TIMEOUT) -> list[Status]:
     """Query mounts in parallel, for at most `timeout` seconds, and return the status of each."""
-    processes = [_start_query(mountpoint) for mountpoint in mountpoints]
+    calls = [_begin(mountpoint) for mountpoint in mountpoints]
     deadline = time.monotonic() + timeout
-    return [_status(process, deadline) for process in processes]
+    return [_status(call, deadline) for call in calls]
 
 
-def _start_query(mountpoint: Path) -> subprocess.Popen[bytes] | Status:
-    command = [sys.executable, "-I", "-S", "-c", _QUERY, str(mountpoint), FACTS_ATTRIBUTE]
+def _begin(mountpoint: Path) -> Call[Status] | Status:
     try:
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        return Call(partial(_query, mountpoint))
     except OSError as error:
-        return Status(State.NOT_QUERIED, reason=f"{sys.executable}: {error.strerror}")
+        return Status(State.NOT_QUERIED, reason=error.strerror or "no process can be started")
 
 
-def _status(process: subprocess.Popen[bytes] | Status, deadline: float) -> Status:
-    if isinstance(process, Status):
-        return process
+def _query(mountpoint: Path) -> Status:
+    """Return the status of a mount; may hang."""
     try:
-        # a minimum wait collects the results of queries that finished while an earlier one used up the time
-        output, _ = process.communicate(timeout=max(_MIN_WAIT, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        # it may be in an uninterruptible wait for the mount
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=1)
+        facts = json.loads(os.getxattr(mountpoint, FACTS_ATTRIBUTE))
+        return Status(State.ALIVE, facts, _lost(mountpoint, Path(facts["archive"])))
+    except OSError as error:
+        state = _STATES.get(error.errno or 0, State.FAILING)
+        return Status(state, reason=error.strerror or "" if state is State.FAILING else "")
+
+
+def _lost(mountpoint: Path, archive: Path) -> str:
+    """Return what happened to an archive that is no longer at its path, or an empty string.
+
+    A mount over its own archive hides it, so a deleted archive shows only as an empty folder without links.
+    """
+    shown = mountpoint.stat()
+    try:
+        current = archive.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "no longer exists"
+    except OSError:
+        return ""
+    if current.st_dev == shown.st_dev:
+        return "" if shown.st_nlink or os.listdir(mountpoint) else "was deleted"
+    return "" if current.st_ino == shown.st_ino else "was replaced by another folder"
+
+
+def _status(call: Call[Status] | Status, deadline: float) -> Status:
+    if isinstance(call, Status):
+        return call
+    try:
+        # queries that finished while an earlier one used up the time have left their results
+        return call.result(deadline)
+    except TimeoutError:
         return Status(State.STUCK)
-    if process.returncode == 0:
-        return Status(State.ALIVE, *json.loads(output))
-    state = _STATES.get(process.returncode, State.FAILING)
-    return Status(state, reason=os.strerror(process.returncode) if state is State.FAILING else "")
 
 
 def check_mounts(table: Path = MOUNT_TABLE, timeout: float = TIMEOUT) -> list[Finding]:

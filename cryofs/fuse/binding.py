@@ -37,8 +37,8 @@ class Fuse(mfusepy.FUSE):
     def readdir_fuse_3(self, path: bytes, buf: Any, filler: Any, offset: int, fip: Any, flags: int) -> int:
         """Pass some entries of a folder to libfuse, with attributes where they are complete and the kernel wants them.
 
-        An entry with attributes counts as a lookup, except "." and "..", which libfuse and the kernel exclude. These two
-        count as having attributes, because some versions of libfuse drop the inode number of entries without them.
+        An entry with attributes counts as a lookup, except "." and "..", which libfuse and the kernel exclude. Some
+        versions of libfuse drop the inode number of an entry without attributes, so these two pass as complete.
         """
         decoded = path.decode(self.encoding, self.errors)
         structure = mfusepy.c_stat()

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from cryofs.error_hints import explain
 from cryofs.errors import ChangedError, CryofsError, StuckError
-from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE
+from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE, PROCESS_ATTRIBUTE
 from cryofs.fuse.libfuse import mfusepy
 from cryofs.fuse.loading import Loading
+from cryofs.system.pid_namespace import pid_namespace
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.page_cache_policy import Pages
 
@@ -103,6 +104,7 @@ class Operations(mfusepy.Operations):
     def init_with_config(self, conn_info: Any, config_3: Any) -> None:
         """Start the threads, which must not exist before the process has daemonised, and configure the connection."""
         self._loading.start()
+        self._process = {"pid": os.getpid(), "pid_namespace": pid_namespace()}
         if conn_info is not None:
             conn_info.max_readahead = self._readahead
             # requests for one file that hangs must not block those for other files
@@ -189,6 +191,8 @@ class Operations(mfusepy.Operations):
         if not name.startswith(_USER_NAMESPACE):
             # without this error, `ls` requests access lists and security labels of every file
             raise OSError(errno.EOPNOTSUPP, "attribute namespace not supported", path)
+        if name == PROCESS_ATTRIBUTE and path == "/":
+            return json.dumps(self._process).encode()
         facts = (self._facts(path) or {}) if name.startswith(ATTRIBUTE_PREFIX) else {}
         if name == FACTS_ATTRIBUTE and facts:
             return json.dumps(facts).encode()
@@ -208,7 +212,7 @@ class Operations(mfusepy.Operations):
 
     def _facts(self, path: str) -> dict[str, Any] | None:
         if path == "/":
-            return {**self._files.facts(), "readahead": self._readahead}
+            return {**self._files.facts(), **self._process, "readahead": self._readahead}
         return self._files.file_facts(path)
 
 
