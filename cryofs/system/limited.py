@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 _PIECE = 1 << 16
 _REST_SECONDS = 1.0
+_END_SECONDS = 0.2
 
 
 class Call(Generic[T]):
@@ -60,8 +61,7 @@ class Call(Generic[T]):
         finally:
             os.close(self._reader)
         if answer is None:
-            os.kill(self._process, signal.SIGKILL)
-            os.waitpid(self._process, os.WNOHANG)
+            self._abandon()
             raise TimeoutError("the call did not return in time")
         os.waitpid(self._process, 0)
         import pickle
@@ -71,6 +71,13 @@ class Call(Generic[T]):
         if error is not None:
             raise error
         return result  # type: ignore[return-value]
+
+    def _abandon(self) -> None:
+        """Kill the child, and wait for a moment: until its end, it keeps the mount in use."""
+        os.kill(self._process, signal.SIGKILL)
+        until = time.monotonic() + _END_SECONDS
+        while os.waitpid(self._process, os.WNOHANG) == (0, 0) and time.monotonic() < until:
+            time.sleep(0.002)
 
     def _read(self, until: float) -> bytes | None:
         """Return all that the child writes, or None if it does not finish in time."""
