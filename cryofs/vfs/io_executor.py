@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from cryofs.errors import StuckError
+from cryofs.system import deadlines
 
 T = TypeVar("T")
 
@@ -29,6 +30,10 @@ _MOST_STUCK = 256
 _MOST_LOST = 1024
 # Part of its time that a call may wait for other calls; it needs the rest to answer without those that time out.
 _FOR_OTHERS = 0.9
+# If so many files hang, a request with a deadline waits only for a part of the time for another one: the kernel counts
+# the time since the request was made, and it may have waited for the threads that wait for these files.
+_MANY_STUCK = 4
+_SHARE_IF_MANY = 1 / 8
 
 log = logging.getLogger("cryofs")
 
@@ -97,6 +102,8 @@ class IoExecutor:
             the time of the caller is over.
         """
         seconds = self._seconds_left()
+        if deadlines.seconds_left() is not None and len(self._stuck) >= _MANY_STUCK:
+            seconds = min(seconds, self._seconds * _SHARE_IF_MANY)
         task = self._begin(name, call, what, drop, seconds)
         try:
             result: T = task.future.result(seconds)
@@ -148,7 +155,8 @@ class IoExecutor:
         return task
 
     def _seconds_left(self) -> float:
-        return min(self._seconds, self._until() - time.monotonic())
+        left = deadlines.seconds_left()
+        return min(self._seconds, self._until() - time.monotonic(), math.inf if left is None else left)
 
     def _until(self) -> float:
         until: float = getattr(self._own, "until", math.inf)
