@@ -6,7 +6,6 @@ import pytest
 
 from cryofs.system.request_limit import RequestLimit, request_limit
 
-
 MAXIMUM, DEFAULT = "fs.fuse.max_request_timeout", "fs.fuse.default_request_timeout"
 
 
