@@ -16,9 +16,10 @@ from shlex import quote
 from typing import Any
 
 from cryofs.doctor.finding import Finding, ok, problem, warning
-from cryofs.fuse.control import FACTS_ATTRIBUTE, FILE_SYSTEM_TYPE, device_number
+from cryofs.doctor.mount_causes import Server, last_error, server_of
+from cryofs.fuse.control import FACTS_ATTRIBUTE, FILE_SYSTEM_TYPE, mount_at
 from cryofs.system.limited import Call
-from cryofs.system.mount_table import MOUNT_TABLE, mount_table
+from cryofs.system.mount_table import MOUNT_TABLE, Mount, mount_table
 from cryofs.system.resources import ROOT
 from cryofs.text import size_text
 
@@ -123,23 +124,32 @@ def _status(call: Call[Status] | Status, deadline: float) -> Status:
 
 def check_mounts(table: Path = MOUNT_TABLE, timeout: float = TIMEOUT) -> list[Finding]:
     """Check that all mounts of cryofs on this machine respond."""
-    places = list({mount.place: None for mount in mount_table(table) if mount.kind == FILE_SYSTEM_TYPE})
-    return [_state_finding(place, status) for place, status in zip(places, query(places, timeout), strict=True)]
+    # the last mount on a mountpoint is on top
+    mounts = {mount.place: mount for mount in mount_table(table) if mount.kind == FILE_SYSTEM_TYPE}
+    statuses = query(list(mounts), timeout)
+    return [_state_finding(place, status, mounts[place]) for place, status in zip(mounts, statuses, strict=True)]
 
 
 def check_mount(mountpoint: Path, timeout: float = TIMEOUT) -> tuple[list[Finding], dict[str, Any] | None]:
     """Return the findings about a mount, and its figures, or None if it does not respond or has lost its archive."""
     (status,) = query([mountpoint], timeout)
-    found = [_state_finding(mountpoint, status)]
+    mount = mount_at(mountpoint)
+    found = [_state_finding(mountpoint, status, mount)]
     if status.state is not State.ALIVE or status.lost:
         return found, None
-    device = device_number(mountpoint)
-    if device is not None:
-        found.append(check_readahead(device, status.facts["readahead"]))
+    if mount is not None:
+        found.append(check_readahead(mount.device, status.facts["readahead"]))
+    if limit := status.facts.get("kernel_request_limit"):
+        found.append(
+            ok(
+                f"requests: answered within {status.facts['request_timeout']:g} s if storage does not respond, because "
+                f"the kernel ends mounts that take longer than {limit} s"
+            )
+        )
     return found, status.facts
 
 
-def _state_finding(place: Path, status: Status) -> Finding:
+def _state_finding(place: Path, status: Status, mount: Mount | None) -> Finding:
     match status.state:
         case State.ALIVE if status.lost:
             archive, mountpoint = quote(status.facts["archive"]), quote(str(place))
@@ -150,13 +160,10 @@ def _state_finding(place: Path, status: Status) -> Finding:
         case State.ALIVE:
             return ok(f"{place}: live, shows {status.facts['archive']} (process {status.facts['pid']})")
         case State.DEAD:
-            return problem(f"{place}: stale mount (its process has ended)", f"cryofs umount {quote(str(place))}")
+            cause = f"; the last line of its log: {error}" if (error := last_error(place)) else ""
+            return problem(f"{place}: stale mount (its process has ended){cause}", f"cryofs umount {quote(str(place))}")
         case State.STUCK:
-            return problem(
-                f"{place}: the mount does not respond",
-                f"check that the storage of its archive responds; otherwise kill its process "
-                f"(pgrep -af 'mount .*{place}'), then cryofs umount {quote(str(place))}",
-            )
+            return _stuck_finding(place, server_of(mount) if mount else None)
         case State.CLOSED:
             return ok(f"{place}: mounted, but not accessible to this user", "its owner can mount with -o allow_other")
         case State.NOT_QUERIED:
@@ -170,6 +177,26 @@ def _state_finding(place: Path, status: Status) -> Finding:
                 f"check its log, and that its archive is readable; otherwise run cryofs umount {quote(str(place))} and "
                 "mount again",
             )
+
+
+def _stuck_finding(place: Path, server: Server | None) -> Finding:
+    detach = f"cryofs umount --lazy {quote(str(place))}"
+    if server is None:
+        return problem(
+            f"{place}: the mount does not respond",
+            f"check that the storage of its archive responds; otherwise kill its process "
+            f"(pgrep -af 'mount .*{place}'), or detach it: {detach}",
+        )
+    number = server.number
+    if server.is_stopped:
+        return problem(
+            f"{place}: the mount does not respond, because its process {number} is stopped",
+            f"continue it: kill -CONT {number}; or detach it: {detach}",
+        )
+    return problem(
+        f"{place}: the mount does not respond (process {number})",
+        f"check that the storage of its archive responds; otherwise kill {number}, or detach it: {detach}",
+    )
 
 
 def check_readahead(device: str, expected: int, root: Path = ROOT) -> Finding:

@@ -1,12 +1,16 @@
 """Choose and open the log file of a mount in the background."""
 
 import contextlib
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from cryofs.errors import MountError
+from cryofs.system.logs import LineFormatter
+
+log = logging.getLogger("cryofs")
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,16 @@ def open_log(mountpoint: Path, chosen: str | None) -> Log:
     reason = ", ".join(reasons) or "this user has no home directory"
     warning = f"{mountpoint}: mounted without a log ({reason}); choose a file with -o log_file=FILE"
     return Log(os.fdopen(os.memfd_create("log"), "w+b"), None, warning)
+
+
+def note_error(mountpoint: Path, text: str) -> None:
+    """Log an error, also in the default log of a mount if its log is elsewhere: cryofs doctor looks there."""
+    log.error("%s: %s", mountpoint, text)
+    default = open_log(mountpoint, None)
+    with default.file as file:
+        if default.path is not None and not os.path.samestat(os.fstat(file.fileno()), os.fstat(2)):
+            record = logging.LogRecord("cryofs", logging.ERROR, "", 0, "%s: %s", (mountpoint, text), None)
+            file.write(os.fsencode(LineFormatter().format(record)) + b"\n")
 
 
 def log_places(mountpoint: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from cryofs.fuse.control import FILE_SYSTEM_TYPE, device_number
 from cryofs.fuse.ending import end_process, ended_by_kernel, watch_connection
 from cryofs.fuse.gain_warning import background_check
 from cryofs.fuse.loading import Loading
+from cryofs.fuse.log_file import note_error
 from cryofs.system import extras
 from cryofs.system.paths import FOLDER_FLAGS
 from cryofs.system.request_limit import RequestLimit, request_limit
@@ -61,6 +62,7 @@ def serve(
     from cryofs.fuse.operations import Operations
 
     was_live, device = False, None
+    ending = threading.Lock()
 
     def live() -> None:
         nonlocal was_live, device
@@ -72,10 +74,11 @@ def serve(
         check_gain()
 
     def end() -> None:
-        if was_live:
+        # the kernel and libfuse both report the end
+        if was_live and ending.acquire(blocking=False):
             notify("STOPPING=1", "STATUS=Unmounted")
             if device is not None and device_number(mountpoint) == device:
-                log.error("%s: %s", mountpoint, ended_by_kernel(limit))
+                note_error(mountpoint, ended_by_kernel(limit))
             if files := loading.started():
                 files.abandon()
             end_process()
