@@ -10,6 +10,8 @@ from cryofs.fuse.log_file import log_places
 from cryofs.system.mount_table import Mount
 from cryofs.system.resources import ROOT, system_text
 
+# Place of the time when the process started.
+_START = 19
 # Bytes at the end of a log that contain its last lines.
 _TAIL = 4096
 _ERROR = re.compile(r"^(?P<time>[-\d]+ [:\d]+)\S* cryofs (?:ERROR|CRITICAL): (?P<text>.*)$")
@@ -35,17 +37,20 @@ def server_of(mount: Mount, root: Path = ROOT) -> Server | None:
     None if this kernel does not report the connection of a descriptor, or if this user may not inspect the process.
     """
     connection = mount.device.partition(":")[2]
+    found: dict[int, Server] = {}
     for folder in (root / "proc").iterdir():
         if folder.name.isdecimal() and _serves(folder, connection):
             with contextlib.suppress(OSError):
-                state = system_text(folder / "stat").rpartition(") ")[2][:1]
-                return Server(int(folder.name), state in ("T", "t"))
-    return None
+                # from the state on, which follows the name of the program in parentheses (proc(5))
+                fields = system_text(folder / "stat").rpartition(") ")[2].split()
+                found[int(fields[_START])] = Server(int(folder.name), fields[0] in ("T", "t"))
+    # numbers of connections are used again, and a stopped process keeps its own
+    return found[max(found)] if found else None
 
 
 def _serves(process: Path, connection: str) -> bool:
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(process / "fd"):
+    with contextlib.suppress(OSError), os.scandir(process / "fd") as entries:
+        for entry in entries:
             # the descriptor may have been closed since the folder was listed
             with contextlib.suppress(OSError):
                 if Path(entry.path).readlink() != Path("/dev/fuse"):

@@ -17,14 +17,12 @@ from typing import Any
 
 from cryofs.doctor.finding import Finding, ok, problem, warning
 from cryofs.doctor.mount_causes import Server, last_error, server_of
-from cryofs.fuse.control import FACTS_ATTRIBUTE, FILE_SYSTEM_TYPE, mount_at
+from cryofs.fuse.control import ANSWER_SECONDS, FACTS_ATTRIBUTE, FILE_SYSTEM_TYPE, mount_at
 from cryofs.system.limited import Call
 from cryofs.system.mount_table import MOUNT_TABLE, Mount, mount_table
 from cryofs.system.resources import ROOT
 from cryofs.text import size_text
 
-# Even a busy mount responds within milliseconds, because the query does not wait for decodes.
-TIMEOUT = 10.0
 # Frames that a single reader keeps in use: those decoded in parallel, and the one ahead.
 _FEW_FRAMES = 4
 # Minimum number of frames decoded ahead before the figures are meaningful.
@@ -71,7 +69,7 @@ _STATES = {
 }
 
 
-def query(mountpoints: Sequence[Path], timeout: float = TIMEOUT) -> list[Status]:
+def query(mountpoints: Sequence[Path], timeout: float = ANSWER_SECONDS) -> list[Status]:
     """Query mounts in parallel, for at most `timeout` seconds, and return the status of each."""
     calls = [_begin(mountpoint) for mountpoint in mountpoints]
     deadline = time.monotonic() + timeout
@@ -122,7 +120,7 @@ def _status(call: Call[Status] | Status, deadline: float) -> Status:
         return Status(State.STUCK)
 
 
-def check_mounts(table: Path = MOUNT_TABLE, timeout: float = TIMEOUT) -> list[Finding]:
+def check_mounts(table: Path = MOUNT_TABLE, timeout: float = ANSWER_SECONDS) -> list[Finding]:
     """Check that all mounts of cryofs on this machine respond."""
     # the last mount on a mountpoint is on top
     mounts = {mount.place: mount for mount in mount_table(table) if mount.kind == FILE_SYSTEM_TYPE}
@@ -130,7 +128,7 @@ def check_mounts(table: Path = MOUNT_TABLE, timeout: float = TIMEOUT) -> list[Fi
     return [_state_finding(place, status, mounts[place]) for place, status in zip(mounts, statuses, strict=True)]
 
 
-def check_mount(mountpoint: Path, timeout: float = TIMEOUT) -> tuple[list[Finding], dict[str, Any] | None]:
+def check_mount(mountpoint: Path, timeout: float = ANSWER_SECONDS) -> tuple[list[Finding], dict[str, Any] | None]:
     """Return the findings about a mount, and its figures, or None if it does not respond or has lost its archive."""
     (status,) = query([mountpoint], timeout)
     mount = mount_at(mountpoint)
