@@ -74,8 +74,9 @@ def serve(
         check_gain()
 
     def end() -> None:
-        # the kernel and libfuse both report the end
-        if was_live and ending.acquire(blocking=False):
+        if was_live:
+            # the kernel and libfuse both report the end; the second waits here for the end of the process
+            ending.acquire()
             notify("STOPPING=1", "STATUS=Unmounted")
             if device is not None and device_number(mountpoint) == device:
                 note_error(mountpoint, ended_by_kernel(limit))
