@@ -1,4 +1,4 @@
-"""`cryofs doctor`: report problems of this machine, an archive or a mount, and how to fix them."""
+"""`cryofs doctor`: report problems of this machine, an archive or a mount, with fixes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     type=MOUNTPOINT,
     required=False,
     metavar="[ARCHIVE|MOUNTPOINT]",
-    help="Archive or mountpoint to check; by default this machine.",
+    help="Archive or mountpoint to check (default: this machine).",
 )
 @json_option("Print the findings as JSON.")
 def command(path: Path | None, as_json: bool) -> None:
@@ -67,7 +67,7 @@ def _check_path(path: Path) -> "list[Finding]":
             # a path on a mount that does not respond is not accessed
             return findings
         if is_mounted(path):
-            # @archive reaches the archive even where its own path does not; a small sample, because reads are slow
+            # @archive works even if the path of the archive is not accessible, but is slow: read a small sample only
             frame_bytes = survey(path / "@archive", folders=20, files_per_folder=2).largest_frame
             return findings + check_figures(facts, frame_bytes)
     if not path.is_dir():

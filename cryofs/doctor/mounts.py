@@ -23,7 +23,7 @@ from cryofs.system.mount_table import MOUNT_TABLE, Mount, mount_table
 from cryofs.system.resources import ROOT
 from cryofs.text import size_text
 
-# Frames that a single reader keeps in use: those decoded in parallel, and the one ahead.
+# Number of frames that a single reader uses: those decoded in parallel, and the next one.
 _FEW_FRAMES = 4
 # Minimum number of frames decoded ahead before the figures are meaningful.
 _SOME_FRAMES = 16
@@ -49,7 +49,7 @@ class Status:
     facts : dict
         Figures that a live mount reports.
     lost : str
-        Description of what happened to an archive that is no longer at its path; otherwise empty.
+        Reason why the archive is no longer at its path; empty if it is.
     reason : str
         Error message of a failing mount or a failed query; otherwise empty.
     """
@@ -60,7 +60,7 @@ class Status:
     reason: str = ""
 
 
-# by the error that the query returns
+# state by the errno with which the query exits
 _STATES = {
     errno.ENOTCONN: State.DEAD,
     errno.ECONNABORTED: State.DEAD,
@@ -70,7 +70,7 @@ _STATES = {
 
 
 def query(mountpoints: Sequence[Path], timeout: float = ANSWER_SECONDS) -> list[Status]:
-    """Query mounts in parallel, for at most `timeout` seconds, and return the status of each."""
+    """Query mounts in parallel for at most `timeout` seconds; return the status of each."""
     calls = [_begin(mountpoint) for mountpoint in mountpoints]
     deadline = time.monotonic() + timeout
     return [_status(call, deadline) for call in calls]

@@ -21,12 +21,12 @@ FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 PROCESS_ATTRIBUTE = ATTRIBUTE_PREFIX + "process"
 # Even a busy mount responds within milliseconds, because queries do not wait for decodes.
 ANSWER_SECONDS = 5.0
-# Errors of a stale mount, and of a request that was pending when the process was killed.
+# Errors of a stale mount, and of a request that was pending when its process was killed.
 DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 
 
 def is_mounted(mountpoint: Path) -> bool:
-    """Return True if a cryofs mount, live or stale, is at this path. Reads the mount table, never the mount."""
+    """Return True if a cryofs mount, live or stale, is at this path, according to the mount table."""
     return mount_at(mountpoint) is not None
 
 

@@ -32,14 +32,14 @@ from cryofs.text import printable
 _UNMOUNT_SECONDS = 30.0
 # Limits for finding and for detaching a mount; together below 2 s.
 _LAZY_FIND_SECONDS, _LAZY_SECONDS = 0.6, 1.2
-# Wait before a copy in another mount namespace counts as permanent: namespaces of short commands copy all mounts too.
+# Seconds before a copy in another mount namespace counts as permanent; short-lived namespaces also copy all mounts.
 _NAMESPACE_SECONDS = 2.0
 # from sys/mount.h
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 
 
 def clear_dead_mount(mountpoint: Path) -> bool:
-    """Remove a stale cryofs mount from this path, even if it is in use; return True if there was one.
+    """Remove a stale cryofs mount from this path, even if it is in use; return True if one was removed.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def clear_dead_mount(mountpoint: Path) -> bool:
 
 
 def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
-    """Unmount, and wait until the mount is removed and its process has ended, unless that serves other mounts.
+    """Unmount; wait until the mount is removed, and until its process has ended unless it serves other mounts.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     Raises
     ------
     MountError
-        If no cryofs mount is there, or it is in use.
+        If there is no cryofs mount at this path, or the mount is in use.
     """
     mountpoint = place_of(mountpoint, _LAZY_FIND_SECONDS if lazy else ANSWER_SECONDS)
     mount = mount_at(mountpoint)
@@ -80,7 +80,7 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     while _is_there(mount) or (process is not None and _runs(process)):
         seconds = time.monotonic() - began
         if seconds > _NAMESPACE_SECONDS and entry is not None and _bdi_entry(mount) == entry:
-            # mounted in another mount namespace too, so its process continues to serve
+            # also mounted in another mount namespace, so its process continues
             process = None
         if seconds > _UNMOUNT_SECONDS:
             what = "still mounted" if process is None else f"its process {process} is still running"
@@ -89,7 +89,7 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
 
 
 def _is_there(mount: Mount) -> bool:
-    # numbers of mounts are reused, so all other fields must be equal too
+    # mount IDs are reused, so all other fields must match too
     return any(other == mount and other.number == mount.number for other in mount_table())
 
 
@@ -99,10 +99,10 @@ def _is_elsewhere(mount: Mount) -> bool:
 
 
 def _bdi_entry(mount: Mount) -> int | None:
-    """Return the inode of the kernel's entry for a file system, or None if there is no entry.
+    """Return the inode of the kernel's backing device entry for a file system, or None if there is no entry.
 
-    A FUSE file system has an entry while it is mounted in any mount namespace. Device numbers are reused immediately,
-    inodes of these entries are not.
+    The entry exists while the FUSE file system is mounted in any mount namespace. Device numbers are reused
+    immediately, but the inodes of these entries are not.
     """
     try:
         return Path("/sys/class/bdi", mount.device).stat().st_ino
@@ -144,7 +144,7 @@ def _error_of_removing(mountpoint: Path, lazy: bool) -> str | None:
 
 
 def _only_serving(mountpoint: Path) -> int | None:
-    """Return the process of a mount, or None if it serves other mounts too, cannot be seen, or does not respond."""
+    """Return the process ID of a mount, or None if it is not visible, does not respond or serves other mounts."""
     try:
         process = ask(mountpoint, PROCESS_ATTRIBUTE)
     except TimeoutError:
@@ -182,5 +182,5 @@ def _runs(pid: int) -> bool:
         status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return False
-    # the name of the program, in parentheses, may contain any bytes
+    # the program name, in parentheses, may contain any bytes
     return not status.rpartition(b") ")[2].startswith(b"Z")
