@@ -1,9 +1,14 @@
 """`cryofs ingest`: which movies it takes, which wait, and which stay plain."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +18,7 @@ from benchmarks.simulate import header
 from cryofs.errors import ArchiveError
 from cryofs.ingest import hidden
 from cryofs.ingest.draft import DraftOptions
-from cryofs.ingest.run import IngestOptions, Summary, ingest
+from cryofs.ingest.run import IngestOptions, Summary, _Run, ingest
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage import checksum_lists
@@ -195,19 +200,30 @@ def test_a_plain_movie_that_differs_from_its_archived_movie_is_a_failure(tmp_pat
     assert names(plain.parent) == [plain.name, archived.name]
 
 
+@contextlib.contextmanager
+def following(folder: Path, listener: Listener) -> Iterator[list[Summary]]:
+    """A run that follows, in a thread; its summary is in the list at the end."""
+    stop = threading.Event()
+    found: list[Summary] = []
+    options = IngestOptions(settle=0, follow=True, jobs=1)
+    thread = threading.Thread(target=lambda: found.append(ingest(folder, options, listener, stop)))
+    thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_follow_takes_movies_as_they_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cryofs.ingest.run._SEARCH_SECONDS", 0.05)
-    stop, listener, found = threading.Event(), Listener(), []
-    options = IngestOptions(settle=0, follow=True, jobs=1)
-    thread = threading.Thread(target=lambda: found.append(ingest(tmp_path, options, listener, stop)))
-    thread.start()
-    for seed in range(2):
-        written_movie(tmp_path / f"{seed}.mrc", seed)
-        wait_for(lambda: len(listener.done) == seed + 1)  # noqa: B023
-        with pytest.raises(ArchiveError, match="in use by cryofs ingest"):
-            archive(tmp_path / "0.mrc.tif", tmp_path)
-    stop.set()
-    thread.join()
+    listener = Listener()
+    with following(tmp_path, listener) as found:
+        for seed in range(2):
+            written_movie(tmp_path / f"{seed}.mrc", seed)
+            wait_for(lambda: len(listener.done) == seed + 1)  # noqa: B023
+            with pytest.raises(ArchiveError, match="in use by cryofs ingest"):
+                archive(tmp_path / "0.mrc.tif", tmp_path)
     assert figures(found[0]) == (2, 0, 0, 0)
     assert names(tmp_path) == ["0.mrc.tif", "1.mrc.tif"]
 
@@ -298,3 +314,42 @@ def test_an_archive_in_use_is_refused(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.mrc"]
     done = run_in_process("ingest", tmp_path / "a.mrc", check=False)
     assert "not a folder" in done.stderr
+
+
+def test_a_waiting_movie_is_tried_again_when_a_reference_arrives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cryofs.ingest.run._SEARCH_SECONDS", 0.02)
+    simulated(tmp_path / "other" / "a.mrc", 12)
+    archive(tmp_path / "other", tmp_path / "archive of others")
+    folder = tmp_path / "session"
+    simulated(folder / "b.mrc", 3, seed=5)
+    listener = Listener()
+    searches: list[None] = []
+    search = _Run._search
+
+    def counted(run: _Run) -> None:
+        searches.append(None)
+        search(run)
+
+    monkeypatch.setattr(_Run, "_search", counted)
+    with following(folder, listener):
+        wait_for(lambda: len(searches) > 5)
+        # it was tried once
+        assert (listener.expected, listener.done) == (3, [])
+        shutil.copy(tmp_path / "archive of others" / "gain-reference.mrc", folder)
+        wait_for(lambda: listener.done)
+    assert_verified(folder, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_that_follows(tmp_path: Path, number: signal.Signals) -> None:
+    written_movie(tmp_path / "a.mrc")
+    command = [sys.executable, "-m", "cryofs", "ingest", str(tmp_path), "--follow", "--settle", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: names(tmp_path) == ["a.mrc.tif"])
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert json.loads(output)["ingested"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mrc.tif"]
