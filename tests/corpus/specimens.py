@@ -20,7 +20,16 @@ from cryofs.movies.archived_counts import CountsMovie
 from cryofs.movies.archived_metadata import counts_bytes
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
-from tests.corpus.eer_specimens import eer, eer_gain, footer_eer, rendered, single_eer, write_eer_movie
+from tests.corpus.eer_specimens import (
+    OVERFLOW_WIDTHS,
+    eer,
+    eer_gain,
+    footer_eer,
+    overflow_eer,
+    rendered,
+    single_eer,
+    write_eer_movie,
+)
 from tests.corpus.specimen import ADOPTED, ARCHIVED, GAIN, Specimen, all_done, whole, write
 from tests.foreign import LAYOUTS, serialem, write_layout
 from tests.outcomes import adopted
@@ -36,6 +45,7 @@ def make_specimens(folder: Path) -> list[Specimen]:
     found = [_archived(folder, *recipe) for recipe in _recipes()]
     found += [_gain(one) for one in found if one.name in ("huffman", "double")]
     found += [eer(folder / "eer"), single_eer(folder / "single-eer"), footer_eer(folder / "footer-eer")]
+    found += [overflow_eer(folder / name) for name in OVERFLOW_WIDTHS]
     found += [rendered(folder / "rendered"), eer_gain(folder / "eer-gain"), _foreign(folder / "foreign")]
     found += [_layout(folder / f"foreign-{layout}", layout) for layout in LAYOUTS]
     found += [_adopted(folder / "adopted")]
