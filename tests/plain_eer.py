@@ -28,7 +28,7 @@ class PlainFrame:
 def decode(data: bytes, total: int, widths: Widths) -> list[PlainEvent] | None:
     """Events of a frame of `total` pixels, None where it is damaged."""
     frame = decode_frame(data, total, widths)
-    return frame and frame.events
+    return frame.events if frame is not None else None
 
 
 def decode_frame(data: bytes, total: int, widths: Widths) -> PlainFrame | None:

@@ -12,6 +12,7 @@ from cryofs.errors import FormatError, UsageError
 from cryofs.formats import mrc
 from cryofs.formats.eer import EerIndex
 from cryofs.formats.mrc import MrcHeader
+from cryofs.movies.eer_gain_use import convention_of
 from cryofs.version import VERSION
 
 _MODES = {"int8": 0, "int16": 1, "float32": 2, "uint16": 6}
@@ -91,6 +92,12 @@ class Rendering:
         return self.crop or self.upsampling
 
     @property
+    def unusual_convention(self) -> EerGainConvention | None:
+        """Convention of the gain reference if it is not the one that the file name implies, otherwise None."""
+        is_usual = self.gain is None or self.gain_convention == convention_of(self.gain)
+        return None if is_usual else self.gain_convention
+
+    @property
     def multiplies_gain(self) -> bool:
         """Whether the pixels of the fractions are multiplied with the gain reference."""
         return self.gain is not None and (self.apply_gain or self.crop is not None)
@@ -149,7 +156,8 @@ class EerFacts:
             return rendering.grouping
         if (found := self.frame_dose(rendering)) is None:
             if (rendering.pixel_size or self.pixel_size) is None:
-                raise FormatError(f"{name}: its metadata lack the pixel size; use --eer-pixel-size, or --eer-grouping")
+                reason = "pixel size missing in the metadata, so the dose per fraction is unknown"
+                raise FormatError(f"{name}: {reason}; use --eer-pixel-size, or --eer-grouping")
             raise FormatError(f"{name}: unknown dose (no electrons counted); use --eer-dose, or --eer-grouping")
         return max(1, round(rendering.dose_per_fraction / found[0]))
 
@@ -212,13 +220,20 @@ def rendering_of(settings: Settings) -> Rendering:
 def fingerprint(rendering: Rendering) -> str:
     """Return a string that identifies the bytes of a rendering and is the same for every mount.
 
-    Options with default values are omitted, so that adding an option does not change the string. The path of the gain
-    reference is omitted too, but not whether it is applied.
+    Options that have their default values, or that affect no byte with the other options, are omitted, so that adding
+    an option does not change the string. The path of the gain reference is omitted too, but not whether it is applied.
     """
     chosen = {field.name: getattr(rendering, field.name) for field in fields(rendering) if field.name != "gain"}
     defaults = {field.name: field.default for field in fields(rendering)} | {"dtype": rendering.default_dtype}
-    chosen["dtype"] = rendering.dtype or rendering.default_dtype
-    chosen["apply_gain"] = rendering.apply_gain or rendering.multiplies_gain
+    is_multiplied = rendering.apply_gain or rendering.multiplies_gain
+    chosen["apply_gain"] = is_multiplied
+    chosen["gain_convention"] = rendering.unusual_convention if is_multiplied else None
+    # multiplied fractions are always float32
+    chosen["dtype"] = (not rendering.apply_gain and rendering.dtype) or rendering.default_dtype
+    if rendering.dose_per_fraction is None:
+        chosen["dose"] = None
+    else:
+        chosen["grouping"] = defaults["grouping"]
     return " ".join(f"{name}={value!r}" for name, value in chosen.items() if value != defaults[name])
 
 

@@ -85,7 +85,7 @@ def _plain_frames(streams: Sequence[bytes | None], widths: Widths) -> list[list[
     for frame, by_other in zip(usual, other, strict=True):
         if frame is None and by_other is not None and by_other.unread <= _MOST_UNREAD_BITS:
             frame = by_other
-        events.append(frame and frame.events)
+        events.append(frame.events if frame is not None else None)
     return events
 
 
