@@ -194,7 +194,7 @@ def runs_of(fractions: list[range]) -> list[list[int]]:
 
 def frames_text(frames: int, fractions: list[range]) -> str:
     """Return a line about the raw frames of a file, its fractions, and the frames that are in no fraction."""
-    sizes = [f"{number} fractions of {size}" for number, size in runs_of(fractions)]
+    sizes = [f"{number} fraction{'s' if number > 1 else ''} of {size}" for number, size in runs_of(fractions)]
     dropped = frames - sum(map(len, fractions))
     return f"Found {frames} raw frames; {' and '.join(sizes)}, {dropped} frames dropped"
 

@@ -51,7 +51,8 @@ def test_unknown_facts_are_listed(tmp_path: Path, items: dict[str, str]) -> None
     }
     assert all(facts[name] is None for name in facts["unknown"])
     bare = describe(write(tmp_path / "y.eer"))
-    assert {*facts["unknown"], "frames_in_metadata", "recorded_dose_per_pixel"} == set(bare["unknown"])
+    others = {"frames_in_metadata", "recorded_dose_per_pixel", "pixel_size", "dose_per_frame", "total_dose"}
+    assert {*facts["unknown"], *others} == set(bare["unknown"])
 
 
 def test_the_odd_file_of_a_folder_is_marked(tmp_path: Path) -> None:
