@@ -98,16 +98,16 @@ def test_a_mount_that_does_not_respond_is_detached_at_once(session: Path, tmp_pa
     place = tmp_path / "mnt"
     place.mkdir()
     (tmp_path / "link").symlink_to(place)
-    with (
-        stopped(session.with_name("archive"), place, tmp_path / "log") as pid,
-        subprocess.Popen(["ls", place]) as waiting,
-    ):
+    archive = session.with_name("archive")
+    with stopped(archive, place, tmp_path / "log") as pid:
         # a program that waits for the mount keeps it in use
+        waiting = subprocess.Popen(["ls", place], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: psutil.Process(waiting.pid).status() != psutil.STATUS_RUNNING)
         done = run_in_process("umount", "--lazy", tmp_path / "link" if by_link else place)
         assert (done.stderr, is_mounted(place), psutil.pid_exists(pid)) == ("", False, True)
-        waiting.kill()
-        cryofs("mount", session.with_name("archive"), place, "--log-file", tmp_path / "log")
+        cryofs("mount", archive, place, "--log-file", tmp_path / "log")
         assert (place / "notes.txt").read_text() == "300 kV"
+    assert waiting.wait(SECONDS)
 
 
 def test_a_mount_that_does_not_respond_is_unmounted(session: Path, tmp_path: Path) -> None:
