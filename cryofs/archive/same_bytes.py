@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cryofs.archive.adopt import check_adopted, restore_adopted
+from cryofs.archive.adopted import check_adopted, restore_adopted
 from cryofs.archive.progress import OnFrame
 from cryofs.archive.verify import feed
 from cryofs.movies.archived import ArchivedMovie, check_pages

@@ -11,6 +11,7 @@ from cryofs.archive.jobs import Job as Job
 from cryofs.archive.jobs import Kind as Kind
 from cryofs.archive.jobs import Problem as Problem
 from cryofs.archive.links import resolved
+from cryofs.archive.twins import without_superseded
 from cryofs.archive.walking import Link, Places, items_of, same_folder
 from cryofs.config.choices import LinkChoice
 from cryofs.errors import ArchiveError
@@ -106,7 +107,8 @@ def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tupl
 
     A target is relative to the folder that the user passed; the target of a single file is its name. All files have the
     kind FILE. A link to a TIFF file counts as a file unless `keep_links` is set. Other links in folders have the kind
-    LINK, because their targets have separate jobs.
+    LINK, because their targets have separate jobs. Where a plain file and its archived movie exist,
+    the one that counts has a job; if neither counts, this is a problem.
     """
     jobs: list[Job] = []
     problems = []
@@ -119,7 +121,8 @@ def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tupl
             jobs.append(Job(Kind.FILE, item.path, item.target))
         else:
             jobs.append(Job(Kind.LINK, item.path, item.target))
-    return jobs, problems
+    jobs, conflicts = without_superseded(jobs)
+    return jobs, problems + conflicts
 
 
 def _rendered(job: Job) -> Job:

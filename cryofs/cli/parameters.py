@@ -62,6 +62,12 @@ def files_argument(name: str, metavar: str, help: str) -> Decorator:  # noqa: A0
     return click.argument(name, type=PATH, nargs=-1, required=True, metavar=f"{metavar}...", help=help)
 
 
+def break_lock_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --break-lock to a command."""
+    text = "Ignore cryofs commands on other machines that hold the lock of the archive; use it only if they are over."
+    return click.option("--break-lock", is_flag=True, help=text)(command)
+
+
 def gain_orientation_option(files: str) -> Decorator:
     """Return the decorator for --gain-orientation; `files` names the options that it affects."""
     return click.option(

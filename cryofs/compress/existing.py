@@ -13,8 +13,10 @@ from cryofs.formats.record import Rendered, is_archived
 from cryofs.gain.references import References
 from cryofs.movies import registry
 from cryofs.movies.source import SourceMovie
+from cryofs.storage import checksum_lists
 from cryofs.storage.atomic_file import regular_file
 from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.checksums import file_sha256
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,21 @@ def refuse_clash(source: Path, target: Path) -> None:
     with LocalFile.open(target) as held:
         if is_archived(held):
             raise ArchiveError(f"{source}: name already taken by an archived movie ({target}); rename the file")
+
+
+def refuse_written(source: Path, target: Path) -> None:
+    """Raise ArchiveError if a file would overwrite one that no run copied, or that changed since, and that differs."""
+    with LocalFile.open(target) as there, LocalFile.open(source) as here:
+        sha256 = file_sha256(there)
+        if checksum_lists.is_copy_with(target, sha256) or (here.size == there.size and file_sha256(here) == sha256):
+            return
+    raise written_error(target, source)
+
+
+def written_error(target: Path, source: Path) -> ArchiveError:
+    """Return the error for a file of the archive that a run must not replace."""
+    text = f"{target}: written or changed in the archive, and differs from {source}"
+    return ArchiveError(f"{text}; compare both files, then rename one of them or remove the file in the archive")
 
 
 def refuse_without_gain(source: Path) -> None:

@@ -1,5 +1,6 @@
 """Store movies one at a time; each process of a run executes this module."""
 
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from cryofs.archive.identify import held_movie, is_marked
 from cryofs.archive.scan import Job, Kind
 from cryofs.compress.existing import replaced_text
 from cryofs.compress.full_disk import is_full
+from cryofs.compress.plain_copies import plain_copy, plain_target
 from cryofs.compress.plan import Coding, make_plan
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.sources import Known, Sources
@@ -20,6 +22,7 @@ from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, DamagedError, FullDiskError
 from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.formats.mrc import MODE_FLOAT32
+from cryofs.formats.record import Record
 from cryofs.gain.match import matches
 from cryofs.gain.references import Reference, References
 from cryofs.gain.samples import Sample, keep_samples, take_samples
@@ -32,6 +35,8 @@ from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import open_rendered
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.atomic_file import regular_file
+from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import state_of
 
 
@@ -53,6 +58,8 @@ class CompressOptions:
         Whether a file with the name of a movie counts as failed instead of being copied if it cannot be archived.
     least_saving : float
         Minimum saving as a fraction of the original size. A movie that saves less is stored as a plain copy.
+    break_lock : bool
+        Whether commands on other machines that hold the lock of the archive do not count.
     """
 
     gain: Path | Literal["auto", "none"] = "auto"
@@ -64,6 +71,7 @@ class CompressOptions:
     links: LinkChoice = "report"
     strict: bool = False
     least_saving: float = 0.05
+    break_lock: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,6 +163,7 @@ class Archiver:
         target = self._archive / job.target
         with self.sources.open(job) as movie:
             replaced = _replaced(movie, job.source, target)
+            copy = None if job.kind is Kind.EER else plain_copy(self._archive / plain_target(job), job.source)
             if known is not None and known.state == state_of(movie.stat):
                 keep_samples(movie, known.samples)
             samples = take_samples(movie)
@@ -168,8 +177,10 @@ class Archiver:
             plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
             if self._given and job.kind is Kind.MOVIE and not self._is_served(plan.reference):
                 note = self._not_used(job.source, movie, samples)
-            stored = archive_movie(movie, target, plan, self._workers, on_frame, self._limit(job, movie))
-            return Stored(movie.stat.st_size, stored, note, replaced)
+            limit = self._limit(job, movie)
+            publishing = contextlib.nullcontext if copy is None else copy.removed_after
+            stored = archive_movie(movie, target, plan, self._workers, on_frame, limit, publishing)
+            return Stored(movie.stat.st_size, stored, note, replaced or (copy.replaced if copy else None))
 
     def _is_served(self, used: Reference | None) -> bool:
         """Return True if `used` is the given reference, or one of several given references."""
@@ -259,9 +270,20 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
         )
     if is_derived and held.rendered is None:
         raise _in_place_of_original(source, target)
+    if held.ingested:
+        _refuse_another(source, target, held)
     original = held.rendered or held.original
     known = original.bytes, original.mtime_ns
     return None if known == movie.state else replaced_text(target, *known)
+
+
+def _refuse_another(source: Path, target: Path, held: Record) -> None:
+    """Raise ArchiveError unless a source equals the original of a movie that was written in the archive."""
+    with LocalFile.open(source) as file:
+        is_equal = file.size == held.original.bytes and file_sha256(file) == held.original.sha256
+    if not is_equal:
+        text = f"{source}: differs from the movie of this name that was written in the archive ({target})"
+        raise ArchiveError(f"{text}; rename one of them, or remove the one in the archive")
 
 
 def _in_place_of_original(source: Path, original: Path) -> ArchiveError:

@@ -165,7 +165,7 @@ class Movies:
         if job.kind is not Kind.MOVIE:
             return
         archived, plain = self._archive / job.target, self._archive / plain_target(job)
-        if replaced := remove_plain_copy(archived, plain, job.source, self._lists):
+        if replaced := remove_plain_copy(archived, plain, job.source):
             self._note_replaced(replaced)
 
     def _note_replaced(self, text: str) -> None:

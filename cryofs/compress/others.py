@@ -6,9 +6,10 @@ from types import TracebackType
 from typing import Self
 
 from cryofs.archive.identify import held_movie, holds_movie
+from cryofs.archive.inventory import has_line
 from cryofs.archive.jobs import Job, Kind
 from cryofs.compress.copies import Copies
-from cryofs.compress.existing import is_copy, refuse_clash, refuse_without_gain, replaced_text
+from cryofs.compress.existing import is_copy, refuse_clash, refuse_without_gain, refuse_written, replaced_text
 from cryofs.compress.full_disk import is_full
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.summary import Listener, Summary
@@ -97,6 +98,8 @@ class Others:
         held = None if is_copy(source, target) else atomic_file.regular_file(target)
         refuse_clash(source, target)
         refuse_without_gain(source)
+        if held is not None and has_line(self._archive, target):
+            refuse_written(source, target)
         reason = self._plain.get(job)
         damage = damage_of(source) if reason is None else None
         self._jobs[source] = job

@@ -188,6 +188,8 @@ class Record(msgspec.Struct, frozen=True):
         The EER file and the options if the movie was rendered from an EER file, otherwise None.
     adopted : Adopted or None
         The TIFF file if this record was appended to a TIFF movie of another program, otherwise None.
+    ingested : bool
+        True if the original was a file of the archive itself, so that no source of it may exist elsewhere.
     """
 
     original: Original
@@ -207,6 +209,7 @@ class Record(msgspec.Struct, frozen=True):
     rendered: Rendered | None = None
     coder: str = ""
     adopted: Adopted | None = None
+    ingested: bool = False
 
     @property
     def source_bytes(self) -> int:

@@ -174,5 +174,10 @@ def lock(file: io.BufferedIOBase) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if not no_locks(error):
             raise
+
+
+def no_locks(error: OSError) -> bool:
+    """Return True if an error means that the file system does not support locks."""
+    return error.errno in _NO_LOCKS
