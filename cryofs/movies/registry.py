@@ -17,18 +17,20 @@ from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_gain_reference import EER_GAIN
 from cryofs.movies.eer_provider import EER
 from cryofs.movies.eer_rendering import Rendering
+from cryofs.movies.folder_provider import FolderProvider
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MRC
 from cryofs.movies.normalised import NORMALISED
-from cryofs.movies.provider import FolderProvider, InfoOptions, OpenContext, Provider, ShowOptions, Stored, Summary
+from cryofs.movies.packed import PACKED
+from cryofs.movies.provider import InfoOptions, OpenContext, Provider, ShowOptions, Stored, Summary
 from cryofs.movies.source import SourceMovie
 from cryofs.movies.tiff import TIFF
 from cryofs.storage.byte_source import LocalFile
 
 AnyProvider = Provider[Any, Any]
 
-PROVIDERS: tuple[AnyProvider, ...] = (COUNTS, ARCHIVED, EER, NORMALISED, TIFF, MRC)
+PROVIDERS: tuple[AnyProvider, ...] = (COUNTS, ARCHIVED, PACKED, EER, NORMALISED, TIFF, MRC)
 FOLDER_PROVIDERS: tuple[FolderProvider, ...] = (EER_GAIN,)
 
 

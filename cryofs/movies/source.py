@@ -13,12 +13,14 @@ from cryofs.errors import ChangedError
 from cryofs.formats import mrc
 from cryofs.formats.record import Rendered
 from cryofs.movies.movie import Movie
+from cryofs.movies.unpacked import UnpackedSource
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import is_still, state_of
 
 if TYPE_CHECKING:
     from cryofs.movies.eer_gain import EerGains
 
+StatSource = LocalFile | UnpackedSource
 ReadRows = Callable[[int, NDArray[np.uint8]], None]
 
 
@@ -29,12 +31,12 @@ class SourceMovie(Movie):
     ----------
     path : Path
         The file.
-    source : LocalFile
-        The open file.
+    source : LocalFile or UnpackedSource
+        Bytes of the open file, or of the movie in an open packed file.
     """
 
     path: Path
-    source: LocalFile
+    source: StatSource
 
     @property
     def stat(self) -> os.stat_result:

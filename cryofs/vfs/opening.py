@@ -10,9 +10,10 @@ from concurrent.futures import Executor
 from cryofs.cache.frame_cache import FrameCache
 from cryofs.errors import ChangedError
 from cryofs.movies.eer_gain import EerGains
+from cryofs.movies.folder_provider import FolderProvider
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
-from cryofs.movies.provider import FolderProvider, OpenContext, ShowOptions
+from cryofs.movies.provider import OpenContext, ShowOptions
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.entries import Entries
 from cryofs.vfs.findings import FindingsTable
