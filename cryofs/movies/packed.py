@@ -118,6 +118,7 @@ class PackedProvider(Provider[PackedMetadata, PackedIndex]):
     suffixes = PACKED_SUFFIXES
     metadata_type = PackedMetadata
     is_surveyed = True
+    index_type = PackedIndex
 
     def shown_name(self, stored: str) -> str | None:
         """Return the name of the movie in the file."""
@@ -128,6 +129,10 @@ class PackedProvider(Provider[PackedMetadata, PackedIndex]):
         return packed_names(shown)
 
     def read_index(self, source: LocalFile) -> PackedIndex:
+        """Unpack the whole file."""
+        return self.survey(source)
+
+    def survey(self, source: ByteSource) -> PackedIndex:
         """Unpack the whole file, on all cores if its format allows it."""
         with ThreadPoolExecutor(usable_cores(), "unpacking") as pool:
             return make_index(_packing_of(source), source, pool)
@@ -216,7 +221,7 @@ def packing_of_file(source: ByteSource, name: str) -> Packing:
     return found
 
 
-def _packing_of(source: LocalFile) -> Packing:
+def _packing_of(source: ByteSource) -> Packing:
     return packing_of_file(source, Path(source.name).name)
 
 

@@ -190,7 +190,9 @@ class Provider(ABC, Generic[M, I]):
     has_details : bool
         Whether `details` returns facts.
     is_surveyed : bool
-        Whether `read_index` reads the whole file, so that a mount keeps the index, and readers wait for it.
+        Whether the index takes reading the whole file: mounts keep it, and let readers wait for `survey`.
+    index_type : type
+        What `survey` returns; the index of a mount stores it with msgspec.
     applies_reference : bool
         Whether the bytes depend on a gain reference: the one that `gain` names, or else the one that
         `OpenContext.reference` finds. Without either the movie is not shown.
@@ -208,6 +210,7 @@ class Provider(ABC, Generic[M, I]):
     checks_take_time: bool = False
     has_details: bool = False
     is_surveyed: bool = False
+    index_type: Any = None
     applies_reference: bool = False
 
     @property
@@ -260,6 +263,10 @@ class Provider(ABC, Generic[M, I]):
     def is_shown(self, metadata: M, options: ShowOptions) -> bool:
         """Return True if an intact file is shown as this kind."""
         return True
+
+    def survey(self, source: ByteSource) -> I:
+        """Return the index of a file of a kind that is surveyed; errors as of `probe`."""
+        raise NotImplementedError
 
     def needs_survey(self, metadata: M) -> bool:
         """Return True if the size of the movie is known only from the index of a kind that is surveyed."""
