@@ -190,6 +190,9 @@ class SourceFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Set the position."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._source.size}[whence]
+        if start + offset < 0:
+            # libraries seek backwards in files that are too short for their format
+            raise ValueError("truncated")
         self._position = start + offset
         return self._position
 

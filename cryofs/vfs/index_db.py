@@ -17,7 +17,7 @@ from pathlib import Path
 from cryofs.storage.checksums import xxh3_checksum
 from cryofs.storage.file_state import FileState
 
-# Version of the tables and of the rules that recognise movies. It is part of the file name, so indexes of other versions
+# Version of the tables and of the rules that recognise movies. It is part of the file name: indexes of other versions
 # are not changed.
 _LAYOUT = 5
 _COLUMNS = """(

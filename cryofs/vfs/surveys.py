@@ -24,7 +24,7 @@ from cryofs.storage.byte_source import ByteSource, LocalFile
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.damage import Damage, is_settled, or_damage
-from cryofs.vfs.facts import Facts
+from cryofs.vfs.facts import Facts, UnsurveyedError
 from cryofs.vfs.index_db import Index
 from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.nodes import Node
@@ -33,6 +33,8 @@ from cryofs.vfs.nodes import Node
 _AT_ONCE = 2
 
 log = logging.getLogger("cryofs")
+
+__all__ = ["LimitedSource", "Surveys", "UnsurveyedError"]
 
 
 class LimitedSource(ByteSource):
@@ -122,7 +124,8 @@ class Surveys:
         ChangedError
             The file is not in this state any more.
         """
-        assert isinstance(node.kind, Provider)
+        if not isinstance(node.kind, Provider) or not node.kind.is_surveyed:
+            return  # another file has the name by now
         metadata = self._wait(node.kind, node.path, state)
         if isinstance(metadata, Damage):
             raise FormatError(f"{self._root.name_of(node.path)}: {metadata.reason}")
