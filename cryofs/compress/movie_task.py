@@ -14,6 +14,7 @@ from cryofs.compress.full_disk import is_full
 from cryofs.compress.plan import Coding, make_plan
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.sources import Known, Sources
+from cryofs.compress.unpack import UnpackedMovie
 from cryofs.compress.writer import OnFrame, archive_movie
 from cryofs.config.choices import LinkChoice
 from cryofs.error_hints import explain
@@ -47,6 +48,8 @@ class CompressOptions:
         Orientation in which the given gain reference, and that of EER files, is used.
     rendering : Rendering or None
         Options for rendering EER files to TIFF; None to copy them.
+    unpack : bool
+        Whether to store the movies in packed files, instead of copying these.
     links : str
         Treatment of links that lead out of the sources: ``"report"``, ``"follow"`` or ``"keep"``.
     strict : bool
@@ -59,6 +62,7 @@ class CompressOptions:
     gain_orientation: Orientation = UPRIGHT
     coding: Coding = field(default_factory=Coding)
     rendering: Rendering | None = None
+    unpack: bool = False
     only_do_unfinished: bool = False
     jobs: int = 1
     links: LinkChoice = "report"
@@ -117,6 +121,8 @@ class Archiver:
     def _open(self, job: Job) -> SourceMovie:
         if job.kind is Kind.EER and self._options.rendering is not None:
             return open_rendered(job.source, self._options.rendering, self.eer_gains)
+        if job.kind is Kind.PACKED:
+            return UnpackedMovie(job.source, self._archive, self._workers.pool)
         return MrcMovie(job.source)
 
     def store(self, job: Job, on_frame: OnFrame, known: Known | None = None) -> Stored:
@@ -160,16 +166,16 @@ class Archiver:
             samples = take_samples(movie)
             reference: Reference | None = None
             note = movie.source_summary
-            if job.kind is Kind.MOVIE and movie.mrc_header.mode == MODE_FLOAT32 and self._options.gain != "none":
+            if job.kind.is_original and movie.mrc_header.mode == MODE_FLOAT32 and self._options.gain != "none":
                 if len(self._given) == 1 and self._given[0].gain.shape == movie.shape[1:]:
                     (reference,) = self._given
                 else:
                     reference = self.references.best_match(movie.shape[1:], samples)
             plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
-            if self._given and job.kind is Kind.MOVIE and not self._is_served(plan.reference):
+            if self._given and job.kind.is_original and not self._is_served(plan.reference):
                 note = self._not_used(job.source, movie, samples)
             stored = archive_movie(movie, target, plan, self._workers, on_frame, self._limit(job, movie))
-            return Stored(movie.stat.st_size, stored, note, replaced)
+            return Stored(movie.source_bytes, stored, note, replaced)
 
     def _is_served(self, used: Reference | None) -> bool:
         """Return True if the used reference is the given one, or if several are given and one is used."""
@@ -205,7 +211,7 @@ class Archiver:
         asked_for = job.kind is Kind.EER or self._options.coding.compression == "none"
         if asked_for or os.path.lexists(target) or is_reference_name(original_name(target.name) or ""):
             return None
-        return (1 - self._options.least_saving) * movie.stat.st_size
+        return (1 - self._options.least_saving) * movie.source_bytes
 
 
 @dataclass
@@ -259,9 +265,7 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
         )
     if is_derived and held.rendered is None:
         raise _in_place_of_original(source, target)
-    original = held.rendered or held.original
-    known = original.bytes, original.mtime_ns
-    return None if known == movie.state else replaced_text(target, *known)
+    return None if held.source_state == movie.state else replaced_text(target, *held.source_state)
 
 
 def _in_place_of_original(source: Path, original: Path) -> ArchiveError:

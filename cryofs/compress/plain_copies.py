@@ -19,7 +19,12 @@ from cryofs.storage.checksums import file_sha256
 
 
 def plain_target(job: Job) -> Path:
-    """Return the path of the plain copy of a movie in the archive, which has the name of the original."""
+    """Return the path of the plain copy of a movie in the archive, which has the name of its source."""
+    return job.target.with_name(job.plain) if job.plain else original_target(job)
+
+
+def original_target(job: Job) -> Path:
+    """Return the path in the archive that has the name of the original of a movie."""
     return job.target.with_name(original_name(job.target.name) or job.target.name)
 
 

@@ -21,6 +21,8 @@ class Summary:
         Movies and files that replaced different ones with the same name.
     copied, up_to_date : int
         Files that were copied, and files that the archive already contains.
+    packed : int
+        Files among these that hold packed movies, which could be unpacked.
     kept_plain : int
         Plain copies, made by this run or by an earlier one.
     suspect : int
@@ -37,6 +39,7 @@ class Summary:
     replaced: int = 0
     copied: int = 0
     up_to_date: int = 0
+    packed: int = 0
     kept_plain: int = 0
     suspect: int = 0
     links_outside: int = 0

@@ -141,7 +141,7 @@ def archive_movie(
                 made.clear()
         contents = _append_record(movie, made, plan, written.frames, sums)
         if limit is not None and made.file.tell() > limit:
-            share = percent(made.file.tell() / movie.stat.st_size)
+            share = percent(made.file.tell() / movie.source_bytes)
             raise NotSmallerError(f"{movie.name}: compresses only to {share} of the original size")
         changes.disk.set_mode(made.file.fileno(), mode)
         made.sync()
@@ -305,6 +305,7 @@ def _append_record(
         writer=f"cryofs {VERSION}",
         rendered=movie.rendered,
         coder=plan.encoder.name,
+        packed=movie.packed,
     )
     file.write(record.encode_record(contents, file.tell()))
     return contents

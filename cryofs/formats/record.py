@@ -19,6 +19,7 @@ from zlib_ng import zlib_ng
 from cryofs.codecs.predictor import Predictor
 from cryofs.codecs.registry import compressions
 from cryofs.errors import DamagedError
+from cryofs.formats.record_packed import Packed as Packed
 from cryofs.storage.byte_source import ByteSource, missing_bytes
 from cryofs.storage.checksums import xxh3_checksum
 
@@ -188,6 +189,8 @@ class Record(msgspec.Struct, frozen=True):
         The EER file and the options if the movie was rendered from an EER file, otherwise None.
     adopted : Adopted or None
         The TIFF file if this record was appended to a TIFF movie of another program, otherwise None.
+    packed : Packed or None
+        The packed file if compress unpacked the original from one, otherwise None.
     """
 
     original: Original
@@ -207,12 +210,17 @@ class Record(msgspec.Struct, frozen=True):
     rendered: Rendered | None = None
     coder: str = ""
     adopted: Adopted | None = None
+    packed: Packed | None = None
+
+    @property
+    def source_state(self) -> tuple[int, int]:
+        """Size and mtime_ns of the file that compress read."""
+        return (self.packed or self.rendered or self.original).bytes, (self.rendered or self.original).mtime_ns
 
     @property
     def source_bytes(self) -> int:
         """Size of the source file: the original MRC, the rendered EER or the adopted TIFF file."""
-        source = self.rendered or self.adopted or self.original
-        return source.bytes
+        return (self.rendered or self.adopted or self.original).bytes
 
     @property
     def needed_gain(self) -> Gain | None:

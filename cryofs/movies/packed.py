@@ -4,7 +4,7 @@ A mount shows the bytes in the packed file, whatever they are; all else needs a 
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from cryofs.movies.movie import EncodedFrame, Movie
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.mrc_facts import mrc_description
 from cryofs.movies.provider import Appearance, InfoOptions, OpenContext, Provider, ShowOptions, Summary
-from cryofs.movies.unpacked import FirstBytes, UnpackedSource
+from cryofs.movies.unpacked import UnpackedSource, UnpackedStream
 from cryofs.storage.byte_source import ByteSource, LocalFile
 from cryofs.system.resources import usable_cores
 
@@ -117,6 +117,7 @@ class PackedProvider(Provider[PackedMetadata, PackedIndex]):
     key = "PACKED"
     suffixes = PACKED_SUFFIXES
     metadata_type = PackedMetadata
+    is_unpackable = True
     is_surveyed = True
     index_type = PackedIndex
 
@@ -196,6 +197,11 @@ class PackedProvider(Provider[PackedMetadata, PackedIndex]):
         return Summary(kind, header.shape, found.st_mtime, found.st_size, found.st_size)
 
 
+def packed_stream(source: LocalFile, name: str, pool: Executor | None = None) -> UnpackedStream:
+    """Return the bytes in a packed file of this name, in order; raise FormatError if its format is unknown."""
+    return UnpackedStream(source, packing_of_file(source, name), pool)
+
+
 def first_header(packing: Packing, source: LocalFile) -> MrcHeader:
     """Return the header of the movie in a packed file, of which only the first bytes are unpacked.
 
@@ -204,7 +210,7 @@ def first_header(packing: Packing, source: LocalFile) -> MrcHeader:
     DamagedError, FormatError
         The start of the file is damaged, or not a movie. The size of the movie is not checked.
     """
-    return mrc.read_header(FirstBytes(source, packing))
+    return mrc.read_header(UnpackedStream(source, packing))
 
 
 def packing_of_file(source: ByteSource, name: str) -> Packing:

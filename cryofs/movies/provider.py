@@ -189,6 +189,8 @@ class Provider(ABC, Generic[M, I]):
         Whether `damage` is so slow that commands limit its time; `identify` then does not read the file.
     has_details : bool
         Whether `details` returns facts.
+    is_unpackable : bool
+        Whether compress can archive the movie in the file in place of the file.
     is_surveyed : bool
         Whether the index takes reading the whole file: mounts keep it, and let readers wait for `survey`.
     index_type : type
@@ -209,6 +211,7 @@ class Provider(ABC, Generic[M, I]):
     is_rendered: bool = False
     checks_take_time: bool = False
     has_details: bool = False
+    is_unpackable: bool = False
     is_surveyed: bool = False
     index_type: Any = None
     applies_reference: bool = False

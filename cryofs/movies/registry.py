@@ -88,6 +88,11 @@ def rendered_name(stored: str) -> str | None:
     return next((provider.shown_name(stored) for provider in providers_of(stored) if provider.is_rendered), None)
 
 
+def unpackable_name(stored: str) -> str | None:
+    """Return the name of the movie that compress can unpack from a file of this name, or None."""
+    return next((provider.shown_name(stored) for provider in providers_of(stored) if provider.is_unpackable), None)
+
+
 def open_rendered(path: Path, rendering: Rendering, eer_gains: EerGains) -> SourceMovie:
     """Open the movie that compress renders from a file for which `rendered_name` returns a name."""
     provider = next(provider for provider in providers_of(path.name) if provider.is_rendered)

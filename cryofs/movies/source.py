@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError
 from cryofs.formats import mrc
-from cryofs.formats.record import Rendered
+from cryofs.formats.record import Packed, Rendered
 from cryofs.movies.movie import Movie
 from cryofs.movies.unpacked import UnpackedSource
 from cryofs.storage.byte_source import LocalFile
@@ -61,6 +61,21 @@ class SourceMovie(Movie):
     def rendered(self) -> Rendered | None:
         """Facts for the record about the file that the movie is rendered from; None if it is not rendered."""
         return None
+
+    @property
+    def packed(self) -> Packed | None:
+        """Facts for the record about the packed file that held the movie; None for others."""
+        return None
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Size of the temporary file that the open movie needs."""
+        return 0
+
+    @property
+    def source_bytes(self) -> int:
+        """Size of the original, or of the EER file that the movie is rendered from."""
+        return self.layout.total_bytes if self.rendered is None else self.stat.st_size
 
     @property
     def source_summary(self) -> str | None:

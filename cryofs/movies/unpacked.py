@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -194,8 +195,8 @@ class UnpackedSource(ByteSource):
             self._changed.notify_all()
 
 
-class FirstBytes(ByteSource):
-    """The first bytes in a packed file, for its header; the size of the unpacked file is not known, and very large.
+class UnpackedStream(ByteSource):
+    """The bytes in a packed file in order: no read may begin before the last one. The size is unknown, and very large.
 
     Parameters
     ----------
@@ -203,19 +204,31 @@ class FirstBytes(ByteSource):
         The packed file, which is not closed with this source.
     """
 
-    def __init__(self, file: LocalFile, packing: Packing):
+    def __init__(self, file: LocalFile, packing: Packing, pool: Executor | None = None):
         self.name = file.name
         self.size = sys.maxsize
-        self.identity: tuple[Hashable, ...] = (*file.identity, "first bytes")
+        self.identity: tuple[Hashable, ...] = (*file.identity, "unpacked in order")
         self._file = file
-        self._pieces = packing.unpack(file)
-        self._begin = bytearray()
+        self._pieces = packing.unpack(file, pool)
+        self._begin = 0
+        self._held = bytearray()
 
     def read(self, size: int, offset: int) -> bytes:
-        """Return `size` bytes at `offset`, fewer only at the end of the file."""
-        while len(self._begin) < offset + size and (piece := next(self._pieces, None)) is not None:
-            self._begin += piece
-        return bytes(self._begin[offset : offset + size])
+        """Return `size` bytes at `offset`, fewer only at the end of the file.
+
+        Raises
+        ------
+        DamagedError
+            The packed file is damaged up to here; or beyond, if this is its end.
+        """
+        if offset < self._begin:
+            raise ValueError(f"{self.name}: bytes before {self._begin} are gone")
+        while self._begin + len(self._held) < offset + size and (piece := next(self._pieces, None)) is not None:
+            passed = min(offset - self._begin, len(self._held))
+            del self._held[:passed]
+            self._begin += passed
+            self._held += piece
+        return bytes(self._held[offset - self._begin :][:size])
 
     def read_into(self, memory: memoryview, offset: int) -> int:
         """Fill contiguous memory from `offset`; return the number of bytes, smaller only at the end of the file."""
