@@ -104,7 +104,7 @@ def test_reports_and_figures(tmp_path: Path) -> None:
     (tmp_path / "b.mrc.gz").write_bytes(WAYS["gzip"][1](b"no movie" * 1000))
     found = survey(tmp_path)
     assert [(one.path.name, one.kind, one.frames) for one in found.movies] == [
-        ("a.mrc.xz", "MRC packed by xz, 64 × 64, int16", 4)
+        ("a.mrc.xz", "MRC packed by xz, 64 \u00d7 64, int16", 4)
     ]
     assert [path.name for path, _ in found.problems] == ["b.mrc.gz"]
     assert savings([tmp_path]).movies == 0
