@@ -1,4 +1,4 @@
-"""Turn movies, folders and lists into jobs, each with its target in the archive."""
+"""Convert movies, folders and lists to jobs, each with its target in the archive."""
 
 import os
 from collections import deque
@@ -11,6 +11,7 @@ from cryofs.archive.jobs import Job as Job
 from cryofs.archive.jobs import Kind as Kind
 from cryofs.archive.jobs import Problem as Problem
 from cryofs.archive.links import resolved
+from cryofs.archive.twins import without_superseded
 from cryofs.archive.walking import Link, Places, items_of, same_folder
 from cryofs.config.choices import LinkChoice
 from cryofs.errors import ArchiveError
@@ -31,13 +32,12 @@ def collect(
 ) -> tuple[list[Job], list[Problem]]:
     """Return the jobs for all sources, sorted by target, and the problems with sources that cannot be archived.
 
-    The contents of a folder keep their relative paths below the root of the archive. A single file is stored in the
-    root, and a movie of a list under its path in the list (without the leading ``/`` of an absolute path). With
-    `render_eer`, EER files become movies of their fractions. With `folds_case`, names that differ only in case are
-    the same name.
+    Files in a folder keep their relative paths below the root of the archive. A single file is stored in the root, and
+    a movie of a list under its path in the list (without the leading ``/`` of an absolute path). With `render_eer`, EER
+    files become movies of their fractions. With `folds_case`, names that differ only in case count as the same name.
 
-    A symbolic link in a folder stays a link if it leads to the corresponding file of the archive; `links` decides
-    about all other links. A movie with several links to it is archived once.
+    A symbolic link in a folder remains a link if it leads to the corresponding file of the archive; `links` determines
+    how all other links are stored. A movie with several links to it is archived once.
     """
     jobs: dict[str, Job] = {}
     problems = []
@@ -46,9 +46,9 @@ def collect(
             problems.append(item)
             continue
         if own := next((part for part in item.target.parts if is_own_name(part)), None):
-            # the archive has checksum lists of its own
+            # skipped, because the archive has its own checksum lists
             if own != LIST_NAME:
-                text = f"{item.source}: name reserved for cryofs ({own}); rename it, or remove it if a run left it"
+                text = f"{item.source}: name reserved for cryofs ({own}); rename the file, or remove it"
                 problems.append(Problem(item.source, ArchiveError(text)))
             continue
         if render_eer:
@@ -59,12 +59,12 @@ def collect(
         key = name.casefold() if folds_case else name
         twin = jobs.setdefault(key, item)
         if twin.kind in (Kind.EER, Kind.PACKED) and item.kind is Kind.MOVIE:
-            # an existing movie wins over one that has to be made
+            # an existing movie takes precedence over one that has to be made
             jobs[key], item, twin = item, twin, item
         if not _is_same(twin, item):
             text = f"{item.source}: name already taken by {twin.source} ({twin.target}); rename one of the files"
             problems.append(Problem(item.source, ArchiveError(text)))
-    # a movie replaces a link with the same original name
+    # a movie takes precedence over a link with the same original name
     movies = {job.target for job in jobs.values() if job.kind is not Kind.LINK}
     kept = [
         job
@@ -93,11 +93,11 @@ def _all_items(sources: Iterable[Path], archive: Path, links: LinkChoice) -> Ite
 
 
 def lies_in(source: Path, archive: Path) -> bool:
-    """Return True if a source is a folder below the archive, False if it cannot be read."""
+    """Return True if a source is a folder below the archive; return False if it is unreadable."""
     try:
         return source.is_dir() and is_below(source, archive)
     except OSError:
-        return False  # reported when it is collected
+        return False  # `collect` reports the error
 
 
 def is_below(place: Path, folder: Path) -> bool:
@@ -106,11 +106,12 @@ def is_below(place: Path, folder: Path) -> bool:
 
 
 def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tuple[list[Job], list[Problem]]:
-    """Return the jobs for files to verify or extract, and the problems with paths that cannot be read.
+    """Return the jobs for files to verify or extract, and the problems with unreadable paths.
 
-    A target is relative to the folder that was passed; a file that was passed has its name as the target. All files
-    are of kind FILE. A link to a TIFF file counts as a file unless `keep_links` is set; other links in folders are of
-    kind LINK, because the target of such a link has a job of its own.
+    A target is relative to the folder that the user passed; the target of a single file is its name. All files have the
+    kind FILE. A link to a TIFF file counts as a file unless `keep_links` is set. Other links in folders have the kind
+    LINK, because their targets have separate jobs. Where a plain file and its archived movie exist,
+    the one that counts has a job; if neither counts, this is a problem.
     """
     jobs: list[Job] = []
     problems = []
@@ -123,11 +124,12 @@ def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tupl
             jobs.append(Job(Kind.FILE, item.path, item.target))
         else:
             jobs.append(Job(Kind.LINK, item.path, item.target))
-    return jobs, problems
+    jobs, conflicts = without_superseded(jobs)
+    return jobs, problems + conflicts
 
 
 def _made(job: Job, kind: Kind, name_of: Callable[[str], str | None]) -> Job:
-    """Return the job that makes a movie of a file, or that links to the movie made of one; other jobs unchanged.
+    """Return the job that makes a movie of a file, or that links to the movie; return other jobs unchanged.
 
     Parameters
     ----------
@@ -147,9 +149,9 @@ def _made(job: Job, kind: Kind, name_of: Callable[[str], str | None]) -> Job:
 
 
 def _is_same(one: Job, other: Job) -> bool:
-    """Return True if two jobs with the same name need no error: both are folders, or both have the same source.
+    """Return True if two jobs with the same target do not conflict: both are folders, or both have the same source.
 
-    Jobs whose targets differ in case are never the same.
+    Jobs whose targets differ in case always conflict.
     """
     if one.target != other.target:
         return False

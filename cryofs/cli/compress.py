@@ -9,7 +9,14 @@ import click
 
 from cryofs.cli.eer import eer_options, rendering_of
 from cryofs.cli.output import Reporter, print_json
-from cryofs.cli.parameters import PATH, files_argument, gain_orientation_option, jobs_option, json_option
+from cryofs.cli.parameters import (
+    PATH,
+    break_lock_option,
+    files_argument,
+    gain_orientation_option,
+    jobs_option,
+    json_option,
+)
 from cryofs.config.choices import CompressionChoice, EerChoice, GainOrientation, NarrowChoice
 from cryofs.errors import FullDiskError
 from cryofs.text import percent, printable, size_text
@@ -78,6 +85,7 @@ _LABELS = {
 @click.option("--follow-links", is_flag=True, help="Archive the targets of links that point outside SOURCE.")
 @click.option("--keep-links", is_flag=True, help="Store links that point outside SOURCE as links.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if a movie was kept as a plain copy or a file looks damaged.")
+@break_lock_option
 @click.option("--verbose", is_flag=True, help="Print a row for each frame of a gain estimate.")
 @jobs_option("Number of cores to use.")
 @json_option("Print the summary as JSON.")
@@ -99,6 +107,7 @@ def command(
     follow_links: bool,
     keep_links: bool,
     strict: bool,
+    break_lock: bool,
     verbose: bool,
     jobs: int,
     as_json: bool,
@@ -134,6 +143,7 @@ def command(
         jobs=jobs,
         links="follow" if follow_links else "keep" if keep_links else "report",
         strict=strict,
+        break_lock=break_lock,
     )
     with Reporter() as reporter:
         progress = _Progress(reporter, _continuation(arguments), verbose=verbose)

@@ -14,11 +14,11 @@ class FolderProvider(ABC):
     Attributes
     ----------
     key : str
-        As that of a `Provider`.
+        See `Provider.key`.
     name : str
         Name of the shown file.
     made_of : Provider
-        The kind of movie. The first intact file of that kind in the folder determines the shown file.
+        Kind of movie. The first intact file of this kind in the folder determines the shown file.
     """
 
     key: str
@@ -27,16 +27,16 @@ class FolderProvider(ABC):
 
     @abstractmethod
     def stored_at(self, options: ShowOptions) -> Path | None:
-        """Return the file whose attributes are shown, or None if nothing is shown."""
+        """Return the file whose attributes are shown, or None to show nothing."""
 
     @abstractmethod
     def size(self, metadata: Any, options: ShowOptions) -> int:
-        """Return the size of the shown file."""
+        """Return the size of the shown file in bytes."""
 
     @abstractmethod
     def open(self, metadata: Any, context: OpenContext) -> Movie:
-        """Open the shown file; `metadata` are those of the first intact file."""
+        """Open the shown file; `metadata` is that of the first intact file."""
 
     @abstractmethod
     def bytes_key(self, options: ShowOptions) -> str:
-        """Return a key of the bytes of the file; see `Provider.bytes_key`."""
+        """Return a key that identifies the bytes of the file; see `Provider.bytes_key`."""

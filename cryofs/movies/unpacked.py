@@ -48,6 +48,8 @@ class UnpackedSource(ByteSource):
     ----------
     packing : Packing
         Format of the packed file.
+    descriptor : int
+        Descriptor of the packed file.
     stat : os.stat_result
         Attributes of the packed file when it was opened.
     """
@@ -56,7 +58,7 @@ class UnpackedSource(ByteSource):
         self.name = file.name
         self.size = index.size
         self.identity: tuple[Hashable, ...] = (*file.identity, "unpacked")
-        self.stat = file.stat
+        self.descriptor, self.stat = file.descriptor, file.stat
         self._file = file
         self._source = source or file
         self.packing = packing
