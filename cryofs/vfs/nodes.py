@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from cryofs.movies.provider import FolderProvider
+from cryofs.movies.folder_provider import FolderProvider
 from cryofs.movies.registry import AnyProvider
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import Attributes

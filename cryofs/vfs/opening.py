@@ -5,14 +5,17 @@ Threads: thread-safe after `start`.
 
 import os
 import stat
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 from cryofs.cache.frame_cache import FrameCache
 from cryofs.errors import ChangedError, DamagedError
 from cryofs.movies.eer_gain import EerGains
+from cryofs.movies.folder_provider import FolderProvider
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
-from cryofs.movies.provider import FolderProvider, OpenContext, ShowOptions
+from cryofs.movies.provider import OpenContext, ShowOptions
+from cryofs.storage.byte_source import ByteSource, LocalFile
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.entries import Entries
 from cryofs.vfs.findings import FindingsTable
@@ -31,10 +34,21 @@ class Opener:
         Table that records problems of movies.
     eer_gains : EerGains
         Gain references of EER movies.
+    limited : callable
+        Returns a source of the same bytes that limits the time of each read.
     """
 
-    def __init__(self, root: Root, io: IoExecutor, entries: Entries, findings: FindingsTable, eer_gains: EerGains):
+    def __init__(
+        self,
+        root: Root,
+        io: IoExecutor,
+        entries: Entries,
+        findings: FindingsTable,
+        eer_gains: EerGains,
+        limited: Callable[[LocalFile], ByteSource],
+    ):
         self._root = root
+        self._limited = limited
         self._io = io
         self._entries = entries
         self._findings = findings
@@ -98,6 +112,8 @@ class Opener:
             self._entries.facts.index,
             lambda source: self._findings.of(source.identity, source.name),
             self._entries.reference_of,
+            self._limited,
+            shows_bytes=True,
         )
 
     def _movie_file(self, movie: Movie) -> MovieFile:

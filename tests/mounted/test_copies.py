@@ -14,7 +14,8 @@ import pytest
 
 from benchmarks.simulate import write_counts
 from cryofs.formats.archive_names import MOVIE_SUFFIXES, archived_name
-from tests.corpus.session_tree import make_session
+from cryofs.formats.packings import unpacked_name
+from tests.corpus.session_tree import PACKED, make_session
 from tests.foreign import LAYOUTS
 from tests.mounted.support import NEEDS_MOUNTS
 from tests.privileges import CAN_MOUNT
@@ -126,6 +127,8 @@ def test_copies_equal_the_originals(session: Path, mount: Path, tmp_path: Path, 
     besides = {"eer/long.mrc", "eer/short.mrc", "links/chain.mrc", "links/serialem.mrc", "Movies/gain-1.tif"}
     besides |= {"tiff/CAPITALS.mrc", "eer/CAPITALS.mrc", "eer/counted.mrc"}
     besides |= {f"tiff/{layout}.mrc" for layout in LAYOUTS}
+    besides |= {f"packed/{unpacked_name(name)}" for name in (*PACKED, "text.mrc.gz")}
+    besides |= {"links/gzip.mrc", "hard links/xz.mrc"}
     assert besides <= copied.keys() - originals.keys()
     plain = [each for each in linked_names(session) if not any(name.endswith(MOVIE_SUFFIXES) for name in each)]
     assert linked_names(copy) == plain
