@@ -10,13 +10,14 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from cryofs.error_hints import explain
 from cryofs.errors import ChangedError, CryofsError, StuckError
 from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE
 from cryofs.fuse.libfuse import mfusepy
 from cryofs.fuse.loading import Loading
+from cryofs.system.fault_log import FaultLog
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.page_cache_policy import Pages
 
@@ -38,26 +39,25 @@ _ERRNO: tuple[tuple[type[Exception], int], ...] = (
     (Exception, errno.EIO),
 )
 
-log = logging.getLogger("cryofs")
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _with_errno(operation: Callable[P, R]) -> Callable[P, R]:
+def _with_errno(operation: "Callable[Concatenate[Operations, P], R]") -> "Callable[Concatenate[Operations, P], R]":
     """Convert every exception of an operation to an OSError with a suitable errno, and log it if it is unexpected."""
 
     @functools.wraps(operation)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+    def guarded(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return operation(*args, **kwargs)
+            return operation(self, *args, **kwargs)
         except Exception as error:
             if isinstance(error, CryofsError):
-                log.error("%s", error, extra={"facts": error.facts})
+                self.faults.error(str(error), error.facts)
             elif not isinstance(error, OSError):
-                log.exception("unexpected error in %s", operation.__name__)
+                self.faults.error(f"unexpected error in {operation.__name__}", {}, error)
             elif error.errno == errno.EIO:
                 # a storage failure concerns administrators too, not only the reading program
-                log.error("%s: %s", args[1], explain(error), extra={"facts": {"file": args[1]}})
+                self.faults.error(f"{args[0]}: {explain(error)}", {"file": args[0]})
             raise mfusepy.FuseOSError(_errno_of(error)) from error
 
     return guarded
@@ -82,11 +82,17 @@ class Operations(mfusepy.Operations):
         Called once the kernel has accepted the mount.
     on_end : callable
         Called after unmounting, or after a failed start.
+
+    Attributes
+    ----------
+    faults : FaultLog
+        Gets the errors of requests.
     """
 
     use_ns = True
 
     def __init__(self, loading: Loading, readahead: int, on_live: Callable[[], None], on_end: Callable[[], None]):
+        self.faults = FaultLog(logging.getLogger("cryofs"))
         self._loading = loading
         self._readahead = readahead
         self._on_live = on_live
