@@ -5,6 +5,7 @@ import ctypes
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,9 @@ def serve(
             Operations(loading, settings.readahead, live, end),
             str(mountpoint.absolute()),
             foreground=True,
+            # names as the calls of Python encode them
+            encoding=sys.getfilesystemencoding(),
+            errors=sys.getfilesystemencodeerrors(),
             # open() gets a structure whose flags control the kernel's page cache
             raw_fi=True,
             **_mount_options(archive, options),
