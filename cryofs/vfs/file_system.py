@@ -26,7 +26,7 @@ from cryofs.movies import registry
 from cryofs.movies.provider import Provider, ShowOptions
 from cryofs.storage.file_state import state_of
 from cryofs.system.mount_table import may_be_remote
-from cryofs.system.thread_pools import Pools
+from cryofs.system.thread_pools import READING_THREADS, Pools
 from cryofs.text import printable
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
@@ -109,6 +109,7 @@ class FileSystem:
     def start(self, pools: Pools | None = None) -> None:
         """Start the threads that are not given; they load compiled code and read the metadata of the archive."""
         self._pool, self._background = pools or Pools.started(self._settings.jobs)
+        self._io.start(READING_THREADS)
         self._cache = FrameCache(self._settings.cache_size, self._background, self._io.run)
         self._opener.start(self._pool, self._cache)
         # the user who mounted the archive is likely to use it at once
