@@ -141,6 +141,18 @@ class Movie(ABC):
     def close(self) -> None:
         """Release the file."""
 
+    def follow_content(self, on_change: Callable[[], None]) -> None:
+        """Continue to read the file if only its ctime moves and its directories stay the same.
+
+        For kinds without checksums; those with checksums recognise other bytes.
+
+        Parameters
+        ----------
+        on_change : callable
+            Called when the ctime has moved and the directories are the same.
+        """
+        return
+
     def row_block(self, row: int) -> range | None:
         """Return the rows that are decoded together with a row, or None if only whole frames are decoded."""
         return None

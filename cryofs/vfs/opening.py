@@ -3,6 +3,7 @@
 Threads: safe to call from any thread after `start`.
 """
 
+import functools
 import os
 import stat
 from concurrent.futures import Executor
@@ -13,6 +14,7 @@ from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.provider import FolderProvider, OpenContext, ShowOptions
+from cryofs.storage.file_state import FileState
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.entries import Entries
 from cryofs.vfs.findings import FindingsTable
@@ -74,10 +76,17 @@ class Opener:
                 raise ChangedError(f"{source.name}: replaced while it was being opened; open it again")
             if node.kind is None:
                 return PlainFile(source, self._io, is_made=node.is_elsewhere)
-            return self._movie_file(node.kind.open(node.path, source, context))
+            movie = node.kind.open(node.path, source, context)
+            movie.follow_content(functools.partial(self._drop_frames, source.identity))
+            return self._movie_file(movie)
         except BaseException:
             source.close()
             raise
+
+    def _drop_frames(self, identity: FileState) -> None:
+        """Drop the decoded frames of a file whose ctime moved."""
+        if self._cache is not None:
+            self._cache.drop(identity)
 
     def _context(self, options: ShowOptions) -> OpenContext:
         return OpenContext(
