@@ -1,4 +1,4 @@
-"""Store movies one after the other; each process of a run executes this module."""
+"""Store movies one at a time; each process of a run executes this module."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -37,22 +37,22 @@ from cryofs.storage.file_state import state_of
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """Options of a run of compress.
+    """Options of `cryofs compress`.
 
     Attributes
     ----------
     gain : Path or str
         A gain reference, a folder of references, "auto" or "none".
     gain_orientation : Orientation
-        Orientation in which the given gain reference, and that of EER files, is used.
+        Orientation to apply to the given gain reference, and to that of EER files.
     rendering : Rendering or None
         Options for rendering EER files to TIFF; None to copy them.
     links : str
         Treatment of links that lead out of the sources: ``"report"``, ``"follow"`` or ``"keep"``.
     strict : bool
-        Whether a file with the name of a movie counts as failed, instead of being copied, if it cannot be archived.
+        Whether a file with the name of a movie counts as failed instead of being copied if it cannot be archived.
     least_saving : float
-        Smallest saving as a fraction of the original size; a movie that saves less is kept as a plain copy.
+        Minimum saving as a fraction of the original size. A movie that saves less is stored as a plain copy.
     """
 
     gain: Path | Literal["auto", "none"] = "auto"
@@ -73,7 +73,7 @@ class Stored:
     Attributes
     ----------
     source_bytes, stored_bytes : int
-        Sizes of the source file and of the archived movie.
+        Sizes of the source file and of the archived movie in bytes.
     note : str or None
         Message that a given gain reference was not used.
     replaced : str or None
@@ -109,7 +109,7 @@ class Archiver:
                 else [self.references.import_file(given, options.gain_orientation)]
             )
         if options.rendering is not None and options.rendering.gain is not None:
-            # before the run, not at the first EER file
+            # here, so that an invalid reference is reported before the run and not at the first EER file
             gain_kinds.check_eer(options.rendering.gain)
         self.eer_gains = EerGains(options.gain_orientation)
         self.sources = Sources(self._open)
@@ -120,17 +120,17 @@ class Archiver:
         return MrcMovie(job.source)
 
     def store(self, job: Job, on_frame: OnFrame, known: Known | None = None) -> Stored:
-        """Store a movie in the archive, and return the sizes and messages; the source is closed afterwards.
+        """Store a movie in the archive and return sizes and messages; close the source.
 
         Parameters
         ----------
         known : Known or None
-            Samples that another process took; ignored if the file has changed since.
+            Samples taken by another process; ignored if the file has changed since then.
 
         Raises
         ------
         CryofsError
-            The movie cannot be stored. No file is left behind.
+            The movie cannot be stored. The target is unchanged.
         """
         try:
             return self._store(job, on_frame, known)
@@ -143,7 +143,7 @@ class Archiver:
         except MemoryError as error:
             raise ArchiveError(f"{job.source}: out of memory ({error}); reduce --jobs") from error
         except Exception as error:
-            # an unforeseen error of one movie must not end the run
+            # an unexpected error in one movie must not end the run
             what = f"{type(error).__name__}: {error}"
             raise ArchiveError(
                 f"{job.source}: not stored because of a bug in cryofs ({what}); report this error"
@@ -172,7 +172,7 @@ class Archiver:
             return Stored(movie.stat.st_size, stored, note, replaced)
 
     def _is_served(self, used: Reference | None) -> bool:
-        """Return True if the used reference is the given one, or if several are given and one is used."""
+        """Return True if `used` is the given reference, or one of several given references."""
         return used is self._given[0] if len(self._given) == 1 else used is not None
 
     def _not_used(self, source: Path, movie: SourceMovie, samples: list[Sample]) -> str | None:
@@ -181,12 +181,12 @@ class Archiver:
         if movie.mrc_header.mode != MODE_FLOAT32:
             return None
         if len(given) > 1:
-            return f"{source}: given gain references not used (none yields counts); pass the right one, or --gain auto"
+            return f"{source}: no given gain reference yields counts; pass the right one, or --gain auto"
         if (turn := self._matching_turn(movie, samples)) is not None:
-            return f"{source}: given gain reference not used (it is turned); pass --gain-orientation {turn.name}"
+            return f"{source}: wrong orientation of the given gain reference; pass --gain-orientation {turn.name}"
         size, needed = (f"{ny} x {nx}" for ny, nx in (given[0].gain.shape, movie.shape[1:]))
         why = "it does not yield counts" if size == needed else f"size mismatch: expected {needed}, got {size}"
-        return f"{source}: given gain reference not used ({why}); pass the right one, or --gain auto"
+        return f"{source}: cannot use the given gain reference ({why}); pass the right one, or --gain auto"
 
     def _matching_turn(self, movie: SourceMovie, samples: list[Sample]) -> Orientation | None:
         """Return the orientation in which the given gain reference matches the samples of a movie, or None."""
@@ -200,7 +200,7 @@ class Archiver:
         return None
 
     def _limit(self, job: Job, movie: SourceMovie) -> float | None:
-        """Return the largest permitted size of a stored movie in bytes, or None if there is no limit."""
+        """Return the maximum size of a stored movie in bytes, or None if there is no limit."""
         target = self._archive / job.target
         asked_for = job.kind is Kind.EER or self._options.coding.compression == "none"
         if asked_for or os.path.lexists(target) or is_reference_name(original_name(target.name) or ""):
@@ -210,12 +210,12 @@ class Archiver:
 
 @dataclass
 class StoreMovies:
-    """Task function of a worker process; it is pickled, and opens files only in the worker.
+    """Task function of a worker process. It is pickled, and opens files only in the worker.
 
     Attributes
     ----------
     threads : int
-        Threads of the process that share the work on a movie.
+        Number of threads in the process that share the work on a movie.
     """
 
     archive: Path
@@ -223,13 +223,13 @@ class StoreMovies:
     threads: int
 
     def __call__(self, task: tuple[Job, Known | None], on_frame: OnFrame) -> Stored:
-        """Store a movie as `Archiver.store` does, and return the result."""
+        """Store a movie and return the result; see `Archiver.store`."""
         job, known = task
         return self._archiver.store(job, on_frame, known)
 
     @cached_property
     def _archiver(self) -> Archiver:
-        # made with the first movie, after the run has written all references
+        # created with the first movie, after the run has written all references
         return Archiver(self.archive, self.options, Workers(ThreadPoolExecutor(self.threads), self.threads))
 
 
@@ -239,7 +239,7 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
     Raises
     ------
     ArchiveError
-        The movie would replace a file that compress did not write, or fractions would replace an original.
+        The movie would replace a file that compress did not write, or fractions would hide an original.
     """
     is_derived = movie.rendered is not None
     plain = target.with_name(original_name(target.name) or target.name)

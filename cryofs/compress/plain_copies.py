@@ -1,7 +1,7 @@
-"""Make and remove plain copies of files with movie names that are not movies or that compression does not shrink.
+"""Make and remove plain copies of files with movie names that are not movies, or that compression does not shrink.
 
-When a later run archives such a movie, the run removes the plain copy, but only after the archived movie has its final
-name, and only if the copy was not modified.
+When a later run archives such a movie, it removes the plain copy. It does so only after the archived movie has its
+final name, and only if the copy is unmodified.
 """
 
 from pathlib import Path
@@ -19,12 +19,12 @@ from cryofs.storage.checksums import file_sha256
 
 
 def plain_target(job: Job) -> Path:
-    """Return the path of the plain copy of a movie in the archive, which has the name of the original."""
+    """Return the path of the plain copy of a movie in the archive; it has the name of the original."""
     return job.target.with_name(original_name(job.target.name) or job.target.name)
 
 
 def plain_job(job: Job, archive: Path, reason: CryofsError) -> Job:
-    """Return the job that copies a file which cannot be archived as a movie.
+    """Return the job that copies a file that cannot be archived as a movie.
 
     Raises
     ------
@@ -47,12 +47,12 @@ def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: Checksum
     Returns
     -------
     str or None
-        Message if the copy was made of another original; None if it equalled the source or the start of the source.
+        Message if the copy was made from another original; None if it equalled the source or its beginning.
 
     Raises
     ------
     ArchiveError
-        The copy was modified and is not removed.
+        The copy was modified, so it is not removed.
     """
     if plain.is_symlink():
         # an earlier run stored a link under this name
@@ -63,7 +63,7 @@ def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: Checksum
         with LocalFile.open(plain) as copy:
             sha256 = file_sha256(copy)
         if sha256 not in (lists.recorded(plain), held and held.original.sha256):
-            text = f"{plain}: modified plain copy, not removed although mounts show {archived.name} instead"
+            text = f"{plain}: modified plain copy was not removed, but mounts show {archived.name} instead"
             raise ArchiveError(f"{text}; compare both files, then remove or rename the copy")
         changes.disk.remove(plain)
         atomic_file.sync_folder(plain.parent)
@@ -71,12 +71,12 @@ def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: Checksum
         if sha256 != (held and held.original.sha256) and not _begins_with(source, sha256, found.st_size):
             return replaced_text(plain, found.st_size, found.st_mtime_ns)
     elif lists.recorded(plain) is not None:
-        # a run was killed before it removed the line
+        # a killed run left the line
         update(plain.parent, {plain.name: None})
     return None
 
 
 def _begins_with(source: Path, sha256: str, size: int) -> bool:
-    """Return True if the first `size` bytes of a file have this SHA-256: the copy was made of an incomplete file."""
+    """Return True if the first `size` bytes of a file have this SHA-256, as after copying an incomplete file."""
     with LocalFile.open(source) as file:
         return file.size >= size and file_sha256(file.first_bytes(size)) == sha256

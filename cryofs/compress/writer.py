@@ -1,8 +1,8 @@
-"""Write an archived movie: write all pages and check each one, append the record, and rename the file.
+"""Write an archived movie: write and check all pages, append the record, and rename the file.
 
-Threads: the movie's own thread reads and writes; the pool encodes row blocks of frames, and decodes and checks
-written frames. A frame is read from the page cache, decoded by the code that mounts use, and compared with the checksum
-of its original.
+Threads: the movie's own thread reads and writes. A thread pool encodes row blocks, and decodes and checks written
+frames. To check a frame, its bytes are read from the page cache, decoded by the code that mounts use, and compared with
+the checksum of the original.
 """
 
 import io
@@ -39,16 +39,16 @@ from cryofs.storage.checksums import xxh3_checksum
 from cryofs.text import as_unicode, percent
 from cryofs.version import VERSION
 
-# Frames that may be written before the check of the oldest has ended.
+# Number of frames that may be written before the check of the oldest is finished.
 _CHECKS_AHEAD = 4
-# A classic TIFF is abandoned this far before its limit.
+# Distance from the limit of classic TIFF at which a classic file is abandoned.
 _CLASSIC_MARGIN = 64 << 20
 
 OnFrame = Callable[[int], None]
 
 
 class _ReplanError(Exception):
-    """Raised if the plan does not fit the movie; writing restarts with the better plan that it carries."""
+    """The plan does not fit the movie; carries a better plan with which writing restarts."""
 
     def __init__(self, plan: Plan):
         super().__init__()
@@ -57,7 +57,7 @@ class _ReplanError(Exception):
 
 @dataclass(frozen=True)
 class _WrittenFrame:
-    """A written frame, as described in the record."""
+    """A written frame: the fields for the record."""
 
     offsets: list[int]
     byte_counts: list[int]
@@ -66,7 +66,7 @@ class _WrittenFrame:
 
     @classmethod
     def at(cls, offset: int, frame: FrameToStore) -> Self:
-        """Return the description of a frame whose strips are stored one after the other from an offset."""
+        """Return the fields of a frame whose strips are stored contiguously from an offset."""
         sizes = list(map(len, frame.strips))
         offsets = list(accumulate(sizes[:-1], initial=offset))
         return cls(offsets, sizes, frame.strip_sums, frame.exceptions)
@@ -74,7 +74,7 @@ class _WrittenFrame:
 
 @dataclass
 class _Written:
-    """Written frames, and the figures to check the plan against."""
+    """Written frames, and totals to compare with the plan."""
 
     frames: list[_WrittenFrame] = field(default_factory=list)
     counted: int = 0
@@ -86,7 +86,7 @@ class _Written:
     reported: int = 0
 
     def count(self, frame: FrameToStore) -> None:
-        """Add the figures of a frame that is about to be written."""
+        """Add a frame that is about to be written to the totals."""
         self.counted += 1
         self.lowest, self.highest = min(self.lowest, frame.lowest), max(self.highest, frame.highest)
         self.strip_bytes += frame.strip_bytes
@@ -97,22 +97,22 @@ class _Written:
 def archive_movie(
     movie: SourceMovie, target: Path, plan: Plan, workers: Workers, on_frame: OnFrame, limit: float | None = None
 ) -> int:
-    """Write an archived movie, check all frames, and return the size of the file.
+    """Write an archived movie, check all frames, and return the size of the file in bytes.
 
     Parameters
     ----------
     target : Path
         Final path of the TIFF file; an existing file is replaced.
     on_frame : callable
-        Called with the number of frames that were written and checked, and with a negative number when frames have to
-        be written again.
+        Called with the number of frames that were written and checked; with a negative number if frames must be
+        written again.
     limit : float, optional
-        Largest size of the stored file.
+        Maximum size of the stored file in bytes; None for no limit.
 
     Returns
     -------
     int
-        Size of the stored file.
+        Size of the stored file in bytes.
 
     Raises
     ------
@@ -125,11 +125,11 @@ def archive_movie(
     """
     with draft(target) as made:
         mode = stat.S_IMODE(movie.stat.st_mode)
-        # writable until it is complete: some file systems lock only writable files, and stale drafts are found by locks
+        # writable until complete, because some file systems lock only writable files, and locks reveal stale drafts
         changes.disk.set_mode(made.file.fileno(), mode | stat.S_IWUSR)
         written = _Written()
         while True:
-            # the range is kept, so that pixels only become wider and the attempts end
+            # the range of counts is kept, so that pixels only become wider and the loop ends
             sums = OriginalSums(of_file=movie.rendered is None)
             written = _Written(lowest=written.lowest, highest=written.highest)
             try:
@@ -142,12 +142,12 @@ def archive_movie(
         contents = _append_record(movie, made, plan, written.frames, sums)
         if limit is not None and made.file.tell() > limit:
             share = percent(made.file.tell() / movie.stat.st_size)
-            raise NotSmallerError(f"{movie.name}: compresses only to {share} of the original size")
+            raise NotSmallerError(f"{movie.name}: only compresses to {share} of the original size")
         changes.disk.set_mode(made.file.fileno(), mode)
         made.sync()
         _check_record(made, contents)
         movie.check_in_place()
-        # a plain copy of this name may have a line
+        # a plain copy of this name may have a checksum line
         with replacing(target):
             made.publish()
         return made.file.tell()
@@ -198,7 +198,7 @@ def _write_frames(
 def _check_plan(
     movie: SourceMovie, plan: Plan, frame: FrameToStore, position: int, written: _Written, workers: Workers
 ) -> None:
-    """Raise _ReplanError if the pixel type is too narrow, the file too large for classic TIFF, or counts too large."""
+    """Raise _ReplanError if the pixel type is too narrow, classic TIFF too small, or counts larger than values."""
     if not plan.holds(written.lowest, written.highest):
         dtype = plan.dtype_for(written.lowest, written.highest)
         if dtype != plan.layout.dtype and not plan.affords(written.narrowing_bytes, written.strip_bytes):
@@ -220,7 +220,7 @@ def _check_frames(
     sums: OriginalSums,
     workers: Workers,
 ) -> int:
-    """Check consecutive written frames, and return the number of frames."""
+    """Check consecutive written frames; return the number of checked frames."""
     source: ByteSource = LocalFile(made.file.fileno(), movie, is_owned=False)
     if len(run) > 1:
         written = frames[run.start : run.stop]
@@ -246,7 +246,7 @@ def _check_frame(
     packed = record.inflate(frame.exceptions.stored) if frame.exceptions else b""
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
     try:
-        # a decoder may crash on damaged strips, so these are checked first
+        # strips are verified first, because a decoder may crash on damaged ones
         same = list(map(xxh3_checksum, strips)) == frame.strip_sums
         encoded = EncodedOriginal(name, decoder, dict(enumerate(strips)), packed, count, near)
         same = same and encoded.original_checksum(workers.scratch.take(decoder.checking_bytes)) == original_sum
@@ -259,12 +259,12 @@ def _check_frame(
 def _append_record(
     movie: SourceMovie, made: Draft, plan: Plan, frames: list[_WrittenFrame], sums: OriginalSums
 ) -> Record:
-    """Append the blobs and the record to the TIFF, and return the record."""
+    """Append the blobs and the record to the TIFF file, and return the record."""
     file = made.file
     file.flush()
     pages = tiff_pages.read_pages(made.path, plan.layout, len(frames))
     if [page.lists() for page in pages] != [(frame.offsets, frame.byte_counts) for frame in frames]:
-        raise ArchiveError(f"{made.target}: TIFF pages read back differ from the written ones; check the disk")
+        raise ArchiveError(f"{made.target}: TIFF directories read back differ from the written ones; check the disk")
     file.seek(0, os.SEEK_END)
     head = _store(file, *record.deflate_blob(movie.header))
     trailing = []
@@ -321,11 +321,11 @@ def _store_exceptions(file: io.BufferedRandom, found: StoredExceptions | None) -
 
 
 def _check_record(made: Draft, contents: Record) -> None:
-    """Read the record, header, exceptions and trailing bytes back; raise an error if any of them is damaged."""
+    """Read back the record, header, exceptions and trailing bytes; raise ArchiveError or DamagedError on mismatch."""
     name = str(made.target)
     source = LocalFile(made.file.fileno(), name, is_owned=False)
     if record.read_record(source) != contents:
-        raise ArchiveError(f"{name}: record read back differs from the written one; check the disk")
+        raise ArchiveError(f"{name}: the record read back differs from the written one; check the disk")
     exceptions = [frame.exceptions.blob for frame in contents.frames if frame.exceptions]
     for blob in [contents.header, *contents.trailing, *exceptions]:
         record.read_blob(source, blob)

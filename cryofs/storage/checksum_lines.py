@@ -1,4 +1,4 @@
-"""Parse and encode checksum lists in the format of GNU `sha256sum`."""
+"""Lines of checksum lists, in the format of GNU `sha256sum`."""
 
 import os
 import re
@@ -50,7 +50,7 @@ def encode_line(name: str, sha256: str) -> bytes:
 
 
 def parse(data: bytes) -> Lines:
-    """Return the contents of a list; invalid lines are in `bad`."""
+    """Parse a list; invalid lines are in `bad` of the result."""
     lines = Lines()
     ambiguous: dict[str, int] = {}
     for number, line in enumerate(data.split(b"\n"), 1):
@@ -79,7 +79,7 @@ def _parse_line(number: int, line: bytes, lines: Lines, ambiguous: dict[str, int
 
 
 def _unescaped(name: bytes, is_escaped: bool) -> bytes | None:
-    """Return a file name with escapes decoded, or None for an unknown escape."""
+    """Return a file name with escapes decoded, or None if an escape is unknown."""
     if not is_escaped:
         return name
     if re.fullmatch(rb"([^\\]|\\[\\nr])+", name, re.DOTALL) is None:

@@ -1,11 +1,11 @@
-"""Read and update the checksum list of a folder, which contains the SHA-256 of files, in the format of `sha256sum`.
+"""The checksum list of a folder, which contains the SHA-256 of files in the format of `sha256sum`.
 
-A list is never modified in place; a new list replaces it by a rename. A process locks the current list; if the list was
+A list is never modified in place; a new list replaces it by a rename. A process locks the current list. If the list was
 replaced while the process waited for the lock, the process starts again with the new list. A new list is locked before
 the rename, so that the lock passes from each list to the next.
 
 A file is replaced in three steps: the line of the file is removed, the new file is renamed, and the new line is added.
-A kill between these steps leaves a file without a line, but never a line with the checksum of other bytes.
+A kill between these steps leaves a file without a line, but not a line with the checksum of other bytes.
 """
 
 import contextlib
@@ -23,15 +23,15 @@ from cryofs.storage.checksum_lines import BadLine, Lines, parse
 
 LIST_NAME = ".cryofs-sha256"
 
-# A run writes its lines after this many files or bytes.
+# Number of files, and of bytes, after which a run writes its lines.
 _BATCH_FILES = 256
 _BATCH_BYTES = 256 << 20
-# Lists in memory: those of the folders that are read and written, and of the folders above.
+# Number of lists in memory: those of the folders that are read and written, and of the folders above.
 _LISTS_KEPT = 8
 
 
 def load(folder: Path) -> Lines:
-    """Return the contents of the list of a folder, including invalid lines; empty if there is no list."""
+    """Return the contents of the list of a folder, including invalid lines; return an empty list if there is none."""
     try:
         with _checked(folder / LIST_NAME).open("rb") as file:
             return parse(file.read())
@@ -40,7 +40,7 @@ def load(folder: Path) -> Lines:
 
 
 def bad_line_error(folder: Path, line: BadLine) -> DamagedError:
-    """Return the error for an invalid line of the list of a folder."""
+    """Return the error for an invalid line in the list of a folder."""
     place = f"{folder / LIST_NAME}, line {line.number}"
     return DamagedError(f"{place}: invalid ({line.problem}); remove the line, then run cryofs adopt {folder}")
 
@@ -54,7 +54,7 @@ def mismatch_error(path: Path, expected: str, found: str) -> DamagedError:
 
 
 def read_list(folder: Path) -> dict[str, str]:
-    """Return the recorded checksums of the files of a folder, by name; empty if there is no list.
+    """Return the recorded checksums of the files of a folder by name; return an empty dictionary if there is no list.
 
     Raises
     ------
@@ -68,12 +68,12 @@ def read_list(folder: Path) -> dict[str, str]:
 
 
 def recorded(path: Path) -> str | None:
-    """Return the recorded checksum of a file, or None if the list of its folder does not contain the file."""
+    """Return the recorded checksum of a file, or None if the list of its folder has no line for the file."""
     return load(path.parent).sums.get(path.name)
 
 
 def update(folder: Path, changes: Mapping[str, str | None]) -> None:
-    """Set the checksums of files in the list of a folder, or remove them (None); the change is durable on return."""
+    """Set the checksums of files in the list of a folder, or remove those that are None; durable on return."""
 
     def change(lines: Lines) -> None:
         for name, sha256 in changes.items():
@@ -84,14 +84,14 @@ def update(folder: Path, changes: Mapping[str, str | None]) -> None:
 
 @contextlib.contextmanager
 def replacing(target: Path, sha256: str | None = None) -> Iterator[None]:
-    """Remove the line of a file that the caller replaces in the context, unless the line is valid for the new bytes.
+    """Remove the line of a file that the caller replaces in the context, unless it is valid for the new bytes.
 
     The list remains locked until the end of the context, so that no other run records the replaced file meanwhile.
 
     Parameters
     ----------
     sha256 : str or None
-        Checksum of the new bytes; None to remove the line in any case.
+        SHA-256 of the new bytes; None to remove the line in any case.
     """
     with _replacing(target, sha256, load(target.parent)):
         yield
@@ -108,17 +108,17 @@ def _replacing(target: Path, sha256: str | None, lines: Lines) -> Iterator[None]
 
 
 class ListReader:
-    """Reader that caches lists until they change, for runs with many files."""
+    """A reader that caches lists until they change, for runs with many files."""
 
     def __init__(self) -> None:
         self._read: dict[Path, tuple[tuple[int, ...] | None, Lines]] = {}
 
     def recorded(self, target: Path) -> str | None:
-        """Return the recorded checksum of a file, or None if the list of its folder does not contain the file."""
+        """Return the recorded checksum of a file, or None if the list of its folder has no line for the file."""
         return self._lines(target.parent).sums.get(target.name)
 
     def replacing(self, target: Path, sha256: str | None = None) -> contextlib.AbstractContextManager[None]:
-        """Remove the line of a file that the caller replaces in the context, as the function `replacing` does."""
+        """Remove the line of a file that the caller replaces in the context; see the function `replacing`."""
         return _replacing(target, sha256, self._lines(target.parent))
 
     def _lines(self, folder: Path) -> Lines:
@@ -139,12 +139,12 @@ class _Entry:
 
 
 class ChecksumLists(ListReader):
-    """Context manager that writes new lines in batches, and the last batch at the end, even after an error.
+    """Context manager that writes new lines in batches; it writes the last batch at the end, even after an error.
 
     Parameters
     ----------
     on_written : callable
-        Called with each file after the line of the file is durable.
+        Called with each file when its line is durable.
     on_error : callable
         Called with each file whose line could not be written, and the error.
     """
@@ -182,7 +182,7 @@ class ChecksumLists(ListReader):
             self.flush()
 
     def flush(self) -> None:
-        """Write all waiting lines; on return, each line is durable or was reported as an error."""
+        """Write all waiting lines; on return, each line is durable or its error was reported."""
         self._files = self._bytes = 0
         while self._waiting:
             folder, entries = self._waiting.popitem()
@@ -199,7 +199,7 @@ class ChecksumLists(ListReader):
                 if name not in gone:
                     self._on_written(folder / name)
                 elif self._on_error is not None:
-                    text = f"{folder / name}: removed before the checksum was recorded; run the same command again"
+                    text = f"{folder / name}: removed before its checksum was recorded; run the same command again"
                     self._on_error(folder / name, ArchiveError(text))
 
 
@@ -265,7 +265,7 @@ def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -
                 made.publish()
                 yield lines
         except BaseException:
-            # an empty list that was made only for its lock
+            # remove an empty list that was created only for its lock
             if not old and _has_name(path, file):
                 changes.disk.remove(path, missing_ok=True)
             raise
@@ -273,7 +273,7 @@ def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -
 
 @contextlib.contextmanager
 def _locked(path: Path, *, create: bool) -> Iterator[io.BufferedIOBase | None]:
-    """Lock the list with this name and yield it, or yield None if there is no list and `create` is False."""
+    """Lock the list with this name and yield it; yield None if there is no list and `create` is False."""
     while True:
         with contextlib.ExitStack() as stack:
             try:
@@ -295,7 +295,7 @@ def _locked(path: Path, *, create: bool) -> Iterator[io.BufferedIOBase | None]:
 
 
 def _opened_for_lock(path: Path, *, create: bool) -> io.BufferedIOBase:
-    """Open a list for locking: for writing, which NFS requires, or for reading if only that is permitted."""
+    """Open a list for locking: for writing, which NFS requires, or for reading if only reading is permitted."""
     try:
         return changes.disk.open_locked(_checked(path))
     except PermissionError:
@@ -307,7 +307,7 @@ def _opened_for_lock(path: Path, *, create: bool) -> io.BufferedIOBase:
 
 
 def _checked(path: Path) -> Path:
-    """Return the path of a list; raise an error unless it is a regular file, because a link could lead anywhere."""
+    """Return the path of a list; raise ArchiveError unless it is a regular file, because a link could lead anywhere."""
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
         raise ArchiveError(f"{path}: not a regular file; remove it, then run cryofs adopt {path.parent}")

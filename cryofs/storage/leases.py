@@ -1,6 +1,6 @@
 """Use leases of the kernel to detect other programs that have a file open, or that open it later.
 
-Leases cover programs on this machine only. Network file systems do not support leases, or grant them by different
+Leases detect only programs on this machine. Network file systems do not support leases, or grant them by different
 rules, so callers do not request leases there (`cryofs.system.mount_table.is_remote`).
 """
 
@@ -17,7 +17,7 @@ _IN_USE = (errno.EAGAIN, errno.EBUSY)
 def check_no_writer(descriptor: int, path: Path) -> None:
     """Raise ArchiveError if a program on this machine has a file open for writing.
 
-    The kernel refuses a read lease while a file is open for writing. File systems without leases are not checked.
+    The kernel refuses a read lease while a file is open for writing. On file systems without leases, no check is made.
     """
     try:
         _lease(descriptor, fcntl.F_RDLCK)
@@ -62,6 +62,6 @@ def release(descriptor: int) -> None:
 
 
 def _lease(descriptor: int, kind: int) -> None:
-    # a program that opens the file is announced by a signal; the default one would end this process
+    # the kernel sends a signal when a program opens the file; its default action would end this process
     fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
     fcntl.fcntl(descriptor, fcntl.F_SETLEASE, kind)

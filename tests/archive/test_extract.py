@@ -132,13 +132,13 @@ def test_originals_come_out_beside_what_is_archived(mixed: Path, through_link: b
         out.symlink_to(mixed)
     done, (error,) = extracted(mixed, to=out)
     assert (done.movies, done.files) == (1, 0)
-    assert str(error).startswith(f"{out / 'g1' / 'a.tif'}: archived file, would be overwritten by")
+    assert str(error).startswith(f"{out / 'g1' / 'a.tif'}: is a file of the archive, which")
     assert str(error).endswith("pass another folder with -o")
     assert {name: ((mixed / name).read_bytes(), (mixed / name).stat().st_ino) for name in before} == before
     assert (mixed / "m.mrc").read_bytes() == (mixed.parent / "session" / "m.mrc").read_bytes()
     # it is a file of the archive now
     _, errors = extracted(mixed, to=out)
-    assert any(str(error).startswith(f"{out / 'm.mrc'}: archived file, would be overwritten by") for error in errors)
+    assert any(str(error).startswith(f"{out / 'm.mrc'}: is a file of the archive, which") for error in errors)
     assert_verified(mixed, 2)
 
 
@@ -153,7 +153,7 @@ def test_an_adopted_movie_is_not_overwritten(mixed: Path, by: str) -> None:
     before = held.read_bytes()
     done, (error,) = extracted(source, to=held.parent)
     assert (done.movies, done.files) == (0, 0)
-    assert str(error).startswith(f"{held}: archived file, would be overwritten by")
+    assert str(error).startswith(f"{held}: is a file of the archive, which")
     assert held.read_bytes() == before
 
 
@@ -161,7 +161,7 @@ def test_files_of_the_run_are_not_overwritten_by_one_another(mixed: Path) -> Non
     (mixed / "g1" / "notes.txt").write_text("of g1")
     done, errors = extracted(mixed / "g1" / "notes.txt", mixed / "notes.txt", to=mixed)
     assert done.files == 0
-    assert [str(error).partition(": archived file, would be overwritten by")[0] for error in errors] == [
+    assert [str(error).partition(": is a file of the archive, which")[0] for error in errors] == [
         str(mixed / "notes.txt")
     ]
     assert (mixed / "notes.txt").read_text() == "300 kV"
