@@ -4,8 +4,8 @@ A read that hangs in a disk or network cannot be interrupted. A separate thread 
 waiting after the time limit. Until the read returns, further requests for the same file fail immediately. A caller that
 waits for several reads in turn waits for all of them no longer than the time limit of one.
 
-If the system refuses further threads, calls wait for an existing one. A nested call then runs in the thread of the outer
-call, because both would wait for each other otherwise.
+If the system refuses further threads, calls wait for an existing one. A nested call then runs in the thread of the
+outer call, because both would wait for each other otherwise.
 
 Threads: thread-safe. A thread with a hanging read ends when the read returns, or with the process.
 """
