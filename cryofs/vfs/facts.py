@@ -7,6 +7,7 @@ import contextlib
 import functools
 import os
 import stat
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from cryofs.vfs.archive_root import Root
 from cryofs.vfs.damage import Damage, damage_of, or_damage
 from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.metadata_cache import Known
+from cryofs.vfs.record_batches import RecordBatches
 
 _KNOWN_FILES = 1 << 18
 # Indexes are large: each holds the offsets of all frames.
@@ -44,6 +46,10 @@ class Facts:
         self._root = root
         self._io = io
         self._readers = _READERS
+        self.batches = RecordBatches()
+        # clear while the index is being loaded
+        self.index_loaded = threading.Event()
+        self.index_loaded.set()
         self._tables: dict[str, Known[Any]] = {}
         self._indexes: dict[str, Known[Any]] = {}
         self._types: dict[str, Any] = {}
@@ -63,6 +69,8 @@ class Facts:
         if not stat.S_ISREG(found.st_mode):
             return None
         known = self._tables[provider.table]
+        if self.batches.is_used and not known.knows(state_of(found)):
+            self._read_batch(path)
         try:
             return known.get(path, found)
         except OSError as error:
@@ -71,18 +79,22 @@ class Facts:
             known.note(damage, found, self._root.name_of(path))
             return damage
 
-    def read_ahead(self, folder: Path, files: Iterable[tuple[str, os.stat_result]]) -> None:
-        """Read the metadata that a listing of some files needs, several files at a time.
+    def unread(self, files: Iterable[tuple[str, os.stat_result]]) -> list[str]:
+        """Return the names of files whose metadata a listing needs and that are not known."""
+        unread = []
+        for name, found in files:
+            table = self._table_of(name) if stat.S_ISREG(found.st_mode) else None
+            if table is not None and not self._tables[table].knows(state_of(found)):
+                unread.append(name)
+        return unread
+
+    def read_ahead(self, folder: Path, names: Iterable[str]) -> None:
+        """Read the metadata of some files of a folder, several files at a time.
 
         Errors are ignored here; the next request for the file raises them.
         """
-        unknown = deque(
-            (self._tables[table], folder / name)
-            for name, found in files
-            if stat.S_ISREG(found.st_mode)
-            and (table := self._table_of(name)) is not None
-            and not self._tables[table].knows(state_of(found))
-        )
+        tables = ((self._table_of(name), name) for name in names)
+        unknown = deque((self._tables[table], folder / name) for table, name in tables if table is not None)
 
         def read() -> None:
             while unknown:
@@ -95,6 +107,11 @@ class Facts:
             self._io.run_together(f"{self._root.name_of(folder)}, its movies", read, min(self._readers, count))
             is_slow = time.monotonic() - began > _SLOW_READ_SECONDS * count
             self._readers = _READERS_OF_SLOW_STORAGE if is_slow else _READERS
+
+    def _read_batch(self, path: Path) -> None:
+        """Read the metadata of a file and of those that a program is likely to request next."""
+        if names := self.batches.after(path):
+            self.read_ahead(path.parent, self.unread(self._root.attributes(path.parent, names)))
 
     def readable(self, provider: AnyProvider, path: Path) -> Any:
         """Return the metadata of a file as a kind; raise FormatError if the file is damaged."""

@@ -99,8 +99,8 @@ class FileSystem:
         self._stopping = threading.Event()
         self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
         facts = self._tree.facts
-        index = index_path(self.archive)
-        self._indexer = Indexer(root, index, facts.surveyed(), facts.table_of, self._is_busy)
+        known = facts.surveyed(), facts.table_of, self._is_busy, facts.index_loaded
+        self._indexer = Indexer(root, index_path(self.archive), *known)
         self._started = time.time()
         self._last_asked = 0.0
         self._bytes_read = 0

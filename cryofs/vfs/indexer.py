@@ -48,6 +48,8 @@ class Indexer:
         Function that returns the key of the table for a file name, or None.
     is_busy : callable
         Function that returns True while requests arrive; the indexer then yields most of the processor time.
+    loaded : Event
+        Set, but clear while the index is being loaded.
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class Indexer:
         tables: dict[str, tuple[Known[Any], Any]],
         table_of: Callable[[str], str | None],
         is_busy: Callable[[], bool],
+        loaded: threading.Event,
     ):
         self._root = root
         self._index_path = index_path
         self._tables = tables
         self._table_of = table_of
         self._is_busy = is_busy
+        self._loaded = loaded
         self._wake = threading.Event()
         self._stopped = False
         self._kept: set[tuple[str, FileState]] = set()
@@ -72,6 +76,7 @@ class Indexer:
 
     def start(self) -> None:
         """Start the thread."""
+        self._loaded.clear()
         self._thread.start()
 
     def look_again(self) -> None:
@@ -92,6 +97,7 @@ class Indexer:
     def _run(self) -> None:
         with contextlib.closing(Index(self._index_path)) as index:
             self._attempt(self._recall, index)
+            self._loaded.set()
             while not self._stopped:
                 self._wake.clear()
                 self._attempt(self._look, index)

@@ -17,13 +17,18 @@ from cryofs.errors import CryofsError
 from cryofs.formats.archive_names import is_movie_name, is_reference_name
 from cryofs.movies import registry
 from cryofs.vfs.attributes import Attributes
+from cryofs.vfs.by_name import ByName
 from cryofs.vfs.inodes import FolderInodes
 from cryofs.vfs.namespace import Tree
-from cryofs.vfs.nodes import Node
+from cryofs.vfs.nodes import Node, Shown
 
 # Number of stored names in the first group. Later groups have the size that the reader consumed of the previous one.
 _FIRST_GROUP = 32
 _LARGEST_GROUP = 1024
+# Records that a listing reads; files beyond that are listed by name until their records are known.
+_MOST_RECORDS = 1024
+# Time that a listing waits for the index, before it lists files by name.
+_INDEX_SECONDS = 5.0
 # Positions: "." and "..", then two for each stored name, the entry in its place and the entry beside it.
 _OWN, _EACH = 2, 2
 
@@ -72,6 +77,7 @@ class Listing:
         self._shared_stems: set[str] = set()
         self._added: list[str] | None = None
         self._has_movies = False
+        self._may_read = _MOST_RECORDS
         # positions of listed names that several stored files could provide
         self._listed_at: dict[str, int] = {}
         self._group = _FIRST_GROUP
@@ -108,6 +114,8 @@ class Listing:
         self._shared_stems = {stem for stem, count in stems.items() if count > 1}
         self._every = frozenset(self._stored) if self._shared_stems else frozenset()
         self._added, self._has_movies = None, False
+        self._may_read = _MOST_RECORDS
+        self._by_name = ByName(self._tree.root, folder.path, folder.view)
         self._listed_at.clear()
         return folder
 
@@ -129,22 +137,50 @@ class Listing:
         """Yield the entries of stored names; `first` is the number of the first name in the folder."""
         tree, view = self._tree, folder.view
         files = dict(tree.root.attributes(folder.path, names))
-        if not view.stored_files:
-            tree.entries.facts.read_ahead(folder.path, files.items())
+        unread = set() if view.stored_files else self._read_or_skip(folder, files)
         inodes = FolderInodes(tree.root, folder.path)
         for number, name in enumerate(names, first):
             if (found := files.get(name)) is None:
                 continue
             path, position = folder.path / name, _OWN + _EACH * number
-            stored = inodes.attributes(name, found, view.name)
-            if not (shown := tree.entries.listed(path, found, stored, view)):
-                continue
-            if entry := self._entry(folder, *shown, position):
-                yield entry
-            if shown[1].kind is None and not view.stored_files:
-                beside = tree.entries.listed_beside(path, found, view)
-                if beside and (entry := self._entry(folder, *beside, position + 1)):
+            stored = Node(path, None, inodes.attributes(name, found, view.name), view, found)
+            shown = self._by_name.shown(stored) if name in unread else self._by_record(stored, found)
+            for beside, each in enumerate(shown):
+                if entry := self._entry(folder, *each, position + beside):
                     yield entry
+
+    def _by_record(self, stored: Node, found: os.stat_result) -> Iterator[Shown]:
+        """Yield what is shown of a stored file according to its metadata."""
+        entries, view = self._tree.entries, stored.view
+        own = entries.listed(stored.path, found, stored.attributes, view)
+        if own is None:
+            return
+        yield own
+        if (
+            own.node.kind is None
+            and not view.stored_files
+            and (beside := entries.listed_beside(stored.path, found, view))
+        ):
+            yield beside
+
+    def _read_or_skip(self, folder: Node, files: dict[str, os.stat_result]) -> set[str]:
+        """Read the metadata of a group, or return the names of the files that are listed by name.
+
+        The index of an earlier mount is faster than the files, so a listing waits for it before it skips them.
+        """
+        facts = self._tree.facts
+        unread = facts.unread(files.items())
+        if len(unread) > self._may_read and not facts.index_loaded.is_set():
+            facts.index_loaded.wait(_INDEX_SECONDS)
+            unread = facts.unread(files.items())
+        if not unread:
+            return set()
+        self._may_read -= len(unread)
+        if self._may_read >= 0:
+            facts.read_ahead(folder.path, unread)
+            return set()
+        facts.batches.add(folder.path, self._stored)
+        return set(unread)
 
     def _entry(self, folder: Node, name: str, node: Node, position: int) -> Entry | None:
         """Return the entry of a name, or None if the name was listed at another position."""

@@ -47,6 +47,13 @@ class Node(msgspec.Struct, frozen=True):
         return self.kind is None and not self.is_elsewhere
 
 
+class Shown(NamedTuple):
+    """A node, and the name under which a folder shows it."""
+
+    name: str
+    node: Node
+
+
 class Source(NamedTuple):
     """The stored file of a derived file, and whether it was found through a symbolic link."""
 
