@@ -6,11 +6,9 @@ holds the files that were kept as they are. Other files count as movies of the k
 Threads: one request at a time uses an object.
 """
 
-from collections.abc import Iterator
+import os
 from functools import cached_property, lru_cache
 from pathlib import Path
-
-from msgspec.structs import replace
 
 from cryofs.formats.archive_names import SUFFIX
 from cryofs.movies import registry
@@ -19,8 +17,8 @@ from cryofs.storage.checksum_lines import parse
 from cryofs.storage.checksum_lists import LIST_NAME
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import Attributes
-from cryofs.vfs.entries import UNKNOWN_SIZE
-from cryofs.vfs.nodes import Node, Shown, made_at
+from cryofs.vfs.inodes import FolderInodes, made_of
+from cryofs.vfs.nodes import Node, Shown
 from cryofs.vfs.views import View
 
 
@@ -31,37 +29,29 @@ class ByName:
     ----------
     folder : Path
         Place of the folder in the archive.
+    inodes : FolderInodes
+        Inode numbers of the stored files.
     """
 
-    def __init__(self, root: Root, folder: Path, view: View):
+    def __init__(self, root: Root, folder: Path, view: View, inodes: FolderInodes):
         self._root = root
         self._folder = folder
         self._view = view
+        self._inodes = inodes
 
-    def shown(self, node: Node) -> Iterator[Shown]:
-        """Yield what is shown of a stored file; `node` is the file as it is stored."""
-        name = node.path.name
-        providers = registry.providers_of(name)
-        if name not in self._kept:
-            for provider in _of_all_views(providers, True):
-                if movie := self._movie(node, provider):
-                    yield movie
-                    return
-        yield Shown(name, node)
-        for provider in _of_all_views(providers, False):
-            if movie := self._movie(node, provider):
-                yield movie
-                return
+    def shown(self, name: str, found: os.stat_result) -> list[Shown]:
+        """Return what is shown of a stored file, in the order of a listing."""
+        replacing, beside = _of_all_views(registry.providers_of(name))
+        stored = self._inodes.attributes(name, found)
+        if replacing is not None and name not in self._kept and (shown := replacing.shown_name(name)):
+            return [self._movie(shown, replacing, stored)]
+        own = Shown(name, stored, Node(self._folder / name, None, stored, self._view, found))
+        if beside is not None and (shown := beside.shown_name(name)):
+            return [own, self._movie(shown, beside, stored)]
+        return [own]
 
-    def _movie(self, node: Node, provider: AnyProvider) -> Shown | None:
-        shown = provider.shown_name(node.path.name)
-        if shown is None:
-            return None
-        place = node.path if provider.replaces_stored else node.path.with_name(shown)
-        key, bytes_key = provider.key, provider.bytes_key(self._view.options)
-        made = made_at(self._root, place, node.attributes, self._view, key, bytes_key)
-        attributes: Attributes = replace(made, size=UNKNOWN_SIZE)
-        return Shown(shown, Node(node.path, provider, attributes, self._view, node.stored, has_size=False))
+    def _movie(self, name: str, kind: AnyProvider, stored: Attributes) -> Shown:
+        return Shown(name, made_of(stored, kind.key, self._view.name, kind.bytes_key(self._view.options), ""), None)
 
     @cached_property
     def _kept(self) -> frozenset[str]:
@@ -75,10 +65,8 @@ class ByName:
 
 
 @lru_cache(maxsize=256)
-def _of_all_views(providers: tuple[AnyProvider, ...], replaces_stored: bool) -> tuple[AnyProvider, ...]:
-    """Return the kinds that all views show, in place of their stored files or beside them."""
-    return tuple(
-        one
-        for one in providers
-        if one.option is None and one.metadata_type is not None and one.replaces_stored is replaces_stored
-    )
+def _of_all_views(kinds: tuple[AnyProvider, ...]) -> tuple[AnyProvider | None, AnyProvider | None]:
+    """Return the kinds that all views show, in place of the stored file and beside it."""
+    every = [one for one in kinds if one.option is None and one.metadata_type is not None]
+    replacing, beside = ([one for one in every if one.replaces_stored is where] for where in (True, False))
+    return next(iter(replacing), None), next(iter(beside), None)

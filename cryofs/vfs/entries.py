@@ -32,7 +32,7 @@ from cryofs.vfs.views import View
 
 # Placeholder for an unknown movie size. Not 0, because copy programs may skip empty files and report success; not the
 # size of the stored file, because a program could mistake it for the size of the movie.
-UNKNOWN_SIZE = 1
+_UNKNOWN_SIZE = 1
 _UNKNOWN = Appearance(None)
 # Maximum length of a file name on Linux, in bytes.
 _LONGEST_NAME = 255
@@ -121,10 +121,10 @@ class Entries:
             return None
         replaced = self._replaced(path, found, view)
         if replaced is None:
-            return Shown(path.name, Node(path, None, stored, view, found))
+            return Shown(path.name, stored, Node(path, None, stored, view, found))
         name, provider, metadata = replaced
         made = made_at(self._root, path, stored, view, provider.key, provider.bytes_key(view.options))
-        return Shown(name, self._node(provider, Source(path, found), made, view, metadata))
+        return self._shown(name, provider, Source(path, found), made, view, metadata)
 
     def listed_beside(self, path: Path, found: os.stat_result, view: View) -> Shown | None:
         """Return the name and node of the movie that a listing shows beside a stored file, or None; see `listed`."""
@@ -137,7 +137,7 @@ class Entries:
                     metadata = self.facts.metadata(provider, source.path, source.found)
                 except (CryofsError, OSError):
                     metadata = None
-                return Shown(name, self._node(provider, source, made, view, metadata))
+                return self._shown(name, provider, source, made, view, metadata)
         return None
 
     def first(self, provider: AnyProvider, folder: Path) -> Any:
@@ -251,6 +251,12 @@ class Entries:
         made = made_of_source(self._root, place, source, view, provider)
         return self._node(provider, source, made, view, metadata)
 
+    def _shown(
+        self, name: str, provider: AnyProvider, source: Source, made: Attributes, view: View, metadata: Any
+    ) -> Shown:
+        node = self._node(provider, source, made, view, metadata)
+        return Shown(name, node.attributes, node)
+
     def _node(self, provider: AnyProvider, source: Source, made: Attributes, view: View, metadata: Any) -> Node:
         """Return the node of a shown movie; the size is unknown if metadata are missing or report damage."""
         if metadata is None or isinstance(metadata, Damage):
@@ -323,7 +329,7 @@ def _is_enabled(provider: AnyProvider, enabled: frozenset[str]) -> bool:
 
 def _with(made: Attributes, appearance: Appearance) -> Attributes:
     """Return the attributes with the size, times and mode of the movie."""
-    size = appearance.size or UNKNOWN_SIZE
+    size = appearance.size or _UNKNOWN_SIZE
     if appearance.mode is None or appearance.mtime_ns is None or appearance.atime_ns is None:
         return replace(made, size=size)
     return replace(made, size=size, mode=appearance.mode, mtime_ns=appearance.mtime_ns, atime_ns=appearance.atime_ns)

@@ -53,6 +53,7 @@ class Facts:
         self._tables: dict[str, Known[Any]] = {}
         self._indexes: dict[str, Known[Any]] = {}
         self._types: dict[str, Any] = {}
+        self._table_by_kinds: dict[tuple[AnyProvider, ...], str | None] = {}
         self._keys: dict[str, str] = {}
         for provider in registry.PROVIDERS:
             if provider.metadata_type is None or provider.table in self._tables:
@@ -81,12 +82,14 @@ class Facts:
 
     def unread(self, files: Iterable[tuple[str, os.stat_result]]) -> list[str]:
         """Return the names of files whose metadata a listing needs and that are not known."""
-        unread = []
-        for name, found in files:
-            table = self._table_of(name) if stat.S_ISREG(found.st_mode) else None
-            if table is not None and not self._tables[table].knows(state_of(found)):
-                unread.append(name)
-        return unread
+        is_file, table_of, tables = stat.S_ISREG, self._table_of, self._tables
+        return [
+            name
+            for name, found in files
+            if (table := table_of(name)) is not None
+            and is_file(found.st_mode)
+            and not tables[table].knows(state_of(found))
+        ]
 
     def read_ahead(self, folder: Path, names: Iterable[str]) -> None:
         """Read the metadata of some files of a folder, several files at a time.
@@ -138,4 +141,9 @@ class Facts:
         return None if table is None else self._keys[table]
 
     def _table_of(self, name: str) -> str | None:
-        return next((one.table for one in registry.providers_of(name) if one.table in self._tables), None)
+        kinds = registry.providers_of(name)
+        try:
+            return self._table_by_kinds[kinds]
+        except KeyError:
+            table = next((one.table for one in kinds if one.table in self._tables), None)
+            return self._table_by_kinds.setdefault(kinds, table)

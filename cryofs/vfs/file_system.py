@@ -179,11 +179,11 @@ class FileSystem:
 
     def _reported(self, path: str, entry: Entry) -> Listed:
         """Return an entry for the kernel, and record its size for the page cache policy."""
-        if not entry.is_complete:
-            return Listed(entry.name, entry.node.attributes, False, entry.next)
-        self._pages.record_lookup(path, entry.node.attributes.size)
-        found = self._change_times.by_name(path, entry.node)
-        return Listed(entry.name, found.owned(self._ownership), True, entry.next)
+        name, node, found, _, after = entry
+        if node is None or not entry.is_complete:
+            return Listed(name, found, False, after)
+        self._pages.record_lookup(path, found.size)
+        return Listed(name, self._change_times.by_name(path, node).owned(self._ownership), True, after)
 
     def read_link(self, path: str) -> str:
         """Return the target of a symbolic link."""

@@ -19,6 +19,7 @@ import msgspec
 
 from cryofs.errors import CryofsError
 from cryofs.storage.file_state import FileState, state_of
+from cryofs.system import garbage
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.damage import Damage
 from cryofs.vfs.index_db import Entry, Index
@@ -111,20 +112,22 @@ class Indexer:
             log.exception("index: unexpected error; send SIGHUP to read the archive again")
 
     def _recall(self, index: Index) -> None:
-        """Load the index of an earlier mount into the tables."""
-        for table, state, value in index.entries():
-            known, kind = self._tables.get(table, (None, None))
-            if known is not None:
+        """Load the index of an earlier mount."""
+        decoders = {table: msgspec.msgpack.Decoder(kind) for table, (_, kind) in self._tables.items()}
+        with garbage.long_lived():
+            for table, state, value in index.entries():
+                if self._stopped:
+                    return
+                if table not in self._tables:
+                    continue
                 try:
-                    facts = msgspec.msgpack.decode(value, type=kind)
+                    facts = decoders[table].decode(value)
                 except msgspec.MsgspecError:
-                    continue  # written by another version; the metadata are read from the file
-                known.remember(state, facts)
+                    continue  # written by another version; the file is read again
+                self._tables[table][0].remember(state, facts)
                 self._kept.add((table, state))
                 if isinstance(facts, Damage):
                     self._unlogged.add((table, state))
-            if self._stopped:
-                return
 
     def _look(self, index: Index) -> None:
         """Read the metadata of all movies, and delete the entries of removed files."""

@@ -9,6 +9,7 @@ Threads: not thread-safe; use a listing for one request at a time.
 import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from cryofs.vfs.by_name import ByName
 from cryofs.vfs.inodes import FolderInodes
 from cryofs.vfs.namespace import Tree
 from cryofs.vfs.nodes import Node, Shown
+from cryofs.vfs.views import View
 
 # Number of stored names in the first group. Later groups have the size that the reader consumed of the previous one.
 _FIRST_GROUP = 32
@@ -38,14 +40,17 @@ class Entry(NamedTuple):
 
     Attributes
     ----------
-    node : Node
-        Node of the entry. Unless `is_complete`, only the type and inode of its attributes are valid.
+    node : Node or None
+        None for a file that is listed by its name.
+    attributes : Attributes
+        Only type and inode are right, unless `is_complete`.
     next : int
         Position of the next entry.
     """
 
     name: str
-    node: Node
+    node: Node | None
+    attributes: Attributes
     is_complete: bool
     next: int
 
@@ -115,7 +120,8 @@ class Listing:
         self._every = frozenset(self._stored) if self._shared_stems else frozenset()
         self._added, self._has_movies = None, False
         self._may_read = _MOST_RECORDS
-        self._by_name = ByName(self._tree.root, folder.path, folder.view)
+        inodes = FolderInodes(self._tree.root, folder.path)
+        self._by_name = ByName(self._tree.root, folder.path, folder.view, inodes)
         self._listed_at.clear()
         return folder
 
@@ -130,7 +136,8 @@ class Listing:
     def _own_entries(self, folder: Node, position: int) -> Iterator[Entry]:
         """Yield the entries "." and "..", without complete attributes."""
         above = self._tree.lookup(os.path.dirname(self.path))  # noqa: PTH120 - a path of the mount
-        own = (Entry(".", folder, False, 1), Entry("..", above, False, 2))
+        names = (".", folder, folder.attributes), ("..", above, above.attributes)
+        own = [Entry(*each, False, after) for after, each in enumerate(names, 1)]
         yield from own[position:]
 
     def _entries(self, folder: Node, first: int, names: list[str]) -> Iterator[Entry]:
@@ -142,26 +149,26 @@ class Listing:
         for number, name in enumerate(names, first):
             if (found := files.get(name)) is None:
                 continue
-            path, position = folder.path / name, _OWN + _EACH * number
-            stored = Node(path, None, inodes.attributes(name, found, view.name), view, found)
-            shown = self._by_name.shown(stored) if name in unread else self._by_record(stored, found)
-            for beside, each in enumerate(shown):
-                if entry := self._entry(folder, *each, position + beside):
+            if name in unread:
+                shown = self._by_name.shown(name, found)
+            else:
+                shown = self._by_record(folder.path / name, found, inodes.attributes(name, found, view.name), view)
+            position = _OWN + _EACH * number
+            for place, each in enumerate(shown, 1):
+                # behind the last entry of a name, the next name follows
+                after = position + (place if place < len(shown) else _EACH)
+                if entry := self._entry(folder, each, position + place, after):
                     yield entry
 
-    def _by_record(self, stored: Node, found: os.stat_result) -> Iterator[Shown]:
-        """Yield what is shown of a stored file according to its metadata."""
-        entries, view = self._tree.entries, stored.view
-        own = entries.listed(stored.path, found, stored.attributes, view)
+    def _by_record(self, path: Path, found: os.stat_result, stored: Attributes, view: View) -> list[Shown]:
+        """Return what is shown of a stored file according to its metadata, in the order of a listing."""
+        entries = self._tree.entries
+        own = entries.listed(path, found, stored, view)
         if own is None:
-            return
-        yield own
-        if (
-            own.node.kind is None
-            and not view.stored_files
-            and (beside := entries.listed_beside(stored.path, found, view))
-        ):
-            yield beside
+            return []
+        is_plain = own.node is not None and own.node.kind is None
+        beside = entries.listed_beside(path, found, view) if is_plain and not view.stored_files else None
+        return [own] if beside is None else [own, beside]
 
     def _read_or_skip(self, folder: Node, files: dict[str, os.stat_result]) -> set[str]:
         """Read the metadata of a group, or return the names of the files that are listed by name.
@@ -182,15 +189,18 @@ class Listing:
         facts.batches.add(folder.path, self._stored)
         return set(unread)
 
-    def _entry(self, folder: Node, name: str, node: Node, position: int) -> Entry | None:
-        """Return the entry of a name, or None if the name was listed at another position."""
+    def _entry(self, folder: Node, shown: Shown, place: int, after: int) -> Entry | None:
+        """Return an entry, or None if the name was listed at another place; `after` is the next position."""
+        name, attributes, node = shown
         if is_movie_name(name) and not folder.view.stored_files:
             self._has_movies = True
             if self._may_be_of_several(name) or _may_be_added(name):
-                if self._listed_at.setdefault(name, position) != position:
+                if self._listed_at.setdefault(name, place) != place:
                     return None
-                node = self._winner(folder, name, node)
-        return Entry(name, node, node.has_size, position + 1)
+                if node is not None:
+                    node = self._winner(folder, name, node)
+                    attributes = node.attributes
+        return Entry(name, node, attributes, node is not None and node.has_size, after)
 
     def _may_be_of_several(self, name: str) -> bool:
         """Return True if several stored files could provide a name."""
@@ -212,7 +222,7 @@ class Listing:
             self._added = self._tree.added_names(folder, has_movies=self._has_movies)
         for after, name in enumerate(self._added[number:], end + number + 1):
             if name not in self._listed_at and (node := self._tree.added(folder.path / name, folder.view)):
-                yield Entry(name, node, node.has_size, after)
+                yield Entry(name, node, node.attributes, node.has_size, after)
 
 
 def _may_be_added(name: str) -> bool:

@@ -48,10 +48,11 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class Shown(NamedTuple):
-    """A node, and the name under which a folder shows it."""
+    """What a folder shows of a file: a name, its attributes, and its node; None if only type and inode are known."""
 
     name: str
-    node: Node
+    attributes: Attributes
+    node: Node | None
 
 
 class Source(NamedTuple):
