@@ -17,25 +17,28 @@ from pathlib import Path
 
 import msgspec
 
+from cryofs.archive.adopted import check_adopted
+from cryofs.archive.changing import changing
 from cryofs.archive.frame_stream import original_bytes
 from cryofs.archive.progress import Begin, OnFile, OnFrame, report_errors
 from cryofs.archive.record_checksums import record_checksums
 from cryofs.archive.scan import Job, Kind, collect_archived
 from cryofs.config.settings import FILE_NAME
-from cryofs.errors import ArchiveError, ChangedError, CryofsError, DamagedError
+from cryofs.errors import ArchiveError, ChangedError, CryofsError
 from cryofs.formats import record
 from cryofs.formats.archive_names import is_own_name
 from cryofs.formats.record import Adopted, Frame, Gain, Original, Record
-from cryofs.movies.archived import ArchivedMovie, check_pages
+from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import identify, shown_name
 from cryofs.movies.tiff import ForeignMovie
 from cryofs.storage import atomic_file, changes, checksum_lists
+from cryofs.storage.archive_lock import Activity
 from cryofs.storage.atomic_file import Draft, draft
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import ListReader
-from cryofs.storage.checksums import file_sha256, xxh3_checksum
+from cryofs.storage.checksums import xxh3_checksum
 from cryofs.storage.file_state import state_of
 from cryofs.storage.leases import check_no_writer
 from cryofs.text import as_unicode
@@ -72,7 +75,13 @@ class Adoption:
 
 
 def adopt(
-    paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_done: OnFrame, on_reference: OnReference
+    paths: Iterable[Path],
+    jobs: int,
+    on_file: OnFile,
+    begin: Begin,
+    on_done: OnFrame,
+    on_reference: OnReference,
+    on_note: Callable[[str], object] = lambda _: None,
 ) -> Adoption:
     """Add a record to each TIFF movie, and record a checksum for each other file.
 
@@ -82,29 +91,62 @@ def adopt(
     ----------
     on_done : callable
         Called with the number of files that were processed; `begin` receives the total.
+    on_note : callable
+        Called with messages of a recovery.
+
+    Raises
+    ------
+    ArchiveError
+        Another command excludes changes of the archive.
     """
     done = Adoption()
     paths = list(paths)
+    roots = {path if path.is_dir() else path.parent for path in paths}
+    with contextlib.ExitStack() as stack:
+        for root in sorted(roots):
+            if root.is_dir() and not any(parent in roots for parent in root.parents):
+                stack.enter_context(_times_kept(root))
+                stack.enter_context(changing(root, Activity.ADOPT, on_note))
+        _adopt_all(paths, jobs, done, on_file, begin, on_done, on_reference)
+    return done
+
+
+@contextlib.contextmanager
+def _times_kept(folder: Path) -> Iterator[None]:
+    """Restore the times of a folder at the end of the context, because mounts show the times of the original folder."""
+    before = folder.stat()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            changes.disk.set_times(folder, before.st_atime_ns, before.st_mtime_ns)
+
+
+def _adopt_all(
+    paths: list[Path],
+    jobs: int,
+    done: Adoption,
+    on_file: OnFile,
+    begin: Begin,
+    on_done: OnFrame,
+    on_reference: OnReference,
+) -> None:
     found, problems = collect_archived(paths)
     for problem in problems:
         done.failed += 1
         on_file(problem.source, problem.error)
     wanted = [job.source for job in found if _is_wanted(job, paths)]
     begin("adopting", len(wanted))
-    times = {folder: folder.stat() for folder in {path.parent for path in wanted}}
-    for folder in times:
-        with contextlib.suppress(OSError):
-            atomic_file.remove_stale_drafts(folder)
-    references: dict[Path, Path] = {}
-    others = list(_adopt_movies(wanted, jobs, done, on_file, on_done, references))
-    for reference, movie in references.items():
-        on_reference(reference, movie)
-    record_checksums(others, jobs, done, on_file, on_done)
-    for folder, before in times.items():
-        # restored, because mounts show the times of the original folder
-        with contextlib.suppress(OSError):
-            changes.disk.set_times(folder, before.st_atime_ns, before.st_mtime_ns)
-    return done
+    with contextlib.ExitStack() as stack:
+        for folder in {path.parent for path in wanted}:
+            stack.enter_context(_times_kept(folder))
+            with contextlib.suppress(OSError):
+                atomic_file.remove_stale_drafts(folder)
+        references: dict[Path, Path] = {}
+        others = list(_adopt_movies(wanted, jobs, done, on_file, on_done, references))
+        for reference, movie in references.items():
+            on_reference(reference, movie)
+        record_checksums(others, jobs, done, on_file, on_done)
 
 
 def _is_wanted(job: Job, paths: list[Path]) -> bool:
@@ -301,35 +343,3 @@ def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:
         check_adopted(copy)
         for _ in original_bytes(copy):
             pass
-
-
-def check_adopted(movie: ArchivedMovie) -> None:
-    """Check the SHA-256 of the adopted TIFF bytes, and that the TIFF directories list the recorded strips.
-
-    Raises
-    ------
-    DamagedError
-        The SHA-256 of the TIFF bytes does not match, or the directories do not list the recorded strips.
-    """
-    assert movie.record.adopted is not None
-    check_pages(movie)
-    if file_sha256(movie.source.first_bytes(movie.record.adopted.bytes)) != movie.record.adopted.sha256:
-        raise DamagedError(f"{movie.name}: checksum mismatch in the TIFF; restore the file from a backup")
-
-
-def restore_adopted(movie: ArchivedMovie, write: Callable[[bytes], object]) -> None:
-    """Pass the TIFF bytes from before the adoption to `write`, in pieces.
-
-    Raises
-    ------
-    DamagedError
-        The SHA-256 of these bytes does not match the recorded one.
-    """
-    assert movie.record.adopted is not None
-    digest, left, offset = hashlib.sha256(), movie.record.adopted.bytes, 0
-    while left and (piece := movie.source.read(min(left, _CHUNK), offset)):
-        digest.update(piece)
-        write(piece)
-        left, offset = left - len(piece), offset + len(piece)
-    if digest.hexdigest() != movie.record.adopted.sha256:
-        raise DamagedError(f"{movie.name}: checksum mismatch in the TIFF; restore the file from a backup")

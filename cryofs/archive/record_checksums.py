@@ -37,7 +37,7 @@ def record_checksums(paths: Iterable[Path], jobs: int, done: Figures, on_file: O
         for path, outcome in outcomes:
             match outcome:
                 case Done(hashed):
-                    lists.add(path, hashed.sha256, hashed.found)
+                    lists.add(path, hashed.sha256, hashed.found, own=True)
                 case Failed(error):
                     report_failure(path, error, done, on_file)
             on_done(1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cryofs.archive.adopt import restore_adopted
+from cryofs.archive.adopted import restore_adopted
 from cryofs.archive.progress import OnFrame
 from cryofs.archive.same_bytes import file_difference, movie_difference, tiff_difference
 from cryofs.archive.verify import Checked, feed

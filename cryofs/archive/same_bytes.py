@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cryofs.archive.adopt import check_adopted, restore_adopted
+from cryofs.archive.adopted import check_adopted, restore_adopted
 from cryofs.archive.progress import OnFrame
 from cryofs.archive.verify import feed
 from cryofs.movies.archived import ArchivedMovie, check_pages
@@ -102,4 +102,4 @@ def _difference(
         feed_to(reader.take)
     except _UnequalError as unequal:
         return unequal.offset
-    return reader.offset if reader.offset < source.size else None
+    return reader.offset if source.read(1, reader.offset) else None

@@ -8,17 +8,19 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
 from cryofs.archive.identify import held_movie
+from cryofs.archive.twins import counting
 from cryofs.config.settings import FILE_NAME
 from cryofs.errors import CryofsError
 from cryofs.formats.archive_names import is_own_name, is_reference_name
 from cryofs.formats.record import Record
 from cryofs.movies import registry
 from cryofs.movies.gain_library import is_estimated
+from cryofs.movies.twins import Counts, conflict
 from cryofs.storage.byte_source import LocalFile
 
 
@@ -96,7 +98,11 @@ def shown_in(folder: Path, root: Path) -> dict[str, Shown]:
             if references_shown and not _is_estimated(path):
                 others[name] = Shown(kind_of(state), path, state, optional=True)
         elif movie is not None:
-            movies[registry.replaced_name(name) or name] = movie
+            original = registry.replaced_name(name) or name
+            if original in found:
+                movie = _counting(movie, folder / original)
+            if movie is not None:
+                movies[original] = movie
         else:
             others[name] = Shown(kind_of(state), path, state, optional=folder == root and name == FILE_NAME)
     return others | movies
@@ -139,6 +145,18 @@ def is_renamed_movie(shown: Shown) -> bool:
     except (CryofsError, OSError):
         return False
     return record is not None and record.adopted is None
+
+
+def _counting(movie: Shown, plain: Path) -> Shown | None:
+    """Return the entry of an archived movie of whose name a plain file exists, or None if the plain file counts."""
+    if movie.record is None:
+        return movie
+    match counting(plain):
+        case Counts.PLAIN:
+            return None
+        case Counts.NEITHER:
+            return replace(movie, error=conflict(plain, movie.path), optional=False)
+    return movie
 
 
 def _movie(path: Path, state: os.stat_result) -> Shown | None:

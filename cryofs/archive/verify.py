@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryofs.archive.adopt import check_adopted
+from cryofs.archive.adopted import check_adopted
 from cryofs.archive.frame_stream import original_bytes
 from cryofs.archive.inventory import Inventory, StoredMovie, is_intact, take_inventory
 from cryofs.archive.progress import Begin, OnFile, OnFrame, report_failure

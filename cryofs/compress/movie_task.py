@@ -1,5 +1,6 @@
 """Store movies one at a time; each process of a run executes this module."""
 
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,15 +12,18 @@ from cryofs.archive.identify import held_movie, is_marked
 from cryofs.archive.scan import Job, Kind
 from cryofs.compress.existing import replaced_text
 from cryofs.compress.full_disk import is_full
+from cryofs.compress.plain_copies import original_target, plain_copy
 from cryofs.compress.plan import Coding, make_plan
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.sources import Known, Sources
+from cryofs.compress.unpack import UnpackedMovie
 from cryofs.compress.writer import OnFrame, archive_movie
 from cryofs.config.choices import LinkChoice
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, DamagedError, FullDiskError
 from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.formats.mrc import MODE_FLOAT32
+from cryofs.formats.record import Record
 from cryofs.gain.match import matches
 from cryofs.gain.references import Reference, References
 from cryofs.gain.samples import Sample, keep_samples, take_samples
@@ -32,6 +36,7 @@ from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import open_rendered
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.atomic_file import regular_file
+from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import state_of
 
 
@@ -47,23 +52,29 @@ class CompressOptions:
         Orientation to apply to the given gain reference, and to that of EER files.
     rendering : Rendering or None
         Options for rendering EER files to TIFF; None to copy them.
+    unpack : bool
+        Whether to store the movies in packed files, instead of copying these.
     links : str
         Treatment of links that lead out of the sources: ``"report"``, ``"follow"`` or ``"keep"``.
     strict : bool
         Whether a file with the name of a movie counts as failed instead of being copied if it cannot be archived.
     least_saving : float
         Minimum saving as a fraction of the original size. A movie that saves less is stored as a plain copy.
+    break_lock : bool
+        Whether commands on other machines that hold the lock of the archive do not count.
     """
 
     gain: Path | Literal["auto", "none"] = "auto"
     gain_orientation: Orientation = UPRIGHT
     coding: Coding = field(default_factory=Coding)
     rendering: Rendering | None = None
+    unpack: bool = False
     only_do_unfinished: bool = False
     jobs: int = 1
     links: LinkChoice = "report"
     strict: bool = False
     least_saving: float = 0.05
+    break_lock: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,8 @@ class Archiver:
     def _open(self, job: Job) -> SourceMovie:
         if job.kind is Kind.EER and self._options.rendering is not None:
             return open_rendered(job.source, self._options.rendering, self.eer_gains)
+        if job.kind is Kind.PACKED:
+            return UnpackedMovie(job.source, self._archive, self._workers.pool)
         return MrcMovie(job.source)
 
     def store(self, job: Job, on_frame: OnFrame, known: Known | None = None) -> Stored:
@@ -155,21 +168,24 @@ class Archiver:
         target = self._archive / job.target
         with self.sources.open(job) as movie:
             replaced = _replaced(movie, job.source, target)
+            copy = None if job.kind is Kind.EER else plain_copy(self._archive / original_target(job), job.source)
             if known is not None and known.state == state_of(movie.stat):
                 keep_samples(movie, known.samples)
             samples = take_samples(movie)
             reference: Reference | None = None
             note = movie.source_summary
-            if job.kind is Kind.MOVIE and movie.mrc_header.mode == MODE_FLOAT32 and self._options.gain != "none":
+            if job.kind.is_original and movie.mrc_header.mode == MODE_FLOAT32 and self._options.gain != "none":
                 if len(self._given) == 1 and self._given[0].gain.shape == movie.shape[1:]:
                     (reference,) = self._given
                 else:
                     reference = self.references.best_match(movie.shape[1:], samples)
             plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
-            if self._given and job.kind is Kind.MOVIE and not self._is_served(plan.reference):
+            if self._given and job.kind.is_original and not self._is_served(plan.reference):
                 note = self._not_used(job.source, movie, samples)
-            stored = archive_movie(movie, target, plan, self._workers, on_frame, self._limit(job, movie))
-            return Stored(movie.stat.st_size, stored, note, replaced)
+            limit = self._limit(job, movie)
+            publishing = contextlib.nullcontext if copy is None else copy.removed_after
+            stored = archive_movie(movie, target, plan, self._workers, on_frame, limit, publishing)
+            return Stored(movie.source_bytes, stored, note, replaced or (copy.replaced if copy else None))
 
     def _is_served(self, used: Reference | None) -> bool:
         """Return True if `used` is the given reference, or one of several given references."""
@@ -205,7 +221,7 @@ class Archiver:
         asked_for = job.kind is Kind.EER or self._options.coding.compression == "none"
         if asked_for or os.path.lexists(target) or is_reference_name(original_name(target.name) or ""):
             return None
-        return (1 - self._options.least_saving) * movie.stat.st_size
+        return (1 - self._options.least_saving) * movie.source_bytes
 
 
 @dataclass
@@ -259,9 +275,18 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
         )
     if is_derived and held.rendered is None:
         raise _in_place_of_original(source, target)
-    original = held.rendered or held.original
-    known = original.bytes, original.mtime_ns
-    return None if known == movie.state else replaced_text(target, *known)
+    if held.ingested:
+        _refuse_another(movie, source, target, held)
+    return None if held.source_state == movie.state else replaced_text(target, *held.source_state)
+
+
+def _refuse_another(movie: SourceMovie, source: Path, target: Path, held: Record) -> None:
+    """Raise ArchiveError unless a source equals the original of a movie that was written in the archive."""
+    # an unpacked copy is compared as the movie in the packed file
+    is_equal = movie.source.size == held.original.bytes and file_sha256(movie.source) == held.original.sha256
+    if not is_equal:
+        text = f"{source}: differs from the movie of this name that was written in the archive ({target})"
+        raise ArchiveError(f"{text}; rename one of them, or remove the one in the archive")
 
 
 def _in_place_of_original(source: Path, original: Path) -> ArchiveError:

@@ -6,9 +6,10 @@ from types import TracebackType
 from typing import Self
 
 from cryofs.archive.identify import held_movie, holds_movie
+from cryofs.archive.inventory import has_line
 from cryofs.archive.jobs import Job, Kind
 from cryofs.compress.copies import Copies
-from cryofs.compress.existing import is_copy, refuse_clash, refuse_without_gain, replaced_text
+from cryofs.compress.existing import is_copy, refuse_clash, refuse_without_gain, refuse_written, replaced_text
 from cryofs.compress.full_disk import is_full
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.summary import Listener, Summary
@@ -16,6 +17,7 @@ from cryofs.compress.suspects import damage_of
 from cryofs.error_hints import explain, reason_of
 from cryofs.errors import ArchiveError, CryofsError, FormatError, FullDiskError, UnsupportedError
 from cryofs.formats.archive_names import archived_name, is_movie_name
+from cryofs.movies.registry import unpackable_name
 from cryofs.storage import atomic_file, file_links
 
 
@@ -86,6 +88,7 @@ class Others:
 
     def _store_file(self, job: Job, target: Path) -> None:
         source = job.source
+        self._summary.packed += job not in self._plain and unpackable_name(source.name) is not None
         first = self._first_name(source, target)
         if self._options.only_do_unfinished and self._copies.is_done(source, target):
             self._summary.up_to_date += 1
@@ -97,6 +100,8 @@ class Others:
         held = None if is_copy(source, target) else atomic_file.regular_file(target)
         refuse_clash(source, target)
         refuse_without_gain(source)
+        if held is not None and has_line(self._archive, target):
+            refuse_written(source, target)
         reason = self._plain.get(job)
         damage = damage_of(source) if reason is None else None
         self._jobs[source] = job

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cryofs.archive import scan
+from cryofs.archive.changing import changing
 from cryofs.archive.jobs import Job, Kind
 from cryofs.compress.folders import Folders
 from cryofs.compress.full_disk import full_disk, is_full
@@ -20,6 +21,7 @@ from cryofs.compress.others import Others
 from cryofs.compress.summary import Listener, Summary
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, FullDiskError
+from cryofs.storage.archive_lock import Activity
 from cryofs.storage.atomic_file import folds_case
 from cryofs.storage.folders import copy_times
 
@@ -31,6 +33,8 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
     ------
     GainError
         The given gain reference is unreadable or invalid.
+    ArchiveError
+        Another command excludes changes of the archive.
     """
     started = time.monotonic()
     summary = Summary()
@@ -51,6 +55,7 @@ def _collect(
         [path for path in paths if path not in inside],
         archive,
         render_eer=options.rendering is not None,
+        unpack=options.unpack,
         folds_case=folds_case(existing),
         links=options.links,
     )
@@ -102,9 +107,10 @@ def _carry_out(jobs: list[Job], folders: Folders, archive: Path, options: Compre
         ledger.fail(archive, full_disk(archive, reason, ledger.waiting, ledger.summary.ratio))
 
     try:
-        jobs = _with_folders(jobs, folders, ledger)
-        _store_movies([job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)], archive, options, ledger)
-        _store_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)], archive, options, ledger)
+        with changing(archive, Activity.COMPRESS, ledger.listener.note, break_lock=options.break_lock):
+            jobs = _with_folders(jobs, folders, ledger)
+            _store_movies([job for job in jobs if job.kind.is_movie], archive, options, ledger)
+            _store_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)], archive, options, ledger)
     except FullDiskError as error:
         end(str(error))
     except OSError as error:

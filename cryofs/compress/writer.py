@@ -5,22 +5,22 @@ frames. To check a frame, its bytes are read from the page cache, decoded by the
 the checksum of the original.
 """
 
+import contextlib
 import io
 import os
 import stat
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from itertools import accumulate
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Self
 
 import msgspec
 
 from cryofs.compress.encode import FrameToStore, StoredExceptions, encode_frames
 from cryofs.compress.plan import Plan
 from cryofs.compress.row_blocks import OriginalSums, Workers, trailing_pieces
+from cryofs.compress.written import Written, WrittenFrame
 from cryofs.errors import ArchiveError, CryofsError, NotSmallerError
 from cryofs.formats import record, tiff_pages
 from cryofs.formats.archive_names import original_name
@@ -45,6 +45,7 @@ _CHECKS_AHEAD = 4
 _CLASSIC_MARGIN = 64 << 20
 
 OnFrame = Callable[[int], None]
+Publishing = Callable[[Draft], AbstractContextManager[object]]
 
 
 class _ReplanError(Exception):
@@ -55,47 +56,14 @@ class _ReplanError(Exception):
         self.plan = plan
 
 
-@dataclass(frozen=True)
-class _WrittenFrame:
-    """A written frame: the fields for the record."""
-
-    offsets: list[int]
-    byte_counts: list[int]
-    strip_sums: list[str]
-    exceptions: StoredExceptions | None
-
-    @classmethod
-    def at(cls, offset: int, frame: FrameToStore) -> Self:
-        """Return the fields of a frame whose strips are stored contiguously from an offset."""
-        sizes = list(map(len, frame.strips))
-        offsets = list(accumulate(sizes[:-1], initial=offset))
-        return cls(offsets, sizes, frame.strip_sums, frame.exceptions)
-
-
-@dataclass
-class _Written:
-    """Written frames, and totals to compare with the plan."""
-
-    frames: list[_WrittenFrame] = field(default_factory=list)
-    counted: int = 0
-    lowest: int = 0
-    highest: int = 0
-    strip_bytes: int = 0
-    exception_bytes: int = 0
-    narrowing_bytes: int = 0
-    reported: int = 0
-
-    def count(self, frame: FrameToStore) -> None:
-        """Add a frame that is about to be written to the totals."""
-        self.counted += 1
-        self.lowest, self.highest = min(self.lowest, frame.lowest), max(self.highest, frame.highest)
-        self.strip_bytes += frame.strip_bytes
-        self.exception_bytes += frame.exception_bytes
-        self.narrowing_bytes += frame.narrowing_bytes
-
-
 def archive_movie(
-    movie: SourceMovie, target: Path, plan: Plan, workers: Workers, on_frame: OnFrame, limit: float | None = None
+    movie: SourceMovie,
+    target: Path,
+    plan: Plan,
+    workers: Workers,
+    on_frame: OnFrame,
+    limit: float | None = None,
+    publishing: Publishing = contextlib.nullcontext,
 ) -> int:
     """Write an archived movie, check all frames, and return the size of the file in bytes.
 
@@ -108,6 +76,8 @@ def archive_movie(
         written again.
     limit : float, optional
         Maximum size of the stored file in bytes; None for no limit.
+    publishing : callable
+        Returns a context for the draft in which it gets its name.
 
     Returns
     -------
@@ -124,33 +94,51 @@ def archive_movie(
         The stored file does not reproduce the movie. No file is left behind.
     """
     with draft(target) as made:
-        mode = stat.S_IMODE(movie.stat.st_mode)
-        # writable until complete, because some file systems lock only writable files, and locks reveal stale drafts
-        changes.disk.set_mode(made.file.fileno(), mode | stat.S_IWUSR)
-        written = _Written()
-        while True:
-            # the range of counts is kept, so that pixels only become wider and the loop ends
-            sums = OriginalSums(of_file=movie.rendered is None)
-            written = _Written(lowest=written.lowest, highest=written.highest)
-            try:
-                _write_frames(movie, made, plan, sums, written, workers, on_frame)
-                break
-            except _ReplanError as better:
-                plan = better.plan
-                on_frame(-written.reported)
-                made.clear()
-        contents = _append_record(movie, made, plan, written.frames, sums)
-        if limit is not None and made.file.tell() > limit:
-            share = percent(made.file.tell() / movie.stat.st_size)
-            raise NotSmallerError(f"{movie.name}: only compresses to {share} of the original size")
-        changes.disk.set_mode(made.file.fileno(), mode)
-        made.sync()
-        _check_record(made, contents)
+        stored = write_movie(movie, made, plan, workers, on_frame, limit)
         movie.check_in_place()
         # a plain copy of this name may have a checksum line
-        with replacing(target):
+        with publishing(made), replacing(target):
             made.publish()
-        return made.file.tell()
+        return stored
+
+
+def write_movie(
+    movie: SourceMovie,
+    made: Draft,
+    plan: Plan,
+    workers: Workers,
+    on_frame: OnFrame,
+    limit: float | None = None,
+    *,
+    ingested: bool = False,
+) -> int:
+    """Write a movie into a draft, check all frames, and sync the draft; return its size.
+
+    Parameters and errors are those of `archive_movie`. The caller checks that the movie is unchanged.
+    """
+    mode = stat.S_IMODE(movie.stat.st_mode)
+    # writable until complete, because some file systems lock only writable files, and locks reveal stale drafts
+    changes.disk.set_mode(made.file.fileno(), mode | stat.S_IWUSR)
+    written = Written()
+    while True:
+        # the range of counts is kept, so that pixels only become wider and the loop ends
+        sums = OriginalSums(of_file=movie.rendered is None)
+        written = Written(lowest=written.lowest, highest=written.highest)
+        try:
+            _write_frames(movie, made, plan, sums, written, workers, on_frame)
+            break
+        except _ReplanError as better:
+            plan = better.plan
+            on_frame(-written.reported)
+            made.clear()
+    contents = _append_record(movie, made, plan, written.frames, sums, ingested=ingested)
+    if limit is not None and made.file.tell() > limit:
+        share = percent(made.file.tell() / movie.source_bytes)
+        raise NotSmallerError(f"{movie.name}: only compresses to {share} of the original size")
+    changes.disk.set_mode(made.file.fileno(), mode)
+    made.sync()
+    _check_record(made, contents)
+    return made.file.tell()
 
 
 def _write_frames(
@@ -158,7 +146,7 @@ def _write_frames(
     made: Draft,
     plan: Plan,
     sums: OriginalSums,
-    written: _Written,
+    written: Written,
     workers: Workers,
     on_frame: OnFrame,
 ) -> None:
@@ -182,7 +170,7 @@ def _write_frames(
                 for frame in frames:
                     written.count(frame)
                     _check_plan(movie, plan, frame, made.file.tell(), written, workers)
-                    written.frames.append(_WrittenFrame.at(writer.write_page(frame.strips), frame))
+                    written.frames.append(WrittenFrame.at(writer.write_page(frame.strips), frame))
                 made.file.flush()
                 run = range(first, len(written.frames))
                 checks.append(
@@ -196,7 +184,7 @@ def _write_frames(
 
 
 def _check_plan(
-    movie: SourceMovie, plan: Plan, frame: FrameToStore, position: int, written: _Written, workers: Workers
+    movie: SourceMovie, plan: Plan, frame: FrameToStore, position: int, written: Written, workers: Workers
 ) -> None:
     """Raise _ReplanError if the pixel type is too narrow, classic TIFF too small, or counts larger than values."""
     if not plan.holds(written.lowest, written.highest):
@@ -216,7 +204,7 @@ def _check_frames(
     made: Draft,
     decoder: FrameDecoder,
     run: range,
-    frames: list[_WrittenFrame],
+    frames: list[WrittenFrame],
     sums: OriginalSums,
     workers: Workers,
 ) -> int:
@@ -234,7 +222,7 @@ def _check_frames(
 def _check_frame(
     source: ByteSource,
     decoder: FrameDecoder,
-    frame: _WrittenFrame,
+    frame: WrittenFrame,
     original_sum: str,
     workers: Workers,
     name: FrameName,
@@ -257,7 +245,7 @@ def _check_frame(
 
 
 def _append_record(
-    movie: SourceMovie, made: Draft, plan: Plan, frames: list[_WrittenFrame], sums: OriginalSums
+    movie: SourceMovie, made: Draft, plan: Plan, frames: list[WrittenFrame], sums: OriginalSums, *, ingested: bool
 ) -> Record:
     """Append the blobs and the record to the TIFF file, and return the record."""
     file = made.file
@@ -305,6 +293,8 @@ def _append_record(
         writer=f"cryofs {VERSION}",
         rendered=movie.rendered,
         coder=plan.encoder.name,
+        packed=movie.packed,
+        ingested=ingested,
     )
     file.write(record.encode_record(contents, file.tell()))
     return contents

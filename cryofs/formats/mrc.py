@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.errors import FormatError, UnsupportedError
+from cryofs.errors import FormatError, TruncatedError, UnsupportedError
 from cryofs.storage.byte_source import ByteSource
 
 MAIN_HEADER_BYTES = 1024
@@ -136,7 +136,7 @@ def read_header(source: ByteSource, max_extended: int = MAX_EXTENDED_HEADER_BYTE
             header = MrcHeader(main, byte_order, nx, ny, nz, mode)
             missing = nsymbt + header.data_end - size
             if missing > 0:
-                raise FormatError(
+                raise TruncatedError(
                     f"{name}: truncated, {missing} bytes missing (the header specifies "
                     f"{nz} frames of {ny} x {nx}, mode {mode}); copy the file again or remove it"
                 )

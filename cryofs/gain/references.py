@@ -118,6 +118,44 @@ class References:
         """Write an estimated reference to the archive, and return it with its entry for records."""
         return self._store(gain_library.reference_file(reference, pixel_size))
 
+    def look_in(self, folder: Path) -> None:
+        """Use the references between a folder of the archive and its root too; damaged files are skipped."""
+        paths = {path for path in self._library.paths(folder) if path.parent != self._root}
+        for path in sorted(paths - self._intact.keys()):
+            try:
+                self._known.append(self._load(path))
+            except CryofsError as error:
+                self.damaged.append(error)
+
+    def make_own(self, reference: Reference) -> None:
+        """Copy a reference that a user wrote to the name of its content at the root of the archive, durably.
+
+        Records depend on such files, which programs do not overwrite, unlike `gain-reference.mrc`.
+
+        Raises
+        ------
+        GainError
+            The reference changed or is no longer there.
+        """
+        sha256 = reference.record.sha256
+        target = self._root / later_reference_name(sha256)
+        for path, known in list(self._intact.items()):
+            if known != sha256:
+                continue
+            try:
+                data = path.read_bytes()
+            except OSError:
+                continue
+            if gain_library.bytes_sha256(data) != sha256:
+                continue
+            if path != target and not gain_library.has_label(data):
+                if not _has(target, data):
+                    with checksum_lists.replacing(target, sha256):
+                        write_file(target, data)
+                self._intact[target] = sha256
+            return
+        raise GainError(f"{self._root / reference.record.name}: changed or removed while it was used; retry")
+
     def write_eer(self, data: bytes) -> None:
         """Write the gain reference of rendered EER movies, under a longer name if the plain one is taken."""
         self._write(data, EER_GAIN_REFERENCE, later_eer_reference_name)

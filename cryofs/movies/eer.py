@@ -192,7 +192,8 @@ class EerMovie(SourceMovie):
 
     def follow_content(self, on_change: Callable[[], None]) -> None:
         """Continue to read the file if only its ctime moves and its directories stay the same."""
-        self.source.follow_content(eer.content_digest(self.index), _content_digest, on_change)
+        if isinstance(self.source, LocalFile):
+            self.source.follow_content(eer.content_digest(self.index), _content_digest, on_change)
 
     def none_intact(self, index: int) -> DamagedError:
         """Return the error for a fraction without an intact frame."""

@@ -140,6 +140,11 @@ def is_estimated(source: ByteSource) -> bool:
     return source.read(len(_LABEL), _LABEL_PLACE) == _LABEL.encode()
 
 
+def has_label(data: bytes) -> bool:
+    """Return True if these are the bytes of a gain reference that cryofs estimated, as `is_estimated` does."""
+    return data.startswith(_LABEL.encode(), _LABEL_PLACE)
+
+
 def _detail(movie: MrcMovie) -> NDArray[np.float32]:
     detail = movie.header[mrc.MAIN_HEADER_BYTES :]
     if len(detail) != movie.layout.frame_bytes:

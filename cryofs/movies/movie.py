@@ -96,8 +96,11 @@ class Movie(ABC):
         Sizes of the MRC file.
     identity : tuple
         Identifies the content; decoded frames are cached under it.
+    units_are_frames : bool
+        Whether the frames of the layout are those of a movie, and not just units of equal size.
     """
 
+    units_are_frames: bool = True
     name: str
     layout: Layout
     identity: tuple[Hashable, ...]

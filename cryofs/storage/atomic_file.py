@@ -90,6 +90,14 @@ def write_file(target: Path, data: bytes, *, new: bool = False) -> None:
             made.publish()
 
 
+def unnamed_file(folder: Path) -> io.BufferedRandom:
+    """Create a file in a folder that has no name there, so that its bytes are freed when it is closed."""
+    with naming(folder):
+        path, file = _create(folder)
+        changes.disk.remove(path)
+    return file
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -174,5 +182,10 @@ def lock(file: io.BufferedIOBase) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if not no_locks(error):
             raise
+
+
+def no_locks(error: OSError) -> bool:
+    """Return True if an error means that the file system does not support locks."""
+    return error.errno in _NO_LOCKS

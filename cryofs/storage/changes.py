@@ -4,10 +4,13 @@ Other modules use `changes.disk`, so that a test can replace it with a recorder 
 after a power failure at any moment. Callers write bytes to the files that `create` returns.
 """
 
+import errno
 import io
 import os
 import shutil
 from pathlib import Path
+
+from cryofs.system import renaming
 
 
 class Disk:
@@ -28,6 +31,22 @@ class Disk:
     def move(self, path: Path, target: Path) -> None:
         """Rename a file, replacing any file with the new name."""
         path.replace(target)
+
+    def move_new(self, path: Path, target: Path) -> None:
+        """Rename a file; raise FileExistsError if the name already exists."""
+        if renaming.rename(path, target, renaming.NO_REPLACE):
+            return
+        # a file system without the flag; without hard links too, two simultaneous runs cannot be distinguished
+        try:
+            target.hardlink_to(path)
+        except FileExistsError:
+            raise
+        except OSError:
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+            path.replace(target)
+        else:
+            path.unlink()
 
     def link(self, path: Path, target: Path) -> None:
         """Create a hard link to a file; raise FileExistsError if the name already exists."""

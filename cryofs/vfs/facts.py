@@ -19,9 +19,9 @@ from cryofs.movies import registry
 from cryofs.movies.provider import ShowOptions
 from cryofs.movies.registry import AnyProvider
 from cryofs.storage.byte_source import LocalFile
-from cryofs.storage.file_state import state_of
+from cryofs.storage.file_state import FileState, state_of
 from cryofs.vfs.archive_root import Root
-from cryofs.vfs.damage import Damage, damage_of, or_damage
+from cryofs.vfs.damage import Damage, damage_of, is_settled, or_damage
 from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.metadata_cache import Known
 from cryofs.vfs.record_batches import RecordBatches
@@ -34,6 +34,14 @@ _KNOWN_INDEXES = 64
 _READERS = 2
 _READERS_OF_SLOW_STORAGE = 16
 _SLOW_READ_SECONDS = 0.001
+
+
+class UnsurveyedError(Exception):
+    """Raised if a file must be read as a whole before it can be opened; carries its name and state."""
+
+    def __init__(self, name: str, state: FileState):
+        super().__init__(name)
+        self.state = state
 
 
 class Facts:
@@ -124,8 +132,25 @@ class Facts:
         return metadata
 
     def index(self, provider: AnyProvider, source: LocalFile) -> Any:
-        """Return the index of an open movie: the offsets of all frames."""
-        return self._indexes[provider.table].get_open(source)
+        """Return the index of an open file; raise UnsurveyedError if a survey has to make it first."""
+        known = self._indexes[provider.table]
+        if provider.is_surveyed and not known.knows(source.identity):
+            raise UnsurveyedError(source.name, source.identity)
+        return known.get_open(source)
+
+    def key(self, provider: AnyProvider) -> str:
+        """Return the key of a kind in the index of the mount."""
+        return self._keys[provider.table]
+
+    def learn(self, provider: AnyProvider, found: os.stat_result, name: str, index: Any) -> Any:
+        """Keep the result of a survey, an index or `Damage`; return the metadata of the file."""
+        metadata = index if isinstance(index, Damage) else provider.surveyed(index)
+        self._tables[provider.table].note(metadata, found, name)
+        if is_settled(found) or not isinstance(index, Damage):
+            self._tables[provider.table].remember(state_of(found), metadata)
+        if not isinstance(index, Damage):
+            self._indexes[provider.table].remember(state_of(found), index)
+        return metadata
 
     def damaged(self) -> list[str]:
         """Return a line with name, problem and remedy for each damaged file found since mounting."""

@@ -31,6 +31,7 @@ _LARGEST_GROUP = 1024
 _MOST_RECORDS = 1024
 # Time that a listing waits for the index, before it lists files by name.
 _INDEX_SECONDS = 5.0
+_ATTEMPTS = 5
 # Positions: "." and "..", then two for each stored name, the entry in its place and the entry beside it.
 _OWN, _EACH = 2, 2
 
@@ -114,7 +115,7 @@ class Listing:
 
     def _begin(self) -> Node:
         folder = self._folder = self._tree.lookup(self.path)
-        self._stored = self._tree.root.names(folder.path)
+        self._stored = self._names(folder)
         stems = Counter(name.partition(".")[0] for name in self._stored)
         self._shared_stems = {stem for stem, count in stems.items() if count > 1}
         self._every = frozenset(self._stored) if self._shared_stems else frozenset()
@@ -124,6 +125,16 @@ class Listing:
         self._by_name = ByName(self._tree.root, folder.path, folder.view, inodes)
         self._listed_at.clear()
         return folder
+
+    def _names(self, folder: Node) -> list[str]:
+        """Return the stored names; list again if names changed meanwhile, because one that moved may be missing."""
+        root = self._tree.root
+        for _ in range(_ATTEMPTS):
+            before = root.lstat(folder.path).st_mtime_ns
+            names = root.names(folder.path)
+            if root.lstat(folder.path).st_mtime_ns == before:
+                break
+        return names
 
     def _set_size(self, position: int) -> None:
         """Adapt the group size to the number of entries that the reader consumed; all others are created again."""
@@ -147,13 +158,15 @@ class Listing:
         unread = set() if view.stored_files else self._read_or_skip(folder, files)
         inodes = FolderInodes(tree.root, folder.path)
         for number, name in enumerate(names, first):
+            position = _OWN + _EACH * number
             if (found := files.get(name)) is None:
+                if moved := self._moved(folder, name, position):
+                    yield moved
                 continue
             if name in unread:
                 shown = self._by_name.shown(name, found)
             else:
                 shown = self._by_record(folder.path / name, found, inodes.attributes(name, found, view.name), view)
-            position = _OWN + _EACH * number
             for place, each in enumerate(shown, 1):
                 # behind the last entry of a name, the next name follows
                 after = position + (place if place < len(shown) else _EACH)
@@ -188,6 +201,17 @@ class Listing:
             return set()
         facts.batches.add(folder.path, self._stored)
         return set(unread)
+
+    def _moved(self, folder: Node, stored: str, position: int) -> Entry | None:
+        """Return the entry of a movie that has got its other form, plain or archived, since the folder was listed."""
+        name = stored if is_movie_name(stored) else registry.replaced_name(stored)
+        if name is None or folder.view.stored_files or self._listed_at.setdefault(name, position + 1) != position + 1:
+            return None
+        try:
+            node = self._tree.node(folder.path / name, folder.view)
+        except (CryofsError, OSError):
+            return None
+        return None if node is None else Entry(name, node, node.attributes, node.has_size, position + 1)
 
     def _entry(self, folder: Node, shown: Shown, place: int, after: int) -> Entry | None:
         """Return an entry, or None if the name was listed at another place; `after` is the next position."""

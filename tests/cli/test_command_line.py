@@ -123,6 +123,7 @@ def test_json_is_the_only_standard_output(tmp_path: Path) -> None:
         "copied",
         "up_to_date",
         "kept_plain",
+        "packed",
         "links_outside",
         "unfinished",
         "original_bytes",
