@@ -1,4 +1,4 @@
-"""Compare one source file or link with its counterpart in a mount, and remove it if required."""
+"""Compare one source file or link with its counterpart in a mount, and remove it if requested."""
 
 import contextlib
 import os
@@ -18,8 +18,10 @@ from cryofs.archive.settled import Settled
 from cryofs.archive.shown import Shown, ShownKind, shown_in
 from cryofs.errors import ChangedError, CryofsError
 from cryofs.execution.executor import Report
+from cryofs.movies import registry
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.packed import packed_stream
 from cryofs.storage.file_state import state_of
 
 _SAFE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -32,7 +34,7 @@ class Outcome:
     Attributes
     ----------
     not_removed : str
-        Reason why an equal source was not removed; empty if it was removed or if removal was not required.
+        Reason why an equal source was not removed; empty if it was removed or removal was not requested.
     """
 
     pair: Pair
@@ -44,7 +46,7 @@ class Outcome:
 
 
 class Comparer:
-    """Comparison of single pairs; may be shared by threads.
+    """Comparison of single pairs; threads may share an instance.
 
     Parameters
     ----------
@@ -78,9 +80,10 @@ class Comparer:
         return self._compare(pair, pair.shown, report)
 
     def compare_link(self, pair: Pair, report: Report) -> Outcome:
-        """Compare a link by its text, or by its target if the archive has a file or another link.
+        """Compare a link by its text, or by its target if the archive has a file or another link under the name.
 
-        compress archives the target of a link under the name of the link, or as a link to another name of it.
+        `cryofs compress` stores either a copy of the target under the name of the link, or a link to another name of
+        the target.
         """
         try:
             outcome = self._compare_link(pair, report)
@@ -95,11 +98,11 @@ class Comparer:
             return self._compare(pair, pair.shown, report)
         there = pair.shown.path.readlink()
         here = pair.source.readlink() if pair.source.is_symlink() else None
-        if here == there:
+        if here is not None and there in (here, _unpacked_target(pair.name.name, here)):
             return self._remove_link(pair, Outcome(pair, equal=True))
         place = Path(os.path.normpath(pair.shown.path.parent / there))
         if not there.is_absolute() and place.is_relative_to(self._archive):
-            # the other name is compared as a pair of its own
+            # the file under the other name is compared as a separate pair
             twin = os.path.realpath(self._source / place.relative_to(self._archive))
             if os.path.realpath(pair.source) == twin and Path(twin).exists():
                 return self._remove_link(pair, Outcome(pair, equal=True))
@@ -110,7 +113,7 @@ class Comparer:
         return Outcome(pair, differences=[f"expected a link to {there}, got {what}"])
 
     def _shown_at(self, place: Path) -> Shown | None:
-        """Return the file that a mount shows for a path of the archive, or None if it shows no file there."""
+        """Return the file that a mount shows at a path of the archive, or None."""
         if place == self._archive:
             return None
         try:
@@ -175,6 +178,11 @@ class Comparer:
             return reasons
         with ArchivedMovie(stored.path, self._gains, self._pool, source=guard.stored_bytes) as movie:
             original, size = movie.record.original, movie.layout.total_bytes
+            if registry.unpackable_name(guard.pair.name.name) is not None:
+                # the packed file that compress unpacked; the progress counts its own bytes
+                reasons = attribute_differences(here, original.mode, original.mtime_ns)
+                packed = packed_stream(guard.source_bytes, guard.pair.name.name, self._pool)
+                return reasons + _at(movie_difference(packed, movie, lambda _: guard.check_lease()))
             reasons = attribute_differences(here, original.mode, original.mtime_ns, size)
             if here.st_size == size:
                 reasons += _at(movie_difference(guard.source_bytes, movie, on_bytes))
@@ -204,8 +212,14 @@ class Comparer:
         return outcome
 
 
+def _unpacked_target(name: str, target: Path) -> Path | None:
+    """Return the target of a link to the movie that compress unpacks, for the link of this name to a packed file."""
+    movie = registry.unpackable_name(target.name) if registry.unpackable_name(name) else None
+    return target.with_name(movie) if movie else None
+
+
 class _Progress:
-    """Progress of one file; `finish` reports the bytes that were not compared, so that the sum is the file size."""
+    """Progress of one file; `finish` reports the remaining bytes, so that the total equals the file size."""
 
     def __init__(self, report: Report):
         self._report = report
@@ -221,7 +235,7 @@ class _Progress:
 
 
 def attribute_differences(here: os.stat_result, mode: int, mtime_ns: int, size: int | None = None) -> list[str]:
-    """Return the differences in mode, modification time and, if given, size."""
+    """Return the differences in mode, modification time and, if `size` is given, size, as text."""
     reasons = []
     if size is not None and here.st_size != size:
         reasons.append(f"size: expected {size} bytes, got {here.st_size}")
@@ -242,11 +256,11 @@ def _at(offset: int | None) -> list[str]:
 
 @contextlib.contextmanager
 def _open(path: Path, flags: int) -> Iterator[int]:
-    """Yield the descriptor of a regular file, closed afterwards; raise ChangedError for other file types."""
+    """Yield the descriptor of a regular file and close it afterwards; raise ChangedError for other file types."""
     descriptor = os.open(path, flags)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ChangedError(f"{path}: no longer a regular file; rerun cryofs compare")
+            raise ChangedError(f"{path}: replaced (expected a regular file); rerun cryofs compare")
         yield descriptor
     finally:
         os.close(descriptor)

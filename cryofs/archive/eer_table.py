@@ -1,4 +1,4 @@
-"""A table of the EER files of a folder: frames and dose, so that the odd one is seen.
+"""Table of the frames and doses of the EER files of a folder, which marks unusual files.
 
 Frames are decoded only to count the dose of files whose metadata lack it.
 """
@@ -17,13 +17,13 @@ from cryofs.movies.eer_files import eer_files
 from cryofs.movies.eer_rendering import EerFacts, Rendering, facts_of
 from cryofs.storage.byte_source import LocalFile
 
-# Relative difference of doses that makes a file differ from most others.
+# Relative difference from the most common dose beyond which a file is marked.
 _DOSE_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
 class EerRow:
-    """A row of the table; None where a file cannot be read or its metadata lack the item.
+    """A row of the table; an item is None if the file is unreadable or its metadata lack the item.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class EerRow:
     dose_source : str or None
         The source of the doses: given, metadata or counted.
     differs : tuple of str
-        Names of the columns in which the file differs from most others.
+        Names of the columns in which the file differs from most other files.
     error : str or None
-        The reason why the file cannot be read.
+        Reason why the file cannot be read.
     """
 
     path: str
@@ -57,11 +57,11 @@ def eer_rows(folder: Path, rendering: Rendering) -> list[EerRow]:
     Raises
     ------
     FormatError
-        There is none.
+        There is no EER file.
     """
     rows = [_row(path, folder, rendering) for path in sorted(eer_files(folder))]
     if not rows:
-        raise FormatError(f"{folder}: no EER files in this folder; pass a movie, or a folder of EER files")
+        raise FormatError(f"{folder}: no EER files in this folder or below; pass a movie or a folder with EER files")
     return _marked(rows)
 
 
@@ -96,7 +96,7 @@ def _with_dose(source: LocalFile, index: EerIndex, rendering: Rendering) -> EerF
 
 
 def _marked(rows: list[EerRow]) -> list[EerRow]:
-    """Return the rows with the columns in which each differs from most others."""
+    """Return the rows with `differs` set."""
     readable = [row for row in rows if row.error is None]
     usual: dict[str, Any] = {}
     for name in ("frames", "ny", "nx", "pixel_size"):

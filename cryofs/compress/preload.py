@@ -1,8 +1,8 @@
-"""Import the modules that worker processes need, once, in the process from which the workers are forked."""
+"""Imports of worker processes, done once in the process from which workers are forked."""
 
 from cryofs.system import garbage
 
-with garbage.imports():
+with garbage.long_lived():
     from cryofs.codecs import registry
     from cryofs.compress import movie_task
     from cryofs.kernels import warm_up

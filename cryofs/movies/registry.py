@@ -1,7 +1,7 @@
 """The registry of kinds of movies in their order of precedence, and queries about files of any kind.
 
-A kind is added by its provider in `PROVIDERS`. Providers are found by the suffix of a file's name, so the cost of a
-listing does not depend on their number.
+A kind is registered by adding its provider to `PROVIDERS`. Providers are found by the suffix of a file's name, so the
+cost of a listing does not depend on their number.
 """
 
 from concurrent.futures import Executor
@@ -17,18 +17,20 @@ from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_gain_reference import EER_GAIN
 from cryofs.movies.eer_provider import EER
 from cryofs.movies.eer_rendering import Rendering
+from cryofs.movies.folder_provider import FolderProvider
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MRC
 from cryofs.movies.normalised import NORMALISED
-from cryofs.movies.provider import FolderProvider, InfoOptions, OpenContext, Provider, ShowOptions, Stored, Summary
+from cryofs.movies.packed import PACKED
+from cryofs.movies.provider import InfoOptions, OpenContext, Provider, ShowOptions, Stored, Summary
 from cryofs.movies.source import SourceMovie
 from cryofs.movies.tiff import TIFF
 from cryofs.storage.byte_source import LocalFile
 
 AnyProvider = Provider[Any, Any]
 
-PROVIDERS: tuple[AnyProvider, ...] = (COUNTS, ARCHIVED, EER, NORMALISED, TIFF, MRC)
+PROVIDERS: tuple[AnyProvider, ...] = (COUNTS, ARCHIVED, PACKED, EER, NORMALISED, TIFF, MRC)
 FOLDER_PROVIDERS: tuple[FolderProvider, ...] = (EER_GAIN,)
 
 
@@ -37,10 +39,14 @@ def providers_of(name: str) -> tuple[AnyProvider, ...]:
     last = name.rfind(".")
     if last <= 0 or name[0] == ".":
         return ()
-    table = _by_suffix(PROVIDERS)
-    # a suffix has two dots at most; without a second one this is the last character, which is not a suffix
-    longest = name[name.rfind(".", 0, last) :].lower()
-    return table.get(longest) or table.get(name[last:].lower(), ())
+    # suffixes have at most two dots; without a second dot this slice is the last character, which is not a suffix
+    return _of_suffix(PROVIDERS, name[name.rfind(".", 0, last) :], name[last:])
+
+
+@lru_cache(maxsize=1024)
+def _of_suffix(providers: tuple[AnyProvider, ...], longest: str, last: str) -> tuple[AnyProvider, ...]:
+    table = _by_suffix(providers)
+    return table.get(longest.lower()) or table.get(last.lower(), ())
 
 
 def shown_name(stored: str) -> str | None:
@@ -63,7 +69,7 @@ def names_of_renamed(shown: str) -> list[str]:
 
 
 def names_behind(shown: str) -> list[str]:
-    """Return the names of all stored files that a mount may show as `shown`; its own is the first."""
+    """Return the names of all stored files that a mount may show as `shown`; the first is `shown` itself."""
     return list(dict.fromkeys((shown, *(name for provider in PROVIDERS for name in provider.stored_names(shown)))))
 
 
@@ -75,7 +81,7 @@ def may_have_record(stored: str) -> bool:
 def comes_with_references(stored: str) -> bool:
     """Return True if gain references of the archive may appear beside a file of this name.
 
-    Names of archived movies are excluded, to avoid reading every record.
+    Archived movies are excluded, to avoid reading every record.
     """
     found = providers_of(stored)
     return _has_reference_kind(found) and replaced_name(stored) is None
@@ -86,8 +92,13 @@ def rendered_name(stored: str) -> str | None:
     return next((provider.shown_name(stored) for provider in providers_of(stored) if provider.is_rendered), None)
 
 
+def unpackable_name(stored: str) -> str | None:
+    """Return the name of the movie that compress can unpack from a file of this name, or None."""
+    return next((provider.shown_name(stored) for provider in providers_of(stored) if provider.is_unpackable), None)
+
+
 def open_rendered(path: Path, rendering: Rendering, eer_gains: EerGains) -> SourceMovie:
-    """Open the movie that compress renders from a file for which `rendered_name` returns a name."""
+    """Open the movie that compress renders from a file; `rendered_name` must return a name for it."""
     provider = next(provider for provider in providers_of(path.name) if provider.is_rendered)
     source = LocalFile.open(path)
     try:
@@ -106,7 +117,7 @@ def open_movie(
     *,
     normalised: bool = False,
 ) -> Movie:
-    """Open a movie of any kind; EER movies are rendered as fractions, by default with the default settings.
+    """Open a movie of any kind; EER movies are rendered as fractions.
 
     Parameters
     ----------
@@ -116,25 +127,25 @@ def open_movie(
     Raises
     ------
     GainError
-        With `normalised`: such a movie has no gain reference that fits.
+        With `normalised`: the movie has no gain reference that fits.
     FormatError
-        Not a movie, or a file whose name begins with a dot.
+        The file is not a movie, or its name begins with a dot.
     DamagedError
-        An archived movie whose record is damaged.
+        The record of an archived movie is damaged.
     """
     enabled = frozenset({NORMALISED.option}) if normalised else frozenset()
     return _open(path, gains, pool, ShowOptions(rendering or Rendering(), enabled))[1]
 
 
 def describe(path: Path, options: InfoOptions) -> dict[str, Any]:
-    """Return the output of `cryofs info` for a movie; raise the errors of `open_movie`."""
+    """Return the facts that `cryofs info` prints about a movie, by name; raise the errors of `open_movie`."""
     provider, movie = _open(path)
     with movie:
         return provider.describe(movie, path, options)
 
 
 def identify(path: Path) -> Stored:
-    """Identify a file of an archive by its name and contents; no frame is decoded.
+    """Identify a file of an archive by its name and contents; decode no frame.
 
     Raises
     ------
@@ -146,7 +157,7 @@ def identify(path: Path) -> Stored:
 
 
 def damage(path: Path, *, every_frame: bool = False) -> CryofsError | None:
-    """Return the reason why the frames of a movie cannot be found; None if it is intact or not a movie.
+    """Return the reason why the frames of a movie cannot be read; None if it is intact or the file is not a movie.
 
     Parameters
     ----------
@@ -164,12 +175,12 @@ def damage(path: Path, *, every_frame: bool = False) -> CryofsError | None:
 
 
 def summarize(path: Path) -> Summary | None:
-    """Return the facts of a file for the report of an archive, or None if reports do not list it.
+    """Return the facts of a file for the report of an archive, or None if reports omit it.
 
     Raises
     ------
     DamagedError, FormatError
-        It is a damaged movie.
+        The file is a damaged movie.
     """
     possible = (provider for provider in providers_of(path.name) if provider.option is None)
     return next((found for provider in possible if (found := provider.summarize(path))), None)
@@ -183,18 +194,18 @@ def _open(
 ) -> tuple[AnyProvider, Movie]:
     path = path.absolute()
     if path.is_dir():
-        raise FormatError(f"{path}: a folder, not a movie; pass a movie in it")
+        raise FormatError(f"{path}: not a movie (expected a file, got a folder); pass a movie in this folder")
     if not path.is_file():
         raise FormatError(f"{path}: no such file; check the path")
     if is_dot_name(path.name):
-        raise FormatError(f"{path}: not a movie (its name begins with a dot); rename a movie to open it")
+        raise FormatError(f"{path}: not a movie (its name begins with a dot); rename the file to open it")
     options, gains = options or ShowOptions(), gains or GainLibrary()
-    # what the caller asked for comes first
+    # the kind that the caller asked for comes first
     enabled = [provider for provider in providers_of(path.name) if provider.option in options.enabled]
     possible = enabled + [provider for provider in providers_of(path.name) if provider.option is None]
     source = LocalFile.open(path)
     try:
-        # MRC files may have any name
+        # last, because an MRC file may have any name
         provider = next((one for one in possible if one.claims(source)), MRC)
         context = OpenContext(gains, EerGains(), pool, options, reference=gains.beside)
         return provider, provider.open(path, source, context)
@@ -211,7 +222,7 @@ def _open(
 
 
 def _suffixes() -> str:
-    """Return the suffixes of movies, without those that end in another one."""
+    """Return the suffixes of movies as text, without those that end in another one."""
     every = [suffix for provider in reversed(PROVIDERS) for suffix in provider.suffixes]
     return ", ".join(dict.fromkeys(one for one in every if one.rfind(".") == 0))
 

@@ -1,14 +1,14 @@
-"""Define byte sources, from which all movies, records and indexes are read at given offsets.
+"""Byte sources, from which all movies, records and indexes are read at given offsets.
 
 The system may return fewer bytes than requested, because of a signal, a network file system, or a request of more than
 2 GiB. A byte source continues after such a short read, so that its reads are short only at the end of the file. Sources
-have no position, so that threads may share them.
+have no file position, so threads may share them.
 """
 
 import copy
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, DamagedError
 from cryofs.storage.file_state import FileState, is_open_still, state_of
+from cryofs.storage.followed_content import FollowedContent
 
 
 class ByteSource(ABC):
@@ -26,11 +27,11 @@ class ByteSource(ABC):
     Attributes
     ----------
     name : str
-        Name of the source in messages.
+        Name of the source for messages.
     size : int
-        Number of bytes when the source was opened.
+        Size in bytes when the source was opened.
     identity : tuple
-        Key that differs between any two contents that the file system can distinguish.
+        Cache key; differs for all contents that the file system can distinguish.
     """
 
     name: str
@@ -43,7 +44,7 @@ class ByteSource(ABC):
 
     @abstractmethod
     def read_into(self, memory: memoryview, offset: int) -> int:
-        """Fill contiguous memory from `offset`; return the number of bytes, smaller only at the end of the file."""
+        """Fill contiguous memory from `offset`; return the number of bytes read, fewer only at the end of the file."""
 
     @abstractmethod
     def is_unchanged(self) -> bool:
@@ -64,7 +65,7 @@ class ByteSource(ABC):
         Parameters
         ----------
         what : str
-            Name of these bytes in the error message.
+            Name of these bytes for the error message.
 
         Raises
         ------
@@ -86,14 +87,14 @@ class ByteSource(ABC):
 
 
 class LocalFile(ByteSource):
-    """A byte source that reads a file by its descriptor.
+    """A byte source that reads a file through its descriptor.
 
     Parameters
     ----------
     descriptor : int
         Descriptor of the open file.
     name : str
-        Name of the file in messages.
+        Name of the file for messages.
     is_owned : bool
         Whether `close` closes the descriptor.
 
@@ -103,7 +104,7 @@ class LocalFile(ByteSource):
         Attributes of the file when it was opened.
     """
 
-    # The system calls. Tests put faults in their place.
+    # System calls, as attributes so that tests can replace them to inject faults.
     _pread = staticmethod(os.pread)
     _preadv = staticmethod(os.preadv)
 
@@ -112,6 +113,7 @@ class LocalFile(ByteSource):
         self.name = name
         self._is_owned = is_owned
         self._can_read_cached = True
+        self._content: FollowedContent | None = None
         try:
             self.stat = os.fstat(descriptor)
         except BaseException:
@@ -128,23 +130,27 @@ class LocalFile(ByteSource):
     def read(self, size: int, offset: int) -> bytes:
         """Return `size` bytes at `offset`, fewer only at the end of the file."""
         data = self._pread(self.descriptor, size, offset)
-        if len(data) in (0, size):
-            return data
-        pieces = [data]
-        while (missing := size - sum(map(len, pieces))) and pieces[-1]:
-            pieces.append(self._pread(self.descriptor, missing, offset + size - missing))
-        return b"".join(pieces)
+        if len(data) not in (0, size):
+            pieces = [data]
+            while (missing := size - sum(map(len, pieces))) and pieces[-1]:
+                pieces.append(self._pread(self.descriptor, missing, offset + size - missing))
+            data = b"".join(pieces)
+        if self._content is not None:
+            self._content.record(offset, data)
+        return data
 
     def read_into(self, memory: memoryview, offset: int) -> int:
-        """Fill contiguous memory from `offset`; return the number of bytes, smaller only at the end of the file."""
+        """Fill contiguous memory from `offset`; return the number of bytes read, fewer only at the end of the file."""
         target = memory.cast("B")
         done = 0
         while done < len(target) and (count := self._preadv(self.descriptor, [target[done:]], offset + done)):
             done += count
+        if self._content is not None:
+            self._content.record(offset, target[:done])
         return done
 
     def read_cached(self, size: int, offset: int) -> NDArray[np.uint8] | None:
-        """Return the result of `read` as an array if all bytes are in the page cache, otherwise None."""
+        """Return the bytes of `read` as an array (uint8, shape (n,)) if all are in the page cache, otherwise None."""
         if not self._can_read_cached:
             return None
         memory = np.empty(size, np.uint8)
@@ -153,7 +159,7 @@ class LocalFile(ByteSource):
         except BlockingIOError:
             return None
         except OSError:
-            # some file systems do not support this; `read` reports all other errors
+            # not supported by this file system; `read` reports all other errors
             self._can_read_cached = False
             return None
         if count < size and offset + count < os.fstat(self.descriptor).st_size:
@@ -162,10 +168,25 @@ class LocalFile(ByteSource):
 
     def is_unchanged(self) -> bool:
         """Return True if the file has not been written to since it was opened."""
+        if self._content is not None:
+            return self._content.is_same(os.fstat(self.descriptor))
         return is_open_still(self.descriptor, self.stat)
 
+    def follow_content(
+        self, expected: str, digest: "Callable[[LocalFile], str]", on_change: Callable[[], None]
+    ) -> None:
+        """Let the file count as unchanged if only its ctime moves and its content is the same.
+
+        Parameters are those of `FollowedContent`.
+        """
+        # otherwise `expected` may be that of another content
+        if state_of(os.fstat(self.descriptor)) == self.identity:
+            plain = copy.copy(self)
+            plain._is_owned = False
+            self._content = FollowedContent(plain, expected, digest, on_change)
+
     def first_bytes(self, size: int) -> Self:
-        """Return a source of the first `size` bytes, which is valid until this source is closed."""
+        """Return a source of the first `size` bytes, valid until this source is closed."""
         part = copy.copy(self)
         part.size, part._is_owned = size, False
         return part
@@ -178,7 +199,7 @@ class LocalFile(ByteSource):
 
 
 def missing_bytes(what: str, size: int, offset: int, found: int) -> DamagedError:
-    """Return the error for a short read: `size` bytes were requested at `offset`, and `found` bytes were read."""
+    """Return the error for a read of `size` bytes at `offset` that returned only `found` bytes."""
     return DamagedError(
         f"{what}: truncated, {size - found} of {size} bytes missing (the file ends at byte {offset + found}); "
         "restore the file from a backup"

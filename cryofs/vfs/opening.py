@@ -3,16 +3,21 @@
 Threads: thread-safe after `start`.
 """
 
+import functools
 import os
 import stat
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 from cryofs.cache.frame_cache import FrameCache
-from cryofs.errors import ChangedError
+from cryofs.errors import ChangedError, DamagedError
 from cryofs.movies.eer_gain import EerGains
+from cryofs.movies.folder_provider import FolderProvider
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
-from cryofs.movies.provider import FolderProvider, OpenContext, ShowOptions
+from cryofs.movies.provider import OpenContext, ShowOptions
+from cryofs.storage.byte_source import ByteSource, LocalFile
+from cryofs.storage.file_state import FileState
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.entries import Entries
 from cryofs.vfs.findings import FindingsTable
@@ -31,10 +36,21 @@ class Opener:
         Table that records problems of movies.
     eer_gains : EerGains
         Gain references of EER movies.
+    limited : callable
+        Returns a source of the same bytes that limits the time of each read.
     """
 
-    def __init__(self, root: Root, io: IoExecutor, entries: Entries, findings: FindingsTable, eer_gains: EerGains):
+    def __init__(
+        self,
+        root: Root,
+        io: IoExecutor,
+        entries: Entries,
+        findings: FindingsTable,
+        eer_gains: EerGains,
+        limited: Callable[[LocalFile], ByteSource],
+    ):
         self._root = root
+        self._limited = limited
         self._io = io
         self._entries = entries
         self._findings = findings
@@ -58,7 +74,9 @@ class Opener:
         Raises
         ------
         ChangedError
-            With `must_be_found`: the file was replaced after the lookup.
+            With `must_be_found`: the file was replaced or moved after the lookup.
+        DamagedError
+            A plain file has the name of the movie, and it is not known which of them counts.
         """
         if stat.S_ISDIR(node.attributes.mode):
             raise IsADirectoryError(node.path.name)
@@ -68,16 +86,31 @@ class Opener:
             if metadata is None:
                 raise FileNotFoundError(node.path.name)
             return self._movie_file(node.kind.open(metadata, context))
-        source = self._root.open(node.path)
+        if node.problem is not None:
+            raise DamagedError(node.problem)
+        try:
+            source = self._root.open(node.path)
+        except FileNotFoundError as error:
+            if not must_be_found:
+                raise
+            # an archived movie may have taken its place
+            raise ChangedError(f"{self._root.name_of(node.path)}: moved while it was opened; open it again") from error
         try:
             if must_be_found and node.stored and not os.path.samestat(source.stat, node.stored):
                 raise ChangedError(f"{source.name}: file was replaced while it was being opened; retry")
             if node.kind is None:
                 return PlainFile(source, self._io, is_made=node.is_elsewhere)
-            return self._movie_file(node.kind.open(node.path, source, context))
+            movie = node.kind.open(node.path, source, context)
+            movie.follow_content(functools.partial(self._drop_frames, source.identity))
+            return self._movie_file(movie)
         except BaseException:
             source.close()
             raise
+
+    def _drop_frames(self, identity: FileState) -> None:
+        """Drop the decoded frames of a file whose ctime moved."""
+        if self._cache is not None:
+            self._cache.drop(identity)
 
     def _context(self, options: ShowOptions) -> OpenContext:
         return OpenContext(
@@ -88,6 +121,8 @@ class Opener:
             self._entries.facts.index,
             lambda source: self._findings.of(source.identity, source.name),
             self._entries.reference_of,
+            self._limited,
+            shows_bytes=True,
         )
 
     def _movie_file(self, movie: Movie) -> MovieFile:

@@ -31,6 +31,7 @@ from tests.corpus.eer_specimens import (
     write_eer_movie,
 )
 from tests.corpus.specimen import ADOPTED, ARCHIVED, GAIN, Specimen, all_done, whole, write
+from tests.corpus.unpacked_specimens import PACKED_WAYS, normalised, packed
 from tests.foreign import LAYOUTS, serialem, write_layout
 from tests.outcomes import adopted
 from tests.support import archive
@@ -48,7 +49,8 @@ def make_specimens(folder: Path) -> list[Specimen]:
     found += [overflow_eer(folder / name) for name in OVERFLOW_WIDTHS]
     found += [rendered(folder / "rendered"), eer_gain(folder / "eer-gain"), _foreign(folder / "foreign")]
     found += [_layout(folder / f"foreign-{layout}", layout) for layout in LAYOUTS]
-    found += [_adopted(folder / "adopted")]
+    found += [_adopted(folder / "adopted"), *normalised(folder / "normalised")]
+    found += [packed(folder / f"packed-{name}", way) for name, way in PACKED_WAYS.items()]
     found += [_source(folder, name, data) for name, data in _sources().items()]
     found += [_settings(folder / "settings"), _state(folder / "state")]
     found += [_list(folder / f"list{suffix}", suffix, text) for suffix, text in _LISTS.items()]

@@ -124,7 +124,7 @@ def test_damaged_frames_are_reported(folder: Path, tmp_path: Path) -> None:
         assert os.listxattr(mount / "good.mrc") == [FACTS_ATTRIBUTE]
     assert shown == rendered(folder / "good.eer", grouping=10)
     log = (tmp_path / "mnt.log").read_text()
-    assert log.count("frame 13: damaged, skipped") == 1
+    assert log.count("frame 13: damaged and skipped") == 1
     assert json.loads(run_in_process("info", folder / "good.eer", "--json").stdout)["damaged_frames"] == [13]
 
 
@@ -187,7 +187,7 @@ def test_a_dose_per_fraction_without_a_pixel_size_is_refused(tmp_path: Path) -> 
     options = ["--eer-dose-per-fraction", 1.0, "-o", f"log_file={tmp_path}/log"]
     done = run_in_process("mount", tmp_path / "archive", tmp_path / "mnt", *options, check=False)
     assert done.returncode == 1
-    assert "use --eer-pixel-size, or --eer-grouping" in done.stderr
+    assert "pass --eer-pixel-size or --eer-grouping" in done.stderr
     assert not (tmp_path / "mnt").is_mount()
     with mounted(tmp_path / "archive", tmp_path / "mnt", *options[:2], "--eer-pixel-size", 0.5) as mount:
         # 0.05 electrons in a pixel of 0.25 A^2 are 0.2 e/A^2 a frame

@@ -28,9 +28,11 @@ def test_a_reference_of_another_detector_is_refused(tmp_path: Path) -> None:
 def test_a_reference_that_is_repeated_is_said_to_be(tmp_path: Path) -> None:
     write_movie(tmp_path / "x.eer")
     (line,) = check_eer(tmp_path, settings(tmp_path, SHAPE))
-    assert line.endswith("counts are multiplied with its values (by its name, as in RELION)")
+    assert line.endswith("counts are multiplied with its values (inferred from the file name, as in RELION)")
     (line,) = check_eer(tmp_path, settings(tmp_path, SHAPE, eer_upsampling=2, eer_gain_convention="divide"))
-    assert line.endswith("counts are divided by its values (as requested); its pixels are repeated 2 x 2 times")
+    assert line.endswith(
+        "counts are divided by its values (as requested); each of its pixels covers 2 x 2 image pixels"
+    )
 
 
 def test_nothing_is_checked_without_eer_files_or_a_reference(tmp_path: Path) -> None:
@@ -43,7 +45,9 @@ def test_nothing_is_checked_without_eer_files_or_a_reference(tmp_path: Path) -> 
 def test_settings_that_need_missing_metadata_are_refused(tmp_path: Path, dose: float) -> None:
     frames = list(random_frames(4, SHAPE, 0.05, Widths()))
     write_eer(tmp_path / "x.eer", frames, SHAPE, Widths(), xml=metadata(4, dose, 0))
-    with pytest.raises(FormatError, match=r"/x\.eer: pixel size missing .*; use --eer-pixel-size, or --eer-grouping"):
+    with pytest.raises(
+        FormatError, match=r"/x\.eer: no pixel size in the metadata; pass --eer-pixel-size or --eer-grouping"
+    ):
         check_eer(tmp_path, Settings(eer_dose_per_fraction=1.0))
     assert check_eer(tmp_path, Settings(eer_dose_per_fraction=1.0, eer_pixel_size=0.7)) == []
     assert check_eer(tmp_path, Settings(eer_dose_per_fraction=1.0, eer_dose=40.0)) == []
@@ -56,7 +60,7 @@ def test_an_upsampling_that_needs_finer_positions_is_refused(tmp_path: Path) -> 
     coarse = Widths(7, 1, 1, 65002)
     write_eer(tmp_path / "x.eer", random_frames(4, SHAPE, 0.05, coarse), SHAPE, coarse)
     assert check_eer(tmp_path, Settings(eer_upsampling=2)) == []
-    with pytest.raises(FormatError, match=r"x\.eer: events have 1, too few sub-pixel bits for upsampling 4"):
+    with pytest.raises(FormatError, match=r"x\.eer: too few sub-pixel bits for upsampling 4"):
         check_eer(tmp_path, Settings(eer_upsampling=4))
 
 
