@@ -1,0 +1,124 @@
+"""Estimate the gain of movies of 16-bit integers: values of one pixel are its multiples of a step, rounded.
+
+A value confines the step of its pixel, gain x scale, to an interval: of width 1 / count around value / count. Any step
+in the intersection of these intervals restores all values. Which multiple a value is follows from the step found so
+far, and for the first value of a pixel from the typical step of the movie.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+# Weight of a mismatch in agreeing values; the reliability of a pixel that starts over is minus this.
+_MISMATCH_COST = 4
+_MAX_RELIABILITY = 30000
+_MAX_COUNT = 65535
+# Largest count that the first value of a pixel may be, and its largest distance in typical steps.
+_FIRST_COUNTS = 3
+_FARTHEST = np.array([0.0, 0.5, 0.3, 0.25])
+
+SEEN, CHANGED, MISMATCH, NEGATIVE, BECAME_RELIABLE = range(5)
+
+
+@dataclass
+class LatticeEstimate:
+    """State of the estimation of each pixel. All arrays have shape (ny, nx), rows in frame order.
+
+    Attributes
+    ----------
+    typical : float
+        Step of a pixel with gain 1.
+    below, above : float
+        Largest distances of the product from its value: 0.5 and 0.5 if products are rounded, 0 and 1 if truncated.
+    low, high : ndarray of float32
+        Interval of steps consistent with the values seen; 0 where no value was seen.
+    reliability : ndarray of int16
+        Number of agreeing values minus weighted mismatches; positive for a usable estimate.
+    """
+
+    typical: float
+    below: float
+    above: float
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    reliability: NDArray[np.int16]
+
+    @classmethod
+    def empty(cls, ny: int, nx: int, typical: float, *, truncated: bool) -> "LatticeEstimate":
+        """Return an estimate without any data."""
+        below, above = (0.0, 1.0) if truncated else (0.5, 0.5)
+        low, high = (np.zeros((ny, nx), np.float32) for _ in range(2))
+        return cls(typical, below, above, low, high, np.zeros((ny, nx), np.int16))
+
+    def reference(self, scale: float) -> NDArray[np.float32]:
+        """Return the steps divided by a scale, 1.0 at defects and at pixels without values."""
+        middle = (0.5 * (self.low.astype(np.float64) + self.high) / np.float32(scale)).astype(np.float32)
+        return np.where(self.reliability > 0, middle, np.float32(1))
+
+    def update(self, first_row: int, values: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Update the estimate with a row block of several frames, shape (frames, rows, nx).
+
+        Row blocks are independent: threads may update different row blocks of one estimate.
+
+        Returns
+        -------
+        ndarray of int64, shape (frames, 5)
+            Values that are not 0, values that changed a prediction, mismatches, negative values, and the net number of
+            pixels that became reliable.
+        """
+        statistics = np.zeros((len(values), 5), np.int64)
+        rows = slice(first_row, first_row + values.shape[1])
+        limits = np.float32(self.typical), np.float32(self.below), np.float32(self.above)
+        _update(values, self.low[rows], self.high[rows], self.reliability[rows], limits, statistics)
+        return statistics
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _update(values, low, high, reliability, limits, statistics):  # type: ignore[no-untyped-def]
+    frames, rows, nx = values.shape
+    typical, below, above = limits
+    lean = np.float32(0.5) * (above - below)
+    half = np.float32(0.5)
+    for row in range(rows):
+        for frame in range(frames):
+            for x in range(nx):
+                if values[frame, row, x] == 0:
+                    continue
+                figures = statistics[frame]
+                figures[SEEN] += 1
+                before = reliability[row, x]
+                value = np.float32(values[frame, row, x])
+                if low[row, x] == 0 and value > 0:
+                    first, last, is_clear = _first(value, typical, below, above)
+                    if is_clear:
+                        low[row, x], high[row, x] = first, last
+                        reliability[row, x] = before + 1
+                        figures[CHANGED] += 1
+                        figures[BECAME_RELIABLE] += before == 0
+                    continue
+                step = half * (low[row, x] + high[row, x])
+                count = np.rint((value + lean) / step)
+                first, last = max(low[row, x], (value - below) / count), min(high[row, x], (value + above) / count)
+                if 0 < count <= _MAX_COUNT and first <= last:
+                    figures[CHANGED] += abs(count * step - value - lean) > half
+                    low[row, x], high[row, x] = first, last
+                    reliability[row, x] = min(before + 1, _MAX_RELIABILITY)
+                else:
+                    figures[MISMATCH] += 1
+                    figures[NEGATIVE] += value < 0
+                    reliability[row, x] = max(before - _MISMATCH_COST, -_MISMATCH_COST)
+                    if value > 0 and reliability[row, x] <= 0:
+                        first, last, is_clear = _first(value, typical, below, above)
+                        low[row, x], high[row, x] = first, last
+                figures[BECAME_RELIABLE] += np.int64(reliability[row, x] > 0) - np.int64(before > 0)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _first(value, typical, below, above):  # type: ignore[no-untyped-def]
+    """Return the interval of the step from the first value of a pixel, and whether its count is clear; 0 if not."""
+    count = np.rint(value / typical)
+    if not 0 < count <= _FIRST_COUNTS or abs(value / typical - count) > _FARTHEST[np.int64(count)]:
+        return np.float32(0), np.float32(0), False
+    return np.float32((value - below) / count), np.float32((value + above) / count), True
