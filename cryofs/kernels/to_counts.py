@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cryofs.kernels.from_counts import Arithmetic, ExceptionValues, GainReference, array_in, widen
-from cryofs.kernels.rounded import divide_integers
+from cryofs.kernels.rounded import divide_integers, doubled
 
 COUNT_DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("u2"), np.dtype("i2"))
 MAX_COUNT = 65535
