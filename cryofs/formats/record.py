@@ -22,8 +22,9 @@ from cryofs.formats.blob import Blob, Count
 from cryofs.storage.byte_source import ByteSource
 from cryofs.storage.checksums import xxh3_checksum
 
-# The version that is written. Records of all versions from 1 on are read.
-VERSION = 3
+# The version that is written. Versions differ in two bits or more, so that a flipped bit never makes one of another;
+# therefore there is no version 3.
+VERSION = 4
 MAGIC = b"\x89cryofs\n"
 # Part of the ImageDescription of the first page, near the start of the file. It distinguishes an archived movie without
 # its end from a TIFF of another program.
@@ -106,7 +107,7 @@ class Gain(msgspec.Struct, frozen=True, omit_defaults=True):
         Factor of the reference for integer values, rounded to float32 before use; 1 for float32 values.
     rounding : str or None
         How products became integers: ``"even"`` and ``"up"`` for the nearest, with ties to even or up, and ``"down"``
-        for truncation; None for float32 values. Since version 3.
+        for truncation; None for float32 values. Since version 4.
     """
 
     sha256: str
@@ -227,6 +228,8 @@ class RecordVersion1(Record, frozen=True):
 
 
 _RECORD_TYPES: dict[int, type[Record]] = {1: RecordVersion1, 2: Record, VERSION: Record}
+# All versions that are read.
+VERSIONS = tuple(_RECORD_TYPES)
 
 
 def encode_record(record: Record, offset: int) -> bytes:
@@ -272,7 +275,8 @@ def read_record(source: ByteSource) -> Record:
     _, version, zero, offset, length, digest = _FOOTER.unpack(footer)
     if version not in _RECORD_TYPES:
         raise DamagedError(
-            f"{name}: unsupported version of the record (expected 1 to {VERSION}, got {version}); use a newer cryofs"
+            f"{name}: unsupported version of the record (expected {', '.join(map(str, VERSIONS))}, got {version}); "
+            "use a newer cryofs"
         )
     if zero or length > min(size, _MAX_TEXT_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: damaged footer; restore the file from a backup")

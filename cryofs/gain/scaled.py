@@ -39,6 +39,8 @@ _FITTED_COUNTS = 6
 _FITTED = 0.25
 # Largest distance of a value from a multiple when the scale is nearly known.
 _FARTHEST = 3.0
+# The scale is searched in this part around the mean.
+_WINDOW = 1e-3
 # A reference fits if at most this share of the sampled counts are exceptions.
 _MATCHING_SHARE = 0.2
 
@@ -112,15 +114,22 @@ def fit(gain: NDArray[np.float32], samples: list[Sample], step: float) -> Fit:
         Result of `typical_step`.
     """
     parts = _multiples(gain, samples, step)
-    unscaled = GainReference(gain)
-    best: Fit | None = None
-    for arithmetic, lean in ((Arithmetic.ROUNDED, 0.0), (Arithmetic.ROUNDED_UP, 0.0), (Arithmetic.TRUNCATED, 0.5)):
-        reference = unscaled.scaled(arithmetic, _scale(parts, lean, step))
-        found = Fit(reference, _exception_share(reference, samples))
-        if best is None or found.exceptions < best.exceptions:
-            best = found
-    assert best is not None
-    return best
+    nearest = _scale(parts, truncated=False, step=step)
+    truncated = _scale(parts, truncated=True, step=step)
+    # whole numbers and the usual arithmetic first, for equal results
+    tried = [
+        (arithmetic, number)
+        for arithmetic, scale in (
+            (Arithmetic.ROUNDED, nearest),
+            (Arithmetic.ROUNDED_UP, nearest),
+            (Arithmetic.TRUNCATED, truncated),
+        )
+        for number in (float(round(scale)), scale)
+        if number == scale or abs(number - scale) <= _WINDOW * scale
+    ]
+    references = [GainReference(gain).scaled(arithmetic, scale) for arithmetic, scale in dict.fromkeys(tried)]
+    fits = [Fit(reference, _exception_share(reference, samples)) for reference in references]
+    return min(fits, key=lambda found: found.exceptions)
 
 
 def _histogram(samples: list[Sample]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -186,14 +195,36 @@ def _clear_multiples(
     return products[clear], values[clear]
 
 
-def _scale(parts: list[tuple[NDArray[np.float64], NDArray[np.float64]]], lean: float, step: float) -> float:
-    """Return the scale that fits values of counts best; the roundest number within its error."""
-    squares = sum(float(products @ products) for products, _ in parts)
-    if not squares:
+def _scale(parts: list[tuple[NDArray[np.float64], NDArray[np.float64]]], *, truncated: bool, step: float) -> float:
+    """Return the roundest scale that restores most values.
+
+    The mean of the rounding errors of a few distinct gains is not 0. So each value confines the scale to an interval,
+    and the scale lies in most of them.
+    """
+    products, values = (np.concatenate([np.empty(0), *(part[place] for part in parts)]) for place in (0, 1))
+    if not len(products):
         return step
-    scale = sum(float(products @ (values + lean)) for products, values in parts) / squares
-    error = 5 * 0.3 / np.sqrt(squares) + 1e-6 * scale
-    return next((round(scale, digits) for digits in range(4) if abs(round(scale, digits) - scale) <= error), scale)
+    below, above = (0.0, 1.0) if truncated else (0.5, 0.5)
+    mean = float(products @ (values + (above - below) / 2)) / float(products @ products)
+    low, high = mean * (1 - _WINDOW), mean * (1 + _WINDOW)
+    starts, ends = (values - below) / products, (values + above) / products
+    covering = np.count_nonzero((starts < low) & (ends >= low))
+    starts, ends = starts[(starts >= low) & (starts <= high)], ends[(ends >= low) & (ends <= high)]
+    places = np.concatenate([starts, ends])
+    changes = np.repeat([1, -1], [len(starts), len(ends)])
+    # intervals include their ends
+    order = np.lexsort((-changes, places))
+    places, covered = places[order], covering + np.cumsum(changes[order])
+    if not len(places) or covered.max() <= covering:
+        return _roundest(low, places[0] if len(places) else high)
+    best = int(np.argmax(covered))
+    return _roundest(places[best], places[best + 1] if best + 1 < len(places) else high)
+
+
+def _roundest(low: float, high: float) -> float:
+    """Return the number with the fewest decimal places between two numbers."""
+    middle = 0.5 * (low + high)
+    return next((round(middle, digits) for digits in range(9) if low <= round(middle, digits) <= high), middle)
 
 
 def _exception_share(reference: GainReference, samples: list[Sample]) -> float:

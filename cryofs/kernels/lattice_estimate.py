@@ -2,7 +2,8 @@
 
 A value confines the step of its pixel, gain x scale, to an interval: of width 1 / count around value / count. Any step
 in the intersection of these intervals restores all values. Which multiple a value is follows from the step found so
-far, and for the first value of a pixel from the typical step of the movie.
+far. The first value of a pixel is compared with the typical step of the movie; if it is too large for that, the next
+value decides, because few steps are common to two values.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ _MAX_COUNT = 65535
 # Largest count that the first value of a pixel may be, and its largest distance in typical steps.
 _FIRST_COUNTS = 3
 _FARTHEST = np.array([0.0, 0.5, 0.3, 0.25])
+# Smallest and largest step, in typical steps, that two larger values may have in common.
+_SMALLEST, _LARGEST = 0.7, 1.4
 
 SEEN, CHANGED, MISMATCH, NEGATIVE, BECAME_RELIABLE = range(5)
 
@@ -33,7 +36,8 @@ class LatticeEstimate:
     below, above : float
         Largest distances of the product from its value: 0.5 and 0.5 if products are rounded, 0 and 1 if truncated.
     low, high : ndarray of float32
-        Interval of steps consistent with the values seen; 0 where no value was seen.
+        Interval of steps consistent with the values seen. Where `low` is 0, the step is unknown, and `high` is the last
+        value, or 0 if no value was seen.
     reliability : ndarray of int16
         Number of agreeing values minus weighted mismatches; positive for a usable estimate.
     """
@@ -91,9 +95,11 @@ def _update(values, low, high, reliability, limits, statistics):  # type: ignore
                 before = reliability[row, x]
                 value = np.float32(values[frame, row, x])
                 if low[row, x] == 0 and value > 0:
-                    first, last, is_clear = _first(value, typical, below, above)
-                    if is_clear:
-                        low[row, x], high[row, x] = first, last
+                    first, last = _first(value, typical, below, above)
+                    if first == 0 and high[row, x] > 0:
+                        first, last = _common(high[row, x], value, typical, below, above)
+                    low[row, x], high[row, x] = first, last if first > 0 else value
+                    if first > 0:
                         reliability[row, x] = before + 1
                         figures[CHANGED] += 1
                         figures[BECAME_RELIABLE] += before == 0
@@ -110,15 +116,32 @@ def _update(values, low, high, reliability, limits, statistics):  # type: ignore
                     figures[NEGATIVE] += value < 0
                     reliability[row, x] = max(before - _MISMATCH_COST, -_MISMATCH_COST)
                     if value > 0 and reliability[row, x] <= 0:
-                        first, last, is_clear = _first(value, typical, below, above)
-                        low[row, x], high[row, x] = first, last
+                        first, last = _first(value, typical, below, above)
+                        low[row, x], high[row, x] = first, last if first > 0 else value
                 figures[BECAME_RELIABLE] += np.int64(reliability[row, x] > 0) - np.int64(before > 0)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _first(value, typical, below, above):  # type: ignore[no-untyped-def]
-    """Return the interval of the step from the first value of a pixel, and whether its count is clear; 0 if not."""
+    """Return the interval of the step from the first value of a pixel; 0 if its count is not clear."""
     count = np.rint(value / typical)
     if not 0 < count <= _FIRST_COUNTS or abs(value / typical - count) > _FARTHEST[np.int64(count)]:
-        return np.float32(0), np.float32(0), False
-    return np.float32((value - below) / count), np.float32((value + above) / count), True
+        return np.float32(0), np.float32(0)
+    return np.float32((value - below) / count), np.float32((value + above) / count)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _common(one, other, typical, below, above):  # type: ignore[no-untyped-def]
+    """Return the interval of the step nearest to the typical one that two values have in common; 0 if there is none."""
+    best_first = best_last = np.float32(0)
+    lean = np.float32(0.5) * (above - below)
+    least, most = np.int64(np.ceil(one / (typical * _LARGEST))), np.int64(one / (typical * _SMALLEST))
+    for count in range(max(least, 1), most + 1):
+        first, last = (one - below) / np.float32(count), (one + above) / np.float32(count)
+        times = np.float32(np.rint((other + lean) / (np.float32(0.5) * (first + last))))
+        if times == 0:
+            continue
+        first, last = max(first, (other - below) / times), min(last, (other + above) / times)
+        if first <= last and (best_first == 0 or abs(first - typical) < abs(best_first - typical)):
+            best_first, best_last = first, last
+    return best_first, best_last

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cryofs.config.settings import load_settings
 from cryofs.formats.archive_names import original_name
-from cryofs.formats.record import HEAD_BYTES, MAGIC, MARK, VERSION
+from cryofs.formats.record import HEAD_BYTES, MAGIC, MARK, VERSIONS
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.vfs.file_system import FileSystem
@@ -165,7 +165,7 @@ def _has_footer(data: bytes) -> bool:
         return False
     # a damaged magic is recognised by version and zero after it, and by the location of the record
     magic, version, zero, offset, length = struct.unpack_from("<8sIIQQ", data, len(data) - FOOTER_BYTES)
-    return magic == MAGIC or (1 <= version <= VERSION and (zero, offset + length + FOOTER_BYTES) == (0, len(data)))
+    return magic == MAGIC or (version in VERSIONS and (zero, offset + length + FOOTER_BYTES) == (0, len(data)))
 
 
 def _tiff_of(specimen: Specimen) -> bytes:

@@ -1,5 +1,6 @@
 """The record: an intact record is restored, any damage is detected."""
 
+import itertools
 import os
 import struct
 import tracemalloc
@@ -50,7 +51,14 @@ RENDERED = st.builds(
     upsampling=COUNTS,
     damaged_frames=st.lists(COUNTS, max_size=3),
 )
-GAINS = st.builds(Gain, sha256=TEXTS, name=TEXTS, arithmetic=TEXTS)
+GAINS = st.builds(
+    Gain,
+    sha256=TEXTS,
+    name=TEXTS,
+    arithmetic=TEXTS,
+    scale=st.floats(allow_nan=False, allow_infinity=False),
+    rounding=st.sampled_from([None, "even", "up", "down"]),
+)
 RECORDS = st.builds(
     Record,
     original=ORIGINALS,
@@ -143,7 +151,8 @@ def test_the_source_is_the_original_or_the_rendered_eer_file() -> None:
 
 def test_a_record_without_later_fields_is_read() -> None:
     fields = msgspec.to_builtins(EXAMPLE)
-    del fields["rendered"], fields["coder"], fields["gain"]["arithmetic"], fields["frames"][1]["exceptions"]["near"]
+    del fields["rendered"], fields["coder"], fields["frames"][1]["exceptions"]["near"]
+    assert set(fields["gain"]) == {"sha256", "name"}
     assert read(with_footer(zlib.compress(msgspec.json.encode(fields)))) == EXAMPLE
 
 
@@ -188,6 +197,11 @@ def test_a_later_version_is_rejected_with_a_remedy() -> None:
     assert read(with_footer(body)) == EXAMPLE
     with pytest.raises(DamagedError, match="newer cryofs"):
         read(with_footer(body, record.VERSION + 1))
+
+
+def test_a_flipped_bit_never_makes_another_version() -> None:
+    for one, other in itertools.combinations(record.VERSIONS, 2):
+        assert (one ^ other).bit_count() >= 2
 
 
 @pytest.mark.parametrize(
