@@ -135,7 +135,7 @@ def _common(one, other, typical, below, above):  # type: ignore[no-untyped-def]
     """Return the interval of the step nearest to the typical one that two values have in common; 0 if there is none."""
     best_first = best_last = np.float32(0)
     lean = np.float32(0.5) * (above - below)
-    least, most = np.int64(np.ceil(one / (typical * _LARGEST))), np.int64(one / (typical * _SMALLEST))
+    least, most = int(np.ceil(one / (typical * _LARGEST))), int(one / (typical * _SMALLEST))
     for count in range(max(least, 1), most + 1):
         first, last = (one - below) / np.float32(count), (one + above) / np.float32(count)
         times = np.float32(np.rint((other + lean) / (np.float32(0.5) * (first + last))))
