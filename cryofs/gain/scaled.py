@@ -23,10 +23,12 @@ SCALED_MODES = (MODE_INT16, MODE_UINT16)
 _SCALES = np.geomspace(4.0, 8192.0, 512)
 # Multiples of the scale that are compared with the values.
 _MULTIPLES = 2.5
-# Mean closeness of values to the multiples of a scale, from -1 to 1: 0.98 for a gain spread of 3 %.
-_CLOSENESS = 0.6
-# Shares of zeros among all values, and of larger counts among the others, that a counting camera exceeds.
-_LEAST_SHARE = 1e-3
+# Mean closeness of values to the multiples of a scale, from -1 to 1: 0.98 for a gain spread of 3 %, 0.55 for 15 %.
+_CLOSENESS = 0.45
+# Shares that a counting camera exceeds up to about eight electrons per frame: of zeros among all values, and of larger
+# counts among the others.
+_LEAST_ZEROS = 2e-4
+_LEAST_LARGER = 1e-3
 # Share of defects, above that of any detector.
 _DEFECTS = 0.01
 # Counts must take at most this share of the bits of the values, or a reference is not worth its space.
@@ -71,7 +73,7 @@ def typical_step(samples: list[Sample]) -> float | None:
     numbers, histogram = numbers[numbers > 0], histogram[numbers > 0]
     seen = histogram.sum()
     # defects may be negative
-    if not seen or zeros < _LEAST_SHARE * (zeros + seen) or negative > _DEFECTS * seen:
+    if not seen or zeros < _LEAST_ZEROS * (zeros + seen) or negative > _DEFECTS * seen:
         return None
     if histogram[numbers == 1].sum() > 0.5 * (1 - _CLOSENESS) * seen:
         return None  # far from all multiples of any scale
@@ -83,7 +85,7 @@ def typical_step(samples: list[Sample]) -> float | None:
     near = np.flatnonzero(_SCALES[largest] / 1.5 <= _SCALES)
     scale = _SCALES[near[np.argmax(closeness[near])]]
     one = (numbers > 0.6 * scale) & (numbers < 1.4 * scale)
-    if not one.any() or histogram[numbers > 1.5 * scale].sum() < _LEAST_SHARE * seen:
+    if not one.any() or histogram[numbers > 1.5 * scale].sum() < _LEAST_LARGER * seen:
         return None
     step = float(np.average(numbers[one], weights=histogram[one]))
     counts = np.bincount(np.rint(numbers / step).astype(np.int64), weights=histogram)

@@ -21,12 +21,12 @@ from cryofs.movies.mrc import MrcMovie
 _BATCH_FRAMES = 8
 _BAND_ROWS = 32
 # The gain is stable when so few of the values of the last frames changed a prediction.
-_STABLE_SHARE = 5e-4
-_MAX_FRAMES = 400
-# The first values of a pixel may have counts that are clear only later.
-_FRAMES_READ_TWICE = 16
+_STABLE_SHARE = 2e-3
+_MAX_FRAMES = 300
 # More mismatches than defects cause: values may be truncated instead of rounded.
 _MISMATCH_SHARE = 0.005
+# Far more mismatches than in any movie of scaled counts.
+_NO_GAIN_SHARE = 0.3
 
 
 @dataclass
@@ -77,6 +77,16 @@ class ScaledEstimation:
         """Share of the sampled counts that the reference does not restore."""
         return fit(self.reference, self.samples, self.estimate.typical).exceptions
 
+    @property
+    def continues(self) -> bool:
+        """Whether more frames would improve the estimate."""
+        return not (self.is_stable or self.lacks_common_gain or self.frames >= _MAX_FRAMES)
+
+    @property
+    def lacks_common_gain(self) -> bool:
+        """Whether the values of pixels are not multiples of a step."""
+        return self.mismatches > _NO_GAIN_SHARE * self.seen
+
     def matches(self, movie: MrcMovie) -> bool:
         """Return True if the movie has the gain of the estimate."""
         step = step_of(movie)
@@ -86,7 +96,7 @@ class ScaledEstimation:
         """Add the frames of a movie until the estimate is stable, and yield figures for each frame."""
         self.paths.append(path)
         first, frames = 0, movie.shape[0]
-        while first < frames and not self.is_stable and self.frames < _MAX_FRAMES:
+        while first < frames and self.continues:
             batch = range(first, min(first + _BATCH_FRAMES, frames))
             yield from self._add_batch(movie, batch, pool)
             first = batch.stop
@@ -95,11 +105,7 @@ class ScaledEstimation:
         ny, pixels = movie.shape[1], movie.shape[1] * movie.shape[2]
 
         def add_band(first: int, _: Report) -> NDArray[np.int64]:
-            values = movie.stack(batch, first, min(first + _BAND_ROWS, ny))
-            statistics = self.estimate.update(first, values)
-            if self.frames < _FRAMES_READ_TWICE:
-                self.estimate.update(first, values)
-            return statistics
+            return self.estimate.update(first, movie.stack(batch, first, min(first + _BAND_ROWS, ny)))
 
         statistics = np.sum(list(results(Pooled(pool).run(add_band, range(0, ny, _BAND_ROWS)))), axis=0)
         seen, changed, mismatches, *_ = statistics.sum(axis=0).tolist()
@@ -161,6 +167,6 @@ def _estimate(
                     on_row(row)
         except (CryofsError, OSError):
             continue  # archiving the movie reports the error
-        if estimation.is_stable or estimation.frames >= _MAX_FRAMES:
+        if not estimation.continues:
             break
-    return estimation
+    return None if estimation is None or estimation.lacks_common_gain else estimation

@@ -82,43 +82,59 @@ class LatticeEstimate:
 @njit(nogil=True, cache=True, error_model="numpy")
 def _update(values, low, high, reliability, limits, statistics):  # type: ignore[no-untyped-def]
     frames, rows, nx = values.shape
-    typical, below, above = limits
-    lean = np.float32(0.5) * (above - below)
-    half = np.float32(0.5)
+    seen = np.empty(nx, np.int32)
     for row in range(rows):
         for frame in range(frames):
+            # without branches, which the processor cannot predict
+            found = 0
             for x in range(nx):
-                if values[frame, row, x] == 0:
-                    continue
-                figures = statistics[frame]
-                figures[SEEN] += 1
-                before = reliability[row, x]
-                value = np.float32(values[frame, row, x])
-                if low[row, x] == 0 and value > 0:
-                    first, last = _first(value, typical, below, above)
-                    if first == 0 and high[row, x] > 0:
-                        first, last = _common(high[row, x], value, typical, below, above)
-                    low[row, x], high[row, x] = first, last if first > 0 else value
-                    if first > 0:
-                        reliability[row, x] = before + 1
-                        figures[CHANGED] += 1
-                        figures[BECAME_RELIABLE] += before == 0
-                    continue
-                step = half * (low[row, x] + high[row, x])
-                count = np.rint((value + lean) / step)
-                first, last = max(low[row, x], (value - below) / count), min(high[row, x], (value + above) / count)
-                if 0 < count <= _MAX_COUNT and first <= last:
-                    figures[CHANGED] += abs(count * step - value - lean) > half
-                    low[row, x], high[row, x] = first, last
-                    reliability[row, x] = min(before + 1, _MAX_RELIABILITY)
-                else:
-                    figures[MISMATCH] += 1
-                    figures[NEGATIVE] += value < 0
-                    reliability[row, x] = max(before - _MISMATCH_COST, -_MISMATCH_COST)
-                    if value > 0 and reliability[row, x] <= 0:
-                        first, last = _first(value, typical, below, above)
-                        low[row, x], high[row, x] = first, last if first > 0 else value
-                figures[BECAME_RELIABLE] += np.int64(reliability[row, x] > 0) - np.int64(before > 0)
+                seen[found] = x
+                found += values[frame, row, x] != 0
+            statistics[frame, SEEN] += found
+            state = low[row], high[row], reliability[row]
+            _update_row(values[frame, row], seen[:found], *state, limits, statistics[frame])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _update_row(values, seen, low, high, reliability, limits, statistics):  # type: ignore[no-untyped-def]
+    """Process the values that are not 0, at the places `seen`."""
+    typical, below, above = limits
+    half = np.float32(0.5)
+    lean = half * (above - below)
+    most, zero = np.float32(_MAX_COUNT), np.float32(0)
+    changed = mismatches = negative = became_reliable = 0
+    for place in range(len(seen)):
+        x = seen[place]
+        value, before = np.float32(values[x]), reliability[x]
+        if low[x] == 0 and value > 0:
+            first, last = _first(value, typical, below, above)
+            if high[x] > 0:
+                first, last = _joined(high[x], value, first, last, limits)
+            low[x], high[x] = first, last if first > 0 else value
+            if first > 0:
+                reliability[x] = before + 1
+                changed += 1
+                became_reliable += before == 0
+            continue
+        step = half * (low[x] + high[x])
+        count = np.rint((value + lean) / step)
+        first, last = max(low[x], (value - below) / count), min(high[x], (value + above) / count)
+        if zero < count <= most and first <= last:
+            changed += abs(count * step - value - lean) > half
+            low[x], high[x] = first, last
+            reliability[x] = min(before + 1, _MAX_RELIABILITY)
+        else:
+            mismatches += 1
+            negative += value < 0
+            reliability[x] = max(before - _MISMATCH_COST, -_MISMATCH_COST)
+            if value > 0 and reliability[x] <= 0:
+                first, last = _first(value, typical, below, above)
+                low[x], high[x] = first, last if first > 0 else value
+        became_reliable += np.int64(reliability[x] > 0) - np.int64(before > 0)
+    statistics[CHANGED] += changed
+    statistics[MISMATCH] += mismatches
+    statistics[NEGATIVE] += negative
+    statistics[BECAME_RELIABLE] += became_reliable
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -128,6 +144,18 @@ def _first(value, typical, below, above):  # type: ignore[no-untyped-def]
     if not 0 < count <= _FIRST_COUNTS or abs(value / typical - count) > _FARTHEST[np.int64(count)]:
         return np.float32(0), np.float32(0)
     return np.float32((value - below) / count), np.float32((value + above) / count)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _joined(before, value, first, last, limits):  # type: ignore[no-untyped-def]
+    """Narrow the interval of the step with the value before; find it from both values if it is 0."""
+    typical, below, above = limits
+    if first == 0:
+        return _common(before, value, typical, below, above)
+    lean = np.float32(0.5) * (above - below)
+    count = np.float32(np.rint((before + lean) / (np.float32(0.5) * (first + last))))
+    narrower = max(first, (before - below) / count), min(last, (before + above) / count)
+    return narrower if narrower[0] <= narrower[1] else (first, last)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -67,6 +67,7 @@ def assert_restored(movie: Path, target: Path, to: Path) -> None:
         (100, 5, "i2"),
         (1000, 1, "u2"),
         (1000, 5, "i2"),
+        (64, 7, "i2"),
     ],
 )
 def test_the_size_is_that_of_the_counts(tmp_path: Path, scale: float, mean: float, dtype: str) -> None:
@@ -188,6 +189,7 @@ def border(values: NDArray[Any]) -> NDArray[Any]:
         pytest.param(lambda shape: RNG.poisson(4, shape), id="counts"),
         pytest.param(lambda shape: RNG.poisson(120, shape), id="many counts"),
         pytest.param(lambda shape: border(np.asarray(RNG.poisson(500, shape))), id="many counts with a border"),
+        pytest.param(lambda shape: border(np.asarray(RNG.poisson(60, shape))), id="fractions with a border"),
         pytest.param(lambda shape: RNG.poisson(1, shape) * 16, id="shifted counts"),
         pytest.param(lambda shape: RNG.normal(0, 12, shape), id="dark-subtracted"),
         pytest.param(lambda shape: np.maximum(RNG.normal(20, 30, shape), 0), id="clipped at 0"),
@@ -200,8 +202,7 @@ def border(values: NDArray[Any]) -> NDArray[Any]:
 )
 def test_other_integers_are_stored_as_they_are(tmp_path: Path, values: Any) -> None:
     movie = written(tmp_path / "movie.mrc", values((8, 90, 120)).astype("i2"))
-    _, reported = archive(movie, tmp_path / "archive")
-    assert not reported.rows
+    archive(movie, tmp_path / "archive")
     assert names(tmp_path / "archive") == ["movie.mrc.tif"]
     assert_restored(movie, tmp_path / "archive", tmp_path / "restored")
 
