@@ -1,4 +1,4 @@
-"""The five kinds of movies that are compared, and their generation."""
+"""The five kinds of movies in the comparisons, and their generation."""
 
 import functools
 import multiprocessing
@@ -22,8 +22,8 @@ from benchmarks.simulate_eer import FALCON_FRAMES, write_falcon
 from benchmarks.simulate_falcon3 import FALCON3_FRAMES, FALCON3_SHAPE, write_falcon3
 from benchmarks.simulate_scaled import ScaledDetector
 
-# A run has this many different movies, each with several names. They fit in memory, like movies just written by a
-# camera, and the run is long enough to show the time per additional movie. RELION takes minutes per Falcon 3 movie.
+# Number of different movies in a run, each with several names. They fit in memory, like movies that a camera has just
+# written, and the run is long enough to show the time per additional movie. RELION takes minutes per Falcon 3 movie.
 _DIFFERENT = 4
 _NAMES = {"k2": 12, "scaled": 12, "counts": 12, "falcon3": 4, "eer": 4}
 _FRAMES = {
@@ -50,7 +50,7 @@ class Case:
     movies : int
         Number of names in a run.
     write : callable
-        Writes a movie to a path, given a seed.
+        Function of a path and a seed that writes a movie.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Ways to read the same movies: original files, archived, packed by other programs.
+"""Ways of reading the same movies: original files, archived movies, and files packed by other programs.
 
 Packed files are kept in the folder of the movies for the next run.
 """
@@ -29,6 +29,8 @@ ZSTD, RATARMOUNT_ZST, RATARMOUNT_BZ2, IN_PROCESS = (
     "in-process decoding",
 )
 SQUASHFS_OPTIONS = ("-comp", "zstd", "-Xcompression-level", "3", "-b", "128K", "-quiet", "-no-progress")
+# settings that might read faster than the default ones
+SETTINGS = {"cryofs, --readahead 4MiB": ("--readahead", "4MiB"), "cryofs, --jobs 1": ("--jobs", "1")}
 # bzip2 and its index take minutes for a whole movie
 BZ2_SHARE = 4
 Mount = Callable[[Path], AbstractContextManager[float]]
@@ -45,11 +47,11 @@ class Opened:
     stored : list of Path
         Files on the disk that contain the data.
     movie_bytes : int
-        Size of a movie when read.
+        Size of a movie as read, in bytes.
     mount_seconds : float or None
-        Time of mounting; None without a mount.
+        Time to mount in seconds; None without a mount.
     read_all : callable
-        Reads whole files in parallel and returns the seconds.
+        Function that reads whole files in parallel and returns the seconds.
     """
 
     paths: list[Path]
@@ -68,15 +70,15 @@ class Way:
     name : str
         Name in tables.
     why_not : str or None
-        Reason why it is not available on this machine.
+        Reason why the way is not available on this machine; None if it is.
     prepare : callable
-        Packs the movies; returns the seconds of the first mount if it differs from later ones.
+        Function that packs the movies; it returns the seconds of the first mount if these differ from later mounts.
     opened : callable
         Context manager that yields the readable movies.
     loads : tuple of str or None
         Applicable loads; None for all.
     again : bool
-        True if loads are measured a second time, warm.
+        Whether loads are measured again with warm caches.
     """
 
     name: str
@@ -89,7 +91,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Session:
-    """A folder, and names of movies in it, all of the same size."""
+    """A folder with movies of equal size, and their names."""
 
     folder: Path
     movies: list[str]
@@ -111,11 +113,11 @@ class Session:
 
     @property
     def movie_bytes(self) -> int:
-        """Size of a movie."""
+        """Size of a movie in bytes."""
         return self.originals[0].stat().st_size
 
     def compress(self) -> None:
-        """Archive movies that are not archived yet."""
+        """Compress the movies that are not yet archived."""
         run([*CRYOFS, "compress", *self.movies, "-o", self.archive, "--only-do-unfinished"], self.folder)
 
     def packed(self, name: str) -> Path:
@@ -124,7 +126,7 @@ class Session:
         return self.folder / "packed" / name
 
     def open(self, mount: str, seconds: float, stored: list[Path]) -> Opened:
-        """Return the movies in a mountpoint."""
+        """Return the movies below a mountpoint."""
         paths = [self.folder / mount / path.name for path in self.originals]
         paths = [path for path in paths if path.exists()]
         return Opened(paths, stored, paths[0].stat().st_size, seconds, cat)
@@ -136,7 +138,7 @@ def ways(session: Session, sequential: tuple[str, ...], part: tuple[str, ...], t
     Parameters
     ----------
     sequential, part, threads : tuple of str
-        Loads for sequential programs, for a part of one movie, and for decoding threads.
+        Names of the loads for sequential programs, for a part of one movie, and for decoding threads.
     """
     zst = [session.packed(f"{path.name}.zst") for path in session.originals]
     bz2 = [session.packed(f"{session.originals[0].name}.bz2")]
@@ -160,8 +162,13 @@ def ways(session: Session, sequential: tuple[str, ...], part: tuple[str, ...], t
     index_zst = functools.partial(_index, pack_zst, of_zst, zst)
     index_bz2 = functools.partial(_index, functools.partial(_pack_bzip2, session, bz2[0]), of_bz2, bz2)
     without_rata = mounts.no_ratarmount()
+    other_settings = [
+        Way(name, None, nothing, mounted(functools.partial(of_cryofs, options=options), session.archived), again=False)
+        for name, options in SETTINGS.items()
+    ]
     return [
         Way(OURS, None, session.compress, mounted(of_cryofs, session.archived)),
+        *other_settings,
         Way(RAW, None, nothing, _there(as_it_is)),
         Way(KERNEL_SQUASHFS, mounts.no_kernel_squashfs(), pack_image, mounted(of_kernel, [image])),
         Way(SQUASHFUSE, mounts.missing("mksquashfs", "squashfuse"), pack_image, mounted(of_fuse, [image])),
@@ -173,7 +180,7 @@ def ways(session: Session, sequential: tuple[str, ...], part: tuple[str, ...], t
 
 
 def cat(paths: Sequence[Path], program: Sequence[str] = ("cat",)) -> float:
-    """Read files with one process each; return the seconds until the last has finished."""
+    """Read files with one process each; return the seconds until the last process ends."""
     started = time.perf_counter()
     readers = [subprocess.Popen([*program, path], stdout=subprocess.DEVNULL) for path in paths]
     codes = [reader.wait() for reader in readers]
@@ -184,7 +191,7 @@ def cat(paths: Sequence[Path], program: Sequence[str] = ("cat",)) -> float:
 
 
 def decode(paths: Sequence[Path]) -> float:
-    """Decode archived movies with one thread each, in a separate process; return the seconds without its start."""
+    """Decode archived movies with one thread each in a separate process; return the seconds, excluding its start."""
     return apart(_decode, paths)
 
 
@@ -204,7 +211,7 @@ def _decode_one(path: Path) -> None:
 
 
 def _there(opened: Opened) -> Callable[[], AbstractContextManager[Opened]]:
-    """Return a context factory for movies that need no mount."""
+    """Return a context manager factory for movies that do not need a mount."""
     return lambda: contextlib.nullcontext(opened)
 
 
@@ -224,7 +231,7 @@ def _pack_zstd(session: Session, packed: Sequence[Path]) -> None:
     for movie, path in zip(session.movies, packed, strict=True):
         with _draft(path) as draft:
             if draft:
-                # pzstd writes many frames, which makes the file seekable
+                # pzstd writes many independent frames, which makes the file seekable
                 run(["pzstd", "-q", "-f", "-3", movie, "-o", draft], session.folder)
 
 

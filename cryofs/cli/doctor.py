@@ -1,4 +1,4 @@
-"""`cryofs doctor`: report problems of this machine, an archive or a mount, and how to fix them."""
+"""`cryofs doctor`: report problems of this machine, an archive or a mount, with fixes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofs.cli.output import print_json
-from cryofs.cli.parameters import PATH, json_option
+from cryofs.cli.parameters import MOUNTPOINT, json_option
 from cryofs.errors import ArchiveError
 from cryofs.text import as_unicode, printable
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 @click.command("doctor")
 @click.argument(
     "path",
-    type=PATH,
+    type=MOUNTPOINT,
     required=False,
     metavar="[ARCHIVE|MOUNTPOINT]",
-    help="Archive or mountpoint to check; by default this machine.",
+    help="Archive or mountpoint to check (default: this machine).",
 )
 @json_option("Print the findings as JSON.")
 def command(path: Path | None, as_json: bool) -> None:
@@ -58,17 +58,20 @@ def _check_machine() -> "list[Finding]":
 def _check_path(path: Path) -> "list[Finding]":
     from cryofs.doctor.archive import check_archive, survey
     from cryofs.doctor.mounts import check_figures, check_mount
-    from cryofs.fuse.control import is_mounted
+    from cryofs.fuse.control import is_mounted, mount_holding
 
-    if not is_mounted(path):
-        if not path.is_dir():
-            raise ArchiveError(
-                f"{path}: no such archive or mountpoint; pass an existing one, or no argument to check this machine"
-            )
-        return check_archive(path)
-    findings, facts = check_mount(path)
-    if facts is not None:
-        # @archive reaches the archive even where its own path does not, but reads are slow: a small sample is enough
-        frame_bytes = survey(path / "@archive", folders=20, files_per_folder=2).largest_frame
-        findings += check_figures(facts, frame_bytes)
-    return findings
+    mount = mount_holding(path)
+    if mount is not None:
+        findings, facts = check_mount(mount.place)
+        if facts is None:
+            # a path on a mount that does not respond is not accessed
+            return findings
+        if is_mounted(path):
+            # @archive works even if the path of the archive is not accessible, but is slow: read a small sample only
+            frame_bytes = survey(path / "@archive", folders=20, files_per_folder=2).largest_frame
+            return findings + check_figures(facts, frame_bytes)
+    if not path.is_dir():
+        raise ArchiveError(
+            f"{path}: no such archive or mountpoint; pass an existing one, or no argument to check this machine"
+        )
+    return check_archive(path)

@@ -1,4 +1,4 @@
-"""Prepare the folders that a run writes into: create folders, make them writable, and remove stale drafts."""
+"""Prepare the folders to which a run writes: create them, make them writable, and remove stale drafts."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from cryofs.storage.folders import make_folders
 
 
 class Folders:
-    """Context manager that prepares folders of the archive at `root`; `sources` are folders that the run reads."""
+    """Context manager that prepares folders of the archive at `root`; the run reads the folders in `sources`."""
 
     def __init__(self, root: Path, sources: Iterable[Path]):
         self._root = root
@@ -35,16 +35,14 @@ class Folders:
         Raises
         ------
         ArchiveError
-            The name belongs to a file or link, or the folder is a source.
+            The name belongs to a file or link, or the folder is one of the sources.
         """
         folder = make_folders(self._root, below, self._made.append)
         if _identity(folder) in self._sources:
-            raise ArchiveError(
-                f"{folder}: source folder, cannot also be a folder of the archive; pass another archive with -o"
-            )
-        # the mode of the root is left to its owner
+            raise ArchiveError(f"{folder}: is both a source and a folder of the archive; pass another archive with -o")
+        # the root keeps the mode that its owner chose
         if below != Path() and not os.access(folder, os.W_OK | os.X_OK):
-            # an earlier run made it read-only like its original; if this fails, writing its files reports the error
+            # an earlier run may have made it read-only like its original; on failure, writing files reports the error
             mode = stat.S_IMODE(folder.stat().st_mode)
             with contextlib.suppress(OSError):
                 changes.disk.set_mode(folder, mode | stat.S_IRWXU)
@@ -52,14 +50,14 @@ class Folders:
         atomic_file.remove_stale_drafts(folder)
 
     def remove_link(self, below: Path, source: Path) -> None:
-        """Remove a link that an earlier run stored, to make room for a folder; it has the same target as `source`."""
+        """Remove a link that an earlier run stored with the same target as `source`, to make room for a folder."""
         place = self._root / below
         if place.is_symlink() and place.readlink() == source.readlink():
             changes.disk.remove(place)
             atomic_file.sync_folder(place.parent)
 
     def remove_empty(self, jobs: Iterable[Job]) -> None:
-        """Remove empty folders that this run created, except those whose originals are empty."""
+        """Remove empty folders that this run created, except those that are empty in the source."""
         originals = {self._root / job.target: job.source for job in jobs if job.kind is Kind.FOLDER}
         for folder in reversed(self._made):
             original = originals.get(folder)

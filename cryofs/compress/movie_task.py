@@ -1,5 +1,6 @@
-"""Store movies one after the other; each process of a run executes this module."""
+"""Store movies one at a time; each process of a run executes this module."""
 
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from cryofs.archive.identify import held_movie, is_marked
 from cryofs.archive.scan import Job, Kind
 from cryofs.compress.existing import replaced_text
 from cryofs.compress.full_disk import is_full
+from cryofs.compress.plain_copies import plain_copy, plain_target
 from cryofs.compress.plan import Coding, make_plan
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.sources import Known, Sources
@@ -20,6 +22,7 @@ from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, DamagedError, FullDiskError
 from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.formats.mrc import MODE_FLOAT32
+from cryofs.formats.record import Record
 from cryofs.gain.match import matches
 from cryofs.gain.references import Reference, References, best_scaled_match
 from cryofs.gain.samples import Sample, keep_samples, take_samples
@@ -34,27 +37,31 @@ from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import open_rendered
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.atomic_file import regular_file
+from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import state_of
 
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """Options of a run of compress.
+    """Options of `cryofs compress`.
 
     Attributes
     ----------
     gain : Path or str
         A gain reference, a folder of references, "auto" or "none".
     gain_orientation : Orientation
-        Orientation in which the given gain reference, and that of EER files, is used.
+        Orientation to apply to the given gain reference, and to that of EER files.
     rendering : Rendering or None
         Options for rendering EER files to TIFF; None to copy them.
     links : str
         Treatment of links that lead out of the sources: ``"report"``, ``"follow"`` or ``"keep"``.
     strict : bool
-        Whether a file with the name of a movie counts as failed, instead of being copied, if it cannot be archived.
+        Whether a file with the name of a movie counts as failed instead of being copied if it cannot be archived.
     least_saving : float
-        Smallest saving as a fraction of the original size; a movie that saves less is kept as a plain copy.
+        Minimum saving as a fraction of the original size. A movie that saves less is stored as a plain copy.
+    break_lock : bool
+        Whether commands on other machines that hold the lock of the archive do not count.
     """
 
     gain: Path | Literal["auto", "none"] = "auto"
@@ -66,6 +73,7 @@ class CompressOptions:
     links: LinkChoice = "report"
     strict: bool = False
     least_saving: float = 0.05
+    break_lock: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ class Stored:
     Attributes
     ----------
     source_bytes, stored_bytes : int
-        Sizes of the source file and of the archived movie.
+        Sizes of the source file and of the archived movie in bytes.
     note : str or None
         Message that a given gain reference was not used.
     replaced : str or None
@@ -111,7 +119,7 @@ class Archiver:
                 else [self.references.import_file(given, options.gain_orientation)]
             )
         if options.rendering is not None and options.rendering.gain is not None:
-            # before the run, not at the first EER file
+            # here, so that an invalid reference is reported before the run and not at the first EER file
             gain_kinds.check_eer(options.rendering.gain)
         self.eer_gains = EerGains(options.gain_orientation)
         self.sources = Sources(self._open)
@@ -122,17 +130,17 @@ class Archiver:
         return MrcMovie(job.source)
 
     def store(self, job: Job, on_frame: OnFrame, known: Known | None = None) -> Stored:
-        """Store a movie in the archive, and return the sizes and messages; the source is closed afterwards.
+        """Store a movie in the archive and return sizes and messages; close the source.
 
         Parameters
         ----------
         known : Known or None
-            Samples that another process took; ignored if the file has changed since.
+            Samples taken by another process; ignored if the file has changed since then.
 
         Raises
         ------
         CryofsError
-            The movie cannot be stored. No file is left behind.
+            The movie cannot be stored. The target is unchanged.
         """
         try:
             return self._store(job, on_frame, known)
@@ -145,7 +153,7 @@ class Archiver:
         except MemoryError as error:
             raise ArchiveError(f"{job.source}: out of memory ({error}); reduce --jobs") from error
         except Exception as error:
-            # an unforeseen error of one movie must not end the run
+            # an unexpected error in one movie must not end the run
             what = f"{type(error).__name__}: {error}"
             raise ArchiveError(
                 f"{job.source}: not stored because of a bug in cryofs ({what}); report this error"
@@ -157,6 +165,7 @@ class Archiver:
         target = self._archive / job.target
         with self.sources.open(job) as movie:
             replaced = _replaced(movie, job.source, target)
+            copy = None if job.kind is Kind.EER else plain_copy(self._archive / plain_target(job), job.source)
             if known is not None and known.state == state_of(movie.stat):
                 keep_samples(movie, known.samples)
             samples = take_samples(movie)
@@ -165,8 +174,10 @@ class Archiver:
             plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
             if self._given and job.kind is Kind.MOVIE and not self._is_served(plan.reference):
                 note = self._not_used(job.source, movie, samples)
-            stored = archive_movie(movie, target, plan, self._workers, on_frame, self._limit(job, movie))
-            return Stored(movie.stat.st_size, stored, note, replaced)
+            limit = self._limit(job, movie)
+            publishing = contextlib.nullcontext if copy is None else copy.removed_after
+            stored = archive_movie(movie, target, plan, self._workers, on_frame, limit, publishing)
+            return Stored(movie.stat.st_size, stored, note, replaced or (copy.replaced if copy else None))
 
     def _reference(self, movie: SourceMovie, samples: list[Sample]) -> Reference | None:
         """Return the gain reference for a movie, or None if the movie is not gain-normalised or no reference fits."""
@@ -179,7 +190,7 @@ class Archiver:
         return given[0] if given else self.references.best_match(shape, samples)
 
     def _is_served(self, used: Reference | None) -> bool:
-        """Return True if the used reference is the given one, or if several are given and one is used."""
+        """Return True if `used` is the given reference, or one of several given references."""
         if used is None or len(self._given) > 1:
             return used is not None
         return used.record.sha256 == self._given[0].record.sha256
@@ -190,12 +201,12 @@ class Archiver:
         if movie.mrc_header.mode != MODE_FLOAT32 and step_of(movie) is None:
             return None
         if len(given) > 1:
-            return f"{source}: given gain references not used (none yields counts); pass the right one, or --gain auto"
+            return f"{source}: no given gain reference yields counts; pass the right one, or --gain auto"
         if (turn := self._matching_turn(movie, samples)) is not None:
-            return f"{source}: given gain reference not used (it is turned); pass --gain-orientation {turn.name}"
+            return f"{source}: wrong orientation of the given gain reference; pass --gain-orientation {turn.name}"
         size, needed = (f"{ny} x {nx}" for ny, nx in (given[0].gain.shape, movie.shape[1:]))
         why = "it does not yield counts" if size == needed else f"size mismatch: expected {needed}, got {size}"
-        return f"{source}: given gain reference not used ({why}); pass the right one, or --gain auto"
+        return f"{source}: cannot use the given gain reference ({why}); pass the right one, or --gain auto"
 
     def _matching_turn(self, movie: SourceMovie, samples: list[Sample]) -> Orientation | None:
         """Return the orientation in which the given gain reference matches the samples of a movie, or None."""
@@ -209,7 +220,7 @@ class Archiver:
         return None
 
     def _limit(self, job: Job, movie: SourceMovie) -> float | None:
-        """Return the largest permitted size of a stored movie in bytes, or None if there is no limit."""
+        """Return the maximum size of a stored movie in bytes, or None if there is no limit."""
         target = self._archive / job.target
         asked_for = job.kind is Kind.EER or self._options.coding.compression == "none"
         if asked_for or os.path.lexists(target) or is_reference_name(original_name(target.name) or ""):
@@ -219,12 +230,12 @@ class Archiver:
 
 @dataclass
 class StoreMovies:
-    """Task function of a worker process; it is pickled, and opens files only in the worker.
+    """Task function of a worker process. It is pickled, and opens files only in the worker.
 
     Attributes
     ----------
     threads : int
-        Threads of the process that share the work on a movie.
+        Number of threads in the process that share the work on a movie.
     """
 
     archive: Path
@@ -232,13 +243,13 @@ class StoreMovies:
     threads: int
 
     def __call__(self, task: tuple[Job, Known | None], on_frame: OnFrame) -> Stored:
-        """Store a movie as `Archiver.store` does, and return the result."""
+        """Store a movie and return the result; see `Archiver.store`."""
         job, known = task
         return self._archiver.store(job, on_frame, known)
 
     @cached_property
     def _archiver(self) -> Archiver:
-        # made with the first movie, after the run has written all references
+        # created with the first movie, after the run has written all references
         return Archiver(self.archive, self.options, Workers(ThreadPoolExecutor(self.threads), self.threads))
 
 
@@ -256,7 +267,7 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
     Raises
     ------
     ArchiveError
-        The movie would replace a file that compress did not write, or fractions would replace an original.
+        The movie would replace a file that compress did not write, or fractions would hide an original.
     """
     is_derived = movie.rendered is not None
     plain = target.with_name(original_name(target.name) or target.name)
@@ -276,9 +287,20 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
         )
     if is_derived and held.rendered is None:
         raise _in_place_of_original(source, target)
+    if held.ingested:
+        _refuse_another(source, target, held)
     original = held.rendered or held.original
     known = original.bytes, original.mtime_ns
     return None if known == movie.state else replaced_text(target, *known)
+
+
+def _refuse_another(source: Path, target: Path, held: Record) -> None:
+    """Raise ArchiveError unless a source equals the original of a movie that was written in the archive."""
+    with LocalFile.open(source) as file:
+        is_equal = file.size == held.original.bytes and file_sha256(file) == held.original.sha256
+    if not is_equal:
+        text = f"{source}: differs from the movie of this name that was written in the archive ({target})"
+        raise ArchiveError(f"{text}; rename one of them, or remove the one in the archive")
 
 
 def _in_place_of_original(source: Path, original: Path) -> ArchiveError:

@@ -1,4 +1,4 @@
-"""Provide the gain references of a run: estimate missing references, and write them before the movies."""
+"""Provide the gain references of a run: estimate missing ones, and write them before the movies."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +21,7 @@ from cryofs.gain.scaled_estimation import estimate_scaled
 from cryofs.kernels.from_counts import GainReference
 from cryofs.movies.source import SourceMovie
 
-# By mode: with fewer frames than this, a gain reference would take a third of the movies.
+# Number of frames by mode below which a gain reference would take more than a third of the space of the movies.
 _LEAST_FRAMES = {MODE_FLOAT32: 3} | dict.fromkeys(SCALED_MODES, 6)
 
 
@@ -31,7 +31,7 @@ class SessionGains:
     Parameters
     ----------
     on_row : callable
-        Called with the figures of each frame that is added to an estimate.
+        Called with the statistics of each frame added to an estimate.
     note : callable
         Called with a message about each finished estimate.
     """
@@ -45,11 +45,11 @@ class SessionGains:
         self._pool = pool
         self._on_row = on_row
         self._note = note
-        # sizes of images for which the gain reference of EER movies is in the archive
+        # frame sizes for which the gain reference of EER movies is already in the archive
         self._eer_grids: set[tuple[int, int]] = set()
 
     def keep_for(self, movie: SourceMovie) -> None:
-        """Write the gain reference of a rendered movie into the archive, with one factor per pixel of a frame."""
+        """Write the gain reference of a rendered movie to the archive, with one factor for each pixel of a frame."""
         if movie.shape[1:] in self._eer_grids:
             return
         reference = movie.gain_reference(self._archiver.eer_gains)
@@ -60,20 +60,20 @@ class SessionGains:
         self._eer_grids.add(movie.shape[1:])
 
     def estimate_missing(self, infos: Iterable[MovieInfo]) -> None:
-        """Estimate gain references for the gain-normalised movies that no existing reference fits, and report each one.
+        """Estimate gain references for the gain-normalised movies that fit no existing reference, and report each one.
 
-        Movies remain without a reference if they have too few frames for an estimate, or if no estimate fits them.
+        A movie stays without a reference if it has too few frames for an estimate, or if no estimate fits it.
         """
         groups = defaultdict(list)
         for info in infos:
             if info.mode in _LEAST_FRAMES:
                 groups[info.mode == MODE_FLOAT32, info.shape[1:]].append(info)
-        # the reference of the largest part of the run gets the plain name
+        # the reference of most movies of the run gets the plain name
         for (is_float, _), same in sorted(groups.items(), key=lambda item: -sum(info.bytes for info in item[1])):
             waiting = [info for info in (same if is_float else self._scaled(same)) if not self._fits(info)]
             while waiting and sum(info.shape[0] for info in waiting) >= _LEAST_FRAMES[waiting[0].mode]:
                 estimated = self._estimate([info.path for info in waiting], is_float=is_float)
-                # each attempt removes one movie, so that the attempts end even if no reference fits
+                # each attempt removes a movie, so the loop ends even if no reference fits
                 first, *waiting = waiting
                 if estimated and self._fits(first, estimated.reference):
                     added = self._references.add(estimated.reference, estimated.pixel_size)
@@ -110,7 +110,7 @@ class SessionGains:
         return _Estimated(reference, scaled.pixel_size, len(scaled.paths), scaled.frames, without)
 
     def _fits(self, info: MovieInfo, reference: GainReference | None = None) -> bool:
-        """Return True if `reference` fits a movie; with None, if any reference of the archive does."""
+        """Return True if `reference` fits a movie; if it is None, return True if any reference of the archive does."""
         known = self._references.of_size(info.shape[1:])
         if reference is None and not known:
             return False

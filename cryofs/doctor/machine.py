@@ -15,13 +15,16 @@ from cryofs.doctor.finding import Finding, ok, problem, run_check, warning
 from cryofs.errors import MountError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE
 from cryofs.system.mount_table import mount_table
+from cryofs.system.request_limit import request_limit
 from cryofs.system.resources import ROOT, default_cache_size, memory_limits, process_limit, system_text, usable_cores
 from cryofs.vfs.index_db import index_path
 
 _INSTALL = "install FUSE 3 as root (Debian: apt-get install fuse3)"
-# Default of fusermount3 if fuse.conf does not set mount_max.
+# Limit that fusermount3 uses if fuse.conf does not set mount_max.
 _MOUNT_MAX = 1000
-# Common default limit; each open movie uses a descriptor.
+# Time that slow storage, such as a disk that has to start, may take.
+_PATIENCE_SECONDS = 20.0
+# Expected limit of open files, a common default; each open movie uses a descriptor.
 _OPEN_FILES = 1024
 
 
@@ -33,6 +36,7 @@ def check_machine(root: Path = ROOT) -> list[Finding]:
         "libfuse 3": check_library,
         "/dev/fuse": lambda: check_device(root),
         "-o allow_other": lambda: check_other_users(as_root, root),
+        "time limit of requests": lambda: check_request_limit(root),
         "number of mounts": lambda: check_number_of_mounts(as_root, root),
         "read-ahead of mounts": lambda: check_readahead_rights(root),
         "updatedb": lambda: check_updatedb(root),
@@ -47,7 +51,7 @@ def check_machine(root: Path = ROOT) -> list[Finding]:
 def check_mount_command(tool: str | None, as_root: bool, root: Path = ROOT) -> Finding:
     """Check that fusermount3, which users other than root need to mount, is installed and setuid root."""
     if tool is None:
-        # root can mount without it
+        # root does not need it
         return warning("fusermount3: missing, so only root can mount", _INSTALL) if as_root else _no_command()
     status = Path(tool).stat()
     setuid = status.st_mode & stat.S_ISUID and status.st_uid == 0 and not os.statvfs(tool).f_flag & os.ST_NOSUID
@@ -127,6 +131,20 @@ def check_number_of_mounts(as_root: bool, root: Path = ROOT) -> Finding:
             "unmount some, or as root: raise mount_max in /etc/fuse.conf",
         )
     return ok(f"{count} FUSE mounts of {allowed} that users may create")
+
+
+def check_request_limit(root: Path = ROOT) -> Finding:
+    """Check the time that the kernel gives a FUSE request; it ends a mount that takes longer."""
+    limit = request_limit(root / "proc/sys/fs/fuse")
+    if limit is None:
+        return ok("time limit of requests: none set by this kernel")
+    text = (
+        f"time limit of requests: {limit.seconds} s ({limit.name}); this kernel ends mounts that take longer, so reads "
+        f"fail after {limit.storage_seconds:g} s if storage does not respond"
+    )
+    if limit.storage_seconds >= _PATIENCE_SECONDS:
+        return ok(text)
+    return warning(text, f"if storage is slower at times, as root before mounting: sysctl -w {limit.name}=180")
 
 
 def check_readahead_rights(root: Path = ROOT) -> Finding:

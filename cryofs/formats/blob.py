@@ -10,7 +10,7 @@ from cryofs.errors import DamagedError
 from cryofs.storage.byte_source import ByteSource, missing_bytes
 from cryofs.storage.checksums import xxh3_checksum
 
-# A stored blob has at most twice its original size plus this many bytes.
+# A stored blob takes at most twice its original size plus this number of bytes.
 _BLOB_OVERHEAD = 1024
 
 # Valid range of sizes.
@@ -33,7 +33,7 @@ def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
 
 
 def deflated_size(data: bytes) -> int:
-    """Return the stored size of a blob of `data`."""
+    """Return the stored size of a blob of `data` in bytes."""
     return len(zlib_ng.compress(data))
 
 
@@ -48,7 +48,7 @@ def read_blob(source: ByteSource, blob: Blob) -> bytes:
     Raises
     ------
     DamagedError
-        The blob lies outside the file, is invalid, or does not match the recorded checksum.
+        The blob is outside the file, is invalid, or does not match its checksum.
     """
     name = source.name
     if blob.offset + blob.stored > source.size:

@@ -1,7 +1,7 @@
 """End the process of a mount without waiting for its threads.
 
-Once the kernel has closed the connection, no program can read any more. A read-only mount then has nothing to clean up,
-while its threads may be loading compiled code, decoding ahead, or waiting for storage that hangs.
+Once the kernel has closed the connection, no program can read from the mount. A read-only mount then needs no cleanup,
+although its threads may still load compiled code, decode ahead, or wait for hanging storage.
 """
 
 import contextlib
@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
+
+from cryofs.system.request_limit import RequestLimit
 
 _DEVICE = Path("/dev/fuse")
 
@@ -37,11 +39,19 @@ def watch_connection(end: Callable[[], None]) -> None:
 def _connections() -> list[int]:
     found = []
     for path in Path("/proc/self/fd").iterdir():
-        # the descriptor of the listing itself is already closed
+        # the descriptor used for the listing itself is already closed
         with contextlib.suppress(OSError):
             if path.readlink() == _DEVICE:
                 found.append(int(path.name))
     return found
+
+
+def ended_by_kernel(limit: RequestLimit | None) -> str:
+    """Return why the connection of a mount ended although the mount is still in the mount table."""
+    aborted = "the connection was aborted (/sys/fs/fuse/connections)"
+    if limit is None:
+        return f"ended by the kernel: {aborted}"
+    return f"ended by the kernel: a request took longer than {limit.seconds} s ({limit.name}), or {aborted}"
 
 
 def end_process() -> NoReturn:

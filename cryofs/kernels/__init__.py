@@ -1,4 +1,4 @@
-"""Compute counts, gain estimates, images of EER events and other results from arrays, without accessing files."""
+"""Numerical kernels: counts, gain estimates, images of EER events and others, from arrays and without file access."""
 
 from cryofs.system import numba_cache
 

@@ -13,18 +13,18 @@ from cryofs.kernels.object_code import ENTRY
 
 
 def dispatcher(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a kernel as a function that numba compiles and caches on its own."""
+    """Return a kernel as a function that numba compiles and caches separately."""
     compiled: Callable[..., None] = numba.njit(nogil=True, cache=True, error_model="numpy")(_with_inlined(function))
     return compiled
 
 
 def object_code(function: Callable[..., None], signature: tuple[str | None, ...]) -> bytes:
-    """Return the object code of a kernel for given types of arguments.
+    """Return the object code of a kernel for given argument types.
 
     Parameters
     ----------
     signature : tuple
-        For each argument, the dtype of a contiguous array with one dimension, or None for an int64 number.
+        For each argument, the dtype of a contiguous one-dimensional array, or None for an int64 number.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def object_code(function: Callable[..., None], signature: tuple[str | None, ...]
 
 
 def _with_inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a copy of a function in which numba can inline all called functions that are marked with `inlined`."""
+    """Return a copy of a function into which numba can inline all called functions marked with `inlined`."""
     names = dict(function.__globals__)
     for name in function.__code__.co_names:
         found: Any = names.get(name)

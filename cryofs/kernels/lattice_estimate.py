@@ -102,7 +102,7 @@ def _update_row(values, seen, low, high, reliability, limits, statistics):  # ty
     half = np.float32(0.5)
     lean = half * (above - below)
     most, zero = np.float32(_MAX_COUNT), np.float32(0)
-    changed = mismatches = negative = became_reliable = 0
+    changed, mismatches, negative, became_reliable = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     for place in range(len(seen)):
         x = seen[place]
         value, before = np.float32(values[x]), reliability[x]

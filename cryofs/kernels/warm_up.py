@@ -1,6 +1,6 @@
-"""Compile all kernels in advance.
+"""Load or compile all kernels in advance.
 
-`python -m cryofs.kernels.warm_up` compiles all kernels without cached machine code.
+`python -m cryofs.kernels.warm_up` compiles all kernels that have no cached machine code.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ def load() -> None:
     GainEstimate.empty(2, 3).update(0, values[np.newaxis], 50)
     Refinement.of(values).update(values[np.newaxis])
     for dtype in (np.dtype("u1"), np.dtype("u2")):
-        # a fractional count is an exception, so the kernel that collects them is loaded too
+        # a fractional count is an exception, so the kernel that collects exceptions is loaded too
         to_counts.divide(values * np.float32(1.5), GainReference(values), slice(0, 2), dtype)
     for kind in (np.dtype("i2"), np.dtype("u2")):
         integers = np.full((2, 3), 150, kind)

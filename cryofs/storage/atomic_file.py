@@ -1,9 +1,9 @@
-"""Create files atomically: either a complete file appears, or no file.
+"""Create files atomically: either a complete file appears, or none.
 
-The caller writes a draft under a hidden name in the folder of the target, syncs and checks the draft, and renames it to
-the target; then the folder is synced. A kill at any time leaves the old file or the new one, and possibly a draft that
-the next run removes. The draft is locked while the process that writes it runs, so that two runs into the same archive
-do not remove each other's drafts. On a file system without locks, drafts of killed runs remain.
+The caller writes a draft under a hidden name in the folder of the target, syncs and checks it, and renames it to the
+target; then the folder is synced. A kill at any time leaves the old file or the new one, and possibly a draft, which
+the next run removes. The process that writes a draft locks it, so that two runs into the same archive do not remove
+each other's drafts. On a file system without locks, drafts of killed runs remain.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ from pathlib import Path
 
 from cryofs.storage import changes
 
-# Files that cryofs keeps for itself: drafts, checksums, journals, locks, indexes. Mounts hide them.
+# Prefix of internal files: drafts, checksums, journals, locks, indexes. Mounts hide them.
 OWN_PREFIX = ".cryofs-"
-# Files that are being written; each gets its final name when it is complete.
+# Prefix of files that are being written; each gets its final name when it is complete.
 DRAFT_PREFIX = OWN_PREFIX + "draft-"
 
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Draft:
-    """An unfinished file, which gets the final name when it is published."""
+    """An unfinished file, which gets its final name when it is published."""
 
     def __init__(self, target: Path):
         self.target = target
@@ -40,7 +40,7 @@ class Draft:
         self.file.truncate()
 
     def write(self, data: bytes | memoryview) -> int:
-        """Append bytes to the file, and return their number."""
+        """Append bytes to the file; return their number."""
         with naming(self.target):
             return self.file.write(data)
 
@@ -51,17 +51,17 @@ class Draft:
             changes.disk.sync(self.file.fileno())
 
     def publish(self) -> None:
-        """Rename the file to the final name, replacing any existing file; the change is durable on return."""
+        """Rename the file to its final name, replacing any existing file; the change is durable on return."""
         with naming(self.target):
             changes.disk.move(self.path, self.target)
             sync_folder(self.target.parent)
 
     def publish_new(self) -> None:
-        """Rename the file to the final name; raise FileExistsError if the name already exists."""
+        """Rename the file to its final name; raise FileExistsError if the name already exists."""
         try:
             changes.disk.link(self.path, self.target)
         except OSError:
-            # on a file system without hard links, two simultaneous runs cannot be distinguished
+            # without hard links, two simultaneous runs are not detected
             if self.target.exists():
                 raise FileExistsError(str(self.target)) from None
             changes.disk.move(self.path, self.target)
@@ -102,7 +102,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def naming(target: Path) -> Iterator[None]:
-    """Add the name of the target to each OSError that does not name a file, or that names the draft."""
+    """Add the name of the target to each OSError that names no file, or that names the draft."""
     try:
         yield
     except OSError as error:
@@ -113,7 +113,7 @@ def naming(target: Path) -> Iterator[None]:
 
 
 def regular_file(path: Path) -> os.stat_result | None:
-    """Return the result of lstat for a regular file, or None for a missing file, another type or too long a name."""
+    """Return the result of lstat for a regular file, or None if the path is missing, too long or of another type."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -127,7 +127,7 @@ def regular_file(path: Path) -> os.stat_result | None:
 
 def folds_case(folder: Path) -> bool:
     """Return True if the file system of a folder ignores the case of names."""
-    # if nothing can be written here, the next writer reports it
+    # a folder without write permission is reported by the next write
     with contextlib.suppress(OSError), draft(folder / "probe") as made:
         return made.path.with_name(made.path.name.upper()).exists()
     return False
@@ -136,7 +136,7 @@ def folds_case(folder: Path) -> bool:
 def remove_stale_drafts(folder: Path) -> None:
     """Remove the drafts that killed runs left in a folder."""
     for path in folder.glob(DRAFT_PREFIX + "*"):
-        # links cannot be locked, but exist for a moment only; a run whose link is removed reports an error
+        # links cannot be locked, but exist only for a moment; a run whose link is removed reports an error
         if path.is_symlink():
             changes.disk.remove(path, missing_ok=True)
             continue
@@ -146,7 +146,7 @@ def remove_stale_drafts(folder: Path) -> None:
 
 
 def _opened(path: Path) -> io.BufferedReader | io.BufferedRandom:
-    """Open a draft of another run for locking, for reading only if the draft is read-only before it is published."""
+    """Open a draft of another run for locking; read-only if the draft is already read-only."""
     try:
         return changes.disk.open_locked(path)
     except PermissionError:
@@ -170,9 +170,14 @@ def _create(folder: Path) -> tuple[Path, io.BufferedRandom]:
 
 
 def lock(file: io.BufferedIOBase) -> None:
-    """Wait for the lock of a file; do nothing on a file system without locks."""
+    """Wait for the lock of a file; return immediately on a file system without locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if not no_locks(error):
             raise
+
+
+def no_locks(error: OSError) -> bool:
+    """Return True if an error means that the file system does not support locks."""
+    return error.errno in _NO_LOCKS

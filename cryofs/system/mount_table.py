@@ -1,4 +1,4 @@
-"""Read the mount table of this process; this does not access mounts, so that stale and stuck mounts cannot block it."""
+"""The mount table of this process. Reading it does not access mounts, so stale and hanging mounts cannot block it."""
 
 import os
 import re
@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MOUNT_TABLE = Path("/proc/self/mountinfo")
-# File systems served over a network or by another process: small reads are slow, and any read may hang.
+# File system types served over a network or by another process: small reads are slow, and any read may hang.
 _REMOTE = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse", "virtiofs")
-# number, parent, device, root, mountpoint, options, optional fields, separator, type, source, file system options
+# fields: ID, parent, device, root, mountpoint, options, optional fields, separator, type, source, super options
 _LINE = re.compile(
     rb"(?P<number>\d+) \d+ (?P<device>\d+:\d+) [^ ]+ (?P<place>/[^ ]*) r[ow](?:,[^ ]*)?(?: [^ ]+)*? "
     rb"- (?P<kind>[^ ]+) [^ ]* (?P<options>[^ ]*)"
 )
 _USER = re.compile(rb"\buser_id=(\d+)")
+# Links in a path, as the kernel limits them.
+_MOST_LINKS = 40
 # octal escapes of spaces and other characters in paths; a path cannot contain a zero byte
 _OCTAL = re.compile(rb"\\(?!000)([0-3][0-7]{2})")
 
@@ -32,9 +34,9 @@ class Mount:
     kind : str
         File system type.
     user : int or None
-        User who mounted it; None for file systems that are not served by a process.
+        ID of the user who mounted the file system; None if no process serves it.
     number : int
-        Number of the mount, which differs between two mounts of the same file system.
+        ID of the mount; two mounts of the same file system have different IDs.
     """
 
     place: Path
@@ -47,8 +49,7 @@ class Mount:
 def mount_table(table: Path = MOUNT_TABLE) -> list[Mount]:
     """Return all mounts; later mounts are on top of earlier ones.
 
-    Lines without the documented form (proc(5)) are skipped; Docker Desktop in WSL, for example, does not escape spaces
-    in options.
+    Lines that do not follow proc(5) are skipped: Docker Desktop in WSL, for example, does not escape spaces in options.
     """
     # the kernel escapes line feeds in paths, but not carriage returns
     mounts = (_mount(line) for line in table.read_bytes().split(b"\n"))
@@ -78,8 +79,51 @@ def unescaped(field: bytes) -> str:
 def mount_of(path: Path, mounts: Iterable[Mount]) -> Mount | None:
     """Return the mount that contains an absolute path, or None if the table has no such mount."""
     holding = (mount for mount in mounts if path.is_relative_to(mount.place))
-    # the last mount on a mountpoint is on top
+    # the last mount on a mountpoint is the topmost
     return max(enumerate(holding), key=lambda each: (len(each[1].place.parts), each[0]), default=(0, None))[1]
+
+
+def resolved(path: Path, mounts: Iterable[Mount], kind: str) -> tuple[Path, Mount | None]:
+    """Resolve the links in an absolute path without accessing mounts of a type, which may be stale or stuck.
+
+    Returns
+    -------
+    path : Path
+        The path without links, up to the first part that is on a mount of this type.
+    mount : Mount or None
+        That mount, or None if the path is on no such mount.
+    """
+    tops = {mount.place: mount for mount in mounts}
+    # places in the table contain no links, so a path that begins with one of them needs no access to storage
+    if ".." not in path.parts and (mount := _innermost(path, tops, kind)):
+        return path, mount
+    found, left, links = Path("/"), list(reversed(path.parts[1:])), 0
+    while left:
+        name = left.pop()
+        place = found.parent if name == ".." else found / name
+        is_link = name != ".." and links < _MOST_LINKS and not _innermost(place, tops, kind)
+        target = _target(place) if is_link else None
+        if target is None:
+            found = place
+            continue
+        links += 1
+        found = Path("/") if target.is_absolute() else found
+        left += reversed([part for part in target.parts if part != "/"])
+    return found, _innermost(found, tops, kind)
+
+
+def _innermost(path: Path, tops: dict[Path, Mount], kind: str) -> Mount | None:
+    """Return the mount of a type with the longest path that contains a path."""
+    places = (place for place in (path, *path.parents) if place in tops and tops[place].kind == kind)
+    return tops[place] if (place := next(places, None)) else None
+
+
+def _target(place: Path) -> Path | None:
+    try:
+        return place.readlink()
+    except OSError:
+        # not a link, or missing
+        return None
 
 
 def is_remote(kind: str) -> bool:

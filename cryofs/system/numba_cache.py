@@ -1,7 +1,7 @@
 """Choose the cache folder of compiled kernels: next to the source, in the user's cache folder, or a temporary folder.
 
-Numba supports only the first two, and fails if neither is writable, for example in a service that has no home directory
-and uses an installation owned by root.
+Numba itself supports only the first two, and fails if neither is writable, for example in a service without a home
+directory that uses an installation owned by root.
 """
 
 import os
@@ -23,7 +23,7 @@ def folders(source: str) -> tuple[Path, ...]:
     """Return the folders that may contain the compiled code of a source file, in order of preference."""
     if _VARIABLE in os.environ:
         return (Path(os.environ[_VARIABLE]),)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111 - without a home too
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111 - also works without a home directory
     return Path(source).parent / "__pycache__", cache / "numba"
 
 

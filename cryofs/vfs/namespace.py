@@ -1,9 +1,9 @@
-"""Names of the mount: the file of the archive behind each, and its attributes.
+"""The namespace of a mount: how names map to stored files, and their attributes.
 
-Movies appear as their kinds decide (`cryofs.vfs.entries`); the archive's own gain references and drafts do not appear;
-everything else appears unchanged, symbolic links as links. Views change some of this (`cryofs.vfs.views`).
+Movies appear as defined by their kinds (`cryofs.vfs.entries`). The archive's own gain references and drafts are hidden.
+All other files appear unchanged, and symbolic links as links. Views change these rules (`cryofs.vfs.views`).
 
-Threads: safe to call from any thread; cached facts (`cryofs.vfs.facts`) have their own locks.
+Threads: thread-safe; cached metadata (`cryofs.vfs.facts`) have their own locks.
 """
 
 import errno
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from cryofs.formats.archive_names import is_own_name
+from cryofs.formats.archive_names import is_movie_name, is_own_name
 from cryofs.movies import registry
 from cryofs.movies.provider import ShowOptions
 from cryofs.vfs.archive_root import Root
@@ -21,10 +21,11 @@ from cryofs.vfs.facts import Facts
 from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.nodes import Node, made_at, plain_node
 from cryofs.vfs.references import GainReferences
+from cryofs.vfs.twins import Twins
 from cryofs.vfs.views import View, view_called
 
 _LONGEST_NAME = 255
-# Part of the inode number of a gain reference that appears in another folder than its own.
+# Part of the inode hash of a gain reference that appears in a folder other than its own.
 _REFERENCE = "REFERENCE"
 
 
@@ -44,22 +45,23 @@ class Tree:
         self.options = options
         self._main = View("", options)
         self.entries = Entries(root, io, self._main, lambda folder: self._references.nearest(folder))
+        self._twins = Twins(root, self.entries)
         self._references = GainReferences(root, io, self.entries.needs_references, self.entries.gain)
 
     @property
     def facts(self) -> Facts:
-        """Metadata of the files of the archive."""
+        """Cached metadata of the archive's files."""
         return self.entries.facts
 
     def lookup(self, path: str) -> Node:
-        """Return the node behind an absolute path of the mount.
+        """Return the node of an absolute path of the mount.
 
         Raises
         ------
         FileNotFoundError
             The name does not exist.
         OSError
-            The name is too long for any file, or its attributes cannot be read.
+            The name exceeds the limit of the file system, or its attributes cannot be read.
         StuckError
             Storage did not respond.
         """
@@ -75,16 +77,16 @@ class Tree:
         return node
 
     def place(self, path: str) -> Path:
-        """Return the place in the archive for a path of the mount, from the path alone.
+        """Return the place in the archive for a path of the mount, without accessing storage.
 
-        If the archive has an entry with the name of a view, the place differs: `lookup` checks that, and may
-        wait for storage.
+        If the archive has an entry named like a view, that entry takes precedence in `lookup`, and the place found
+        there differs.
         """
         first, _, rest = path.lstrip("/").partition("/")
         return self.root.path / (rest if view_called(first, self.options) else path.lstrip("/"))
 
     def _view_of(self, path: str) -> tuple[View, Path]:
-        """Return the view of a path of the mount, and its place in the archive."""
+        """Return the view and the place in the archive of a path of the mount."""
         first, _, rest = path.lstrip("/").partition("/")
         view = view_called(first, self.options)
         if view is None or self.entries.lstat(self.root.path / first) is not None:
@@ -92,16 +94,23 @@ class Tree:
         return view, self.root.path / rest
 
     def node(self, place: Path, view: View) -> Node | None:
-        """Return the first existing node of a name: stored files take precedence over derived files."""
+        """Return the node of a place, or None; stored files take precedence over derived files beside them."""
         if view.stored_files:
             return self._plain(place, view)
         return (
-            self.entries.replacing(place, view)
+            self._replacing(place, view)
             or self._plain(place, view)
+            # the archived movie may have got its name, and the plain file lost it, since the first look
+            or (self._replacing(place, view) if is_movie_name(place.name) else None)
             or self._reference(place, view)
             or self.entries.beside(place, view)
             or self.entries.folder_file(place, view)
         )
+
+    def _replacing(self, place: Path, view: View) -> Node | None:
+        """Return the node of the movie that appears under this name in place of its stored file, or None."""
+        node = self.entries.replacing(place, view)
+        return None if node is None else self._twins.settled(place, node)
 
     def _plain(self, place: Path, view: View) -> Node | None:
         found = self.entries.lstat(place)
@@ -110,7 +119,7 @@ class Tree:
         return plain_node(self.root, place, found, view)
 
     def _reference(self, place: Path, view: View) -> Node | None:
-        """Return the node of a gain reference of the archive if it appears at this place, or None."""
+        """Return the node of a gain reference that appears at a place, or None."""
         if not view.hides_references and (reference := self._references.find(place, view.references)):
             path, found = reference
             node = plain_node(self.root, path, found, view)
@@ -121,7 +130,7 @@ class Tree:
         return None
 
     def added_names(self, folder: Node, *, has_movies: bool) -> list[str]:
-        """Return the sorted names of files of other folders that may appear in a folder: see `added`."""
+        """Return the sorted names of files from elsewhere that may appear in a folder; see `added`."""
         view = folder.view
         if view.stored_files:
             return []
@@ -132,5 +141,5 @@ class Tree:
         return sorted(names)
 
     def added(self, place: Path, view: View) -> Node | None:
-        """Return a gain reference, or a file that is added to folders with movies of a kind, where it appears."""
+        """Return the node of a gain reference or of a file added to the folder of a kind of movies, or None."""
         return self._reference(place, view) or self.entries.folder_file(place, view)

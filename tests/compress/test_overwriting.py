@@ -112,7 +112,7 @@ def test_a_source_in_the_archive_is_refused(tmp_path: Path) -> None:
     _, reported = archive(tmp_path / "session", tmp_path)
     assert "inside the archive" in str(reported.errors[tmp_path / "session"])
     assert outer.read_text() == "outer"
-    with Folders(tmp_path, [tmp_path / "session"]) as folders, pytest.raises(ArchiveError, match="source folder"):
+    with Folders(tmp_path, [tmp_path / "session"]) as folders, pytest.raises(ArchiveError, match="both a source"):
         folders.make(Path("session"))
 
 
