@@ -164,7 +164,7 @@ def test_a_given_reference_that_does_not_fit_is_reported(tmp_path: Path, turned:
     movie = scaled(tmp_path / "movie.mrc")
     _, reported = archive(movie, tmp_path / "archive", options)
     (note,) = reported.notes
-    assert ("it is turned" if turned else "does not yield counts") in note
+    assert ("wrong orientation" if turned else "does not yield counts") in note
     assert describe(tmp_path / "archive" / "movie.mrc.tif")["gain"] is None
     assert_restored(movie, tmp_path / "archive", tmp_path / "restored")
 
