@@ -12,10 +12,11 @@ from cryofs.archive.identify import held_movie, is_marked
 from cryofs.archive.scan import Job, Kind
 from cryofs.compress.existing import replaced_text
 from cryofs.compress.full_disk import is_full
-from cryofs.compress.plain_copies import plain_copy, plain_target
+from cryofs.compress.plain_copies import original_target, plain_copy
 from cryofs.compress.plan import Coding, make_plan
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.sources import Known, Sources
+from cryofs.compress.unpack import UnpackedMovie
 from cryofs.compress.writer import OnFrame, archive_movie
 from cryofs.config.choices import LinkChoice
 from cryofs.error_hints import explain
@@ -37,7 +38,6 @@ from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import open_rendered
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.atomic_file import regular_file
-from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import state_of
 
@@ -54,6 +54,8 @@ class CompressOptions:
         Orientation to apply to the given gain reference, and to that of EER files.
     rendering : Rendering or None
         Options for rendering EER files to TIFF; None to copy them.
+    unpack : bool
+        Whether to store the movies in packed files, instead of copying these.
     links : str
         Treatment of links that lead out of the sources: ``"report"``, ``"follow"`` or ``"keep"``.
     strict : bool
@@ -68,6 +70,7 @@ class CompressOptions:
     gain_orientation: Orientation = UPRIGHT
     coding: Coding = field(default_factory=Coding)
     rendering: Rendering | None = None
+    unpack: bool = False
     only_do_unfinished: bool = False
     jobs: int = 1
     links: LinkChoice = "report"
@@ -127,6 +130,8 @@ class Archiver:
     def _open(self, job: Job) -> SourceMovie:
         if job.kind is Kind.EER and self._options.rendering is not None:
             return open_rendered(job.source, self._options.rendering, self.eer_gains)
+        if job.kind is Kind.PACKED:
+            return UnpackedMovie(job.source, self._archive, self._workers.pool)
         return MrcMovie(job.source)
 
     def store(self, job: Job, on_frame: OnFrame, known: Known | None = None) -> Stored:
@@ -165,19 +170,19 @@ class Archiver:
         target = self._archive / job.target
         with self.sources.open(job) as movie:
             replaced = _replaced(movie, job.source, target)
-            copy = None if job.kind is Kind.EER else plain_copy(self._archive / plain_target(job), job.source)
+            copy = None if job.kind is Kind.EER else plain_copy(self._archive / original_target(job), job.source)
             if known is not None and known.state == state_of(movie.stat):
                 keep_samples(movie, known.samples)
             samples = take_samples(movie)
             note = movie.source_summary
-            reference = self._reference(movie, samples) if job.kind is Kind.MOVIE else None
+            reference = self._reference(movie, samples) if job.kind.is_original else None
             plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
-            if self._given and job.kind is Kind.MOVIE and not self._is_served(plan.reference):
+            if self._given and job.kind.is_original and not self._is_served(plan.reference):
                 note = self._not_used(job.source, movie, samples)
             limit = self._limit(job, movie)
             publishing = contextlib.nullcontext if copy is None else copy.removed_after
             stored = archive_movie(movie, target, plan, self._workers, on_frame, limit, publishing)
-            return Stored(movie.stat.st_size, stored, note, replaced or (copy.replaced if copy else None))
+            return Stored(movie.source_bytes, stored, note, replaced or (copy.replaced if copy else None))
 
     def _reference(self, movie: SourceMovie, samples: list[Sample]) -> Reference | None:
         """Return the gain reference for a movie, or None if the movie is not gain-normalised or no reference fits."""
@@ -225,7 +230,7 @@ class Archiver:
         asked_for = job.kind is Kind.EER or self._options.coding.compression == "none"
         if asked_for or os.path.lexists(target) or is_reference_name(original_name(target.name) or ""):
             return None
-        return (1 - self._options.least_saving) * movie.stat.st_size
+        return (1 - self._options.least_saving) * movie.source_bytes
 
 
 @dataclass
@@ -288,16 +293,14 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
     if is_derived and held.rendered is None:
         raise _in_place_of_original(source, target)
     if held.ingested:
-        _refuse_another(source, target, held)
-    original = held.rendered or held.original
-    known = original.bytes, original.mtime_ns
-    return None if known == movie.state else replaced_text(target, *known)
+        _refuse_another(movie, source, target, held)
+    return None if held.source_state == movie.state else replaced_text(target, *held.source_state)
 
 
-def _refuse_another(source: Path, target: Path, held: Record) -> None:
+def _refuse_another(movie: SourceMovie, source: Path, target: Path, held: Record) -> None:
     """Raise ArchiveError unless a source equals the original of a movie that was written in the archive."""
-    with LocalFile.open(source) as file:
-        is_equal = file.size == held.original.bytes and file_sha256(file) == held.original.sha256
+    # an unpacked copy is compared as the movie in the packed file
+    is_equal = movie.source.size == held.original.bytes and file_sha256(movie.source) == held.original.sha256
     if not is_equal:
         text = f"{source}: differs from the movie of this name that was written in the archive ({target})"
         raise ArchiveError(f"{text}; rename one of them, or remove the one in the archive")

@@ -17,6 +17,7 @@ from cryofs.compress.suspects import damage_of
 from cryofs.error_hints import explain, reason_of
 from cryofs.errors import ArchiveError, CryofsError, FormatError, FullDiskError, UnsupportedError
 from cryofs.formats.archive_names import archived_name, is_movie_name
+from cryofs.movies.registry import unpackable_name
 from cryofs.storage import atomic_file, file_links
 
 
@@ -87,6 +88,7 @@ class Others:
 
     def _store_file(self, job: Job, target: Path) -> None:
         source = job.source
+        self._summary.packed += job not in self._plain and unpackable_name(source.name) is not None
         first = self._first_name(source, target)
         if self._options.only_do_unfinished and self._copies.is_done(source, target):
             self._summary.up_to_date += 1

@@ -135,7 +135,7 @@ def write_movie(
             made.clear()
     contents = _append_record(movie, made, plan, written.frames, sums, ingested=ingested)
     if limit is not None and made.file.tell() > limit:
-        share = percent(made.file.tell() / movie.stat.st_size)
+        share = percent(made.file.tell() / movie.source_bytes)
         raise NotSmallerError(f"{movie.name}: only compresses to {share} of the original size")
     changes.disk.set_mode(made.file.fileno(), mode)
     made.sync()
@@ -297,6 +297,7 @@ def _append_record(
         writer=f"cryofs {VERSION}",
         rendered=movie.rendered,
         coder=plan.encoder.name,
+        packed=movie.packed,
         ingested=ingested,
     )
     file.write(record.encode_record(contents, file.tell()))

@@ -19,6 +19,7 @@ from cryofs.codecs.predictor import Predictor
 from cryofs.codecs.registry import compressions
 from cryofs.errors import DamagedError
 from cryofs.formats.blob import Blob, Count
+from cryofs.formats.record_packed import Packed as Packed
 from cryofs.storage.byte_source import ByteSource
 from cryofs.storage.checksums import xxh3_checksum
 
@@ -26,8 +27,7 @@ from cryofs.storage.checksums import xxh3_checksum
 # therefore there is no version 3.
 VERSION = 4
 MAGIC = b"\x89cryofs\n"
-# Part of the ImageDescription of the first page, near the start of the file. It distinguishes an archived movie whose
-# end is missing from a TIFF file of another program.
+# Part of the first ImageDescription. It distinguishes an archived movie whose end is missing from other TIFF files.
 MARK = "archived by cryofs; record at the end of this file"
 
 _FOOTER = struct.Struct("<8sIIQQ16s")
@@ -189,8 +189,10 @@ class Record(msgspec.Struct, frozen=True):
         The EER file and the options if the movie was rendered from an EER file, otherwise None.
     adopted : Adopted or None
         The TIFF file if this record was appended to a TIFF movie of another program, otherwise None.
+    packed : Packed or None
+        The packed file if compress unpacked the original from one, otherwise None.
     ingested : bool
-        True if the original was a file of the archive itself, so that no source of it may exist elsewhere.
+        True if the original was a file of the archive itself, so that no source may exist elsewhere.
     """
 
     original: Original
@@ -210,13 +212,18 @@ class Record(msgspec.Struct, frozen=True):
     rendered: Rendered | None = None
     coder: str = ""
     adopted: Adopted | None = None
+    packed: Packed | None = None
     ingested: bool = False
 
     @property
+    def source_state(self) -> tuple[int, int]:
+        """Size and mtime_ns of the file that compress read."""
+        return (self.packed or self.rendered or self.original).bytes, (self.rendered or self.original).mtime_ns
+
+    @property
     def source_bytes(self) -> int:
-        """Size in bytes of the source file: the original MRC file, the rendered EER file or the adopted TIFF file."""
-        source = self.rendered or self.adopted or self.original
-        return source.bytes
+        """Size in bytes of the source: the original MRC file, the rendered EER file or the adopted TIFF file."""
+        return (self.rendered or self.adopted or self.original).bytes
 
     @property
     def needed_gain(self) -> Gain | None:

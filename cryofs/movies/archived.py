@@ -299,8 +299,7 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
             "exceptions": sum(found.count for found in exceptions),
             "exception_bytes": sum(found.blob.stored for found in exceptions),
             "writer": record.writer,
-            "adopted": msgspec.to_builtins(record.adopted),
-            "rendered": msgspec.to_builtins(record.rendered),
+            **{made: msgspec.to_builtins(getattr(record, made)) for made in ("adopted", "rendered", "packed")},
         }
 
     def identify(self, path: Path) -> Stored | None:

@@ -6,7 +6,8 @@ from cryofs.formats.archive_names import GAIN_REFERENCE
 from cryofs.movies.eer_gain import EerGainMovie
 from cryofs.movies.eer_provider import EER
 from cryofs.movies.eer_rendering import EerFacts, fingerprint, gain_header
-from cryofs.movies.provider import FolderProvider, OpenContext, ShowOptions
+from cryofs.movies.folder_provider import FolderProvider
+from cryofs.movies.provider import OpenContext, ShowOptions
 
 
 class EerGainProvider(FolderProvider):

@@ -23,6 +23,7 @@ from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
 from tests.corpus.eer_specimens import eer, eer_gain, footer_eer, rendered, single_eer, write_eer_movie
 from tests.corpus.specimen import ADOPTED, ARCHIVED, GAIN, Specimen, all_done, whole, write
+from tests.corpus.unpacked_specimens import PACKED_WAYS, normalised, packed
 from tests.foreign import LAYOUTS, serialem, write_layout
 from tests.outcomes import adopted
 from tests.support import archive
@@ -40,7 +41,8 @@ def make_specimens(folder: Path) -> list[Specimen]:
     found += [eer(folder / "eer"), single_eer(folder / "single-eer"), footer_eer(folder / "footer-eer")]
     found += [rendered(folder / "rendered"), eer_gain(folder / "eer-gain"), _foreign(folder / "foreign")]
     found += [_layout(folder / f"foreign-{layout}", layout) for layout in LAYOUTS]
-    found += [_adopted(folder / "adopted")]
+    found += [_adopted(folder / "adopted"), *normalised(folder / "normalised")]
+    found += [packed(folder / f"packed-{name}", way) for name, way in PACKED_WAYS.items()]
     found += [_source(folder, name, data) for name, data in _sources().items()]
     found += [_settings(folder / "settings"), _state(folder / "state")]
     found += [_list(folder / f"list{suffix}", suffix, text) for suffix, text in _LISTS.items()]

@@ -73,7 +73,7 @@ def test_a_seed_determines_the_mutants(specimens: list[Specimen]) -> None:
     assert all(mutant.data != mutant.specimen.data for mutant in one)
 
 
-@pytest.mark.parametrize("kind", ["archived", "adopted", "eer", "foreign", "source"])
+@pytest.mark.parametrize("kind", ["archived", "adopted", "eer", "foreign", "source", "packed", "normalised"])
 def test_specimens_are_intact(specimens: list[Specimen], tmp_path: Path, kind: str) -> None:
     for specimen in specimens:
         if specimen.kind == kind:
