@@ -14,7 +14,13 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.cases import cases
-from benchmarks.compare_compression import compress_counts, compress_eer, compress_normalised, estimate_gain
+from benchmarks.compare_compression import (
+    compress_counts,
+    compress_eer,
+    compress_normalised,
+    compress_scaled,
+    estimate_gain,
+)
 from benchmarks.compare_cropping import crop
 from benchmarks.compare_names import Many, ask_under_load, list_names
 from benchmarks.compare_reading import read_k2
@@ -67,7 +73,8 @@ class Bench:
         elif name == GAIN:
             self.results.gains += estimate_gain(self._contest("k2", 3))
         else:
-            compress = {"k2": compress_normalised, "eer": compress_eer}.get(name, compress_counts)
+            special = {"k2": compress_normalised, "scaled": compress_scaled, "eer": compress_eer}
+            compress = special.get(name, compress_counts)
             self.results.figures += compress(self._contest(name))
 
     def _session(self) -> Session:
