@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,8 +17,9 @@ from benchmarks.reading_memory import memory_under_load
 from benchmarks.reading_peers import IN_PROCESS, RAW, Opened, Session, cat, ways
 from benchmarks.readings import in_turn
 from benchmarks.simulate import Detector, write_movie
+from tests.privileges import CAN_USE_FUSE
 
-needs_fuse = pytest.mark.skipif(shutil.which("fusermount3") is None, reason="needs fuse3")
+needs_fuse = pytest.mark.skipif(not CAN_USE_FUSE, reason="needs fuse3, /dev/fuse and the right to mount")
 SHAPE = (512, 480)
 
 

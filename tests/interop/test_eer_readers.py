@@ -16,13 +16,14 @@ from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
 from tests.kernels.test_eer_events import render
+from tests.privileges import CAN_USE_FUSE
 from tests.support import mounted, movies_star
 
 needs_relion = [
     pytest.mark.relion,
     pytest.mark.skipif(shutil.which("relion_convert_to_tiff") is None, reason="needs relion"),
 ]
-needs_fuse = pytest.mark.skipif(shutil.which("fusermount3") is None, reason="needs fuse3")
+needs_fuse = pytest.mark.skipif(not CAN_USE_FUSE, reason="needs fuse3, /dev/fuse and the right to mount")
 FRAMES = 7
 
 
