@@ -1,6 +1,7 @@
 """What the user who runs the tests may do; root of a container or of a user namespace may do less than other root."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -27,3 +28,9 @@ def _can_mount() -> bool:
 IS_ROOT = os.geteuid() == 0 and _has_all_users()
 # may mount file systems, bind mounts among them
 CAN_MOUNT = os.geteuid() == 0 and (IS_ROOT or _can_mount())
+# may mount archives; users other than root mount with fusermount3
+CAN_USE_FUSE = (
+    shutil.which("fusermount3") is not None
+    and os.access("/dev/fuse", os.R_OK | os.W_OK)
+    and (CAN_MOUNT or os.geteuid() != 0)
+)

@@ -127,7 +127,7 @@ def command(
     """
     from cryofs.system import garbage
 
-    with garbage.imports():
+    with garbage.long_lived():
         from cryofs.compress.movie_task import CompressOptions
         from cryofs.compress.run import compress
 

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from cryofs.cli import open_standard_streams
+from cryofs.cli import open_standard_streams, use_utf8
 from cryofs.errors import CryofsError, MountError, UsageError
 from cryofs.text import printable
 
@@ -44,6 +44,7 @@ Example: mount -t fuse.cryofs /archive/session /mnt/movies -o allow_other
 def main() -> None:
     """Run the helper and exit."""
     open_standard_streams()
+    use_utf8()
     sys.exit(run(sys.argv[1:]))
 
 

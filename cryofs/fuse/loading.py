@@ -53,7 +53,7 @@ class Loading:
 
     def _start(self, pools: Pools) -> None:
         try:
-            with garbage.imports():
+            with garbage.long_lived():
                 files = self._made or self._make()
             files.start(pools)
         except Exception as error:

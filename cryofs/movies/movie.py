@@ -144,6 +144,18 @@ class Movie(ABC):
     def close(self) -> None:
         """Close the file."""
 
+    def follow_content(self, on_change: Callable[[], None]) -> None:
+        """Continue to read the file if only its ctime moves and its directories stay the same.
+
+        For kinds without checksums; those with checksums recognise other bytes.
+
+        Parameters
+        ----------
+        on_change : callable
+            Called when the ctime has moved and the directories are the same.
+        """
+        return
+
     def row_block(self, row: int) -> range | None:
         """Return the row block that contains a row, or None if only whole frames can be decoded."""
         return None

@@ -39,10 +39,14 @@ def providers_of(name: str) -> tuple[AnyProvider, ...]:
     last = name.rfind(".")
     if last <= 0 or name[0] == ".":
         return ()
-    table = _by_suffix(PROVIDERS)
     # suffixes have at most two dots; without a second dot this slice is the last character, which is not a suffix
-    longest = name[name.rfind(".", 0, last) :].lower()
-    return table.get(longest) or table.get(name[last:].lower(), ())
+    return _of_suffix(PROVIDERS, name[name.rfind(".", 0, last) :], name[last:])
+
+
+@lru_cache(maxsize=1024)
+def _of_suffix(providers: tuple[AnyProvider, ...], longest: str, last: str) -> tuple[AnyProvider, ...]:
+    table = _by_suffix(providers)
+    return table.get(longest.lower()) or table.get(last.lower(), ())
 
 
 def shown_name(stored: str) -> str | None:

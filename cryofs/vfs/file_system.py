@@ -23,7 +23,7 @@ from cryofs.errors import ChangedError, CryofsError
 from cryofs.movies.provider import Provider, ShowOptions
 from cryofs.storage.file_state import state_of
 from cryofs.system.mount_table import may_be_remote
-from cryofs.system.thread_pools import Pools
+from cryofs.system.thread_pools import READING_THREADS, Pools
 from cryofs.text import printable
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
@@ -98,7 +98,8 @@ class FileSystem:
         self._cache: FrameCache | None = None
         self._stopping = threading.Event()
         self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
-        self._indexer = Indexer(root, index, facts.surveyed(), facts.table_of, self._is_busy)
+        known = facts.surveyed(), facts.table_of, self._is_busy, facts.index_loaded
+        self._indexer = Indexer(root, index, *known)
         self._started = time.time()
         self._last_asked = 0.0
         self._bytes_read = 0
@@ -107,6 +108,7 @@ class FileSystem:
     def start(self, pools: Pools | None = None) -> None:
         """Start the threads, except those in `pools`; they load compiled code and index the archive."""
         self._pool, self._background = pools or Pools.started(self._settings.jobs)
+        self._io.start(READING_THREADS)
         self._cache = FrameCache(self._settings.cache_size, self._background, self._io.run)
         self._opener.start(self._pool, self._cache)
         # users are likely to access the archive right after mounting it
@@ -179,11 +181,11 @@ class FileSystem:
 
     def _reported(self, path: str, entry: Entry) -> Listed:
         """Return an entry for the kernel, and record its size for the page cache policy."""
-        if not entry.is_complete:
-            return Listed(entry.name, entry.node.attributes, False, entry.next)
-        self._pages.record_lookup(path, entry.node.attributes.size)
-        found = self._change_times.by_name(path, entry.node)
-        return Listed(entry.name, found.owned(self._ownership), True, entry.next)
+        name, node, found, _, after = entry
+        if node is None or not entry.is_complete:
+            return Listed(name, found, False, after)
+        self._pages.record_lookup(path, found.size)
+        return Listed(name, self._change_times.by_name(path, node).owned(self._ownership), True, after)
 
     def read_link(self, path: str) -> str:
         """Return the target of a symbolic link."""

@@ -50,6 +50,14 @@ class Node(msgspec.Struct, frozen=True):
         return self.kind is None and not self.is_elsewhere
 
 
+class Shown(NamedTuple):
+    """What a folder shows of a file: a name, its attributes, and its node; None if only type and inode are known."""
+
+    name: str
+    attributes: Attributes
+    node: Node | None
+
+
 class Source(NamedTuple):
     """The stored file of a derived file, and whether it was found through a symbolic link."""
 

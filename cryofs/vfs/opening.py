@@ -3,6 +3,7 @@
 Threads: thread-safe after `start`.
 """
 
+import functools
 import os
 import stat
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.provider import OpenContext, ShowOptions
 from cryofs.storage.byte_source import ByteSource, LocalFile
+from cryofs.storage.file_state import FileState
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.entries import Entries
 from cryofs.vfs.findings import FindingsTable
@@ -98,10 +100,17 @@ class Opener:
                 raise ChangedError(f"{source.name}: file was replaced while it was being opened; retry")
             if node.kind is None:
                 return PlainFile(source, self._io, is_made=node.is_elsewhere)
-            return self._movie_file(node.kind.open(node.path, source, context))
+            movie = node.kind.open(node.path, source, context)
+            movie.follow_content(functools.partial(self._drop_frames, source.identity))
+            return self._movie_file(movie)
         except BaseException:
             source.close()
             raise
+
+    def _drop_frames(self, identity: FileState) -> None:
+        """Drop the decoded frames of a file whose ctime moved."""
+        if self._cache is not None:
+            self._cache.drop(identity)
 
     def _context(self, options: ShowOptions) -> OpenContext:
         return OpenContext(

@@ -33,6 +33,7 @@ COMMANDS = (
     "compare",
     "extract",
     "info",
+    "ingest",
     "preview",
     "report",
     "stats",
