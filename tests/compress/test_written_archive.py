@@ -11,7 +11,7 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.errors import ArchiveError
 from cryofs.storage import checksum_lists
 from cryofs.storage.archive_lock import Activity, ArchiveLock
-from tests.ingest.test_command import ingested, noise
+from tests.ingest.runs import ingested, noise
 from tests.support import archive, assert_verified, names, restored, run_in_process, written_movie
 from tests.twins import add, make_twins
 

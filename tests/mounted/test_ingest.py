@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cryofs.ingest.run import IngestOptions, ingest
-from tests.ingest.test_command import Listener
+from tests.ingest.runs import Listener
 from tests.mounted.support import NEEDS_MOUNTS
 from tests.support import mounted, written_movie
 
