@@ -13,8 +13,8 @@ import pytest
 from cryofs.errors import ArchiveError
 from cryofs.ingest import hidden
 from cryofs.ingest.run import IngestOptions, _Run
-from tests.ingest.runs import Listener, figures, following, ingested, remote
-from tests.support import archive, assert_verified, names, simulated, wait_for, written_movie
+from tests.ingest.runs import Listener, figures, following, ingested, noise, remote
+from tests.support import archive, assert_verified, names, restored, simulated, wait_for, written_movie
 
 
 def test_follow_takes_movies_as_they_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,3 +125,16 @@ def test_a_signal_ends_a_run_that_follows(tmp_path: Path, number: signal.Signals
     assert process.returncode == 0
     assert json.loads(output)["ingested"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.mrc.tif"]
+
+
+def test_drafts_of_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cryofs.ingest.drafts._WORTH_PROCESSES", 0)
+    originals = {f"{seed}.mrc": written_movie(tmp_path / "a" / f"{seed}.mrc", seed).read_bytes() for seed in range(4)}
+    simulated(tmp_path / "a" / "float.mrc", 3)
+    noise(tmp_path / "a" / "noise.mrc")
+    summary, listener = ingested(tmp_path / "a")
+    assert (figures(summary), listener.errors) == ((4, 1, 1, 0), [])
+    assert listener.counted >= 12
+    restored(tmp_path / "a", tmp_path / "back")
+    assert {name: (tmp_path / "back" / name).read_bytes() for name in originals} == originals
+    assert sorted(path.name for path in (tmp_path / "a").iterdir() if "draft" in path.name) == []
