@@ -31,20 +31,24 @@ _SHAPE = (1024, 2048)
 _READS, _READ_BYTES = 20, 1 << 20
 
 
-def measure(way: str, movie: Path, folder: Path) -> list[str]:
-    """Return the row of a program."""
+def pack(way: str, movie: Path, folder: Path) -> Path:
+    """Return the packed movie, which is made if it is missing."""
     suffix, command = PROGRAMS[way]
-    packed = folder / "archive" / f"movie.mrc.{suffix}"
-    packed.parent.mkdir()
-    with packed.open("wb") as file:
-        subprocess.run([*command.split(), movie], stdout=file, check=True)
+    packed = folder / way.replace(" ", "") / f"movie.mrc.{suffix}"
+    if not packed.exists():
+        packed.parent.mkdir()
+        with packed.open("wb") as file:
+            subprocess.run([*command.split(), movie], stdout=file, check=True)
+    return packed
+
+
+def measure(way: str, movie: Path, packed: Path, mount: Path) -> list[str]:
+    """Return the row of a program."""
     warm([packed])
     size = movie.stat().st_size
     began = time.monotonic()
     subprocess.run([way.split()[0], "-dc", packed], stdout=subprocess.DEVNULL, check=True)
     speeds = [size / (time.monotonic() - began)]
-    mount = folder / "mnt"
-    mount.mkdir()
     for _ in range(2):
         with mounts.cryofs_at_rest(packed.parent, mount):
             began = time.monotonic()
@@ -69,26 +73,34 @@ def _random_reads(path: Path, size: int) -> float:
         os.close(descriptor)
 
 
+def _write(movie: Path, frames: int) -> None:
+    rng = np.random.default_rng(1)
+    with movie.open("wb") as file:
+        file.write(header((frames, *_SHAPE), 0))
+        for _ in range(frames):
+            file.write(rng.poisson(1.0, _SHAPE).astype("i1").tobytes())
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=100, help="frames of 2 MB")
+    parser.add_argument("--folder", type=Path, default=Path("packed-movies"), help="where movies are kept")
+    parser.add_argument("--prepare", action="store_true", help="only make the movies")
     parser.add_argument("programs", nargs="*", default=list(PROGRAMS))
     arguments = parser.parse_args()
-    rows = []
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    movie = arguments.folder / "movie"
+    if not movie.exists():
+        _write(movie, arguments.frames)
+    packed = {way: pack(way, movie, arguments.folder) for way in arguments.programs}
+    if arguments.prepare:
+        return
     with tempfile.TemporaryDirectory() as place:
-        movie = Path(place) / "movie"
-        shape = (arguments.frames, *_SHAPE)
-        with movie.open("wb") as file:
-            file.write(header(shape, 0))
-            rng = np.random.default_rng(1)
-            for _ in range(arguments.frames):
-                file.write(rng.poisson(1.0, _SHAPE).astype("i1").tobytes())
         os.environ["XDG_CACHE_HOME"] = place
-        for number, way in enumerate(arguments.programs):
-            folder = Path(place) / str(number)
-            folder.mkdir()
-            rows.append(measure(way, movie, folder))
+        mount = Path(place) / "mnt"
+        mount.mkdir()
+        rows = [measure(way, movie, packed[way], mount) for way in arguments.programs]
     heads = ["program", "packed size", "`-dc`", "first copy", "later copy", "random MiB"]
     print(table(heads, rows))
 

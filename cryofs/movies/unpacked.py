@@ -23,8 +23,10 @@ from cryofs.storage.checksums import RunningChecksum
 _MOST_IDLE = 8
 # Bytes that are unpacked again rather than waited for.
 _SHORT_WAY = 4 << 20
-# Unpacked blocks in memory: those at the edges of frames, and those that a decoder passed.
-_MOST_BLOCKS = 32
+# Unpacked blocks in memory: those at the edges of frames, and those that a decoder passed. Threads may ask for blocks
+# in another order than that of the file, so there are more of them if a decoder cannot start anew near them.
+_FEW_BLOCKS, _MANY_BLOCKS = 4, 16
+_LONG_WAY = 64 << 20
 
 
 @dataclass(eq=False)
@@ -67,6 +69,7 @@ class UnpackedSource(ByteSource):
         self._idle: list[Decoder] = []
         self._busy: list[_Busy] = []
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._most_blocks = _MANY_BLOCKS if index.longest_way > _LONG_WAY else _FEW_BLOCKS
 
     def read(self, size: int, offset: int) -> bytes:
         """Return `size` bytes at `offset`, fewer only at the end of the file."""
@@ -136,7 +139,7 @@ class UnpackedSource(ByteSource):
         end = block * BLOCK_BYTES
         while decoder.position < end:
             passed = decoder.position // BLOCK_BYTES
-            if decoder.position % BLOCK_BYTES == 0 and block - passed <= _MOST_BLOCKS // 2:
+            if decoder.position % BLOCK_BYTES == 0 and block - passed < self._most_blocks:
                 self._block(decoder, passed)
             elif not len(decoder.read(min(BLOCK_BYTES - decoder.position % BLOCK_BYTES, end - decoder.position))):
                 raise self.packing.damaged(self._source, "truncated")
@@ -148,7 +151,7 @@ class UnpackedSource(ByteSource):
         found = bytes(memory)
         with self._changed:
             self._blocks[block] = found
-            while len(self._blocks) > _MOST_BLOCKS:
+            while len(self._blocks) > self._most_blocks:
                 self._blocks.popitem(last=False)
         return found
 

@@ -9,7 +9,7 @@ import pytest
 
 import cryofs
 from benchmarks import compare_names, readings
-from benchmarks.compare_names import ITSELF, Many, ask_under_load, list_names
+from benchmarks.compare_names import ITSELF, Many, ask_under_load, list_folder, list_names
 from benchmarks.compare_reading import prepared
 from benchmarks.competitors import OURS
 from benchmarks.reading_loads import LOADS, MOVIES, Load
@@ -117,6 +117,12 @@ def test_names_are_listed_and_queried(session: Session, tmp_path: Path, monkeypa
     assert {"ls -l of 5 movies, no index", "find over 4 movies, index", "find over 4 movies, once more"} <= theirs
     assert {what for what in ours if "mounting" not in what and "complete" not in what} == theirs
     assert min(reading.median for reading in found) >= 0
+    of_folder = [reading.what for reading in list_folder(many, 1)]
+    assert of_folder == [
+        f"ls {option} of 5 movies in one folder, {state}"
+        for state in ("first mount", "index")
+        for option in ("-U", "-l")
+    ]
 
 
 @needs_fuse

@@ -1,6 +1,7 @@
 """Packed movies as sources: copied, or unpacked and stored as the movies in them."""
 
 import bz2
+import errno
 import gzip
 import hashlib
 import os
@@ -13,9 +14,11 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.run import compress
 from cryofs.compress.summary import Summary
 from cryofs.movies.registry import open_movie
+from cryofs.storage.atomic_file import DRAFT_PREFIX
 from cryofs.storage.checksum_lists import recorded
 from tests.compress.test_plain_copies import movie, noise
 from tests.formats.packed_samples import WAYS
+from tests.full_disk import full_disk
 from tests.support import Reported, assert_verified, names, restored, simulated
 
 pytestmark = pytest.mark.timeout(120)
@@ -175,3 +178,24 @@ def test_lists_name_packed_movies(tmp_path: Path) -> None:
     star.write_text(f"{tmp_path / 'Movies' / 'a.mrc.bz2'}\n")
     summary, reported = run(star, tmp_path / "archive")
     assert (summary.movies, summary.failed) == (1, 0), reported.errors
+
+
+def test_a_disk_that_is_full_at_any_step(tmp_path: Path) -> None:
+    data = packed(tmp_path / "session" / "a.mrc")
+    step = 0
+    while True:
+        target = tmp_path / f"archive {step}"
+        with full_disk(step) as disk:
+            try:
+                failed = run(tmp_path / "session", target)[0].failed
+            except OSError as error:
+                failed = error.errno == errno.ENOSPC
+        assert not list(tmp_path.rglob(DRAFT_PREFIX + "*"))
+        summary, reported = run(tmp_path / "session", target, CONTINUED)
+        assert (summary.failed, summary.movies + summary.skipped) == (0, 1), reported.errors
+        if disk.steps <= step:
+            break
+        assert failed
+        step += 1
+    assert step > 6
+    assert (restored(target, tmp_path / "out") / "a.mrc").read_bytes() == data

@@ -1,5 +1,7 @@
 """Packed movies in the file system: the unpacked movie beside each, its size, its index, and damage."""
 
+import contextlib
+import os
 import random
 import threading
 from collections.abc import Callable
@@ -8,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from cryofs.config.settings import Size
-from cryofs.errors import CryofsError, FormatError
+from cryofs.errors import CryofsError, FormatError, StuckError
 from cryofs.movies.packed import PACKED
+from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs import damage
+from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.index_db import index_path
 from tests.formats.packed_samples import WAYS, sample
-from tests.support import listed_in
+from tests.support import listed_in, wait_for
 from tests.vfs.serving import content, names, serving
 
 ONE_OF_EACH = ("bzip2", "gzip", "xz", "zstd", "zstd from a pipe", "pigz -i", "xz -T2")
@@ -202,3 +206,29 @@ def test_a_read_after_the_file_was_overwritten_fails(tmp_path: Path) -> None:
         with pytest.raises(CryofsError):
             files.read(handle, 10, 2_500_000)
         files.release(handle)
+
+
+def test_storage_that_hangs_ends_the_wait_for_a_survey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = sample(3_000_000)
+    path = write_packed(tmp_path, "a.mrc", "bzip2", data)
+    hangs, responds = path.stat().st_size // 2, threading.Event()
+
+    def read(descriptor: int, size: int, offset: int) -> bytes:
+        if offset > hangs:
+            responds.wait(20)
+        return os.pread(descriptor, size, offset)
+
+    with serving(tmp_path, request_timeout=0.3) as files:
+        monkeypatch.setattr(LocalFile, "_pread", staticmethod(read))
+        monkeypatch.setattr(LocalFile, "read_cached", lambda *_: None)
+        with pytest.raises(StuckError, match=r"a\.mrc\.bz2"):
+            files.attributes("/a.mrc")
+        responds.set()
+        assert wait_for(lambda: _size(files)) == len(data)
+        assert content(files, "/a.mrc") == data
+
+
+def _size(files: FileSystem) -> int | None:
+    with contextlib.suppress(StuckError):
+        return files.attributes("/a.mrc").size
+    return None
