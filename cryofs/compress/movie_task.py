@@ -5,6 +5,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Literal
 
@@ -25,8 +26,10 @@ from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.formats.record import Record
 from cryofs.gain.match import matches
-from cryofs.gain.references import Reference, References
+from cryofs.gain.references import Reference, References, best_scaled_match
 from cryofs.gain.samples import Sample, keep_samples, take_samples
+from cryofs.gain.scaled import SCALED_MODES, fit, step_of
+from cryofs.kernels.from_counts import GainReference
 from cryofs.kernels.orientation import ORIENTATIONS, UPRIGHT, Orientation
 from cryofs.movies import gain_kinds
 from cryofs.movies.eer_gain import EerGains
@@ -35,6 +38,7 @@ from cryofs.movies.gain_library import load_given
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import open_rendered
 from cryofs.movies.source import SourceMovie
+from cryofs.storage.archive_lock import Activity, ArchiveLock
 from cryofs.storage.atomic_file import regular_file
 from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import state_of
@@ -172,13 +176,8 @@ class Archiver:
             if known is not None and known.state == state_of(movie.stat):
                 keep_samples(movie, known.samples)
             samples = take_samples(movie)
-            reference: Reference | None = None
             note = movie.source_summary
-            if job.kind.is_original and movie.mrc_header.mode == MODE_FLOAT32 and self._options.gain != "none":
-                if len(self._given) == 1 and self._given[0].gain.shape == movie.shape[1:]:
-                    (reference,) = self._given
-                else:
-                    reference = self.references.best_match(movie.shape[1:], samples)
+            reference = self._reference(movie, samples) if job.kind.is_original else None
             plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
             if self._given and job.kind.is_original and not self._is_served(plan.reference):
                 note = self._not_used(job.source, movie, samples)
@@ -187,14 +186,26 @@ class Archiver:
             stored = archive_movie(movie, target, plan, self._workers, on_frame, limit, publishing)
             return Stored(movie.source_bytes, stored, note, replaced or (copy.replaced if copy else None))
 
+    def _reference(self, movie: SourceMovie, samples: list[Sample]) -> Reference | None:
+        """Return the gain reference for a movie, or None if the movie is not gain-normalised or no reference fits."""
+        shape, mode = movie.shape[1:], movie.mrc_header.mode
+        if self._options.gain == "none" or mode not in (MODE_FLOAT32, *SCALED_MODES):
+            return None
+        given = self._given if len(self._given) == 1 and self._given[0].gain.shape == shape else []
+        if mode != MODE_FLOAT32:
+            return best_scaled_match(movie, given or self.references.of_size(shape))
+        return given[0] if given else self.references.best_match(shape, samples)
+
     def _is_served(self, used: Reference | None) -> bool:
         """Return True if `used` is the given reference, or one of several given references."""
-        return used is self._given[0] if len(self._given) == 1 else used is not None
+        if used is None or len(self._given) > 1:
+            return used is not None
+        return used.record.sha256 == self._given[0].record.sha256
 
     def _not_used(self, source: Path, movie: SourceMovie, samples: list[Sample]) -> str | None:
         """Return the message that a movie uses no given gain reference, or None if the movie is not gain-normalised."""
         given = self._given
-        if movie.mrc_header.mode != MODE_FLOAT32:
+        if movie.mrc_header.mode != MODE_FLOAT32 and step_of(movie) is None:
             return None
         if len(given) > 1:
             return f"{source}: no given gain reference yields counts; pass the right one, or --gain auto"
@@ -211,7 +222,7 @@ class Archiver:
         gain, _ = load_given(self._options.gain)
         for orientation in ORIENTATIONS:
             turned = gain.turned(orientation)
-            if turned.shape == movie.shape[1:] and matches(turned, samples):
+            if turned.shape == movie.shape[1:] and _matches(turned, movie, samples):
                 return orientation
         return None
 
@@ -245,8 +256,19 @@ class StoreMovies:
 
     @cached_property
     def _archiver(self) -> Archiver:
+        # a worker may outlive its run for a moment
+        lock = ArchiveLock(self.archive, Activity.WORKER, break_lock=self.options.break_lock)
+        Finalize(None, lock.release, exitpriority=1)
         # created with the first movie, after the run has written all references
         return Archiver(self.archive, self.options, Workers(ThreadPoolExecutor(self.threads), self.threads))
+
+
+def _matches(reference: GainReference, movie: SourceMovie, samples: list[Sample]) -> bool:
+    """Return True if a reference matches a gain-normalised movie."""
+    if movie.mrc_header.mode == MODE_FLOAT32:
+        return matches(reference, samples)
+    step = step_of(movie)
+    return step is not None and fit(reference.gain, samples, step).matches
 
 
 def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:

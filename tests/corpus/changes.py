@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Callable
 
-from cryofs.formats.record import MAGIC, VERSION
+from cryofs.formats.record import MAGIC, VERSIONS
 
 Change = Callable[[bytes], bytes | None]
 
@@ -30,4 +30,4 @@ def has_footer(data: bytes) -> bool:
         return False
     # a damaged magic is recognised by version and zero after it, and by the location of the record
     magic, version, zero, offset, length = struct.unpack_from("<8sIIQQ", data, len(data) - FOOTER_BYTES)
-    return magic == MAGIC or (1 <= version <= VERSION and (zero, offset + length + FOOTER_BYTES) == (0, len(data)))
+    return magic == MAGIC or (version in VERSIONS and (zero, offset + length + FOOTER_BYTES) == (0, len(data)))

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.simulate import Detector, header, write_counts, write_movie
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
+from benchmarks.simulate_scaled import ScaledDetector
 from tests.foreign import LAYOUTS, counts, serialem, write_layout
 from tests.formats.packed_samples import WAYS
 
@@ -64,6 +65,7 @@ def _add_movies(folder: Path) -> None:
     write_movie(folder / "Movies" / "extended.mrcs", DETECTOR, 16, seed=3, extended=bytes(range(256)) * 4, kind=b"FEI1")
     with (folder / "Movies" / "extended.mrcs").open("ab") as file:
         file.write(b"bytes after the last frame")
+    ScaledDetector(DETECTOR, dtype="u2").write(folder / "Movies" / "scaled.mrc", 16, seed=8)
     for number in range(2):
         write_counts(folder / "Movies" / "grid 1" / f"counts-{number}.mrc", 5, SHAPE, seed=10 + number)
 
