@@ -155,8 +155,7 @@ class Surveys:
                 return running.result()
             name = self._root.name_of(path)
             raise StuckError(
-                f"{name}: still being unpacked for the first time, which takes longer than this kernel gives a request; "
-                "retry later"
+                f"{name}: still being unpacked for the first time, longer than this kernel gives a request; retry later"
             ) from None
 
     def _survey(self, kind: AnyProvider, path: Path, state: FileState) -> Any:
