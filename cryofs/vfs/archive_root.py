@@ -72,7 +72,7 @@ class Root:
     def open(self, place: Path) -> LocalFile:
         """Open a regular file; raise OSError for any other file type."""
         with self._above(place) as folder:
-            source = LocalFile(os.open(place.name, _FILE, dir_fd=folder), self.name_of(place))
+            source = LocalFile(_open_file(place.name, folder), self.name_of(place))
         if not stat.S_ISREG(source.stat.st_mode):
             source.close()
             raise OSError(errno.ENXIO, "not a regular file", place.name)
@@ -185,6 +185,15 @@ class _Descent:
         if self.descriptor != self._top:
             os.close(self.descriptor)
             self.descriptor = self._top
+
+
+def _open_file(name: str, folder: int) -> int:
+    """Open a file without waiting for the other end of a pipe, but until a program has given up its lease."""
+    try:
+        return os.open(name, _FILE, dir_fd=folder)
+    except BlockingIOError:
+        # only regular files have leases; cryofs ingest holds one for some milliseconds
+        return os.open(name, _FILE & ~os.O_NONBLOCK, dir_fd=folder)
 
 
 @contextlib.contextmanager
