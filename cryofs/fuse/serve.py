@@ -17,6 +17,7 @@ from cryofs.fuse.control import FILE_SYSTEM_TYPE, device_number
 from cryofs.fuse.ending import end_process, watch_connection
 from cryofs.fuse.gain_warning import background_check
 from cryofs.fuse.loading import Loading
+from cryofs.fuse.locking import lock_archive
 from cryofs.system import extras
 from cryofs.system.paths import FOLDER_FLAGS
 from cryofs.system.resources import raise_open_files
@@ -24,6 +25,7 @@ from cryofs.system.sd_notify import notify
 from cryofs.vfs.attributes import Ownership
 
 if TYPE_CHECKING:
+    from cryofs.vfs.changing import MakeArchivedMovies
     from cryofs.vfs.file_system import FileSystem
 
 _MAX_THREADS = 256
@@ -34,7 +36,12 @@ log = logging.getLogger("cryofs")
 
 
 def serve(
-    archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, on_live: Callable[[], None]
+    archive: Path,
+    mountpoint: Path,
+    settings: Settings,
+    options: MountOptions,
+    on_live: Callable[[], None],
+    make_archived: "MakeArchivedMovies | None" = None,
 ) -> None:
     """Mount an archive, serve it until it is unmounted, then end the process.
 
@@ -44,9 +51,13 @@ def serve(
         Mount options (``-o``) other than settings.
     on_live : callable
         Function to call once when the mount is live.
+    make_archived : callable or None
+        Returns what changes archived movies in a writable mount; None if they are read-only.
 
     Raises
     ------
+    ArchiveError
+        If the archive of a writable mount is in use.
     MountError
         If mounting fails, or the metrics address is in use.
     DependencyError
@@ -56,6 +67,8 @@ def serve(
     from cryofs.fuse.binding import Fuse
     from cryofs.fuse.libfuse import mfusepy
     from cryofs.fuse.operations import Operations
+    from cryofs.fuse.writing import WritingOperations
+    from cryofs.fuse.writing_binding import WritingFuse
 
     was_live = False
 
@@ -73,11 +86,15 @@ def serve(
             notify("STOPPING=1", "STATUS=Unmounted")
             if files := loading.started():
                 files.abandon()
+            lock.close()
             end_process()
 
     raise_open_files()
     _limit_malloc_arenas()
-    loading = _loading(archive, mountpoint, settings, options)
+    lock = contextlib.ExitStack()
+    if options.writable:
+        lock.callback(lock_archive(archive, break_lock=options.break_lock).release)
+    loading = _loading(archive, mountpoint, settings, options, make_archived)
     check_gain = background_check(archive, mountpoint, settings)
     if settings.metrics is not None:
         extras.require("metrics", "prometheus_client")
@@ -86,8 +103,9 @@ def serve(
         serve_metrics(settings.metrics, lambda: loading.files().facts())
     _rescan_on_hangup(loading)
     try:
-        Fuse(
-            Operations(loading, settings.readahead, live, end),
+        binding, operations = (WritingFuse, WritingOperations) if options.writable else (Fuse, Operations)
+        binding(
+            operations(loading, settings.readahead, live, end),
             str(mountpoint.absolute()),
             foreground=True,
             # pass open() a structure with flags that control the kernel's page cache
@@ -97,9 +115,17 @@ def serve(
         )
     except RuntimeError as error:
         raise MountError(f"{mountpoint}: mounting failed (libfuse error {error}); run cryofs doctor") from error
+    finally:
+        lock.close()
 
 
-def _loading(archive: Path, mountpoint: Path, settings: Settings, options: MountOptions) -> Loading:
+def _loading(
+    archive: Path,
+    mountpoint: Path,
+    settings: Settings,
+    options: MountOptions,
+    make_archived: "MakeArchivedMovies | None",
+) -> Loading:
     """Return the loader of the file system; it loads immediately if the mount may hide files that it needs."""
     descriptor = os.open(archive, FOLDER_FLAGS)
 
@@ -111,6 +137,10 @@ def _loading(archive: Path, mountpoint: Path, settings: Settings, options: Mount
         # otherwise the first reader waits for the modules that a reply imports
         Reply(1).free()
 
+        if options.writable:
+            from cryofs.vfs.writable import WritableFileSystem
+
+            return WritableFileSystem(archive, settings, descriptor, make_archived)
         return FileSystem(archive, settings, Ownership(options.uid, options.gid, options.umask), descriptor)
 
     loading = Loading(make, settings.jobs)
@@ -159,7 +189,7 @@ def _mount_options(archive: Path, options: MountOptions) -> dict[str, str | bool
     return {
         "fsname": escaped(options.fsname or str(archive.absolute())),
         "subtype": FILE_SYSTEM_TYPE.partition(".")[2],
-        "ro": True,
+        **({} if options.writable else {"ro": True}),
         # with allow_other, the kernel must check permissions of each user
         "default_permissions": True,
         # set-user-ID files in an archive must not grant privileges

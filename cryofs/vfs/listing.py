@@ -156,7 +156,8 @@ class Listing:
                 yield entry
             if shown[1].kind is None and not view.stored_files:
                 beside = tree.entries.listed_beside(path, found, view)
-                if beside and (entry := self._entry(folder, *beside, position + 1)):
+                is_there = beside and tree.unless_removed(folder.path / beside[0], beside[1])
+                if beside and is_there and (entry := self._entry(folder, *beside, position + 1)):
                     yield entry
 
     def _moved(self, folder: Node, stored: str, position: int) -> Entry | None:

@@ -101,6 +101,11 @@ class LiveFile:
         self._backing.file.close()
 
     @property
+    def is_shared(self) -> bool:
+        """True if the file has several handles."""
+        return self._handles > 1
+
+    @property
     def is_open(self) -> bool:
         """True if the file has a handle."""
         return self._handles > 0
