@@ -5,13 +5,10 @@ Threads: safe to call from any thread after `start`. A call that opens a file or
 write that was given up could overtake a later one.
 """
 
-import contextlib
 import errno
 import functools
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +27,7 @@ from cryofs.vfs.attribute_changes import AttributeChanges, set_open
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes
 from cryofs.vfs.changing import ArchivedMovies, AttributeChange, MakeArchivedMovies, MountParts, ReadOnlyMovies
 from cryofs.vfs.file_system import FileSystem
+from cryofs.vfs.handles import Handle, writing
 from cryofs.vfs.listing import Listed, Listing
 from cryofs.vfs.live_files import LiveFile, LiveFiles
 from cryofs.vfs.mount_users import MountUsers
@@ -41,27 +39,6 @@ from cryofs.vfs.page_cache_policy import Pages
 
 # Closed files whose pages in the kernel are known to be valid.
 _KNOWN_FILES = 1 << 16
-
-
-@dataclass(eq=False)
-class Handle:
-    """A handle of a plain file.
-
-    Attributes
-    ----------
-    found : Attributes
-        Attributes at opening, whose inode number stays that of the file.
-    writer : int or None
-        Descriptor of this handle alone, so that errors of late writes are reported to it; None for a reader.
-    is_dirty : bool
-        Whether bytes were written since they were last made durable.
-    """
-
-    live: LiveFile
-    found: Attributes
-    pages: Pages
-    writer: int | None = None
-    is_dirty: bool = False
 
 
 class WritableFileSystem(FileSystem):
@@ -199,7 +176,7 @@ class WritableFileSystem(FileSystem):
             changes.disk.set_size(opened.writer, size)
             return
         if (hidden := self.names.hidden.find(path)) and hidden[0] is not None:
-            with _writing(hidden[0]) as writer:
+            with writing(hidden[0]) as writer:
                 changes.disk.set_size(writer, size)
             return
         made = self.open(path, os.O_WRONLY | (0 if size else os.O_TRUNC))
@@ -363,16 +340,3 @@ class WritableFileSystem(FileSystem):
             return self._opener.open(node, must_be_found=False)
 
         return MountUsers(self._live, place, state, open_it)
-
-
-@contextlib.contextmanager
-def _writing(live: LiveFile) -> Iterator[int]:
-    """Open a plain file, which may have no name any more, for writing."""
-    file = live.file
-    if not isinstance(file, PlainFile):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-    writer = changes.disk.open_again(file.descriptor)
-    try:
-        yield writer
-    finally:
-        os.close(writer)
