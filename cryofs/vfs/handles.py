@@ -1,9 +1,7 @@
 """Handles of the plain files of a writable mount."""
 
-import contextlib
 import errno
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cryofs.storage import changes
@@ -34,14 +32,9 @@ class Handle:
     is_dirty: bool = False
 
 
-@contextlib.contextmanager
-def writing(live: LiveFile) -> Iterator[int]:
-    """Open a plain file, which may have no name any more, for writing."""
+def open_writer(live: LiveFile) -> int:
+    """Return a new descriptor of a plain file, which may have no name any more, for reading and writing."""
     file = live.file
     if not isinstance(file, PlainFile):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-    writer = changes.disk.open_again(file.descriptor)
-    try:
-        yield writer
-    finally:
-        os.close(writer)
+    return changes.disk.open_again(file.descriptor)

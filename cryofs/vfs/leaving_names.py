@@ -8,7 +8,9 @@ later unless such a rename came, or as soon as a request needs to know. The hidd
 Threads: safe to call from any thread, without locks of names; one thread removes the names.
 """
 
+import errno
 import logging
+import os
 import re
 import threading
 import time
@@ -23,6 +25,7 @@ from cryofs.vfs.live_files import LiveFile
 _HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{16,}")
 # The second call of libfuse follows within microseconds, unless the machine is overloaded.
 _SECONDS = 0.05
+_MOST_GONE = 1 << 12
 
 log = logging.getLogger("cryofs")
 
@@ -39,6 +42,7 @@ class HiddenFiles:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: dict[str, tuple[LiveFile | None, Attributes]] = {}
+        self._gone: dict[str, None] = {}
 
     def add(self, hidden: str, live: LiveFile | None, found: Attributes) -> None:
         """Add a file with its attributes; `live` is its open file, held until `remove`, None for a derived file."""
@@ -48,13 +52,44 @@ class HiddenFiles:
             self._files[hidden] = live, found
 
     def find(self, hidden: str) -> tuple[LiveFile | None, Attributes] | None:
-        """Return a file and its attributes at its removal."""
+        """Return a file and its attributes at its removal.
+
+        Raises
+        ------
+        OSError
+            ESTALE: a program still uses the old file of a name, although it is closed. The kernel looks the name up
+            again.
+        """
+        if hidden in self._gone:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), hidden)
         return self._files.get(hidden)
+
+    def acquire(self, hidden: str) -> tuple[LiveFile, Attributes] | None:
+        """Return an open file with one handle more, or None if no file has this hidden name.
+
+        Raises
+        ------
+        OSError
+            ESTALE, as `find`; also for derived files.
+        """
+        with self._lock:
+            found = self.find(hidden)
+            if found is None:
+                return None
+            live, attributes = found
+            if live is None:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), hidden)
+            live.acquire()
+            return live, attributes
 
     def remove(self, hidden: str) -> bool:
         """Forget a file, and return whether there was one."""
         with self._lock:
             found = self._files.pop(hidden, None)
+            if found is not None:
+                self._gone[hidden] = None
+                if len(self._gone) > _MOST_GONE:
+                    del self._gone[next(iter(self._gone))]
         if found is not None and found[0] is not None:
             found[0].close()
         return found is not None

@@ -152,13 +152,14 @@ class Listing:
             stored = inodes.attributes(name, found, view.name)
             if not (shown := tree.entries.listed(path, found, stored, view)):
                 continue
-            if entry := self._entry(folder, *shown, position):
-                yield entry
+            # what is derived comes first, so that programs that remove all names in this order find each of them
             if shown[1].kind is None and not view.stored_files:
                 beside = tree.entries.listed_beside(path, found, view)
                 is_there = beside and tree.unless_removed(folder.path / beside[0], beside[1])
-                if beside and is_there and (entry := self._entry(folder, *beside, position + 1)):
+                if beside and is_there and (entry := self._entry(folder, *beside, position)):
                     yield entry
+            if entry := self._entry(folder, *shown, position + 1):
+                yield entry
 
     def _moved(self, folder: Node, stored: str, position: int) -> Entry | None:
         """Return the entry of a movie that has got its other form, plain or archived, since the folder was listed."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cryofs.errors import DamagedError
-from cryofs.formats.archive_names import is_own_name
+from cryofs.formats.archive_names import GAIN_REFERENCE, is_own_name
+from cryofs.movies import registry
 from cryofs.movies.provider import Provider
 from cryofs.storage import changes
 from cryofs.storage.checksum_lists import LIST_NAME, ListReader
@@ -141,7 +142,10 @@ class NameChanges:
         place = self.place(path)
         self.leaving.settle(place)
         with self._names.locked(place):
-            self._remove(place, self._tree.lookup(path))
+            node = self._tree.found(path)
+            if node is None and self._tree.removed.has_vanished(place):
+                return
+            self._remove(place, node or self._tree.lookup(path))
         self._forget(path)
 
     def remove_folder(self, path: str) -> None:
@@ -217,15 +221,26 @@ class NameChanges:
     def _remove(self, place: Path, node: Node) -> None:
         _check_whole(node)
         if node.is_plain:
+            derived = self._derived(place, node)
             self.drop_checksum(place)
             with self._root.above(place) as folder:
                 changes.disk.remove_in(folder, place.name)
+            for one in derived:
+                self._tree.removed.vanish(one)
         elif is_archived(node, place):
             self._archived.remove(place)
         else:
             self._tree.removed.add(place, node)
             return
         self._live.removed(place)
+
+    def _derived(self, place: Path, node: Node) -> list[Path]:
+        """Return places of derived names that may vanish with a file."""
+        if node.stored is None or not registry.providers_of(place.name):
+            return []
+        beside = self._tree.entries.listed_beside(place, node.stored, self._tree.main)
+        added = [GAIN_REFERENCE, *(provider.name for provider in registry.FOLDER_PROVIDERS)]
+        return [place.with_name(name) for name in [*([beside[0]] if beside else []), *added]]
 
     def _rename(self, source: tuple[str, Path], to: tuple[str, Path], flags: int) -> None:
         (path, place), (target_path, target) = source, to

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.config.settings import Settings
-from cryofs.errors import ChangedError
 from cryofs.movies.provider import Provider
 from cryofs.storage import changes
 from cryofs.storage.byte_source import LocalFile
@@ -27,7 +26,7 @@ from cryofs.vfs.attribute_changes import AttributeChanges, set_open
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes
 from cryofs.vfs.changing import ArchivedMovies, AttributeChange, MakeArchivedMovies, MountParts, ReadOnlyMovies
 from cryofs.vfs.file_system import FileSystem
-from cryofs.vfs.handles import Handle, writing
+from cryofs.vfs.handles import Handle, open_writer
 from cryofs.vfs.listing import Listed, Listing
 from cryofs.vfs.live_files import LiveFile, LiveFiles
 from cryofs.vfs.mount_users import MountUsers
@@ -86,9 +85,7 @@ class WritableFileSystem(FileSystem):
         """Stop the threads, and close all files."""
         self.names.leaving.stop()
         self._archived.stop()
-        with self._lock:
-            handles = list(self._written)
-        for handle in handles:
+        for handle in list(self._written):
             self.release(handle)
         super().stop()
 
@@ -120,6 +117,9 @@ class WritableFileSystem(FileSystem):
     def open(self, path: str, flags: int = os.O_RDONLY) -> int:
         """Open a file with the flags of open(2); return a handle."""
         is_written = flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
+        # a file that lost its name since the kernel looked it up
+        if hidden := self.names.hidden.acquire(path):
+            return self._opened_plain(*hidden, flags, is_written=is_written)
         place = self._tree.place(path)
         self.names.leaving.settle(place)
         while True:
@@ -176,8 +176,11 @@ class WritableFileSystem(FileSystem):
             changes.disk.set_size(opened.writer, size)
             return
         if (hidden := self.names.hidden.find(path)) and hidden[0] is not None:
-            with writing(hidden[0]) as writer:
+            writer = open_writer(hidden[0])
+            try:
                 changes.disk.set_size(writer, size)
+            finally:
+                os.close(writer)
             return
         made = self.open(path, os.O_WRONLY | (0 if size else os.O_TRUNC))
         try:
@@ -237,11 +240,11 @@ class WritableFileSystem(FileSystem):
 
     def facts(self) -> dict[str, Any]:
         """Return the figures of this mount."""
-        with self._lock:
-            writers = sum(opened.writer is not None for opened in self._written.values())
-            count = len(self._written)
         facts = super().facts()
-        return {**facts, "open_files": facts["open_files"] + count, "writable": True, "open_for_writing": writers}
+        with self._lock:
+            open_files = facts["open_files"] + len(self._written)
+            writers = sum(opened.writer is not None for opened in self._written.values())
+        return {**facts, "open_files": open_files, "writable": True, "open_for_writing": writers}
 
     def _create(self, path: str, place: Path, mode: int, caller: Caller) -> int:
         writer = self.names.create(path, mode, caller)
@@ -258,32 +261,36 @@ class WritableFileSystem(FileSystem):
 
     def _open_plain(self, node: Node, place: Path, flags: int, *, is_written: bool) -> int:
         """Open a plain file; its name is locked."""
+        if is_written:
+            self.names.drop_checksum(place)
         open_it = functools.partial(self._opener.open, node, must_be_found=False)
-        name = self._name_of(node)
-        live = self._live.opened(place, lambda: self._io.run(name, open_it, drop=lambda late: late.close()))
+        opened = functools.partial(self._io.run, self._name_of(node), open_it, drop=lambda late: late.close())
+        live = self._live.opened(place, opened)
+        return self._opened_plain(live, node.attributes, flags, is_written=is_written)
+
+    def _opened_plain(self, live: LiveFile, found: Attributes, flags: int, *, is_written: bool) -> int:
+        """Return a handle of an open file, which counts as one of its handles."""
         writer: int | None = None
         try:
             if is_written:
-                self.names.drop_checksum(place)
-                file = live.file
-                if not isinstance(file, PlainFile):
-                    raise ChangedError(f"{name}: moved while it was opened; open it again")
-                writer = changes.disk.open_again(file.descriptor)
+                writer = open_writer(live)
                 if flags & os.O_TRUNC:
                     changes.disk.set_size(writer, 0)
-            pages = self._pages_of(live, node)
+            pages = self._pages_of(live)
         except BaseException:
             if writer is not None:
                 os.close(writer)
             live.close()
             raise
-        return self._added(Handle(live, node.attributes, pages, writer, is_dirty=bool(flags & os.O_TRUNC)))
+        return self._added(Handle(live, found, pages, writer, is_dirty=bool(flags & os.O_TRUNC)))
 
-    def _pages_of(self, live: LiveFile, node: Node) -> Pages:
+    def _pages_of(self, live: LiveFile) -> Pages:
         """Return KEEP if all changes since the kernel got its pages came through the kernel."""
+        if live.is_shared or not isinstance(file := live.file, PlainFile):
+            return Pages.KEEP
+        state = state_of(os.fstat(file.descriptor))
         with self._lock:
-            is_known = node.stored is not None and self._known.get(node.stored.st_ino) == state_of(node.stored)
-        return Pages.KEEP if live.is_shared or is_known else Pages.DROP
+            return Pages.KEEP if self._known.get(state.inode) == state else Pages.DROP
 
     def _added(self, opened: Handle) -> int:
         with self._lock:
@@ -301,8 +308,8 @@ class WritableFileSystem(FileSystem):
                 live.writers -= 1
             if isinstance(file := live.file, PlainFile):
                 found = os.fstat(file.descriptor)
+                self._known.pop(found.st_ino, None)
                 self._known[found.st_ino] = state_of(found)
-                self._known.move_to_end(found.st_ino)
                 if len(self._known) > _KNOWN_FILES:
                     self._known.popitem(last=False)
         place = live.place
