@@ -71,6 +71,7 @@ def serve(
     from cryofs.fuse.writing_binding import WritingFuse
 
     was_live = False
+    ending = threading.Lock()
 
     def live() -> None:
         nonlocal was_live
@@ -84,10 +85,16 @@ def serve(
     def end() -> None:
         if was_live:
             notify("STOPPING=1", "STATUS=Unmounted")
-            if files := loading.started():
-                files.abandon()
-            lock.close()
-            end_process()
+            # libfuse and the kernel both announce the end; the second thread waits here for the end of the process
+            ending.acquire()
+            try:
+                if files := loading.started():
+                    files.abandon()
+                lock.close()
+            except Exception:
+                log.exception("the mount did not end cleanly")
+            finally:
+                end_process()
 
     raise_open_files()
     _limit_malloc_arenas()

@@ -109,7 +109,7 @@ class WritingOperations(Operations):
     @with_errno
     def rename(self, old: str, new: str, flags: int = 0) -> int:
         """Rename."""
-        self._files.names.rename(old, new, flags)
+        self._files.names.move(old, new, flags)
         return 0
 
     @with_errno

@@ -62,7 +62,7 @@ class ArchivedMovies(Protocol):
             Whether the plain file is to be empty, because its first change cuts it to no bytes; nothing is decoded.
         """
 
-    def rename(self, place: Path, target: Path, flags: int) -> None:
+    def move(self, place: Path, target: Path, flags: int) -> None:
         """Rename where the source, or the file that has the target's name, is an archived movie.
 
         Called with both names locked. On return the change is on the disk as rename(2) promises, in one step for every
@@ -111,7 +111,7 @@ class ReadOnlyMovies:
         """Refuse."""
         raise _read_only(place)
 
-    def rename(self, place: Path, target: Path, flags: int) -> None:
+    def move(self, place: Path, target: Path, flags: int) -> None:
         """Refuse."""
         raise _read_only(place)
 

@@ -156,7 +156,7 @@ class NameChanges:
             self._clear(place, path)
             changes.disk.remove_folder_in(folder, place.name)
 
-    def rename(self, path: str, target_path: str, flags: int) -> None:
+    def move(self, path: str, target_path: str, flags: int) -> None:
         """Rename with the flags of renameat2(2); one of libfuse's hidden names begins a removal."""
         if flags not in (0, renaming.NO_REPLACE, renaming.EXCHANGE):
             raise OSError(errno.EINVAL, "flags not supported", path)
@@ -173,7 +173,7 @@ class NameChanges:
             self.leaving.settle_below(place)
             self.leaving.settle_below(target)
         with self._names.all_locked() if is_folder else self._names.locked(place, target):
-            self._rename((path, place), (target_path, target), flags)
+            self._move((path, place), (target_path, target), flags)
         self._forget(path)
         self._forget(target_path)
         if is_folder:
@@ -242,7 +242,7 @@ class NameChanges:
         added = [GAIN_REFERENCE, *(provider.name for provider in registry.FOLDER_PROVIDERS)]
         return [place.with_name(name) for name in [*([beside[0]] if beside else []), *added]]
 
-    def _rename(self, source: tuple[str, Path], to: tuple[str, Path], flags: int) -> None:
+    def _move(self, source: tuple[str, Path], to: tuple[str, Path], flags: int) -> None:
         (path, place), (target_path, target) = source, to
         moved, replaced = self._tree.lookup(path), self._tree.found(target_path)
         for node in filter(None, (moved, replaced)):
@@ -255,7 +255,7 @@ class NameChanges:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), target_path)
         self._check_not_hidden(target, target_path, replaced)
         if is_archived(moved, place) or (replaced is not None and is_archived(replaced, target)):
-            self._archived.rename(place, target, flags)
+            self._archived.move(place, target, flags)
         else:
             if stat.S_ISDIR(moved.attributes.mode) and replaced is not None and flags == 0:
                 self._clear(target, target_path)
