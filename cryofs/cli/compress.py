@@ -34,6 +34,7 @@ _LABELS = {
     "replaced": "replaced",
     "copied": "copied",
     "up_to_date": "up to date",
+    "packed": "packed (store their movies with --unpack)",
     "kept_plain": "kept plain",
     "suspect": "suspect",
     "links_outside": "links that point outside the sources",
@@ -80,6 +81,7 @@ _LABELS = {
     help="Copy EER files, or store their fractions as TIFF.",
 )
 @eer_options
+@click.option("--unpack", is_flag=True, help="Store the movies in .mrc.bz2, .gz, .xz and .zst files, not these files.")
 @click.option("--follow-links", is_flag=True, help="Archive the targets of links that point outside SOURCE.")
 @click.option("--keep-links", is_flag=True, help="Store links that point outside SOURCE as links.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if a movie was kept as a plain copy or a file looks damaged.")
@@ -101,6 +103,7 @@ def command(
     only_do_unfinished: bool,
     eer_files: EerChoice,
     eer_settings: dict[str, Any],
+    unpack: bool,
     follow_links: bool,
     keep_links: bool,
     strict: bool,
@@ -124,7 +127,7 @@ def command(
     """
     from cryofs.system import garbage
 
-    with garbage.imports():
+    with garbage.long_lived():
         from cryofs.compress.movie_task import CompressOptions
         from cryofs.compress.run import compress
 
@@ -135,6 +138,7 @@ def command(
         gain_orientation=_orientation(gain_orientation, gain, eer_settings),
         coding=_coding(compression, deflate_level, line_by_line=line_by_line, narrow=narrow),
         rendering=_rendering(eer_files, eer_settings),
+        unpack=unpack,
         only_do_unfinished=only_do_unfinished,
         jobs=jobs,
         links="follow" if follow_links else "keep" if keep_links else "report",

@@ -55,6 +55,7 @@ def _collect(
         [path for path in paths if path not in inside],
         archive,
         render_eer=options.rendering is not None,
+        unpack=options.unpack,
         folds_case=folds_case(existing),
         links=options.links,
     )
@@ -108,7 +109,7 @@ def _carry_out(jobs: list[Job], folders: Folders, archive: Path, options: Compre
     try:
         with changing(archive, Activity.COMPRESS, ledger.listener.note, break_lock=options.break_lock):
             jobs = _with_folders(jobs, folders, ledger)
-            _store_movies([job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)], archive, options, ledger)
+            _store_movies([job for job in jobs if job.kind.is_movie], archive, options, ledger)
             _store_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)], archive, options, ledger)
     except FullDiskError as error:
         end(str(error))

@@ -90,6 +90,14 @@ def write_file(target: Path, data: bytes, *, new: bool = False) -> None:
             made.publish()
 
 
+def unnamed_file(folder: Path) -> io.BufferedRandom:
+    """Create a file in a folder that has no name there, so that its bytes are freed when it is closed."""
+    with naming(folder):
+        path, file = _create(folder)
+        changes.disk.remove(path)
+    return file
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
