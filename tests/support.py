@@ -23,6 +23,7 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.run import compress
 from cryofs.compress.summary import Summary
 from cryofs.gain.estimation import FrameRow
+from cryofs.storage.atomic_file import draft_path, forget
 from cryofs.storage.checksum_lists import LIST_NAME
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.file_system import FileSystem
@@ -131,6 +132,14 @@ def restored(target: Path, folder: Path) -> Path:
     """A folder with the originals of an archive."""
     assert not extracted(target, to=folder)[1]
     return folder
+
+
+def left_draft(folder: Path) -> Path:
+    """A draft that a run left, as its name says."""
+    path = draft_path(folder / "any")
+    forget(path)
+    path.write_bytes(b"left behind")
+    return path
 
 
 def put_back(path: Path, data: bytes) -> None:
@@ -268,6 +277,7 @@ __all__ = [
     "cryofs",
     "header",
     "keep_group_out",
+    "left_draft",
     "mounted",
     "movie_values",
     "movies_star",

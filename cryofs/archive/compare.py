@@ -121,7 +121,7 @@ def compare(source: Path, archive: Path, options: CompareOptions, listener: List
         remover = Remover(found.source_folders, lambda folder: refusals.leases_hold(folder, mounts))
     with ThreadPoolExecutor(options.jobs) as pool:
         comparer = Comparer(source, archive, gains, pool, settled, remover)
-        result = _Run(found, comparer, remover, listener).run(Threads(options.jobs, in_order=False))
+        result = _Run(archive, found, comparer, remover, listener).run(Threads(options.jobs, in_order=False))
     result.links_outside = sum(_leads_out(link, archive) for link in found.archive_links)
     return result
 
@@ -129,7 +129,8 @@ def compare(source: Path, archive: Path, options: CompareOptions, listener: List
 class _Run:
     """One comparison of all pairs of a scan, with its figures."""
 
-    def __init__(self, found: Scan, comparer: Comparer, remover: Remover | None, listener: Listener):
+    def __init__(self, archive: Path, found: Scan, comparer: Comparer, remover: Remover | None, listener: Listener):
+        self._archive = archive
         self._found = found
         self._comparer = comparer
         self._remover = remover
@@ -174,7 +175,7 @@ class _Run:
         here, there = pair.state, pair.shown.found
         # removing a file changes the time of its folder
         mtime = there.st_mtime_ns if self._remover is None else here.st_mtime_ns
-        return attribute_differences(here, there.st_mode, mtime)
+        return attribute_differences(here, there.st_mode, mtime, archive=self._archive)
 
     def _compare_files(self, executor: Executor) -> None:
         """Compare files; hard links of one file in sequence, because removing one changes the state of the others."""

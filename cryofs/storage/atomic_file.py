@@ -2,28 +2,23 @@
 
 The caller writes a draft under a hidden name in the folder of the target, syncs and checks the draft, and renames it to
 the target; then the folder is synced. A kill at any time leaves the old file or the new one, and possibly a draft that
-the next run removes. The draft is locked while the process that writes it runs, so that two runs into the same archive
-do not remove each other's drafts. On a file system without locks, drafts of killed runs remain.
+a later run removes. The name of a draft contains the host and the process that writes it, so that runs into the same
+archive do not remove each other's drafts, on whatever host they are (`cryofs.storage.ownership`).
 """
 
 import contextlib
 import errno
-import fcntl
-import io
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from cryofs.storage import changes
+from cryofs.storage import changes, ownership
 
 # Files that cryofs keeps for itself: drafts, checksums, journals, locks, indexes. Mounts hide them.
 OWN_PREFIX = ".cryofs-"
 # Files that are being written; each gets its final name when it is complete.
 DRAFT_PREFIX = OWN_PREFIX + "draft-"
-
-_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Draft:
@@ -32,7 +27,12 @@ class Draft:
     def __init__(self, target: Path):
         self.target = target
         with naming(target):
-            self.path, self.file = _create(target.parent)
+            self.path = draft_path(target)
+            try:
+                self.file = changes.disk.create(self.path)
+            except BaseException:
+                forget(self.path)
+                raise
 
     def clear(self) -> None:
         """Remove all written bytes, to start again."""
@@ -77,6 +77,17 @@ def draft(target: Path) -> Iterator[Draft]:
             yield made
     finally:
         changes.disk.remove(made.path, missing_ok=True)
+        forget(made.path)
+
+
+def draft_path(target: Path) -> Path:
+    """Return a new name for a draft of a target, which is in use until it is passed to `forget`."""
+    return target.with_name(DRAFT_PREFIX + ownership.new_name())
+
+
+def forget(draft: Path) -> None:
+    """Record that a draft was renamed or removed."""
+    ownership.release(draft.name.removeprefix(DRAFT_PREFIX))
 
 
 def write_file(target: Path, data: bytes, *, new: bool = False) -> None:
@@ -95,7 +106,7 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with naming(folder):
-            changes.disk.sync(descriptor)
+            changes.disk.sync_names(descriptor, folder)
     finally:
         os.close(descriptor)
 
@@ -134,45 +145,13 @@ def folds_case(folder: Path) -> bool:
 
 
 def remove_stale_drafts(folder: Path) -> None:
-    """Remove the drafts that killed runs left in a folder."""
+    """Remove the drafts that ended runs left in a folder; drafts that may be in use are left for a day."""
     for path in folder.glob(DRAFT_PREFIX + "*"):
-        # links cannot be locked, but exist for a moment only; a run whose link is removed reports an error
-        if path.is_symlink():
-            changes.disk.remove(path, missing_ok=True)
-            continue
-        with contextlib.suppress(OSError), _opened(path) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            changes.disk.remove(path)
+        with contextlib.suppress(OSError):
+            if is_stale(path):
+                changes.disk.remove(path)
 
 
-def _opened(path: Path) -> io.BufferedReader | io.BufferedRandom:
-    """Open a draft of another run for locking, for reading only if the draft is read-only before it is published."""
-    try:
-        return changes.disk.open_locked(path)
-    except PermissionError:
-        return path.open("rb")
-
-
-def _create(folder: Path) -> tuple[Path, io.BufferedRandom]:
-    while True:
-        path = folder / (DRAFT_PREFIX + secrets.token_hex(8))
-        file = changes.disk.create(path)
-        try:
-            lock(file)
-        except BaseException:
-            file.close()
-            changes.disk.remove(path, missing_ok=True)
-            raise
-        # another run may have removed the new file as a stale draft before it was locked
-        if path.exists():
-            return path, file
-        file.close()
-
-
-def lock(file: io.BufferedIOBase) -> None:
-    """Wait for the lock of a file; do nothing on a file system without locks."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
+def is_stale(draft: Path) -> bool:
+    """Return True if no run uses a draft any more; raise OSError if it is gone."""
+    return ownership.is_stale(draft.name.removeprefix(DRAFT_PREFIX), draft.lstat().st_mtime)

@@ -1,15 +1,13 @@
 """Read and update the checksum list of a folder, which contains the SHA-256 of files, in the format of `sha256sum`.
 
-A list is never modified in place; a new list replaces it by a rename. A process locks the current list; if the list was
-replaced while the process waited for the lock, the process starts again with the new list. A new list is locked before
-the rename, so that the lock passes from each list to the next.
+A list is never modified in place; a new list replaces it by a rename. Meanwhile the folder is locked, so that runs on
+any host lose no line of each other (`cryofs.storage.folder_lock`).
 
 A file is replaced in three steps: the line of the file is removed, the new file is renamed, and the new line is added.
 A kill between these steps leaves a file without a line, but never a line with the checksum of other bytes.
 """
 
 import contextlib
-import io
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +18,8 @@ from pathlib import Path
 from cryofs.errors import ArchiveError, CryofsError, DamagedError
 from cryofs.storage import atomic_file, changes
 from cryofs.storage.checksum_lines import BadLine, Lines, parse
+from cryofs.storage.coarse_times import is_same_time
+from cryofs.storage.folder_lock import locked
 
 LIST_NAME = ".cryofs-sha256"
 
@@ -212,13 +212,18 @@ def _enter(folder: Path, entries: Mapping[str, _Entry], gone: list[str], lines: 
             except FileNotFoundError:
                 gone.append(name)
                 continue
-            if _identity(found) != entry.file:
+            if not _is_same(folder, entry.file, _identity(found)):
                 continue
         lines.set(name, entry.sha256)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _is_same(folder: Path, before: tuple[int, int, int, int], now: tuple[int, int, int, int]) -> bool:
+    """Return True if a file is the same; storage may round its time after the file was closed."""
+    return before[:3] == now[:3] and is_same_time(now[3], before[3], folder)
 
 
 def _list_state(folder: Path) -> tuple[int, ...] | None:
@@ -246,64 +251,37 @@ def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -
         The new contents, or None if there is no list and `create` is False.
     """
     path = folder / LIST_NAME
-    with _locked(path, create=create) as file:
-        if file is None:
+    if not create and not os.path.lexists(path):
+        yield None
+        return
+    with contextlib.ExitStack() as stack:
+        with atomic_file.naming(path):
+            check_lock = stack.enter_context(locked(folder))
+        old, mode = _contents(path)
+        if old is None and not create:
             yield None
             return
-        old = file.read()
-        lines = parse(old)
+        lines = parse(old or b"")
         change(lines)
         new = lines.encode()
-        if new == old:
-            yield lines
-            return
-        try:
+        if new != (old or b""):
             with atomic_file.naming(path), atomic_file.draft(path) as made:
                 made.write(new)
-                changes.disk.set_mode(made.file.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode))
+                if mode is not None:
+                    changes.disk.set_mode(made.file.fileno(), mode)
                 made.sync()
+                check_lock()
                 made.publish()
-                yield lines
-        except BaseException:
-            # an empty list that was made only for its lock
-            if not old and _has_name(path, file):
-                changes.disk.remove(path, missing_ok=True)
-            raise
+        yield lines
 
 
-@contextlib.contextmanager
-def _locked(path: Path, *, create: bool) -> Iterator[io.BufferedIOBase | None]:
-    """Lock the list with this name and yield it, or yield None if there is no list and `create` is False."""
-    while True:
-        with contextlib.ExitStack() as stack:
-            try:
-                file = stack.enter_context(_opened_for_lock(path, create=create))
-            except FileNotFoundError:
-                if create and path.parent.is_dir():
-                    continue
-                if create:
-                    raise
-                yield None
-                return
-            except FileExistsError:
-                continue
-            with atomic_file.naming(path):
-                atomic_file.lock(file)
-            if _has_name(path, file):
-                yield file
-                return
-
-
-def _opened_for_lock(path: Path, *, create: bool) -> io.BufferedIOBase:
-    """Open a list for locking: for writing, which NFS requires, or for reading if only that is permitted."""
+def _contents(path: Path) -> tuple[bytes | None, int | None]:
+    """Return the bytes and the mode of a list, or None for both if there is no list."""
     try:
-        return changes.disk.open_locked(_checked(path))
-    except PermissionError:
-        return _checked(path).open("rb")
+        with _checked(path).open("rb") as file:
+            return file.read(), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     except FileNotFoundError:
-        if not create:
-            raise
-    return changes.disk.create(path)
+        return None, None
 
 
 def _checked(path: Path) -> Path:
@@ -312,10 +290,3 @@ def _checked(path: Path) -> Path:
     if not stat.S_ISREG(found.st_mode):
         raise ArchiveError(f"{path}: not a regular file; remove it, then run cryofs adopt {path.parent}")
     return path
-
-
-def _has_name(path: Path, file: io.BufferedIOBase) -> bool:
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
