@@ -14,7 +14,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[dev]'
-	$(BIN)/python -m cryofs.kernels.warm_up
+	$(BIN)/cryofs warm
 	touch $@
 
 # a program that cannot be installed is skipped, and the report mentions it

@@ -34,6 +34,7 @@ COMMANDS: tuple[str, ...] = (
     "trajectory",
     "config",
     "doctor",
+    "warm",
 )
 
 

@@ -6,8 +6,9 @@ table of the codes of all pairs of counts makes encoding three times as fast. An
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from cryofs.codecs.compiled import compiled
 
 END = 256
 SYMBOLS = 257
@@ -38,7 +39,7 @@ def encode(data: NDArray[np.uint8]) -> bytes:
     return words.astype("<u8", copy=False).view(np.uint8)[:size].tobytes()
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _make_lengths(data, frequencies, lengths):  # type: ignore[no-untyped-def]
     """Fill in the frequencies of the counts and the lengths of the codes; return the encoded size in bits."""
     # neighbours are often equal, and adding to one place twice in a row would wait for the first to be stored
@@ -58,7 +59,7 @@ def _make_lengths(data, frequencies, lengths):  # type: ignore[no-untyped-def]
     return (frequencies * lengths).sum()
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _huffman_lengths(frequencies, lengths):  # type: ignore[no-untyped-def]
     """Fill in the lengths of an optimal prefix code of at most 15 bits, by Huffman's method with two queues."""
     weights = frequencies.copy()
@@ -97,7 +98,7 @@ def _huffman_lengths(frequencies, lengths):  # type: ignore[no-untyped-def]
             weights[symbol] = (weights[symbol] + 1) // 2
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _encode(data, lengths, words):  # type: ignore[no-untyped-def]
     """Write the block into `words`; return the size of the block in bytes."""
     codes = make_codes(lengths)
@@ -132,7 +133,7 @@ def _encode(data, lengths, words):  # type: ignore[no-untyped-def]
     return (bit + 7) >> 3
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _append(words, bit, value, length):  # type: ignore[no-untyped-def]
     """Append up to 32 bits to a stream; unused bits of the last word must be zero. Return the new end in bits."""
     word, filled = bit >> 6, np.uint64(bit & 63)
@@ -141,7 +142,7 @@ def _append(words, bit, value, length):  # type: ignore[no-untyped-def]
     return bit + length
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def make_codes(lengths):  # type: ignore[no-untyped-def]
     """Return the canonical codes for these lengths (RFC 1951, 3.2.2), with the first bit lowest."""
     codes = np.zeros(len(lengths), np.int64)
@@ -156,7 +157,7 @@ def make_codes(lengths):  # type: ignore[no-untyped-def]
     return codes
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _pair_table(codes, lengths):  # type: ignore[no-untyped-def]
     """Return a table with the joined codes of all pairs of occurring values, and the lengths of these codes."""
     table = np.empty(1 << 16, np.uint64)
@@ -171,7 +172,7 @@ def _pair_table(codes, lengths):  # type: ignore[no-untyped-def]
     return table
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _write_head(lengths, words):  # type: ignore[no-untyped-def]
     """Write the head of a final block with dynamic codes (RFC 1951, 3.2.7); return the bit offset of the data."""
     length_lengths = np.zeros(19, np.int64)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from cryofs.codecs.compiled import compiled
 from cryofs.kernels.from_counts import Arithmetic, ExceptionValues, GainReference, array_in, widen
 
 COUNT_DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("u2"), np.dtype("i2"))
@@ -97,7 +97,7 @@ def divide(
     return Counts(stored, exceptions, int(beyond), 0, int(highest))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no-untyped-def]
     """Convert values to counts in `stored`, and return figures and exceptions.
 
@@ -154,7 +154,7 @@ def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no
     return highest_count, beyond, positions[:found], originals[:found], steps[:found]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _restore(shifted, gain, detail, arithmetic, restored):  # type: ignore[no-untyped-def]
     """Compute the values of counts exactly as `GainReference.restore` does."""
     if arithmetic == _DOUBLE:
@@ -169,7 +169,7 @@ def _restore(shifted, gain, detail, arithmetic, restored):  # type: ignore[no-un
             restored[x] = (shifted[x] - _SHIFT_F4) * gain[x]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _collect(values, restored, start, positions, originals, steps):  # type: ignore[no-untyped-def]
     """Write the positions, bits and steps of values that counts do not restore; `start` is the first position."""
     bits, restored_bits = values.view(np.uint32), restored.view(np.uint32)
@@ -184,7 +184,7 @@ def _collect(values, restored, start, positions, originals, steps):  # type: ign
         found += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _count(value, gain, detail, arithmetic):  # type: ignore[no-untyped-def]
     """Return the true count of a value outside the range of the stored type, or 0 if the value is not a count.
 
@@ -199,7 +199,7 @@ def _count(value, gain, detail, arithmetic):  # type: ignore[no-untyped-def]
     return int(shifted[0] - _SHIFT_F4) if restored.view(np.uint32)[0] == value.view(np.uint32)[0] else 0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _doubled(array):  # type: ignore[no-untyped-def]
     """Return a copy of the array with twice its length."""
     longer = np.empty(2 * len(array), array.dtype)

@@ -39,6 +39,7 @@ COMMANDS = (
     "trajectory",
     "config",
     "doctor",
+    "warm",
 )
 
 

@@ -11,7 +11,7 @@ PACKAGE = Path(cryofs.__file__).parent
 SEAM = "storage/changes.py"
 # what these open is not an archive: compiled code, an index in a cache folder, a log, a kernel setting, devices
 ELSEWHERE = {
-    *("system/numba_cache.py", "vfs/index_db.py", "fuse/daemon.py", "fuse/serve.py", "kernels/object_code.py"),
+    *("system/code_cache.py", "vfs/index_db.py", "fuse/daemon.py", "fuse/serve.py"),
     *("cli/__init__.py", "cli/app.py", "doctor/machine.py"),
 }
 
