@@ -1,1 +1,1 @@
-"""Measured comparisons and their sample data; not part of the installed package."""
+"""Comparisons with other programs, and their sample data; not part of the installed package."""

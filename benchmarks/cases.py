@@ -1,4 +1,4 @@
-"""The four kinds of movies that are compared, and their generation."""
+"""The four kinds of movies in the comparisons, and their generation."""
 
 import functools
 import multiprocessing
@@ -12,8 +12,8 @@ from benchmarks.simulate import K2_COUNTS_FRAMES, K2_DEFECTS, K2_FRAMES, K2_SHAP
 from benchmarks.simulate_eer import FALCON_FRAMES, write_falcon
 from benchmarks.simulate_falcon3 import FALCON3_FRAMES, FALCON3_SHAPE, write_falcon3
 
-# A run has this many different movies, each with several names. They fit in memory, like movies just written by a
-# camera, and the run is long enough to show the time per additional movie. RELION takes minutes per Falcon 3 movie.
+# Number of different movies in a run, each with several names. They fit in memory, like movies that a camera has just
+# written, and the run is long enough to show the time per additional movie. RELION takes minutes per Falcon 3 movie.
 _DIFFERENT = 4
 _NAMES = {"k2": 12, "counts": 12, "falcon3": 4, "eer": 4}
 _FRAMES = {"k2": K2_FRAMES, "counts": K2_COUNTS_FRAMES, "falcon3": FALCON3_FRAMES, "eer": FALCON_FRAMES}
@@ -34,7 +34,7 @@ class Case:
     movies : int
         Number of names in a run.
     write : callable
-        Writes a movie to a path, given a seed.
+        Function of a path and a seed that writes a movie.
     """
 
     title: str

@@ -1,8 +1,9 @@
 """Check simulated gain references of full size in all eight orientations, and references of other data.
 
-`python -m benchmarks.check_gains --first 0 --end 100` takes 20 minutes on one core. For each reference it prints a
-JSON line: the camera, the dose in electrons per pixel and frame, how many of the eight orientations were found, the
-lowest significance of the right one, the highest of a wrong one and that of a reference of other data.
+`python -m benchmarks.check_gains --first 0 --end 100` takes 20 minutes on one core. For each reference it prints a JSON
+line: the camera, the dose in electrons per pixel and frame, the number of orientations that were found (of eight), the
+lowest significance of the correct orientation, the highest of an incorrect one, and the highest of a reference from
+other data.
 """
 
 import argparse
@@ -21,7 +22,7 @@ _GAINS = 100
 
 
 def check(number: int) -> dict[str, object]:
-    """Return the figures of one reference."""
+    """Return the figures of the reference with this number."""
     rng = np.random.default_rng(number)
     cameras: list[Camera] = list(FULL_SHAPES)
     camera = cameras[number % len(cameras)]

@@ -33,15 +33,15 @@ from benchmarks.report import read_figures, report_text, write_figures
 RESULTS = Path(__file__).parent / "results"
 GAIN, READING, NAMES, MEMORY, STARTING = "gain", "reading", "names", "memory", "starting"
 PATTERNS, CROPPING = "small", "cropping"
-# small movies in one folder, and in folders of a thousand
+# numbers of small movies: in one folder, and in folders of a thousand
 _MANY, _MANY_SMALL = (10_000, 100_000), (1000, 3000)
 _MINUTES, _MINUTES_SMALL = 10, 0.1
-# frames of the movies of small frames
+# numbers of frames of the movies with small frames
 _FRAMES, _FRAMES_SMALL = (2000, 20_000), (500,)
 
 
 class Bench:
-    """A run of the comparisons, which collects results case by case."""
+    """A run of the comparisons that collects the results of each case."""
 
     def __init__(self, folder: Path, runs: int, small: bool, minutes: float | None = None):
         self._folder = folder / "small" if small else folder

@@ -24,7 +24,7 @@ def crop(movie: Path, runs: int) -> list[Reading]:
     fine = Rendering(grouping=_GROUPING, upsampling=2)
     cropped = Rendering(grouping=_GROUPING, upsampling=2, crop=1)
     with EerMovie(movie, fine, EerGains()) as rendered, EerMovie(movie, cropped, EerGains()) as shown:
-        # both read the same streams, so the difference of their decodes is the cropping
+        # both decode the same streams, so the difference in time is that of the cropping
         counts, encoded = rendered.read_frame(0), shown.read_frame(0)
         whole, part = (np.empty(one.decoded_bytes(), np.uint8) for one in (rendered, shown))
         image = rendered.frame(0).astype(np.float32)

@@ -144,7 +144,7 @@ def list_names(many: Many, runs: int, notes: list[str]) -> list[Reading]:
 def ask_under_load(many: Many, session: Session, runs: int) -> list[Reading]:
     """Measure `stat` of names of the mount and of the archive, while four readers keep all cores decoding."""
     readings = Readings(NAMES)
-    # the cache is too small for the movies, so the mount decodes all the time
+    # the cache is too small for the movies, so the mount decodes continuously
     cache = session.movie_bytes * MOVIES // 4
     _survey(many)
     names = [path.relative_to(many.archive) for path in sorted((many.archive / "tree").glob("*/*"))]

@@ -1,4 +1,4 @@
-"""Compare reading through the mount with other ways to read the same bytes, alternating within one run."""
+"""Compare reading through the mount with other ways of reading the same bytes, alternately within one run."""
 
 import functools
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _PART = (ONE_READER.name, *(load.name for load in RANDOM))
 
 
 def read_k2(session: Session, runs: int, notes: list[str]) -> list[Reading]:
-    """Read gain-normalised movies in all ways with all loads."""
+    """Measure all loads of gain-normalised movies in all ways of reading."""
     session.compress()
     readings = Readings(K2)
     first_mounts: dict[str, float] = {}
@@ -42,7 +42,7 @@ def prepared(all_ways: Sequence[Way], first_mounts: dict[str, float], notes: lis
 
 
 def _prepare(way: Way, first_mounts: dict[str, float]) -> str | None:
-    """Prepare a way; return the reason of a failure, such as a kernel without squashfs."""
+    """Prepare a way; return the reason if it is not available, such as a kernel without squashfs."""
     try:
         seconds = way.prepare()
         with way.opened():
@@ -57,7 +57,7 @@ def _prepare(way: Way, first_mounts: dict[str, float]) -> str | None:
 
 
 def _measure(way: Way, load: Load, readings: Readings) -> None:
-    """Measure a load with empty caches, and again."""
+    """Measure a load with empty caches, then with warm caches."""
 
     def keep(found: Sequence[Measured], state: str) -> None:
         for measured in found:

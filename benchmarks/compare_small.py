@@ -1,4 +1,4 @@
-"""Compare compressing, checking, restoring and reading movies of many small frames, and reading many small movies."""
+"""Compare compressing, verifying, extracting and reading movies of many small frames, and reading many small movies."""
 
 import functools
 import shutil
@@ -25,7 +25,7 @@ _SMALL_MOVIE, _DIFFERENT, _SOME = (5, 128, 128), 4, 100
 
 
 def small_frames(folder: Path, frames: Sequence[int], movies: int, runs: int, notes: list[str]) -> list[Reading]:
-    """Measure movies of diffraction patterns with these numbers of frames, and a number of movies of five frames."""
+    """Measure movies of diffraction patterns with each number of frames, and `movies` movies of five frames."""
     readings = Readings(SMALL)
     for count in frames:
         _measure_patterns(folder / f"patterns-{count}", count, readings, runs, notes)
@@ -83,7 +83,7 @@ def _measure_patterns(folder: Path, frames: int, readings: Readings, runs: int, 
 
 
 def write_patterns(path: Path, frames: int, seed: int = 0) -> None:
-    """Write counts of a beam over a weak background, each frame a diffraction pattern."""
+    """Write a movie of diffraction patterns: counts of a beam over a weak background."""
     rng = np.random.default_rng(seed)
     y, x = (np.arange(length) - length / 2 for length in _PATTERN)
     mean = _BACKGROUND + _BEAM * np.exp(-(np.hypot(y[:, np.newaxis], x) ** 2) / _BEAM_WIDTH**2)
@@ -92,7 +92,7 @@ def write_patterns(path: Path, frames: int, seed: int = 0) -> None:
 
 
 def _read_many(folder: Path, movies: int, readings: Readings, runs: int) -> None:
-    """Read all movies of an archive in one mount; the last ones must not take longer than the first."""
+    """Read all movies of an archive in one mount, to compare the times of the first and last movies."""
     archive = folder / "archive"
     if not archive.exists():
         few = [folder / "few" / f"{number}.mrc" for number in range(_DIFFERENT)]

@@ -1,4 +1,4 @@
-"""Compare the time until a mount is live, until it has read a first part of a fraction, and until a command ends."""
+"""Compare the times until a mount is live, until the first part of a fraction is read, and until a command ends."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ _COMMANDS = {"the version": ["--version"], "a usage error": ["compress", "--no-s
 
 
 def start(folder: Path, movie: str, runs: int, notes: list[str]) -> list[Reading]:
-    """Mount a folder with one EER movie, and start commands that have nothing to do."""
+    """Measure mounting a folder with one EER movie, and commands that end immediately."""
     source = folder / movie
     place = folder / "mount"
     readings = Readings(STARTING)
@@ -67,7 +67,7 @@ def start(folder: Path, movie: str, runs: int, notes: list[str]) -> list[Reading
 
 
 def _pack(source: Path, image: Path) -> None:
-    """Make a squashfs image; mounting it takes as long if its data are not compressed."""
+    """Create an uncompressed squashfs image; compression would not change the time to mount it."""
     if not image.exists():
         run(["mksquashfs", source, image, "-noD", "-quiet", "-no-progress"], source.parent)
 

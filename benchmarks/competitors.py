@@ -32,7 +32,7 @@ class Competitor:
     commands : dict
         Command for a list of names, by number of movies (one, or all).
     most : int or None
-        Maximum number of movies in a run; enough to occupy all cores, for programs that take minutes per movie.
+        Maximum number of movies in a run, for programs that take minutes per movie; enough to use all cores.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Competitor:
     most: int | None = None
 
     def installed(self) -> bool:
-        """True if the program is installed."""
+        """Whether the program is installed."""
         return shutil.which(self.program) is not None
 
     def clear(self, folder: Path) -> None:

@@ -38,7 +38,7 @@ class Contest:
     runs : int
         Number of runs of each competitor.
     notes : list of str
-        Receives remarks for the report.
+        List to which notes for the report are appended.
     """
 
     def __init__(self, title: str, folder: Path, movies: Sequence[str], runs: int, notes: list[str]):

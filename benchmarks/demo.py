@@ -1,6 +1,7 @@
-"""`make demo`: generate a small session, archive it, mount it, compare every byte, open it with mrcfile, unmount it.
+"""`make demo`: generate a small session, archive it, mount it, compare every byte, open it with mrcfile, unmount
+it.
 
-It includes an EER movie, whose fractions the mount shows in the main view and in the view @up2_gr8.
+The session includes an EER movie. The mount shows its fractions in the main view and in the view @up2_gr8.
 """
 
 import hashlib
@@ -97,7 +98,7 @@ def show_fractions(session: Path, mount: Path, name: str, grouping: int) -> None
     with mrcfile.mmap(mount / name) as movie:
         frames, ny, nx = movie.data.shape
         first = movie.data[0].astype(np.int64)
-        print(f"   {name}: {frames} fractions of {ny} x {nx}, {float(movie.voxel_size.x):.4f} A a pixel")
+        print(f"   {name}: {frames} fractions of {ny} x {nx}, {float(movie.voxel_size.x):.4f} A per pixel")
     expected = tifffile.imread(session / "Movies" / "falcon.eer", key=range(grouping)).astype(np.int64).sum(axis=0)
     upsampling = nx // SHAPE[1]
     counted = first.reshape(SHAPE[0], upsampling, SHAPE[1], upsampling).sum(axis=(1, 3))

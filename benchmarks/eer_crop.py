@@ -1,4 +1,4 @@
-"""What cropping in Fourier space does to frequencies near that of Nyquist, on simulated EER movies.
+"""Effect of cropping in Fourier space on frequencies near the Nyquist frequency, in simulated EER movies.
 
 `python -m benchmarks.eer_crop` redraws docs/eer-crop.svg.
 """
@@ -22,7 +22,7 @@ from cryofs.movies.eer_rendering import Rendering
 
 _PICTURE = Path(__file__).parents[1] / "docs" / "eer-crop.svg"
 _WIDTHS = Widths()
-# places of electrons within a detector pixel, along each axis
+# number of electron positions within a detector pixel, along each axis
 _PLACES = 4
 _PLAIN, _CROPPED = "rendered at 4K", "rendered at 8K, cropped to 4K"
 _COLOURS = {_PLAIN: "#d55e00", _CROPPED: "#0072b2"}
@@ -33,16 +33,16 @@ FREQUENCIES = (1.4, 0.9)
 
 @dataclass(frozen=True)
 class Wave:
-    """A movie of a beam whose density varies along x.
+    """A movie of a beam with a density that varies along x.
 
     Attributes
     ----------
     frequency : float
-        In units of the Nyquist frequency of the detector.
+        Frequency of the variation, in units of the Nyquist frequency of the detector.
     modulation : float
-        Amplitude of the variation, as a share of the mean.
+        Amplitude of the variation, as a fraction of the mean.
     mean : float
-        Electrons per pixel and frame.
+        Mean electrons per pixel and frame.
     """
 
     frequency: float
@@ -59,7 +59,7 @@ class Wave:
 
     def _events(self, rng: np.random.Generator) -> Events:
         ny, nx = self.shape
-        # in detector pixels; a pixel receives at most one electron a frame
+        # in detector pixels; a pixel receives at most one electron per frame
         places = (np.arange(_PLACES * nx) + 0.5) / _PLACES
         density = self.mean * (1 + self.modulation * np.cos(np.pi * self.frequency * places)).reshape(nx, _PLACES)
         pixels = np.flatnonzero(rng.random((ny, nx)) < density.mean(axis=1))
@@ -67,14 +67,14 @@ class Wave:
         until = density.cumsum(axis=1)[columns]
         x = (rng.random((len(pixels), 1)) * until[:, -1:] >= until[:, :-1]).sum(axis=1)
         y = rng.integers(0, _PLACES, len(pixels))
-        # as stored, the highest bit is inverted
+        # the highest bit is stored inverted
         return Events(pixels, x ^ (_PLACES // 2), y ^ (_PLACES // 2))
 
 
 def spectrum(path: Path, rendering: Rendering) -> NDArray[np.float64]:
     """Return the amplitudes along x in the only fraction of a movie, relative to the mean.
 
-    There are as many as frequencies from 0 to that of Nyquist, which is the last.
+    There is one amplitude per frequency, from 0 to the Nyquist frequency.
     """
     with EerMovie(path, rendering, EerGains()) as movie:
         columns = movie.frame(0).sum(axis=0, dtype=np.float64)
@@ -95,7 +95,7 @@ def spectra(wave: Wave, folder: Path) -> dict[str, NDArray[np.float64]]:
 
 def _draw(axis: Axes, wave: Wave, lines: dict[str, NDArray[np.float64]]) -> None:
     within = "beyond" if wave.frequency > 1 else "within"
-    # where the 4K grid shows it
+    # frequency at which the wave appears on the 4K grid
     place = min(wave.frequency, 2 - wave.frequency)
     axis.set(
         title=f"{wave.frequency:g} x Nyquist: {within} the 4K grid",
@@ -108,7 +108,7 @@ def _draw(axis: Axes, wave: Wave, lines: dict[str, NDArray[np.float64]]) -> None
     axis.set_axisbelow(True)
     for name, amplitudes in lines.items():
         frequencies = np.linspace(0, 1, len(amplitudes))
-        # the mean itself is no wave
+        # omit frequency 0, which is the mean
         axis.plot(frequencies[1:], amplitudes[1:], color=_COLOURS[name], linewidth=_LINE_WIDTHS[name], label=name)
     axis.axhline(wave.modulation, color="#666666", linewidth=0.8, linestyle="--", label="amplitude on the detector")
     axis.legend(frameon=False, loc="upper left")

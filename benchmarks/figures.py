@@ -10,7 +10,7 @@ READING_NOTE = "Reading, "
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """Compression of a number of movies by one program.
+    """Result of the compression of some movies by one program.
 
     Parameters
     ----------
@@ -23,13 +23,14 @@ class Figure(msgspec.Struct, frozen=True):
     movies : int
         Number of movies in a run, compressed in parallel if the program supports it.
     original_bytes, stored_bytes : int
-        Total size before and after.
+        Total size in bytes, before and after compression.
     seconds : list of float
-        Time of each run.
+        Wall time of each run.
     peak_bytes : int
-        Peak memory of all processes together.
+        Peak memory of all processes together, in bytes.
     core_seconds : list of float
-        Processor time of each run; empty for several movies, whose processes are not all waited for.
+        Processor time of each run in seconds; empty for several movies, because some of their processes are not waited
+        for.
     """
 
     case: str
@@ -49,12 +50,12 @@ class Figure(msgspec.Struct, frozen=True):
 
     @property
     def percent(self) -> float:
-        """Size in percent of the original."""
+        """Stored size as a percentage of the original size."""
         return 100 * self.stored_bytes / self.original_bytes
 
 
 class GainFigure(msgspec.Struct, frozen=True):
-    """Gain estimation by one program from a number of movies and frames."""
+    """Result of a gain estimation by one program; memory in bytes, and the wall time of each run in seconds."""
 
     program: str
     movies: int
@@ -64,14 +65,14 @@ class GainFigure(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """Measured values of one way of reading.
+    """Measured values of a load for one way of reading.
 
     Parameters
     ----------
     table : str
         Table of the report.
     what : str
-        Row: what was read, and how.
+        Row: the load.
     way : str
         Column: the way of reading.
     unit : str
@@ -99,7 +100,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class Results(msgspec.Struct):
-    """All results of a run, and the machine."""
+    """All results of a run, and a description of the machine."""
 
     machine: dict[str, str]
     versions: dict[str, str]

@@ -1,4 +1,4 @@
-"""Place labels of points without overlap."""
+"""Placement of point labels without overlap."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ _ANGLES = range(0, 360, 45)
 
 @dataclass(frozen=True)
 class Label:
-    """Text of a point."""
+    """A label of a point."""
 
     text: str
     x: float
@@ -53,7 +53,7 @@ def place(axis: Axes, labels: Sequence[Label]) -> None:
 
 
 def _offsets(width: float, height: float) -> Iterator[tuple[float, tuple[float, float]]]:
-    """Yield positions around a point with their costs, lower for close positions and for positions beside the point."""
+    """Yield the positions around a point with their costs, which are lower for close and horizontal positions."""
     for distance in _DISTANCES:
         for angle in _ANGLES:
             x, y = np.cos(np.radians(angle)), np.sin(np.radians(angle))

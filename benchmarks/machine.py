@@ -23,7 +23,7 @@ _PACKAGES = ("cryofs", "numpy", "imagecodecs", "numba", "ratarmount")
 
 
 def machine() -> dict[str, str]:
-    """Return processor, cores, memory, system and date."""
+    """Return processor, cores, memory, operating system and date, by name."""
     model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-# cell without a figure
+# cell without a value
 NOTHING = "-"
 
 

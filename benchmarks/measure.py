@@ -29,18 +29,18 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Run:
-    """A command that succeeded.
+    """Measurements of a successful command.
 
     Parameters
     ----------
     seconds : float
-        Wall time.
+        Wall time in seconds.
     peak_bytes : int
-        Peak memory of the process and its children together, sampled periodically; shared memory counts once.
+        Peak memory in bytes of the process and its children together, sampled periodically; shared memory counts once.
     output : str
         Standard output.
     core_seconds : float
-        Processor time of the process and of the children that it waited for.
+        Processor time in seconds of the process and of the children that it waited for.
     """
 
     seconds: float
@@ -116,7 +116,7 @@ def apart(function: Callable[..., _Result], *arguments: object) -> _Result:
 
 
 def warm(paths: Iterable[Path]) -> None:
-    """Load files into the page cache, and write back all dirty pages."""
+    """Load files into the page cache, and write all dirty pages to the disk."""
     os.sync()
     # a movie may have several names
     for path in {path.stat().st_ino: path for path in paths}.values():
@@ -126,7 +126,7 @@ def warm(paths: Iterable[Path]) -> None:
 
 
 def forget(paths: Iterable[Path]) -> None:
-    """Drop the page cache of all files (as root), or else of these files."""
+    """Drop the page cache of all files as root, otherwise that of these files."""
     os.sync()
     try:
         _DROP_CACHES.write_text("3")

@@ -1,4 +1,4 @@
-"""Mount an archive with cryofs, and packed files with other programs."""
+"""Functions that mount archives with cryofs, and packed files with other programs."""
 
 import contextlib
 import importlib.util
@@ -16,7 +16,7 @@ from benchmarks.measure import CRYOFS, run
 from cryofs.fuse.control import FACTS_ATTRIBUTE
 
 RATARMOUNT = (sys.executable, "-m", "ratarmount")
-# a mount that uses no processor time for this long is idle
+# seconds without processor time after which a mount counts as idle
 _IDLE_SECONDS = 0.5
 
 
@@ -27,12 +27,12 @@ def missing(*programs: str) -> str | None:
 
 
 def no_ratarmount() -> str | None:
-    """Return why ratarmount is not usable, or None."""
+    """Return the reason why ratarmount is not available, or None."""
     return None if importlib.util.find_spec("ratarmount") else "ratarmount is not installed"
 
 
 def no_kernel_squashfs() -> str | None:
-    """Return why squashfs of the kernel is not usable, or None."""
+    """Return the reason why the kernel's squashfs is not available, or None."""
     return missing("mksquashfs") or (None if os.geteuid() == 0 else "mounting squashfs with the kernel requires root")
 
 
@@ -49,7 +49,7 @@ def peak_memory(mount: Path) -> int:
 
 @contextlib.contextmanager
 def cryofs(archive: Path, mount: Path, *options: str) -> Iterator[float]:
-    """Mount an archive; yields the seconds that mounting took, like all functions below."""
+    """Mount an archive; yield the mount time in seconds, like the functions below."""
     with _mounted([*CRYOFS, "mount", archive, mount, *options], mount, [*CRYOFS, "umount", mount]) as seconds:
         yield seconds
 

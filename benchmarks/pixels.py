@@ -7,7 +7,7 @@ import tifffile
 
 
 def compare(ours: Path, theirs: Path) -> str:
-    """Compare the first, middle and last frame; return the result as a sentence.
+    """Compare the first, middle and last frames of two TIFF files; return the result as a sentence.
 
     cryofs may store 16-bit counts in 8 bits. The TIFF file then contains 255 for the few larger counts, which cryofs
     restores exactly. In gain-normalised movies, RELION keeps the values of pixels whose gain is not reliable.
@@ -28,7 +28,7 @@ def compare(ours: Path, theirs: Path) -> str:
     where = f"frames {', '.join(map(str, frames))} of cryofs and RELION"
     beside = f" ({clipped} values above 255 are 255 in the TIFF file of cryofs)" if clipped else ""
     if different and their_values.dtype == np.float32:
-        beside = ", where RELION keeps values that are no multiples of a reliable gain"
+        beside = ", where RELION keeps values that are not multiples of a reliable gain"
     if different:
         return f"{different} pixels of {where} differ{beside}."
     return f"all pixels of {where} are the same{beside}."

@@ -1,4 +1,4 @@
-"""Access patterns of readers. Each load is measured with empty caches, and again."""
+"""Access patterns of readers. Each load is measured with empty caches, then with warm caches."""
 
 import os
 import time
@@ -19,7 +19,7 @@ _PLACES = 100
 
 @dataclass(frozen=True)
 class Measured:
-    """A measured value of a load."""
+    """A measured value of a load, with its name and unit."""
 
     what: str
     unit: str
@@ -28,7 +28,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Load:
-    """A named load."""
+    """A load: its name and the function that measures it."""
 
     name: str
     measure: Callable[[Opened], list[Measured]]
@@ -92,7 +92,7 @@ LOADS = (
 
 
 def _random(path: Path, size: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return the seconds of reads at reproducible offsets."""
+    """Return the seconds that reads at reproducible random offsets took, shape (reads,)."""
     places = np.random.default_rng(1).integers(HEADER_BYTES, path.stat().st_size - size, _PLACES)
     seconds = np.empty(_PLACES)
     with path.open("rb", buffering=0) as file:

@@ -19,12 +19,12 @@ from benchmarks.readings import MEMORY
 _CHUNK = 1 << 20
 _READERS = 2
 _ROUND_READS = 20
-# the default size, unless all movies would fit in it
+# the default cache size, unless all movies would fit in it
 _CACHE_BYTES = 4 << 30
 
 
 def memory_under_load(session: Session, minutes: float) -> list[Reading]:
-    """Measure the peak memory of a mount during sequential and random reads, listings and opens, for some minutes.
+    """Measure the peak memory of a mount during `minutes` of sequential and random reads, listings and opens.
 
     All movies together exceed the cache size.
     """
@@ -47,7 +47,7 @@ def memory_under_load(session: Session, minutes: float) -> list[Reading]:
 
 
 def _load(paths: list[Path], seconds: float) -> None:
-    """Run all readers in parallel until the time is over; raise errors of their threads."""
+    """Run all readers in parallel for some seconds; raise the first error of their threads."""
     until = time.monotonic() + seconds
     failures: list[BaseException] = []
     actions: list[Callable[[np.random.Generator], None]] = [lambda rng: _in_order(paths, rng, until)] * _READERS
@@ -97,5 +97,5 @@ def _list(folder: Path) -> None:
 
 
 def _without_pages(descriptor: int) -> None:
-    """Drop cached pages of a file, because the kernel would serve them without asking the mount."""
+    """Drop the cached pages of a file, because the kernel would serve them without a request to the mount."""
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,4 +1,4 @@
-"""Ways to read the same movies: original files, archived, packed by other programs.
+"""Ways of reading the same movies: original files, archived movies, and files packed by other programs.
 
 Packed files are kept in the folder of the movies for the next run.
 """
@@ -45,11 +45,11 @@ class Opened:
     stored : list of Path
         Files on the disk that contain the data.
     movie_bytes : int
-        Size of a movie when read.
+        Size of a movie as read, in bytes.
     mount_seconds : float or None
-        Time of mounting; None without a mount.
+        Time to mount in seconds; None without a mount.
     read_all : callable
-        Reads whole files in parallel and returns the seconds.
+        Function that reads whole files in parallel and returns the seconds.
     """
 
     paths: list[Path]
@@ -68,15 +68,15 @@ class Way:
     name : str
         Name in tables.
     why_not : str or None
-        Reason why it is not available on this machine.
+        Reason why the way is not available on this machine; None if it is.
     prepare : callable
-        Packs the movies; returns the seconds of the first mount if it differs from later ones.
+        Function that packs the movies; it returns the seconds of the first mount if these differ from later mounts.
     opened : callable
         Context manager that yields the readable movies.
     loads : tuple of str or None
         Applicable loads; None for all.
     again : bool
-        True if loads are measured a second time, warm.
+        Whether loads are measured again with warm caches.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Session:
-    """A folder, and names of movies in it, all of the same size."""
+    """A folder with movies of equal size, and their names."""
 
     folder: Path
     movies: list[str]
@@ -111,11 +111,11 @@ class Session:
 
     @property
     def movie_bytes(self) -> int:
-        """Size of a movie."""
+        """Size of a movie in bytes."""
         return self.originals[0].stat().st_size
 
     def compress(self) -> None:
-        """Archive movies that are not archived yet."""
+        """Compress the movies that are not yet archived."""
         run([*CRYOFS, "compress", *self.movies, "-o", self.archive, "--only-do-unfinished"], self.folder)
 
     def packed(self, name: str) -> Path:
@@ -124,7 +124,7 @@ class Session:
         return self.folder / "packed" / name
 
     def open(self, mount: str, seconds: float, stored: list[Path]) -> Opened:
-        """Return the movies in a mountpoint."""
+        """Return the movies below a mountpoint."""
         paths = [self.folder / mount / path.name for path in self.originals]
         paths = [path for path in paths if path.exists()]
         return Opened(paths, stored, paths[0].stat().st_size, seconds, cat)
@@ -136,7 +136,7 @@ def ways(session: Session, sequential: tuple[str, ...], part: tuple[str, ...], t
     Parameters
     ----------
     sequential, part, threads : tuple of str
-        Loads for sequential programs, for a part of one movie, and for decoding threads.
+        Names of the loads for sequential programs, for a part of one movie, and for decoding threads.
     """
     zst = [session.packed(f"{path.name}.zst") for path in session.originals]
     bz2 = [session.packed(f"{session.originals[0].name}.bz2")]
@@ -173,7 +173,7 @@ def ways(session: Session, sequential: tuple[str, ...], part: tuple[str, ...], t
 
 
 def cat(paths: Sequence[Path], program: Sequence[str] = ("cat",)) -> float:
-    """Read files with one process each; return the seconds until the last has finished."""
+    """Read files with one process each; return the seconds until the last process ends."""
     started = time.perf_counter()
     readers = [subprocess.Popen([*program, path], stdout=subprocess.DEVNULL) for path in paths]
     codes = [reader.wait() for reader in readers]
@@ -184,7 +184,7 @@ def cat(paths: Sequence[Path], program: Sequence[str] = ("cat",)) -> float:
 
 
 def decode(paths: Sequence[Path]) -> float:
-    """Decode archived movies with one thread each, in a separate process; return the seconds without its start."""
+    """Decode archived movies with one thread each in a separate process; return the seconds, excluding its start."""
     return apart(_decode, paths)
 
 
@@ -204,7 +204,7 @@ def _decode_one(path: Path) -> None:
 
 
 def _there(opened: Opened) -> Callable[[], AbstractContextManager[Opened]]:
-    """Return a context factory for movies that need no mount."""
+    """Return a context manager factory for movies that do not need a mount."""
     return lambda: contextlib.nullcontext(opened)
 
 
@@ -224,7 +224,7 @@ def _pack_zstd(session: Session, packed: Sequence[Path]) -> None:
     for movie, path in zip(session.movies, packed, strict=True):
         with _draft(path) as draft:
             if draft:
-                # pzstd writes many frames, which makes the file seekable
+                # pzstd writes many independent frames, which makes the file seekable
                 run(["pzstd", "-q", "-f", "-3", movie, "-o", draft], session.folder)
 
 

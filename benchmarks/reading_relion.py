@@ -1,4 +1,4 @@
-"""Compare RELION on a mount: motion correction of a mounted movie; rendering of EER movies by RELION and cryofs."""
+"""Compare motion correction by RELION with and without a mount, and rendering of EER movies by RELION and cryofs."""
 
 import shutil
 from collections.abc import Sequence

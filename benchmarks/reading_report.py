@@ -1,4 +1,4 @@
-"""Reading section of the report: one table per kind of movie, with a row per load and a column per way."""
+"""Reading section of the report: one table per kind of movie, with a row per load and a column per way of reading."""
 
 import math
 from collections.abc import Sequence
@@ -9,34 +9,36 @@ from benchmarks.markdown import NOTHING, table
 from benchmarks.readings import CROPPING, EER, K2, MEMORY, NAMES, PROGRAMS, SMALL, STARTING
 
 _INTRODUCTION = """\
-All ways of reading get the same movies in the same run, in turn; figures are medians, and what takes long ran once. In
-brackets: how many times as fast cryofs is. Cold: the mount is idle and the page cache is empty (as root; otherwise only
-the pages of the files read are dropped). Warm: the same read again."""
+All ways of reading are measured alternately on the same movies in the same run. Figures are medians; slow measurements
+ran once. In brackets: the factor by which cryofs is faster. Cold: the mount is idle and the page cache is empty (as
+root; otherwise only the pages of the measured files are dropped). Warm: the same read again."""
 _TEXTS = {
     K2: """\
-Full-size movies; four of them, with one process each, where there are four readers. squashfs is zstd at level 3 in
-blocks of 128 KiB, because its default level takes minutes per movie. The .zst files come from pzstd -3, which writes
-frames that can be sought. The .bz2 file is the first quarter of a movie. "In-process decoding" decodes the same four
-movies with four threads and no mount. mmap touches every page in order; random reads go to 100 places of one movie.""",
-    EER: "All fractions of a movie read through the mount, against RELION writing a TIFF file of the same fractions.",
+Full-size movies. "Four readers" are four processes, each of which reads a movie of its own. squashfs uses zstd at
+level 3 with blocks of 128 KiB, because its default level takes minutes per movie. The .zst files were written by
+pzstd -3, as independent frames that allow seeking. The .bz2 file contains the first quarter of a movie. "In-process
+decoding" decodes the same four movies in four threads, without a mount. mmap accesses every page in order. Random reads
+access 100 positions of one movie.""",
+    EER: "Reading all fractions of a movie through the mount, compared with RELION writing them to a TIFF file.",
     NAMES: """\
-Archived movies of a few kB. The page cache and the caches of names and attributes are empty before each run (as root);
-"once more" leaves them full. Without index: the first mount of the archive, listed as soon as it is live. With index:
-an earlier mount left its index. Each stat queries another name.""",
-    PROGRAMS: "Caches are empty at the start. The program computes most of the time.",
+Archived movies of a few kB. The page cache and the caches of names and attributes are empty before each run (as root),
+except for "once more". "No index" is the first mount of the archive, listed as soon as it is live. "Index" is a mount
+that loads the index of an earlier mount. Each stat queries a different name.""",
+    PROGRAMS: "Caches are empty at the start. The program spends most of the time on computation.",
     SMALL: """\
-Diffraction patterns as of 4D-STEM. Times to compress, verify and extract are those of the whole program, including
-start-up. The peers copy the original or hash it: they neither compress nor decode. Movies of five frames of 128 x 128
-pixels are read one after the other in one mount.""",
+Diffraction patterns, as in 4D-STEM. The times to compress, verify and extract are those of the whole program, including
+its start. The other programs copy or hash the original, and neither compress nor decode. Movies of five frames of
+128 x 128 pixels are read one after another through one mount.""",
     STARTING: """\
-A folder with one full-size EER movie, and its squashfs image. "Right after mounting" drops the page cache first, with
-the libraries of cryofs that are not in use. Commands are compared with an interpreter that does nothing.""",
+A folder with one full-size EER movie, and its squashfs image. "Right after mounting" starts with an empty page cache,
+which also drops libraries of cryofs that are not in use. Commands are compared with a Python interpreter that exits
+immediately.""",
     CROPPING: """
-A fraction of 24 frames of a full-size EER movie in memory, on one core: the time with cropping less the time without,
-against rfft2 of the 8K image and irfft2 of the 4K image in single precision.""",
+A fraction of 24 frames of a full-size EER movie in memory, on one core: the time with cropping minus the time without
+cropping, compared with rfft2 of the 8K image plus irfft2 of the 4K image in single precision.""",
     MEMORY: """\
-Two sequential readers, one random reader, one that lists and one that opens and closes, without a pause, on four movies
-that exceed the cache.""",
+Two sequential readers, a random reader, a program that lists folders and a program that opens and closes files run
+without pause on four movies that together exceed the cache.""",
 }
 
 
@@ -49,7 +51,7 @@ def readings_text(readings: Sequence[Reading]) -> list[str]:
 
 
 def readings_table(readings: Sequence[Reading], name: str) -> str:
-    """Return one of the tables, with cryofs in the first column."""
+    """Return the table of this name, with cryofs in the first column."""
     chosen = [reading for reading in readings if reading.table == name]
     others = dict.fromkeys(reading.way for reading in chosen if reading.way != OURS)
     cells = {(reading.what, reading.way): reading for reading in chosen}

@@ -9,7 +9,7 @@ from benchmarks.figures import Reading
 K2, EER, PROGRAMS = "K2, gain-normalised", "EER", "RELION on a mount"
 NAMES, MEMORY, STARTING = "Names", "Memory of the mount", "Starting"
 SMALL, CROPPING = "Small frames", "Cropping in Fourier space"
-# a way that takes more seconds than this runs only once
+# ways that take more seconds than this run only once
 _SLOW = 15
 
 

@@ -1,7 +1,7 @@
-"""Report of the comparisons: `table.json` with all figures, and Markdown tables.
+"""Report of the comparisons: all figures in `table.json`, and Markdown tables.
 
-`python -m benchmarks.report FOLDER` prints the tables of a folder. With `--pages` it replaces those in README.md and
-docs/benchmarks.md, and redraws docs/benchmarks.svg.
+`python -m benchmarks.report FOLDER` prints the tables of a folder. With `--pages`, it replaces the tables in README.md
+and docs/benchmarks.md, and redraws docs/benchmarks.svg.
 """
 
 import argparse
@@ -31,16 +31,17 @@ _SUMMARY_READINGS = (
     "header only, each of four movies, cold",
 )
 _COMPRESSION = """\
-Size is a share of the original. "Alone" is a run with one movie, and its core-seconds are the processor time of all
-cores together; "each of many" is the time per movie in a run with several (their number is in brackets), in which
-RELION runs under MPI with one rank per core and bzip2 with one process per movie. squashfs is zstd at its default
-level. Originals are in the page cache; times are medians. The columns of ratios give how many times longer the other
-program took: both with one movie; the other with one movie against cryofs with many; both with many. Memory is the peak
-over all processes together. cryofs decodes and compares what it wrote, which its times include; the others do not."""
+Size is the stored size as a percentage of the original size. "Alone" is a run with one movie; core-seconds are the
+processor time of all cores together. "Each of many" is the time per movie in a run with several movies (their number is
+in brackets), in which RELION runs under MPI with one rank per core, and bzip2 with one process per movie. squashfs uses
+zstd at its default level. Originals are in the page cache; times are medians. The ratio columns show how many times
+longer the other program took: both with one movie; the other with one movie, cryofs with many; both with many. Memory
+is the peak of all processes together. The times of cryofs include decoding the written movie and comparing it with the
+original, which the other programs do not do."""
 
 _GAINS = """\
-From one movie of 40 frames, and from three. cryofs stops when the estimate no longer changes; RELION uses all frames.
-Times are those of the whole program, including start-up and saving."""
+Gain estimates from one movie of 40 frames, and from three. cryofs stops when the estimate no longer changes; RELION
+uses all frames. Times are those of the whole program, including its start and saving the result."""
 
 _SUMMARY_READING = """\
 Reading gain-normalised K2 movies through the mount, with the ratio to each other way of reading in brackets (above 1:
@@ -83,7 +84,7 @@ def report_text(results: Results) -> str:
 
 
 def write_measured(text: str, page: Path) -> None:
-    """Write measured tables between the two marks of a Markdown file."""
+    """Replace the text between the two marks of a Markdown file."""
     before, _, rest = page.read_text().partition(_MEASURED_BEGIN)
     _, end, after = rest.partition(_MEASURED_END)
     if not end:

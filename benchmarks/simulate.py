@@ -36,7 +36,7 @@ class Detector:
     defects : ndarray of int64
         Flat indices of defective pixels.
     arithmetic : str
-        Computation of values: count x gain in float32, in double precision, by the reciprocal, or rounded twice.
+        How values are computed: count x gain in float32, in double precision, by the reciprocal, or rounded twice.
     """
 
     gain: NDArray[np.float32]
@@ -45,7 +45,7 @@ class Detector:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Numbers of rows and columns."""
         ny, nx = self.gain.shape
         return ny, nx
 
@@ -64,7 +64,7 @@ class Detector:
         return cls(np.float32(_GAIN_NUMERATOR) / steps, where, arithmetic)
 
     def values(self, counts: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Return gain-normalised counts."""
+        """Return counts multiplied by the gain, as float32, shape (ny, nx)."""
         numerator = np.float32(_GAIN_NUMERATOR)
         steps: NDArray[np.float32] = np.rint(numerator / self.gain)
         values = np.asarray(counts, np.float32)
@@ -79,7 +79,7 @@ class Detector:
         return values
 
     def frames(self, count: int, mean: float = K2_MEAN, seed: int = 0) -> Iterator[NDArray[np.float32]]:
-        """Yield gain-normalised frames; defects contain the average of their four neighbours."""
+        """Yield gain-normalised float32 frames; defects contain the average of their four neighbours."""
         rng = np.random.default_rng(seed)
         for _ in range(count):
             values = self.values(rng.poisson(mean, self.gain.shape))
@@ -153,7 +153,7 @@ def write_frames(
     extended: bytes = b"",
     kind: bytes = b"",
 ) -> None:
-    """Write a header with `shape` and `mode`, followed by unchanged frames."""
+    """Write an MRC file: a header with `shape` and `mode`, followed by the frames."""
     with path.open("wb") as file:
         file.write(header(shape, mode, extended=extended, kind=kind))
         for values in frames:

@@ -1,11 +1,11 @@
-"""Simulate the sum of the raw counts of a movie from the gain of its detector."""
+"""Simulate the sum of the raw counts of a movie, given the gain of its detector."""
 
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-# The spread of the gain of the pixels of real detectors.
+# Standard deviation of the gain between pixels, as in real detectors.
 SPREAD = 0.03
 _LINES = 0.05
 _EDGE = 256
@@ -15,7 +15,7 @@ FULL_SHAPES: dict[Camera, tuple[int, int]] = {"K2": (3710, 3838), "K3": (4092, 5
 
 
 def make_gain(rng: np.random.Generator, shape: tuple[int, int], spread: float = SPREAD) -> NDArray[np.float32]:
-    """Return a gain reference: each pixel for itself, with the columns and blocks that detectors have in common."""
+    """Return a gain reference, float32, of independent pixels and of the columns and blocks that detectors share."""
     nx = shape[1]
     gain: NDArray[np.float32] = rng.normal(1, spread, shape).astype(np.float32)
     common = np.random.default_rng(0)
@@ -30,12 +30,12 @@ def make_gain(rng: np.random.Generator, shape: tuple[int, int], spread: float = 
 def sum_of_frames(
     rng: np.random.Generator, gain: NDArray[np.float32], dose: float, frames: int, camera: Camera
 ) -> NDArray[np.float32]:
-    """Return the sum of the counts of frames of a specimen, with hot and dead pixels where the gain is 0.
+    """Return the sum of simulated frames of a specimen, float32, with hot and dead pixels where the gain is 0.
 
     Parameters
     ----------
     dose : float
-        Mean of the electrons per pixel and frame. EER frames have at most one event in a pixel.
+        Mean electrons per pixel and frame. EER frames have at most one event per pixel.
     """
     ny, nx = gain.shape
     y, x = np.ogrid[:ny, :nx]

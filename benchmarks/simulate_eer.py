@@ -1,4 +1,4 @@
-"""Simulate EER files of real detectors from random numbers, and unusual ones for tests.
+"""Simulate EER files of real detectors from random numbers, and unusual EER files for tests.
 
 `python -m benchmarks.simulate_eer FILE` writes a full-size Falcon 4 movie: 1,113 frames of 4096 x 4096 at 0.0182 e/px.
 """
@@ -34,12 +34,12 @@ _METADATA = """<metadata>
 
 @dataclass(frozen=True)
 class Widths:
-    """Bits of the run length and of the two sub-pixel values, and the corresponding TIFF compression.
+    """Numbers of bits of the run length and of the two sub-pixel values, with the matching TIFF compression.
 
     Parameters
     ----------
     overflow : int or None
-        Bits of a run length of all ones; by default those that most programs expect of this compression.
+        Number of bits of a run length of all ones; None for the number that most programs expect for this compression.
     """
 
     run: int = 7
@@ -50,7 +50,7 @@ class Widths:
 
     @property
     def long_bits(self) -> int:
-        """Bits of a run length of all ones."""
+        """Number of bits of a run length of all ones."""
         if self.overflow is not None:
             return self.overflow
         return self.run + (self.x + self.y if self.compression == 65000 else 0)
@@ -81,7 +81,7 @@ def encode(events: Events, total: int, widths: Widths) -> bytes:
     longest = (1 << widths.run) - 1
     gaps = np.diff(events.pixels, prepend=-1, append=total) - 1
     skips = gaps // longest
-    # each event (and the end) is encoded as codes of the longest run, then one code of the remaining run
+    # each event, and the end, is encoded as codes of the longest run, followed by one code of the remaining run
     last = np.cumsum(skips + 1) - 1
     values = np.full(last[-1] + 1, longest, np.uint64)
     sub_pixel = widths.x + widths.y
@@ -108,7 +108,7 @@ def _pack(values: NDArray[np.uint64], bits: NDArray[np.int64]) -> bytes:
 def random_frames(
     count: int, shape: tuple[int, int], mean: float, widths: Widths, seed: int = 0, threads: int = 4
 ) -> Iterator[bytes]:
-    """Return encoded random frames."""
+    """Yield the event streams of random frames, encoded in parallel."""
 
     def frame(index: int) -> bytes:
         rng = np.random.default_rng((seed, index))
@@ -120,7 +120,7 @@ def random_frames(
 
 
 def metadata(frames: int, dose: float, pixel_size: float) -> bytes:
-    """Return acquisition metadata; dose in e/pixel, pixel size in angstrom."""
+    """Return acquisition metadata as XML; `dose` is in e/pixel, `pixel_size` in angstrom."""
     return _METADATA.format(frames=frames, dose=dose, pixel=pixel_size * 1e-10).encode()
 
 
@@ -143,7 +143,7 @@ def write_eer(
     strips : int
         Number of strips per frame, divided at any byte.
     summed_image : bool
-        Start with a summed 16-bit image, as some files do.
+        Whether to start with a summed 16-bit image, as some files do.
     """
     special: dict[int, Tag] = {}
     if widths.compression == 65002:
@@ -159,7 +159,7 @@ def write_eer(
 
 
 class BigTiff:
-    """Writer of a BigTIFF, with the strips of each image before its directory, like libtiff."""
+    """Writer of a BigTIFF file that, like libtiff, writes the strips of each image before its directory."""
 
     def __init__(self, path: Path):
         self._file = path.open("wb")
@@ -174,7 +174,7 @@ class BigTiff:
         strips: Sequence[bytes],
         special: dict[int, Tag],
     ) -> None:
-        """Append an image of encoded strips."""
+        """Append an image that consists of encoded strips."""
         offsets = []
         for strip in strips:
             offsets.append(self._file.tell())

@@ -35,14 +35,14 @@ _STEPS = 16
 
 
 def blobs() -> NDArray[np.int16]:
-    """Return the blobs of all sub-pixel positions, one row of nine values each."""
+    """Return the blobs of all sub-pixel positions, int16, shape (positions, 9)."""
     centres = (np.arange(_STEPS) + 0.5) / _STEPS - 0.5
     edges = np.arange(-1.5, 2) - centres[:, np.newaxis]
     profiles = np.diff(np.vectorize(erf)(edges / (_WIDTH * np.sqrt(2))), axis=1)
     exact = (profiles[:, np.newaxis, :, np.newaxis] * profiles[np.newaxis, :, np.newaxis, :]).reshape(-1, 9)
     exact *= BLOB_SUM / exact.sum(axis=1, keepdims=True)
     whole = np.floor(exact)
-    # add the remainder to the pixels that rounding down reduced most
+    # add the remainder to the pixels that rounding down changed most
     missing = BLOB_SUM - whole.sum(axis=1, keepdims=True)
     rank = np.argsort(np.argsort(whole - exact, axis=1), axis=1)
     values: NDArray[np.int16] = (whole + (rank < missing)).astype(np.int16)
@@ -52,10 +52,10 @@ def blobs() -> NDArray[np.int16]:
 def falcon3_frames(
     count: int, shape: tuple[int, int] = FALCON3_SHAPE, mean: float = FALCON3_MEAN, seed: int = 0
 ) -> Iterator[NDArray[np.int16]]:
-    """Yield frames with `mean` electrons per pixel at random positions."""
+    """Yield frames, int16, of `mean` electrons per pixel at random positions."""
     rng = np.random.default_rng(seed)
     table = np.ascontiguousarray(blobs().T)
-    # blobs of electrons just outside the frame extend into it; one extra row and pixel keep them within the array
+    # blobs of electrons just outside the frame extend into it; an extra row and pixel keep them within the array
     ny, nx = shape[0] + 4, shape[1] + 2
     area = (ny - 2) * nx
     for _ in range(count):

@@ -22,17 +22,18 @@ def open(path: str | os.PathLike[str], *, normalised: bool = False, **eer_option
     Parameters
     ----------
     normalised : bool
-        Whether to multiply a TIFF movie of another program with the gain reference that `cryofs adopt` recorded, or
-        else with the nearest `gain-reference.mrc` in its folder or above, as float32. It does not affect other movies.
+        Whether to multiply a TIFF movie of another program by the gain reference that `cryofs adopt` recorded, or
+        otherwise by the nearest `gain-reference.mrc` in its folder or above; the values are float32. Other movies are
+        not affected.
     **eer_options
-        How to render an EER movie: any setting of `cryofs.toml` whose name begins with ``eer_``, such as
+        Rendering of an EER movie: any setting of `cryofs.toml` with a name that starts with ``eer_``, such as
         ``eer_grouping=24`` or ``eer_upsampling=2``, with the same defaults. Other movies ignore these options.
 
     Returns
     -------
     Movie
-        A context manager with ``header`` (bytes), ``shape`` (frames, ny, nx), ``dtype``, ``frame(k)`` and
-        ``frames()``.
+        The open movie, a context manager with ``header`` (bytes), ``shape`` (frames, ny, nx), ``dtype``, ``frame(k)``
+        and ``frames()``.
 
     Raises
     ------
@@ -45,7 +46,7 @@ def open(path: str | os.PathLike[str], *, normalised: bool = False, **eer_option
     UsageError
         An option is unknown, or its value is invalid.
     """
-    # imported here so that commands which do not read movies start without NumPy and numba
+    # imported late, so that commands that do not read movies start without NumPy and numba
     from cryofs.config.settings import eer_settings
     from cryofs.movies.eer_rendering import rendering_of
     from cryofs.movies.registry import open_movie

@@ -30,7 +30,7 @@ def explain(error: OSError, place: object = None) -> str:
     Parameters
     ----------
     place : object
-        The file to name in the message if the error does not name one.
+        File to name in the message if the error does not name one.
     """
     name = error.filename2 or error.filename or place
     remedy = _REMEDIES.get(error.errno or 0)

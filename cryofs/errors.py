@@ -1,6 +1,6 @@
-"""Exceptions of cryofs. Each message names the file, the frame if there is one, and the fix.
+"""Exceptions of cryofs. Each message names the file, the frame if applicable, and the fix.
 
-They carry no errno: only `cryofs.fuse` translates exceptions for the kernel.
+The exceptions have no errno; only `cryofs.fuse` maps them to errno values for the kernel.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ class CryofsError(Exception):
     Attributes
     ----------
     facts : dict
-        Fields of a structured log entry in addition to the message: file, frame, seconds.
+        Additional fields of a structured log entry: file, frame, seconds.
     """
 
     def __init__(self, *arguments: object):
@@ -33,7 +33,7 @@ class DamagedError(CryofsError):
 
 
 class GainError(CryofsError):
-    """A gain reference is missing or wrong, or its size differs from the movie."""
+    """A gain reference is missing or invalid, or its size does not match the movie."""
 
 
 class ChangedError(CryofsError):

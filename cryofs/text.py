@@ -4,8 +4,8 @@ import re
 
 # Surrogates that do not represent a byte of a file name.
 _LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-# C0, DEL and C1 controls, line and paragraph separators, and bidirectional marks. Printed unescaped, they break a line,
-# hide part of a name, or move the cursor.
+# C0, DEL and C1 controls, line and paragraph separators, and bidirectional marks. Without escapes they could break a
+# line, hide part of a name, or move the cursor.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -16,7 +16,7 @@ def as_unicode(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text as one line that is safe to print: valid Unicode, with control characters as escapes (`\\n`)."""
+    """Return text as one line that is safe to print: valid Unicode, with control characters escaped (`\\n`)."""
     return _CONTROL.sub(_escape, as_unicode(text))
 
 

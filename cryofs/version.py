@@ -1,3 +1,3 @@
-"""Define the version of cryofs; this module imports nothing, so that any module can import it."""
+"""The version of cryofs. This module imports nothing, so that any module can import it."""
 
 VERSION = "0.1.0"

@@ -1,1 +1,1 @@
-"""Keep decoded frames in memory, up to a limit in bytes; decode each frame only once at a time, and read ahead."""
+"""Cache of decoded frames with a limit in bytes, and read-ahead. Concurrent requests for a frame share one decode."""

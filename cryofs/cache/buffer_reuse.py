@@ -1,8 +1,7 @@
 """Reuse the memory of dropped frames for the next frame of the same size.
 
-The kernel has to find and clear new memory, which for large frames takes as long as decoding; memory that the process
-has used before is ready. The memory of a frame may be reused only if no reader holds the frame or a view of the frame,
-which the reference count of the interpreter shows.
+The kernel must map and clear new memory, which takes as long as decoding for large frames. Memory may be reused only if
+no reader holds the frame or a view of it, according to the reference count of the interpreter.
 """
 
 import sys
@@ -13,12 +12,12 @@ from numpy.typing import NDArray
 
 
 def reuse(dropped: list[NDArray[Any]], size: int) -> NDArray[Any] | None:
-    """Empty a list of dropped frames, and return the memory of a frame for reuse.
+    """Empty the list of dropped frames, and return the memory of one of them for reuse.
 
     Returns
     -------
     ndarray or None
-        The memory of a frame of `size` bytes without other references, or None if there is no such frame.
+        Memory of `size` bytes without other references, or None if no dropped frame qualifies.
     """
     while dropped:
         memory = _owner(dropped.pop())
@@ -28,7 +27,7 @@ def reuse(dropped: list[NDArray[Any]], size: int) -> NDArray[Any] | None:
 
 
 def _owner(frame: NDArray[Any]) -> NDArray[Any]:
-    """Return the array that owns the memory of a frame; views of views refer to it directly."""
+    """Return the array that owns the memory of a frame. In NumPy, views of views refer to it directly."""
     return frame.base if isinstance(frame.base, np.ndarray) else frame
 
 
@@ -37,7 +36,7 @@ def _holders(memory: NDArray[Any]) -> int:
 
 
 def _count_alone() -> int:
-    """Return the reference count that `_holders` returns for memory whose only user is `reuse`."""
+    """Return the reference count that `_holders` reports for memory that only `reuse` refers to."""
     dropped = [np.empty((1, 1)).reshape(-1)]
     memory = _owner(dropped.pop())
     return _holders(memory)

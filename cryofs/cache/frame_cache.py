@@ -1,13 +1,13 @@
-"""Cache decoded frames and row blocks in memory; the least recently used ones are dropped first.
+"""Cache of decoded frames and row blocks; the least recently used ones are dropped first.
 
-Frames that were served whole, from the first byte to the last, keep only a small part of the budget, because the
-page cache of the kernel contains the same bytes. The memory of dropped frames is reused.
+Frames that were completely served get only a small part of the budget, because the page cache of the kernel contains
+the same bytes. The memory of dropped frames is reused.
 
-Threads: any thread may call `get`. The first thread that requests a frame reads and decodes it (the pool of its movie
-decodes the strips); the others wait for that decode. A frame is read before its decode gets its turn, so storage that
-hangs does not delay other frames. The lock guards the tables and is never held during a read or a decode. Room is
-reserved before a decode begins, so that cached frames and frames being decoded together stay within the budget; a frame
-larger than the whole budget is decoded alone and not cached.
+Threads: thread-safe. The first thread that requests a frame reads and decodes it (the pool of its movie decodes the
+strips); other threads wait for the result. A frame is read before it queues for decoding, so hanging storage does not
+delay other frames. The lock guards the tables and is not held during a read or a decode. Space is reserved before a
+decode starts, so that cached frames and frames being decoded never exceed the budget in total. A frame larger than the
+whole budget is decoded alone and not cached.
 """
 
 import threading
@@ -25,9 +25,9 @@ from cryofs.cache.buffer_reuse import reuse
 from cryofs.cache.sequential_readers import Readers
 from cryofs.system.resources import usable_cores
 
-# Whole frames decoded at the same time, at least: a reader that jumped does not wait for one that is decoded ahead.
+# Minimum number of concurrent decodes of whole frames, so that a reader does not wait for the read-ahead of another.
 _DECODES_AT_ONCE = 2
-# Share of the budget for frames that were served whole.
+# Fraction of the budget for frames that were completely served.
 _SHARE_OF_SERVED = 1 / 16
 
 Frame = NDArray[Any]
@@ -35,10 +35,10 @@ Key = tuple[Hashable, int, range | None]
 
 
 class Encoded(Protocol):
-    """Interface of a frame or row block that was read."""
+    """Interface of an encoded frame or row block."""
 
     def decode(self, out: Frame | None = None) -> Frame:
-        """Decode the frame or row block and return the array; `out` is memory of the same size for the result."""
+        """Return the decoded frame or row block as a flat array, in `out` if given (same size in bytes)."""
 
 
 class CachedMovie(Protocol):
@@ -60,10 +60,10 @@ class CachedMovie(Protocol):
         """Return the size of a decoded frame or row block in bytes."""
 
     def read_frame(self, index: int, rows: range | None = None) -> Encoded:
-        """Read a frame, or only some rows, and return the encoded bytes."""
+        """Read a frame, or only the rows in `rows`, and return it encoded."""
 
 
-# Runs a read: name of the file, the read, and a suffix of the name in messages.
+# Function that runs a read, given the file name, the read, and a suffix of the name in messages.
 RunIo = Callable[[str, Callable[[], Encoded], str], Encoded]
 
 
@@ -73,7 +73,7 @@ def _run_now(name: str, call: Callable[[], Encoded], what: str) -> Encoded:
 
 @dataclass
 class CacheFigures:
-    """Counters of the cache; the seconds of simultaneous decodes are summed."""
+    """Counters of the cache. The seconds of concurrent decodes are summed."""
 
     hits: int = 0
     misses: int = 0
@@ -87,7 +87,7 @@ class CacheFigures:
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    """A frame or row block that is being read or decoded; other threads that need the data wait for the future."""
+    """A frame or row block that is being read or decoded; other threads wait for its future."""
 
     movie: CachedMovie
     key: Key
@@ -102,14 +102,14 @@ class FrameCache:
     Parameters
     ----------
     background : Executor or None
-        Runs read-ahead; None disables read-ahead.
+        Executor of the read-ahead; None disables read-ahead.
     run_io : callable
-        Runs the reads, by default in the calling thread.
+        Function that runs the reads; by default in the calling thread.
 
     Attributes
     ----------
     readers : Readers
-        The sequential readers, for which frames are decoded ahead.
+        Table of the sequential readers.
     """
 
     def __init__(self, budget: int, background: Executor | None = None, run_io: RunIo = _run_now):
@@ -120,12 +120,12 @@ class FrameCache:
         self._row_blocks_at_once = usable_cores() + 1
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
-        # the most recently used is the last
+        # in order of use, the most recently used last
         self._cached: OrderedDict[Key, Frame] = OrderedDict()
         self._cached_bytes = 0
-        # with the task of the background pool, which may not have begun
+        # each with the task of the background pool, which may not have started
         self._under_way: dict[Key, tuple[_Request, Future[None] | None]] = {}
-        # those of the cached frames that were served whole, with their sizes
+        # cached frames that were completely served, with their sizes
         self._served: OrderedDict[Key, int] = OrderedDict()
         self._served_bytes = 0
         self._waiting: deque[object] = deque()
@@ -136,7 +136,7 @@ class FrameCache:
     def get(self, movie: CachedMovie, index: int, rows: range | None = None) -> Frame:
         """Return a decoded frame or row block as a flat array, which the caller must not modify.
 
-        Data that are not in the cache are read and decoded first.
+        If it is not in the cache, it is read and decoded.
         """
         key = movie.identity, index, rows
         with self._lock:
@@ -146,7 +146,7 @@ class FrameCache:
                 self._figures.hits += 1
                 return frame
             request, begun = self._under_way.get(key, (None, None))
-            # a read-ahead that has not begun is done in this thread
+            # take over a read-ahead that has not started
             is_mine = request is None or (begun is not None and begun.cancel())
             if request is None:
                 request = self._request(movie, key)
@@ -171,12 +171,12 @@ class FrameCache:
             return frame
 
     def prefetch(self, movie: CachedMovie, index: int) -> Future[None] | None:
-        """Read and decode a frame in the background, unless the cache has no room for the frame at once.
+        """Read and decode a frame in the background, unless this would have to wait for space in the cache.
 
         Returns
         -------
         Future or None
-            Future that completes when the task no longer uses the movie; it has no result. None if no task was begun.
+            Future without a result that completes once the task no longer uses the movie. None if no task was started.
         """
         if self._background is None:
             return None
@@ -193,7 +193,7 @@ class FrameCache:
         return begun
 
     def served(self, movie: CachedMovie, index: int) -> None:
-        """Record that a frame was served whole; such frames are dropped before others when space is needed."""
+        """Record that a frame was completely served; such frames are dropped first."""
         key = movie.identity, index, None
         with self._lock:
             if (frame := self._cached.get(key)) is not None:
@@ -217,13 +217,13 @@ class FrameCache:
         """Read and decode a frame, and pass the frame or the error to all waiting threads."""
         key, movie = request.key, request.movie
         with self._lock:
-            # a pool may keep a task that it refused, and run it while others decode the frame
+            # a pool may run a task that it refused; another thread may have taken over the frame
             if self._under_way.get(key, (None, None))[0] is not request:
                 return
         try:
             _, index, rows = key
             encoded = self._run_io(movie.name, partial(movie.read_frame, index, rows), f", frame {index}")
-        except BaseException as error:  # noqa: BLE001 - the threads that wait for the frame get it
+        except BaseException as error:  # noqa: BLE001 - passed to the waiting threads
             with self._lock:
                 del self._under_way[key]
                 self._figures.failures += 1
@@ -231,14 +231,14 @@ class FrameCache:
             return
         try:
             frame = self._decode(request, encoded)
-        except BaseException as error:  # noqa: BLE001 - the threads that wait for the frame get it
+        except BaseException as error:  # noqa: BLE001 - passed to the waiting threads
             request.future.set_exception(error)
         else:
             request.future.set_result(frame)
 
     def _decode(self, request: _Request, encoded: Encoded) -> Frame:
-        """Wait until a frame may be decoded, decode and cache it, and return it."""
-        # dropped memory is returned to the system here, without the lock
+        """Wait for the turn of a frame, then decode, cache and return it."""
+        # without the lock, because this returns dropped memory to the system
         spare = reuse(self._make_room(request), request.size)
         started = time.monotonic()
         frame = None
@@ -249,11 +249,11 @@ class FrameCache:
         return frame
 
     def _make_room(self, request: _Request) -> list[Frame]:
-        """Wait until a frame may be decoded, reserve its room, and return the frames that were dropped to make room."""
+        """Wait for the turn of a frame, reserve space for it, and return the frames dropped for it."""
         dropped = []
         ticket = object()
         with self._room:
-            # in order of arrival; otherwise movies with many decodes at a time would starve those with few
+            # in order of arrival, because movies with many concurrent decodes would starve those with few
             self._waiting.append(ticket)
             self._room.wait_for(
                 lambda: (

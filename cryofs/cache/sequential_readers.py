@@ -1,8 +1,8 @@
-"""Track the current sequential readers, and check that the cache has room for two frames of each.
+"""Table of the current sequential readers, which checks that the cache has space for two frames of each.
 
-Without this room, the cache would drop frames before they are read to the end, and decode them again and again.
+Without this space, the cache would drop frames before they are completely read, and decode them repeatedly.
 
-Threads: any thread may call the methods; the lock guards the table.
+Threads: thread-safe; the lock guards the table.
 """
 
 import threading
@@ -10,13 +10,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Hashable
 
-# A reader that has not read for so long is ignored.
+# Seconds without a read after which a reader is ignored.
 _IDLE_SECONDS = 2.0
 _FRAMES_OF_EACH = 2
 
 
 class Readers:
-    """Table of the sequential readers, by their open file.
+    """Table of the sequential readers, with their open files as keys.
 
     Parameters
     ----------
@@ -27,13 +27,13 @@ class Readers:
     def __init__(self, budget: int):
         self._budget = budget
         self._lock = threading.Lock()
-        # ordered by last read, the most recent reader last
+        # in order of the last read, the most recent last
         self._frame_bytes: OrderedDict[Hashable, int] = OrderedDict()
         self._last_read: dict[Hashable, float] = {}
         self._wanted = 0
 
     def go_on(self, reader: Hashable, frame_bytes: int) -> bool:
-        """Record that a sequential reader continues; return True if the cache has no room for all such readers."""
+        """Record a read of a sequential reader; return True if the cache lacks space for all such readers."""
         now = time.monotonic()
         with self._lock:
             self._forget(reader)

@@ -1,6 +1,6 @@
-"""The command line: one module per command, which parses the options, calls the library and prints the result.
+"""The command line: one module per command, which parses options, calls the library and prints the result.
 
-This package imports none of them, to keep the start of the mount(8) helper fast.
+The package itself does not import these modules, so that the mount(8) helper starts quickly.
 """
 
 import os
@@ -9,7 +9,7 @@ import sys
 from cryofs.version import VERSION
 
 _STANDARD_STREAMS = (0, 1, 2)
-# OpenBLAS would start one thread per core on import, and cryofs does not use linear algebra; workers inherit this.
+# OpenBLAS would start one thread per core on import, but cryofs does not use linear algebra; workers inherit this.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # the exit code that shells use for a command interrupted by Ctrl-C

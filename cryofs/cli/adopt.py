@@ -1,4 +1,4 @@
-"""`cryofs adopt`: add records to TIFF movies of other programs and checksums for all other files."""
+"""`cryofs adopt`: add records to TIFF movies of other programs, and checksums for all other files."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def command(paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
     file, where TIFF readers ignore it; the pixels do not change. The file is replaced atomically by a copy with the
     record, after the copy has been read back and checked.
 
-    Prints a warning if a gain reference that the records name is turned, or does not belong to its movies.
+    Prints a warning if a gain reference has the wrong orientation, or does not match its movies.
 
     Example: cryofs adopt /archive/relion
     """

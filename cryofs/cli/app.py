@@ -16,7 +16,7 @@ from cryofs.cli.output import one_line
 from cryofs.errors import CryofsError, UsageError
 from cryofs.version import VERSION
 
-# To add a command, write its module, of the same name with underscores, and add it here.
+# To add a command, write a module with its name (underscores for hyphens), and add the name here.
 COMMANDS: tuple[str, ...] = (
     "mount",
     "umount",
@@ -39,14 +39,14 @@ COMMANDS: tuple[str, ...] = (
 
 
 class _LazyGroup(click.Group):
-    """All commands; only the one that is used is imported."""
+    """Group of all commands that imports only the command in use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands, in the order of help."""
+        """Return the names of the commands in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
+        """Import a command and return it, or None if it does not exist."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"cryofs.cli.{cmd_name.replace('-', '_')}").command
@@ -55,9 +55,9 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command of the arguments; suggest similar ones if there is none."""
+        """Return the command that the arguments name; suggest similar names if it does not exist."""
         if args[0] not in COMMANDS and not ctx.resilient_parsing:
-            # click would compare only with the commands that are imported
+            # click would suggest only commands that are already imported
             raise click.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
         return super().resolve_command(ctx, args)
 
@@ -78,7 +78,7 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # file names may contain bytes that the encoding of the terminal lacks
+            # file names may contain bytes that the terminal cannot encode
             stream.reconfigure(errors="backslashreplace")
     try:
         if "" in arguments and "mount" not in arguments:
@@ -86,7 +86,7 @@ def run(arguments: list[str]) -> int:
             raise UsageError("empty argument; check for an unset shell variable")
         return _run([argument for argument in arguments if argument != "--debug"])
     except BrokenPipeError:
-        # the reader closed the pipe; discard further output, including the flush at exit
+        # the reader closed the pipe: discard further output, including the flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (CryofsError, OSError) as error:
@@ -98,11 +98,11 @@ def run(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     if "_CRYOFS_COMPLETE" in os.environ:
-        # a shell asks for completions
+        # a shell requests completions
         app.main(arguments, prog_name="cryofs")
     code = 0
     try:
-        # compress prints these arguments in the command that continues an interrupted run
+        # compress prints these arguments as part of the command that continues an interrupted run
         with app.make_context("cryofs", list(arguments), obj=arguments) as context:
             app.invoke(context)
     except click.exceptions.Exit as finished:

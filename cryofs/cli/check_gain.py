@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 @click.command("check-gain")
 @click.argument("gain", type=PATH, help="Gain reference, an MRC or TIFF file.")
-@files_argument("movies", "MOVIE", "Movies of counts: MRC, TIFF or EER, archived or not.")
+@files_argument("movies", "MOVIE", "Movies of electron counts: MRC, TIFF or EER, archived or not.")
 @jobs_option()
 @json_option()
 def command(gain: Path, movies: tuple[Path, ...], jobs: int, as_json: bool) -> None:
     """Find the orientation of a gain reference.
 
-    Correlates the mean of the counts of movies with the inverse of the gain in all orientations, and prints the
-    significance of each and the options of other programs for the right one. One movie is enough; its first 60 frames
-    are used. The exit code is 1 if the reference does not belong to the movies.
+    Correlates the mean counts of the movies with the inverse of the gain in all orientations. Prints the significance
+    of each orientation, and the options of other programs for the correct one. One movie is enough; its first 60 frames
+    are used. The exit code is 1 if the reference does not match the movies.
 
     Example: cryofs check-gain gain.mrc movie.tif
     """
@@ -72,8 +72,8 @@ def _lines(check: "GainCheck") -> list[str]:
     if (best := check.best) is None and not check.is_decided:
         return [*lines, f"too few counts to decide in {check.frames} frames; pass more movies"]
     if best is None:
-        return [*lines, f"this gain does not belong to these movies (no significance of {SIGNIFICANT:g} or more)"]
+        return [*lines, f"the gain reference does not match these movies (every significance is below {SIGNIFICANT:g})"]
     lines += [f"{program:10} {words}" for program, words in options_of(best.orientation).items()]
     if best.is_divisor:
-        lines.append("counts are to be divided by the values of this gain (MotionCor: -InvGain 1)")
+        lines.append("counts must be divided by the values of this gain reference (MotionCor: -InvGain 1)")
     return lines

@@ -20,10 +20,10 @@ _MB = 10**6
 @click.command("compare")
 @click.argument("source", type=PATH, help="Folder with the original files.")
 @click.argument("archive", type=PATH, help="Archive of that folder.")
-@click.option("--remove-source", is_flag=True, help="Remove each source file whose archived file is equal and on disk.")
+@click.option("--remove-source", is_flag=True, help="Remove each source file that has an equal archived file on disk.")
 @click.option("--trust-storage", is_flag=True, help="With --remove-source: accept storage without a reliable fsync.")
-@jobs_option("Number of files compared in parallel.")
-@json_option("Print the result, with lists of files, as JSON.")
+@jobs_option("Number of files to compare in parallel.")
+@json_option("Print the result as JSON, with lists of files.")
 def command(source: Path, archive: Path, remove_source: bool, trust_storage: bool, jobs: int, as_json: bool) -> None:
     """Compare a folder with its archive.
 
@@ -51,7 +51,7 @@ def command(source: Path, archive: Path, remove_source: bool, trust_storage: boo
 
 
 def _facts(done: "Comparison") -> dict[str, Any]:
-    """Return the counts and the lists of differing files as JSON values."""
+    """Return the counts and the lists of files as JSON values."""
     lists: dict[str, list[Any]] = {
         "differing": done.differing,
         "missing": done.missing,
@@ -76,12 +76,12 @@ def _summary(done: "Comparison", remove_source: bool) -> str:
         if done.not_in_source:
             parts.append(f"{done.not_in_source} only in the archive")
     if done.links_outside:
-        parts.append(f"{done.links_outside} links lead out of the archive; their targets are not archived")
+        parts.append(f"{done.links_outside} links point outside the archive; their targets are not archived")
     return ", ".join(parts)
 
 
 class _Progress:
-    """Progress of a comparison, passed to a reporter in whole megabytes."""
+    """Progress of a comparison, reported in whole megabytes."""
 
     def __init__(self, reporter: Reporter):
         self._reporter = reporter

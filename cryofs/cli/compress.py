@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cryofs.movies.eer_rendering import Rendering
 
 _CONTINUE = "--only-do-unfinished"
-# Counts that the summary line includes if they are not 0, and their labels.
+# Counts and labels that the summary line includes if the count is not 0.
 _LABELS = {
     "unfinished": "not done",
     "replaced": "replaced",
@@ -29,7 +29,7 @@ _LABELS = {
     "up_to_date": "up to date",
     "kept_plain": "kept plain",
     "suspect": "suspect",
-    "links_outside": "links out of the sources",
+    "links_outside": "links that point outside the sources",
 }
 
 
@@ -41,7 +41,7 @@ _LABELS = {
     default="auto",
     show_default=True,
     metavar="auto|none|FILE",
-    help="Gain reference: estimate it where needed, use none, or use a file or a folder of references.",
+    help="Gain reference: estimate it if needed (auto), use none, or use a file or a folder of references.",
 )
 @gain_orientation_option("--gain or --eer-gain")
 @click.option(
@@ -49,12 +49,12 @@ _LABELS = {
     type=click.Choice(get_args(CompressionChoice)),
     default="auto",
     show_default=True,
-    help="TIFF codec; auto chooses the fastest of those within 1 % of the smallest.",
+    help="TIFF codec; auto chooses the fastest codec within 1 % of the smallest size.",
 )
 @click.option(
     "--deflate-level", type=click.IntRange(0, 9), help="Level of standard deflate, with --compression deflate."
 )
-@click.option("--line-by-line", is_flag=True, help="Write one row per TIFF strip, instead of 256 or more.")
+@click.option("--line-by-line", is_flag=True, help="Write one row per TIFF strip instead of 256 or more.")
 @click.option(
     "--narrow",
     type=click.Choice(get_args(NarrowChoice)),
@@ -73,8 +73,8 @@ _LABELS = {
     help="Copy EER files, or store their fractions as TIFF.",
 )
 @eer_options
-@click.option("--follow-links", is_flag=True, help="Archive the targets of links that lead out of SOURCE.")
-@click.option("--keep-links", is_flag=True, help="Store links that lead out of SOURCE as links.")
+@click.option("--follow-links", is_flag=True, help="Archive the targets of links that point outside SOURCE.")
+@click.option("--keep-links", is_flag=True, help="Store links that point outside SOURCE as links.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if a movie was kept as a plain copy or a file looks damaged.")
 @click.option("--verbose", is_flag=True, help="Print a row for each frame of a gain estimate.")
 @jobs_option("Number of cores to use.")
@@ -103,12 +103,12 @@ def command(
     """Compress movies losslessly into an archive.
 
     Movies are stored as TIFF files of electron counts. Gain-normalised movies are divided by their gain reference,
-    which is estimated first if the archive has none. EER files and all files that are not movies are copied, and so are
-    movies that would not become 5 % smaller. With --eer tiff, EER files are replaced by their fractions, which are
-    smaller but do not restore the EER file. Each file is read back and compared with its original before it gets its
-    final name, so an interrupted run can be continued with --only-do-unfinished.
+    which is estimated first if the archive has none. EER files, files that are not movies, and movies that would not
+    become 5 % smaller are copied. With --eer tiff, only the fractions of EER files are stored, which are smaller but
+    cannot restore the EER file. Each file is read back and compared with its original before it gets its final name, so
+    an interrupted run can be continued with --only-do-unfinished.
 
-    Links that lead out of SOURCE are stored as links and reported, and the exit code is 1, unless --follow-links or
+    Links that point outside SOURCE are stored as links and reported, and the exit code is 1, unless --follow-links or
     --keep-links is given.
 
     Example: cryofs compress /data/session -o /archive/session
@@ -161,7 +161,7 @@ def _coding(
 def _rendering(eer_files: EerChoice, eer_settings: dict[str, Any]) -> "Rendering | None":
     if eer_files == "keep":
         if eer_settings:
-            raise click.UsageError("the --eer-... options require --eer tiff; cryofs mount has them for EER files")
+            raise click.UsageError("the --eer-... options require --eer tiff; for EER files, pass them to cryofs mount")
         return None
     return rendering_of(eer_settings)
 
@@ -199,7 +199,7 @@ def _quoted(argument: str) -> str:
 
 
 class _Progress:
-    """Progress of a run on a reporter; `continuation` is the command that continues the run after a full disk."""
+    """Progress of a run, as reporter output; `continuation` is the command that continues after a full disk."""
 
     def __init__(self, reporter: Reporter, continuation: str, *, verbose: bool):
         self._reporter = reporter

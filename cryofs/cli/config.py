@@ -1,4 +1,4 @@
-"""`cryofs config`: print the settings that mounts of an archive use, and the origin of each."""
+"""`cryofs config`: print the settings for mounts of an archive, with their origins."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from cryofs.text import printable, size_text
 
 @dataclass(frozen=True)
 class _Setting:
-    """A setting with its value, origin and line in the file."""
+    """A setting: its value, its origin, and its line in cryofs.toml."""
 
     value: Any
     origin: str
@@ -28,7 +28,8 @@ class _Setting:
 def command(archive: Path, as_json: bool) -> None:
     """Print the settings for mounts of an archive.
 
-    Prints for each setting whether its value is the default or from cryofs.toml. Options of cryofs mount override both.
+    Prints each setting with its value and origin: the default, or a line of cryofs.toml. Options of cryofs mount
+    override both.
 
     Example: cryofs config /archive/session
     """
@@ -52,7 +53,7 @@ def _effective_settings(archive: Path) -> dict[str, _Setting]:
     text = read_file(archive)
     found = {}
     for name in Settings.__struct_fields__:
-        # all settings are top-level keys, so each has a line that begins with its name
+        # all settings are top-level keys, so the line of a setting begins with its name
         line = re.search(rf"""^[ \t]*["']?{name}["']?[ \t]*=""", text, re.MULTILINE)
         value = getattr(settings, name)
         if line is None:

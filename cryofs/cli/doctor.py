@@ -1,4 +1,4 @@
-"""`cryofs doctor`: report problems of this machine, an archive or a mount, and how to fix them."""
+"""`cryofs doctor`: report problems of this machine, an archive or a mount, with fixes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     type=PATH,
     required=False,
     metavar="[ARCHIVE|MOUNTPOINT]",
-    help="Archive or mountpoint to check; by default this machine.",
+    help="Archive or mountpoint to check (default: this machine).",
 )
 @json_option("Print the findings as JSON.")
 def command(path: Path | None, as_json: bool) -> None:
@@ -68,7 +68,7 @@ def _check_path(path: Path) -> "list[Finding]":
         return check_archive(path)
     findings, facts = check_mount(path)
     if facts is not None:
-        # @archive reaches the archive even where its own path does not, but reads are slow: a small sample is enough
+        # @archive works even if the path of the archive is not accessible, but is slow, so only a small sample is read
         frame_bytes = survey(path / "@archive", folders=20, files_per_folder=2).largest_frame
         findings += check_figures(facts, frame_bytes)
     return findings

@@ -1,4 +1,4 @@
-"""Options for EER movies, shared by several commands."""
+"""EER options that several commands share."""
 
 import functools
 from collections.abc import Callable
@@ -12,27 +12,27 @@ from cryofs.config.choices import EerCrop, EerDtype, EerGainConvention, EerLefto
 if TYPE_CHECKING:
     from cryofs.movies.eer_rendering import Rendering
 
-# Attributes of the options by the names of the settings, which also limit the numbers; in the order of help.
+# Attributes of the options by setting name, in the order of the help; the settings define the valid values.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "eer_grouping": {"type": click.IntRange(1), "show_default": "40", "help": "EER frames per fraction."},
     "eer_dose_per_fraction": {
         "type": float,
         "metavar": "D",
-        "help": "Set the grouping by the dose of a fraction, in e/A^2.",
+        "help": "Dose per fraction in e/A^2; determines the grouping.",
     },
     "eer_dose": {
         "type": float,
         "metavar": "D",
-        "help": "Dose of a whole EER movie in e/A^2, instead of the value in its metadata.",
+        "help": "Total dose of an EER movie in e/A^2, instead of the value in its metadata.",
     },
     "eer_pixel_size": {
         "type": float,
         "metavar": "A",
-        "help": "Angstrom per detector pixel of EER movies, instead of the value in their metadata.",
+        "help": "Detector pixel size of EER movies in angstrom, instead of the value in their metadata.",
     },
     "eer_upsampling": {
         "type": UPSAMPLING,
-        "help": "Rendered pixels per detector pixel and axis; what RELION calls 3 is 4 here.",
+        "help": "Rendered pixels per detector pixel and axis; 4 corresponds to 3 in RELION.",
     },
     "eer_crop": {
         "type": click.Choice(get_args(EerCrop)),
@@ -46,24 +46,29 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "eer_leftover": {
         "type": click.Choice(get_args(EerLeftover)),
         "show_default": "drop",
-        "help": "EER frames that do not fill a fraction: drop them, keep them as a last one, or spread them.",
+        "help": "Last EER frames that do not fill a fraction: drop them, keep them as a shorter fraction, or spread "
+        "them over the last fractions.",
     },
     "eer_gain": {
         "type": PATH,
         "metavar": "FILE",
-        "help": "Gain reference of EER movies: factors in a .gain file, divisors in any other.",
+        "help": "Gain reference of EER movies; a .gain file contains factors, any other file divisors.",
     },
     "eer_gain_convention": {
         "type": click.Choice(get_args(EerGainConvention)),
-        "help": "Multiply counts with the values of the gain reference, or divide by them, whatever its name.",
+        "help": "Multiply counts by the values of the gain reference, or divide by them, regardless of its file name.",
     },
-    # None if not given, so that cryofs.toml decides
-    "eer_apply_gain": {"is_flag": True, "default": None, "help": "Multiply fractions with the gain, as float32."},
+    # None if not given, so that the value in cryofs.toml applies
+    "eer_apply_gain": {
+        "is_flag": True,
+        "default": None,
+        "help": "Multiply fractions by the gain; they become float32.",
+    },
 }
 
 
 def eer_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the EER options; its parameter `eer_settings` receives those given, by the names of settings."""
+    """Add the EER options to a command; its parameter `eer_settings` receives the given options by setting name."""
 
     @functools.wraps(command)
     def collect(**values: Any) -> None:
@@ -73,14 +78,14 @@ def eer_options(command: Callable[..., None]) -> Callable[..., None]:
         command(**values, eer_settings=given)
 
     decorated: Callable[..., None] = collect
-    # click lists the option of the last decorator first
+    # click lists the options of later decorators first
     for name, attributes in reversed(_OPTIONS.items()):
         decorated = click.option("--" + name.replace("_", "-"), **attributes)(decorated)
     return decorated
 
 
 def rendering_of(given: dict[str, Any]) -> "Rendering":
-    """Return the rendering that the options of a command ask for."""
+    """Return the rendering for the given EER options of a command."""
     from cryofs.config.settings import eer_settings
     from cryofs.movies import eer_rendering
 

@@ -17,7 +17,7 @@ from cryofs.text import printable
 if TYPE_CHECKING:
     from cryofs.gain.estimation_run import Estimated
 
-# Movies printed for each further gain; the list file has all of them.
+# Number of movies to print for each additional gain; the list file contains all of them.
 _NAMED = 20
 
 
@@ -37,19 +37,23 @@ _NAMED = 20
     type=click.IntRange(1),
     default=50,
     show_default=True,
-    help="Number of agreeing values that make a pixel reliable.",
+    help="Number of agreeing values after which a pixel is reliable.",
 )
 @click.option(
     "--min-frames",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Use at least this many frames for each gain.",
+    help="Minimum number of frames to use for each gain.",
 )
 @click.option(
-    "--max-frames", type=click.IntRange(1), help="Use at most this many frames for each gain, including earlier runs."
+    "--max-frames",
+    type=click.IntRange(1),
+    help="Maximum number of frames to use for each gain, including earlier runs.",
 )
-@click.option("--all", "all_frames", is_flag=True, help="Use all frames; do not stop when the estimate has settled.")
+@click.option(
+    "--all", "all_frames", is_flag=True, help="Use all frames instead of stopping when the estimate no longer changes."
+)
 @jobs_option()
 def command(
     sources: tuple[Path, ...],
@@ -62,7 +66,7 @@ def command(
 ) -> None:
     """Estimate the gain reference of movies.
 
-    Finds the gain that the movies were multiplied with. Prints a row for each frame and stops when #Unreliable has not
+    Finds the gain by which the movies were multiplied. Prints a row for each frame and stops when #Unreliable has not
     changed for 10 frames. The remaining movies are sampled; movies with a different gain get a reference of their own.
     Ctrl-C saves the estimate, and the same command continues it. Writes gain-reference.mrc, which multiplies counts,
     and reliability maps for cryofs and RELION.
@@ -103,7 +107,7 @@ def command(
 
 
 def _summary(results: "list[Estimated]", sources: Iterable[Path], folder: Path) -> Iterator[str]:
-    """Return the final lines: for each gain the reason to stop and the files written, then the next command."""
+    """Yield the final lines: for each gain, why the estimate stopped and the files written; then the next command."""
     if not results:
         return
     for result in results:

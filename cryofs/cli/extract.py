@@ -12,7 +12,7 @@ from cryofs.text import size_text
 @click.command("extract")
 @files_argument("files", "FILE", "Archived movies, .star, .lst or .mdoc lists, or archives.")
 @click.option(
-    "-o", "--output", "folder", type=PATH, required=True, metavar="FOLDER", help="Folder for the original files."
+    "-o", "--output", "folder", type=PATH, required=True, metavar="FOLDER", help="Folder for the restored files."
 )
 @jobs_option()
 @click.option("--overwrite", is_flag=True, help="Replace files in FOLDER even if they differ.")

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 @click.command("info")
 @click.argument("file", type=PATH, help="Movie, archived or not, or a folder of EER files.")
 @eer_options
-@click.option("--motioncor-fm-int", is_flag=True, help="Print the lines of MotionCor's -FmIntFile instead.")
+@click.option("--motioncor-fm-int", is_flag=True, help="Print the lines of a file for MotionCor's -FmIntFile instead.")
 @jobs_option()
 @json_option()
 def command(file: Path, eer_settings: dict[str, Any], motioncor_fm_int: bool, jobs: int, as_json: bool) -> None:
     """Print format, size and savings of a movie, or a table of the EER files of a folder.
 
-    For an EER movie, also prints the number of raw frames, the dose, suitable groupings and facts of the acquisition.
-    With --motioncor-fm-int, MotionCor reads an EER file in the fractions that cryofs mount shows with the same options,
-    or the fractions of a mount with their doses.
+    For an EER movie, also prints the number of raw frames, the dose, suitable groupings and acquisition metadata. With
+    --motioncor-fm-int, prints a file that lets MotionCor group an EER file into the fractions of cryofs mount with the
+    same options; for a mounted movie, the file contains the doses of its fractions.
 
     Example: cryofs info /archive/session/movie.mrc.tif
     """
@@ -59,10 +59,10 @@ def _print_table(folder: Path, rendering: "Rendering", *, as_json: bool) -> None
         print_json({"files": [asdict(row) for row in rows]})
     else:
         width = max(len(printable(row.path)) for row in rows)
-        print(f"{'file':{width}}  frames  noted  e/A^2 a frame   e/A^2  differs from most")
+        print(f"{'file':{width}}  frames  metadata  e/A^2 / frame   e/A^2  differs from most files")
         for row in rows:
             doses = f"{_cell(row.dose_per_frame):>13}  {_cell(row.total_dose):>6}"
-            counts = f"{_cell(row.frames):>6}  {_cell(row.frames_in_metadata):>5}"
+            counts = f"{_cell(row.frames):>6}  {_cell(row.frames_in_metadata):>8}"
             remark = row.error or ", ".join(row.differs)
             print(printable(f"{printable(row.path):{width}}  {counts}  {doses}  {remark}").rstrip())
     if any(row.error for row in rows):
@@ -82,7 +82,7 @@ def _print_fm_int(file: Path, facts: dict[str, Any], rendering: "Rendering") -> 
         return
     print("\n".join(lines_of_eer(file, facts, keeps_leftover=rendering.leftover == "keep")))
     if facts["dropped_frames"]:
-        dropped = f"the {facts['dropped_frames']} frames that fill no fraction, which cryofs drops"
+        dropped = f"the {facts['dropped_frames']} frames that do not fill a fraction, which cryofs drops"
         print(f"cryofs: MotionCor also uses {dropped}; --eer-leftover spread does the same", file=sys.stderr)
 
 

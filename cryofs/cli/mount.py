@@ -28,18 +28,18 @@ _LOG_DEFAULT = "~/.local/state/cryofs/*.log; for root /var/log/cryofs/*.log"
     default="",
     metavar="OPTIONS",
     help="Mount options, separated by commas: allow_other, uid=, gid=, umask=, nonempty, other FUSE options, and each "
-    "option below by its name, for example cache_size=8GiB.",
+    "option below by name, for example cache_size=8GiB.",
 )
 @click.option("--cache-size", metavar="SIZE", show_default=_CACHE_DEFAULT, help="Memory for decoded frames.")
 @click.option("--jobs", type=click.IntRange(1), show_default="all cores", help="Number of decoding threads.")
-@click.option("--readahead", metavar="SIZE", show_default="1MiB", help="Kernel read-ahead; only root can set it.")
+@click.option("--readahead", metavar="SIZE", show_default="1MiB", help="Kernel read-ahead; only root can raise it.")
 @click.option("--metrics", metavar="ADDRESS", help="Serve metrics for Prometheus at PORT or HOST:PORT.")
 @click.option(
     "--request-timeout",
     type=float,
     metavar="SECONDS",
     show_default="60",
-    help="Time after which a read fails if storage does not respond.",
+    help="Seconds after which a read fails if storage does not respond.",
 )
 @eer_options
 @gain_orientation_option("--eer-gain")
@@ -131,7 +131,7 @@ def _mount(
 
 
 def _check_once(options: dict[str, Any], listed: dict[str, Any]) -> None:
-    """Refuse a value that is given both as an option and in the list of -o."""
+    """Raise UsageError for a setting that is given both as an option and in the list of -o."""
     from cryofs.errors import UsageError
 
     for name, value in options.items():

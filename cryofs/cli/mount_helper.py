@@ -1,7 +1,7 @@
 """`mount.cryofs` and `mount.fuse.cryofs`: mount an archive for mount(8), /etc/fstab and systemd.
 
-The boot waits for it, and it may run without PATH and HOME. It therefore imports few modules and parses the fixed
-arguments of mount(8) itself.
+The boot process waits for this program, and PATH and HOME may be unset. It therefore imports few modules, and parses
+the fixed arguments of mount(8) itself.
 """
 
 import ctypes
@@ -106,7 +106,7 @@ def _enter(namespace: str) -> None:
         c_library = ctypes.CDLL(None, use_errno=True)
         if c_library.setns(descriptor, _CLONE_NEWNS):
             reason = os.strerror(ctypes.get_errno())
-            raise MountError(f"{namespace}: failed to enter the mount namespace ({reason}); mount as root")
+            raise MountError(f"{namespace}: cannot enter the mount namespace ({reason}); mount as root")
     finally:
         os.close(descriptor)
 

@@ -24,14 +24,14 @@ def one_line(error: Exception) -> str:
 
 
 def check_result(file: Path) -> None:
-    """Raise SettingsError if a result cannot be written to this path; called before long work.
+    """Raise SettingsError if a result cannot be written to this path; call this before long work.
 
-    The result is renamed to its final name, which would replace a link or a device such as /dev/stdout.
+    Writing ends with a rename, which would replace a link or a device such as /dev/stdout.
     """
     if file.is_symlink() or (file.exists() and not file.is_file()):
         raise SettingsError(f"{file}: not a regular file; pass the path of a regular or new file")
     if not file.parent.is_dir():
-        raise SettingsError(f"{file}: the folder does not exist; create it (mkdir -p {file.parent})")
+        raise SettingsError(f"{file}: folder does not exist; create it (mkdir -p {file.parent})")
 
 
 def print_json(facts: dict[str, Any]) -> None:
@@ -43,7 +43,7 @@ class Reporter:
     """Progress bar on a terminal, plain lines elsewhere; messages are printed above the bar."""
 
     def __init__(self, unit: str = "frames"):
-        # importing them takes longer than all else that a usage error needs
+        # imported late, because the import takes longer than the whole report of a usage error
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -67,11 +67,11 @@ class Reporter:
         self._notices = contextlib.ExitStack()
 
     def begin(self, description: str, total: int) -> None:
-        """Show a bar for this amount of work."""
+        """Show a progress bar for `total` units of work."""
         self._task = self._progress.add_task(description, total=total)
 
     def advance(self, count: int) -> None:
-        """Advance the bar."""
+        """Advance the bar by `count` units."""
         if self._task is not None:
             self._progress.advance(self._task, count)
 
@@ -80,7 +80,7 @@ class Reporter:
         self._console.print(printable(text))
 
     def error(self, error: Exception) -> None:
-        """Print an error as one line."""
+        """Print an error as one line on standard error."""
         self._console.print(f"cryofs: {one_line(error)}")
 
     def __enter__(self) -> Self:

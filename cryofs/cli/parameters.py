@@ -1,4 +1,4 @@
-"""Parameters that several commands have."""
+"""Parameters that several commands share."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,33 +11,33 @@ from cryofs.system.resources import usable_cores
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-# the library checks access, with better messages
+# the library checks access, with more helpful messages
 PATH = click.Path(path_type=Path, readable=False)
 UPSAMPLING = click.Choice(get_args(EerUpsampling))
 
 
 def jobs_option(help: str = "Number of threads.") -> Decorator:  # noqa: A002 - the word of click
-    """Return the decorator for --jobs, by default all usable cores."""
+    """Return the decorator for --jobs; the default is all usable cores."""
     return click.option("--jobs", type=click.IntRange(1), default=usable_cores, show_default="all cores", help=help)
 
 
 def json_option(help: str = "Print the result as JSON.") -> Decorator:  # noqa: A002
-    """Return the decorator for --json, the parameter `as_json`."""
+    """Return the decorator for --json, passed as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help=help)
 
 
 def files_argument(name: str, metavar: str, help: str) -> Decorator:  # noqa: A002
-    """Return the decorator for one or more paths, a tuple."""
+    """Return the decorator for one or more paths, passed as a tuple."""
     return click.argument(name, type=PATH, nargs=-1, required=True, metavar=f"{metavar}...", help=help)
 
 
 def gain_orientation_option(files: str) -> Decorator:
-    """Return the decorator for --gain-orientation; `files` names the options whose file is turned."""
+    """Return the decorator for --gain-orientation; `files` names the options that it affects."""
     return click.option(
         "--gain-orientation",
         metavar="ORIENTATION",
         type=click.Choice(get_args(GainOrientation)),
         show_default="rot0",
-        help=f"Turn the file of {files}: numpy.rot90 by an angle, then reverse the columns (flip). "
-        "One of rot0, rot90, rot180, rot270, or the same with -flip.",
+        help=f"Rotate the gain reference of {files} by an angle (numpy.rot90), then reverse the columns if the name "
+        "ends in -flip: rot0, rot90, rot180, rot270, rot0-flip, and so on.",
     )

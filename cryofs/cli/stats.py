@@ -31,8 +31,8 @@ def command(path: Path, as_json: bool) -> None:
     mounted = mount_facts(path)
     if mounted is None and not path.exists():
         raise ArchiveError(f"{path}: no such archive or mountpoint; check the path")
-    # the path of the archive may be hidden by the mount, or not accessible to this user
-    # the mount has already checked its EER files
+    # the mount may hide the path of the archive, or this user may lack access do not check EER files again: the mount
+    # has already done so
     saved = savings([path / "@archive" if mounted else path], 0 if mounted else SECONDS)
     figures = {name: value for name, value in vars(saved).items() if name != "eers"}
     facts = {**figures, "unread": len(saved.unread), "ratio": saved.ratio, "eer": _eer_facts(saved)}

@@ -1,4 +1,4 @@
-"""`cryofs trajectory`: change RELION's motion trajectories to another grouping or upsampling of EER movies."""
+"""`cryofs trajectory`: convert RELION's motion trajectories to another grouping or upsampling of EER movies."""
 
 from pathlib import Path
 
@@ -13,18 +13,18 @@ from cryofs.config.choices import EerUpsampling
 @click.argument("star", type=PATH, help="corrected_micrographs.star of RELION.")
 @click.option("--suffix", required=True, help="Suffix of the output files, as in x_SUFFIX.star.")
 @click.option("--upsampling", type=UPSAMPLING, help="New upsampling: 1 (4K), 2 (8K) or 4 (16K).")
-@click.option("--grouping", type=click.IntRange(1), help="New number of frames in a fraction.")
+@click.option("--grouping", type=click.IntRange(1), help="New number of EER frames per fraction.")
 @click.option(
     "--from-grouping",
     type=click.IntRange(1),
-    help="Frames in a fraction of the input, if the STAR files do not record it.",
+    help="EER frames per fraction of the input, if the STAR files do not record it.",
 )
 @click.option("--from-upsampling", type=UPSAMPLING, help="Upsampling of the input, if the STAR files do not record it.")
 @click.option(
     "--movies",
     type=PATH,
     metavar="MOUNTPOINT",
-    help="Mount through which the movies were read; they are renamed to those of its view.",
+    help="Mount from which RELION read the movies; the output names them in the matching view.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace existing output files.")
 def command(
@@ -37,19 +37,22 @@ def command(
     movies: Path | None,
     overwrite: bool,
 ) -> None:
-    """Change motion trajectories to another grouping or upsampling of EER movies, for Polish.
+    """Convert motion trajectories to another grouping or upsampling of EER movies, for Polish.
 
-    Each trajectory STAR file is written again beside the old one, then the micrographs STAR file, which is the input
-    of a Polish job. Run it in the folder of the RELION project. Nothing is written unless all trajectories are valid.
+    Writes a new trajectory STAR file beside each old one, then a new micrographs STAR file, which is the input of a
+    Polish job. Run this command in the folder of the RELION project. Nothing is written unless all trajectories are
+    valid.
 
     Example: cryofs trajectory MotionCorr/job002/corrected_micrographs.star --suffix up2_gr8 --upsampling 2 --grouping 8
     """
     from cryofs.trajectory.run import TrajectoryOptions, convert_all
 
     if grouping is None and upsampling is None:
-        raise click.UsageError("pass --grouping, --upsampling, or both")
+        raise click.UsageError("neither --grouping nor --upsampling given; pass one or both")
     if not suffix or "/" in suffix:
-        raise click.UsageError(f"--suffix {suffix!r}: expected a part of a file name")
+        raise click.UsageError(
+            f"--suffix {suffix!r}: invalid suffix (empty, or contains a slash); pass a part of a file name"
+        )
     options = TrajectoryOptions(suffix, grouping, upsampling, from_grouping, from_upsampling, movies, overwrite)
     with Reporter(unit="trajectories") as reporter:
         final = convert_all(star, options, _Progress(reporter))

@@ -9,7 +9,7 @@ from cryofs.cli.parameters import PATH
 
 @click.command("umount")
 @click.argument("mountpoint", type=PATH, help="Folder on which the archive is mounted.")
-@click.option("--lazy", is_flag=True, help="Detach a mount that is in use; open files stay readable.")
+@click.option("--lazy", is_flag=True, help="Detach the mount even if it is in use; open files stay readable.")
 def command(mountpoint: Path, lazy: bool) -> None:
     """Unmount an archive.
 

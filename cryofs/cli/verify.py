@@ -60,7 +60,7 @@ def _print(checked: "Checked") -> None:
 
 
 def _no_checksum_error(path: Path) -> ArchiveError:
-    """Return the error for a folder without checksums, so that a wrong path does not pass as an intact archive."""
+    """Return the error for a folder without checksums, because a wrong path must not pass as an intact archive."""
     return ArchiveError(
         f"{path}: no file has a checksum; pass the archive (-o of cryofs compress), not the originals or a mount, or "
         "record checksums with cryofs adopt"

@@ -1,4 +1,4 @@
-"""Define the options with a fixed set of values, for the command line, cryofs.toml and the library."""
+"""Options with a fixed set of values, for the command line, cryofs.toml and the library."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ CompressionChoice = Literal["auto", "lzw", "deflate", "none"]
 # the original.
 NarrowChoice = Literal["auto", "exact", "never"]
 
-# Links that would lead out of the archive: store and report them, archive their targets, or store and accept them.
+# Links that would point outside the archive: store and report them, archive their targets, or store them silently.
 LinkChoice = Literal["report", "follow", "keep"]
 
 # EER files: copy them, or store their fractions as TIFF.
@@ -18,12 +18,12 @@ EerDtype = Literal["int8", "int16", "uint16", "float32"]
 EerUpsampling = Literal[1, 2, 4]
 # Pixels per detector pixel and axis after cropping in Fourier space.
 EerCrop = Literal[1, 2]
-# The last frames of an EER movie, which do not fill a fraction.
+# Use of the last frames of an EER movie, which do not fill a fraction.
 EerLeftover = Literal["drop", "keep", "spread"]
-# What the values of a gain reference do: counts are multiplied with them, or divided by them.
+# Use of the values of a gain reference: multiply counts by them, or divide counts by them.
 EerGainConvention = Literal["multiply", "divide"]
 
-# Turns of a gain reference: numpy.rot90 by this angle, then the order of the columns reversed.
+# Orientations of a gain reference: numpy.rot90 by this angle; with -flip, then reversed columns.
 GainOrientation = Literal["rot0", "rot90", "rot180", "rot270", "rot0-flip", "rot90-flip", "rot180-flip", "rot270-flip"]
 
 # Pixel types that hold the values of cropped fractions, which are not whole numbers.
@@ -31,7 +31,7 @@ CROPPED_DTYPES = ("float32", "int16")
 
 
 def crop_problem(upsampling: int, crop: int | None, dtype: str | None) -> str | None:
-    """Return the reason why these settings for cropping EER movies are invalid, or None if they are valid."""
+    """Return the reason why the settings for cropping EER movies are invalid, or None if they are valid."""
     if crop is None:
         return None
     if crop >= upsampling:

@@ -1,4 +1,4 @@
-"""Parse and validate the options of `-o`: ownership, FUSE options, and settings by name.
+"""Parser of the options of `-o`: ownership, FUSE options, and settings by name.
 
 `cryofs mount`, the helper of mount(8), and the check of /etc/fstab use the same parser.
 """
@@ -15,12 +15,12 @@ from cryofs.config.settings import Settings, readable
 from cryofs.errors import UsageError
 from cryofs.system.logs import Format, Level
 
-# chown(2) reserves the largest id for "no change"
+# chown(2) reserves the next larger ID for "no change"
 _LARGEST_ID = 2**32 - 2
-# a piece between commas; a backslash escapes the next character
+# an option between commas; a backslash escapes the next character
 _PIECE = re.compile(r"(?:[^,\\]|\\.?)+", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-# Options that contradict the guarantees of a mount, and the guarantee.
+# Options that contradict a guarantee of mounts, with the end of the error message.
 _REFUSED = {
     "rw": "are always read-only",
     "suid": "are always nosuid",
@@ -31,7 +31,7 @@ _REFUSED = {
     "auto_cache": "decide for each file whether its pages stay cached",
     "direct_io": "decide for each file whether its pages stay cached",
 }
-# Options that are always in effect, or have no effect on a read-only mount.
+# Ignored options: those always in effect, and those without effect on a read-only mount.
 _IMPLIED = {
     *("ro", "nosuid", "nodev", "default_permissions", "async", "sync", "dirsync", "atime", "noatime", "diratime"),
     *("nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime"),
@@ -110,7 +110,7 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError(f"log_file={self.log_file}: not an absolute path; write the full path")
 
 
-# Options that need no value.
+# Options without a value.
 _SWITCHES = {name for kind in (MountOptions, Settings) for name, of in get_type_hints(kind).items() if of is bool}
 _EXAMPLES = {"cache_size": "8GiB", "readahead": "4MiB", "umask": "027", "metrics": "9555", "log_file": "/var/log/x.log"}
 _OURS = ("uid", "gid", "umask", "log_file", "log_level", "log_format", "fsname", "nonempty")
@@ -167,7 +167,7 @@ def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
 
 
 def fuse_options(options: MountOptions) -> dict[str, str | bool]:
-    """Return the mount options that libfuse receives, by name."""
+    """Return the mount options to pass to libfuse, by name."""
     values = {name: getattr(options, name) for name in _OF_FUSE}
     chosen = {name: value for name, value in values.items() if value is not None and value is not False}
     return {name: value if isinstance(value, bool) else escaped(str(value)) for name, value in chosen.items()}

@@ -35,7 +35,7 @@ FILE_NAME = "cryofs.toml"
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _LARGEST = 2**63 - 1
-# A smaller cache does not hold one frame of any detector; the unit was probably omitted.
+# Minimum cache size in bytes. A smaller cache cannot hold a frame of any detector; the unit was probably omitted.
 _SMALLEST_CACHE = 10**6
 _LOCAL = "127.0.0.1"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
@@ -44,7 +44,7 @@ Positive = Annotated[int, msgspec.Meta(gt=0)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Dose = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 Angstrom = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
-# Mutually exclusive; one given on the command line replaces the other of the file.
+# Mutually exclusive settings; one on the command line replaces the other in the file.
 _EITHER = ("eer_grouping", "eer_dose_per_fraction")
 
 
@@ -66,9 +66,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     jobs : int
         Number of decoding threads.
     readahead : Size
-        Bytes that the kernel reads ahead of a sequential reader, if cryofs may set it.
+        Read-ahead of the kernel in bytes, if cryofs has permission to set it.
     metrics : Address or None
-        Address at which metrics for Prometheus are served.
+        Address of the Prometheus metrics; None to serve no metrics.
     request_timeout : float
         Seconds after which a reader gets an error if storage does not respond.
     eer_grouping : int
@@ -86,16 +86,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     eer_dtype : str or None
         Pixel type of fractions; None for int16, or float32 if they are cropped.
     eer_leftover : str
-        Use of the frames that do not fill a fraction: ``"drop"``, ``"keep"`` or ``"spread"``.
+        Use of the last frames that do not fill a fraction: ``"drop"``, ``"keep"`` or ``"spread"``.
     eer_gain : str or None
         Gain reference of the EER movies; in `cryofs.toml`, relative to the archive.
     eer_gain_convention : str or None
-        Whether counts are multiplied with the values of the gain reference or divided by them; by default, its name
-        decides.
+        Whether to multiply counts by the values of the gain reference or to divide by them; None to use the file name.
     eer_apply_gain : bool
-        Whether fractions are multiplied with the gain reference.
+        Whether to multiply fractions by the gain reference.
     gain_orientation : str or None
-        Orientation in which the gain reference of EER movies is used; None to use it as it is.
+        Orientation to apply to the gain reference of EER movies; None to use the reference unchanged.
     """
 
     cache_size: Size = msgspec.field(default_factory=lambda: Size(default_cache_size()))
@@ -166,8 +165,8 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
     Parameters
     ----------
     options : dict
-        Settings by name, as values or text; None stands for an option that was not passed. The path of a gain
-        reference may be relative to the archive.
+        Settings by name, as values or text; None for an option that was not passed. The path of a gain reference may be
+        relative to the archive.
 
     Raises
     ------
@@ -194,7 +193,7 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
 
 
 def eer_settings(options: dict[str, Any]) -> Settings:
-    """Return settings with the given options for EER movies, and the default values of all other settings.
+    """Return settings with the given options for EER movies, and defaults for all other settings.
 
     Raises
     ------
@@ -220,7 +219,7 @@ def read_file(archive: Path) -> str:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise SettingsError(f"{path}: not a regular file; replace it with a settings file, or remove it")
-        # some editors begin files with a byte order mark
+        # some editors write a byte order mark at the beginning
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         if path.is_symlink():
@@ -238,20 +237,20 @@ def _parsed(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        # tomllib passes on Python's own errors for very long numbers and deeply nested arrays
+        # for very long numbers and deeply nested arrays, tomllib raises Python's own errors
         raise SettingsError(
             f'invalid TOML: {error}; write lines such as jobs = 4, and quote text and sizes: cache_size = "8GiB"'
         ) from error
 
 
 def _check_inside(archive: Path, gain: str | None) -> None:
-    """Raise SettingsError if a relative path leads out of the archive, which may come from an untrusted source."""
+    """Raise SettingsError if a relative path points outside the archive, because an archive may be untrusted."""
     if gain is not None and not Path(gain).is_absolute():
         place = (archive / gain).resolve()
         if not place.is_relative_to(archive.resolve()):
             raise SettingsError(
-                f"eer_gain = {gain!r} leads out of the archive ({place}); move the file into the archive, or write "
-                "the absolute path"
+                f"eer_gain = {gain!r}: file outside the archive ({place}); move it into the archive, or write the "
+                "absolute path"
             )
 
 

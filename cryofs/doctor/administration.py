@@ -50,7 +50,7 @@ def check_administration(root: Path = ROOT, installed: Path = Path(sys.prefix)) 
     Parameters
     ----------
     installed : Path
-        Folder of this installation, which contains bin and share.
+        Prefix of this installation, which contains bin and share.
     """
     mounts: list[Mount] = []
     lines: list[FstabLine] = []
@@ -105,7 +105,7 @@ def check_helpers(used: set[str], installed: Path, root: Path = ROOT) -> list[Fi
 
 
 def check_fstab_line(line: FstabLine, mounts: list[Mount], root: Path = ROOT) -> list[Finding]:
-    """Check that a line of /etc/fstab can be mounted, also at boot."""
+    """Check that a line of /etc/fstab can be mounted, including at boot."""
     where = f"/etc/fstab, {line.mountpoint}"
     words = set(split_options(line.options))
     if not line.archive.startswith("/"):
@@ -133,7 +133,7 @@ def check_fstab_line(line: FstabLine, mounts: list[Mount], root: Path = ROOT) ->
     elif words & _BY_USERS and not users_may_allow_others(root):
         found.append(
             warning(
-                f"{where}: users may mount this, but not with allow_other",
+                f"{where}: users may mount this line, but not with allow_other",
                 "add the line user_allow_other to /etc/fuse.conf",
             )
         )
@@ -155,7 +155,7 @@ def _check_values(where: str, line: FstabLine, root: Path) -> Iterator[Finding]:
 
 
 def check_services(mounts: list[Mount], installed: Path, root: Path = ROOT) -> list[Finding]:
-    """Check the service cryofs@ and its configurations; return no findings if the service is not installed."""
+    """Check the service cryofs@ and its configuration files; return no findings if it is not installed."""
     unit = next((root / folder / _UNIT for folder in _UNIT_FOLDERS if (root / folder / _UNIT).is_file()), None)
     if unit is None:
         return []
@@ -194,7 +194,7 @@ def _check_unit(unit: Path, installed: Path, root: Path) -> Iterator[Finding]:
 
 
 def check_configuration(path: Path, mounts: list[Mount], root: Path = ROOT) -> list[Finding]:
-    """Check that a file in /etc/cryofs sets an existing archive and an existing mountpoint."""
+    """Check that a file in /etc/cryofs names an existing archive and an existing mountpoint."""
     try:
         lines = re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", path.read_text(errors="replace"), re.MULTILINE)
     except OSError as error:

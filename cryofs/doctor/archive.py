@@ -1,7 +1,7 @@
 """Check permissions, records, gain references, settings and free space of an archive for `cryofs doctor`.
 
-The checks do not decode movies, unlike `cryofs verify`. In a large archive, they examine a sample of evenly spaced
-files in each folder.
+Unlike `cryofs verify`, the checks do not decode movies. In a large archive, they examine only evenly spaced files of
+each folder.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class Survey:
 
 
 def survey(archive: Path, folders: int = FOLDERS, files_per_folder: int = FILES_PER_FOLDER) -> Survey:
-    """Examine an archive, up to a number of folders and of files in each folder, and return the facts."""
+    """Examine at most `folders` folders, and at most `files_per_folder` files of each, and return the facts."""
     seen = Survey()
     unlisted: list[OSError] = []
     for place, _, names in os.walk(archive, onerror=unlisted.append):

@@ -1,4 +1,4 @@
-"""Define the findings of `cryofs doctor`; each finding is printed as one line."""
+"""Findings of `cryofs doctor`, each of which is printed as one line."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding and the remedy, which may be empty if the level is ok."""
+    """A finding and its remedy; the remedy may be empty if the level is ok."""
 
     level: Level
     what: str
@@ -25,7 +25,7 @@ class Finding:
 
 
 def ok(what: str, remedy: str = "") -> Finding:
-    """Return a finding that needs no action."""
+    """Return a finding that requires no action."""
     return Finding(Level.OK, what, remedy)
 
 

@@ -19,9 +19,9 @@ from cryofs.system.resources import ROOT, default_cache_size, memory_limits, pro
 from cryofs.vfs.index_db import index_path
 
 _INSTALL = "install FUSE 3 as root (Debian: apt-get install fuse3)"
-# Default of fusermount3 if fuse.conf does not set mount_max.
+# Limit that fusermount3 uses if fuse.conf does not set mount_max.
 _MOUNT_MAX = 1000
-# Common default limit; each open movie uses a descriptor.
+# Expected limit of open files, a common default; each open movie uses a descriptor.
 _OPEN_FILES = 1024
 
 
@@ -48,7 +48,7 @@ def check_machine(root: Path = ROOT) -> list[Finding]:
 def check_mount_command(tool: str | None, as_root: bool, root: Path = ROOT) -> Finding:
     """Check that fusermount3, which users other than root need to mount, is installed and setuid root."""
     if tool is None:
-        # root can mount without it
+        # root does not need it
         return warning("fusermount3: missing, so only root can mount", _INSTALL) if as_root else _no_command()
     status = Path(tool).stat()
     setuid = status.st_mode & stat.S_ISUID and status.st_uid == 0 and not os.statvfs(tool).f_flag & os.ST_NOSUID

@@ -24,10 +24,10 @@ from cryofs.system.mount_table import MOUNT_TABLE, mount_table
 from cryofs.system.resources import ROOT
 from cryofs.text import size_text
 
-# Even a busy mount responds within milliseconds, because the query does not wait for decodes.
+# Timeout in seconds. Even a busy mount responds within milliseconds, because the query does not wait for decodes.
 TIMEOUT = 10.0
 _MIN_WAIT = 0.1
-# Frames that a single reader keeps in use: those decoded in parallel, and the one ahead.
+# Number of frames that a single reader uses: those decoded in parallel, and the next one.
 _FEW_FRAMES = 4
 # Minimum number of frames decoded ahead before the figures are meaningful.
 _SOME_FRAMES = 16
@@ -76,7 +76,7 @@ class Status:
     facts : dict
         Figures that a live mount reports.
     lost : str
-        Description of what happened to an archive that is no longer at its path; otherwise empty.
+        Reason why the archive is no longer at its path; empty if it is.
     reason : str
         Error message of a failing mount or a failed query; otherwise empty.
     """
@@ -87,7 +87,7 @@ class Status:
     reason: str = ""
 
 
-# by the error that the query returns
+# state by the errno with which the query exits
 _STATES = {
     errno.ENOTCONN: State.DEAD,
     errno.ECONNABORTED: State.DEAD,
@@ -97,7 +97,7 @@ _STATES = {
 
 
 def query(mountpoints: Sequence[Path], timeout: float = TIMEOUT) -> list[Status]:
-    """Query mounts in parallel, for at most `timeout` seconds, and return the status of each."""
+    """Query mounts in parallel for at most `timeout` seconds; return the status of each."""
     processes = [_start_query(mountpoint) for mountpoint in mountpoints]
     deadline = time.monotonic() + timeout
     return [_status(process, deadline) for process in processes]
@@ -115,11 +115,11 @@ def _status(process: subprocess.Popen[bytes] | Status, deadline: float) -> Statu
     if isinstance(process, Status):
         return process
     try:
-        # a minimum wait collects the results of queries that finished while an earlier one used up the time
+        # a minimum wait, because this query may have finished while an earlier one used up the time
         output, _ = process.communicate(timeout=max(_MIN_WAIT, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         process.kill()
-        # it may be in an uninterruptible wait for the mount
+        # the process may be in an uninterruptible wait for the mount
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=1)
         return Status(State.STUCK)

@@ -1,1 +1,1 @@
-"""The FUSE adapter of the file system. Only this package uses mfusepy and maps exceptions to errno."""
+"""The FUSE adapter of the file system: the only package that uses mfusepy and maps exceptions to errno values."""

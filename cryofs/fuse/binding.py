@@ -1,6 +1,6 @@
-"""The binding to libfuse, extended: listings carry attributes, so that programs need not request them for each name.
+"""Extension of mfusepy's binding to libfuse: listings include attributes, which saves one request per name.
 
-Threads: libfuse calls in from its own threads, concurrently.
+Threads: libfuse calls the methods concurrently, from its own threads.
 """
 
 import ctypes
@@ -12,19 +12,16 @@ from cryofs.vfs.attributes import Attributes
 # from fuse.h
 _READDIR_PLUS = 1 << 0
 _FILL_DIR_PLUS = 1 << 1
-# Size of buffered reads of programs that respect st_blksize (C and Python libraries).
+# Buffer size in bytes for programs that respect st_blksize, such as those that use the C or Python library.
 _BLOCK_SIZE = 1 << 20
 _NANOSECONDS = 10**9
 
 
 class Fuse(mfusepy.FUSE):
-    """Mounts a file system and serves it.
-
-    The operations return attributes as `Attributes`, and a listing in groups of `Listed`, by `readdir_with_offset`.
-    """
+    """FUSE binding whose operations return `Attributes`, and groups of `Listed` entries from `readdir_with_offset`."""
 
     def fgetattr(self, path: bytes, buf: Any, fip: Any) -> int:
-        """Return the attributes of a path, or of an open file if libfuse passes one."""
+        """Fill `buf` with the attributes of a path, or of an open file if libfuse passes one."""
         found = self.operations.getattr(path.decode(self.encoding, self.errors), fip.contents if fip else None)
         structure = buf.contents
         ctypes.memset(buf, 0, ctypes.sizeof(structure))
@@ -32,9 +29,10 @@ class Fuse(mfusepy.FUSE):
         return 0
 
     def readdir_fuse_3(self, path: bytes, buf: Any, filler: Any, offset: int, fip: Any, flags: int) -> int:
-        """Pass some entries of a folder to libfuse, with attributes where they are complete and the kernel wants them.
+        """Pass the next group of entries of a folder to libfuse, with attributes if these are complete and
+        requested.
 
-        An entry with attributes counts as a lookup, except "." and "..", which libfuse excludes too.
+        Except for "." and "..", the kernel treats an entry with attributes as a lookup.
         """
         decoded = path.decode(self.encoding, self.errors)
         structure = mfusepy.c_stat()
@@ -52,7 +50,7 @@ class Fuse(mfusepy.FUSE):
 
 
 def _fill(structure: Any, found: Attributes) -> None:
-    """Copy attributes into a structure of stat(2)."""
+    """Copy attributes into a `struct stat`."""
     structure.st_mode = found.mode
     structure.st_size = found.size
     structure.st_uid = found.uid

@@ -21,14 +21,14 @@ FILE_SYSTEM_TYPE = "fuse.cryofs"
 ATTRIBUTE_PREFIX = "user.cryofs."
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 _UNMOUNT_SECONDS = 30.0
-# Wait before a copy in another mount namespace counts as permanent: namespaces of short commands copy all mounts too.
+# Seconds before a copy in another mount namespace counts as permanent; short-lived namespaces also copy all mounts.
 _NAMESPACE_SECONDS = 2.0
-# Errors of a stale mount, and of a request that was pending when the process was killed.
+# Errors of a stale mount, and of a request that was pending when its process was killed.
 _DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 
 
 def is_mounted(mountpoint: Path) -> bool:
-    """Return True if a cryofs mount, live or stale, is at this path. Reads the mount table, never the mount."""
+    """Return True if a cryofs mount, live or stale, is at this path, according to the mount table."""
     return device_number(mountpoint) is not None
 
 
@@ -52,7 +52,7 @@ def _in_real_folder(mountpoint: Path) -> Path:
 def _mount_at(mountpoint: Path) -> Mount | None:
     place = _in_real_folder(mountpoint)
     ours = [mount for mount in mount_table() if mount.kind == FILE_SYSTEM_TYPE and mount.place == place]
-    # the last is on top
+    # the last mount in the table is the topmost
     return ours[-1] if ours else None
 
 
@@ -106,7 +106,7 @@ def file_facts(path: Path) -> dict[str, Any] | None:
 
 
 def clear_dead_mount(mountpoint: Path) -> bool:
-    """Remove a stale cryofs mount from this path, even if it is in use; return True if there was one.
+    """Remove a stale cryofs mount from this path, even if it is in use; return True if one was removed.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def clear_dead_mount(mountpoint: Path) -> bool:
 
 
 def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
-    """Unmount, and wait until the mount is removed and its process has ended, unless that serves other mounts.
+    """Unmount; wait until the mount is removed, and until its process has ended unless it serves other mounts.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     Raises
     ------
     MountError
-        If no cryofs mount is there, or it is in use.
+        If there is no cryofs mount at this path, or the mount is in use.
     """
     mountpoint = place_of(mountpoint.absolute())
     mount = _mount_at(mountpoint)
@@ -147,7 +147,7 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     while _is_there(mount) or (process is not None and _runs(process)):
         seconds = time.monotonic() - began
         if seconds > _NAMESPACE_SECONDS and entry is not None and _bdi_entry(mount) == entry:
-            # mounted in another mount namespace too, so its process continues to serve
+            # also mounted in another mount namespace, so its process continues
             process = None
         if seconds > _UNMOUNT_SECONDS:
             what = "still mounted" if process is None else f"its process {process} is still running"
@@ -156,7 +156,7 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
 
 
 def _is_there(mount: Mount) -> bool:
-    # numbers of mounts are reused, so all other fields must be equal too
+    # mount IDs are reused, so all other fields must match too
     return any(other == mount and other.number == mount.number for other in mount_table())
 
 
@@ -166,10 +166,10 @@ def _is_elsewhere(mount: Mount) -> bool:
 
 
 def _bdi_entry(mount: Mount) -> int | None:
-    """Return the inode of the kernel's entry for a file system, or None if there is no entry.
+    """Return the inode of the kernel's backing device entry for a file system, or None if there is no entry.
 
-    A FUSE file system has an entry while it is mounted in any mount namespace. Device numbers are reused immediately,
-    inodes of these entries are not.
+    The entry exists while the FUSE file system is mounted in any mount namespace. Device numbers are reused
+    immediately, but the inodes of these entries are not.
     """
     try:
         return Path("/sys/class/bdi", mount.device).stat().st_ino
@@ -192,7 +192,7 @@ def _remove(mountpoint: Path, lazy: bool) -> None:
 
 
 def _only_serving(mountpoint: Path) -> int | None:
-    """Return the process of a mount, or None if it does not respond or serves other mounts too."""
+    """Return the process ID of a mount, or None if the process does not respond or also serves other mounts."""
     with contextlib.suppress(MountError):
         facts = mount_facts(mountpoint)
         if facts is not None and _connections(facts["pid"]) == 1:
@@ -201,7 +201,7 @@ def _only_serving(mountpoint: Path) -> int | None:
 
 
 def _connections(pid: int) -> int:
-    """Return the number of open FUSE connections of a process; 0 for a process of another PID namespace."""
+    """Return the number of open FUSE connections of a process; 0 for a process in another PID namespace."""
     count = 0
     with contextlib.suppress(OSError):
         for entry in os.scandir(f"/proc/{pid}/fd"):
@@ -223,5 +223,5 @@ def _runs(pid: int) -> bool:
         status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return False
-    # the name of the program, in parentheses, may contain any bytes
+    # the program name, in parentheses, may contain any bytes
     return not status.rpartition(b") ")[2].startswith(b"Z")

@@ -1,7 +1,7 @@
 """Start a mount in a background process that outlives the command.
 
-The process is a copy of that of the command, so nothing is imported twice. Does not import the serving code, so that
-commands and the mount(8) helper report invalid requests quickly.
+The process is a fork of the command, so that modules are not imported twice. This module does not import the serving
+code, so that commands and the mount(8) helper report invalid requests quickly.
 """
 
 import os
@@ -21,7 +21,7 @@ from cryofs.system.mount_table import mount_table
 from cryofs.system.sd_notify import VARIABLE
 from cryofs.text import printable
 
-# Timeout for the storage of a mountpoint.
+# Timeout for the storage of a mountpoint, in seconds.
 _SECONDS = 20.0
 
 
@@ -33,18 +33,18 @@ def check_mountpoint(archive: Path, mountpoint: Path, *, nonempty: bool = False,
     nonempty : bool
         Accept a mountpoint that contains files, which the mount hides.
     seconds : float
-        Timeout for the storage of the mountpoint.
+        Timeout for the storage of the mountpoint, in seconds.
 
     Raises
     ------
     MountError
-        If the mountpoint is missing, already in use by cryofs, or not allowed, or FUSE is not usable.
+        If the mountpoint is missing, already mounted by cryofs or not allowed, or if FUSE is not available.
     """
     if is_mounted(mountpoint):
         raise _already_mounted(mountpoint)
     _run_with_timeout(lambda: _check_folder(archive, mountpoint, nonempty), mountpoint, seconds)
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        raise MountError("/dev/fuse: missing or not accessible; see cryofs doctor")
+        raise MountError("/dev/fuse: missing or not accessible; run cryofs doctor")
 
 
 def _already_mounted(mountpoint: Path) -> MountError:
@@ -52,7 +52,7 @@ def _already_mounted(mountpoint: Path) -> MountError:
 
 
 def _run_with_timeout(check: Callable[[], None], mountpoint: Path, seconds: float) -> None:
-    """Run a check in a separate thread, because a call to storage that hangs cannot be interrupted."""
+    """Run a check in a separate thread, because a hanging storage call cannot be interrupted."""
     errors: list[Exception] = []
 
     def run() -> None:
@@ -112,7 +112,7 @@ def serve_in_background(
 ) -> None:
     """Mount in a background process; return when the mount is live.
 
-    The process is a copy of this one, which has imported most of what it needs and checked its options.
+    The process is a fork of this one, which has already imported most modules and checked the options.
 
     Parameters
     ----------
@@ -151,28 +151,28 @@ def serve_in_background(
 
 
 def _become_server(log_descriptor: int, ready_writer: int) -> None:
-    """Let go of what belongs to the command: its terminal, its folder, and files that it inherited."""
+    """Detach from the command: its terminal, its working directory, and its inherited files."""
     null = os.open(os.devnull, os.O_RDONLY)
     for number, descriptor in enumerate((null, log_descriptor, log_descriptor)):
         os.dup2(descriptor, number)
-    # what a caller put in their place would write elsewhere
+    # a caller may have replaced the standard streams by objects that write elsewhere
     sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
     os.closerange(3, ready_writer)
     os.closerange(ready_writer + 1, os.sysconf("SC_OPEN_MAX"))
     os.chdir("/")
-    # the service manager expects notifications from the command that it started, not from this process
+    # the service manager expects notifications from the process that it started
     os.environ.pop(VARIABLE, None)
 
 
 def _serve(archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, ready_writer: int) -> NoReturn:
-    """Serve in a copy of the process of a command; nothing of that command happens in it any more."""
+    """Serve in the forked process, then exit without running any remaining code of the command."""
     code = 1
     try:
         serve_here(archive, mountpoint, settings, options, lambda: _leave(ready_writer))
         code = 0
     except (CryofsError, OSError) as error:
         print(f"cryofs: {printable(str(error))}", file=sys.stderr)
-    except BaseException:  # noqa: BLE001 - the copy must not run what follows in the command
+    except BaseException:  # noqa: BLE001 - the fork must not continue the command
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -182,7 +182,7 @@ def _serve(archive: Path, mountpoint: Path, settings: Settings, options: MountOp
 def serve_here(
     archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, on_live: Callable[[], None]
 ) -> None:
-    """Mount, and serve in this process until it is unmounted; see `cryofs.fuse.serve.serve`."""
+    """Mount, and serve in this process until the archive is unmounted; see `cryofs.fuse.serve.serve`."""
     from cryofs.fuse.serve import serve
 
     set_up(options.log_level or "info", options.log_format or "text", sys.stderr)
@@ -190,7 +190,7 @@ def serve_here(
 
 
 def _leave(ready_writer: int) -> None:
-    """Leave the session of the command that started this process, and report to it that the mount is live.
+    """Leave the session of the command that started this process, and report to the command that the mount is live.
 
     Call this only once the mount is live: until then, autofs restricts the mountpoint to the process group of mount(8).
     """

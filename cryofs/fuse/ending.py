@@ -1,7 +1,7 @@
 """End the process of a mount without waiting for its threads.
 
-Once the kernel has closed the connection, no program can read any more. A read-only mount then has nothing to clean up,
-while its threads may be loading compiled code, decoding ahead, or waiting for storage that hangs.
+Once the kernel has closed the connection, no program can read from the mount. A read-only mount then needs no cleanup,
+although its threads may still load compiled code, decode ahead, or wait for hanging storage.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ def watch_connection(end: Callable[[], None]) -> None:
 def _connections() -> list[int]:
     found = []
     for path in Path("/proc/self/fd").iterdir():
-        # the descriptor of the listing itself is already closed
+        # the descriptor used for the listing itself is already closed
         with contextlib.suppress(OSError):
             if path.readlink() == _DEVICE:
                 found.append(int(path.name))

@@ -1,6 +1,6 @@
-"""Warn in the log if the gain reference of the EER movies of a mount is turned, or does not belong to them.
+"""Log a warning if the gain reference of a mount's EER movies has the wrong orientation, or does not match them.
 
-The check takes seconds, so it runs in a thread of low priority once the mount is live, and uses one movie.
+The check takes seconds, so it uses one movie, and runs in a low-priority thread once the mount is live.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from cryofs.config.choices import EerGainConvention
 from cryofs.config.settings import Settings
 
-# Files among which an EER movie is looked for.
+# Number of files to search for an EER movie.
 _MOST_FILES = 10_000
 _LOWEST_PRIORITY = 19
 
@@ -22,10 +22,10 @@ log = logging.getLogger("cryofs")
 
 
 def background_check(archive: Path, mountpoint: Path, settings: Settings) -> Callable[[], None]:
-    """Return a function that starts the check; it does nothing if the settings name no gain reference.
+    """Return a function that starts the check; it does nothing if no gain reference is set.
 
-    The function may be called while the kernel waits for the mount, so it does not look at the mountpoint; this one
-    does. A mount over its archive is not checked, because the archive would be read through the mount.
+    The kernel may wait for the mount while the returned function runs, so only this function accesses the mountpoint. A
+    mount over its own archive is not checked, because the archive would be read through the mount.
     """
     if settings.eer_gain is None or mountpoint.samefile(archive):
         return lambda: None
@@ -37,7 +37,7 @@ def check(archive: Path, gain: Path, orientation: str | None, convention: EerGai
     """Check a gain reference with the first EER movie of an archive."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
-    # the kernels of the check are not needed by mounts without EER movies
+    # imported late, because mounts without EER movies do not need the kernels of the check
     from cryofs.gain.gain_check import warn_of
     from cryofs.kernels.orientation import orientation_of
     from cryofs.movies.eer_gain_use import convention_of

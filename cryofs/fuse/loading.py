@@ -1,6 +1,6 @@
-"""The file system of a mount, made while the mount is live.
+"""Creation of the file system while the mount is already live.
 
-Importing NumPy and all kinds of movies takes most of the start. Requests that arrive in the meantime wait for it.
+Importing NumPy and all kinds of movies takes most of the startup time. Requests that arrive earlier wait.
 """
 
 import logging
@@ -19,14 +19,14 @@ log = logging.getLogger("cryofs")
 
 
 class Loading:
-    """A file system, made by a thread.
+    """A file system that a thread creates.
 
     Parameters
     ----------
     make : callable
-        Returns the file system.
+        Function that creates the file system.
     jobs : int
-        Threads of each of its pools.
+        Number of threads in each thread pool.
     """
 
     def __init__(self, make: "Callable[[], FileSystem]", jobs: int):
@@ -36,16 +36,16 @@ class Loading:
         self._started: Future[FileSystem] = Future()
 
     def make(self) -> None:
-        """Make the file system before the mount is live; raise the errors of its making."""
+        """Create the file system before the mount is live, and raise any error."""
         self._made = self._make()
 
     def start(self) -> None:
-        """Start all threads, one of which makes the file system unless it was made.
+        """Start all threads; one of them creates the file system if `make` was not called.
 
         Raises
         ------
         MountError
-            If the system refuses to start the threads.
+            If the system cannot start the threads.
         """
         pools = Pools.started(self._jobs)
         threading.Thread(target=self._start, args=(pools,), name="loading", daemon=True).start()
@@ -56,15 +56,15 @@ class Loading:
                 files = self._made or self._make()
             files.start(pools)
         except Exception as error:
-            log.exception("the archive cannot be shown, so all requests fail; unmount it")
+            log.exception("cannot open the archive, so all requests fail; unmount it")
             self._started.set_exception(error)
         else:
             self._started.set_result(files)
 
     def files(self) -> "FileSystem":
-        """Return the file system as soon as it has started; raise the error that prevented it."""
+        """Wait for the file system and return it; raise the error if its creation failed."""
         return self._started.result()
 
     def started(self) -> "FileSystem | None":
-        """Return the file system if it has started."""
+        """Return the file system, or None if it has not started."""
         return self.files() if self._started.done() and not self._started.exception() else None

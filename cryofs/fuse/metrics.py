@@ -1,6 +1,6 @@
-"""Metrics of a mount for Prometheus, over HTTP.
+"""Prometheus metrics of a mount over HTTP.
 
-Threads: the server of the library runs its own threads; each request reads the current figures of the file system.
+Threads: the HTTP server has its own threads; each request reads the current figures of the file system.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,9 +13,9 @@ from prometheus_client.registry import Collector
 from cryofs.config.settings import Address, parse_address
 from cryofs.errors import MountError
 
-# description of each figure
+# description of each metric
 _COUNTERS = {
-    "reads": "Read requests of the kernel.",
+    "reads": "Read requests from the kernel.",
     "bytes_read": "Bytes returned to readers.",
     "hits": "Requested frames found in the cache or already being decoded.",
     "misses": "Requested frames that had to be decoded.",
@@ -43,7 +43,7 @@ def serve_metrics(address: Address, facts: Callable[[], dict[str, Any]]) -> None
     address : Address
         Host and port.
     facts : callable
-        Returns the current figures.
+        Function that returns the current figures.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def serve_metrics(address: Address, facts: Callable[[], dict[str, Any]]) -> None
 
 
 class _Figures(Collector):
-    """Collector of the current figures for a scrape."""
+    """Prometheus collector that returns the current figures."""
 
     def __init__(self, facts: Callable[[], dict[str, Any]]):
         self._facts = facts

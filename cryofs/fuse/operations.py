@@ -1,6 +1,6 @@
-"""FUSE operations. Each calls the file system, and maps exceptions to errno.
+"""FUSE operations: calls to the file system, with exceptions mapped to errno values.
 
-Threads: libfuse calls the operations from its own threads, concurrently.
+Threads: libfuse calls the operations concurrently, from its own threads.
 """
 
 import errno
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from cryofs.vfs.file_system import FileSystem
     from cryofs.vfs.listing import Listed, Listing
 
-# Concurrent read-ahead requests of the kernel; a single file soon takes the default of 12.
+# Maximum number of concurrent read-ahead requests of the kernel; one file alone can use the default of 12.
 _REQUESTS_AT_ONCE = 64
-# Flag of a connection, from fuse_common.h: the kernel chooses which listings carry attributes.
+# Connection flag from fuse_common.h: the kernel chooses which listings include attributes.
 _READDIRPLUS_AUTO = 1 << 14
 _USER_NAMESPACE = "user."
-# errno of exceptions that have none; the first matching row applies.
+# errno of exceptions without one; the first matching row applies.
 _ERRNO: tuple[tuple[type[Exception], int], ...] = (
     (ChangedError, errno.ESTALE),
     (StuckError, errno.ETIMEDOUT),
@@ -44,7 +44,7 @@ R = TypeVar("R")
 
 
 def _with_errno(operation: Callable[P, R]) -> Callable[P, R]:
-    """Convert every exception of an operation to an OSError with a suitable errno, and log it if it is unexpected."""
+    """Convert each exception of an operation to an OSError with a suitable errno; log unexpected exceptions."""
 
     @functools.wraps(operation)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -56,7 +56,7 @@ def _with_errno(operation: Callable[P, R]) -> Callable[P, R]:
             elif not isinstance(error, OSError):
                 log.exception("unexpected error in %s", operation.__name__)
             elif error.errno == errno.EIO:
-                # a storage failure concerns administrators too, not only the reading program
+                # administrators need to know about storage failures, not only the reading program
                 log.error("%s: %s", args[1], explain(error), extra={"facts": {"file": args[1]}})
             raise mfusepy.FuseOSError(_errno_of(error)) from error
 
@@ -70,7 +70,7 @@ def _errno_of(error: Exception) -> int:
 
 
 class Operations(mfusepy.Operations):
-    """The file system with the interface of mfusepy.
+    """The FUSE operations of a mount, with the interface of mfusepy.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ class Operations(mfusepy.Operations):
     readahead : int
         Maximum read-ahead of the kernel in bytes.
     on_live : callable
-        Called once the kernel has accepted the mount.
+        Function to call once the kernel has accepted the mount.
     on_end : callable
-        Called after unmounting, or after a failed start.
+        Function to call after unmounting, or after a failed start.
     """
 
     use_ns = True
@@ -91,13 +91,13 @@ class Operations(mfusepy.Operations):
         self._readahead = readahead
         self._on_live = on_live
         self._on_end = on_end
-        # single operations on a dictionary need no lock
+        # single dictionary operations need no lock
         self._listings: dict[int, Listing] = {}
         self._handles = itertools.count(1)
 
     @functools.cached_property
     def _files(self) -> "FileSystem":
-        """Wait for the file system."""
+        """Wait for the file system, and return it."""
         return self._loading.files()
 
     def init_with_config(self, conn_info: Any, config_3: Any) -> None:
@@ -105,9 +105,9 @@ class Operations(mfusepy.Operations):
         self._loading.start()
         if conn_info is not None:
             conn_info.max_readahead = self._readahead
-            # requests for one file that hangs must not block those for other files
+            # requests for a hanging file must not block those for other files
             conn_info.max_background = conn_info.congestion_threshold = _REQUESTS_AT_ONCE
-            # otherwise programs that read all names first, as find and du do, get attributes of the first few only
+            # otherwise programs that read all names first, such as find and du, get attributes only for the first few
             conn_info.want &= ~_READDIRPLUS_AUTO
         if config_3 is not None:
             config_3.use_ino = 1
@@ -125,14 +125,14 @@ class Operations(mfusepy.Operations):
 
     @_with_errno
     def opendir(self, path: str) -> int:
-        """Begin a listing of a folder."""
+        """Begin a listing of a folder; return its handle."""
         handle = next(self._handles)
         self._listings[handle] = self._files.listing(path)
         return handle
 
     @_with_errno
     def readdir_with_offset(self, path: str, offset: int, fh: int) -> "list[Listed]":
-        """Return some entries of a folder from a position on, none at the end."""
+        """Return the next group of entries of a folder from a position on; empty at the end."""
         return self._files.listed(self._listings[fh], offset)
 
     @_with_errno
@@ -148,7 +148,7 @@ class Operations(mfusepy.Operations):
 
     @_with_errno
     def open(self, path: str, info: Any) -> int:
-        """Open a file for reading."""
+        """Open a file for reading; return its handle."""
         if info.flags & os.O_ACCMODE != os.O_RDONLY:
             raise OSError(errno.EROFS, "the mount is read-only", path)
         info.fh = self._files.open(path)
@@ -160,7 +160,7 @@ class Operations(mfusepy.Operations):
     @_with_errno
     def read_buf(self, path: str, buffers: Any, size: int, offset: int, info: Any) -> int:
         """Reply with bytes of an open file."""
-        # loads NumPy, which the start of a mount does not wait for
+        # imported late, because it loads NumPy, and mounting must not wait for it
         from cryofs.fuse.reply import Reply
 
         reply = Reply(size)
@@ -185,7 +185,7 @@ class Operations(mfusepy.Operations):
 
     @_with_errno
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
-        """Return status figures as extended attributes of the root and of EER movies: all as JSON, or a single one."""
+        """Return an extended attribute of the root or an EER movie: all figures as JSON, or a single figure."""
         if not name.startswith(_USER_NAMESPACE):
             # without this error, `ls` requests access lists and security labels of every file
             raise OSError(errno.EOPNOTSUPP, "attribute namespace not supported", path)
@@ -199,11 +199,11 @@ class Operations(mfusepy.Operations):
 
     @_with_errno
     def listxattr(self, path: str) -> list[str]:
-        """Return the names of extended attributes."""
+        """Return the names of the extended attributes of a path."""
         facts = self._facts(path)
         if facts is None:
             return []
-        # single figures are not listed, so that programs that copy attributes do not copy each of them
+        # single figures are not listed, so that programs that copy attributes copy only the JSON
         return [FACTS_ATTRIBUTE, *(ATTRIBUTE_PREFIX + fact for fact in facts if path == "/")]
 
     def _facts(self, path: str) -> dict[str, Any] | None:

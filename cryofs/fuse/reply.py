@@ -1,6 +1,7 @@
-"""Memory for the bytes of a reply to a read, which libfuse sends to the kernel and releases.
+"""Memory for the reply to a read request, which libfuse sends to the kernel and releases.
 
-It starts at a page: the kernel copies page by page, and would have to look up two pages of ours for each of its own.
+The memory is page-aligned, because the kernel copies page by page; without alignment, each page of the kernel would be
+copied from two pages of this memory.
 """
 
 import ctypes
@@ -39,12 +40,12 @@ class _Buffers(ctypes.Structure):
 
 
 class Reply:
-    """Memory for at most `size` bytes.
+    """Page-aligned memory for a reply of at most `size` bytes.
 
     Attributes
     ----------
     memory : ndarray of uint8
-        Valid until the reply is handed over or freed.
+        The memory, shape (size,), valid until the reply is handed over or freed.
     """
 
     def __init__(self, size: int):
@@ -57,11 +58,11 @@ class Reply:
         self.memory: NDArray[np.uint8] = np.ctypeslib.as_array(held)
 
     def put(self, data: Bytes) -> None:
-        """Set the bytes of the reply, which may be in its memory already."""
+        """Set the bytes of the reply; they are not copied if they are already in its memory."""
         self._size = put([data], self.memory)
 
     def hand_over(self, buffers: Any) -> None:
-        """Give the reply to libfuse; `buffers` is a `struct fuse_bufvec **`."""
+        """Pass the reply to libfuse, which then frees it; `buffers` is a `struct fuse_bufvec **`."""
         found = _libc.calloc(1, ctypes.sizeof(_Buffers))
         if not found:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
@@ -71,6 +72,6 @@ class Reply:
         self._address = None
 
     def free(self) -> None:
-        """Release the memory unless it was handed over."""
+        """Free the memory unless it was handed over."""
         _libc.free(self._address)
         self._address = None

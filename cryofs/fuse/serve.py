@@ -43,7 +43,7 @@ def serve(
     options : MountOptions
         Mount options (``-o``) other than settings.
     on_live : callable
-        Called once when the mount is live.
+        Function to call once when the mount is live.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def serve(
             Operations(loading, settings.readahead, live, end),
             str(mountpoint.absolute()),
             foreground=True,
-            # open() gets a structure whose flags control the kernel's page cache
+            # pass open() a structure with flags that control the kernel's page cache
             raw_fi=True,
             **_mount_options(archive, options),
             **_threads(mfusepy.fuse_version_major, mfusepy.fuse_version_minor),
@@ -100,15 +100,15 @@ def serve(
 
 
 def _loading(archive: Path, mountpoint: Path, settings: Settings, options: MountOptions) -> Loading:
-    """Open the archive, and return its file system, which is made at once if the mount may hide files it needs."""
+    """Return the loader of the file system; it loads immediately if the mount may hide files that it needs."""
     descriptor = os.open(archive, FOLDER_FLAGS)
 
     def make() -> "FileSystem":
-        # NumPy and all kinds of movies, which take most of the start
+        # imported late, because NumPy and the kinds of movies take most of the startup time
         from cryofs.fuse.reply import Reply
         from cryofs.vfs.file_system import FileSystem
 
-        # otherwise the first reader waits for what the first reply loads
+        # otherwise the first reader waits for the modules that a reply imports
         Reply(1).free()
 
         return FileSystem(archive, settings, Ownership(options.uid, options.gid, options.umask), descriptor)
@@ -122,9 +122,9 @@ def _loading(archive: Path, mountpoint: Path, settings: Settings, options: Mount
 def _limit_malloc_arenas() -> None:
     """Configure glibc to return freed memory to the system (mallopt(3)); other C libraries are left unchanged.
 
-    By default glibc has one heap per thread, with blocks of up to 32 MiB in it. Fragmentation then wastes memory of
-    about a fifth of the cache size. A few free megabytes are kept, because each reply to the kernel takes one for a
-    moment: new pages would cost more time than the bytes in them.
+    By default, glibc has one heap per thread, which holds blocks of up to 32 MiB. Fragmentation of these heaps wastes
+    about a fifth of the cache size. A few free megabytes are kept, because each reply briefly allocates one, and
+    mapping new pages takes longer than copying the data.
     """
     with contextlib.suppress(AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -182,7 +182,8 @@ def _threads(major: int, minor: int) -> dict[str, int]:
 def _set_readahead(mountpoint: Path, size: int) -> None:
     """Raise the kernel's read-ahead of this mount above 128 KiB, if this process is permitted to (root).
 
-    Called while the kernel waits for the reply to INIT, whose value it combines with this one by taking the minimum.
+    Call this while the kernel waits for the reply to INIT: it uses the smaller of this value and the value in the
+    reply.
     """
     device = device_number(mountpoint)
     try:

@@ -1,4 +1,4 @@
-"""How well the gain reference that came with TIFF movies fits one of them in each orientation, as bars."""
+"""Check of the gain reference that came with TIFF movies, as the bars of a chart, one per orientation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,11 @@ class GainFit:
     Attributes
     ----------
     movie : Path
-        The movie that was used.
+        The movie with which the reference was checked.
     verdict : str
-        Whether the reference fits as it is.
+        Result as text that completes "The reference ...".
     bars : list of tuple
-        Name, significance and height (0 to 1) of each orientation that is possible.
+        Name, significance and relative height (0 to 1) of each orientation that the shapes allow.
     """
 
     movie: Path
@@ -31,9 +31,9 @@ class GainFit:
 
 
 def fit_of(reference: Path, movie: Path, jobs: int) -> GainFit | None:
-    """Check a gain reference with a few frames of a movie; return None if that cannot be done.
+    """Check a gain reference with a few frames of a movie; return None if that is not possible.
 
-    Movies that cryofs divided by the reference need no check: it restores their values.
+    Movies that cryofs compressed with the reference need no check, because it restores their values exactly.
     """
     try:
         record = identify(movie).record
@@ -46,7 +46,7 @@ def fit_of(reference: Path, movie: Path, jobs: int) -> GainFit | None:
     bars = [(fit.orientation.name, fit.significance, abs(fit.significance) / tallest) for fit in check.fits]
     if check.best is not None:
         name = check.best.orientation.name
-        verdict = "fits as it is" if check.best.orientation == UPRIGHT else f"is turned: it fits as {name}"
+        verdict = "fits as it is" if check.best.orientation == UPRIGHT else f"fits in another orientation: {name}"
     else:
-        verdict = "does not seem to belong to it" if check.is_decided else "cannot be judged: too few counts"
+        verdict = "does not seem to match the movie" if check.is_decided else "cannot be checked: too few counts"
     return GainFit(movie, verdict, bars)

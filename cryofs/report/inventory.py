@@ -1,4 +1,4 @@
-"""List the movies of an archive with their facts, from records, indexes and attributes, without decoding."""
+"""Inventory of the movies of an archive from records, indexes and attributes, without decoding."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from cryofs.errors import CryofsError
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.registry import summarize
 
-# Image size (columns, rows), in either orientation, of common cameras.
+# Names of the cameras with common image sizes (columns, rows), in either orientation.
 _CAMERAS = {
     (3838, 3710): "K2",
     (7676, 7420): "K2 super-resolution",
@@ -26,7 +26,7 @@ _CAMERAS = {
 
 @dataclass(frozen=True)
 class MovieFacts:
-    """An archived movie as an entry of the inventory.
+    """An entry of the inventory: an archived movie.
 
     Attributes
     ----------
@@ -35,13 +35,13 @@ class MovieFacts:
     folder : Path
         Folder of the file, relative to the archive.
     kind : str
-        Description of size, type and gain; the report groups movies by this text.
+        Description of image size, pixel type and gain; the report groups movies by this text.
     time : float
         Modification time of the original, in seconds since 1970.
     gain : str or None
         SHA-256 of the gain reference; None for a movie without one.
     exceptions : int
-        Number of exceptions among the `values` of the movie.
+        Number of exceptions among the `values` pixel values of the movie.
     """
 
     path: Path
@@ -63,9 +63,9 @@ class Survey:
     Attributes
     ----------
     kept_plain : list
-        Plain copies of files with the suffix of a movie, and the reason for each.
+        Plain copies of files with the suffix of a movie, each with the reason.
     problems : list
-        Files with problems, and the message for each.
+        Files with problems, each with the error message.
     """
 
     root: Path
@@ -79,7 +79,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class Saved:
-    """Total sizes of a group of movies."""
+    """Total sizes of a group of movies, in bytes."""
 
     name: str
     movies: int
@@ -101,7 +101,7 @@ class Saved:
 
 
 def survey(root: Path) -> Survey:
-    """Return the contents of an archive, from every file in it."""
+    """Return the contents of an archive; every file is examined."""
     found = Survey(root)
     gains = GainLibrary(root.absolute())
     jobs, problems = collect_archived([root])
@@ -170,7 +170,7 @@ def _grouped(named: Iterable[tuple[str, MovieFacts]]) -> list[Saved]:
 
 
 def _movie(path: Path, folder: Path) -> MovieFacts | None:
-    """Return the metadata of a movie, or None if the file is not a movie; raise DamagedError or FormatError."""
+    """Return the entry of a movie, or None for any other file; raise DamagedError or FormatError if damaged."""
     found = summarize(path)
     if found is None:
         return None

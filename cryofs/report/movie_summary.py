@@ -36,9 +36,9 @@ class Histogram:
     Attributes
     ----------
     edges : ndarray
-        Edges of the bins; there is one more edge than there are bins.
+        Edges of the bins, float, shape (bins + 1,).
     shares : ndarray
-        Fraction of the pixels in each bin.
+        Fraction of the pixels in each bin, float, shape (bins,).
     whole : bool
         Whether each bin contains a single whole number.
     """
@@ -50,7 +50,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class MovieSummary:
-    """Figures and images from which a preview of a movie is drawn.
+    """Figures and images of a movie, from which a preview is drawn.
 
     Attributes
     ----------
@@ -59,11 +59,11 @@ class MovieSummary:
     unit : str
         Plural name of a frame: "frames", or "fractions of 40 frames" for EER.
     mean : float
-        Mean of all values of all frames, without their scale.
+        Mean of all values of all frames, divided by the scale of the values.
     total : ndarray, shape (rows, columns)
-        Sum of all frames, averaged over `binning` x `binning` pixels.
+        Sum of all frames, float32, averaged over `binning` x `binning` pixels.
     spectrum : ndarray
-        Logarithm of the mean power of tiles of the sum, with frequency 0 in the centre.
+        Logarithm of the mean power of square tiles of the sum, float32, with frequency 0 in the centre.
     """
 
     name: str
@@ -84,12 +84,12 @@ class MovieSummary:
 
     @property
     def singular(self) -> str:
-        """Name of one frame: frame or fraction."""
+        """Singular name of a frame: "frame" or "fraction"."""
         return self.unit.split()[0].removesuffix("s")
 
     @property
     def facts(self) -> str:
-        """Line of text with the number of frames, the size, the type and the pixel size."""
+        """Line of text with the number of frames, image size, pixel type and pixel size."""
         frames, ny, nx = self.shape
         pixel = f", {self.pixel_size:.4g} \u00c5 per pixel" if self.pixel_size else ""
         return f"{frames} {self.unit} of {nx} \u00d7 {ny}, {self.dtype}{pixel}"
@@ -104,7 +104,7 @@ class MovieSummary:
 
 
 def summarize(path: Path, jobs: int, rendering: Rendering | None = None) -> MovieSummary:
-    """Decode a movie of any kind and return its summary; an EER movie is rendered as requested.
+    """Decode a movie of any kind, and return its summary; EER movies are rendered with `rendering`.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def summarize(path: Path, jobs: int, rendering: Rendering | None = None) -> Movi
 
 
 def binned(image: NDArray[Any], step: int) -> NDArray[np.float32]:
-    """Return the means of step x step pixels; omit incomplete squares at the edges."""
+    """Return the means of squares of step x step pixels, as float32; incomplete squares at the edges are omitted."""
     ny, nx = (max(length // step, 1) for length in image.shape)
     step_y, step_x = min(step, image.shape[0]), min(step, image.shape[1])
     squares = image[: ny * step_y, : nx * step_x].reshape(ny, step_y, nx, step_x)
@@ -143,7 +143,7 @@ def binned(image: NDArray[Any], step: int) -> NDArray[np.float32]:
 
 
 def power_spectrum(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the logarithm of the mean power of square tiles; NaN at frequency 0, in the centre."""
+    """Return the logarithm of the mean power of square tiles, as float32 with frequency 0 (NaN) in the centre."""
     side = min(_TILE, *image.shape)
     mean = _mean(image)
     window = np.outer(np.hanning(side), np.hanning(side)).astype(np.float32)
@@ -162,7 +162,7 @@ def power_spectrum(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def limits(image: NDArray[Any], tail: float = 0.5) -> tuple[float, float]:
-    """Return the values that are drawn black and white; `tail` percent of all values lie outside at each end."""
+    """Return the values to draw as black and white; `tail` percent of the values lie beyond each of them."""
     good = image[np.isfinite(image)]
     if not good.size:
         return 0.0, 1.0
@@ -193,5 +193,5 @@ def _mean(image: NDArray[np.float32]) -> float:
 
 
 def _has_pixel_size(header: mrc.MrcHeader) -> bool:
-    """Return True if the header has a pixel size other than 1, which programs write for an unknown size."""
+    """Return True if the header has a pixel size other than 1, which stands for an unknown size."""
     return header.pixel_size is not None and header.pixel_size != 1.0

@@ -37,11 +37,11 @@ class ReferencePicture:
     Attributes
     ----------
     low, high : float
-        Lowest and highest gain of a pixel.
+        Lowest and highest gain of all pixels.
     without : int
-        Number of pixels without a gain: exactly 1, 0 or not finite.
+        Number of pixels without a gain (values exactly 0 or 1, or not finite).
     reliability : Picture or None
-        Picture of the number of values that agreed with the estimate.
+        Picture of the number of values that agreed with the estimated gain of each pixel.
     fit : GainFit or None
         Significance of each orientation, for a reference that came with TIFF movies.
     """
@@ -61,14 +61,14 @@ class ReferencePicture:
 
 
 def write_report(archive: Path, target: Path, previews: int, jobs: int, on_progress: Callable[[str], None]) -> Survey:
-    """Write the report of an archive, and return the contents; movies whose preview fails are among the problems.
+    """Write the report of an archive, and return its contents; failed previews are included in the problems.
 
     Parameters
     ----------
     previews : int
         Number of movies to decode and show.
     on_progress : callable
-        Called with a message before each slow step.
+        Function to call with a message before each slow step.
     """
     on_progress(f"{archive}: reading the records")
     found = survey(archive)
@@ -102,7 +102,7 @@ def write_report(archive: Path, target: Path, previews: int, jobs: int, on_progr
 
 
 def _by_text(found: list[tuple[Path, str]], root: Path) -> list[tuple[str, list[str]]]:
-    """Return each distinct message with the files to which it applies."""
+    """Return each distinct message with the names of the files to which it applies."""
     grouped: dict[str, list[str]] = {}
     for path, text in found:
         problem = printable(text.removeprefix(f"{path}: ").removeprefix(f"{path}, "))

@@ -11,7 +11,7 @@ from PIL import Image
 from cryofs.report.movie_summary import binned, limits
 
 _QUALITY = 85
-# a colour that contrasts with grey, also for colour-blind readers
+# a colour that contrasts with grey for all readers, including those with colour blindness
 _MARK = (255, 96, 0)
 
 
@@ -24,9 +24,9 @@ class Picture:
     url : str
         Picture as a data URL.
     low, high : float
-        Values that are drawn black and white.
+        Values drawn as black and as white.
     step : int
-        Number of image pixels along each axis that are averaged for a pixel of the picture.
+        Number of image pixels along each axis that are averaged into one pixel of the picture.
     """
 
     url: str
@@ -36,17 +36,17 @@ class Picture:
 
 
 def draw(image: NDArray[np.float32], side: int, marks: NDArray[np.bool_] | None = None) -> Picture:
-    """Return a grey picture of an image, at most `side` pixels wide and high, with the first row at the bottom.
+    """Return a grey picture of an image of shape (ny, nx), at most `side` pixels wide and high, row 0 at the bottom.
 
     Parameters
     ----------
     marks : ndarray of bool or None
-        Pixels of the image to draw in colour, enlarged so that they remain visible.
+        Pixels to draw in colour, with the shape of the image; they are enlarged so that they remain visible.
     """
     step = -(-max(image.shape) // side)
     small = binned(image, step)
     marked = np.zeros(small.shape, bool) if marks is None else _enlarged(binned(marks.astype(np.float32), step) > 0)
-    # with all pixels marked, the limits do not matter
+    # if all pixels are marked, the limits have no effect
     low, high = limits(small if marked.all() else small[~marked])
     grey = np.clip((small - low) / (high - low), 0, 1)
     pixels = np.repeat(np.nan_to_num(grey * 255).astype(np.uint8)[:, :, np.newaxis], 3, 2)
@@ -60,7 +60,7 @@ def draw(image: NDArray[np.float32], side: int, marks: NDArray[np.bool_] | None 
 
 
 def _enlarged(marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return marks enlarged to 3 x 3 pixels each."""
+    """Return the marks, each enlarged to 3 x 3 pixels."""
     wide = np.pad(marks, 1)
     rows = wide[:-2] | wide[1:-1] | wide[2:]
     return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]

@@ -13,12 +13,12 @@ from cryofs.storage import atomic_file
 
 _INK, _QUIET, _BAR = "#1b2733", "#5b6875", "#2f6f8f"
 _FONT = 10
-# Matplotlib supports more formats, including TIFF, which would look like an archived movie.
+# Matplotlib supports more formats, including TIFF, but a TIFF file could be mistaken for an archived movie.
 _FORMATS = ("png", "svg", "pdf")
 
 
 def save_preview(summary: MovieSummary, target: Path) -> None:
-    """Write a preview to a file, in the format given by the suffix of the target.
+    """Write a preview to a file in the format that matches its suffix.
 
     Raises
     ------

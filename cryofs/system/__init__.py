@@ -1,1 +1,1 @@
-"""Use resources of the machine and the operating system: memory, cores, mount table, logs and thread pools."""
+"""Resources of the machine and the operating system: memory, cores, mount table, logs and thread pools."""

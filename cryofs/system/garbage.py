@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def imports() -> Iterator[None]:
-    """Pause the collector in the context, because each run would scan all new modules; exclude them afterwards."""
+    """Pause the collector, because each run would scan all new modules; afterwards, exclude them from it."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Write the log of a mount, with one line per event as text or JSON, to a file, a terminal or the journal."""
+"""Log of a mount, with one line per event as text or JSON, in a file, on a terminal or in the journal."""
 
 import datetime
 import json

@@ -1,4 +1,4 @@
-"""Read the mount table of this process; this does not access mounts, so that stale and stuck mounts cannot block it."""
+"""The mount table of this process. Reading it does not access mounts, so stale and hanging mounts cannot block it."""
 
 import os
 import re
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MOUNT_TABLE = Path("/proc/self/mountinfo")
-# File systems served over a network or by another process: small reads are slow, and any read may hang.
+# File system types served over a network or by another process: small reads are slow, and any read may hang.
 _REMOTE = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse", "virtiofs")
-# number, parent, device, root, mountpoint, options, optional fields, separator, type, source, file system options
+# fields: ID, parent, device, root, mountpoint, options, optional fields, separator, type, source, super options
 _LINE = re.compile(
     rb"(?P<number>\d+) \d+ (?P<device>\d+:\d+) [^ ]+ (?P<place>/[^ ]*) r[ow](?:,[^ ]*)?(?: [^ ]+)*? "
     rb"- (?P<kind>[^ ]+) [^ ]* (?P<options>[^ ]*)"
@@ -32,9 +32,9 @@ class Mount:
     kind : str
         File system type.
     user : int or None
-        User who mounted it; None for file systems that are not served by a process.
+        ID of the user who mounted the file system; None if no process serves it.
     number : int
-        Number of the mount, which differs between two mounts of the same file system.
+        ID of the mount; two mounts of the same file system have different IDs.
     """
 
     place: Path
@@ -47,8 +47,7 @@ class Mount:
 def mount_table(table: Path = MOUNT_TABLE) -> list[Mount]:
     """Return all mounts; later mounts are on top of earlier ones.
 
-    Lines without the documented form (proc(5)) are skipped; Docker Desktop in WSL, for example, does not escape spaces
-    in options.
+    Lines that do not follow proc(5) are skipped: Docker Desktop in WSL, for example, does not escape spaces in options.
     """
     # the kernel escapes line feeds in paths, but not carriage returns
     mounts = (_mount(line) for line in table.read_bytes().split(b"\n"))
@@ -78,7 +77,7 @@ def unescaped(field: bytes) -> str:
 def mount_of(path: Path, mounts: Iterable[Mount]) -> Mount | None:
     """Return the mount that contains an absolute path, or None if the table has no such mount."""
     holding = (mount for mount in mounts if path.is_relative_to(mount.place))
-    # the last mount on a mountpoint is on top
+    # the last mount on a mountpoint is the topmost
     return max(enumerate(holding), key=lambda each: (len(each[1].place.parts), each[0]), default=(0, None))[1]
 
 

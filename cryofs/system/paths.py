@@ -1,4 +1,4 @@
-"""Check paths that users pass, with errors of one line."""
+"""Checks of paths that users pass, with one-line errors."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def is_file(path: Path) -> bool:
-    """Return True if a file exists at a path, False for a name that is too long."""
+    """Return True if a path is a regular file; return False for a name that is too long."""
     try:
         return path.is_file()
     except OSError as error:
@@ -21,12 +21,12 @@ def is_file(path: Path) -> bool:
 
 
 def check_archive(folder: Path) -> None:
-    """Check that an archive is a folder that the current user may list.
+    """Check that an archive is a folder that the current user can list.
 
     Raises
     ------
     ArchiveError
-        The path is not a folder, or the user may not list it.
+        The path is not a folder, or the user lacks permission to list it.
     """
     try:
         os.scandir(folder).close()

@@ -1,7 +1,7 @@
-"""Determine the memory, cores and open files that the machine, control groups and process limits allow this process.
+"""Limits of this process for memory, cores and open files, set by the machine, control groups and process limits.
 
-The values come from /proc and /sys. Lines without the documented form are skipped. `root` is the folder that contains
-/proc and /sys; tests pass another folder than /.
+The values come from /proc and /sys; lines that do not follow proc(5) are skipped. `root` is the folder that contains
+/proc and /sys, so that tests can pass a simulated machine.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 ROOT = Path("/")
-# The rest of the memory is for the mount itself and its readers.
+# Fraction of the memory for the cache; the rest is for the mount itself and its readers.
 _CACHE_SHARE = 1 / 4
 _SMALLEST_CACHE = 512 << 20
 _LARGEST_CACHE = 16 << 30
@@ -66,7 +66,7 @@ def process_limit(name: str, root: Path = ROOT, *, hard: bool = False) -> int | 
     Parameters
     ----------
     hard : bool
-        Whether to return the hard limit, up to which the process may raise the effective soft limit.
+        Return the hard limit, up to which the process may raise the soft limit, instead of the soft limit in effect.
     """
     for line in system_text(root / "proc/self/limits").split("\n"):
         columns = line.removeprefix(name).split()
@@ -114,7 +114,7 @@ def _group_files(root: Path, controller: str, *names: str) -> Iterator[str]:
         # if version 1 is mounted, version 2 has a separate folder
         folder_name = controller or "unified"
         mount = mounts / folder_name if controller or (mounts / folder_name).is_dir() else mounts
-        # in a container the path may be that of the host, or lead outside; its own group is then the outermost
+        # in a container, the path may be that of the host or lead outside; the container's own group is then outermost
         inner = PurePosixPath(path.lstrip("/"))
         group = mount if ".." in inner.parts else mount / inner
         for folder in (group, *group.parents):
@@ -126,7 +126,7 @@ def _group_files(root: Path, controller: str, *names: str) -> Iterator[str]:
 
 
 def _numbers(contents: Iterator[str], count: int) -> Iterator[list[int]]:
-    """Yield all contents that consist of `count` positive numbers; a word, -1 or 0 means that there is no limit."""
+    """Yield the contents that consist of `count` positive numbers; a word, -1 or 0 stands for no limit."""
     for content in contents:
         words = content.split()
         if len(words) == count and all(word.isdecimal() and int(word) > 0 for word in words):
@@ -134,7 +134,7 @@ def _numbers(contents: Iterator[str], count: int) -> Iterator[list[int]]:
 
 
 def system_text(path: Path) -> str:
-    """Return the text of a system file, which may contain names with any bytes."""
+    """Return the text of a system file; bytes that are not UTF-8 are kept as surrogates."""
     return os.fsdecode(path.read_bytes())
 
 

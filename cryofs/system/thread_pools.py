@@ -1,7 +1,7 @@
-"""Create thread pools whose threads are started in advance.
+"""Thread pools with threads that are started in advance.
 
-A pool of the standard library starts threads when tasks are submitted. If the system refuses a thread, the task fails
-but remains in the queue of the pool. Therefore a mount starts all threads first, and fails if that is not possible.
+A pool of the standard library starts threads when tasks are submitted. If the system refuses a thread, submitting fails
+but the task remains in the queue. A mount therefore starts all threads first, and fails if that is not possible.
 """
 
 import threading
@@ -12,14 +12,14 @@ from cryofs.errors import MountError
 
 
 class Pools(NamedTuple):
-    """The thread pools of a mount: one decodes frames for waiting requests, and one decodes frames in advance."""
+    """The thread pools of a mount: one decodes frames for waiting requests, the other decodes ahead."""
 
     decoding: ThreadPoolExecutor
     read_ahead: ThreadPoolExecutor
 
     @classmethod
     def started(cls, threads: int) -> Self:
-        """Return two pools with `threads` running threads each; errors are those of `started_pool`."""
+        """Return two pools with `threads` running threads each; raise the errors of `started_pool`."""
         return cls(started_pool(threads, "decode"), started_pool(threads, "read-ahead"))
 
 
@@ -32,7 +32,7 @@ def started_pool(threads: int, name: str) -> ThreadPoolExecutor:
         The system cannot start this number of threads.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
-    # each task blocks until all threads run, so no thread takes two tasks
+    # each task blocks until all threads run, so that every task starts a thread
     together = threading.Barrier(threads)
     try:
         for _ in range(threads):

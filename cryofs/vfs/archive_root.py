@@ -1,10 +1,10 @@
-"""The folder of the archive, and the files below it.
+"""Access to the files of an archive, relative to the descriptor of its folder.
 
-Every path is resolved from the descriptor that was opened at mounting, one folder after the other, and no link is
-followed on the way. So no path leads out of the archive, not even if a folder is replaced by a link between two
-requests, and a mount over the archive does not lead into itself.
+Every path is resolved one folder at a time from the descriptor that was opened at mounting, and no symbolic link is
+followed. A path therefore never leads out of the archive, even if a folder is replaced by a link between two requests,
+and a mount over its own archive does not lead into itself.
 
-Threads: safe to call from any thread.
+Threads: thread-safe.
 """
 
 import contextlib
@@ -18,28 +18,28 @@ from cryofs.storage.byte_source import LocalFile
 from cryofs.system.paths import FOLDER_FLAGS
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# opening a pipe would wait for its other end
+# opening a named pipe would block until its other end is opened
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Root:
-    """The folder of an archive, and access to the files below it. A place is a path below `path`.
+    """The folder of an archive and the files in it. A place is a path below `path`.
 
     Parameters
     ----------
     folder : Path
         Path of the folder.
     descriptor : int or None
-        The folder, if it is open already.
+        Descriptor of the folder if it is already open.
 
     Attributes
     ----------
     path : Path
-        The folder by its descriptor, which stays valid after mounts and renames.
+        Path of the folder through its descriptor; it stays valid after mounts and renames.
     device : int
         Device number of the folder's file system.
     known_as : set of Path
-        Absolute paths of the folder when it was opened, as given and without links.
+        Absolute paths of the folder at opening: as given, and with symbolic links resolved.
     """
 
     def __init__(self, folder: Path, descriptor: int | None = None):
@@ -51,19 +51,19 @@ class Root:
         self._parts = self.path.parts
 
     def name_of(self, place: Path) -> str:
-        """Return the name of a place in messages and as a wait key."""
+        """Return the name of a place, for messages and wait keys."""
         return "/".join((self._name, *self.below(place)))
 
     def below(self, place: Path) -> tuple[str, ...]:
-        """Return the names on the way from the archive's folder to a place; ValueError for any other path."""
-        # the methods of Path for this take most of the time of a lookup
+        """Return the path components from the archive's folder to a place; raise ValueError for any other path."""
+        # the equivalent methods of Path would take most of the time of a lookup
         parts = place.parts
         if parts[: len(self._parts)] != self._parts:
             raise ValueError(f"{place}: not below {self.path}")
         return parts[len(self._parts) :]
 
     def lstat(self, place: Path) -> os.stat_result:
-        """Return the attributes of a place; a link is not followed."""
+        """Return the attributes of a place without following a symbolic link."""
         if place == self.path:
             return os.fstat(self.descriptor)
         with self._above(place) as folder:
@@ -89,7 +89,7 @@ class Root:
                     yield entry.name, entry.stat(follow_symlinks=False)
 
     def files_below(self, place: Path) -> Iterator[tuple[Path, os.stat_result]]:
-        """Iterate over the regular files in a folder and below; folders that cannot be read are skipped."""
+        """Iterate over the regular files of a folder tree; skip folders that cannot be read."""
         folders = [place]
         while folders:
             folder = folders.pop()
@@ -101,16 +101,16 @@ class Root:
                         yield folder / name, found
 
     def names(self, place: Path) -> list[str]:
-        """Return the names in a folder, sorted."""
+        """Return the sorted names in a folder."""
         with self._folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:
             return sorted(os.listdir(readable))
 
     def attributes(self, place: Path, names: Iterable[str]) -> list[tuple[str, os.stat_result]]:
-        """Return names in a folder with their attributes; names that do not exist are skipped."""
+        """Return the given names in a folder with their attributes; skip names that do not exist."""
         return list(self.existing(place, names))
 
     def existing(self, place: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
-        """Iterate over those of some names that exist in a folder; each is asked for when the next one is wanted."""
+        """Iterate over the given names that exist in a folder; each is looked up on demand."""
         with self._folder(place) as folder:
             for name in names:
                 try:
@@ -125,14 +125,14 @@ class Root:
             return os.readlink(place.name, dir_fd=folder)
 
     def is_folder(self, place: Path) -> bool:
-        """Return True if a place is a folder, not a link to one."""
+        """Return True if a place is a folder, and not a symbolic link to a folder."""
         try:
             return stat.S_ISDIR(self.lstat(place).st_mode)
         except OSError:
             return False
 
     def devices(self, folder: Path) -> list[tuple[Path, int]]:
-        """Return each folder from the archive's folder down to this one, with its device number."""
+        """Return the folders from the archive's folder down to `folder`, each with its device number."""
         found = [(self.path, self.device)]
         with contextlib.ExitStack() as above:
             descriptor = self.descriptor
@@ -146,14 +146,14 @@ class Root:
         os.close(self.descriptor)
 
     def _above(self, place: Path) -> contextlib.AbstractContextManager[int]:
-        """Open the folder that contains a place."""
+        """Open the parent folder of a place; yield its descriptor."""
         if place.name == os.pardir:
             raise FileNotFoundError(str(place))
         return self._folder(place.parent)
 
     @contextlib.contextmanager
     def _folder(self, place: Path) -> Iterator[int]:
-        """Open a folder."""
+        """Open a folder; yield its descriptor."""
         with contextlib.ExitStack() as above:
             descriptor = self.descriptor
             for name in self.below(place):

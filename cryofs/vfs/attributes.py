@@ -1,4 +1,4 @@
-"""Attributes that stat returns for a name of the mount."""
+"""File attributes as returned by stat."""
 
 import os
 import stat
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 @dataclass(frozen=True)
 class Ownership:
-    """Owner and group of all files and folders (None: as in the archive), and permission bits that are cleared."""
+    """Owner and group of all files and folders (None: as in the archive), and the permission bits to clear."""
 
     uid: int | None = None
     gid: int | None = None
@@ -21,7 +21,7 @@ AS_ARCHIVED = Ownership()
 
 
 class Attributes(msgspec.Struct, frozen=True, gc=False):
-    """Attributes that stat returns, with times in nanoseconds."""
+    """File attributes as returned by stat; times are in nanoseconds."""
 
     mode: int
     size: int
@@ -36,11 +36,11 @@ class Attributes(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_file(self) -> bool:
-        """True for a regular file."""
+        """Whether this is a regular file."""
         return stat.S_ISREG(self.mode)
 
     def owned(self, by: Ownership) -> "Attributes":
-        """Return the attributes with another ownership; links keep their mode, which has no effect."""
+        """Return the attributes with another owner, group and permissions; symbolic links keep their mode."""
         if by == AS_ARCHIVED:
             return self
         return replace(
@@ -52,7 +52,7 @@ class Attributes(msgspec.Struct, frozen=True, gc=False):
 
 
 def attributes_of(found: os.stat_result) -> Attributes:
-    """Return the attributes of a file as its file system has them, with the inode number of that file system."""
+    """Return the attributes of a stored file, with the inode number of its own file system."""
     return Attributes(
         mode=found.st_mode,
         size=found.st_size,

@@ -1,11 +1,11 @@
-"""Change times of open files: constant while a file is open, as programs that copy files expect.
+"""Change times of open files, kept constant while a file is open, as programs that copy files expect.
 
-tar reports "file changed as we read it" when the change time moves. It also moves when the file in the archive is
-linked, renamed or gets another mode, which changes no byte. So the change time that the first reader got is shown until
-the last reader has closed the file. The kernel keeps one set of attributes for a name, so requests by name get the same
-time, and the same inode number.
+tar reports "file changed as we read it" if the change time differs. Linking, renaming or changing the mode of the
+stored file also updates the change time, although the content stays the same. The change time at the first opening is
+therefore shown until the last reader closes the file. The kernel caches one set of attributes per name, so requests by
+name return the same change time and inode number.
 
-Threads: not locked; the file system calls it under its lock.
+Threads: not thread-safe; the file system holds its lock during each call.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.nodes import Node
 
-# device and inode of the stored file, then size and time as shown: a file that differs in them has other content
+# Device and inode of the stored file, size and mtime as shown; a difference means different content.
 _Content = tuple[int, int, int, int]
 
 
 @dataclass
 class _AtOpen:
-    """An open file: its name and content, the attributes that the first reader got, and the number of readers."""
+    """Name and content of an open file, its attributes at the first opening, and the number of its readers."""
 
     name: str
     content: _Content
@@ -31,14 +31,14 @@ class _AtOpen:
 
 
 class ChangeTimes:
-    """Change times of open files, by handle and by name."""
+    """Table of the change times of open files, by handle and by name."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, dict[_Content, _AtOpen]] = {}
         self._by_handle: dict[int, _AtOpen] = {}
 
     def opened(self, handle: int, name: str, node: Node, found: Attributes) -> None:
-        """Record that a reader opened the file behind a node, which was found with these attributes."""
+        """Record that a reader opened the file of `node`, and its attributes at opening."""
         content = _content(node, found)
         at_open = _AtOpen(name, content, found, is_made=not node.is_plain)
         at_open = self._by_name.setdefault(name, {}).setdefault(content, at_open)
@@ -46,7 +46,7 @@ class ChangeTimes:
         self._by_handle[handle] = at_open
 
     def closed(self, handle: int) -> None:
-        """Record that a reader closed a file."""
+        """Record that a reader closed the file of a handle."""
         at_open = self._by_handle.pop(handle)
         at_open.readers -= 1
         if not at_open.readers:
@@ -56,12 +56,12 @@ class ChangeTimes:
                 del self._by_name[at_open.name]
 
     def of_open(self, handle: int, now: Attributes) -> Attributes:
-        """Return the attributes that readers of an open file get."""
+        """Return the attributes to report for an open file whose current attributes are `now`."""
         at_open = self._by_handle[handle]
         return _settled(at_open, now) if at_open.content[2:] == (now.size, now.mtime_ns) else now
 
     def by_name(self, name: str, node: Node) -> Attributes:
-        """Return the attributes of a name, consistent with those that readers of the open file get."""
+        """Return the attributes to report for a name, consistent with those of the open file."""
         now = node.attributes
         if not (states := self._by_name.get(name)):
             return now
@@ -75,10 +75,10 @@ def _content(node: Node, found: Attributes) -> _Content:
 
 
 def _settled(at_open: _AtOpen, now: Attributes) -> Attributes:
-    """Return the current attributes, with the change time and inode number that the first reader got.
+    """Return the current attributes with the change time, and for movies the inode number, of the first opening.
 
-    A plain file of which only the change time moved may have been overwritten with its old mtime restored, so the
-    change is shown. Movies are checked when they are read.
+    If only the change time of a plain file differs, the file may have been overwritten and its old mtime restored, so
+    the new change time is returned. Movies are checked when they are read.
     """
     then = at_open.attributes
     if at_open.is_made:
@@ -87,5 +87,5 @@ def _settled(at_open: _AtOpen, now: Attributes) -> Attributes:
 
 
 def _besides(found: Attributes) -> tuple[int, int, int, int]:
-    """Return the attributes whose changes update the change time but do not affect the content."""
+    """Return the attributes that can change, and update the change time, without a change of content."""
     return found.links, found.mode, found.uid, found.gid

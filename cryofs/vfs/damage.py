@@ -1,4 +1,4 @@
-"""Damage of a file as a value, so that it is cached in the same way as the metadata of intact files."""
+"""Damage of a file as a value that is cached like the metadata of intact files."""
 
 import errno
 import os
@@ -13,21 +13,21 @@ from cryofs.storage.byte_source import LocalFile
 
 T = TypeVar("T")
 
-# A file that changed within the last seconds may still be arriving, and a coarse clock may not show its next change.
+# A file that changed within the last seconds may still be written, and a coarse clock may hide its next change.
 _SETTLED_SECONDS = 10.0
-# Errors of storage and permissions that a retry returns again; others are transient, or concern this process.
+# Errors of storage and permissions that persist on retry; all others are transient, or specific to this process.
 _UNREADABLE = {errno.EIO, errno.EACCES, errno.EPERM, errno.EBADMSG, errno.EUCLEAN, errno.EREMOTEIO, errno.ENODATA}
 
 
 class Damage(NamedTuple):
-    """Reason why a file with the name of a movie cannot be shown as one.
+    """Reason why a file named like a movie cannot be shown as a movie.
 
     Attributes
     ----------
     reason : str
-        Problem and remedy, without the name of the file.
+        Problem and remedy, without the file name.
     listed : bool
-        Whether the movie is listed, so that the loss is seen; a file without any frame is not listed.
+        Whether listings show the damaged movie; files without frames are not listed.
     """
 
     reason: str
@@ -35,9 +35,9 @@ class Damage(NamedTuple):
 
 
 def or_damage(read: Callable[[LocalFile], T], listed: bool = True) -> Callable[[LocalFile], T | Damage]:
-    """Return a function that calls `read`, and returns the damage that `read` raises.
+    """Wrap `read` so that it returns damage instead of raising it.
 
-    If the last byte of a file cannot be read, the storage failed: the next read may succeed.
+    If the last byte of a file cannot be read, storage failed, and the error is raised: a retry may succeed.
     """
 
     def reading(source: LocalFile) -> T | Damage:
@@ -53,12 +53,12 @@ def or_damage(read: Callable[[LocalFile], T], listed: bool = True) -> Callable[[
 
 
 def damage_of(error: OSError) -> Damage | None:
-    """Return the damage for an error of storage or permissions that lasts, or None for a transient error."""
+    """Return the damage for a persistent error of storage or permissions, or None for a transient error."""
     if error.errno not in _UNREADABLE:
         return None
     return Damage(explain(OSError(error.errno, error.strerror)))
 
 
 def is_settled(found: os.stat_result) -> bool:
-    """Return True if a file has not changed for a while, so that its damage may be remembered."""
+    """Return True if a file has not changed recently, so that its damage may be cached."""
     return time.time() - found.st_ctime > _SETTLED_SECONDS

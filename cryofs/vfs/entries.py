@@ -1,8 +1,8 @@
-"""Movies of the mount: the kind and name under which each stored file is shown, according to the registry.
+"""The movies of a mount: the kind and name under which each stored file is shown.
 
-Symbolic links are resolved beneath the archive for the movies that appear beside links to stored files.
+Symbolic links to stored files are resolved within the archive, so that movies also appear beside such links.
 
-Threads: safe to call from any thread; cached facts (`cryofs.vfs.facts`) have their own locks.
+Threads: thread-safe; cached metadata (`cryofs.vfs.facts`) have their own locks.
 """
 
 import contextlib
@@ -30,11 +30,11 @@ from cryofs.vfs.links import target_beneath
 from cryofs.vfs.nodes import Node, Source, made_at, made_of_source
 from cryofs.vfs.views import View
 
-# Size of a movie of unknown size: not 0, because programs that copy files may skip reading empty ones and
-# report success, and not that of the stored file, which a program could take for the size of the movie.
+# Placeholder for an unknown movie size. Not 0, because copy programs may skip empty files and report success; not the
+# size of the stored file, because a program could mistake it for the size of the movie.
 _UNKNOWN_SIZE = 1
 _UNKNOWN = Appearance(None)
-# bytes of a file name on Linux
+# Maximum length of a file name on Linux, in bytes.
 _LONGEST_NAME = 255
 
 
@@ -46,7 +46,7 @@ class Entries:
     main : View
         The main view.
     reference_of : callable
-        Returns the gain reference for TIFF movies of other programs in a folder, or None.
+        Function that returns the gain reference for TIFF movies of other programs in a folder, or None.
     """
 
     def __init__(self, root: Root, io: IoExecutor, main: View, reference_of: Callable[[Path], Path | None]):
@@ -54,18 +54,18 @@ class Entries:
         self.reference_of = reference_of
         self._main = main
         self.facts = Facts(root, io, main.options)
-        # files that a listing showed as movies because storage did not respond
+        # files listed as movies because storage did not respond
         self._assumed: set[Path] = set()
 
     def appears(self, path: Path, found: os.stat_result, view: View) -> tuple[str, AnyProvider | None] | None:
-        """Return the name under which a stored file appears and the kind that replaces it, or None if it is hidden."""
+        """Return the shown name of a stored file and the kind that replaces it, or None if the file is hidden."""
         if _is_hidden(path.name, found, view):
             return None
         replaced = self._replaced(path, found, view)
         return (path.name, None) if replaced is None else replaced[:2]
 
     def replacing(self, place: Path, view: View) -> Node | None:
-        """Return the node of the movie that appears under this name in place of its stored file, or None."""
+        """Return the node of the movie that is shown at a place instead of its stored file, or None."""
         for provider in _replacing(registry.PROVIDERS, view.options.enabled):
             for name in provider.stored_names(place.name):
                 path = place.with_name(name)
@@ -75,7 +75,7 @@ class Entries:
         return None
 
     def beside(self, place: Path, view: View) -> Node | None:
-        """Return the node of the movie that appears under this name beside its stored file or a link to it, or None."""
+        """Return the node of the movie that is shown at a place beside its stored file or a link to it, or None."""
         kinds: dict[str, list[AnyProvider]] = {}
         for provider in _beside(registry.PROVIDERS, view.options.enabled):
             for name in provider.stored_names(place.name):
@@ -89,7 +89,7 @@ class Entries:
         return None
 
     def folder_file(self, place: Path, view: View) -> Node | None:
-        """Return the node of the file that is added under this name to folders with movies of a kind, or None."""
+        """Return the node of a file that is added at a place because its folder has movies of a kind, or None."""
         for provider in registry.FOLDER_PROVIDERS:
             stored = provider.stored_at(view.options) if provider.name == place.name else None
             if stored is None:
@@ -108,14 +108,14 @@ class Entries:
         return None
 
     def listed(self, path: Path, found: os.stat_result, stored: Attributes, view: View) -> tuple[str, Node] | None:
-        """Return the name and node that a listing shows of a stored file in its place, None if it is hidden.
+        """Return the name and node that a listing shows for a stored file, or None if the file is hidden.
 
-        Of the attributes of a movie without a size, only type and inode are right.
+        If the size of a movie is unknown, only the type and inode of its attributes are valid.
 
         Parameters
         ----------
         stored : Attributes
-            Attributes of the stored file in this view.
+            Attributes of the stored file in the view.
         """
         if _is_hidden(path.name, found, view):
             return None
@@ -127,7 +127,7 @@ class Entries:
         return name, self._node(provider, Source(path, found), made, view, metadata)
 
     def listed_beside(self, path: Path, found: os.stat_result, view: View) -> tuple[str, Node] | None:
-        """Return the name and node that a listing shows beside a stored file, as `listed` does, or None."""
+        """Return the name and node of the movie that a listing shows beside a stored file, or None; see `listed`."""
         for provider in _beside(registry.providers_of(path.name), view.options.enabled):
             name = provider.shown_name(path.name)
             source = self._behind(path, found) if name is not None else None
@@ -154,7 +154,7 @@ class Entries:
         return None
 
     def gain(self, path: Path, found: os.stat_result) -> str | None:
-        """Return the SHA-256 of the gain reference that a file named like an archived movie needs, or None."""
+        """Return the SHA-256 of the gain reference of an archived movie, or None for any other file."""
         for provider in registry.providers_of(path.name):
             if provider.replaces_stored and provider.shown_name(path.name) is not None:
                 metadata = self.facts.metadata(provider, path, found)
@@ -163,38 +163,38 @@ class Entries:
         return None
 
     def needs_references(self, folder: Path) -> bool:
-        """Return True if gain references appear in a folder, because it has movies that use them.
+        """Return True if a folder shows gain references, because it contains movies that use them.
 
         Files named like archived movies are skipped, to avoid reading every record.
         """
         try:
             names = self._root.names(folder)
         except OSError:
-            return False  # a folder that cannot be listed shows nothing
+            return False  # an unreadable folder shows no gain references
         return any(self._needs_references(folder / name) for name in names if registry.comes_with_references(name))
 
     def lstat(self, place: Path) -> os.stat_result | None:
-        """Return the attributes of a place in the archive, or None if it does not exist."""
+        """Return the attributes of a place in the archive, or None if there is no file."""
         try:
             return self._root.lstat(place)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            # a shown name may be valid, and too long with the suffix of the stored file
+            # a shown name within the limit may exceed it with the suffix of the stored file
             if error.errno == errno.ENAMETOOLONG:
                 return None
             raise
 
     def _existing(self, folder: Path, names: list[str]) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield those of some names that exist in a folder of the archive, with their attributes."""
-        # a shown name may be valid, and too long with the suffix of the stored file
+        """Yield the given names that exist in a folder of the archive, with their attributes."""
+        # a shown name within the limit may exceed it with the suffix of the stored file
         possible = [name for name in names if len(os.fsencode(name)) <= _LONGEST_NAME]
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             if possible:
                 yield from self._root.existing(folder, possible)
 
     def _replaced(self, path: Path, found: os.stat_result, view: View) -> tuple[str, AnyProvider, Any] | None:
-        """Return name, kind and metadata of the movie that is shown in place of a stored file, or None.
+        """Return the name, kind and metadata of the movie that replaces a stored file, or None.
 
         The metadata are None if they cannot be read.
         """
@@ -207,7 +207,7 @@ class Entries:
             try:
                 metadata = self.facts.metadata(provider, path, found)
             except OSError:
-                # listed, so that the loss is seen; opening it reports the error
+                # keep the movie listed, so that users notice the problem; opening it reports the error
                 metadata, is_shown = None, provider.option is None
             else:
                 if isinstance(metadata, Damage):
@@ -219,12 +219,12 @@ class Entries:
         return None
 
     def _is_shown(self, provider: AnyProvider, source: Source, view: View) -> bool:
-        """Return True if a kind is shown beside its stored file, or if storage does not respond."""
+        """Return True if a movie of this kind is shown beside its stored file; also if storage does not respond."""
         try:
             metadata = self.facts.metadata(provider, source.path, source.found)
         except (CryofsError, OSError):
             if provider.option is not None:
-                return False  # the kind of all views is shown
+                return False  # show the kind that is common to all views
             self._assumed.add(source.path)
             return True
         if metadata is None or isinstance(metadata, Damage):
@@ -232,14 +232,14 @@ class Entries:
         return self._is_shown_intact(provider, metadata, source, view)
 
     def _is_shown_intact(self, provider: AnyProvider, metadata: Any, source: Source, view: View) -> bool:
-        """Return True if an intact file is shown as a kind: if it applies a gain reference, only with one."""
+        """Return True if an intact file is shown as a kind; kinds that apply a gain reference require one."""
         if not provider.is_shown(metadata, view.options):
             return False
         has_reference = not provider.applies_reference or provider.gain(metadata) is not None
         return has_reference or self.reference_of(source.path.parent) is not None
 
     def _made(self, provider: AnyProvider, place: Path, source: Source, view: View) -> Node | None:
-        """Return the node of a source shown as one kind at a place, or None if it is not of that kind."""
+        """Return the node of a source shown as a kind at a place, or None if the source is not of that kind."""
         metadata = self.facts.metadata(provider, source.path, source.found)
         if metadata is None:
             return None
@@ -252,7 +252,7 @@ class Entries:
         return self._node(provider, source, made, view, metadata)
 
     def _node(self, provider: AnyProvider, source: Source, made: Attributes, view: View, metadata: Any) -> Node:
-        """Return the node of a shown movie; its size is unknown without metadata, and if it is damaged."""
+        """Return the node of a shown movie; the size is unknown if metadata are missing or report damage."""
         if metadata is None or isinstance(metadata, Damage):
             appearance = _UNKNOWN
         else:
@@ -278,7 +278,7 @@ class Entries:
         return self._behind(path, found) if found else None
 
     def _behind(self, path: Path, found: os.stat_result) -> Source | None:
-        """Return the file itself or the target of a link if the mount shows the target unchanged."""
+        """Return the file itself, or the target of a link if the mount shows that target unchanged."""
         if stat.S_ISREG(found.st_mode):
             return Source(path, found)
         try:
@@ -287,13 +287,13 @@ class Entries:
                 return None
             at_target = self._root.lstat(target)
         except OSError:
-            return None  # a link that cannot be followed is shown as a link only
+            return None  # no movie is shown beside a link that cannot be resolved
         is_plain = self.appears(target, at_target, self._main) == (target.name, None)
         return Source(target, at_target, True) if is_plain and stat.S_ISREG(at_target.st_mode) else None
 
 
 def _is_hidden(name: str, found: os.stat_result, view: View) -> bool:
-    """Return True if a stored file does not appear in its place, whatever it holds."""
+    """Return True if a stored file is hidden regardless of its content."""
     if view.stored_files:
         return False
     is_reference = is_reference_name(name) and stat.S_ISREG(found.st_mode)
@@ -301,19 +301,19 @@ def _is_hidden(name: str, found: os.stat_result, view: View) -> bool:
 
 
 def _has_capitals(name: str) -> bool:
-    """Return True for a suffix in capitals, which is looked for after all others."""
+    """Return True if the suffix has upper-case letters; such names are looked up last."""
     return not name[name.rfind(".") :].islower()
 
 
 @lru_cache(maxsize=256)
 def _replacing(providers: tuple[AnyProvider, ...], enabled: frozenset[str]) -> tuple[AnyProvider, ...]:
-    """Return the kinds that a view shows in place of their stored files."""
+    """Return the enabled kinds that are shown in place of their stored files."""
     return tuple(one for one in providers if one.replaces_stored and _is_enabled(one, enabled))
 
 
 @lru_cache(maxsize=256)
 def _beside(providers: tuple[AnyProvider, ...], enabled: frozenset[str]) -> tuple[AnyProvider, ...]:
-    """Return the kinds that a view shows beside their stored files."""
+    """Return the enabled kinds that are shown beside their stored files."""
     return tuple(one for one in providers if not one.replaces_stored and _is_enabled(one, enabled))
 
 
@@ -322,7 +322,7 @@ def _is_enabled(provider: AnyProvider, enabled: frozenset[str]) -> bool:
 
 
 def _with(made: Attributes, appearance: Appearance) -> Attributes:
-    """Return attributes updated with those that differ for the movie."""
+    """Return the attributes with the size, times and mode of the movie."""
     size = appearance.size or _UNKNOWN_SIZE
     if appearance.mode is None or appearance.mtime_ns is None or appearance.atime_ns is None:
         return replace(made, size=size)

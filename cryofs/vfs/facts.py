@@ -1,6 +1,6 @@
-"""Metadata that names and attributes depend on: read once for each file, then cached.
+"""Cache of the metadata of movies, which determine their names and attributes.
 
-Threads: safe to call from any thread; the tables have locks.
+Threads: thread-safe; each table has a lock.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.metadata_cache import Known
 
 _KNOWN_FILES = 1 << 18
-# an index holds the offsets of all frames
+# Indexes are large: each holds the offsets of all frames.
 _KNOWN_INDEXES = 64
-# Threads that read metadata for a listing. If storage returns at once, they only decode, and more of them would compete
-# for the interpreter lock.
+# Threads that read metadata for a listing. On fast storage they mostly parse, and more threads would compete for the
+# interpreter lock.
 _READERS = 2
 _READERS_OF_SLOW_STORAGE = 16
 _SLOW_READ_SECONDS = 0.001
@@ -37,8 +37,7 @@ _SLOW_READ_SECONDS = 0.001
 class Facts:
     """Cached metadata of the files of an archive, in one table for each kind of movie.
 
-    Damage is a value too, so that listings cache it. Only storage that does not respond, and transient errors, are
-    raised.
+    Damage is also cached as a value. Only transient errors and timeouts of storage are raised.
     """
 
     def __init__(self, root: Root, io: IoExecutor, options: ShowOptions):
@@ -60,7 +59,7 @@ class Facts:
             self._keys[provider.table] = provider.metadata_key(options)
 
     def metadata(self, provider: AnyProvider, path: Path, found: os.stat_result) -> Any:
-        """Return the metadata of a file as one kind, `Damage` if it is damaged, or None if it is not of that kind."""
+        """Return the metadata of a file as a kind, `Damage` if it is damaged, or None if it is not of that kind."""
         if not stat.S_ISREG(found.st_mode):
             return None
         known = self._tables[provider.table]
@@ -73,9 +72,9 @@ class Facts:
             return damage
 
     def read_ahead(self, folder: Path, files: Iterable[tuple[str, os.stat_result]]) -> None:
-        """Read the metadata that a listing needs of files in a folder, several at a time.
+        """Read the metadata that a listing of some files needs, several files at a time.
 
-        Errors are left to the request for one of the files.
+        Errors are ignored here; the next request for the file raises them.
         """
         unknown = deque(
             (self._tables[table], folder / name)
@@ -98,14 +97,14 @@ class Facts:
             self._readers = _READERS_OF_SLOW_STORAGE if is_slow else _READERS
 
     def readable(self, provider: AnyProvider, path: Path) -> Any:
-        """Return the metadata of a file of this kind; raise FormatError if it is damaged."""
+        """Return the metadata of a file as a kind; raise FormatError if the file is damaged."""
         metadata = self._tables[provider.table].get(path, self._root.lstat(path))
         if isinstance(metadata, Damage):
             raise FormatError(f"{self._root.name_of(path)}: {metadata.reason}")
         return metadata
 
     def index(self, provider: AnyProvider, source: LocalFile) -> Any:
-        """Return the index of an open file."""
+        """Return the index of an open movie: the offsets of all frames."""
         return self._indexes[provider.table].get_open(source)
 
     def damaged(self) -> list[str]:
@@ -113,11 +112,11 @@ class Facts:
         return [line for known in self._tables.values() for line in known.damaged()]
 
     def surveyed(self) -> dict[str, tuple[Known[Any], Any]]:
-        """Return each table by its key in the index, with the type of its values."""
+        """Return the tables that the index stores, each with its value type, by their keys in the index."""
         return {self._keys[table]: (known, self._types[table]) for table, known in self._tables.items()}
 
     def table_of(self, name: str) -> str | None:
-        """Return the key in the index of the table that listings use for a file of this name, or None."""
+        """Return the index key of the table for files of this name, or None."""
         table = self._table_of(name)
         return None if table is None else self._keys[table]
 

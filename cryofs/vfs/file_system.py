@@ -1,7 +1,7 @@
-"""The file system: lookups, listings, open files by handle. It does not depend on FUSE.
+"""The file system, independent of FUSE: lookups, listings, and open files by handle.
 
-Threads: safe to call from any thread after `start`, which must come after daemonising, because threads do not survive a
-fork. The lock guards the table of open files and the counts of reads.
+Threads: thread-safe after `start`. Call `start` after daemonising, because threads do not survive a fork. The lock
+guards the table of open files and the read counters.
 """
 
 import functools
@@ -43,34 +43,34 @@ from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile
 from cryofs.vfs.opening import Opener
 from cryofs.vfs.page_cache_policy import PageKeeper, Pages
 
-# Background work begins after so long without a request, or after the longest delay.
+# Background work starts after this many seconds without a request, and at the latest after the longest delay.
 _PAUSE_SECONDS = 0.05
 _LONGEST_DELAY = 5.0
-# Time for background threads to end; one that hangs ends with the process.
+# Seconds to wait for background threads at the end; threads that hang end with the process.
 _ENDING_SECONDS = 5.0
-# Time for the indexer to write to the index; the index stays valid if the process ends earlier.
+# Seconds to wait for the indexer to write the index; the index stays valid if the process ends earlier.
 _LAST_SECONDS = 0.1
-# Damaged files that are named in the facts of a mount; the log names all.
+# Maximum number of damaged files in the figures of a mount; the log names all of them.
 _MOST_NAMED = 20
-# A slower read is logged: a frame decodes in a fraction of a second, so something is overloaded or failing.
+# Slower reads are logged. A frame decodes in a fraction of a second, so the machine or its storage is overloaded.
 _SLOW_SECONDS = 5.0
-# A file that is replaced between lookup and open is looked up again.
+# Attempts to open a file that is replaced between lookup and open.
 _OPEN_ATTEMPTS = 5
 
 log = logging.getLogger("cryofs")
 
 
 class FileSystem:
-    """An archive, shown as its originals, read-only.
+    """Read-only view of an archive that shows the original files.
 
     Parameters
     ----------
     archive : Path
-        The archive's folder; opened here and reached through this descriptor from then on.
+        The archive's folder. It is opened once, and all files are accessed through its descriptor.
     ownership : Ownership
-        Owner, group and permissions of the files. Cached data do not depend on it.
+        Owner, group and permissions to report. Cached data do not depend on them.
     descriptor : int or None
-        The archive's folder, if it is open already.
+        Descriptor of the archive's folder if it is already open.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class FileSystem:
         self._root = root = Root(archive, descriptor)
         self._io = IoExecutor(settings.request_timeout)
         rendering = main_rendering(settings, self.archive, root.path)
-        # names and attributes: local disks return them from memory, or at once
+        # names and attributes need no other thread on local disks, which return them without delay
         asked = [self.archive, rendering.gain or self.archive]
         self._of_names = self._io if any(map(may_be_remote, asked)) else InlineExecutor(self._io)
         self._tree = Tree(root, self._io, ShowOptions(rendering))
@@ -107,28 +107,28 @@ class FileSystem:
         self._reads = 0
 
     def start(self, pools: Pools | None = None) -> None:
-        """Start the threads that are not given; they load compiled code and read the metadata of the archive."""
+        """Start the threads, except those in `pools`; they load compiled code and index the archive."""
         self._pool, self._background = pools or Pools.started(self._settings.jobs)
         self._cache = FrameCache(self._settings.cache_size, self._background, self._io.run)
         self._opener.start(self._pool, self._cache)
-        # the user who mounted the archive is likely to use it at once
+        # users are likely to access the archive right after mounting it
         self._last_asked = time.monotonic()
         self._preparing.start()
         self._indexer.start()
 
     def look_again(self) -> None:
-        """Read the metadata of new files in the background again; requests find new files without this."""
+        """Index new files in the background; requests find new files without the index."""
         self._indexer.look_again()
 
     def stop(self) -> None:
-        """Stop the threads, and close all files and the cache."""
+        """Stop the threads, close all files, and empty the cache."""
         self._stopping.set()
         self._indexer.stop(_ENDING_SECONDS)
         if self._preparing.is_alive():
             self._preparing.join(_ENDING_SECONDS)
         for pool in (self._background, self._pool):
             if pool is not None:
-                # nothing is cancelled: closing a file waits for the decodes that were begun for it
+                # do not cancel decodes: closing a file waits for the decodes of its frames
                 pool.shutdown()
         with self._lock:
             files = list(self._open.values())
@@ -136,17 +136,16 @@ class FileSystem:
         for _, file, _, _ in files:
             file.close()
         self._io.end()
-        # a thread that did not end in time may still reach the archive through the descriptor, whose number must not
-        # become that of another file
+        # a thread that still runs may use the descriptor, so its number must not be reused for another file
         if not (self._preparing.is_alive() or self._indexer.is_alive()):
             self._root.close()
 
     def abandon(self) -> None:
-        """Stop only the indexer, because the process ends immediately."""
+        """Stop only the indexer, for a process that ends immediately afterwards."""
         self._indexer.stop(_LAST_SECONDS)
 
     def attributes(self, path: str) -> Attributes:
-        """Return the attributes of a name."""
+        """Return the attributes of a path of the mount."""
         self._last_asked = time.monotonic()
         node = self._lookup(path)
         with self._lock:
@@ -155,7 +154,7 @@ class FileSystem:
         return found.owned(self._ownership)
 
     def open_attributes(self, handle: int) -> Attributes:
-        """Return the attributes of an open file, even if another file now has its name."""
+        """Return the attributes of an open file, even if its name has been reused."""
         with self._lock:
             path, file, _, found = self._open[handle]
         now = self._of_names.run(self._name_for_attributes(path), lambda: file.attributes(found))
@@ -165,11 +164,11 @@ class FileSystem:
         return now.owned(self._ownership)
 
     def listing(self, path: str) -> Listing:
-        """Return a listing of a folder, for `listed`."""
+        """Return a listing of a folder, whose entries `listed` returns."""
         return Listing(self._tree, path)
 
     def listed(self, listing: Listing, position: int) -> list[Listed]:
-        """Return some entries of a folder from a position on, none at the end; see `Listing.group`."""
+        """Return the next group of entries of a folder from a position on; empty at the end. See `Listing.group`."""
         self._last_asked = time.monotonic()
         name = self._root.name_of(self._tree.place(listing.path))
         group = self._of_names.run(name, lambda: listing.group(position))
@@ -178,7 +177,7 @@ class FileSystem:
             return [self._reported(f"{folder}/{entry.name}", entry) for entry in group]
 
     def _reported(self, path: str, entry: Entry) -> Listed:
-        """Return an entry as the kernel gets it, and remember what it got."""
+        """Return an entry for the kernel, and record its size for the page cache policy."""
         if not entry.is_complete:
             return Listed(entry.name, entry.node.attributes, False, entry.next)
         self._pages.record_lookup(path, entry.node.attributes.size)
@@ -199,8 +198,8 @@ class FileSystem:
             lacks_size = self._pages.lacks_size(path)
         if lacks_size:
             file.close()
-            # programs would take the placeholder for the size; the kernel looks the name up again, then opens it again
-            raise ChangedError(f"{path}: became readable after it was looked up; open it again")
+            # programs would mistake the placeholder for the size; the kernel repeats the lookup and the open
+            raise ChangedError(f"{path}: file became readable after its lookup; retry")
         with self._lock:
             handle = next(self._handles)
             self._change_times.opened(handle, path, node, found)
@@ -208,14 +207,14 @@ class FileSystem:
         return handle
 
     def pages(self, handle: int) -> Pages:
-        """Return the instruction to the kernel for its cached pages of a newly opened file."""
+        """Return the instruction to the kernel about its cached pages of a newly opened file."""
         with self._lock:
             return self._open[handle][2]
 
     def read(self, handle: int, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
-        """Return `size` bytes of an open file at `offset`, in `memory` or not; fewer only at the end of the file."""
+        """Return `size` bytes of an open file at `offset`, fewer only at its end; they may be placed in `memory`."""
         began = self._last_asked = time.monotonic()
-        # a single look-up in a dictionary needs no lock
+        # a single dictionary lookup needs no lock
         path, file, pages, _ = self._open[handle]
         if pages is Pages.DROP:
             with self._lock:
@@ -224,7 +223,7 @@ class FileSystem:
             data = file.read(size, offset, memory)
         except CryofsError as error:
             facts = _facts_of_read(path, file, offset, began)
-            # a read may begin in one frame, and fail in the next
+            # a read may start in one frame and fail in the next
             error.facts = facts | {"frame": error.facts.get("frame", facts["frame"])}
             raise
         if time.monotonic() - began > _SLOW_SECONDS:
@@ -253,7 +252,7 @@ class FileSystem:
         return self._of_names.run(str(self.archive), lambda: os.fstatvfs(self._root.descriptor))
 
     def facts(self) -> dict[str, Any]:
-        """Return the figures of this mount: process, reads, decodes, cache hits and damage."""
+        """Return the figures of the mount: process, reads, decodes, cache hits and damage."""
         figures = vars(self._cache.figures()) if self._cache is not None else {}
         damaged = self._tree.facts.damaged()
         findings = self._findings.every()
@@ -272,7 +271,7 @@ class FileSystem:
         }
 
     def file_facts(self, path: str) -> dict[str, Any] | None:
-        """Return the rendering of a movie and the problems found in it, or None for files without such details."""
+        """Return the rendering of an EER movie and the problems found in it, or None for other files."""
         node = self._lookup(path)
         return self._of_names.run(self._name_for_attributes(path), lambda: self._file_facts(node))
 
@@ -285,7 +284,7 @@ class FileSystem:
             findings = self._findings.of(state_of(self._root.lstat(node.path)), name)
             return {"source": node.path.name, **kind.details(metadata, node.view.options, name, findings)}
         except (CryofsError, OSError) as error:
-            # programs that copy extended attributes must not fail on errors that reading the file reports
+            # copying extended attributes must not fail because of a problem that reading the file reports
             return {"source": node.path.name, "error": printable(str(error))}
 
     def _lookup(self, path: str) -> Node:
@@ -293,16 +292,16 @@ class FileSystem:
         return self._of_names.run(self._name_for_attributes(path), lambda: self._tree.lookup(path))
 
     def _name_for_attributes(self, path: str) -> str:
-        """Return the wait key for attribute requests, because stat may succeed while a read hangs."""
+        """Return the wait key for attribute requests, separate from reads: stat may succeed while a read hangs."""
         return f"{self._root.name_of(self._tree.place(path))}, its attributes"
 
     def _looked_up_and_opened(self, path: str) -> tuple[Node, OpenFile, Attributes]:
-        """Open the file of a path, and return attributes of the file that is open."""
+        """Look up and open a path; return its node, the open file and its attributes."""
         attempts_left = _OPEN_ATTEMPTS
         while True:
             attempts_left -= 1
             node = self._lookup(path)
-            # some storage never returns the same inode twice, so the last attempt does not compare inodes
+            # some file systems never return the same inode twice, so the last attempt does not compare inodes
             opened = functools.partial(self._opened, node, must_be_found=attempts_left > 0)
             try:
                 file, found = self._io.run(self._name_of(node), opened, drop=lambda late: late[0].close())
@@ -313,22 +312,22 @@ class FileSystem:
                 return node, file, found
 
     def _opened(self, node: Node, must_be_found: bool) -> tuple[OpenFile, Attributes]:
-        """Open a node; return the file and its attributes. Raise ChangedError if it differs from the file found."""
+        """Open a node; return the file and its attributes. Raise ChangedError if the file differs from the lookup."""
         file = self._opener.open(node, must_be_found)
         return file, file.attributes(node.attributes)
 
     def _name_of(self, node: Node) -> str:
-        """Return the name of a stored file for messages and as a wait key, independent of the view."""
+        """Return the name of a stored file for messages and wait keys, independent of the view."""
         return self._root.name_of(node.path)
 
     def _is_busy(self) -> bool:
-        """Return True if requests are coming in."""
+        """Return True if a request arrived recently."""
         return time.monotonic() - self._last_asked < _PAUSE_SECONDS
 
     def _prepare(self) -> None:
-        """Load compiled code, which takes half a second and 100 MB, and what readers would wait for.
+        """Load compiled code (half a second, 100 MB) and other resources of the first reader.
 
-        Loading blocks requests, because it holds the interpreter lock, so it begins when no requests are coming in.
+        Loading holds the interpreter lock and so blocks requests; therefore it waits until no request arrives.
         """
         until = time.monotonic() + _LONGEST_DELAY
         while self._is_busy() and time.monotonic() < until and not self._stopping.is_set():

@@ -1,6 +1,6 @@
-"""Problems found in EER files while they were read, by the state of the file.
+"""Problems found in EER files during reads, by the state of the file.
 
-Threads: safe to call from any thread; the lock guards the table.
+Threads: thread-safe; the lock guards the table.
 """
 
 import threading
@@ -8,19 +8,19 @@ import threading
 from cryofs.movies.eer_findings import Findings
 from cryofs.storage.file_state import FileState
 
-# Most recently used files whose problems are remembered.
+# Number of most recently used files in the table.
 _KNOWN_FINDINGS = 1 << 16
 
 
 class FindingsTable:
-    """Problems of the most recently used files."""
+    """Table of the problems of the most recently used files."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._table: dict[str, tuple[FileState, Findings]] = {}
 
     def of(self, identity: FileState, name: str) -> Findings:
-        """Return the problems of a file in one state. Readers of an earlier state keep the problems of that state."""
+        """Return the problems of a file in one state; each state of a file has its own object."""
         with self._lock:
             known = self._table.pop(name, None)
             if known is None or known[0] != identity:

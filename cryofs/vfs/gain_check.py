@@ -1,4 +1,4 @@
-"""The check of a gain reference of EER movies before an archive is mounted."""
+"""Check of the gain reference for EER movies before mounting."""
 
 import os
 from collections.abc import Iterator
@@ -13,22 +13,22 @@ from cryofs.movies.eer_gain import check_fit
 from cryofs.movies.eer_rendering import rendering_of
 from cryofs.storage.byte_source import LocalFile
 
-# Names of an archive that are looked at; where these include no EER file, mounting does not wait for more.
+# Number of names to search for an EER file; without one among them, mounting continues unchecked.
 _MOST_NAMES = 20_000
 
 
 def check_gain(archive: Path, settings: Settings) -> list[str]:
-    """Return lines about the use of the gain reference for the first EER file of an archive.
+    """Return lines that describe how the gain reference applies to the first EER file of an archive.
 
     Raises
     ------
     GainError
-        The reference cannot be read, or does not fit the detector of that file.
+        The reference cannot be read, or does not match the detector size of that file.
     """
     rendering = rendering_of(settings)
     orientation = orientation_of(settings.gain_orientation)
     if rendering.gain is None or not rendering.gain.is_file():
-        # the error of a missing file comes later
+        # a later step reports a missing file
         return []
     for path in _eer_files(archive):
         try:

@@ -1,10 +1,10 @@
-"""The index: metadata of an archive's files, stored between mounts in a SQLite file in the user's cache folder.
+"""The index: metadata of an archive's files, kept between mounts in an SQLite database in the user's cache folder.
 
-The index only saves reads. An entry is valid for one state of a file, and has a checksum, because a wrong size would
-truncate what readers get. A damaged index is recreated. An index that cannot be used, for example while another mount
-locks it, is left alone, and the mount works without an index.
+The index only saves reads. An entry is valid for one state of a file. It has a checksum, because a wrong size would
+truncate the data that readers get. A damaged index is recreated. If an index cannot be used, for example because
+another mount has locked it, it is not changed, and the mount works without an index.
 
-Threads: an index belongs to one thread.
+Threads: use an index from one thread only.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from pathlib import Path
 from cryofs.storage.checksums import xxh3_checksum
 from cryofs.storage.file_state import FileState
 
-# Version of the table and of what files are recognised as movies, part of the file name: files of other versions are
-# left alone.
+# Version of the table and of the rules that recognise movies. It is part of the file name, so indexes of other versions
+# are not changed.
 _LAYOUT = 4
 _SCHEMA = """
 create table if not exists entries (
@@ -33,7 +33,7 @@ delete from entries
 where kind = ? and device = ? and inode = ? and size = ? and mtime_ns = ? and ctime_ns = ?
 """
 
-# Errors that do not mean damage: the file is in use, or disk space, memory or permissions are missing.
+# Errors that do not indicate damage: the file is locked, or disk space, memory or permissions are lacking.
 _TRANSIENT = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -45,7 +45,7 @@ _TRANSIENT = {
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_INTERRUPT,
 }
-# Errors of a damaged file; invalid UTF-8 is a ValueError.
+# Errors that a damaged file causes; invalid UTF-8 raises a ValueError.
 _ERRORS = (sqlite3.Error, ValueError)
 
 Entry = tuple[str, FileState, bytes]
@@ -54,7 +54,7 @@ log = logging.getLogger("cryofs")
 
 
 def index_path(archive: Path) -> Path | None:
-    """Return the path of the index of an archive, or None for a user without a home folder."""
+    """Return the path of the index of an archive, or None if the user has no home folder."""
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
@@ -64,12 +64,12 @@ def index_path(archive: Path) -> Path | None:
 
 
 class Index:
-    """Entries of an index file; without a usable file, nothing is loaded or stored.
+    """The entries of an index file. Without a usable file, nothing is loaded or stored.
 
     Parameters
     ----------
     path : Path or None
-        The file, created if it is missing.
+        The index file, created if it is missing. None disables the index.
     """
 
     def __init__(self, path: Path | None):
@@ -84,7 +84,7 @@ class Index:
             self._mend(error)
 
     def entries(self) -> Iterator[Entry]:
-        """Iterate over the entries with a valid checksum: key of the table, state of the file, value."""
+        """Iterate over the entries with a valid checksum: table key, file state and value."""
         try:
             if self._connection is not None:
                 for kind, *numbers, value, summed in self._connection.execute(_SELECT):
@@ -95,7 +95,7 @@ class Index:
             self._mend(error)
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Store entries."""
+        """Store entries, and replace existing entries of the same file state."""
         rows = ((kind, *state, value, _sum(kind, state, value)) for kind, state, value in entries)
         self._change(_INSERT, rows)
 
@@ -112,7 +112,7 @@ class Index:
             self._mend(error)
 
     def _mend(self, error: Exception) -> None:
-        """Recreate a damaged file; continue without an index if it is not damaged, or cannot be created."""
+        """Recreate a damaged index; after any other error, or if that fails, continue without an index."""
         if self._path is None or not _is_damage(error):
             self._give_up(error)
             return
@@ -126,11 +126,11 @@ class Index:
             log.warning("%s: index damaged (%s); recreated", self._path, error)
 
     def _give_up(self, error: Exception) -> None:
-        log.warning("%s: index not usable (%s); listings read the archive's files instead", self._path, error)
+        log.warning("%s: cannot use the index (%s); listings read the archive's files instead", self._path, error)
         self.close()
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the database."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -139,7 +139,7 @@ class Index:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path)
     try:
-        # entries that a crash loses are read again
+        # entries lost in a crash are read from the archive again
         connection.execute("pragma synchronous = off")
         connection.execute(_SCHEMA)
     except BaseException:
@@ -150,7 +150,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _is_damage(error: Exception) -> bool:
     """Return True if the error indicates a corrupt database."""
-    # the last byte of an extended code is the plain one; errors of the sqlite3 module about contents have no code
+    # the low byte of an extended result code is the primary code; content errors of the sqlite3 module have none
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     return isinstance(error, _ERRORS) and code not in _TRANSIENT
 

@@ -1,9 +1,9 @@
-"""The indexer: a thread that reads the metadata of all movies in the background, so that listings are fast.
+"""The indexer: a background thread that reads the metadata of all movies, so that listings are fast.
 
-It loads the index of an earlier mount, then walks the archive once, reads the metadata of new files and adds them to
-the index. It walks the archive again on request.
+It loads the index of an earlier mount, walks the archive once, and adds the metadata of new files to the index. On
+request it walks the archive again.
 
-Threads: the index belongs to the indexer's thread; metadata go into tables with locks.
+Threads: only the indexer's thread uses the index; the tables of metadata have locks.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from cryofs.vfs.metadata_cache import Known
 
 _STORE_EVERY = 1000
 _LOG_SECONDS = 10.0
-# While requests are coming in: files between two pauses.
+# Number of files between two pauses while requests arrive.
 _AT_ONCE = 20
 _PAUSE_SECONDS = 0.01
 
@@ -34,20 +34,20 @@ log = logging.getLogger("cryofs")
 
 
 class Indexer:
-    """Thread that reads the metadata of an archive until it is stopped.
+    """Background thread that reads the metadata of an archive.
 
     Parameters
     ----------
     root : Root
         The archive.
     index_path : Path or None
-        File of the index.
+        Path of the index file; None disables the index.
     tables : dict
-        By key: cached metadata of files, and their type.
+        Tables of cached metadata, each with its value type, by key.
     table_of : callable
-        Returns the key of the table for a file name, or None.
+        Function that returns the key of the table for a file name, or None.
     is_busy : callable
-        Returns True while requests are coming in, which then get most of the processor time.
+        Function that returns True while requests arrive; the indexer then yields most of the processor time.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Indexer:
         self._wake = threading.Event()
         self._stopped = False
         self._kept: set[tuple[str, FileState]] = set()
-        # damage that an earlier mount found, and that this one has not logged yet
+        # damage from the index that this mount has not logged yet
         self._unlogged: set[tuple[str, FileState]] = set()
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
 
@@ -75,11 +75,11 @@ class Indexer:
         self._thread.start()
 
     def look_again(self) -> None:
-        """Request another walk of the archive after the current one."""
+        """Request another walk of the archive, after the current one."""
         self._wake.set()
 
     def stop(self, seconds: float) -> None:
-        """Stop the thread, and wait at most `seconds` for it, because storage may block it forever."""
+        """Stop the thread, and wait at most `seconds` for its end, because storage may block it indefinitely."""
         self._stopped = True
         self._wake.set()
         if self._thread.is_alive():
@@ -105,14 +105,14 @@ class Indexer:
             log.exception("index: unexpected error; send SIGHUP to read the archive again")
 
     def _recall(self, index: Index) -> None:
-        """Load the index of an earlier mount."""
+        """Load the index of an earlier mount into the tables."""
         for table, state, value in index.entries():
             known, kind = self._tables.get(table, (None, None))
             if known is not None:
                 try:
                     facts = msgspec.msgpack.decode(value, type=kind)
                 except msgspec.MsgspecError:
-                    continue  # written by another version; the file is read again
+                    continue  # written by another version; the metadata are read from the file
                 known.remember(state, facts)
                 self._kept.add((table, state))
                 if isinstance(facts, Damage):
@@ -121,7 +121,7 @@ class Indexer:
                 return
 
     def _look(self, index: Index) -> None:
-        """Read the metadata of every movie, and delete entries of removed files."""
+        """Read the metadata of all movies, and delete the entries of removed files."""
         started = logged = time.monotonic()
         seen: set[tuple[str, FileState]] = set()
         new: list[Entry] = []
@@ -154,11 +154,11 @@ class Indexer:
             log.info("index: %d movies read in %.1f s", len(seen), time.monotonic() - started)
 
     def _learn(self, table: str, path: Path, found: os.stat_result) -> bytes | None:
-        """Return the metadata of a file as the index stores them, or None if it cannot be read or may be changing."""
+        """Return the encoded metadata of a file, or None if the file cannot be read or may still be changing."""
         known, _ = self._tables[table]
         try:
             value = known.get(path, found)
             return msgspec.msgpack.encode(value) if known.knows(state_of(found)) else None
         except (CryofsError, OSError, OverflowError):
-            # opening the file reports the error; the index cannot store file times out of its range
+            # opening the file reports the error; an OverflowError means file times that the index cannot store
             return None

@@ -1,13 +1,14 @@
 """Inode numbers of the mount: names that show different bytes never share one.
 
-A file on the archive's own file system that is shown unchanged keeps its inode number, so hard links stay hard links.
-Every other number is a hash of its inputs: the stored inode, where its file system begins beneath the archive,
-and the derived form of the file. Device numbers do not count, because remote file systems get a new one per mount.
+An unchanged file on the archive's own file system keeps its inode number, so hard links stay hard links. Every other
+number is a hash of the stored inode number, the mountpoint of its file system within the archive, and the derived form
+of the file. Device numbers are not included, because remote file systems get a new one for each mount.
 
-A hash has 62 random bits, and bit 62 set, which local file systems leave clear. Among a million such files two share a
-number with a probability of 1e-7 (n^2 / 2^63). All numbers fit into signed integers of 64 bits, and none is 0.
+A hash has 62 random bits, and sets bit 62, which local file systems leave clear. Among a million such files, the
+probability that two share a number is 1e-7 (n^2 / 2^63). All numbers fit into signed 64-bit integers and are greater
+than 0.
 
-Threads: safe to call from any thread.
+Threads: thread-safe.
 """
 
 import hashlib
@@ -25,26 +26,26 @@ _HASHED = 1 << 62
 
 
 def hashed_inode(inode: int, *parts: str) -> int:
-    """Return the inode number of a file derived from the file `inode`; `parts` identify it and contain no NUL."""
+    """Return the inode number of a file derived from `inode`; `parts` identify the derived file and contain no NUL."""
     data = "\0".join((str(inode), *parts))
     digest = hashlib.blake2b(os.fsencode(data), digest_size=8).digest()
     return int.from_bytes(digest) >> 2 | _HASHED
 
 
 def made_of(stored: Attributes, *parts: str) -> Attributes:
-    """Return the attributes of a derived file: those of the stored file, with one link and another inode number."""
+    """Return the attributes of a derived file: those of the stored file, with one link and a hashed inode number."""
     return replace(stored, inode=hashed_inode(stored.inode, *parts), links=1)
 
 
 class FolderInodes:
-    """Inode numbers of the entries of one folder of the archive.
+    """Inode numbers of the entries of a folder of the archive.
 
     Parameters
     ----------
     root : Root
         The archive.
     folder : Path
-        The folder. It is read only if entries are on another file system than the archive.
+        The folder. It is accessed only if an entry is on another file system than the archive.
     """
 
     def __init__(self, root: Root, folder: Path):
@@ -52,7 +53,7 @@ class FolderInodes:
         self._folder = folder
 
     def attributes(self, name: str, found: os.stat_result, view: str = "") -> Attributes:
-        """Return the attributes of a stored entry; folders of a view differ from those of the main view."""
+        """Return the attributes of a stored entry. The folders of each view have their own inode numbers."""
         attributes = attributes_of(found)
         if found.st_dev != self._root.device:
             attributes = replace(attributes, inode=hashed_inode(found.st_ino, "file system", self._begin(name, found)))
@@ -63,7 +64,7 @@ class FolderInodes:
         return attributes
 
     def _begin(self, name: str, found: os.stat_result) -> str:
-        """Return the place where the file system of an entry begins, relative to the archive."""
+        """Return the mountpoint of the file system of an entry, relative to the archive."""
         begin, device = self._above
         if found.st_dev != device:
             begin = self._folder / name
@@ -71,7 +72,7 @@ class FolderInodes:
 
     @cached_property
     def _above(self) -> tuple[Path, int]:
-        """Return the place where the file system of the folder begins, and its device number."""
+        """Return the mountpoint of the file system of the folder, and its device number."""
         begin, last = self._root.path, self._root.device
         for place, device in self._root.devices(self._folder):
             if device != last:

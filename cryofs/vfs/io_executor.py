@@ -1,10 +1,10 @@
 """Run storage I/O with a time limit.
 
-A read of a disk or a network that hangs cannot be interrupted. So a separate thread does it, and the caller stops
-waiting after a while. Until the read returns, no other caller waits for the same file: they get an error at once. A
-caller that waits for several reads in turn waits no longer for all of them than for one.
+A read that hangs in a disk or network cannot be interrupted. A separate thread therefore runs it, and the caller stops
+waiting after the time limit. Until the read returns, further requests for the same file fail immediately. A caller that
+waits for several reads in turn waits for all of them no longer than the time limit of one.
 
-Threads: any thread may call `run`. A thread whose read hangs ends with that read, or with the process.
+Threads: thread-safe. A thread with a hanging read ends when the read returns, or with the process.
 """
 
 import contextlib
@@ -23,11 +23,12 @@ from cryofs.errors import StuckError
 
 T = TypeVar("T")
 
-# Files that may hang at the same time. If more do, the whole archive is unreachable.
+# Number of hanging files at which the whole archive counts as unreachable.
 _MOST_STUCK = 256
-# Threads that may hang; a file may block all that requested it before the first of them was given up.
+# Maximum number of hanging threads; a file may block several that requested it before the first timeout.
 _MOST_LOST = 1024
-# Part of its time that a call may wait for other calls; it needs the rest to answer without those that time out.
+# Fraction of its time limit that a call may wait for nested calls; it needs the rest to respond without those that time
+# out.
 _FOR_OTHERS = 0.9
 
 log = logging.getLogger("cryofs")
@@ -35,7 +36,7 @@ log = logging.getLogger("cryofs")
 
 @dataclass(eq=False)
 class _Task:
-    """A call and the thread that waits for it; the lock of the executor guards its mutable fields."""
+    """A call and its result; the lock of the executor guards the mutable fields."""
 
     name: str
     call: Callable[[], Any]
@@ -50,12 +51,12 @@ _Tasks = queue.SimpleQueue[_Task | None]
 
 
 class IoExecutor:
-    """Executor of calls that may hang, with a time limit.
+    """Executor with a time limit, for calls that may hang.
 
     Parameters
     ----------
     seconds : float
-        Time limit in seconds; a call that waits for further calls shares the limit of its caller.
+        Time limit in seconds. Nested calls share the limit of the outer call.
     """
 
     def __init__(self, seconds: float):
@@ -63,14 +64,14 @@ class IoExecutor:
         self._lock = threading.Lock()
         self._idle: list[_Tasks] = []
         self._stuck: Counter[str] = Counter()
-        # threads whose task was given up: the call hangs, or its late result is being dropped
+        # threads whose caller stopped waiting: the call hangs, or its late result is being released
         self._lost = 0
-        # until when the present call of a thread may wait for other calls
+        # per thread: deadline of the nested calls of the current call
         self._own = threading.local()
 
     @contextlib.contextmanager
     def in_all(self) -> Iterator[None]:
-        """Limit the time that this thread waits for all calls in the block to that of one call."""
+        """Limit the total wait of this thread for all calls in the block to the time limit of one call."""
         before = self._until()
         self._own.until = min(before, time.monotonic() + self._seconds)
         try:
@@ -84,17 +85,17 @@ class IoExecutor:
         Parameters
         ----------
         name : str
-            Wait key: the same for all callers that read the file. It names the file in messages.
+            Wait key, the same for all callers that read the file; also the name of the file in messages.
         what : str
-            Added to the name in messages.
+            Suffix of the name in messages.
         drop : callable
-            Gets a result that comes after the caller stopped waiting.
+            Function that releases a result that arrives after the caller stopped waiting.
 
         Raises
         ------
         StuckError
-            The call takes too long, or an earlier one of this file has not returned, or too many others have not; or
-            the time of the caller is over.
+            The call exceeds the time limit, an earlier call for this file hangs, too many other calls hang, or the
+            caller has no time left.
         """
         seconds = self._seconds_left()
         task = self._begin(name, call, what, drop, seconds)
@@ -102,15 +103,15 @@ class IoExecutor:
             result: T = task.future.result(seconds)
         except TimeoutError:
             if not self._give_up(task):
-                # the result has just come, or the error is that of the call
+                # the result has just arrived, or the call itself raised a TimeoutError
                 return task.future.result()  # type: ignore[no-any-return]
             raise self._error(name + what) from None
         return result
 
     def run_together(self, name: str, call: Callable[[], None], threads: int) -> None:
-        """Run a call in several threads at once; wait until it returns in all, or for half of the time that is left.
+        """Run a call in several threads at once; wait for all of them, at most half of the remaining time.
 
-        Errors are dropped: the call only prepares for others, which have the rest of the time.
+        Errors are ignored: the call only prepares later calls, which use the rest of the time.
         """
         seconds = self._seconds_left() / 2
         until = time.monotonic() + seconds
@@ -134,10 +135,10 @@ class IoExecutor:
     def _begin(
         self, name: str, call: Callable[[], Any], what: str, drop: Callable[[Any], None] | None, seconds: float
     ) -> _Task:
-        """Hand a call to a thread; StuckError if no thread may be used for it."""
+        """Hand a call to a thread; raise StuckError if the file or too many others hang, or if no time is left."""
         task = _Task(name, call, drop, time.monotonic() + _FOR_OTHERS * seconds)
         with self._lock:
-            # without time left nothing is started, because a timeout would not show whether the file hangs
+            # without time left, a timeout would not show whether the file hangs
             if seconds <= 0 or self._is_stuck(name):
                 raise self._error(name + what)
             tasks = self._idle.pop() if self._idle else None
@@ -158,7 +159,7 @@ class IoExecutor:
         return name in self._stuck or len(self._stuck) >= _MOST_STUCK or self._lost >= _MOST_LOST
 
     def _give_up(self, task: _Task) -> bool:
-        """Stop waiting for a task, unless it is done."""
+        """Stop waiting for a task; return False if it is already done."""
         with self._lock:
             if not task.is_done:
                 task.is_given_up = True
@@ -172,14 +173,14 @@ class IoExecutor:
             result, error = None, None
             try:
                 result = task.call()
-            except BaseException as raised:  # noqa: BLE001 - the caller gets the error, whatever it is
+            except BaseException as raised:  # noqa: BLE001 - passed to the caller
                 error = raised
             self._hand_over(task, tasks, result, error)
-            # an idle thread must not keep objects of its last task alive
+            # an idle thread must not keep the objects of its last task alive
             del task, result, error
 
     def _hand_over(self, task: _Task, tasks: _Tasks, result: Any, error: BaseException | None) -> None:
-        """Pass the result or the error to the caller, or drop it if the caller stopped waiting."""
+        """Pass the result or error to the caller, or release the result if the caller stopped waiting."""
         if self._is_in_time(task, tasks):
             if error is None:
                 task.future.set_result(result)
@@ -193,9 +194,10 @@ class IoExecutor:
             self._idle.append(tasks)
 
     def _is_in_time(self, task: _Task, tasks: _Tasks) -> bool:
-        """Return True if the caller still waits for a finished task; the thread is idle before the caller continues.
+        """Return True if the caller still waits for a finished task, and mark the thread as idle.
 
-        Otherwise the file no longer hangs; but the thread is not idle yet, because dropping the result may take long.
+        If the caller stopped waiting, the file no longer counts as hanging, but the thread is not idle until the result
+        is released, which may take long.
         """
         with self._lock:
             task.is_done = True
@@ -215,27 +217,27 @@ class IoExecutor:
 
 
 def _drop(task: _Task, result: Any) -> None:
-    """Drop a result that came too late."""
+    """Release a result that arrived too late."""
     try:
         if task.drop is not None:
             task.drop(result)
-    except Exception as error:  # noqa: BLE001 - the caller has stopped waiting
+    except Exception as error:  # noqa: BLE001 - no caller is left to receive the error
         log.warning("%s: cannot release a late result (%s)", task.name, error)
 
 
 class InlineExecutor:
-    """Executor that runs calls that never hang in the calling thread, because another thread would cost more.
+    """Executor for calls that do not hang; it runs them in the calling thread, which is faster.
 
     Parameters
     ----------
     io : IoExecutor
-        Runs the reads of such a call, within the time of one call.
+        Executor of the reads within such a call, all within one time limit.
     """
 
     def __init__(self, io: IoExecutor):
         self._io = io
 
     def run(self, name: str, call: Callable[[], T], what: str = "", drop: Callable[[T], None] | None = None) -> T:
-        """Return the result of a call; parameters as of `IoExecutor.run`."""
+        """Return the result of a call; the parameters are those of `IoExecutor.run`."""
         with self._io.in_all():
             return call()

@@ -1,9 +1,9 @@
-"""Symbolic links of an archive that lead to files beneath it.
+"""Resolution of symbolic links that point to files within the archive.
 
-A link is resolved name by name with the calls of `Root`, which follow no link. So a folder that is replaced by a link
-during the lookup cannot lead out of the archive.
+Each path component is resolved by `Root`, which does not follow links. A folder that is replaced by a link during the
+resolution therefore cannot lead out of the archive.
 
-Threads: safe to call from any thread.
+Threads: thread-safe.
 """
 
 import errno
@@ -13,20 +13,20 @@ from pathlib import Path, PurePath
 
 from cryofs.vfs.archive_root import Root
 
-# The limit of the kernel, which then returns ELOOP.
+# Maximum number of nested links, as in the Linux kernel, which then returns ELOOP.
 _MOST_LINKS = 40
 _LEADS_NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG}
 
 
 def target_beneath(root: Root, link: Path) -> Path | None:
-    """Return the place beneath the archive to which a link leads, without links on the way.
+    """Return the place within the archive that a symbolic link points to, with all links resolved.
 
-    An absolute target counts if it begins with the path of the archive's folder.
+    An absolute target is accepted if it starts with a path of the archive's folder.
 
     Returns
     -------
     Path or None
-        None if the target is missing or outside the archive, or if links form a loop.
+        None if the target does not exist, is outside the archive, or if the links form a loop.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def target_beneath(root: Root, link: Path) -> Path | None:
 
 def _follow(root: Root, link: Path) -> Path | None:
     reached = list(link.parent.relative_to(root.path).parts)
-    # names still to be followed, the next one last
+    # remaining path components, the next one last
     ahead = [link.name]
     links = 0
     while ahead:
@@ -72,7 +72,7 @@ def _follow(root: Root, link: Path) -> Path | None:
 
 
 def _beneath(root: Root, target: str) -> list[str] | None:
-    """Return the names below the archive's folder that an absolute path consists of, None if it leads elsewhere."""
+    """Return the components of an absolute path below the archive's folder, or None if it is outside."""
     for folder in root.known_as:
         if PurePath(target).is_relative_to(folder):
             return [*PurePath(target).relative_to(folder).parts]

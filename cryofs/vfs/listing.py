@@ -1,9 +1,9 @@
-"""Listings: the names in a folder, a group at a time, with the attributes that need no further read.
+"""Listings of folders, one group of entries at a time, with all attributes that are known without another read.
 
-A listing remembers only the names that are stored in the folder. Each group is made of the files in their state at that
-time, so attributes are as new as those that a lookup returns.
+A listing keeps only the stored names of the folder. The entries of a group are made from the current files, so their
+attributes are as recent as those of a lookup.
 
-Threads: one request at a time uses a listing.
+Threads: not thread-safe; use a listing for one request at a time.
 """
 
 import os
@@ -21,10 +21,10 @@ from cryofs.vfs.inodes import FolderInodes
 from cryofs.vfs.namespace import Tree
 from cryofs.vfs.nodes import Node
 
-# Stored names in the first group; later groups are as large as what the reader took of the one before.
+# Number of stored names in the first group. Later groups have the size that the reader consumed of the previous one.
 _FIRST_GROUP = 32
 _LARGEST_GROUP = 1024
-# "." and "..", then two positions for each stored name: what is shown in its place, and what is shown beside it.
+# Positions: "." and "..", then two for each stored name, the entry in its place and the entry beside it.
 _OWN, _EACH = 2, 2
 
 
@@ -34,9 +34,9 @@ class Entry(NamedTuple):
     Attributes
     ----------
     node : Node
-        Of its attributes only type and inode are right, unless `is_complete`.
+        Node of the entry. Unless `is_complete`, only the type and inode of its attributes are valid.
     next : int
-        Position after it.
+        Position of the next entry.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """An entry as readers see it; fields as those of `Entry`."""
+    """An entry as reported to the kernel, with the fields of `Entry`."""
 
     name: str
     attributes: Attributes
@@ -55,7 +55,7 @@ class Listed(NamedTuple):
 
 
 class Listing:
-    """The names in a folder of the mount, in the order of the stored names.
+    """A listing of a folder of the mount, in the order of the stored names.
 
     Parameters
     ----------
@@ -72,13 +72,13 @@ class Listing:
         self._shared_stems: set[str] = set()
         self._added: list[str] | None = None
         self._has_movies = False
-        # where names were listed that several files could stand behind
+        # positions of listed names that several stored files could provide
         self._listed_at: dict[str, int] = {}
         self._group = _FIRST_GROUP
         self._last: list[int] = []
 
     def group(self, position: int) -> list[Entry]:
-        """Return some entries from a position on, none at the end; position 0 lists the folder anew.
+        """Return the next group of entries from a position on, empty at the end; position 0 reads the folder again.
 
         Movies whose metadata cannot be read in time are listed like damaged ones.
         """
@@ -112,7 +112,7 @@ class Listing:
         return folder
 
     def _set_size(self, position: int) -> None:
-        """Fit the size of a group to what the reader took of the last one, because the rest is made again."""
+        """Adapt the group size to the number of entries that the reader consumed; all others are created again."""
         taken = sum(after <= position for after in self._last)
         if taken == len(self._last):
             self._group = min(2 * self._group, _LARGEST_GROUP)
@@ -120,13 +120,13 @@ class Listing:
             self._group = taken + 1
 
     def _own_entries(self, folder: Node, position: int) -> Iterator[Entry]:
-        """Yield the entries of the folder itself and of the one above; they never carry attributes."""
+        """Yield the entries "." and "..", without complete attributes."""
         above = self._tree.lookup(os.path.dirname(self.path))  # noqa: PTH120 - a path of the mount
         own = (Entry(".", folder, False, 1), Entry("..", above, False, 2))
         yield from own[position:]
 
     def _entries(self, folder: Node, first: int, names: list[str]) -> Iterator[Entry]:
-        """Yield what is shown of stored names, the first of which has the number `first`."""
+        """Yield the entries of stored names; `first` is the number of the first name in the folder."""
         tree, view = self._tree, folder.view
         files = dict(tree.root.attributes(folder.path, names))
         if not view.stored_files:
@@ -147,7 +147,7 @@ class Listing:
                     yield entry
 
     def _entry(self, folder: Node, name: str, node: Node, position: int) -> Entry | None:
-        """Return the entry of a name, None if the name was listed at another position."""
+        """Return the entry of a name, or None if the name was listed at another position."""
         if is_movie_name(name) and not folder.view.stored_files:
             self._has_movies = True
             if self._may_be_of_several(name) or _may_be_added(name):
@@ -157,21 +157,21 @@ class Listing:
         return Entry(name, node, node.has_size, position + 1)
 
     def _may_be_of_several(self, name: str) -> bool:
-        """Return True if several stored files could stand behind a name."""
-        # names behind one name differ after the first dot only
+        """Return True if several stored files could provide a name."""
+        # such files have names that differ only after the first dot
         if name.partition(".")[0] not in self._shared_stems:
             return False
         return sum(one in self._every for one in registry.names_behind(name)) > 1
 
     def _winner(self, folder: Node, name: str, node: Node) -> Node:
-        """Return the node that a lookup finds of a name behind which several files may stand."""
+        """Return the node that a lookup finds for a name that several stored files could provide."""
         try:
             return self._tree.node(folder.path / name, folder.view) or replace(node, has_size=False)
         except (CryofsError, OSError):
             return replace(node, has_size=False)
 
     def _added_entries(self, folder: Node, number: int, end: int) -> Iterator[Entry]:
-        """Yield the files of other folders that appear in this one, from a number on; `end` is the first position."""
+        """Yield the files of other folders that appear in this one, from `number` on; positions start at `end`."""
         if self._added is None:
             self._added = self._tree.added_names(folder, has_movies=self._has_movies)
         for after, name in enumerate(self._added[number:], end + number + 1):

@@ -1,4 +1,4 @@
-"""Options of the main view, from the settings of a mount."""
+"""Options of the main view, derived from the settings of a mount."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +15,12 @@ from cryofs.system.paths import is_file
 def main_rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
     """Return the rendering of EER movies in the main view.
 
-    A gain reference inside the archive is reached through `root`, past any mount over the archive.
+    A gain reference within the archive is accessed through `root`, so that a mount over the archive does not hide it.
 
     Raises
     ------
     GainError
-        There is no such gain reference, or it is a file of another kind.
+        The gain reference does not exist, or is not a gain reference.
     """
     rendering = rendering_of(settings)
     if rendering.gain is None:
@@ -33,5 +33,5 @@ def main_rendering(settings: Settings, archive: Path, root: Path) -> Rendering:
 
 
 def main_gains(settings: Settings) -> EerGains:
-    """Return the gain references of EER movies, in the orientation that the settings name."""
+    """Return the gain references of EER movies, in the orientation given by the settings."""
     return EerGains(orientation_of(settings.gain_orientation))

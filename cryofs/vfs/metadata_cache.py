@@ -1,6 +1,6 @@
-"""Metadata of the files of the archive, cached until the files change.
+"""Cache of the metadata of files, valid until a file changes.
 
-Threads: safe to call from any thread; the lock guards the table, never a read.
+Threads: thread-safe; the lock guards the table and is not held during reads.
 """
 
 import logging
@@ -21,21 +21,21 @@ from cryofs.vfs.io_executor import IoExecutor
 log = logging.getLogger("cryofs")
 T = TypeVar("T")
 
-# Most recently read damaged files that are remembered as logged.
+# Number of damaged files that are remembered as logged.
 _MOST_DAMAGED = 1 << 16
 
 
 class Known(Generic[T]):
     """Cache of the results of `read` for the `limit` most recently requested files.
 
-    Damage is remembered once a file has settled, and logged once for each state of the file.
+    Damage is cached once a file no longer changes, and logged once for each state of the file.
 
     Parameters
     ----------
     root : Root
         The archive.
     read : callable
-        Called with an open file.
+        Function that returns the metadata of an open file.
     """
 
     def __init__(self, root: Root, io: IoExecutor, read: Callable[[LocalFile], T], limit: int):
@@ -45,11 +45,11 @@ class Known(Generic[T]):
         self._limit = limit
         self._lock = threading.Lock()
         self._table: OrderedDict[FileState, T] = OrderedDict()
-        # by name: the state of a damaged file, None while it may still be changing, and the error
+        # by name: the state of a damaged file (None while it may still change) and the error
         self._damaged: dict[str, tuple[FileState | None, str]] = {}
 
     def get(self, path: Path, found: os.stat_result) -> T:
-        """Return the metadata of the file at `path`, in the state `found`. Errors are not cached."""
+        """Return the metadata of the file at `path` with the attributes `found`. Errors are not cached."""
         try:
             value = self._recall(state_of(found))
         except KeyError:
@@ -61,7 +61,7 @@ class Known(Generic[T]):
         return value
 
     def get_open(self, source: LocalFile) -> T:
-        """Return the metadata of an open file, even if another file now has its name."""
+        """Return the metadata of an open file, even if its name has been reused."""
         try:
             return self._recall(source.identity)
         except KeyError:
@@ -69,17 +69,17 @@ class Known(Generic[T]):
         return self._keep(source, value)
 
     def read_at_once(self, path: Path) -> None:
-        """Read the metadata of the file at `path` in this thread, which may hang."""
+        """Read the metadata of the file at `path` in the calling thread, without a time limit."""
         with self._root.open(path) as source:
             self._keep(source, self._read(source))
 
     def knows(self, state: FileState) -> bool:
-        """Return True if the metadata of a file in this state are cached."""
+        """Return True if the metadata of a file state are cached."""
         with self._lock:
             return state in self._table
 
     def note(self, value: T | Damage, found: os.stat_result, name: str) -> None:
-        """Cache the metadata of a file, and log damage once for each state of the file."""
+        """Cache the metadata of a file; log damage once for each state of the file."""
         with self._lock:
             before = self._damaged.pop(name, None)
             if not isinstance(value, Damage):
@@ -97,7 +97,7 @@ class Known(Generic[T]):
             return [f"{name}: {reason}" for name, (_, reason) in self._damaged.items()]
 
     def remember(self, state: FileState, value: T) -> None:
-        """Add metadata that were read elsewhere, for example from the index."""
+        """Add metadata from another source, for example the index."""
         with self._lock:
             self._table[state] = value
             if len(self._table) > self._limit:

@@ -1,9 +1,9 @@
-"""Names of the mount: the file of the archive behind each, and its attributes.
+"""The namespace of a mount: how names map to stored files, and their attributes.
 
-Movies appear as their kinds decide (`cryofs.vfs.entries`); the archive's own gain references and drafts do not appear;
-everything else appears unchanged, symbolic links as links. Views change some of this (`cryofs.vfs.views`).
+Movies appear as defined by their kinds (`cryofs.vfs.entries`). The archive's own gain references and drafts are hidden.
+All other files appear unchanged, and symbolic links as links. Views change these rules (`cryofs.vfs.views`).
 
-Threads: safe to call from any thread; cached facts (`cryofs.vfs.facts`) have their own locks.
+Threads: thread-safe; cached metadata (`cryofs.vfs.facts`) have their own locks.
 """
 
 import errno
@@ -24,7 +24,7 @@ from cryofs.vfs.references import GainReferences
 from cryofs.vfs.views import View, view_called
 
 _LONGEST_NAME = 255
-# Part of the inode number of a gain reference that appears in another folder than its own.
+# Part of the inode hash of a gain reference that appears in a folder other than its own.
 _REFERENCE = "REFERENCE"
 
 
@@ -48,18 +48,18 @@ class Tree:
 
     @property
     def facts(self) -> Facts:
-        """Metadata of the files of the archive."""
+        """Cached metadata of the archive's files."""
         return self.entries.facts
 
     def lookup(self, path: str) -> Node:
-        """Return the node behind an absolute path of the mount.
+        """Return the node of an absolute path of the mount.
 
         Raises
         ------
         FileNotFoundError
             The name does not exist.
         OSError
-            The name is too long for any file, or its attributes cannot be read.
+            The name exceeds the limit of the file system, or its attributes cannot be read.
         StuckError
             Storage did not respond.
         """
@@ -75,16 +75,16 @@ class Tree:
         return node
 
     def place(self, path: str) -> Path:
-        """Return the place in the archive for a path of the mount, from the path alone.
+        """Return the place in the archive for a path of the mount, without accessing storage.
 
-        If the archive has an entry with the name of a view, the place differs: `lookup` checks that, and may
-        wait for storage.
+        If the archive has an entry named like a view, that entry takes precedence in `lookup`, and the place found
+        there differs.
         """
         first, _, rest = path.lstrip("/").partition("/")
         return self.root.path / (rest if view_called(first, self.options) else path.lstrip("/"))
 
     def _view_of(self, path: str) -> tuple[View, Path]:
-        """Return the view of a path of the mount, and its place in the archive."""
+        """Return the view and the place in the archive of a path of the mount."""
         first, _, rest = path.lstrip("/").partition("/")
         view = view_called(first, self.options)
         if view is None or self.entries.lstat(self.root.path / first) is not None:
@@ -92,7 +92,7 @@ class Tree:
         return view, self.root.path / rest
 
     def node(self, place: Path, view: View) -> Node | None:
-        """Return the first existing node of a name: stored files take precedence over derived files."""
+        """Return the node of a place, or None; stored files take precedence over derived files beside them."""
         if view.stored_files:
             return self._plain(place, view)
         return (
@@ -110,7 +110,7 @@ class Tree:
         return plain_node(self.root, place, found, view)
 
     def _reference(self, place: Path, view: View) -> Node | None:
-        """Return the node of a gain reference of the archive if it appears at this place, or None."""
+        """Return the node of a gain reference that appears at a place, or None."""
         if not view.hides_references and (reference := self._references.find(place, view.references)):
             path, found = reference
             node = plain_node(self.root, path, found, view)
@@ -121,7 +121,7 @@ class Tree:
         return None
 
     def added_names(self, folder: Node, *, has_movies: bool) -> list[str]:
-        """Return the sorted names of files of other folders that may appear in a folder: see `added`."""
+        """Return the sorted names of files from elsewhere that may appear in a folder; see `added`."""
         view = folder.view
         if view.stored_files:
             return []
@@ -132,5 +132,5 @@ class Tree:
         return sorted(names)
 
     def added(self, place: Path, view: View) -> Node | None:
-        """Return a gain reference, or a file that is added to folders with movies of a kind, where it appears."""
+        """Return the node of a gain reference or of a file added to the folder of a kind of movies, or None."""
         return self._reference(place, view) or self.entries.folder_file(place, view)

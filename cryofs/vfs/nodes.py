@@ -1,4 +1,4 @@
-"""Nodes: the names of the mount, their sources, and the resulting attributes."""
+"""Nodes: the names of a mount with their stored files and attributes."""
 
 import os
 from pathlib import Path
@@ -15,22 +15,22 @@ from cryofs.vfs.views import View
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A name of the mount.
+    """A name of the mount, with its stored file, kind and attributes.
 
     Attributes
     ----------
     path : Path
-        The archive's file behind it.
+        Path of the stored file.
     kind : Provider, FolderProvider or None
-        Kind under which that file is shown; None if it is shown unchanged.
+        Kind as which the file is shown; None if it is shown unchanged.
     view : View
         The view in which the name was found.
     stored : os.stat_result or None
-        State in which the archive's file was found; None for a file outside the archive.
+        Attributes of the stored file at lookup; None for a file outside the archive.
     has_size : bool
-        Whether the size is that of the readable bytes; otherwise it is a placeholder.
+        Whether the size is known; otherwise it is a placeholder.
     is_elsewhere : bool
-        Whether a file that is shown unchanged appears in a folder other than its own.
+        Whether an unchanged file appears in a folder other than its own.
     """
 
     path: Path
@@ -43,12 +43,12 @@ class Node(msgspec.Struct, frozen=True):
 
     @property
     def is_plain(self) -> bool:
-        """True for an unchanged file, folder or link in its own place."""
+        """Whether this is an unchanged file, folder or link in its own place."""
         return self.kind is None and not self.is_elsewhere
 
 
 class Source(NamedTuple):
-    """The archive's file behind a derived file, and whether it was reached through a symbolic link."""
+    """The stored file of a derived file, and whether it was found through a symbolic link."""
 
     path: Path
     found: os.stat_result
@@ -64,24 +64,24 @@ def plain_node(root: Root, path: Path, found: os.stat_result, view: View) -> Nod
 def made_at(
     root: Root, place: Path, stored: Attributes, view: View, key: str, bytes_key: str = "", *, by_place: bool = False
 ) -> Attributes:
-    """Return the attributes of the file derived from a stored one at a place, with the size of the stored file.
+    """Return the attributes of a derived file at a place, except the size, which is that of the stored file.
 
-    A file found through a symbolic link, or made with a gain reference (`by_place`), is a separate file at each place.
-    Otherwise the place does not count, so that a file keeps its inode when it is renamed; movies whose stored files are
-    hard links of each other share an inode and show the same bytes.
+    With `by_place`, for files found through a symbolic link or made with a gain reference, each place is a separate
+    file with its own inode number. Otherwise the inode number does not depend on the place, so it survives a rename,
+    and movies with hard-linked stored files share one and show the same bytes.
 
     Parameters
     ----------
     key, bytes_key : str
-        Key of the kind, and key of all other inputs of the bytes except the view.
+        Key of the kind, and key of all other inputs that determine the bytes, except the view.
     """
     where = str(place.relative_to(root.path)) if by_place else ""
     return made_of(stored, key, view.name, bytes_key, where)
 
 
 def made_of_source(root: Root, place: Path, source: Source, view: View, kind: AnyProvider) -> Attributes:
-    """Return the attributes of the file derived from a source at a place, with the size of the source."""
+    """Return the attributes of the file derived from a source at a place, with the size of the stored file."""
     stored = FolderInodes(root, source.path.parent).attributes(source.path.name, source.found)
-    # names of one file in several folders may have different gain references
+    # hard links of one file in several folders may have different gain references
     by_place = source.linked or kind.applies_reference
     return made_at(root, place, stored, view, kind.key, kind.bytes_key(view.options), by_place=by_place)

@@ -1,6 +1,6 @@
-"""Open files of the mount, read at offsets: frames of a movie, or the archive's file itself.
+"""Open files of the mount: movies that are read from frames, and unchanged files.
 
-Threads: an open file may be read by any number of threads; it keeps no position.
+Threads: thread-safe; an open file has no position.
 """
 
 import functools
@@ -25,12 +25,12 @@ from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.read_pattern import ReadPattern
 
 Bytes = bytes | NDArray[np.uint8]
-# Share of a run of frames that a single request must ask for to get the whole run.
+# Fraction of a run of frames from which a single request decodes the whole run.
 _SHARE_OF_RUN = 1 / 8
 
 
 def put(pieces: Sequence[Bytes], memory: NDArray[np.uint8]) -> int:
-    """Put pieces into memory one after the other, unless they are there already; return how many bytes they are."""
+    """Copy pieces into memory one after another, except those already in place; return the total size in bytes."""
     end = 0
     for piece in pieces:
         place = memory[end : end + len(piece)]
@@ -43,29 +43,29 @@ def put(pieces: Sequence[Bytes], memory: NDArray[np.uint8]) -> int:
 
 
 class OpenFile(Protocol):
-    """Interface of a file that was opened through the mount."""
+    """Interface of an open file of the mount."""
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """Key of the content that was opened."""
+        """Key of the opened content."""
 
     def attributes(self, found: Attributes) -> Attributes:
-        """Return the attributes of the open file, even if its name was reused; `found` are those at opening."""
+        """Return the attributes of the open file, even if its name was reused; `found` are those at lookup."""
 
     def read(self, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
-        """Return `size` bytes at `offset`, fewer only at the end of the file; they may be put into `memory`."""
+        """Return `size` bytes at `offset`, fewer only at the end of the file; they may be placed in `memory`."""
 
     def close(self) -> None:
         """Release the file."""
 
 
 class PlainFile:
-    """An open file of the archive that is shown unchanged.
+    """An open file that is shown unchanged.
 
     Parameters
     ----------
     is_made : bool
-        Whether it appears at another place than in the archive, and therefore with one link.
+        Whether the file appears at a place other than its own, and therefore with one link.
     """
 
     def __init__(self, source: LocalFile, io: IoExecutor, *, is_made: bool = False):
@@ -75,13 +75,13 @@ class PlainFile:
         self._is_made = is_made
 
     def attributes(self, found: Attributes) -> Attributes:
-        """Return the current attributes, because the file may have grown, with the inode number found at lookup."""
+        """Return the current attributes, because the file may have grown, with the inode number from the lookup."""
         now = attributes_of(os.fstat(self._source.descriptor))
         return replace(now, inode=found.inode, links=found.links if self._is_made else now.links)
 
     def read(self, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
-        """Return bytes of the file; `memory` is not used, because a read that was given up may end later."""
-        # data in the page cache is read without another thread
+        """Return bytes of the file; `memory` is not used, because a read may end after its caller stopped waiting."""
+        # data in the page cache does not need a thread with a time limit
         if (found := self._source.read_cached(size, offset)) is not None:
             return found
         return self._io.run(self._source.name, functools.partial(self._source.read, size, offset))
@@ -92,10 +92,10 @@ class PlainFile:
 
 
 class MovieFile:
-    """A movie shown as an MRC file, its frames from the frame cache.
+    """An open movie, read as an MRC file from frames of the frame cache.
 
-    Sequential readers get units: frames, or runs of small frames. Other readers get parts of them: row blocks of a
-    frame, or frames of a run.
+    For sequential readers, whole units are decoded: frames, or runs of small frames. For other readers, parts of units
+    are decoded: row blocks of a frame, or single frames of a run.
     """
 
     def __init__(self, movie: Movie, cache: FrameCache, io: IoExecutor):
@@ -104,13 +104,13 @@ class MovieFile:
         self._layout = movie.layout
         self._row_bytes = movie.row_bytes
         self._has_row_blocks = movie.row_block(0) is not None
-        # frames of a unit; the cache has a unit under the number of its first frame
+        # frames per unit; the cache stores a unit under the number of its first frame
         self._frames = frames_of_run(movie)
         self._units: Movie | FrameRuns = movie if self._frames == 1 else FrameRuns(movie, self._frames)
         self._single_frames = FrameRuns(movie, 1)
         self._unit_bytes = self._frames * movie.layout.frame_bytes
         self._decoded_bytes = self._units.decoded_bytes()
-        # runs that have a damaged frame; the others of their frames are read one by one
+        # runs with a damaged frame; their other frames are read one by one
         self._damaged_runs: set[int] = set()
         # the row block of the last request
         self._block = range(0)
@@ -118,18 +118,18 @@ class MovieFile:
         self._io = io
         self._header: bytes | None = None
         self._pattern = ReadPattern(self._unit_bytes)
-        # begun ahead; closing waits for them
+        # decodes of the read-ahead; closing waits for them
         self._coming: deque[Future[None]] = deque()
         self._coming_lock = threading.Lock()
-        # the unit of a reader among more than the cache has room for, which would drop it before it is read
+        # current unit if more readers are active than the cache can hold, because the cache would drop it too early
         self._held: tuple[int, NDArray[Any] | None] = (-1, None)
 
     def attributes(self, found: Attributes) -> Attributes:
-        """Return the attributes at opening, with the size of the movie, which never changes."""
+        """Return the attributes at lookup, with the size of the open movie."""
         return replace(found, size=self._layout.total_bytes)
 
     def read(self, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
-        """Return bytes of the MRC file; a view of a cached frame if one frame holds them all, or of `memory`."""
+        """Return bytes of the MRC file: a view of a cached frame if it holds all of them, or a view of `memory`."""
         layout, begin = self._layout, offset
         end = min(offset + size, layout.total_bytes)
         if not self._pattern.follow(offset, end):
@@ -148,15 +148,15 @@ class MovieFile:
         return memory[: put(pieces, memory)]
 
     def close(self) -> None:
-        """Release the movie; its frames stay in the cache for the next reader."""
-        # another reader may be waiting for these frames, so the file must stay open until they are there
+        """Close the movie; its frames stay in the cache for the next reader."""
+        # another reader may wait for these frames, so the file must stay open until they are decoded
         self._cache.readers.leave(self)
         self._held = (-1, None)
         wait(self._coming)
         self._movie.close()
 
     def frame_at(self, offset: int) -> int | None:
-        """Return the number of the frame that holds an offset, or None for header and trailing bytes."""
+        """Return the number of the frame that contains an offset, or None for header and trailing bytes."""
         layout = self._layout
         if not layout.header_bytes <= offset < layout.data_end:
             return None
@@ -182,7 +182,7 @@ class MovieFile:
                 self._damaged_runs.add(unit)
                 decoded, start = self._part(unit, start)
         if self._frames == 1 and not self._movie.is_prepared:
-            # another open file of the same movie had the frame decoded
+            # the cached frame was decoded through another open file of the same movie
             self._io.run(self._movie.name, self._movie.prepare)
         piece = self._units.mrc_bytes(decoded, start, size, memory)
         if pattern.serve(unit, len(piece)):
@@ -190,14 +190,14 @@ class MovieFile:
         return piece
 
     def _wants_part(self, unit: int, size: int, is_alone: bool) -> bool:
-        """Return True if a part of a unit is decoded for a request; `is_alone` for a sequential reader with room."""
+        """Return True if a request needs only a part of a unit; `is_alone`: sequential, and the cache has room."""
         if self._frames == 1:
             return self._has_row_blocks and not is_alone
         is_small = not self._pattern.is_sequential and size < _SHARE_OF_RUN * self._unit_bytes
         return is_small or unit in self._damaged_runs
 
     def _part(self, unit: int, start: int) -> tuple[NDArray[Any], int]:
-        """Return the decoded row block or frame that holds a byte of a unit, and where the byte is in it."""
+        """Return the decoded part of a unit that contains byte `start`, and the offset of this byte in the part."""
         if self._frames > 1:
             frame, start = divmod(start, self._layout.frame_bytes)
             return self._cache.get(self._single_frames, unit * self._frames + frame), start
@@ -205,10 +205,10 @@ class MovieFile:
         return self._cache.get(self._movie, unit, rows), start - rows.start * self._row_bytes
 
     def _unit(self, unit: int, is_crowded: bool) -> NDArray[Any]:
-        """Return a decoded unit, and have the next ones decoded."""
+        """Return a decoded unit, and start the read-ahead."""
         pattern = self._pattern
         is_new = pattern.enter(unit) and not is_crowded
-        # nothing may compete with the first unit, which the reader waits for
+        # the reader waits for the first unit, so nothing may compete with its decode
         if is_new and pattern.steps > 1:
             self._read_ahead(unit)
         held_unit, decoded = self._held
@@ -220,15 +220,15 @@ class MovieFile:
         return decoded
 
     def _row_block(self, start: int) -> range:
-        """Return the rows that are decoded together with the byte `start` of a frame."""
+        """Return the rows of the row block that contains byte `start` of a frame; empty if there are no row blocks."""
         row, block = start // self._row_bytes, self._block
         if row not in block:
-            # another thread may set it at the same time: only the local variable is certain
+            # another thread may change the attribute at the same time, so only the local variable is reliable
             self._block = block = self._movie.row_block(row) or range(0)
         return block
 
     def _from_outside(self, offset: int, end: int) -> bytes:
-        """Return the bytes from `offset` to at most `end`, in the header or the trailing bytes."""
+        """Return the bytes from `offset` to at most `end` of the header or the trailing bytes."""
         movie, layout = self._movie, self._layout
         if offset >= layout.data_end:
             read_trailing = functools.partial(movie.read_trailing, end - offset, offset - layout.data_end)
@@ -238,7 +238,7 @@ class MovieFile:
         return self._header[offset:end]
 
     def _read_ahead(self, unit: int) -> None:
-        """Start decoding the next units; more of them, the longer the reader has been sequential."""
+        """Start decoding the next units; their number grows while the reader stays sequential."""
         with self._coming_lock:
             while self._coming and self._coming[0].done():
                 self._coming.popleft()

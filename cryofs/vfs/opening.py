@@ -1,6 +1,6 @@
-"""Open the file of a node of the mount.
+"""Open the files of nodes.
 
-Threads: safe to call from any thread after `start`.
+Threads: thread-safe after `start`.
 """
 
 import os
@@ -23,12 +23,12 @@ from cryofs.vfs.rehearsal import rehearse
 
 
 class Opener:
-    """Opener of files and movies of an archive; owns the resources that open movies share.
+    """Opener of the files and movies of a mount. It owns the resources that open movies share.
 
     Parameters
     ----------
     findings : FindingsTable
-        Table in which problems of movies are recorded.
+        Table that records problems of movies.
     eer_gains : EerGains
         Gain references of EER movies.
     """
@@ -44,11 +44,11 @@ class Opener:
         self._cache: FrameCache | None = None
 
     def start(self, pool: Executor, cache: FrameCache) -> None:
-        """Set the thread pool that decodes frames and the cache that holds them."""
+        """Set the thread pool that decodes frames, and the frame cache."""
         self._pool, self._cache = pool, cache
 
     def prepare(self, options: ShowOptions) -> None:
-        """Load the gain reference of most movies, and whatever else the first reader would wait for."""
+        """Load the gain reference and other resources that the first reader would wait for."""
         self._gains.preload(self._root.path)
         rehearse(self._root, self._context(options), self._io)
 
@@ -58,7 +58,7 @@ class Opener:
         Raises
         ------
         ChangedError
-            With `must_be_found`: the name now belongs to another file than the node was found with.
+            With `must_be_found`: the file was replaced after the lookup.
         """
         if stat.S_ISDIR(node.attributes.mode):
             raise IsADirectoryError(node.path.name)
@@ -71,7 +71,7 @@ class Opener:
         source = self._root.open(node.path)
         try:
             if must_be_found and node.stored and not os.path.samestat(source.stat, node.stored):
-                raise ChangedError(f"{source.name}: replaced while it was being opened; open it again")
+                raise ChangedError(f"{source.name}: file was replaced while it was being opened; retry")
             if node.kind is None:
                 return PlainFile(source, self._io, is_made=node.is_elsewhere)
             return self._movie_file(node.kind.open(node.path, source, context))
@@ -92,5 +92,5 @@ class Opener:
 
     def _movie_file(self, movie: Movie) -> MovieFile:
         if self._cache is None:
-            raise RuntimeError("the file system was not started")
+            raise RuntimeError("open called before start")
         return MovieFile(movie, self._cache, self._io)

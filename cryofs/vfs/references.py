@@ -1,9 +1,9 @@
-"""Gain references: in which folders of the mount the `gain-reference*.mrc` files of the archive appear.
+"""Visibility of the archive's `gain-reference*.mrc` files in the folders of the mount.
 
-In `@counts` they appear with the counts of gain-normalised movies. Beside TIFF movies of other programs only those
-appear that came with such movies, not those that cryofs estimated or keeps for its own movies.
+In `@counts` they appear with the counts of gain-normalised movies. Beside TIFF movies of other programs, only
+references that came with these movies appear, not those that cryofs estimated or that archived movies use.
 
-Threads: safe to call from any thread; the lock guards the cached facts.
+Threads: thread-safe; the lock guards the cached results.
 """
 
 import os
@@ -23,20 +23,21 @@ from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.metadata_cache import Known
 
 _KNOWN_FILES = 1 << 10
-# That no movie needs a reference holds for so long, and for so many times as long as finding it out took.
+# The result that no archived movie uses a reference is cached for this many seconds, or for this many times the
+# duration of the search if that is longer.
 _FREE_SECONDS = 10.0
 _FREE_TIMES = 100
 
 
 class GainReferences:
-    """The gain references of an archive.
+    """Gain references of an archive, and the folders where they appear.
 
     Parameters
     ----------
     needs_references : callable
-        Returns True if a folder has movies that come with gain references.
+        Function that returns True if a folder has movies for which gain references are shown.
     gain_of : callable
-        Returns the SHA-256 of the gain reference that a file needs as an archived movie, or None.
+        Function that returns the SHA-256 of the gain reference of an archived movie, or None for other files.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class GainReferences:
         self._free_until: dict[FileState, float] = {}
 
     def find(self, place: Path, counts: bool) -> tuple[Path, os.stat_result] | None:
-        """Find the reference that appears at a place, the nearest one from its folder upwards."""
+        """Return the path and attributes of the nearest reference that appears at a place, or None."""
         if not is_reference_name(place.name) or not self._root.is_folder(place.parent):
             return None
         for folder in self._folders(place.parent, counts):
@@ -65,7 +66,7 @@ class GainReferences:
         return None
 
     def nearest(self, folder: Path) -> Path | None:
-        """Return the nearest reference, from a folder upwards, that appears beside TIFF movies of other programs."""
+        """Return the nearest reference for TIFF movies of other programs, from a folder upwards, or None."""
         below = folder.relative_to(self._root.path)
         places = (self._root.path / part / GAIN_REFERENCE for part in (below, *below.parents))
         return next((place for place in places if self._shown(place, counts=False)), None)
@@ -77,8 +78,9 @@ class GainReferences:
     def _folders(self, folder: Path, counts: bool) -> list[Path]:
         """Return the folders whose references appear in a folder.
 
-        Beside counts and TIFF movies of other programs, the references of the folder and all folders above appear. In
-        the parent of a folder of such TIFF movies, where RELION puts references, only its own appear.
+        Beside counts and TIFF movies of other programs, the references of the folder and of all folders above it
+        appear. In the parent of a folder of such TIFF movies, where RELION puts references, only the parent's own
+        references appear.
         """
         if counts or self._needs_references(folder):
             below = folder.relative_to(self._root.path)
@@ -90,7 +92,7 @@ class GainReferences:
         return []
 
     def _in(self, folder: Path) -> list[str]:
-        """Return the names of the references in a folder; empty if it cannot be read."""
+        """Return the names of the references in a folder; empty if the folder cannot be read."""
         try:
             return [name for name in self._root.names(folder) if is_reference_name(name)]
         except OSError:
@@ -104,11 +106,11 @@ class GainReferences:
         try:
             is_shown = stat.S_ISREG(found.st_mode) and (counts or not self._is_own(path, found))
         except (CryofsError, OSError):
-            is_shown = True  # reading it returns the error
+            is_shown = True  # keep the file visible; reading it reports the error
         return found if is_shown else None
 
     def _is_own(self, path: Path, found: os.stat_result) -> bool:
-        """Return True if cryofs estimated a reference, or a movie that cryofs archived needs it."""
+        """Return True if cryofs estimated the reference, or if an archived movie uses it."""
         state = state_of(found)
         with self._lock:
             if state in self._own:
@@ -126,5 +128,5 @@ class GainReferences:
         return own
 
     def _is_needed(self, folder: Path, sha256: str) -> bool:
-        """Return True if an archived movie in a folder or deeper, where movies look for references, needs this one."""
+        """Return True if an archived movie in a folder tree uses the gain reference with this SHA-256."""
         return any(self._gain_of(path, found) == sha256 for path, found in self._root.files_below(folder))

@@ -1,7 +1,7 @@
-"""Read a part of a movie after the start of a mount, so that no reader waits for what is used for the first time.
+"""Warm-up read of a movie after mounting, so that the first reader does not wait for one-time costs.
 
-Code that was never used is not in the processor's cache, and after other programs have used much memory not even in
-that of the system; threads and memory have to be made.
+At the first use, code is not in the processor's cache, and possibly not in the page cache; threads must be started and
+memory allocated.
 """
 
 import contextlib
@@ -18,17 +18,17 @@ from cryofs.vfs.archive_root import Root
 from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.open_files import MovieFile
 
-# Files of the archive among which a movie is searched.
+# Number of files to search for an archived movie.
 _MOST_FILES = 1000
 _READ_BYTES = 16 << 10
-# A row block of any camera fits.
+# Cache size in bytes; enough for a row block of any camera.
 _CACHE_BYTES = 64 << 20
 
 
 def rehearse(root: Root, context: OpenContext, io: IoExecutor) -> None:
-    """Read the beginning of the first archived movie, if there is one, by the way of any request.
+    """Read the beginning of the first archived movie, if any, through the code path of requests.
 
-    Errors are left to the readers of the movie. The frame cache of the mount and its figures stay as they are.
+    Errors are ignored here; readers of the movie get them. The frame cache and the figures of the mount do not change.
     """
     with contextlib.suppress(CryofsError, OSError), _first_movie(root, context) as movie:
         if movie.row_block(0) is not None:
@@ -37,7 +37,7 @@ def rehearse(root: Root, context: OpenContext, io: IoExecutor) -> None:
 
 
 def _first_movie(root: Root, context: OpenContext) -> Movie:
-    """Open a movie; raise FileNotFoundError if there is none."""
+    """Open the first archived movie; raise FileNotFoundError if none is found."""
     for path, _ in itertools.islice(root.files_below(root.path), _MOST_FILES):
         for provider in registry.providers_of(path.name):
             if provider.replaces_stored and provider.option is None and provider.shown_name(path.name) is not None:

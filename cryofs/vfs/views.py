@@ -1,6 +1,6 @@
 """Views: alternative presentations of the archive, each in an unlisted folder at the root of the mount.
 
-A view is added by its row in `VIEWS`.
+To add a view, add a row to `VIEWS`.
 """
 
 import re
@@ -19,15 +19,15 @@ class View:
     Attributes
     ----------
     name : str
-        Its folder at the root of the mount, empty for the main view.
+        Name of the view's folder at the root of the mount; empty for the main view.
     options : ShowOptions
-        Options of the view for the kinds of movies.
+        Options for the kinds of movies in the view.
     stored_files : bool
-        Whether the archive's own files appear, and nothing else.
+        Whether only the archive's own files appear.
     references : bool
-        Whether gain references of the archive appear wherever movies do.
+        Whether gain references of the archive appear in all folders with movies.
     hides_references : bool
-        Whether gain references of the archive appear nowhere, because movies are multiplied with them.
+        Whether gain references of the archive are hidden, because the movies are already multiplied by them.
     """
 
     name: str
@@ -39,16 +39,16 @@ class View:
 
 @dataclass(frozen=True)
 class ViewRow:
-    """A row of the table of views: a pattern of names, and the options of these views.
+    """A row of the table of views: a pattern of view names, and the options of the matching views.
 
     Attributes
     ----------
     pattern : str
-        Regular expression of the whole name, which begins with ``@``.
+        Regular expression that matches the whole name of a view, which begins with ``@``.
     options : callable
-        Returns the options for the kinds, from the match and the options of the main view.
+        Function of the match and the main view's options that returns the options for the kinds of movies.
     stored_files, references, hides_references : bool
-        As those of a `View`.
+        See `View`.
     """
 
     pattern: str
@@ -92,14 +92,14 @@ VIEWS: tuple[ViewRow, ...] = (
     ViewRow("@normalised", _normalised, hides_references=True),
     ViewRow("@archive", stored_files=True),
     ViewRow(f"@up(?P<up>[124])_{_GROUPING}", _rendered),
-    # cropping makes the grid coarser
+    # cropping reduces the number of pixels
     ViewRow(f"@up(?P<up>2)crop(?P<crop>1)_{_GROUPING}", _cropped),
     ViewRow(f"@up(?P<up>4)crop(?P<crop>[12])_{_GROUPING}", _cropped),
 )
 
 
 def view_called(name: str, main: ShowOptions) -> View | None:
-    """Return the view of a name, or None; `main` are the options of the main view."""
+    """Return the view with a name, or None; `main` are the options of the main view."""
     if name.startswith("@"):
         for row in VIEWS:
             if match := re.fullmatch(row.pattern, name):

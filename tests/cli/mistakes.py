@@ -149,10 +149,10 @@ MISTAKES = {
         "extract archive -o out", ("out/0.mrc: Is a directory", "move the existing folder away"), folder_in_the_way
     ),
     "a page in a missing folder": Mistake(
-        "report archive -o no/x.html", ("no/x.html: the folder does not exist", "mkdir -p no")
+        "report archive -o no/x.html", ("no/x.html: folder does not exist", "mkdir -p no")
     ),
     "a picture in a missing folder": Mistake(
-        "preview archive/0.mrc.tif -o no/x.png", ("no/x.png: the folder does not exist", "mkdir -p no")
+        "preview archive/0.mrc.tif -o no/x.png", ("no/x.png: folder does not exist", "mkdir -p no")
     ),
     "info about a folder": Mistake("info archive", ("archive: no EER files in this folder", "pass a movie")),
     "a missing archive": Mistake("mount nowhere mnt", ("nowhere: No such file", "check the path")),

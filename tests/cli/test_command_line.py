@@ -199,7 +199,7 @@ def test_info_and_fractions_of_an_eer_file(tmp_path: Path) -> None:
     lines = run_in_process("info", tmp_path / "session", *given, 5).stdout.splitlines()
     assert lines[1].split() == ["x.eer", "20", "-", "0.25", "5"]
     fm_int = run_in_process("info", eer, "--motioncor-fm-int", "--eer-grouping", 8, *given, 5)
-    assert (fm_int.stdout, "the 4 frames that fill no fraction" in fm_int.stderr) == ("20 8 0.25\n", True)
+    assert (fm_int.stdout, "the 4 frames that do not fill a fraction" in fm_int.stderr) == ("20 8 0.25\n", True)
     options = ["--eer", "tiff", "--eer-grouping", 5, "--eer-upsampling", 2]
     options += ["--eer-dtype", "uint16", "--eer-leftover", "keep", "--json"]
     summary = json.loads(run_in_process("compress", tmp_path / "session", "-o", tmp_path / "archive", *options).stdout)

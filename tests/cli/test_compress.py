@@ -43,7 +43,7 @@ def test_links_that_lead_out_set_the_exit_code(
     assert figures(capsys)["links_outside"] == left_out
     assert run(["compress", str(session), "-o", "archive", "--only-do-unfinished", *options]) == code
     shown = capsys.readouterr()
-    assert ("1 links out of the sources" in shown.out) == (left_out == 1)
+    assert ("1 links that point outside the sources" in shown.out) == (left_out == 1)
     assert ("a session/Movies: symbolic link that leads to " in shown.err) == (left_out == 1)
 
 

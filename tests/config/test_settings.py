@@ -118,7 +118,7 @@ def test_relative_gain_must_not_lead_out_of_the_archive(tmp_path: Path, gain: st
     archive.mkdir()
     (tmp_path / "other.gain").touch()
     (archive / "link.gain").symlink_to(tmp_path / "other.gain")
-    with pytest.raises(SettingsError, match=r"cryofs\.toml: eer_gain = .* leads out of the archive"):
+    with pytest.raises(SettingsError, match=r"cryofs\.toml: eer_gain = .*: file outside the archive"):
         load(archive, f'eer_gain = "{gain}"')
     # an absolute path is allowed
     assert load(archive, f'eer_gain = "{tmp_path}/other.gain"').eer_gain == f"{tmp_path}/other.gain"

@@ -157,10 +157,10 @@ def test_the_command(tmp_path: Path) -> None:
         assert (facts["frames"], facts["convention"], len(facts["orientations"])) == (FRAMES, "multiply", 4)
     divisors = np.divide(1, GAIN, out=np.zeros_like(GAIN), where=GAIN > 0)
     shown = run_in_process("check-gain", mrc_gain(tmp_path / "gain.mrc", divisors[:, ::-1]), movie).stdout
-    for line in ("RELION     --gain_rot 0 --gain_flip 2", "cryoSPARC  flip in X", "to be divided by the values"):
+    for line in ("RELION     --gain_rot 0 --gain_flip 2", "cryoSPARC  flip in X", "must be divided by the values"):
         assert line in shown
     other = run_in_process("check-gain", mrc_gain(tmp_path / "gain.mrc", OTHER), movie, check=False)
-    assert (other.returncode, "this gain does not belong to these movies" in other.stdout) == (1, True)
+    assert (other.returncode, "the gain reference does not match these movies" in other.stdout) == (1, True)
     refused = run_in_process("check-gain", movie, movie, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "expected 1 frame, got 12" in refused.stderr

@@ -176,7 +176,7 @@ def test_a_fake_mount_mounts_nothing(session: Path, place: Path) -> None:
         (["archive", "mnt", "-o", "log_file=/proc/nowhere/log"], 32, "choose another file with -o log_file"),
         (["archive", "mnt", "-o", "metrics=x"], 1, "metrics: invalid address 'x'"),
         (["archive", "mnt", "-o", "metrics=192.0.2.1:9", "-o", "log_file=/dev/null"], 32, "mnt: not mounted"),
-        (["archive", "mnt", "-N", "/proc/self/ns/net"], 32, "failed to enter the mount namespace"),
+        (["archive", "mnt", "-N", "/proc/self/ns/net"], 32, "cannot enter the mount namespace"),
         (["archive", "mnt", "-N", "/nowhere"], 32, "/nowhere: not a mount namespace"),
     ],
 )

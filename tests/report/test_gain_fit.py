@@ -18,7 +18,11 @@ SHAPE = (300, 280)
 
 @pytest.mark.parametrize(
     ("kind", "verdict"),
-    [("right", "fits as it is"), ("turned", "is turned: it fits as rot180-flip"), ("other", "does not seem to belong")],
+    [
+        ("right", "fits as it is"),
+        ("turned", "fits in another orientation: rot180-flip"),
+        ("other", "does not seem to match"),
+    ],
 )
 def test_an_adopted_archive(tmp_path: Path, kind: str, verdict: str) -> None:
     rng = np.random.default_rng(8)

@@ -87,6 +87,6 @@ def test_wrong_inputs_are_named(job: Path, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"duplicate row for Job/x\.star"):
         convert_all(job, TrajectoryOptions("new", grouping=8))
     done = run_in_process("trajectory", job, "--suffix", "new", check=False)
-    assert (done.returncode, "pass --grouping, --upsampling, or both" in done.stderr) == (2, True)
+    assert (done.returncode, "neither --grouping nor --upsampling given" in done.stderr) == (2, True)
     done = run_in_process("trajectory", job, "--suffix", "a/b", "--grouping", "8", check=False)
-    assert (done.returncode, "expected a part of a file name" in done.stderr) == (2, True)
+    assert (done.returncode, "pass a part of a file name" in done.stderr) == (2, True)

@@ -127,7 +127,7 @@ def test_a_file_that_is_locked_is_left_alone(
         with closing(connect(path)) as other:
             other.execute("begin exclusive")
             assert entries(path) == []
-            assert "not usable (database is locked)" in caplog.text
+            assert "cannot use the index (database is locked)" in caplog.text
             assert list(index.entries()) == []
     assert entries(path) == [(".eer", ONE, b"one")]
 
@@ -137,7 +137,7 @@ def test_mounts_work_without_a_usable_index(tmp_path: Path, caplog: pytest.LogCa
     with closing(Index(tmp_path / "file" / "index.sqlite")) as index:
         index.add([(".eer", ONE, b"one")])
         assert list(index.entries()) == []
-    assert "not usable" in caplog.text
+    assert "cannot use the index" in caplog.text
     assert entries(None) == []
 
 
