@@ -16,7 +16,7 @@ from typing import Protocol
 from cryofs.archive import refusals
 from cryofs.archive.compare_file import Comparer, Outcome, attribute_differences
 from cryofs.archive.links import stays_inside
-from cryofs.archive.pairs import Missing, Pair, Scan, Side, identity, scan
+from cryofs.archive.pairs import Missing, Pair, Scan, Side, identity, part_of_scan, scan
 from cryofs.archive.progress import as_cryofs_error
 from cryofs.archive.remove_source import NotRemovedError, Remover
 from cryofs.archive.settled import Settled
@@ -25,6 +25,7 @@ from cryofs.archive.walking import Link
 from cryofs.errors import CryofsError
 from cryofs.execution.executor import Executor, Report
 from cryofs.execution.messages import Done, Failed, Progress
+from cryofs.execution.parts import WHOLE, Part
 from cryofs.execution.threads import Threads
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.system.mount_table import mount_table
@@ -37,6 +38,7 @@ class CompareOptions:
     jobs: int = 1
     remove_source: bool = False
     trust_storage: bool = False
+    part: Part = WHOLE
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ def compare(source: Path, archive: Path, options: CompareOptions, listener: List
     gains = GainLibrary(archive)
     settled = Settled(archive, gains, trusted=options.trust_storage) if options.remove_source else None
     found = scan(source, archive, settled.folder if settled else lambda _: None)
+    if not options.part.is_whole:
+        found = part_of_scan(found, options.part, source, archive)
     refusals.check_scan(found, mounts)
     if checks_storage:
         refusals.check_storage(archive, found.archive_folders.values(), mounts)

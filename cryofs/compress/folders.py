@@ -1,15 +1,13 @@
 """Prepare the folders that a run writes into: create folders, make them writable, and remove stale drafts."""
 
 import contextlib
-import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from cryofs.archive.jobs import Job, Kind
 from cryofs.errors import ArchiveError
 from cryofs.storage import atomic_file, changes
-from cryofs.storage.folders import make_folders
+from cryofs.storage.folders import make_folders, make_writable
 
 
 class Folders:
@@ -43,12 +41,8 @@ class Folders:
                 f"{folder}: source folder, cannot also be a folder of the archive; pass another archive with -o"
             )
         # the mode of the root is left to its owner
-        if below != Path() and not os.access(folder, os.W_OK | os.X_OK):
-            # an earlier run made it read-only like its original; if this fails, writing its files reports the error
-            mode = stat.S_IMODE(folder.stat().st_mode)
-            with contextlib.suppress(OSError):
-                changes.disk.set_mode(folder, mode | stat.S_IRWXU)
-                self._modes[folder] = mode
+        if below != Path() and (mode := make_writable(folder)) is not None:
+            self._modes[folder] = mode
         atomic_file.remove_stale_drafts(folder)
 
     def remove_link(self, below: Path, source: Path) -> None:

@@ -2,14 +2,14 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from cryofs.archive.identify import held_movie, is_marked
 from cryofs.archive.scan import Job, Kind
-from cryofs.compress.existing import replaced_text
+from cryofs.compress.existing import inspect, is_done, replaced_text
 from cryofs.compress.full_disk import is_full
 from cryofs.compress.plan import Coding, make_plan
 from cryofs.compress.row_blocks import Workers
@@ -17,7 +17,8 @@ from cryofs.compress.sources import Known, Sources
 from cryofs.compress.writer import OnFrame, archive_movie
 from cryofs.config.choices import LinkChoice
 from cryofs.error_hints import explain
-from cryofs.errors import ArchiveError, CryofsError, DamagedError, FullDiskError
+from cryofs.errors import ArchiveError, ChangedError, CryofsError, DamagedError, FullDiskError
+from cryofs.execution.parts import WHOLE, Part
 from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.match import matches
@@ -32,7 +33,10 @@ from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import open_rendered
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.atomic_file import regular_file
-from cryofs.storage.file_state import state_of
+from cryofs.storage.file_state import FileState, state_of
+from cryofs.storage.folders import make_writable
+from cryofs.system import notices
+from cryofs.system.notices import Notice
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ class CompressOptions:
         Whether a file with the name of a movie counts as failed, instead of being copied, if it cannot be archived.
     least_saving : float
         Smallest saving as a fraction of the original size; a movie that saves less is kept as a plain copy.
+    part : Part
+        The part of the sources that this run archives.
+    gain_wait : float
+        How long another part than the first waits for gain references, in seconds.
     """
 
     gain: Path | Literal["auto", "none"] = "auto"
@@ -64,6 +72,8 @@ class CompressOptions:
     links: LinkChoice = "report"
     strict: bool = False
     least_saving: float = 0.05
+    part: Part = WHOLE
+    gain_wait: float = 3600
 
 
 @dataclass(frozen=True)
@@ -78,12 +88,22 @@ class Stored:
         Message that a given gain reference was not used.
     replaced : str or None
         Message that the movie replaced another original with the same name.
+    is_done : bool
+        True if another run has stored the movie since this run began.
+    notices : list
+        Notices of the process that stored the movie.
     """
 
     source_bytes: int
     stored_bytes: int
     note: str | None = None
     replaced: str | None = None
+    is_done: bool = False
+    notices: list[Notice] = field(default_factory=list)
+
+
+class _TakenError(CryofsError):
+    """Another run has written the target of a movie since this run began with the movie."""
 
 
 class Archiver:
@@ -153,8 +173,13 @@ class Archiver:
 
     def _store(self, job: Job, on_frame: OnFrame, known: Known | None) -> Stored:
         target = self._archive / job.target
+        before = _state(target)
         with self.sources.open(job) as movie:
+            if self._options.only_do_unfinished and self._is_done(movie, job, target):
+                on_frame(movie.shape[0])
+                return Stored(movie.stat.st_size, 0, is_done=True)
             replaced = _replaced(movie, job.source, target)
+            make_writable(target.parent)
             if known is not None and known.state == state_of(movie.stat):
                 keep_samples(movie, known.samples)
             samples = take_samples(movie)
@@ -168,8 +193,23 @@ class Archiver:
             plan = make_plan(movie, samples, reference, self._options.coding, self._workers.pool)
             if self._given and job.kind is Kind.MOVIE and not self._is_served(plan.reference):
                 note = self._not_used(job.source, movie, samples)
-            stored = archive_movie(movie, target, plan, self._workers, on_frame, self._limit(job, movie))
+
+            def check_target() -> None:
+                if _state(target) != before:
+                    raise _TakenError(f"{target}: written by another program while {job.source} was read")
+
+            limit = self._limit(job, movie)
+            try:
+                stored = archive_movie(movie, target, plan, self._workers, on_frame, limit, check_target)
+            except _TakenError as error:
+                if self._is_done(movie, job, target):
+                    return Stored(movie.stat.st_size, 0, is_done=True)
+                raise ChangedError(f"{error}; run the same command again with --only-do-unfinished") from None
             return Stored(movie.stat.st_size, stored, note, replaced)
+
+    def _is_done(self, movie: SourceMovie, job: Job, target: Path) -> bool:
+        """Return True if the archive contains a movie now, because another run has stored it."""
+        return is_done(target, inspect(movie, job.source), self.references)
 
     def _is_served(self, used: Reference | None) -> bool:
         """Return True if the used reference is the given one, or if several are given and one is used."""
@@ -225,12 +265,22 @@ class StoreMovies:
     def __call__(self, task: tuple[Job, Known | None], on_frame: OnFrame) -> Stored:
         """Store a movie as `Archiver.store` does, and return the result."""
         job, known = task
-        return self._archiver.store(job, on_frame, known)
+        with notices.shown(lambda _: None):
+            stored = self._archiver.store(job, on_frame, known)
+            return replace(stored, notices=notices.collected())
 
     @cached_property
     def _archiver(self) -> Archiver:
         # made with the first movie, after the run has written all references
         return Archiver(self.archive, self.options, Workers(ThreadPoolExecutor(self.threads), self.threads))
+
+
+def _state(target: Path) -> FileState | None:
+    """Return the state of a file of the archive, or None if there is none."""
+    try:
+        return state_of(target.lstat())
+    except OSError:
+        return None
 
 
 def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:

@@ -55,17 +55,20 @@ def remove_plain_copy(archived: Path, plain: Path, source: Path, lists: Checksum
         The copy was modified and is not removed.
     """
     if plain.is_symlink():
-        # an earlier run stored a link under this name
-        changes.disk.remove(plain)
+        # an earlier run stored a link under this name; another run may remove it at the same time
+        changes.disk.remove(plain, missing_ok=True)
         atomic_file.sync_folder(plain.parent)
     elif (found := atomic_file.regular_file(plain)) is not None:
         held = held_movie(archived)
-        with LocalFile.open(plain) as copy:
-            sha256 = file_sha256(copy)
+        try:
+            with LocalFile.open(plain) as copy:
+                sha256 = file_sha256(copy)
+        except FileNotFoundError:
+            return None  # removed by another run
         if sha256 not in (lists.recorded(plain), held and held.original.sha256):
             text = f"{plain}: modified plain copy, not removed although mounts show {archived.name} instead"
             raise ArchiveError(f"{text}; compare both files, then remove or rename the copy")
-        changes.disk.remove(plain)
+        changes.disk.remove(plain, missing_ok=True)
         atomic_file.sync_folder(plain.parent)
         update(plain.parent, {plain.name: None})
         if sha256 != (held and held.original.sha256) and not _begins_with(source, sha256, found.st_size):

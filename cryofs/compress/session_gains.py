@@ -66,19 +66,23 @@ class SessionGains:
                 by_size[info.shape[1:]].append(info)
         # the reference of the largest part of the run gets the plain name
         for same_size in sorted(by_size.values(), key=lambda infos: -sum(info.bytes for info in infos)):
-            waiting = [info for info in same_size if not self._fits(info)]
+            waiting = [info for info in same_size if not self.fits(info)]
             while sum(info.shape[0] for info in waiting) >= _MIN_FRAMES_TO_ESTIMATE:
                 paths = [info.path for info in waiting]
                 estimation = estimate_from(paths, self._open, self._pool, self._on_row)
                 reference = estimation and estimation.reference(self._pool, self._open)
                 # each attempt removes one movie, so that the attempts end even if no reference fits
                 first, *waiting = waiting
-                if estimation and reference and self._fits(first, reference):
+                if estimation and reference and self.fits(first, reference):
                     added = self._references.add(reference, estimation.pixel_size)
                     self._note(_result(estimation, added.record.name))
-                    waiting = [info for info in waiting if not self._fits(info)]
+                    waiting = [info for info in waiting if not self.fits(info)]
 
-    def _fits(self, info: MovieInfo, reference: GainReference | None = None) -> bool:
+    def look_again(self) -> None:
+        """Look for references that other runs have written since."""
+        self._references.reload()
+
+    def fits(self, info: MovieInfo, reference: GainReference | None = None) -> bool:
         """Return True if `reference` fits a movie; with None, if any reference of the archive does."""
         if reference is None and not self._references.of_size(info.shape[1:]):
             return False

@@ -95,7 +95,13 @@ class _Written:
 
 
 def archive_movie(
-    movie: SourceMovie, target: Path, plan: Plan, workers: Workers, on_frame: OnFrame, limit: float | None = None
+    movie: SourceMovie,
+    target: Path,
+    plan: Plan,
+    workers: Workers,
+    on_frame: OnFrame,
+    limit: float | None = None,
+    check_target: Callable[[], None] = lambda: None,
 ) -> int:
     """Write an archived movie, check all frames, and return the size of the file.
 
@@ -108,6 +114,8 @@ def archive_movie(
         be written again.
     limit : float, optional
         Largest size of the stored file.
+    check_target : callable
+        Called before the file gets its name; raises an error if another program has written the target meanwhile.
 
     Returns
     -------
@@ -149,6 +157,7 @@ def archive_movie(
         movie.check_in_place()
         # a plain copy of this name may have a line
         with replacing(target):
+            check_target()
             made.publish()
         return made.file.tell()
 

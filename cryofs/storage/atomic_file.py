@@ -20,6 +20,12 @@ OWN_PREFIX = ".cryofs-"
 # Files that are being written; each gets its final name when it is complete.
 DRAFT_PREFIX = OWN_PREFIX + "draft-"
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class NoHardLinksError(OSError):
+    """The file system has no hard links, so a name cannot be given to one of several files only."""
+
 
 class Draft:
     """An unfinished file, which gets the final name when it is published."""
@@ -57,14 +63,24 @@ class Draft:
             sync_folder(self.target.parent)
 
     def publish_new(self) -> None:
-        """Rename the file to the final name; raise FileExistsError if the name already exists."""
+        """Give the file the final name, if no other process gives it to another file at the same time.
+
+        Raises
+        ------
+        FileExistsError
+            The name already exists.
+        NoHardLinksError
+            The file system has no hard links.
+        """
         try:
             changes.disk.link(self.path, self.target)
-        except OSError:
-            # on a file system without hard links, two simultaneous runs cannot be distinguished
-            if self.target.exists():
-                raise FileExistsError(str(self.target)) from None
-            changes.disk.move(self.path, self.target)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            if error.errno in _FULL:
+                raise
+            # rclone returns EIO
+            raise NoHardLinksError(str(self.target)) from error
         sync_folder(self.target.parent)
 
 
@@ -91,7 +107,7 @@ def forget(draft: Path) -> None:
 
 
 def write_file(target: Path, data: bytes, *, new: bool = False) -> None:
-    """Write a whole file durably, replacing any existing file; with `new`, raise FileExistsError instead."""
+    """Write a whole file durably, replacing any existing file; with `new`, raise the errors of `publish_new`."""
     with naming(target), draft(target) as made:
         made.file.write(data)
         made.sync()
